@@ -465,7 +465,7 @@ ORDERS = [
     # Each shows its own person what was made for them: tests/notifications/reports/test_report_drawings.py.
     Row("notifications_report_preview_making", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
     Row("notifications_report_preview_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
-    Row("notifications_subscription_outlook", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    Row("notifications_subscription_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     *(
         Row(
             f"notifications_subscription_{page}",
@@ -540,9 +540,9 @@ ORDERS = [
             *deletes(f"notifications_{model}", thing, EDITORS, EDITORS_ELSEWHERE, is_gone=is_gone),
         )
     ),
-    Row("notifications_alertrule_try", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
-    Row("notifications_alertrule_try_making", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
-    Row("notifications_alertrule_try_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
+    Row("notifications_alertrule_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    Row("notifications_alertrule_preview_making", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
+    Row("notifications_alertrule_preview_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
     Row(
         "notifications_alertroute_try",
         expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}"),

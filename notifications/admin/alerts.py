@@ -31,7 +31,7 @@ from notifications.admin.alert_forms import (
     SilenceWindowForm,
 )
 from notifications.admin.base import administrator, for_person, moment, severity_pill
-from notifications.admin.previews import WithLooks
+from notifications.admin.previews import PreviewMixin
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
 from notifications.alerts import expiry, ingest, matchers, preview
@@ -200,10 +200,10 @@ class RuleStateFilter(admin.SimpleListFilter):
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
-    look_path, look_name = "try/", "notifications_alertrule_try"
-    look_title = _("On the data as it is now")
-    look_template = "admin/notifications/alertrule/_trial.html"
+class AlertRuleAdmin(PreviewMixin, NamedDeletions, RuleAdminBase):
+    preview_path, preview_name = "try/", "notifications_alertrule_preview"
+    preview_title = _("On the data as it is now")
+    preview_template = "admin/notifications/alertrule/_preview.html"
     empty_list = _(
         "A rule watches the data of a card and tells a receiver as soon as its conditions hold. Add one as soon as "
         "there are a card and a receiver."
@@ -266,7 +266,7 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
         if change and "split_column" in changed:
             expiry.end_parts(obj, now=timezone.now())
 
-    def look_view(self, request: HttpRequest) -> HttpResponse:
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
         """The form as it stands, tried on the data as it is now, which workers fetch: the page asks until it is there.
         Nothing is saved, nobody is told. Pictures are drawn by their workers then."""
         known = request.POST.get("_id", "")
@@ -282,14 +282,14 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
         wrong = needed & set(form.errors)
         context: dict[str, Any] = {"errors": {name: form.errors[name] for name in wrong}}
         if wrong:
-            return self.look_answer(request, None, context)
+            return self.preview_answer(request, None, context)
         now, rule = timezone.now(), form.instance
-        data = self.asked(request, [rule.card], now=now)
+        data = self.preview_data(request, [rule.card], now=now)
         if data.is_there:
             language = get_language() or settings.LANGUAGE_CODE
             trial = preview.tried(rule, data.tables[rule.card_id], language=language)
             context |= {"trial": trial, "problem": trial.problem, **self.drawn(request, trial.pictures, now=now)}
-        return self.look_answer(request, data, context)
+        return self.preview_answer(request, data, context)
 
     @admin.display(description=_("severity"), ordering="severity")
     def level(self, rule: AlertRule) -> SafeString:

@@ -110,7 +110,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
                 "delivery": delivery,
                 "facts": _delivery_facts(delivery),
                 "attempts": delivery.attempts.order_by("number"),
-                "preview": _look(delivery),
+                "preview": _preview(delivery),
                 "receipts_url": receipts_url(delivery__id__exact=delivery.pk),
                 "failures": failures_shown(failures.of_delivery(delivery)),
                 "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
@@ -118,7 +118,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, extra)
 
 
-def _look(delivery: Delivery) -> Preview:
+def _preview(delivery: Delivery) -> Preview:
     """As it was, or will be, sent."""
     medium = delivery.medium
     is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY

@@ -35,46 +35,46 @@ View = Callable[..., HttpResponse]
 
 
 # What is about the page itself, or chosen on it anew.
-_OWN = frozenset({"csrfmiddlewaretoken", "_asked", "_page"})
+_OWN = frozenset({"csrfmiddlewaretoken", "_token", "_page"})
 
 
-class WithLooks(AnyModelAdmin):
-    """For a ModelAdmin whose form is looked at as it stands, over the data of cards: a report, and an alert rule.
+class PreviewMixin(AnyModelAdmin):
+    """For a ModelAdmin whose form is previewed as it stands, over the data of cards: a report, and an alert rule.
 
-    `look_path` and `look_name`: of the view, and of those of its pictures and files. `look_template`: what is shown in
-    the page. `look_choices`: what the person chooses beside the form, as it is to begin with, and the template of these
-    fields.
+    `preview_path` and `preview_name`: of the view, and of those of its pictures and files. `preview_template`: what the
+    page shows. `preview_choices`: what the person chooses beside the form with its initial value, and the template of
+    these fields.
     """
 
-    look_path: str
-    look_name: str
-    look_title: Any
-    look_template: str
-    look_choices: tuple[Mapping[str, str], str] = (MappingProxyType({}), "")
+    preview_path: str
+    preview_name: str
+    preview_title: Any
+    preview_template: str
+    preview_choices: tuple[Mapping[str, str], str] = (MappingProxyType({}), "")
 
     def get_urls(self) -> list[URLPattern]:
         views: tuple[tuple[str, View, str], ...] = (
-            ("", require_POST(self.look_view), ""),
+            ("", require_POST(self.preview_view), ""),
             ("<str:token>/", require_safe(self.making_view), "_making"),
             ("<str:token>.<str:extension>", require_safe(self.made_view), "_made"),
         )
         ours = [
-            path(f"{self.look_path}{route}", self.admin_site.admin_view(view), name=f"{self.look_name}{name}")
+            path(f"{self.preview_path}{route}", self.admin_site.admin_view(view), name=f"{self.preview_name}{name}")
             for route, view, name in views
         ]
         return [*ours, *super().get_urls()]
 
-    def look_view(self, request: HttpRequest) -> HttpResponse:
-        """The form as it stands; nothing is saved. Answers by `look_answer`."""
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """The form as it stands; nothing is saved. Answers by `preview_answer`."""
         raise NotImplementedError
 
-    def check_may_look(self, request: HttpRequest) -> None:
+    def check_may_preview(self, request: HttpRequest) -> None:
         """Raises PermissionDenied for whoever may not fill in the form."""
         if not (self.has_add_permission(request) or self.has_change_permission(request)):
             raise PermissionDenied
 
     def making_view(self, request: HttpRequest, token: str) -> HttpResponse:
-        """How far one picture or file of the look is; with `show`, for whom scripts do not ask: itself, once it is
+        """How far one picture or file of the preview is; with `show`, for pages without scripts: itself, once it is
         made."""
         state = self._state(request, token)
         is_shown = "show" in request.GET
@@ -84,7 +84,7 @@ class WithLooks(AnyModelAdmin):
             return JsonResponse({"seconds": state.seconds, "problem": state.problem})
         medium = state.medium
         extension = "svg" if medium.kind == Medium.Kind.PICTURE else medium.kind
-        address = reverse(f"admin:{self.look_name}_made", args=[token, extension])
+        address = reverse(f"admin:{self.preview_name}_made", args=[token, extension])
         if is_shown:
             return HttpResponseRedirect(address)
         return JsonResponse({"address": address, "kind": medium.kind, "width": medium.width, "height": medium.height})
@@ -94,16 +94,16 @@ class WithLooks(AnyModelAdmin):
         return made_answer(self._state(request, token).medium, extension)
 
     def _state(self, request: HttpRequest, token: str) -> preview_files.State:
-        self.check_may_look(request)
+        self.check_may_preview(request)
         state = preview_files.state_of(token, by=administrator(request), now=timezone.now())
         if state is None:
             raise Http404
         return state
 
-    def asked(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> previews.Look:
-        """How far the data of the cards is, which the person must be allowed to see; asked for by the first request."""
+    def preview_data(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> previews.Look:
+        """How far the data of the cards is, which the person must be allowed to see. The first request starts it."""
         person_id = administrator(request).pk
-        token = request.POST.get("_asked") or previews.ask(cards, person_id=person_id, now=now)
+        token = request.POST.get("_token") or previews.ask(cards, person_id=person_id, now=now)
         return previews.look(token, cards, person_id=person_id, now=now)
 
     def drawn(self, request: HttpRequest, plan: Plan, *, now: datetime) -> dict[str, Any]:
@@ -115,27 +115,27 @@ class WithLooks(AnyModelAdmin):
         tasks.enqueue_previews(drawings.medium_ids)
         return {"drawings": drawings, "carried": drawings.carried}
 
-    def look_answer(self, request: HttpRequest, look: previews.Look | None, context: dict[str, Any]) -> HttpResponse:
-        """What the page shows now. `look`: None where nothing needed data. The page asks again while there is a
+    def preview_answer(self, request: HttpRequest, data: previews.Look | None, context: dict[str, Any]) -> HttpResponse:
+        """What the page shows now. `data`: None where nothing needed data. The page asks again while there is a
         token."""
-        token = look.token if look is not None else ""
-        context = {"waiting": look if token else None, "problem": look.problem if look is not None else "", **context}
-        html = render_to_string(self.look_template, context, request)
+        token = data.token if data is not None else ""
+        context = {"waiting": data if token else None, "problem": data.problem if data is not None else "", **context}
+        html = render_to_string(self.preview_template, context, request)
         if "_page" not in request.POST:
-            return JsonResponse({"html": html, "asked": token})
-        chosen, choices = self.look_choices
+            return JsonResponse({"html": html, "token": token})
+        chosen, choices = self.preview_choices
         page = {
-            "title": self.look_title,
+            "title": self.preview_title,
             "html": html,
-            "asked": token,
+            "token": token,
             "values": list(_values(request, chosen)),
             "choices": choices,
             "chosen": {name.lstrip("_"): request.POST.get(name, first) for name, first in chosen.items()},
         }
-        return own_page(self, request, "admin/notifications/look_page.html", {**page, **self.look_page(request)})
+        return own_page(self, request, "admin/notifications/preview_page.html", {**page, **self.preview_page(request)})
 
-    def look_page(self, request: HttpRequest) -> dict[str, Any]:
-        """What the fields of `look_choices` need."""
+    def preview_page(self, request: HttpRequest) -> dict[str, Any]:
+        """What the fields of `preview_choices` need."""
         return {}
 
 

@@ -43,9 +43,8 @@ class PreviewRefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What somebody wants to look at, read from a page's values. `person`: as whom; None: as everybody without own
-    rows."""
+class PreviewRequest:
+    """What is to be previewed, read from a page's values. `person`: as whom; None: as everybody without own rows."""
 
     report: Report
     cards: list[ReportCard]
@@ -55,13 +54,13 @@ class Wish:
     order: Order
 
     @property
-    def asked_cards(self) -> list[Card]:
+    def distinct_cards(self) -> list[Card]:
         """Each once, whose data is needed."""
         return list({card.card_id: card.card for card in self.cards}.values())
 
 
 @dataclass(frozen=True)
-class Look:
+class ReportPreview:
     """`person`: as whom; None: as everybody without own rows. `rows_seen`: how many of `rows_there` they see. `media`:
     what is still to be made for it. `lacks`: whether the form asks for a picture or a file, and there is none."""
 
@@ -75,7 +74,7 @@ class Look:
     lacks: bool
 
 
-def wish_of(values: QueryDict, *, by: User, now: datetime) -> Wish:
+def request_of(values: QueryDict, *, by: User, now: datetime) -> PreviewRequest:
     """What the values ask for, which `by` may see. Raises PreviewRefusedError for what is wrong without any data."""
     report = Report(
         title=values.get("title", ""),
@@ -93,23 +92,25 @@ def wish_of(values: QueryDict, *, by: User, now: datetime) -> Wish:
     order = Order(
         form if form in MessageForm else MessageForm.TEXTCARD, _moment(values.get("_at", ""), now, zone), zone.key
     )
-    return Wish(report, _cards(values, by), _charts(values), own_rows, person, order)
+    return PreviewRequest(report, _cards(values, by), _charts(values), own_rows, person, order)
 
 
-def look(wish: Wish, found: Mapping[int, Table]) -> Look:
+def render(requested: PreviewRequest, found: Mapping[int, Table]) -> ReportPreview:
     """`found`: the table of each of its cards. Raises PreviewRefusedError."""
-    tables = {card.alias: found[card.card_id] for card in wish.cards}
-    seen = _seen(tables, wish)
-    with timezone.override(ZoneInfo(wish.order.time_zone)):
+    tables = {card.alias: found[card.card_id] for card in requested.cards}
+    seen = _seen(tables, requested)
+    with timezone.override(ZoneInfo(requested.order.time_zone)):
         try:
-            content = written(wish.report, wish.cards, seen, wish.order, link_of(wish.report, wish.cards))
-            media = _media(content, wish.order, wish.charts)
-            preview, lacks = _preview(content, wish.order, media)
+            content = written(
+                requested.report, requested.cards, seen, requested.order, link_of(requested.report, requested.cards)
+            )
+            media = _media(content, requested.order, requested.charts)
+            preview, lacks = _preview(content, requested.order, media)
         except RenderingError as error:
             raise PreviewRefusedError(str(error)) from error
         rows_seen, rows_there = (sum(len(table.rows) for table in each.values()) for each in (seen, tables))
         shown = shown_tables(content, ROWS_SHOWN)
-    return Look(preview, content, shown, wish.person, rows_seen, rows_there, media, lacks)
+    return ReportPreview(preview, content, shown, requested.person, rows_seen, rows_there, media, lacks)
 
 
 def _media(content: Content, order: Order, charts: list[ReportChart]) -> attachments.Plan:
@@ -188,16 +189,16 @@ def _person(typed: str, by: User) -> User | None:
     return found[0]
 
 
-def _seen(tables: dict[str, Table], wish: Wish) -> dict[str, Table]:
-    if not wish.own_rows or wish.person is None:
+def _seen(tables: dict[str, Table], requested: PreviewRequest) -> dict[str, Table]:
+    if not requested.own_rows or requested.person is None:
         return tables
     try:
-        own_rows = checked_own_rows(tables, wish.own_rows)
+        own_rows = checked_own_rows(tables, requested.own_rows)
     except ColumnMissingError as error:
         sentence = _("Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows.")
         raise PreviewRefusedError(sentence % {"card": error.alias, "column": error.column}) from error
-    values = attribute_values([wish.person.pk], own_rows.attribute_ids)
-    return own_rows.tables(own_rows.key(values.get(wish.person.pk, {})))
+    values = attribute_values([requested.person.pk], own_rows.attribute_ids)
+    return own_rows.tables(own_rows.key(values.get(requested.person.pk, {})))
 
 
 def _zone(typed: str) -> ZoneInfo:

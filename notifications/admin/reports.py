@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from integrations.admin.base import NamedDeletions
 from notifications.admin import report_forms, report_preview
 from notifications.admin.base import administrator, for_person
-from notifications.admin.previews import WithLooks
+from notifications.admin.previews import PreviewMixin
 from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
 from notifications.reports.templates import reference
 
@@ -60,7 +60,7 @@ class ReportChartInline(ChartInlineBase):
         return request.user.has_perm("notifications.change_report")
 
 
-# --- Reports: their texts, cards and own rows, with help for templates and a look at real data ---
+# --- Reports: their texts, cards and own rows, with help for templates and a preview on real data ---
 
 if TYPE_CHECKING:
     ReportAdminBase = admin.ModelAdmin[Report]
@@ -117,13 +117,13 @@ class OwnRowsInline(_OfReport, RuleInlineBase):
 
 
 @admin.register(Report)
-class ReportAdmin(WithLooks, NamedDeletions, ReportAdminBase):
-    look_path, look_name = "preview/", "notifications_report_preview"
-    look_title = _("Look at it")
-    look_template = "admin/notifications/report/_look.html"
-    look_choices = (
+class ReportAdmin(PreviewMixin, NamedDeletions, ReportAdminBase):
+    preview_path, preview_name = "preview/", "notifications_report_preview"
+    preview_title = _("Look at it")
+    preview_template = "admin/notifications/report/_preview.html"
+    preview_choices = (
         MappingProxyType({"_form": MessageForm.TEXTCARD.value, "_as": "", "_at": "", "_zone": ""}),
-        "admin/notifications/report/_look_choices.html",
+        "admin/notifications/report/_preview_choices.html",
     )
     empty_list = _(
         "A report is what is sent: a title, a text, and the page that it leads to. Add one, then a "
@@ -171,27 +171,28 @@ class ReportAdmin(WithLooks, NamedDeletions, ReportAdminBase):
         }
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
-    def look_view(self, request: HttpRequest) -> HttpResponse:
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
         """The page as it stands, over data as it is now, which workers fetch: the page asks until it is there. Nothing
         is saved. Pictures and files are made by their workers then."""
-        self.check_may_look(request)
+        self.check_may_preview(request)
         now, by = timezone.now(), administrator(request)
         context: dict[str, Any] = {"rows_shown": report_preview.ROWS_SHOWN}
         data = None
         try:
-            wish = report_preview.wish_of(request.POST, by=by, now=now)
-            data = self.asked(request, wish.asked_cards, now=now)
+            requested = report_preview.request_of(request.POST, by=by, now=now)
+            data = self.preview_data(request, requested.distinct_cards, now=now)
             if data.is_there:
-                found = report_preview.look(wish, data.tables)
-                context |= {"look": found, "preview": found.preview, **self.drawn(request, found.media, now=now)}
+                found = report_preview.render(requested, data.tables)
+                context |= {"report_preview": found, "preview": found.preview}
+                context |= self.drawn(request, found.media, now=now)
         except report_preview.PreviewRefusedError as error:
             context["problem"] = str(error)
-        return self.look_answer(request, data, context)
+        return self.preview_answer(request, data, context)
 
-    def look_page(self, request: HttpRequest) -> dict[str, Any]:
-        return {"message_forms": MessageForm.choices, "zones": report_forms.zones_of(self._looked_at(request))}
+    def preview_page(self, request: HttpRequest) -> dict[str, Any]:
+        return {"message_forms": MessageForm.choices, "zones": report_forms.zones_of(self._previewed_key(request))}
 
-    def _looked_at(self, request: HttpRequest) -> str:
+    def _previewed_key(self, request: HttpRequest) -> str:
         """The key of the report that is changed, of those whom the person sees."""
         key = request.POST.get("_report", "")
         is_seen = report_forms.is_key(key) and self.get_queryset(request).filter(pk=int(key)).exists()

@@ -183,7 +183,7 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
     if run.resends_id is not None:
         facts.append((_("sends again"), run.resends))
     if run.owner_told_at is not None:
-        facts.append((_("owner told"), _told(run)))
+        facts.append((_("owner told"), _owner_notice(run)))
     if run.recall_asked_at is not None:
         facts.append((_("taken back"), format_html("{} {}", moment(run.recall_asked_at), run.recall_asked_by or "")))
     return [*facts, (_("error"), run_errors.shown([run])[run.pk])] if run.error else facts
@@ -210,7 +210,7 @@ def _states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeString, 
     ]
 
 
-def _told(run: Run) -> str:
+def _owner_notice(run: Run) -> str:
     """When, and the way to the notice."""
     if run.owner_notice_id is None:
         return gettext("nobody: it has no owner, was paused or taken back")

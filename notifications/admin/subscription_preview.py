@@ -36,7 +36,7 @@ class _Times(TypedDict):
 
 
 @dataclass(frozen=True)
-class Outlook:
+class SubscriptionPreview:
     """What is not known yet, or cannot be, is empty; then an error says why, where there is one."""
 
     time_zone: str = ""
@@ -48,31 +48,31 @@ class Outlook:
     preview_error: str = ""
 
 
-def of_subscription(subscription: Subscription, *, seen_by: Person, now: datetime) -> Outlook:
-    look, preview_error = _look(subscription, now)
-    return Outlook(
+def of_subscription(subscription: Subscription, *, seen_by: Person, now: datetime) -> SubscriptionPreview:
+    message, preview_error = _message_preview(subscription, now)
+    return SubscriptionPreview(
         time_zone=subscription.time_zone,
         **_times(subscription, now),
         found=reachability(named_audience(subscription), seen_by=seen_by),
-        preview=look,
+        preview=message,
         preview_error=preview_error,
     )
 
 
-def of_form(form: SubscriptionForm, *, now: datetime) -> Outlook:
-    """The outlook of a form that was cleaned, with or without errors."""
+def of_form(form: SubscriptionForm, *, now: datetime) -> SubscriptionPreview:
+    """The preview of a form that was cleaned, with or without errors."""
     cleaned: dict[str, Any] = form.cleaned_data
     subscription = schedule_forms.candidate(cleaned, form.instance.pk)
     subscription.message_form = cleaned.get("message_form", MessageForm.TEXTCARD)
-    look, preview_error = None, ""
+    message, preview_error = None, ""
     if report := cleaned.get("report"):
         subscription.report = report
-        look, preview_error = _look(subscription, now)
-    return Outlook(
+        message, preview_error = _message_preview(subscription, now)
+    return SubscriptionPreview(
         time_zone=subscription.time_zone,
         **_times_of_form(form, subscription, now),
         found=form.found,
-        preview=look,
+        preview=message,
         preview_error=preview_error,
     )
 
@@ -118,7 +118,7 @@ def _times(subscription: Subscription, now: datetime) -> _Times:
     }
 
 
-def _look(subscription: Subscription, now: datetime) -> tuple[Preview | None, str]:
+def _message_preview(subscription: Subscription, now: datetime) -> tuple[Preview | None, str]:
     form = MessageForm(subscription.message_form)
     try:
         if not subscription.report.is_template and not cards_of(subscription.report):
@@ -131,7 +131,7 @@ def _look(subscription: Subscription, now: datetime) -> tuple[Preview | None, st
 def _content(subscription: Subscription, now: datetime) -> Content:
     """Over the data that was fetched last: nothing is fetched for this page. Raises RenderingError.
 
-    Own rows are not shown: whoever may look at a subscription need not see everybody's.
+    Own rows are not shown: whoever may see a subscription need not see everybody's.
     """
     report, cards = subscription.report, cards_of(subscription.report)
     if OwnRowsRule.objects.filter(report=report).exists():

@@ -218,7 +218,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
                 "held_up": _held_up(request, subscription),
                 "can_see_runs": request.user.has_perm("notifications.view_run"),
                 "runs_url": _runs_url(subscription),
-                "outlook": _drawn(
+                "preview": _drawn(
                     subscription_preview.of_subscription(
                         subscription, seen_by=administrator(request), now=timezone.now()
                     )
@@ -233,14 +233,14 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
             return self.admin_site.admin_view(view)
 
         return [
-            path("outlook/", wrapped(require_POST(self.outlook_view)), name="notifications_subscription_outlook"),
+            path("outlook/", wrapped(require_POST(self.preview_view)), name="notifications_subscription_preview"),
             path("<int:pk>/run/", wrapped(self.run_view), name="notifications_subscription_run"),
             path("<int:pk>/try/", wrapped(require_POST(self.try_view)), name="notifications_subscription_try"),
             *super().get_urls(),
         ]
 
-    def outlook_view(self, request: HttpRequest) -> JsonResponse:
-        """What the form as it stands would do: next times, people, look. Nothing is saved."""
+    def preview_view(self, request: HttpRequest) -> JsonResponse:
+        """What the form as it stands would do: next times, people, message. Nothing is saved."""
         known = request.POST.get("_id", "")
         subscription = self._subscription(request, int(known)) if _KEY.fullmatch(known) else None
         if subscription is None and not self.has_add_permission(request):
@@ -329,9 +329,9 @@ def _runs_url(subscription: Subscription) -> str:
     return f"{reverse('admin:notifications_run_changelist')}?subscription__id__exact={subscription.pk}"
 
 
-def _drawn(found: subscription_preview.Outlook) -> SafeString:
+def _drawn(found: subscription_preview.SubscriptionPreview) -> SafeString:
     context: dict[str, Any] = {**vars(found)}
     if found.found is not None:
         context["unreachable_lines"] = subscription_forms.unreachable_lines(found.found)
         context["department_lines"] = subscription_forms.about_departments(found.found)
-    return render_to_string("admin/notifications/subscription/_outlook.html", context)
+    return render_to_string("admin/notifications/subscription/_preview.html", context)

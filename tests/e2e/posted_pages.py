@@ -86,7 +86,7 @@ def _forms_with_errors(rows: Rows) -> list[Posted]:
         (reverse("admin:accounts_linkrequest_change", args=[link_request.pk]), {"user": ""}),
         (reverse("admin:integrations_biconnection_paste"), {"private_key": "no key"}),
         (reverse("admin:notifications_report_preview"), {"_page": "1", "title": "日报", "_as": "nobody"}),
-        (reverse("admin:notifications_alertrule_try"), {"_page": "1"}),
+        (reverse("admin:notifications_alertrule_preview"), {"_page": "1"}),
         (
             reverse("admin:integrations_corp_callback_paste", args=[rows.corp.pk, "app"]),
             {"token": "一", "aes_key": "x"},

@@ -87,18 +87,18 @@ def test_the_button_shows_the_chart_of_somebodys_own_rows(
     page.get_by_label("消息形式").select_option("news")
 
     page.get_by_role("button", name="读取数据并预览").click()
-    expect(page.locator("[data-look-place] .problem")).to_contain_text("请选择以谁的身份查看")
+    expect(page.locator("[data-preview-place] .problem")).to_contain_text("请选择以谁的身份查看")
     page.get_by_label("以谁的身份").fill("韩梅梅")
     page.get_by_role("button", name="读取数据并预览").click()
 
-    expect(page.locator("[data-look-place]")).to_contain_text("可以看到 3 行中的 2 行。")
-    chart, picture = page.locator(".look-chart img"), page.locator(".phone-picture img")
+    expect(page.locator("[data-preview-place]")).to_contain_text("可以看到 3 行中的 2 行。")
+    chart, picture = page.locator(".preview-chart img"), page.locator(".phone-picture img")
     for image in (chart, picture):
         expect(image).to_be_visible()
         expect(image).to_have_js_property("complete", value=True)
         assert image.evaluate("one => one.naturalWidth") == 390
     expect(chart).to_have_attribute("src", re.compile(r"/preview/[^/]+\.svg$"))
-    expect(page.locator("[data-look-place] progress")).to_have_count(0)
+    expect(page.locator("[data-preview-place] progress")).to_have_count(0)
     drawn = page.request.get(str(chart.evaluate("one => one.src"))).text()
     assert "杭州" in drawn
     assert "广州" not in drawn
@@ -119,7 +119,7 @@ def test_a_chart_that_cannot_be_drawn_says_why_and_a_file_can_be_opened(
 
     page.get_by_role("button", name="读取数据并预览").click()
 
-    expect(page.locator(".look-chart .problem")).to_have_text("数据中没有列「成本」。")
+    expect(page.locator(".preview-chart .problem")).to_have_text("数据中没有列「成本」。")
     with page.expect_download() as download:
         page.get_by_role("link", name="打开文件").click()
     assert download.value.suggested_filename == "preview.xlsx"
@@ -134,7 +134,7 @@ def test_a_rule_is_tried_with_a_picture_of_its_column(
 
     page.get_by_role("button", name="立即试算").click()
 
-    image = page.locator(".look-chart img")
+    image = page.locator(".preview-chart img")
     expect(image).to_be_visible()
     expect(image).to_have_js_property("complete", value=True)
     assert image.evaluate("one => one.naturalWidth") == 390

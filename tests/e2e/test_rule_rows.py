@@ -48,7 +48,7 @@ def test_a_rule_in_an_added_row_is_saved(live_server: LiveServer, page: Page) ->
     assert (rule.attribute, rule.values) == (title, ("经理",))
 
 
-def test_a_removed_rule_is_gone_and_the_look_at_it_is_made_anew(live_server: LiveServer, page: Page) -> None:
+def test_a_removed_rule_is_gone_and_the_preview_is_made_anew(live_server: LiveServer, page: Page) -> None:
     title = Attribute.objects.create(key="title", name="职位")
     subscription = make_subscription(make_person(make_corp(), "ann"))
     first, second = (Rule(title, Operator.IS, (value,)) for value in ("经理", "助理"))

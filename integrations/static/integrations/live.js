@@ -1,11 +1,11 @@
 // What asks the server by itself on the pages of the administration, each part by its attribute:
-// [data-live] follows what happens in the background, [data-diagnosis] the checks of a company, [data-look] shows a form
-// as it stands over data that workers fetch, [data-making] a picture or file that they make, and [data-outlook] what a
-// subscription would do. No inline script, no library.
+// [data-live] follows what happens in the background, [data-diagnosis] the checks of a company, [data-preview] shows a form
+// as it stands over data that workers fetch, [data-making] a picture or file that they make, and
+// [data-subscription-preview] what a subscription would do. No inline script, no library.
 "use strict";
 (() => {
   const LIVE_MS = 1500;
-  const LOOK_MS = 1000;
+  const PREVIEW_MS = 1000;
   const MAKING_MS = 700;
   const TYPING_MS = 400;
   const RETRY_MS = 2000;
@@ -20,16 +20,16 @@
     return response.json();
   };
 
-  // `look` gives the milliseconds until it is to be called again, 0 when it is done. After `failuresAtMost` in a row
+  // `poll` gives the milliseconds until it is to be called again, 0 when it is done. After `failuresAtMost` in a row
   // `failed` takes the last error. It ends without a word once it is not current any more.
-  const follow = async (look, { firstMs, retryMs, failuresAtMost = 1, isCurrent = () => true, failed }) => {
+  const follow = async (poll, { firstMs, retryMs, failuresAtMost = 1, isCurrent = () => true, failed }) => {
     let waitMs = firstMs;
     let failures = 0;
     do {
       await pause(waitMs);
       if (!isCurrent()) return;
       try {
-        waitMs = await look();
+        waitMs = await poll();
         failures = 0;
       } catch (error) {
         failures += 1;
@@ -72,7 +72,7 @@
       shown.set(id, anew);
     };
 
-    const look = async () => {
+    const poll = async () => {
       if (document.hidden) return everyMs;
       const answer = await jsonOf(part.dataset.url);
       showHtml(part, answer.html);
@@ -89,7 +89,7 @@
     };
 
     if ("unfinished" in part.dataset)
-      follow(look, { firstMs: everyMs, retryMs: everyMs, failuresAtMost: FAILURES_AT_MOST, failed });
+      follow(poll, { firstMs: everyMs, retryMs: everyMs, failuresAtMost: FAILURES_AT_MOST, failed });
   };
 
   // --- [data-diagnosis]: starts checks, follows them while they run or are to be tried again.
@@ -132,10 +132,10 @@
     };
 
     // One loop for the page: a start ends the one before it.
-    const lookOn = (firstMs) => {
+    const keepPolling = (firstMs) => {
       const number = (loops += 1);
       const isCurrent = () => number === loops;
-      const look = async () => {
+      const poll = async () => {
         const answer = await jsonOf(panel.dataset.url);
         if (!isCurrent()) return 0;
         show(answer);
@@ -143,19 +143,19 @@
       };
       const failed = () => tell(panel.dataset.failed);
       if (firstMs)
-        follow(look, { firstMs, retryMs: RETRY_MS, failuresAtMost: FAILURES_AT_MOST, isCurrent, failed });
+        follow(poll, { firstMs, retryMs: RETRY_MS, failuresAtMost: FAILURES_AT_MOST, isCurrent, failed });
     };
 
     const start = async (form, submitter) => {
       // Why not `disabled`? A button that is disabled loses the focus.
       if (submitter?.ariaDisabled) return;
-      lookOn(0);
+      keepPolling(0);
       const body = new FormData(form, submitter);
       if (submitter) submitter.ariaDisabled = "true";
       try {
         const answer = await jsonOf(form.action, { method: "POST", body });
         show(answer);
-        lookOn(answer.next_ms);
+        keepPolling(answer.next_ms);
       } catch {
         tell(panel.dataset.failed);
       } finally {
@@ -168,7 +168,7 @@
       event.preventDefault();
       start(event.target, event.submitter);
     });
-    lookOn(Number(panel.dataset.next));
+    keepPolling(Number(panel.dataset.next));
   };
 
   // --- [data-making]: its own address says what workers made for it.
@@ -186,7 +186,7 @@
     const isCurrent = () => isWanted() && place.isConnected;
     const tell = (text) => place.replaceChildren(paragraph("problem", text));
 
-    const look = async () => {
+    const poll = async () => {
       const found = await jsonOf(place.dataset.making);
       if (!isCurrent()) return 0;
       if (found.address) show(found);
@@ -195,17 +195,17 @@
       return found.address || found.problem ? 0 : MAKING_MS;
     };
     const failed = (error) => tell(error.message === "404" ? words.forgotten : words.failed);
-    follow(look, { firstMs: MAKING_MS, isCurrent, failed });
+    follow(poll, { firstMs: MAKING_MS, isCurrent, failed });
   };
 
-  // --- [data-look]: what was typed meanwhile waits for the next press of the button.
-  const looks = (box) => {
+  // --- [data-preview]: what was typed meanwhile waits for the next press of the button.
+  const preview = (box) => {
     const form = document.getElementById(box.dataset.form);
     if (!form) return;
-    const place = box.querySelector("[data-look-place]");
+    const place = box.querySelector("[data-preview-place]");
     let presses = 0;
 
-    box.querySelector("[data-look-button]").addEventListener("click", () => {
+    box.querySelector("[data-preview-button]").addEventListener("click", () => {
       const number = (presses += 1);
       const isCurrent = () => number === presses;
       // The form's values, and what is chosen beside it.
@@ -213,24 +213,24 @@
       for (const field of box.querySelectorAll("[name]")) body.set(field.name, field.value);
       place.replaceChildren(paragraph("help", box.dataset.fetching));
 
-      const look = async () => {
+      const poll = async () => {
         const found = await jsonOf(box.dataset.url, { method: "POST", body });
         if (!isCurrent()) return 0;
         showHtml(place, found.html);
-        if (found.asked) {
-          body.set("_asked", found.asked);
-          return LOOK_MS;
+        if (found.token) {
+          body.set("_token", found.token);
+          return PREVIEW_MS;
         }
         for (const each of place.querySelectorAll("[data-making]")) making(each, box.dataset, isCurrent);
         return 0;
       };
       const failed = () => (place.textContent = box.dataset.failed);
-      follow(look, { firstMs: 0, isCurrent, failed });
+      follow(poll, { firstMs: 0, isCurrent, failed });
     });
   };
 
-  // --- [data-outlook]: asks anew when the form was changed.
-  const outlook = (panel) => {
+  // --- [data-subscription-preview]: asks anew when the form was changed.
+  const subscriptionPreview = (panel) => {
     const form = document.getElementById("subscription_form");
     if (!form) return;
     let changes = 0;
@@ -238,14 +238,14 @@
     const ask = (firstMs) => {
       const number = (changes += 1);
       const isCurrent = () => number === changes;
-      const look = async () => {
+      const poll = async () => {
         const body = new FormData(form);
         if (panel.dataset.id) body.set("_id", panel.dataset.id);
         const answer = await jsonOf(panel.dataset.url, { method: "POST", body });
         if (isCurrent()) panel.innerHTML = answer.html;
         return 0;
       };
-      follow(look, { firstMs, isCurrent, failed: () => (panel.textContent = panel.dataset.failed) });
+      follow(poll, { firstMs, isCurrent, failed: () => (panel.textContent = panel.dataset.failed) });
     };
 
     const soon = () => ask(TYPING_MS);
@@ -256,7 +256,12 @@
     if (!panel.dataset.id) ask(0);
   };
 
-  const PARTS = { "[data-live]": live, "[data-diagnosis]": diagnosis, "[data-look]": looks, "[data-outlook]": outlook };
+  const PARTS = {
+    "[data-live]": live,
+    "[data-diagnosis]": diagnosis,
+    "[data-preview]": preview,
+    "[data-subscription-preview]": subscriptionPreview,
+  };
   document.addEventListener("DOMContentLoaded", () => {
     for (const [selector, begin] of Object.entries(PARTS)) document.querySelectorAll(selector).forEach((part) => begin(part));
   });

@@ -173,7 +173,7 @@ def test_view_permission_alone_lets_nobody_send_or_change(world: World) -> None:
     for action in ("run", "try"):
         url = reverse(f"admin:notifications_subscription_{action}", args=[world.subscription.pk])
         assert client.post(url, {"token": "a" * 32}).status_code == 403
-    assert client.post(reverse("admin:notifications_subscription_outlook"), {}).status_code == 403
+    assert client.post(reverse("admin:notifications_subscription_preview"), {}).status_code == 403
     assert Run.objects.count() == 1
 
 
@@ -469,17 +469,17 @@ def test_a_person_chosen_by_somebody_else_may_stay(world: World) -> None:
 WITHOUT_TEXT = {MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV}
 
 
-def outlook(client: Client, data: dict[str, object]) -> str:
-    answer = client.post(reverse("admin:notifications_subscription_outlook"), data)
+def preview(client: Client, data: dict[str, object]) -> str:
+    answer = client.post(reverse("admin:notifications_subscription_preview"), data)
     assert answer.status_code == 200
     return str(json.loads(answer.content)["html"])
 
 
-def test_the_outlook_shows_times_people_and_look_before_saving(root: Client) -> None:
+def test_the_preview_shows_times_people_and_message_before_saving(root: Client) -> None:
     report = make_report(title="<b>日报</b>", body="第一行\n<i>第二行</i>")
     people = [make_person(make_corp(), "lilei"), make_person(name="没关联的人")]
 
-    html = outlook(root, values(report, *people, crontab="30 8 * * 1", time_zone="Europe/Berlin"))
+    html = preview(root, values(report, *people, crontab="30 8 * * 1", time_zone="Europe/Berlin"))
 
     assert len(re.findall(r"<li>\d{4}-\d\d-\d\d 08:30 周一</li>", html)) == 5
     assert "1 人" in html
@@ -490,39 +490,39 @@ def test_the_outlook_shows_times_people_and_look_before_saving(root: Client) -> 
 
 
 @pytest.mark.parametrize("form", [form for form in MessageForm if form not in WITHOUT_TEXT])
-def test_the_outlook_of_a_text_that_is_too_long_says_so(root: Client, form: MessageForm) -> None:
+def test_the_preview_of_a_text_that_is_too_long_says_so(root: Client, form: MessageForm) -> None:
     report = make_report(body="长" * 3000)
 
-    html = outlook(root, values(report, make_person(make_corp(), "lilei"), message_form=form.value))
+    html = preview(root, values(report, make_person(make_corp(), "lilei"), message_form=form.value))
 
     assert "…" in html
     assert "完整" in html
 
 
 @pytest.mark.parametrize("form", sorted(WITHOUT_TEXT))
-def test_the_outlook_of_what_has_no_text_shows_none(root: Client, form: MessageForm) -> None:
-    html = outlook(root, values(make_report(body="长" * 3000), make_person(make_corp(), "lilei"), message_form=form))
+def test_the_preview_of_what_has_no_text_shows_none(root: Client, form: MessageForm) -> None:
+    html = preview(root, values(make_report(body="长" * 3000), make_person(make_corp(), "lilei"), message_form=form))
 
     assert "长长" not in html
     assert "problem" not in html
 
 
-def test_the_outlook_of_an_unfinished_form_explains(root: Client) -> None:
-    assert "五个字段" in outlook(
+def test_the_preview_of_an_unfinished_form_explains(root: Client) -> None:
+    assert "五个字段" in preview(
         root, {"repeat": "crontab", "crontab": "0 9", "time_zone": "UTC", "jitter_seconds": "0", "free_days": "send"}
     )
-    assert "problem" not in outlook(root, {})
+    assert "problem" not in preview(root, {})
 
 
 @pytest.mark.parametrize("known", ["9" * 5000, "9" * 19, "-1", "1.5", "٣"])
-def test_the_outlook_of_a_number_that_no_row_has_is_that_of_a_new_one(root: Client, known: str) -> None:
-    assert "problem" not in outlook(root, {"_id": known})
+def test_the_preview_of_a_number_that_no_row_has_is_that_of_a_new_one(root: Client, known: str) -> None:
+    assert "problem" not in preview(root, {"_id": known})
 
 
-def test_the_outlook_of_another_companys_subscription_is_not_found(world: World) -> None:
+def test_the_preview_of_another_companys_subscription_is_not_found(world: World) -> None:
     client = client_of(make_manager(make_corp()))
 
-    answer = client.post(reverse("admin:notifications_subscription_outlook"), {"_id": world.subscription.pk})
+    answer = client.post(reverse("admin:notifications_subscription_preview"), {"_id": world.subscription.pk})
 
     assert answer.status_code == 404
 

@@ -79,10 +79,10 @@ class TestMaking:
     def test_two_at_the_same_moment_make_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The second passes the form's question before the first has written."""
 
-        def taken(*_args: Any, **_kwargs: Any) -> None:
+        def refuse(*_args: Any, **_kwargs: Any) -> None:
             raise IntegrityError
 
-        monkeypatch.setattr(ApiToken, "save", taken)
+        monkeypatch.setattr(ApiToken, "save", refuse)
 
         answer = client_of(make_superuser()).post(ADD, sent())
 
@@ -175,11 +175,11 @@ class TestOneToken:
         token, client = make_token(editor)
         browser = client_of(editor)
 
-        asked = browser.get(page_of(token, "revoke"))
+        confirmation = browser.get(page_of(token, "revoke"))
         between = client.get("/api/v1/subscriptions").status_code
         done = browser.post(page_of(token, "revoke"))
 
-        assert (asked.status_code, between, done.status_code) == (200, 200, 302)
+        assert (confirmation.status_code, between, done.status_code) == (200, 200, 302)
         assert client.get("/api/v1/subscriptions").status_code == 401
         assert page_of(token, "revoke") not in browser.get(page_of(token)).content.decode()
         assert browser.post(page_of(token, "revoke")).status_code == 302

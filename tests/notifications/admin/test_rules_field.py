@@ -29,7 +29,7 @@ from tests.notifications.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-OUTLOOK = reverse("admin:notifications_subscription_outlook")
+PREVIEW = reverse("admin:notifications_subscription_preview")
 
 
 @pytest.fixture
@@ -180,14 +180,14 @@ class TestPage:
         subscription.refresh_from_db()
         assert subscription.name != "新名"
 
-    def test_the_outlook_counts_before_anything_is_saved(
+    def test_the_preview_counts_before_anything_is_saved(
         self, root: Client, subscription: Subscription, title: Attribute
     ) -> None:
         matched = make_person(subscription.report.corp, "li")
         set_values(attribute=title, values={matched.pk: ["经理"]})
         form = {**values(subscription.report), **rows((title, "is", "经理")), "_id": subscription.pk}
 
-        html = root.post(OUTLOOK, form, headers={"accept-language": "en"}).json()["html"]
+        html = root.post(PREVIEW, form, headers={"accept-language": "en"}).json()["html"]
 
         assert "1 person" in html
         assert not AttributeRule.objects.exists()

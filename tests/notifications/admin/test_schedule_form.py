@@ -159,7 +159,7 @@ def test_the_end_of_the_calendar_is_told_before_and_after_saving(
 ) -> None:
     year = str(workdays.last_known_year() + 1)
 
-    before = outlook(root, values(*order, **fields))
+    before = preview(root, values(*order, **fields))
     answer = root.post(ADD, values(*order, **fields))
     after = said(root, answer)
     index = root.get("/admin/").content.decode()
@@ -179,8 +179,8 @@ def test_a_disabled_one_whose_validity_holds_nothing_is_saved_with_a_word(
     assert Subscription.objects.get().next_run_at is None
 
 
-def outlook(client: Client, data: dict[str, Any]) -> str:
-    answer = client.post(reverse("admin:notifications_subscription_outlook"), data)
+def preview(client: Client, data: dict[str, Any]) -> str:
+    answer = client.post(reverse("admin:notifications_subscription_preview"), data)
     assert answer.status_code == 200
     return str(json.loads(answer.content)["html"])
 
@@ -191,7 +191,7 @@ def times(html: str) -> list[str]:
 
 
 def test_the_next_five_times_are_shown_in_the_subscriptions_own_zone(root: Client, order: tuple[Report, User]) -> None:
-    html = outlook(root, values(*order, **WEEKLY, time_zone="America/New_York"))
+    html = preview(root, values(*order, **WEEKLY, time_zone="America/New_York"))
 
     assert len(times(html)) == 5
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d 09:05 周[一三]", line) for line in times(html))
@@ -202,7 +202,7 @@ def test_before_saving_a_spread_is_shown_as_a_span_and_after_as_the_moment(
     root: Client, order: tuple[Report, User]
 ) -> None:
     spread: dict[str, Any] = {**DAILY, "jitter_seconds": "300"}
-    before = times(outlook(root, values(*order, **spread)))
+    before = times(preview(root, values(*order, **spread)))
     subscription = saved(root, order, **spread)
     page = root.get(reverse("admin:notifications_subscription_change", args=[subscription.pk])).content.decode()
 
@@ -214,7 +214,7 @@ def test_before_saving_a_spread_is_shown_as_a_span_and_after_as_the_moment(
     assert subscription.next_run_at is not None
     local = subscription.next_run_at.astimezone(tz=None)
     assert f"{local:%M:%S}" == after[0][14:19]
-    assert after == times(outlook(root, {**values(*order, **spread), "_id": subscription.pk}))
+    assert after == times(preview(root, {**values(*order, **spread), "_id": subscription.pk}))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_before_saving_a_spread_is_shown_as_a_span_and_after_as_the_moment(
 def test_full_and_half_hours_are_advised_against(
     root: Client, order: tuple[Report, User], at: str, jitter: int, is_hinted: bool
 ) -> None:
-    html = outlook(root, values(*order, **{**DAILY, "local_time": at, "jitter_seconds": jitter}))
+    html = preview(root, values(*order, **{**DAILY, "local_time": at, "jitter_seconds": jitter}))
 
     assert ("整点和半点" in html) is is_hinted
 

@@ -25,7 +25,7 @@ from tests.accounts.people import sent_form
 from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
-from tests.notifications import looking
+from tests.notifications import preview_pages
 from tests.notifications.admin.test_admin import client_of
 from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.alerts.lines import parse
@@ -91,7 +91,7 @@ def errors_of(answer: Any) -> dict[str, Any]:
 def tried(client: Client, rule: AlertRule, conditions: dict[str, str]) -> str:
     """What the rule's page shows after its button, with these conditions in the form."""
     values = {**sent_form(client, f"/admin/notifications/alertrule/{rule.pk}/change/"), **conditions, "_id": rule.pk}
-    return looking.look(client, TRY, values)
+    return preview_pages.preview(client, TRY, values)
 
 
 class TestRule:
@@ -204,7 +204,7 @@ class TestRule:
         path = f"/admin/notifications/alertrule/{rule.pk}/change/"
         values = {**sent_form(root, path), **row(0, "any", "销售额", "lt", "100")}
 
-        html = looking.look(root, TRY, {**values, "_id": rule.pk})
+        html = preview_pages.preview(root, TRY, {**values, "_id": rule.pk})
 
         assert "会触发" in html
         assert html.count("trial-marked") == 1
@@ -270,7 +270,7 @@ class TestRule:
         rule = make_rule(card, receiver)
         values = sent_form(root, f"/admin/notifications/alertrule/{rule.pk}/change/")
 
-        html = looking.look(root, TRY, {**values, **row(0, "sum", "利润", "lt", "0")})
+        html = preview_pages.preview(root, TRY, {**values, **row(0, "sum", "利润", "lt", "0")})
 
         assert "数据中没有列「利润」" in html
 

@@ -160,9 +160,9 @@ def test_one_that_hangs_holds_two_threads_however_many_ask_it_and_others_go_out(
             future.result(timeout=PATIENCE_SECONDS)
 
         assert [go_out(card) for card in good] == ["合计 200"] * 3
-        asked = CardData.objects.filter(card__in=hanging)
-        assert set(asked.values_list("status", flat=True)) == {"waiting"}
-        assert asked.filter(lease_until__isnull=False).count() == 2
+        requested = CardData.objects.filter(card__in=hanging)
+        assert set(requested.values_list("status", flat=True)) == {"waiting"}
+        assert requested.filter(lease_until__isnull=False).count() == 2
         assert Delivery.objects.count() == 3
 
 
@@ -190,9 +190,9 @@ def test_sources_that_hung_before_leave_threads_free_however_many_they_are() -> 
             future.result(timeout=PATIENCE_SECONDS)
 
         assert [go_out(card) for card in good] == ["合计 200"] * 3
-        asked = CardData.objects.filter(card__in=hanging)
-        assert set(asked.values_list("status", flat=True)) == {"waiting"}
-        assert asked.filter(lease_until__isnull=False).count() == fetch.SLOW_PLACES
+        requested = CardData.objects.filter(card__in=hanging)
+        assert set(requested.values_list("status", flat=True)) == {"waiting"}
+        assert requested.filter(lease_until__isnull=False).count() == fetch.SLOW_PLACES
 
 
 def test_fifty_bad_ones_before_the_good_ones_leave_each_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:

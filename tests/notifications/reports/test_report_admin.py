@@ -1,4 +1,4 @@
-"""The page of a report: its cards, its templates, own rows, and the look at real data."""
+"""The page of a report: its cards, its templates, own rows, and the preview on real data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import packed
 from notifications.models import OwnRowsRule, Report
 from notifications.reports.templates import reference, renderer
-from tests.notifications import looking
+from tests.notifications import preview_pages
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_subscription
 from tests.notifications.reports.places import (
     answer,
@@ -30,7 +30,7 @@ from tests.notifications.reports.places import (
 
 pytestmark = pytest.mark.django_db
 ADD = reverse("admin:notifications_report_add")
-LOOK = reverse("admin:notifications_report_preview")
+PREVIEW = reverse("admin:notifications_report_preview")
 
 
 def errors_of(response: Any) -> str:
@@ -97,8 +97,8 @@ def test_what_was_fetched_for_a_page_does_not_count_as_fetched_last(root: Client
     answer(known, slot_at=NOW - timedelta(hours=1))
     card = known.report_cards.get().card
     other = packed(Table((Column("没有", Kind.NUMBER),), ((1,),), NOW))
-    looked = {"status": "ready", "content": other, "finished_at": NOW, "requested_at": NOW, "next_try_at": NOW}
-    CardData.objects.create(card=card, **looked)
+    fetched = {"status": "ready", "content": other, "finished_at": NOW, "requested_at": NOW, "next_try_at": NOW}
+    CardData.objects.create(card=card, **fetched)
 
     response = root.post(ADD, page_values(card, body="{{ c0.sum('没有') }}"))
 
@@ -167,7 +167,7 @@ def test_cards_of_other_companies_are_not_offered(client: Client, foreign_card: 
 
     assert client.post(ADD, page_values(foreign_card, corp=corp.pk)).status_code == 200
     assert client.post(ADD, page_values(own, corp=corp.pk)).status_code == 302
-    assert "您无权查看" in look(client, foreign_card)
+    assert "您无权查看" in preview(client, foreign_card)
 
 
 SPYING = "{{ c0.sum(c0.value('姓名') ~ c0.value('工资')) }}"
@@ -197,13 +197,13 @@ def test_no_refusal_tells_what_a_card_of_another_company_holds(
     assert not Report.objects.exclude(report_cards__card=foreign_card).exists()
 
 
-def look(client: Client, *cards: Card, **changes: object) -> str:
-    return looking.look(client, LOOK, page_values(*cards, **changes))
+def preview(client: Client, *cards: Card, **changes: object) -> str:
+    return preview_pages.preview(client, PREVIEW, page_values(*cards, **changes))
 
 
-class TestLook:
+class TestPreview:
     def test_shows_the_message_over_data_at_a_chosen_time(self, root: Client, card: Card) -> None:
-        html = look(root, card, body="{{ today }} {{ c0.sum('销售额')|千分位 }}", _at="2026-11-30T09:00")
+        html = preview(root, card, body="{{ today }} {{ c0.sum('销售额')|千分位 }}", _at="2026-11-30T09:00")
 
         assert "2026-11-30 224.5" in html
         assert "<td>华东</td>" in html
@@ -214,8 +214,8 @@ class TestLook:
         place(person, region, "华南")
         rules = (rule(attribute=region),)
 
-        assert "请选择以谁的身份查看" in look(root, card, rules=rules)
-        html = look(root, card, rules=rules, _as="李雷", body="{{ c0.count }}")
+        assert "请选择以谁的身份查看" in preview(root, card, rules=rules)
+        html = preview(root, card, rules=rules, _as="李雷", body="{{ c0.count }}")
         assert "可以看到 2 行中的 1 行。" in html
         assert "华东" not in html
 
@@ -224,20 +224,20 @@ class TestLook:
         make_person(make_corp(), "stranger", username="stranger")
         client.force_login(make_manager(mine), backend="django.contrib.auth.backends.ModelBackend")
 
-        assert "您可见的人中没有“stranger”。" in look(client, _as="stranger")
+        assert "您可见的人中没有“stranger”。" in preview(client, _as="stranger")
 
     def test_says_line_and_reason(self, root: Client, card: Card) -> None:
-        assert "正文模板：第 1 行：没有“x”这一列。" in look(root, card, body="{{ c0.sum('x') }}")
+        assert "正文模板：第 1 行：没有“x”这一列。" in preview(root, card, body="{{ c0.sum('x') }}")
 
     def test_shows_each_form(self, root: Client, card: Card) -> None:
-        assert "<strong>2</strong>" in look(root, card, body="**{{ c0.count }}**", _form="markdown")
+        assert "<strong>2</strong>" in preview(root, card, body="**{{ c0.count }}**", _form="markdown")
 
     def test_is_for_those_who_write_reports(self, client: Client) -> None:
         client.force_login(
             User.objects.create(username="x", is_staff=True), backend="django.contrib.auth.backends.ModelBackend"
         )
 
-        assert client.post(LOOK, page_values()).status_code == 403
+        assert client.post(PREVIEW, page_values()).status_code == 403
 
 
 def test_the_page_helps_with_templates(root: Client) -> None:

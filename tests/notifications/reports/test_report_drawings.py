@@ -1,4 +1,4 @@
-"""The look at a report has its charts and files made by their workers, for the person who looks and nobody else."""
+"""The preview of a report has its charts and files made by their workers, for the person who looks and nobody else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from notifications import tasks
 from notifications.delivery.attachments import jobs
 from notifications.delivery.rendering import attachments, preview_files
 from notifications.models import Medium, Report, ReportChart
-from tests.notifications import looking
+from tests.notifications import preview_pages
 from tests.notifications.delivery.attachments.places import make_medium, make_run
 from tests.notifications.factories import (
     make_corp,
@@ -33,17 +33,17 @@ from tests.notifications.factories import (
 from tests.notifications.reports.places import answer, make_card, make_data_report, make_region, page_values, place
 
 pytestmark = pytest.mark.django_db
-LOOK = reverse("admin:notifications_report_preview")
+PREVIEW = reverse("admin:notifications_report_preview")
 BAR = {"alias": "c0", "kind": "bar", "title": "各区域", "x": "区域", "y": "销售额", "top": 10, "position": 0}
 CHART = {**BAR, "sort": "as_is", "aggregate": "sum", "series": "", "unit": ""}
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
-def look(client: Client, *cards: Card, **changes: Any) -> str:
-    return looking.look(client, LOOK, page_values(*cards, **changes))
+def preview(client: Client, *cards: Card, **changes: Any) -> str:
+    return preview_pages.preview(client, PREVIEW, page_values(*cards, **changes))
 
 
-def asked(html: str) -> list[str]:
+def making_addresses(html: str) -> list[str]:
     """Where the page asks for what is being made, in its order."""
     return re.findall(r'data-making="([^"]+)"', html)
 
@@ -61,11 +61,11 @@ def recipe_of(medium: Medium) -> dict[str, Any]:
 def test_each_chart_is_drawn_apart_and_shown_once_it_is_ready(root: Client, card: Card) -> None:
     second = {**CHART, "kind": "number", "title": "合计", "x": "", "position": 1}
 
-    html = look(root, card, charts=(second, CHART))
+    html = preview(root, card, charts=(second, CHART))
 
     assert Medium.objects.filter(run__isnull=True, status="waiting").count() == 2
     assert re.findall("<figcaption>(.*?)</figcaption>", html) == ["各区域", "合计"]
-    first, _other = asked(html)
+    first, _other = making_addresses(html)
     assert root.get(first).json()["problem"] == ""
     drawn()
     found = root.get(first).json()
@@ -81,17 +81,17 @@ def test_each_chart_is_drawn_apart_and_shown_once_it_is_ready(root: Client, card
 
 @pytest.mark.parametrize("form", ["news", "image", "news_notice"])
 def test_the_picture_that_a_message_carries_stands_in_it(root: Client, card: Card, form: str) -> None:
-    html = look(root, card, charts=(CHART,), _form=form)
+    html = preview(root, card, charts=(CHART,), _form=form)
 
-    phone, page = html.split('<figure class="look-chart">')
-    assert len(asked(phone)) == len(asked(page)) == 1
+    phone, page = html.split('<figure class="preview-chart">')
+    assert len(making_addresses(phone)) == len(making_addresses(page)) == 1
     shapes = sorted(recipe_of(medium)["shape"] for medium in Medium.objects.all())
     assert shapes == sorted({"free", attachments._SHAPES[form]})  # type: ignore[index]  # a form by its value
 
 
 @pytest.mark.parametrize("form", ["xlsx", "csv"])
 def test_a_file_can_be_opened(root: Client, card: Card, form: str) -> None:
-    [address] = asked(look(root, card, title="日报", _form=form, _at="2026-11-24T09:00"))
+    [address] = making_addresses(preview(root, card, title="日报", _form=form, _at="2026-11-24T09:00"))
 
     assert jobs.make(Medium.objects.get().pk, clock=timezone.now)
     found = root.get(address).json()
@@ -104,15 +104,15 @@ def test_a_file_can_be_opened(root: Client, card: Card, form: str) -> None:
 
 
 def test_a_form_without_its_picture_is_shown_as_it_will_go_out(root: Client, card: Card) -> None:
-    html = look(root, card, _form="image")
+    html = preview(root, card, _form="image")
 
     assert "报告没有适用于此形式的图片或文件" in html
     assert "phone-textcard" in html
-    assert asked(html) == []
+    assert making_addresses(html) == []
 
 
 def test_nobody_else_may_ask_for_it(root: Client, card: Card, client: Client) -> None:
-    [address] = asked(look(root, card, charts=(CHART,)))
+    [address] = making_addresses(preview(root, card, charts=(CHART,)))
     drawn()
     picture = root.get(address).json()["address"]
     other = Client()
@@ -125,7 +125,7 @@ def test_nobody_else_may_ask_for_it(root: Client, card: Card, client: Client) ->
 
 
 def test_a_token_that_is_not_ours_or_too_old_shows_nothing(root: Client, card: Card) -> None:
-    [address] = asked(look(root, card, charts=(CHART,)))
+    [address] = making_addresses(preview(root, card, charts=(CHART,)))
     medium = Medium.objects.get()
     user = make_person(make_corp(), "other")
 
@@ -147,7 +147,7 @@ def test_it_shows_no_picture_of_a_message(root: Client) -> None:
 
 
 def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> None:
-    [address] = asked(look(root, card, charts=(CHART,)))
+    [address] = making_addresses(preview(root, card, charts=(CHART,)))
     medium, user = Medium.objects.get(), make_person(make_corp(), "other")
     token = preview_files._token(medium, user, timezone.now())
     later = timezone.now() + preview_files.PATIENCE
@@ -164,7 +164,7 @@ def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> N
     assert root.get(address).json()["problem"] == "数据中没有列「x」。"
 
 
-def test_what_was_asked_for_already_is_not_made_twice_unless_it_failed() -> None:
+def test_what_was_requested_already_is_not_made_twice_unless_it_failed() -> None:
     now, wanted = timezone.now(), attachments.Wanted(Medium.Kind.CSV, b"recipe", "")
     first = attachments.preview(wanted, now=now)
 
@@ -176,9 +176,9 @@ def test_what_was_asked_for_already_is_not_made_twice_unless_it_failed() -> None
 
 def test_too_many_at_once_are_refused(root: Client, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview_files, "WAITING_AT_MOST", 1)
-    look(root, card, charts=(CHART,))
+    preview(root, card, charts=(CHART,))
 
-    html = look(root, card, charts=({**CHART, "kind": "pie"},))
+    html = preview(root, card, charts=({**CHART, "kind": "pie"},))
 
     assert "等待绘制的图片过多" in html
     assert "phone-textcard" in html
@@ -186,7 +186,7 @@ def test_too_many_at_once_are_refused(root: Client, card: Card, monkeypatch: pyt
 
 
 def test_it_goes_to_the_workers_at_once_before_what_messages_wait_for(root: Client, card: Card) -> None:
-    look(root, card, charts=(CHART,))
+    preview(root, card, charts=(CHART,))
     medium = Medium.objects.get()
     Medium.objects.update(make_after=timezone.now() - timedelta(seconds=1))
 
@@ -200,7 +200,7 @@ def test_charts_show_own_rows_only(root: Client, card: Card) -> None:
     place(make_person(make_corp(), "li", name="李雷"), region, "华南")
     rule = {"alias": "c0", "column": "区域", "attribute": region.pk, "value": ""}
 
-    look(root, card, charts=(CHART,), rules=(rule,), _as="李雷")
+    preview(root, card, charts=(CHART,), rules=(rule,), _as="李雷")
 
     assert [row[0] for row in recipe_of(Medium.objects.get())["table"]["rows"]] == ["华南"]
 
@@ -209,7 +209,7 @@ def test_times_are_those_of_the_chosen_zone(root: Client, card: Card, settings: 
     settings.TIME_ZONE = "Asia/Tokyo"
 
     def hours(zone: str) -> str:
-        html = look(root, card, charts=(CHART,), body="[{{ c0.as_of|date('DD HH') }}]", _zone=zone)
+        html = preview(root, card, charts=(CHART,), body="[{{ c0.as_of|date('DD HH') }}]", _zone=zone)
         return html.split("[")[1].split("]")[0]
 
     assert len({hours("America/New_York"), hours("UTC"), hours("Asia/Tokyo")}) == 3
@@ -229,7 +229,7 @@ def test_the_page_offers_the_zones_in_which_the_report_goes_out(root: Client, se
 
 
 def test_a_chart_that_is_not_filled_in_is_named(root: Client, card: Card) -> None:
-    html = look(root, card, charts=({**CHART, "top": 99},))
+    html = preview(root, card, charts=({**CHART, "top": 99},))
 
     assert "第 1 个图表，“最多”：" in html
 

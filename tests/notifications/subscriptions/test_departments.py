@@ -231,12 +231,12 @@ def test_without_those_below_nobody_may_be_left(root: Client, company: Company) 
     assert not Subscription.objects.exists()
 
 
-def test_the_outlook_counts_the_people_of_the_departments(root: Client, company: Company) -> None:
+def test_the_preview_counts_the_people_of_the_departments(root: Client, company: Company) -> None:
     company.person("lilei", 3)
     company.member("unlinked", 2)
 
     sent = values(make_report(), departments=[company.key(1)], with_subdepartments="on")
-    html = root.post(reverse("admin:notifications_subscription_outlook"), sent).json()["html"]
+    html = root.post(reverse("admin:notifications_subscription_preview"), sent).json()["html"]
 
     assert "1 人" in html
     assert "所选部门中有 1 名成员未关联用户" in html

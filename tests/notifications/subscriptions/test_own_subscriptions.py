@@ -211,18 +211,18 @@ class TestAdministrators:
     def admin(self) -> Client:
         return client_of(make_superuser())
 
-    def outlook(self, admin: Client, subscription: Subscription, *people: User, is_known: bool = True) -> str:
+    def preview(self, admin: Client, subscription: Subscription, *people: User, is_known: bool = True) -> str:
         known = {"_id": str(subscription.pk)} if is_known else {}
         form = {**values(subscription.report, *people), **known}
-        return str(admin.post(reverse("admin:notifications_subscription_outlook"), form).json()["html"])
+        return str(admin.post(reverse("admin:notifications_subscription_preview"), form).json()["html"])
 
     @pytest.mark.parametrize("kind", ["paused", "declined"])
-    def test_the_outlook_counts_the_choice(self, admin: Client, person: User, corp: Corp, kind: str) -> None:
+    def test_the_preview_counts_the_choice(self, admin: Client, person: User, corp: Corp, kind: str) -> None:
         han = make_person(corp, "han")
         subscription = make_subscription(person, han)
         preferences.choose(person, subscription_id=subscription.pk, kind=kind, now=NOW)
 
-        text = self.outlook(admin, subscription, person, han)
+        text = self.preview(admin, subscription, person, han)
 
         assert ("1 人" in text, "2 人" in text) == (True, False)
         assert "李雷" in text
@@ -232,7 +232,7 @@ class TestAdministrators:
         subscription = make_subscription(person)
         preferences.choose(person, subscription_id=subscription.pk, kind="declined", now=NOW)
 
-        text = self.outlook(admin, subscription, person, is_known=False)
+        text = self.preview(admin, subscription, person, is_known=False)
 
         assert str(Receipt.Reason.DECLINED.label) not in text
 

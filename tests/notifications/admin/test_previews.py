@@ -1,4 +1,4 @@
-"""The looks at a report and at an alert rule: asked for, waited for, there or failed; for whom; without scripts."""
+"""Previews of a report and of an alert rule: asked for, waited for, there or failed; for whom; without scripts."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.test_admin import row
 from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.factories import make_corp, make_manager, make_person, make_subscription, make_superuser
-from tests.notifications.looking import fetch, look
+from tests.notifications.preview_pages import fetch, preview
 from tests.notifications.reports.places import make_data_report, page_values
 
 pytestmark = pytest.mark.django_db
 BACKEND = "django.contrib.auth.backends.ModelBackend"
-OF_REPORT, OF_RULE = reverse("admin:notifications_report_preview"), reverse("admin:notifications_alertrule_try")
+OF_REPORT, OF_RULE = reverse("admin:notifications_report_preview"), reverse("admin:notifications_alertrule_preview")
 
 
 @dataclass(frozen=True)
 class Page:
-    """One of the two. `shown`: what stands in its look once the data is there, and at no other time."""
+    """One of the two. `shown`: what stands in its preview once the data is there, and at no other time."""
 
     path: str
     shown: str
@@ -84,47 +84,47 @@ def card(bi: GuandataAnswers) -> Card:
 
 
 @pytest.mark.parametrize("place", PAGES)
-class TestLook:
+class TestPreview:
     def test_answers_at_once_that_the_data_is_being_fetched_and_asks_no_source(
         self, root: Client, card: Card, bi: GuandataAnswers, place: Page
     ) -> None:
         values = place.values(root, card)
 
         first = root.post(place.path, values).json()
-        again = root.post(place.path, {**values, "_asked": first["asked"]}).json()
+        again = root.post(place.path, {**values, "_token": first["token"]}).json()
 
         for answer in (first, again):
             assert "正在读取数据…" in answer["html"]
             assert "<progress" in answer["html"]
             assert place.shown not in answer["html"]
-        assert again["asked"] == first["asked"] != ""
+        assert again["token"] == first["token"] != ""
         assert (CardData.objects.count(), bi.calls("card_data"), bi.calls("sign_in")) == (1, 0, 0)
         fetch()
-        last = root.post(place.path, {**values, "_asked": first["asked"]}).json()
+        last = root.post(place.path, {**values, "_token": first["token"]}).json()
         assert place.shown in last["html"]
-        assert last["asked"] == ""
+        assert last["token"] == ""
         assert bi.calls("card_data") == 1
 
     def test_says_how_long_it_has_taken(self, root: Client, card: Card, place: Page, monkeypatch: Any) -> None:
         values, now = place.values(root, card), timezone.now()
         monkeypatch.setattr(timezone, "now", lambda: now)
-        asked = root.post(place.path, values).json()["asked"]
+        token = root.post(place.path, values).json()["token"]
         monkeypatch.setattr(timezone, "now", lambda: now + timedelta(seconds=7))
 
-        html = root.post(place.path, {**values, "_asked": asked}).json()["html"]
+        html = root.post(place.path, {**values, "_token": token}).json()["html"]
 
         assert re.search(r"data-elapsed>7 秒<", html)
 
     def test_says_that_no_worker_takes_it_and_which(self, root: Client, card: Card, place: Page) -> None:
         values = place.values(root, card)
-        asked = root.post(place.path, values).json()["asked"]
+        token = root.post(place.path, values).json()["token"]
         CardData.objects.update(requested_at=timezone.now() - timedelta(seconds=11))
 
-        answer = root.post(place.path, {**values, "_asked": asked}).json()
+        answer = root.post(place.path, {**values, "_token": token}).json()
 
         assert "还没有工作进程接手：是否有工作进程在处理队列“data”？" in answer["html"]
         assert 'class="problem"' in answer["html"]
-        assert answer["asked"] == asked  # it heals by itself
+        assert answer["token"] == token  # it heals by itself
 
     @pytest.mark.parametrize(
         ("failure", "said"),
@@ -138,46 +138,46 @@ class TestLook:
     ) -> None:
         bi.gives("card_data", failure)
 
-        assert said in look(root, place.path, place.values(root, make_card()))
+        assert said in preview(root, place.path, place.values(root, make_card()))
         assert bi.calls("card_data") == 1
 
     def test_of_a_worker_that_never_ends_is_given_up(
         self, root: Client, card: Card, place: Page, monkeypatch: Any
     ) -> None:
         values = place.values(root, card)
-        asked = root.post(place.path, values).json()["asked"]
+        token = root.post(place.path, values).json()["token"]
         now = timezone.now()
         assert datasources_fetch._claim(CardData.objects.get().pk, now) is not None
         monkeypatch.setattr(timezone, "now", lambda: now + timedelta(seconds=91))
 
-        answer = root.post(place.path, {**values, "_asked": asked}).json()
+        answer = root.post(place.path, {**values, "_token": token}).json()
 
         assert "不再等待。取数的工作进程没有回应" in answer["html"]
-        assert answer["asked"] == ""
+        assert answer["token"] == ""
 
     def test_that_is_forgotten_says_so(self, root: Client, card: Card, place: Page) -> None:
         values = place.values(root, card)
-        asked = root.post(place.path, values).json()["asked"]
+        token = root.post(place.path, values).json()["token"]
         fetch()
         datasources_fetch.purge(now=timezone.now() + timedelta(hours=1, seconds=1))
 
-        answer = root.post(place.path, {**values, "_asked": asked}).json()
+        answer = root.post(place.path, {**values, "_token": token}).json()
 
         assert "内容已失效，请再次点击按钮。" in answer["html"]
-        assert answer["asked"] == ""
+        assert answer["token"] == ""
 
     def test_is_its_own_person_s_alone(self, root: Client, card: Card, place: Page) -> None:
         values = place.values(root, card)
-        asked = root.post(place.path, values).json()["asked"]
+        token = root.post(place.path, values).json()["token"]
         fetch()
         colleague = signed_in(make_superuser())
 
-        answer = colleague.post(place.path, {**values, "_asked": asked}).json()
+        answer = colleague.post(place.path, {**values, "_token": token}).json()
 
         assert "内容已失效" in answer["html"]
         assert place.shown not in answer["html"]
         employee = signed_in(make_person(make_corp(), "li"))
-        assert employee.post(place.path, {**values, "_asked": asked}).status_code == 302
+        assert employee.post(place.path, {**values, "_token": token}).status_code == 302
 
     def test_ends_with_the_right_to_see_the_card(self, bi: GuandataAnswers, place: Page) -> None:
         """Also where it was taken away between the question and the answer."""
@@ -186,20 +186,20 @@ class TestLook:
         DataSource.objects.update(corp=corp)
         manager = signed_in(make_manager(corp))
         values = place.values(manager, card)
-        asked = manager.post(place.path, values).json()["asked"]
+        token = manager.post(place.path, values).json()["token"]
         fetch()
-        assert place.shown in manager.post(place.path, {**values, "_asked": asked}).json()["html"]
+        assert place.shown in manager.post(place.path, {**values, "_token": token}).json()["html"]
 
         DataSource.objects.update(corp=make_corp())
 
-        answer = manager.post(place.path, {**values, "_asked": asked}).json()
+        answer = manager.post(place.path, {**values, "_token": token}).json()
         assert place.shown not in answer["html"]
         assert "128.5" not in answer["html"]
 
     def test_saves_nothing_and_puts_nothing_into_an_address(self, root: Client, card: Card, place: Page) -> None:
         values = place.values(root, card)
 
-        html = look(root, place.path, values)
+        html = preview(root, place.path, values)
 
         assert not Report.objects.exists()
         assert not AlertRule.objects.exists()
@@ -217,15 +217,15 @@ class TestWithoutScripts:
         values = {**place.values(root, card), "_page": "1", "unknown": "<b>\"'\n第二行"}
 
         first = root.post(place.path, values)
-        again = root.post(place.path, hidden(first) | {"_asked": asked_in(first)})
+        again = root.post(place.path, hidden(first) | {"_token": token_in(first)})
 
         assert first.status_code == 200
         assert "正在读取数据…" in again.text
         assert hidden(again)["unknown"] == "<b>\"'\n第二行"
         fetch()
-        last = root.post(place.path, hidden(again) | {"_asked": asked_in(again)})
+        last = root.post(place.path, hidden(again) | {"_token": token_in(again)})
         assert place.shown in last.text
-        assert 'name="_asked"' not in last.text
+        assert 'name="_token"' not in last.text
 
     def test_starts_from_the_form(self, root: Client, card: Card, place: Page) -> None:
         add = root.get(place.path.replace("preview/", "add/").replace("try/", "add/")).text
@@ -243,8 +243,8 @@ def hidden(response: Any) -> dict[str, str]:
     return {"_page": "1"} | {unescape(name): unescape(value) for name, value in [*fields, *chosen]}
 
 
-def asked_in(response: Any) -> str:
-    [token] = re.findall(r'name="_asked" value="([^"]+)"', response.text)
+def token_in(response: Any) -> str:
+    [token] = re.findall(r'name="_token" value="([^"]+)"', response.text)
     return unescape(token)
 
 
@@ -273,9 +273,9 @@ def test_the_page_of_a_report_without_scripts_shows_no_zone_of_a_report_that_one
 def test_what_is_wrong_without_data_is_said_before_anything_is_fetched(root: Client, card: Card) -> None:
     rule = {"alias": "c0", "column": "区域", "attribute": "", "value": "华东"}
 
-    assert "请选择以谁的身份查看" in look(root, OF_REPORT, page_values(card, rules=(rule,)))
-    assert "您可见的人中没有" in look(root, OF_REPORT, page_values(card, _as="nobody"))
-    assert "errorlist" in look(root, OF_RULE, {**rule_values(root, card), **row(0, "sum", "销售额", "lt", "viel")})
+    assert "请选择以谁的身份查看" in preview(root, OF_REPORT, page_values(card, rules=(rule,)))
+    assert "您可见的人中没有" in preview(root, OF_REPORT, page_values(card, _as="nobody"))
+    assert "errorlist" in preview(root, OF_RULE, {**rule_values(root, card), **row(0, "sum", "销售额", "lt", "viel")})
     assert not CardData.objects.exists()
 
 
@@ -283,12 +283,12 @@ def test_a_known_rule_is_tried_as_its_form_stands(root: Client, card: Card) -> N
     rule = make_rule(card, make_receiver(corp=make_corp()))
     values = {**rule_values(root, card), "_id": rule.pk}
 
-    assert "会触发" in look(root, OF_RULE, values)
+    assert "会触发" in preview(root, OF_RULE, values)
     assert root.post(OF_RULE, {**values, "_id": 999_999}).status_code == 404
 
 
 def test_a_picture_can_be_opened_without_scripts(root: Client, card: Card) -> None:
-    html = look(root, OF_RULE, rule_values(root, card))
+    html = preview(root, OF_RULE, rule_values(root, card))
     [address] = re.findall(r'<noscript> <a href="([^"]+)"', html)
 
     assert "正在生成" in root.get(address).text
@@ -305,4 +305,4 @@ def test_a_report_over_a_source_whose_key_is_lost_says_so(root: Client, settings
     card = Card.objects.create(source=source, name="库", sql="SELECT 1")
     settings.FIELD_ENCRYPTION_KEYS = ["c2ltLW90aGVyLWtleS1zaW0tb3RoZXIta2V5LXNpbSE="]
 
-    assert "FIELD_ENCRYPTION_KEYS" in look(root, OF_REPORT, page_values(card))
+    assert "FIELD_ENCRYPTION_KEYS" in preview(root, OF_REPORT, page_values(card))

@@ -1,4 +1,4 @@
-"""The look at a report while nobody fetches, and without scripts, in a real browser with a real worker of the data."""
+"""Previews of a report while nobody fetches, and without scripts, in a real browser with a real worker of the data."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_page_says_that_no_worker_fetches_and_shows_the_report_once_one_does
     page = context.new_page()
     page.goto(signed_in(context, live_server) + change_page(report))
     page.locator("[name=title]").fill("还没有保存的标题")
-    place = page.locator("[data-look-place]")
+    place = page.locator("[data-preview-place]")
 
     page.get_by_role("button", name="读取数据并预览").click()
 
@@ -76,11 +76,11 @@ def test_a_source_that_fails_is_said_with_what_to_do(
     page.get_by_role("button", name="读取数据并预览").click()
 
     with data_worker(project_root, tmp_path, tmp_path):
-        expect(page.locator("[data-look-place] .problem")).to_contain_text("卡片“门店销售额”没有数据：数据库拒绝")
+        expect(page.locator("[data-preview-place] .problem")).to_contain_text("卡片“门店销售额”没有数据：数据库拒绝")
     context.close()
 
 
-def test_without_scripts_the_look_has_a_page_of_its_own(
+def test_without_scripts_the_preview_has_a_page_of_its_own(
     browser: Browser, live_server: LiveServer, report: Report, tmp_path: Path, project_root: Path
 ) -> None:
     page = without_scripts(browser, live_server, change_page(report))

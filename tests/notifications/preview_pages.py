@@ -1,4 +1,4 @@
-"""Pages that look at a form over data: what a browser sends until there is something to show, and the workers' part."""
+"""Pages that preview a form over data: what a browser sends until there is something to show, and the workers' part."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def fetch() -> None:
         datasources_fetch.carry_out(row_id=row.pk, clock=timezone.now)
 
 
-def look(client: Client, path: str, values: Mapping[str, Any]) -> str:
+def preview(client: Client, path: str, values: Mapping[str, Any]) -> str:
     """What the page shows in the end, as HTML."""
     first = client.post(path, values).json()
-    if not first["asked"]:
+    if not first["token"]:
         return str(first["html"])
     fetch()
-    last = client.post(path, {**values, "_asked": first["asked"]}).json()
-    assert last["asked"] == ""
+    last = client.post(path, {**values, "_token": first["token"]}).json()
+    assert last["token"] == ""
     return str(last["html"])
