@@ -284,8 +284,8 @@ def _security(world: World, first: Corp) -> None:
             corp=first,
             userid="Alpha-userid",
             userid_folded="alpha-userid",
-            first_asked_at=timezone.now(),
-            asked_at=timezone.now(),
+            first_requested_at=timezone.now(),
+            requested_at=timezone.now(),
         ),
     }
 

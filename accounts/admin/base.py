@@ -26,7 +26,7 @@ def changeable_of(selected: QuerySet[User], editor: User) -> QuerySet[User]:
     return User.objects.filter(pk__in=selected.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
 
 
-def ask(
+def selection_page(
     model_admin: admin.ModelAdmin[Any],
     request: HttpRequest,
     *,

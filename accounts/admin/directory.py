@@ -169,7 +169,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, PolicyAdminBase):
         super().save_model(request, obj, form, change)
         was_giving = change and form.initial.get("mode") == DirectoryPolicy.Mode.CREATE
         if was_giving and obj.mode != DirectoryPolicy.Mode.CREATE:
-            _tell_of_given_groups(request, obj.corp)
+            _warn_of_kept_groups(request, obj.corp)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Without the pencils and crosses that lead to other pages."""
@@ -181,7 +181,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, PolicyAdminBase):
         return field
 
 
-def _tell_of_given_groups(request: HttpRequest, corp: Corp) -> None:
+def _warn_of_kept_groups(request: HttpRequest, corp: Corp) -> None:
     """What the directory gave stays: nothing is taken from anybody because a switch was turned."""
     count = GivenGroup.objects.filter(corp=corp).values("user").distinct().count()
     if count:

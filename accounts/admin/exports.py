@@ -79,7 +79,7 @@ class ExportPages(UserModelAdmin):
             "count": min(len(keys), ROWS_AT_MOST),
             "is_cut": len(keys) > ROWS_AT_MOST,
         }
-        return own_page(self, request, f"{FOLDER}/ask.html", context)
+        return own_page(self, request, f"{FOLDER}/request.html", context)
 
     def _people(self, request: HttpRequest) -> QuerySet[User]:
         if not may_import(request.user) or not self.has_view_permission(request):

@@ -89,14 +89,14 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         groups: QuerySet[Group] = super().get_queryset(request)
-        return groups.exclude(name__in=list(roles.Role)) if _is_look_up(request) else groups
+        return groups.exclude(name__in=list(roles.Role)) if _is_lookup(request) else groups
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return _is_superuser(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        may_look = _is_superuser(request) or _is_look_up(request)
-        return may_look and super().has_view_permission(request, obj)
+        may_view = _is_superuser(request) or _is_lookup(request)
+        return may_view and super().has_view_permission(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return _is_superuser(request)
@@ -116,7 +116,7 @@ def _is_superuser(request: HttpRequest) -> bool:
     return bool(request.user.is_active and request.user.is_superuser)
 
 
-def _is_look_up(request: HttpRequest) -> bool:
+def _is_lookup(request: HttpRequest) -> bool:
     return request.resolver_match is not None and request.resolver_match.url_name == "autocomplete"
 
 

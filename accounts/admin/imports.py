@@ -93,7 +93,7 @@ class UploadForm(forms.Form):
 @admin.register(PeopleImport)
 class PeopleImportAdmin(ConfirmedChanges, RunPages):
     folder = FOLDER
-    tones = {Status.DONE: "good", Status.ASKING: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
+    tones = {Status.DONE: "good", Status.UNCONFIRMED: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
     # A file changes nothing; the answer to what would come of it does.
     unconfirmed_pages = frozenset({"accounts_peopleimport_add"})
     list_display = ("file_name", "status", "changed_count", "refused_count", "requested_by_name", "requested_at")
@@ -195,7 +195,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             "to_write": counts.get(Outcome.CHANGE, 0) + counts.get(Outcome.APPLIED, 0),
             "reason": importexport_messages.file_reason(run.reason, run.words),
             "columns": _columns(run),
-            "is_asking": run.status == Status.ASKING and may_import(request.user),
+            "is_unconfirmed": run.status == Status.UNCONFIRMED and may_import(request.user),
         }
 
     def state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:

@@ -60,14 +60,14 @@ class LinkRequestAdmin(ConfirmedChanges, LinkRequestAdminBase):
     """Linked by those who may change people's accounts, with people whom they may change."""
 
     form = LinkRequestForm
-    list_display = ("userid", "corp", "asked_at", "ask_count", "user")
+    list_display = ("userid", "corp", "requested_at", "request_count", "user")
     list_display_links = ("userid",)
     list_filter = (StateFilter, CompanyFilter)
     list_select_related = ("corp", "user")
     search_fields = ("userid_folded__startswith",)
     search_help_text = _("WeCom account from its beginning")
-    fields = ("corp", "userid", "known_as", "first_asked_at", "asked_at", "ask_count", "user")
-    readonly_fields = ("corp", "userid", "known_as", "first_asked_at", "asked_at", "ask_count")
+    fields = ("corp", "userid", "known_as", "first_requested_at", "requested_at", "request_count", "user")
+    readonly_fields = ("corp", "userid", "known_as", "first_requested_at", "requested_at", "request_count")
     autocomplete_fields = ("user",)
     actions = None
     paginator = CappedPaginator

@@ -153,7 +153,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         if not self.has_view_permission(request):
             raise PermissionDenied
         side = request.GET.get("side", "members")
-        side = side if side in SIDES and _may_look(request, side) else "members"
+        side = side if side in SIDES and _may_view(request, side) else "members"
         corps = list(Corp.objects.visible_to(request.user).only("name").order_by("name"))
         corp = next((one for one in corps if str(one.pk) == request.GET.get("company")), None)
         kept = {"side": side, "company": corp.pk if corp else "", "q": request.GET.get("q", "").strip()}
@@ -164,7 +164,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             "sides": [
                 (name, label, f"?{urlencode({'side': name, 'company': kept['company']})}")
                 for name, label in SIDES.items()
-                if _may_look(request, name)
+                if _may_view(request, name)
             ],
             "corps": corps,
             "reasons": [(one.value, one.label) for one in reasons],
@@ -241,10 +241,10 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             page = _bulk_members(form.cleaned_data["corp"], key_in(given.get("after", "")))
             if request.method == "POST":
                 count = linking.link_many(policy=policy, members=page.rows, editor=editor)
-                _tell(request, count)
+                _notify(request, count)
                 return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
             found = linking.unambiguous(policy=policy, members=page.rows, editor=editor)
-            context |= {"looked_at": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
+            context |= {"checked_count": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
             context |= {"next": _next_part(request, page), "after": given.get("after", "")}
         return self.page(request, "bulk.html", context)
 
@@ -343,7 +343,7 @@ def _around(kept: dict[str, Any], page: KeysetPage) -> dict[str, str]:
 # --- Small things -----------------------------------------------------------------------------------------------------
 
 
-def _may_look(request: HttpRequest, side: str) -> bool:
+def _may_view(request: HttpRequest, side: str) -> bool:
     return side == "members" or request.user.has_perm("accounts.view_user")
 
 
@@ -353,7 +353,7 @@ def _may_create(request: HttpRequest) -> bool:
 
 def _bulk_members(corp: Corp, after: int | None) -> KeysetPage:
     members = linking.unlinked(Member.objects.able().filter(corp=corp))
-    return keyset_page(members, after=after, size=linking.LOOKED_AT_ONCE)
+    return keyset_page(members, after=after, size=linking.MEMBERS_AT_ONCE)
 
 
 def _next_part(request: HttpRequest, page: KeysetPage) -> str:
@@ -364,7 +364,7 @@ def _next_part(request: HttpRequest, page: KeysetPage) -> str:
     return f"?{query.urlencode()}"
 
 
-def _tell(request: HttpRequest, count: int) -> None:
+def _notify(request: HttpRequest, count: int) -> None:
     sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
     messages.success(request, sentence % {"count": count})
 

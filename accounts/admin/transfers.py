@@ -53,7 +53,7 @@ def move_action(request: HttpRequest, corp: Corp) -> CorpAction | None:
     return CorpAction(_("Move people…"), f"{reverse('admin:accounts_user_move')}?{urlencode({'source': corp.pk})}")
 
 
-def tell(request: HttpRequest, change: transfer_batches.Change, corp: Corp) -> None:
+def notify(request: HttpRequest, change: transfer_batches.Change, corp: Corp) -> None:
     """Say what became of a bulk change, and who was left as before, and why."""
     sentence = ngettext(
         "“%(corp)s” was set for %(count)d person.", "“%(corp)s” was set for %(count)d people.", change.changed_count
@@ -133,10 +133,10 @@ class MovePages(UserModelAdmin):
         return JsonResponse(_state(request, _move_or_404(request, move_id)))
 
     def _move(self, request: HttpRequest, source: Corp, target: Corp) -> HttpResponse:
-        asked_by, ip = cast("User", request.user), request.META.get("REMOTE_ADDR") or None
+        requested_by, ip = cast("User", request.user), request.META.get("REMOTE_ADDR") or None
         try:
             move, is_new = transfers.request_move(
-                source=source, target=target, asked_by=asked_by, ip=ip, now=timezone.now()
+                source=source, target=target, requested_by=requested_by, ip=ip, now=timezone.now()
             )
         except transfers.InTheWayError as error:
             messages.error(request, _in_the_way(request, error.move, source, target))
@@ -145,7 +145,7 @@ class MovePages(UserModelAdmin):
 
         if not is_new:
             sentence = _("This move was asked for already, by %(person)s at %(time)s. This page shows how far it is.")
-            messages.info(request, sentence % _asked(move))
+            messages.info(request, sentence % _request_of(move))
 
         message = _("The queue cannot be reached: the move begins as soon as it can.")
         queue_on_commit(tasks.move_people, move.pk, otherwise=partial(messages.warning, request, message))
@@ -156,7 +156,7 @@ def _moves(request: HttpRequest) -> QuerySet[PeopleMove]:
     return PeopleMove.objects.visible_to(request.user).select_related("source", "target")
 
 
-def _asked(move: PeopleMove) -> dict[str, str]:
+def _request_of(move: PeopleMove) -> dict[str, str]:
     return {"person": move.requested_by_name, "time": f"{timezone.localtime(move.requested_at):%Y-%m-%d %H:%M}"}
 
 
@@ -171,7 +171,7 @@ def _in_the_way(request: HttpRequest, move: PeopleMove, source: Corp, target: Co
         "People are being moved from “%(source)s” to “%(target)s” at the moment, as %(person)s asked at %(time)s. "
         "Wait until that is over."
     )
-    return sentence % {"source": move.source, "target": move.target, **_asked(move)}
+    return sentence % {"source": move.source, "target": move.target, **_request_of(move)}
 
 
 def _move_or_404(request: HttpRequest, move_id: int) -> PeopleMove:

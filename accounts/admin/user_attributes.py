@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from accounts.admin import imports
-from accounts.admin.base import ask, changeable_of
+from accounts.admin.base import changeable_of, selection_page
 from accounts.models import Attribute, AttributeValue, User, fold_value
 from accounts.users import attributes
 from accounts.users.attribute_fields import ValuesField, field_name, fields_of, may_set, sentence_about, shown_lines
@@ -35,7 +35,7 @@ def seen_field(person: User, values: _Values) -> SeenField:
     return SeenField(required=False, widget=forms.HiddenInput, initial=sealed(person, values))
 
 
-def tell_changes(form: Any) -> None:
+def add_conflict_errors(form: Any) -> None:
     """Add an error at each attribute that somebody else has set since the page was opened, to another value than the
     form's. What was left alone shows the new value then.
 
@@ -211,7 +211,7 @@ class AttributePages(UserModelAdmin):
         form = ValuesForm(request.POST if "apply" in request.POST else None, attribute=attribute) if attribute else None
         if attribute and form and form.is_valid() and _set_all(request, attribute, people, form):
             return None
-        return ask(
+        return selection_page(
             *(self, request),
             action="set_attribute",
             selected=queryset,

@@ -88,7 +88,7 @@ class UserChangeForm(ChangeFormBase):
             untouched = Group.objects.filter(user=self.instance).exclude(pk__in=self._offered_groups())
             cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
         self._check_attributes()
-        user_attributes.tell_changes(self)
+        user_attributes.add_conflict_errors(self)
         if "managed_corps" in cleaned:
             unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
             cleaned["managed_corps"] = [*unseen, *cleaned["managed_corps"]]

@@ -16,9 +16,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import imports
-from accounts.admin.base import ask, changeable_of
+from accounts.admin.base import changeable_of, selection_page
 from accounts.admin.exports import ExportPages
-from accounts.admin.transfers import MovePages, may_link, tell
+from accounts.admin.transfers import MovePages, may_link, notify
 from accounts.admin.user_attributes import AttributePages
 from accounts.admin.user_forms import CompanyForm, PasswordForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
 from accounts.admin.user_permissions import EVERY_RIGHT, UserChangeForm, rights_fields
@@ -286,9 +286,9 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
             return None
         if form.is_valid():
             change = transfer_batches.set_company(people=people, corp=form.cleaned_data["corp"])
-            tell(request, change, form.cleaned_data["corp"])
+            notify(request, change, form.cleaned_data["corp"])
             return None
-        return ask(
+        return selection_page(
             *(self, request),
             action="set_company",
             selected=queryset,

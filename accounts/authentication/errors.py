@@ -66,7 +66,7 @@ class Guide(Explanation):
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ErrorDetails:
     """One refusal, with what an administrator needs to know. Never a code or a state.
 
     `missing`, `where`: what the person's user lacks, and the sentence that says who sets it.
@@ -89,21 +89,21 @@ class Trouble:
         return GUIDES[self.cause]
 
 
-def seal(trouble: Trouble) -> str:
-    """The trouble as a text for an address, so that the page needs neither store nor cookie. Unreadable outside."""
-    if len(trouble.target.encode()) > TARGET_BYTES_AT_MOST:
-        trouble = replace(trouble, target="")
-    text = json.dumps([_PURPOSE, _VERSION, asdict(trouble)], ensure_ascii=False)
+def seal(details: ErrorDetails) -> str:
+    """The details as a text for an address, so that the page needs neither store nor cookie. Unreadable outside."""
+    if len(details.target.encode()) > TARGET_BYTES_AT_MOST:
+        details = replace(details, target="")
+    text = json.dumps([_PURPOSE, _VERSION, asdict(details)], ensure_ascii=False)
     return cipher().encrypt(text.encode()).decode()
 
 
-def unseal(sealed: str) -> Trouble | None:
+def unseal(sealed: str) -> ErrorDetails | None:
     """None for what is not ours, of another version, or older than SHOWN_SECONDS."""
     try:
         purpose, version, values = json.loads(cipher().decrypt(sealed.encode(), ttl=SHOWN_SECONDS))
         if (purpose, version) != (_PURPOSE, _VERSION):
             return None
-        return Trouble(**{**values, "cause": Cause(values["cause"])})
+        return ErrorDetails(**{**values, "cause": Cause(values["cause"])})
     except (InvalidToken, ValueError, TypeError, KeyError):
         return None
 
@@ -331,4 +331,4 @@ GUIDES: dict[Cause, Guide] = {
 # Where the same company would only refuse again, and another one may be the person's own.
 CHOOSING = frozenset({Cause.UNKNOWN_COMPANY, Cause.COMPANY_DISABLED, Cause.NOT_A_MEMBER, Cause.OTHER_COMPANY})
 # Where an administrator here has to link the person, who can ask for it on the page itself.
-ASKING = frozenset({Cause.NOT_LINKED, Cause.COMPANY_MISSING})
+MAY_REQUEST_LINK = frozenset({Cause.NOT_LINKED, Cause.COMPANY_MISSING})

@@ -91,7 +91,7 @@ class LockoutHandler(AxesDatabaseHandler):  # type: ignore[misc]  # see above
         request.axes_credentials = {"username": username}
         if request.axes_locked_out:  # refused by PasswordGate: the password was not looked at
             return
-        request.axes_locked_out = _tell(request, username, timezone.now()) is not None
+        request.axes_locked_out = _record_wrong(request, username, timezone.now()) is not None
 
     def user_logged_in(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
         """The right password: what this place got wrong before is forgotten."""
@@ -134,7 +134,7 @@ def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
     if user.check_password(password):
         _forget_here(request, username)
         return True
-    lock = _tell(request, username, now)
+    lock = _record_wrong(request, username, now)
     if lock is not None:
         raise LockedOut(lock)
     return False
@@ -247,7 +247,7 @@ def _admit(request: HttpRequest, username: str, now: datetime) -> Lock | None:
     over = [name for name, count in counts.items() if count.total > count.limit and _holds(name, count, now)]
     if not over:
         return None
-    _take_back(row)
+    _uncount(row)
     return Lock(now + max(counts[name].wait for name in over), over == [_ADDRESS])
 
 
@@ -256,7 +256,7 @@ def _holds(name: str, count: _Count, now: datetime) -> bool:
     return name != _ADDRESS or (count.last is not None and count.last + count.wait > now)
 
 
-def _tell(request: HttpRequest, username: str, now: datetime) -> Lock | None:
+def _record_wrong(request: HttpRequest, username: str, now: datetime) -> Lock | None:
     """Write down that a counted try was wrong. The lock that it led to comes back."""
     lock = lock_on(request=request, username=username, now=now)
     action = AuditEntry.Action.LOCKED_OUT if lock else AuditEntry.Action.SIGN_IN_FAILED
@@ -307,7 +307,7 @@ def _count(request: HttpRequest, username: str, now: datetime) -> int:
             return int(pk)
 
 
-def _take_back(pk: int) -> None:
+def _uncount(pk: int) -> None:
     rows = Lockout.objects.filter(pk=pk)
     rows.filter(failures_since_start__gt=0).update(failures_since_start=F("failures_since_start") - 1)
     rows.filter(failures_since_start=0).delete()

@@ -75,9 +75,9 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     if not person.is_active:
         raise SignInRefused(Reason.USER_DISABLED, userid=userid)
     # Checked again: WeCom may have taken seconds to answer, and disabling takes effect at once.
-    asked_wecom = require_let_in(client=client, corp=corp, userid=userid, now=now)
+    has_called_wecom = require_let_in(client=client, corp=corp, userid=userid, now=now)
     signs_in = person.corp_signs_in  # type: ignore[attr-defined]  # annotated below
-    if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if asked_wecom else signs_in):
+    if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_called_wecom else signs_in):
         raise SignInRefused(Reason.COMPANY_DISABLED)
     return person
 

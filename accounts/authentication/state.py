@@ -1,6 +1,6 @@
 """OAuth states of sign-ins under way. Kept in Valkey: login() replaces the session, and tabs share it.
 
-A state is random, belongs to one browser (by its cookie) and one corp, is taken once, and is kept for a while after
+A state is random, belongs to one browser (by its cookie) and one corp, is consumed once, and is kept for a while after
 that with its target, so that the back button and a double tap land where the first arrival landed. A code that was
 refused once is kept beside them for as long as WeCom takes it: no state takes it any more.
 """
@@ -45,8 +45,8 @@ class LoginState:
 
 
 class Finding(Enum):
-    OURS = "ours"  # begun by this browser for this corp, and taken now
-    USED = "used"  # the same, but taken before, with this code
+    OURS = "ours"  # begun by this browser for this corp, and consumed now
+    USED = "used"  # the same, but consumed before, with this code
     USED_WITH_ANOTHER_CODE = "used with another code"
     FOREIGN = "foreign"  # unknown, expired, of another corp or of another browser; or brought with a refused code
 
@@ -70,7 +70,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[5])
 """
 # KEYS: the state, the code as a refused one. ARGV: corp, code, seconds to keep a used state, the browser's ids (all but
 # the corp as digests).
-_TAKE = """
+_CONSUME = """
 local kept = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
 if kept[2] ~= ARGV[1] then return false end
 local ours = false
@@ -99,8 +99,8 @@ def begin(*, state: LoginState, browser: str) -> str:
     return text
 
 
-def take(*, text: str, browsers: Iterable[str], corp_id: int, code: str) -> Arrival:
-    """Take the state that came back with `code`, at once for all processes: only one arrival finds it OURS.
+def consume(*, text: str, browsers: Iterable[str], corp_id: int, code: str) -> Arrival:
+    """Consume the state that came back with `code`, at once for all processes: only one arrival finds it OURS.
 
     `browsers`: the ids of the browser that brings it.
 
@@ -112,12 +112,12 @@ def take(*, text: str, browsers: Iterable[str], corp_id: int, code: str) -> Arri
         return Arrival(Finding.FOREIGN, None, attempt)
     code_digest = _digest(code)
     values: list[str | int] = [corp_id, code_digest, USED_SECONDS, *map(_digest, browsers)]
-    found = valkey().register_script(_TAKE)(keys=[_key(text), _refused_key(code)], args=values)
+    found = valkey().register_script(_CONSUME)(keys=[_key(text), _refused_key(code)], args=values)
     if not found:
         return Arrival(Finding.FOREIGN, None, attempt)
-    kind, target, *taken_with = (value.decode() for value in found)
+    kind, target, *used_with = (value.decode() for value in found)
     state = LoginState(corp_id=corp_id, kind=Kind(kind), target=target, attempt=attempt)
-    return Arrival(_finding(taken_with[0], code_digest) if taken_with else Finding.FOREIGN, state, attempt)
+    return Arrival(_finding(used_with[0], code_digest) if used_with else Finding.FOREIGN, state, attempt)
 
 
 def refuse(code: str) -> None:
@@ -133,10 +133,10 @@ def attempt_of(text: str) -> int:
     return int(text[-1]) if _FORM.fullmatch(text) else 1
 
 
-def _finding(taken_with: str, code_digest: str) -> Finding:
-    if not taken_with:
+def _finding(used_with: str, code_digest: str) -> Finding:
+    if not used_with:
         return Finding.OURS
-    return Finding.USED if taken_with == code_digest else Finding.USED_WITH_ANOTHER_CODE
+    return Finding.USED if used_with == code_digest else Finding.USED_WITH_ANOTHER_CODE
 
 
 def _key(text: str) -> str:

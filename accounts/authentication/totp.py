@@ -136,7 +136,7 @@ def is_code_of(*, person: User, code: str, now: datetime) -> bool:
         if device is None:
             return False
         _require_open(device, now)
-        is_right = _take(device, code, now)
+        is_right = _accept(device, code, now)
         if not is_right:
             _count_failure(device, now)
     if is_right:
@@ -165,7 +165,7 @@ def _count_failure(device: TotpDevice, now: datetime) -> None:
     device.save(update_fields=["failed_count", "failed_at"])
 
 
-def _take(device: TotpDevice, code: str, now: datetime) -> bool:
+def _accept(device: TotpDevice, code: str, now: datetime) -> bool:
     # Of a key that cannot be read with the present FIELD_ENCRYPTION_KEYS the recovery codes are left.
     is_readable = not isinstance(device.key, Unreadable)
     counter = _counter_of(device.key, code, now, after=device.last_counter) if is_readable else None

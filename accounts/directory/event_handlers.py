@@ -38,11 +38,11 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
     if account is None:
         return
     changes: dict[int, list[services.Change]] = {account.pk: [["userid", account.userid, new]]}
-    taken = accounts.for_userid(new).exclude(pk=account.pk).first()
-    if taken is not None:
-        changes[taken.pk] = [["userid", taken.userid, None]]
-        WeComAccount.objects.filter(pk=taken.pk).update(userid="", userid_folded="")
-        _disable_stray(taken.user_id, new)
+    holder = accounts.for_userid(new).exclude(pk=account.pk).first()
+    if holder is not None:
+        changes[holder.pk] = [["userid", holder.userid, None]]
+        WeComAccount.objects.filter(pk=holder.pk).update(userid="", userid_folded="")
+        _disable_stray(holder.user_id, new)
     WeComAccount.objects.filter(pk=account.pk).update(userid=new, userid_folded=folded)
     proven = WeComAccount.objects.filter(pk=account.pk, proven_corp_id=corp.pk, proven_userid=fold_userid(old))
     proven.update(proven_userid=folded)

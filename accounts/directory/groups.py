@@ -106,7 +106,7 @@ class _Fitting:
             (noted if corp_id == corp.pk else by_others).add((user_id, group_id))
         held = _held(user_ids, {group for _user, group in wanted | noted})
         self._given, self._lost = wanted - held, noted - wanted
-        self._taken = (self._lost & held) - by_others
+        self._removed = (self._lost & held) - by_others
         # What an administrator gave by hand is not noted as given; what another corp's directory gave, is by both.
         self._noted = (self._given | (wanted & by_others)) - noted
 
@@ -120,12 +120,12 @@ class _Fitting:
         _Membership.objects.bulk_create(memberships, batch_size=_ROWS_A_STATEMENT)
         rows = [GivenGroup(corp=self._corp, user_id=user, group_id=group) for user, group in sorted(self._noted)]
         GivenGroup.objects.bulk_create(rows, batch_size=_ROWS_A_STATEMENT)
-        for group, users in _by_group(self._taken).items():
+        for group, users in _by_group(self._removed).items():
             _Membership.objects.filter(group=group, user__in=users).delete()
         for group, users in _by_group(self._lost).items():
             GivenGroup.objects.filter(corp=self._corp, group=group, user__in=users).delete()
-        _record(self._given, self._taken)
-        return +Counter({"grouped": len(self._given), "ungrouped": len(self._taken)})
+        _record(self._given, self._removed)
+        return +Counter({"grouped": len(self._given), "ungrouped": len(self._removed)})
 
 
 def _held(user_ids: list[int], group_ids: set[int]) -> set[_Pair]:

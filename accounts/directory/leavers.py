@@ -16,7 +16,7 @@ from integrations.models import Corp, Member
 people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
 
 
-def tell_leavers(*, corp: Corp, members: Sequence[Member], now: datetime) -> None:
+def notify_leavers(*, corp: Corp, members: Sequence[Member], now: datetime) -> None:
     """Inside the transaction that applies the policy. `members`: some, of whom those are told who are not let in."""
     userids = [one.userid_folded for one in members if not is_let_in(one)]
     if userids:

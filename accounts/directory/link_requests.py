@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 # Somebody who presses again sooner is told that the administrators know already.
-ASKED_AGAIN_AFTER = timedelta(hours=1)
+REQUESTED_AGAIN_AFTER = timedelta(hours=1)
 # New people of one company within a day. More are an accident: then the company's link is wrong, not so many people's.
 NEW_A_DAY = 500
 # Of each company's, named one by one on the index.
@@ -36,31 +36,33 @@ class LinkRefused(Exception):
     """The two cannot be linked; the text is a sentence for the administrator."""
 
 
-def ask(*, corp: Corp, userid: str, now: datetime) -> bool:
+def request_link(*, corp: Corp, userid: str, now: datetime) -> bool:
     """Note that somebody asks to be linked; False where that company has had more requests today than can be meant.
 
     One row for each identity, however often it asks: `userid` must be one that WeCom has confirmed.
     """
     known = LinkRequest.objects.filter(corp=corp, userid_folded=fold_userid(userid))
     if known.exists():
-        known.filter(asked_at__lte=now - ASKED_AGAIN_AFTER).update(asked_at=now, ask_count=F("ask_count") + 1)
+        known.filter(requested_at__lte=now - REQUESTED_AGAIN_AFTER).update(
+            requested_at=now, request_count=F("request_count") + 1
+        )
         return True
-    today = LinkRequest.objects.filter(corp=corp, first_asked_at__gt=now - timedelta(days=1))
+    today = LinkRequest.objects.filter(corp=corp, first_requested_at__gt=now - timedelta(days=1))
     if today.order_by()[:NEW_A_DAY].count() >= NEW_A_DAY:
         return False
     LinkRequest.objects.get_or_create(
         corp=corp,
         userid_folded=fold_userid(userid),
-        defaults={"userid": userid, "first_asked_at": now, "asked_at": now},
+        defaults={"userid": userid, "first_requested_at": now, "requested_at": now},
     )
     return True
 
 
-def asked_at(*, corp_id: int, userid: str) -> datetime | None:
+def requested_at(*, corp_id: int, userid: str) -> datetime | None:
     """When this identity asked last; None where it never did."""
     return (
         LinkRequest.objects.filter(corp=corp_id, userid_folded=fold_userid(userid))
-        .values_list("asked_at", flat=True)
+        .values_list("requested_at", flat=True)
         .first()
     )
 
@@ -105,7 +107,7 @@ def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     if not request.user.has_perm("accounts.view_linkrequest"):
         return []
     waiting = LinkRequest.objects.open().filter(corp__in=[corp.pk for corp in corps]).select_related("corp")
-    found = list(waiting.only("userid", "asked_at", "corp__name").order_by("-asked_at")[:COUNTED])
+    found = list(waiting.only("userid", "requested_at", "corp__name").order_by("-requested_at")[:COUNTED])
     named = [
         Attention(
             _("%(userid)s of “%(corp)s” cannot sign in and asks to be linked with a user.")
@@ -127,4 +129,4 @@ def _more(count: int) -> Attention:
 
 def purge(*, now: datetime) -> None:
     """Remove requests that nobody repeated for so long that they mean nothing any more."""
-    LinkRequest.objects.filter(asked_at__lte=now - KEPT).delete()
+    LinkRequest.objects.filter(requested_at__lte=now - KEPT).delete()

@@ -18,7 +18,7 @@ from integrations.models import Corp, Member
 Action = AuditEntry.Action
 Reason = LinkConflict.Reason
 # Members that a link of many looks at in one go: a page that somebody waits for.
-LOOKED_AT_ONCE = 2000
+MEMBERS_AT_ONCE = 2000
 _STEP = 1000
 _TRIES = 3
 
@@ -124,7 +124,7 @@ def _open_account(member: Member, user: User) -> WeComAccount | None:
 
 
 def unambiguous(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> list[Match]:
-    """Those of `members` (LOOKED_AT_ONCE at most) whom exactly one person fits by what `policy` names, and nothing is
+    """Those of `members` (MEMBERS_AT_ONCE at most) whom exactly one person fits by what `policy` names, and nothing is
     against it; as far as `editor` may change that person. `policy` need not be saved."""
     found: list[Match] = []
     rivals: dict[int, int] = {}

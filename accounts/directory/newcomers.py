@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from accounts.audit import bulk
 from accounts.directory.groups import fit_groups
 from accounts.directory.linking import LinkRefusedError, account_of, check_member, make_accounts
-from accounts.directory.profiles import told
+from accounts.directory.profiles import wecom_values_of
 from accounts.models import AuditEntry, LinkConflict, User
 from integrations.models import Corp, Member, fold_userid
 
@@ -39,7 +39,7 @@ def create_people(*, corp: Corp, members: Sequence[Member]) -> list[User]:
 
 def _person(member: Member, username: str) -> User:
     made_username = "" if username == member.userid else username
-    return User(username=username, made_username=made_username, password=make_password(None), **told(member))
+    return User(username=username, made_username=made_username, password=make_password(None), **wecom_values_of(member))
 
 
 def create_by_hand(*, member: Member, editor: User) -> User:

@@ -13,7 +13,14 @@ from accounts.directory.leavers import is_let_in
 from accounts.directory.linking import link_matches
 from accounts.directory.matching import Match, matches
 from accounts.directory.newcomers import create_people
-from accounts.directory.profiles import FOLLOWING, differences, is_followed, newest_userids, told, with_told
+from accounts.directory.profiles import (
+    FOLLOWING,
+    differences,
+    is_followed,
+    newest_userids,
+    wecom_values_of,
+    with_wecom_values,
+)
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from integrations.models import Corp, Member
 from integrations.models.directory import MemberQuerySet
@@ -24,13 +31,13 @@ def unsettled(*, policy: DirectoryPolicy, members: MemberQuerySet, accounts: Que
     linked with nobody or not written as WeCom writes them, and who has a conflict. Groups apart. `accounts`: theirs, of
     that company."""
     account = accounts.filter(userid_folded=OuterRef("userid_folded"))
-    as_told = Q(userid=OuterRef("userid"))
+    is_as_in_wecom = Q(userid=OuterRef("userid"))
     if policy.mode == DirectoryPolicy.Mode.CREATE:
-        as_told &= is_followed()
+        is_as_in_wecom &= is_followed()
     # Whoever may enter the administration is left as they are.
-    as_told |= Q(user__is_staff=True) | Q(user__is_superuser=True)
+    is_as_in_wecom |= Q(user__is_staff=True) | Q(user__is_superuser=True)
     conflict = LinkConflict.objects.filter(member=OuterRef("pk"))
-    settled = with_told(members.able()).filter(Exists(account.filter(as_told)), ~Exists(conflict))
+    settled = with_wecom_values(members.able()).filter(Exists(account.filter(is_as_in_wecom)), ~Exists(conflict))
     return members.exclude(pk__in=settled.values("pk"))
 
 
@@ -114,10 +121,12 @@ class Step:
     def _update(self, linked: list[tuple[Member, User]]) -> None:
         """Name, e-mail and mobile as WeCom tells them; what it withholds or leaves empty stays."""
         differing = [
-            (member, user) for member, user in linked if not _is_protected(user) and differences(user, told(member))
+            (member, user)
+            for member, user in linked
+            if not _is_protected(user) and differences(user, wecom_values_of(member))
         ]
         newest = newest_userids(self._corp, [user.pk for _member, user in differing]) if differing else {}
-        values = {user.pk: told(one) for one, user in differing if newest.get(user.pk) == one.userid_folded}
+        values = {user.pk: wecom_values_of(one) for one, user in differing if newest.get(user.pk) == one.userid_folded}
         if not values:
             return
         people = list(_unprotected(list(values)).select_for_update(no_key=True).order_by("pk"))

@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts.directory.groups import GroupRules, fit_groups, fit_groups_of_others
-from accounts.directory.leavers import tell_leavers
+from accounts.directory.leavers import notify_leavers
 from accounts.directory.steps import Step, unsettled
 from accounts.models import DirectoryPolicy, PeopleRun, WeComAccount
 from integrations import directory
@@ -35,7 +35,7 @@ STEP = 1000
 # Longer than one step takes. A worker that is silent for longer is taken for dead.
 LEASE = timedelta(minutes=5)
 # So often a run is taken over before it is given up; so often a step is done again because somebody saved meanwhile.
-TAKEN_AT_MOST = 5
+CLAIMED_AT_MOST = 5
 TRIES = 3
 
 
@@ -125,7 +125,7 @@ def apply_to(
         written += step.write()
         user_ids |= step.user_ids()
     written += fit_groups(corp=corp, user_ids=user_ids, rules=rules)
-    tell_leavers(corp=corp, members=members, now=now)
+    notify_leavers(corp=corp, members=members, now=now)
     return written
 
 
@@ -161,7 +161,7 @@ def _claim(people_run: PeopleRun, now: datetime) -> PeopleRun | None:
     if _last_done(corp.pk) != people_run.run_id:
         claimable.update(status=Status.OVERTAKEN, finished_at=now)
         return None
-    if claimable.filter(try_count__gte=TAKEN_AT_MOST).update(status=Status.FAILED, finished_at=now):
+    if claimable.filter(try_count__gte=CLAIMED_AT_MOST).update(status=Status.FAILED, finished_at=now):
         logger.error("people of directory run=%s given up", people_run.run_id)
         return None
     others = PeopleRun.objects.filter(run__corp=corp, status=Status.RUNNING, lease_until__gt=now)

@@ -32,7 +32,7 @@ PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
 # Longer than one step takes. A worker that is silent for longer is taken for dead.
 LEASE = timedelta(minutes=2)
 # So often a move is taken over without a step done since, before it is given up.
-TAKEN_AT_MOST = 5
+CLAIMED_AT_MOST = 5
 
 
 class InTheWayError(Exception):
@@ -45,7 +45,7 @@ class InTheWayError(Exception):
 
 @transaction.atomic
 def request_move(
-    *, source: Corp, target: Corp, asked_by: User, ip: str | None, now: datetime
+    *, source: Corp, target: Corp, requested_by: User, ip: str | None, now: datetime
 ) -> tuple[PeopleMove, bool]:
     """The move between the two that is under way, or a new one, for a worker to carry out: queue it. And if it is new.
 
@@ -64,8 +64,8 @@ def request_move(
     move = PeopleMove.objects.create(
         source=source,
         target=target,
-        requested_by=asked_by,
-        requested_by_name=str(asked_by)[:255],
+        requested_by=requested_by,
+        requested_by_name=str(requested_by)[:255],
         ip=ip,
         requested_at=now,
         last_account=accounts.aggregate(last=Max("pk"))["last"] or 0,
@@ -108,7 +108,7 @@ def change_of(move: PeopleMove) -> transfer_batches.Change:
 
 def _claim(move_id: int, now: datetime) -> PeopleMove | None:
     claimable = PeopleMove.objects.claimable(now).filter(pk=move_id)
-    if claimable.filter(try_count__gte=TAKEN_AT_MOST).update(status=Status.STOPPED, finished_at=now):
+    if claimable.filter(try_count__gte=CLAIMED_AT_MOST).update(status=Status.STOPPED, finished_at=now):
         logger.error("move=%s given up", move_id)
         return None
     taken = claimable.take(until=now + LEASE, status=Status.RUNNING, try_count=F("try_count") + 1)
@@ -129,18 +129,18 @@ def _tried(move: PeopleMove, clock: Clock) -> PeopleMove:
 def _step(move: PeopleMove, now: datetime) -> PeopleMove:
     """The next accounts, or the end; returns the row as it is then."""
     with PeopleMove.objects.select_related("source", "target").hold(move, until=now + LEASE) as held:
-        asked_by = _who_may(held)
+        requested_by = _who_may(held)
         account_ids = _next_accounts(held)
-        if asked_by is None or not account_ids:
-            held.finish(Status.STOPPED if asked_by is None else Status.DONE, now)
+        if requested_by is None or not account_ids:
+            held.finish(Status.STOPPED if requested_by is None else Status.DONE, now)
         else:
-            _move(held, asked_by, account_ids)
+            _move(held, requested_by, account_ids)
     return held
 
 
-def _move(held: PeopleMove, asked_by: User, account_ids: list[int]) -> None:
-    people = people_changeable_by(asked_by)
-    with services.on_behalf(asked_by, held.ip):
+def _move(held: PeopleMove, requested_by: User, account_ids: list[int]) -> None:
+    people = people_changeable_by(requested_by)
+    with services.on_behalf(requested_by, held.ip):
         done = transfer_batches.move_step(
             people=people, source=held.source, target=held.target, account_ids=account_ids
         )

@@ -25,7 +25,7 @@ Status = PeopleExport.Status
 KEPT_FOR = timedelta(days=1)
 # Longer than a thousand rows take, and saving the whole file after the last one.
 LEASE = timedelta(minutes=5)
-TAKEN_AT_MOST = 3
+CLAIMED_AT_MOST = 3
 
 
 def request_export(*, reader: User, user_ids: Sequence[int], language: str, now: datetime) -> PeopleExport:
@@ -80,7 +80,7 @@ def _claim(export_id: int, now: datetime) -> PeopleExport | None:
             return None
         reader = found.requested_by
         may = reader.is_active and reader.is_staff and reader.has_perms((IMPORT, CHANGE))
-        found.status = Status.RUNNING if may and found.try_count < TAKEN_AT_MOST else Status.FAILED
+        found.status = Status.RUNNING if may and found.try_count < CLAIMED_AT_MOST else Status.FAILED
         found.done_count = 0
         found.take(until=now + LEASE)
         found.save()  # the whole row, which is locked

@@ -64,15 +64,15 @@ def confirm_import(*, run: PeopleImport, mode: str, editor: User, ip: str | None
     """
     if mode not in Mode.values or (mode == Mode.ALL and run.counts.get(Outcome.REFUSED)):
         return False
-    asking = PeopleImport.objects.filter(pk=run.pk, status=Status.ASKING)
+    unconfirmed = PeopleImport.objects.filter(pk=run.pk, status=Status.UNCONFIRMED)
     by = {"confirmed_by": editor, "confirmed_by_name": str(editor)[:255], "confirmed_from": ip, "confirmed_at": now}
-    return bool(asking.update(status=Status.CONFIRMED, mode=mode, try_count=0, **by))
+    return bool(unconfirmed.update(status=Status.CONFIRMED, mode=mode, try_count=0, **by))
 
 
 def discard_import(*, run: PeopleImport, now: datetime) -> bool:
     """No. False where it does not ask any more."""
-    asking = PeopleImport.objects.filter(pk=run.pk, status=Status.ASKING)
-    return bool(asking.update(status=Status.DISCARDED, finished_at=now))
+    unconfirmed = PeopleImport.objects.filter(pk=run.pk, status=Status.UNCONFIRMED)
+    return bool(unconfirmed.update(status=Status.DISCARDED, finished_at=now))
 
 
 def done_count(run: PeopleImport) -> int:
@@ -104,7 +104,7 @@ Status, Mode, Outcome = PeopleImport.Status, PeopleImport.Mode, ImportRow.Outcom
 STEP = 500
 # Longer than one step takes. A worker that is silent for longer is taken for dead.
 LEASE = timedelta(minutes=3)
-TAKEN_AT_MOST = 5
+CLAIMED_AT_MOST = 5
 TRIES = 3
 IMPORT = "accounts.add_peopleimport"
 CHANGE = "accounts.change_user"
@@ -150,7 +150,7 @@ def _claim(run_id: int, now: datetime) -> PeopleImport | None:
     run = claimable.select_for_update(skip_locked=True, of=("self",)).first()
     if run is None:
         return None
-    if run.try_count >= TAKEN_AT_MOST:
+    if run.try_count >= CLAIMED_AT_MOST:
         run.status, run.reason, run.finished_at = Status.STOPPED, "gave_up", now
         run.save()
         return None
@@ -166,7 +166,7 @@ def _end(run: PeopleImport, status: str, now: datetime, reason: str = "", words:
 
 
 def _ended(held: PeopleImport, status: str, now: datetime, reason: str = "", words: Any = None) -> None:
-    held.finish(status, None if status == Status.ASKING else now)
+    held.finish(status, None if status == Status.UNCONFIRMED else now)
     held.reason, held.words, held.try_count = reason, words or {}, 0
     ImportFile.objects.filter(run=held).delete()
 
@@ -204,7 +204,7 @@ def _read(run: PeopleImport, clock: Clock) -> None:
     except FileRefusedError as refused:
         _end(run, Status.REFUSED, clock(), refused.reason, refused.words)
     else:
-        _end(run, Status.ASKING, clock())
+        _end(run, Status.UNCONFIRMED, clock())
 
 
 def _check_header(run: PeopleImport, header: Header) -> None:

@@ -57,7 +57,7 @@ def opened(content: IO[bytes]) -> tuple[Workbook, dict[str, list[tuple[int, int,
     """The workbook, and by the path of each sheet its merged ranges. Raises FileRefusedError."""
     try:
         with zipfile.ZipFile(content) as archive:
-            merged = _look_into(archive)
+            merged = _inspect(archive)
         workbook = load_workbook(content, read_only=True, keep_links=False)
     except BROKEN:
         raise FileRefusedError("no_xlsx") from None
@@ -66,7 +66,7 @@ def opened(content: IO[bytes]) -> tuple[Workbook, dict[str, list[tuple[int, int,
     return workbook, merged
 
 
-def _look_into(archive: zipfile.ZipFile) -> dict[str, list[tuple[int, int, int, int]]]:
+def _inspect(archive: zipfile.ZipFile) -> dict[str, list[tuple[int, int, int, int]]]:
     """Raises FileRefusedError for an archive that unfolds to too much. Each part is unpacked a piece at a time."""
     parts = archive.infolist()
     if len(parts) > PARTS_AT_MOST or sum(part.file_size for part in parts) > UNPACKED_AT_MOST:

@@ -80,7 +80,7 @@ class PeopleImport(BackgroundJob):
     class Status(models.TextChoices):
         WAITING = "waiting", pgettext_lazy("import", "waiting")
         READING = "reading", pgettext_lazy("import", "being checked")
-        ASKING = "asking", pgettext_lazy("import", "waits for your yes")
+        UNCONFIRMED = "asking", pgettext_lazy("import", "waits for your yes")
         CONFIRMED = "confirmed", pgettext_lazy("import", "confirmed")
         APPLYING = "applying", pgettext_lazy("import", "being written")
         DONE = "done", pgettext_lazy("import", "done")

@@ -36,9 +36,9 @@ class LinkRequest(models.Model):
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+", verbose_name=_("WeCom company name"))
     userid = models.CharField(_("WeCom account"), max_length=64)
     userid_folded = models.CharField(max_length=64, editable=False)
-    first_asked_at = models.DateTimeField(_("first asked"))
-    asked_at = models.DateTimeField(_("last asked"))
-    ask_count = models.PositiveIntegerField(_("times asked"), default=1)
+    first_requested_at = models.DateTimeField(_("first requested"))
+    requested_at = models.DateTimeField(_("last requested"))
+    request_count = models.PositiveIntegerField(_("times requested"), default=1)
     # Set on the request's page: whom an administrator linked the account with.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -54,12 +54,12 @@ class LinkRequest(models.Model):
     class Meta:
         verbose_name = _("request to be linked")
         verbose_name_plural = _("requests to be linked")
-        ordering = ["-asked_at"]
+        ordering = ["-requested_at"]
         default_permissions = ("view", "change", "delete")
         constraints = [
             models.UniqueConstraint(fields=["corp", "userid_folded"], name="one_link_request_per_identity"),
         ]
-        indexes = [models.Index(fields=["asked_at"], name="link_request_asked")]
+        indexes = [models.Index(fields=["requested_at"], name="link_request_last")]
 
     def __str__(self) -> str:
         return f"{self.corp} / {self.userid}"

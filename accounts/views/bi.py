@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
-from accounts.authentication.errors import Cause, Trouble
+from accounts.authentication.errors import Cause, ErrorDetails
 from accounts.authentication.redirects import raw_query_of
 from accounts.authentication.user_agents import is_phone
 from accounts.users.bi_identity import corp_of_entry
@@ -41,10 +41,10 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
     corp = corp_of_entry(request)
     try:
         if corp is None and sso.is_open():
-            return _refused(request, Trouble(Cause.BI_NOT_ALLOWED))
+            return _refused(request, ErrorDetails(Cause.BI_NOT_ALLOWED))
         response = HttpResponseRedirect(_address(request, page))
     except CannotEnter as obstacle:
-        return _refused(request, _trouble_of(obstacle))
+        return _refused(request, _details_of(obstacle))
     # The BI need not know which page here somebody came from.
     response.headers["Referrer-Policy"] = "no-referrer"
     logger.info("bi sign-in corp=%s user=%s outcome=passed-on", corp.pk if corp else None, request.user.pk)
@@ -73,13 +73,13 @@ def _address(request: HttpRequest, page: str) -> str:
     )
 
 
-def _trouble_of(refusal: CannotEnter) -> Trouble:
+def _details_of(refusal: CannotEnter) -> ErrorDetails:
     cause = _CAUSES.get(refusal.obstacle, Cause.BI_UNUSABLE)
     if refusal.source is None:
-        return Trouble(cause, hint=refusal.obstacle.value)
-    return Trouble(cause, missing=str(refusal.source.label), where=str(refusal.source.where))
+        return ErrorDetails(cause, hint=refusal.obstacle.value)
+    return ErrorDetails(cause, missing=str(refusal.source.label), where=str(refusal.source.where))
 
 
-def _refused(request: HttpRequest, found: Trouble) -> HttpResponse:
+def _refused(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
     logger.info("bi sign-in user=%s outcome=%s", request.user.pk, found.cause)
     return errors.page(request, found)

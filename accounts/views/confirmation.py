@@ -37,7 +37,7 @@ def gate(request: HttpRequest) -> HttpResponse | None:
         return None  # the page itself refuses
     sealed = request.POST.get(TYPED)
     if sealed is None:
-        return None if _is_fresh(request) else _ask(request, person, _typed(request))
+        return None if _is_fresh(request) else _page_in_place(request, person, _typed(request))
     typed = confirmation.unseal(sealed, person=person, path=request.get_full_path())
     if typed is None:
         messages.error(request, _("This took too long. Nothing was saved: please enter it again."))
@@ -45,7 +45,7 @@ def gate(request: HttpRequest) -> HttpResponse | None:
     if not _is_fresh(request):
         form = ConfirmForm(request.POST, request=request, person=person)
         if not form.is_valid():
-            return _ask(request, person, typed, form)
+            return _page_in_place(request, person, typed, form)
         _note(request, person)
     request.POST = typed  # type: ignore[assignment]  # the stubs know it as never assigned
     return None
@@ -65,7 +65,7 @@ def page(request: HttpRequest) -> HttpResponse:
     return _page(request, person, form, is_done=True) if target == HOME else HttpResponseRedirect(target)
 
 
-def is_asked_for(target: str) -> bool:
+def is_confirmation(target: str) -> bool:
     """Whether a sign-in with WeCom was begun to confirm who is there."""
     return target.partition("?")[0] == reverse(ROUTE)
 
@@ -78,7 +78,7 @@ def after_scan(request: HttpRequest, scanned: User, *, corp: Corp, kind: Kind) -
         _note(request, scanned)
 
 
-def _ask(request: HttpRequest, person: User, typed: Any, form: ConfirmForm | None = None) -> HttpResponse:
+def _page_in_place(request: HttpRequest, person: User, typed: Any, form: ConfirmForm | None = None) -> HttpResponse:
     sealed = confirmation.seal(typed, person=person, path=request.get_full_path())
     form = form or ConfirmForm(request=request, person=person)
     return _page(request, person, form, typed=sealed, scan_target=reverse(ROUTE))

@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.authentication import errors, throttling
-from accounts.authentication.errors import Cause, Trouble
+from accounts.authentication.errors import Cause, ErrorDetails
 from accounts.authentication.redirects import safe_path
 from accounts.directory import link_requests
 from integrations.core.explanations import translated
@@ -31,27 +31,27 @@ TOO_MANY_STATUS = 429
 @require_safe
 @never_cache
 def show(request: HttpRequest) -> HttpResponse:
-    """The page for a sealed trouble; without one (or a stale one) the login page."""
+    """The page for a sealed error; without one (or a stale one) the login page."""
     found = errors.unseal(request.GET.get("t", ""))
     return redirect("login") if found is None else page(request, found)
 
 
-def page(request: HttpRequest, found: Trouble) -> HttpResponse:
+def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
     """Explain at once. Only where the address holds neither code nor state."""
     target = safe_path(found.target)
     found = _with_present_name(found)
     guide = translated(found.guide, {"corp": found.corp_name, "missing": found.missing, "where": found.where})
     context = {
-        "trouble": found,
+        "error": found,
         "guide": guide,
         "title": gettext(guide.title),
         "shows_ip": found.cause is Cause.IP_NOT_TRUSTED and found.caller_ip,
         "query": urlencode({"next": target, "stay": "1"}),
         "retry_url": _retry_url(found, target),
         "is_choosing": found.cause in errors.CHOOSING and Corp.objects.signing_in()[:2].count() > 1,
-        **_asking(found, is_full="full" in request.GET),
+        **_link_request(found, is_full="full" in request.GET),
     }
-    response = render(request, "accounts/trouble.html", context, status=guide.status)
+    response = render(request, "accounts/error.html", context, status=guide.status)
     if guide.status == TOO_MANY_STATUS:
         response.headers["Retry-After"] = str(throttling.SECONDS)
     return response
@@ -59,48 +59,48 @@ def page(request: HttpRequest, found: Trouble) -> HttpResponse:
 
 @require_POST
 @never_cache
-def ask(request: HttpRequest) -> HttpResponse:
-    """Tell the administrators of somebody who is not linked yet: the sealed trouble says whom WeCom has confirmed."""
+def request_link(request: HttpRequest) -> HttpResponse:
+    """Tell the administrators of somebody who is not linked yet: the sealed error says whom WeCom has confirmed."""
     sealed = request.POST.get("t", "")
     found = errors.unseal(sealed)
-    if found is None or found.corp_id is None or found.cause not in errors.ASKING or not found.userid:
+    if found is None or found.corp_id is None or found.cause not in errors.MAY_REQUEST_LINK or not found.userid:
         return redirect("login")
     corp = Corp.objects.filter(pk=found.corp_id).first()
     if corp is None:
         return redirect("login")
-    is_noted = link_requests.ask(corp=corp, userid=found.userid, now=timezone.now())
+    is_noted = link_requests.request_link(corp=corp, userid=found.userid, now=timezone.now())
     logger.info("link asked for corp=%s noted=%s", corp.pk, is_noted)
     query = {"t": sealed} if is_noted else {"t": sealed, "full": "1"}
-    return redirect(f"{reverse('sign-in-trouble')}?{urlencode(query)}")
+    return redirect(f"{reverse('sign-in-error')}?{urlencode(query)}")
 
 
-def _asking(found: Trouble, *, is_full: bool) -> dict[str, object]:
+def _link_request(found: ErrorDetails, *, is_full: bool) -> dict[str, object]:
     """Whether the person can ask administrators from the page, and when that was done last."""
-    if found.cause not in errors.ASKING or found.corp_id is None or not found.userid:
+    if found.cause not in errors.MAY_REQUEST_LINK or found.corp_id is None or not found.userid:
         return {}
-    asked_at = link_requests.asked_at(corp_id=found.corp_id, userid=found.userid)
-    is_repeatable = asked_at is None or timezone.now() - asked_at >= link_requests.ASKED_AGAIN_AFTER
+    requested_at = link_requests.requested_at(corp_id=found.corp_id, userid=found.userid)
+    is_repeatable = requested_at is None or timezone.now() - requested_at >= link_requests.REQUESTED_AGAIN_AFTER
     sealed = errors.seal(found) if is_repeatable and not is_full else ""
-    return {"asked_at": asked_at, "ask_with": sealed, "is_full": is_full}
+    return {"requested_at": requested_at, "request_token": sealed, "is_full": is_full}
 
 
-def _with_present_name(found: Trouble) -> Trouble:
-    """The company may have been renamed since the trouble was sealed."""
+def _with_present_name(found: ErrorDetails) -> ErrorDetails:
+    """The company may have been renamed since the error was sealed."""
     if found.corp_id is None or not found.corp_name:
         return found
     name = Corp.objects.filter(pk=found.corp_id).values_list("name", flat=True).first()
     return replace(found, corp_name=name) if name else found
 
 
-def _retry_url(found: Trouble, target: str) -> str:
+def _retry_url(found: ErrorDetails, target: str) -> str:
     if found.corp_id is None:
         return ""
     return f"{reverse('wecom-start', args=[found.corp_id])}?{urlencode({'next': target})}"
 
 
-def away(found: Trouble) -> HttpResponse:
+def away(found: ErrorDetails) -> HttpResponse:
     """Explain on a page of its own: the address that WeCom called holds a code."""
-    return redirect(f"{reverse('sign-in-trouble')}?{urlencode({'t': errors.seal(found)})}")
+    return redirect(f"{reverse('sign-in-error')}?{urlencode({'t': errors.seal(found)})}")
 
 
 def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -112,6 +112,6 @@ def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
             return view(request, corp_id)
         except redis.RedisError as error:
             logger.error("sign-in corp=%s outcome=store-unreachable error=%s", corp_id, type(error).__name__)
-            return away(Trouble(Cause.STORE_UNREACHABLE, corp_id=corp_id))
+            return away(ErrorDetails(Cause.STORE_UNREACHABLE, corp_id=corp_id))
 
     return guarded

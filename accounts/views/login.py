@@ -59,7 +59,7 @@ class Login(LoginView):
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if self._goes_straight_in():
-            return _to_company(request, self._target(), asked_for=request.GET.get("corp"))
+            return _to_company(request, self._target(), requested=request.GET.get("corp"))
         return super().get(request, *args, **kwargs)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
@@ -85,7 +85,7 @@ class Login(LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         corps = list(Corp.objects.signing_in().select_related("site_address").order_by("name"))
-        corp = _asked_for(self.request, corps) or _only_or_remembered(self.request, corps)
+        corp = _requested(self.request, corps) or _only_or_remembered(self.request, corps)
         return super().get_context_data(
             **kwargs,
             target=self._target(),
@@ -147,11 +147,11 @@ def logout(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-def _to_company(request: HttpRequest, target: str, *, asked_for: str | None) -> HttpResponse:
+def _to_company(request: HttpRequest, target: str, *, requested: str | None) -> HttpResponse:
     """To WeCom for the company asked for, the only one or the last one; else choose first."""
     corps = list(Corp.objects.signing_in().order_by("name"))
-    if asked_for is not None and re.fullmatch(r"[0-9]{1,18}", asked_for):
-        return HttpResponseRedirect(f"{_start_path(int(asked_for))}?{urlencode({'next': target})}")
+    if requested is not None and re.fullmatch(r"[0-9]{1,18}", requested):
+        return HttpResponseRedirect(f"{_start_path(int(requested))}?{urlencode({'next': target})}")
     corp = _only_or_remembered(request, corps)
     if corp is not None:
         return _to_start(corp, target)
@@ -159,7 +159,7 @@ def _to_company(request: HttpRequest, target: str, *, asked_for: str | None) -> 
     return redirect(f"{reverse(name)}?{urlencode(query)}")
 
 
-def _asked_for(request: HttpRequest, corps: list[Corp]) -> Corp | None:
+def _requested(request: HttpRequest, corps: list[Corp]) -> Corp | None:
     """The company that the person chose just now."""
     return next((corp for corp in corps if str(corp.pk) == request.GET.get("corp")), None)
 

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET
 from accounts import tasks
 from accounts.authentication import cookies, flow, password_policy, services, sessions, throttling
 from accounts.authentication import state as authentication_state
-from accounts.authentication.errors import Cause, Trouble, cause_of_error, cause_of_refusal
+from accounts.authentication.errors import Cause, ErrorDetails, cause_of_error, cause_of_refusal
 from accounts.authentication.redirects import HOME, inner_page, raw_query_of, safe_path
 from accounts.authentication.services import AuthorizationCode, SignInRefused
 from accounts.authentication.state import Kind
@@ -42,13 +42,13 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     target = safe_path(request.GET.get("next", ""))
     session = sessions.of_request(request, corp_id=corp_id)
     if _is_over_limit(request, session):
-        return errors.page(request, Trouble(Cause.TOO_MANY, corp_id=corp_id, target=target))
+        return errors.page(request, ErrorDetails(Cause.TOO_MANY, corp_id=corp_id, target=target))
     corp = Corp.objects.to_begin_sign_in().filter(pk=corp_id).first()
     if corp is None:
-        return errors.page(request, Trouble(Cause.UNKNOWN_COMPANY, target=target))
+        return errors.page(request, ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
-        return errors.page(request, _trouble(Cause.COMPANY_DISABLED, corp, target))
-    if session.is_of_this_corp and not confirmation.is_asked_for(target):
+        return errors.page(request, _details(Cause.COMPANY_DISABLED, corp, target))
+    if session.is_of_this_corp and not confirmation.is_confirmation(target):
         return _landed(corp, target)
     attempt = flow.SECOND_ATTEMPT if request.GET.get("again") else flow.FIRST_ATTEMPT
     return _authorise(request, corp, target=target, attempt=attempt)
@@ -63,17 +63,17 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     target = sso.landing_of(inner_page(raw_query_of(request)))
     corp = Corp.objects.to_ask_wecom().filter(pk=corp_id).first()
     if corp is None:
-        return errors.away(Trouble(Cause.UNKNOWN_COMPANY, target=target))
+        return errors.away(ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
-        return errors.away(_trouble(Cause.COMPANY_DISABLED, corp, target))
+        return errors.away(_details(Cause.COMPANY_DISABLED, corp, target))
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.of_request(request, corp_id=corp.pk)
     if _is_over_limit(request, session):
         _burn(corp, code)
-        return errors.away(_trouble(Cause.TOO_MANY, corp, target))
+        return errors.away(_details(Cause.TOO_MANY, corp, target))
     browser_ids = cookies.browser_ids(request)
     step: flow.Step | HttpResponse = flow.next_step(
-        arrival=authentication_state.take(text=state_text, browsers=browser_ids, corp_id=corp.pk, code=code),
+        arrival=authentication_state.consume(text=state_text, browsers=browser_ids, corp_id=corp.pk, code=code),
         inner_page=target,
         has_code=bool(code),
         has_state=bool(state_text),
@@ -102,7 +102,7 @@ def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
             corp = Corp.objects.to_begin_sign_in().filter(pk=corp.pk).first() or corp  # with what a beginning needs
             return _authorise(request, corp, target=step.target, attempt=step.attempt)
         case flow.Explain():
-            return errors.away(_trouble(step.cause, corp, step.target))
+            return errors.away(_details(step.cause, corp, step.target))
         case flow.GiveUp():
             return redirect(f"{reverse('login')}?{urlencode({'next': step.target, 'stay': '1', 'declined': '1'})}")
         case _:
@@ -121,7 +121,7 @@ def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authori
         return flow.after_refused_code(attempt=step.attempt, target=step.target)
     if not throttling.allows_redeeming(corp_id=corp.pk):
         _burn(corp, code.value)
-        return errors.away(_trouble(Cause.TOO_MANY, corp, step.target))
+        return errors.away(_details(Cause.TOO_MANY, corp, step.target))
     began_at = time.monotonic()
     refused: list[SignInRefused] = []
     try:
@@ -130,13 +130,13 @@ def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authori
         return flow.after_refused_code(attempt=step.attempt, target=step.target)
     except IntegrationError as error:
         logger.warning("sign-in corp=%s outcome=%s operation=%s code=%s", corp.pk, *_of(error))
-        return errors.away(_trouble_of(error, corp, step.target))
+        return errors.away(_details_of(error, corp, step.target))
     milliseconds = round((time.monotonic() - began_at) * 1000)
     if not isinstance(user, User):
         refusal = refused[0]
         logger.info("sign-in corp=%s outcome=%s ms=%d", corp.pk, refusal.reason, milliseconds)
-        return errors.away(_trouble(cause_of_refusal(refusal.reason), corp, step.target, userid=refusal.userid))
-    if request.user.is_authenticated and confirmation.is_asked_for(step.target):
+        return errors.away(_details(cause_of_refusal(refusal.reason), corp, step.target, userid=refusal.userid))
+    if request.user.is_authenticated and confirmation.is_confirmation(step.target):
         confirmation.after_scan(request, user, corp=corp, kind=step.kind)
         return HttpResponseRedirect(step.target)
     login(request, user)
@@ -152,12 +152,12 @@ def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -
     """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns."""
     if not flow.is_at_home(request, corp):
         if request.GET.get("moved"):
-            return errors.away(_trouble(Cause.ADDRESS_DIFFERS, corp, target))
+            return errors.away(_details(Cause.ADDRESS_DIFFERS, corp, target))
         query = {"next": target, "moved": "1", **({"again": "1"} if attempt > flow.FIRST_ATTEMPT else {})}
         address = links.site_address_for(corp)
         return redirect(f"{address.absolute(reverse('wecom-start', args=[corp.pk]))}?{urlencode(query)}")
     surface = surface_of(request.headers.get("User-Agent", ""))
-    kind = Kind.SILENT if surface.is_inside_wecom and not confirmation.is_asked_for(target) else Kind.QR
+    kind = Kind.SILENT if surface.is_inside_wecom and not confirmation.is_confirmation(target) else Kind.QR
     begun = flow.begin(request, corp, kind=kind, target=target, attempt=attempt)
     response = HttpResponseRedirect(_wecom_page(corp, kind, begun.state))
     cookies.keep_browser_id(response, request, begun.browser_id)
@@ -188,12 +188,12 @@ def _burn(corp: Corp, code: str) -> None:
         logger.warning("refused code not spent corp=%s error=%s", corp.pk, type(error).__name__)
 
 
-def _trouble(cause: Cause, corp: Corp, target: str, *, userid: str = "") -> Trouble:
-    return Trouble(cause, corp_id=corp.pk, corp_name=corp.name, userid=userid, target=target)
+def _details(cause: Cause, corp: Corp, target: str, *, userid: str = "") -> ErrorDetails:
+    return ErrorDetails(cause, corp_id=corp.pk, corp_name=corp.name, userid=userid, target=target)
 
 
-def _trouble_of(error: IntegrationError, corp: Corp, target: str) -> Trouble:
-    return Trouble(
+def _details_of(error: IntegrationError, corp: Corp, target: str) -> ErrorDetails:
+    return ErrorDetails(
         cause_of_error(error),
         corp_id=corp.pk,
         corp_name=corp.name,

@@ -21,7 +21,7 @@ _TITLE = re.compile(r"<h1[^>]*>(.*?)</h1>", re.DOTALL)
 _WAYS = (
     (re.compile(r"/wecom/\d+/start/"), "start"),
     (re.compile(r"/wecom/\d+/callback/"), "callback"),
-    (re.compile(r"/login/trouble/"), "trouble"),
+    (re.compile(r"/login/trouble/"), "error"),
     (re.compile(r"/login/"), "login"),
     (re.compile(r"/m/"), "message"),
 )
@@ -29,7 +29,7 @@ _WAYS = (
 
 @dataclass(frozen=True)
 class Landing:
-    """Where a browser ended. `place`: a path of ours with its query (of a page of trouble its cause), `BI` and a page
+    """Where a browser ended. `place`: a path of ours with its query (of a error page its cause), `BI` and a page
     there, or `WeCom` and its page that stayed open. `via`: what it came through. `title`: of the page.
     """
 
@@ -135,7 +135,7 @@ def _place(address: str) -> str:
     if parts.path == "/login/trouble/":
         found = unseal(query_of(address)["t"])
         assert found is not None
-        return f"trouble {found.cause}"
+        return f"error {found.cause}"
     if parts.path.startswith("/m/"):
         return "message"
     return address.removeprefix(SITE.rstrip("/")).split("#")[0]

@@ -15,7 +15,7 @@ from django.utils.translation import override
 from playwright.sync_api import BrowserContext, Page
 
 from accounts.authentication import errors
-from accounts.authentication.errors import Cause, Trouble
+from accounts.authentication.errors import Cause, ErrorDetails
 from accounts.authentication.session_store import stored_key
 from accounts.directory import link_requests
 from accounts.models import SignedInSession, SignInPolicy, User, WeComAccount
@@ -260,17 +260,17 @@ def account_unlinked(scene: Scene) -> Page:
     return page
 
 
-# --- Trouble ----------------------------------------------------------------------------------------------------------
+# --- Error pages ------------------------------------------------------------------------------------------------------
 
 OF_NOBODY = {Cause.UNKNOWN_COMPANY}
 NAMING = {Cause.NOT_LINKED, Cause.COMPANY_MISSING, Cause.OUT_OF_SCOPE, Cause.NOT_ADMITTED, Cause.USER_DISABLED}
 
 
-def _trouble(cause: Cause) -> Draw:
+def _error_page(cause: Cause) -> Draw:
     def draw(scene: Scene) -> Page:
-        found = Trouble(cause, corp_id=scene.corp.pk, corp_name=scene.corp.name, target="/m/1/")
+        found = ErrorDetails(cause, corp_id=scene.corp.pk, corp_name=scene.corp.name, target="/m/1/")
         if cause in OF_NOBODY:
-            found = Trouble(cause)
+            found = ErrorDetails(cause)
         if cause in NAMING:
             found = replace(found, userid="HanMeimei")
         if cause is Cause.OTHER_COMPANY:
@@ -317,18 +317,18 @@ def _bi_unusable(_scene: Scene) -> str:
 
 def asked(scene: Scene) -> Page:
     """The administrators were notified just now."""
-    page = _trouble(Cause.NOT_LINKED)(scene)
+    page = _error_page(Cause.NOT_LINKED)(scene)
     page.locator('form[action*="ask"] button').click()
     return page
 
 
 def asked_long_ago(scene: Scene) -> Page:
-    link_requests.ask(corp=scene.corp, userid="HanMeimei", now=timezone.now() - timedelta(hours=30))
-    return _trouble(Cause.NOT_LINKED)(scene)
+    link_requests.request_link(corp=scene.corp, userid="HanMeimei", now=timezone.now() - timedelta(hours=30))
+    return _error_page(Cause.NOT_LINKED)(scene)
 
 
 def asked_too_often(scene: Scene) -> Page:
-    page = _trouble(Cause.NOT_LINKED)(scene)
+    page = _error_page(Cause.NOT_LINKED)(scene)
     page.goto(f"{page.url}&full=1")
     return page
 
@@ -391,9 +391,9 @@ PAGES: dict[str, Draw] = {
         forbidden, csrf_refused, broken,
     )
 } | {
-    f"trouble_{cause}": _trouble(cause) for cause in Cause if not cause.startswith("bi-")
+    f"error_{cause}": _error_page(cause) for cause in Cause if not cause.startswith("bi-")
 } | {
-    f"trouble_{name}": _bi(draw)
+    f"error_{name}": _bi(draw)
     for name, draw in {
         "bi-off": _bi_off, "bi-no-page": _bi_no_page, "bi-not-allowed": _bi_not_allowed,
         "bi-no-external-id": _bi_no_external_id, "bi-unusable": _bi_unusable,

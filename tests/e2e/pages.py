@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from accounts.authentication.errors import Cause, Trouble, seal
+from accounts.authentication.errors import Cause, ErrorDetails, seal
 from accounts.models import (
     Attribute,
     AuditEntry,
@@ -242,7 +242,7 @@ def _make_moves(source: Corp, target: Corp) -> tuple[PeopleMove, ...]:
 def _make_security(corp: Corp, root: User) -> None:
     """Who asks to be linked, who is locked out, and what was changed."""
     LinkRequest.objects.create(
-        corp=corp, userid="jim", userid_folded="jim", first_asked_at=NOW, asked_at=NOW, ask_count=2
+        corp=corp, userid="jim", userid_folded="jim", first_requested_at=NOW, requested_at=NOW, request_count=2
     )
     Lockout.objects.create(username="lilei", ip_address="192.0.2.1", failures_since_start=9)
     changes = [["agentid", "1000001", "1000002"], ["secret", "•••", "•••"]]
@@ -428,15 +428,15 @@ def open_pages() -> list[str]:
     return ["/login/", "/login/?stay=1&left=1", "/login/company/", "/login/trouble/", "/admin/login/", "/no-such-page/"]
 
 
-def trouble_pages(rows: Rows) -> list[str]:
+def error_pages(rows: Rows) -> list[str]:
     """A page for each thing that stops a sign-in, with all that one can show. Good for an hour."""
-    shown = Trouble(
+    shown = ErrorDetails(
         Cause.NOT_LINKED, corp_id=rows.corp.pk, corp_name=rows.corp.name, userid="HanMeimei", target="/account/",
         operation="auth/getuserinfo", errcode=60020, hint="[1764000000]", caller_ip="203.0.113.9", missing="邮箱",
         where="管理员可以在您的用户页面上设置它。",
     )  # fmt: skip
-    troubles = [replace(shown, cause=cause) for cause in Cause]
-    return [f"{reverse('sign-in-trouble')}?t={seal(trouble)}" for trouble in troubles]
+    errors_shown = [replace(shown, cause=cause) for cause in Cause]
+    return [f"{reverse('sign-in-error')}?t={seal(details)}" for details in errors_shown]
 
 
 def _reversed(name: str, arguments: list[object]) -> list[str]:

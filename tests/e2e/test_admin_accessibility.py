@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.models import CheckRun, Corp
-from tests.e2e.pages import STATUSES, Rows, admin_pages, employee_pages, make_rows, open_pages, trouble_pages
+from tests.e2e.pages import STATUSES, Rows, admin_pages, employee_pages, error_pages, make_rows, open_pages
 from tests.e2e.policy import refusals_in
 from tests.e2e.posted_pages import Posted, posted_pages, send
 from tests.e2e.session import signed_in
@@ -126,7 +126,7 @@ def kinds_of_admin_page(rows: Rows) -> list[str | Posted]:
 def pages_of(who: str, rows: Rows) -> list[str | Posted]:
     if who == "root":
         return [*admin_pages(rows), *posted_pages(rows)]
-    return [*employee_pages(rows)] if who else [*open_pages(), *trouble_pages(rows)]
+    return [*employee_pages(rows)] if who else [*open_pages(), *error_pages(rows)]
 
 
 def assert_nothing_serious(browser: Browser, live_server: LiveServer, who: str, pages: list[str | Posted]) -> None:

@@ -57,7 +57,7 @@ def test_moved_people_get_what_waited_and_then_what_the_other_company_sends() ->
     render_run(run_id=make_run(subscription).pk, now=NOW)
 
     root = User.objects.create_superuser("root")
-    asked, _is_new = transfers.request_move(source=source, target=target, asked_by=root, ip=None, now=NOW)
+    asked, _is_new = transfers.request_move(source=source, target=target, requested_by=root, ip=None, now=NOW)
     transfers.carry_out(move_id=asked.pk, clock=lambda: NOW)
     render_run(run_id=make_run(subscription).pk, now=NOW)
 

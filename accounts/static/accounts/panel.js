@@ -20,7 +20,7 @@
     if (words.textContent !== text) words.textContent = text;
   };
 
-  const ask = async () => {
+  const requestState = async () => {
     const response = await fetch(box.dataset.url, {
       method: "POST",
       body: new URLSearchParams({ csrfmiddlewaretoken: box.querySelector("[name=csrfmiddlewaretoken]").value, next: box.dataset.next }),
@@ -85,7 +85,7 @@
     if (isRenewing || document.hidden) return;
     isRenewing = true;
     try {
-      const answer = await ask();
+      const answer = await requestState();
       show(answer);
       plan(answer.renew_after_ms);
     } catch {

@@ -507,12 +507,12 @@ class TestBulkCompany:
         stranger = make_person("stranger", other_corp, "stranger")
         client = signed_in(limited)
 
-        asked = self.post(client, [person, boss, stranger])
+        page = self.post(client, [person, boss, stranger])
         self.post(client, [person, boss, stranger], apply="1", corp=second.pk)
         refused = self.post(client, [person], apply="1", corp=other_corp.pk)
 
-        assert "所选人员中有 1 人您无权修改" in asked.content.decode()
-        assert f'<option value="{other_corp.pk}">' not in asked.content.decode()
+        assert "所选人员中有 1 人您无权修改" in page.content.decode()
+        assert f'<option value="{other_corp.pk}">' not in page.content.decode()
         assert accounts_of(person) == [("第二", "LiLei", True)]
         assert accounts_of(boss) == [("北山制造", "boss", True)]
         assert accounts_of(stranger) == [("南湖贸易", "stranger", True)]

@@ -302,13 +302,13 @@ class TestAPersonsPage:
         sent = {**sent_form(client, page_of(person)), "attribute_employee_number": "A1"}
         taken: list[bool] = []
 
-        def first_take(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        def claim_first(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
             if sql.startswith("UPDATE") and "accounts_user" in sql and not taken:
                 taken.append(True)
                 AttributeValue.objects.create(user=stranger, attribute=number, value="A1", folded="a1", is_unique=True)
             return execute(sql, params, many, context)
 
-        with connection.execute_wrapper(first_take):
+        with connection.execute_wrapper(claim_first):
             response = client.post(page_of(person), sent)
 
         # What the other one wrote went with our own transaction: saved again, it is this person's.
@@ -407,10 +407,10 @@ class TestManyPeople:
 
         page = self.post(signed_in(root), people, attribute=region.pk, values="华北", apply="1")
 
-        told = (
+        refusal = (
             '未作任何修改：一次最多设置 1 人。请减少选择，或<a href="/admin/accounts/peopleimport/add/">导入文件</a>。'
         )
-        assert told in page.content.decode()
+        assert refusal in page.content.decode()
         assert not AttributeValue.objects.exists()
 
     def test_is_limited_to_who_may_be_changed(

@@ -218,8 +218,8 @@ class TestWhatIsRecorded:
 
         if way == "move":
             now = timezone.now()
-            asked, _is_new = transfers.request_move(source=corp, target=other_corp, asked_by=root, ip=None, now=now)
-            transfers.carry_out(move_id=asked.pk, clock=timezone.now)
+            move, _is_new = transfers.request_move(source=corp, target=other_corp, requested_by=root, ip=None, now=now)
+            transfers.carry_out(move_id=move.pk, clock=timezone.now)
         else:
             keys = {"action": "set_company", "_selected_action": [p.pk for p in people], "apply": "1"}
             browser.post(LIST, {**keys, "corp": other_corp.pk})
@@ -368,15 +368,15 @@ class TestList:
     ) -> None:
         client = signed_in(root if who == "superuser" else with_role("auditor", Role.READ_ONLY, corp))
         client.get(TRAIL)
-        asked = []
+        statements = []
         for count in (10, 3000):
             self.many(corp, count)
             with CaptureQueriesContext(connection) as queries:
                 assert client.get(TRAIL).status_code == 200
-            asked.append([query["sql"] for query in queries])
+            statements.append([query["sql"] for query in queries])
 
-        assert len(asked[0]) == len(asked[1])
-        counting = [sql for sql in asked[1] if "COUNT(" in sql and "auditentry" in sql]
+        assert len(statements[0]) == len(statements[1])
+        counting = [sql for sql in statements[1] if "COUNT(" in sql and "auditentry" in sql]
         assert [sql for sql in counting if "LIMIT 10000" not in sql] == []
 
     @pytest.mark.parametrize(

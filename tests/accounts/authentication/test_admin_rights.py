@@ -60,9 +60,9 @@ class TestWhereTheSwitchIsOff:
 
         sent_away = phone.client.get(target)
         assert sent_away.headers["Location"] == f"{LOGIN}?next={target}"
-        asked = phone.client.get(sent_away.headers["Location"]).content.decode()
-        assert "您已通过企业微信以老板的身份登录" in asked
-        assert "/start/" not in asked
+        page = phone.client.get(sent_away.headers["Location"]).content.decode()
+        assert "您已通过企业微信以老板的身份登录" in page
+        assert "/start/" not in page
         sent = phone.client.post(LOGIN, {"username": "boss", "password": PASSWORD, "next": target})
         assert sent.headers["Location"] == target
         assert phone.client.get(target).status_code == 200

@@ -364,7 +364,7 @@ class TestUsedState:
         text = authentication_state.begin(state=state, browser="B")
 
         findings = [
-            authentication_state.take(text=text, browsers=["B"], corp_id=corp.pk, code=code).finding
+            authentication_state.consume(text=text, browsers=["B"], corp_id=corp.pk, code=code).finding
             for code in ("C", "D", "C")
         ]
 
@@ -378,8 +378,8 @@ class TestUsedState:
         state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
         text = authentication_state.begin(state=state, browser="B")
 
-        foreign = authentication_state.take(text=text, browsers=["A", "C"], corp_id=corp.pk, code="C").finding
-        ours = authentication_state.take(text=text, browsers=["A", "B"], corp_id=corp.pk, code="C").finding
+        foreign = authentication_state.consume(text=text, browsers=["A", "C"], corp_id=corp.pk, code="C").finding
+        ours = authentication_state.consume(text=text, browsers=["A", "B"], corp_id=corp.pk, code="C").finding
 
         assert (foreign, ours) == (authentication_state.Finding.FOREIGN, authentication_state.Finding.OURS)
 
@@ -387,7 +387,7 @@ class TestUsedState:
         state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
         text = authentication_state.begin(state=state, browser="B")
 
-        finding = authentication_state.take(text=text, browsers=[], corp_id=corp.pk, code="C").finding
+        finding = authentication_state.consume(text=text, browsers=[], corp_id=corp.pk, code="C").finding
 
         assert finding is authentication_state.Finding.FOREIGN
 
@@ -405,7 +405,7 @@ class TestUsedState:
         text = authentication_state.begin(state=state, browser="B")
 
         arrivals = at_once(
-            8, lambda: authentication_state.take(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding
+            8, lambda: authentication_state.consume(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding
         )
 
         assert arrivals.count(authentication_state.Finding.OURS) == 1

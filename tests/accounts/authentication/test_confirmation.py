@@ -249,13 +249,13 @@ class TestWeCom:
 
     def test_a_scan_in_another_tab_lets_what_was_typed_go_on(self, desk: Visitor, corp: Corp, wecom: WeCom) -> None:
         later(desk, 15)
-        asked = desk.client.post(ADD, CHANGES)
+        page = desk.client.post(ADD, CHANGES)
         key = desk.client.session.session_key
-        assert f'href="/wecom/{corp.pk}/start/?next=%2Fadmin%2Fconfirm%2F" target="_blank"' in asked.content.decode()
+        assert f'href="/wecom/{corp.pk}/start/?next=%2Fadmin%2Fconfirm%2F" target="_blank"' in page.content.decode()
         wecom.gives("C", userid="chief")
 
         landed = desk.arrive(corp, code="C", state=state_in(desk.get(f"/wecom/{corp.pk}/start/", next=PAGE)))
-        saved = desk.client.post(ADD, {"_confirm-typed": typed_in(asked)})
+        saved = desk.client.post(ADD, {"_confirm-typed": typed_in(page)})
 
         assert landed.headers["Location"] == PAGE
         assert "请回到原来的标签页" in desk.get(PAGE).content.decode()
@@ -291,9 +291,9 @@ class TestWeCom:
 
         desk.arrive(corp, code="C", state=state_in(start))
 
-        asked = desk.client.post(ADD, CHANGES)
-        assert asks(asked)
-        assert f"/wecom/{corp.pk}/start/" not in asked.content.decode()
+        page = desk.client.post(ADD, CHANGES)
+        assert asks(page)
+        assert f"/wecom/{corp.pk}/start/" not in page.content.decode()
 
 
 # Whose changes give rights, hold secrets, move addresses or make tokens.
@@ -311,10 +311,10 @@ def test_every_page_of_rights_secrets_addresses_and_tokens_asks() -> None:
         model for model in registered if any(isinstance(field, EncryptedTextField) for field in model._meta.fields)
     }
 
-    asking = {model for model, pages in registered.items() if isinstance(pages, ConfirmedChanges)}
+    confirmed = {model for model, pages in registered.items() if isinstance(pages, ConfirmedChanges)}
 
     assert with_secrets <= CONFIRMED
-    assert asking == CONFIRMED
+    assert confirmed == CONFIRMED
 
 
 def test_what_is_left_out_exists() -> None:

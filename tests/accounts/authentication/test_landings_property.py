@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.authentication.errors import Cause, Trouble, seal
+from accounts.authentication.errors import Cause, ErrorDetails, seal
 from accounts.models import User
 from integrations.models import Corp
 from tests.accounts.authentication.test_open_redirects import CORPUS
@@ -168,7 +168,7 @@ def test_every_landing_is_ours_or_the_bi(
 @given(trick=trickery)
 def test_every_link_on_a_page_that_explains_stays_here(doors: Doors, trick: str) -> None:
     """The target is sealed into the page's address, as refusals put it there."""
-    sealed = seal(Trouble(Cause.CODE_EXPIRED, corp_id=doors.corp.pk, corp_name=doors.corp.name, target=trick))
+    sealed = seal(ErrorDetails(Cause.CODE_EXPIRED, corp_id=doors.corp.pk, corp_name=doors.corp.name, target=trick))
 
     page = visitor(DESKTOP).get("/login/trouble/", t=sealed).content.decode()
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 
-from accounts.authentication.errors import Cause, Trouble, seal, unseal
+from accounts.authentication.errors import Cause, ErrorDetails, seal, unseal
 from accounts.authentication.redirects import HOME, safe_path
 from accounts.models import User
 from integrations.models import Corp
@@ -68,8 +68,8 @@ def test_every_door_refuses_it(corp: Corp, person: User, wecom: WeCom, trick: st
 
 
 @pytest.mark.parametrize("trick", CORPUS[::12])
-def test_sealed_into_a_page_of_trouble_it_is_still_no_way_out(trick: str) -> None:
-    found = unseal(seal(Trouble(Cause.CODE_EXPIRED, target=trick)))
+def test_sealed_into_an_error_page_it_is_still_no_way_out(trick: str) -> None:
+    found = unseal(seal(ErrorDetails(Cause.CODE_EXPIRED, target=trick)))
 
     assert found is not None
     assert safe_path(found.target) == HOME

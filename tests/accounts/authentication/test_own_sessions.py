@@ -78,10 +78,10 @@ class TestNoting:
         browser = sign_in()
         browser.get("/no-such-page/")
 
-        with django_assert_num_queries(1) as asked:  # the person; the session comes from the cache
+        with django_assert_num_queries(1) as queries:  # the person; the session comes from the cache
             browser.get("/no-such-page/")
 
-        assert "accounts_user" in asked[0]["sql"]
+        assert "accounts_user" in queries[0]["sql"]
 
     def test_a_use_ten_minutes_later_is_noted(
         self, sign_in: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch

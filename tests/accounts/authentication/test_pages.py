@@ -14,7 +14,7 @@ from django.conf import global_settings
 from django.contrib.staticfiles import finders
 from django.test import Client
 
-from accounts.authentication.errors import GUIDES, Cause, Trouble, seal, unseal
+from accounts.authentication.errors import GUIDES, Cause, ErrorDetails, seal, unseal
 from accounts.authentication.redirects import HOME
 from accounts.models import User
 from accounts.views import errors
@@ -364,14 +364,14 @@ class TestSignOut:
         assert strict.session["_auth_user_id"] == str(clerk.pk)
 
 
-class TestTroublePages:
+class TestErrorPages:
     @pytest.mark.parametrize("cause", list(Cause))
     @pytest.mark.parametrize("language", ["zh-hans", "en"])
     def test_each_has_its_words_in_both_languages(
         self, corp: Corp, desktop: Visitor, cause: Cause, language: str
     ) -> None:
         known: Any = {"corp_id": corp.pk, "corp_name": corp.name, "missing": corp.name, "where": corp.name}
-        sealed = seal(Trouble(cause, target="/m/", errcode=7, caller_ip="::1", **known))
+        sealed = seal(ErrorDetails(cause, target="/m/", errcode=7, caller_ip="::1", **known))
 
         response = desktop.client.get("/login/trouble/", {"t": sealed}, headers={"accept-language": language})
         text = response.content.decode()
@@ -393,7 +393,7 @@ class TestTroublePages:
     def test_whom_one_company_refuses_for_good_can_choose_another(
         self, corp: Corp, desktop: Visitor, cause: str
     ) -> None:
-        sealed = seal(Trouble(Cause(cause), corp_id=corp.pk, corp_name=corp.name, target="/m/"))
+        sealed = seal(ErrorDetails(Cause(cause), corp_id=corp.pk, corp_name=corp.name, target="/m/"))
         choice = '<a class="button" href="/login/company/?next=%2Fm%2F'
         alone = desktop.get("/login/trouble/", t=sealed).content.decode()
         make_corp("另一家", 2)
@@ -403,7 +403,7 @@ class TestTroublePages:
 
     def test_who_is_not_linked_is_not_sent_to_another_company(self, corp: Corp, desktop: Visitor) -> None:
         make_corp("另一家", 2)
-        sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name=corp.name, userid="x"))
+        sealed = seal(ErrorDetails(Cause.NOT_LINKED, corp_id=corp.pk, corp_name=corp.name, userid="x"))
 
         assert "/login/company/" not in desktop.get("/login/trouble/", t=sealed).content.decode()
 
@@ -412,12 +412,12 @@ class TestTroublePages:
 
     @pytest.mark.parametrize("target", ["//evil.example", "javascript:alert(1)"])
     def test_lead_nowhere_else(self, corp: Corp, desktop: Visitor, target: str) -> None:
-        sealed = seal(Trouble(Cause.CODE_EXPIRED, corp_id=corp.pk, corp_name=corp.name, target=target))
+        sealed = seal(ErrorDetails(Cause.CODE_EXPIRED, corp_id=corp.pk, corp_name=corp.name, target=target))
 
         assert f"/wecom/{corp.pk}/start/?next=%2F" in desktop.get("/login/trouble/", t=sealed).content.decode()
 
     def test_names_are_text_not_markup(self, corp: Corp, desktop: Visitor) -> None:
-        sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="<b>x</b>", userid="<i>y</i>"))
+        sealed = seal(ErrorDetails(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="<b>x</b>", userid="<i>y</i>"))
 
         text = desktop.get("/login/trouble/", t=sealed).content.decode()
 
@@ -448,7 +448,7 @@ class TestTroublePages:
     @pytest.mark.parametrize(("length", "is_kept"), [(1000, True), (1001, False), (3000, False)])
     def test_their_address_fits_into_a_request_line(self, corp: Corp, length: int, is_kept: bool) -> None:
         target = "/m/?q=".ljust(length, "x")
-        longest = Trouble(
+        longest = ErrorDetails(
             Cause.NOT_LINKED,
             corp_id=corp.pk,
             target=target,
@@ -465,13 +465,13 @@ class TestTroublePages:
         assert shown == replace(longest, target=target if is_kept else "")
 
     def test_the_address_shows_nothing(self, corp: Corp) -> None:
-        sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="hanmeimei"))
+        sealed = seal(ErrorDetails(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="hanmeimei"))
 
         assert "hanmeimei" not in sealed
 
 
 def test_pages_hold_no_inline_style_or_script(corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
-    sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="y"))
+    sealed = seal(ErrorDetails(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="y"))
 
     for path, query in (("/login/", {}), ("/login/company/", {}), ("/login/trouble/", {"t": sealed})):
         text = visitor("").get(path, **query).content.decode()

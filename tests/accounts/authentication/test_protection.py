@@ -11,7 +11,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
-from accounts.authentication.errors import Cause, Trouble, seal
+from accounts.authentication.errors import Cause, ErrorDetails, seal
 from accounts.models import User
 from integrations.core import http
 from integrations.models import Corp, SiteAddress
@@ -80,7 +80,7 @@ def test_every_answer_to_a_stranger(corp: Corp, wecom: WeCom, page: str) -> None
 
 def test_every_page_that_explains(corp: Corp) -> None:
     for cause in Cause:
-        assert_protected(visitor(DESKTOP).get("/login/trouble/", t=seal(Trouble(cause, corp_id=corp.pk))))
+        assert_protected(visitor(DESKTOP).get("/login/trouble/", t=seal(ErrorDetails(cause, corp_id=corp.pk))))
 
 
 def test_a_message_and_the_way_into_the_bi(corp: Corp, member: User, wecom: WeCom) -> None:

@@ -170,11 +170,11 @@ class TestSigningIn:
     def test_leads_to_the_code_and_then_on(self, key: str) -> None:
         browser = sign_in()
 
-        asked = browser.get("/admin/accounts/user/")
-        shown = browser.get(asked.headers["Location"])
-        done = browser.client.post(asked.headers["Location"], {"code": code_now(key, later=1)})
+        sent_away = browser.get("/admin/accounts/user/")
+        shown = browser.get(sent_away.headers["Location"])
+        done = browser.client.post(sent_away.headers["Location"], {"code": code_now(key, later=1)})
 
-        assert asked.headers["Location"] == f"{CODE}?next=%2Fadmin%2Faccounts%2Fuser%2F"
+        assert sent_away.headers["Location"] == f"{CODE}?next=%2Fadmin%2Faccounts%2Fuser%2F"
         assert "六位数字" in shown.content.decode()
         assert done.headers["Location"] == "/admin/accounts/user/"
         assert browser.get("/admin/accounts/user/").status_code == 200
@@ -234,22 +234,24 @@ class TestCodes:
     def device(self, chief: User) -> TotpDevice:
         return TotpDevice.objects.create(user=chief, key=RFC_KEY, confirmed_at=timezone.now())
 
-    def takes(self, device: TotpDevice, code: str, at: int) -> bool:
+    def accepts(self, device: TotpDevice, code: str, at: int) -> bool:
         return totp.is_code_of(person=device.user, code=code, now=datetime.fromtimestamp(at, UTC))
 
     @pytest.mark.parametrize(("at", "code"), [(59, "287082"), (1111111109, "081804"), (1234567890, "005924")])
     def test_are_those_of_the_standard(self, device: TotpDevice, at: int, code: str) -> None:
         """RFC 6238, appendix B, the last six digits."""
-        assert self.takes(device, code, at)
+        assert self.accepts(device, code, at)
 
-    @pytest.mark.parametrize(("seconds", "is_taken"), [(-60, False), (-30, True), (0, True), (30, True), (60, False)])
-    def test_may_be_half_a_minute_early_or_late(self, device: TotpDevice, seconds: int, is_taken: bool) -> None:
-        assert self.takes(device, "005924", 1234567890 + seconds) is is_taken
+    @pytest.mark.parametrize(
+        ("seconds", "is_accepted"), [(-60, False), (-30, True), (0, True), (30, True), (60, False)]
+    )
+    def test_may_be_half_a_minute_early_or_late(self, device: TotpDevice, seconds: int, is_accepted: bool) -> None:
+        assert self.accepts(device, "005924", 1234567890 + seconds) is is_accepted
 
     def test_are_good_once(self, device: TotpDevice) -> None:
-        assert self.takes(device, "005924", 1234567890)
-        assert not self.takes(device, "005924", 1234567890)
-        assert not self.takes(device, "005924", 1234567900)
+        assert self.accepts(device, "005924", 1234567890)
+        assert not self.accepts(device, "005924", 1234567890)
+        assert not self.accepts(device, "005924", 1234567900)
 
     def test_are_not_looked_at_after_some_wrong_ones(self, device: TotpDevice) -> None:
         now = timezone.now()

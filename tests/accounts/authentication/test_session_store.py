@@ -173,10 +173,10 @@ class TestAnotherKey:
     def test_is_written_once_with_the_data(self, clerk: User) -> None:
         browser = visitor(DESKTOP)
 
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as queries:
             browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
 
-        about = [query["sql"] for query in asked if "django_session" in query["sql"]]
+        about = [query["sql"] for query in queries if "django_session" in query["sql"]]
         assert [statement.split()[0] for statement in about] == ["INSERT"]
         assert Session.objects.get().get_decoded()["_auth_user_id"] == str(clerk.pk)
 

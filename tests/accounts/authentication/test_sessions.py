@@ -106,7 +106,7 @@ def test_enabling_the_person_again_brings_no_session_back(person: User, corp: Co
     assert [is_signed_in(browser), is_signed_in(by_password)] == [False, False]
 
 
-def looked_up(browser: Visitor) -> list[str]:
+def tables_read(browser: Visitor) -> list[str]:
     """The queries of a page whose own work is nothing, by the table that each begins with; savepoints apart."""
     with CaptureQueriesContext(connection) as queries:
         browser.get("/no-such-page/")
@@ -119,7 +119,7 @@ def test_it_costs_one_look_up_beside_the_person(person: User, corp: Corp) -> Non
     browser = signed_in(person, corp)
     browser.get(PAGE)
 
-    seen = looked_up(browser)
+    seen = tables_read(browser)
 
     assert seen.count("accounts_wecomaccount") == 1
     assert "integrations_member" not in seen
@@ -131,8 +131,8 @@ def test_sessions_by_password_and_strangers_cost_none(person: User, corp: Corp) 
     by_password, stranger = signed_in(person, None), visitor()
     by_password.get(PAGE)
 
-    assert "accounts_wecomaccount" not in looked_up(by_password)
-    assert not {"accounts_wecomaccount", "accounts_user", "django_session"} & set(looked_up(stranger))
+    assert "accounts_wecomaccount" not in tables_read(by_password)
+    assert not {"accounts_wecomaccount", "accounts_user", "django_session"} & set(tables_read(stranger))
 
 
 def test_the_look_up_uses_indexes_only(person: User, corp: Corp) -> None:

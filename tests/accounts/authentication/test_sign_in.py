@@ -19,7 +19,7 @@ from tests.accounts.wecom import WeCom, refusal
 CODE = "CODE-of_one.person~1"
 
 
-def trouble_page(visitor: Visitor, corp: Corp, **query: str) -> tuple[int, str]:
+def error_page(visitor: Visitor, corp: Corp, **query: str) -> tuple[int, str]:
     """Arrive with `query`; status and text of the page that explains."""
     response = visitor.arrive(corp, **query)
     assert response.headers["Location"].startswith("/login/trouble/?t=")
@@ -82,7 +82,7 @@ def test_an_account_of_the_other_corp_does_not_count(
 ) -> None:
     wecom.gives(CODE, userid="lilei")
 
-    status, text = trouble_page(phone, other_corp, code=CODE, state=phone.begin(other_corp))
+    status, text = error_page(phone, other_corp, code=CODE, state=phone.begin(other_corp))
 
     assert (status, phone.user_id) == (403, None)
     assert "您的企业微信账号还没有关联" in text
@@ -111,7 +111,7 @@ def test_refuses_with_a_page_of_its_own(
     wecom.gives(CODE, **identity)
     wecom.in_scope.discard("tom")
 
-    status, text = trouble_page(phone, corp, code=CODE, state=phone.begin(corp))
+    status, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
 
     assert status == 403
     assert f'<h1 class="centred">{title}</h1>' in text
@@ -125,7 +125,7 @@ def test_both_answers_about_the_scope_mean_the_same(
     wecom.gives(CODE, userid="lilei")
     wecom.instead["get"] = refusal(errcode, "invalid user")
 
-    status, text = trouble_page(phone, corp, code=CODE, state=phone.begin(corp))
+    status, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
 
     assert (status, phone.user_id) == (403, None)
     assert "您不在该应用的可见范围内" in text
@@ -134,7 +134,7 @@ def test_both_answers_about_the_scope_mean_the_same(
 def test_the_page_shows_the_userid_to_hand_over(corp: Corp, phone: Visitor, wecom: WeCom) -> None:
     wecom.gives(CODE, userid="HanMeimei")
 
-    _status, text = trouble_page(phone, corp, code=CODE, state=phone.begin(corp))
+    _status, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
 
     assert '<code class="hand-over">HanMeimei</code>' in text
     assert f"/wecom/{corp.pk}/start/?next=%2F" in text
@@ -169,7 +169,7 @@ def test_explains_that_wecom_did_not_answer_as_it_should(
     wecom.gives(CODE, userid="lilei")
     wecom.instead[operation] = instead
 
-    shown, text = trouble_page(phone, corp, code=CODE, state=phone.begin(corp))
+    shown, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
 
     assert shown == status
     assert f'<h1 class="centred">{title}</h1>' in text
@@ -180,7 +180,7 @@ def test_explains_that_wecom_did_not_answer_as_it_should(
 def test_the_page_about_the_ip_shows_the_ip(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
     wecom.instead["getuserinfo"] = refusal(60020, "not allow to access from your ip")
 
-    _status, text = trouble_page(phone, corp, code=CODE, state=phone.begin(corp))
+    _status, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
 
     assert '<code class="hand-over">203.0.113.9</code>' in text
     assert "errcode: 60020" in text
@@ -198,7 +198,7 @@ def test_a_corp_that_is_disabled_while_wecom_is_asked_signs_nobody_in(
         return read(query)
 
     monkeypatch.setattr(wecom, "_get", disable_then_answer)
-    status, text = trouble_page(phone, corp, code=CODE, state=state)
+    status, text = error_page(phone, corp, code=CODE, state=state)
 
     assert (status, phone.user_id, wecom.read) == (403, None, ["lilei"])
     assert "企业微信登录已关闭" in text
@@ -212,7 +212,7 @@ def test_a_disabled_corp_signs_nobody_in(
     state = phone.begin(corp)
     Corp.objects.filter(pk=corp.pk).update(**{switched_off: False})
 
-    status, text = trouble_page(phone, corp, code=CODE, state=state)
+    status, text = error_page(phone, corp, code=CODE, state=state)
     start = phone.get(f"/wecom/{corp.pk}/start/")
 
     assert (status, phone.user_id, wecom.redeemed) == (403, None, [])
@@ -230,7 +230,7 @@ def test_an_unknown_company_has_its_page(phone: Visitor, corp_id: int) -> None:
     assert "该公司没有接入" in callback.content.decode()
 
 
-def test_an_unused_page_of_trouble_leads_to_the_login_page(phone: Visitor) -> None:
+def test_an_invented_error_page_leads_to_the_login_page(phone: Visitor) -> None:
     response = phone.get("/login/trouble/", t="gAAAAABinvented")
 
     assert (response.status_code, response.headers["Location"]) == (302, "/login/")

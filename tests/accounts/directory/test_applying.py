@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.directory.sync import LEASE, TAKEN_AT_MOST, apply_run, claimable, people_run_of, unfinished
+from accounts.directory.sync import CLAIMED_AT_MOST, LEASE, apply_run, claimable, people_run_of, unfinished
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount
 from integrations.directory import admit_member
 from integrations.models import Member
@@ -357,10 +357,10 @@ def test_a_run_goes_on_behind_the_last_whole_step(people: People, monkeypatch: p
     monkeypatch.setattr("accounts.directory.sync.STEP", 1)
     people.set_policy(mode="create")
     run = people.place.sync()
-    looks = iter(range(2))
+    ticks = iter(range(2))
 
     def dying_clock() -> datetime:
-        next(looks)  # the worker dies at the third look at the clock, after its first step
+        next(ticks)  # the worker dies at the third look at the clock, after its first step
         return people.place.clock()
 
     with pytest.raises(StopIteration):
@@ -384,7 +384,7 @@ def test_a_run_goes_on_behind_the_last_whole_step(people: People, monkeypatch: p
 def test_a_run_whose_workers_die_again_and_again_is_given_up(people: People) -> None:
     run = people.place.sync()
     people_run_of(run)
-    PeopleRun.objects.update(try_count=TAKEN_AT_MOST)
+    PeopleRun.objects.update(try_count=CLAIMED_AT_MOST)
 
     assert apply_run(run=run, clock=people.place.clock) is None
     assert people_run_of(run).status == "failed"
@@ -405,10 +405,10 @@ def test_switching_the_policy_off_stops_a_run_at_the_next_step(people: People, m
     people.set_policy(mode="create")
     run = people.place.sync()
 
-    looks = count(1)
+    ticks = count(1)
 
     def clock() -> datetime:
-        if next(looks) == 3:  # within the second step
+        if next(ticks) == 3:  # within the second step
             people.set_policy(mode="off")
         return people.place.clock()
 

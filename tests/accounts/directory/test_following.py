@@ -8,7 +8,14 @@ import pytest
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from accounts.directory.profiles import FOLLOWING, differences, is_followed, newest_userids, told, with_told
+from accounts.directory.profiles import (
+    FOLLOWING,
+    differences,
+    is_followed,
+    newest_userids,
+    wecom_values_of,
+    with_wecom_values,
+)
 from accounts.models import User, WeComAccount
 from integrations.models import Corp, Member
 from tests.accounts.conftest import make_corp
@@ -34,7 +41,7 @@ def linked(corp: Corp, userid: str, person: dict[str, str], **columns: str | Non
 def followed(corp: Corp) -> set[str]:
     """Userids of those of whom the query says that their people have what WeCom tells."""
     account = WeComAccount.objects.filter(corp=corp, userid_folded=OuterRef("userid_folded"))
-    members = with_told(Member.objects.filter(corp=corp)).filter(Exists(account.filter(is_followed())))
+    members = with_wecom_values(Member.objects.filter(corp=corp)).filter(Exists(account.filter(is_followed())))
     return set(members.values_list("userid", flat=True))
 
 
@@ -46,7 +53,9 @@ def test_rows_in_hand_and_the_query_say_the_same(corp: Corp) -> None:
         for number, (person, name, email, biz_mail) in enumerate(cases)
     ]
 
-    expected = {one.userid for one in members if not differences(User.objects.get(username=one.userid), told(one))}
+    expected = {
+        one.userid for one in members if not differences(User.objects.get(username=one.userid), wecom_values_of(one))
+    }
 
     assert followed(corp) == expected
     # Everybody but the last lacks the mobile.

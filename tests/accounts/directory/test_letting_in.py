@@ -58,10 +58,10 @@ def test_it_costs_few_statements(people: People, phone: Visitor) -> None:
     sign_in(people, phone)
     another = visitor()
 
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         assert sign_in(people, another) == "/"
 
-    statements = [query["sql"] for query in asked if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
+    statements = [query["sql"] for query in queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
     assert [statement.split()[0] for statement in statements] == [
         *("SELECT", "SELECT", "SELECT", "SELECT", "UPDATE", "UPDATE", "INSERT", "INSERT"),
     ]

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import tasks
-from accounts.authentication.errors import Cause, Trouble, seal
+from accounts.authentication.errors import Cause, ErrorDetails, seal
 from accounts.directory import link_requests
 from accounts.models import AuditEntry, LinkRequest, User, WeComAccount
 from accounts.users.roles import Role
@@ -24,29 +24,29 @@ NOW = timezone.now()
 
 
 def sealed(corp: Corp, userid: str = "HanMeimei", cause: Cause = Cause.NOT_LINKED) -> str:
-    return seal(Trouble(cause, corp_id=corp.pk, corp_name=corp.name, userid=userid, target="/m/"))
+    return seal(ErrorDetails(cause, corp_id=corp.pk, corp_name=corp.name, userid=userid, target="/m/"))
 
 
 def make_request(corp: Corp, userid: str = "HanMeimei", **values: Any) -> LinkRequest:
-    times = {"first_asked_at": NOW, "asked_at": NOW}
+    times = {"first_requested_at": NOW, "requested_at": NOW}
     return LinkRequest.objects.create(corp=corp, userid=userid, userid_folded=userid.lower(), **{**times, **values})
 
 
 class TestAsking:
     def test_from_the_page_where_sign_in_ends_to_the_index(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
         wecom.gives("C", userid="HanMeimei")
-        trouble = phone.arrive(corp, code="C", state=phone.begin(corp, "/m/")).headers["Location"]
-        page = phone.get(trouble).content.decode()
+        error_url = phone.arrive(corp, code="C", state=phone.begin(corp, "/m/")).headers["Location"]
+        page = phone.get(error_url).content.decode()
         assert "通知管理员" in page
 
-        asked = phone.client.post("/login/trouble/ask/", {"t": query_of(trouble)["t"]})
+        answer = phone.client.post("/login/trouble/ask/", {"t": query_of(error_url)["t"]})
 
-        assert asked.headers["Location"].startswith("/login/trouble/?t=")
-        after = phone.get(asked.headers["Location"]).content.decode()
+        assert answer.headers["Location"].startswith("/login/trouble/?t=")
+        after = phone.get(answer.headers["Location"]).content.decode()
         assert "通知管理员。他们会在管理后台首页看到您的账号" in after
         assert '<button class="button" type="submit">' not in after
         row = LinkRequest.objects.get()
-        assert (row.corp_id, row.userid, row.userid_folded, row.ask_count) == (corp.pk, "HanMeimei", "hanmeimei", 1)
+        assert (row.corp_id, row.userid, row.userid_folded, row.request_count) == (corp.pk, "HanMeimei", "hanmeimei", 1)
         boss = signed_in(with_role("boss", Role.SYSTEM_ADMINISTRATOR))
         index = boss.get("/admin/").content.decode()
         assert "“北山制造”的 HanMeimei 无法登录，申请关联到用户。" in index
@@ -85,13 +85,13 @@ class TestAsking:
 
     def test_pressing_again_makes_no_second_row_and_counts_once_an_hour(self, corp: Corp, phone: Visitor) -> None:
         for minutes in (0, 1, 59, 61, 62):
-            link_requests.ask(corp=corp, userid="HANmeimei", now=NOW + timedelta(minutes=minutes))
+            link_requests.request_link(corp=corp, userid="HANmeimei", now=NOW + timedelta(minutes=minutes))
 
         row = LinkRequest.objects.get()
-        assert (row.ask_count, row.asked_at, row.first_asked_at) == (2, NOW + timedelta(minutes=61), NOW)
+        assert (row.request_count, row.requested_at, row.first_requested_at) == (2, NOW + timedelta(minutes=61), NOW)
 
     def test_after_an_hour_the_button_is_there_again(self, corp: Corp, phone: Visitor) -> None:
-        make_request(corp, asked_at=timezone.now() - timedelta(minutes=61))
+        make_request(corp, requested_at=timezone.now() - timedelta(minutes=61))
 
         assert "再次通知管理员" in phone.get("/login/trouble/", t=sealed(corp)).content.decode()
 
@@ -99,7 +99,7 @@ class TestAsking:
         self, corp: Corp, other_corp: Corp, phone: Visitor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(link_requests, "NEW_A_DAY", 2)
-        make_request(corp, "a", first_asked_at=NOW - timedelta(days=2))
+        make_request(corp, "a", first_requested_at=NOW - timedelta(days=2))
         for userid in ("b", "c"):
             make_request(corp, userid)
 
@@ -107,8 +107,8 @@ class TestAsking:
 
         assert "该公司今天的申请过多" in phone.get(response.headers["Location"]).content.decode()
         assert LinkRequest.objects.count() == 3
-        assert link_requests.ask(corp=corp, userid="b", now=NOW)
-        assert link_requests.ask(corp=other_corp, userid="x", now=NOW)
+        assert link_requests.request_link(corp=corp, userid="b", now=NOW)
+        assert link_requests.request_link(corp=other_corp, userid="x", now=NOW)
 
 
 class TestAttention:
@@ -116,7 +116,7 @@ class TestAttention:
         self, corp: Corp, rf: Any, django_assert_num_queries: Any
     ) -> None:
         for number in range(5):
-            make_request(corp, f"user{number}", asked_at=NOW + timedelta(seconds=number))
+            make_request(corp, f"user{number}", requested_at=NOW + timedelta(seconds=number))
         request = rf.get("/admin/")
         request.user = User.objects.create_superuser("root")
 
@@ -155,15 +155,15 @@ class TestLinking:
     def boss(self) -> Client:
         return signed_in(with_role("boss", Role.SYSTEM_ADMINISTRATOR))
 
-    def save(self, client: Client, asking: LinkRequest, user: User | None) -> Any:
+    def save(self, client: Client, link_request: LinkRequest, user: User | None) -> Any:
         return client.post(
-            f"/admin/accounts/linkrequest/{asking.pk}/change/", {"user": user.pk if user is not None else ""}
+            f"/admin/accounts/linkrequest/{link_request.pk}/change/", {"user": user.pk if user is not None else ""}
         )
 
     def test_gives_the_account_to_the_user_chosen(self, corp: Corp, boss: Client) -> None:
-        asking, han = make_request(corp), make_person("han")
+        link_request, han = make_request(corp), make_person("han")
 
-        response = self.save(boss, asking, han)
+        response = self.save(boss, link_request, han)
 
         assert response.status_code == 302
         account = WeComAccount.objects.get(user=han)
@@ -193,11 +193,11 @@ class TestLinking:
         ]
 
     def test_refuses_what_another_person_has(self, corp: Corp, boss: Client) -> None:
-        asking = make_request(corp)
+        link_request = make_request(corp)
         make_person("jim", corp, "hanmeimei")
         han = make_person("han")
 
-        text = self.save(boss, asking, han).content.decode()
+        text = self.save(boss, link_request, han).content.decode()
 
         assert "此企业微信账号已关联到其他用户。" in text
         assert not han.wecom_accounts.exists()
@@ -216,9 +216,9 @@ class TestLinking:
     def test_nobody_links_people_beyond_their_reach(self, corp: Corp, other_corp: Corp) -> None:
         """A superuser's account, linked with one's own userid, would lend all rights."""
         boss = signed_in(with_role("part", Role.SYSTEM_ADMINISTRATOR, corp))
-        asking = make_request(corp)
+        link_request = make_request(corp)
         for victim in (User.objects.create_superuser("root"), make_person("far", other_corp, "far")):
-            assert self.save(boss, asking, victim).status_code == 200
+            assert self.save(boss, link_request, victim).status_code == 200
             assert not victim.wecom_accounts.filter(corp=corp).exists()
 
     def test_shows_the_name_that_the_directory_knows(self, corp: Corp, boss: Client) -> None:
@@ -230,12 +230,12 @@ class TestLinking:
         assert "韩梅梅" in text
 
     def test_a_race_is_said(self, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
-        asking, han = make_request(corp), make_person("han")
+        link_request, han = make_request(corp), make_person("han")
         make_person("jim", corp, "hanmeimei")
         monkeypatch.setattr(link_requests, "reason_against", lambda **_found: "")
 
         with pytest.raises(link_requests.LinkRefused, match="已关联到其他用户"):
-            link_requests.link(request=asking, user=han)
+            link_requests.link(request=link_request, user=han)
 
         assert not han.wecom_accounts.exists()
 
@@ -243,21 +243,21 @@ class TestLinking:
         self, corp: Corp, boss: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Between the form's check and the saving somebody else has linked the account."""
-        asking, han = make_request(corp), make_person("han")
+        link_request, han = make_request(corp), make_person("han")
         make_person("jim", corp, "hanmeimei")
         monkeypatch.setattr(link_requests, "reason_against", lambda **_found: "")
 
-        response = self.save(boss, asking, han)
+        response = self.save(boss, link_request, han)
         shown = boss.get(response.headers["Location"])
 
         assert [str(message) for message in shown.context["messages"]] == ["此企业微信账号已关联到其他用户。"]
-        assert LinkRequest.objects.get(pk=asking.pk).user is None
+        assert LinkRequest.objects.get(pk=link_request.pk).user is None
         assert not LogEntry.objects.exists()
 
 
 def test_old_requests_are_purged(corp: Corp) -> None:
-    make_request(corp, "old", asked_at=timezone.now() - timedelta(days=91))
-    make_request(corp, "young", asked_at=timezone.now() - timedelta(days=89))
+    make_request(corp, "old", requested_at=timezone.now() - timedelta(days=91))
+    make_request(corp, "young", requested_at=timezone.now() - timedelta(days=89))
 
     tasks.purge_audit()
 

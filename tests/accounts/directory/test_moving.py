@@ -48,12 +48,12 @@ def move(client: Client, source: Corp, target: Corp) -> Any:
     return client.get(response.headers["Location"]) if response.status_code == 302 else response
 
 
-def moved(source: Corp, target: Corp, asked_by: User) -> transfer_batches.Change:
+def moved(source: Corp, target: Corp, requested_by: User) -> transfer_batches.Change:
     """Carried out here."""
-    asked, _is_new = transfers.request_move(
-        source=source, target=target, asked_by=asked_by, ip=None, now=timezone.now()
+    requested, _is_new = transfers.request_move(
+        source=source, target=target, requested_by=requested_by, ip=None, now=timezone.now()
     )
-    done = transfers.carry_out(move_id=asked.pk, clock=timezone.now)
+    done = transfers.carry_out(move_id=requested.pk, clock=timezone.now)
     assert done is not None
     return transfers.change_of(done)
 
@@ -164,13 +164,13 @@ class TestWhoMay:
         one = administrator("one", corp if managed == "source" else other_corp)
         client = signed_in(one)
 
-        asked = preview(client, corp, other_corp)
+        shown = preview(client, corp, other_corp)
         refused = client.post(MOVE, {"source": corp.pk, "target": other_corp.pk})
 
         hidden = "target" if managed == "source" else "source"
-        assert list(asked.context["form"].errors) == [hidden]
+        assert list(shown.context["form"].errors) == [hidden]
         assert list(refused.context["form"].errors) == [hidden]
-        assert (other_corp if managed == "source" else corp).name not in asked.content.decode()
+        assert (other_corp if managed == "source" else corp).name not in shown.content.decode()
         assert accounts_of(person) == [("北山制造", "LiLei", True)]
 
     @pytest.mark.parametrize("missing", ["change_user", "change_wecomaccount"])
@@ -237,12 +237,12 @@ class TestManyPeople:
                 else transfer_batches.set_company(people=people, corp=other_corp)
             )
 
-        asked = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+        statements = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
         assert change.changed_count == count
         assert WeComAccount.objects.filter(corp=other_corp, is_primary=True).count() == count
         # With the audit trail. A move asks in each step who asked for it, and notes how far it is.
         steps, by_step = count // 10, {"move": 13, "set": 9, "new": 6}[way]
-        assert len(asked) == {"move": 14, "set": 1, "new": 1}[way] + steps * by_step
+        assert len(statements) == {"move": 14, "set": 1, "new": 1}[way] + steps * by_step
 
     @pytest.mark.parametrize("count", [1, 40])
     def test_the_preview_takes_the_same_queries(self, corp: Corp, other_corp: Corp, root: User, count: int) -> None:
@@ -272,11 +272,11 @@ class TestManyPeople:
         for number in range(25):
             make_person(f"holder{number}", other_corp, f"P{number}")
 
-        asked = transfer_batches.preview_of_move(people=User.objects.all(), source=corp, target=other_corp)
+        previewed = transfer_batches.preview_of_move(people=User.objects.all(), source=corp, target=other_corp)
         done = moved(corp, other_corp, root)
 
         first = [f"p{number}" for number in range(10)]
-        for change in (asked, done):
+        for change in (previewed, done):
             assert (change.changed_count, change.taken.count, change.taken.names) == (0, 25, first)
 
     def test_a_step_is_done_again_when_somebody_else_links_an_account_meanwhile(
@@ -335,9 +335,9 @@ class TestInTheBackground:
         return [make_person(f"p{number}", corp, f"p{number}") for number in range(5)]
 
     @pytest.fixture
-    def asked(self, five: list[User], corp: Corp, other_corp: Corp, root: User) -> PeopleMove:
+    def requested(self, five: list[User], corp: Corp, other_corp: Corp, root: User) -> PeopleMove:
         now = timezone.now()
-        return transfers.request_move(source=corp, target=other_corp, asked_by=root, ip="203.0.113.8", now=now)[0]
+        return transfers.request_move(source=corp, target=other_corp, requested_by=root, ip="203.0.113.8", now=now)[0]
 
     def test_nobody_moves_in_the_request_and_the_page_says_how_far_it_is(
         self, five: list[User], corp: Corp, other_corp: Corp, root: User
@@ -346,33 +346,35 @@ class TestInTheBackground:
 
         response = client.post(MOVE, {"source": corp.pk, "target": other_corp.pk})
 
-        asked = PeopleMove.objects.get()
-        assert response.headers["Location"] == f"{MOVE}{asked.pk}/"
+        requested = PeopleMove.objects.get()
+        assert response.headers["Location"] == f"{MOVE}{requested.pk}/"
         assert not WeComAccount.objects.filter(corp=other_corp).exists()
-        page = client.get(f"{MOVE}{asked.pk}/").text
+        page = client.get(f"{MOVE}{requested.pk}/").text
         assert "data-unfinished" in page
         assert 'max="5" value="0"' in page
-        state = client.get(f"{MOVE}{asked.pk}/state/").json()
+        state = client.get(f"{MOVE}{requested.pk}/state/").json()
         assert state["is_unfinished"] is True
         assert "已处理 0 / 5 个账号" in state["html"]
-        assert f'href="{MOVE}{asked.pk}/"' in client.get(MOVE).text
+        assert f'href="{MOVE}{requested.pk}/"' in client.get(MOVE).text
 
-    def test_the_state_at_the_end(self, asked: PeopleMove, other_corp: Corp, root: User) -> None:
-        move_people(asked.pk)
+    def test_the_state_at_the_end(self, requested: PeopleMove, other_corp: Corp, root: User) -> None:
+        move_people(requested.pk)
 
-        state = signed_in(root).get(f"{MOVE}{asked.pk}/state/").json()
+        state = signed_in(root).get(f"{MOVE}{requested.pk}/state/").json()
 
         assert state["is_unfinished"] is False
         assert "已转移 5 个账号。" in state["html"]
         assert "<progress" not in state["html"]
 
     def test_who_asks_for_the_move_under_way_is_led_to_it_and_told_whose_it_is(
-        self, asked: PeopleMove, limited: User
+        self, requested: PeopleMove, limited: User
     ) -> None:
-        page = signed_in(limited).post(MOVE, {"source": asked.source_id, "target": asked.target_id}, follow=True)
+        page = signed_in(limited).post(
+            MOVE, {"source": requested.source_id, "target": requested.target_id}, follow=True
+        )
 
-        assert page.redirect_chain == [(f"{MOVE}{asked.pk}/", 302)]
-        assert f"该转移已由 root 于 {local(asked.requested_at)} 发起，本页显示其进度。" in page.text
+        assert page.redirect_chain == [(f"{MOVE}{requested.pk}/", 302)]
+        assert f"该转移已由 root 于 {local(requested.requested_at)} 发起，本页显示其进度。" in page.text
         assert PeopleMove.objects.get().requested_by_name == "root"
 
     def test_the_first_who_asks_is_told_of_nobody_else(self, corp: Corp, other_corp: Corp, root: User) -> None:
@@ -381,10 +383,10 @@ class TestInTheBackground:
         assert "该转移已由" not in page.text
 
     def test_is_forgotten_when_its_time_is_over(
-        self, asked: PeopleMove, corp: Corp, other_corp: Corp, root: User, settings: Settings
+        self, requested: PeopleMove, corp: Corp, other_corp: Corp, root: User, settings: Settings
     ) -> None:
         settings.AUDIT_RETENTION_DAYS = 30
-        move_people(asked.pk)
+        move_people(requested.pk)
         ended_at = PeopleMove.objects.get().finished_at
         assert ended_at is not None
         long_ago = ended_at - timedelta(days=365)
@@ -395,7 +397,7 @@ class TestInTheBackground:
         assert kept == [0, 1, 0]
         assert PeopleMove.objects.get().source == other_corp
 
-    def test_the_nightly_task_forgets_it(self, asked: PeopleMove, settings: Settings) -> None:
+    def test_the_nightly_task_forgets_it(self, requested: PeopleMove, settings: Settings) -> None:
         settings.AUDIT_RETENTION_DAYS = 30
         PeopleMove.objects.update(status="stopped", finished_at=timezone.now() - timedelta(days=31))
 
@@ -403,18 +405,20 @@ class TestInTheBackground:
 
         assert not PeopleMove.objects.exists()
 
-    def test_one_that_is_over_may_be_asked_for_again(self, asked: PeopleMove, corp: Corp, root: User) -> None:
-        move_people(asked.pk)
+    def test_one_that_is_over_may_be_asked_for_again(self, requested: PeopleMove, corp: Corp, root: User) -> None:
+        move_people(requested.pk)
         make_person("late", corp, "late")
 
-        move(signed_in(root), corp, asked.target)
+        move(signed_in(root), corp, requested.target)
 
         assert PeopleMove.objects.order_by("pk").values_list("status", "moved_count").last() == ("done", 1)
 
-    def test_the_tick_queues_what_waits_and_what_a_dead_worker_left(self, asked: PeopleMove, other_corp: Corp) -> None:
-        transfers._claim(asked.pk, timezone.now())
+    def test_the_tick_queues_what_waits_and_what_a_dead_worker_left(
+        self, requested: PeopleMove, other_corp: Corp
+    ) -> None:
+        transfers._claim(requested.pk, timezone.now())
         assert transfers.waiting_for_a_worker(now=timezone.now()) == []
-        assert transfers.carry_out(move_id=asked.pk, clock=timezone.now) is None
+        assert transfers.carry_out(move_id=requested.pk, clock=timezone.now) is None
         PeopleMove.objects.update(lease_until=timezone.now())
 
         directory_tick()
@@ -422,7 +426,9 @@ class TestInTheBackground:
         assert WeComAccount.objects.filter(corp=other_corp).count() == 5
         assert transfers.waiting_for_a_worker(now=timezone.now()) == []
 
-    def test_who_takes_a_move_over_goes_on_and_counts_nobody_twice(self, asked: PeopleMove, other_corp: Corp) -> None:
+    def test_who_takes_a_move_over_goes_on_and_counts_nobody_twice(
+        self, requested: PeopleMove, other_corp: Corp
+    ) -> None:
         ticks = iter(range(1000))
 
         def clock_that_dies() -> Any:
@@ -431,50 +437,50 @@ class TestInTheBackground:
             return timezone.now()
 
         with pytest.raises(SystemExit):
-            transfers.carry_out(move_id=asked.pk, clock=clock_that_dies)
-        asked.refresh_from_db()
-        assert (asked.status, asked.done_count, asked.moved_count) == ("running", 4, 4)
+            transfers.carry_out(move_id=requested.pk, clock=clock_that_dies)
+        requested.refresh_from_db()
+        assert (requested.status, requested.done_count, requested.moved_count) == ("running", 4, 4)
 
-        done = transfers.carry_out(move_id=asked.pk, clock=lambda: timezone.now() + transfers.LEASE)
+        done = transfers.carry_out(move_id=requested.pk, clock=lambda: timezone.now() + transfers.LEASE)
 
         assert done is not None
         assert (done.status, done.done_count, done.moved_count) == ("done", 5, 5)
         assert AuditEntry.objects.filter(model="accounts.wecomaccount", action="changed").count() == 5
 
-    def test_a_worker_that_was_taken_over_moves_nobody_more(self, asked: PeopleMove, other_corp: Corp) -> None:
-        claimed = transfers._claim(asked.pk, timezone.now())
+    def test_a_worker_that_was_taken_over_moves_nobody_more(self, requested: PeopleMove, other_corp: Corp) -> None:
+        claimed = transfers._claim(requested.pk, timezone.now())
         assert claimed is not None
-        assert transfers._claim(asked.pk, timezone.now() + transfers.LEASE) is not None
+        assert transfers._claim(requested.pk, timezone.now() + transfers.LEASE) is not None
 
         with pytest.raises(LeaseLostError):
             transfers._step(claimed, timezone.now())
 
         assert not WeComAccount.objects.filter(corp=other_corp).exists()
 
-    def test_one_that_breaks_off_again_and_again_is_given_up(self, asked: PeopleMove, root: User) -> None:
-        PeopleMove.objects.update(try_count=transfers.TAKEN_AT_MOST)
+    def test_one_that_breaks_off_again_and_again_is_given_up(self, requested: PeopleMove, root: User) -> None:
+        PeopleMove.objects.update(try_count=transfers.CLAIMED_AT_MOST)
 
-        assert transfers.carry_out(move_id=asked.pk, clock=timezone.now) is None
+        assert transfers.carry_out(move_id=requested.pk, clock=timezone.now) is None
 
-        asked.refresh_from_db()
-        assert (asked.status, asked.moved_count) == ("stopped", 0)
-        assert "转移提前结束" in signed_in(root).get(f"{MOVE}{asked.pk}/").text
+        requested.refresh_from_db()
+        assert (requested.status, requested.moved_count) == ("stopped", 0)
+        assert "转移提前结束" in signed_in(root).get(f"{MOVE}{requested.pk}/").text
 
-    def test_one_that_gets_on_may_take_any_number_of_workers(self, asked: PeopleMove) -> None:
-        PeopleMove.objects.update(try_count=transfers.TAKEN_AT_MOST - 1)
-        claimed = transfers._claim(asked.pk, timezone.now())
+    def test_one_that_gets_on_may_take_any_number_of_workers(self, requested: PeopleMove) -> None:
+        PeopleMove.objects.update(try_count=transfers.CLAIMED_AT_MOST - 1)
+        claimed = transfers._claim(requested.pk, timezone.now())
         assert claimed is not None
-        assert claimed.try_count == transfers.TAKEN_AT_MOST
+        assert claimed.try_count == transfers.CLAIMED_AT_MOST
 
         transfers._step(claimed, timezone.now())
 
-        again = transfers._claim(asked.pk, timezone.now() + transfers.LEASE)
+        again = transfers._claim(requested.pk, timezone.now() + transfers.LEASE)
         assert again is not None
         assert (again.status, again.try_count, again.done_count) == ("running", 1, 2)
 
     @pytest.mark.parametrize("way", ["back", "on", "into"])
     def test_nobody_is_carried_further_by_a_second_move(
-        self, asked: PeopleMove, corp: Corp, other_corp: Corp, root: User, way: str
+        self, requested: PeopleMove, corp: Corp, other_corp: Corp, root: User, way: str
     ) -> None:
         """Of A → B under way: neither B → A, nor B → C, nor C → A begins."""
         third = make_corp("第三", 3)
@@ -483,13 +489,13 @@ class TestInTheBackground:
 
         page = signed_in(root).post(MOVE, {"source": source.pk, "target": target.pk}, follow=True)
 
-        assert PeopleMove.objects.get() == asked
-        said = f"正在将人员从“北山制造”转移到“南湖贸易”（root 于 {local(asked.requested_at)} 发起），请等待完成。"
+        assert PeopleMove.objects.get() == requested
+        said = f"正在将人员从“北山制造”转移到“南湖贸易”（root 于 {local(requested.requested_at)} 发起），请等待完成。"
         assert said in page.text
         assert [person.wecom_accounts.get().corp for person in people] == [source] * 3
 
     def test_whose_move_is_in_the_way_is_not_said_to_who_sees_one_of_its_companies(
-        self, asked: PeopleMove, other_corp: Corp
+        self, requested: PeopleMove, other_corp: Corp
     ) -> None:
         third = make_corp("第三", 3)
         client = signed_in(administrator("elsewhere", other_corp, third))
@@ -498,10 +504,10 @@ class TestInTheBackground:
 
         assert "正在有人员转入“南湖贸易”或转出“第三”，请等待完成。" in page
         assert "北山制造" not in page
-        assert PeopleMove.objects.get() == asked
+        assert PeopleMove.objects.get() == requested
 
     def test_a_move_that_crosses_no_other_begins_beside_it(
-        self, asked: PeopleMove, corp: Corp, other_corp: Corp, root: User
+        self, requested: PeopleMove, corp: Corp, other_corp: Corp, root: User
     ) -> None:
         third = make_corp("第三", 3)
         late = make_person("late", third, "late")
@@ -514,8 +520,8 @@ class TestInTheBackground:
     def test_who_may_not_any_more_moves_nobody(
         self, five: list[User], corp: Corp, other_corp: Corp, limited: User, loss: str
     ) -> None:
-        asked, _is_new = transfers.request_move(
-            source=corp, target=other_corp, asked_by=limited, ip=None, now=timezone.now()
+        requested, _is_new = transfers.request_move(
+            source=corp, target=other_corp, requested_by=limited, ip=None, now=timezone.now()
         )
         match loss:
             case "disabled":
@@ -529,7 +535,7 @@ class TestInTheBackground:
             case _:
                 limited.delete()
 
-        done = transfers.carry_out(move_id=asked.pk, clock=timezone.now)
+        done = transfers.carry_out(move_id=requested.pk, clock=timezone.now)
 
         assert done is not None
         assert (done.status, done.moved_count, done.requested_by_name) == ("stopped", 0, "limited")
@@ -545,31 +551,33 @@ class TestInTheBackground:
         assert "已转移 5 个账号。" in done.text
         assert "1 个账号不在其列：limited 无权修改这些人员。" in done.text
 
-    def test_the_trail_names_who_asked_and_from_where(self, asked: PeopleMove, corp: Corp, other_corp: Corp) -> None:
-        move_people(asked.pk)
+    def test_the_trail_names_who_asked_and_from_where(
+        self, requested: PeopleMove, corp: Corp, other_corp: Corp
+    ) -> None:
+        move_people(requested.pk)
 
         entries = AuditEntry.objects.filter(model="accounts.wecomaccount", action="changed")
         assert entries.count() == 5
         assert set(entries.values_list("actor_name", "ip")) == {("root", "203.0.113.8")}
         assert entries[0].changes == [["corp", "北山制造", "南湖贸易"]]
 
-    def test_accounts_that_come_meanwhile_stay(self, asked: PeopleMove, corp: Corp, other_corp: Corp) -> None:
+    def test_accounts_that_come_meanwhile_stay(self, requested: PeopleMove, corp: Corp, other_corp: Corp) -> None:
         late = make_person("late", corp, "late")
 
-        move_people(asked.pk)
+        move_people(requested.pk)
 
         assert accounts_of(late) == [("北山制造", "late", True)]
         assert WeComAccount.objects.filter(corp=other_corp).count() == 5
 
     @pytest.mark.parametrize("managed", ["source", "target"])
     def test_is_seen_by_those_only_who_see_both_companies(
-        self, asked: PeopleMove, corp: Corp, other_corp: Corp, managed: str
+        self, requested: PeopleMove, corp: Corp, other_corp: Corp, managed: str
     ) -> None:
         client = signed_in(administrator("one", corp if managed == "source" else other_corp))
 
-        assert client.get(f"{MOVE}{asked.pk}/").status_code == 404
-        assert client.get(f"{MOVE}{asked.pk}/state/").status_code == 404
-        assert f"{MOVE}{asked.pk}/" not in client.get(MOVE).text
+        assert client.get(f"{MOVE}{requested.pk}/").status_code == 404
+        assert client.get(f"{MOVE}{requested.pk}/state/").status_code == 404
+        assert f"{MOVE}{requested.pk}/" not in client.get(MOVE).text
 
     @pytest.mark.django_db(transaction=True)
     def test_an_unreachable_queue_is_said_and_the_tick_does_it(
@@ -604,6 +612,6 @@ def test_the_company_of_more_people_than_one_request_can_do_is_not_set(
 
     page = signed_in(root).post(LIST, sent, follow=True)
 
-    told = "未作任何修改：一次最多设置 1 人。请减少选择、使用“转移人员…”，或"
-    assert f'{told}<a href="{LIST.replace("/user/", "/peopleimport/add/")}">导入文件</a>。' in page.text
+    refusal = "未作任何修改：一次最多设置 1 人。请减少选择、使用“转移人员…”，或"
+    assert f'{refusal}<a href="{LIST.replace("/user/", "/peopleimport/add/")}">导入文件</a>。' in page.text
     assert {*accounts_of(person), *accounts_of(second)} == {("北山制造", "LiLei", True), ("北山制造", "second", True)}

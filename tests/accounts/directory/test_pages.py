@@ -194,11 +194,11 @@ def test_a_policy_is_set_by_who_sees_all_companies_only(people: People, chief: C
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "is_told"),
+    ("before", "after", "is_warned"),
     [("create", "link", True), ("create", "off", True), ("link", "off", False), ("create", "create", False)],
 )
 def test_who_keeps_a_given_group_is_told_when_the_policy_gives_none_any_more(
-    people: People, root: Client, before: str, after: str, is_told: bool
+    people: People, root: Client, before: str, after: str, is_warned: bool
 ) -> None:
     people.set_policy(mode=before)
     group = Group.objects.create(name="sales")
@@ -209,7 +209,7 @@ def test_who_keeps_a_given_group_is_told_when_the_policy_gives_none_any_more(
 
     answer = root.post(path, {"mode": after, "leavers": "unlink", "match_username": "on"}, follow=True)
 
-    assert ("有 1 人保留着通讯录按部门授予的用户组" in answer.content.decode()) is is_told
+    assert ("有 1 人保留着通讯录按部门授予的用户组" in answer.content.decode()) is is_warned
     assert list(person.groups.all()) == [group]
 
 

@@ -359,10 +359,10 @@ def test_an_account_that_lacks_the_userid_is_filled(admin: Client, corp: Corp) -
 def test_what_a_run_would_not_link_is_asked_about(admin: Client, corp: Corp, values: dict[str, Any]) -> None:
     one, user = member(corp, "lilei"), User.objects.create(**{"username": "lilei", "password": "!", **values})
 
-    asked = admin.post(LINK, sent(one, user))
+    question = admin.post(LINK, sent(one, user))
 
-    assert asked.status_code == 200
-    assert 'name="confirmed"' in asked.content.decode()
+    assert question.status_code == 200
+    assert 'name="confirmed"' in question.content.decode()
     assert links(corp) == {}
     assert admin.post(LINK, sent(one, user, confirmed="1")).status_code == 302
     assert links(corp) == {"lilei": "lilei"}
@@ -460,7 +460,7 @@ def test_many_are_counted_first_and_linked_then(admin: Client, corp: Corp) -> No
     make("C", is_staff=True)
 
     page = admin.get(BULK, bulk(corp))
-    assert (page.context["looked_at"], page.context["count"]) == (3, 2)
+    assert (page.context["checked_count"], page.context["count"]) == (3, 2)
     assert links(corp) == {}
 
     admin.post(BULK, bulk(corp))
@@ -511,7 +511,7 @@ def test_by_nothing_or_of_an_unseen_company_nothing_is_linked(corp: Corp, other_
 
 
 def test_many_are_linked_in_parts(admin: Client, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accounts.directory.linking.LOOKED_AT_ONCE", 2)
+    monkeypatch.setattr("accounts.directory.linking.MEMBERS_AT_ONCE", 2)
     monkeypatch.setattr("accounts.directory.linking._STEP", 1)
     for number in range(3):
         member(corp, f"u{number}")
@@ -575,7 +575,7 @@ def test_conflicts_are_shown(admin: Client, corp: Corp, other_corp: Corp) -> Non
 # --- The admin's index ------------------------------------------------------------------------------------------------
 
 
-def asked_by(user: User) -> HttpRequest:
+def request_of(user: User) -> HttpRequest:
     request = RequestFactory().get("/admin/")
     request.user = user
     return request
@@ -589,11 +589,11 @@ def test_the_index_points_at_who_is_not_linked_where_a_policy_is_in_force(
     DirectoryPolicy.objects.create(corp=corp, mode="link")
     DirectoryPolicy.objects.create(corp=other_corp, mode="off")
 
-    [found] = directory_attentions(asked_by(root), [corp, other_corp])
+    [found] = directory_attentions(request_of(root), [corp, other_corp])
 
     assert (found.url, found.tone) == (f"{LIST}?company={corp.pk}", "warn")
     assert "1 名成员" in found.sentence
-    assert directory_attentions(asked_by(with_role("p", Role.PUSH_EDITOR)), [corp]) == []
+    assert directory_attentions(request_of(with_role("p", Role.PUSH_EDITOR)), [corp]) == []
 
 
 def test_the_index_points_at_runs_that_ask_or_stopped(root: User, corp: Corp, other_corp: Corp) -> None:
@@ -604,13 +604,16 @@ def test_the_index_points_at_runs_that_ask_or_stopped(root: User, corp: Corp, ot
 
     run(corp, "failed")
     run(corp, "done", finished_at=NOW)
-    asking = run(corp, "asking")
+    unconfirmed = run(corp, "asking")
     failed = run(other_corp, "failed")
 
-    found = directory_attentions(asked_by(root), [corp, other_corp])
+    found = directory_attentions(request_of(root), [corp, other_corp])
 
-    assert [(one.url.split("/")[-3], one.tone) for one in found] == [(str(asking.pk), "bad"), (str(failed.pk), "warn")]
-    lines = directory_lines(asked_by(root), [corp, other_corp])
+    assert [(one.url.split("/")[-3], one.tone) for one in found] == [
+        (str(unconfirmed.pk), "bad"),
+        (str(failed.pk), "warn"),
+    ]
+    lines = directory_lines(request_of(root), [corp, other_corp])
     assert [line.value for line in lines[corp.pk]] == ["2026-11-24 09:00"]
     assert other_corp.pk not in lines
 

@@ -45,7 +45,7 @@ class TestOurOwnSheet:
 
         run = uploaded(editor, xlsx(self.HEADER, row))
 
-        assert (run.status, run.row_count, run.counts) == (Status.ASKING, 1, {"same": 0, "change": 1})
+        assert (run.status, run.row_count, run.counts) == (Status.UNCONFIRMED, 1, {"same": 0, "change": 1})
         assert changes_of(run) == [
             (
                 2,
@@ -68,7 +68,7 @@ class TestOurOwnSheet:
     def test_what_is_so_already_is_counted_only(self, editor: User, corp: Corp, person: User) -> None:
         run = uploaded(editor, xlsx(self.HEADER[:6], ["lilei", "李雷", "", "", corp.name, "LiLei"]))
 
-        assert (run.status, run.counts) == (Status.ASKING, {"same": 1})
+        assert (run.status, run.counts) == (Status.UNCONFIRMED, {"same": 1})
         assert not ImportRow.objects.exists()
 
     def test_an_empty_cell_leaves_what_is_there_unless_asked_to_clear(

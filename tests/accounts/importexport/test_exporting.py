@@ -26,7 +26,7 @@ Status = PeopleExport.Status
 BEFORE, LATER = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def asked(reader: User, *people: User, language: str = "zh-hans") -> PeopleExport:
+def requested(reader: User, *people: User, language: str = "zh-hans") -> PeopleExport:
     return export_jobs.request_export(reader=reader, user_ids=[one.pk for one in people], language=language, now=NOW)
 
 
@@ -42,7 +42,7 @@ def usernames(content: bytes) -> list[str]:
 
 class TestMaking:
     def test_holds_those_who_were_asked_for_in_the_language_of_the_page(self, editor: User, person: User) -> None:
-        export = asked(editor, make_person("b"), person, language="en")
+        export = requested(editor, make_person("b"), person, language="en")
         make_person("later")
 
         with translation.override("zh-hans"):
@@ -57,7 +57,7 @@ class TestMaking:
         assert (export.user_ids, export.lease_token, export.finished_at) == ([], "", NOW)
 
     def test_uploaded_again_changes_nothing(self, editor: User, corp: Corp, person: User) -> None:
-        export = made(asked(editor, person, make_person("b")))
+        export = made(requested(editor, person, make_person("b")))
 
         content = export_jobs.file_of(export=export, now=NOW)
 
@@ -69,13 +69,13 @@ class TestMaking:
     ) -> None:
         stranger = make_person("stranger", other_corp, "stranger")
 
-        content = export_jobs.file_of(export=made(asked(limited, person, stranger)), now=NOW)
+        content = export_jobs.file_of(export=made(requested(limited, person, stranger)), now=NOW)
 
         assert content is not None
         assert usernames(content) == ["lilei"]
 
     def test_who_may_import_no_more_gets_none(self, editor: User, person: User) -> None:
-        export = asked(editor, person)
+        export = requested(editor, person)
         editor.groups.clear()
 
         export = made(export)
@@ -92,7 +92,7 @@ class TestMaking:
         def die(*_args: object) -> None:
             raise KilledError
 
-        export = asked(editor, person)
+        export = requested(editor, person)
         with monkeypatch.context() as patched:
             patched.setattr(export_jobs, "write_xlsx", die)
             with pytest.raises(KilledError):
@@ -104,13 +104,13 @@ class TestMaking:
         assert export_jobs.waiting_for_a_worker(now=later) == [export.pk]
         assert made(export, later).status == Status.DONE
 
-        PeopleExport.objects.update(status=Status.RUNNING, lease_until=NOW, try_count=export_jobs.TAKEN_AT_MOST)
+        PeopleExport.objects.update(status=Status.RUNNING, lease_until=NOW, try_count=export_jobs.CLAIMED_AT_MOST)
         assert made(export).status == Status.FAILED
 
     def test_a_worker_that_was_overtaken_keeps_nothing(
         self, editor: User, person: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        export, real = asked(editor, person), writers.write_xlsx
+        export, real = requested(editor, person), writers.write_xlsx
 
         def slow(sheet: Any) -> Any:
             PeopleExport.objects.update(lease_token="another")
@@ -123,7 +123,7 @@ class TestMaking:
 
     def test_progress_is_told_by_the_thousand(self, editor: User, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("accounts.importexport.writers.STEP", 2)
-        export = asked(editor, *(make_person(f"p{one}") for one in range(5)))
+        export = requested(editor, *(make_person(f"p{one}") for one in range(5)))
         seen = []
 
         def clock() -> Any:
@@ -135,7 +135,7 @@ class TestMaking:
         assert seen == [0, 0, 2, 4, 5]
 
     def test_after_a_day_it_is_gone(self, editor: User, person: User) -> None:
-        export = made(asked(editor, person))
+        export = made(requested(editor, person))
         last = NOW + timedelta(days=1)
 
         assert export_jobs.file_of(export=export, now=last - timedelta(seconds=1)) is not None
@@ -145,7 +145,7 @@ class TestMaking:
         assert not ExportFile.objects.exists()
 
     def test_the_tick_queues_what_waits_and_forgets_what_is_over(self, editor: User, person: User) -> None:
-        export, over = asked(editor, person), asked(editor, person)
+        export, over = requested(editor, person), requested(editor, person)
         PeopleExport.objects.filter(pk=export.pk).update(expires_at=LATER)
         PeopleExport.objects.filter(pk=over.pk).update(expires_at=BEFORE)
 
@@ -186,7 +186,7 @@ class TestThePages:
         assert AuditEntry.objects.get(note__startswith="用户已导出为表格：").actor == editor
 
     def test_what_is_being_made_shows_its_progress(self, editor: User, person: User) -> None:
-        export = asked(editor, person)
+        export = requested(editor, person)
         PeopleExport.objects.update(status=Status.RUNNING, row_count=9, done_count=4, expires_at=LATER)
         client = signed_in(editor)
 
@@ -208,7 +208,7 @@ class TestThePages:
         assert PeopleExport.objects.get().row_count == 2
 
     def test_one_s_sheet_is_nobody_else_s(self, editor: User, person: User) -> None:
-        export = made(asked(editor, person))
+        export = made(requested(editor, person))
         PeopleExport.objects.update(expires_at=LATER)
         other = signed_in(User.objects.create(username="root", is_staff=True, is_superuser=True))
 
@@ -217,7 +217,7 @@ class TestThePages:
         assert signed_in(editor).get(f"{SHEETS}{export.pk}/people.xlsx").status_code == 200
 
     def test_the_link_needs_the_permission_and_its_day(self, editor: User, person: User) -> None:
-        export = made(asked(editor, person))
+        export = made(requested(editor, person))
         client = signed_in(editor)
 
         PeopleExport.objects.update(expires_at=BEFORE)

@@ -52,7 +52,12 @@ class TestUploading:
 
         run = PeopleImport.objects.get()
         assert response.headers["Location"] == page_of(run)
-        assert (run.file_name, run.corp, run.requested_by, run.status) == ("通讯录.xlsx", corp, editor, Status.ASKING)
+        assert (run.file_name, run.corp, run.requested_by, run.status) == (
+            "通讯录.xlsx",
+            corp,
+            editor,
+            Status.UNCONFIRMED,
+        )
         text = client.get(page_of(run)).content.decode()
         assert "<ins>HanMei</ins>" in text
         assert "修改 1 人：全部成功才生效" in text
@@ -131,7 +136,7 @@ class TestTheResult:
 
         run.refresh_from_db()
         assert "该导入已不再等待确认。" in page.content.decode()
-        assert run.status == Status.ASKING
+        assert run.status == Status.UNCONFIRMED
 
     def test_rows_come_a_hundred_at_a_time(self, editor: User) -> None:
         run = uploaded(editor, csv_bytes(HEADER, *([f"nobody{one}", "x"] for one in range(250))))
@@ -147,13 +152,13 @@ class TestTheResult:
         run = uploaded(editor, csv_bytes(HEADER, ["lilei", "李"]))
         PeopleImport.objects.filter(pk=run.pk).update(status=Status.READING)
         reading = client.get(f"{IMPORTS}{run.pk}/state/").json()
-        PeopleImport.objects.filter(pk=run.pk).update(status=Status.ASKING)
-        asking = client.get(f"{IMPORTS}{run.pk}/state/").json()
+        PeopleImport.objects.filter(pk=run.pk).update(status=Status.UNCONFIRMED)
+        shown = client.get(f"{IMPORTS}{run.pk}/state/").json()
 
         assert (reading["is_unfinished"], reading["parts"]["import-rows"]) == (True, "")
         assert "已检查 1 行" in reading["html"]
-        assert asking["is_unfinished"] is False
-        assert "<ins>李</ins>" in asking["parts"]["import-rows"]
+        assert shown["is_unfinished"] is False
+        assert "<ins>李</ins>" in shown["parts"]["import-rows"]
 
     def test_refused_rows_can_be_put_right_and_uploaded_again(self, editor: User, person: User) -> None:
         run = uploaded(editor, csv_bytes([*HEADER, "备注"], ["=cmd", "x", "n"], ["LILEY", "李", "n"]))
@@ -184,7 +189,7 @@ class TestTheResult:
             assert signed_in(second).get(f"{IMPORTS}{run.pk}/{page}").status_code == 404
         assert answer(signed_in(second), run, "discard").status_code == 404
         run.refresh_from_db()
-        assert run.status == Status.ASKING
+        assert run.status == Status.UNCONFIRMED
         assert list(signed_in(second).get(IMPORTS).context["cl"].result_list) == []
 
     def test_the_list_shows_the_counts(self, editor: User, person: User) -> None:

@@ -262,13 +262,13 @@ class TestAWorldThatChangesMeanwhile:
         run = uploaded(editor, sheet)
         taken: list[bool] = []
 
-        def first_take(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        def claim_first(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
             if sql.startswith('INSERT INTO "accounts_wecomaccount"') and not taken:
                 taken.append(True)
                 WeComAccount.objects.create(user=make_person("jim"), corp=corp, userid="hanmei")
             return execute(sql, params, many, context)
 
-        with connection.execute_wrapper(first_take):
+        with connection.execute_wrapper(claim_first):
             run = applied(run, "skip")
 
         # What the other one wrote went with our step: done again, it is this person's.
@@ -305,7 +305,7 @@ class TestKilledWorkers:
         assert carried_on(run).status == Status.READING
         run = self.later(run)
 
-        assert (run.status, run.row_count, run.counts) == (Status.ASKING, 2, {"same": 0, "change": 2})
+        assert (run.status, run.row_count, run.counts) == (Status.UNCONFIRMED, 2, {"same": 0, "change": 2})
         assert [number for number, _changes in changes_of(run)] == [2, 3]
 
     def test_a_skipping_one_goes_on_behind_the_last_step(
@@ -363,7 +363,7 @@ class TestKilledWorkers:
     def test_one_that_kills_every_worker_is_given_up(self, editor: User, sheet: bytes) -> None:
         run = uploaded(editor, sheet)
         PeopleImport.objects.filter(pk=run.pk).update(
-            status=Status.APPLYING, lease_until=NOW, try_count=jobs.TAKEN_AT_MOST
+            status=Status.APPLYING, lease_until=NOW, try_count=jobs.CLAIMED_AT_MOST
         )
 
         run = carried_on(run)
@@ -385,5 +385,5 @@ class TestKilledWorkers:
         tasks.people_import_tick()
 
         run.refresh_from_db()
-        assert run.status == Status.ASKING
+        assert run.status == Status.UNCONFIRMED
         assert jobs.waiting_for_a_worker(now=NOW) == []

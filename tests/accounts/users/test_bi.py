@@ -139,7 +139,7 @@ def _state(location: str) -> str:
 def refused(response: Any) -> tuple[int, str]:
     assert "Location" not in response.headers
     assert b"ssoToken" not in response.content
-    return response.status_code, response.context["trouble"].cause.value
+    return response.status_code, response.context["error"].cause.value
 
 
 class TestRefused:
@@ -463,7 +463,7 @@ def test_what_browsers_and_servers_read_in_different_ways_is_no_page(
 def test_a_stranger_s_token_in_the_path_is_no_page(bi: BiConnection, person: User, corp: Corp, path: str) -> None:
     response = as_person(person, corp).client.get(f"/bi/{path}")
 
-    assert (response.status_code, response.context["trouble"].cause) == (404, "bi-no-page")
+    assert (response.status_code, response.context["error"].cause) == (404, "bi-no-page")
     assert "Location" not in response.headers
 
 

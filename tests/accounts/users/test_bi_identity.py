@@ -216,7 +216,7 @@ def test_somebody_whom_a_limited_administrator_calls_api_does_not_enter_the_bi_a
     all_errors(sent(root, BI_PAGE, external_id_source="username"))
     response = client_of(api).get("/bi/")
 
-    assert (response.status_code, response.context["trouble"].cause) == (403, "bi-no-external-id")
+    assert (response.status_code, response.context["error"].cause) == (403, "bi-no-external-id")
 
 
 class TestEmailOfWeCom:

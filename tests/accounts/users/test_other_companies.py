@@ -67,14 +67,14 @@ def test_what_goes_with_a_person_who_is_deleted(corp: Corp, hidden: Corp, chief:
         action_flag=CHANGE,
     )
 
-    def asked(client: Client) -> str:
+    def shown_to(client: Client) -> str:
         if way == "page":
             return client.get(f"{LIST}{former.pk}/delete/").content.decode()
         chosen = {"action": "delete_selected", "_selected_action": [former.pk]}
         return client.post(LIST, chosen).content.decode()
 
-    assert HIDDEN_NAME in asked(root)
-    shown = asked(signed_in(chief))
+    assert HIDDEN_NAME in shown_to(root)
+    shown = shown_to(signed_in(chief))
     assert HIDDEN_NAME not in shown
     assert f'<a href="{LIST}{former.pk}/change/">former</a>' in shown
 
@@ -104,7 +104,7 @@ def test_a_search_of_the_log_by_the_account_there(person: User, chief: User) -> 
 
 
 @pytest.mark.parametrize(
-    ("asked", "for_superusers"),
+    ("query", "for_superusers"),
     [
         ("managed_corps={corp}", 200),
         ("managed_corps__id__exact={corp}", 200),
@@ -114,9 +114,9 @@ def test_a_search_of_the_log_by_the_account_there(person: User, chief: User) -> 
     ],
 )
 def test_a_filter_by_rights_that_the_pages_hide(
-    person: User, hidden: Corp, chief: User, root: Client, asked: str, for_superusers: int
+    person: User, hidden: Corp, chief: User, root: Client, query: str, for_superusers: int
 ) -> None:
-    path = f"{LIST}?{asked.format(corp=hidden.pk)}"
+    path = f"{LIST}?{query.format(corp=hidden.pk)}"
 
     assert signed_in(chief).get(path).status_code == 400
     assert root.get(path).status_code == for_superusers

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.authentication import errors
-from accounts.authentication.errors import Cause, Trouble
+from accounts.authentication.errors import Cause, ErrorDetails
 from accounts.models import AuditEntry, User, WeComAccount
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
@@ -72,7 +72,7 @@ def pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]
     """Every screen that shows the name of 小张's company, each with who looks."""
     delivery, receipt, report = Delivery.objects.get(), Receipt.objects.get(), Report.objects.get()
     admin, nobody, person = "/admin", client_of(None), client_of(zhang)
-    sealed = errors.seal(Trouble(Cause.COMPANY_DISABLED, corp_id=corp.pk, corp_name=BEFORE))
+    sealed = errors.seal(ErrorDetails(Cause.COMPANY_DISABLED, corp_id=corp.pk, corp_name=BEFORE))
     return {
         "people": (root, f"{admin}/accounts/user/"),
         "people of one company": (root, f"{admin}/accounts/user/?company={corp.pk}"),
