@@ -38,7 +38,7 @@ WAYS = (
     ),
     (
         "an alert to a changed card",
-        "tests/notifications/alerts/test_notices.py::TestReminders::test_end_when_somebody_takes_it",
+        "tests/notifications/alerts/test_notices.py::TestReminders::test_end_when_somebody_acknowledges_it",
         "",
     ),
 )

@@ -87,7 +87,7 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
 def _about_incidents(incidents: IncidentQuerySet, person: Person) -> list[Attention]:
     """What is open and nobody has taken; and alerts that reach nobody, which belong to no company."""
     found = []
-    if count := _counted(incidents.open().untaken()):
+    if count := _counted(incidents.open().unacknowledged()):
         sentence = ngettext(
             "%(count)s incident is open and nobody has taken it.",
             "%(count)s incidents are open and nobody has taken them.",

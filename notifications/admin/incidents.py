@@ -69,9 +69,9 @@ class StateFilter(admin.SimpleListFilter):
             case "open":
                 return incidents.open()
             case "untaken":
-                return incidents.open().untaken()
+                return incidents.open().unacknowledged()
             case "taken":
-                return incidents.open().taken()
+                return incidents.open().acknowledged()
             case "silent":
                 return incidents.open().silent(timezone.now())
             case "over":
@@ -83,12 +83,12 @@ class StateFilter(admin.SimpleListFilter):
 class IncidentAdmin(ReadOnlyAdmin):
     empty_list = _("What alerts tell of stands here: since when, who has taken it, and when it was over.")
     change_form_template = "admin/notifications/incident.html"
-    list_display = ("title", "level", "state", "source_name", "starts", "ends", "taker")
+    list_display = ("title", "level", "state", "source_name", "starts", "ends", "acknowledger")
     list_filter = (
         *(StateFilter, "severity", "kind", OpenedDayFilter, CorpFilter),
         *(("rule", SourceFilter), ("route", SourceFilter)),
     )
-    list_select_related = ("route", "rule", "taken_by", "silenced_by")
+    list_select_related = ("route", "rule", "acknowledged_by", "silenced_by")
     search_fields = ("title",)
     ordering = ("-pk",)
 
@@ -115,7 +115,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         words = incident.get_status_display()
         if incident.is_open and incident.is_silenced(now):
             words = gettext("silent")
-        elif incident.is_open and incident.taken_at is not None:
+        elif incident.is_open and incident.acknowledged_at is not None:
             words = pgettext("state of an incident", "taken")
         return format_html('<span class="pill pill-{}">{}</span>', tone, words)
 
@@ -132,8 +132,8 @@ class IncidentAdmin(ReadOnlyAdmin):
         return moment(incident.ends_at)
 
     @admin.display(description=_("taken by"))
-    def taker(self, incident: Incident) -> str:
-        return str(incident.taken_by or "—")
+    def acknowledger(self, incident: Incident) -> str:
+        return str(incident.acknowledged_by or "—")
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

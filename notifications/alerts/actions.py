@@ -24,7 +24,7 @@ Kind = IncidentEvent.Kind
 
 
 class Action(StrEnum):
-    TAKE = "take"
+    ACKNOWLEDGE = "take"
     TAKE_OVER = "take-over"
     SILENCE = "silence"
     END_SILENCE = "end-silence"
@@ -64,28 +64,28 @@ def act(action: Action, incident_ids: Collection[int], *, person: User, now: dat
 def _locked(rows: QuerySet[Incident]) -> Sequence[Incident]:
     """In the order of their ids, as everybody who locks several."""
     locked = list(rows.select_for_update(of=("self",)).order_by("pk").values_list("pk", flat=True))
-    related = ("route__receiver", "rule__receiver", "rule__split_attribute", "taken_by", "silenced_by")
+    related = ("route__receiver", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by")
     return list(Incident.objects.filter(pk__in=locked).select_related(*related).order_by("pk"))
 
 
-def _take(incident: Incident, person: User, now: datetime) -> bool:
-    if not incident.is_open or incident.taken_at is not None:
+def _acknowledge(incident: Incident, person: User, now: datetime) -> bool:
+    if not incident.is_open or incident.acknowledged_at is not None:
         return False
-    return _taken(incident, person, now)
+    return _assign(incident, person, now)
 
 
 def _take_over(incident: Incident, person: User, now: datetime) -> bool:
-    if not incident.is_open or (incident.taken_at is not None and incident.taken_by_id == person.pk):
+    if not incident.is_open or (incident.acknowledged_at is not None and incident.acknowledged_by_id == person.pk):
         return False
-    return _taken(incident, person, now)
+    return _assign(incident, person, now)
 
 
-def _taken(incident: Incident, person: User, now: datetime) -> bool:
-    incident.taken_by, incident.taken_at = person, now
+def _assign(incident: Incident, person: User, now: datetime) -> bool:
+    incident.acknowledged_by, incident.acknowledged_at = person, now
     if incident.notice_kind == Incident.Notice.REPEAT:
         incidents.schedule_reminder(incident, incident.source, since=now)
-    incident.save(update_fields=["taken_by", "taken_at", "notice_kind", "notice_due_at"])
-    incidents.note(incident, Kind.TAKEN, at=now, user=person)
+    incident.save(update_fields=["acknowledged_by", "acknowledged_at", "notice_kind", "notice_due_at"])
+    incidents.note(incident, Kind.ACKNOWLEDGED, at=now, user=person)
     return True
 
 
@@ -122,7 +122,7 @@ def _close(incident: Incident, person: User, now: datetime) -> bool:
 
 
 _ACTIONS = {
-    Action.TAKE: _take,
+    Action.ACKNOWLEDGE: _acknowledge,
     Action.TAKE_OVER: _take_over,
     Action.SILENCE: _silence,
     Action.END_SILENCE: _end_silence,

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAME = "notifications.alert-clicks"
-_ACTIONS = {cards.TAKE: Action.TAKE, cards.SILENCE: Action.SILENCE}
-_NOTES = {Action.TAKE: Sentence("Button: Take"), Action.SILENCE: Sentence("Button: Silence for 1 hour")}
+_ACTIONS = {cards.ACKNOWLEDGE: Action.ACKNOWLEDGE, cards.SILENCE: Action.SILENCE}
+_NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence("Button: Silence for 1 hour")}
 
 
 def wants(event: str, _change: str) -> bool:
@@ -44,14 +44,14 @@ def consume(batch: Batch) -> Outcome:
     for event in batch.events:
         with transaction.atomic():
             batch.hold()
-            _take_up(batch.corp, event, batch.clock())
+            _handle(batch.corp, event, batch.clock())
     return Outcome()
 
 
 CLICKS_CONSUMER = Consumer(name=NAME, wants=wants, consume=consume)
 
 
-def _take_up(corp: Corp, event: CallbackEvent, now: datetime) -> None:
+def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:
     try:
         callback = wire.parse(event.body.encode())
     except CallbackError:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from accounts.models import User
     from integrations.clients.wecom.messages.contents import Content
 
-TAKE, SILENCE = "alert-take", "alert-silence-1h"
+ACKNOWLEDGE, SILENCE = "alert-take", "alert-silence-1h"
 NAMED_AT_MOST = 10
 # Suggested by WeCom: it shortens what is longer.
 TITLE_CHARACTERS, DESCRIPTION_CHARACTERS, TEXT_CHARACTERS, VALUE_CHARACTERS = 36, 44, 160, 30
@@ -101,7 +101,7 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
 def digest_of(notice: AlertNotice) -> str:
     """The same as long as the card need not be changed."""
     state = [
-        [one.pk, one.status, one.taken_by_id, one.is_silenced(notice.now) and str(one.silenced_until)]
+        [one.pk, one.status, one.acknowledged_by_id, one.is_silenced(notice.now) and str(one.silenced_until)]
         for one in notice.incidents
     ]
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()
@@ -121,8 +121,8 @@ def state_line(incident: Incident, now: datetime) -> str:
     if not incident.is_open:
         return _("Over since %(time)s") % {"time": clock(incident.resolved_at or now, now)}
     lines = []
-    if incident.taken_at is not None:
-        words = {"name": _name(incident.taken_by), "time": clock(incident.taken_at, now)}
+    if incident.acknowledged_at is not None:
+        words = {"name": _name(incident.acknowledged_by), "time": clock(incident.acknowledged_at, now)}
         lines.append(_("%(time)s taken by %(name)s") % words)
     if incident.silenced_until is not None and incident.is_silenced(now):
         words = {"name": _name(incident.silenced_by), "time": clock(incident.silenced_until, now)}
@@ -192,7 +192,7 @@ def _counts(notice: AlertNotice) -> str:
     open_ones = [one for one in notice.incidents if one.is_open]
     words = {
         "open": len(open_ones),
-        "taken": sum(one.taken_at is not None for one in open_ones),
+        "taken": sum(one.acknowledged_at is not None for one in open_ones),
         "over": len(notice.incidents) - len(open_ones),
     }
     return _("%(open)d open, of them %(taken)d taken; %(over)d over") % words
@@ -246,8 +246,8 @@ def _facts(incident: Incident, now: datetime) -> Iterator[str]:
 def _buttons(notice: AlertNotice) -> list[Button]:
     open_ones = [one for one in notice.incidents if one.is_open]
     buttons = []
-    if any(one.taken_at is None for one in open_ones):
-        buttons.append(Button(pgettext("button of an alert", "Take"), key=TAKE, style=1))
+    if any(one.acknowledged_at is None for one in open_ones):
+        buttons.append(Button(pgettext("button of an alert", "Take"), key=ACKNOWLEDGE, style=1))
     if any(not one.is_silenced(notice.now) for one in open_ones):
         buttons.append(Button(pgettext("button of an alert", "Silence for 1 hour"), key=SILENCE, style=2))
     return buttons

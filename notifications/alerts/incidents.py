@@ -266,8 +266,8 @@ def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: 
     """Note (not saved) when people are reminded: while it is open, and nobody has taken it; after a silence at its
     end, even where reminders are off, since whoever asked for an hour of quiet asked for an hour."""
     minutes = source.repeat_minutes if source is not None else 0
-    due_at = since + timedelta(minutes=minutes) if minutes and incident.taken_at is None else None
-    if incident.silenced_until is not None and incident.silenced_until > since and incident.taken_at is None:
+    due_at = since + timedelta(minutes=minutes) if minutes and incident.acknowledged_at is None else None
+    if incident.silenced_until is not None and incident.silenced_until > since and incident.acknowledged_at is None:
         due_at = max(due_at, incident.silenced_until) if due_at else incident.silenced_until
     incident.notice_kind = Notice.REPEAT if due_at else ""
     incident.notice_due_at = due_at

@@ -78,7 +78,7 @@ def notice_of(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None
     found = Incident.objects.filter(pk__in=notices.values("incident")).order_by("pk")
     if is_locked:
         list(found.select_for_update(of=("self",)).values_list("pk"))
-    related = ("route__receiver", "rule__receiver", "rule__split_attribute", "taken_by", "silenced_by")
+    related = ("route__receiver", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by")
     incidents = list(found.select_related(*related))
     return AlertNotice(incidents, kind, now) if incidents and kind else None
 

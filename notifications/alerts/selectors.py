@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # How long one that is over stays in the list.
 SHOWN_FOR = timedelta(days=7)
 LISTED_AT_MOST = 100
-RELATED = ("route__receiver", "rule__receiver", "rule__split_attribute", "taken_by", "silenced_by")
+RELATED = ("route__receiver", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Shown:
     state: str
     tone: str
     is_silenced: bool
-    may_take: bool
+    may_acknowledge: bool
     may_take_over: bool
 
 
@@ -42,14 +42,14 @@ def incident_for(person: User, pk: int) -> Incident | None:
 
 
 def shown(incident: Incident, *, person: User, now: datetime) -> Shown:
-    is_free = incident.is_open and incident.taken_at is None
+    is_free = incident.is_open and incident.acknowledged_at is None
     return Shown(
         incident,
         cards.state_line(incident, now),
         tone_of(incident, now),
         is_silenced=incident.is_silenced(now),
-        may_take=is_free,
-        may_take_over=incident.is_open and not is_free and incident.taken_by_id != person.pk,
+        may_acknowledge=is_free,
+        may_take_over=incident.is_open and not is_free and incident.acknowledged_by_id != person.pk,
     )
 
 
@@ -57,7 +57,7 @@ def tone_of(incident: Incident, now: datetime) -> str:
     """Of the badge of its state: good, bad, warn or none."""
     if not incident.is_open:
         return "good"
-    if incident.taken_at is not None or incident.is_silenced(now):
+    if incident.acknowledged_at is not None or incident.is_silenced(now):
         return ""
     return "bad" if incident.severity == "critical" else "warn"
 

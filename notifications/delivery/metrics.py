@@ -71,7 +71,7 @@ def _alerts() -> Iterable[Metric]:
     family = GaugeMetricFamily(
         "guanwecom_incidents_open", "Incidents that are open", labels=["severity", "kind", "state"]
     )
-    is_free = ExpressionWrapper(Q(taken_at__isnull=True), output_field=BooleanField())
+    is_free = ExpressionWrapper(Q(acknowledged_at__isnull=True), output_field=BooleanField())
     rows = Incident.objects.open().order_by().annotate(is_free=is_free).values_list("severity", "kind", "is_free")
     for severity, kind, is_nobodys, count in rows.annotate(count=Count("pk")):
         family.add_metric([severity, kind, "free" if is_nobodys else "taken"], count)

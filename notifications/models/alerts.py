@@ -161,11 +161,11 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def open(self) -> Self:
         return self.filter(status=Incident.Status.OPEN)
 
-    def untaken(self) -> Self:
-        return self.filter(taken_at__isnull=True)
+    def unacknowledged(self) -> Self:
+        return self.filter(acknowledged_at__isnull=True)
 
-    def taken(self) -> Self:
-        return self.filter(taken_at__isnull=False)
+    def acknowledged(self) -> Self:
+        return self.filter(acknowledged_at__isnull=False)
 
     def silent(self, now: datetime) -> Self:
         """Silenced by somebody, for a time that is not over."""
@@ -241,10 +241,10 @@ class Incident(models.Model):
     resolved_at = models.DateTimeField(_("over since"), null=True)
     # A stretch that somebody closed stays closed, however long its source goes on reporting it.
     is_closed_by_hand = models.BooleanField(default=False, editable=False)
-    taken_by = models.ForeignKey(
+    acknowledged_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("taken by")
     )
-    taken_at = models.DateTimeField(_("taken"), null=True)
+    acknowledged_at = models.DateTimeField(_("taken"), null=True)
     silenced_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("silenced by")
     )
@@ -304,7 +304,7 @@ class IncidentEvent(models.Model):
         OPENED = "opened", pgettext_lazy("incident event", "opened")
         REOPENED = "reopened", pgettext_lazy("incident event", "began again")
         NOTIFIED = "notified", pgettext_lazy("incident event", "told")
-        TAKEN = "taken", pgettext_lazy("incident event", "taken")
+        ACKNOWLEDGED = "taken", pgettext_lazy("incident event", "taken")
         SILENCED = "silenced", pgettext_lazy("incident event", "silenced")
         UNSILENCED = "unsilenced", pgettext_lazy("incident event", "silence ended")
         RESOLVED = "resolved", pgettext_lazy("incident event", "over")

@@ -19,7 +19,7 @@ from notifications.views.messages import sign_in_url, signed_in
 
 # What may be done here. Closing is for the administration.
 _SAID = {
-    Action.TAKE: _("You have taken it. Everybody who was told sees that."),
+    Action.ACKNOWLEDGE: _("You have taken it. Everybody who was told sees that."),
     Action.TAKE_OVER: _("You have taken it over. Everybody who was told sees that."),
     Action.SILENCE: _("Silent for an hour. If it lasts, you are reminded then."),
     Action.END_SILENCE: _("The silence is over: people are reminded again."),

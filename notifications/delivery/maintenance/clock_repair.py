@@ -121,7 +121,7 @@ def _repair_rules(now: datetime) -> int:
     return len(found)
 
 
-_WHEN_WE_HEARD = ("opened_at", "seen_at", "notified_at", "resolved_at", "taken_at")
+_WHEN_WE_HEARD = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
 # Of a route's incidents its sender says them.
 _WHEN_RULES_FOUND = ("starts_at", "stretch_at", "ends_at")
 

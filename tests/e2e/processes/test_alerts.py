@@ -138,7 +138,7 @@ def test_an_alert_is_taken_on_one_phone_and_its_card_changes_on_another(
         expect(second.locator("[data-card]")).to_contain_text("李雷已认领")
         expect(second.get_by_role("button", name="认领")).to_have_count(0)
         expect(second.get_by_role("button", name="静默 1 小时")).to_be_visible()
-        assert Incident.objects.get().taken_by == User.objects.get(username="LiLei")
+        assert Incident.objects.get().acknowledged_by == User.objects.get(username="LiLei")
 
         fire(address, ends_at=datetime.now(UTC))
         eventually(lambda: Incident.objects.get().status == "resolved")

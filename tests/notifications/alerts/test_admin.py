@@ -366,11 +366,11 @@ class TestFilters:
         later, earlier = now + timedelta(hours=1), now - timedelta(hours=1)
         rows: dict[str, dict[str, Any]] = {
             "new": {"rule": rule, "severity": "critical"},
-            "taken": {"rule": rule, "taken_at": now},
+            "taken": {"rule": rule, "acknowledged_at": now},
             "silent": {"rule": other, "silenced_until": later, "kind": "no_data"},
-            "taken and silent": {"rule": other, "taken_at": now, "silenced_until": later},
+            "taken and silent": {"rule": other, "acknowledged_at": now, "silenced_until": later},
             "silent before": {"route": route, "silenced_until": earlier},
-            "over": {"route": route, "status": "resolved", "taken_at": now, "silenced_until": later},
+            "over": {"route": route, "status": "resolved", "acknowledged_at": now, "silenced_until": later},
         }
         common = {"corp": receiver.corp, **dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), now)}
         for title, fields in rows.items():

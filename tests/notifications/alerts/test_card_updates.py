@@ -193,7 +193,7 @@ def after(duty: Duty, count: int, work: Callable[[], object]) -> Callable[[], da
 def test_a_card_shows_what_is_so_when_its_only_code_is_used(duty: Duty) -> None:
     """An incident that ends while the limiter is waited for would stand on the phone as if it went on."""
     duty.tell(alert())
-    Incident.objects.update(taken_by=duty.people["jim"], taken_at=duty.clock.now)
+    Incident.objects.update(acknowledged_by=duty.people["jim"], acknowledged_at=duty.clock.now)
     card_updates.mark_stale(list(Incident.objects.all()), now=duty.clock.now)
     ids = due(duty)
     clock = after(duty, 2, lambda: duty.hand_in(alert(ends=duty.clock.now)))

@@ -21,7 +21,7 @@ from tests.notifications.delivery.test_failures import in_language
 from tests.notifications.factories import NOW, make_superuser
 
 pytestmark = pytest.mark.django_db
-TAKE, SILENCE = "alert-take", "alert-silence-1h"
+ACKNOWLEDGE, SILENCE = "alert-take", "alert-silence-1h"
 
 
 @pytest.fixture(autouse=True)
@@ -35,32 +35,32 @@ def incident() -> Incident:
 
 def test_taking_shows_on_every_phone_who_has_it_and_since_when(duty: Duty) -> None:
     duty.clock.advance(minutes=32)
-    duty.press("LiLei", TAKE)
+    duty.press("LiLei", ACKNOWLEDGE)
 
     for userid in ("LiLei", "hanmeimei"):
         card = duty.card(userid)
         assert "09:32 李雷已认领" in card["sub_title_text"]
         assert [button["text"] for button in card["button_list"]] == ["静默 1 小时"]
-    assert incident().taken_by == duty.people["LiLei"]
+    assert incident().acknowledged_by == duty.people["LiLei"]
     assert ("taken", "李雷") in duty.timeline()
     assert AuditEntry.objects.filter(note__contains="take").count() == 1
 
 
 def test_of_two_clicks_at_once_one_counts(duty: Duty) -> None:
-    duty.click("LiLei", TAKE)
-    duty.click("hanmeimei", TAKE)
+    duty.click("LiLei", ACKNOWLEDGE)
+    duty.click("hanmeimei", ACKNOWLEDGE)
     duty.hear()
 
     # Both within one second, told at once: which of them comes first is WeCom's to decide.
     [who] = [who for kind, who in duty.timeline() if kind == "taken"]
-    assert incident().taken_by in {duty.people["LiLei"], duty.people["hanmeimei"]}
+    assert incident().acknowledged_by in {duty.people["LiLei"], duty.people["hanmeimei"]}
     for userid in ("LiLei", "hanmeimei"):
         assert f"{who}已认领" in duty.card(userid)["sub_title_text"]
 
 
 def test_a_double_click_takes_once_and_keeps_a_code_for_the_end(duty: Duty) -> None:
-    duty.click("LiLei", TAKE)
-    duty.click("LiLei", TAKE)
+    duty.click("LiLei", ACKNOWLEDGE)
+    duty.click("LiLei", ACKNOWLEDGE)
     duty.hear()
     assert [kind for kind, _who in duty.timeline()].count("taken") == 1
 
@@ -71,7 +71,7 @@ def test_a_double_click_takes_once_and_keeps_a_code_for_the_end(duty: Duty) -> N
 
 
 def test_an_event_that_is_delivered_three_times_counts_once(duty: Duty) -> None:
-    duty.click("LiLei", TAKE)
+    duty.click("LiLei", ACKNOWLEDGE)
     duty.hear(times=3)
 
     assert [kind for kind, _who in duty.timeline()].count("taken") == 1
@@ -87,9 +87,9 @@ def test_silence_keeps_the_card_quiet_for_an_hour(duty: Duty) -> None:
     assert [button["text"] for button in card["button_list"]] == ["认领"]
 
 
-def test_taken_and_silent_leaves_no_button(duty: Duty) -> None:
+def test_acknowledged_and_silent_leaves_no_button(duty: Duty) -> None:
     duty.press("hanmeimei", SILENCE)
-    duty.press("LiLei", TAKE)
+    duty.press("LiLei", ACKNOWLEDGE)
 
     assert duty.card("LiLei")["card_type"] == "text_notice"
 
@@ -97,9 +97,9 @@ def test_taken_and_silent_leaves_no_button(duty: Duty) -> None:
 def test_a_click_on_one_that_is_over_changes_nothing(duty: Duty) -> None:
     message = duty.phone("LiLei")[0]
     duty.hand_in(alert(ends=NOW))  # its card is not changed yet
-    duty.press("LiLei", TAKE)
+    duty.press("LiLei", ACKNOWLEDGE)
 
-    assert incident().taken_by is None
+    assert incident().acknowledged_by is None
     assert ("late", "李雷") in duty.timeline()
     assert duty.card("LiLei", position=0)["main_title"]["title"].startswith("[已恢复]")
     assert message.receivers == ("lilei", "hanmeimei")
@@ -115,9 +115,9 @@ def test_a_superuser_may_by_a_click_what_a_sign_in_through_the_company_allows(
     Corp.objects.update(admin_rights_enabled=carries_rights)
     duty.receiver.users.remove(person)
 
-    duty.press("LiLei", TAKE)
+    duty.press("LiLei", ACKNOWLEDGE)
 
-    assert incident().taken_by == (person if carries_rights else None)
+    assert incident().acknowledged_by == (person if carries_rights else None)
 
 
 @pytest.mark.parametrize("why", ["left", "disabled", "off duty", "receiver gone"])
@@ -133,10 +133,10 @@ def test_who_may_not_any_more_is_refused(duty: Duty, why: str) -> None:
         case "receiver gone":
             duty.route.delete()
 
-    duty.click("LiLei", TAKE)
-    duty.press("LiLei", TAKE)
+    duty.click("LiLei", ACKNOWLEDGE)
+    duty.press("LiLei", ACKNOWLEDGE)
 
-    assert incident().taken_by is None
+    assert incident().acknowledged_by is None
     assert "taken" not in [kind for kind, _who in duty.timeline()]
     assert duty.timeline().count(("refused", "李雷")) == 1
 
@@ -147,7 +147,7 @@ def test_who_may_not_any_more_is_refused(duty: Duty, why: str) -> None:
 def test_notes_of_the_timeline_are_in_the_readers_language(duty: Duty, language: str, notes: list[str]) -> None:
     """The last one was stored as text, as all were once."""
     duty.receiver.users.remove(duty.people["LiLei"])
-    duty.press("LiLei", TAKE)
+    duty.press("LiLei", ACKNOWLEDGE)
     IncidentEvent.objects.create(incident=incident(), kind=IncidentEvent.Kind.CLOSED, at=duty.clock.now, note="老行")
     page = reverse("admin:notifications_incident_change", args=[incident().pk])
 
@@ -166,7 +166,7 @@ def forged(duty: Duty, userid: str, *, mark: str, code: str = "forged-code") -> 
     body = (
         f"<xml><ToUserName>{duty.corp.corpid}</ToUserName><FromUserName>{userid}</FromUserName><CreateTime>"
         f"{int(NOW.timestamp())}</CreateTime><MsgType>event</MsgType><Event>template_card_event</Event>"
-        f"<EventKey>{TAKE}</EventKey><TaskId>{mark}</TaskId><ResponseCode>{code}</ResponseCode></xml>"
+        f"<EventKey>{ACKNOWLEDGE}</EventKey><TaskId>{mark}</TaskId><ResponseCode>{code}</ResponseCode></xml>"
     )
     key = f"sha256:{hashlib.sha256(body.encode()).hexdigest()}"
     event = CallbackEvent.objects.create(
@@ -181,7 +181,7 @@ def test_a_forged_event_without_the_cards_mark_does_nothing(duty: Duty) -> None:
     for mark in ("", "0" * 32, "'; --"):
         forged(duty, "LiLei", mark=mark)
 
-    assert incident().taken_by is None
+    assert incident().acknowledged_by is None
 
 
 def test_a_forged_event_of_somebody_who_did_not_get_it_does_nothing(duty: Duty) -> None:
@@ -190,7 +190,7 @@ def test_a_forged_event_of_somebody_who_did_not_get_it_does_nothing(duty: Duty) 
     forged(duty, "jim", mark=Delivery.objects.get().mark)
     forged(duty, "nobody", mark=Delivery.objects.get().mark)
 
-    assert incident().taken_by is None
+    assert incident().acknowledged_by is None
 
 
 def test_a_code_that_was_used_before_does_nothing(duty: Duty) -> None:
@@ -199,7 +199,7 @@ def test_a_code_that_was_used_before_does_nothing(duty: Duty) -> None:
 
     forged(duty, "LiLei", mark=Delivery.objects.get().mark, code=code)
 
-    assert incident().taken_by is None
+    assert incident().acknowledged_by is None
 
 
 def test_a_code_that_wecom_did_not_give_is_refused_there_and_another_used(duty: Duty) -> None:
@@ -215,7 +215,7 @@ def test_a_code_that_wecom_did_not_give_is_refused_there_and_another_used(duty: 
 @pytest.mark.parametrize("kind", ["close_before", "http_500", "busy"])
 def test_a_change_that_fails_is_tried_again(duty: Duty, kind: str) -> None:
     duty.world.faults.add(Fault.from_json({"kind": kind, "endpoint": "message/update_template_card", "count": 1}))
-    duty.press("LiLei", TAKE)
+    duty.press("LiLei", ACKNOWLEDGE)
     for _ in range(3):
         duty.clock.advance(seconds=30)
         duty.work_off()
@@ -227,9 +227,9 @@ def test_a_change_that_fails_is_tried_again(duty: Duty, kind: str) -> None:
 def test_a_storms_card_takes_all_of_it(duty: Duty) -> None:
     duty.clock.advance(minutes=5)
     duty.tell(*(alert(instance=f"db-{n}") for n in range(5)))
-    duty.press("LiLei", TAKE)
+    duty.press("LiLei", ACKNOWLEDGE)
 
-    assert Incident.objects.filter(taken_by=duty.people["LiLei"]).count() == 5
+    assert Incident.objects.filter(acknowledged_by=duty.people["LiLei"]).count() == 5
 
 
 class TestPage:
@@ -265,7 +265,7 @@ class TestPage:
         assert client.get(path).status_code == 404
         assert client.post(f"{path}act/", {"action": "take"}).status_code == 404
         assert "DiskFull" not in client.get("/alerts/").content.decode()
-        assert incident().taken_by is None
+        assert incident().acknowledged_by is None
 
     def test_sends_who_is_not_signed_in_to_the_company_of_the_card(self, duty: Duty) -> None:
         mark = Delivery.objects.get().mark
@@ -279,7 +279,7 @@ class TestPage:
         client.force_login(duty.people["LiLei"])
 
         assert client.post(f"/alerts/{incident().pk}/act/", {"action": "take"}).status_code == 403
-        assert incident().taken_by is None
+        assert incident().acknowledged_by is None
 
     @pytest.mark.parametrize("action", ["", "resolve", "take;", "close"])
     def test_knows_no_other_action(self, duty: Duty, action: str) -> None:
@@ -292,4 +292,4 @@ class TestPage:
 
         self.page(duty.people["hanmeimei"]).post(f"/alerts/{incident().pk}/act/", {"action": "take-over"})
 
-        assert incident().taken_by == duty.people["hanmeimei"]
+        assert incident().acknowledged_by == duty.people["hanmeimei"]

@@ -112,9 +112,9 @@ class Machine(RuleBasedStateMachine):
             assert IncidentEvent.objects.filter(incident=one, kind="notified").count() == len(notices)
 
     @invariant()
-    def a_stranger_has_taken_nothing(self) -> None:
+    def a_stranger_has_acknowledged_nothing(self) -> None:
         stranger = self.people[2]
-        assert not Incident.objects.filter(taken_by=stranger).exists()
+        assert not Incident.objects.filter(acknowledged_by=stranger).exists()
         assert not Incident.objects.filter(silenced_by=stranger).exists()
 
     @invariant()

@@ -111,7 +111,7 @@ def test_an_end_is_told_where_that_is_wanted_only(duty: Duty) -> None:
     assert duty.card(position=0)["main_title"]["title"] == "[已恢复] DiskFull 磁盘快满了"
 
 
-def test_who_has_taken_it_has_it_still_when_it_begins_again(duty: Duty) -> None:
+def test_who_acknowledged_it_has_it_still_when_it_begins_again(duty: Duty) -> None:
     AlertRoute.objects.update(repeat_minutes=30)
     duty.tell(alert())
     duty.press("LiLei", "alert-take")
@@ -122,7 +122,7 @@ def test_who_has_taken_it_has_it_still_when_it_begins_again(duty: Duty) -> None:
     duty.tell(alert(starts=duty.clock.now))
 
     incident = Incident.objects.get()
-    assert (incident.status, incident.taken_by) == ("open", duty.people["LiLei"])
+    assert (incident.status, incident.acknowledged_by) == ("open", duty.people["LiLei"])
 
 
 class TestStorm:
@@ -285,7 +285,7 @@ class TestReminders:
     def _hourly(self, duty: Duty) -> None:
         AlertRoute.objects.update(repeat_minutes=60)
 
-    def test_come_as_long_as_nobody_has_taken_it(self, duty: Duty) -> None:
+    def test_come_as_long_as_nobody_has_acknowledged_it(self, duty: Duty) -> None:
         duty.tell(alert())
         for _ in range(3):
             duty.clock.advance(minutes=61)
@@ -296,7 +296,7 @@ class TestReminders:
         assert sorted(Run.objects.values_list("key", flat=True)) == keys
         assert titles(duty)[-1] == "[仍未恢复][严重] DiskFull 磁盘快满了"
 
-    def test_end_when_somebody_takes_it(self, duty: Duty) -> None:
+    def test_end_when_somebody_acknowledges_it(self, duty: Duty) -> None:
         duty.tell(alert())
         duty.press("LiLei", "alert-take")
 

@@ -98,7 +98,7 @@ def test_cards_are_red_while_it_is_critical_and_green_when_it_is_over(duty: Duty
 
 def test_a_late_click_brings_the_code_by_which_its_card_tells_the_end(duty: Duty) -> None:
     duty.tell(alert())
-    actions.act(Action.TAKE, [Incident.objects.get().pk], person=duty.people["LiLei"], now=duty.clock.now)
+    actions.act(Action.ACKNOWLEDGE, [Incident.objects.get().pk], person=duty.people["LiLei"], now=duty.clock.now)
     duty.work_off()  # that took the card's only code
     duty.clock.advance(minutes=1)
     duty.tell(alert(ends=duty.clock.now))
