@@ -1,13 +1,18 @@
 from typing import Any
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
+from django.apps import apps as installed_apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
-def ensure_default_site_address(**_signal: Any) -> None:
-    """The site has an address from its first minute on: the initial one, until an administrator saves another."""
-    apps.get_model("integrations", "SiteAddress").objects.default()
+def ensure_default_site_address(*, apps: Any = installed_apps, **_signal: Any) -> None:
+    """Save the initial site address unless there is a default one. `apps`: as they are after the migration."""
+    try:
+        apps.get_model("integrations", "SiteAddress")
+    except LookupError:  # migrated back to before there were site addresses
+        return
+    installed_apps.get_model("integrations", "SiteAddress").objects.default()
 
 
 class IntegrationsConfig(AppConfig):
