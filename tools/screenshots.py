@@ -1,8 +1,8 @@
-"""Take the README's pictures from a running `make demo`: `.venv/bin/python -m tools.screenshots [FOLDER [NAME …]]`.
+"""Takes the pictures of README and docs from a running `make demo`.
 
-Needs a Chromium (CHROMIUM names its path); DEMO_WEB_PORT and DEMO_SANDBOX_PORT as for `make demo`. All in Chinese;
-phone pages at 390 px, the others at 1440 px. Pictures of every page that employees see, with all its errors, are
-drawn by tests/e2e/gallery.py.
+`.venv/bin/python -m tools.screenshots [FOLDER [NAME …]]` needs a Chromium (CHROMIUM names its path), and DEMO_WEB_PORT
+and DEMO_SANDBOX_PORT as `make demo` had them. All pictures are in Chinese; phone pages have 390 px, the others 1440 px.
+tests/e2e/gallery.py draws every page that employees see, with all its errors.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def diagnosis(page: Page) -> None:
     """The list of checks, after a run of all of them."""
     corp(page)
     page.click("[data-run-all]")
-    page.locator("[data-diagnosis-summary] .pill-quiet", has_text="等待中").wait_for(state="detached")
+    waiting = page.locator("[data-diagnosis-summary] .pill-quiet", has_text="等待中")
+    waiting.wait_for()
+    waiting.wait_for(state="detached")
     page.locator("[data-diagnosis-summary] .pill-quiet", has_text="进行中").wait_for(state="detached")
     page.locator("#diagnosis").evaluate("section => section.scrollIntoView()")
 
@@ -66,13 +68,6 @@ def index(page: Page) -> None:
 def deliveries(page: Page) -> None:
     sign_in(page)
     page.goto(f"{SITE}/admin/notifications/delivery/")
-
-
-def subscription(page: Page) -> None:
-    sign_in(page)
-    page.goto(f"{SITE}/admin/notifications/subscription/")
-    page.locator("#result_list tbody th a").first.click()
-    page.wait_for_timeout(1500)
 
 
 def card(page: Page) -> None:
@@ -147,35 +142,34 @@ def home(page: Page) -> Page:
 
 def message(page: Page) -> Page:
     own_page = home(page)
-    own_page.locator("a[href*='/m/']").first.click()
+    own_page.locator("a[href*='/m/']", has_text="西雅图").first.click()
+    own_page.locator("img, svg").last.wait_for()
     return own_page
 
 
-# What to show, on which screen, and whether the whole page. A picture is of the page that is given back, if one is.
-PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int], bool]] = {
-    "login": (login, DESKTOP, False),
-    "chooser": (chooser, DESKTOP, False),
-    "index": (index, DESKTOP, False),
-    "corp": (corp, DESKTOP, False),
-    "diagnosis": (diagnosis, DESKTOP, False),
-    "deliveries": (deliveries, DESKTOP, False),
-    "subscription": (subscription, DESKTOP, True),
-    "card": (card, DESKTOP, False),
-    "choosing": (choosing, DESKTOP, False),
-    "alert-rule": (alert_rule, DESKTOP, False),
-    "alert": (alert, PHONE, False),
-    "phone": (phone, PHONE, False),
-    "message": (message, PHONE, True),
-    "home": (home, PHONE, False),
+# What to show, on which screen. A picture is of the page that is returned, if one is.
+PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int]]] = {
+    "login": (login, DESKTOP),
+    "chooser": (chooser, DESKTOP),
+    "index": (index, DESKTOP),
+    "corp": (corp, DESKTOP),
+    "diagnosis": (diagnosis, DESKTOP),
+    "deliveries": (deliveries, DESKTOP),
+    "card": (card, DESKTOP),
+    "choosing": (choosing, DESKTOP),
+    "alert-rule": (alert_rule, DESKTOP),
+    "alert": (alert, PHONE),
+    "phone": (phone, PHONE),
+    "message": (message, PHONE),
 }
 
 
 def capture(browser: Browser, folder: Path, name: str) -> None:
-    show, size, is_whole = PICTURES[name]
+    show, size = PICTURES[name]
     context = browser.new_context(viewport=size, locale="zh-CN", timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
     page = context.new_page()
     shown = show(page) or page
-    shown.screenshot(path=folder / f"{name}.png", full_page=is_whole)
+    shown.screenshot(path=folder / f"{name}.png")
     context.close()
     print(folder / f"{name}.png")
 
