@@ -101,7 +101,7 @@ def track_orders() -> None:
     signals.track(
         CorpQueue,
         corps=lambda queue: [queue.corp_id],
-        left_out=("blocked_since", "blocked_errcode", "blocked_error", "probe_at", "told_at"),
+        left_out=("blocked_since", "blocked_errcode", "blocked_error", "probe_at", "notified_at"),
     )
     signals.track(
         Subscription,

@@ -88,8 +88,8 @@ class _Step:
 
 def is_anything_due() -> bool:
     """One query in place of some twenty: most ticks have no work."""
-    asked = (Exists(rows.order_by()) for step in _STEPS for rows in step.due(Now()))
-    return TickClaim.objects.filter(reduce(or_, asked, Q()), name=scheduler.TICK).exists()
+    requested = (Exists(rows.order_by()) for step in _STEPS for rows in step.due(Now()))
+    return TickClaim.objects.filter(reduce(or_, requested, Q()), name=scheduler.TICK).exists()
 
 
 def _claim_due(now: datetime) -> None:
@@ -101,7 +101,7 @@ def _check_rules(now: datetime) -> None:
     evaluation.sweep(now=now)
 
 
-def _tell_incidents(now: datetime) -> None:
+def _notify_incidents(now: datetime) -> None:
     expiry.end(now=now)
     enqueue_runs(notify.request_notices(now=now))
 
@@ -111,7 +111,7 @@ def _sweep(now: datetime) -> None:
     enqueue_runs(sweep.sweep(now=now).run_ids)
 
 
-def _tell_owners(now: datetime) -> None:
+def _notify_owners(now: datetime) -> None:
     auto_pause.pause_failing(now=now)
     enqueue_runs(owner_notices.request_notices(now=now))
 
@@ -149,22 +149,22 @@ def _purge(now: datetime) -> None:
     idempotency.purge(now=now)
 
 
-def _tell_administrators(now: datetime) -> None:
-    circuit_breaker.tell_administrators(now=now)
+def _notify_administrators(now: datetime) -> None:
+    circuit_breaker.notify_administrators(now=now)
 
 
 _STEPS = (
     _Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
     _Step(_check_rules, evaluation.due),
-    _Step(_tell_incidents, lambda now: [expiry.due(), Incident.objects.notice_due(now)]),
+    _Step(_notify_incidents, lambda now: [expiry.due(), Incident.objects.notice_due(now)]),
     _Step(_sweep, lambda now: [*sweep.due(now), circuit_breaker.without_queue()]),
-    _Step(_tell_owners, lambda _now: [Run.objects.untold()]),
+    _Step(_notify_owners, lambda _now: [Run.objects.unnotified()]),
     _Step(_hand_out, lambda _now: []),
     _Step(_make_media, jobs.due),
     _Step(_prepare, lambda _now: []),
     _Step(_update_cards, lambda now: [card_updates.changeable(now)]),
     _Step(_recall, lambda now: [recall.due(now)]),
-    _Step(_tell_administrators, lambda _now: [circuit_breaker.untold()]),
+    _Step(_notify_administrators, lambda _now: [circuit_breaker.unnotified()]),
     _Step(_purge, lambda now: [*purge.due(now), evaluation.old(now), idempotency.due(now)]),
 )
 

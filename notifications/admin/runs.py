@@ -182,10 +182,12 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
         facts.append((_("API token"), run.api_token))
     if run.resends_id is not None:
         facts.append((_("sends again"), run.resends))
-    if run.owner_told_at is not None:
-        facts.append((_("owner told"), _owner_notice(run)))
-    if run.recall_asked_at is not None:
-        facts.append((_("taken back"), format_html("{} {}", moment(run.recall_asked_at), run.recall_asked_by or "")))
+    if run.owner_notified_at is not None:
+        facts.append((_("owner notified"), _owner_notice(run)))
+    if run.recall_requested_at is not None:
+        facts.append(
+            (_("taken back"), format_html("{} {}", moment(run.recall_requested_at), run.recall_requested_by or ""))
+        )
     return [*facts, (_("error"), run_errors.shown([run])[run.pk])] if run.error else facts
 
 
@@ -215,7 +217,7 @@ def _owner_notice(run: Run) -> str:
     if run.owner_notice_id is None:
         return gettext("nobody: it has no owner, was paused or taken back")
     url = reverse("admin:notifications_run_change", args=[run.owner_notice_id])
-    return format_html('<a href="{}">{}</a>', url, moment(run.owner_told_at))
+    return format_html('<a href="{}">{}</a>', url, moment(run.owner_notified_at))
 
 
 def _reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:

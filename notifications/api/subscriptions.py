@@ -61,7 +61,7 @@ def run_subscription(
     if subscription is None:
         raise ProblemError("not_found")
     asked = asked or RunRequest()
-    ask = triggers.Ask(
+    run_request = triggers.TriggerRequest(
         token=token,
         trigger=Run.Trigger(asked.trigger),
         ip=address_of(request),
@@ -69,7 +69,7 @@ def run_subscription(
         fingerprint=idempotency.fingerprint_of("POST", request.path, asked.model_dump_json()),
     )
     try:
-        answer = triggers.trigger(subscription, ask=ask, now=timezone.now(), words=_words, enqueue=_enqueue)
+        answer = triggers.trigger(subscription, request=run_request, now=timezone.now(), words=_words, enqueue=_enqueue)
     except triggers.TriggerRefusedError as error:
         raise ProblemError(error.code, error.sentence) from error
     except idempotency.KeyReusedError as error:

@@ -84,7 +84,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             Exists(CorpQueue.objects.paused().filter(Q(corp=OuterRef("corp")) | Q(corp__isnull=True)))
             | Exists(
                 Run.objects.filter(
-                    Q(subscription__is_paused=True) | Q(recall_asked_at__isnull=False), pk=OuterRef("run")
+                    Q(subscription__is_paused=True) | Q(recall_requested_at__isnull=False), pk=OuterRef("run")
                 )
             )
         )

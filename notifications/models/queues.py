@@ -60,7 +60,7 @@ class CorpQueue(models.Model):
     blocked_error = models.TextField(_("error"), blank=True, editable=False)
     # When one message may find out whether it works again.
     probe_at = models.DateTimeField(null=True, editable=False)
-    told_at = models.DateTimeField(_("administrators told"), null=True, editable=False)
+    notified_at = models.DateTimeField(_("administrators notified"), null=True, editable=False)
 
     objects = CorpQueueQuerySet.as_manager()
 

@@ -40,9 +40,9 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Runs that were missed, failed, or ended without reaching everybody."""
         return self.filter(_WENT_WRONG)
 
-    def untold(self) -> Self:
+    def unnotified(self) -> Self:
         """Those of them of which the owner of the subscription, or of the alert rule, has not been told."""
-        wrong = self.went_wrong().filter(owner_told_at__isnull=True)
+        wrong = self.went_wrong().filter(owner_notified_at__isnull=True)
         return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE])
 
     def visible_to(self, person: Person) -> Self:
@@ -124,12 +124,16 @@ class Run(models.Model):
     resends_unknown = models.BooleanField(default=False)
     # Of one that was missed, failed or did not reach everybody: when its subscription's owner was told, and by which
     # notice. Told without a notice: nobody is to be told (notifications.delivery.runs.owner_notices).
-    owner_told_at = models.DateTimeField(_("owner told"), null=True)
+    owner_notified_at = models.DateTimeField(_("owner notified"), null=True)
     owner_notice = models.ForeignKey(
-        "self", on_delete=models.SET_NULL, null=True, related_name="told_runs", verbose_name=_("notice to the owner")
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="notified_runs",
+        verbose_name=_("notice to the owner"),
     )
-    recall_asked_at = models.DateTimeField(_("taken back"), null=True)
-    recall_asked_by = models.ForeignKey(
+    recall_requested_at = models.DateTimeField(_("taken back"), null=True)
+    recall_requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("taken back by")
     )
 
@@ -145,16 +149,18 @@ class Run(models.Model):
             models.Index(fields=["id"], condition=Q(status="sending"), name="run_sending"),
             # Does a subscription have a run under way? RunQuerySet.under_way().
             models.Index(fields=["subscription"], condition=Q(status__in=["waiting", "sending"]), name="run_under_way"),
-            # RunQuerySet.untold().
+            # RunQuerySet.unnotified().
             models.Index(
                 fields=["id"],
-                condition=_WENT_WRONG & Q(owner_told_at__isnull=True),
-                name="run_untold",
+                condition=_WENT_WRONG & Q(owner_notified_at__isnull=True),
+                name="run_unnotified",
             ),
             # The log, by day.
             models.Index(fields=["claimed_at"], name="run_claimed"),
             # What is to be taken back: notifications.delivery.runs.recall.
-            models.Index(fields=["recall_asked_at"], condition=Q(recall_asked_at__isnull=False), name="run_recalled"),
+            models.Index(
+                fields=["recall_requested_at"], condition=Q(recall_requested_at__isnull=False), name="run_recalled"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -145,7 +145,7 @@ def resolve(audience: Audience, *, only: int | None = None) -> Iterator[Recipien
     yield from _recipients(audience, people if only is None else people.filter(pk=only))
 
 
-def look_again(audience: Audience, user_ids: Collection[int]) -> dict[int, Recipient]:
+def recheck(audience: Audience, user_ids: Collection[int]) -> dict[int, Recipient]:
     """By user how `audience` reaches these people now, whether it still chooses them or not. A query for each 5000."""
     ids = list(user_ids)
     parts = (ids[start : start + PEOPLE_AT_ONCE] for start in range(0, len(ids), PEOPLE_AT_ONCE))

@@ -211,7 +211,7 @@ def _is_excused(run: Run, order: Subscription) -> bool:
         return False
     waited = (run.finished_at or run.claimed_at) - run.claimed_at
     is_without_data = order.report.report_cards.exists() and waited > PATIENCE_FOR_DATA
-    return run.recall_asked_at is not None or is_without_data
+    return run.recall_requested_at is not None or is_without_data
 
 
 def _expected(order: Subscription) -> int:

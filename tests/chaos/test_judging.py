@@ -110,10 +110,10 @@ def test_reasons_that_are_documented(delivery: Delivery) -> None:
     assert unfounded() == []
 
     settle(delivery, Status.CANCELED, unclear_since=None)
-    Run.objects.update(recall_asked_at=NOW)
+    Run.objects.update(recall_requested_at=NOW)
     assert unfounded() == []
 
-    Run.objects.update(recall_asked_at=None)
+    Run.objects.update(recall_requested_at=None)
     Delivery.objects.update(expires_at=NOW)
     assert unfounded() == []
 

@@ -114,9 +114,9 @@ def _workbook(found: Sequence[Part], row_count: int) -> bytes:
     # Rows go to a temporary file as they come. A value's type is decided here, never guessed from its text.
     with Workbook(output, {"constant_memory": True}) as book:
         formats = {style: book.add_format(style.value) for style in _Style}
-        taken: set[str] = set()
+        used: set[str] = set()
         for part in found:
-            _write_sheet(book.add_worksheet(_sheet_name(part.title, taken)), part, row_count, formats)
+            _write_sheet(book.add_worksheet(_sheet_name(part.title, used)), part, row_count, formats)
     return output.getvalue()
 
 
@@ -176,14 +176,14 @@ def _number_style(value: float) -> _Style:
     return _Style.WHOLE if value == int(value) else _Style.FRACTION
 
 
-def _sheet_name(title: str, taken: set[str]) -> str:
+def _sheet_name(title: str, used: set[str]) -> str:
     """Unique whatever its letters' case, as spreadsheets compare them."""
     base = " ".join(_NOT_IN_SHEET_NAMES.sub(" ", in_reading_order(title)).split()).strip("'") or _("data")
     name, number = base[:SHEET_NAME_CHARACTERS], 1
-    while name.lower() in taken or name.lower() == "history":
+    while name.lower() in used or name.lower() == "history":
         number += 1
         name = f"{base[: SHEET_NAME_CHARACTERS - 4]} {number}"
-    taken.add(name.lower())
+    used.add(name.lower())
     return name
 
 

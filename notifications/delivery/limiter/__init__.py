@@ -2,7 +2,7 @@
 
 from notifications.delivery.limiter.gate import Gate, Room, StoreLostError
 from notifications.delivery.limiter.permits import Budget, Member, PastCall, Permit, Request, Scope
-from notifications.delivery.limiter.shared_gate import ask, gate, member_waits, store_lost
+from notifications.delivery.limiter.shared_gate import gate, member_waits, query, store_lost
 
 __all__ = [
     "Budget",
@@ -14,7 +14,7 @@ __all__ = [
     "Room",
     "Scope",
     "StoreLostError",
-    "ask",
+    "query",
     "gate",
     "member_waits",
     "store_lost",

@@ -67,7 +67,7 @@ class Gate:
         """For each request a permit, or the seconds after which to ask again. Raises StoreLostError."""
         answers: list[Permit | float] = []
         for batch in _batches(requests):
-            epoch, waits = self._asked(self._acquire, self._question(batch))
+            epoch, waits = self._run(self._acquire, self._question(batch))
             answers += [_answer(request, wait, epoch.decode()) for request, wait in zip(batch, waits, strict=True)]
         return answers
 
@@ -105,7 +105,7 @@ class Gate:
     def room(self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False) -> Room:
         """What each window will have room for within so long. Takes nothing. Raises StoreLostError."""
         known = {scope.key: scope for scope in scopes}
-        rooms = self._looked(
+        rooms = self._answers(
             within=round(within_seconds * 1000),
             scopes=[{**_scope(scope), "urgent": is_urgent} for scope in known.values()],
         )[0]
@@ -113,14 +113,14 @@ class Gate:
 
     def used_today(self, budgets: Sequence[Budget]) -> list[int]:
         """Person-messages of each app so far. Raises StoreLostError."""
-        return [int(count) for count in self._looked(budgets=[_budget_key(budget) for budget in budgets])[1]]
+        return [int(count) for count in self._answers(budgets=[_budget_key(budget) for budget in budgets])[1]]
 
     def member_waits(self, member: Member, userids: Sequence[str]) -> list[float]:
         """For each folded userid the seconds until the app may write to it again: 0 for now. Raises StoreLostError."""
         waits: list[float] = []
         for start in range(0, len(userids), MEMBERS_AT_ONCE):
             keys = [_member_prefix(member) + userid for userid in userids[start : start + MEMBERS_AT_ONCE]]
-            found = self._looked(members=keys, per_minute=member.per_minute, per_hour=member.per_hour)[2]
+            found = self._answers(members=keys, per_minute=member.per_minute, per_hour=member.per_hour)[2]
             waits += [int(wait) / 1000 for wait in found]
         return waits
 
@@ -175,8 +175,8 @@ class Gate:
         return self._script("release")
 
     @cached_property
-    def _look(self) -> Any:
-        return self._script("look")
+    def _read(self) -> Any:
+        return self._script("read")
 
     @cached_property
     def _restore(self) -> Any:
@@ -186,11 +186,11 @@ class Gate:
         parts = [(_SCRIPTS / f"{part}.lua").read_text(encoding="utf-8") for part in ("epoch", name)]
         return self._store.register_script("\n".join(parts))
 
-    def _looked(self, **question: Any) -> list[list[Any]]:
+    def _answers(self, **question: Any) -> list[list[Any]]:
         usual: dict[str, Any] = {"scopes": [], "budgets": [], "members": [], "within": 0}
-        return self._asked(self._look, {**usual, **question})
+        return self._run(self._read, {**usual, **question})
 
-    def _asked(self, script: Any, question: Mapping[str, Any]) -> list[Any]:
+    def _run(self, script: Any, question: Mapping[str, Any]) -> list[Any]:
         answer = script(keys=[_READY], args=[self._json(**question)])
         if answer is None:
             raise StoreLostError
@@ -262,13 +262,13 @@ def _scope(scope: Scope) -> dict[str, Any]:
 
 
 def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
-    asked: dict[str, Any] = {
+    wanted: dict[str, Any] = {
         "id": request.id,
         "urgent": request.is_urgent,
         "scopes": [positions[scope.key] for scope in request.scopes],
     }
     if request.budget is not None:
-        asked |= {
+        wanted |= {
             "budget": _budget_key(request.budget),
             "per_day": request.budget.per_day,
             "reserved_of_day": request.budget.reserved_percent,
@@ -276,13 +276,13 @@ def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
         }
     member = request.member
     if member is not None and member.is_limited:
-        asked |= {
+        wanted |= {
             "member_prefix": _member_prefix(member),
             "members": request.members,
             "per_minute": member.per_minute,
             "per_hour": member.per_hour,
         }
-    return asked
+    return wanted
 
 
 def _unused(permit: Permit) -> dict[str, Any]:

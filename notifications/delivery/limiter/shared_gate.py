@@ -33,7 +33,7 @@ def gate(*, call_seconds: float | None = None) -> Gate:
     return _gate(settings.VALKEY_URL, longest + PERMIT_SECONDS)
 
 
-def ask(question: Callable[[Gate], T]) -> T:
+def query(question: Callable[[Gate], T]) -> T:
     """The gate's answer; a store that does not know the past is filled before, with the calls that attempts tell of.
 
     Raises StoreLostError while another worker fills it.
@@ -55,7 +55,7 @@ def member_waits(member: Member, userids: Sequence[str]) -> list[float]:
     0 also where the limiter cannot be asked: before the call it is asked again.
     """
     try:
-        return ask(lambda gate: gate.member_waits(member, userids))
+        return query(lambda gate: gate.member_waits(member, userids))
     except (StoreLostError, redis.RedisError) as error:
         logger.warning("the limiter could not be asked before freezing: %s", type(error).__name__)
         return [0.0] * len(userids)

@@ -86,7 +86,7 @@ def _repair_runs(now: datetime) -> int:
             key=Concat(F("key"), Value(":early:"), Cast("pk", CharField())),
             error=Sentence("This was written while the clock ran ahead. Its times run when they come.").stored(),
             finished_at=now,
-            owner_told_at=Coalesce("owner_told_at", Value(now)),
+            owner_notified_at=Coalesce("owner_notified_at", Value(now)),
         )
         runs.filter(status=Run.Status.WAITING).update(render_after=now)
         runs.update(claimed_at=now)

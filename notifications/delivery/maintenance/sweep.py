@@ -131,19 +131,19 @@ def _finish_runs(now: datetime) -> tuple[int, int]:
     mailed_count = finished_count = 0
     while True:
         with transaction.atomic():
-            rows = unlocked(sending.order_by("pk")).values_list("pk", "recall_asked_at")[:BATCH]
-            taken_back_at = dict(rows)
+            rows = unlocked(sending.order_by("pk")).values_list("pk", "recall_requested_at")[:BATCH]
+            recalls = dict(rows)
             # Only now: asked before, a run whose last answer came in between would end without its mails.
-            mailed_count += fallback.fall_back(taken_back_at, now=now)
-            finished_count += _finish(taken_back_at, now)
-        if len(taken_back_at) < BATCH:
+            mailed_count += fallback.fall_back(recalls, now=now)
+            finished_count += _finish(recalls, now)
+        if len(recalls) < BATCH:
             return mailed_count, finished_count
 
 
-def _finish(taken_back_at: Mapping[int, datetime | None], now: datetime) -> int:
+def _finish(recalls: Mapping[int, datetime | None], now: datetime) -> int:
     """End those of these runs, which are locked, that have no mails under way. Returns how many."""
-    under_way = set(Delivery.objects.unsettled().filter(run__in=taken_back_at).values_list("run", flat=True))
-    over = {pk: at for pk, at in taken_back_at.items() if pk not in under_way}
+    under_way = set(Delivery.objects.unsettled().filter(run__in=recalls).values_list("run", flat=True))
+    over = {pk: at for pk, at in recalls.items() if pk not in under_way}
     ended = Run.objects.filter(pk__in=over)
     ended.update(status=Run.Status.FINISHED, finished_at=now)
     for run_id, sentence in run_errors.of_ended([pk for pk, at in over.items() if at is None]).items():

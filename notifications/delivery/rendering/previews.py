@@ -77,8 +77,8 @@ def shown(body: bytes, *, text: str, picture: str = "", file_name: str = "") -> 
     `picture`: where the administration finds the message's picture."""
     payload: dict[str, Any] = json.loads(body)
     kind = str(payload.get("msgtype", ""))
-    look = _LOOKS[kind](payload.get(kind, payload), text) if kind in _LOOKS else _mail(payload, text)
-    found = replace(look, byte_count=len(body))
+    preview = _READERS[kind](payload.get(kind, payload), text) if kind in _READERS else _mail(payload, text)
+    found = replace(preview, byte_count=len(body))
     if found.has_picture or (not kind and picture):
         found = replace(found, has_picture=True, picture=picture)
     return replace(found, file_name=file_name) if kind == "file" else found
@@ -137,7 +137,7 @@ def _mail(mail: dict[str, Any], _text: str) -> Preview:
     return Preview("mail", _lines(str(mail["text"])), mail["subject"])
 
 
-_LOOKS: dict[str, Callable[[dict[str, Any], str], Preview]] = {
+_READERS: dict[str, Callable[[dict[str, Any], str], Preview]] = {
     "textcard": _textcard,
     "text": _text,
     "markdown": _markdown,

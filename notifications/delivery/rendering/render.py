@@ -36,7 +36,7 @@ from notifications.delivery.rendering.report_data import DataPending
 from notifications.models import Channel, MessageForm, Receipt, ReportCard, Robot, Run
 from notifications.sentences import Sentence
 from notifications.sources import Audience, Content, RunContents, RunSource, source_of
-from notifications.subscriptions.recipients import Recipient, look_again, resolve
+from notifications.subscriptions.recipients import Recipient, recheck, resolve
 
 if TYPE_CHECKING:
     from notifications.delivery.clock import Clock
@@ -75,7 +75,7 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
         started.update(status=Run.Status.SKIPPED, error=skipped.sentence.stored(), finished_at=now)
     except DataPending:
         # Nothing failed, so this rendering does not count as one that did.
-        started.update(render_count=F("render_count") - 1, render_after=now + report_data.LOOK_AGAIN)
+        started.update(render_count=F("render_count") - 1, render_after=now + report_data.RECHECK_AFTER)
     return []
 
 
@@ -232,7 +232,7 @@ def _as_of_now(plan: _Plan) -> _Plan:
     if not planned:
         return plan
     share_freezing({batch.corp.pk for batch in plan.batches})
-    found = look_again(plan.audience, planned)
+    found = recheck(plan.audience, planned)
     changed = {pk: _changed(planned[pk], person) for pk, person in found.items() if person != planned[pk]}
     if not changed:
         return plan

@@ -18,7 +18,7 @@ from notifications.models import Report, ReportCard, Run
 from notifications.sentences import NoData, Sentence
 
 # Nobody told us, and nothing is there: the sweep looks again after so long.
-LOOK_AGAIN = timedelta(seconds=20)
+RECHECK_AFTER = timedelta(seconds=20)
 # Every fetch ends long before; what keeps one from ending must not keep its subscription from ever running again.
 WAIT_AT_MOST = timedelta(hours=1)
 

@@ -17,7 +17,7 @@ from notifications.models import Delivery, Receipt, Run, Subscription
 logger = logging.getLogger(__name__)
 
 # So many runs are looked at for each failure that counts: those between that say nothing are passed over.
-_LOOKED_AT = 4
+_RUNS_PER_FAILURE = 4
 
 
 class _Verdict(Enum):
@@ -36,7 +36,7 @@ def pause_failing(*, now: datetime) -> int:
     locked.
     """
     concerned = Subscription.objects.filter(is_enabled=True, pauses_after_failures__gt=0)
-    wrong = concerned.filter(pk__in=Run.objects.untold().values("subscription")).values_list("pk", flat=True)
+    wrong = concerned.filter(pk__in=Run.objects.unnotified().values("subscription")).values_list("pk", flat=True)
     paused_ids = [pk for pk in wrong.order_by("pk") if _pause(pk, now)]
     if paused_ids:
         logger.warning("paused after failures: subscriptions=%s", paused_ids)
@@ -57,7 +57,7 @@ def _pause(pk: int, now: datetime) -> bool:
 def _failures_in_a_row(subscription: Subscription) -> int:
     """Counted no further than it allows."""
     at_most, count = subscription.pauses_after_failures, 0
-    for verdict in map(_verdict, _ended(subscription)[: at_most * _LOOKED_AT]):
+    for verdict in map(_verdict, _ended(subscription)[: at_most * _RUNS_PER_FAILURE]):
         if verdict is _Verdict.WORKED or count == at_most:
             break
         count += verdict is _Verdict.FAILED
@@ -84,7 +84,7 @@ def _ended(subscription: Subscription) -> QuerySet[Run]:
 
 
 def _verdict(run: Run) -> _Verdict:
-    if run.recall_asked_at is not None:
+    if run.recall_requested_at is not None:
         return _Verdict.NOTHING
     if run.status == Run.Status.FAILED:
         return _Verdict.FAILED

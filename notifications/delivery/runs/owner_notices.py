@@ -51,15 +51,15 @@ def request_notices(*, now: datetime) -> list[int]:
     was taken back.
     """
     with transaction.atomic():
-        untold = _tellable(now).select_related("subscription__report").order_by("pk")
+        unnotified = _notifiable(now).select_related("subscription__report").order_by("pk")
         by_owner: dict[int | None, list[Run]] = defaultdict(list)
-        for run in unlocked(untold)[:BATCH]:
+        for run in unlocked(unnotified)[:BATCH]:
             by_owner[_owner_id(run)].append(run)
-        _mark_told(by_owner.pop(None, []), None, now)
+        _mark_notified(by_owner.pop(None, []), None, now)
         notices = []
         for owner_id, runs in by_owner.items():
             notice = Run.objects.create(**_fields(owner_id, runs, now))
-            _mark_told(runs, notice, now)
+            _mark_notified(runs, notice, now)
             notices.append(notice.pk)
     return notices
 
@@ -81,9 +81,9 @@ class NoticeSource:
         return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
 
     def contents(self, *, now: datetime) -> OneContent:
-        told = self._notice.told_runs.select_related("subscription").order_by("pk")
-        runs, count = list(told[:NAMED_AT_MOST]), told.count()
-        title = _title(count, told.exclude(status=Run.Status.FINISHED).count())
+        notified = self._notice.notified_runs.select_related("subscription").order_by("pk")
+        runs, count = list(notified[:NAMED_AT_MOST]), notified.count()
+        title = _title(count, notified.exclude(status=Run.Status.FINISHED).count())
         text = _text(runs, count - len(runs))
         return OneContent(Content(tidy_title(title), tidy_text(text), link=_link(self._notice, runs)))
 
@@ -94,10 +94,10 @@ class NoticeSource:
         """Its run says it."""
 
 
-def _tellable(now: datetime) -> QuerySet[Run]:
-    told_of = IncidentNotice.objects.filter(run=OuterRef("pk")).order_by("pk")
-    owner_of_alert = told_of.values(found=Coalesce("incident__rule__owner", "incident__sender__owner"))[:1]
-    runs = Run.objects.untold().annotate(owner=Coalesce("subscription__owner", Subquery(owner_of_alert)))
+def _notifiable(now: datetime) -> QuerySet[Run]:
+    notices = IncidentNotice.objects.filter(run=OuterRef("pk")).order_by("pk")
+    owner_of_alert = notices.values(found=Coalesce("incident__rule__owner", "incident__sender__owner"))[:1]
+    runs = Run.objects.unnotified().annotate(owner=Coalesce("subscription__owner", Subquery(owner_of_alert)))
     recent = Run.objects.filter(trigger=Run.Trigger.NOTICE, requested_by=OuterRef("owner"), claimed_at__gt=now - EVERY)
     return runs.filter(~Exists(recent))
 
@@ -105,11 +105,11 @@ def _tellable(now: datetime) -> QuerySet[Run]:
 def _owner_id(run: Run) -> int | None:
     """None where there is none, or where somebody has decided that it is not sent."""
     subscription, is_alert = run.subscription, run.trigger == Run.Trigger.ALERT
-    if run.recall_asked_at is not None or (subscription is None and not is_alert):
+    if run.recall_requested_at is not None or (subscription is None and not is_alert):
         return None
     if subscription is not None and subscription.is_paused and run.status != Run.Status.FAILED:
         return None
-    owner_id: int | None = run.owner  # type: ignore[attr-defined]  # annotated in _tellable
+    owner_id: int | None = run.owner  # type: ignore[attr-defined]  # annotated in _notifiable
     return owner_id
 
 
@@ -127,9 +127,9 @@ def _fields(owner_id: int | None, runs: Sequence[Run], now: datetime) -> dict[st
     }
 
 
-def _mark_told(runs: Sequence[Run], notice: Run | None, now: datetime) -> None:
-    told = Run.objects.filter(pk__in=[run.pk for run in runs])
-    told.update(owner_told_at=now, owner_notice=notice)
+def _mark_notified(runs: Sequence[Run], notice: Run | None, now: datetime) -> None:
+    notified = Run.objects.filter(pk__in=[run.pk for run in runs])
+    notified.update(owner_notified_at=now, owner_notice=notice)
 
 
 def _title(count: int, unsent_count: int) -> str:

@@ -136,12 +136,12 @@ HANDED_OUT_AT_ONCE = 500
 RETRY = timedelta(minutes=1)
 # WeCom counts the calls of each API by themselves.
 RECALL_API = "message_recall"
-_TAKEN_BACK = Sentence("Taken back before its messages were made.")
+_RECALLED = Sentence("Taken back before its messages were made.")
 
 
 def can_be_recalled(run: Run, *, now: datetime) -> bool:
     """Whether anything of the run is not final yet: not rendered, waiting, or accepted within the last day."""
-    if run.recall_asked_at is not None:
+    if run.recall_requested_at is not None:
         return False
     if run.status == Run.Status.WAITING:
         return True
@@ -149,19 +149,19 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 
 
 def request_recall(run: Run, *, person: User, now: datetime) -> bool:
-    """Stop the run and mark what is to be recalled. False if that was asked for already."""
-    asked = Run.objects.filter(pk=run.pk, recall_asked_at__isnull=True)
-    if not asked.update(recall_asked_at=now, recall_asked_by=person):
+    """Stop the run and mark what is to be recalled. False where that was requested already."""
+    unrequested = Run.objects.filter(pk=run.pk, recall_requested_at__isnull=True)
+    if not unrequested.update(recall_requested_at=now, recall_requested_by=person):
         return False
     waiting = Run.objects.filter(pk=run.pk, status=Run.Status.WAITING)
-    waiting.update(status=Run.Status.FAILED, finished_at=now, error=_TAKEN_BACK.stored())
+    waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED.stored())
     cancel_recalled(now=now)
     return True
 
 
 def cancel_recalled(*, now: datetime) -> int:
     """Pending messages of recalled runs do not go out. One that may have arrived is unknown instead."""
-    recalled = Delivery.objects.filter(run__recall_asked_at__isnull=False)
+    recalled = Delivery.objects.filter(run__recall_requested_at__isnull=False)
     pending = recalled.filter(status=Delivery.Status.PENDING)
     unclear = pending.filter(unclear_since__isnull=False)
     certain = pending.filter(unclear_since__isnull=True)
@@ -175,7 +175,7 @@ def cancel_recalled(*, now: datetime) -> int:
 
 def due(now: Moment) -> QuerySet[Delivery]:
     """Accepted messages of recalled runs that are to be recalled, or to be tried again."""
-    runs = Run.objects.filter(recall_asked_at__gt=now - 2 * RECALL_WITHIN).values("pk")
+    runs = Run.objects.filter(recall_requested_at__gt=now - 2 * RECALL_WITHIN).values("pk")
     return _recallable(now).filter(run__in=runs, next_attempt_at__lte=now)
 
 
@@ -245,7 +245,7 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     logger.info("corp=%d: recalls wait errcode=%s", delivery.corp_id, outcome.errcode)
     if outcome.is_rate_limited:
         throttling.hold([company_scope(delivery.corpid, RECALL_API)], outcome)
-    theirs = _recallable(now).filter(corp=delivery.corp_id, run__recall_asked_at__isnull=False)
+    theirs = _recallable(now).filter(corp=delivery.corp_id, run__recall_requested_at__isnull=False)
     theirs.update(next_attempt_at=now + timedelta(seconds=outcome.wait_seconds))
 
 

@@ -14,7 +14,7 @@ from django.db.models import Count, F, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
 from notifications.delivery.channels.wecom_app import app_name
-from notifications.delivery.limiter import Budget, StoreLostError, ask
+from notifications.delivery.limiter import Budget, StoreLostError, query
 from notifications.models import Attempt, CorpQueue, Delivery
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
     if not budgets:
         return {}
     try:
-        counts = ask(lambda gate: gate.used_today(budgets))
+        counts = query(lambda gate: gate.used_today(budgets))
     except (StoreLostError, redis.RedisError) as error:
         logger.warning("the limiter could not say what was sent today: %s", type(error).__name__)
         return {}

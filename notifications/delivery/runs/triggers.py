@@ -27,7 +27,7 @@ OVER = (Run.Status.SENDING, Run.Status.FINISHED)
 
 def can_be_resent(run: Run) -> bool:
     """Whether the run has come as far as having receipts, and its order still says what to send."""
-    return run.status in OVER and run.subscription_id is not None and run.recall_asked_at is None
+    return run.status in OVER and run.subscription_id is not None and run.recall_requested_at is None
 
 
 def request_resend(run: Run, *, number: int, with_unknown: bool, person: User, now: datetime) -> tuple[Run, bool]:
@@ -39,8 +39,8 @@ def request_resend(run: Run, *, number: int, with_unknown: bool, person: User, n
     if run.subscription is None:
         raise ValueError("a run without its subscription cannot be sent again")
     fields = run_fields(run.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
-    asked = {"requested_by": person, "resends": run, "resends_unknown": with_unknown}
-    return Run.objects.get_or_create(key=f"resend:{run.pk}:{number}", defaults={**fields, **asked})
+    requested = {"requested_by": person, "resends": run, "resends_unknown": with_unknown}
+    return Run.objects.get_or_create(key=f"resend:{run.pk}:{number}", defaults={**fields, **requested})
 
 
 def next_number(run: Run) -> int:
@@ -61,7 +61,7 @@ class TriggerRefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Ask:
+class TriggerRequest:
     """Who asks for a run, how, and from where. `key`: the Idempotency-Key, empty where there is none; `fingerprint`:
     of the request that brought it."""
 
@@ -73,30 +73,37 @@ class Ask:
 
 
 def trigger(
-    subscription: Subscription, *, ask: Ask, now: datetime, words: Callable[[Run], str], enqueue: Callable[[int], None]
+    subscription: Subscription,
+    *,
+    request: TriggerRequest,
+    now: datetime,
+    words: Callable[[Run], str],
+    enqueue: Callable[[int], None],
 ) -> Answer:
-    """Make the run that is asked for, once for one Idempotency-Key. Run, answer and audit trail share a transaction.
+    """Make the run that is requested, once for one Idempotency-Key. Run, answer and audit trail share a transaction.
 
     `words`: the answer for a new run; `enqueue`: hands it out after the transaction. Raises TriggerRefusedError and
     idempotency.KeyReusedError; nothing is written then.
     """
 
     def make() -> tuple[Run, str]:
-        run = _made(subscription, ask, now)
+        run = _made(subscription, request, now)
         enqueue(run.pk)
         return run, words(run)
 
     with transaction.atomic():
-        if not ask.key:
+        if not request.key:
             run, text = make()
             return Answer(text, run.pk)
-        return idempotency.once(token=ask.token, key=ask.key, fingerprint=ask.fingerprint, now=now, make=make)
+        return idempotency.once(
+            token=request.token, key=request.key, fingerprint=request.fingerprint, now=now, make=make
+        )
 
 
 def request_run(
     subscription: Subscription, *, trigger: Run.Trigger, token: str, person: User, now: datetime
 ) -> tuple[Run, bool]:
-    """The run asked for by one form, and whether it is new. The same form sent twice gives the same run.
+    """The run that one form asks for, and whether it is new. The same form sent twice gives the same run.
 
     Raises TriggerRefusedError where another one is under way, except for a trial; nothing is written then.
     """
@@ -115,17 +122,17 @@ def _locked(subscription: Subscription) -> Subscription:
     return Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
 
 
-def _made(subscription: Subscription, ask: Ask, now: datetime) -> Run:
+def _made(subscription: Subscription, request: TriggerRequest, now: datetime) -> Run:
     current = _locked(subscription)
     _check(current, now)
     run = Run.objects.create(
-        **run_fields(current, ask.trigger, slot_at=now, now=now),
+        **run_fields(current, request.trigger, slot_at=now, now=now),
         key=f"api:{current.pk}:{secrets.token_hex(16)}",
-        requested_by=ask.token.owner,
-        api_token=ask.token,
+        requested_by=request.token.owner,
+        api_token=request.token,
     )
-    with services.on_behalf(ask.token.owner, ask.ip):
-        note = f"{run.get_trigger_display()} ({run.key}) · {ask.token}"
+    with services.on_behalf(request.token.owner, request.ip):
+        note = f"{run.get_trigger_display()} ({run.key}) · {request.token}"
         corps = signals.corps_of(current)
         services.record(action=AuditEntry.Action.DONE, subject=current, note=note, corps=corps)
     return run

@@ -85,7 +85,7 @@ _CLEARED = {
     "blocked_errcode": None,
     "blocked_error": "",
     "probe_at": None,
-    "told_at": None,
+    "notified_at": None,
 }
 
 
@@ -99,21 +99,21 @@ def probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
     return found
 
 
-def untold() -> QuerySet[CorpQueue]:
+def unnotified() -> QuerySet[CorpQueue]:
     """Blocked companies of which no mail was written; none where no addresses are set."""
-    rows = CorpQueue.objects.blocked().filter(told_at__isnull=True)
+    rows = CorpQueue.objects.blocked().filter(notified_at__isnull=True)
     return rows if settings.OPERATOR_EMAILS else rows.none()
 
 
-def tell_administrators(*, now: datetime) -> int:
+def notify_administrators(*, now: datetime) -> int:
     """One mail for each company that became blocked, where addresses are set. Returns how many were written."""
-    told = 0
-    for queue in untold().select_related("corp").defer(*CORP_SECRETS):
+    count = 0
+    for queue in unnotified().select_related("corp").defer(*CORP_SECRETS):
         # Before the mail, so that it is sent at most once: a hanging mail server must not be asked at every tick.
-        if CorpQueue.objects.filter(pk=queue.pk, told_at__isnull=True).update(told_at=now):
+        if CorpQueue.objects.filter(pk=queue.pk, notified_at__isnull=True).update(notified_at=now):
             _mail(queue)
-            told += 1
-    return told
+            count += 1
+    return count
 
 
 def _mail(queue: CorpQueue) -> None:

@@ -62,7 +62,7 @@ def claim_deliveries(deliveries: Collection[Sendable], *, now: datetime) -> list
         for row in rows:
             row.corp = corps[row.corp_id]
         token = uuid.uuid4()
-        _take(rows, token, now)
+        _mark_sending(rows, token, now)
         ids = begin_attempts([row.pk for row in rows], token, now)
     return [StartedAttempt(ids[row.pk], row, row.attempt_count, token, now) for row in rows]
 
@@ -73,10 +73,10 @@ def _sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
     return [Sendable(*row) for row in rows.values_list(*SENT, Subquery(run))]
 
 
-def _take(rows: Collection[Sendable], token: uuid.UUID, now: datetime) -> None:
+def _mark_sending(rows: Collection[Sendable], token: uuid.UUID, now: datetime) -> None:
     lease_until = now + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
-    taken = Delivery.objects.filter(pk__in=[row.pk for row in rows], status=Delivery.Status.PENDING)
-    taken.update(
+    claimed = Delivery.objects.filter(pk__in=[row.pk for row in rows], status=Delivery.Status.PENDING)
+    claimed.update(
         status=Delivery.Status.SENDING,
         fencing_token=token,
         lease_until=lease_until,

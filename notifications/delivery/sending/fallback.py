@@ -34,7 +34,7 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
         Exists(_unreached().filter(run=OuterRef("pk"))),
         pk__in=run_ids,
         subscription__fallback_channel=Channel.EMAIL,
-        recall_asked_at__isnull=True,
+        recall_requested_at__isnull=True,
     )
     return sum(_mailed(run, now) for run in runs.select_related("subscription__report").order_by("pk"))
 
@@ -53,11 +53,11 @@ def _mailed(run: Run, now: datetime) -> int:
     source = SubscriptionSource(run, run.subscription)
     rows = _unreached().filter(run=run).order_by("pk").values_list("delivery_id", *_COLUMNS)
     people = {_recipient(*row): delivery_id for delivery_id, *row in rows}
-    told = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(people.values()))
+    sent = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(people.values()))
 
     def content_of(person: Recipient) -> tuple[Content, int | None]:
         """What WeCom was handed for the person: of own rows these, as they were."""
-        delivery = told[people[person]]
+        delivery = sent[people[person]]
         return Content(delivery.title, delivery.text, link=delivery.link), delivery.content_id
 
     with translation.override(settings.LANGUAGE_CODE):

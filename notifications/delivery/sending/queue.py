@@ -19,7 +19,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from integrations.models import Corp
 from notifications.delivery.channels.wecom_app import app_scopes
 from notifications.delivery.clock import QUEUE_LEASE
-from notifications.delivery.limiter import Scope, StoreLostError, ask
+from notifications.delivery.limiter import Scope, StoreLostError, query
 from notifications.delivery.locking import unlocked
 from notifications.delivery.sending import circuit_breaker
 from notifications.models import Channel, Delivery, Priority
@@ -55,14 +55,14 @@ def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
     found = []
     for is_urgent in (True, False):
         rows = sendable.filter(priority=Priority.URGENT if is_urgent else Priority.ORDINARY)
-        by_way = _taken(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
+        by_way = _of_companies(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
         # Robots and mail have limits of their own, which seldom bind: what must wait comes back from its task.
         by_way.append(_queued(rows.exclude(channel=Channel.WECOM), limit, now))
         found.append(_interleaved(by_way))
     return HandedOut(*found)
 
 
-def _taken(sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool) -> list[list[int]]:
+def _of_companies(sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool) -> list[list[int]]:
     """Ids by company, each in its order."""
     corps = list(_corps_with(sendable))
     if not corps:
@@ -92,7 +92,7 @@ def _shares(
     scopes = list(chain.from_iterable(map(app_scopes, corps)))
     ahead = settings.DISPATCH_INTERVAL_SECONDS + AHEAD_SECONDS
     try:
-        room = ask(lambda gate: gate.room(scopes, within_seconds=ahead, is_urgent=is_urgent))
+        room = query(lambda gate: gate.room(scopes, within_seconds=ahead, is_urgent=is_urgent))
     except StoreLostError:  # another worker fills it just now: the next tick finds it full
         return dict.fromkeys(waiting, 0)
     shares = dict(waiting)

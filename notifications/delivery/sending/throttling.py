@@ -17,7 +17,7 @@ from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
 from integrations.models import Corp
 from notifications.delivery.channels import Requester, Sendable, channel_of
 from notifications.delivery.channels.outcomes import Outcome
-from notifications.delivery.limiter import Permit, Request, Scope, StoreLostError, ask, gate
+from notifications.delivery.limiter import Permit, Request, Scope, StoreLostError, gate, query
 from notifications.delivery.sending.claim import pending
 from notifications.delivery.sending.settle import Ended
 from notifications.models import CorpQueue, Delivery
@@ -35,12 +35,12 @@ HOLD_SECONDS_AT_MOST = 120
 
 @dataclass
 class Waiting:
-    """A message that has not begun. `ask_at`, `asked_since`: monotonic seconds."""
+    """A message that has not begun. `retry_at`, `waiting_since`: monotonic seconds."""
 
     delivery: Sendable
     request: Request
-    ask_at: float = 0.0
-    asked_since: float | None = None
+    retry_at: float = 0.0
+    waiting_since: float | None = None
 
 
 class Admission:
@@ -58,12 +58,12 @@ class Admission:
     def seconds_to_next(self) -> float:
         """How long until it is worth asking again."""
         now = time.monotonic()
-        return max(0.0, min((each.ask_at for each in self._waiting.values()), default=now) - now)
+        return max(0.0, min((each.retry_at for each in self._waiting.values()), default=now) - now)
 
     def admit(self, count: int) -> list[tuple[Waiting, Permit]]:
         """Up to `count` messages that may begin now, each with its permit. The others keep waiting, or are let go."""
         now = time.monotonic()
-        ready = [each for each in self._waiting.values() if each.ask_at <= now][:count]
+        ready = [each for each in self._waiting.values() if each.retry_at <= now][:count]
         if not ready:
             return []
         admitted = []
@@ -87,12 +87,12 @@ class Admission:
             _update_pending(ids, queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
 
     def _wait(self, each: Waiting, seconds: float, now: float) -> None:
-        each.asked_since = each.asked_since or now
-        if now + seconds - each.asked_since > PATIENCE_SECONDS:
+        each.waiting_since = each.waiting_since or now
+        if now + seconds - each.waiting_since > PATIENCE_SECONDS:
             del self._waiting[each.delivery.pk]
             self._postponed[each.delivery.pk] = seconds
         else:
-            each.ask_at = now + seconds
+            each.retry_at = now + seconds
 
 
 def release(permits: Sequence[Permit]) -> None:
@@ -158,7 +158,7 @@ def permit(request: Request, *, call_seconds: float | None = None) -> Permit | f
 def _answers(requests: Sequence[Request], *, call_seconds: float | None = None) -> Sequence[Permit | float]:
     """Without a limiter nothing begins: whoever sends blindly is blocked for everybody."""
     try:
-        return ask(lambda _usual: gate(call_seconds=call_seconds).acquire(requests))
+        return query(lambda _usual: gate(call_seconds=call_seconds).acquire(requests))
     except StoreLostError:  # another worker fills it just now
         return [RESTORING_SECONDS] * len(requests)
     except redis.RedisError as error:

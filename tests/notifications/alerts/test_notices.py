@@ -372,7 +372,7 @@ def test_an_alert_that_reaches_nobody_is_told_to_whoever_handed_it_in(duty: Duty
     assert run.error
     assert list(Incident.objects.get().events.filter(kind="notified").values_list("note", flat=True)) == [run.error]
     notice = Run.objects.get(trigger="notice")
-    assert (notice.requested_by, list(notice.told_runs.all())) == (duty.token.owner, [run])
+    assert (notice.requested_by, list(notice.notified_runs.all())) == (duty.token.owner, [run])
     assert "DiskFull 磁盘快满了" in owner_notices.NoticeSource(notice).contents(now=NOW).of(None).text
     assert owner_notices.request_notices(now=duty.clock.now + timedelta(days=1)) == []
 

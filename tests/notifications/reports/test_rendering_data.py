@@ -80,7 +80,7 @@ class TestWaiting:
         assert render_run(run_id=run.pk, now=NOW) == []
 
         assert status_of(run) == Run.Status.WAITING
-        assert (run.render_count, run.render_after) == (0, NOW + report_data.LOOK_AGAIN)
+        assert (run.render_count, run.render_after) == (0, NOW + report_data.RECHECK_AFTER)
         row = CardData.objects.get()
         assert (row.card, row.slot_at, row.status) == (card_of(report), run.slot_at, CardData.Status.WAITING)
         assert not Delivery.objects.exists()
@@ -133,8 +133,8 @@ class TestWaiting:
         render_run(run_id=run.pk, now=NOW)
         answer(report)
 
-        assert sweep(now=NOW + report_data.LOOK_AGAIN - timedelta(seconds=1)).run_ids == []
-        assert sweep(now=NOW + report_data.LOOK_AGAIN).run_ids == [run.pk]
+        assert sweep(now=NOW + report_data.RECHECK_AFTER - timedelta(seconds=1)).run_ids == []
+        assert sweep(now=NOW + report_data.RECHECK_AFTER).run_ids == [run.pk]
 
     def test_a_worker_that_is_killed_costs_less_than_a_minute(self, corp: Corp) -> None:
         """Whatever it was at: the run's rendering that was handed to it is lost, and then the fetch of its card."""

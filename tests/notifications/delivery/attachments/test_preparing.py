@@ -354,7 +354,7 @@ def test_a_canceled_message_is_not_frozen_by_an_upload_under_way(clock: FakeCloc
     held = uploads._claim(delivery.pk, clock())
     assert held is not None
 
-    Run.objects.update(recall_asked_at=NOW)
+    Run.objects.update(recall_requested_at=NOW)
     recall.cancel_recalled(now=NOW)
 
     assert not uploads._freeze(held, lambda body: body, None, clock())

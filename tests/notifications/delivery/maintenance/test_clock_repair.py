@@ -73,7 +73,7 @@ def test_a_slot_that_was_only_recorded_runs_when_it_comes() -> None:
     run = Run.objects.get(pk=pk)
     assert (run.key, run.status) == (f"sub:{subscription.pk}:2026-11-25T01:00Z", Run.Status.WAITING)
     early.refresh_from_db()
-    assert (early.status, early.owner_told_at) == (Run.Status.MISSED, NOW)
+    assert (early.status, early.owner_notified_at) == (Run.Status.MISSED, NOW)
     assert early.key == f"{run.key}:early:{early.pk}"
     assert early.error_text == "这一条是在时钟走快时写下的，其中的时间到来时会照常执行。"
 

@@ -98,7 +98,7 @@ def test_a_run_that_lost_somebody_says_so_and_its_owner_is_told(
 
     assert run.error_text == sentence
     [notice] = notices()
-    assert list(notice.told_runs.all()) == [run]
+    assert list(notice.notified_runs.all()) == [run]
     assert notices() == []
 
 

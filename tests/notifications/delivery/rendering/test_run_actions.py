@@ -116,7 +116,7 @@ def test_the_wrong_person_changes_nothing(name: str, run: Run, corp: Corp) -> No
     assert client_of(stranger).post(page(name, run), {"number": "1"}).status_code == 404
 
     run.refresh_from_db()
-    assert (Run.objects.count(), run.recall_asked_at) == (1, None)
+    assert (Run.objects.count(), run.recall_requested_at) == (1, None)
 
 
 def test_a_persons_page_shows_every_moment_of_the_way(root: Client, run: Run) -> None:

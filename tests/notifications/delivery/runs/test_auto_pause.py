@@ -131,7 +131,7 @@ def test_its_owner_is_told_what_happened_and_what_to_do(subscription: Subscripti
     for _number in range(3):
         ended(subscription, "failed")
 
-    tasks._tell_owners(NOW)
+    tasks._notify_owners(NOW)
 
     [notice] = Run.objects.filter(trigger=Run.Trigger.NOTICE)
     render_run(run_id=notice.pk, now=NOW)

@@ -338,7 +338,7 @@ class Machine(RuleBasedStateMachine):
 
     def _drain(self) -> None:
         self._work_until_all_is_over()
-        if Run.objects.untold().exists():
+        if Run.objects.unnotified().exists():
             self.engine.clock.now += owner_notices.EVERY
             self._work_until_all_is_over()
 
@@ -355,7 +355,7 @@ class Machine(RuleBasedStateMachine):
         self.nobody_has_a_run_twice()
         self.no_limit_is_crossed()
         assert unfounded() == []
-        assert not Run.objects.untold().exists()
+        assert not Run.objects.unnotified().exists()
         assert self._silent_losses() == []
         assert self._lost_slots() == []
         rendered = Run.objects.filter(status=Run.Status.FINISHED, resends=None).exclude(trigger=Run.Trigger.NOTICE)
@@ -368,7 +368,7 @@ class Machine(RuleBasedStateMachine):
         """Runs that count as simply finished though somebody did not get them."""
         lost = [Delivery.Status.FAILED, Delivery.Status.CANCELED, Delivery.Status.UNKNOWN]
         losers = Receipt.objects.filter(status="", delivery__status__in=lost)
-        runs = Run.objects.filter(status=Run.Status.FINISHED, error="", recall_asked_at=None)
+        runs = Run.objects.filter(status=Run.Status.FINISHED, error="", recall_requested_at=None)
         return [str(run) for run in runs.filter(pk__in=losers.values("run"))]
 
     def _lost_slots(self) -> list[str]:

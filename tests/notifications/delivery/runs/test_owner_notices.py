@@ -72,7 +72,7 @@ def test_the_owner_gets_a_message_by_wecom(status: Run.Status, owner: User, corp
     assert (notice.key, notice.trigger, notice.status) == (f"notice:{run.pk}", Run.Trigger.NOTICE, Run.Status.SENDING)
     assert (notice.subscription, notice.corp, notice.requested_by) == (None, corp, owner)
     run.refresh_from_db()
-    assert (run.owner_told_at, run.owner_notice) == (NOW, notice)
+    assert (run.owner_notified_at, run.owner_notice) == (NOW, notice)
 
 
 def test_an_owner_without_wecom_gets_a_mail(corp: Corp) -> None:
@@ -113,7 +113,7 @@ def test_several_runs_are_one_message(owner: User) -> None:
     assert delivery.text.count("没有按时开始") == 10
     assert delivery.text.endswith("\n另有 2 次")
     assert delivery.link == reverse("admin:notifications_run_change", args=[notice.pk])
-    assert set(notice.told_runs.all()) == set(runs)
+    assert set(notice.notified_runs.all()) == set(runs)
 
 
 def test_each_owner_is_told_of_his_own(owner: User, corp: Corp) -> None:
@@ -135,7 +135,7 @@ def test_an_owner_is_told_once_in_ten_minutes_of_all_since(owner: User) -> None:
     assert told(NOW + timedelta(minutes=9, seconds=59)) == []
     [notice] = told(NOW + timedelta(minutes=10))
 
-    assert set(notice.told_runs.all()) == set(later)
+    assert set(notice.notified_runs.all()) == set(later)
 
 
 @pytest.mark.parametrize("trigger", [Run.Trigger.TRIAL, Run.Trigger.NOTICE])
@@ -158,7 +158,7 @@ def test_a_subscription_without_owner_counts_as_told() -> None:
     assert told() == []
 
     run.refresh_from_db()
-    assert (run.owner_told_at, run.owner_notice) == (NOW, None)
+    assert (run.owner_notified_at, run.owner_notice) == (NOW, None)
 
 
 def test_what_a_paused_one_misses_is_no_news_and_a_failure_is(owner: User) -> None:
@@ -168,11 +168,11 @@ def test_what_a_paused_one_misses_is_no_news_and_a_failure_is(owner: User) -> No
 
     [notice] = told()
 
-    assert list(notice.told_runs.all()) == [failed]
+    assert list(notice.notified_runs.all()) == [failed]
 
 
 def test_what_was_taken_back_is_no_news(owner: User) -> None:
-    make_wrong(make_subscription(owner=owner), Run.Status.FAILED, recall_asked_at=NOW)
+    make_wrong(make_subscription(owner=owner), Run.Status.FAILED, recall_requested_at=NOW)
 
     assert told() == []
 
@@ -213,8 +213,8 @@ def test_many_at_once_tell_each_run_once(owner: User) -> None:
         thread.join()
 
     notices = Run.objects.filter(trigger=Run.Trigger.NOTICE)
-    assert sum(notice.told_runs.count() for notice in notices) == len(runs)
-    assert not Run.objects.untold().exists()
+    assert sum(notice.notified_runs.count() for notice in notices) == len(runs)
+    assert not Run.objects.unnotified().exists()
 
 
 def test_the_administration_shows_the_reason_and_who_was_told(owner: User) -> None:

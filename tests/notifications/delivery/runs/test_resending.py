@@ -144,7 +144,7 @@ def test_where_all_wanted_none_of_it_nothing_is_offered(corp: Corp) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "may"),
-    [({"status": "finished"}, True), ({"status": "missed"}, False), ({"recall_asked_at": NOW}, False)],
+    [({"status": "finished"}, True), ({"status": "missed"}, False), ({"recall_requested_at": NOW}, False)],
 )
 def test_what_can_be_sent_again(changes: dict[str, object], may: bool, corp: Corp) -> None:
     run = one_each(corp)

@@ -198,13 +198,13 @@ class TestSomethingWasMended:
 
 
 def test_a_refused_message_shows_that_the_configuration_is_in_order(corp: Corp, wire: Wire, clock: FakeClock) -> None:
-    CorpQueue.objects.create(corp=corp, blocked_since=NOW, blocked_errcode=60020, told_at=NOW)
+    CorpQueue.objects.create(corp=corp, blocked_since=NOW, blocked_errcode=60020, notified_at=NOW)
     wire.sends.append(errcode(81013))
 
     send_all(personal(corp, 1), clock)
 
     queue = CorpQueue.objects.get()
-    assert (queue.blocked_since, queue.blocked_errcode, queue.told_at) == (None, None, None)
+    assert (queue.blocked_since, queue.blocked_errcode, queue.notified_at) == (None, None, None)
 
 
 def test_another_company_is_not_held_up(corp: Corp, wire: Wire, clock: FakeClock) -> None:
@@ -237,7 +237,7 @@ def test_the_administrators_are_told_once(corp: Corp, wire: Wire, clock: FakeClo
     wire.sends.append(errcode(60020))
     send_all(personal(corp, 1), clock)
 
-    assert [circuit_breaker.tell_administrators(now=NOW) for _ in range(3)] == [1, 0, 0]
+    assert [circuit_breaker.notify_administrators(now=NOW) for _ in range(3)] == [1, 0, 0]
 
     [message] = mail.outbox
     assert message.to == ["ops@example.com"]
@@ -245,15 +245,15 @@ def test_the_administrators_are_told_once(corp: Corp, wire: Wire, clock: FakeClo
     assert "可信" in message.body  # 60020: the trusted addresses
     circuit_breaker.unblock([corp.pk], now=NOW)
     circuit_breaker.block(corp.pk, _broken(), now=NOW)
-    assert circuit_breaker.tell_administrators(now=NOW) == 1
+    assert circuit_breaker.notify_administrators(now=NOW) == 1
 
 
 def test_without_addresses_nobody_is_mailed(corp: Corp) -> None:
     circuit_breaker.block(corp.pk, _broken(), now=NOW)
 
-    assert circuit_breaker.tell_administrators(now=NOW) == 0
+    assert circuit_breaker.notify_administrators(now=NOW) == 0
     assert mail.outbox == []
-    assert CorpQueue.objects.get().told_at is None
+    assert CorpQueue.objects.get().notified_at is None
 
 
 def test_a_mail_server_that_does_not_answer_is_not_asked_by_every_tick(
@@ -264,7 +264,7 @@ def test_a_mail_server_that_does_not_answer_is_not_asked_by_every_tick(
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     circuit_breaker.block(corp.pk, _broken(), now=NOW)
 
-    assert [circuit_breaker.tell_administrators(now=NOW) for _ in range(2)] == [1, 0]
+    assert [circuit_breaker.notify_administrators(now=NOW) for _ in range(2)] == [1, 0]
 
     assert f"corp={corp.pk}: the administrators could not be told: ConnectionRefusedError" in caplog.text
 

@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from integrations.models import Corp
 from notifications.delivery.channels.wecom_app import company_scope
-from notifications.delivery.limiter import ask
+from notifications.delivery.limiter import query
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.queue import HandedOut, evenly, hand_out
 from notifications.delivery.sending.send import send_deliveries
@@ -109,7 +109,7 @@ def test_a_company_that_was_told_to_slow_down_gets_nothing_meanwhile() -> None:
     corp, other = make_corp(), make_corp()
     personal(corp, 1)
     theirs = personal(other, 1)
-    ask(lambda gate: gate.hold(company_scope(corp.corpid), seconds=60))
+    query(lambda gate: gate.hold(company_scope(corp.corpid), seconds=60))
 
     assert hand_out(now=NOW).ordinary == theirs
 

@@ -16,7 +16,7 @@ from integrations.models import Corp
 from notifications.delivery.channels.outcomes import Kind, Outcome
 from notifications.delivery.channels.wecom_app import address_scope, app_name, company_scope, member_limits
 from notifications.delivery.clock import database_clock
-from notifications.delivery.limiter import Budget, Request, ask, gate
+from notifications.delivery.limiter import Budget, Request, gate, query
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending import limit_history, throttling
 from notifications.delivery.sending.claim import claim_deliveries, pending
@@ -56,7 +56,7 @@ def app_of(corp: Corp) -> str:
 
 
 def used_today(corp: Corp) -> int:
-    [count] = ask(lambda gate: gate.used_today([Budget(app_of(corp))]))
+    [count] = query(lambda gate: gate.used_today([Budget(app_of(corp))]))
     return count
 
 
@@ -118,7 +118,7 @@ def test_who_had_too_many_messages_is_split_off_before_freezing_and_waits(corp: 
     settings.LIMIT_MEMBER_PER_MINUTE = 2
     member = member_limits(app_of(corp))
     earlier = [Request(name, (), member=member, members=("u1",)) for name in ("x", "y")]
-    ask(lambda gate: gate.acquire(earlier))
+    query(lambda gate: gate.acquire(earlier))
 
     ids = render_run(run_id=make_run(make_subscription(*people)).pk, now=NOW)
 

@@ -19,7 +19,7 @@ from accounts.models import AuditEntry, User
 from accounts.users.roles import Role
 from integrations.models import Corp
 from notifications.delivery.channels.wecom_app import app_name
-from notifications.delivery.limiter import Budget, Request, ask
+from notifications.delivery.limiter import Budget, Request, query
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending import circuit_breaker
@@ -65,7 +65,7 @@ def waiting(corp: Corp, count: int) -> None:
 
 def sent_today(corp: Corp, persons: int) -> None:
     budget = Budget(app_name(corp.corpid, corp.agentid))
-    ask(lambda gate: gate.acquire([Request("x", (), budget=budget, persons=persons)]))
+    query(lambda gate: gate.acquire([Request("x", (), budget=budget, persons=persons)]))
 
 
 def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp: Corp) -> None:
@@ -225,7 +225,7 @@ def test_the_index_points_at_pauses_and_at_days_that_are_nearly_used(root: Clien
     assert "额度" not in root.get(reverse("admin:index")).content.decode()
 
     sent_today_more = Budget(app_name(corp.corpid, corp.agentid))
-    ask(lambda gate: gate.acquire([Request("y", (), budget=sent_today_more, persons=1)]))
+    query(lambda gate: gate.acquire([Request("y", (), budget=sent_today_more, persons=1)]))
 
     text = root.get(reverse("admin:index")).content.decode()
     assert "北山制造 今日的消息额度已用 80 %。" in text
