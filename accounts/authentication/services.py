@@ -18,7 +18,7 @@ from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
 from integrations.clients.errors import IntegrationError, RecipientError
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.schemas import base
-from integrations.directory import last_look_at, note_seen
+from integrations.directory import last_sync_at, note_seen
 from integrations.models import Corp, Member
 from integrations.models.fields import cipher
 
@@ -146,7 +146,7 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetim
 def _member(corp_id: int, userid_folded: str) -> QuerySet[Member]:
     """What the copied directory has of somebody, if its policy is in force. `looked_at`: see last_look_at."""
     ruled = Member.objects.filter(corp=corp_id, corp__directory_policy__mode__in=_IN_FORCE)
-    looked_at = last_look_at(corp_id=corp_id)
+    looked_at = last_sync_at(corp_id=corp_id)
     return ruled.filter(userid_folded=userid_folded).only(*_STANDING).annotate(looked_at=looked_at)
 
 

@@ -167,7 +167,7 @@ def _claim(people_run: PeopleRun, now: datetime) -> PeopleRun | None:
     others = PeopleRun.objects.filter(run__corp=corp, status=Status.RUNNING, lease_until__gt=now)
     if others.exists():
         return None
-    taken = claimable.take(
+    taken = claimable.claim(
         until=now + LEASE,
         status=Status.RUNNING,
         started_at=Coalesce(F("started_at"), now),

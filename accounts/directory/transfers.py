@@ -111,7 +111,7 @@ def _claim(move_id: int, now: datetime) -> PeopleMove | None:
     if claimable.filter(try_count__gte=CLAIMED_AT_MOST).update(status=Status.STOPPED, finished_at=now):
         logger.error("move=%s given up", move_id)
         return None
-    taken = claimable.take(until=now + LEASE, status=Status.RUNNING, try_count=F("try_count") + 1)
+    taken = claimable.claim(until=now + LEASE, status=Status.RUNNING, try_count=F("try_count") + 1)
     return PeopleMove.objects.get(pk=move_id) if taken else None
 
 

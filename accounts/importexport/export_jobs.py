@@ -82,7 +82,7 @@ def _claim(export_id: int, now: datetime) -> PeopleExport | None:
         may = reader.is_active and reader.is_staff and reader.has_perms((IMPORT, CHANGE))
         found.status = Status.RUNNING if may and found.try_count < CLAIMED_AT_MOST else Status.FAILED
         found.done_count = 0
-        found.take(until=now + LEASE)
+        found.claim(until=now + LEASE)
         found.save()  # the whole row, which is locked
     return found if found.status == Status.RUNNING else None
 

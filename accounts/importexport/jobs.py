@@ -155,7 +155,7 @@ def _claim(run_id: int, now: datetime) -> PeopleImport | None:
         run.save()
         return None
     run.status = Status.READING if run.status in {Status.WAITING, Status.READING} else Status.APPLYING
-    run.take(until=now + LEASE)
+    run.claim(until=now + LEASE)
     run.save()  # the whole row, which is locked
     return run
 

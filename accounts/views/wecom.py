@@ -61,7 +61,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Take back a browser that WeCom sends with a code: always a redirect, so that the address is never shown."""
     target = sso.landing_of(inner_page(raw_query_of(request)))
-    corp = Corp.objects.to_ask_wecom().filter(pk=corp_id).first()
+    corp = Corp.objects.to_call_wecom().filter(pk=corp_id).first()
     if corp is None:
         return errors.away(ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):

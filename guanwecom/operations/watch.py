@@ -42,9 +42,9 @@ def check() -> None:
 
 
 def _claim() -> bool:
-    is_due = Q(looked_at__isnull=True) | Q(looked_at__lt=Now() - _PERIOD) | Q(looked_at__gt=Now() + _CLOCK_TOLERANCE)
+    is_due = Q(checked_at__isnull=True) | Q(checked_at__lt=Now() - _PERIOD) | Q(checked_at__gt=Now() + _CLOCK_TOLERANCE)
     rows = EngineWatch.objects.filter(pk=_ROW)
-    if rows.filter(is_due).update(looked_at=Now()):
+    if rows.filter(is_due).update(checked_at=Now()):
         return True
     if not rows.exists():
         EngineWatch.objects.bulk_create([EngineWatch(pk=_ROW)], ignore_conflicts=True)
@@ -56,13 +56,13 @@ def is_new(problems: list[str], *, now: datetime) -> bool:
     them or all is well again. Of several callers one gets True."""
     found = ",".join(sorted(problems))
     watch = EngineWatch.objects.get(pk=_ROW)
-    rows = EngineWatch.objects.filter(pk=_ROW, found=watch.found, told=watch.told)
+    rows = EngineWatch.objects.filter(pk=_ROW, found=watch.found, notified=watch.notified)
     if found != watch.found or watch.found_since is None or watch.found_since > now:
         rows.update(found=found, found_since=now)
         return False
-    if found == watch.told or now - watch.found_since < CONFIRMED_AFTER or not rows.update(told=found):
+    if found == watch.notified or now - watch.found_since < CONFIRMED_AFTER or not rows.update(notified=found):
         return False
-    known = set(filter(None, watch.told.split(",")))
+    known = set(filter(None, watch.notified.split(",")))
     return not problems or not known.issuperset(problems)
 
 

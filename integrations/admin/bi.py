@@ -239,12 +239,12 @@ class BiConnectionAdmin(ConfirmedChanges, BiModelAdmin):
         return never_cache(lambda _request: response)(request)
 
     def _test_state(self, saved: BiConnection) -> dict[str, Any]:
-        asked_at = saved.check_requested_at
-        is_running = asked_at is not None and saved.checked_at is None
+        requested_at = saved.check_requested_at
+        is_running = requested_at is not None and saved.checked_at is None
         context = {
             "bi": saved,
             "is_running": is_running,
-            "seems_lost": is_running and asked_at is not None and timezone.now() - asked_at >= WORKER_MISSING,
+            "seems_lost": is_running and requested_at is not None and timezone.now() - requested_at >= WORKER_MISSING,
             "is_outdated": saved.checked_at is not None and saved.checked_version != saved.connection_version,
             "lines": bi_messages.lines(saved.check_results) if saved.checked_at else [],
         }

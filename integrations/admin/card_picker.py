@@ -99,7 +99,7 @@ def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Shows what the BI listed; a POST has it asked."""
     choosing = _choosing(model_admin, request)
     if request.method == "POST":
-        return _asked(choosing, is_again="again" in request.POST)
+        return _request_listing(choosing, is_again="again" in request.POST)
     context = {
         "title": gettext("Choose a card of the BI"),
         "choosing": choosing,
@@ -139,7 +139,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _asked(choosing: Choosing, *, is_again: bool) -> HttpResponseRedirect:
+def _request_listing(choosing: Choosing, *, is_again: bool) -> HttpResponseRedirect:
     listing_id = catalogue.request(page_id=choosing.page_id, now=timezone.now(), anew=is_again)
     if listing_id is not None:
         queue_on_commit(

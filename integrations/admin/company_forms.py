@@ -183,7 +183,7 @@ class CorpForm(ProxyMixin, SeenForm):
             self.add_error("sign_in_enabled", ValidationError(reasons))
         is_another_way = self._sends_secret_elsewhere()
         if is_another_way:
-            self._ask_for_secrets_again()
+            self._require_secrets_again()
         # Over another way the old credentials tell nothing: there the new ones serve at once.
         if self.instance.was_enabled and not is_another_way:
             self._stage_credentials()
@@ -206,7 +206,7 @@ class CorpForm(ProxyMixin, SeenForm):
         self.cleaned_data["agentid"] = saved
         self.changed_data = [name for name in self.changed_data if name not in {"agentid", "new_secret"}]
 
-    def _ask_for_secrets_again(self) -> None:
+    def _require_secrets_again(self) -> None:
         if not self.cleaned_data.get("new_secret"):
             self.add_error("new_secret", _("Paste the Secret again: with this change it would be sent another way."))
         if self.instance.contacts_secret and not self.replaces("new_contacts_secret"):

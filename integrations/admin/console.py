@@ -225,15 +225,15 @@ def _typed_page(corp: Corp, typed: str) -> str:
 def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[str, Any]:
     """A change as its page shows it, and whether to ask again."""
     is_under_way = write.status in {Status.WAITING, Status.READING, Status.CONFIRMED, Status.WRITING}
-    is_taken = write.status in {Status.READING, Status.WRITING}
+    is_claimed = write.status in {Status.READING, Status.WRITING}
     waited = timezone.now() - (write.confirmed_at or write.requested_at)
     context = {
         "corp": corp,
         "write": write,
         "changes": [_change(change) for change in write.changes],
         "is_under_way": is_under_way,
-        "is_taken": is_taken,
-        "seems_lost": is_under_way and waited >= (WORKER_STOPPED if is_taken else WORKER_MISSING),
+        "is_claimed": is_claimed,
+        "seems_lost": is_under_way and waited >= (WORKER_STOPPED if is_claimed else WORKER_MISSING),
         "is_written": bool(write.changes),
         # WeCom names our address with every refusal; it is to be copied where the address is what was refused.
         "refused_ip": write.caller_ip if write.errcode in IP_REFUSED else None,

@@ -54,8 +54,8 @@ def carry_out(*, listing_id: int, clock: Clock) -> None:
         found = {"entries": _entries(row.page_id)}
     except SourceError as error:
         found = {"problem_code": error.problem.value, "problem_facts": error.facts}
-    asked = BiListing.objects.filter(pk=row.pk, requested_at=row.requested_at)  # not for who asked again meanwhile
-    asked.update(listed_at=clock(), **found)
+    requested = BiListing.objects.filter(pk=row.pk, requested_at=row.requested_at)  # not for who asked again meanwhile
+    requested.update(listed_at=clock(), **found)
 
 
 def _entries(page_id: str) -> list[list[str]]:

@@ -80,7 +80,7 @@ def _address(saved: BiConnection, clock: Clock) -> Finding:
     """Whether the BI answers, over a certificate that is trusted, and has the same time as we."""
     if not saved.base_url:
         return Finding("address", WRONG, "missing")
-    answer = _asked(saved, "/")
+    answer = _opened_page(saved, "/")
     if isinstance(answer, Finding):
         return answer
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -103,7 +103,7 @@ def _token(saved: BiConnection, external_id: str, clock: Clock) -> Finding:
     claims = sso.Claims(external_id, int(clock().timestamp()), saved.token_seconds, saved.domain_id)
     home = page_for("", "", forms=bi_sso.forms_of(saved), on_phone=False)
     page = sso.entrance(base_url="", page=home, provider=saved.provider, token=sso.sealed(claims, key))
-    answer = _asked(saved, page)
+    answer = _opened_page(saved, page)
     if isinstance(answer, Finding):
         return Finding("token", WARNING, "no-answer", answer.facts)
     known = {"status": answer.status, "as": external_id}
@@ -145,7 +145,7 @@ def _called(step: str, call: Callable[[], dict[str, Any]]) -> Finding:
         return Finding(step, WRONG, "refused", {"message": error.message})
 
 
-def _asked(saved: BiConnection, page: str) -> Beginning | Finding:
+def _opened_page(saved: BiConnection, page: str) -> Beginning | Finding:
     """How the BI's answer to `page` begins, or why there is none."""
     try:
         return testing_guandata_client(saved).open_page(page)

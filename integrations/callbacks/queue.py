@@ -50,7 +50,7 @@ def claim(*, corp_id: int, consumer: Consumer, now: datetime) -> Held | None:
     if not Corp.objects.filter(pk=corp_id).exists():
         return None
     lane, _ = EventLane.objects.get_or_create(corp_id=corp_id, consumer=consumer.name)
-    token = EventLane.objects.free(now).filter(pk=lane.pk).take(until=now + LEASE)
+    token = EventLane.objects.free(now).filter(pk=lane.pk).claim(until=now + LEASE)
     return Held(lane.pk, corp_id, consumer, token) if token else None
 
 

@@ -52,13 +52,13 @@ def _work_off(held: Held, clock: Clock) -> bool:
     """False where the time was over before the work."""
     end = clock() + TURN
     while works := queue.next_works(held, now=clock()):
-        _take(held, works, clock)
+        _consume(held, works, clock)
         if clock() > end:
             return False
     return True
 
 
-def _take(held: Held, works: Sequence[EventWork], clock: Clock) -> None:
+def _consume(held: Held, works: Sequence[EventWork], clock: Clock) -> None:
     corp = Corp.objects.get(pk=held.corp_id)
     batch = Batch(
         corp=corp,
@@ -109,7 +109,7 @@ def _single_out(held: Held, works: Sequence[EventWork], error: Exception, clock:
     """Of several events, find the one that our program stumbles over: it alone waits."""
     if len(works) > 1:
         for work in works:
-            _take(held, [work], clock)
+            _consume(held, [work], clock)
         return
     is_last = works[0].try_count + 1 >= TRIES_AT_MOST
     pause, problem = _pause(works[0].try_count), type(error).__name__

@@ -105,7 +105,7 @@ class NetworkClient:
         """Look up, connect, ask. Every failure is in the answer, but an address that is none: ConfigurationError."""
         host, port = _host_and_port(urlsplit(self._proxy or self._base_url))
         try:
-            addresses = _looked_up(host, port)
+            addresses = _resolved(host, port)
         except (OSError, UnicodeError) as error:
             return Journey(host, port, failed_at="dns", reason=_named(error))
         try:
@@ -114,7 +114,7 @@ class NetworkClient:
             return Journey(host, port, addresses, failed_at="tcp", reason=_named(error))
         known: dict[str, Any] = {"host": host, "port": port, "addresses": addresses}
         try:
-            answer = self._asked()
+            answer = self._answer()
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             return _stopped(error, known)
         return Journey(
@@ -124,7 +124,7 @@ class NetworkClient:
             is_wecom=_looks_like_wecom(answer.content),
         )
 
-    def _asked(self) -> Beginning:
+    def _answer(self) -> Beginning:
         with total_deadline(self._total_seconds):
             return beginning_of(
                 self._base_url + QUESTION,
@@ -145,7 +145,7 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int]:
     return parts.hostname, port or _PORTS[parts.scheme]
 
 
-def _looked_up(host: str, port: int) -> tuple[str, ...]:
+def _resolved(host: str, port: int) -> tuple[str, ...]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))[:_ADDRESSES_KEPT]
 

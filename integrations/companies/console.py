@@ -198,11 +198,11 @@ def _write(write: ConsoleWrite, corp: Corp) -> Values:
     except (TransientError, OutcomeUnknownError) as error:
         if error.code not in {None, SYSTEM_BUSY}:
             raise  # WeCom said why not
-        return _looked_up(client, write.kind, after)
+        return _read_back(client, write.kind, after)
     return {"status": Status.DONE}
 
 
-def _looked_up(client: WeComClient, kind: str, after: Values) -> Values:
+def _read_back(client: WeComClient, kind: str, after: Values) -> Values:
     """What became of a write whose answer was lost: WeCom itself knows best. Nothing is written again."""
     try:
         present = _present(client, kind)

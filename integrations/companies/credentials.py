@@ -107,11 +107,11 @@ def _found(corp: Corp, staged: StagedCredentials) -> Finding:
     try:
         client = trial_client(corp, agentid=staged.agentid, secret=staged.secret)
     except UnreadableSecretError as error:
-        return blockers.of_error(error, asked_by=blockers.TOKEN)
+        return blockers.of_error(error, check_name=blockers.TOKEN)
     try:
         agent = client.agent_get()
     except IntegrationError as error:
-        return agentid_check.of_error(client, error, asked_by=_cause(error))
+        return agentid_check.of_error(client, error, check_name=_cause(error))
     return agentid_check.of_agent(agent, agentid=staged.agentid)
 
 

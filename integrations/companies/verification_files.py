@@ -96,7 +96,7 @@ def withdraw_check(file: VerificationFile) -> None:
     )
 
 
-def look_again(*, file_id: int, clock: Callable[[], datetime]) -> None:
+def check_now(*, file_id: int, clock: Callable[[], datetime]) -> None:
     """Look at the public address now, whether or not somebody asked for it."""
     VerificationFile.objects.filter(pk=file_id).update(check_requested_at=clock())
     run_check(file_id=file_id, clock=clock)
@@ -108,13 +108,13 @@ def run_check(*, file_id: int, clock: Callable[[], datetime]) -> None:
     if file is None or not file.is_being_checked:
         return
     url = public_url(links.site_address_for(file.corp), file)
-    outcome, detail = _look(url, file.code)
+    outcome, detail = _fetched(url, file.code)
     VerificationFile.objects.filter(pk=file.pk).update(
         checked_at=clock(), checked_url=url, outcome=outcome, detail=without_invisible(detail)[:255]
     )
 
 
-def _look(url: str, code: str) -> tuple[Outcome, str]:
+def _fetched(url: str, code: str) -> tuple[Outcome, str]:
     try:
         page = SiteClient().fetch(url)
     except ConfigurationError as error:

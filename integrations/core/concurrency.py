@@ -121,7 +121,7 @@ class SeenForm(SeenModelForm):
             for name in changed
         ):
             return
-        self._tell(seen, saved, changed)
+        self._report_changes(seen, saved, changed)
 
     def _seen(self) -> Values | None:
         """The values with which the page was opened; None where they are not ours."""
@@ -139,10 +139,10 @@ class SeenForm(SeenModelForm):
         field = self.fields[name]
         return field.clean(value) if isinstance(field, forms.ModelChoiceField) else value
 
-    def _tell(self, seen: Values, saved: Values, changed: Values) -> None:
-        told = [self._sentence(name, seen[name], value) for name, value in changed.items() if name in self.fields]
-        if not told:
-            told = [_("values that are not shown, such as the Secret")]
+    def _report_changes(self, seen: Values, saved: Values, changed: Values) -> None:
+        sentences = [self._sentence(name, seen[name], value) for name, value in changed.items() if name in self.fields]
+        if not sentences:
+            sentences = [_("values that are not shown, such as the Secret")]
         both = [name for name in changed if name in self.fields and self._is_touched(name, seen[name])]
         self._show_anew(saved, [name for name in changed if name in self.fields and name not in both])
         names = {column for name in changed for column in (name, *self.seen_columns.get(name, ()))}
@@ -150,7 +150,7 @@ class SeenForm(SeenModelForm):
             "%(who)s Nothing of yours was saved. What changed: %(changes)s. "
             "What you had left alone shows the new value now. Check, then save again."
         )
-        self.add_error(None, message % {"who": who_saved(self.instance, names), "changes": "; ".join(told)})
+        self.add_error(None, message % {"who": who_saved(self.instance, names), "changes": "; ".join(sentences)})
         for name in both:
             self.add_error(
                 name, _("Saved by somebody else meanwhile: %(value)s") % {"value": self._shown(name, saved[name])}

@@ -50,8 +50,8 @@ def encrypted_columns() -> dict[type[Model], list[str]]:
     return found
 
 
-def sweep(model: type[Model], names: list[str], *, writes: bool, tell: Callable[[int], None]) -> Sweep:
-    """Go through all rows in steps, each a transaction; `tell` hears how many are done. Without `writes` count only.
+def sweep(model: type[Model], names: list[str], *, writes: bool, progress: Callable[[int], None]) -> Sweep:
+    """Go through all rows in steps, each a transaction; `progress` gets how many are done. Without `writes` count only.
 
     Rows that another transaction holds are passed over and counted: a later sweep finds them.
     """
@@ -60,7 +60,7 @@ def sweep(model: type[Model], names: list[str], *, writes: bool, tell: Callable[
         with transaction.atomic():
             _step(model, names, keys, result, writes=writes)
         done_count += len(keys)
-        tell(done_count)
+        progress(done_count)
     return result
 
 

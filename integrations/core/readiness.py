@@ -73,7 +73,7 @@ class _WriteProbe:
         self.forget()
         with transaction.atomic():
             heartbeats.beat(kind=Heartbeat.Kind.WEB, name=heartbeats.process_name())
-            _take_room_on_disk()
+            _write_to_disk()
         self._written_at = now
 
     def forget(self) -> None:
@@ -84,7 +84,7 @@ class _WriteProbe:
 write_probe = _WriteProbe()
 
 
-def _take_room_on_disk() -> None:
+def _write_to_disk() -> None:
     """The heartbeat's row finds room on a full disk for long; what people write does not. Raises django.db.Error."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

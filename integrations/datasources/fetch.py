@@ -51,13 +51,13 @@ SLOW_PLACES = 2
 # How soon it is looked again whether a source has a place free.
 TURN_WAIT = timedelta(seconds=5)
 # A row that was finished so long ago was finished by a worker that died before it told anybody.
-TOLD_WITHIN = timedelta(seconds=15)
+NOTIFIED_WITHIN = timedelta(seconds=15)
 # For somebody who waits at a page: so many rows at most, kept so long, and shared with whoever asks within so long.
-LOOK_ROWS = 10_000
-LOOK_KEPT = timedelta(hours=1)
-LOOK_SHARED = timedelta(seconds=60)
-# Nobody waits at a page any more (card_looks): a fetch that has not begun is not begun.
-LOOK_WAITED = timedelta(minutes=5)
+PREVIEW_ROWS = 10_000
+PREVIEW_KEPT = timedelta(hours=1)
+PREVIEW_SHARED = timedelta(seconds=60)
+# Nobody waits at a page any more: a fetch that has not begun is not begun.
+PREVIEW_WAITED = timedelta(minutes=5)
 SWEPT_AT_ONCE = 200
 PURGED_AT_ONCE = 200
 
@@ -85,14 +85,14 @@ def states(card_ids: Collection[int], *, slot_at: datetime) -> dict[int, CardDat
     return {row.card_id: row for row in rows}
 
 
-def request_looks(card_ids: Collection[int], *, now: datetime) -> dict[int, int]:
+def request_previews(card_ids: Collection[int], *, now: datetime) -> dict[int, int]:
     """The data as it is now or a moment later, for somebody who waits at a page: the id of its row, by card.
 
     One try of each, with at most LOOK_ROWS. What another page asked for and no worker has begun is shared: impatient
     clicks make no queue.
     """
-    unbegun = CardData.objects.of_looks().waiting().filter(try_count=0, lease_until__isnull=True)
-    shared = unbegun.filter(card__in=card_ids, requested_at__gt=now - LOOK_SHARED).order_by("-pk")
+    unbegun = CardData.objects.previews().waiting().filter(try_count=0, lease_until__isnull=True)
+    shared = unbegun.filter(card__in=card_ids, requested_at__gt=now - PREVIEW_SHARED).order_by("-pk")
     found = dict(shared.values_list("card_id", "pk"))
     missing = [card_id for card_id in dict.fromkeys(card_ids) if card_id not in found]
     rows = [CardData(card_id=card_id, requested_at=now, next_try_at=now) for card_id in missing]
@@ -126,13 +126,13 @@ class Held:
     tries: int
 
     @property
-    def is_look(self) -> bool:
+    def is_preview(self) -> bool:
         return self.slot_at is None
 
     @property
     def rows_at_most(self) -> int:
         limit = self.card.source.row_limit
-        return min(limit, LOOK_ROWS) if self.is_look else limit
+        return min(limit, PREVIEW_ROWS) if self.is_preview else limit
 
 
 def carry_out(*, row_id: int, clock: Clock) -> None:
@@ -148,7 +148,7 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
     finally:
         _release(held)
     if is_over:
-        _tell(held.row_id, held.card.pk, held.slot_at, clock)
+        _notify(held.row_id, held.card.pk, held.slot_at, clock)
     _queue(_waiting_for(held.card.source, now=clock()))
 
 
@@ -162,7 +162,7 @@ def _claim(row_id: int, now: datetime) -> Held | None:
     if not has_place(source, now):
         CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
         return None
-    token = CardData.objects.due(now).filter(pk=row_id).take(until=now + LEASE, try_count=F("try_count") + 1)
+    token = CardData.objects.due(now).filter(pk=row_id).claim(until=now + LEASE, try_count=F("try_count") + 1)
     if not token:
         return None
     row.card.source = source
@@ -206,13 +206,13 @@ def _fetch(held: Held, clock: Clock) -> bool:
     """Whether it is over for this row: ready, or failed for good."""
     began_at = clock()
     try:
-        with guarded(logger, "data card=%s try=%s", held.card.pk, held.tries, unless=(SourceError,)) as asked:
-            table = query.ask(held.card, rows_at_most=held.rows_at_most, now=began_at)
+        with guarded(logger, "data card=%s try=%s", held.card.pk, held.tries, unless=(SourceError,)) as attempt:
+            table = query.read(held.card, rows_at_most=held.rows_at_most, now=began_at)
             _remember_pace(held.card.source, is_slow=False, now=began_at)
             found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
             found |= {"problem_code": "", "problem_facts": {}}
-        if asked.error is not None:  # whoever waits for the data must learn that none comes
-            found = _failed(held, SourceError(Problem.UNEXPECTED, error=type(asked.error).__name__), clock())
+        if attempt.error is not None:  # whoever waits for the data must learn that none comes
+            found = _failed(held, SourceError(Problem.UNEXPECTED, error=type(attempt.error).__name__), clock())
     except SourceError as error:
         _remember_pace(held.card.source, is_slow=error.problem is Problem.TOO_SLOW, now=began_at)
         found = _failed(held, error, clock())
@@ -241,7 +241,7 @@ def _failed(held: Held, error: SourceError, now: datetime) -> dict[str, object]:
     """The columns of a failure: the end, or the time of the next try."""
     logger.info("data card=%s try=%s problem=%s", held.card.pk, held.tries, error.problem)
     found: dict[str, object] = {"problem_code": error.problem.value, "problem_facts": error.facts}
-    if error.may_pass and not held.is_look and held.tries <= len(WAITS):
+    if error.may_pass and not held.is_preview and held.tries <= len(WAITS):
         return {**found, "next_try_at": now + WAITS[held.tries - 1]}
     return {**found, "status": CardData.Status.FAILED}
 
@@ -267,14 +267,14 @@ def _waiting_for(source: DataSource, *, now: datetime) -> list[int]:
 # --- Telling, sweeping, forgetting ------------------------------------------------------------------------------------
 
 
-def _tell(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
+def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
     """A page asks by itself: nobody is told of its row."""
     if slot_at is not None:
-        _tell_followers(card_id, slot_at)
-    CardData.objects.filter(pk=row_id).update(told_at=clock())
+        _notify_followers(card_id, slot_at)
+    CardData.objects.filter(pk=row_id).update(notified_at=clock())
 
 
-def _tell_followers(card_id: int, slot_at: datetime) -> None:
+def _notify_followers(card_id: int, slot_at: datetime) -> None:
     for follower in card_data_finished:
         with guarded(logger, "data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower)):
             follower(card_id, slot_at)
@@ -283,10 +283,10 @@ def _tell_followers(card_id: int, slot_at: datetime) -> None:
 def sweep(*, clock: Clock) -> None:
     """Queue what is due and was lost by a queue or a worker, and tell what a dead worker has not told."""
     now = clock()
-    late = CardData.objects.finished().filter(told_at__isnull=True, finished_at__lte=now - TOLD_WITHIN)
-    untold: Iterable[tuple[int, int, datetime | None]] = late.values_list("pk", "card_id", "slot_at")[:SWEPT_AT_ONCE]
-    for row_id, card_id, slot_at in untold:
-        _tell(row_id, card_id, slot_at, clock)
+    late = CardData.objects.finished().filter(notified_at__isnull=True, finished_at__lte=now - NOTIFIED_WITHIN)
+    rows: Iterable[tuple[int, int, datetime | None]] = late.values_list("pk", "card_id", "slot_at")[:SWEPT_AT_ONCE]
+    for row_id, card_id, slot_at in rows:
+        _notify(row_id, card_id, slot_at, clock)
     _queue(list(CardData.objects.due(now).order_by("next_try_at").values_list("pk", flat=True)[:SWEPT_AT_ONCE]))
 
 
@@ -294,9 +294,9 @@ def purge(*, now: datetime) -> int:
     """Forget at most PURGED_AT_ONCE rows that are older than CARD_DATA_RETENTION_DAYS, and as many that were for pages
     at which nobody waits any more. Returns how many."""
     old = CardData.objects.filter(requested_at__lt=now - timedelta(days=settings.CARD_DATA_RETENTION_DAYS))
-    unbegun = Q(status=CardData.Status.WAITING, lease_until__isnull=True, requested_at__lt=now - LOOK_WAITED)
-    of_looks = CardData.objects.of_looks().filter(Q(requested_at__lt=now - LOOK_KEPT) | unbegun)
-    return _forget(old) + _forget(of_looks)
+    unbegun = Q(status=CardData.Status.WAITING, lease_until__isnull=True, requested_at__lt=now - PREVIEW_WAITED)
+    previews = CardData.objects.previews().filter(Q(requested_at__lt=now - PREVIEW_KEPT) | unbegun)
+    return _forget(old) + _forget(previews)
 
 
 def _forget(rows: QuerySet[CardData]) -> int:

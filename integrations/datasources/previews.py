@@ -26,11 +26,11 @@ from integrations.models.datasources import SECRETS
 LATE = timedelta(seconds=10)
 # A page waits so much longer than its slowest source may take: for a worker, and for a turn at the source.
 SPARE = timedelta(seconds=60)
-_SALT = "integrations.card_looks"
+_SALT = "integrations.card_previews"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class DataPreview:
     """How far it is. While it waits, `token` is what the page asks with again, and `hindrance` a sentence where that
     takes longer than usual. Then there is a `problem`, also a sentence, or the `tables`, by card.
     """
@@ -46,41 +46,41 @@ class Look:
         return not self.token and not self.problem
 
 
-def ask(cards: Sequence[Card], *, person_id: int, now: datetime) -> str:
+def request(cards: Sequence[Card], *, person_id: int, now: datetime) -> str:
     """Have the data of the cards fetched. The token with which this person, for an hour, learns how far it is."""
-    row_ids = fetch.request_looks([card.pk for card in cards], now=now)
+    row_ids = fetch.request_previews([card.pk for card in cards], now=now)
     return signing.dumps(([*row_ids.values()], person_id, int(now.timestamp())), salt=_SALT)
 
 
-def look(token: str, cards: Sequence[Card], *, person_id: int, now: datetime) -> Look:
+def read(token: str, cards: Sequence[Card], *, person_id: int, now: datetime) -> DataPreview:
     """How far it is with `cards`, which the person must be allowed to see. A token that is not the person's own, is too
     old, or was for other cards, is answered with a problem."""
-    gone = Look(problem=_("This is no longer there. Press the button again."))
+    gone = DataPreview(problem=_("This is no longer there. Press the button again."))
     try:
-        row_ids, owner_id, since = signing.loads(token, salt=_SALT, max_age=fetch.LOOK_KEPT)
+        row_ids, owner_id, since = signing.loads(token, salt=_SALT, max_age=fetch.PREVIEW_KEPT)
     except signing.BadSignature:
         return gone
-    found = CardData.objects.of_looks().filter(pk__in=row_ids).select_related("card__source")
+    found = CardData.objects.previews().filter(pk__in=row_ids).select_related("card__source")
     unread = ("content", *(f"card__source__{column}" for column in SECRETS))
     rows = {row.card_id: row for row in found.defer(*unread)}
     if owner_id != person_id or any(card.pk not in rows for card in cards):
         return gone
     seconds = max(0, int(now.timestamp()) - since)
-    return _looked([rows[card.pk] for card in cards], token, seconds, now)
+    return _progress([rows[card.pk] for card in cards], token, seconds, now)
 
 
-def _looked(rows: list[CardData], token: str, seconds: int, now: datetime) -> Look:
+def _progress(rows: list[CardData], token: str, seconds: int, now: datetime) -> DataPreview:
     for row in rows:
         if row.status == CardData.Status.FAILED:
             sentence = _("There is no data of the card “%(card)s”: %(problem)s")
-            return Look(seconds, problem=sentence % {"card": row.card, "problem": row.problem})
+            return DataPreview(seconds, problem=sentence % {"card": row.card, "problem": row.problem})
     waiting = [row for row in rows if row.status == CardData.Status.WAITING]
     if not waiting:
-        return Look(seconds, tables={row.card_id: row.table for row in rows})
+        return DataPreview(seconds, tables={row.card_id: row.table for row in rows})
     why = next((said for row in waiting if (said := hindrance(row, now=now))), "")
     if seconds >= max(row.card.source.timeout_seconds for row in rows) + SPARE.total_seconds():
-        return Look(seconds, problem=_given_up(seconds, why))
-    return Look(seconds, token, hindrance=why)
+        return DataPreview(seconds, problem=_given_up(seconds, why))
+    return DataPreview(seconds, token, hindrance=why)
 
 
 def _given_up(seconds: int, why: str) -> str:

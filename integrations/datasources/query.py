@@ -29,18 +29,18 @@ ACCOUNT_CHECKED_EVERY = timedelta(days=1)
 ACCOUNT_SECONDS = 5.0
 
 
-def ask(card: Card, *, rows_at_most: int, now: datetime) -> Table:
+def read(card: Card, *, rows_at_most: int, now: datetime) -> Table:
     """The answer to a card's question, within its source's time limit. Raises SourceError."""
     if not card.source.is_enabled:
         raise SourceError(Problem.SOURCE_OFF)
     try:
-        return _ASKED[SourceKind(card.source.kind)](card, rows_at_most, now)
+        return _READERS[SourceKind(card.source.kind)](card, rows_at_most, now)
     except UnreadableSecretError:
         failure = SourceError(Problem.KEY_MISSING)
     raise failure
 
 
-def _ask_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
+def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
     connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first() or sso.connection()
     if not connection.base_url or not connection.api_login:
         raise SourceError(Problem.NOT_SET_UP, missing="bi")
@@ -55,7 +55,7 @@ def _ask_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
     return read_card(client, question, rows_at_most=rows_at_most, seconds=card.source.timeout_seconds, now=now)
 
 
-def _ask_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
+def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
     source, failure = card.source, None
     try:
         url = admitted_url(opened(source.sql_url), admitted_databases())
@@ -88,7 +88,7 @@ def _check_account(source: DataSource, question: SqlQuestion, now: datetime) -> 
     rows.update(account_powers=",".join(sorted(powers)), account_checked_at=now)
 
 
-def _ask_json(card: Card, rows_at_most: int, now: datetime) -> Table:
+def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
     source = card.source
     if not source.http_url:
         raise SourceError(Problem.NOT_SET_UP, missing="address")
@@ -127,4 +127,4 @@ def _wishes(card: Card) -> Wishes:
     )
 
 
-_ASKED = {SourceKind.GUANDATA: _ask_guandata, SourceKind.SQL: _ask_sql, SourceKind.JSON: _ask_json}
+_READERS = {SourceKind.GUANDATA: _read_guandata, SourceKind.SQL: _read_sql, SourceKind.JSON: _read_json}

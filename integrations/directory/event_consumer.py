@@ -19,9 +19,9 @@ from integrations.callbacks.registry import Batch, Consumer, Outcome
 from integrations.clients.errors import IntegrationError
 from integrations.core.redis import valkey
 from integrations.directory.api import Calling
-from integrations.directory.event_payloads import UPDATE_USER, Rename, Told, is_about_directory, told_by
+from integrations.directory.event_payloads import UPDATE_USER, EventChanges, Rename, changes_in, is_about_directory
 from integrations.directory.guards import Stop
-from integrations.directory.incremental import EventWriter, Found, Look, has_copy, put_out_of_reach
+from integrations.directory.incremental import EventLookup, EventWriter, Found, has_copy, put_out_of_reach
 from integrations.directory.renames import Renamed, apply_renames
 from integrations.directory.sync import request_run
 from integrations.models import Corp, EventWork, Member, SyncRun
@@ -36,7 +36,7 @@ PULSE = timedelta(seconds=20)
 # So many events that wait are looked through for renames.
 WAITING_AT_MOST = 200
 # So many may lose access by events within the window, whatever share that is; beyond, DIRECTORY_GUARD_PERCENT counts.
-LEAVERS_UNASKED = 20
+LEAVERS_UNCONFIRMED = 20
 GUARD_WINDOW = timedelta(minutes=10)
 
 
@@ -45,13 +45,13 @@ def consume(batch: Batch) -> Outcome:
     corp = batch.corp
     if not corp.is_enabled or not has_copy(corp):
         return Outcome()
-    told = told_by(batch.events, batch.tries)
-    look, renamed = Look(corp=corp, told=told, calling=Calling(), alive=_pulse(batch)), Renamed()
+    changes = changes_in(batch.events, batch.tries)
+    lookup, renamed = EventLookup(corp=corp, changes=changes, calling=Calling(), alive=_pulse(batch)), Renamed()
     try:
-        renamed = _rename(batch, told, look)
-        found = look.found(now=batch.clock())
+        renamed = _rename(batch, changes, lookup)
+        found = lookup.found(now=batch.clock())
     except IntegrationError:
-        _bar_leavers(batch, told)
+        _bar_leavers(batch, changes)
         raise
     except Stop:  # a department root is not there any more: the run says so, where it is read
         _request_run(batch)
@@ -75,13 +75,13 @@ def _pulse(batch: Batch) -> Callable[[], None]:
     return alive
 
 
-def _rename(batch: Batch, told: Told, look: Look) -> Renamed:
+def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> Renamed:
     """Carry out what can be, and keep those who must wait for it from being looked at."""
-    renames = sorted([*told.renames, *_waiting_renames(batch)], key=lambda one: one.happened_at)
+    renames = sorted([*changes.renames, *_waiting_renames(batch)], key=lambda one: one.happened_at)
     if not renames:
         return Renamed()
     read_since = batch.clock()
-    known = look.existing(sorted({userid for one in renames for userid in (one.old, one.new)}), now=read_since)
+    known = lookup.existing(sorted({userid for one in renames for userid in (one.old, one.new)}), now=read_since)
     renamed = apply_renames(
         corp=batch.corp,
         renames=renames,
@@ -92,9 +92,9 @@ def _rename(batch: Batch, told: Told, look: Look) -> Renamed:
         touch=batch.touch,
     )
     for one in renamed.blocked:
-        told.leave_out((one.old, one.new))
+        changes.leave_out((one.old, one.new))
     for one in renamed.outdated:
-        look.forget((one.old, one.new))
+        lookup.forget((one.old, one.new))
     return renamed
 
 
@@ -103,7 +103,7 @@ def _waiting_renames(batch: Batch) -> list[Rename]:
     works = EventWork.objects.waiting().filter(corp=batch.corp, consumer=NAME, event__change=UPDATE_USER)
     works = works.exclude(event__in=[one.pk for one in batch.events]).filter(next_try_at__isnull=False)
     found = list(works.select_related("event").order_by("event__happened_at", "event_id")[:WAITING_AT_MOST])
-    return told_by([one.event for one in found], {one.event_id: one.try_count for one in found}).renames
+    return changes_in([one.event for one in found], {one.event_id: one.try_count for one in found}).renames
 
 
 def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> EventWriter:
@@ -121,9 +121,10 @@ def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> EventW
     return writer
 
 
-def _bar_leavers(batch: Batch, told: Told) -> None:
-    if told.leavers and not _is_suspicious(batch.corp, told.leavers):
-        put_out_of_reach(corp=batch.corp, userids=told.leavers, now=batch.clock(), hold=batch.hold, touch=batch.touch)
+def _bar_leavers(batch: Batch, changes: EventChanges) -> None:
+    leavers = changes.leavers
+    if leavers and not _is_suspicious(batch.corp, leavers):
+        put_out_of_reach(corp=batch.corp, userids=leavers, now=batch.clock(), hold=batch.hold, touch=batch.touch)
 
 
 def _request_run(batch: Batch) -> None:
@@ -150,7 +151,7 @@ def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
         pipeline.expire(key, GUARD_WINDOW, nx=True)
         pipeline.scard(key)
         total = int(pipeline.execute()[-1])
-    if total <= LEAVERS_UNASKED:
+    if total <= LEAVERS_UNCONFIRMED:
         return False
     able = Member.objects.filter(corp=corp).able().count()
     return total * 100 > settings.DIRECTORY_GUARD_PERCENT * able

@@ -38,7 +38,7 @@ class Rename:
 
 
 @dataclass(slots=True)
-class Told:
+class EventChanges:
     """What some events name. `people`, `leavers`, `tagged`: folded userid to its spelling.
 
     `leavers`: of whom the last word is that they have left, were disabled, or are out of the app's scope. `tagged`: by
@@ -68,33 +68,33 @@ def is_about_directory(event: str, change: str) -> bool:
     return event in {ENTERED, LEFT}
 
 
-def told_by(events: Iterable[CallbackEvent], tries: Mapping[int, int]) -> Told:
+def changes_in(events: Iterable[CallbackEvent], tries: Mapping[int, int]) -> EventChanges:
     """`events`: in the order in which they happened; `tries`: how often each, by its key, was tried before."""
-    told = Told()
+    changes = EventChanges()
     for event in events:
         if isinstance(event.body, Unreadable):  # stored under a key that is lost: the next synchronisation sees it
             continue
         callback = wire.parse(event.body.encode())
         if event.event == CHANGE_CONTACT:
-            _take_change(told, event, callback, tries.get(event.pk, 0))
+            _add_change(changes, event, callback, tries.get(event.pk, 0))
         else:
-            told.has_structure = True
-            _take_person(told, callback.userid, is_leaving=event.event == LEFT, try_count=tries.get(event.pk, 0))
-    return told
+            changes.has_structure = True
+            _add_person(changes, callback.userid, is_leaving=event.event == LEFT, try_count=tries.get(event.pk, 0))
+    return changes
 
 
-def _take_change(told: Told, event: CallbackEvent, callback: wire.Callback, try_count: int) -> None:
+def _add_change(changes: EventChanges, event: CallbackEvent, callback: wire.Callback, try_count: int) -> None:
     if event.change in _OF_DEPARTMENTS:
-        told.has_structure = True
+        changes.has_structure = True
     elif event.change == _OF_TAGS:
-        _take_tag(told, callback, try_count)
+        _add_tag(changes, callback, try_count)
     else:
         old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
         if new and is_userid(old) and is_userid(new):
-            told.renames.append(Rename(old, new, event.happened_at, try_count))
+            changes.renames.append(Rename(old, new, event.happened_at, try_count))
         is_leaving = _is_leaving(event.change, callback.text("Status").strip())
-        _take_person(told, old, is_leaving=None if new else is_leaving, try_count=try_count)
-        _take_person(told, new, is_leaving=is_leaving, try_count=try_count)
+        _add_person(changes, old, is_leaving=None if new else is_leaving, try_count=try_count)
+        _add_person(changes, new, is_leaving=is_leaving, try_count=try_count)
 
 
 def _is_leaving(change: str, status: str) -> bool | None:
@@ -104,28 +104,28 @@ def _is_leaving(change: str, status: str) -> bool | None:
     return False if change == "create_user" or status else None
 
 
-def _take_person(told: Told, userid: str, *, is_leaving: bool | None, try_count: int) -> None:
+def _add_person(changes: EventChanges, userid: str, *, is_leaving: bool | None, try_count: int) -> None:
     if not is_userid(userid):
         return
     folded = fold_userid(userid)
-    told.people[folded] = userid
-    told.try_counts[folded] = max(try_count, told.try_counts.get(folded, 0))
+    changes.people[folded] = userid
+    changes.try_counts[folded] = max(try_count, changes.try_counts.get(folded, 0))
     if is_leaving:
-        told.leavers[folded] = userid
+        changes.leavers[folded] = userid
     elif is_leaving is False:
-        told.leavers.pop(folded, None)
+        changes.leavers.pop(folded, None)
 
 
-def _take_tag(told: Told, callback: wire.Callback, try_count: int) -> None:
+def _add_tag(changes: EventChanges, callback: wire.Callback, try_count: int) -> None:
     number = callback.text("TagId").strip()
     if not (number.isascii() and number.isdigit() and len(number) < 12):
         return
     users = [*_items(callback, "AddUserItems"), *_items(callback, "DelUserItems")]
     named = {fold_userid(one): one for one in users if is_userid(one)}
-    told.tagged.setdefault(int(number), {}).update(named)
-    told.try_counts.update({folded: max(try_count, told.try_counts.get(folded, 0)) for folded in named})
+    changes.tagged.setdefault(int(number), {}).update(named)
+    changes.try_counts.update({folded: max(try_count, changes.try_counts.get(folded, 0)) for folded in named})
     if _items(callback, "AddPartyItems") or _items(callback, "DelPartyItems"):
-        told.tags_with_departments.add(int(number))
+        changes.tags_with_departments.add(int(number))
 
 
 def _items(callback: wire.Callback, name: str) -> list[str]:

@@ -94,7 +94,7 @@ class Reader:
 
     def look_up(self, userids: Sequence[str]) -> list[Whereabouts]:
         """Where people are whom no list named, in order. Also finds who moved while the lists were read."""
-        self._ask(userids)
+        self._fetch_people(userids)
         return [self._whereabouts(self._answers[fold_userid(userid)]) for userid in userids]
 
     # --- A part of it, for some people only (touching.py) -------------------------------------------------------------
@@ -104,7 +104,7 @@ class Reader:
         """Somebody stands in a department that is neither read nor taken as known."""
         return bool(self._unknown)
 
-    def take_departments(self, departments: Mapping[int, SeenDepartment]) -> None:
+    def use_departments(self, departments: Mapping[int, SeenDepartment]) -> None:
         """Believe that these are the departments, instead of reading them."""
         self._snapshot.departments = dict(departments)
 
@@ -126,7 +126,7 @@ class Reader:
 
     def existing(self, userids: Collection[str]) -> set[str]:
         """Those of these userids, folded, that exist in the company, whether the app sees them or not."""
-        self._ask(userids)
+        self._fetch_people(userids)
         return {folded for folded in map(fold_userid, userids) if self._whereabouts(self._answers[folded]).exists}
 
     def forget(self, userids: Iterable[str]) -> None:
@@ -145,16 +145,16 @@ class Reader:
     # --- Departments ----------------------------------------------------------------------------------------------
 
     def _read_departments(self) -> None:
-        told: dict[int, SeenDepartment] = {}
+        known: dict[int, SeenDepartment] = {}
         if self._contacts is not None:
-            self._take(told, self._calling.one(self._contacts.department_simplelist))
+            self._merge(known, self._calling.one(self._contacts.department_simplelist))
         if self._source != Source.CONTACTS:
-            self._seen_by_app = self._take(told, self._departments_of_app())
-        parents = {number: one.parent for number, one in told.items()}
+            self._seen_by_app = self._merge(known, self._departments_of_app())
+        parents = {number: one.parent for number, one in known.items()}
         self._warn_of_tree(parents)
         chosen = self._chosen(parents)
         self._seen_by_app &= chosen
-        self._snapshot.departments = {number: one for number, one in told.items() if number in chosen}
+        self._snapshot.departments = {number: one for number, one in known.items() if number in chosen}
 
     def _departments_of_app(self) -> list[schemas_contacts.Department]:
         if not self._roots or self._source == Source.BOTH:
@@ -169,7 +169,7 @@ class Reader:
                 raise
         return found
 
-    def _take(self, told: dict[int, SeenDepartment], departments: Iterable[schemas_contacts.Department]) -> set[int]:
+    def _merge(self, known: dict[int, SeenDepartment], departments: Iterable[schemas_contacts.Department]) -> set[int]:
         """Lay an answer over what was told before. Returns its numbers."""
         numbers = set()
         for one in departments:
@@ -180,7 +180,7 @@ class Reader:
             name = clean(one.name, 128) or None
             # Not `in` alone: a range is searched number by number for what is no number.
             parent = one.parent_id if one.parent_id is not None and one.parent_id in DEPARTMENT_IDS else None
-            told[one.department_id] = SeenDepartment(one.department_id, parent, name, min(max(one.order, 0), 2**32))
+            known[one.department_id] = SeenDepartment(one.department_id, parent, name, min(max(one.order, 0), 2**32))
         return numbers
 
     def _chosen(self, parents: Mapping[int, int | None]) -> set[int]:
@@ -222,7 +222,7 @@ class Reader:
         for done, (number, users) in enumerate(zip(numbers, lists, strict=True)):
             self._progress(Phase.MEMBERS, done, len(numbers))
             for user in users:
-                self._take_user(user, number)
+                self._add_user(user, number)
 
     def _read_singles(self) -> None:
         """People whom the app's scope names singly or by a tag, and who stand in none of its departments."""
@@ -239,7 +239,7 @@ class Reader:
         answers = self._calling.many(partial(self._found, one) for one in missing)
         for userid, found in zip(missing, answers, strict=True):
             if isinstance(found, base.User):
-                self._take_user(found, None)
+                self._add_user(found, None)
             else:
                 self._snapshot.warnings.add("named_but_gone", userid)
 
@@ -252,7 +252,7 @@ class Reader:
                 continue
             yield from (userid for userid, _name in tag.members)
 
-    def _take_user(self, user: base.User, listed_in: int | None) -> None:
+    def _add_user(self, user: base.User, listed_in: int | None) -> None:
         if not self._is_userid(user.userid):
             return
         if user.status == LEFT_COMPANY:
@@ -270,7 +270,7 @@ class Reader:
         self._snapshot.warnings.add("userid", userid)
         return False
 
-    def _ask(self, userids: Collection[str]) -> None:
+    def _fetch_people(self, userids: Collection[str]) -> None:
         """Nobody twice, in whatever letters."""
         named = {fold_userid(userid): userid for userid in userids}
         new = {folded: userid for folded, userid in named.items() if folded not in self._answers}

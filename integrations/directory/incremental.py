@@ -27,7 +27,7 @@ from integrations.directory.diff import (
     department_differences,
     difference,
 )
-from integrations.directory.event_payloads import Told
+from integrations.directory.event_payloads import EventChanges
 from integrations.directory.fetch import Reader, Whereabouts
 from integrations.directory.normalize import Person, SeenDepartment
 from integrations.directory.plan import Plan
@@ -58,14 +58,14 @@ class Found:
     has_unexplained: bool = False
 
 
-class Look:
+class EventLookup:
     """One look at WeCom for what some events name. Raises the errors of `integrations.clients.errors`, and Stop.
 
     `alive` is called with each answer: a look may take longer than the lease of whoever looks.
     """
 
-    def __init__(self, *, corp: Corp, told: Told, calling: Calling, alive: Callable[[], None]) -> None:
-        self._corp, self._told = corp, told
+    def __init__(self, *, corp: Corp, changes: EventChanges, calling: Calling, alive: Callable[[], None]) -> None:
+        self._corp, self._changes = corp, changes
         source = Source.BOTH if corp.contacts_secret else Source.APP
         self._reader = Reader(
             source=source,
@@ -83,7 +83,7 @@ class Look:
     def existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
         """Those of these userids, folded, that exist in the company. They are not asked about again by `found`."""
         self._found.read_since = now
-        self._reader.take_departments(_present(self._departments))
+        self._reader.use_departments(_present(self._departments))
         return self._reader.existing(userids)
 
     def forget(self, userids: Iterable[str]) -> None:
@@ -93,11 +93,11 @@ class Look:
     def found(self, *, now: datetime) -> Found:
         """`now`: from then on it is read, unless `existing` has begun before."""
         self._found.read_since = self._found.read_since or now
-        self._wanted = {**self._told.people, **self._tagged()}
-        if self._told.has_structure or self._corp.department_root_ids:
+        self._wanted = {**self._changes.people, **self._tagged()}
+        if self._changes.has_structure or self._corp.department_root_ids:
             self._read_departments()
         else:
-            self._reader.take_departments(_present(self._departments))
+            self._reader.use_departments(_present(self._departments))
         self._look_up(self._wanted)
         if self._reader.has_met_unknown_department and not self._corp.department_root_ids:
             self._read_departments()
@@ -107,12 +107,12 @@ class Look:
 
     def _tagged(self) -> dict[str, str]:
         """Members of changed tags that the app's visible scope names."""
-        told = self._told
-        if not told.tagged:
+        tagged = self._changes.tagged
+        if not tagged:
             return {}
         seen = self._reader.read_scope_tags()
-        self._found.is_too_much |= not seen.isdisjoint(told.tags_with_departments)
-        return {folded: userid for tag in seen & told.tagged.keys() for folded, userid in told.tagged[tag].items()}
+        self._found.is_too_much |= not seen.isdisjoint(self._changes.tags_with_departments)
+        return {folded: userid for tag in seen & tagged.keys() for folded, userid in tagged[tag].items()}
 
     def _read_departments(self) -> None:
         """The departments; with them the people of those that have come into view, or have left it."""
@@ -164,8 +164,8 @@ class Look:
             plan.add(absence(state, Presence.OUT_OF_SCOPE if exists else Presence.DELETED))
 
     def _may_be_renamed(self, folded: str) -> bool:
-        told = self._told
-        return folded not in told.leavers and told.try_counts.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
+        changes = self._changes
+        return folded not in changes.leavers and changes.try_counts.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
 
 
 _HAS_LEFT = Whereabouts(None, exists=False, has_left=True)

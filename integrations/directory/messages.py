@@ -77,22 +77,22 @@ def explanation(run: SyncRun) -> Explanation:
 
 def question(run: SyncRun) -> list[str]:
     """Why a run asks before it goes on, as sentences; none where it does not ask."""
-    asked = run.question
-    if not asked:
+    facts = run.question
+    if not facts:
         return []
     sentences = [
         ngettext(
             "%(leaving)d of %(of)d person who can sign in now would lose access.",
             "%(leaving)d of %(of)d people who can sign in now would lose access.",
-            asked["of"],
+            facts["of"],
         )
-        % asked
+        % facts
     ]
-    if asked["reason"] == "share":
-        sentences.append(_("That is more than the %(percent)d %% that may be disabled without asking.") % asked)
-    if asked["roots"]:
+    if facts["reason"] == "share":
+        sentences.append(_("That is more than the %(percent)d %% that may be disabled without asking.") % facts)
+    if facts["roots"]:
         roots = _("Of these departments nobody would be left: %(roots)s.")
-        sentences.append(roots % {"roots": _listed(asked["roots"])})
+        sentences.append(roots % {"roots": _listed(facts["roots"])})
     sentences.append(
         _("Nothing is changed yet. Usual causes: the app's visible scope was changed, or WeCom answered in part.")
     )

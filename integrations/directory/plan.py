@@ -67,7 +67,7 @@ def plan(
 
 def _plan_absent(planned: Plan, absent: list[MemberState], snapshot: Snapshot, look_up: LookUp, turn: int) -> None:
     company = snapshot.company
-    asked, unasked = [], []
+    certain, by_turn = [], []
     for state in absent:
         if state.presence in (Presence.DELETED, Presence.MISSING):
             continue
@@ -76,12 +76,12 @@ def _plan_absent(planned: Plan, absent: list[MemberState], snapshot: Snapshot, l
         elif company is not None and state.folded in company:
             planned.add(absence(state, Presence.OUT_OF_SCOPE))
         elif state.presence == Presence.OUT_OF_SCOPE and company is None:
-            unasked.append(state)
+            by_turn.append(state)
         else:
-            asked.append(state)
-    asked, beyond = asked[:LOOK_UPS_AT_MOST], asked[LOOK_UPS_AT_MOST:]
-    asked += _whose_turn(unasked, turn)
-    for state, where in zip(asked, look_up([state.userid for state in asked]), strict=True):
+            certain.append(state)
+    certain, beyond = certain[:LOOK_UPS_AT_MOST], certain[LOOK_UPS_AT_MOST:]
+    certain += _whose_turn(by_turn, turn)
+    for state, where in zip(certain, look_up([state.userid for state in certain]), strict=True):
         if where.person is not None:
             if state.presence == Presence.HERE:
                 snapshot.warnings.add("moved_meanwhile", state.userid)

@@ -93,16 +93,16 @@ def _outdated(corp: Corp, renames: Sequence[Rename], read_since: datetime) -> li
 
 
 def _is_true(
-    corp: Corp, rename: Rename, told: Sequence[Rename], known: Collection[str], touched: list[int], now: datetime
+    corp: Corp, rename: Rename, renames: Sequence[Rename], known: Collection[str], touched: list[int], now: datetime
 ) -> bool:
-    """Whether what WeCom shows agrees with it. `told`: all renames, so that one of several in a row can be judged."""
+    """Whether what WeCom shows agrees with it. `renames`: all of them, for several in a row."""
     old, last = fold_userid(rename.old), fold_userid(rename.new)
     if last == old:
         return True
-    if old in known and not _is_explained(corp, old, told, known):
+    if old in known and not _is_explained(corp, old, renames, known):
         _doubt(corp, rename, touched, now)
         return False
-    becomes = {fold_userid(one.old): fold_userid(one.new) for one in told}
+    becomes = {fold_userid(one.old): fold_userid(one.new) for one in renames}
     seen = {old}
     while last in becomes and last not in seen:
         seen.add(last)
@@ -110,12 +110,12 @@ def _is_true(
     return last in known
 
 
-def _is_explained(corp: Corp, userid: str, told: Sequence[Rename], known: Collection[str]) -> bool:
+def _is_explained(corp: Corp, userid: str, renames: Sequence[Rename], known: Collection[str]) -> bool:
     """Whether somebody who is here, and whose own userid WeCom does not know any more, has taken this one."""
-    takers = {fold_userid(one.old): one for one in told if fold_userid(one.new) == userid}
-    gone = [folded for folded in takers if folded not in known]
+    by_old = {fold_userid(one.old): one for one in renames if fold_userid(one.new) == userid}
+    gone = [folded for folded in by_old if folded not in known]
     members = Member.objects.filter(corp=corp, userid_folded__in=gone)
-    return any(_is_meant(member, takers[member.userid_folded]) for member in members)
+    return any(_is_meant(member, by_old[member.userid_folded]) for member in members)
 
 
 def _doubt(corp: Corp, rename: Rename, touched: list[int], now: datetime) -> None:
@@ -143,7 +143,7 @@ def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_
     """False where it must wait."""
     old, new = fold_userid(rename.old), fold_userid(rename.new)
     rows = {one.userid_folded: one for one in _locked(corp, {old, new})}
-    member, taker = rows.get(old), rows.get(new)
+    member, holder = rows.get(old), rows.get(new)
     done = _record_of(corp, rename)
     if MemberRename.objects.filter(**done).exists():
         return True
@@ -154,13 +154,13 @@ def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_
     if old != new and not all(hooks.member_renaming(corp, rename.old, rename.new)):
         logger.warning("rename of a protected account corp=%s member=%s", corp.pk, member.pk)
         return True
-    if member is taker:
-        taker = None
-    if taker is not None and not (by_force or _may_give_way(taker, rename)):
+    if member is holder:
+        holder = None
+    if holder is not None and not (by_force or _may_give_way(holder, rename)):
         return False
-    _write(member, taker, rename, now)
+    _write(member, holder, rename, now)
     MemberRename.objects.create(member=member, **done)
-    touched += [one.pk for one in (member, taker) if one is not None]
+    touched += [one.pk for one in (member, holder) if one is not None]
     hooks.member_renamed(corp, rename.old, rename.new)
     logger.info("member renamed corp=%s member=%s", corp.pk, member.pk)
     return True
@@ -179,17 +179,17 @@ def _is_meant(member: Member, rename: Rename) -> bool:
     return member.renamed_at is None or member.renamed_at <= rename.happened_at
 
 
-def _may_give_way(taker: Member, rename: Rename) -> bool:
+def _may_give_way(holder: Member, rename: Rename) -> bool:
     """Who is gone, and who was seen for the first time since: that is the renamed person, who looked like a joiner."""
-    return taker.presence in (Presence.DELETED, Presence.MISSING) or taker.first_seen_at >= rename.happened_at
+    return holder.presence in (Presence.DELETED, Presence.MISSING) or holder.first_seen_at >= rename.happened_at
 
 
-def _write(member: Member, taker: Member | None, rename: Rename, now: datetime) -> None:
-    """Why does `taker` get the old userid? Nobody has it any more: should it come back, an administrator is asked."""
-    if taker is not None:
+def _write(member: Member, holder: Member | None, rename: Rename, now: datetime) -> None:
+    """Why does `holder` get the old userid? Nobody has it any more: should it come back, an administrator is asked."""
+    if holder is not None:
         _set(member, f"#{member.pk}", f"#{member.pk}", changed_at=now)  # out of the way for a moment
-        gone = {"presence": Presence.DELETED, "waits_since": None, "left_at": taker.left_at or now}
-        _set(taker, rename.old, fold_userid(rename.old), changed_at=now, **gone)
+        gone = {"presence": Presence.DELETED, "waits_since": None, "left_at": holder.left_at or now}
+        _set(holder, rename.old, fold_userid(rename.old), changed_at=now, **gone)
     _set(member, rename.new, fold_userid(rename.new), changed_at=now, renamed_at=rename.happened_at)
 
 

@@ -37,7 +37,7 @@ def admit_member(*, member: Member, now: datetime) -> bool:
     return bool(waiting.update(waits_since=None, changed_at=now))
 
 
-def last_look_at(*, corp_id: int) -> Subquery:
+def last_sync_at(*, corp_id: int) -> Subquery:
     """When the last finished run that saw what the app sees was begun: who was listed then was in scope.
 
     For a query about a member, which is one with it.

@@ -135,7 +135,7 @@ def run_sync(
         # The work on an event of WeCom wrote the same rows at the same moment.
         _rest(run, clock(), None)
     except IntegrationError as error:
-        _fail(run, clock(), problem=_problem(error), **_told(error))
+        _fail(run, clock(), problem=_problem(error), **_columns_of(error))
     except Stop as stop:
         _fail(run, clock(), problem=stop.problem, detail=stop.detail)
     except Exception as error:  # the row must not stay under way; the error goes on
@@ -179,9 +179,9 @@ class _Carrying:
         if self._run.is_confirmed:
             self._keep_to_the_answer(planned, snapshot)
         else:
-            asked = self._question(planned)
-            if asked is not None:
-                self._ask(asked, planned, snapshot)
+            open_question = self._question(planned)
+            if open_question is not None:
+                self._request_confirmation(open_question, planned, snapshot)
                 return
         self._show(Phase.WRITING, 0, planned.count)
         self._writer.write(planned)
@@ -218,12 +218,12 @@ class _Carrying:
             percent=settings.DIRECTORY_GUARD_PERCENT,
         )
 
-    def _ask(self, asked: Question, planned: Plan, snapshot: Snapshot) -> None:
+    def _request_confirmation(self, open_question: Question, planned: Plan, snapshot: Snapshot) -> None:
         self._writer.propose(planned.losing)
         SyncRun.objects.change(
             self._run,
             status=Status.ASKING,
-            question=asked.as_json(),
+            question=open_question.as_json(),
             call_count=self._calling.count,
             warnings=snapshot.warnings.as_json(),
             **LET_GO,
@@ -270,7 +270,7 @@ def _claim(run_id: int, now: datetime) -> SyncRun | None:
     too_long = claimable.filter(is_answered_long_ago, started_at__lte=now - LONGEST)
     if too_long.update(status=Status.FAILED, problem="too_long", finished_at=now, phase=Phase.FINISHED, **LET_GO):
         return None
-    taken = claimable.take(
+    token = claimable.claim(
         until=now + LEASE,
         status=Status.RUNNING,
         phase=Phase.DEPARTMENTS,
@@ -279,7 +279,7 @@ def _claim(run_id: int, now: datetime) -> SyncRun | None:
         done_count=0,
         total_count=0,
     )
-    return SyncRun.objects.select_related("corp").get(pk=run_id) if taken else None
+    return SyncRun.objects.select_related("corp").get(pk=run_id) if token else None
 
 
 def _problem(error: IntegrationError) -> str:
@@ -289,7 +289,7 @@ def _problem(error: IntegrationError) -> str:
     return "wrong_setting" if error.code is None and isinstance(error, ConfigurationError) else "wecom"
 
 
-def _told(error: IntegrationError) -> dict[str, Any]:
+def _columns_of(error: IntegrationError) -> dict[str, Any]:
     answered = f" {error.answer}" if isinstance(error, ForeignAnswerError) else ""
     return {"errcode": error.code, "hint": error.hint[:64], "detail": f"{error}{answered}"[:1000]}
 
@@ -297,20 +297,20 @@ def _told(error: IntegrationError) -> dict[str, Any]:
 def _rest(run: SyncRun, now: datetime, error: IntegrationError | None) -> None:
     """Begin anew later: nothing was disabled. After the last try the run ends."""
     problem = "unreachable" if isinstance(error, TransientError) else "changed_meanwhile"
-    told = {} if error is None else _told(error)
+    columns = {} if error is None else _columns_of(error)
     if run.try_count >= len(RESTS):
-        _fail(run, now, problem=problem, **told)
+        _fail(run, now, problem=problem, **columns)
         return
     wait = RESTS[run.try_count]
     if isinstance(error, RateLimitedError):
         wait = max(wait, timedelta(seconds=error.retry_after_seconds))
     values = {"status": Status.WAITING, "phase": Phase.WAITING, "try_count": run.try_count + 1, "problem": problem}
-    _let_lost(run, **values, **told, next_try_at=now + wait, **LET_GO)
+    _let_lost(run, **values, **columns, next_try_at=now + wait, **LET_GO)
 
 
-def _fail(run: SyncRun, now: datetime, *, problem: str, **told: Any) -> None:
+def _fail(run: SyncRun, now: datetime, *, problem: str, **columns: Any) -> None:
     values = {"status": Status.FAILED, "phase": Phase.FINISHED, "problem": problem, "finished_at": now}
-    _let_lost(run, **values, **told, **LET_GO)
+    _let_lost(run, **values, **columns, **LET_GO)
 
 
 def _let_lost(run: SyncRun, **values: Any) -> None:

@@ -450,10 +450,10 @@ class Migration(migrations.Migration):
             name='EngineWatch',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('looked_at', models.DateTimeField(null=True)),
+                ('checked_at', models.DateTimeField(null=True)),
                 ('found', models.TextField(blank=True)),
                 ('found_since', models.DateTimeField(null=True)),
-                ('told', models.TextField(blank=True)),
+                ('notified', models.TextField(blank=True)),
             ],
             options={
                 'verbose_name': 'watch over the engine',
@@ -538,13 +538,13 @@ class Migration(migrations.Migration):
                 ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
                 ('lease_until', models.DateTimeField(editable=False, null=True)),
                 ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('told_at', models.DateTimeField(null=True)),
+                ('notified_at', models.DateTimeField(null=True)),
             ],
             options={
                 'verbose_name': 'data of a card',
                 'verbose_name_plural': 'data of cards',
                 'default_permissions': (),
-                'indexes': [models.Index(condition=models.Q(('status', 'waiting')), fields=['next_try_at'], name='card_data_waiting'), models.Index(condition=models.Q(('finished_at__isnull', False), ('told_at__isnull', True)), fields=['finished_at'], name='card_data_untold'), models.Index(fields=['requested_at'], name='card_data_age'), models.Index(condition=models.Q(('slot_at__isnull', True)), fields=['requested_at'], name='card_data_looks')],
+                'indexes': [models.Index(condition=models.Q(('status', 'waiting')), fields=['next_try_at'], name='card_data_waiting'), models.Index(condition=models.Q(('finished_at__isnull', False), ('notified_at__isnull', True)), fields=['finished_at'], name='card_data_unnotified'), models.Index(fields=['requested_at'], name='card_data_age'), models.Index(condition=models.Q(('slot_at__isnull', True)), fields=['requested_at'], name='card_data_previews')],
                 'constraints': [models.UniqueConstraint(fields=('card', 'slot_at'), name='one_answer_per_card_and_slot'), models.CheckConstraint(condition=models.Q(('status', 'waiting'), ('finished_at__isnull', False), _connector='OR'), name='finished_card_data_says_when')],
             },
         ),

@@ -102,7 +102,7 @@ class SiteAddress(models.Model):
 # What a sign-in reads of a corp. The rest, five secrets among it, would be read and decrypted for nothing.
 _TO_SIGN_IN = ("name", "corpid", "agentid", "is_enabled", "sign_in_enabled", "home_page", "home_bi_page")
 _TO_BEGIN = ("authorize_base_url", "qr_base_url", "site_address")
-_TO_ASK_WECOM = ("secret", "api_base_url", "proxy_url", "ca_bundle", "department_root_ids")
+_TO_CALL_WECOM = ("secret", "api_base_url", "proxy_url", "ca_bundle", "department_root_ids")
 
 
 class CorpQuerySet(models.QuerySet["Corp"]):
@@ -121,9 +121,9 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         default = SiteAddress.objects.filter(is_default=True).values("url")[:1]
         return self.only(*_TO_SIGN_IN, *_TO_BEGIN).annotate(site_url=Coalesce("site_address__url", Subquery(default)))
 
-    def to_ask_wecom(self) -> Self:
+    def to_call_wecom(self) -> Self:
         """Only what a sign-in needs for its call to WeCom and afterwards."""
-        return self.only(*_TO_SIGN_IN, *_TO_ASK_WECOM)
+        return self.only(*_TO_SIGN_IN, *_TO_CALL_WECOM)
 
     def at(self, address: SiteAddress) -> Self:
         """Corps whose links derive from `address`."""

@@ -201,14 +201,14 @@ class CardDataQuerySet(LeasedQuerySet["CardData"]):
         """Being fetched by a worker."""
         return self.waiting().filter(lease_until__gt=now)
 
-    def of_looks(self) -> CardDataQuerySet:
+    def previews(self) -> CardDataQuerySet:
         """For people who wait at a page."""
         return self.filter(slot_at__isnull=True)
 
 
 class CardData(Leased):
-    """The answer of a card for one slot, shared by everything that goes out in that slot; or for a page at which
-    somebody looks: as it is then, fetched with one try, and forgotten soon."""
+    """The answer of a card for one slot, shared by everything that goes out in that slot; or for a page on which
+    somebody waits: as it is then, fetched with one try, and forgotten soon."""
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -230,8 +230,8 @@ class CardData(Leased):
     requested_at = models.DateTimeField(_("asked for"))
     next_try_at = models.DateTimeField()
     finished_at = models.DateTimeField(_("finished"), null=True)
-    # When those who wait for it were told; null while they are still to be told.
-    told_at = models.DateTimeField(null=True)
+    # When those who wait for it were notified; null before.
+    notified_at = models.DateTimeField(null=True)
 
     objects = CardDataQuerySet.as_manager()
 
@@ -246,16 +246,16 @@ class CardData(Leased):
             ),
         ]
         indexes = [
-            # The sweep: what is to be fetched, and whom nobody has told yet.
+            # The sweep: what is to be fetched, and whom nobody has notified yet.
             models.Index(fields=["next_try_at"], name="card_data_waiting", condition=Q(status="waiting")),
             models.Index(
                 fields=["finished_at"],
-                name="card_data_untold",
-                condition=Q(finished_at__isnull=False, told_at__isnull=True),
+                name="card_data_unnotified",
+                condition=Q(finished_at__isnull=False, notified_at__isnull=True),
             ),
             # Purging.
             models.Index(fields=["requested_at"], name="card_data_age"),
-            models.Index(fields=["requested_at"], name="card_data_looks", condition=Q(slot_at__isnull=True)),
+            models.Index(fields=["requested_at"], name="card_data_previews", condition=Q(slot_at__isnull=True)),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Heartbeats of processes, and what operators were told."""
+"""Heartbeats of processes, and what operators were notified of."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Heartbeat(models.Model):
 
 
 class EngineWatch(models.Model):
-    """One row: what the latest look at the engine found, and what operators were told of.
+    """One row: what the latest check of the engine found, and what operators were notified of.
 
-    `found` and `told` are codes of parts that fail, sorted, separated by commas; empty: all is well.
+    `found` and `notified` are codes of parts that fail, sorted, separated by commas; empty: all is well.
     """
 
-    looked_at = models.DateTimeField(null=True)
+    checked_at = models.DateTimeField(null=True)
     found = models.TextField(blank=True)
     found_since = models.DateTimeField(null=True)
-    told = models.TextField(blank=True)
+    notified = models.TextField(blank=True)
 
     class Meta:
         default_permissions = ()

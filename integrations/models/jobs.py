@@ -32,7 +32,7 @@ class LeasedQuerySet(models.QuerySet[Row]):
         """The row, as long as the worker with this token has it. An ended lease counts until somebody takes the row."""
         return self.filter(pk=pk, lease_token=token)
 
-    def take(self, *, until: datetime, **changes: Any) -> str:
+    def claim(self, *, until: datetime, **changes: Any) -> str:
         """Lease the rows found here in one statement. Returns the token, or "" where there are none any more."""
         token = uuid.uuid4().hex
         return token if self.update(lease_token=token, lease_until=until, **changes) else ""
@@ -104,7 +104,7 @@ class BackgroundJob(Leased):
     def is_unfinished(self) -> bool:
         return self.status in (*self.WAITING, *self.RUNNING)
 
-    def take(self, *, until: datetime) -> None:
+    def claim(self, *, until: datetime) -> None:
         """Lease a row that is locked. Whoever calls saves it."""
         self.lease_token, self.lease_until, self.try_count = uuid.uuid4().hex, until, self.try_count + 1
 

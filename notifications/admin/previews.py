@@ -100,11 +100,11 @@ class PreviewMixin(AnyModelAdmin):
             raise Http404
         return state
 
-    def preview_data(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> previews.Look:
+    def preview_data(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> previews.DataPreview:
         """How far the data of the cards is, which the person must be allowed to see. The first request starts it."""
         person_id = administrator(request).pk
-        token = request.POST.get("_token") or previews.ask(cards, person_id=person_id, now=now)
-        return previews.look(token, cards, person_id=person_id, now=now)
+        token = request.POST.get("_token") or previews.request(cards, person_id=person_id, now=now)
+        return previews.read(token, cards, person_id=person_id, now=now)
 
     def drawn(self, request: HttpRequest, plan: Plan, *, now: datetime) -> dict[str, Any]:
         """For the template: the pictures and files of the plan, which are being made meanwhile."""
@@ -115,7 +115,9 @@ class PreviewMixin(AnyModelAdmin):
         tasks.enqueue_previews(drawings.medium_ids)
         return {"drawings": drawings, "carried": drawings.carried}
 
-    def preview_answer(self, request: HttpRequest, data: previews.Look | None, context: dict[str, Any]) -> HttpResponse:
+    def preview_answer(
+        self, request: HttpRequest, data: previews.DataPreview | None, context: dict[str, Any]
+    ) -> HttpResponse:
         """What the page shows now. `data`: None where nothing needed data. The page asks again while there is a
         token."""
         token = data.token if data is not None else ""

@@ -18,7 +18,7 @@ import urllib3
 
 from integrations.clients.errors import ConfigurationError, UnexpectedResponseError
 from integrations.clients.guandata import schemas
-from integrations.clients.guandata.responses import SIGN_IN, Asked, NotAdmittedError, of_failure, response_of
+from integrations.clients.guandata.responses import SIGN_IN, NotAdmittedError, Request, of_failure, response_of
 from integrations.clients.network import Beginning, beginning_of
 from integrations.clients.wecom.deadline import total_deadline
 from integrations.clients.wecom.transport import DeadlineAdapter
@@ -108,7 +108,7 @@ class GuandataClient:
     def open_page(self, page: str) -> Beginning:
         """How the BI answers a browser at `page`, whatever its status; without cookies, redirections or a token of
         the API. `page` may hold a sign-in token, so it is in no error."""
-        asked, failure = Asked("open_page", ()), Exception()
+        request, failure = Request("open_page", ()), Exception()
         with total_deadline(self._total_seconds):
             try:
                 return beginning_of(
@@ -120,7 +120,7 @@ class GuandataClient:
                 )
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 failure = error
-        raise of_failure(asked, failure)
+        raise of_failure(request, failure)
 
     def page_list(self) -> list[schemas.Page]:
         """Every page that the app token may see, deleted ones marked. POST /public-api/page/list."""
@@ -198,19 +198,19 @@ class GuandataClient:
         return self._app_token
 
     def _typed(self, parse: Callable[[Any], T], call: _Call) -> T:
-        asked = Asked(call.operation, self._secrets(call))
-        status, content = self._exchanged(asked, call)
+        request = Request(call.operation, self._secrets(call))
+        status, content = self._exchanged(request, call)
         try:
-            return parse(response_of(asked, status, content))
+            return parse(response_of(request, status, content))
         except schemas.AnswerError as error:
-            raise asked.error(UnexpectedResponseError, f"the answer is not complete: {error}") from error
+            raise request.error(UnexpectedResponseError, f"the answer is not complete: {error}") from error
 
     def _secrets(self, call: _Call) -> tuple[str, ...]:
         password = self._login.password if self._login else ""
         encoded = base64.b64encode(password.encode()).decode()
         return (password, encoded, self._app_token, *call.headers.values())
 
-    def _exchanged(self, asked: Asked, call: _Call) -> tuple[int, bytes]:
+    def _exchanged(self, request: Request, call: _Call) -> tuple[int, bytes]:
         failure = Exception()
         with total_deadline(self._total_seconds):
             try:
@@ -218,7 +218,7 @@ class GuandataClient:
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 failure = error
         # Raised outside the block: inside, the error would carry requests' own, which prints addresses.
-        raise of_failure(asked, failure)
+        raise of_failure(request, failure)
 
     def _received(self, call: _Call) -> tuple[int, bytes]:
         request = requests.PreparedRequest()

@@ -37,7 +37,7 @@ class NotAdmittedError(ConfigurationError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Request:
     """What was asked. `secrets` never appear in an error, whatever the other side repeats."""
 
     operation: str
@@ -52,7 +52,7 @@ class Asked:
         return text[:CLIPPED_CHARACTERS]
 
 
-def response_of(asked: Asked, status: int, content: bytes) -> Any:
+def response_of(request: Request, status: int, content: bytes) -> Any:
     """The `response` of an answer whose `result` is ok. Raises the error of any other."""
     try:
         answer = json.loads(content)
@@ -61,35 +61,37 @@ def response_of(asked: Asked, status: int, content: bytes) -> Any:
     if isinstance(answer, dict) and answer.get("result") == "ok":
         return answer.get("response")
     if status in NOT_ADMITTED or _error_status(answer) in NOT_ADMITTED:
-        raise asked.error(NotAdmittedError, _said(answer) or "the BI refuses the token", code=status)
+        raise request.error(NotAdmittedError, _said(answer) or "the BI refuses the token", code=status)
     if isinstance(answer, dict) and answer.get("result") == "fail":
-        cls = ConfigurationError if asked.operation == SIGN_IN else UnexpectedResponseError
-        raise asked.error(cls, _said(answer) or "the BI refuses without saying why", code=_error_status(answer))
-    clipped = asked.scrubbed(content[: 4 * CLIPPED_CHARACTERS].decode(errors="replace"))
+        cls = ConfigurationError if request.operation == SIGN_IN else UnexpectedResponseError
+        raise request.error(cls, _said(answer) or "the BI refuses without saying why", code=_error_status(answer))
+    clipped = request.scrubbed(content[: 4 * CLIPPED_CHARACTERS].decode(errors="replace"))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise asked.error(RateLimitedError, f"HTTP status {status}", answer=clipped, retry_after_seconds=RETRY_SECONDS)
+        raise request.error(
+            RateLimitedError, f"HTTP status {status}", answer=clipped, retry_after_seconds=RETRY_SECONDS
+        )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise asked.error(TransientError, f"HTTP status {status}", answer=clipped)
-    raise asked.error(UnexpectedResponseError, f"not an answer of the BI (HTTP status {status})", answer=clipped)
+        raise request.error(TransientError, f"HTTP status {status}", answer=clipped)
+    raise request.error(UnexpectedResponseError, f"not an answer of the BI (HTTP status {status})", answer=clipped)
 
 
-def of_failure(asked: Asked, failure: Exception) -> IntegrationError:
+def of_failure(request: Request, failure: Exception) -> IntegrationError:
     """What a failure below HTTP means. Its own texts are left out: they may hold the proxy's password."""
     chain = causes(failure)
     for cause in chain:
         if not isinstance(cause, NotConnectedError):
             continue
         if cause.is_certificate_refused:
-            return asked.error(ConfigurationError, "the certificate of the BI's address is not trusted")
+            return request.error(ConfigurationError, "the certificate of the BI's address is not trusted")
         if cause.is_bundle_unreadable:
-            return asked.error(ConfigurationError, "the file of trusted certificates cannot be read")
+            return request.error(ConfigurationError, "the file of trusted certificates cannot be read")
         if cause.proxy_status:
             cls = ConfigurationError if cause.proxy_status in _PROXY_REFUSES else TransientError
-            return asked.error(cls, f"the proxy answered {cause.proxy_status}")
-        return asked.error(TransientError, f"no connection ({cause.cause_name})")
+            return request.error(cls, f"the proxy answered {cause.proxy_status}")
+        return request.error(TransientError, f"no connection ({cause.cause_name})")
     if isinstance(chain[-1], urllib3.exceptions.LocationParseError):
-        return asked.error(ConfigurationError, "the address of the BI or its proxy is none")
-    return asked.error(TransientError, f"no answer ({type(chain[-1]).__name__})")
+        return request.error(ConfigurationError, "the address of the BI or its proxy is none")
+    return request.error(TransientError, f"no answer ({type(chain[-1]).__name__})")
 
 
 def _error_status(answer: Any) -> int | None:

@@ -39,24 +39,24 @@ class PageForms:
     routed: tuple[str, ...] = ("survey-engine",)
 
 
-def page_for(asked: str, query: str, *, forms: PageForms, on_phone: bool) -> str:
+def page_for(requested: str, query: str, *, forms: PageForms, on_phone: bool) -> str:
     """The page that was asked for in the form for who asks, with the query that came along.
 
-    `asked`: a path without its first slash, decoded; empty for the first page. `query`: as it stood in the address.
+    `requested`: a path without its first slash, decoded; empty for the first page. `query`: as it stood in the address.
     What is reserved is left out of it and of the forms' own queries, however it is spelt.
     """
     further = without_reserved(query)
     home = forms.phone_home if on_phone else forms.desktop_home
-    if not asked:
+    if not requested:
         return _joined(home, further)
-    if asked.split("/", 1)[0] in forms.routed:
-        inner = _joined(in_path(asked), further)
+    if requested.split("/", 1)[0] in forms.routed:
+        inner = _joined(in_path(requested), further)
         return _joined(home, f"path_url={quote(inner, safe='')}")
-    found = _id_in(asked, forms)
+    found = _id_in(requested, forms)
     if found is not None:
         template = forms.phone if on_phone and forms.phone else forms.desktop
         return _joined(template.replace(ID, quote(found, safe="")), further)
-    return _joined("/" + in_path(asked), further)
+    return _joined("/" + in_path(requested), further)
 
 
 def in_path(text: str) -> str:
@@ -76,10 +76,10 @@ def is_template(text: str) -> bool:
     return is_path and text.count("{") == 1 and ID in path.split("/") and not has_reserved(text)
 
 
-def _id_in(asked: str, forms: PageForms) -> str | None:
+def _id_in(requested: str, forms: PageForms) -> str | None:
     for template in filter(None, (forms.desktop, forms.phone)):
         pattern = re.escape(template.partition("?")[0].lstrip("/")).replace(re.escape(ID), _ID)
-        found = re.fullmatch(f"{pattern}/?", asked)
+        found = re.fullmatch(f"{pattern}/?", requested)
         if found is not None:
             return found["id"]
     return None
@@ -88,7 +88,7 @@ def _id_in(asked: str, forms: PageForms) -> str | None:
 def _joined(page: str, query: str) -> str:
     """`query` behind what the page has of its own; of two with one name, the one that was asked for counts."""
     path, _mark, own = page.partition("?")
-    asked = {pair.partition("=")[0] for pair in query.split("&")}
-    kept = [pair for pair in without_reserved(own).split("&") if pair and pair.partition("=")[0] not in asked]
+    requested = {pair.partition("=")[0] for pair in query.split("&")}
+    kept = [pair for pair in without_reserved(own).split("&") if pair and pair.partition("=")[0] not in requested]
     whole = "&".join([*kept, *([query] if query else [])])
     return f"{path}?{whole}" if whole else path

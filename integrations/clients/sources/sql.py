@@ -65,14 +65,16 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
         *(bindparam(name, value, expanding=isinstance(value, list)) for name, value in values.items())
     )
     if backend == "sqlite":
-        columns, rows = sqlite.ask(question.url.database or "", clause, rows_at_most=rows_at_most + 1, seconds=seconds)
+        columns, rows = sqlite.execute(
+            question.url.database or "", clause, rows_at_most=rows_at_most + 1, seconds=seconds
+        )
     else:
-        columns, rows = asked(question, clause, rows_at_most + 1, seconds)
+        columns, rows = execute(question, clause, rows_at_most + 1, seconds)
     is_cut = len(rows) > rows_at_most
     return table_of(columns, rows[:rows_at_most], as_of=now, is_cut=is_cut, wishes=question.wishes)
 
 
-def asked(
+def execute(
     question: SqlQuestion, clause: TextClause, wanted: int, seconds: float
 ) -> tuple[Sequence[str], list[Sequence[Any]]]:
     """The names of the columns and the first rows, from a server."""

@@ -14,7 +14,7 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.worker_process import WorkerBroken, WorkerTooSlow, answer_of
 
 
-def ask(
+def execute(
     file: str, clause: TextClause, *, rows_at_most: int, seconds: float
 ) -> tuple[Sequence[str], list[Sequence[Any]]]:
     """The names of the columns and the first rows. Raises SourceError."""

@@ -103,14 +103,14 @@ def _end_of(value: date, zone: tzinfo) -> datetime:
 def unique_names(names: Sequence[Any]) -> list[str]:
     """Each as one line of text; an empty one gets its number, a second one of the same name " (2)"."""
     found: list[str] = []
-    taken: set[str] = set()
+    used: set[str] = set()
     for number, given in enumerate(names, 1):
         name = " ".join(clean_text("" if given is None else str(given)).split())[:NAME_CHARACTERS] or f"#{number}"
         again, unique = 1, name
-        while unique in taken:
+        while unique in used:
             again += 1
             unique = f"{name} ({again})"
-        taken.add(unique)
+        used.add(unique)
         found.append(unique)
     return found
 

@@ -19,7 +19,7 @@ from integrations.clients.wecom.api.contacts import ContactCalls
 from integrations.clients.wecom.api.media import LARGEST_BYTES, MediaCalls, check_media
 from integrations.clients.wecom.api.messages import ChatCalls, MessageCalls
 from integrations.clients.wecom.messages.limits import multipart
-from integrations.clients.wecom.responses import Asked, answer_of, file_of
+from integrations.clients.wecom.responses import Request, answer_of, file_of
 from integrations.clients.wecom.schemas import base, messages
 from integrations.clients.wecom.schemas.base import Answer
 from integrations.clients.wecom.token_store import FetchedToken, TokenStore
@@ -80,7 +80,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
     def _download(self, call: Call) -> Reply:
         return self._with_token(call, file_of)
 
-    def _with_token(self, call: Call, read: Callable[[Asked, Reply], T]) -> T:
+    def _with_token(self, call: Call, read: Callable[[Request, Reply], T]) -> T:
         """One call with the application's token: once more with another token if WeCom refuses this one."""
         with deadline.total_deadline(self._transport.seconds_for(call)):
             token = self._token()
@@ -92,18 +92,18 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
             self._tokens.drop(self.corpid, self.agentid, token)
             return self._once(call, self._token(), read)
 
-    def _once(self, call: Call, token: str, read: Callable[[Asked, Reply], T]) -> T:
-        asked = Asked(call.operation, call.is_repeatable, secrets=(token, self._secret))
-        return read(asked, self._transport.exchange(asked, call, {"access_token": token}))
+    def _once(self, call: Call, token: str, read: Callable[[Request, Reply], T]) -> T:
+        request = Request(call.operation, call.is_repeatable, secrets=(token, self._secret))
+        return read(request, self._transport.exchange(request, call, {"access_token": token}))
 
     def _token(self) -> str:
         return self._tokens.get(self.corpid, self.agentid, self._gettoken)
 
     def _gettoken(self) -> FetchedToken:
-        asked = Asked("gettoken", is_repeatable=True, secrets=(self._secret,))
+        request = Request("gettoken", is_repeatable=True, secrets=(self._secret,))
         credentials = {"corpid": self.corpid, "corpsecret": self._secret}
-        reply = self._transport.exchange(asked, Call("gettoken", "/cgi-bin/gettoken"), credentials)
-        return typed("gettoken", base.token_from, answer_of(asked, reply))
+        reply = self._transport.exchange(request, Call("gettoken", "/cgi-bin/gettoken"), credentials)
+        return typed("gettoken", base.token_from, answer_of(request, reply))
 
 
 class RobotClient:
@@ -152,5 +152,5 @@ class RobotClient:
         return typed("webhook_upload_media", messages.media_from, self._answered(call))
 
     def _answered(self, call: Call) -> Answer:
-        asked = Asked(call.operation, call.is_repeatable, secrets=(self._key,))
-        return answer_of(asked, self._transport.exchange(asked, call, {"key": self._key}))
+        request = Request(call.operation, call.is_repeatable, secrets=(self._key,))
+        return answer_of(request, self._transport.exchange(request, call, {"key": self._key}))

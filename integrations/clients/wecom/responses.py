@@ -35,7 +35,7 @@ _GETTOKEN_WAIT_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Request:
     """What was asked, as far as reading the answer needs it. `secrets` never appear in an error."""
 
     operation: str
@@ -60,42 +60,42 @@ class Asked:
         return cls(message, system="wecom", operation=self.operation, **known)
 
 
-def file_of(asked: Asked, reply: Reply) -> Reply:
+def file_of(request: Request, reply: Reply) -> Reply:
     """A file as it came. Told by the header: errors have status 200, too, and a file may itself be JSON."""
     if reply.status == HTTPStatus.OK and reply.disposition:
         return reply
-    answer_of(asked, reply)
-    raise asked.foreign("neither a file nor an error", answer=_clipped(asked, reply.content))
+    answer_of(request, reply)
+    raise request.foreign("neither a file nor an error", answer=_clipped(request, reply.content))
 
 
-def answer_of(asked: Asked, reply: Reply) -> Mapping[str, Any]:
+def answer_of(request: Request, reply: Reply) -> Mapping[str, Any]:
     """The fields of an answer whose errcode is 0 or absent. Raises the error of anything else."""
     status, content = reply.status, reply.content
     if status != HTTPStatus.OK:
-        raise _of_status(asked, status, content)
+        raise _of_status(request, status, content)
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise asked.foreign("the answer is not a JSON object", answer=_clipped(asked, content))
+        raise request.foreign("the answer is not a JSON object", answer=_clipped(request, content))
     code = answer.get("errcode", errcodes.OK)
     if isinstance(code, bool) or not isinstance(code, int):
-        raise asked.foreign("errcode is not a number", answer=_clipped(asked, content))
+        raise request.foreign("errcode is not a number", answer=_clipped(request, content))
     if code != errcodes.OK:
-        raise _of_code(asked, code, answer, content)
+        raise _of_code(request, code, answer, content)
     return answer
 
 
-def _of_status(asked: Asked, status: int, content: bytes) -> IntegrationError:
-    message, clipped = f"HTTP status {status}", _clipped(asked, content)
+def _of_status(request: Request, status: int, content: bytes) -> IntegrationError:
+    message, clipped = f"HTTP status {status}", _clipped(request, content)
     passes_by_itself = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
     if passes_by_itself:
-        return asked.unclear(message, answer=clipped)
-    return asked.foreign(message, answer=clipped)
+        return request.unclear(message, answer=clipped)
+    return request.foreign(message, answer=clipped)
 
 
-def _of_code(asked: Asked, code: int, answer: Mapping[str, Any], content: bytes) -> IntegrationError:
+def _of_code(request: Request, code: int, answer: Mapping[str, Any], content: bytes) -> IntegrationError:
     errmsg = answer.get("errmsg")
     errmsg = errmsg if isinstance(errmsg, str) else ""
     hint, caller_ip = _HINT.search(errmsg), _CALLER_IP.search(errmsg)
@@ -103,23 +103,23 @@ def _of_code(asked: Asked, code: int, answer: Mapping[str, Any], content: bytes)
         "code": code,
         "hint": hint[1] if hint else "",
         "caller_ip": caller_ip[1] if caller_ip else "",
-        "answer": _clipped(asked, content),
+        "answer": _clipped(request, content),
     }
-    message = asked.scrubbed(_said(errmsg))
+    message = request.scrubbed(_said(errmsg))
     if code == errcodes.BUSY:
-        return asked.unclear(message, **known)
+        return request.unclear(message, **known)
     cls = errcodes.error_class(code)
-    known |= {"system": "wecom", "operation": asked.operation}
+    known |= {"system": "wecom", "operation": request.operation}
     if issubclass(cls, RateLimitedError):
-        wait = _GETTOKEN_WAIT_SECONDS if _is_gettoken_block(asked, code) else _WAIT_SECONDS.get(code, 60)
+        wait = _GETTOKEN_WAIT_SECONDS if _is_gettoken_block(request, code) else _WAIT_SECONDS.get(code, 60)
         return RateLimitedError(message, retry_after_seconds=wait, **known)
     if issubclass(cls, RecipientError):
         return RecipientError(message, **_named(answer), **known)
     return cls(message, **known)
 
 
-def _is_gettoken_block(asked: Asked, code: int) -> bool:
-    return asked.operation == "gettoken" and code == errcodes.RATE_LIMITED
+def _is_gettoken_block(request: Request, code: int) -> bool:
+    return request.operation == "gettoken" and code == errcodes.RATE_LIMITED
 
 
 def _named(answer: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -139,7 +139,7 @@ def _said(errmsg: str) -> str:
     return short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text"
 
 
-def _clipped(asked: Asked, content: bytes) -> str:
+def _clipped(request: Request, content: bytes) -> str:
     # Scrubbed before it is clipped: a cut secret would not be recognised.
-    shown = asked.scrubbed(content[: 64 * 1024].decode(errors="replace"))
+    shown = request.scrubbed(content[: 64 * 1024].decode(errors="replace"))
     return shown[:CLIPPED_CHARACTERS]

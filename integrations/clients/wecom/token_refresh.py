@@ -110,7 +110,7 @@ class TokenStore(Protocol):
     def forget(self, corpid: str, agentid: int | None) -> None:
         """Forget token, tickets and pause, because an administrator saved another secret."""
 
-    def look_again(self, corpid: str, agentid: int | None) -> None:
+    def drop_copies(self, corpid: str, agentid: int | None) -> None:
         """Use no copy any more that this process has of its own: it may have missed a `forget()` elsewhere."""
 
     def pause(self, corpid: str, agentid: int | None) -> Pause | None:
@@ -193,7 +193,7 @@ class SingleFlightStore:
         for kind in KINDS:
             self._shelf.forget(application_key(corpid, agentid, kind))
 
-    def look_again(self, corpid: str, agentid: int | None) -> None:
+    def drop_copies(self, corpid: str, agentid: int | None) -> None:
         """Nothing to do: a shelf is read each time."""
 
     def pause(self, corpid: str, agentid: int | None) -> Pause | None:

@@ -273,12 +273,12 @@ class ValkeyTokenStore(SingleFlightStore):
         # One thread of the process asks Valkey; the others go on with the copy, or wait where there is none.
         if copy is None or now >= copy.valid_until:
             with self._alone(key):
-                return self._asked(key, fetch)
+                return self._shared(key, fetch)
         lock = self._lock(key)
         if not lock.acquire(blocking=False):
             return copy.held.value
         try:
-            return self._asked(key, fetch)
+            return self._shared(key, fetch)
         finally:
             lock.release()
 
@@ -297,7 +297,7 @@ class ValkeyTokenStore(SingleFlightStore):
         finally:
             lock.release()
 
-    def _asked(self, key: str, fetch: Callable[[], FetchedToken]) -> str:
+    def _shared(self, key: str, fetch: Callable[[], FetchedToken]) -> str:
         copy = self._copies.get(key)
         if copy is not None and time.monotonic() < copy.fresh_until:
             return copy.held.value
@@ -327,7 +327,7 @@ class ValkeyTokenStore(SingleFlightStore):
         for kind in KINDS:
             self._copies.pop(application_key(corpid, agentid, kind), None)
 
-    def look_again(self, corpid: str, agentid: int | None) -> None:
+    def drop_copies(self, corpid: str, agentid: int | None) -> None:
         for kind in KINDS:
             key = application_key(corpid, agentid, kind)
             with self._alone(key):  # as in drop()

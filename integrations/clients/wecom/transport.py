@@ -21,7 +21,7 @@ from urllib3.util import Url, parse_url
 from integrations.clients.errors import ConfigurationError, IntegrationError, TransientError
 from integrations.clients.wecom import deadline
 from integrations.clients.wecom.api.base import Call, Params, Reply
-from integrations.clients.wecom.responses import Asked
+from integrations.clients.wecom.responses import Request
 
 ANSWER_BYTES_AT_MOST = 32 * 1024 * 1024  # the largest file is 20 MB, the longest list about as much
 API_BASE_URL = "https://qyapi.weixin.qq.com"
@@ -125,12 +125,12 @@ class Transport:
         """How long the whole call may take."""
         return self._timeouts.transfer_seconds if call.is_transfer else self._timeouts.total_seconds
 
-    def exchange(self, asked: Asked, call: Call, credentials: Params) -> Reply:
+    def exchange(self, request: Request, call: Call, credentials: Params) -> Reply:
         """Send `call` with `credentials` in its query and read the whole answer."""
         seconds = self.seconds_for(call)
         if deadline.patience_seconds(seconds) < seconds * _LEAST_SHARE:
             # Not tried: a send that is bound to time out would be unclear; not begun, it is certain.
-            raise TransientError("no time was left to send", system="wecom", operation=asked.operation)
+            raise TransientError("no time was left to send", system="wecom", operation=request.operation)
         failure: Exception | None = None
         with deadline.total_deadline(seconds):
             try:
@@ -139,7 +139,7 @@ class Transport:
                 failure = error
         # Raised outside the block: inside, the error would carry requests' own, which prints the address
         # with the secret in it.
-        raise _connection_error(asked, failure)
+        raise _connection_error(request, failure)
 
     def _prepared(self, call: Call, params: Params) -> requests.PreparedRequest:
         request = requests.PreparedRequest()
@@ -208,31 +208,31 @@ def _checked_bundle(ca_bundle: str | None) -> str | bool:
     return ca_bundle
 
 
-def _connection_error(asked: Asked, failure: Exception) -> IntegrationError:
+def _connection_error(request: Request, failure: Exception) -> IntegrationError:
     """What a failure below HTTP means. Only without a connection is it certain that nothing was sent."""
     if isinstance(failure, _AnswerTooLongError):
-        return asked.foreign(f"the answer is longer than {ANSWER_BYTES_AT_MOST // 2**20} MB")
+        return request.foreign(f"the answer is longer than {ANSWER_BYTES_AT_MOST // 2**20} MB")
     cause = _root(failure)
     name = type(cause).__name__
     if isinstance(failure, _WRONG_ADDRESS):
         message = f"the address or the proxy of WeCom cannot be used ({name})"
-        return ConfigurationError(message, system="wecom", operation=asked.operation)
+        return ConfigurationError(message, system="wecom", operation=request.operation)
     if isinstance(cause, deadline.NotConnectedError):
-        return _not_connected(asked, cause)
+        return _not_connected(request, cause)
     if isinstance(failure, requests.ConnectTimeout) or isinstance(cause, urllib3.exceptions.NewConnectionError):
-        return TransientError(f"no connection ({name})", system="wecom", operation=asked.operation)
-    return asked.unclear(f"the connection failed before the answer was complete ({name})")
+        return TransientError(f"no connection ({name})", system="wecom", operation=request.operation)
+    return request.unclear(f"the connection failed before the answer was complete ({name})")
 
 
-def _not_connected(asked: Asked, cause: deadline.NotConnectedError) -> IntegrationError:
+def _not_connected(request: Request, cause: deadline.NotConnectedError) -> IntegrationError:
     if cause.is_certificate_refused or cause.is_bundle_unreadable:
         what = "the certificate of WeCom's address is not trusted"
         message = "the file of trusted certificates cannot be read" if cause.is_bundle_unreadable else what
-        return ConfigurationError(message, system="wecom", operation=asked.operation)
+        return ConfigurationError(message, system="wecom", operation=request.operation)
     if cause.proxy_status:
         cls = ConfigurationError if cause.proxy_status in _PROXY_REFUSES else TransientError
-        return cls(f"the proxy answered {cause.proxy_status}", system="wecom", operation=asked.operation)
-    return TransientError(f"no connection ({cause.cause_name})", system="wecom", operation=asked.operation)
+        return cls(f"the proxy answered {cause.proxy_status}", system="wecom", operation=request.operation)
+    return TransientError(f"no connection ({cause.cause_name})", system="wecom", operation=request.operation)
 
 
 # The proxy wants credentials, or does not let us out: somebody must change a setting.

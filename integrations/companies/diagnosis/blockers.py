@@ -68,13 +68,13 @@ EXPLANATIONS = {
 }
 
 
-def of_error(error: IntegrationError, *, asked_by: str) -> Finding:
-    """What `error` means to the check `asked_by`: its own finding, or that another check comes first."""
+def of_error(error: IntegrationError, *, check_name: str) -> Finding:
+    """What `error` means to the check `check_name`: its own finding, or that another check comes first."""
     obstacle = _obstacle(error)
-    if obstacle and obstacle != asked_by:
+    if obstacle and obstacle != check_name:
         return failed(error, "blocked", Status.SKIPPED, heals=False, facts={"by": obstacle})
     if error.code is not None:
-        return failed(error, "refused", Status.WRONG, heals=_may_heal(error, asked_by))
+        return failed(error, "refused", Status.WRONG, heals=_may_heal(error, check_name))
     return failed(error, of_silence(error), Status.WRONG, heals=True)
 
 
@@ -97,7 +97,7 @@ def _obstacle(error: IntegrationError) -> str:
     return ""
 
 
-def _may_heal(error: IntegrationError, asked_by: str) -> bool:
+def _may_heal(error: IntegrationError, check_name: str) -> bool:
     """Whether trying again by itself is worth it, and allowed.
 
     Why not a limit? Asking again makes it longer: too many wrong Secrets block the address for an hour. Why not what
@@ -105,7 +105,7 @@ def _may_heal(error: IntegrationError, asked_by: str) -> bool:
     """
     if isinstance(error, RateLimitedError):
         return error.retry_after_seconds <= BRIEFLY[0].every.total_seconds()
-    if asked_by == TOKEN:
+    if check_name == TOKEN:
         return is_passing(error.code)
     if error.code in errcodes.STALE_TOKEN_CODES:  # refused although the token was new
         return False

@@ -83,7 +83,7 @@ class Check:
     name: str
     label: str
     purpose: str
-    look: Callable[[Question], Finding]
+    run: Callable[[Question], Finding]
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
     subject: Callable[[Corp], str] = no_subject
     retries: Sequence[Step] = BRIEFLY

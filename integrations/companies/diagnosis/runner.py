@@ -35,7 +35,7 @@ CHECK_SECONDS = 60
 # After so long without a result the worker is taken for dead, and another may run the check.
 LEASE = timedelta(seconds=2 * CHECK_SECONDS)
 # A run that no worker has taken after so long has lost its place in the queue, and is queued again.
-UNTAKEN = timedelta(seconds=60)
+UNCLAIMED = timedelta(seconds=60)
 # A check whose workers die one after the other is given up so long after it was asked for, or last ended.
 GIVEN_UP_AFTER = timedelta(minutes=15)
 # A test message that could not be sent within so long of the click would surprise its reader.
@@ -80,7 +80,7 @@ def _requested(corp: Corp, subjects: dict[str, str], now: datetime, requested_by
         run = newest.get(name)
         if run is None or not _is_under_way(run, version, subject, now):
             run = CheckRun(corp=corp, check_name=name, connection_version=version, subject=subject)
-            run.requested_at, run.requested_by, run.next_try_at = now, requested_by[:255], now + UNTAKEN
+            run.requested_at, run.requested_by, run.next_try_at = now, requested_by[:255], now + UNCLAIMED
             new.append(run)
         runs[name] = run
     CheckRun.objects.bulk_create(new)
@@ -132,7 +132,7 @@ def claim_due_again(*, now: datetime) -> list[int]:
         status = run.status if run.is_unfinished else Status.WAITING
         if run.pk not in newest:
             ours.update(next_try_at=None)
-        elif ours.update(next_try_at=now + UNTAKEN, status=status):
+        elif ours.update(next_try_at=now + UNCLAIMED, status=status):
             claimed.append(run.pk)
     return claimed
 
@@ -152,7 +152,7 @@ def carry_out(*, run_id: int, clock: Callable[[], datetime]) -> list[int]:
     check, now = CHECKS[run.check_name], clock()
     if not _claimed(run, check, now):
         return []
-    corp, finding = _looked(run, check, now)
+    corp, finding = _tried(run, check, now)
     logger.info("check %s corp=%s status=%s errcode=%s", run.check_name, run.corp_id, finding.status, finding.errcode)
     return _settled(run, check, corp, finding, clock())
 
@@ -166,10 +166,10 @@ def _claimed(run: CheckRun, check: Check, now: datetime) -> bool:
         left = CheckRun.objects.filter(abandoned | Q(status=Status.WAITING), pk=run.pk, started_at=run.started_at)
         left.update(status=status, problem=problem, finished_at=now, next_try_at=None)
         return False
-    takeable = CheckRun.objects.filter(abandoned | Q(status=Status.WAITING), pk=run.pk)
+    claimable = CheckRun.objects.filter(abandoned | Q(status=Status.WAITING), pk=run.pk)
     run.started_at, run.try_count = now, run.try_count + 1
     columns = {"started_at": now, "try_count": run.try_count, "next_try_at": now + LEASE}
-    return bool(takeable.update(status=Status.RUNNING, **columns))
+    return bool(claimable.update(status=Status.RUNNING, **columns))
 
 
 def _end_without_try(run: CheckRun, check: Check, now: datetime) -> tuple[Status, str] | None:
@@ -183,21 +183,21 @@ def _end_without_try(run: CheckRun, check: Check, now: datetime) -> tuple[Status
     return (Status.WRONG, "died") if is_abandoned and now - since > GIVEN_UP_AFTER else None
 
 
-def _looked(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Finding]:
+def _tried(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Finding]:
     """The corp as it was tried, and what was found. Nothing that goes wrong leaves the run without an end."""
     corp: Corp | None = None
     try:
         corp = Corp.objects.select_related("site_address").get(pk=run.corp_id)
         # Why? A Secret saved a moment ago in another process must not be judged by the token of the one before.
-        token_store().look_again(corp.corpid, corp.agentid)
+        token_store().drop_copies(corp.corpid, corp.agentid)
         subject = check.subject(corp) if check.name != message.NAME else run.subject
         run.connection_version, run.subject = corp.connection_version, subject
         with total_deadline(CHECK_SECONDS):
-            return corp, check.look(Question(corp=corp, now=now, run_id=run.pk, subject=subject))
+            return corp, check.run(Question(corp=corp, now=now, run_id=run.pk, subject=subject))
     except Corp.DoesNotExist:
         return None, wrong("crashed", heals=False)
     except IntegrationError as error:
-        return corp, blockers.of_error(error, asked_by=check.name)
+        return corp, blockers.of_error(error, check_name=check.name)
     except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
         # Without its text, which may hold an address with a Secret in it.
         logger.error("check %s crashed corp=%s error=%s", check.name, run.corp_id, type(error).__name__)
@@ -227,7 +227,7 @@ def _noted(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, now
     again = obstacle is not None and _ended_since(obstacle, run)
     columns = _columns(run, check, finding, now)
     if again:
-        columns |= {"status": Status.WAITING, "next_try_at": now + UNTAKEN}
+        columns |= {"status": Status.WAITING, "next_try_at": now + UNCLAIMED}
     # Only as long as the run is still ours.
     held = CheckRun.objects.filter(pk=run.pk, status=Status.RUNNING, started_at=run.started_at)
     if not held.update(**columns) or corp is None:
@@ -253,15 +253,15 @@ def _columns(run: CheckRun, check: Check, finding: Finding, now: datetime) -> di
         "connection_version": run.connection_version,
         "subject": run.subject,
         "finished_at": now,
-        "next_try_at": next_try(check, finding, asked_at=run.requested_at, now=now),
+        "next_try_at": next_try(check, finding, requested_at=run.requested_at, now=now),
     }
 
 
-def next_try(check: Check, finding: Finding, *, asked_at: datetime, now: datetime) -> datetime | None:
+def next_try(check: Check, finding: Finding, *, requested_at: datetime, now: datetime) -> datetime | None:
     """When a finding that may heal is looked at again; None: not by itself."""
     if not finding.heals:
         return None
-    return next((now + step.every for step in check.retries if now - asked_at < step.age), None)
+    return next((now + step.every for step in check.retries if now - requested_at < step.age), None)
 
 
 def _obstacle_in_order(run: CheckRun, finding: Finding) -> CheckRun | None:
@@ -311,7 +311,7 @@ def _note_refusal(obstacle: CheckRun, finding: Finding, corp: Corp, now: datetim
 
 
 def _as_own(finding: Finding) -> Finding:
-    """The same as the check's own trouble: what was said to be in the way is not.
+    """The same as the check's own error: what was said to be in the way is not.
 
     A refused Secret is nothing to be tried again, whatever the check of the token found.
     """
@@ -327,4 +327,4 @@ def _unblocked(corp: Corp, name: str, now: datetime) -> list[int]:
         behind |= Q(status=Status.WRONG, errcode=blockers.APP_DISABLED)
     keys = list(CheckRun.objects.newest_of([corp]).filter(behind).values_list("pk", flat=True))
     ours = CheckRun.objects.filter(behind)
-    return [key for key in keys if ours.filter(pk=key).update(status=Status.WAITING, next_try_at=now + UNTAKEN)]
+    return [key for key in keys if ours.filter(pk=key).update(status=Status.WAITING, next_try_at=now + UNCLAIMED)]

@@ -27,16 +27,16 @@ class Command(BaseCommand):
             corps = corps.filter(pk=options["corp"])
             if not corps:
                 raise CommandError("There is no such company.")
-        broken = [corp.name for corp in corps if not self._is_in_order(corp, is_told=options["verbosity"] > 0)]
+        broken = [corp.name for corp in corps if not self._is_in_order(corp, is_printed=options["verbosity"] > 0)]
         if broken and options["strict"]:
             raise CommandError(f"Something is wrong with: {', '.join(broken)}")
 
-    def _is_in_order(self, corp: Corp, *, is_told: bool) -> bool:
+    def _is_in_order(self, corp: Corp, *, is_printed: bool) -> bool:
         """Diagnose one corp: one check after the other, each with all that it sets free."""
         waiting = [run.pk for run in runner.request_checks(corp=corp, checks=None, now=timezone.now())]
         while waiting:
             waiting += runner.carry_out(run_id=waiting.pop(0), clock=timezone.now)
-        if is_told:
+        if is_printed:
             self.stdout.write(export_text(corp, now=timezone.localtime()))
         runs = results.latest(corp).values()
         return all(run.status != Status.WRONG and not run.is_unfinished for run in runs)

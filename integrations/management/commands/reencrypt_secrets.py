@@ -67,11 +67,11 @@ class Command(BaseCommand):
     def _sweep(self, model: type[Model], names: list[str], *, writes: bool) -> key_rotation.Sweep:
         total = model._base_manager.count()
 
-        def tell(done_count: int) -> None:
+        def progress(done_count: int) -> None:
             self.stdout.write(f"{model._meta.label}: {done_count} of {total} rows looked at")
             self.stdout.flush()  # a file or a pipe would keep it back
 
-        return key_rotation.sweep(model, names, writes=writes, tell=tell)
+        return key_rotation.sweep(model, names, writes=writes, progress=progress)
 
 
 def _unreadable(model: type[Model], swept: key_rotation.Sweep) -> list[str]:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from tests.accounts.directory.people_of import People
 from tests.integrations.directory.place import Directory, seed
-from tests.integrations.directory.telling import Recorder, Telling, recording
+from tests.integrations.directory.wecom_events import Recorder, WeComEvents, recording
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 
@@ -47,13 +47,13 @@ def recorder() -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def telling(people: People, recorder: Recorder) -> Telling:
+def wecom_events(people: People, recorder: Recorder) -> WeComEvents:
     """Everybody was created by yesterday's run; both addresses are told what happens."""
     place = people.place
     people.set_policy(mode="create")
     place.clock.now = timezone.now() - timedelta(days=1)
     people.sync()
     place.clock.now = timezone.now()
-    telling = Telling.connected(place, recorder)
+    wecom_events = WeComEvents.connected(place, recorder)
     place.calls()
-    return telling
+    return wecom_events

@@ -20,7 +20,7 @@ from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt
 from tests.accounts.conftest import Visitor, make_person, query_of, visitor
 from tests.accounts.directory.people_of import People, links, make
-from tests.integrations.directory.telling import Post, Telling
+from tests.integrations.directory.wecom_events import Post, WeComEvents
 from tests.notifications.factories import make_run, make_subscription
 from tests.sandbox_process import AGENTID, CORPID
 
@@ -28,18 +28,18 @@ Status = EventWork.Status
 
 
 @pytest.fixture
-def _door(telling: Telling) -> None:
+def _door(wecom_events: WeComEvents) -> None:
     """The app's trusted domain is the site's."""
-    place = telling.place
+    place = wecom_events.place
     place.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_domain": "bi.example.com"})
     place.corp.authorize_base_url = place.corp.qr_base_url = place.sandbox.base_url
     place.corp.save()
 
 
-def sign_in(telling: Telling, browser: Visitor, userid: str = "LiLei") -> None:
-    query = query_of(browser.get(f"/wecom/{telling.place.corp.pk}/start/").headers["Location"])
+def sign_in(wecom_events: WeComEvents, browser: Visitor, userid: str = "LiLei") -> None:
+    query = query_of(browser.get(f"/wecom/{wecom_events.place.corp.pk}/start/").headers["Location"])
     visit = {"redirect_uri": query["redirect_uri"], "state": query["state"], "agentid": AGENTID}
-    back = urlsplit(telling.place.sandbox.authorize(CORPID, userid, **visit)["url"])
+    back = urlsplit(wecom_events.place.sandbox.authorize(CORPID, userid, **visit)["url"])
     browser.get(f"{back.path}?{back.query}")
     assert browser.get("/").status_code == 200
 
@@ -65,14 +65,14 @@ def out_of_scope(people: People) -> None:
 
 @pytest.mark.usefixtures("_door")
 @pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
-def test_a_leaver_is_signed_out_on_all_devices(telling: Telling, people: People, leave: Any) -> None:
+def test_a_leaver_is_signed_out_on_all_devices(wecom_events: WeComEvents, people: People, leave: Any) -> None:
     """The events arrive, tasks run; no run of the whole directory does."""
     devices = [visitor(), visitor()]
     for device in devices:
-        sign_in(telling, device)
+        sign_in(wecom_events, device)
 
     leave(people)
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
 
     for device in devices:
         assert device.get("/").status_code == 302
@@ -80,7 +80,7 @@ def test_a_leaver_is_signed_out_on_all_devices(telling: Telling, people: People,
 
 
 @pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
-def test_what_still_waits_for_a_leaver_is_canceled(telling: Telling, people: People, leave: Any) -> None:
+def test_what_still_waits_for_a_leaver_is_canceled(wecom_events: WeComEvents, people: People, leave: Any) -> None:
     leaver = User.objects.get(username="LiLei")
     alone = make_run(make_subscription(leaver))
     shared = make_run(make_subscription(leaver, User.objects.get(username="jim")))
@@ -88,7 +88,7 @@ def test_what_still_waits_for_a_leaver_is_canceled(telling: Telling, people: Peo
     render_run(run_id=shared.pk, now=shared.slot_at)
 
     leave(people)
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
 
     assert [one.status for one in Delivery.objects.order_by("pk")] == ["canceled", "pending"]
     receipts = Receipt.objects.filter(user=leaver)
@@ -96,31 +96,33 @@ def test_what_still_waits_for_a_leaver_is_canceled(telling: Telling, people: Peo
     assert b'"touser":"jim"' in bytes(Delivery.objects.get(run=shared).body)
 
 
-def test_a_deleted_person_is_unlinked_and_disabled(telling: Telling) -> None:
-    telling.place.delete_member("LiLei")
-    telling.tell(*telling.heard())
+def test_a_deleted_person_is_unlinked_and_disabled(wecom_events: WeComEvents) -> None:
+    wecom_events.place.delete_member("LiLei")
+    wecom_events.send(*wecom_events.heard())
 
     assert not User.objects.get(username="LiLei").is_active
-    assert links(telling.place.corp) == {"hanmeimei": "hanmeimei", "jim": "jim"}
+    assert links(wecom_events.place.corp) == {"hanmeimei": "hanmeimei", "jim": "jim"}
     changes = list(AuditEntry.objects.filter(action="changed").values_list("changes", flat=True))
     assert [["is_active", True, False]] in changes
     assert [["userid", "LiLei", None]] in changes
 
 
-def test_a_policy_that_only_unlinks(telling: Telling, people: People) -> None:
+def test_a_policy_that_only_unlinks(wecom_events: WeComEvents, people: People) -> None:
     people.set_policy(leavers="unlink")
-    telling.place.delete_member("LiLei")
-    telling.tell(*telling.heard())
+    wecom_events.place.delete_member("LiLei")
+    wecom_events.send(*wecom_events.heard())
 
     assert User.objects.get(username="LiLei").is_active
     assert "LiLei" not in links(people.corp)
 
 
-def test_who_was_unlinked_for_leaving_is_told_from_who_was_never_linked(telling: Telling, people: People) -> None:
+def test_who_was_unlinked_for_leaving_is_told_from_who_was_never_linked(
+    wecom_events: WeComEvents, people: People
+) -> None:
     """Until there is a userid again, by whatever way."""
     people.set_policy(leavers="unlink")
-    telling.place.delete_member("LiLei")
-    telling.tell(*telling.heard())
+    wecom_events.place.delete_member("LiLei")
+    wecom_events.send(*wecom_events.heard())
     leaver = WeComAccount.objects.get(user__username="LiLei")
     others = WeComAccount.objects.exclude(pk=leaver.pk)
     assert (leaver.userid, leaver.corp) == ("", people.corp)
@@ -136,82 +138,82 @@ def test_who_was_unlinked_for_leaving_is_told_from_who_was_never_linked(telling:
     assert WeComAccount.objects.filter(pk=leaver.pk, userid_folded="lilei2", left_at__isnull=True).exists()
 
 
-def test_a_run_that_links_a_leaver_again_takes_the_mark_away(telling: Telling, people: People) -> None:
+def test_a_run_that_links_a_leaver_again_takes_the_mark_away(wecom_events: WeComEvents, people: People) -> None:
     people.set_policy(leavers="unlink", match_email=True)
     User.objects.filter(username="LiLei").update(email="li@example.com")
-    telling.place.delete_member("LiLei")
-    telling.tell(*telling.heard())
+    wecom_events.place.delete_member("LiLei")
+    wecom_events.send(*wecom_events.heard())
     people.put("lei.li", department=[2], email="li@example.com")
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
 
     account = WeComAccount.objects.get(user__username="LiLei")
     assert (account.userid, account.left_at) == ("lei.li", None)
 
 
 @pytest.mark.usefixtures("_door")
-def test_a_policy_that_is_off_touches_nobody(telling: Telling, people: People, phone: Visitor) -> None:
-    sign_in(telling, phone)
+def test_a_policy_that_is_off_touches_nobody(wecom_events: WeComEvents, people: People, phone: Visitor) -> None:
+    sign_in(wecom_events, phone)
     people.set_policy(mode="off")
-    telling.place.delete_member("LiLei")
-    telling.tell(*telling.heard())
+    wecom_events.place.delete_member("LiLei")
+    wecom_events.send(*wecom_events.heard())
 
     assert phone.get("/").status_code == 200
     assert User.objects.get(username="LiLei").is_active
     assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}
 
 
-def test_staff_keep_their_rights(telling: Telling) -> None:
+def test_staff_keep_their_rights(wecom_events: WeComEvents) -> None:
     User.objects.filter(username="LiLei").update(is_staff=True)
-    telling.place.delete_member("LiLei")
-    telling.tell(*telling.heard())
+    wecom_events.place.delete_member("LiLei")
+    wecom_events.send(*wecom_events.heard())
 
     assert User.objects.get(username="LiLei").is_active
-    assert "LiLei" in links(telling.place.corp)
+    assert "LiLei" in links(wecom_events.place.corp)
     assert not WeComAccount.objects.signing_in().filter(userid_folded="lilei").exists()
 
 
 # --- Joiners and changes ----------------------------------------------------------------------------------------------
 
 
-def test_a_joiner_is_created_at_once(telling: Telling, people: People) -> None:
+def test_a_joiner_is_created_at_once(wecom_events: WeComEvents, people: People) -> None:
     people.put("Wang.Wu", name="王五", department=[2], mobile="13000000009")
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
 
     user = User.objects.get(username="Wang.Wu")
     assert (user.name, user.mobile, user.is_active) == ("王五", "13000000009", True)
     assert links(people.corp)["Wang.Wu"] == "Wang.Wu"
 
 
-def test_a_joiner_is_linked_with_the_one_who_fits(telling: Telling, people: People) -> None:
+def test_a_joiner_is_linked_with_the_one_who_fits(wecom_events: WeComEvents, people: People) -> None:
     people.set_policy(mode="link")
     make("wang.wu")
     people.put("Wang.Wu", department=[2])
     people.put("nobody", department=[2])
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
 
     assert links(people.corp)["wang.wu"] == "Wang.Wu"
     assert people.conflicts() == {"nobody": "nobody"}
 
 
-def test_a_new_name_follows(telling: Telling, people: People) -> None:
+def test_a_new_name_follows(wecom_events: WeComEvents, people: People) -> None:
     people.put("LiLei", name="李磊", department=[2])
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
 
     assert User.objects.get(username="LiLei").name == "李磊"
 
 
-def test_only_those_concerned_are_looked_at(telling: Telling, people: People) -> None:
+def test_only_those_concerned_are_looked_at(wecom_events: WeComEvents, people: People) -> None:
     """Somebody whom a run would link waits for it."""
     make("late")
     Member.objects.create(
         corp=people.corp,
         userid="late",
         userid_folded="late",
-        first_seen_at=telling.clock.now,
-        changed_at=telling.clock.now,
+        first_seen_at=wecom_events.clock.now,
+        changed_at=wecom_events.clock.now,
     )
     people.put("LiLei", name="李磊", department=[2])
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
 
     assert "late" not in links(people.corp)
 
@@ -219,12 +221,12 @@ def test_only_those_concerned_are_looked_at(telling: Telling, people: People) ->
 # --- Renames ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_account_and_its_proof_follow_a_rename(telling: Telling) -> None:
-    corp = telling.place.corp
+def test_the_account_and_its_proof_follow_a_rename(wecom_events: WeComEvents) -> None:
+    corp = wecom_events.place.corp
     WeComAccount.objects.filter(userid_folded="lilei").update(proven_corp_id=corp.pk, proven_userid="lilei")
     before = account("LiLei")
-    telling.place.rename("LiLei", "Lei.Li")
-    telling.tell(*telling.heard())
+    wecom_events.place.rename("LiLei", "Lei.Li")
+    wecom_events.send(*wecom_events.heard())
 
     after = account("Lei.Li")
     assert (after.pk, after.user_id, after.userid) == (before.pk, before.user_id, "Lei.Li")
@@ -233,39 +235,39 @@ def test_the_account_and_its_proof_follow_a_rename(telling: Telling) -> None:
     assert User.objects.get(username="LiLei").is_active
 
 
-def test_a_proof_of_another_identity_does_not_follow(telling: Telling) -> None:
+def test_a_proof_of_another_identity_does_not_follow(wecom_events: WeComEvents) -> None:
     WeComAccount.objects.filter(userid_folded="lilei").update(
-        proven_corp_id=telling.place.corp.pk, proven_userid="somebody"
+        proven_corp_id=wecom_events.place.corp.pk, proven_userid="somebody"
     )
-    telling.place.rename("LiLei", "Lei.Li")
-    telling.tell(*telling.heard())
+    wecom_events.place.rename("LiLei", "Lei.Li")
+    wecom_events.send(*wecom_events.heard())
 
     assert account("Lei.Li").proven_userid == "somebody"
 
 
-def test_a_rename_stands_in_the_audit_trail(telling: Telling) -> None:
-    telling.place.rename("LiLei", "Lei.Li")
-    telling.tell(*telling.heard())
+def test_a_rename_stands_in_the_audit_trail(wecom_events: WeComEvents) -> None:
+    wecom_events.place.rename("LiLei", "Lei.Li")
+    wecom_events.send(*wecom_events.heard())
 
     (entry,) = [one for one in AuditEntry.objects.all() if one.changes == [["userid", "LiLei", "Lei.Li"]]]
     assert entry.action == AuditEntry.Action.CHANGED
 
 
 @pytest.mark.usefixtures("_door")
-def test_an_open_session_goes_on_after_a_rename(telling: Telling, phone: Visitor) -> None:
-    sign_in(telling, phone)
-    telling.place.rename("LiLei", "Lei.Li")
-    telling.tell(*telling.heard())
+def test_an_open_session_goes_on_after_a_rename(wecom_events: WeComEvents, phone: Visitor) -> None:
+    sign_in(wecom_events, phone)
+    wecom_events.place.rename("LiLei", "Lei.Li")
+    wecom_events.send(*wecom_events.heard())
 
     assert phone.get("/").status_code == 200
-    sign_in(telling, visitor(), "Lei.Li")
+    sign_in(wecom_events, visitor(), "Lei.Li")
 
 
-def test_an_account_follows_also_where_the_policy_is_off(telling: Telling, people: People) -> None:
+def test_an_account_follows_also_where_the_policy_is_off(wecom_events: WeComEvents, people: People) -> None:
     """Or the next owner of the former userid would sign in as this person."""
     people.set_policy(mode="off")
-    telling.place.rename("LiLei", "Lei.Li")
-    telling.tell(*telling.heard())
+    wecom_events.place.rename("LiLei", "Lei.Li")
+    wecom_events.send(*wecom_events.heard())
 
     assert links(people.corp)["LiLei"] == "Lei.Li"
 
@@ -273,7 +275,7 @@ def test_an_account_follows_also_where_the_policy_is_off(telling: Telling, peopl
 @pytest.mark.parametrize("right", ["is_staff", "is_superuser"])
 @pytest.mark.parametrize("protected", ["who is renamed", "who has the new userid"])
 def test_who_may_enter_the_administration_is_not_moved_by_an_event(
-    telling: Telling, people: People, right: str, protected: str
+    wecom_events: WeComEvents, people: People, right: str, protected: str
 ) -> None:
     """The former userid is barred, should it ever be somebody else's; the new one is linked by hand."""
     people.set_policy(mode="link")
@@ -281,9 +283,9 @@ def test_who_may_enter_the_administration_is_not_moved_by_an_event(
         make_person("root", people.corp, "Lei.Li")
     User.objects.filter(username="LiLei" if protected == "who is renamed" else "root").update(**{right: True})
     before = {**links(people.corp)}
-    telling.place.rename("LiLei", "Lei.Li")
-    telling.tell(*telling.heard())
-    telling.work_off()
+    wecom_events.place.rename("LiLei", "Lei.Li")
+    wecom_events.send(*wecom_events.heard())
+    wecom_events.work_off()
 
     after = links(people.corp)
     if protected == "who is renamed":
@@ -295,27 +297,27 @@ def test_who_may_enter_the_administration_is_not_moved_by_an_event(
         assert after["root"] == "Lei.Li"
 
 
-def test_whoever_was_linked_with_the_new_userid_is_unlinked(telling: Telling, people: People) -> None:
+def test_whoever_was_linked_with_the_new_userid_is_unlinked(wecom_events: WeComEvents, people: People) -> None:
     former = make_person("former", people.corp, "Lei.Li")
-    telling.place.rename("LiLei", "Lei.Li")
-    telling.tell(*telling.heard())
+    wecom_events.place.rename("LiLei", "Lei.Li")
+    wecom_events.send(*wecom_events.heard())
 
     assert links(people.corp)["LiLei"] == "Lei.Li"
     assert WeComAccount.objects.get(user=former).userid == ""
 
 
 def test_whoever_was_made_for_the_new_userid_before_the_rename_was_told_is_disabled(
-    telling: Telling, people: People
+    wecom_events: WeComEvents, people: People
 ) -> None:
     """An event about the new userid overtook it, and looked like somebody who joined."""
-    place = telling.place
+    place = wecom_events.place
     place.rename("jim", "james")
-    renamed = telling.heard()
+    renamed = wecom_events.heard()
     people.put("james", name="Jim Green", department=[4])
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
     assert links(people.corp)["james"] == "james"
 
-    telling.tell(*renamed)
+    wecom_events.send(*renamed)
 
     assert links(people.corp)["jim"] == "james"
     assert "james" not in links(people.corp)
@@ -334,51 +336,51 @@ def test_whoever_was_made_for_the_new_userid_before_the_rename_was_told_is_disab
         {"is_staff": True},
     ],
 )
-def test_somebody_who_was_here_before_is_only_unlinked(telling: Telling, people: People, known: Any) -> None:
-    place = telling.place
+def test_somebody_who_was_here_before_is_only_unlinked(wecom_events: WeComEvents, people: People, known: Any) -> None:
+    place = wecom_events.place
     place.rename("jim", "james")
-    renamed = telling.heard()
+    renamed = wecom_events.heard()
     people.put("james", name="Jim Green", department=[4])
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
     holder = WeComAccount.objects.get(userid="james").user
     User.objects.filter(pk=holder.pk).update(**known)
 
-    telling.tell(*renamed)
+    wecom_events.send(*renamed)
 
     holder.refresh_from_db()
     assert holder.is_active
 
 
-def test_a_pending_conflict_follows(telling: Telling, people: People) -> None:
+def test_a_pending_conflict_follows(wecom_events: WeComEvents, people: People) -> None:
     people.set_policy(mode="link")
     people.put("nobody", department=[2])
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
     since = LinkConflict.objects.get().since
-    telling.place.rename("nobody", "no.body")
-    telling.tell(*telling.heard())
+    wecom_events.place.rename("nobody", "no.body")
+    wecom_events.send(*wecom_events.heard())
 
     assert people.conflicts() == {"no.body": "nobody"}
     assert LinkConflict.objects.get().since == since
 
 
-def test_messages_that_wait_follow(telling: Telling) -> None:
+def test_messages_that_wait_follow(wecom_events: WeComEvents) -> None:
     run = make_run(make_subscription(User.objects.get(username="LiLei")))
     render_run(run_id=run.pk, now=run.slot_at)
-    telling.place.rename("LiLei", "Lei.Li")
-    telling.tell(*telling.heard())
+    wecom_events.place.rename("LiLei", "Lei.Li")
+    wecom_events.send(*wecom_events.heard())
 
     assert b'"touser":"Lei.Li"' in bytes(Delivery.objects.get().body)
 
 
-def test_userids_that_were_exchanged_let_nobody_in_as_the_other(telling: Telling) -> None:
+def test_userids_that_were_exchanged_let_nobody_in_as_the_other(wecom_events: WeComEvents) -> None:
     """WeCom cannot confirm the events: both wait for an administrator."""
     for old, new in [("LiLei", "tmp"), ("jim", "LiLei"), ("tmp", "jim")]:
-        telling.place.rename(old, new)
-    told = [one for one in telling.heard() if one.address == "contacts-events"]
-    telling.tell(*reversed(told))
-    telling.work_off()
+        wecom_events.place.rename(old, new)
+    told = [one for one in wecom_events.heard() if one.address == "contacts-events"]
+    wecom_events.send(*reversed(told))
+    wecom_events.work_off()
 
-    signing_in = WeComAccount.objects.signing_in().filter(corp=telling.place.corp)
+    signing_in = WeComAccount.objects.signing_in().filter(corp=wecom_events.place.corp)
     assert set(signing_in.values_list("user__username", flat=True)) == {"hanmeimei"}
 
 
@@ -386,15 +388,15 @@ def test_userids_that_were_exchanged_let_nobody_in_as_the_other(telling: Telling
 
 
 def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
-    telling: Telling, people: People, monkeypatch: pytest.MonkeyPatch
+    wecom_events: WeComEvents, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "queue_events", lambda corp_id, consumer: None)
-        telling.place.delete_member("LiLei")
-        telling.tell(*telling.heard())
+        wecom_events.place.delete_member("LiLei")
+        wecom_events.send(*wecom_events.heard())
         tasks.consume_events(people.corp.pk, COPY)  # and here the queue was lost
     assert User.objects.get(username="LiLei").is_active
-    assert (people.corp.pk, event_handlers.NAME) in queue.due_lanes(now=telling.clock.now)
+    assert (people.corp.pk, event_handlers.NAME) in queue.due_lanes(now=wecom_events.clock.now)
 
     tasks.sweep_events()
 
@@ -404,7 +406,7 @@ def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
 
 @pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
 def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
-    telling: Telling, people: People, monkeypatch: pytest.MonkeyPatch, leave: Any
+    wecom_events: WeComEvents, people: People, monkeypatch: pytest.MonkeyPatch, leave: Any
 ) -> None:
     """The next worker finds the copy as it should be: nothing tells whom the policy has to be applied to."""
     run = make_run(make_subscription(User.objects.get(username="LiLei")))
@@ -412,19 +414,19 @@ def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
     leave(people)
     with monkeypatch.context() as patch:
         patch.setattr(queue, "settle", _die)
-        assert "died" in [_told(telling, post) for post in telling.heard()]
+        assert "died" in [_told(wecom_events, post) for post in wecom_events.heard()]
     assert not Member.objects.able().filter(userid_folded="lilei").exists()
 
-    telling.tell(*telling.heard())
-    telling.work_off()
+    wecom_events.send(*wecom_events.heard())
+    wecom_events.work_off()
 
     assert Delivery.objects.get().status == Delivery.Status.CANCELED
 
 
-def _told(telling: Telling, post: Post) -> str:
+def _told(wecom_events: WeComEvents, post: Post) -> str:
     """What became of the worker that the event woke. Each event wakes one: of two addresses either may be first."""
     try:
-        telling.tell(post)
+        wecom_events.send(post)
     except SystemExit:
         return "died"
     return "lived"
@@ -434,30 +436,32 @@ def _die(*_args: object, **_more: object) -> None:
     raise SystemExit
 
 
-def test_what_waits_for_somebody_who_was_barred_on_wecoms_word_is_canceled(telling: Telling, people: People) -> None:
+def test_what_waits_for_somebody_who_was_barred_on_wecoms_word_is_canceled(
+    wecom_events: WeComEvents, people: People
+) -> None:
     """Out of scope on its word, then out of scope in fact: nothing differs, but the message must not go."""
     run = make_run(make_subscription(User.objects.get(username="LiLei")))
     render_run(run_id=run.pk, now=run.slot_at)
     people.place.sandbox.fault("ip_refused", "*", count=None)
     out_of_scope(people)
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
     assert Member.objects.get(userid_folded="lilei").presence == Member.Presence.OUT_OF_SCOPE
 
     people.place.sandbox.control("DELETE", "faults")
-    telling.clock.now += timedelta(minutes=1)
-    telling.work_off()
+    wecom_events.clock.now += timedelta(minutes=1)
+    wecom_events.work_off()
 
     assert Delivery.objects.get().status == Delivery.Status.CANCELED
 
 
-def test_who_was_barred_by_events_is_as_after_a_run(telling: Telling, people: People) -> None:
+def test_who_was_barred_by_events_is_as_after_a_run(wecom_events: WeComEvents, people: People) -> None:
     """A run after the events finds nothing to do."""
     deleted(people)
     people.put("jim", department=[4], status=2)
     people.put("neu", department=[2])
     people.place.rename("hanmeimei", "han")
-    telling.tell(*telling.heard())
-    telling.clock.now = max(telling.clock.now, *Member.objects.values_list("changed_at", flat=True))
+    wecom_events.send(*wecom_events.heard())
+    wecom_events.clock.now = max(wecom_events.clock.now, *Member.objects.values_list("changed_at", flat=True))
 
     assert people.counts() == {}
     assert DirectoryPolicy.objects.get().mode == "create"

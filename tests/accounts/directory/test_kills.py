@@ -20,7 +20,7 @@ from integrations.models import Department, EventLane, EventWork
 from tests.accounts.directory.people_of import People, links
 from tests.accounts.dying import Workers
 from tests.integrations.directory.place import Directory
-from tests.integrations.directory.telling import Telling
+from tests.integrations.directory.wecom_events import WeComEvents
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
@@ -156,16 +156,16 @@ def changes_nothing(company: Company, workers: Workers) -> None:
 # --- Events -----------------------------------------------------------------------------------------------------------
 
 
-def test_twenty_kills_over_events(telling: Telling, workers: Workers) -> None:
+def test_twenty_kills_over_events(wecom_events: WeComEvents, workers: Workers) -> None:
     """Before each worker the company has told of somebody who joined, left, moved, or has another userid."""
-    company = Company(telling.place)
+    company = Company(wecom_events.place)
     what_happens = [company.leave_known, company.move, company.rename_known]
     company.join(12)
     killed, held = 0, set()
     for number in range(ROUNDS_AT_MOST):
         what_happens[number % 3]()
         company.join(1)
-        telling.tell(*telling.heard())
+        wecom_events.send(*wecom_events.heard())
         died = not workers.work("events", dies_at=company.chance.randrange(1, 200))
         killed += died
         held |= set(EventLane.objects.exclude(lease_token="").values_list("consumer", flat=True)) if died else set()

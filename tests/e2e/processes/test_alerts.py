@@ -24,7 +24,7 @@ from notifications.api import tokens
 from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
-from tests.integrations.directory.telling import AES_KEY, TOKEN
+from tests.integrations.directory.wecom_events import AES_KEY, TOKEN
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 from tests.user_agents import WECOM_ANDROID
 from tools.services import free_port

@@ -85,10 +85,10 @@ def test_of_two_that_look_one_tells() -> None:
     Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
 
     watch.check()
-    first = EngineWatch.objects.get().looked_at
+    first = EngineWatch.objects.get().checked_at
     watch.check()
 
-    assert EngineWatch.objects.get().looked_at == first
+    assert EngineWatch.objects.get().checked_at == first
     assert EngineWatch.objects.get().found == "beat"
 
 
@@ -98,7 +98,7 @@ def test_the_first_look_of_all_makes_the_row() -> None:
     watch.check()
     watch.check()
 
-    assert EngineWatch.objects.get().looked_at is not None
+    assert EngineWatch.objects.get().checked_at is not None
 
 
 # --- What is told ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from tests.integrations.directory.place import Directory, seed
-from tests.integrations.directory.telling import Recorder, Telling, recording
+from tests.integrations.directory.wecom_events import Recorder, WeComEvents, recording
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 
@@ -35,11 +35,11 @@ def recorder() -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def telling(place: Directory, recorder: Recorder) -> Telling:
+def wecom_events(place: Directory, recorder: Recorder) -> WeComEvents:
     """The company was copied yesterday, and tells both addresses what happens."""
     place.clock.now = timezone.now() - timedelta(days=1)
     place.sync_saying_yes()
     place.clock.now = timezone.now()
-    telling = Telling.connected(place, recorder)
+    wecom_events = WeComEvents.connected(place, recorder)
     place.calls()
-    return telling
+    return wecom_events

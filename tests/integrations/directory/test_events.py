@@ -10,121 +10,121 @@ from integrations.callbacks.worker import work_through
 from integrations.directory import event_consumer, request_run, run_sync
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork, Member, SyncRun
 from tests.integrations.directory.place import Directory
-from tests.integrations.directory.telling import Telling
+from tests.integrations.directory.wecom_events import WeComEvents
 from tests.sandbox_process import AGENTID, CORPID
 
 Presence, Status = Member.Presence, EventWork.Status
 APP = f"companies/{CORPID}/apps/{AGENTID}"
 
 
-def presence(telling: Telling, userid: str) -> str:
-    return telling.place.member(userid).presence
+def presence(wecom_events: WeComEvents, userid: str) -> str:
+    return wecom_events.place.member(userid).presence
 
 
-def no_write(telling: Telling) -> list[tuple[object, ...]]:
+def no_write(wecom_events: WeComEvents) -> list[tuple[object, ...]]:
     """Everything that is stored of the directory."""
-    return [*Member.objects.order_by("pk").values_list(), *telling.place.stored_departments().items()]
+    return [*Member.objects.order_by("pk").values_list(), *wecom_events.place.stored_departments().items()]
 
 
 # --- People -----------------------------------------------------------------------------------------------------------
 
 
-def test_somebody_who_joins(telling: Telling) -> None:
-    telling.place.put_members({"userid": "Wang.Wu", "name": "王五", "department": [2, 4]})
-    telling.hear()
+def test_somebody_who_joins(wecom_events: WeComEvents) -> None:
+    wecom_events.place.put_members({"userid": "Wang.Wu", "name": "王五", "department": [2, 4]})
+    wecom_events.hear()
 
-    assert telling.place.stored()["wang.wu"] == ("Wang.Wu", "王五", "active", frozenset({2, 4}))
-    assert telling.place.stored() == telling.place.theirs()
-
-
-def test_somebody_who_moves(telling: Telling) -> None:
-    telling.place.put_members({"userid": "jim", "department": [3]})
-    telling.hear()
-
-    assert telling.place.stored()["jim"][3] == frozenset({3})
+    assert wecom_events.place.stored()["wang.wu"] == ("Wang.Wu", "王五", "active", frozenset({2, 4}))
+    assert wecom_events.place.stored() == wecom_events.place.theirs()
 
 
-def test_a_change_costs_a_call_for_each_person_and_no_list(telling: Telling) -> None:
+def test_somebody_who_moves(wecom_events: WeComEvents) -> None:
+    wecom_events.place.put_members({"userid": "jim", "department": [3]})
+    wecom_events.hear()
+
+    assert wecom_events.place.stored()["jim"][3] == frozenset({3})
+
+
+def test_a_change_costs_a_call_for_each_person_and_no_list(wecom_events: WeComEvents) -> None:
     """Nobody enters or leaves the scope, so that the departments are believed to be as they were."""
-    telling.place.put_members({"userid": "jim", "department": [3]}, {"userid": "LiLei", "name": "李磊"})
-    telling.hear()
+    wecom_events.place.put_members({"userid": "jim", "department": [3]}, {"userid": "LiLei", "name": "李磊"})
+    wecom_events.hear()
 
-    assert telling.place.calls() == {"user/get": 2}
-    assert telling.place.stored()["lilei"][1] == "李磊"
+    assert wecom_events.place.calls() == {"user/get": 2}
+    assert wecom_events.place.stored()["lilei"][1] == "李磊"
 
 
-def test_somebody_who_leaves_the_company(telling: Telling) -> None:
-    telling.place.delete_member("LiLei")
-    telling.hear()
+def test_somebody_who_leaves_the_company(wecom_events: WeComEvents) -> None:
+    wecom_events.place.delete_member("LiLei")
+    wecom_events.hear()
 
-    member = telling.place.member("LiLei")
+    member = wecom_events.place.member("LiLei")
     assert member.presence == Presence.DELETED
     assert member.left_at is not None
 
 
-def test_somebody_who_is_disabled_and_enabled(telling: Telling) -> None:
-    telling.place.put_members({"userid": "LiLei", "status": 2})
-    telling.hear()
-    assert telling.place.member("LiLei").status == Member.Status.DISABLED
+def test_somebody_who_is_disabled_and_enabled(wecom_events: WeComEvents) -> None:
+    wecom_events.place.put_members({"userid": "LiLei", "status": 2})
+    wecom_events.hear()
+    assert wecom_events.place.member("LiLei").status == Member.Status.DISABLED
 
-    telling.place.put_members({"userid": "LiLei", "status": 1})
-    telling.hear()
-    assert telling.place.member("LiLei").status == Member.Status.ACTIVE
+    wecom_events.place.put_members({"userid": "LiLei", "status": 1})
+    wecom_events.hear()
+    assert wecom_events.place.member("LiLei").status == Member.Status.ACTIVE
 
 
-def test_somebody_who_comes_back_after_being_deleted_waits(telling: Telling) -> None:
-    telling.place.delete_member("LiLei")
-    telling.hear()
-    telling.place.put_members({"userid": "LiLei", "name": "另一个人", "department": [2]})
-    telling.hear()
+def test_somebody_who_comes_back_after_being_deleted_waits(wecom_events: WeComEvents) -> None:
+    wecom_events.place.delete_member("LiLei")
+    wecom_events.hear()
+    wecom_events.place.put_members({"userid": "LiLei", "name": "另一个人", "department": [2]})
+    wecom_events.hear()
 
-    member = telling.place.member("LiLei")
+    member = wecom_events.place.member("LiLei")
     assert (member.presence, member.waits_since is not None) == (Presence.HERE, True)
 
 
-def test_leaving_and_entering_the_scope(telling: Telling) -> None:
+def test_leaving_and_entering_the_scope(wecom_events: WeComEvents) -> None:
     """The app's address alone tells this, by subscribe and unsubscribe."""
-    telling.place.set_scope(partyids=[2])
-    telling.hear()
-    assert presence(telling, "jim") == Presence.OUT_OF_SCOPE
-    assert presence(telling, "hanmeimei") == Presence.HERE
+    wecom_events.place.set_scope(partyids=[2])
+    wecom_events.hear()
+    assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
+    assert presence(wecom_events, "hanmeimei") == Presence.HERE
 
-    telling.place.set_scope(partyids=[1])
-    telling.hear()
-    assert presence(telling, "jim") == Presence.HERE
-    assert telling.place.stored() == telling.place.theirs()
-    assert telling.place.stored_departments() == telling.place.their_departments()
+    wecom_events.place.set_scope(partyids=[1])
+    wecom_events.hear()
+    assert presence(wecom_events, "jim") == Presence.HERE
+    assert wecom_events.place.stored() == wecom_events.place.theirs()
+    assert wecom_events.place.stored_departments() == wecom_events.place.their_departments()
 
 
-def test_a_member_of_a_tag_that_the_scope_names(telling: Telling) -> None:
-    telling.place.set_scope(partyids=[2], tagids=[1])
-    telling.hear()
-    assert presence(telling, "jim") == Presence.OUT_OF_SCOPE
+def test_a_member_of_a_tag_that_the_scope_names(wecom_events: WeComEvents) -> None:
+    wecom_events.place.set_scope(partyids=[2], tagids=[1])
+    wecom_events.hear()
+    assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
 
     tag = {"tagid": 1, "tagname": "值班", "userids": ["LiLei", "jim"], "partyids": [3]}
-    telling.place.sandbox.control("POST", f"companies/{CORPID}/tags", [tag])
-    heard = [one for one in telling.heard() if one.address == "contacts-events"]
-    telling.tell(*heard)
-    telling.work_off()
+    wecom_events.place.sandbox.control("POST", f"companies/{CORPID}/tags", [tag])
+    heard = [one for one in wecom_events.heard() if one.address == "contacts-events"]
+    wecom_events.send(*heard)
+    wecom_events.work_off()
 
-    assert presence(telling, "jim") == Presence.HERE
+    assert presence(wecom_events, "jim") == Presence.HERE
 
 
-def test_a_tag_that_the_scope_does_not_name_costs_one_call(telling: Telling) -> None:
+def test_a_tag_that_the_scope_does_not_name_costs_one_call(wecom_events: WeComEvents) -> None:
     tag = {"tagid": 1, "tagname": "值班", "userids": ["jim"], "partyids": [3]}
-    telling.place.sandbox.control("POST", f"companies/{CORPID}/tags", [tag])
-    telling.hear()
+    wecom_events.place.sandbox.control("POST", f"companies/{CORPID}/tags", [tag])
+    wecom_events.hear()
 
-    assert telling.place.calls() == {"agent/get": 1}
+    assert wecom_events.place.calls() == {"agent/get": 1}
 
 
-def test_departments_of_a_tag_of_the_scope_ask_for_a_run(telling: Telling) -> None:
-    telling.place.set_scope(partyids=[1], tagids=[1])
-    telling.hear()
+def test_departments_of_a_tag_of_the_scope_ask_for_a_run(wecom_events: WeComEvents) -> None:
+    wecom_events.place.set_scope(partyids=[1], tagids=[1])
+    wecom_events.hear()
 
     tag = {"tagid": 1, "tagname": "值班", "userids": [], "partyids": [4]}
-    telling.place.sandbox.control("POST", f"companies/{CORPID}/tags", [tag])
-    telling.hear()
+    wecom_events.place.sandbox.control("POST", f"companies/{CORPID}/tags", [tag])
+    wecom_events.hear()
 
     assert SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT, status=SyncRun.Status.WAITING).count() == 1
 
@@ -132,68 +132,68 @@ def test_departments_of_a_tag_of_the_scope_ask_for_a_run(telling: Telling) -> No
 # --- Departments ------------------------------------------------------------------------------------------------------
 
 
-def test_departments_that_are_made_renamed_moved_and_closed(telling: Telling) -> None:
-    place = telling.place
+def test_departments_that_are_made_renamed_moved_and_closed(wecom_events: WeComEvents) -> None:
+    place = wecom_events.place
     place.put_departments({"id": 5, "name": "研发部", "parentid": 1}, {"id": 6, "name": "前端", "parentid": 5})
-    telling.hear()
+    wecom_events.hear()
     assert place.stored_departments() == place.their_departments()
 
     place.put_departments({"id": 6, "name": "前端组", "parentid": 4})
-    telling.hear()
+    wecom_events.hear()
     assert place.stored_departments()[6] == ("前端组", 4)
 
     place.sandbox.control("DELETE", f"companies/{CORPID}/departments/6")
-    telling.hear()
+    wecom_events.hear()
     assert place.stored_departments() == place.their_departments()
 
 
-def test_a_person_in_a_department_that_was_not_told_of(telling: Telling) -> None:
-    place = telling.place
+def test_a_person_in_a_department_that_was_not_told_of(wecom_events: WeComEvents) -> None:
+    place = wecom_events.place
     place.put_departments({"id": 5, "name": "研发部", "parentid": 1})
-    telling.heard()  # and lost
+    wecom_events.heard()  # and lost
     place.put_members({"userid": "jim", "department": [5]})
-    telling.hear()
+    wecom_events.hear()
 
     assert place.stored() == place.theirs()
     assert place.stored_departments() == place.their_departments()
 
 
-def test_a_department_moved_out_of_the_scope_takes_its_people_along(telling: Telling) -> None:
-    place = telling.place
+def test_a_department_moved_out_of_the_scope_takes_its_people_along(wecom_events: WeComEvents) -> None:
+    place = wecom_events.place
     place.set_scope(partyids=[2])
-    telling.hear()
+    wecom_events.hear()
     assert set(place.stored()) == {"lilei", "hanmeimei"}
 
     place.put_departments({"id": 3, "parentid": 1})
-    heard = [one for one in telling.heard() if one.address == "contacts-events"]
-    telling.tell(*heard)  # update_party alone
-    telling.work_off()
+    heard = [one for one in wecom_events.heard() if one.address == "contacts-events"]
+    wecom_events.send(*heard)  # update_party alone
+    wecom_events.work_off()
     assert set(place.stored()) == {"lilei"}
 
     place.put_departments({"id": 3, "parentid": 2})
-    heard = [one for one in telling.heard() if one.address == "contacts-events"]
-    telling.tell(*heard)
-    telling.work_off()
+    heard = [one for one in wecom_events.heard() if one.address == "contacts-events"]
+    wecom_events.send(*heard)
+    wecom_events.work_off()
     assert set(place.stored()) == {"lilei", "hanmeimei"}
 
 
-def test_only_people_of_the_department_roots_are_copied(telling: Telling) -> None:
-    place = telling.place.with_roots(2)
+def test_only_people_of_the_department_roots_are_copied(wecom_events: WeComEvents) -> None:
+    place = wecom_events.place.with_roots(2)
     place.sync_saying_yes()
     place.put_members({"userid": "wang", "name": "王", "department": [4]}, {"userid": "LiLei", "department": [4]})
-    telling.hear()
+    wecom_events.hear()
 
     assert not Member.objects.filter(userid_folded="wang").exists()
-    assert presence(telling, "LiLei") == Presence.OUT_OF_SCOPE
+    assert presence(wecom_events, "LiLei") == Presence.OUT_OF_SCOPE
 
 
-def test_with_the_contacts_secret_departments_outside_the_scope_are_known(telling: Telling) -> None:
-    place = telling.place.with_contacts()
+def test_with_the_contacts_secret_departments_outside_the_scope_are_known(wecom_events: WeComEvents) -> None:
+    place = wecom_events.place.with_contacts()
     place.set_scope(partyids=[2])
-    telling.hear()
+    wecom_events.hear()
     place.sync_saying_yes()
     place.put_members({"userid": "LiLei", "department": [2, 4]}, {"userid": "wang", "name": "王", "department": [4]})
-    telling.hear()
+    wecom_events.hear()
 
     assert place.stored()["lilei"][3] == frozenset({2, 4})
     assert "wang" not in place.stored()
@@ -202,75 +202,75 @@ def test_with_the_contacts_secret_departments_outside_the_scope_are_known(tellin
 # --- Late, twice, out of order ----------------------------------------------------------------------------------------
 
 
-def test_a_repeat_an_hour_later_changes_nothing(telling: Telling) -> None:
-    telling.place.delete_member("LiLei")
-    heard = telling.heard()
-    telling.tell(*heard)
-    telling.work_off()
-    stored, count = no_write(telling), CallbackEvent.objects.count()
-    telling.place.calls()
-    telling.clock.now += timedelta(hours=1)
+def test_a_repeat_an_hour_later_changes_nothing(wecom_events: WeComEvents) -> None:
+    wecom_events.place.delete_member("LiLei")
+    heard = wecom_events.heard()
+    wecom_events.send(*heard)
+    wecom_events.work_off()
+    stored, count = no_write(wecom_events), CallbackEvent.objects.count()
+    wecom_events.place.calls()
+    wecom_events.clock.now += timedelta(hours=1)
 
-    telling.tell(*heard)
-    telling.work_off()
+    wecom_events.send(*heard)
+    wecom_events.work_off()
 
-    assert (no_write(telling), CallbackEvent.objects.count()) == (stored, count)
-    assert telling.place.calls() == {}
+    assert (no_write(wecom_events), CallbackEvent.objects.count()) == (stored, count)
+    assert wecom_events.place.calls() == {}
 
 
-def test_old_news_do_not_undo_newer_ones(telling: Telling) -> None:
+def test_old_news_do_not_undo_newer_ones(wecom_events: WeComEvents) -> None:
     """Who left and came back, is told of the wrong way round: WeCom's present word counts."""
-    place = telling.place
+    place = wecom_events.place
     place.set_scope(partyids=[2])
-    left = telling.heard()
+    left = wecom_events.heard()
     place.set_scope(partyids=[1])
-    telling.tell(*telling.heard())
-    telling.work_off()
+    wecom_events.send(*wecom_events.heard())
+    wecom_events.work_off()
 
-    telling.tell(*left)
-    telling.work_off()
+    wecom_events.send(*left)
+    wecom_events.work_off()
 
-    assert presence(telling, "jim") == Presence.HERE
+    assert presence(wecom_events, "jim") == Presence.HERE
 
 
-def test_the_same_directory_told_again_writes_nothing(telling: Telling) -> None:
-    telling.place.put_members({"userid": "jim", "department": [3]})
-    telling.hear()
-    stored = no_write(telling)
+def test_the_same_directory_told_again_writes_nothing(wecom_events: WeComEvents) -> None:
+    wecom_events.place.put_members({"userid": "jim", "department": [3]})
+    wecom_events.hear()
+    stored = no_write(wecom_events)
     EventWork.objects.update(status=Status.WAITING, done_at=None)
 
-    telling.work_off()
+    wecom_events.work_off()
 
-    assert no_write(telling) == stored
+    assert no_write(wecom_events) == stored
 
 
-def test_events_during_a_run_are_worked_off_again_after_it(telling: Telling) -> None:
+def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEvents) -> None:
     """The run has read already, when somebody leaves: what it read must not win."""
-    place = telling.place
-    run = request_run(corp=place.corp, trigger=SyncRun.Trigger.NIGHTLY, now=telling.clock())
+    place = wecom_events.place
+    run = request_run(corp=place.corp, trigger=SyncRun.Trigger.NIGHTLY, now=wecom_events.clock())
     SyncRun.objects.filter(pk=run.pk).update(status=SyncRun.Status.RUNNING, lease_token="another")
     place.delete_member("LiLei")
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
 
-    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=telling.clock)
-    assert presence(telling, "LiLei") == Presence.DELETED
+    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=wecom_events.clock)
+    assert presence(wecom_events, "LiLei") == Presence.DELETED
     assert set(EventWork.objects.filter(consumer=event_consumer.NAME).values_list("status", flat=True)) == {
         Status.WAITING
     }
 
     # As if the run had overwritten it meanwhile.
     Member.objects.filter(userid_folded="lilei").update(presence=Presence.HERE, left_at=None)
-    SyncRun.objects.filter(pk=run.pk).update(status=SyncRun.Status.DONE, finished_at=telling.clock())
-    telling.work_off()
-    assert presence(telling, "LiLei") == Presence.DELETED
+    SyncRun.objects.filter(pk=run.pk).update(status=SyncRun.Status.DONE, finished_at=wecom_events.clock())
+    wecom_events.work_off()
+    assert presence(wecom_events, "LiLei") == Presence.DELETED
 
 
-def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(telling: Telling) -> None:
+def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(wecom_events: WeComEvents) -> None:
     """Somebody leaves and is written as gone between the run's reading and its writing: she does not reappear."""
-    place = telling.place
+    place = wecom_events.place
     run = place.request()
     left = False
-    clock = telling.clock
+    clock = wecom_events.clock
 
     def clock_and_leaver() -> object:
         nonlocal left
@@ -293,100 +293,102 @@ def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(telling: Te
 
 
 @pytest.mark.parametrize("why", ["disabled", "never copied"])
-def test_a_company_whose_directory_is_not_in_use(telling: Telling, why: str) -> None:
+def test_a_company_whose_directory_is_not_in_use(wecom_events: WeComEvents, why: str) -> None:
     if why == "disabled":
         Corp.objects.update(is_enabled=False)
     else:
         SyncRun.objects.all().delete()
-    stored = no_write(telling)
-    telling.place.delete_member("LiLei")
-    telling.hear()
+    stored = no_write(wecom_events)
+    wecom_events.place.delete_member("LiLei")
+    wecom_events.hear()
 
-    assert no_write(telling) == stored
-    assert telling.place.calls() == {}
+    assert no_write(wecom_events) == stored
+    assert wecom_events.place.calls() == {}
     assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}
 
 
 def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
-    telling: Telling, monkeypatch: pytest.MonkeyPatch
+    wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_consumer, "LEAVERS_UNASKED", 1)
-    place = telling.place
+    monkeypatch.setattr(event_consumer, "LEAVERS_UNCONFIRMED", 1)
+    place = wecom_events.place
     place.set_scope(partyids=[3])  # LiLei and jim leave the scope
-    telling.hear()
+    wecom_events.hear()
 
     assert set(place.stored()) == {"lilei", "hanmeimei", "jim"}
     (run,) = SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT)
     assert place.carry_on(run).status == SyncRun.Status.ASKING
 
 
-def test_leavers_one_by_one_are_counted_together(telling: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_consumer, "LEAVERS_UNASKED", 1)
+def test_leavers_one_by_one_are_counted_together(wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_consumer, "LEAVERS_UNCONFIRMED", 1)
     for userid in ("LiLei", "jim"):
-        telling.place.delete_member(userid)
-        telling.hear()
+        wecom_events.place.delete_member(userid)
+        wecom_events.hear()
 
-    assert presence(telling, "LiLei") == Presence.DELETED
-    assert presence(telling, "jim") == Presence.HERE
+    assert presence(wecom_events, "LiLei") == Presence.DELETED
+    assert presence(wecom_events, "jim") == Presence.HERE
     assert SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT).count() == 1
 
 
 # --- WeCom does not answer --------------------------------------------------------------------------------------------
 
 
-def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(telling: Telling) -> None:
-    place = telling.place
+def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(wecom_events: WeComEvents) -> None:
+    place = wecom_events.place
     place.delete_member("LiLei")
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
     place.sandbox.fault("ip_refused", "user/get", count=None)
 
-    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=telling.clock)
-    assert presence(telling, "LiLei") == Presence.OUT_OF_SCOPE
-    assert presence(telling, "jim") == Presence.HERE
+    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=wecom_events.clock)
+    assert presence(wecom_events, "LiLei") == Presence.OUT_OF_SCOPE
+    assert presence(wecom_events, "jim") == Presence.HERE
     assert set(EventWork.objects.filter(consumer=event_consumer.NAME).values_list("status", flat=True)) == {
         Status.WAITING
     }
 
     place.sandbox.control("DELETE", "faults")
-    telling.work_off()
-    assert presence(telling, "LiLei") == Presence.DELETED
+    wecom_events.work_off()
+    assert presence(wecom_events, "LiLei") == Presence.DELETED
 
 
-def test_the_same_leaver_tried_again_and_again_is_one_leaver(telling: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_leaver_tried_again_and_again_is_one_leaver(
+    wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Or, after some minutes without an answer of WeCom, nobody else would be barred on its word."""
-    monkeypatch.setattr(event_consumer, "LEAVERS_UNASKED", 2)
-    place = telling.place
+    monkeypatch.setattr(event_consumer, "LEAVERS_UNCONFIRMED", 2)
+    place = wecom_events.place
     place.sandbox.fault("ip_refused", "user/get", count=None)
     for leaver in ("LiLei", "jim"):
         place.delete_member(leaver)
-        telling.tell(*telling.heard())
+        wecom_events.send(*wecom_events.heard())
         for _ in range(3):
-            telling.clock.now += timedelta(minutes=1)
-            work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=telling.clock)
+            wecom_events.clock.now += timedelta(minutes=1)
+            work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=wecom_events.clock)
 
-    assert presence(telling, "jim") == Presence.OUT_OF_SCOPE
+    assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
 
 
-def test_a_word_that_was_wrong_heals(telling: Telling) -> None:
+def test_a_word_that_was_wrong_heals(wecom_events: WeComEvents) -> None:
     """The leaver is back before WeCom could be asked."""
-    place = telling.place
+    place = wecom_events.place
     place.set_scope(partyids=[2])
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
     place.sandbox.fault("ip_refused", "*", count=None)
-    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=telling.clock)
-    assert presence(telling, "jim") == Presence.OUT_OF_SCOPE
+    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=wecom_events.clock)
+    assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
 
     place.sandbox.control("DELETE", "faults")
     place.set_scope(partyids=[1])
-    telling.heard()  # and lost
-    telling.work_off()
-    assert presence(telling, "jim") == Presence.HERE
+    wecom_events.heard()  # and lost
+    wecom_events.work_off()
+    assert presence(wecom_events, "jim") == Presence.HERE
 
 
-def test_a_root_that_is_gone_becomes_a_run_which_says_so(telling: Telling) -> None:
-    place: Directory = telling.place.with_roots(99)
+def test_a_root_that_is_gone_becomes_a_run_which_says_so(wecom_events: WeComEvents) -> None:
+    place: Directory = wecom_events.place.with_roots(99)
     place.put_members({"userid": "jim", "department": [3]})
-    telling.hear()
+    wecom_events.hear()
 
     (run,) = SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT)
     assert place.carry_on(run).problem == "root"
@@ -395,20 +397,20 @@ def test_a_root_that_is_gone_becomes_a_run_which_says_so(telling: Telling) -> No
 # --- Its worker -------------------------------------------------------------------------------------------------------
 
 
-def test_a_look_that_takes_long_keeps_its_lane(telling: Telling) -> None:
+def test_a_look_that_takes_long_keeps_its_lane(wecom_events: WeComEvents) -> None:
     """The lease moves on with the answers, not only with what is written."""
-    place = telling.place
+    place = wecom_events.place
     place.put_members(*({"userid": f"u{number}", "name": "新人", "department": [2]} for number in range(30)))
-    telling.tell(*telling.heard())
+    wecom_events.send(*wecom_events.heard())
     longest = timedelta(days=-1)
 
     def slow() -> datetime:
         """Every look at the clock is ten seconds later."""
         nonlocal longest
-        telling.clock.now += timedelta(seconds=10)
+        wecom_events.clock.now += timedelta(seconds=10)
         until = EventLane.objects.values_list("lease_until", flat=True).first()
-        longest = max(longest, telling.clock.now - until) if until is not None else longest
-        return telling.clock.now
+        longest = max(longest, wecom_events.clock.now - until) if until is not None else longest
+        return wecom_events.clock.now
 
     work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=slow)
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from integrations.models import Corp, EventWork, SyncRun
 from tests.integrations.directory.place import Directory, seed
-from tests.integrations.directory.telling import Post, Recorder, Telling
 from tests.integrations.directory.test_property import take, visible
+from tests.integrations.directory.wecom_events import Post, Recorder, WeComEvents
 from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import SandboxHandle
 
@@ -46,7 +46,7 @@ searching = rules(
 )
 
 
-def connected(sandbox: SandboxHandle, recorder: Recorder, source: SyncRun.Source) -> Telling:
+def connected(sandbox: SandboxHandle, recorder: Recorder, source: SyncRun.Source) -> WeComEvents:
     """A company that was copied once, empty but for three people."""
     Corp.objects.all().delete()
     sandbox.load(seed())
@@ -56,20 +56,20 @@ def connected(sandbox: SandboxHandle, recorder: Recorder, source: SyncRun.Source
         place.with_contacts()
     place.set_scope(partyids=SCOPE)
     place.sync_saying_yes()
-    return Telling.connected(place, recorder)
+    return WeComEvents.connected(place, recorder)
 
 
-def happen(telling: Telling, happened: list[tuple[Any, ...]], draw: Any, mix: Any) -> None:
+def happen(wecom_events: WeComEvents, happened: list[tuple[Any, ...]], draw: Any, mix: Any) -> None:
     """Take the steps; now and then what was told so far arrives, as `mix` has it, and is worked off."""
     told: list[Post] = []
     for step in [*happened, ("hear",)]:
         if step != ("hear",):
-            take(telling.place, step)
+            take(wecom_events.place, step)
             continue
-        told += telling.heard()
+        told += wecom_events.heard()
         for post in mix(draw, told):
-            telling.tell(post)
-        telling.work_off()
+            wecom_events.send(post)
+        wecom_events.work_off()
 
 
 def in_any_order(draw: Any, told: list[Post]) -> list[Post]:
@@ -96,14 +96,14 @@ def test_after_any_sequence_its_events_leave_our_tables_equal_to_the_sandbox(
     source: SyncRun.Source,
     data: Any,
 ) -> None:
-    telling = connected(directory_sandbox, recorder, source)
+    wecom_events = connected(directory_sandbox, recorder, source)
 
-    happen(telling, happened, data.draw, in_any_order)
+    happen(wecom_events, happened, data.draw, in_any_order)
 
-    place = telling.place
+    place = wecom_events.place
     assert place.stored() == visible(place, source)
     EventWork.objects.update(status=EventWork.Status.WAITING)
-    telling.work_off()
+    wecom_events.work_off()
     assert place.stored() == visible(place, source)
 
 
@@ -117,10 +117,10 @@ def test_where_events_are_lost_the_next_run_leaves_them_equal(
     source: SyncRun.Source,
     data: Any,
 ) -> None:
-    telling = connected(directory_sandbox, recorder, source)
+    wecom_events = connected(directory_sandbox, recorder, source)
 
-    happen(telling, happened, data.draw, with_losses)
-    place = telling.place
+    happen(wecom_events, happened, data.draw, with_losses)
+    place = wecom_events.place
     with suppress(requests.HTTPError):
         place.sync_saying_yes(source)
 

@@ -13,7 +13,7 @@ from accounts.models import AuditEntry, DirectoryPolicy, User
 from integrations.directory.event_health import State, hearing_of
 from integrations.models import Corp, EventLane, EventWork, SyncRun
 from tests.integrations.conftest import client_of
-from tests.integrations.directory.telling import Telling
+from tests.integrations.directory.wecom_events import WeComEvents
 
 pytestmark = pytest.mark.django_db
 
@@ -23,64 +23,64 @@ def admin(db: None) -> Client:
     return client_of(User.objects.create_superuser("root"))
 
 
-def state(telling: Telling) -> State:
-    telling.place.corp.refresh_from_db()
-    return hearing_of(telling.place.corp, now=telling.clock.now).state
+def state(wecom_events: WeComEvents) -> State:
+    wecom_events.place.corp.refresh_from_db()
+    return hearing_of(wecom_events.place.corp, now=wecom_events.clock.now).state
 
 
-def verified(telling: Telling, **ago: float) -> None:
-    telling.place.corp.contacts_callback_verified_at = telling.clock.now - timedelta(**ago)
-    telling.place.corp.save()
+def verified(wecom_events: WeComEvents, **ago: float) -> None:
+    wecom_events.place.corp.contacts_callback_verified_at = wecom_events.clock.now - timedelta(**ago)
+    wecom_events.place.corp.save()
 
 
-def test_without_a_verified_address_the_night_counts(telling: Telling) -> None:
-    assert state(telling) == State.NIGHTLY
+def test_without_a_verified_address_the_night_counts(wecom_events: WeComEvents) -> None:
+    assert state(wecom_events) == State.NIGHTLY
 
 
-def test_a_verified_address_that_nothing_comes_to_is_silent(telling: Telling) -> None:
-    verified(telling, minutes=1)
+def test_a_verified_address_that_nothing_comes_to_is_silent(wecom_events: WeComEvents) -> None:
+    verified(wecom_events, minutes=1)
 
-    assert state(telling) == State.SILENT
-
-
-def test_events_that_arrive_count_from_the_first_one_on(telling: Telling) -> None:
-    verified(telling, minutes=1)
-    telling.place.put_members({"userid": "jim", "department": [3]})
-    telling.hear()
-
-    assert state(telling) == State.ARRIVING
+    assert state(wecom_events) == State.SILENT
 
 
-def test_events_of_before_the_address_was_verified_do_not_count(telling: Telling) -> None:
-    telling.place.put_members({"userid": "jim", "department": [3]})
-    telling.hear()
-    verified(telling, minutes=-1)
+def test_events_that_arrive_count_from_the_first_one_on(wecom_events: WeComEvents) -> None:
+    verified(wecom_events, minutes=1)
+    wecom_events.place.put_members({"userid": "jim", "department": [3]})
+    wecom_events.hear()
 
-    assert state(telling) == State.SILENT
-
-
-def test_new_keys_begin_anew(telling: Telling) -> None:
-    verified(telling, minutes=1)
-    EventLane.objects.create(corp=telling.place.corp, consumer="integrations.directory", worked_at=timezone.now())
-    telling.place.corp.contacts_callback_verified_at = None
-    telling.place.corp.save()
-
-    assert state(telling) == State.NIGHTLY
+    assert state(wecom_events) == State.ARRIVING
 
 
-def test_before_the_first_copy_events_are_not_acted_on(telling: Telling) -> None:
-    verified(telling, minutes=1)
+def test_events_of_before_the_address_was_verified_do_not_count(wecom_events: WeComEvents) -> None:
+    wecom_events.place.put_members({"userid": "jim", "department": [3]})
+    wecom_events.hear()
+    verified(wecom_events, minutes=-1)
+
+    assert state(wecom_events) == State.SILENT
+
+
+def test_new_keys_begin_anew(wecom_events: WeComEvents) -> None:
+    verified(wecom_events, minutes=1)
+    EventLane.objects.create(corp=wecom_events.place.corp, consumer="integrations.directory", worked_at=timezone.now())
+    wecom_events.place.corp.contacts_callback_verified_at = None
+    wecom_events.place.corp.save()
+
+    assert state(wecom_events) == State.NIGHTLY
+
+
+def test_before_the_first_copy_events_are_not_acted_on(wecom_events: WeComEvents) -> None:
+    verified(wecom_events, minutes=1)
     SyncRun.objects.all().delete()
 
-    assert state(telling) == State.NOT_COPIED
+    assert state(wecom_events) == State.NOT_COPIED
 
 
-def test_events_that_wait_too_long_are_said(telling: Telling) -> None:
-    verified(telling, minutes=1)
-    telling.place.put_members({"userid": "jim", "department": [3]})
-    telling.tell(*telling.heard())
+def test_events_that_wait_too_long_are_said(wecom_events: WeComEvents) -> None:
+    verified(wecom_events, minutes=1)
+    wecom_events.place.put_members({"userid": "jim", "department": [3]})
+    wecom_events.send(*wecom_events.heard())
     assert EventWork.objects.waiting().exists()
-    corp = telling.place.corp
+    corp = wecom_events.place.corp
 
     assert hearing_of(corp, now=timezone.now()).late_count == 0
     late = hearing_of(corp, now=timezone.now() + timedelta(minutes=11))
@@ -91,17 +91,17 @@ def test_events_that_wait_too_long_are_said(telling: Telling) -> None:
         assert "超过十分钟" in late.sentences[1]
 
 
-def given_up(telling: Telling) -> Corp:
+def given_up(wecom_events: WeComEvents) -> Corp:
     """Somebody's events, and those of another company, were given up."""
-    telling.place.put_members({"userid": "jim", "department": [3]})
-    telling.tell(*telling.heard())
+    wecom_events.place.put_members({"userid": "jim", "department": [3]})
+    wecom_events.send(*wecom_events.heard())
     EventWork.objects.update(status=EventWork.Status.FAILED, try_count=8, problem="KeyError")
-    return telling.place.corp
+    return wecom_events.place.corp
 
 
-def test_events_that_were_given_up_are_said_until_a_run_has_made_them_good(telling: Telling) -> None:
-    verified(telling, minutes=1)
-    corp = given_up(telling)
+def test_events_that_were_given_up_are_said_until_a_run_has_made_them_good(wecom_events: WeComEvents) -> None:
+    verified(wecom_events, minutes=1)
+    corp = given_up(wecom_events)
     count = EventWork.objects.count()
     assert count > 0
 
@@ -109,15 +109,15 @@ def test_events_that_were_given_up_are_said_until_a_run_has_made_them_good(telli
     assert (hearing.given_up_count, hearing.late_count, hearing.tone) == (count, 0, "bad")
     with translation.override("zh-hans"):
         assert "立即同步通讯录" in hearing.sentences[-1]
-    telling.place.clock.now = timezone.now()
-    telling.place.sync_saying_yes()
+    wecom_events.place.clock.now = timezone.now()
+    wecom_events.place.sync_saying_yes()
 
     hearing = hearing_of(corp, now=timezone.now())
     assert (hearing.given_up_count, hearing.tone) == (0, "warn")
 
 
-def test_the_pages_say_what_was_given_up_and_offer_another_try(telling: Telling, admin: Client) -> None:
-    corp = given_up(telling)
+def test_the_pages_say_what_was_given_up_and_offer_another_try(wecom_events: WeComEvents, admin: Client) -> None:
+    corp = given_up(wecom_events)
     other = Corp.objects.create(name="南湖贸易", corpid="ww0000000000000001", agentid=1, secret="s", is_enabled=True)
     start = reverse("admin:integrations_syncrun_start", args=[corp.pk])
     again = reverse("admin:integrations_syncrun_again", args=[corp.pk])
@@ -140,18 +140,18 @@ def test_the_pages_say_what_was_given_up_and_offer_another_try(telling: Telling,
     assert f"{count} events are tried once more." in answer.content.decode()
     assert set(EventWork.objects.values_list("status", "try_count", "problem")) == {("waiting", 0, "")}
     assert AuditEntry.objects.get(note__contains="given up").corp == corp
-    telling.work_off()
-    assert telling.place.stored() == telling.place.theirs()
+    wecom_events.work_off()
+    assert wecom_events.place.stored() == wecom_events.place.theirs()
     assert again not in admin.get(start).content.decode()
 
 
 @pytest.mark.parametrize(
     ("is_verified", "words"), [(False, "No callback address is verified."), (True, "no event about people has arrived")]
 )
-def test_the_pages_say_it(telling: Telling, admin: Client, is_verified: bool, words: str) -> None:
-    corp = telling.place.corp
+def test_the_pages_say_it(wecom_events: WeComEvents, admin: Client, is_verified: bool, words: str) -> None:
+    corp = wecom_events.place.corp
     if is_verified:
-        verified(telling, minutes=1)
+        verified(wecom_events, minutes=1)
     DirectoryPolicy.objects.create(corp=corp, mode="link")
 
     company = admin.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
@@ -163,17 +163,17 @@ def test_the_pages_say_it(telling: Telling, admin: Client, is_verified: bool, wo
     assert "with the nightly run only" in policies
 
 
-def test_where_the_policy_is_off_neither_is_promised(telling: Telling, admin: Client) -> None:
-    corp = telling.place.corp
+def test_where_the_policy_is_off_neither_is_promised(wecom_events: WeComEvents, admin: Client) -> None:
+    corp = wecom_events.place.corp
     start = admin.get(reverse("admin:integrations_syncrun_start", args=[corp.pk])).content.decode()
 
     assert "No callback address is verified." not in start
     assert "is off" in start
 
 
-def test_calls_for_companies_that_do_not_exist_are_shown(telling: Telling, admin: Client) -> None:
+def test_calls_for_companies_that_do_not_exist_are_shown(wecom_events: WeComEvents, admin: Client) -> None:
     for _ in range(2):
         assert Client().get("/wecom/987654321/events/").status_code == 403
-    page = admin.get(reverse("admin:integrations_corp_change", args=[telling.place.corp.pk])).content.decode()
+    page = admin.get(reverse("admin:integrations_corp_change", args=[wecom_events.place.corp.pk])).content.decode()
 
     assert "2 calls were refused today at addresses of companies that do not exist here" in page

@@ -27,7 +27,7 @@ from sandbox.callbacks import clicks
 from sandbox.messages.inbox import Message
 from sandbox.state import administration
 from sandbox.state.world import World
-from tests.integrations.directory.telling import AES_KEY, APP, TOKEN, Recorder, recording
+from tests.integrations.directory.wecom_events import AES_KEY, APP, TOKEN, Recorder, recording
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.conftest import FakeClock
 from tests.notifications.engine import Engine, FollowingClock, sandbox_in_thread

@@ -33,7 +33,7 @@ class LoginCalls(Calls):
         Source: document/path/95833 (page of 2023-03-14).
         """
         question = {"user_ticket": user_ticket}
-        return self._ask("auth_getuserdetail", "/cgi-bin/auth/getuserdetail", base.user_detail_from, question)
+        return self._query("auth_getuserdetail", "/cgi-bin/auth/getuserdetail", base.user_detail_from, question)
 
 
 # --- The application itself: settings, menu, addresses, tickets. Source: developer.work.weixin.qq.com, see each call

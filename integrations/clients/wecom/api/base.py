@@ -55,7 +55,7 @@ class Calls:
     def _read(self, operation: str, path: str, parse: Callable[[base.Answer], T], params: Params | None = None) -> T:
         return typed(operation, parse, self._call(Call(operation, path, params=params)))
 
-    def _ask(self, operation: str, path: str, parse: Callable[[base.Answer], T], question: Mapping[str, Any]) -> T:
+    def _query(self, operation: str, path: str, parse: Callable[[base.Answer], T], question: Mapping[str, Any]) -> T:
         """A call that reads, although it is a POST."""
         return typed(operation, parse, self._write(operation, path, question))
 

@@ -51,7 +51,7 @@ class ContactCalls(Calls):
         `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
         """
         question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
-        return self._ask("user_list_id", "/cgi-bin/user/list_id", contacts.member_page_from, question)
+        return self._query("user_list_id", "/cgi-bin/user/list_id", contacts.member_page_from, question)
 
     def user_list_id_pages(
         self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST, through: Through = _directly
@@ -102,13 +102,13 @@ class ContactCalls(Calls):
 
         Source: document/path/95402.
         """
-        return self._ask("user_getuserid", "/cgi-bin/user/getuserid", base.userid_from, {"mobile": mobile})
+        return self._query("user_getuserid", "/cgi-bin/user/getuserid", base.userid_from, {"mobile": mobile})
 
     def user_get_userid_by_email(self, email: str, email_type: Literal[1, 2] = 1) -> str:
         """The userid of a mail address; `email_type`: 1 company mail, 2 private mail. Source: document/path/95895."""
         question = {"email": email, "email_type": email_type}
         path = "/cgi-bin/user/get_userid_by_email"
-        return self._ask("user_get_userid_by_email", path, base.userid_from, question)
+        return self._query("user_get_userid_by_email", path, base.userid_from, question)
 
     def tag_get(self, tag_id: int) -> contacts.Tag:
         """The members and departments of a tag, as far as visible. Source: document/path/90213."""

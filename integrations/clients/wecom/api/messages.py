@@ -44,7 +44,7 @@ class MessageCalls(Calls):
         """How many person-times each application sent to. Source: document/path/92369."""
         question = {"time_type": 0 if day == "today" else 1}
         path = "/cgi-bin/message/get_statistics"
-        return self._ask("message_get_statistics", path, messages.agent_counts_from, question)
+        return self._query("message_get_statistics", path, messages.agent_counts_from, question)
 
 
 class ChatCalls(Calls):

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from integrations.clients.wecom.schemas.base import Agent
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     client = wecom_client(question.corp)
     try:
         agent = client.agent_get()
     except IntegrationError as error:
-        return of_error(client, error, asked_by=blockers.AGENTID)
+        return of_error(client, error, check_name=blockers.AGENTID)
     return of_agent(agent, agentid=question.corp.agentid)
 
 
@@ -42,16 +42,16 @@ def of_agent(agent: Agent, *, agentid: int) -> Finding:
     return ok("named", {"app_name": clipped(agent.name, 128)})
 
 
-def of_error(client: WeComClient, error: IntegrationError, *, asked_by: str) -> Finding:
+def of_error(client: WeComClient, error: IntegrationError, *, check_name: str) -> Finding:
     """What WeCom's refusal to show the app means."""
     if error.operation == "gettoken" or error.code is None:
-        return blockers.of_error(error, asked_by=asked_by)
+        return blockers.of_error(error, check_name=check_name)
     if error.code in blockers.OTHER_APP:
         return failed(error, "other_app", Status.WRONG, heals=False)
     if error.code == blockers.NOT_OF_AN_APP:
         problem = "contacts_secret" if _is_contacts_assistant(client) else "no_app"
         return failed(error, problem, Status.WRONG, heals=False)
-    return blockers.of_error(error, asked_by=asked_by)
+    return blockers.of_error(error, check_name=check_name)
 
 
 def _is_contacts_assistant(client: WeComClient) -> bool:
@@ -68,7 +68,7 @@ CHECK = Check(
     name=blockers.AGENTID,
     label=_("AgentId and Secret"),
     purpose=_("Reads the app, which works only with its own Secret."),
-    look=look,
+    run=run,
     explanations={
         "named": Explanation(_("WeCom knows the app as “%(app_name)s”.")),
         "other_app": Explanation(_("The Secret belongs to another app than the AgentId."), SITE_ADMIN, _COPY_BOTH),

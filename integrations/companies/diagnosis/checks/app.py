@@ -13,13 +13,13 @@ from integrations.core.client_factory import wecom_client
 NAME = "app"
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     try:
         agent = wecom_client(question.corp).agent_get()
     except IntegrationError as error:
         if error.code == blockers.APP_DISABLED:
             return failed(error, "disabled", Status.WRONG, heals=True)
-        return blockers.of_error(error, asked_by=NAME)
+        return blockers.of_error(error, check_name=NAME)
     return wrong("disabled") if agent.is_closed else ok("enabled")
 
 
@@ -27,7 +27,7 @@ CHECK = Check(
     name=NAME,
     label=_("App enabled"),
     purpose=_("Looks whether the app is switched on in WeCom."),
-    look=look,
+    run=run,
     explanations={
         "enabled": Explanation(_("The app is enabled in WeCom.")),
         "disabled": Explanation(

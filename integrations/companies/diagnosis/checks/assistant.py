@@ -26,11 +26,11 @@ SECRET_REFUSED = frozenset({errcodes.INVALID_CREDENTIAL, errcodes.INVALID_SECRET
 NO_DETAILS = 48009
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     if not question.corp.contacts_secret:
         return skipped("none")
     try:
-        token_store().look_again(question.corp.corpid, None)
+        token_store().drop_copies(question.corp.corpid, None)
         client = contacts_client(question.corp)
         rows = client.user_list_id(limit=1).rows
         facts = {"departments": len(client.department_simplelist())}
@@ -46,7 +46,7 @@ def look(question: Question) -> Finding:
 def _of_error(error: IntegrationError) -> Finding:
     """Unlike the other checks: findings about the app's token and address do not hold for the assistant's."""
     if error.code is None:
-        return blockers.of_error(error, asked_by=NAME)
+        return blockers.of_error(error, check_name=NAME)
     if error.operation == "gettoken":
         problem = "secret_refused" if error.code in SECRET_REFUSED else "refused"
         return failed(error, problem, Status.WRONG, heals=blockers.is_passing(error.code))
@@ -55,7 +55,7 @@ def _of_error(error: IntegrationError) -> Finding:
     if error.code in blockers.IP_REFUSED:
         address = ip_address(error.caller_ip) or ""
         return failed(error, "refused_ip", Status.WRONG, heals=True, facts={"address": address})
-    return blockers.of_error(error, asked_by=NAME)
+    return blockers.of_error(error, check_name=NAME)
 
 
 _TO_SECRET = _(
@@ -66,7 +66,7 @@ CHECK = Check(
     name=NAME,
     label=_("Contacts sync"),
     purpose=_("Reads the directory with the Secret of Contacts sync, if one is saved."),
-    look=look,
+    run=run,
     explanations={
         "none": Explanation(
             _("Not entered: the app's own Secret reads whom the app may see. That is enough for many companies."),

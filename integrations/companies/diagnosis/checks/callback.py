@@ -16,7 +16,7 @@ NAME = "callback"
 KIND = CallbackEvent.Kind.APP
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     corp = question.corp
     crypto = callback_crypto(corp, KIND)
     if crypto is None:
@@ -60,7 +60,7 @@ CHECK = Check(
     name=NAME,
     label=_("Callback address"),
     purpose=_("Asks the callback address at the public address, signed as WeCom signs, and compares the answer."),
-    look=look,
+    run=run,
     subject=subject,
     explanations={
         "verified": Explanation(_("The callback address answers rightly, and WeCom has verified it.")),

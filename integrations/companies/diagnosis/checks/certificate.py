@@ -25,7 +25,7 @@ from integrations.core.client_factory import network_client
 EXPIRES_SOON = timedelta(days=30)
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     corp = question.corp
     if urlsplit(corp.api_base_url).scheme != "https":
         return skipped("not_encrypted")
@@ -57,7 +57,7 @@ CHECK = Check(
     name="certificate",
     label=_("Certificate"),
     purpose=_("Looks whether the certificate of the API address is trusted: by the usual authorities, or your own."),
-    look=look,
+    run=run,
     explanations={
         "not_encrypted": Explanation(_("The API address is plain http on this machine: there is no certificate.")),
         "trusted": Explanation(_("The certificate is trusted.")),

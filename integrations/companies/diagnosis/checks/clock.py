@@ -15,7 +15,7 @@ WARN_SECONDS = 60
 WRONG_SECONDS = 300
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     journey = network_client(question.corp).travel()
     if journey.failed_at:
         return skipped("blocked", {"by": "network"})
@@ -40,7 +40,7 @@ CHECK = Check(
     name="clock",
     label=_("Clock"),
     purpose=_("Compares the clock of this server with the Date header of the API's answer."),
-    look=look,
+    run=run,
     explanations={
         "right": Explanation(_("The clocks differ by %(seconds)s s.")),
         "no_date": Explanation(_("The answer has no Date header, so the clocks cannot be compared.")),

@@ -15,7 +15,7 @@ NAME = "contacts"
 DEPARTMENTS_TRIED = 5
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     client = wecom_client(question.corp)
     try:
         departments = client.department_simplelist()
@@ -24,7 +24,7 @@ def look(question: Question) -> Finding:
             return skipped("nobody", {"departments": len(departments)})
         member = client.user_get(userid)
     except IntegrationError as error:
-        return blockers.of_error(error, asked_by=NAME)
+        return blockers.of_error(error, check_name=NAME)
     withheld = ", ".join(member.withheld)
     return ok("partly" if withheld else "whole", {"departments": len(departments), "withheld": withheld})
 
@@ -43,7 +43,7 @@ CHECK = Check(
     name=NAME,
     label=_("Contacts"),
     purpose=_("Reads the departments and one member, and looks which fields WeCom leaves out."),
-    look=look,
+    run=run,
     explanations={
         "whole": Explanation(
             _("The directory can be read (departments: %(departments)s), and a member with all fields.")

@@ -17,7 +17,7 @@ UNKNOWN = frozenset({60003, 60123})
 OUT_OF_SCOPE = 60011
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     roots = question.corp.department_root_ids
     client = wecom_client(question.corp)
     try:
@@ -26,7 +26,7 @@ def look(question: Question) -> Finding:
             return ok("all", {"departments": len(visible)})
         lost = {root: _why(client, root) for root in roots if root not in visible}
     except IntegrationError as error:
-        return blockers.of_error(error, asked_by=NAME)
+        return blockers.of_error(error, check_name=NAME)
     return _judged(roots, lost)
 
 
@@ -61,7 +61,7 @@ CHECK = Check(
     name=NAME,
     label=_("Department roots"),
     purpose=_("Looks whether the departments named on this page exist and are in the app's visible scope."),
-    look=look,
+    run=run,
     subject=subject,
     explanations={
         "all": Explanation(

@@ -16,12 +16,12 @@ from integrations.core.client_factory import wecom_client
 NAME = "domain"
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     corp = question.corp
     try:
         agent = wecom_client(corp).agent_get()
     except IntegrationError as error:
-        return blockers.of_error(error, asked_by=NAME)
+        return blockers.of_error(error, check_name=NAME)
     ours = links.trusted_domain(corp)
     facts = {"ours": ours, "theirs": clipped(agent.redirect_domain.strip(), 255)}
     problem = mistake(ours=ours, theirs=agent.redirect_domain)
@@ -55,7 +55,7 @@ CHECK = Check(
     name=NAME,
     label=_("Trusted domain"),
     purpose=_("Compares the app's trusted domain in WeCom with the domain of this site."),
-    look=look,
+    run=run,
     subject=links.trusted_domain,
     explanations={
         "equal": Explanation(_("The trusted domain in WeCom is %(ours)s, as it should be.")),

@@ -28,12 +28,12 @@ NAME = "home_page"
 _PARTS = ("appid", "agentid", "response_type", "scope")
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     corp = question.corp
     try:
         agent = wecom_client(corp).agent_get()
     except IntegrationError as error:
-        return blockers.of_error(error, asked_by=NAME)
+        return blockers.of_error(error, check_name=NAME)
     return judged(corp, agent.home_url)
 
 
@@ -84,7 +84,7 @@ CHECK = Check(
     name=NAME,
     label=_("Home page link"),
     purpose=_("Compares the app's home page in WeCom with the link that this site gives."),
-    look=look,
+    run=run,
     subject=links.home_page_link,
     explanations={
         "equal": Explanation(_("The home page in WeCom is the link of this site.")),

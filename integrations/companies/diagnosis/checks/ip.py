@@ -27,12 +27,12 @@ SEEN_FOR = timedelta(days=1)
 RUNS_READ = 50
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     try:
         wecom_client(question.corp).getcallbackip()
     except IntegrationError as error:
         if error.code not in blockers.IP_REFUSED:
-            return blockers.of_error(error, asked_by=blockers.IP)
+            return blockers.of_error(error, check_name=blockers.IP)
         addresses = seen_addresses(question, ip_address(error.caller_ip))
         problem = "refused_ip" if addresses else "unnamed_ip"
         facts = {"addresses": addresses, "copied": ";".join(addresses)}
@@ -56,7 +56,7 @@ CHECK = Check(
     name=blockers.IP,
     label=_("Trusted IP"),
     purpose=_("Makes a call that WeCom answers only to the addresses in its list of trusted IPs."),
-    look=look,
+    run=run,
     explanations={
         "accepted": Explanation(_("WeCom accepts calls from this server.")),
         "trusted": Explanation(_("WeCom accepts calls from this server. What it refused last: %(copied)s.")),

@@ -39,7 +39,7 @@ def check_userid(userid: str) -> None:
     Recipients([userid]).check()
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     """Send once, whatever comes back: an unclear outcome is said and never repeated. `subject`: the userid."""
     to = question.subject
     try:
@@ -49,7 +49,7 @@ def look(question: Question) -> Finding:
     except RecipientError as error:
         return failed(error, _problem_of(error), Status.WRONG, heals=False, facts={"to": to, "msgid": "-"})
     except IntegrationError as error:
-        return blockers.of_error(error, asked_by=NAME)
+        return blockers.of_error(error, check_name=NAME)
     facts = {"to": to, "msgid": result.msgid[:255]}
     if result.unlicensed_userids:
         return wrong("unlicensed", facts, heals=False)
@@ -84,7 +84,7 @@ CHECK = Check(
     name=NAME,
     label=_("Test message"),
     purpose=_("Sends a message to a person of your choice."),
-    look=look,
+    run=run,
     explanations={
         "accepted": Explanation(_("WeCom accepted the message to %(to)s (msgid %(msgid)s). Look at the phone.")),
         "with_warning": Explanation(_("WeCom accepted the message to %(to)s with a warning (msgid %(msgid)s).")),

@@ -10,7 +10,7 @@ from integrations.companies.diagnosis.findings import Check, Finding, Question, 
 from integrations.core.client_factory import network_client
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     journey = network_client(question.corp).travel()
     return judged(journey, has_proxy=bool(question.corp.proxy_url))
 
@@ -37,7 +37,7 @@ CHECK = Check(
     name="network",
     label=_("Network and DNS"),
     purpose=_("Looks up the API host, connects, and asks without a Secret whether WeCom is there."),
-    look=look,
+    run=run,
     explanations={
         "reached": Explanation(_("WeCom answers at %(host)s (%(addresses)s).")),
         "dns": Explanation(

@@ -36,7 +36,7 @@ OWN_DOMAIN_PAGE = "https://open.work.weixin.qq.com/help2/pc/15023?person_id=1"
 ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40754"
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     corp, domain = question.corp, links.trusted_domain(question.corp)
     known = _last_answer(question)
     found = VerificationFile.objects.filter(corp=corp, outcome=VerificationFile.Outcome.FOUND)
@@ -122,7 +122,7 @@ CHECK = Check(
     name=NAME,
     label=_("Domain ownership"),
     purpose=_("Goes by WeCom's last answer when the domain was written, and by the verification file."),
-    look=look,
+    run=run,
     subject=links.trusted_domain,
     explanations={
         "accepted": Explanation(_("WeCom took %(domain)s as trusted domain when it was written.")),

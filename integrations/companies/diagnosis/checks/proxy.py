@@ -11,7 +11,7 @@ from integrations.core.client_factory import network_client
 _WANTS_PASSWORD = frozenset({401, 407})
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     if not question.corp.proxy_url:
         return skipped("none")
     journey = network_client(question.corp).travel()
@@ -30,7 +30,7 @@ CHECK = Check(
     name="proxy",
     label=_("Proxy"),
     purpose=_("Goes through the saved proxy, if there is one."),
-    look=look,
+    run=run,
     explanations={
         "none": Explanation(_("No proxy is set: this server calls WeCom directly.")),
         "passes": Explanation(_("The proxy %(host)s, port %(port)s, lets this server through.")),

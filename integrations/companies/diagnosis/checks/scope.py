@@ -13,11 +13,11 @@ from integrations.core.client_factory import wecom_client
 NAME = "scope"
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     try:
         agent = wecom_client(question.corp).agent_get()
     except IntegrationError as error:
-        return blockers.of_error(error, asked_by=NAME)
+        return blockers.of_error(error, check_name=NAME)
     facts = {
         "members": len(agent.allowed_userids),
         "departments": len(agent.allowed_department_ids),
@@ -34,7 +34,7 @@ CHECK = Check(
     name=NAME,
     label=_("Visible scope"),
     purpose=_("Counts the members, departments and tags that the app may see."),
-    look=look,
+    run=run,
     explanations={
         "seen": Explanation(
             _(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from integrations.models import Corp
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     """The token that all processes share says nothing of the Secret: another one is asked for, for all of them."""
     try:
         _try_secret(question.corp)
@@ -25,7 +25,7 @@ def look(question: Question) -> Finding:
         if isinstance(error, RateLimitedError) and error.code == errcodes.RATE_LIMITED:
             until = question.now + timedelta(seconds=error.retry_after_seconds)
             return failed(error, "held", Status.WRONG, heals=False, facts={"until": until.isoformat()})
-        return blockers.of_error(error, asked_by=blockers.TOKEN)
+        return blockers.of_error(error, check_name=blockers.TOKEN)
     return ok("given")
 
 
@@ -43,7 +43,7 @@ CHECK = Check(
     name=blockers.TOKEN,
     label=_("Token"),
     purpose=_("Fetches a token with the saved CorpId and Secret."),
-    look=look,
+    run=run,
     explanations={
         "given": Explanation(_("WeCom gives a token for this CorpId and Secret.")),
         "held": Explanation(

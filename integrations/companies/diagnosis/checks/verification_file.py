@@ -15,10 +15,10 @@ NAME = "verification_file"
 Outcome = VerificationFile.Outcome
 
 
-def look(question: Question) -> Finding:
+def run(question: Question) -> Finding:
     names: list[str] = []
     for file in VerificationFile.objects.filter(corp=question.corp):
-        verification_files.look_again(file_id=file.pk, clock=timezone.now)
+        verification_files.check_now(file_id=file.pk, clock=timezone.now)
         file.refresh_from_db()
         if file.outcome != Outcome.FOUND:
             return wrong(file.outcome, {"file": file.name, "url": file.checked_url}, detail=file.detail)
@@ -37,7 +37,7 @@ CHECK = Check(
     name=NAME,
     label=_("Verification file"),
     purpose=_("Fetches each verification file at the public address, as WeCom does."),
-    look=look,
+    run=run,
     subject=subject,
     explanations={
         "found": Explanation(

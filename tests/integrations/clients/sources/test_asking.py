@@ -27,7 +27,7 @@ SECRET = "sim-source-secret"
 
 def problem(card: Card) -> Problem:
     with pytest.raises(SourceError) as found:
-        query.ask(card, rows_at_most=10, now=NOW)
+        query.read(card, rows_at_most=10, now=NOW)
     for language in ("en", "zh-hans"):
         with translation.override(language):
             assert SECRET not in datasource_messages.sentence(found.value.problem, found.value.facts)
@@ -54,7 +54,7 @@ def sql_card(url: str, **values: Any) -> Card:
 def test_a_query_is_asked_with_the_cards_parameters_kinds_and_units(folder: Path) -> None:
     card = sql_card(f"sqlite:///{folder}/facts.db", units={"n": "件"}, kinds={"n": "text"})
 
-    table = query.ask(card, rows_at_most=10, now=NOW)
+    table = query.read(card, rows_at_most=10, now=NOW)
 
     assert (table.rows, table.columns[0].unit) == ((("2",),), "件")
 
@@ -80,7 +80,7 @@ def test_a_service_is_asked_with_its_headers_and_the_cards_path() -> None:
             name="服务", kind="json", http_url=f"{service.url}/v1", http_headers=f"X-Key: {SECRET}",
             allows_private_addresses=True,
         )  # fmt: skip
-        table = query.ask(make_card(source, http_path="orders?x=1", expression="rows"), rows_at_most=9, now=NOW)
+        table = query.read(make_card(source, http_path="orders?x=1", expression="rows"), rows_at_most=9, now=NOW)
 
     assert table.rows == ((1,),)
     assert service.requests[0].startswith(b"GET /v1/orders?x=1 HTTP/1.1\r\n")
@@ -123,7 +123,7 @@ def test_what_the_account_may_do_is_asked_once_a_day(mariadb: Database) -> None:
     def powers(now: datetime, **meanwhile: Any) -> str:
         DataSource.objects.update(**meanwhile)
         card.source.refresh_from_db()
-        assert query.ask(card, rows_at_most=10, now=now).rows == ((3,),)
+        assert query.read(card, rows_at_most=10, now=now).rows == ((3,),)
         return DataSource.objects.get().account_powers
 
     assert powers(NOW, account_powers="") == "files"
@@ -165,6 +165,6 @@ def test_a_cards_column_says_of_when_the_data_of_a_database_is(folder: Path) -> 
     sql = "SELECT '2026-11-23 18:00:00' AS 时间, 7 AS n"
     source = make_source(name="库", kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
 
-    table = query.ask(make_card(source, sql=sql, as_of_column="时间"), rows_at_most=10, now=NOW)
+    table = query.read(make_card(source, sql=sql, as_of_column="时间"), rows_at_most=10, now=NOW)
 
     assert table.as_of.isoformat() == "2026-11-23T18:00:00+08:00"

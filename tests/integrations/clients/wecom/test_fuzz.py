@@ -55,7 +55,7 @@ from integrations.clients.wecom.messages.contents import (
 from integrations.clients.wecom.messages.limits import MessageError, body_bytes, multipart
 from integrations.clients.wecom.messages.menus import Menu, MenuButton
 from integrations.clients.wecom.oauth import LinkError, authorize_url, home_page_link, wwlogin_url
-from integrations.clients.wecom.responses import Asked, answer_of, file_of
+from integrations.clients.wecom.responses import Request, answer_of, file_of
 from integrations.clients.wecom.schemas import agent, base, contacts
 from integrations.clients.wecom.schemas import messages as schemas_messages
 
@@ -215,10 +215,10 @@ def test_a_reply_is_read_back_or_refused(content: str) -> None:
 def test_no_answer_breaks_the_reader(content: bytes, status: int) -> None:
     errors: list[IntegrationError] = []
     for is_repeatable in (True, False):
-        asked = Asked("user_get", is_repeatable, secrets=("sim-secret",))
+        request = Request("user_get", is_repeatable, secrets=("sim-secret",))
         for read in (answer_of, file_of):
             try:
-                read(asked, Reply(status, content, "", ""))
+                read(request, Reply(status, content, "", ""))
             except IntegrationError as error:
                 errors.append(error)
     assert {error.operation for error in errors} <= {"user_get"}

@@ -435,7 +435,7 @@ def test_a_store_that_is_to_look_again_finds_what_was_forgotten_elsewhere(shared
     web.forget(CORPID, AGENTID)
     assert worker.get(CORPID, AGENTID, fetch) == "token-1"
 
-    worker.look_again(CORPID, AGENTID)
+    worker.drop_copies(CORPID, AGENTID)
 
     assert worker.get(CORPID, AGENTID, fetch) == "token-2"
 

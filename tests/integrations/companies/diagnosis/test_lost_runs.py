@@ -38,7 +38,7 @@ def killed(run: CheckRun, *, at: dt.datetime) -> None:
 
 
 def test_a_run_whose_place_in_the_queue_was_lost_is_queued_again_by_beat(corp: Corp, wire: Wire) -> None:
-    run = ask(corp, now=timezone.now() - runner.UNTAKEN)
+    run = ask(corp, now=timezone.now() - runner.UNCLAIMED)
     wire.token()
 
     retry_checks()
@@ -76,7 +76,7 @@ def test_what_a_check_has_set_free_is_queued_later_where_the_broker_is_gone(
     with pytest.raises(OperationalError):
         run_check(run.pk)
 
-    assert runner.claim_due_again(now=timezone.now() + runner.UNTAKEN) == [blocked.pk]
+    assert runner.claim_due_again(now=timezone.now() + runner.UNCLAIMED) == [blocked.pk]
 
 
 def test_a_run_that_was_given_up_at_the_click_is_not_queued_behind_its_back(corp: Corp) -> None:
@@ -116,7 +116,7 @@ def test_whoever_takes_a_run_has_until_the_lease_ends(corp: Corp, wire: Wire) ->
     wire.token()
     runner.carry_out(run_id=run.pk, clock=clock)
 
-    assert seen == [NOW + runner.UNTAKEN, NOW + runner.LEASE]
+    assert seen == [NOW + runner.UNCLAIMED, NOW + runner.LEASE]
 
 
 def test_a_worker_that_hangs_is_ended_when_its_lease_ends_and_before_its_task_comes_back() -> None:

@@ -320,7 +320,7 @@ def test_an_earlier_run_is_not_tried_again_beside_a_newer_one(corp: Corp, wire: 
     assert runner.claim_due_again(now=NOW + MINUTE) == []
     assert set(CheckRun.objects.values_list("pk", "next_try_at")) == {
         (earlier.pk, None),
-        (newer.pk, NOW + SECOND + runner.UNTAKEN),
+        (newer.pk, NOW + SECOND + runner.UNCLAIMED),
     }
 
 

@@ -153,7 +153,7 @@ class TestSomethingWasMended:
     def test_a_check_that_passes_has_one_message_tried_at_once(
         self, name: str, ids: list[int], corp: Corp, wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], look=lambda _question: ok("given")))
+        monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], run=lambda _question: ok("given")))
         [run] = runner.request_checks(corp=corp, checks=[name], now=clock.now)
         runner.carry_out(run_id=run.pk, clock=clock)
 
@@ -166,7 +166,7 @@ class TestSomethingWasMended:
     def test_a_check_that_finds_something_wrong_does_not(
         self, ids: list[int], corp: Corp, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(CHECKS, "ip", replace(CHECKS["ip"], look=lambda _question: wrong("refused")))
+        monkeypatch.setitem(CHECKS, "ip", replace(CHECKS["ip"], run=lambda _question: wrong("refused")))
         [run] = runner.request_checks(corp=corp, checks=["ip"], now=clock.now)
         runner.carry_out(run_id=run.pk, clock=clock)
 

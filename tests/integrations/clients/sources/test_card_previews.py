@@ -14,7 +14,7 @@ from django.utils import timezone, translation
 
 from integrations.datasources import fetch as datasources_fetch
 from integrations.datasources import previews
-from integrations.datasources.previews import Look
+from integrations.datasources.previews import DataPreview
 from integrations.hooks import Hook
 from integrations.models import Card, CardData
 from integrations.tasks import fetch_card_data
@@ -45,11 +45,11 @@ def _in_english() -> Iterator[None]:
 
 
 def ask(clock: Clock, *cards: Card) -> str:
-    return previews.ask(cards, person_id=PERSON, now=clock())
+    return previews.request(cards, person_id=PERSON, now=clock())
 
 
-def look(token: str, clock: Clock, *cards: Card, person_id: int = PERSON) -> Look:
-    return previews.look(token, cards, person_id=person_id, now=clock())
+def read(token: str, clock: Clock, *cards: Card, person_id: int = PERSON) -> DataPreview:
+    return previews.read(token, cards, person_id=person_id, now=clock())
 
 
 def fetch(clock: Clock) -> None:
@@ -64,16 +64,16 @@ def test_what_is_asked_for_is_waited_for_and_then_there(bi: GuandataAnswers, clo
 
     token = ask(clock, card)
     clock.advance(seconds=3)
-    waiting = look(token, clock, card)
+    waiting = read(token, clock, card)
 
     assert (waiting.is_there, waiting.token, waiting.seconds, waiting.hindrance) == (False, token, 3, "")
     assert bi.calls("card_data") == 0
     fetch(clock)
-    found = look(token, clock, card)
+    found = read(token, clock, card)
     assert (found.is_there, found.token, found.problem) == (True, "", "")
     assert found.tables[card.pk].rows == (("华东", 128.5), ("华南", 96))
     row = CardData.objects.get()
-    assert (row.slot_at, row.told_at) == (None, clock())
+    assert (row.slot_at, row.notified_at) == (None, clock())
 
 
 @pytest.mark.django_db(transaction=True)
@@ -92,7 +92,7 @@ def test_it_goes_to_the_queue_of_data_with_nothing_but_the_id_of_its_row(
 
 
 def test_nothing_to_ask_for_is_there_at_once(clock: Clock) -> None:
-    found = look(ask(clock), clock)
+    found = read(ask(clock), clock)
 
     assert (found.is_there, found.tables) == (True, {})
     assert not CardData.objects.exists()
@@ -105,10 +105,10 @@ def test_several_cards_are_there_once_all_are(bi: GuandataAnswers, clock: Clock)
     token = ask(clock, first, second)
 
     fetch_card_data(CardData.objects.get(card=first).pk)
-    assert look(token, clock, first, second).token == token
+    assert read(token, clock, first, second).token == token
     fetch_card_data(CardData.objects.get(card=second).pk)
 
-    assert set(look(token, clock, first, second).tables) == {first.pk, second.pk}
+    assert set(read(token, clock, first, second).tables) == {first.pk, second.pk}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_source_that_fails_is_asked_once_and_the_sentence_says_what_to_do(
     clock.advance(minutes=5)
     fetch(clock)
 
-    found = look(token, clock, card)
+    found = read(token, clock, card)
     assert said in found.problem
     assert "“区域销售额”" in found.problem
     assert (found.token, found.is_there, found.tables) == ("", False, {})
@@ -146,7 +146,7 @@ def test_one_card_that_fails_ends_the_waiting_for_the_others(bi: GuandataAnswers
 
     fetch_card_data(CardData.objects.get(card=failing).pk)
 
-    found = look(token, clock, waiting, failing)
+    found = read(token, clock, waiting, failing)
     assert "“区域销售额”" in found.problem
 
 
@@ -157,23 +157,23 @@ class TestNoWorker:
         token = ask(clock, card)
 
         clock.advance(seconds=9)
-        assert look(token, clock, card).hindrance == ""
+        assert read(token, clock, card).hindrance == ""
         clock.advance(seconds=1)
-        late = look(token, clock, card)
+        late = read(token, clock, card)
 
         assert late.hindrance.startswith("No worker has taken it yet: does one take from the queue “data”")
         assert late.token == token
         fetch(clock)
-        assert look(token, clock, card).is_there
+        assert read(token, clock, card).is_there
 
     def test_ends_the_waiting_at_last(self, clock: Clock) -> None:
         card = make_card(make_source(timeout_seconds=20))
         token = ask(clock, card)
 
         clock.advance(seconds=79)
-        assert look(token, clock, card).token == token
+        assert read(token, clock, card).token == token
         clock.advance(seconds=1)
-        given_up = look(token, clock, card)
+        given_up = read(token, clock, card)
 
         assert given_up.problem.startswith("Given up after 80 seconds. No worker has taken it yet")
         assert given_up.token == ""
@@ -188,7 +188,7 @@ class TestNoWorker:
 
         clock.advance(seconds=11)
 
-        assert look(token, clock, busy, card).hindrance == (
+        assert read(token, clock, busy, card).hindrance == (
             "It waits for its turn: the data source “慢” is busy with other questions."
         )
 
@@ -203,7 +203,7 @@ class TestNoWorker:
 
         clock.advance(seconds=11)
 
-        assert look(token, clock, card).hindrance == (
+        assert read(token, clock, card).hindrance == (
             "It waits for its turn: the data source “慢 2” was too slow last time, and such sources are asked only a "
             "few at once."
         )
@@ -216,7 +216,7 @@ class TestNoWorker:
 
         clock.advance(seconds=11)
 
-        assert look(token, clock, card).hindrance == (
+        assert read(token, clock, card).hindrance == (
             "It waits for its turn: the workers of the queue “data” are busy with other data."
         )
 
@@ -227,10 +227,10 @@ def test_a_worker_that_never_ends_does_not_keep_the_page_waiting(clock: Clock) -
     assert datasources_fetch._claim(CardData.objects.get().pk, clock()) is not None
 
     clock.advance(seconds=79)
-    assert (look(token, clock, card).hindrance, look(token, clock, card).token) == ("", token)
+    assert (read(token, clock, card).hindrance, read(token, clock, card).token) == ("", token)
     clock.advance(seconds=1)
 
-    assert look(token, clock, card).problem == (
+    assert read(token, clock, card).problem == (
         "Given up after 80 seconds. The worker that fetches it says nothing more: it may have been ended. Try again."
     )
 
@@ -242,8 +242,8 @@ class TestWhose:
         token = ask(clock, card)
         fetch(clock)
 
-        assert look(token, clock, card).is_there
-        other = look(token, clock, card, person_id=OTHER)
+        assert read(token, clock, card).is_there
+        other = read(token, clock, card, person_id=OTHER)
         assert (other.tables, other.problem) == ({}, "This is no longer there. Press the button again.")
 
     def test_a_token_shows_no_card_that_it_was_not_for(self, bi: GuandataAnswers, clock: Clock) -> None:
@@ -254,8 +254,8 @@ class TestWhose:
         ask(clock, other)
         fetch(clock)
 
-        assert look(token, clock, other).tables == {}
-        assert look(token, clock, mine, other).tables == {}
+        assert read(token, clock, other).tables == {}
+        assert read(token, clock, mine, other).tables == {}
 
     def test_a_forged_token_a_foreign_one_and_one_of_a_report_s_data_show_nothing(self, clock: Clock) -> None:
         card = make_card()
@@ -264,7 +264,7 @@ class TestWhose:
         foreign = signing.dumps(([CardData.objects.get().pk], PERSON, 0), salt="other")
 
         for token in (of_a_report, foreign, "nonsense", ask(clock, card) + "x"):
-            found = look(token, clock, card)
+            found = read(token, clock, card)
             assert (found.is_there, found.token, found.problem[:7]) == (False, "", "This is")
 
     def test_it_is_good_for_an_hour(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +274,7 @@ class TestWhose:
 
         monkeypatch.setattr("django.core.signing.time.time", lambda: hour)
 
-        assert look(token, clock, card).problem == "This is no longer there. Press the button again."
+        assert read(token, clock, card).problem == "This is no longer there. Press the button again."
 
 
 class TestRows:
@@ -286,7 +286,7 @@ class TestRows:
         fetch(clock)
 
         assert (CardData.objects.count(), bi.calls("card_data")) == (1, 1)
-        assert all(look(token, clock, card).is_there for token in tokens)
+        assert all(read(token, clock, card).is_there for token in tokens)
         ask(clock, card)  # what is there may be old: it is fetched anew
         assert CardData.objects.count() == 2
 
@@ -310,7 +310,7 @@ class TestRows:
         assert CardData.objects.count() == 2
 
     def test_they_are_few(self, bi: GuandataAnswers, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(datasources_fetch, "LOOK_ROWS", 1)
+        monkeypatch.setattr(datasources_fetch, "PREVIEW_ROWS", 1)
         bi.gives("card_data")
         card = make_card()
         token = ask(clock, card)
@@ -318,7 +318,7 @@ class TestRows:
 
         fetch(clock)
 
-        table = look(token, clock, card).tables[card.pk]
+        table = read(token, clock, card).tables[card.pk]
         assert (table.rows, table.is_cut) == ((("华东", 128.5),), True)
         assert CardData.objects.get(slot_at=SLOT).row_count == 2
 

@@ -71,14 +71,14 @@ def recording() -> Iterator[Recorder]:
 
 
 @dataclass
-class Telling:
+class WeComEvents:
     """What the sandbox tells of a company, and our side of it."""
 
     place: Directory
     recorder: Recorder
 
     @classmethod
-    def connected(cls, place: Directory, recorder: Recorder, *, contacts: bool = True, app: bool = True) -> Telling:
+    def connected(cls, place: Directory, recorder: Recorder, *, contacts: bool = True, app: bool = True) -> WeComEvents:
         """Callbacks at these addresses, with keys that both sides have; the corp is enabled."""
         corp = place.corp
         for prefix in ("callback", "contacts_callback"):
@@ -111,7 +111,7 @@ class Telling:
             time.sleep(0.005)
         raise AssertionError("the sandbox has not delivered its events")
 
-    def tell(self, *posts: Post) -> None:
+    def send(self, *posts: Post) -> None:
         """Let them arrive at our addresses."""
         for post in posts:
             path = f"/wecom/{self.place.corp.pk}/{post.address}/?{post.query}"
@@ -134,5 +134,5 @@ class Telling:
 
     def hear(self) -> None:
         """What happened arrives in its order, and is worked off."""
-        self.tell(*self.heard())
+        self.send(*self.heard())
         self.work_off()
