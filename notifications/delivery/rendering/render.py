@@ -104,7 +104,9 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
         with guarded(logger, "run=%d could not be rendered", run_id):
             delivery_ids += render_run(run_id=run_id, now=clock())
     if remaining:
-        Run.objects.filter(pk__in=remaining, status=Run.Status.WAITING).update(render_after=clock())
+        now = clock()
+        held = Run.objects.filter(pk__in=remaining, status=Run.Status.WAITING, render_after__gt=now)
+        update_unlocked(held, render_after=now)
     return delivery_ids
 
 

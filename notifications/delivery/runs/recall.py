@@ -25,7 +25,7 @@ from integrations.models import Corp
 from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
 from notifications.delivery.limiter import Permit, Request
-from notifications.delivery.locking import exclude_freezing, update_unlocked
+from notifications.delivery.locking import exclude_freezing, unlocked, update_unlocked
 from notifications.delivery.sending import throttling
 from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.models.lookups import Moment
@@ -179,9 +179,11 @@ def due(now: Moment) -> QuerySet[Delivery]:
     return _recallable(now).filter(run__in=runs, next_attempt_at__lte=now)
 
 
+@transaction.atomic
 def to_recall(*, now: datetime) -> list[int]:
-    """Ids of accepted messages of recalled runs to hand to a task; nobody else gets them for RETRY."""
-    ids = list(due(now).order_by("pk").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
+    """Ids of at most HANDED_OUT_AT_ONCE accepted messages of recalled runs to hand to a task; nobody else gets them
+    for RETRY."""
+    ids = list(unlocked(due(now).order_by("pk")).values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
     # The row is settled: its next attempt is the recall's.
     Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now + RETRY)
     return ids
@@ -245,8 +247,10 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     logger.info("corp=%d: recalls wait errcode=%s", delivery.corp_id, outcome.errcode)
     if outcome.is_rate_limited:
         throttling.hold([company_scope(delivery.corpid, RECALL_API)], outcome)
-    theirs = _recallable(now).filter(corp=delivery.corp_id, run__recall_requested_at__isnull=False)
-    theirs.update(next_attempt_at=now + timedelta(seconds=outcome.wait_seconds))
+    until = now + timedelta(seconds=outcome.wait_seconds)
+    runs = Run.objects.filter(recall_requested_at__isnull=False).values("pk")
+    theirs = _recallable(now).filter(corp=delivery.corp_id, run__in=runs, next_attempt_at__lt=until)
+    update_unlocked(theirs, next_attempt_at=until)
 
 
 def _accepted(run: Run, now: datetime) -> QuerySet[Delivery]:

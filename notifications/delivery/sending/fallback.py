@@ -11,6 +11,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import translation
 
 from accounts.models import WeComAccount
+from notifications.delivery.locking import share_freezing
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.freeze import mail_batches, write_delivery
 from notifications.delivery.rendering.subscription_source import SubscriptionSource
@@ -27,6 +28,7 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
     """Mail those whom the first channel of these runs did not reach. Returns how many mails.
 
     The caller has locked the runs, with nothing under way. Whoever has a mail of the run already gets no second one.
+    Whoever leaves meanwhile gets none, or one that is withdrawn: who withdraws waits for us.
     """
     if not run_ids:
         return 0
@@ -36,7 +38,11 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
         subscription__fallback_channel=Channel.EMAIL,
         recall_requested_at__isnull=True,
     )
-    return sum(_mailed(run, now) for run in runs.select_related("subscription__report").order_by("pk"))
+    found = list(runs.select_related("subscription__report").order_by("pk"))
+    if not found:
+        return 0
+    share_freezing(set(_unreached().filter(run__in=found).order_by().values_list("delivery__corp", flat=True)))
+    return sum(_mailed(run, now) for run in found)
 
 
 def _unreached() -> QuerySet[Receipt]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +13,11 @@ from accounts.directory.sync import apply_to
 from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.core import hooks
 from integrations.models import Corp, Member
+from notifications.delivery.maintenance.sweep import sweep
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Run
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
+from tests.notifications.side_by_side import Elsewhere, Meanwhile
 
 Change = Callable[[Corp], object]
 
@@ -53,20 +54,15 @@ def lose_userid(corp: Corp) -> None:
     WeComAccount.objects.filter(corp=corp, userid_folded="lilei").update(userid="", userid_folded="")
 
 
+def leave_wecom(corp: Corp) -> None:
+    """As the directory's synchronisation does it."""
+    policy = DirectoryPolicy.objects.create(corp=corp, mode="link", leavers="disable")
+    with transaction.atomic():
+        gone = make_member(corp, presence="deleted", left_at=NOW)
+        apply_to(corp=corp, policy=policy, members=[gone], now=NOW)
+
+
 LEAVES = [(suspend, "barred"), (disable, "user_disabled"), (unlink, "barred")]
-
-
-class Meanwhile:
-    """Does its work once, as soon as a statement that is about to be made fits."""
-
-    def __init__(self, work: Callable[[], object], fits: Callable[[str], bool]) -> None:
-        self._work, self._fits, self._is_done = work, fits, False
-
-    def __call__(self, execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
-        if not self._is_done and self._fits(sql):
-            self._is_done = True
-            self._work()
-        return execute(sql, *arguments)
 
 
 def render_after(work: Callable[[], object], *people: User, **fields: Any) -> Run:
@@ -139,13 +135,7 @@ class TestSideBySide:
         """Neither waits in a circle, though the one has locked the person whom the other's receipt names."""
         run = make_run(make_subscription(make_person(corp, "LiLei"), make_person(corp, "jim")))
 
-        def leave() -> None:
-            policy = DirectoryPolicy.objects.create(corp=corp, mode="link", leavers="disable")
-            with transaction.atomic():
-                gone = make_member(corp, presence="deleted", left_at=NOW)
-                apply_to(corp=corp, policy=policy, members=[gone], now=NOW)
-
-        work = Elsewhere(leave)
+        work = Elsewhere(lambda: leave_wecom(corp))
         writes = Meanwhile(work.until_it_waits, lambda sql: sql.startswith('INSERT INTO "notifications_delivery"'))
         with connection.execute_wrapper(writes):
             render_run(run_id=run.pk, now=NOW)
@@ -155,6 +145,24 @@ class TestSideBySide:
         assert receipts() == {
             ("wecom", f"{corp.pk}:jim", "", ""),
             ("wecom", f"{corp.pk}:lilei", "skipped", "barred"),
+        }
+
+    def test_who_leaves_while_a_mail_in_place_of_a_message_is_made_does_not_get_it(self, corp: Corp) -> None:
+        person = make_person(corp, "LiLei", email="lilei@example.com")
+        render_run(run_id=make_run(make_subscription(person, fallback_channel="email")).pk, now=NOW)
+        Delivery.objects.update(status="accepted", settled_at=NOW, attempt_count=1, invalid_count=1)
+        Receipt.objects.update(status="invalid")
+
+        work = Elsewhere(lambda: leave_wecom(corp))
+        writes = Meanwhile(work.until_it_waits, lambda sql: sql.startswith('INSERT INTO "notifications_delivery"'))
+        with connection.execute_wrapper(writes):
+            assert sweep(now=NOW).mailed_count == 1
+        work.join()
+
+        assert Delivery.objects.get(channel="email").status == "canceled"
+        assert receipts() == {
+            ("wecom", f"{corp.pk}:lilei", "invalid", ""),
+            ("email", f"mail:{person.pk}:lilei@example.com", "skipped", "barred"),
         }
 
     def test_who_is_being_renamed_is_waited_for(self, corp: Corp) -> None:
@@ -167,33 +175,3 @@ class TestSideBySide:
         work.join()
 
         assert touser() == ["Lei.Li|jim"]
-
-
-class Elsewhere:
-    """Work of another process, over a connection of its own."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._pids: list[int] = []
-        self._work = work
-        self._thread = threading.Thread(target=self._run)
-
-    def until_it_waits(self) -> None:
-        """Begin, and come back when it waits for a lock of ours, or is done."""
-        self._thread.start()
-        while self._thread.is_alive():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM pg_locks WHERE pid = ANY(%s) AND NOT granted", [self._pids])
-                if cursor.fetchone() is not None:
-                    return
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_backend_pid()")
-                self._pids += cursor.fetchone()
-            self._work()
-        finally:
-            connection.close()

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 import redis
+from django.db import transaction
 from pytest_django import Settings
 
 from accounts.models import User
@@ -22,6 +23,7 @@ from notifications.models import Delivery, Run
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription, make_superuser
 from tests.notifications.one_delivery import claim_delivery
+from tests.notifications.side_by_side import Elsewhere
 from tests.notifications.wire import Wire, errcode
 
 pytestmark = pytest.mark.django_db
@@ -196,3 +198,40 @@ def test_a_run_that_is_not_rendered_yet_makes_no_messages(corp: Corp, me: User) 
     assert render_run(run_id=run.pk, now=NOW) == []
     run.refresh_from_db()
     assert (run.status, run.error_text) == (Run.Status.FAILED, "在生成消息之前已撤回。")
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+class TestSideBySide:
+    """Whoever changes many rows waits for none that another transaction holds: nobody waits in a circle."""
+
+    def test_what_somebody_holds_is_handed_out_later(self, three: Run, me: User) -> None:
+        first, *others = Delivery.objects.order_by("pk").values_list("pk", flat=True)
+        runs_recall.request_recall(three, person=me, now=NOW)
+        handed_out: list[int] = []
+        work = Elsewhere(lambda: handed_out.extend(runs_recall.to_recall(now=NOW)))
+
+        with transaction.atomic():
+            Delivery.objects.select_for_update().get(pk=first)
+            work.until_it_waits()
+            while_it_is_held = list(handed_out)
+        work.join()
+
+        assert while_it_is_held == others
+        assert runs_recall.to_recall(now=NOW) == [first]
+
+    def test_what_somebody_holds_is_not_waited_for_where_a_company_must_wait(
+        self, three: Run, me: User, wire: Wire, clock: FakeClock
+    ) -> None:
+        first, second, third = Delivery.objects.order_by("pk").values_list("pk", flat=True)
+        runs_recall.request_recall(three, person=me, now=NOW)
+        wire.sends.append(errcode(60020))
+        work = Elsewhere(lambda: runs_recall.recall_deliveries([second], clock=clock, is_stopping=lambda: False))
+
+        with transaction.atomic():
+            Delivery.objects.select_for_update().get(pk=first)
+            work.until_it_waits()
+            due_ids = list(runs_recall.due(clock.now).order_by("pk").values_list("pk", flat=True))
+        work.join()
+
+        assert due_ids == [first]
