@@ -8,9 +8,47 @@ import struct
 import time
 from collections.abc import Callable
 from itertools import repeat
+from typing import Any
+
+import pytest
+
+from integrations.clients.wecom import deadline
 
 DRIP_SECONDS = 0.05
 DRIPS_AT_MOST = 400
+
+
+class StandingClock:
+    """In the place of `time`, for the deadlines of calls and for what drips: a second passes with each drop.
+
+    So a busy machine may take as long as it likes for all that comes before the first drop.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.readings: list[float] = []  # of the clients
+
+    def monotonic(self) -> float:
+        self.readings.append(self.now)
+        return self.now
+
+    def set_forward(self, seconds: float) -> None:
+        self.now += seconds
+
+    def sleep(self, _seconds: float) -> None:
+        self.set_forward(1)
+        time.sleep(0.001)  # the other side's turn
+
+
+clock: Any = time
+
+
+def let_drops_pass_time(patch: pytest.MonkeyPatch) -> StandingClock:
+    """From now on the deadlines of our clients and all that drips here share a clock of their own."""
+    standing = StandingClock()
+    patch.setattr(deadline, "time", standing)
+    patch.setitem(globals(), "clock", standing)
+    return standing
 
 
 def hangs(connection: socket.socket) -> None:
@@ -19,11 +57,11 @@ def hangs(connection: socket.socket) -> None:
     connection.recv(1)
 
 
-def takes_nothing(connection: socket.socket) -> None:
-    """Reads nothing, until the client has gone."""
+def takes_nothing(connection: socket.socket) -> bool:
+    """Reads nothing, until the client has gone; whether it has."""
     events = select.poll()
     events.register(connection, select.POLLRDHUP)
-    events.poll(20_000)
+    return bool(events.poll(20_000))
 
 
 def closes(connection: socket.socket) -> None:
@@ -103,7 +141,7 @@ def _drip(connection: socket.socket, head: bytes, drop: bytes) -> None:
     connection.sendall(head)
     for piece in repeat(drop, DRIPS_AT_MOST):
         connection.sendall(piece)
-        time.sleep(DRIP_SECONDS)
+        clock.sleep(DRIP_SECONDS)
 
 
 DRIPS: tuple[Callable[[socket.socket], None], ...] = (

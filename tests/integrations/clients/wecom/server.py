@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,8 @@ class WireServer:
 
     url: str = ""
     valid_secret: str = SECRET
-    gettoken_seconds: float = 0.0
+    # What happens before a token is given.
+    before_token: Callable[[], object] = lambda: None
     expires_in: int = 7200
     calls: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -102,7 +102,7 @@ def wire_server() -> Iterator[WireServer]:
                 return
             if parts.path == "/cgi-bin/gettoken":
                 state.tokens_asked += 1
-                time.sleep(state.gettoken_seconds)
+                state.before_token()
             answer = json.dumps(state.answer(parts.path, parse_qs(parts.query))).encode()
             head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
             self.wfile.write(head.encode() + answer)

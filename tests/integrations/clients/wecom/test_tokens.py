@@ -6,6 +6,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ def wrong_secret(**known: Any) -> ConfigurationError:
 
 
 def test_200_first_calls_at_once_make_one_gettoken(wire: WireServer, new_store: Callable[..., TokenStore]) -> None:
-    wire.gettoken_seconds = 0.1
+    wire.before_token = partial(time.sleep, 0.1)
     client = open_client(wire.url, new_store())
 
     results = at_once(200, client.agent_get)
@@ -90,7 +91,7 @@ def test_200_first_calls_at_once_make_one_gettoken(wire: WireServer, new_store: 
 def test_a_revoked_token_under_200_calls_makes_one_more_gettoken(
     wire: WireServer, new_store: Callable[..., TokenStore]
 ) -> None:
-    wire.gettoken_seconds = 0.1
+    wire.before_token = partial(time.sleep, 0.1)
     client = open_client(wire.url, new_store())
     client.agent_get()
     wire.revoke()
@@ -105,7 +106,7 @@ def test_a_revoked_token_under_200_calls_makes_one_more_gettoken(
 def test_a_wrong_secret_under_200_calls_makes_one_gettoken_and_then_a_pause(
     wire: WireServer, new_store: Callable[..., TokenStore]
 ) -> None:
-    wire.gettoken_seconds = 0.1
+    wire.before_token = partial(time.sleep, 0.1)
     store = new_store()
     client = open_client(wire.url, store, secret="wrong-secret-987654321")
 
@@ -524,7 +525,7 @@ def _calls_from_a_process(url: str, valkey_url: str, key: bytes, count: int, res
 
 @pytest.mark.processes
 def test_200_first_calls_from_four_processes_make_one_gettoken(wire: WireServer, valkey_url: str) -> None:
-    wire.gettoken_seconds = 0.5
+    wire.before_token = partial(time.sleep, 0.5)
     spawn = multiprocessing.get_context("spawn")
     results: Any = spawn.Queue()
     workers = [
