@@ -20,7 +20,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
 from pytest_django import DjangoDbBlocker
 
-from tests.databases import drop, make_migrated, statements_that_empty
+from tests.databases import drop, keep_rows, make_migrated, put_back, statements_that_empty
 from tests.services import SERVICES_KEY
 
 
@@ -152,7 +152,10 @@ def django_db_setup(
     name = services.database_name(getattr(request.config, "workerinput", {}).get("workerid", "alone"))
     with django_db_blocker.unblock():
         make_migrated(name, template=services.migrated_database, lock=services.migrated_database_lock)
-    yield
+        kept = keep_rows()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.core.management.commands.flush.emit_post_migrate_signal", lambda *_: put_back(kept))
+        yield
     with django_db_blocker.unblock():
         connection.close()
         drop(name)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from django.apps import apps
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.db.backends.base.operations import BaseDatabaseOperations
 
 
@@ -66,15 +67,36 @@ def make_migrated(name: str, *, template: str, lock: Path) -> None:
     use(name)
 
 
+def keep_rows() -> list[str]:
+    """Keep a copy of what the freshly migrated tables hold, and return the names of those that hold anything."""
+    kept = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.django_table_names(only_existing=True, include_views=False):
+            cursor.execute(f'SELECT EXISTS (SELECT 1 FROM "{table}")')  # noqa: S608  # our tables
+            if cursor.fetchone()[0]:
+                cursor.execute(f'CREATE TABLE "migrated_{table}" AS SELECT * FROM "{table}"')  # noqa: S608  # our tables
+                kept.append(table)
+    return kept
+
+
+def put_back(kept: list[str]) -> None:
+    """After `flush`, leave what its post_migrate would: 400 ms of signals make the same rows anew, with other ids."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        for table in kept:
+            cursor.execute(f'INSERT INTO "{table}" SELECT * FROM "migrated_{table}"')  # noqa: S608  # our tables
+    apps.get_model("contenttypes", "ContentType").objects.clear_cache()
+
+
 def statements_that_empty(operations: BaseDatabaseOperations, tables: list[str]) -> list[str]:
-    """Of a PostgreSQL, in one transaction. Foreign keys are looked at when it ends: Django's are deferred.
+    """Of a PostgreSQL, in one transaction and one round trip. Foreign keys are looked at when it ends.
 
     Why not TRUNCATE? It makes new files for each table and its indexes, full or not, and needs 300 ms for a hundred
     tables where this needs 20. The lock waits, as TRUNCATE does, until others' transactions have ended; their rows go,
     too.
     """
     names = [operations.quote_name(table) for table in tables]
-    return [f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE", *(f"DELETE FROM {name}" for name in names)]  # noqa: S608  # our tables
+    deletes = [f"DELETE FROM {name}" for name in names]  # noqa: S608  # our tables
+    return ["; ".join([f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE", *deletes])]
 
 
 def somebody_waits() -> bool:
