@@ -17,9 +17,10 @@ from django.utils import timezone
 from integrations.models import CheckRun, Corp, SiteAddress, VerificationFile
 from tests.e2e.gateway import Gateway
 from tests.sandbox_process import AGENTID, SECRET, SandboxHandle, company
-from tools.services import free_port
 
 OUR_ADDRESS = "203.0.113.9"
+# Nothing listens at a port that only root may have, and no test is given it.
+NOBODYS_PORT = 1
 OTHER_APP = {"agentid": 1000003, "name": "报销", "secret": "sandbox-secret-of-app-1000003", "scope": {"partyids": [1]}}
 IN_WECOM, IN_THIS_SITE, IN_THE_NETWORK = "企业微信的管理员。", "本系统的管理员。", "本服务器网络的管理员。"
 TO_APP = "企业微信管理后台 → 应用管理 → 该应用 → "
@@ -227,7 +228,7 @@ SAVED_WRONGLY = [
         "nothing listens at the API host",
         "network",
         ("无法连接：Connection refused。", IN_THE_NETWORK, "请在防火墙中放行到 qyapi.weixin.qq.com 端口 443"),
-        lambda scene: scene.saved(api_base_url=f"http://127.0.0.1:{free_port()}"),
+        lambda scene: scene.saved(api_base_url=f"http://127.0.0.1:{NOBODYS_PORT}"),
         lambda scene: scene.form(api_base_url=scene.sandbox.base_url, new_secret=SECRET),
         reason=BY_NETWORK,
     ),
@@ -244,7 +245,7 @@ SAVED_WRONGLY = [
         "the proxy is down",
         "proxy",
         ("无法连接代理 127.0.0.1 的端口", IN_THE_NETWORK, "请启动代理，或更正“高级设置”中的代理地址。"),
-        lambda scene: scene.saved(proxy_url=f"http://127.0.0.1:{free_port()}"),
+        lambda scene: scene.saved(proxy_url=f"http://127.0.0.1:{NOBODYS_PORT}"),
         lambda scene: scene.form(remove_proxy=True),
         reason=BY_NETWORK,
         after="没有设置代理：本服务器直接访问企业微信。",
