@@ -9,15 +9,13 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import post_migrate, post_save
-from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.transfers import move_action
 from accounts.audit import bulk, services, signals
 from accounts.authentication import checks  # noqa: F401  # importing it registers its checks
-from accounts.authentication.lockout import PASSWORD_BACKEND
 from accounts.authentication.password_policy import disabling_shuts_out
-from accounts.authentication.sign_ins import note_sign_in
+from accounts.authentication.sessions import note_sign_in
 from accounts.directory import link_requests
 from accounts.directory.event_handlers import PEOPLE_CONSUMER, follow_rename, may_follow
 from accounts.directory.hooks import directory_action, directory_attentions, directory_lines
@@ -74,7 +72,6 @@ def track_people_and_companies() -> None:
     signals.track(SignInPolicy, corps=lambda policy: [], left_out=("changed_at",))
     signals.track(Group, corps=lambda group: [], m2m=("permissions",))
     post_save.connect(_note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")
-    user_logged_in.connect(_note_sign_in, dispatch_uid="accounts.tracked.sign_in")
 
 
 _RESULTS = ("uploaded_at", "check_requested_at", "checked_at", "checked_url", "outcome", "detail")
@@ -107,13 +104,6 @@ def _of_account(account: WeComAccount) -> list[int | None]:
 def _note_done(instance: LogEntry, created: bool, **_signal: Any) -> None:
     if created:
         signals.note_done(instance)
-
-
-def _note_sign_in(user: Any, request: HttpRequest | None = None, **_signal: Any) -> None:
-    if isinstance(user, User) and request is not None:
-        services.record_sign_in(
-            user=user, note=services.PASSWORD if getattr(user, "backend", "") == PASSWORD_BACKEND else services.WECOM
-        )
 
 
 # --- What accounts registers with integrations, with Django and with its own pages once all apps are loaded ---

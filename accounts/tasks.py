@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts.audit import services
-from accounts.authentication import lockout, sessions
+from accounts.authentication import lockout, session_records
 from accounts.authentication import services as authentication_services
 from accounts.directory import link_requests, sync, transfers
 from accounts.importexport import export_jobs, jobs
@@ -35,7 +35,7 @@ def purge_audit() -> None:
     requests that nobody answered, moves of people long ago. A repeat finds nothing."""
     now = timezone.now()
     lockout.forget_old(now=now)
-    sessions.purge(now=now)
+    session_records.purge(now=now)
     link_requests.purge(now=now)
     transfers.purge(now=now)
     jobs.forget_old_rows(now=now)

@@ -55,16 +55,16 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "accounts.middleware.SessionBindingMiddleware",
+    "accounts.authentication.middleware.SessionBindingMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "accounts.middleware.SessionRecordMiddleware",
-    "accounts.middleware.WeComSessionMiddleware",
-    "accounts.middleware.SessionLifetimeMiddleware",
-    "accounts.middleware.SecondFactorMiddleware",
-    "accounts.middleware.AuditMiddleware",
+    "accounts.authentication.middleware.SessionRecordMiddleware",
+    "accounts.authentication.middleware.WeComSessionMiddleware",
+    "accounts.authentication.middleware.SessionLifetimeMiddleware",
+    "accounts.authentication.middleware.SecondFactorMiddleware",
+    "accounts.audit.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -165,7 +165,7 @@ AXES_FAILURE_LIMIT = LOCKOUT_TRIES
 AXES_COOLOFF_TIME = timedelta(minutes=LOCKOUT_MINUTES)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "accounts.views.login.page"
-AXES_CLIENT_IP_CALLABLE = "accounts.authentication.lockout.network_of"
+AXES_CLIENT_IP_CALLABLE = "accounts.authentication.throttling.network_of"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False

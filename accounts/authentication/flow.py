@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
 
 from django.utils.translation import get_language
 
-from accounts.authentication import cookies
 from accounts.authentication import state as authentication_state
 from accounts.authentication.errors import Cause
 from accounts.authentication.state import Arrival, Finding, Kind, LoginState
 from integrations.companies import links
+from integrations.core.safe_urls import HOME, rooted, safe_path
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from integrations.models import Corp
 
-
+# What WeCom and the home page link put into the callback's query for themselves.
+_RESERVED = frozenset({"code", "state", "domain", "path_url"})
 FIRST_ATTEMPT = 1
 # First retry: the code or the state was refused.
 SECOND_ATTEMPT = 2
@@ -138,8 +140,8 @@ def is_at_home(request: HttpRequest, corp: Corp) -> bool:
 
 def begin(request: HttpRequest, corp: Corp, *, kind: Kind, target: str, attempt: int) -> Begun:
     """Keep a new state for one authorisation in this browser. Raises redis.RedisError."""
-    known = cookies.browser_ids(request)
-    browser_id = known[0] if known else cookies.new_browser_id()
+    known = authentication_state.browser_ids(request)
+    browser_id = known[0] if known else authentication_state.new_browser_id()
     state = authentication_state.begin(state=LoginState(corp.pk, kind, target, attempt), browser=browser_id)
     return Begun(state, browser_id)
 
@@ -151,3 +153,43 @@ def wecom_language() -> str:
 
 def _host(host: str) -> str:
     return host.lower().removesuffix(":80").removesuffix(":443")
+
+
+# --- The page that the callback's own query asks for. Pure -----------------------------------------------------------
+
+
+def inner_page(raw_query: str) -> str:
+    """The page that a callback's own query asks for: `path_url` with all further parameters, else the home page.
+
+    `survey-engine` means `/survey-engine`. The page's query arrives inside `path_url` where it was encoded, and as it
+    is where it was not: both give the same page. `raw_query`: as it stands in the address, not decoded; what belongs
+    to the page is passed on as it came.
+    """
+    asked, further = "", []
+    for pair in raw_query.split("&"):
+        name, _equals, value = pair.partition("=")
+        if unquote_plus(name) == "path_url":
+            asked = value
+        elif pair and unquote_plus(name) not in _RESERVED:
+            further.append(pair)
+    page = rooted(_decoded_page(asked))
+    return safe_path(_with_parameters(page, further)) if page else HOME
+
+
+def raw_query_of(request: HttpRequest) -> str:
+    """The query as the browser sent it; WSGI hands its bytes over as Latin-1."""
+    raw: str = request.META.get("QUERY_STRING", "")
+    return raw.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _decoded_page(value: str) -> str:
+    """Where the page's own query stands bare behind `?`, it is no further encoded than any query, and stays so."""
+    path, question_mark, query = value.partition("?")
+    return f"{unquote_plus(path).strip()}{question_mark}{query}"
+
+
+def _with_parameters(page: str, pairs: list[str]) -> str:
+    if not pairs:
+        return page
+    page, hash_sign, fragment = page.partition("#")
+    return f"{page}{'&' if '?' in page else '?'}{'&'.join(pairs)}{hash_sign}{fragment}"

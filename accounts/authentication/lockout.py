@@ -17,7 +17,6 @@ Unknown usernames are counted like known ones. Sign-in with WeCom is never count
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import logging
 import secrets
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from typing import Any
 
 from axes.backends import AxesStandaloneBackend
 from axes.handlers.database import AxesDatabaseHandler
+from axes.handlers.dummy import AxesDummyHandler
 from django.conf import settings
 from django.core import signing
 from django.core.exceptions import PermissionDenied
@@ -38,16 +38,14 @@ from django.views.decorators.debug import sensitive_variables
 
 from accounts.audit import services
 from accounts.authentication import password_policy
+from accounts.authentication.throttling import network_of
 from accounts.models import AuditEntry, Lockout, User
 
 logger = logging.getLogger(__name__)
 
-PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # the name of a class
 _COOKIE = "guanwecom-known"
 _COOKIE_SECONDS = 180 * 24 * 3600
 _COOKIE_SALT = "accounts.lockout.known-browser"
-# What counts as one address of IPv6.
-IPV6_PREFIX = 48
 # So many usernames are remembered of one browser.
 _KNOWN_AT_MOST = 5
 # Where axes keeps the user agent, which anybody can change, stands the browser that is known, if it is.
@@ -72,8 +70,8 @@ class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no 
             super().authenticate(request, username=username, password=password)
 
 
-class LockoutHandler(AxesDatabaseHandler):  # type: ignore[misc]  # see above
-    """What django-axes asks and reports to."""
+class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[misc]  # see above
+    """What django-axes asks and reports to. Sign-ins and sign-outs need nothing: see note_right_password."""
 
     def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
         """Count the try that is about to be made, unless it may not be."""
@@ -92,14 +90,6 @@ class LockoutHandler(AxesDatabaseHandler):  # type: ignore[misc]  # see above
         if request.axes_locked_out:  # refused by PasswordGate: the password was not looked at
             return
         request.axes_locked_out = _record_wrong(request, username, timezone.now()) is not None
-
-    def user_logged_in(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
-        """The right password: what this place got wrong before is forgotten."""
-        if getattr(user, "backend", "") == PASSWORD_BACKEND:
-            _forget_here(request, user.get_username())
-
-    def user_logged_out(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
-        """Nothing: signing out says nothing about passwords."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,25 +164,10 @@ def forget_old(*, now: datetime) -> None:
     Lockout.objects.filter(attempt_time__lte=now - timedelta(minutes=settings.LOCKOUT_MINUTES)).delete()
 
 
-def network_of(request: HttpRequest) -> str | None:
-    """The caller's address; of IPv6 the /48, since one customer of a provider may have all of it. Proxies are unwrapped
-    already.
-
-    A server that listens on `[::]` names IPv4 callers inside one network of IPv6: they are told apart as IPv4.
-    """
-    try:
-        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False).network_address)
-    return str(address)
-
-
-def remember_browser(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
-    """After the right password: other people's wrong ones do not lock this browser out of this username."""
+def note_right_password(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
+    """After a sign-in by password: forget what this place got wrong before, and remember the browser. Other people's
+    wrong passwords do not lock it out of this username."""
+    _forget_here(request, user.get_username())
     digest = _digest(user.get_username())
     known = [entry for entry in _known(request) if entry[0] != digest][: _KNOWN_AT_MOST - 1]
     value = signing.dumps([[digest, secrets.token_urlsafe(24)], *known], salt=_COOKIE_SALT)

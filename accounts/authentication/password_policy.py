@@ -12,8 +12,6 @@ from accounts.models import SignInPolicy, User, WeComAccount
 from accounts.models.security import THE_ONE
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from integrations.models import Corp
 
 
@@ -86,9 +84,3 @@ def set_password_enabled(*, is_enabled: bool) -> None:
     saved = current()
     saved.password_enabled = is_enabled
     saved.save()
-
-
-def note_wecom_sign_in(*, user: User, corp: Corp, now: datetime) -> None:
-    """Remember that this account has signed its person in. Holds for this company and userid only."""
-    accounts = WeComAccount.objects.filter(user=user, corp=corp)
-    accounts.update(proven_corp_id=corp.pk, proven_userid=F("userid_folded"), signed_in_at=now)

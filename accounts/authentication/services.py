@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from cryptography.fernet import InvalidToken
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 
 from accounts.authentication import state, throttling
 from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
@@ -80,6 +80,12 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_called_wecom else signs_in):
         raise SignInRefused(Reason.COMPANY_DISABLED)
     return person
+
+
+def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
+    """Remember that this account has signed its person in. Holds for this company and userid only."""
+    accounts = WeComAccount.objects.filter(user=user, corp=corp)
+    accounts.update(proven_corp_id=corp.pk, proven_userid=F("userid_folded"), signed_in_at=now)
 
 
 def require_signing_in(*, corp: Corp) -> None:

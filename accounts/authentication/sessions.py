@@ -1,38 +1,64 @@
-"""Sessions: bound to a company, listed for their person, ended one by one or all together."""
+"""What a session carries: its company, browser, age and rights, and what its person has proven.
+
+A session ends at the next request once its person is disabled, has left the company through which it was opened, or its
+time is over: accounts.authentication.middleware asks `standing_of` and `is_over`.
+
+Whoever controls a company's app, its console or its directory in WeCom decides who WeCom says somebody is. A sign-in
+with WeCom must therefore not carry rights that reach beyond that company, unless a superuser allowed it for this one
+(Corp.admin_rights_enabled). Such a session is an employee's until its person has given a password, or a code
+of an authenticator app that WeCom alone cannot have set up.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import re
+import secrets
 from datetime import UTC, datetime, timedelta
-from enum import Enum
-from typing import TYPE_CHECKING
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib.auth import SESSION_KEY
-from django.contrib.sessions.models import Session
-from django.db.models import F
-from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.audit import services
-from accounts.authentication import confirmation, lifetimes, session_store, sign_ins
-from accounts.authentication.admin_rights import SignInMethod, carries_rights, method_of, note_method, reaches_beyond
 from accounts.authentication.flow import CurrentSession
-from accounts.authentication.session_store import stored_key
 from accounts.authentication.state import Kind
-from accounts.authentication.user_agents import device_of
-from accounts.models import SignedInSession, User, WeComAccount
-from accounts.models.security import USER_AGENT_CHARACTERS
-from integrations.models import Corp
+from accounts.models import TotpDevice, User, WeComAccount
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
+    from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-    from accounts.authentication.user_agents import Device
+    from integrations.models import Corp
 
-
+PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # the name of a class
+REMEMBERED_SECONDS = 30 * 24 * 3600
 # In the session: the corp through which the person signed in. Absent after sign-in by password.
 CORP_KEY = "corp_id"
-REMEMBERED_SECONDS = 30 * 24 * 3600
+# In the session: by which way it was opened. Absent in sessions from before it was written down.
+METHOD_KEY = "sign_in_method"
+# In the session: when somebody signed in with it.
+OPENED_KEY = "opened_at"
+# In the session: when its person was last proven to be there.
+CONFIRMED_KEY = "confirmed_at"
+# In the session: a code of the authenticator app is missing; a code was given.
+_CODE_MISSING, _CODE_GIVEN = "totp_pending", "totp_verified"
+# In the session: the digest of what the browser's second cookie holds.
+_BROWSER_KEY = "bound_to"
+_BROWSER_COOKIE = "guanwecom-session"
+_CORP_COOKIE = "guanwecom-company"
+_CORP_SECONDS = 365 * 24 * 3600
+
+
+class SignInMethod(StrEnum):
+    PASSWORD = "password"  # noqa: S105  # a way in, not a secret
+    WECOM_QR = "wecom-qr"
+    WECOM_SILENT = "wecom-silent"
+    WECOM_AND_CODE = "wecom-and-code"  # with a code of the authenticator app in place of a password
+
+
 _METHODS = {Kind.QR: SignInMethod.WECOM_QR, Kind.SILENT: SignInMethod.WECOM_SILENT}
 
 
@@ -44,22 +70,53 @@ class Standing(Enum):
     OUTLIVED = "outlived"
 
 
+# --- Sign-in ----------------------------------------------------------------------------------------------------------
+
+
+def note_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:
+    """A receiver of user_logged_in: whatever the session held of an earlier sign-in is replaced."""
+    if request is None or not isinstance(user, User):
+        return
+    by_password = getattr(user, "backend", "") == PASSWORD_BACKEND
+    services.record_sign_in(user=user, note=services.PASSWORD if by_password else services.WECOM)
+    session, now = request.session, timezone.now()
+    note_opened(session, now)
+    forget_code(session)
+    session.pop(_CODE_MISSING, None)
+    if user.is_staff and TotpDevice.objects.filter(user=user).exists():  # no query for employees
+        session[_CODE_MISSING] = True
+    note_confirmed(session, now)  # tie_to_corp knows which of WeCom's ways prove nothing
+
+
 def tie_to_corp(request: HttpRequest, corp: Corp, *, kind: Kind) -> None:
     """Note, after login(), that this session was opened through `corp`, and how.
 
     Django keeps the session of somebody who signs in again: how long a password before it was remembered ends here.
     """
     request.session[CORP_KEY] = corp.pk
-    note_method(request.session, _METHODS[kind])
+    request.session[METHOD_KEY] = _METHODS[kind].value
     request.session.set_expiry(None)
     if not (kind is Kind.QR and isinstance(request.user, User) and carries_rights(request.user, corp=corp)):
-        confirmation.forget(request.session)
+        request.session.pop(CONFIRMED_KEY, None)
 
 
 def untie(request: HttpRequest) -> None:
     """Note, after login(), that this session was opened by password: it depends on no corp (any more)."""
     request.session.pop(CORP_KEY, None)
-    note_method(request.session, SignInMethod.PASSWORD)
+    request.session[METHOD_KEY] = SignInMethod.PASSWORD.value
+
+
+def set_length(request: HttpRequest, *, is_remembered: bool) -> None:
+    """After sign-in by password: until the browser is closed, or for REMEMBERED_SECONDS after the last use."""
+    request.session.set_expiry(REMEMBERED_SECONDS if is_remembered else 0)
+
+
+def note_code(session: SessionBase) -> None:
+    """Its person gave a right code. Another key for the session, as at sign-in: it can do more now."""
+    session.cycle_key()
+    session.pop(_CODE_MISSING, None)
+    session[_CODE_GIVEN] = True
+    note_confirmed(session, timezone.now())
 
 
 def add_code(request: HttpRequest, person: User) -> None:
@@ -67,20 +124,28 @@ def add_code(request: HttpRequest, person: User) -> None:
 
     It still depends on the corp: the code says that the person is there, not that they may sign in without WeCom.
     """
-    sign_ins.note_code(request.session)
-    lifetimes.note_opened(request.session, timezone.now())
-    note_method(request.session, SignInMethod.WECOM_AND_CODE)
+    note_code(request.session)
+    note_opened(request.session, timezone.now())
+    request.session[METHOD_KEY] = SignInMethod.WECOM_AND_CODE.value
     services.record_sign_in(user=User.objects.get(pk=person.pk), note=services.WECOM_AND_CODE)
 
 
-def is_independent_of_wecom(request: HttpRequest) -> bool:
-    """Whether its person gave something that whoever decides what WeCom says does not have."""
-    return CORP_KEY not in request.session or method_of(request.session) is SignInMethod.WECOM_AND_CODE
+def forget_code(session: SessionBase) -> None:
+    session.pop(_CODE_GIVEN, None)
 
 
-def set_length(request: HttpRequest, *, is_remembered: bool) -> None:
-    """After sign-in by password: until the browser is closed, or for REMEMBERED_SECONDS after the last use."""
-    request.session.set_expiry(REMEMBERED_SECONDS if is_remembered else 0)
+def needs_code(session: SessionBase) -> bool:
+    return bool(session.get(_CODE_MISSING))
+
+
+def needs_device(session: SessionBase) -> bool:
+    """Where every administrator has to have an authenticator app, a session that none has opened yet."""
+    return settings.STAFF_TOTP_REQUIRED and not session.get(_CODE_GIVEN) and not needs_code(session)
+
+
+def signed_in_key(request: HttpRequest) -> str | None:
+    """The key of the request's session, if somebody is signed in with it."""
+    return request.session.session_key if SESSION_KEY in request.session else None
 
 
 def of_request(request: HttpRequest, *, corp_id: int) -> CurrentSession:
@@ -91,9 +156,27 @@ def of_request(request: HttpRequest, *, corp_id: int) -> CurrentSession:
     )
 
 
+# --- Rights -----------------------------------------------------------------------------------------------------------
+
+
+def admin_rights_allowed(request: HttpRequest) -> bool:
+    """Whether this session carries whatever rights its person has."""
+    return not (isinstance(request.user, User) and request.user.has_withheld_rights)
+
+
+def carries_rights(person: User, *, corp: Corp) -> bool:
+    """Whether a sign-in with WeCom through `corp` carries whatever rights `person` has."""
+    return corp.admin_rights_enabled or not person.reaches_beyond(corp_id=corp.pk)
+
+
+def is_independent_of_wecom(request: HttpRequest) -> bool:
+    """Whether its person gave something that whoever decides what WeCom says does not have."""
+    return CORP_KEY not in request.session or request.session.get(METHOD_KEY) == SignInMethod.WECOM_AND_CODE.value
+
+
 def standing_of(request: HttpRequest) -> Standing:
     """OUTLIVED: its person is disabled, or has no account any more that may sign in, of the corp through which it was
-    opened. WITHOUT_RIGHTS: see accounts.authentication.admin_rights.
+    opened. WITHOUT_RIGHTS: see above.
 
     One look-up by index beside that of the person, which the page needs anyway; none for anonymous people, and for
     sessions opened by password. Nothing is remembered from one request to the next: access ends at the next click.
@@ -109,159 +192,99 @@ def standing_of(request: HttpRequest) -> Standing:
     carries_rights = accounts.values_list("corp__admin_rights_enabled", flat=True)[:1]
     if not carries_rights:
         return Standing.OUTLIVED
-    if carries_rights[0] or is_independent_of_wecom(request) or not reaches_beyond(request.user, corp_id=corp_id):
+    if carries_rights[0] or is_independent_of_wecom(request) or not request.user.reaches_beyond(corp_id=corp_id):
         return Standing.OPEN
     return Standing.WITHOUT_RIGHTS
 
 
-# --- The browsers in which a person is signed in: recorded as they are used, shown to the person, ended by the person
-
-# So often the last use is written down at most. Unused sessions of staff end soon: theirs is noted more often.
-NOTED_EVERY = timedelta(minutes=10)
-NOTED_EVERY_OF_STAFF = timedelta(minutes=1)
-# More than anybody has; a list that long would help nobody.
-SHOWN_AT_MOST = 50
-PURGED_AT_ONCE = 1000
-# In the session: under which stored key and when it was last noted.
-_NOTED = "noted"
+# --- Confirmation: is its person still there? -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class OwnSession:
-    """A session as its person sees it."""
-
-    pk: int
-    device: Device
-    company: str
-    began_at: datetime
-    last_used_at: datetime
-    is_current: bool
+def note_confirmed(session: SessionBase, now: datetime) -> None:
+    session[CONFIRMED_KEY] = now.timestamp()
 
 
-def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> None:
-    """Write down that the session of `request` is in use; at once for a new one, else every NOTED_EVERY or so.
+def is_confirmed(session: SessionBase, now: datetime) -> bool:
+    """Whether the person proved within settings.CONFIRMATION_MINUTES, by password or another factor, to be there.
 
-    `was_signed_in`: already before the request, which may have deleted its person. Called before the session is saved.
-    Django gives a session another key at sign-in and when a password changes.
+    Checked before rights, secrets, addresses and tokens are changed (integrations.core.reauthentication). A sign-in of
+    that kind counts, too; WeCom's silent one never does, since it asks the phone and not the person.
     """
-    session = request.session
-    user_id = session.get(SESSION_KEY)
-    if user_id is None:
-        return
-    if session.session_key is None:
-        session.save()
-    key = stored_key(str(session.session_key))
-    noted = session.get(_NOTED)
-    every = NOTED_EVERY_OF_STAFF if _is_staff(request) else NOTED_EVERY
-    if noted is not None and noted[0] == key and now.timestamp() - noted[1] < every.total_seconds():
-        return
-    if noted is not None and noted[0] != key:
-        _forget(noted[0])
-    session[_NOTED] = [key, int(now.timestamp())]
-    if noted is not None and noted[0] == key and _write_again(request, int(user_id), key, now):
-        return
-    if not was_signed_in or User.objects.filter(pk=user_id).exists():
-        _write(request, int(user_id), key, now)
+    seconds = session.get(CONFIRMED_KEY)
+    period = timedelta(minutes=settings.CONFIRMATION_MINUTES)
+    return seconds is not None and now.timestamp() - seconds < period.total_seconds()
 
 
-def last_noted(session: SessionBase) -> datetime | None:
-    """When the session was last written down as used."""
-    noted = session.get(_NOTED)
-    return None if noted is None else datetime.fromtimestamp(noted[1], UTC)
+# --- Age. Django's own expiry moves on with each use. These ends do not: they are counted from the sign-in, and for
+# staff from the last use, too. Both stand in the session, so a request needs no query
 
 
-def signed_in_key(request: HttpRequest) -> str | None:
-    """The key of the request's session, if somebody is signed in with it."""
-    return request.session.session_key if SESSION_KEY in request.session else None
+def note_opened(session: SessionBase, now: datetime) -> None:
+    session[OPENED_KEY] = int(now.timestamp())
 
 
-def forget(*, session_key: str) -> None:
-    """The session is over: its person signed out in it, or it has another key now."""
-    _forget(stored_key(session_key))
+def opened_at(session: SessionBase) -> datetime | None:
+    """None for a session from before this was noted."""
+    seconds = session.get(OPENED_KEY)
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def of_person(user: User, *, current_key: str | None, now: datetime) -> list[OwnSession]:
-    """Sessions that are still good, this one first, then the last used. Two queries."""
-    rows = SignedInSession.objects.filter(user=user).select_related("corp").order_by(F("last_used_at").desc())
-    newest = [row for row in rows[:SHOWN_AT_MOST] if not _is_over(row, user, now)]
-    current = None if current_key is None else stored_key(current_key)
-    good = set(
-        Session.objects.filter(session_key__in=[row.session_key for row in newest], expire_date__gt=now).values_list(
-            "session_key", flat=True
-        )
-    )
-    found = [
-        OwnSession(
-            pk=row.pk,
-            device=device_of(row.user_agent),
-            company=row.corp.name if row.corp else "",
-            began_at=row.began_at,
-            last_used_at=row.last_used_at,
-            is_current=row.session_key == current,
-        )
-        for row in newest
-        if row.session_key in good
-    ]
-    return sorted(found, key=lambda session: not session.is_current)
+def is_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: datetime) -> bool:
+    """Whether a session of that age, last used then, has reached its end; it comes sooner for administrators."""
+    if not is_staff:
+        return now - opened_at >= longest()
+    if now - opened_at >= timedelta(hours=settings.STAFF_SESSION_HOURS):
+        return True
+    return now - used_at >= timedelta(minutes=settings.STAFF_SESSION_IDLE_MINUTES)
 
 
-def end(*, user: User, pk: int) -> bool:
-    """End one session of `user`, wherever it is. False where there is none of that number (any more).
-
-    Raises redis.RedisError where Valkey may still hold a copy; the row then stays, so that it can be tried again.
-    """
-    row = SignedInSession.objects.filter(user=user, pk=pk).first()
-    if row is None:
-        return False
-    session_store.end(row.session_key)
-    row.delete()
-    return True
+def longest() -> timedelta:
+    """How long any session can last."""
+    return timedelta(days=settings.EMPLOYEE_SESSION_DAYS)
 
 
-def end_all(*, user: User) -> None:
-    """End every session of `user`, also those that nobody has written down."""
-    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
-    SignedInSession.objects.filter(user=user).delete()
+# --- Browser. A sibling domain can plant the session cookie of somebody else: its victim would go on in that person's
+# session, and take it for the own one. A second cookie, with the prefix __Host- under https, cannot be planted. A
+# session that comes without its own is nobody's
 
 
-def purge(*, now: datetime) -> int:
-    """Remove what stands for sessions that are over for want of use."""
-    old = SignedInSession.objects.filter(last_used_at__lte=now - lifetimes.longest()).order_by("pk")
-    removed = 0
-    while keys := list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
-        removed += SignedInSession.objects.filter(pk__in=keys).delete()[0]
-    return removed
+def is_of_browser(request: HttpRequest) -> bool:
+    """Whether the request's session belongs to this browser, as far as it was tied to one."""
+    tied_to = request.session.get(_BROWSER_KEY)
+    if tied_to is None:
+        return True
+    return secrets.compare_digest(tied_to, _digest(request.COOKIES.get(_browser_cookie(request), "")))
 
 
-def _write_again(request: HttpRequest, user_id: int, key: str, now: datetime) -> bool:
-    """The usual case. False where there is no row (any more)."""
-    rows = SignedInSession.objects.filter(session_key=key, user_id=user_id)
-    return bool(rows.update(last_used_at=now, corp_id=request.session.get(CORP_KEY)))
+def tie_to_browser(request: HttpRequest, response: HttpResponse) -> None:
+    """After a sign-in: the session and this browser belong together from now on."""
+    secret, session = secrets.token_urlsafe(32), request.session
+    session[_BROWSER_KEY] = _digest(secret)
+    # As long as the session's own cookie can be kept.
+    seconds = None if session.get_expire_at_browser_close() else int(longest().total_seconds())
+    _set_cookie(response, request, _browser_cookie(request), secret, seconds)
 
 
-def _write(request: HttpRequest, user_id: int, key: str, now: datetime) -> None:
-    """One statement, so that two requests at once in one new browser write one row."""
-    row = SignedInSession(
-        session_key=key,
-        user_id=user_id,
-        corp_id=request.session.get(CORP_KEY),
-        user_agent=request.headers.get("User-Agent", "")[:USER_AGENT_CHARACTERS],
-        began_at=now,
-        last_used_at=now,
-    )
-    changed = ("user", "corp", "user_agent", "last_used_at")
-    SignedInSession.objects.bulk_create(
-        [row], update_conflicts=True, unique_fields=["session_key"], update_fields=changed
+def remembered_corp_id(request: HttpRequest) -> int | None:
+    """The company that this browser signed in with last. A preference only: it decides nothing."""
+    value = request.COOKIES.get(_CORP_COOKIE, "")
+    return int(value) if re.fullmatch(r"[0-9]{1,18}", value) else None
+
+
+def remember_corp_id(response: HttpResponseBase, request: HttpRequest, corp_id: int) -> None:
+    _set_cookie(response, request, _CORP_COOKIE, str(corp_id), _CORP_SECONDS)
+
+
+def _set_cookie(response: HttpResponseBase, request: HttpRequest, name: str, value: str, seconds: int | None) -> None:
+    """`seconds`: None until the browser is closed."""
+    response.set_cookie(
+        name, value, max_age=seconds, path="/", secure=request.is_secure(), httponly=True, samesite="Lax"
     )
 
 
-def _forget(stored: str) -> None:
-    SignedInSession.objects.filter(session_key=stored).delete()
+def _browser_cookie(request: HttpRequest) -> str:
+    return f"__Host-{_BROWSER_COOKIE}" if request.is_secure() else _BROWSER_COOKIE
 
 
-def _is_over(row: SignedInSession, user: User, now: datetime) -> bool:
-    return lifetimes.is_over(opened_at=row.began_at, used_at=row.last_used_at, is_staff=user.is_staff, now=now)
-
-
-def _is_staff(request: HttpRequest) -> bool:
-    return isinstance(request.user, User) and request.user.is_staff
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

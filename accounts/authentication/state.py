@@ -1,4 +1,6 @@
-"""OAuth states of sign-ins under way. Kept in Valkey: login() replaces the session, and tabs share it.
+"""OAuth states of sign-ins under way, and the cookies that tie each to its browser.
+
+States are kept in Valkey: login() replaces the session, and tabs share it.
 
 A state is random, belongs to one browser (by its cookie) and one corp, is consumed once, and is kept for a while after
 that with its target, so that the back button and a double tap land where the first arrival landed. A code that was
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
 
 from integrations.core.redis import valkey
 
@@ -23,6 +26,9 @@ USED_SECONDS = 300
 # As long as WeCom takes a code.
 CODE_SECONDS = 300
 RANDOM_LENGTH = 40
+_BROWSER_COOKIE = "guanwecom-browser"
+_BROWSER_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
+_BROWSER_IDS_AT_MOST = 10
 _ALPHABET = string.ascii_letters + string.digits
 _FORM = re.compile(rf"[A-Za-z0-9]{{{RANDOM_LENGTH}}}[1-9]")
 
@@ -150,3 +156,38 @@ def _refused_key(code: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- Browsers. Usually one has one id. Where it comes for the first time with several tabs at once, each tab is
+# answered with an id under a name of its own, so that none replaces another and no tab loses its sign-in
+
+
+def browser_ids(request: HttpRequest) -> list[str]:
+    """What the browser's cookies say, at most ten; none without one of ours."""
+    prefix = _cookie_prefix(request)
+    found = [
+        value for name, value in request.COOKIES.items() if name.startswith(prefix) and _BROWSER_FORM.fullmatch(value)
+    ]
+    return found[:_BROWSER_IDS_AT_MOST]
+
+
+def new_browser_id() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def keep_browser_id(response: HttpResponseBase, request: HttpRequest, value: str) -> None:
+    """Until the browser is closed. Lax: WeCom's pages send the person back from another site."""
+    name = _cookie_prefix(request) + value[:8]
+    response.set_cookie(name, value, path="/", secure=request.is_secure(), httponly=True, samesite="Lax")
+
+
+def forget_browser_ids(response: HttpResponseBase, request: HttpRequest) -> None:
+    """At sign-out: whoever noted a cookie of a shared computer can do nothing with it later."""
+    for name in request.COOKIES:
+        if name.startswith(_cookie_prefix(request)):
+            response.delete_cookie(name, path="/", samesite="Lax")
+
+
+def _cookie_prefix(request: HttpRequest) -> str:
+    """With __Host- no sibling domain can plant the cookie; browsers take that over https only."""
+    return f"__Host-{_BROWSER_COOKIE}-" if request.is_secure() else f"{_BROWSER_COOKIE}-"

@@ -6,15 +6,17 @@ holds the states: the page that says so is the answer to a limit that cannot be 
 
 from __future__ import annotations
 
+import ipaddress
 import math
 
 from django.conf import settings
 from django.http import HttpRequest
 
-from accounts.authentication.lockout import network_of
 from integrations.core.redis import valkey
 
 SECONDS = 60
+# What counts as one address of IPv6.
+IPV6_PREFIX = 48
 # KEYS: what is counted. ARGV: seconds, which begin with the first.
 _COUNT = """
 local count = redis.call('INCR', KEYS[1])
@@ -47,6 +49,23 @@ def allows_step(request: HttpRequest) -> bool:
 def allows_redeeming(*, corp_id: int) -> bool:
     """Count one code that is about to be redeemed for its company; False past settings.SIGN_INS_PER_COMPANY."""
     return allows(f"sign-ins:corp:{corp_id}", at_most=settings.SIGN_INS_PER_COMPANY)
+
+
+def network_of(request: HttpRequest) -> str | None:
+    """The caller's address; of IPv6 the /48, since one customer of a provider may have all of it. Proxies are unwrapped
+    already.
+
+    A server that listens on `[::]` names IPv4 callers inside one network of IPv6: they are told apart as IPv4.
+    """
+    try:
+        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False).network_address)
+    return str(address)
 
 
 def _stored(key: str) -> str:

@@ -14,7 +14,6 @@ import json
 import re
 import secrets
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from cryptography.fernet import InvalidToken
@@ -29,9 +28,6 @@ from accounts.authentication.lockout import Lock, LockedOut
 from accounts.models import AuditEntry, TotpDevice, User
 from integrations.models.fields import Unreadable, cipher
 
-if TYPE_CHECKING:
-    from django.contrib.sessions.backends.base import SessionBase
-
 ISSUER = "guanwecom"
 # In the audit trail, which translates them.
 SET_UP, RENEWED = gettext_noop("Authenticator app set up."), gettext_noop("Recovery codes renewed.")
@@ -43,8 +39,8 @@ TOLERANCE = 1
 RECOVERY_CODES = 10
 # How long a key waits in the page that shows it.
 KEY_SECONDS = 3600
-# In the session: a code is missing; a code was given.
-_PENDING, _VERIFIED = "totp_pending", "totp_verified"
+# The pages that ask for a code, and that set an app up.
+CODE_ROUTE, OWN_ROUTE = "admin:second-factor-code", "admin:second-factor"
 
 
 def device_of(person: User) -> TotpDevice | None:
@@ -202,33 +198,3 @@ def _recovery_codes() -> list[str]:
 def _digest(code: str) -> str:
     """Random codes of 80 bits: nobody can try them all, so a plain digest will do."""
     return hashlib.sha256(re.sub(r"[\s-]", "", code).upper().encode()).hexdigest()
-
-
-# --- Sessions ---------------------------------------------------------------------------------------------------------
-
-
-def note_sign_in(session: SessionBase, person: User) -> None:
-    """After login(): whether a code is missing. No query for employees."""
-    session.pop(_VERIFIED, None)
-    if person.is_staff and TotpDevice.objects.filter(user=person).exists():
-        session[_PENDING] = True
-    else:
-        session.pop(_PENDING, None)
-
-
-def note_verified(session: SessionBase) -> None:
-    session.pop(_PENDING, None)
-    session[_VERIFIED] = True
-
-
-def forget_verified(session: SessionBase) -> None:
-    session.pop(_VERIFIED, None)
-
-
-def needs_code(session: SessionBase) -> bool:
-    return bool(session.get(_PENDING))
-
-
-def needs_device(session: SessionBase) -> bool:
-    """Where every administrator has to have an app, a session that none has opened yet."""
-    return settings.STAFF_TOTP_REQUIRED and not session.get(_VERIFIED) and not needs_code(session)

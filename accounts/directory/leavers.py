@@ -1,6 +1,6 @@
 """Hook for people whom WeCom does not let in any more. Higher apps register in AppConfig.ready().
 
-accounts.middleware ends the sessions of these people at their next request.
+accounts.authentication.middleware ends the sessions of these people at their next request.
 """
 
 from __future__ import annotations

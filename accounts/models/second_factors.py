@@ -17,7 +17,7 @@ class TotpDevice(models.Model):
     key = EncryptedTextField(_("key"))
     confirmed_at = models.DateTimeField(_("set up"))
     # Set up in a session that not WeCom alone had opened. Any other may be of somebody who decides what WeCom says: its
-    # codes give no rights that a sign-in with WeCom does not (accounts.authentication.admin_rights).
+    # codes give no rights that a sign-in with WeCom does not (accounts.authentication.sessions).
     is_independent = models.BooleanField(default=False, db_default=False)
     # The half minute of the last code that was taken: none is taken twice, and none before it.
     last_counter = models.BigIntegerField(default=0)

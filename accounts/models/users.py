@@ -44,7 +44,7 @@ class User(AbstractUser):
         help_text=_("Sees only these WeCom companies in the administration."),
     )
 
-    # Not stored: true for a session that does not carry its person's rights (accounts.authentication.admin_rights).
+    # Not stored: true for a session that does not carry its person's rights (accounts.authentication.sessions).
     has_withheld_rights = False
 
     # The username that the directory has made because somebody else has the userid (accounts.directory.newcomers).
@@ -106,6 +106,12 @@ class User(AbstractUser):
 
     def get_all_permissions(self, obj: Any = None) -> set[str]:
         return set() if self.has_withheld_rights else super().get_all_permissions(obj)
+
+    def reaches_beyond(self, *, corp_id: int) -> bool:
+        """Whether the person has rights that are not limited to this company. One query at most, none for employees."""
+        if self.is_superuser or self.manages_all_corps:
+            return True
+        return self.is_staff and self.managed_corps.exclude(pk=corp_id).exists()
 
     @property
     def has_made_username(self) -> bool:

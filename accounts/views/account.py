@@ -18,8 +18,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.authentication import cookies, sessions
-from accounts.authentication.redirects import inner_page, raw_query_of
+from accounts.authentication import session_records
+from accounts.authentication.flow import inner_page, raw_query_of
+from accounts.authentication.state import forget_browser_ids
 from accounts.models import User, WeComAccount
 from accounts.views import wecom
 from integrations.bi import sso
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 @login_required
 def show(request: HttpRequest) -> HttpResponse:
     person = person_of(request.user)
-    opened = sessions.of_person(person, current_key=request.session.session_key, now=timezone.now())
+    opened = session_records.of_person(person, current_key=request.session.session_key, now=timezone.now())
     accounts = WeComAccount.objects.filter(user=person).select_related("corp").order_by("-is_primary", "pk")
     return render(request, "accounts/account.html", {"accounts": accounts, "sessions": opened})
 
@@ -49,7 +50,7 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
     """End one of the person's own sessions; others' numbers end nothing."""
     person = person_of(request.user)
     try:
-        is_ended = sessions.end(user=person, pk=pk)
+        is_ended = session_records.end(user=person, pk=pk)
     except redis.RedisError as error:
         logger.error("session not ended by its person user=%s error=%s", person.pk, type(error).__name__)
         messages.error(request, _("That device could not be signed out just now. Please try again in a minute."))
@@ -68,11 +69,11 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
 def end_all_sessions(request: HttpRequest) -> HttpResponse:
     """End every session of the person, this one too."""
     person = person_of(request.user)
-    sessions.end_all(user=person)
+    session_records.end_all(user=person)
     logger.info("all sessions ended by their person user=%s", person.pk)
     logout(request)
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': 'everywhere'})}")
-    cookies.forget_browser_ids(response, request)
+    forget_browser_ids(response, request)
     return response
 
 

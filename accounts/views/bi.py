@@ -15,7 +15,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
 from accounts.authentication.errors import Cause, ErrorDetails
-from accounts.authentication.redirects import raw_query_of
+from accounts.authentication.flow import raw_query_of
 from accounts.authentication.user_agents import is_phone
 from accounts.users.bi_identity import corp_of_entry
 from accounts.views import errors

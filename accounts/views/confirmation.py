@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
+from cryptography.fernet import InvalidToken
 from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -14,19 +16,21 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
-from accounts.authentication import confirmation
-from accounts.authentication.admin_rights import carries_rights
+from accounts.authentication import sessions
 from accounts.authentication.forms import ConfirmForm
-from accounts.authentication.redirects import HOME, safe_path
 from accounts.authentication.state import Kind
-from accounts.models import User
+from accounts.models import User, WeComAccount
+from integrations.core.safe_urls import HOME, safe_path
 from integrations.models import Corp
+from integrations.models.fields import cipher
 
 logger = logging.getLogger(__name__)
 
 ROUTE = "admin:confirm"
 # Beside the fields of ConfirmForm: what was sent before it was asked.
 TYPED = "_confirm-typed"
+# How long what somebody typed waits for them to confirm it.
+TYPED_SECONDS = 3600
 _OF_THE_FORM = ("csrfmiddlewaretoken", TYPED)
 
 
@@ -38,7 +42,7 @@ def gate(request: HttpRequest) -> HttpResponse | None:
     sealed = request.POST.get(TYPED)
     if sealed is None:
         return None if _is_fresh(request) else _page_in_place(request, person, _typed(request))
-    typed = confirmation.unseal(sealed, person=person, path=request.get_full_path())
+    typed = _unseal(sealed, person=person, path=request.get_full_path())
     if typed is None:
         messages.error(request, _("This took too long. Nothing was saved: please enter it again."))
         return HttpResponseRedirect(request.get_full_path())
@@ -74,12 +78,12 @@ def after_scan(request: HttpRequest, scanned: User, *, corp: Corp, kind: Kind) -
     """Somebody signed in had a QR code scanned, to be confirmed. The session stays as it is: so do open forms."""
     if scanned != request.user:
         messages.error(request, _("Somebody else has scanned the code: {name}.").format(name=scanned.get_full_name()))
-    elif kind is Kind.QR and carries_rights(scanned, corp=corp):
+    elif kind is Kind.QR and sessions.carries_rights(scanned, corp=corp):
         _note(request, scanned)
 
 
 def _page_in_place(request: HttpRequest, person: User, typed: Any, form: ConfirmForm | None = None) -> HttpResponse:
-    sealed = confirmation.seal(typed, person=person, path=request.get_full_path())
+    sealed = _seal(typed, person=person, path=request.get_full_path())
     form = form or ConfirmForm(request=request, person=person)
     return _page(request, person, form, typed=sealed, scan_target=reverse(ROUTE))
 
@@ -89,7 +93,7 @@ def _page(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) ->
         **admin.site.each_context(request),
         "title": _("Is it you?"),
         "form": form,
-        "corps": confirmation.companies_to_scan_for(person),
+        "corps": _companies_to_scan_for(person),
         "typed_name": TYPED,
         "query": urlencode({"next": more.get("scan_target", HOME)}),
         **more,
@@ -113,9 +117,35 @@ def to_page(request: HttpRequest) -> HttpResponse:
 
 
 def _is_fresh(request: HttpRequest) -> bool:
-    return confirmation.is_fresh(request.session, timezone.now())
+    return sessions.is_confirmed(request.session, timezone.now())
 
 
 def _note(request: HttpRequest, person: User) -> None:
-    confirmation.note_confirmed(request.session, timezone.now())
+    sessions.note_confirmed(request.session, timezone.now())
     logger.info("confirmed user=%s", person.pk)
+
+
+def _companies_to_scan_for(person: User) -> list[Corp]:
+    """Through which companies a scan of WeCom's QR code confirms `person`: where it carries all their rights."""
+    accounts = (
+        WeComAccount.objects.signing_in().filter(user=person).select_related("corp").order_by("-is_primary", "pk")
+    )
+    return [
+        account.corp
+        for account in accounts
+        if account.corp is not None and sessions.carries_rights(person, corp=account.corp)
+    ]
+
+
+def _seal(typed: QueryDict, *, person: User, path: str) -> str:
+    """What was sent to `path`, for the page that asks to hold: nobody else, and no other page, can use it."""
+    return cipher().encrypt(json.dumps([person.pk, path, typed.urlencode()]).encode()).decode()
+
+
+def _unseal(sealed: str, *, person: User, path: str) -> QueryDict | None:
+    """None for what was not sealed for `person` and `path`, or too long ago."""
+    try:
+        person_id, sealed_path, typed = json.loads(cipher().decrypt(sealed.encode(), ttl=TYPED_SECONDS))
+    except (InvalidToken, UnicodeEncodeError):
+        return None
+    return QueryDict(typed) if (person_id, sealed_path) == (person.pk, path) else None

@@ -19,9 +19,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.authentication import errors, throttling
 from accounts.authentication.errors import Cause, ErrorDetails
-from accounts.authentication.redirects import safe_path
 from accounts.directory import link_requests
 from integrations.core.explanations import translated
+from integrations.core.safe_urls import safe_path
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)

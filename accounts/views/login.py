@@ -22,14 +22,13 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.authentication import cookies, flow, lockout, password_policy, sessions, totp
-from accounts.authentication.admin_rights import admin_rights_allowed
+from accounts.authentication import flow, lockout, password_policy, sessions, state, totp
 from accounts.authentication.forms import CodeForm, LoginForm
 from accounts.authentication.lockout import Lock, lock_on
-from accounts.authentication.redirects import HOME, safe_path
 from accounts.authentication.user_agents import surface_of
 from accounts.models import User
 from integrations.core import csp
+from integrations.core.safe_urls import HOME, safe_path
 from integrations.models import Corp
 
 # From so many companies on, the list can be searched.
@@ -67,7 +66,7 @@ class Login(LoginView):
         response = super().form_valid(form)
         sessions.untie(self.request)
         sessions.set_length(self.request, is_remembered=form.cleaned_data["remember"])
-        lockout.remember_browser(response, self.request, form.get_user())
+        lockout.note_right_password(response, self.request, form.get_user())
         return response
 
     def get_redirect_url(self, request: HttpRequest | None = None) -> str:
@@ -80,7 +79,7 @@ class Login(LoginView):
         if context["panel"]:
             csp.allow(response, "frame-src", filter(None, [csp.origin_of(corp.qr_base_url)]))
         if corp is not None and self.request.GET.get("corp") == str(corp.pk):
-            cookies.remember_corp_id(response, self.request, corp.pk)
+            sessions.remember_corp_id(response, self.request, corp.pk)
         return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -143,7 +142,7 @@ def logout(request: HttpRequest) -> HttpResponseBase:
     """Sign out and stay so: inside WeCom the login page would sign in again at once."""
     end_session(request)
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': '1'})}")
-    cookies.forget_browser_ids(response, request)
+    state.forget_browser_ids(response, request)
     return response
 
 
@@ -167,7 +166,7 @@ def _requested(request: HttpRequest, corps: list[Corp]) -> Corp | None:
 def _only_or_remembered(request: HttpRequest, corps: list[Corp]) -> Corp | None:
     if len(corps) == 1:
         return corps[0]
-    remembered = cookies.remembered_corp_id(request)
+    remembered = sessions.remembered_corp_id(request)
     return next((corp for corp in corps if corp.pk == remembered), None)
 
 
@@ -195,7 +194,7 @@ class AdminLogin(Login):
         site = cast("AdminSite", self.admin_site)
         if request.method == "GET" and site.has_permission(request):
             return HttpResponseRedirect(self._target())
-        if request.method == "GET" and request.user.is_authenticated and admin_rights_allowed(request):
+        if request.method == "GET" and request.user.is_authenticated and sessions.admin_rights_allowed(request):
             return _refused(request)
         return super().dispatch(request, *args, **kwargs)
 
@@ -214,7 +213,7 @@ class AdminLogin(Login):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Somebody whom WeCom signed in without rights is asked for the password or a code, not for WeCom again."""
         context = super().get_context_data(**kwargs)
-        if admin_rights_allowed(self.request):
+        if sessions.admin_rights_allowed(self.request):
             return context
         person = self._who_may_give_a_code()
         code_form = kwargs.get("code_form") or (person and CodeForm(person=person))
@@ -223,7 +222,7 @@ class AdminLogin(Login):
     def _who_may_give_a_code(self) -> User | None:
         """Whom WeCom signed in without rights, and whose authenticator app cannot be of somebody else."""
         person = self.request.user
-        if admin_rights_allowed(self.request) or not isinstance(person, User):
+        if sessions.admin_rights_allowed(self.request) or not isinstance(person, User):
             return None
         return person if totp.is_independent(person) else None
 

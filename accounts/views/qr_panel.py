@@ -12,13 +12,13 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.authentication import cookies, flow, sessions, throttling
-from accounts.authentication.redirects import safe_path
+from accounts.authentication import flow, sessions, state, throttling
 from accounts.authentication.state import Kind
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.oauth import sign
 from integrations.companies import links
 from integrations.core.client_factory import wecom_client
+from integrations.core.safe_urls import safe_path
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,6 @@ def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
             "renew_after_ms": round(settings.LOGIN_STATE_SECONDS * RENEWED_AFTER * 1000),
         }
     )
-    cookies.keep_browser_id(response, request, begun.browser_id)
+    state.keep_browser_id(response, request, begun.browser_id)
     logger.info("sign-in corp=%s outcome=panel-shown", corp.pk)
     return response

@@ -15,13 +15,11 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from accounts.authentication import confirmation, sessions, sign_ins, totp
+from accounts.authentication import session_records, sessions, totp
 from accounts.authentication.forms import CodeForm
-from accounts.authentication.redirects import HOME, safe_path
 from accounts.models import User
 from accounts.views.confirmation import to_page
-
-CODE_ROUTE, OWN_ROUTE = "admin:second-factor-code", "admin:second-factor"
+from integrations.core.safe_urls import HOME, safe_path
 
 
 def code_page(request: HttpRequest) -> HttpResponse:
@@ -29,11 +27,11 @@ def code_page(request: HttpRequest) -> HttpResponse:
     person = _person(request)
     target = safe_path(request.GET.get("next", ""))
     target = reverse("admin:index") if target == HOME else target
-    if not totp.needs_code(request.session):
+    if not sessions.needs_code(request.session):
         return HttpResponseRedirect(target)
     form = CodeForm(request.POST if request.method == "POST" else None, person=person)
     if form.is_valid():
-        sign_ins.note_code(request.session)
+        sessions.note_code(request.session)
         return HttpResponseRedirect(target)
     title = _("Code of your authenticator app")
     return _page(request, "code", title=title, form=form, has_permission=False, is_nav_sidebar_enabled=False)
@@ -42,7 +40,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
 def own_page(request: HttpRequest) -> HttpResponse:
     """Sets an app up, and for one that is: renews its recovery codes, or removes it."""
     person = _person(request)
-    if not confirmation.is_fresh(request.session, timezone.now()):
+    if not sessions.is_confirmed(request.session, timezone.now()):
         return to_page(request)
     if request.method == "POST":
         return _act(request, person)
@@ -59,13 +57,13 @@ def _act(request: HttpRequest, person: User) -> HttpResponse:
         return _codes_page(request, totp.renew_recovery_codes(person))
     if is_set_up and "remove" in request.POST:
         totp.remove(person)
-        totp.forget_verified(request.session)
+        sessions.forget_code(request.session)
         messages.success(request, _("The authenticator app is removed."))
-        return HttpResponseRedirect(reverse(OWN_ROUTE))
+        return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
     key = totp.unseal(request.POST.get("key", ""), person=person)
     if is_set_up or key is None:
         messages.error(request, _("This took too long, or was done in another tab meanwhile. Please look again."))
-        return HttpResponseRedirect(reverse(OWN_ROUTE))
+        return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
     codes = totp.set_up(
         person=person,
         key=key,
@@ -77,13 +75,13 @@ def _act(request: HttpRequest, person: User) -> HttpResponse:
         wrong = _("The code is wrong. Enter the one that the app shows now.")
         return _set_up_page(request, person, key, CodeForm(person=person), error=wrong)
     _end_other_sessions(request, person)
-    sign_ins.note_code(request.session)
+    sessions.note_code(request.session)
     return _codes_page(request, codes)
 
 
 def _end_other_sessions(request: HttpRequest, person: User) -> None:
     """They were opened without a code. As when a password changes, this one goes on."""
-    sessions.end_all(user=person)
+    session_records.end_all(user=person)
     person.refresh_from_db(fields=["session_epoch"])
     update_session_auth_hash(request, person)
 

@@ -17,10 +17,10 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
 from accounts import tasks
-from accounts.authentication import cookies, flow, password_policy, services, sessions, throttling
+from accounts.authentication import flow, services, sessions, throttling
 from accounts.authentication import state as authentication_state
 from accounts.authentication.errors import Cause, ErrorDetails, cause_of_error, cause_of_refusal
-from accounts.authentication.redirects import HOME, inner_page, raw_query_of, safe_path
+from accounts.authentication.flow import inner_page, raw_query_of
 from accounts.authentication.services import AuthorizationCode, SignInRefused
 from accounts.authentication.state import Kind
 from accounts.authentication.user_agents import surface_of
@@ -29,6 +29,7 @@ from accounts.views import confirmation, errors
 from integrations.bi import sso
 from integrations.clients.errors import IntegrationError, LoginRefusedError
 from integrations.companies import links
+from integrations.core.safe_urls import HOME, safe_path
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     if _is_over_limit(request, session):
         _burn(corp, code)
         return errors.away(_details(Cause.TOO_MANY, corp, target))
-    browser_ids = cookies.browser_ids(request)
+    browser_ids = authentication_state.browser_ids(request)
     step: flow.Step | HttpResponse = flow.next_step(
         arrival=authentication_state.consume(text=state_text, browsers=browser_ids, corp_id=corp.pk, code=code),
         inner_page=target,
@@ -141,10 +142,10 @@ def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authori
         return HttpResponseRedirect(step.target)
     login(request, user)
     sessions.tie_to_corp(request, corp, kind=step.kind)
-    password_policy.note_wecom_sign_in(user=user, corp=corp, now=timezone.now())
+    services.note_signed_in(user=user, corp=corp, now=timezone.now())
     logger.info("sign-in corp=%s user=%s outcome=signed-in ms=%d", corp.pk, user.pk, milliseconds)
     response = _landed(corp, step.target)
-    cookies.remember_corp_id(response, request, corp.pk)
+    sessions.remember_corp_id(response, request, corp.pk)
     return response
 
 
@@ -160,7 +161,7 @@ def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -
     kind = Kind.SILENT if surface.is_inside_wecom and not confirmation.is_confirmation(target) else Kind.QR
     begun = flow.begin(request, corp, kind=kind, target=target, attempt=attempt)
     response = HttpResponseRedirect(_wecom_page(corp, kind, begun.state))
-    cookies.keep_browser_id(response, request, begun.browser_id)
+    authentication_state.keep_browser_id(response, request, begun.browser_id)
     logger.info("sign-in corp=%s outcome=sent-to-wecom kind=%s surface=%s attempt=%d", corp.pk, kind, surface, attempt)
     return response
 

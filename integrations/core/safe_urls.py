@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.core.validators import without_invisible
 
+HOME = "/"
 LONGEST = 2048
 # An inner page stands encoded in the query of an encoded address: with more characters there the whole link could have
 # more than the 1024 bytes that a menu takes.
@@ -35,6 +36,11 @@ def is_own_page(candidate: str) -> bool:
     if not url_has_allowed_host_and_scheme(candidate, allowed_hosts=None):
         return False
     return all(_is_harmless(layer) for layer in _layers(path))
+
+
+def safe_path(candidate: str) -> str:
+    """`candidate` where it is a page of this site (a path, with query and fragment if any), else the home page."""
+    return candidate if is_own_page(candidate) else HOME
 
 
 def rooted(page: str) -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from accounts.authentication.admin_rights import reaches_beyond
 from accounts.models import User, WeComAccount, fold_userid
 from integrations.callbacks.registry import Batch, Consumer, Outcome
 from integrations.clients.wecom import callbacks as wire
@@ -116,7 +115,7 @@ def _person(corp: Corp, userid: str) -> User | None:
     account = accounts.filter(user__is_active=True).select_related("user").first()
     if account is None:
         return None
-    if not corp.admin_rights_enabled and reaches_beyond(account.user, corp_id=corp.pk):
+    if not corp.admin_rights_enabled and account.user.reaches_beyond(corp_id=corp.pk):
         account.user.withhold_rights()
     return account.user
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from ninja.security import HttpBearer
 
 from accounts.authentication import throttling
-from accounts.authentication.lockout import network_of
+from accounts.authentication.throttling import network_of
 from notifications.api import tokens
 from notifications.api.problems import ProblemError
 from notifications.api.tokens import Action

@@ -15,7 +15,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
 from accounts.authentication import throttling
-from accounts.authentication.lockout import network_of
+from accounts.authentication.throttling import network_of
 from accounts.models import User
 from integrations.core.http import without_session
 from notifications.delivery.attachments import urls

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from django.db.models import Q, QuerySet
 
-from accounts.authentication.redirects import safe_path
 from accounts.models import User
+from integrations.core.safe_urls import safe_path
 from notifications.models import Attachment, Delivery, Receipt
 
 PAGE_SIZE = 20

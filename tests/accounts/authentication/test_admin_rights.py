@@ -11,8 +11,7 @@ import pytest
 from django.utils import timezone
 from django_otp.oath import hotp
 
-from accounts.authentication.admin_rights import METHOD_KEY, SignInMethod
-from accounts.authentication.sessions import CORP_KEY
+from accounts.authentication.sessions import CORP_KEY, METHOD_KEY, SignInMethod
 from accounts.models import AuditEntry, SignInPolicy, TotpDevice, User
 from accounts.users.roles import Role
 from integrations.models import Corp

@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.authentication import lockout
+from accounts.authentication.sessions import PASSWORD_BACKEND
 from accounts.models import AuditEntry, Lockout, User
 from accounts.tasks import purge_audit
 from accounts.users.roles import Role
@@ -193,7 +194,7 @@ class TestOldPassword:
 
     def test_is_counted_as_at_sign_in(self, clerk: User) -> None:
         client = browser(language="en")
-        client.force_login(clerk, backend=lockout.PASSWORD_BACKEND)
+        client.force_login(clerk, backend=PASSWORD_BACKEND)
 
         pages = [self.change(client, WRONG).content.decode() for _ in range(3)]
 
@@ -204,7 +205,7 @@ class TestOldPassword:
 
     def test_is_not_looked_at_while_locked(self, clerk: User) -> None:
         client = browser()
-        client.force_login(clerk, backend=lockout.PASSWORD_BACKEND)
+        client.force_login(clerk, backend=PASSWORD_BACKEND)
         fail(browser(), 3)
 
         assert self.change(client, RIGHT).status_code == 200
@@ -213,7 +214,7 @@ class TestOldPassword:
 
     def test_forgets_the_wrong_ones_when_right(self, clerk: User) -> None:
         client = browser()
-        client.force_login(clerk, backend=lockout.PASSWORD_BACKEND)
+        client.force_login(clerk, backend=PASSWORD_BACKEND)
         self.change(client, WRONG)
 
         assert self.change(client, RIGHT).status_code == 302

@@ -12,8 +12,8 @@ from urllib.parse import quote, urljoin, urlsplit
 import pytest
 
 from accounts.authentication.errors import Cause, ErrorDetails, seal, unseal
-from accounts.authentication.redirects import HOME, safe_path
 from accounts.models import User
+from integrations.core.safe_urls import HOME, safe_path
 from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, HOST, SITE, state_in, visitor
 from tests.accounts.wecom import WeCom

@@ -15,9 +15,9 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 
 from accounts.authentication.errors import GUIDES, Cause, ErrorDetails, seal, unseal
-from accounts.authentication.redirects import HOME
 from accounts.models import User
 from accounts.views import errors
+from integrations.core.safe_urls import HOME
 from integrations.models import Corp
 from integrations.models.fields import cipher
 from tests.accounts.authentication.test_targets import TRICKS

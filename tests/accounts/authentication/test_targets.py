@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.authentication.redirects import HOME, inner_page, safe_path
+from accounts.authentication.flow import inner_page
+from integrations.core.safe_urls import HOME, safe_path
 from tests.accounts.conftest import SITE
 
 ELSEWHERE = ("evil.example", "//evil.example", "https://evil.example", "https:evil.example", "http:///evil.example")

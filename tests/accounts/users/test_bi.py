@@ -12,11 +12,12 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.authentication.redirects import inner_page, safe_path
+from accounts.authentication.flow import inner_page
 from accounts.authentication.sessions import CORP_KEY
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users import attributes
 from integrations.bi import sso
+from integrations.core.safe_urls import safe_path
 from integrations.models import BiConnection, Corp
 from tests.accounts.authentication.test_targets import TRICKS
 from tests.accounts.conftest import DESKTOP, HOST, IPHONE_WECOM, SITE, Visitor, make_corp, make_person, visitor

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.authentication.redirects import inner_page
+from accounts.authentication.flow import inner_page
 from integrations.clients.wecom import oauth
 from integrations.core.safe_urls import inner_page_from, is_own_page, rooted
 from tests.accounts.authentication.test_targets import TRICKS

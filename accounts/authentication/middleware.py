@@ -1,5 +1,5 @@
-"""Ends sessions whose person or WeCom account may not sign in any more, or takes their rights; names who is at work for
-the audit trail."""
+"""Ends sessions at the next request: of leavers, of disabled people and companies, and those whose time is over. Takes
+rights from sessions that do not carry them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from accounts.audit import services
-from accounts.authentication import lifetimes, session_binding, sessions, totp
+from accounts.authentication import session_records, sessions, totp
 from accounts.authentication.session_store import SessionStore
 from accounts.models import User
-from accounts.views import second_factor
 from integrations.core.http import needs_no_session
 
 logger = logging.getLogger(__name__)
@@ -34,18 +32,18 @@ class SessionBindingMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if needs_no_session(request):
             return self.get_response(request)
-        if not session_binding.is_at_home(request):
+        if not sessions.is_of_browser(request):
             logger.warning("session of another browser left alone user=%s", request.session.get(SESSION_KEY))
             request.session = SessionStore()
         key = sessions.signed_in_key(request)
         response = self.get_response(request)
         if sessions.signed_in_key(request) not in {None, key}:
-            session_binding.tie(request, response)
+            sessions.tie_to_browser(request, response)
         return response
 
 
 class SessionLifetimeMiddleware:
-    """Signs out whose session has reached its end (accounts.authentication.lifetimes).
+    """Signs out whose session has reached its end .
 
     After WeComSessionMiddleware, which decides whether the session is one of staff.
     """
@@ -60,12 +58,12 @@ class SessionLifetimeMiddleware:
 
     def _check(self, request: HttpRequest, user: User) -> None:
         now, session = timezone.now(), request.session
-        opened_at = lifetimes.opened_at(session)
+        opened_at = sessions.opened_at(session)
         if opened_at is None:
-            lifetimes.note_opened(session, now)
+            sessions.note_opened(session, now)
             return
-        used_at = max(opened_at, sessions.last_noted(session) or opened_at)
-        if lifetimes.is_over(opened_at=opened_at, used_at=used_at, is_staff=user.is_staff, now=now):
+        used_at = max(opened_at, session_records.last_noted(session) or opened_at)
+        if sessions.is_over(opened_at=opened_at, used_at=used_at, is_staff=user.is_staff, now=now):
             logger.info("session reached its end user=%s", user.pk)
             logout(request)
 
@@ -90,10 +88,10 @@ class SecondFactorMiddleware:
         return self.get_response(request)
 
     def _answer(self, request: HttpRequest, user: User) -> HttpResponse | None:
-        if totp.needs_code(request.session):
-            route, is_open = second_factor.CODE_ROUTE, {"second-factor-code", *self.OPEN}
-        elif totp.needs_device(request.session):
-            route, is_open = second_factor.OWN_ROUTE, {"second-factor", "confirm", *self.OPEN}
+        if sessions.needs_code(request.session):
+            route, is_open = totp.CODE_ROUTE, {"second-factor-code", *self.OPEN}
+        elif sessions.needs_device(request.session):
+            route, is_open = totp.OWN_ROUTE, {"second-factor", "confirm", *self.OPEN}
         else:
             return None
         if not request.path_info.startswith(reverse("admin:index")):
@@ -152,17 +150,6 @@ class SessionRecordMiddleware:
         key = sessions.signed_in_key(request)
         response = self.get_response(request)
         if key is not None and sessions.signed_in_key(request) is None:
-            sessions.forget(session_key=key)
-        sessions.note_use(request, was_signed_in=key is not None, now=timezone.now())
+            session_records.forget(session_key=key)
+        session_records.note_use(request, was_signed_in=key is not None, now=timezone.now())
         return response
-
-
-class AuditMiddleware:
-    """Names the person and the address behind every change of the audit trail. After AuthenticationMiddleware."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        with services.at_work(request):
-            return self.get_response(request)
