@@ -354,4 +354,5 @@ def _remember_users(members: list[Any], request: HttpRequest) -> None:
 
 
 def pill(tone: str, text: object) -> SafeString:
+    """A coloured label. `tone`: good, warn or bad."""
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)

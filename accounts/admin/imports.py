@@ -43,6 +43,7 @@ Status, Outcome = PeopleImport.Status, ImportRow.Outcome
 
 
 def may_import(person: User | AnonymousUser) -> bool:
+    """Whether the person may import people and download them: both change and import are needed."""
     return person.has_perms((IMPORT, CHANGE))
 
 

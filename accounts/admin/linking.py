@@ -39,6 +39,7 @@ _KEY = re.compile(r"[0-9]{1,18}")
 
 
 def key_in(text: str) -> int | None:
+    """The key that `text` names; None for what no row can have."""
     return int(text) if _KEY.fullmatch(text) else None
 
 

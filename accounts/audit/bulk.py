@@ -23,35 +23,27 @@ def name_of(account: WeComAccount) -> str:
 
 def record_new(*, accounts: Sequence[WeComAccount], corp: Corp) -> None:
     """`accounts` were just made in `corp`."""
-    _record({account.pk: None for account in accounts}, corp, Action.CREATED)
+    record_accounts({account.pk: [["corp", None, corp.name]] for account in accounts}, Action.CREATED)
 
 
 def record_moved(*, before: Mapping[int, int | None], corp: Corp) -> None:
-    """`before`: the company of each account, by the account's key, until it was put into `corp`."""
-    _record(before, corp, Action.CHANGED)
+    """`before`: the company of each account, by the account's key, until it was put into `corp`. Three queries, and one
+    for each 500 entries."""
+    names = dict(Corp.objects.filter(pk__in=set(before.values())).values_list("pk", "name")) if before else {}
+    changes = {pk: [["corp", names.get(former or 0), corp.name]] for pk, former in before.items()}
+    record_accounts(changes, Action.CHANGED, left=before)
 
 
-def _record(before: Mapping[int, int | None], corp: Corp, action: AuditEntry.Action) -> None:
-    """Three queries, and one for each 500 entries."""
-    if not before:
-        return
-    names = dict(Corp.objects.filter(pk__in=set(before.values())).values_list("pk", "name"))
-    accounts = list(WeComAccount.objects.filter(pk__in=list(before)).select_related("user"))
-    elsewhere = _corps_by_person(account.user_id for account in accounts)
-    services.record_many(
-        services.entry(
-            action=action,
-            subject=account,
-            name=name_of(account),
-            changes=[["corp", names.get(before[account.pk] or 0), corp.name]],
-            corps={corp.pk, *elsewhere[account.user_id], *_known(before[account.pk])},
-        )
-        for account in accounts
-    )
+def record_accounts(
+    changes: Mapping[int, Sequence[services.Change]],
+    action: AuditEntry.Action,
+    *,
+    left: Mapping[int, int | None] | None = None,
+) -> None:
+    """`changes` of accounts that were just written, by the account's key. Two queries, and one for each 500 entries.
 
-
-def record_accounts(changes: Mapping[int, Sequence[services.Change]], action: AuditEntry.Action) -> None:
-    """`changes` of accounts that were just written, by the account's key. Two queries, and one for each 500 entries."""
+    `left`: companies that they were in before.
+    """
     if not changes:
         return
     accounts = list(WeComAccount.objects.filter(pk__in=list(changes)).select_related("user"))
@@ -62,7 +54,7 @@ def record_accounts(changes: Mapping[int, Sequence[services.Change]], action: Au
             subject=account,
             name=name_of(account),
             changes=changes[account.pk],
-            corps={*corps[account.user_id], *_known(account.corp_id)},
+            corps={*corps[account.user_id], *_known(account.corp_id), *_known((left or {}).get(account.pk))},
         )
         for account in accounts
     )

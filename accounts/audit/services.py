@@ -103,6 +103,8 @@ def record(
     note: str = "",
     corps: Iterable[int] = (),
 ) -> None:
+    """Save the row that entry() makes. A change that cannot be recorded fails: only while migrations run, before the
+    table exists, nothing is written."""
     made = entry(action=action, subject=subject, name=name, changes=changes, note=note, corps=corps)
     if _at_work.get() is not None:
         made.save(force_insert=True)

@@ -79,6 +79,7 @@ def track(
 
 
 def tracked_models() -> list[type[Model]]:
+    """Those that track() was called for, of all apps."""
     return list(_tracked)
 
 

@@ -8,33 +8,20 @@ from django.conf import settings
 from django.core import checks
 
 GATE, PASSWORDS = "accounts.authentication.lockout.PasswordGate", "django.contrib.auth.backends.ModelBackend"
+# Settings that must be greater than LOCKOUT_TRIES, and what happens otherwise.
+_LIMITS = (
+    ("LOCKOUT_TRIES_ANYWHERE", "Somebody at one address could lock a username for every other address.", "E001"),
+    ("LOCKOUT_TRIES_ADDRESS", "One person who forgot a password would make a whole office wait.", "E003"),
+)
 
 
 @checks.register(checks.Tags.security)
-def username_outlasts_address(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """One address would lock a username for everybody before it is locked out itself."""
-    if settings.LOCKOUT_TRIES_ANYWHERE > settings.LOCKOUT_TRIES:
-        return []
+def one_place_is_locked_first(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """The pair of a username and an address must be locked before either is locked for everybody."""
     return [
-        checks.Error(
-            "LOCKOUT_TRIES_ANYWHERE is not greater than LOCKOUT_TRIES.",
-            hint="Somebody at one address could lock a username for every other address. Raise LOCKOUT_TRIES_ANYWHERE.",
-            id="accounts.E001",
-        )
-    ]
-
-
-@checks.register(checks.Tags.security)
-def address_outlasts_username(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """One person who mistypes would make everybody at their address wait before being locked out alone."""
-    if settings.LOCKOUT_TRIES_ADDRESS > settings.LOCKOUT_TRIES:
-        return []
-    return [
-        checks.Error(
-            "LOCKOUT_TRIES_ADDRESS is not greater than LOCKOUT_TRIES.",
-            hint="One person who forgot a password would make a whole office wait. Raise LOCKOUT_TRIES_ADDRESS.",
-            id="accounts.E003",
-        )
+        checks.Error(f"{name} is not greater than LOCKOUT_TRIES.", hint=f"{why} Raise {name}.", id=f"accounts.{number}")
+        for name, why, number in _LIMITS
+        if getattr(settings, name) <= settings.LOCKOUT_TRIES
     ]
 
 

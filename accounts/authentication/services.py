@@ -179,6 +179,7 @@ BURNS_PER_MINUTE = 1000
 
 
 def is_well_formed(code: str) -> bool:
+    """Whether WeCom can have given out `code`: 1 to 512 characters of its alphabet."""
     return _FORM.fullmatch(code) is not None
 
 

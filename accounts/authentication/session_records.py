@@ -59,7 +59,8 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
         session.save()
     key = stored_key(str(session.session_key))
     noted = session.get(_NOTED)
-    every = NOTED_EVERY_OF_STAFF if _is_staff(request) else NOTED_EVERY
+    is_staff = isinstance(request.user, User) and request.user.is_staff
+    every = NOTED_EVERY_OF_STAFF if is_staff else NOTED_EVERY
     if noted is not None and noted[0] == key and now.timestamp() - noted[1] < every.total_seconds():
         return
     if noted is not None and noted[0] != key:
@@ -163,7 +164,3 @@ def _forget(stored: str) -> None:
 
 def _is_over(row: SignedInSession, user: User, now: datetime) -> bool:
     return is_over(opened_at=row.began_at, used_at=row.last_used_at, is_staff=user.is_staff, now=now)
-
-
-def _is_staff(request: HttpRequest) -> bool:
-    return isinstance(request.user, User) and request.user.is_staff

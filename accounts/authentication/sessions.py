@@ -131,10 +131,12 @@ def add_code(request: HttpRequest, person: User) -> None:
 
 
 def forget_code(session: SessionBase) -> None:
+    """It counts as a session in which no code was given."""
     session.pop(_CODE_GIVEN, None)
 
 
 def needs_code(session: SessionBase) -> bool:
+    """Whether its person has an authenticator app and has not given a code since the sign-in."""
     return bool(session.get(_CODE_MISSING))
 
 
@@ -201,6 +203,7 @@ def standing_of(request: HttpRequest) -> Standing:
 
 
 def note_confirmed(session: SessionBase, now: datetime) -> None:
+    """Its person has just proven to be there."""
     session[CONFIRMED_KEY] = now.timestamp()
 
 
@@ -220,6 +223,7 @@ def is_confirmed(session: SessionBase, now: datetime) -> bool:
 
 
 def note_opened(session: SessionBase, now: datetime) -> None:
+    """The session's age counts from `now`."""
     session[OPENED_KEY] = int(now.timestamp())
 
 
@@ -272,6 +276,7 @@ def remembered_corp_id(request: HttpRequest) -> int | None:
 
 
 def remember_corp_id(response: HttpResponseBase, request: HttpRequest, corp_id: int) -> None:
+    """For a year, in a cookie that remembered_corp_id reads."""
     _set_cookie(response, request, _CORP_COOKIE, str(corp_id), _CORP_SECONDS)
 
 

@@ -57,6 +57,7 @@ def is_independent(person: User) -> bool:
 
 
 def new_key() -> str:
+    """A random key of 20 bytes, in base32 as apps take it."""
     return base64.b32encode(secrets.token_bytes(KEY_BYTES)).decode()
 
 
@@ -104,6 +105,7 @@ def set_up(*, person: User, key: str, code: str, now: datetime, is_independent: 
 
 
 def renew_recovery_codes(person: User) -> list[str]:
+    """Ten new recovery codes, which are kept as digests only. The earlier ones are good no more."""
     codes = _recovery_codes()
     TotpDevice.objects.filter(user=person).update(recovery_digests=[_digest(one) for one in codes])
     services.record(action=AuditEntry.Action.DONE, subject=person, note=RENEWED)

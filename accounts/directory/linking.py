@@ -54,6 +54,7 @@ def account_of(corp: Corp, user: User, member: Member, *, is_primary: bool) -> W
 
 
 def make_accounts(accounts: list[WeComAccount]) -> None:
+    """Save new accounts and record each. Raises IntegrityError where somebody else has one of the userids."""
     made = WeComAccount.objects.bulk_create(accounts, batch_size=500)
     bulk.record_accounts({one.pk: [["userid", None, one.userid]] for one in made}, Action.CREATED)
 

@@ -50,10 +50,12 @@ class Header:
 
 
 def folded(title: str) -> str:
+    """A column's title for comparison: in lower case, without blanks and marks."""
     return _BLANK.sub("", _MARKS.sub("", title)).lower()
 
 
 def target_of(attribute: Attribute) -> str:
+    """What a column of `attribute` means, as Header.columns names it."""
     return f"{ATTRIBUTE}{attribute.key}"
 
 

@@ -81,6 +81,7 @@ def file_reason(reason: str, words: dict[str, Any]) -> str:
 
 
 def row_reason(reason: str, words: dict[str, Any]) -> str:
+    """Why a row was refused, as a sentence. `words`: what ImportRow keeps for it."""
     if reason not in _ROWS:
         return reason
     known = {"person": gettext("somebody else"), **words}

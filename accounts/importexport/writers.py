@@ -104,6 +104,7 @@ def csv_lines(sheet: Sheet) -> Iterator[str]:
 
 
 def csv_line(texts: Sequence[str]) -> str:
+    """One line of csv with its end, each text guarded against being read as a formula."""
     target = io.StringIO()
     csv.writer(target).writerow(guarded(text) for text in texts)
     return target.getvalue()

@@ -101,6 +101,7 @@ def taken_sentence(attribute: Attribute, user_id: int | None, values: Iterable[s
 
 
 def sentence_about(value: str, holder_id: int, *, reader: Person) -> str:
+    """Who has `value` already; without the name where `reader` may not see the person."""
     holder = people_visible_to(reader).filter(pk=holder_id).first()
     if holder is None:
         return _("“%(value)s” belongs to somebody else already.") % {"value": value}

@@ -39,6 +39,7 @@ _APPS = ("accounts", "auth", "integrations", "notifications")
 
 
 def choosable() -> QuerySet[Permission]:
+    """Permissions that can be given to a role or a person."""
     return Permission.objects.filter(content_type__app_label__in=_APPS)
 
 
@@ -165,6 +166,7 @@ def _named(names: frozenset[str]) -> Q:
 
 
 def role_groups() -> QuerySet[Group]:
+    """The groups that stand for roles."""
     return Group.objects.filter(name__in=list(Role))
 
 
@@ -174,6 +176,7 @@ def label_of(group_name: str) -> str:
 
 
 def may_hand_out(person: Person) -> bool:
+    """Whether the person may give roles to others at all; which ones, groups_to_hand_out says."""
     return isinstance(person, User) and person.is_active and person.has_perm(HAND_OUT_ROLES)
 
 

@@ -26,6 +26,7 @@ def corps_of(person: Person) -> Q:
 
 
 def sees_all(person: Person) -> bool:
+    """Whether the person administers every company: superusers, and staff who manage all."""
     if not isinstance(person, User) or not person.is_active:
         return False
     return person.is_superuser or (person.is_staff and person.manages_all_corps)
