@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
@@ -16,7 +16,6 @@ from django.db.models import Exists, F, OuterRef
 from django.utils import translation
 
 from accounts.models import fold_userid
-from integrations.clients.wecom.messages.limits import USERS_AT_MOST
 from integrations.core import lease_keeper
 from integrations.core.guard import guarded
 from integrations.models import Corp
@@ -24,7 +23,7 @@ from notifications.delivery import limiter
 from notifications.delivery.channels.wecom_app import app_name, member_limits
 from notifications.delivery.clock import RENDER_LEASE
 from notifications.delivery.locking import share_freezing, update_unlocked
-from notifications.delivery.rendering import attachments, report_data, run_errors
+from notifications.delivery.rendering import attachments, batches, report_data, run_errors
 from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.freeze import (
     Batch,
@@ -41,7 +40,6 @@ from notifications.subscriptions.recipients import Recipient, recheck, resolve
 if TYPE_CHECKING:
     from notifications.delivery.clock import Clock
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 # A rendering that failed this often (crash, database gone) is given up.
@@ -142,9 +140,9 @@ def _planned(run: Run, now: datetime) -> _Plan:
         return _Plan(source, audience, _with_media([robot], media), [], contents.fingerprint)
     by_corp, mailed, skipped = _sorted(_with_rows(resolve(audience), contents))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
-    batches = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
+    calls = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
     mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
-    return _Plan(source, audience, _with_media([*batches, *mails], media), skipped, contents.fingerprint)
+    return _Plan(source, audience, _with_media([*calls, *mails], media), skipped, contents.fingerprint)
 
 
 class _Media:
@@ -195,33 +193,15 @@ def _robot_batch(robot_id: int, content: Content) -> Batch:
 
 
 def _batches_of(corp: Corp, people: list[Recipient], contents: RunContents) -> Iterator[Batch]:
-    """Equal contents share a call. Those who had too many messages of the app just now are split off before anything
-    is frozen, and wait."""
+    """Those who had too many messages of the app just now are split off before anything is frozen, and wait."""
     member = member_limits(app_name(corp.corpid, corp.agentid))
     waits = limiter.member_waits(member, [fold_userid(person.userid) for person in people])
-    free = [person for person, wait in zip(people, waits, strict=True) if not wait]
-    held = sorted(
-        ((wait, person) for person, wait in zip(people, waits, strict=True) if wait), key=lambda each: each[0]
-    )
-    for batch, content in _by_content(free, contents):
-        yield Batch(corp, batch, content)
-    seconds = {person.user_id: wait for wait, person in held}
-    for batch, content in _by_content([person for _wait, person in held], contents):
-        yield Batch(corp, batch, content, wait_seconds=max(seconds[person.user_id] for person in batch))
 
+    def key_of(person: Recipient) -> Hashable:
+        return contents.key_of(person.user_id) if contents.is_split else None
 
-def _by_content(people: list[Recipient], contents: RunContents) -> Iterator[tuple[list[Recipient], Content]]:
-    """Those who get the same, up to 1000 together, in the order in which the first of each comes."""
-    slices: dict[Hashable, list[Recipient]] = defaultdict(list)
-    if contents.is_split:
-        for person in people:
-            slices[contents.key_of(person.user_id)].append(person)
-    elif people:
-        slices[None] = people
-    for alike in slices.values():
-        content = contents.of(alike[0].user_id)
-        for batch in _batches(alike, USERS_AT_MOST):
-            yield batch, content
+    for batch, wait_seconds in batches.split(people, waits, key_of):
+        yield Batch(corp, batch, contents.of(batch[0].user_id), wait_seconds=wait_seconds)
 
 
 def _as_of_now(plan: _Plan) -> _Plan:
@@ -238,14 +218,14 @@ def _as_of_now(plan: _Plan) -> _Plan:
     changed = {pk: _changed(planned[pk], person) for pk, person in found.items() if person != planned[pk]}
     if not changed:
         return plan
-    batches = []
+    kept = []
     for batch in plan.batches:
         people = [changed.get(person.user_id, person) for person in batch.people]
         reached = [person for person in people if person.reason is None]
         if reached or batch.robot is not None:
-            batches.append(replace(batch, people=reached))
+            kept.append(replace(batch, people=reached))
     lost = [person for person in changed.values() if person.reason is not None]
-    return replace(plan, batches=batches, skipped=[*plan.skipped, *lost])
+    return replace(plan, batches=kept, skipped=[*plan.skipped, *lost])
 
 
 def _changed(planned: Recipient, found: Recipient) -> Recipient:
@@ -322,8 +302,3 @@ def _write_skipped(run: Run, people: list[Recipient]) -> None:
         ),
         batch_size=RECEIPT_BATCH,
     )
-
-
-def _batches(people: list[T], size: int) -> Iterator[list[T]]:
-    for start in range(0, len(people), size):
-        yield people[start : start + size]
