@@ -22,11 +22,11 @@ class NotificationsConfig(AppConfig):
         from notifications.alerts.messages import source_of_alert
         from notifications.delivery.limiter import store_lost
         from notifications.delivery.maintenance import checks  # noqa: F401  # see above
-        from notifications.delivery.rendering.subscription_source import source_of_subscription
+        from notifications.delivery.rendering.report_contents import source_of_subscription
         from notifications.delivery.runs.owner_notices import source_of_notice
         from notifications.delivery.runs.recall import readdress, withdraw
         from notifications.delivery.sending.circuit_breaker import probe_at_once
-        from notifications.delivery.sending.limit_history import calls_until_now
+        from notifications.delivery.sending.throttling import calls_until_now
         from notifications.receivers import disabling_holds_back, grant_to_roles, moving_leaves_behind, track_orders
         from notifications.sources import run_sources
         from notifications.subscriptions.attribute_rules import rules_naming

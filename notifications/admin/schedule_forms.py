@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from notifications.models import FreeDays, MonthDay, Repeat, Subscription
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.crontab import ScheduleError
 from notifications.subscriptions.schedules.descriptions import WEEKDAYS, month_day_label
+from notifications.subscriptions.schedules.slots import ScheduleError
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

@@ -20,7 +20,7 @@ from notifications.sentences import Sentence
 from notifications.sources import Content
 from notifications.subscriptions.recipients import Reachability, named_audience, reachability, resolve, trial_audience
 from notifications.subscriptions.schedules import descriptions, slots
-from notifications.subscriptions.schedules.crontab import ScheduleError
+from notifications.subscriptions.schedules.slots import ScheduleError
 
 if TYPE_CHECKING:
     from accounts.models import User

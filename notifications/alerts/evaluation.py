@@ -38,7 +38,7 @@ from notifications.models.lookups import Moment
 from notifications.reports import row_filters
 from notifications.reports.row_filters import ColumnMissingError
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.crontab import ScheduleError
+from notifications.subscriptions.schedules.slots import ScheduleError
 
 if TYPE_CHECKING:
     from integrations.clients.sources.table import Table

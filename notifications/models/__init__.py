@@ -14,17 +14,25 @@ from notifications.models.alerts import (
 )
 from notifications.models.api import AcceptedRequest, ApiToken
 from notifications.models.attribute_rules import AttributeRule, Operator
-from notifications.models.deliveries import REPEAT_SECONDS, Attempt, Delivery, FrozenContent, new_mark
+from notifications.models.deliveries import REPEAT_SECONDS, Attempt, CorpQueue, Delivery, FrozenContent, new_mark
 from notifications.models.media import Attachment, Medium
-from notifications.models.preferences import SubscriptionChoice
-from notifications.models.queues import CorpQueue
 from notifications.models.receipts import Receipt
 from notifications.models.recipients import Addressed, Channel, RulesMatch
 from notifications.models.reports import OwnRowsRule, ReportCard, ReportChart
 from notifications.models.robots import Robot
 from notifications.models.runs import Run, TickClaim
-from notifications.models.schedules import FreeDays, MonthDay, Repeat, Scheduled
-from notifications.models.subscriptions import IfStale, MessageForm, Priority, Report, Subscription
+from notifications.models.subscriptions import (
+    FreeDays,
+    IfStale,
+    MessageForm,
+    MonthDay,
+    Priority,
+    Repeat,
+    Report,
+    Scheduled,
+    Subscription,
+    SubscriptionChoice,
+)
 
 __all__ = [
     "REPEAT_SECONDS",

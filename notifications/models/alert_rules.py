@@ -14,7 +14,7 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import Attribute, User
 from integrations.models import Card
 from notifications.models.alerts import AlertReceiver, AlertSource, Severity
-from notifications.models.schedules import Scheduled, ScheduledQuerySet
+from notifications.models.subscriptions import Scheduled, ScheduledQuerySet
 
 if TYPE_CHECKING:
     from typing import Self

@@ -115,7 +115,7 @@ class Run(models.Model):
     # A stored sentence (notifications.sentences), also of one that ended: whom it did not reach
     # (notifications.delivery.rendering.run_errors).
     error = models.TextField(_("error"), blank=True)
-    # Of its data (notifications.reports.skip_rules); empty where its report has none.
+    # Of its data (notifications.delivery.rendering.skip_rules); empty where its report has none.
     fingerprint = models.CharField(max_length=64, blank=True)
     # What this run sends again, to those whom it did not reach; also to those of whom nobody knows.
     resends = models.ForeignKey(

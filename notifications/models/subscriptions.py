@@ -1,8 +1,8 @@
-"""Reports and subscriptions: what is sent, to whom, when."""
+"""Reports and subscriptions: what is sent, to whom, when, and who takes a break. Alert rules share the schedule."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -11,14 +11,112 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from integrations.models import Corp
+from notifications.models.lookups import Moment
 from notifications.models.recipients import Addressed
-from notifications.models.schedules import Scheduled, ScheduledQuerySet
 from notifications.models.scoping import scope_condition
 
 if TYPE_CHECKING:
     from typing import Self
 
     from integrations.models.scoping import Person
+
+# An hour: what is due at nine still comes before ten.
+MAX_JITTER_SECONDS = 60 * 60 - 1
+
+M = TypeVar("M", bound=models.Model, covariant=True)
+
+
+class Repeat(models.TextChoices):
+    """How a schedule is written: by a preset, or by whoever knows crontabs."""
+
+    DAILY = "daily", _("every day")
+    WEEKLY = "weekly", _("on days of the week")
+    MONTHLY = "monthly", _("once a month")
+    CRONTAB = "crontab", _("by a crontab")
+
+
+class MonthDay(models.TextChoices):
+    """The days of a month that are not simply a number."""
+
+    LAST = "last", _("the last day")
+    FIRST_WORKDAY = "first_workday", _("the first working day")
+    LAST_WORKDAY = "last_workday", _("the last working day")
+
+
+WORKDAYS_OF_MONTH = (MonthDay.FIRST_WORKDAY, MonthDay.LAST_WORKDAY)
+
+
+class FreeDays(models.TextChoices):
+    """What becomes of a time on a day on which China does not work."""
+
+    SEND = "send", _("send all the same")
+    SKIP = "skip", _("leave out: only on working days")
+    NEXT = "next", _("send on the next working day")
+
+
+class ScheduledQuerySet(models.QuerySet[M]):
+    def due(self, now: Moment) -> Self:
+        return self.filter(is_enabled=True, next_run_at__lte=now)
+
+    def without_times(self) -> Self:
+        """Enabled without an end, and yet nothing is to come: their times failed to be worked out."""
+        return self.filter(is_enabled=True, next_run_at__isnull=True, valid_to__isnull=True)
+
+    def by_workdays(self) -> Self:
+        """Those in whose times the calendar of working days has a say."""
+        return self.exclude(~Q(month_day__in=WORKDAYS_OF_MONTH), free_days=FreeDays.SEND)
+
+
+class Scheduled(models.Model):
+    """Has times (notifications.subscriptions.schedules.slots). Whatever is scheduled has `is_enabled`, too."""
+
+    repeat = models.CharField(_("how often"), max_length=16, choices=Repeat.choices, default=Repeat.CRONTAB)
+    local_time = models.TimeField(_("at"), null=True, blank=True)
+    # Numbers of ISO 8601 (1 is Monday), ascending, with commas.
+    weekdays = models.CharField(_("days of the week"), max_length=13, blank=True)
+    # A number from 1 to 31, or one of MonthDay.
+    month_day = models.CharField(_("day of the month"), max_length=16, blank=True)
+    free_days = models.CharField(
+        _("on holidays and free weekends"),
+        max_length=8,
+        choices=FreeDays.choices,
+        default=FreeDays.SEND,
+        help_text=_("By the calendar of China: weekends on which work is made up for are working days."),
+    )
+    crontab = models.CharField(
+        _("crontab"),
+        max_length=128,
+        blank=True,
+        help_text=_("Five crontab fields: minute, hour, day of month, month, day of week. For example 0 9 * * 1-5."),
+    )
+    jitter_seconds = models.PositiveIntegerField(
+        _("spread (seconds)"),
+        default=0,
+        validators=[MaxValueValidator(MAX_JITTER_SECONDS)],
+        help_text=_(
+            "Each time begins up to so much later, so that not everything is sent at once. WeCom asks not to send "
+            "exactly on the hour or the half hour."
+        ),
+    )
+    time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
+    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
+    valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
+    # Set by notifications.subscriptions.schedules.slots and whoever claims it alone: when it is due, spread included.
+    # Empty when no further slot exists.
+    next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_by_workdays(self) -> bool:
+        """Whether the calendar of working days has a say in its times."""
+        return self.free_days != FreeDays.SEND or self.month_day in WORKDAYS_OF_MONTH
+
+    @property
+    def weekday_numbers(self) -> set[int]:
+        return {int(number) for number in self.weekdays.split(",") if number}
+
 
 MAX_GRACE_MINUTES = 24 * 60
 MAX_LIFETIME_HOURS = 7 * 24
@@ -150,8 +248,8 @@ class Subscription(Addressed, Scheduled):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_LIFETIME_HOURS)],
         help_text=_("A message that could not be sent within this time is canceled."),
     )
-    # When a run is not worth sending: notifications.reports.skip_rules. They hold for what the clock and other systems
-    # ask for; who asks by hand gets it.
+    # When a run is not worth sending (delivery/rendering/skip_rules.py), for what the clock and other systems ask for;
+    # who asks by hand gets it.
     skips_empty = models.BooleanField(_("not when the data is empty"), default=False)
     skips_unchanged = models.BooleanField(_("not when the data is the same as in the message before"), default=False)
     stale_after_minutes = models.PositiveIntegerField(
@@ -202,3 +300,26 @@ class Subscription(Addressed, Scheduled):
     @property
     def only_corp_id(self) -> int | None:
         return self.report.corp_id
+
+
+class SubscriptionChoice(models.Model):
+    """A person takes a break from a subscription, or wants none of it. Without a row it is sent to them."""
+
+    class Kind(models.TextChoices):
+        PAUSED = "paused", _("paused")
+        DECLINED = "declined", _("not for me")
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="choices")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    chosen_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("choice of a recipient")
+        verbose_name_plural = _("choices of recipients")
+        # Each person makes their own; administrators read it as the reason of a receipt.
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["subscription", "user"], name="one_choice_per_recipient")]
+
+    def __str__(self) -> str:
+        return f"{self.subscription_id} {self.user_id} {self.kind}"

@@ -22,8 +22,7 @@ from notifications.delivery.maintenance import sweep
 from notifications.delivery.rendering import render
 from notifications.delivery.runs import owner_notices, recall, scheduler
 from notifications.delivery.sending import circuit_breaker, send
-from notifications.delivery.sending.claim import claim_deliveries
-from notifications.delivery.sending.queue import hand_out
+from notifications.delivery.sending.queue import claim_deliveries, hand_out
 from notifications.delivery.sending.settle import Ended, settle_all
 from notifications.delivery.sending.throttling import Admission
 from notifications.models import CorpQueue, Delivery, Run

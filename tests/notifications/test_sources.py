@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from notifications.alerts.messages import AlertSource
-from notifications.delivery.rendering.subscription_source import SubscriptionSource
+from notifications.delivery.rendering.report_contents import SubscriptionSource
 from notifications.delivery.runs.owner_notices import NoticeSource
 from notifications.models import Run
 from notifications.sources import source_of

@@ -1,7 +1,16 @@
 """Rate limiter for all workers, on Valkey's clock (docs/push-engine.md, Limits)."""
 
-from notifications.delivery.limiter.gate import Gate, Room, StoreLostError
-from notifications.delivery.limiter.permits import Budget, Member, PastCall, Permit, Request, Scope
+from notifications.delivery.limiter.gate import (
+    Budget,
+    Gate,
+    Member,
+    PastCall,
+    Permit,
+    Request,
+    Room,
+    Scope,
+    StoreLostError,
+)
 from notifications.delivery.limiter.shared_gate import gate, member_waits, query, store_lost
 
 __all__ = [

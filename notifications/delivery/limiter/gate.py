@@ -1,22 +1,107 @@
-"""Asks Valkey whether calls may begin. Each question is one Lua script, so no two workers use the same room."""
+"""The limiter: asks Valkey whether calls may begin. Each question is one Lua script: no two workers use one room."""
 
 from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
 
-from notifications.delivery.limiter.permits import Budget, Member, PastCall, Permit, Request, Scope
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What calls are counted for: an egress address, a company, a robot. 0 stands for no limit.
+
+    `per_minute`, `per_hour`: calls in any 60 seconds, and in any hour. `parallel`: calls under way at once.
+    `reserved_percent`: the share of all three that is kept for urgent messages.
+    """
+
+    key: str
+    per_minute: int = 0
+    per_hour: int = 0
+    parallel: int = 0
+    reserved_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The limits of one app towards each of its members, in messages; what WeCom gets above them it drops in silence.
+    `app` names the app, 0 stands for no limit."""
+
+    app: str
+    per_minute: int = 0
+    per_hour: int = 0
+
+    @property
+    def is_limited(self) -> bool:
+        return bool(self.per_minute or self.per_hour)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Person-messages (a message to 1000 people counts 1000) of one app in a day, as days are counted in China.
+    They are counted in any case; 0 stands for no limit. `reserved_percent`: the share kept for urgent messages."""
+
+    app: str
+    per_day: int = 0
+    reserved_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call that wants to begin. `members` are the folded userids that it reaches, `persons` how many. `id`: of this
+    call alone, or two would count as one."""
+
+    id: str
+    scopes: tuple[Scope, ...]
+    is_urgent: bool = False
+    member: Member | None = None
+    members: tuple[str, ...] = ()
+    budget: Budget | None = None
+    persons: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """One call may begin now. It counts as under way until `Gate.release` says that it ended, or its lease ends.
+
+    `epoch`: of the store that granted it. One that came after it, empty or old, knows nothing of this call, unless it
+    was told of it by a row (`Gate.is_known`).
+    """
+
+    request: Request
+    epoch: str = ""
+    granted_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def age_seconds(self) -> float:
+        return time.monotonic() - self.granted_at
+
+
+@dataclass(frozen=True, slots=True)
+class PastCall:
+    """A call of the last hours, as the rows remember it, for a store that has lost everything.
+
+    `ended_seconds_ago` is negative for one that may be under way still.
+    """
+
+    request: Request
+    ended_seconds_ago: float
+    is_today: bool = True
+
 
 T = TypeVar("T")
-_SCRIPTS = Path(__file__).parent
+_FOLDER = Path(__file__).parent
+_SCRIPTS = (
+    *("acquire", "begin_restore", "cancel", "clear", "end_restore", "known"),
+    *("read", "release", "restore"),
+)
 _PREFIX = "push:limit:"
 # Set once the store knows the calls of the past. It names the server under which it was set (epoch.lua): it goes with
 # everything else when the store is emptied, and is worth nothing in a store that came back with an old snapshot.
@@ -62,12 +147,13 @@ class Gate:
         self._store = store
         self._lease_ms = round(lease_seconds * 1000)
         self._now_ms = now_ms
+        self._scripts = {name: self._script(name) for name in _SCRIPTS}
 
     def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
         """For each request a permit, or the seconds after which to ask again. Raises StoreLostError."""
         answers: list[Permit | float] = []
         for batch in _batches(requests):
-            epoch, waits = self._run(self._acquire, self._question(batch))
+            epoch, waits = self._run("acquire", self._question(batch))
             answers += [_answer(request, wait, epoch.decode()) for request, wait in zip(batch, waits, strict=True)]
         return answers
 
@@ -77,17 +163,17 @@ class Gate:
             word for permit in permits for scope in permit.request.scopes for word in (_key(scope), permit.request.id)
         ]
         if ended:
-            self._release(args=[self._json(ended=ended)])
+            self._scripts["release"](args=[self._json(ended=ended)])
 
     def cancel(self, permits: Iterable[Permit]) -> None:
         """No call was made with `permits`: they count no longer, but for members and hours, which that may cost a
         while."""
-        self._cancel(keys=[_READY], args=[self._json(unused=[_unused(permit) for permit in permits])])
+        self._scripts["cancel"](keys=[_READY], args=[self._json(unused=[_unused(permit) for permit in permits])])
 
     def is_known(self, permits: Sequence[Permit]) -> list[bool]:
         """Whether the store still knows that it granted each. To be asked once the call's row is committed, before the
         call: a store that is lost later learns of the call by its row."""
-        epoch = self._known(keys=[_READY])
+        epoch = self._scripts["known"](keys=[_READY])
         return [epoch is not None and permit.epoch == epoch.decode() for permit in permits]
 
     def hold(self, scope: Scope, *, seconds: float) -> None:
@@ -128,17 +214,17 @@ class Gate:
         """Fill a store that does not know the past: what it holds goes, and the calls of the past are written. False
         where another worker is at it, or the store was lost meanwhile."""
         token = secrets.token_hex(8)
-        identity = self._begin_restore(keys=[_READY, _RESTORING], args=[token, _RESTORING_SECONDS])
+        identity = self._scripts["begin_restore"](keys=[_READY, _RESTORING], args=[token, _RESTORING_SECONDS])
         if identity is None or identity == b"known":
             return identity is not None
         mine = {"token": token, "identity": identity.decode(), "seconds": _RESTORING_SECONDS}
         for keys in _chunks(self._counts(), _CLEARED_AT_ONCE):
-            if not self._clear(keys=[_RESTORING], args=[self._json(keys=keys, **mine)]):
+            if not self._scripts["clear"](keys=[_RESTORING], args=[self._json(keys=keys, **mine)]):
                 return False
         for past in _chunks(map(_past, calls), _PAST_AT_ONCE):
-            if not self._restore(keys=[_RESTORING], args=[self._json(calls=past, **mine)]):
+            if not self._scripts["restore"](keys=[_RESTORING], args=[self._json(calls=past, **mine)]):
                 return False
-        return bool(self._end_restore(keys=[_READY, _RESTORING], args=[token, identity]))
+        return bool(self._scripts["end_restore"](keys=[_READY, _RESTORING], args=[token, identity]))
 
     def _counts(self) -> Iterator[str]:
         """The keys of what was counted. No FLUSHDB: others keep their keys in the same store."""
@@ -146,52 +232,16 @@ class Gate:
             if key != _RESTORING and not key.endswith(_KEPT):
                 yield key
 
-    @cached_property
-    def _acquire(self) -> Any:
-        return self._script("acquire")
-
-    @cached_property
-    def _cancel(self) -> Any:
-        return self._script("cancel")
-
-    @cached_property
-    def _known(self) -> Any:
-        return self._script("known")
-
-    @cached_property
-    def _clear(self) -> Any:
-        return self._script("clear")
-
-    @cached_property
-    def _begin_restore(self) -> Any:
-        return self._script("begin_restore")
-
-    @cached_property
-    def _end_restore(self) -> Any:
-        return self._script("end_restore")
-
-    @cached_property
-    def _release(self) -> Any:
-        return self._script("release")
-
-    @cached_property
-    def _read(self) -> Any:
-        return self._script("read")
-
-    @cached_property
-    def _restore(self) -> Any:
-        return self._script("restore")
-
     def _script(self, name: str) -> Any:
-        parts = [(_SCRIPTS / f"{part}.lua").read_text(encoding="utf-8") for part in ("epoch", name)]
+        parts = [(_FOLDER / f"{part}.lua").read_text(encoding="utf-8") for part in ("epoch", name)]
         return self._store.register_script("\n".join(parts))
 
     def _answers(self, **question: Any) -> list[list[Any]]:
         usual: dict[str, Any] = {"scopes": [], "budgets": [], "members": [], "within": 0}
-        return self._run(self._read, {**usual, **question})
+        return self._run("read", {**usual, **question})
 
-    def _run(self, script: Any, question: Mapping[str, Any]) -> list[Any]:
-        answer = script(keys=[_READY], args=[self._json(**question)])
+    def _run(self, name: str, question: Mapping[str, Any]) -> list[Any]:
+        answer = self._scripts[name](keys=[_READY], args=[self._json(**question)])
         if answer is None:
             raise StoreLostError
         return list(answer)

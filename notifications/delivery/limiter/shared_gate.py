@@ -13,8 +13,7 @@ from django.conf import settings
 
 from integrations.core.redis import valkey
 from integrations.hooks import Hook
-from notifications.delivery.limiter.gate import Gate, StoreLostError
-from notifications.delivery.limiter.permits import Member, PastCall
+from notifications.delivery.limiter.gate import Gate, Member, PastCall, StoreLostError
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

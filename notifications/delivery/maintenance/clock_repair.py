@@ -33,7 +33,7 @@ from notifications.models import (
 from notifications.models.subscriptions import MAX_LIFETIME_HOURS
 from notifications.sentences import Sentence
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.crontab import ScheduleError
+from notifications.subscriptions.schedules.slots import ScheduleError
 
 logger = logging.getLogger(__name__)
 

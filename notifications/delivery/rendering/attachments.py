@@ -1,19 +1,15 @@
-"""Adds pictures and files to a message while it is frozen."""
+"""Plans the pictures and files of a message: which are to be made, from which recipes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-
-from django.db import transaction
 
 from notifications.charts import theme
 from notifications.charts.definition import Chart
-from notifications.delivery.attachments import jobs, recipes, urls
-from notifications.delivery.rendering import message_builder
-from notifications.delivery.rendering.message_builder import Words
-from notifications.models import Attachment, Channel, Delivery, Medium, MessageForm, Run
+from notifications.delivery.attachments import jobs, recipes
+from notifications.models import Channel, Medium, MessageForm
 from notifications.sources import Content
 
 PICTURE_FORMS = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
@@ -89,60 +85,6 @@ def plan(
         carried = Wanted(kind, recipes.file(sheets, language=language, time_zone=time_zone), "")
         shown.append(carried)
     return Plan(carried, tuple(shown))
-
-
-@transaction.atomic
-def media_of(run: Run, planned: Plan, *, now: datetime) -> dict[Wanted, Medium]:
-    """The row of each medium of the plan: what the run has already is not made a second time."""
-    wanted = [*planned.shown, *([planned.carried] if planned.carried else [])]
-    return {each: _medium(run, each, now) for each in wanted}
-
-
-def written(
-    delivery: Delivery,
-    planned: Plan,
-    body: Callable[[MessageForm, Words], bytes],
-    words: Words,
-    absolute: Callable[[str], str],
-    *,
-    now: datetime,
-) -> Delivery:
-    """Freeze `delivery` and write it. One that carries a picture or a file is written as being prepared, with what goes
-    out instead if that cannot be made; one that should carry one, and has none, goes out without.
-
-    `body`: the bytes in a form. `absolute`: a path of this site as an address. Raises messages.MessageError.
-    """
-    form, words = MessageForm(delivery.message_form), replace(words, task_id=delivery.mark)
-    media = media_of(delivery.run, planned, now=now)
-    if planned.carried is not None:
-        delivery.medium = media[planned.carried]
-        delivery.status = Delivery.Status.PREPARING
-        if form in PICTURE_FORMS:
-            words = replace(words, picture_url=absolute(urls.picture_path(delivery.medium.pk, now=now)))
-        delivery.plain_body = body(*message_builder.without_picture(form, words))
-    elif form in MEDIA_FORMS:
-        form = message_builder.PLAIN_FORMS[form]
-    delivery.body = body(form, words)
-    delivery.save(force_insert=True)
-    _attach(delivery, planned, media)
-    return delivery
-
-
-def _attach(delivery: Delivery, planned: Plan, media: dict[Wanted, Medium]) -> None:
-    """What the page of a message shows, in its order."""
-    Attachment.objects.bulk_create(
-        Attachment(
-            delivery=delivery, medium=media[each], position=position, title=each.title[:200], alias=each.alias[:64]
-        )
-        for position, each in enumerate(planned.shown)
-    )
-
-
-def _medium(run: Run | None, wanted: Wanted, now: datetime) -> Medium:
-    digest = recipes.digest(wanted.kind, wanted.recipe)
-    fields = {"kind": wanted.kind, "recipe": wanted.recipe, "created_at": now, "make_after": now}
-    found, _is_new = Medium.objects.get_or_create(run=run, digest=digest, defaults=fields)
-    return found
 
 
 def preview(wanted: Wanted, *, now: datetime) -> Medium:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from itertools import batched, groupby
+from itertools import groupby
 from typing import TypeVar
 
 from integrations.clients.wecom.messages.limits import USERS_AT_MOST
@@ -25,7 +25,8 @@ def split(
     in_time = sorted(zip(waits, people, strict=True), key=lambda each: each[0])
     for _is_held, group in groupby(in_time, key=lambda each: each[0] > 0):
         for alike in _alike(group, lambda each: key_of(each[1])):
-            for batch in batched(alike, USERS_AT_MOST):
+            for start in range(0, len(alike), USERS_AT_MOST):
+                batch = alike[start : start + USERS_AT_MOST]
                 yield [person for _wait, person in batch], batch[-1][0]
 
 

@@ -1,4 +1,4 @@
-"""Freezes messages: writes the exact bytes of a delivery, with a receipt for each recipient."""
+"""Freezes messages: writes the exact bytes of a delivery, its pictures and files, and a receipt for each recipient."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import translation
 
 from integrations.clients.wecom.messages.builders import MessageError
 from integrations.companies import links
 from integrations.models import Corp
+from notifications.delivery.attachments import recipes, urls
 from notifications.delivery.bulk import write_receipts
 from notifications.delivery.rendering import attachments, message_builder
 from notifications.delivery.rendering.errors import RenderingError
-from notifications.models import Channel, Delivery, FrozenContent, MessageForm, Receipt, Robot, Run, new_mark
+from notifications.models import (
+    Attachment,
+    Channel,
+    Delivery,
+    FrozenContent,
+    Medium,
+    MessageForm,
+    Receipt,
+    Robot,
+    Run,
+    new_mark,
+)
 from notifications.reports.contents import frozen
 from notifications.sentences import Sentence
 from notifications.sources import Content
@@ -115,11 +128,65 @@ def write_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> 
         return _body(batch, form, words, link, address) if own is None else own
 
     try:
-        attachments.written(delivery, batch.media, body, words, address.absolute, now=now)
+        write_frozen(delivery, batch.media, body, words, address.absolute, now=now)
     except MessageError as error:
         raise RenderingError.of(error) from error
     _write_receipts(delivery, batch)
     return delivery
+
+
+@transaction.atomic
+def _media_of(run: Run, planned: attachments.Plan, *, now: datetime) -> dict[attachments.Wanted, Medium]:
+    """The row of each medium of the plan: what the run has already is not made a second time."""
+    wanted = [*planned.shown, *([planned.carried] if planned.carried else [])]
+    return {each: _medium(run, each, now) for each in wanted}
+
+
+def write_frozen(
+    delivery: Delivery,
+    planned: attachments.Plan,
+    body: Callable[[MessageForm, message_builder.Words], bytes],
+    words: message_builder.Words,
+    absolute: Callable[[str], str],
+    *,
+    now: datetime,
+) -> Delivery:
+    """Freeze `delivery` and write it. One that carries a picture or a file is written as being prepared, with what goes
+    out instead if that cannot be made; one that should carry one, and has none, goes out without.
+
+    `body`: the bytes in a form. `absolute`: a path of this site as an address. Raises messages.MessageError.
+    """
+    form, words = MessageForm(delivery.message_form), replace(words, task_id=delivery.mark)
+    media = _media_of(delivery.run, planned, now=now)
+    if planned.carried is not None:
+        delivery.medium = media[planned.carried]
+        delivery.status = Delivery.Status.PREPARING
+        if form in attachments.PICTURE_FORMS:
+            words = replace(words, picture_url=absolute(urls.picture_path(delivery.medium.pk, now=now)))
+        delivery.plain_body = body(*message_builder.without_picture(form, words))
+    elif form in attachments.MEDIA_FORMS:
+        form = message_builder.PLAIN_FORMS[form]
+    delivery.body = body(form, words)
+    delivery.save(force_insert=True)
+    _attach(delivery, planned, media)
+    return delivery
+
+
+def _attach(delivery: Delivery, planned: attachments.Plan, media: dict[attachments.Wanted, Medium]) -> None:
+    """What the page of a message shows, in its order."""
+    Attachment.objects.bulk_create(
+        Attachment(
+            delivery=delivery, medium=media[each], position=position, title=each.title[:200], alias=each.alias[:64]
+        )
+        for position, each in enumerate(planned.shown)
+    )
+
+
+def _medium(run: Run | None, wanted: attachments.Wanted, now: datetime) -> Medium:
+    digest = recipes.digest(wanted.kind, wanted.recipe)
+    fields = {"kind": wanted.kind, "recipe": wanted.recipe, "created_at": now, "make_after": now}
+    found, _is_new = Medium.objects.get_or_create(run=run, digest=digest, defaults=fields)
+    return found
 
 
 def _body(batch: Batch, form: MessageForm, words: message_builder.Words, link: str, address: SiteAddress) -> bytes:

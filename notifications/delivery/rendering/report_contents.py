@@ -1,4 +1,4 @@
-"""Builds the contents of a report's run, one per slice of recipients."""
+"""What a subscription sends: a report over the data of its slot, one content per slice of recipients."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
@@ -17,18 +18,22 @@ from integrations.bi.sso import is_open, own_address
 from integrations.clients.sources.table import Table
 from integrations.models import Card
 from notifications.charts.definition import Chart
-from notifications.delivery.rendering import message_builder
-from notifications.delivery.rendering.errors import RenderingError
+from notifications.delivery.rendering import message_builder, report_data, skip_rules
+from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.report_data import Loaded
-from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart, Run, Subscription
-from notifications.reports import skip_rules
+from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Run, Subscription
 from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError
 from notifications.sentences import Sentence
-from notifications.sources import CardContent, Content, Figure
+from notifications.sources import Audience, CardContent, Content, Figure, Terms
+from notifications.subscriptions.recipients import audience_of
 from notifications.subscriptions.schedules.descriptions import moment_line
+
+if TYPE_CHECKING:
+    from integrations.models import Corp, SiteAddress
+    from notifications.models import Subscription
 
 # Whose attributes are read by name; of more people all values of the attributes are read.
 PEOPLE_NAMED = 500
@@ -273,3 +278,50 @@ def _last_fingerprint(run: Run) -> str:
 
 
 _SENT = ("preparing", "pending", "sending", "accepted", "unknown")
+
+
+@dataclass(frozen=True)
+class SubscriptionSource:
+    run: Run
+    subscription: Subscription
+
+    @property
+    def terms(self) -> Terms:
+        subscription = self.subscription
+        return Terms(
+            MessageForm(subscription.message_form),
+            subscription.priority,
+            subscription.lifetime_hours,
+            subscription.report.corp_id,
+            subscription.report.link,
+        )
+
+    def audience(self) -> Audience:
+        return audience_of(self.run, self.subscription)
+
+    def contents(self, *, now: datetime) -> Contents:
+        """Raises RenderingError, NotWorthSending and DataPending."""
+        loaded = self._loaded(now)
+        if reason := reason_to_skip(self.run, self.subscription, loaded):
+            raise NotWorthSending(reason)
+        return Contents(self.subscription.report, loaded, order_of(self.subscription, self.run.slot_at))
+
+    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
+        """As its message form says."""
+
+    def note_unreached(self, reason: str) -> None:
+        """Its run says it."""
+
+    def _loaded(self, now: datetime) -> Loaded:
+        """The data of the run; none where its report has no cards."""
+        has_cards: bool = self.run.has_cards  # type: ignore[attr-defined]  # annotated where rendering reads the run
+        return report_data.load(self.run, self.subscription.report, now=now) if has_cards else Loaded([], {})
+
+
+def source_of_subscription(run: Run) -> SubscriptionSource | None:
+    """Raises RenderingError where the subscription is gone."""
+    if run.trigger in {Run.Trigger.ALERT, Run.Trigger.NOTICE}:
+        return None
+    if run.subscription is None:
+        raise RenderingError(Sentence("The subscription was deleted before its messages were made."))
+    return SubscriptionSource(run, run.subscription)

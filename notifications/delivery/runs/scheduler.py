@@ -34,8 +34,7 @@ from notifications.delivery.locking import unlocked
 from notifications.models import Report, Run, Subscription, TickClaim
 from notifications.sentences import Sentence
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.crontab import ScheduleError
-from notifications.subscriptions.schedules.slots import DueTime
+from notifications.subscriptions.schedules.slots import DueTime, ScheduleError
 
 logger = logging.getLogger(__name__)
 

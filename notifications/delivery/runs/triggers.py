@@ -49,8 +49,6 @@ def next_number(run: Run) -> int:
 
 # --- Runs that somebody asks for: by hand, by URL, or after a data update. Of one subscription one runs at a time ---
 
-TRIGGERS = (Run.Trigger.URL, Run.Trigger.DATA_UPDATE)
-
 
 class TriggerRefusedError(Exception):
     """The subscription does not run now. `code` is for programs, `sentence` for whoever reads their log."""

@@ -14,7 +14,7 @@ from accounts.models import WeComAccount
 from notifications.delivery.locking import share_freezing
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.freeze import mail_batches, write_delivery
-from notifications.delivery.rendering.subscription_source import SubscriptionSource
+from notifications.delivery.rendering.report_contents import SubscriptionSource
 from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.sources import Content
 from notifications.subscriptions.recipients import Recipient, mail_address

@@ -1,17 +1,21 @@
 """Sends deliveries: ask the limiter, claim, commit, call, settle. No transaction is open while WeCom is asked.
 
-A task has some messages under way at once: threads make the calls (notifications.delivery.sending.executor), the task
-alone speaks to the database, over one connection, for many rows at a time.
+A task has some messages under way at once: threads make the calls (`Callers`), the task alone
+speaks to the database, over one connection, for many rows at a time.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import cache
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from django.conf import settings
 
@@ -21,8 +25,7 @@ from notifications.delivery.channels.outcomes import NO_THREAD, NOT_COUNTED, Out
 from notifications.delivery.clock import STOP_SECONDS, TASK_SECONDS
 from notifications.delivery.limiter.shared_gate import PERMIT_SECONDS
 from notifications.delivery.sending import throttling
-from notifications.delivery.sending.claim import StartedAttempt, claim_deliveries
-from notifications.delivery.sending.executor import Flights, callers
+from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries
 from notifications.delivery.sending.settle import Ended, settle_all
 from notifications.delivery.sending.throttling import Admission
 
@@ -174,3 +177,100 @@ def _ended(attempt: StartedAttempt, answered: _Answered | BaseException) -> Ende
         logger.error("delivery=%d: its call failed", attempt.delivery_id, exc_info=answered)
         return Ended(attempt, crashed(answered), None, attempt.started_at)
     return Ended(attempt, answered.outcome, answered.duration_ms, answered.ended_at)
+
+
+# --- Threads that only make calls, without database or queue ---
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+# More than a worker's tasks have under way together; each costs some 100 kB once it was needed.
+THREADS_AT_MOST = 400
+
+
+class Callers:
+    """A pool whose threads a process that ends does not wait for.
+
+    Not ThreadPoolExecutor: it joins its threads at exit, and a worker that was asked to end would stay until a
+    hanging call has timed out.
+    """
+
+    def __init__(self, thread_count: int = THREADS_AT_MOST) -> None:
+        self._thread_count = thread_count
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        # As many entries as threads that are free. No semaphore: it is written in Python, and taken for each call.
+        self._idle: SimpleQueue[None] = SimpleQueue()
+        self._started_count = 0
+        self._lock = threading.Lock()
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Begin `call` as soon as a thread is free. It must not raise: nobody is there to hear of it."""
+        self._calls.put(call)
+        try:
+            self._idle.get_nowait()
+        except Empty:
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        with self._lock:
+            if self._started_count >= self._thread_count:
+                return
+            self._started_count += 1
+        threading.Thread(target=self._work, name="call", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            call = self._calls.get()
+            try:
+                call()
+            except BaseException:  # the edge of the loop
+                logger.exception("a call raised")
+            del call
+            self._idle.put(None)
+
+
+class Flights(Generic[K, T]):
+    """Calls under way, each under a key, for one thread that waits for them.
+
+    No futures: each has locks, which cost more than a hundredth of a call; here there is one event.
+    """
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+        self._count = 0
+        self._ended: deque[tuple[K, T | BaseException]] = deque()
+        # How many are waited for, and the word that so many ended.
+        self._wanted = 0
+        self._is_enough = threading.Event()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def begin(self, key: K, call: Callable[[], T]) -> None:
+        """Begin `call` as soon as a thread is free."""
+        self._count += 1
+        self._callers.submit(lambda: self._end(key, call))
+
+    def wait(self, wanted: int, *, seconds: float) -> list[tuple[K, T | BaseException]]:
+        """Those that ended since, each once, with what it returned or raised: when `wanted` have, or after so long."""
+        self._is_enough.clear()
+        self._wanted = wanted
+        if len(self._ended) < wanted:
+            self._is_enough.wait(seconds)
+        ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        self._count -= len(ended)
+        return ended
+
+    def _end(self, key: K, call: Callable[[], T]) -> None:
+        try:
+            self._ended.append((key, call()))
+        except BaseException as error:  # noqa: BLE001  # whoever waits gets it
+            self._ended.append((key, error))
+        if len(self._ended) >= self._wanted:
+            self._is_enough.set()
+
+
+@cache
+def callers() -> Callers:
+    """The threads of this process."""
+    return Callers()

@@ -21,7 +21,7 @@ from notifications.delivery.channels.outcomes import Kind, Outcome
 from notifications.delivery.counters import EndedCall
 from notifications.delivery.locking import update_unlocked
 from notifications.delivery.sending import circuit_breaker
-from notifications.delivery.sending.claim import StartedAttempt
+from notifications.delivery.sending.queue import StartedAttempt
 from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Which deliveries of a task may start now, and until when the others wait."""
+"""Which deliveries of a task may start now, by the limiter, and what a limiter that lost its store is told."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import redis
+from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet, Sum
 
 from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
 from integrations.models import Corp
-from notifications.delivery.channels import Requester, Sendable, channel_of
+from notifications.delivery.channels import SENT, Requester, Sendable, channel_of
 from notifications.delivery.channels.outcomes import Outcome
-from notifications.delivery.limiter import Permit, Request, Scope, StoreLostError, gate, query
-from notifications.delivery.sending.claim import pending
+from notifications.delivery.channels.wecom_app import app_name
+from notifications.delivery.clock import database_clock
+from notifications.delivery.limiter import Budget, PastCall, Permit, Request, Scope, StoreLostError, gate, query
+from notifications.delivery.limiter.shared_gate import PERMIT_SECONDS
+from notifications.delivery.sending.queue import pending
 from notifications.delivery.sending.settle import Ended
-from notifications.models import CorpQueue, Delivery
+from notifications.models import Attempt, Channel, CorpQueue, Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -190,3 +196,48 @@ def _update_pending(ids: Collection[int], **fields: datetime | None) -> None:
     rows = Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING).order_by("pk")
     held = list(rows.select_for_update().values_list("pk", flat=True))
     Delivery.objects.filter(pk__in=held).update(**fields)
+
+
+# --- What a limiter whose store was emptied, or is old, learns from the attempts ---
+
+# Nothing counts longer towards a minute or an hour.
+HOUR = timedelta(hours=1, minutes=1)
+CHINA = ZoneInfo("Asia/Shanghai")
+
+
+def calls_until_now() -> Iterator[PastCall]:
+    """Registered with notifications.delivery.limiter."""
+    return past_calls(now=database_clock()())
+
+
+def past_calls(*, now: datetime) -> Iterator[PastCall]:
+    """Every attempt of the last hour; of today's others, for the budgets, one sum for each app."""
+    made = Attempt.objects.exclude(outcome=Attempt.Outcome.NOT_SENT, errcode__isnull=True)
+    midnight = now.astimezone(CHINA).replace(hour=0, minute=0, second=0, microsecond=0)
+    yield from _calls(made.filter(started_at__gte=now - HOUR), midnight, now)
+    yield from _sums(made.filter(started_at__gte=midnight, started_at__lt=now - HOUR))
+
+
+def _calls(attempts: QuerySet[Attempt], midnight: datetime, now: datetime) -> Iterator[PastCall]:
+    corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk()
+    longest = timedelta(seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS + PERMIT_SECONDS)
+    requesters: dict[tuple[str, int], Requester] = {}
+    columns = ("number", "started_at", "finished_at", *(f"delivery__{name}" for name in SENT))
+    rows = attempts.order_by("pk").values_list(*columns).iterator(chunk_size=500)
+    for number, started_at, finished_at, *sent in rows:
+        delivery = Sendable(*sent)
+        delivery.attempt_count = number - 1
+        way = (delivery.channel, delivery.corp_id)
+        if way not in requesters:
+            requesters[way] = channel_of(delivery.channel).requester(corps[delivery.corp_id], daily_budget=0)
+        ended_at = finished_at or started_at + longest
+        yield PastCall(requesters[way](delivery), (now - ended_at).total_seconds(), is_today=started_at >= midnight)
+
+
+def _sums(attempts: QuerySet[Attempt]) -> Iterator[PastCall]:
+    apps = attempts.filter(delivery__channel=Channel.WECOM).order_by().values("delivery__corpid", "delivery__agentid")
+    for corpid, agentid, persons in apps.annotate(persons=Sum("delivery__recipient_count")).values_list(
+        "delivery__corpid", "delivery__agentid", "persons"
+    ):
+        budget = Budget(app_name(corpid, agentid))
+        yield PastCall(Request(id="earlier today", scopes=(), budget=budget, persons=persons), ended_seconds_ago=0)

@@ -1,6 +1,6 @@
 """Schedule presets: daily, on weekdays, monthly, at a local time.
 
-Where clocks change they follow the rules of notifications.subscriptions.schedules.crontab: a local time that is skipped
+Where clocks change they follow the rules of notifications.subscriptions.schedules.slots: a local time that is skipped
 becomes the first minute that exists, of one that is doubled the first counts.
 """
 

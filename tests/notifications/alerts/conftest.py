@@ -21,7 +21,7 @@ from integrations.models import Corp
 from notifications.alerts import card_updates, ingest, notify
 from notifications.alerts.payloads import Alert
 from notifications.delivery.limiter import shared_gate
-from notifications.delivery.sending import limit_history
+from notifications.delivery.sending import throttling
 from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident, IncidentEvent
 from sandbox.callbacks import clicks
 from sandbox.messages.inbox import Message
@@ -152,7 +152,7 @@ def duty(
     world.clock = FollowingClock(clock)
     engine = Engine(clock, world, valkey_client)
     monkeypatch.setattr(shared_gate, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
-    monkeypatch.setattr(limit_history, "database_clock", lambda: clock)
+    monkeypatch.setattr(throttling, "database_clock", lambda: clock)
     with recording() as recorder, sandbox_in_thread(world) as url:
         yield on_duty(engine, recorder, url)
 

@@ -12,7 +12,7 @@ from integrations.models import Corp
 from notifications.charts import theme
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import recipes
-from notifications.delivery.rendering import attachments, message_builder
+from notifications.delivery.rendering import attachments, freeze, message_builder
 from notifications.models import Channel, Delivery, Medium, MessageForm, Robot, Run, new_mark
 from notifications.sources import CardContent, Content, Figure
 from tests.notifications.charts.tables import CHARTS
@@ -60,7 +60,7 @@ def make_delivery(
     """One that waits for its picture or file, as freezing writes it."""
     run = run or make_run()
     with translation.override("zh-hans"):
-        return attachments.written(
+        return freeze.write_frozen(
             Delivery(
                 run=run,
                 corp=corp,

@@ -24,7 +24,7 @@ from notifications.delivery.limiter import Permit, Request, shared_gate
 from notifications.delivery.maintenance import sweep
 from notifications.delivery.rendering import attachments
 from notifications.delivery.runs import recall
-from notifications.delivery.sending import claim, throttling, uploads
+from notifications.delivery.sending import queue, throttling, uploads
 from notifications.models import Attachment, Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.sources import Content
 from tests.notifications.conftest import FakeClock
@@ -319,7 +319,7 @@ def test_a_mail_carries_its_picture_or_file(
     ready(medium_of(delivery), PNG if form == MessageForm.IMAGE else b"\xef\xbb\xbfa,b\r\n")
 
     prepared(delivery, clock)
-    email.Mail().caller(claim.pending([delivery.pk])[0])()
+    email.Mail().caller(queue.pending([delivery.pk])[0])()
 
     [sent] = mailoutbox
     parts = [part.get_content_type() for part in sent.message().walk() if not part.is_multipart()]

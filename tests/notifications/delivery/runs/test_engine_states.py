@@ -34,7 +34,7 @@ from integrations.companies import services
 from integrations.models import Corp
 from notifications.delivery.limiter import shared_gate
 from notifications.delivery.runs import owner_notices, recall, scheduler, triggers
-from notifications.delivery.sending import limit_history, throttling
+from notifications.delivery.sending import throttling
 from notifications.models import CorpQueue, Delivery, MessageForm, Receipt, Run, Subscription
 from notifications.subscriptions.schedules import slots
 from sandbox.state import administration
@@ -89,7 +89,7 @@ def engine(
     world.clock = FollowingClock(clock)
     engine = Engine(clock, world, valkey_client)
     monkeypatch.setattr(shared_gate, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
-    for module in (limit_history, services):
+    for module in (throttling, services):
         monkeypatch.setattr(module, "database_clock", lambda: clock)
     # A clock that stands still waits for nobody: what must wait goes back to its row at once.
     monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 0)

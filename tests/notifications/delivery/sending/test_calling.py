@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from notifications.delivery.sending.executor import Callers, Flights
+from notifications.delivery.sending.send import Callers, Flights
 
 
 def results(flights: Flights[Any, Any], wanted: int) -> dict[Any, Any]:

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.recall import readdress, withdraw
-from notifications.delivery.sending.claim import claim_deliveries, pending
+from notifications.delivery.sending.queue import claim_deliveries, pending
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import Attempt, Delivery, Receipt
 from tests.notifications.conftest import FakeClock

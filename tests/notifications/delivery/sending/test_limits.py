@@ -18,8 +18,8 @@ from notifications.delivery.channels.wecom_app import address_scope, app_name, c
 from notifications.delivery.clock import database_clock
 from notifications.delivery.limiter import Budget, Request, gate, query
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending import limit_history, throttling
-from notifications.delivery.sending.claim import claim_deliveries, pending
+from notifications.delivery.sending import throttling
+from notifications.delivery.sending.queue import claim_deliveries, pending
 from notifications.delivery.sending.send import send_deliveries
 from notifications.delivery.sending.settle import Ended, settle_all
 from notifications.delivery.sending.throttling import Admission
@@ -248,7 +248,7 @@ def test_the_past_of_an_hour_is_told_call_by_call_and_the_day_in_sums(corp: Corp
             outcome=outcome, errcode=code,
         )  # fmt: skip
 
-    told = list(limit_history.past_calls(now=noon))
+    told = list(throttling.past_calls(now=noon))
 
     assert [(call.request.id, call.ended_seconds_ago, call.request.persons) for call in told] == [
         (f"{ids[0]}.1", 300, 1),

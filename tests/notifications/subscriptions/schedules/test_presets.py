@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from notifications.models import FreeDays, MonthDay, Repeat, Subscription
 from notifications.subscriptions.schedules import presets, slots
-from notifications.subscriptions.schedules.crontab import crontab_slots
+from notifications.subscriptions.schedules.slots import crontab_slots
 
 
 def utc(text: str) -> datetime:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from notifications.models import FreeDays, Subscription
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.crontab import ScheduleError, crontab_slots
+from notifications.subscriptions.schedules.slots import ScheduleError, crontab_slots
 
 
 def utc(text: str) -> datetime:

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from notifications.delivery.rendering.skip_rules import Rules, fingerprint, is_stale, reason_to_skip
 from notifications.models import IfStale
-from notifications.reports.skip_rules import Rules, fingerprint, is_stale, reason_to_skip
 from tests.notifications.reports.tables import SLOT, sales
 
 
