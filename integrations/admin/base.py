@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from integrations.models import Corp
@@ -23,7 +24,7 @@ else:
 ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
 
 
-def pill(tone: str, text: object) -> str:
+def pill(tone: str, text: object) -> SafeString:
     """A status: a word with a colour."""
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)
 

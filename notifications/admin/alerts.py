@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import (
@@ -23,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.directory.form_fields import DepartmentsSelect
 from integrations.admin.base import NamedDeletions, own_page
+from integrations.admin.base import pill as tone_pill
 from notifications.admin.alert_forms import (
     AlertReceiverForm,
     AlertRouteForm,
@@ -30,7 +30,7 @@ from notifications.admin.alert_forms import (
     LabelsForm,
     SilenceWindowForm,
 )
-from notifications.admin.base import administrator, for_person, moment, severity_pill
+from notifications.admin.base import PartPermissions, RowContextMixin, administrator, for_person, moment, severity_pill
 from notifications.admin.previews import PreviewMixin
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
@@ -42,11 +42,10 @@ from notifications.subscriptions.schedules import slots
 if TYPE_CHECKING:
     ReceiverAdminBase = admin.ModelAdmin[AlertReceiver]
     RouteAdminBase = admin.ModelAdmin[AlertRoute]
-    RuleAdminBase = admin.ModelAdmin[AlertRule]
     SilenceWindowInlineBase = admin.StackedInline[SilenceWindow, AlertRule]
 else:
     SilenceWindowInlineBase = admin.StackedInline
-    ReceiverAdminBase = RouteAdminBase = RuleAdminBase = admin.ModelAdmin
+    ReceiverAdminBase = RouteAdminBase = admin.ModelAdmin
 
 CHECKS_SHOWN = 10
 
@@ -160,25 +159,12 @@ class AlertRouteAdmin(NamedDeletions, RouteAdminBase):
         return own_page(self, request, "admin/notifications/alertroute/try.html", context)
 
 
-class SilenceWindowInline(SilenceWindowInlineBase):
-    """Whoever may change the rule may change them."""
-
+class SilenceWindowInline(PartPermissions, SilenceWindowInlineBase):
+    whole = "alertrule"
     model = SilenceWindow
     form = SilenceWindowForm
     extra = 0
     fields = ("name", "kind", "weekdays", ("from_time", "to_time"), ("starts_at", "ends_at"))
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("notifications.view_alertrule") or self.has_change_permission(request, obj)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("notifications.change_alertrule")
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("notifications.change_alertrule")
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("notifications.change_alertrule")
 
 
 class RuleStateFilter(admin.SimpleListFilter):
@@ -200,7 +186,7 @@ class RuleStateFilter(admin.SimpleListFilter):
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(PreviewMixin, NamedDeletions, RuleAdminBase):
+class AlertRuleAdmin(PreviewMixin, NamedDeletions, RowContextMixin):
     preview_path, preview_name = "try/", "notifications_alertrule_preview"
     preview_title = _("On the data as it is now")
     preview_template = "admin/notifications/alertrule/_preview.html"
@@ -302,20 +288,12 @@ class AlertRuleAdmin(PreviewMixin, NamedDeletions, RuleAdminBase):
     @admin.display(description=_("last check"), ordering="checked_slot_at")
     def last_check(self, rule: AlertRule) -> str:
         if rule.problem:
-            return format_html(
-                '<span class="pill pill-bad">{}</span> {}', gettext("no data"), moment(rule.checked_slot_at)
-            )
+            return format_html("{} {}", tone_pill("bad", gettext("no data")), moment(rule.checked_slot_at))
         return moment(rule.checked_slot_at)
 
     @admin.display(description=_("next check"), ordering="next_run_at")
     def next_check(self, rule: AlertRule) -> str:
         return moment(rule.next_run_at) if rule.is_enabled else "—"
 
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        extra: dict[str, Any] = {**(extra_context or {})}
-        rule = self.get_object(request, unquote(object_id)) if object_id else None
-        if rule is not None and self.has_view_permission(request, rule):
-            extra |= {"rule": rule, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
-        return super().changeform_view(request, object_id, form_url, extra)
+    def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
+        return {"rule": rule, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}

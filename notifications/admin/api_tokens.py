@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
 from django.db import IntegrityError
@@ -23,9 +22,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from integrations.admin.base import own_page
+from integrations.admin.base import pill as tone_pill
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
-from notifications.admin.base import administrator, moment
+from notifications.admin.base import RowContextMixin, for_person, moment
 from notifications.api import tokens
 from notifications.models import ApiToken, Subscription
 from notifications.models.scoping import sees_all_corps
@@ -109,15 +109,11 @@ def made_already() -> str:
 if TYPE_CHECKING:
     from datetime import datetime
 
-    TokenAdminBase = admin.ModelAdmin[ApiToken]
-else:
-    TokenAdminBase = admin.ModelAdmin
-
 LISTED_AT_MOST = 50
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ConfirmedChanges, TokenAdminBase):
+class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
     empty_list = _(
         "With a token another system runs subscriptions over the HTTP API, for example after a data update. It may do "
         "what you give it of your own rights, until it expires or is revoked."
@@ -163,7 +159,7 @@ class ApiTokenAdmin(ConfirmedChanges, TokenAdminBase):
     @admin.display(description=_("status"))
     def state(self, token: ApiToken) -> SafeString:
         tone, words = state_of(token, now=timezone.now())
-        return format_html('<span class="pill pill-{}">{}</span>', tone, words)
+        return tone_pill(tone, words)
 
     @admin.display(description=_("last used"), ordering="last_used_at")
     def last_used(self, token: ApiToken) -> str:
@@ -173,13 +169,7 @@ class ApiTokenAdmin(ConfirmedChanges, TokenAdminBase):
 
     def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.person = administrator(request)
-        for name in ("corps", "subscriptions"):
-            if name in form.base_fields:
-                widget: Any = form.base_fields[name].widget
-                widget.can_add_related = widget.can_change_related = False
-                widget.can_view_related = widget.can_delete_related = False
-        return form
+        return for_person(form, request, ["corps", "subscriptions"])
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         # One button: the page that follows shows the secret, whichever was pressed.
@@ -216,16 +206,11 @@ class ApiTokenAdmin(ConfirmedChanges, TokenAdminBase):
     def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         return False
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        token = self.get_object(request, unquote(object_id))
-        extra = {**(extra_context or {})}
-        if token is not None:
-            extra |= {"facts": _facts(token, self)}
-            if _may_revoke(request) and token.revoked_at is None:
-                extra["revoke_url"] = reverse("admin:notifications_apitoken_revoke", args=[token.pk])
-        return super().change_view(request, object_id, form_url, extra)
+    def row_context(self, request: HttpRequest, token: ApiToken) -> dict[str, Any]:
+        context: dict[str, Any] = {"facts": _facts(token, self)}
+        if _may_revoke(request) and token.revoked_at is None:
+            context["revoke_url"] = reverse("admin:notifications_apitoken_revoke", args=[token.pk])
+        return context
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """First a page that says what it means, then the end of the token."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -16,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.scopes import people_visible_to
+from integrations.admin.base import pill as tone_pill
 from integrations.models import Corp
 from integrations.models.scoping import Person
 from notifications.models import Delivery, Receipt, Run, Subscription
@@ -67,9 +70,9 @@ def runs_found(runs: QuerySet[Run], words: str, *, seen_by: Person) -> QuerySet[
 # --- What the lists share: days as a filter, states as words with a colour ---
 
 if TYPE_CHECKING:
-    ReadOnlyBase = admin.ModelAdmin[Any]
+    AnyModelAdmin = admin.ModelAdmin[Any]
 else:
-    ReadOnlyBase = admin.ModelAdmin
+    AnyModelAdmin = admin.ModelAdmin
 
 TONES = {
     **dict.fromkeys(["accepted", "finished"], "good"),
@@ -80,11 +83,29 @@ TONES = {
 LOST_SOME = _("finished, not everybody reached")
 
 
-class ReadOnlyAdmin(ReadOnlyBase):
+class RowContextMixin(AnyModelAdmin):
+    """Adds `row_context` to the page of a row, for whoever may see the row."""
+
+    def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the template of the row's page needs beside Django's own context."""
+        raise NotImplementedError
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        extra: dict[str, Any] = {**(extra_context or {})}
+        row = self.get_object(request, unquote(object_id)) if object_id else None
+        if row is not None and self.has_view_permission(request, row):
+            extra |= self.row_context(request, row)
+        return super().changeform_view(request, object_id, form_url, extra)
+
+
+class ReadOnlyAdmin(RowContextMixin):
     """A log: rows that one sees, and that nobody adds, changes or deletes."""
 
     list_per_page = 50
     actions = None
+    ordering = ("-pk",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -94,6 +115,21 @@ class ReadOnlyAdmin(ReadOnlyBase):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class IndexedLogAdmin(ReadOnlyAdmin):
+    """A log whose search reads indexes. `found`: the rows that `words` mean, of those that `seen_by` may see."""
+
+    change_form_template = "admin/notifications/log_page.html"
+    found: Callable[..., QuerySet[Any]]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        return self.found(queryset, words, seen_by=administrator(request)), False
 
 
 class CorpFilter(admin.SimpleListFilter):
@@ -139,26 +175,43 @@ class DayFilter(admin.SimpleListFilter):
 
 def pill(value: str, text: object) -> SafeString:
     """A state: a word with a colour."""
-    return format_html('<span class="pill pill-{}">{}</span>', TONES.get(value, "quiet"), text)
+    return tone_pill(TONES.get(value, "quiet"), text)
 
 
 def severity_pill(severity: str, words: str) -> SafeString:
-    tone = {"critical": "bad", "warning": "warn"}.get(severity, "quiet")
-    return format_html('<span class="pill pill-{}">{}</span>', tone, words)
+    return tone_pill({"critical": "bad", "warning": "warn"}.get(severity, "quiet"), words)
 
 
 def run_pill(run: Run) -> SafeString:
     """A run's state; one that ended without reaching anybody, or everybody, is no success."""
     if run.status == Run.Status.FINISHED and not run.recipient_count:
-        return format_html('<span class="pill pill-warn">{}</span>', _("finished, reached nobody"))
+        return tone_pill("warn", _("finished, reached nobody"))
     if run.status == Run.Status.FINISHED and run.error:
-        return format_html('<span class="pill pill-bad">{}</span>', LOST_SOME)
+        return tone_pill("bad", LOST_SOME)
     return pill(run.status, run.get_status_display())
 
 
 def moment(value: datetime | None) -> str:
     """A time in the zone of the page."""
     return "—" if value is None else format_html("<time>{}</time>", f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}")
+
+
+class PartPermissions:
+    """For an inline of `whole`, a model of this app: who may change the whole may change its parts."""
+
+    whole: str
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(f"notifications.view_{self.whole}") or self.has_change_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(f"notifications.change_{self.whole}")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_change_permission(request, obj)
 
 
 def administrator(request: HttpRequest) -> User:
@@ -169,11 +222,15 @@ def administrator(request: HttpRequest) -> User:
 
 
 def for_person(form_class: Any, request: HttpRequest, names: list[str]) -> Any:
-    """The form of this administrator, without the pencils and crosses that lead away from it."""
+    """The form of this administrator; the selects `names` have no links that lead away from it."""
     form_class.person = administrator(request)
     for name in names:
         if name in form_class.base_fields:
-            widget: Any = form_class.base_fields[name].widget
-            widget.can_add_related = widget.can_change_related = False
-            widget.can_view_related = widget.can_delete_related = False
+            without_links(form_class.base_fields[name].widget)
     return form_class
+
+
+def without_links(widget: Any) -> None:
+    """Takes the pencil, plus, eye and cross from a select of related rows."""
+    widget.can_add_related = widget.can_change_related = False
+    widget.can_view_related = widget.can_delete_related = False

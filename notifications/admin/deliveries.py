@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -16,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from notifications import sentences
 from notifications.admin import base
-from notifications.admin.base import CorpFilter, DayFilter, ReadOnlyAdmin, administrator, moment, pill
+from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, moment, pill
 from notifications.admin.log_pages import failures_shown, held_up, receipts_url
 from notifications.delivery import failures
 from notifications.delivery.attachments.spreadsheets import file_name
@@ -27,12 +26,12 @@ from notifications.views.media import picture_answer
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnlyAdmin):
+class DeliveryAdmin(IndexedLogAdmin):
+    found = staticmethod(base.deliveries_found)
     empty_list = _(
         "Each message that is handed to WeCom stands here, with its recipients. The first one comes with the "
         "first run of a subscription."
     )
-    change_form_template = "admin/notifications/log_page.html"
     list_display = (
         "title",
         "corp_name",
@@ -47,7 +46,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_filter = ("status", CorpFilter, DayFilter)
     search_fields = ("mark",)
     search_help_text = _("Person (name, username, WeCom account), title, or the address of a message")
-    ordering = ("-pk",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         seen = Delivery.objects.visible_to(request.user).select_related("corp", "run__subscription")
@@ -63,14 +61,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
         if delivery is None or not self.has_view_permission(request, delivery):
             raise PermissionDenied
         return picture_answer(delivery.medium)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        words = search_term.strip()
-        if not words:
-            return queryset, False
-        return base.deliveries_found(queryset, words, seen_by=administrator(request)), False
 
     @admin.display(description=_("company"))
     def corp_name(self, delivery: Delivery) -> str:
@@ -100,22 +90,16 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def settled(self, delivery: Delivery) -> str:
         return moment(delivery.settled_at)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        delivery = self.get_object(request, unquote(object_id))
-        extra = {**(extra_context or {})}
-        if delivery is not None:
-            extra |= {
-                "delivery": delivery,
-                "facts": _delivery_facts(delivery),
-                "attempts": delivery.attempts.order_by("number"),
-                "preview": _preview(delivery),
-                "receipts_url": receipts_url(delivery__id__exact=delivery.pk),
-                "failures": failures_shown(failures.of_delivery(delivery)),
-                "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
-            }
-        return super().change_view(request, object_id, form_url, extra)
+    def row_context(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
+        return {
+            "delivery": delivery,
+            "facts": _delivery_facts(delivery),
+            "attempts": delivery.attempts.order_by("number"),
+            "preview": _preview(delivery),
+            "receipts_url": receipts_url(delivery__id__exact=delivery.pk),
+            "failures": failures_shown(failures.of_delivery(delivery)),
+            "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
+        }
 
 
 def _preview(delivery: Delivery) -> Preview:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
+from integrations.admin.base import pill as tone_pill
 from notifications.admin.base import (
     CorpFilter,
     DayFilter,
@@ -90,7 +89,6 @@ class IncidentAdmin(ReadOnlyAdmin):
     )
     list_select_related = ("route", "rule", "acknowledged_by", "silenced_by")
     search_fields = ("title",)
-    ordering = ("-pk",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         return Incident.objects.visible_to(request.user)
@@ -117,7 +115,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             words = gettext("silent")
         elif incident.is_open and incident.acknowledged_at is not None:
             words = pgettext("state of an incident", "taken")
-        return format_html('<span class="pill pill-{}">{}</span>', tone, words)
+        return tone_pill(tone, words)
 
     @admin.display(description=_("from"))
     def source_name(self, incident: Incident) -> str:
@@ -135,28 +133,22 @@ class IncidentAdmin(ReadOnlyAdmin):
     def acknowledger(self, incident: Incident) -> str:
         return str(incident.acknowledged_by or "—")
 
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        extra: dict[str, Any] = {**(extra_context or {})}
-        incident = self.get_object(request, unquote(object_id)) if object_id else None
-        if incident is not None and self.has_view_permission(request, incident):
-            person, now = administrator(request), timezone.now()
-            extra |= {
-                "title": incident.title,
-                "incident": incident,
-                "shown": selectors.shown(incident, person=person, now=now),
-                "pictures": incident_charts.shown(incident, person=person, now=now),
-                "labels": list(incident.labels.items()),
-                "timeline": selectors.timeline(incident),
-                "severity": self.level(incident),
-                "told": [
-                    {"notice": one, "state": run_pill(one.run)}
-                    for one in incident.notices.select_related("run").order_by("pk")
-                ],
-                "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
-            }
-        return super().changeform_view(request, object_id, form_url, extra)
+    def row_context(self, request: HttpRequest, incident: Incident) -> dict[str, Any]:
+        person, now = administrator(request), timezone.now()
+        return {
+            "title": incident.title,
+            "incident": incident,
+            "shown": selectors.shown(incident, person=person, now=now),
+            "pictures": incident_charts.shown(incident, person=person, now=now),
+            "labels": list(incident.labels.items()),
+            "timeline": selectors.timeline(incident),
+            "severity": self.level(incident),
+            "told": [
+                {"notice": one, "state": run_pill(one.run)}
+                for one in incident.notices.select_related("run").order_by("pk")
+            ],
+            "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
+        }
 
     def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
         """A picture (svg or png) of the data."""

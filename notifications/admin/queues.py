@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -19,15 +18,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from notifications.admin.base import moment
+from integrations.admin.base import pill as tone_pill
+from notifications.admin.base import RowContextMixin, moment
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending import circuit_breaker
 from notifications.models import CorpQueue, Delivery
-
-if TYPE_CHECKING:
-    QueueAdminBase = admin.ModelAdmin[CorpQueue]
-else:
-    QueueAdminBase = admin.ModelAdmin
 
 
 class QueueList(ChangeList):
@@ -39,7 +34,7 @@ class QueueList(ChangeList):
 
 
 @admin.register(CorpQueue)
-class CorpQueueAdmin(QueueAdminBase):
+class CorpQueueAdmin(RowContextMixin):
     change_form_template = "admin/notifications/queue.html"
     list_display = ("name", "state", "waiting", "time_left", "today")
     list_select_related = ("corp",)
@@ -71,15 +66,9 @@ class CorpQueueAdmin(QueueAdminBase):
     def has_delete_permission(self, request: HttpRequest, obj: CorpQueue | None = None) -> bool:
         return False
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        extra = {**(extra_context or {})}
-        queue = self.get_object(request, unquote(object_id))
-        if queue is not None:
-            statistics.describe([queue], now=timezone.now())
-            extra |= {"facts": self._facts(queue), "blocked_lines": blocked_lines(queue)}
-        return super().change_view(request, object_id, form_url, extra)
+    def row_context(self, request: HttpRequest, queue: CorpQueue) -> dict[str, Any]:
+        statistics.describe([queue], now=timezone.now())
+        return {"facts": self._facts(queue), "blocked_lines": blocked_lines(queue)}
 
     @admin.display(description=_("company"), ordering="corp__name")
     def name(self, queue: CorpQueue) -> str:
@@ -88,7 +77,7 @@ class CorpQueueAdmin(QueueAdminBase):
     @admin.display(description=_("status"))
     def state(self, queue: CorpQueue) -> SafeString:
         tone, text = state_of(queue)
-        return format_html('<span class="pill pill-{}">{}</span>', tone, text)
+        return tone_pill(tone, text)
 
     @admin.display(description=_("waiting"))
     def waiting(self, queue: CorpQueue) -> SafeString | str:
@@ -120,7 +109,7 @@ class CorpQueueAdmin(QueueAdminBase):
         counts = f"{used:,} / {queue.daily_budget:,} ({percent} %)"
         if percent < statistics.WARNED_PERCENT:
             return counts
-        return format_html('<span class="pill pill-{}">{}</span>', "bad" if percent >= 100 else "warn", counts)
+        return tone_pill("bad" if percent >= 100 else "warn", counts)
 
     def _facts(self, queue: CorpQueue) -> list[tuple[Any, Any]]:
         facts = [

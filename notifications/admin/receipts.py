@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, QuerySet, Value
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from notifications.admin import base, receipts_export
-from notifications.admin.base import DayFilter, ReadOnlyAdmin, administrator, moment, pill
+from notifications.admin.base import DayFilter, IndexedLogAdmin, moment, pill
 from notifications.admin.log_pages import failures_shown, held_up
 from notifications.delivery import failures
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
@@ -47,18 +46,17 @@ class ReceiptStatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(Receipt)
-class ReceiptAdmin(ReadOnlyAdmin):
+class ReceiptAdmin(IndexedLogAdmin):
+    found = staticmethod(base.receipts_found)
     empty_list = _(
         "For each person what became of each message stands here. The first receipts come with the first run "
         "of a subscription."
     )
-    change_form_template = "admin/notifications/log_page.html"
     change_list_template = "admin/notifications/receipt/change_list.html"
     list_display = ("person", "company_and_account", "state", "why", "message", "due", "read")
     list_filter = (ReceiptStatusFilter, RunDayFilter)
     search_fields = ("address",)
     search_help_text = _("Person (name, username, WeCom account), or the address of a message")
-    ordering = ("-pk",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
         seen = Receipt.objects.visible_to(request.user).select_related("user", "delivery__corp", "run__subscription")
@@ -70,14 +68,6 @@ class ReceiptAdmin(ReadOnlyAdmin):
         """The pages of a run and of a delivery link here."""
         wanted = lookup in {"run__id__exact", "delivery__id__exact"}
         return wanted or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]  # django-stubs forbids None
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        words = search_term.strip()
-        if not words:
-            return queryset, False
-        return base.receipts_found(queryset, words, seen_by=administrator(request)), False
 
     def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.csv_view)
@@ -133,25 +123,22 @@ class ReceiptAdmin(ReadOnlyAdmin):
     def read(self, receipt: Receipt) -> str:
         return moment(receipt.read_at)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        receipt = self.get_object(request, unquote(object_id))
-        extra = {**(extra_context or {})}
-        if receipt is not None:
-            extra["facts"] = [
-                (_("user"), self.person(receipt)),
-                (_("WeCom account"), self.company_and_account(receipt)),
-                (_("status"), self.state(receipt)),
-                (_("reason"), self.why(receipt) or "—"),
-                (_("message"), self.message(receipt)),
-                (_("due"), self.due(receipt)),
-                *_times(receipt),
-                (_("read"), self.read(receipt)),
-            ]
-            extra["failures"] = failures_shown(failures.of_receipt(receipt))
-            extra["held_up"] = held_up(request, Delivery.objects.filter(pk=receipt.delivery_id))
-        return super().change_view(request, object_id, form_url, extra)
+    def row_context(self, request: HttpRequest, receipt: Receipt) -> dict[str, Any]:
+        facts = [
+            (_("user"), self.person(receipt)),
+            (_("WeCom account"), self.company_and_account(receipt)),
+            (_("status"), self.state(receipt)),
+            (_("reason"), self.why(receipt) or "—"),
+            (_("message"), self.message(receipt)),
+            (_("due"), self.due(receipt)),
+            *_times(receipt),
+            (_("read"), self.read(receipt)),
+        ]
+        return {
+            "facts": facts,
+            "failures": failures_shown(failures.of_receipt(receipt)),
+            "held_up": held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
+        }
 
 
 def _times(receipt: Receipt) -> list[tuple[Any, Any]]:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import NamedDeletions
 from notifications.admin import report_forms, report_preview
-from notifications.admin.base import administrator, for_person
+from notifications.admin.base import PartPermissions, administrator, for_person, without_links
 from notifications.admin.previews import PreviewMixin
 from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
 from notifications.reports.templates import reference
@@ -28,9 +28,8 @@ else:
     ChartInlineBase = admin.StackedInline
 
 
-class ReportChartInline(ChartInlineBase):
-    """Whoever may change the report may change them."""
-
+class ReportChartInline(PartPermissions, ChartInlineBase):
+    whole = "report"
     model = ReportChart
     extra = 0
     formset = report_forms.ChartFormSet
@@ -47,18 +46,6 @@ class ReportChartInline(ChartInlineBase):
             kwargs["widget"] = Textarea(attrs={"rows": 3})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("notifications.view_report") or self.has_change_permission(request, obj)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("notifications.change_report")
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("notifications.change_report")
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("notifications.change_report")
-
 
 # --- Reports: their texts, cards and own rows, with help for templates and a preview on real data ---
 
@@ -71,19 +58,16 @@ else:
     CardInlineBase = RuleInlineBase = admin.TabularInline
 
 
-class _OfReport:
-    """Parts of a report: who may change it may change them."""
+class _ReportPart(PartPermissions):
+    """Cards and own rows: also whoever adds a report fills them in."""
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("notifications.view_report") or self.has_change_permission(request, obj)
+    whole = "report"
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("notifications.change_report" if obj else "notifications.add_report")
 
-    has_add_permission = has_delete_permission = has_change_permission
 
-
-class ReportCardInline(_OfReport, CardInlineBase):
+class ReportCardInline(_ReportPart, CardInlineBase):
     model = ReportCard
     formset = report_forms.CardFormSet
     fields = ("card", "alias", "title", "position")
@@ -95,12 +79,11 @@ class ReportCardInline(_OfReport, CardInlineBase):
         card: Any = formset.form.base_fields.get("card")
         if card is not None:
             card.queryset = report_forms.cards_to_choose(administrator(request), obj)
-            for name in ("can_add_related", "can_change_related", "can_view_related", "can_delete_related"):
-                setattr(card.widget, name, False)
+            without_links(card.widget)
         return formset
 
 
-class OwnRowsInline(_OfReport, RuleInlineBase):
+class OwnRowsInline(_ReportPart, RuleInlineBase):
     model = OwnRowsRule
     formset = report_forms.RuleFormSet
     fields = ("alias", "column", "attribute", "value")
@@ -111,8 +94,7 @@ class OwnRowsInline(_OfReport, RuleInlineBase):
         formset = super().get_formset(request, obj, **kwargs)
         attribute: Any = formset.form.base_fields.get("attribute")
         if attribute is not None:
-            for name in ("can_add_related", "can_change_related", "can_view_related", "can_delete_related"):
-                setattr(attribute.widget, name, False)
+            without_links(attribute.widget)
         return formset
 
 

@@ -19,7 +19,7 @@ from integrations.admin.form_fields import CompactField, WriteOnlyInput
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-from notifications.admin.base import administrator
+from notifications.admin.base import for_person
 from notifications.models import Robot
 
 if TYPE_CHECKING:
@@ -107,13 +107,7 @@ class RobotAdmin(ConfirmedChanges, RobotAdminBase):
         return Robot.objects.visible_to(request.user).select_related("corp").only("name", "created_at", "corp__name")
 
     def get_form(self, request: HttpRequest, obj: Robot | None = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.person = administrator(request)
-        if "corp" in form.base_fields:
-            widget: Any = form.base_fields["corp"].widget
-            widget.can_add_related = widget.can_change_related = False
-            widget.can_view_related = widget.can_delete_related = False
-        return form
+        return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
 
     def get_fields(self, request: HttpRequest, obj: Robot | None = None) -> tuple[str, ...]:
         """Those who may only look see no write-only field: it would be empty."""

@@ -6,11 +6,10 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,7 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from notifications.admin import base, run_actions
-from notifications.admin.base import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
+from notifications.admin.base import DayFilter, IndexedLogAdmin, moment, pill, run_pill
 from notifications.admin.log_pages import held_up, receipts_url
 from notifications.delivery import failures
 from notifications.delivery.rendering import run_errors
@@ -60,12 +59,12 @@ class RunList(ChangeList):
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyAdmin):
+class RunAdmin(IndexedLogAdmin):
+    found = staticmethod(base.runs_found)
     empty_list = _(
         "Each execution of a subscription stands here. The first one comes when a subscription is due, or "
         "with “Run now…” on its page."
     )
-    change_form_template = "admin/notifications/log_page.html"
     list_display = (
         *("subject", "trigger", "slot", "state"),
         *("recipient_count", "accepted", "exceptions", "skipped_count", "why"),
@@ -74,7 +73,6 @@ class RunAdmin(ReadOnlyAdmin):
     list_select_related = ("subscription", "requested_by")
     search_fields = ("key",)
     search_help_text = _("Name of a subscription")
-    ordering = ("-pk",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         deliveries = Delivery.objects.filter(run=OuterRef("pk")).order_by().values("run")
@@ -85,14 +83,6 @@ class RunAdmin(ReadOnlyAdmin):
             accepted_total=Coalesce(Subquery(accepted.values("total")), 0),
             waiting_total=Coalesce(Subquery(unsettled.values("total")), 0),
         )
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        words = search_term.strip()
-        if not words:
-            return queryset, False
-        return base.runs_found(queryset, words, seen_by=administrator(request)), False
 
     def get_urls(self) -> list[URLPattern]:
         pages = {"resend": run_actions.resend_page, "recall": run_actions.recall_page}
@@ -141,25 +131,19 @@ class RunAdmin(ReadOnlyAdmin):
         waiting: int = run.waiting_total  # type: ignore[attr-defined]  # annotated in get_queryset
         return run.recipient_count - self.accepted(run) - waiting
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        run = self.get_object(request, unquote(object_id))
-        extra = {**(extra_context or {})}
-        if run is not None:
-            deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
-            extra |= {
-                "run": run,
-                "facts": _run_facts(run),
-                "deliveries": deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN],
-                "states": _states(run, deliveries),
-                "receipts_url": receipts_url(run__id__exact=run.pk),
-                "reasons": _reasons(request, run),
-                "failures": failures.of_run(deliveries),
-                "held_up": held_up(request, deliveries),
-                **run_actions.possible(request, run),
-            }
-        return super().change_view(request, object_id, form_url, extra)
+    def row_context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
+        deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
+        return {
+            "run": run,
+            "facts": _run_facts(run),
+            "deliveries": deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN],
+            "states": _states(run, deliveries),
+            "receipts_url": receipts_url(run__id__exact=run.pk),
+            "reasons": _reasons(request, run),
+            "failures": failures.of_run(deliveries),
+            "held_up": held_up(request, deliveries),
+            **run_actions.possible(request, run),
+        }
 
 
 def _run_facts(run: Run) -> list[tuple[Any, Any]]:

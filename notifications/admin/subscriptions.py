@@ -6,10 +6,9 @@ import re
 import uuid
 from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -26,7 +25,7 @@ from django.views.decorators.http import require_POST
 from accounts.directory.form_fields import DepartmentsSelect
 from integrations.admin.base import NamedDeletions, own_page
 from notifications.admin import subscription_forms, subscription_preview
-from notifications.admin.base import LOST_SOME, administrator, for_person, moment, pill, run_pill
+from notifications.admin.base import LOST_SOME, RowContextMixin, administrator, for_person, moment, pill, run_pill
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.delivery.rendering import run_errors
@@ -39,18 +38,13 @@ from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import calendar_notes, described, moment_line
 from notifications.tasks import enqueue_runs
 
-if TYPE_CHECKING:
-    SubscriptionAdminBase = admin.ModelAdmin[Subscription]
-else:
-    SubscriptionAdminBase = admin.ModelAdmin
-
 RUNS_SHOWN = 10
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
+class SubscriptionAdmin(NamedDeletions, RowContextMixin):
     empty_list = _("A subscription sends a report to people on a schedule. Add one as soon as there is a report.")
     form = subscription_forms.SubscriptionForm
     change_form_template = "admin/notifications/subscription/change_form.html"
@@ -200,31 +194,22 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
             sentence = gettext("No time of the schedule lies within this validity: it is sent by hand only.")
             messages.warning(request, sentence)
 
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        extra: dict[str, Any] = {**(extra_context or {})}
-        subscription = self.get_object(request, unquote(object_id)) if object_id else None
-        if subscription is not None and self.has_view_permission(request, subscription):
-            runs = Run.objects.visible_to(request.user).filter(subscription=subscription)
-            if request.method == "GET" and not subscription.is_enabled:
-                for sentence in auto_pause.sentences([subscription]):
-                    messages.warning(request, sentence)
-            extra |= {
-                "subscription": subscription,
-                "can_act": self.has_change_permission(request, subscription),
-                "form_token": uuid.uuid4().hex,
-                "runs": _with_reasons(runs[:RUNS_SHOWN]),
-                "held_up": _held_up(request, subscription),
-                "can_see_runs": request.user.has_perm("notifications.view_run"),
-                "runs_url": _runs_url(subscription),
-                "preview": _drawn(
-                    subscription_preview.of_subscription(
-                        subscription, seen_by=administrator(request), now=timezone.now()
-                    )
-                ),
-            }
-        return super().changeform_view(request, object_id, form_url, extra)
+    def row_context(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
+        runs = Run.objects.visible_to(request.user).filter(subscription=subscription)
+        if request.method == "GET" and not subscription.is_enabled:
+            for sentence in auto_pause.sentences([subscription]):
+                messages.warning(request, sentence)
+        preview = subscription_preview.of_subscription(subscription, seen_by=administrator(request), now=timezone.now())
+        return {
+            "subscription": subscription,
+            "can_act": self.has_change_permission(request, subscription),
+            "form_token": uuid.uuid4().hex,
+            "runs": _with_reasons(runs[:RUNS_SHOWN]),
+            "held_up": _held_up(request, subscription),
+            "can_see_runs": request.user.has_perm("notifications.view_run"),
+            "runs_url": _runs_url(subscription),
+            "preview": _drawn(preview),
+        }
 
     # --- What one may ask for -----------------------------------------------------------------------------------------
 
