@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -20,12 +20,8 @@ from accounts.users.attribute_definitions import check_uses, kept_by, taken_away
 from accounts.users.attributes import check_definition, save_definition
 from accounts.users.scopes import sees_all
 from integrations.core.concurrency import SeenForm
+from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
-
-if TYPE_CHECKING:
-    AttributeAdminBase = admin.ModelAdmin[Attribute]
-else:
-    AttributeAdminBase = admin.ModelAdmin
 
 
 class LinesField(forms.CharField):
@@ -86,7 +82,7 @@ class AttributeForm(SeenForm):
 
 
 @admin.register(Attribute)
-class AttributeAdmin(ConfirmedChanges, AttributeAdminBase):
+class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
     form = AttributeForm
     list_display = ("name", "key", "kind", "is_many_valued", "is_unique", "is_employee_number", "is_bi_login_id")
     search_fields = ("name", "key")

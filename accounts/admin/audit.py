@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
@@ -21,13 +21,9 @@ from accounts.authentication import totp
 from accounts.models import AuditEntry
 from accounts.users import roles
 from accounts.users.scopes import audit_entries_visible_to
+from integrations.core.generics import AnyModelAdmin
 from integrations.core.paginator import CappedPaginator
 from integrations.models import Corp
-
-if TYPE_CHECKING:
-    AuditAdminBase = admin.ModelAdmin[AuditEntry]
-else:
-    AuditAdminBase = admin.ModelAdmin
 
 TONES = {
     AuditEntry.Action.DELETED: "bad",
@@ -88,7 +84,7 @@ class SinceFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(AuditAdminBase):
+class AuditEntryAdmin(AnyModelAdmin):
     list_display = ("moment", "who", "what_was_done", "subject_shown", "changes_shown", "ip", "company")
     list_display_links = None
     list_filter = ("action", KindFilter, CompanyFilter, SinceFilter)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
@@ -18,17 +17,12 @@ from accounts.directory.form_fields import DepartmentField, DepartmentSelect
 from accounts.models import DepartmentGroup, User
 from accounts.models.groups import ROLE_PREFIX
 from accounts.users.scopes import sees_all
+from integrations.core.generics import AnyModelAdmin, AnyModelForm
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory.departments import paths_of
 
-if TYPE_CHECKING:
-    RuleAdminBase = admin.ModelAdmin[DepartmentGroup]
-    RuleFormBase = forms.ModelForm[DepartmentGroup]
-else:
-    RuleAdminBase, RuleFormBase = admin.ModelAdmin, forms.ModelForm
 
-
-class DepartmentGroupForm(RuleFormBase):
+class DepartmentGroupForm(AnyModelForm):
     """`editor`: set by the admin for each request."""
 
     editor: User
@@ -59,7 +53,7 @@ class CompanyOfDepartmentFilter(CompanyFilter):
 
 
 @admin.register(DepartmentGroup)
-class DepartmentGroupAdmin(ConfirmedChanges, RuleAdminBase):
+class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
     form = DepartmentGroupForm
     empty_list = _(
         "Here you say into which group the people of a department of WeCom are put with each synchronisation."

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Model, Prefetch, Q, QuerySet
@@ -23,19 +22,12 @@ from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.users.bi_identity_sources import EMAIL, is_identity
 from accounts.users.scopes import people_visible_to, sees_all
 from integrations.admin.base import own_page
+from integrations.core.generics import AnyModelAdmin, AnyModelForm
 from integrations.core.paginator import CappedPaginator
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory import admit_member
 from integrations.directory.event_health import hearing_of
 from integrations.models import Corp, Department, Member
-
-if TYPE_CHECKING:
-    PolicyAdminBase = admin.ModelAdmin[DirectoryPolicy]
-    PolicyFormBase = forms.ModelForm[DirectoryPolicy]
-    AnyAdmin = admin.ModelAdmin[Any]
-else:
-    PolicyAdminBase = AnyAdmin = admin.ModelAdmin
-    PolicyFormBase = forms.ModelForm
 
 
 class CompanyFilter(admin.SimpleListFilter):
@@ -80,7 +72,7 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(conditions.get(str(self.value()), Q()))
 
 
-class ReadOnly(AnyAdmin):
+class ReadOnly(AnyModelAdmin):
     """A list that one reads: its rows are WeCom's, or those of runs."""
 
     actions: Any = None
@@ -103,7 +95,7 @@ class ReadOnly(AnyAdmin):
         return visible
 
 
-class DirectoryPolicyForm(PolicyFormBase):
+class DirectoryPolicyForm(AnyModelForm):
     class Meta:
         model = DirectoryPolicy
         fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
@@ -122,7 +114,7 @@ class DirectoryPolicyForm(PolicyFormBase):
 
 
 @admin.register(DirectoryPolicy)
-class DirectoryPolicyAdmin(ConfirmedChanges, PolicyAdminBase):
+class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
     """Read by whoever sees the company. Set by those who see all companies: it links people of none, too."""
 
     empty_list = _(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -30,12 +30,8 @@ from accounts.importexport import export_jobs, writers
 from accounts.importexport.rows import ROWS_AT_MOST
 from accounts.models import AuditEntry, PeopleExport, User
 from integrations.admin.base import own_page
+from integrations.core.generics import AnyModelAdmin
 from integrations.core.queues import queue_on_commit
-
-if TYPE_CHECKING:
-    UserModelAdmin = admin.ModelAdmin[User]
-else:
-    UserModelAdmin = admin.ModelAdmin
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 FOLDER = "admin/accounts/peopleexport"
@@ -43,7 +39,7 @@ FOLDER = "admin/accounts/peopleexport"
 AT_ONCE = 2000
 
 
-class ExportPages(UserModelAdmin):
+class ExportPages(AnyModelAdmin):
     """A part of UserAdmin."""
 
     def get_urls(self) -> list[URLPattern]:

@@ -6,9 +6,8 @@ them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as GroupAdminBase
 from django.contrib.auth.models import Group, Permission
@@ -23,17 +22,13 @@ from django.utils.translation import gettext_lazy as _
 from accounts.users import limited_administrators, roles
 from accounts.users.roles import PermissionsField, choosable, name_of
 from integrations.admin.base import NamedDeletions
+from integrations.core.generics import AnyModelForm
 from integrations.core.reauthentication import ConfirmedChanges
-
-if TYPE_CHECKING:
-    GroupFormBase = forms.ModelForm[Group]
-else:
-    GroupFormBase = forms.ModelForm
 
 admin.site.unregister(Group)
 
 
-class GroupForm(GroupFormBase):
+class GroupForm(AnyModelForm):
     class Meta:
         model = Group
         fields = ("name", "permissions")

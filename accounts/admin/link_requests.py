@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -15,16 +14,10 @@ from accounts.admin.directory import CompanyFilter
 from accounts.directory import link_requests
 from accounts.models import LinkRequest
 from accounts.users.scopes import people_changeable_by
+from integrations.core.generics import AnyModelAdmin, AnyModelForm
 from integrations.core.paginator import CappedPaginator
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Member
-
-if TYPE_CHECKING:
-    LinkRequestAdminBase = admin.ModelAdmin[LinkRequest]
-    LinkRequestFormBase = forms.ModelForm[LinkRequest]
-else:
-    LinkRequestAdminBase = admin.ModelAdmin
-    LinkRequestFormBase = forms.ModelForm
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -38,7 +31,7 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.open() if self.value() == "open" else queryset  # type: ignore[attr-defined]  # LinkRequest's own
 
 
-class LinkRequestForm(LinkRequestFormBase):
+class LinkRequestForm(AnyModelForm):
     """Saving it links: LinkRequestAdmin.save_model gives the account to the user chosen."""
 
     class Meta:
@@ -56,7 +49,7 @@ class LinkRequestForm(LinkRequestFormBase):
 
 
 @admin.register(LinkRequest)
-class LinkRequestAdmin(ConfirmedChanges, LinkRequestAdminBase):
+class LinkRequestAdmin(ConfirmedChanges, AnyModelAdmin):
     """Linked by those who may change people's accounts, with people whom they may change."""
 
     form = LinkRequestForm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -21,18 +21,11 @@ from accounts.authentication import lockout, password_policy
 from accounts.models import Lockout, SignInPolicy
 from accounts.models.security import THE_ONE
 from accounts.users.scopes import lockouts_visible_to, sees_all
+from integrations.core.generics import AnyModelAdmin, AnyModelForm
 from integrations.core.reauthentication import ConfirmedChanges
 
-if TYPE_CHECKING:
-    PolicyFormBase = forms.ModelForm[SignInPolicy]
-    PolicyAdminBase = admin.ModelAdmin[SignInPolicy]
-    LockoutAdminBase = admin.ModelAdmin[Lockout]
-else:
-    PolicyFormBase = forms.ModelForm
-    PolicyAdminBase = LockoutAdminBase = admin.ModelAdmin
 
-
-class SignInPolicyForm(PolicyFormBase):
+class SignInPolicyForm(AnyModelForm):
     class Meta:
         model = SignInPolicy
         fields = ("password_enabled",)
@@ -46,7 +39,7 @@ class SignInPolicyForm(PolicyFormBase):
 
 
 @admin.register(SignInPolicy)
-class SignInPolicyAdmin(ConfirmedChanges, PolicyAdminBase):
+class SignInPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
     """One row, for the whole site: for those alone who see all companies."""
 
     form = SignInPolicyForm
@@ -112,7 +105,7 @@ class LockedFilter(admin.SimpleListFilter):
 
 
 @admin.register(Lockout)
-class LockoutAdmin(LockoutAdminBase):
+class LockoutAdmin(AnyModelAdmin):
     """Who got passwords wrong lately. Deleting is unlocking, and is said so."""
 
     empty_list = _("Nobody has got a password wrong lately.")

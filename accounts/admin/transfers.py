@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -25,15 +25,12 @@ from accounts.models import PeopleMove, User, WeComAccount
 from accounts.users import attribute_definitions
 from accounts.users.scopes import people_changeable_by
 from integrations.admin.base import own_page
+from integrations.core.generics import AnyModelAdmin
 from integrations.core.hooks import CorpAction
 from integrations.core.queues import queue_on_commit
 
 if TYPE_CHECKING:
     from integrations.models import Corp
-
-    UserModelAdmin = admin.ModelAdmin[User]
-else:
-    UserModelAdmin = admin.ModelAdmin
 
 
 FOLDER = "admin/accounts/user"
@@ -90,7 +87,7 @@ def _words(left: transfer_batches.Left, corp: Corp) -> dict[str, Any]:
     return {"count": left.count, "corp": corp, "names": ", ".join(left.names) + more}
 
 
-class MovePages(UserModelAdmin):
+class MovePages(AnyModelAdmin):
     """A part of UserAdmin."""
 
     def get_urls(self) -> list[URLPattern]:

@@ -21,6 +21,7 @@ from accounts.users import attributes
 from accounts.users.attribute_fields import ValuesField, field_name, fields_of, may_set, sentence_about, shown_lines
 from accounts.users.attributes import ValueTakenError, page_of, people_with, set_values, shown
 from integrations.core.concurrency import SeenField, opened, sealed, who_saved
+from integrations.core.generics import AnyModelAdmin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,10 +85,6 @@ def _renewed(form: Any, saved: Mapping[str, list[str]], untouched: list[Attribut
 
 # --- User attributes in the administration of people: on a person's page, in the list's filters and search, in bulk ---
 
-if TYPE_CHECKING:
-    UserModelAdmin = admin.ModelAdmin[User]
-else:
-    UserModelAdmin = admin.ModelAdmin
 
 CHANGE = "accounts.change_user"
 # A filter with more choices than this would push everything else off the page.
@@ -136,7 +133,7 @@ class ValuesForm(forms.Form):
         self.fields["values"] = ValuesField(attribute)
 
 
-class AttributePages(UserModelAdmin):
+class AttributePages(AnyModelAdmin):
     """A part of UserAdmin."""
 
     # --- One person ---------------------------------------------------------------------------------------------------

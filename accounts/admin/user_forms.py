@@ -13,18 +13,17 @@ from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import companies
 from accounts.users.scopes import people_visible_to, sees_all
 from integrations.admin.form_fields import TidyField
+from integrations.core.generics import AnyModelForm
 from integrations.models import Corp
 
 if TYPE_CHECKING:
     from integrations.models.scoping import Person
 
     AccountFormSetBase = forms.BaseInlineFormSet[WeComAccount, User, forms.ModelForm[WeComAccount]]
-    AccountFormBase = forms.ModelForm[WeComAccount]
     CreationFormBase = auth_forms.AdminUserCreationForm[User]
     PasswordFormBase = auth_forms.AdminPasswordChangeForm[User]
 else:
     AccountFormSetBase = forms.BaseInlineFormSet
-    AccountFormBase = forms.ModelForm
     CreationFormBase = auth_forms.AdminUserCreationForm
     PasswordFormBase = auth_forms.AdminPasswordChangeForm
 
@@ -51,7 +50,7 @@ class PasswordForm(PasswordFormBase):
             usable.help_text = render_to_string("admin/accounts/user/_usable_password.html")
 
 
-class WeComAccountForm(AccountFormBase):
+class WeComAccountForm(AnyModelForm):
     class Meta:
         model = WeComAccount
         fields = ("corp", "userid", "is_primary")
@@ -72,7 +71,7 @@ class WeComAccountFormSet(AccountFormSetBase):
     # Who edits; set by the admin for each request.
     person: User
 
-    def add_fields(self, form: AccountFormBase, index: int | None) -> None:
+    def add_fields(self, form: AnyModelForm, index: int | None) -> None:
         """A further account does not receive messages unless somebody says so."""
         super().add_fields(form, index)
         if form.instance._state.adding and index != 0:
@@ -106,12 +105,12 @@ class WeComAccountFormSet(AccountFormSetBase):
             companies.ensure_primary_account(user=self.instance)
         return saved
 
-    def _is_kept(self, form: AccountFormBase) -> bool:
+    def _is_kept(self, form: AnyModelForm) -> bool:
         if not form.is_valid() or form.cleaned_data.get(forms.formsets.DELETION_FIELD_NAME):
             return False
         return not form.instance._state.adding or form.has_changed()
 
-    def _check_identity(self, form: AccountFormBase, seen: set[tuple[int, str]]) -> None:
+    def _check_identity(self, form: AnyModelForm, seen: set[tuple[int, str]]) -> None:
         # Not from the cleaned data: for rows that one may not change, the admin puts plain keys there.
         corp, userid = form.instance.corp, fold_userid(form.instance.userid)
         if corp is None or not userid:

@@ -29,14 +29,13 @@ from accounts.users.attributes import ValueTakenError
 from accounts.users.roles import PermissionsField, choosable
 from accounts.users.scopes import people_changeable_by, people_visible_to, sees_all
 from integrations.admin.base import NamedDeletions
+from integrations.core.generics import AnyTabularInline
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 
 if TYPE_CHECKING:
-    TabularInlineBase = admin.TabularInline[WeComAccount, User]
     UserAdminBase = DjangoUserAdmin[User]
 else:
-    TabularInlineBase = admin.TabularInline
     UserAdminBase = DjangoUserAdmin
 
 # What the pages of a person show to those alone who may change it.
@@ -76,7 +75,7 @@ class CompanyFilter(admin.SimpleListFilter):
         return queryset.filter(Exists(WeComAccount.objects.filter(user=OuterRef("pk"), corp_id=value)))
 
 
-class WeComAccountInline(TabularInlineBase):
+class WeComAccountInline(AnyTabularInline):
     model = WeComAccount
     template = "admin/accounts/user/accounts_inline.html"
     form = WeComAccountForm

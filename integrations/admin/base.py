@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django.apps import apps
 from django.contrib import admin
@@ -14,12 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
-
-if TYPE_CHECKING:
-    CorpModelAdmin = admin.ModelAdmin[Corp]
-else:
-    CorpModelAdmin = admin.ModelAdmin
 
 ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
 
@@ -43,12 +39,12 @@ def own_page(
     return TemplateResponse(request, template, whole, status=status)
 
 
-class CorpPages(CorpModelAdmin):
+class CorpPages(AnyModelAdmin):
     """A part of CorpAdmin with views of its own."""
 
     def _corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
         """The corp, if the person may see it (else 404), and may see or change corps (else 403)."""
-        corp = self.get_object(request, str(corp_id))
+        corp: Corp | None = self.get_object(request, str(corp_id))
         if corp is None:
             raise Http404
         allowed = self.has_change_permission if to_change else self.has_view_permission
@@ -64,13 +60,8 @@ class CorpPages(CorpModelAdmin):
 
 # --- What a deletion takes along, as the admin's page of confirmation lists it ---
 
-if TYPE_CHECKING:
-    AdminBase = admin.ModelAdmin[Any]
-else:
-    AdminBase = admin.ModelAdmin
 
-
-class NamedDeletions(AdminBase):
+class NamedDeletions(AnyModelAdmin):
     """Leaves out the rows that only join two others, which Django makes and cannot name: each end is gone anyway."""
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:

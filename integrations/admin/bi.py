@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -23,17 +23,13 @@ from integrations.admin.bi_forms import BiConnectionForm, KeyForm
 from integrations.bi import connection_test, services, sso
 from integrations.bi import messages as bi_messages
 from integrations.core import csp, hooks
+from integrations.core.generics import AnyModelAdmin
 from integrations.core.queues import queue_on_commit
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import BiConnection
 from integrations.models.bi import THE_ONE
 from integrations.models.scoping import corp_condition
 from integrations.tasks import check_bi
-
-if TYPE_CHECKING:
-    BiModelAdmin = admin.ModelAdmin[BiConnection]
-else:
-    BiModelAdmin = admin.ModelAdmin
 
 FOLDER = "admin/integrations/biconnection"
 # A test that still waits after so long has no worker.
@@ -46,7 +42,7 @@ SECRET_FIELDS = frozenset({"new_api_password", "new_app_token", "remove_app_toke
 
 
 @admin.register(BiConnection)
-class BiConnectionAdmin(ConfirmedChanges, BiModelAdmin):
+class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
     """One row, for the whole site: for those alone who see all companies."""
 
     form = BiConnectionForm

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -25,16 +25,12 @@ from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, admitted_url, backend_of, place_of, shown
 from integrations.clients.sources.table import Kind
 from integrations.clients.sources.table_builder import COLUMNS_AT_MOST
+from integrations.core.generics import AnyModelForm
 from integrations.datasources.query import admitted_databases
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasource_messages import address_flaws, sentence
 from integrations.models.fields import opened
 from integrations.models.scoping import Person, corp_condition
-
-if TYPE_CHECKING:
-    CardFormBase = forms.ModelForm[Card]
-else:
-    CardFormBase = forms.ModelForm
 
 _FILTER = {"name", "filterType", "filterValue"}
 
@@ -192,7 +188,7 @@ class BiCardInput(forms.TextInput):
         return {**super().get_context(name, value, {**(attrs or {}), "class": "vTextField"}), "address": self.address}
 
 
-class CardForm(CardFormBase):
+class CardForm(AnyModelForm):
     """`person`: who edits. `kind`: of its source, where that is known. `filled_in`: typed or chosen, unsaved yet.
     `choosing_address`: of that list. All of them are set by the admin."""
 

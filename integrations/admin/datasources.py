@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
@@ -24,17 +24,12 @@ from integrations.admin import card_picker
 from integrations.admin.base import own_page
 from integrations.admin.datasource_forms import CardForm, DataSourceForm
 from integrations.clients.sources.table import Kind
+from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.datasources import fetch, previews
 from integrations.models import Card, CardData, DataSource, SourceKind, datasource_messages
 from integrations.models.datasources import SECRETS
 from integrations.models.scoping import corp_condition
-
-if TYPE_CHECKING:
-    SourceModelAdmin = admin.ModelAdmin[DataSource]
-    CardModelAdmin = admin.ModelAdmin[Card]
-else:
-    SourceModelAdmin = CardModelAdmin = admin.ModelAdmin
 
 FOLDER = "admin/integrations/card"
 PREVIEW_ROWS = 20
@@ -46,7 +41,7 @@ _KINDS = {
 
 
 @admin.register(DataSource)
-class DataSourceAdmin(ConfirmedChanges, SourceModelAdmin):
+class DataSourceAdmin(ConfirmedChanges, AnyModelAdmin):
     form = DataSourceForm
     list_display = ("name", "kind", "company", "is_enabled", "allows_private_addresses", "powers", "cards_count")
     list_filter = ("kind", "is_enabled", "allows_private_addresses")
@@ -116,7 +111,7 @@ class DataSourceAdmin(ConfirmedChanges, SourceModelAdmin):
 
 
 @admin.register(Card)
-class CardAdmin(CardModelAdmin):
+class CardAdmin(AnyModelAdmin):
     form = CardForm
     change_form_template = f"{FOLDER}/change_form.html"
     list_display = ("name", "source_name", "changed_at")

@@ -13,15 +13,12 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.form_fields import VisibleWriteOnlyInput
 from integrations.core import validators
+from integrations.core.generics import AnyModelForm
 from integrations.models import BiConnection, Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
-
-    AnyModelForm = forms.ModelForm[Any]
-else:
-    AnyModelForm = forms.ModelForm
 
 
 class SecretsMixin(AnyModelForm):

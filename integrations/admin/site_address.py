@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.contrib import admin
@@ -16,23 +16,18 @@ from integrations.admin.base import ONE_SAVE_BUTTON, own_page
 from integrations.admin.company_forms import SiteAddressForm
 from integrations.companies import services
 from integrations.core import csp, http
+from integrations.core.generics import AnyModelAdmin
 from integrations.core.paginator import CappedPaginator
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp, SiteAddress
 from integrations.models.scoping import corp_condition
-
-if TYPE_CHECKING:
-    SiteAddressModelAdmin = admin.ModelAdmin[SiteAddress]
-else:
-    SiteAddressModelAdmin = admin.ModelAdmin
-
 
 # So many companies of an address stand in the list.
 COMPANIES_NAMED = 3
 
 
 @admin.register(SiteAddress)
-class SiteAddressAdmin(ConfirmedChanges, SiteAddressModelAdmin):
+class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
     form = SiteAddressForm
     fields = ["url"]
     list_display = ["url", "is_default", "companies", "changed_at"]

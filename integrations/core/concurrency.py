@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core import signing
@@ -15,12 +15,8 @@ from django.forms.models import model_to_dict
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 
+from integrations.core.generics import AnyModelForm
 from integrations.hooks import Hook
-
-if TYPE_CHECKING:
-    SeenModelForm = forms.ModelForm[Any]
-else:
-    SeenModelForm = forms.ModelForm
 
 _SALT = "integrations.seen"
 Values = dict[str, Any]
@@ -75,7 +71,7 @@ class SeenField(forms.CharField):
         return False
 
 
-class SeenForm(SeenModelForm):
+class SeenForm(AnyModelForm):
     """A form that remembers the values with which it was opened.
 
     `seen_columns` of the row are remembered, too: each stands for columns that no page shows, such as a Secret.

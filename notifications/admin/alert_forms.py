@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -13,6 +13,7 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from accounts.users.scopes import people_visible_to
+from integrations.core.generics import AnyModelForm
 from integrations.models import Card, Corp
 from notifications.admin import schedule_forms
 from notifications.admin.condition_fields import ConditionsField
@@ -30,11 +31,6 @@ from notifications.models import AlertReceiver, AlertRoute, AlertRule, ApiToken,
 from notifications.models.scoping import sees_all_corps
 from notifications.subscriptions.recipients import reachability
 from notifications.subscriptions.schedules.slots import TIME_FIELDS
-
-if TYPE_CHECKING:
-    RouteModelForm = forms.ModelForm[AlertRoute]
-else:
-    RouteModelForm = forms.ModelForm
 
 
 class AlertReceiverForm(RecipientsFormPart):
@@ -74,7 +70,7 @@ class AlertReceiverForm(RecipientsFormPart):
         return cleaned
 
 
-class AlertRouteForm(RouteModelForm):
+class AlertRouteForm(AnyModelForm):
     """`person`: the administrator at work, set by the admin."""
 
     person: User
@@ -133,11 +129,6 @@ class LabelsForm(forms.Form):
 
 
 # --- The form of an alert rule: its conditions in rows, its times as those of a subscription ---
-
-if TYPE_CHECKING:
-    SilenceWindowModelForm = forms.ModelForm[SilenceWindow]
-else:
-    SilenceWindowModelForm = forms.ModelForm
 
 
 class AlertRuleForm(ScheduleFormPart):
@@ -204,7 +195,7 @@ class AlertRuleForm(ScheduleFormPart):
         return list(tables[""].names) if tables else []
 
 
-class SilenceWindowForm(SilenceWindowModelForm):
+class SilenceWindowForm(AnyModelForm):
     weekdays = schedule_forms.WeekdaysField(label=capfirst(_("days of the week")), required=False)
     from_time = schedule_forms.LocalTimeField(label=capfirst(_("from (time of day)")), required=False)
     to_time = schedule_forms.LocalTimeField(label=capfirst(_("until (time of day)")), required=False)

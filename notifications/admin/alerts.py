@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.directory.form_fields import DepartmentsSelect
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.admin.base import pill as tone_pill
+from integrations.core.generics import AnyStackedInline
 from notifications.admin.alert_forms import (
     AlertReceiverForm,
     AlertRouteForm,
@@ -39,19 +40,11 @@ from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident,
 from notifications.subscriptions.attribute_rules import rules_list, rules_of, save_rules
 from notifications.subscriptions.schedules import slots
 
-if TYPE_CHECKING:
-    ReceiverAdminBase = admin.ModelAdmin[AlertReceiver]
-    RouteAdminBase = admin.ModelAdmin[AlertRoute]
-    SilenceWindowInlineBase = admin.StackedInline[SilenceWindow, AlertRule]
-else:
-    SilenceWindowInlineBase = admin.StackedInline
-    ReceiverAdminBase = RouteAdminBase = admin.ModelAdmin
-
 CHECKS_SHOWN = 10
 
 
 @admin.register(AlertReceiver)
-class AlertReceiverAdmin(NamedDeletions, ReceiverAdminBase):
+class AlertReceiverAdmin(NamedDeletions):
     empty_list = _("A receiver names the people who are told of alerts. Add one, then a route that leads to it.")
     form = AlertReceiverForm
     list_display = ("name", "corp", "channel", "created_at")
@@ -100,7 +93,7 @@ class AlertReceiverAdmin(NamedDeletions, ReceiverAdminBase):
 
 
 @admin.register(AlertRoute)
-class AlertRouteAdmin(NamedDeletions, RouteAdminBase):
+class AlertRouteAdmin(NamedDeletions):
     empty_list = _(
         "A route sends alerts of other systems to a receiver, by their labels. Add one; then make an API token that "
         "may hand in alerts, and give both to Alertmanager or Grafana."
@@ -159,7 +152,7 @@ class AlertRouteAdmin(NamedDeletions, RouteAdminBase):
         return own_page(self, request, "admin/notifications/alertroute/try.html", context)
 
 
-class SilenceWindowInline(PartPermissions, SilenceWindowInlineBase):
+class SilenceWindowInline(PartPermissions, AnyStackedInline):
     whole = "alertrule"
     model = SilenceWindow
     form = SilenceWindowForm

@@ -23,17 +23,13 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from integrations.admin.base import own_page
 from integrations.admin.base import pill as tone_pill
+from integrations.core.generics import AnyModelForm
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin.base import RowContextMixin, for_person, moment
 from notifications.api import tokens
 from notifications.models import ApiToken, Subscription
 from notifications.models.scoping import sees_all_corps
-
-if TYPE_CHECKING:
-    TokenModelForm = forms.ModelForm[ApiToken]
-else:
-    TokenModelForm = forms.ModelForm
 
 LIFETIMES = ((30, _("30 days")), (90, _("90 days")), (365, _("1 year")), (730, _("2 years")))
 Reach = ApiToken.Reach
@@ -43,7 +39,7 @@ def _new_form_key() -> str:
     return uuid.uuid4().hex
 
 
-class ApiTokenForm(TokenModelForm):
+class ApiTokenForm(AnyModelForm):
     """`person`: the administrator at work and the token's owner, set by the admin."""
 
     person: User

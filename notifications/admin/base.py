@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.scopes import people_visible_to
 from integrations.admin.base import pill as tone_pill
+from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
 from integrations.models.scoping import Person
 from notifications.models import Delivery, Receipt, Run, Subscription
@@ -69,10 +70,6 @@ def runs_found(runs: QuerySet[Run], words: str, *, seen_by: Person) -> QuerySet[
 
 # --- What the lists share: days as a filter, states as words with a colour ---
 
-if TYPE_CHECKING:
-    AnyModelAdmin = admin.ModelAdmin[Any]
-else:
-    AnyModelAdmin = admin.ModelAdmin
 
 TONES = {
     **dict.fromkeys(["accepted", "finished"], "good"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
@@ -10,11 +10,7 @@ from django.http import HttpRequest
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
 from accounts.models import User
-
-if TYPE_CHECKING:
-    TaskAdmin = admin.ModelAdmin[Any]
-else:
-    TaskAdmin = admin.ModelAdmin
+from integrations.core.generics import AnyModelAdmin
 
 # Beat's rows are kept by settings.CELERY_BEAT_SCHEDULE: pages to change them by hand could only stop the pushes.
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
@@ -22,7 +18,7 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(TaskAdmin):
+class PeriodicTaskAdmin(AnyModelAdmin):
     list_display = ("name", "enabled", "last_run_at")
     fields = ("name", "enabled", "last_run_at")
     readonly_fields = ("name", "last_run_at")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
@@ -17,6 +16,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from integrations.admin.base import own_page
+from integrations.core.generics import AnyModelAdmin
 from integrations.datasources import previews
 from integrations.models import Card
 from notifications import tasks
@@ -25,11 +25,6 @@ from notifications.delivery.rendering import preview_files
 from notifications.delivery.rendering.attachments import Plan
 from notifications.models import Medium
 from notifications.views.media import made_answer
-
-if TYPE_CHECKING:
-    AnyModelAdmin = admin.ModelAdmin[Any]
-else:
-    AnyModelAdmin = admin.ModelAdmin
 
 View = Callable[..., HttpResponse]
 

@@ -5,40 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Q
-from django.forms.models import BaseInlineFormSet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from integrations.clients.sources.table import Table
+from integrations.core.generics import AnyInlineFormSet, AnyModelForm
 from integrations.models import Card, CardData, Corp
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.previews import preview
 from notifications.delivery.runs.inbox import link_target
-from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
+from notifications.models import MessageForm, Report, ReportCard, ReportChart, Subscription
 from notifications.models.scoping import sees_all_corps
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError
 from notifications.subscriptions.recipients import named_audience, reachability
-
-if TYPE_CHECKING:
-    ReportModelForm = forms.ModelForm[Report]
-    CardFormSetBase = BaseInlineFormSet[ReportCard, Report, forms.ModelForm[ReportCard]]
-    RuleFormSetBase = BaseInlineFormSet[OwnRowsRule, Report, forms.ModelForm[OwnRowsRule]]
-    ChartFormSetBase = BaseInlineFormSet[ReportChart, Report, forms.ModelForm[ReportChart]]
-else:
-    ReportModelForm = forms.ModelForm
-    CardFormSetBase = RuleFormSetBase = ChartFormSetBase = BaseInlineFormSet
 
 # So many subscriptions of a report are asked whom they would reach.
 SUBSCRIPTIONS_CHECKED = 50
@@ -52,7 +43,7 @@ CHART_FIELDS = (
 _KEY = re.compile(r"[0-9]{1,18}")
 
 
-class ReportForm(ReportModelForm):
+class ReportForm(AnyModelForm):
     """`person`: the administrator at work, set by the admin."""
 
     person: User
@@ -126,7 +117,7 @@ class ReportForm(ReportModelForm):
                 self.add_error("corp", message % {"name": subscription})
 
 
-class CardFormSet(CardFormSetBase):
+class CardFormSet(AnyInlineFormSet):
     """The cards of a report, in its page."""
 
     def clean(self) -> None:
@@ -137,7 +128,7 @@ class CardFormSet(CardFormSetBase):
                 form.add_error("alias", _("“%(name)s” has a meaning already; choose another name.") % {"name": alias})
 
 
-class RuleFormSet(RuleFormSetBase):
+class RuleFormSet(AnyInlineFormSet):
     """Own rows, in the page of a report. A rule names a card that the page has: else it would hide everything."""
 
     def clean(self) -> None:
@@ -153,7 +144,7 @@ class RuleFormSet(RuleFormSetBase):
                 form.add_error("attribute", _("Choose an attribute, or enter a fixed value: one of the two."))
 
 
-class ChartFormSet(ChartFormSetBase):
+class ChartFormSet(AnyInlineFormSet):
     """Charts, in the page of a report. One that cannot be drawn is refused; over the data that was fetched last, where
     there is any. `person`: the administrator at work, set by the admin."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.contrib import admin
@@ -16,19 +16,15 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import NamedDeletions
+from integrations.core.generics import AnyStackedInline, AnyTabularInline
 from notifications.admin import report_forms, report_preview
 from notifications.admin.base import PartPermissions, administrator, for_person, without_links
 from notifications.admin.previews import PreviewMixin
 from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
 from notifications.reports.templates import reference
 
-if TYPE_CHECKING:
-    ChartInlineBase = admin.StackedInline[ReportChart, Report]
-else:
-    ChartInlineBase = admin.StackedInline
 
-
-class ReportChartInline(PartPermissions, ChartInlineBase):
+class ReportChartInline(PartPermissions, AnyStackedInline):
     whole = "report"
     model = ReportChart
     extra = 0
@@ -49,14 +45,6 @@ class ReportChartInline(PartPermissions, ChartInlineBase):
 
 # --- Reports: their texts, cards and own rows, with help for templates and a preview on real data ---
 
-if TYPE_CHECKING:
-    ReportAdminBase = admin.ModelAdmin[Report]
-    CardInlineBase = admin.TabularInline[ReportCard, Report]
-    RuleInlineBase = admin.TabularInline[OwnRowsRule, Report]
-else:
-    ReportAdminBase = admin.ModelAdmin
-    CardInlineBase = RuleInlineBase = admin.TabularInline
-
 
 class _ReportPart(PartPermissions):
     """Cards and own rows: also whoever adds a report fills them in."""
@@ -67,7 +55,7 @@ class _ReportPart(PartPermissions):
         return request.user.has_perm("notifications.change_report" if obj else "notifications.add_report")
 
 
-class ReportCardInline(_ReportPart, CardInlineBase):
+class ReportCardInline(_ReportPart, AnyTabularInline):
     model = ReportCard
     formset = report_forms.CardFormSet
     fields = ("card", "alias", "title", "position")
@@ -83,7 +71,7 @@ class ReportCardInline(_ReportPart, CardInlineBase):
         return formset
 
 
-class OwnRowsInline(_ReportPart, RuleInlineBase):
+class OwnRowsInline(_ReportPart, AnyTabularInline):
     model = OwnRowsRule
     formset = report_forms.RuleFormSet
     fields = ("alias", "column", "attribute", "value")
@@ -99,7 +87,7 @@ class OwnRowsInline(_ReportPart, RuleInlineBase):
 
 
 @admin.register(Report)
-class ReportAdmin(PreviewMixin, NamedDeletions, ReportAdminBase):
+class ReportAdmin(PreviewMixin, NamedDeletions):
     preview_path, preview_name = "preview/", "notifications_report_preview"
     preview_title = _("Look at it")
     preview_template = "admin/notifications/report/_preview.html"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -16,21 +15,17 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from integrations.admin.form_fields import CompactField, WriteOnlyInput
+from integrations.core.generics import AnyModelAdmin, AnyModelForm
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
 from notifications.admin.base import for_person
 from notifications.models import Robot
 
-if TYPE_CHECKING:
-    RobotModelForm = forms.ModelForm[Robot]
-else:
-    RobotModelForm = forms.ModelForm
-
 _KEY = re.compile(r"[0-9A-Za-z_-]{8,128}")
 
 
-class RobotForm(RobotModelForm):
+class RobotForm(AnyModelForm):
     """`person`: the administrator at work, set by the admin."""
 
     person: User
@@ -90,14 +85,9 @@ def key_of(pasted: str) -> str:
 
 # --- Group robots: a name, whose group it is, and a key that is never shown again ---
 
-if TYPE_CHECKING:
-    RobotAdminBase = admin.ModelAdmin[Robot]
-else:
-    RobotAdminBase = admin.ModelAdmin
-
 
 @admin.register(Robot)
-class RobotAdmin(ConfirmedChanges, RobotAdminBase):
+class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
     form = RobotForm
     list_display = ("name", "corp_name", "created_at")
     search_fields = ("name",)

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from integrations.core.generics import AnyModelForm
 from notifications.models import FreeDays, MonthDay, Repeat, Subscription
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import WEEKDAYS, month_day_label
@@ -19,10 +20,6 @@ from notifications.subscriptions.schedules.slots import ScheduleError
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
-
-    ScheduledModelForm = forms.ModelForm[Any]
-else:
-    ScheduledModelForm = forms.ModelForm
 
 USUAL_ZONES = (
     "Asia/Shanghai",
@@ -86,7 +83,7 @@ def site_zone() -> str:
     return settings.TIME_ZONE
 
 
-class ScheduleFormPart(ScheduledModelForm):
+class ScheduleFormPart(AnyModelForm):
     """A form that has this part names TIME_FIELDS in its Meta, and calls `offer_times` and `check`."""
 
     time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=site_zone)

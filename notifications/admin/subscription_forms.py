@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -14,6 +13,7 @@ from django.utils.translation import ngettext
 from accounts.directory.form_fields import DepartmentsField
 from accounts.models import User
 from accounts.users.scopes import people_visible_to
+from integrations.core.generics import AnyModelForm
 from notifications.admin import schedule_forms
 from notifications.admin.attribute_rule_fields import RulesField
 from notifications.admin.schedule_forms import ScheduleFormPart
@@ -26,10 +26,6 @@ from notifications.subscriptions.schedules.slots import TIME_FIELDS
 if TYPE_CHECKING:
     from integrations.models import Corp
 
-    AddressedModelForm = forms.ModelForm[Any]
-else:
-    AddressedModelForm = forms.ModelForm
-
 RECIPIENT_FIELDS = (
     *("to_everyone", "users", "groups", "departments", "with_subdepartments", "rules_match"),
     *("channel", "robot", "fallback_channel"),
@@ -40,7 +36,7 @@ CHANNEL_FIELDS = ("channel", "robot", "fallback_channel")
 FIELD_CLASSES = {"departments": DepartmentsField}
 
 
-class RecipientsFormPart(AddressedModelForm):
+class RecipientsFormPart(AnyModelForm):
     """`person`: the administrator at work, set by the admin. After cleaning, `found` says who would be reached.
 
     A form that has this part names RECIPIENT_FIELDS and FIELD_CLASSES in its Meta.
