@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks import runner
 from benchmarks.push_engine import THREADS, _start_beat
 from benchmarks.push_world import World, make_corps, make_people, processor_seconds, running_world
-from tests.sandbox_process import ROOT
+from benchmarks.runner import ROOT
 from tools.demo.program import charts_command
 
-RESULTS = Path(__file__).resolve().parent / "results" / "chart_push.jsonl"
 FULL, DAYS = 1000, 30
 # What one drawing process may hold before it is replaced, with what the worker above it holds.
 GOAL_MEGABYTES = 800
@@ -146,11 +144,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--charts", type=int, default=FULL)
     options = parser.parse_args()
-    load = os.getloadavg()[0]
-    found = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "load_before": load, **measure(options.charts)}
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(found, ensure_ascii=False) + "\n")
+    load = runner.load()
+    found = runner.keep("chart_push", {"load_before": load, **measure(options.charts)})
     print(json.dumps(found, ensure_ascii=False, indent=2))
     return 0 if found["is_met"] else 1
 

@@ -29,7 +29,6 @@ import platform
 import re
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
@@ -38,9 +37,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
-from tests.sandbox_process import AGENTID, CORPID, ROOT, SECRET, SandboxHandle, company, start_sandbox
-from tests.services import ENVIRON
-from tools.services import start_postgresql, start_valkey
+from benchmarks import runner
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 
 GOAL_RATIO, GOAL_MEGABYTES = 0.25, 400
 CONTACTS_SECRET = "sandbox-secret-of-contacts"
@@ -55,7 +53,7 @@ TABLES = (
 )
 FULL_MEMBERS, FULL_DEPARTMENTS = 100_000, 2000
 ROWS_A_PAGE = 10_000
-RESULTS = ROOT / "benchmarks" / "results" / "directory_sync.json"
+RESULTS = runner.RESULTS / "directory_sync.json"
 
 
 def big_company(members: int, departments: int) -> dict[str, Any]:
@@ -244,25 +242,18 @@ def _upsert(corp: Any, department: Any, users: list[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def servers(seed: dict[str, Any]) -> Iterator[tuple[SandboxHandle, dict[str, str]]]:
+def places(seed: dict[str, Any]) -> Iterator[tuple[SandboxHandle, dict[str, str]]]:
     """The sandbox, and the environment with a migrated PostgreSQL and a Valkey."""
-    valkey, postgresql = start_valkey(), start_postgresql()
-    try:
-        environ = {**os.environ, **ENVIRON, "VALKEY_URL": valkey.url, "DATABASE_URL": postgresql.url}
-        environ |= {"DJANGO_SETTINGS_MODULE": "guanwecom.settings", "LOG_LEVEL": "WARNING"}
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=environ, check=True)  # noqa: S603  # our own program
-        with start_sandbox(seed=seed, env=environ) as sandbox:
-            yield sandbox, environ
-    finally:
-        postgresql.stop()
-        valkey.stop()
+    with runner.servers() as servers:
+        runner.migrate(servers.env)
+        with start_sandbox(seed=seed, env=servers.env) as sandbox:
+            yield sandbox, servers.env
 
 
 def child(work: str, sandbox: SandboxHandle, environ: dict[str, str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.directory_sync", "--measure", work, "--base-url", sandbox.base_url]
-    done = subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True)  # noqa: S603  # our own program
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    arguments = ("--measure", work, "--base-url", sandbox.base_url)
+    found: dict[str, Any] = runner.measured("directory_sync", *arguments, env=environ)
+    return found
 
 
 def main() -> int:
@@ -277,7 +268,7 @@ def main() -> int:
         "companies": [big_company(options.members, options.departments)],
         "settings": {"limits_enabled": False},
     }
-    with servers(seed) as (sandbox, environ):
+    with places(seed) as (sandbox, environ):
         for _number in range(options.rounds):
             rounds.append(one_round(sandbox, environ))
             summary = summarised(rounds, options.members, options.departments)
@@ -299,7 +290,7 @@ def _options() -> argparse.Namespace:
 
 def one_round(sandbox: SandboxHandle, environ: dict[str, str]) -> dict[str, Any]:
     """Each piece of work twice; `load`: the machine's, of the minute before."""
-    found: dict[str, Any] = {"load": round(os.getloadavg()[0], 1)}
+    found: dict[str, Any] = {"load": runner.load()}
     for work in WORK:
         if work != "people":
             child("clear", sandbox, environ)

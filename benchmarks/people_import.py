@@ -13,23 +13,16 @@ from __future__ import annotations
 import argparse
 import cProfile
 import json
-import os
 import pstats
 import resource
-import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from tests.sandbox_process import ROOT
-from tests.services import ENVIRON
-from tools.services import start_postgresql, start_valkey
+from benchmarks import runner
 
 FULL = 50_000
 GOAL_MEGABYTES = 400
-RESULTS = Path(__file__).resolve().parent / "results" / "people_import.jsonl"
 STEPS = ("check", "write", "export")
 
 
@@ -126,30 +119,18 @@ def main() -> int:
     if options.measure:
         print(json.dumps(measure(options.measure, options.people, is_profiled=options.profile)))
         return 0
-    load = round(os.getloadavg()[0], 1)
-    valkey, postgresql = start_valkey(), start_postgresql()
-    try:
-        environ = {**os.environ, **ENVIRON, "VALKEY_URL": valkey.url, "DATABASE_URL": postgresql.url}
-        environ |= {"DJANGO_SETTINGS_MODULE": "guanwecom.settings", "LOG_LEVEL": "WARNING"}
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=environ, check=True)  # noqa: S603  # our own program
-        _child("prepare", options, environ)
-        found = {step: _child(step, options, environ) for step in STEPS}
-    finally:
-        postgresql.stop()
-        valkey.stop()
+    load = runner.load()
+    arguments = ["--people", str(options.people), *(["--profile"] if options.profile else [])]
+    with runner.servers() as servers:
+        runner.migrate(servers.env)
+        found = {
+            step: runner.measured("people_import", "--measure", step, *arguments, env=servers.env)
+            for step in ("prepare", *STEPS)
+        }
+    del found["prepare"]
     if not options.profile:
-        line = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "load": load, "people": options.people, **found}
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        runner.keep("people_import", {"load": load, "people": options.people, **found})
     return report(found, options.people)
-
-
-def _child(step: str, options: argparse.Namespace, environ: dict[str, str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.people_import", "--measure", step, "--people", str(options.people)]
-    command += ["--profile"] if options.profile else []
-    done = subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own program
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def report(found: dict[str, dict[str, Any]], people: int) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import bisect
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -19,10 +18,9 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from benchmarks import alertmanager, bare_pool, growth_chart
+from benchmarks import alertmanager, bare_pool, growth_chart, runner
 from benchmarks.push_orders import (
     check_receipts,
     make_personal_subscriptions,
@@ -44,7 +42,6 @@ from benchmarks.push_world import (
 )
 from tests.sandbox_process import SandboxHandle
 
-RESULTS = Path(__file__).resolve().parent / "results"
 # Processes, tasks at once in each, calls at once in each task.
 WORKERS, THREADS, PARALLEL = 2, 2, 200
 SIZES = (1000, 10_000, 100_000)
@@ -336,19 +333,11 @@ def main() -> int:
 
 
 def _measure(name: str) -> int:
-    load_before = os.getloadavg()[0]
+    load_before = runner.load()
     found = MEASUREMENTS[name]()
     found["megabytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    RESULTS.mkdir(exist_ok=True)
-    line = {
-        "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        "name": name,
-        "load_before": load_before,
-        "load": os.getloadavg()[0],
-        **found,
-    }
-    with (RESULTS / "push_engine.jsonl").open("a") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    figures = {"name": name, "load_before": load_before, "load": runner.load(), **found}
+    line = runner.keep("push_engine", figures)
     print(json.dumps(line, ensure_ascii=False, indent=2))
     print(f"{name}: {found['goal']}: {'met' if found['is_met'] else 'NOT MET'}")
     if "seconds_by_size" in found:

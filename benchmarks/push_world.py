@@ -17,9 +17,9 @@ from typing import Any
 
 import psutil
 
-from tests.sandbox_process import AGENTID, ROOT, SandboxHandle, company, start_sandbox
-from tests.services import ENVIRON
-from tools.services import start_postgresql, start_valkey
+from benchmarks import runner
+from benchmarks.runner import ROOT
+from tests.sandbox_process import AGENTID, SandboxHandle, company, start_sandbox
 
 BATCH = 5000
 
@@ -61,20 +61,15 @@ class World:
 def running_world(**environ: str) -> Iterator[World]:
     """PostgreSQL and Valkey of our own, tables made, Django set up in this process. `environ`: settings to try."""
     with ExitStack() as exits:
-        postgresql, valkey = start_postgresql(), start_valkey()
-        exits.callback(postgresql.stop)
-        exits.callback(valkey.stop)
-        ours = {"DATABASE_URL": postgresql.url, "VALKEY_URL": valkey.url, "LOG_LEVEL": "WARNING", **environ}
-        os.environ.update(ENVIRON, DJANGO_SETTINGS_MODULE="guanwecom.settings", **ours)
-        os.environ.update(ours)
+        servers = exits.enter_context(runner.servers(**environ))
+        os.environ.update(servers.env)
         import django
 
         django.setup()
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-        servers = {"postgresql": postgresql.process.pid, "valkey": valkey.process.pid}
-        yield World(env=dict(os.environ), folder=Path(mkdtemp()), exits=exits, servers=servers)
+        yield World(env=dict(os.environ), folder=Path(mkdtemp()), exits=exits, servers=servers.pids)
 
 
 def until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05) -> None:

@@ -21,28 +21,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from benchmarks import runner
 from benchmarks import sign_in_world as world
 from benchmarks.stand_in import stand_in
-from tests.services import ENVIRON
-from tools.services import start_postgresql, start_valkey
 
 GOAL_MILLISECONDS, GOAL_RATIO = 15.0, 0.5
 WARM_UP = 30
 OURS, NOT_COPIED, BARE, SHELL, ALLAUTH = "ours", "ours, not copied", "bare", "shell", "allauth"
 FORM_ONLY = ", form only"
 CONTENDERS = (BARE, BARE + FORM_ONLY, SHELL, SHELL + FORM_ONLY, OURS, NOT_COPIED, ALLAUTH)
-RESULTS = Path(__file__).resolve().parent / "results" / "sign_in.jsonl"
 # Counted as always, and never reached: one address signs everybody in here.
 LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000", "SIGN_INS_PER_COMPANY": "1000000"}
 
@@ -94,35 +86,19 @@ def prepare(base_url: str) -> None:
 # --- In the process that compares -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def servers() -> Iterator[tuple[str, dict[str, str]]]:
-    """The stand-in's address, and the environment of programs that use the database and Valkey."""
-    postgresql, valkey = start_postgresql(), start_valkey()
-    try:
-        with stand_in(world.reply) as base_url:
-            ours = {"DATABASE_URL": postgresql.url, "VALKEY_URL": valkey.url, "LOG_LEVEL": "WARNING", **LIMITS}
-            yield base_url, {**os.environ, **ENVIRON, "DJANGO_SETTINGS_MODULE": "benchmarks.sign_in_settings", **ours}
-    finally:
-        valkey.stop()
-        postgresql.stop()
-
-
-def run(env: dict[str, str], contender: str, *arguments: str) -> str:
-    """This program again, as one contender's process. Returns what it prints."""
-    command = [sys.executable, "-m", "benchmarks.sign_in", *arguments]
-    done = subprocess.run(  # noqa: S603  # ourselves
-        command, env={**env, "SIGN_IN_CONTENDER": contender.partition(",")[0]}, check=True, stdout=subprocess.PIPE
-    )
-    return done.stdout.decode()
-
-
 def compare(rounds: int, count: int) -> list[dict[str, dict[str, float]]]:
     """For each round the figures of each contender."""
-    with servers() as (base_url, env):
-        run(env, ALLAUTH, "--prepare", base_url)
+    environ = {"DJANGO_SETTINGS_MODULE": "benchmarks.sign_in_settings", **LIMITS}
+    with runner.servers(**environ) as servers, stand_in(world.reply) as base_url:
+
+        def run(contender: str, *arguments: str) -> Any:
+            """This program again, as one contender's process."""
+            env = {**servers.env, "SIGN_IN_CONTENDER": contender.partition(",")[0]}
+            return runner.measured("sign_in", *arguments, env=env)
+
+        run(ALLAUTH, "--prepare", base_url)
         return [
-            {name: json.loads(run(env, name, "--measure", name, base_url, str(count))) for name in CONTENDERS}
-            for _ in range(rounds)
+            {name: run(name, "--measure", name, base_url, str(count)) for name in CONTENDERS} for _ in range(rounds)
         ]
 
 
@@ -159,6 +135,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.prepare:
         prepare(options.prepare)
+        print("{}")
         return 0
     if options.measure:
         contender, base_url, count = options.measure
@@ -166,10 +143,7 @@ def main() -> int:
         return 0
     found = summary(compare(options.rounds, options.sign_ins))
     is_met = report(found)
-    RESULTS.parent.mkdir(exist_ok=True)
-    line = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "load": os.getloadavg()[0], "rounds": options.rounds, **found}
-    with RESULTS.open("a") as file:
-        file.write(json.dumps({**line, "is_met": is_met}, ensure_ascii=False) + "\n")
+    runner.keep("sign_in", {"load": runner.load(), "rounds": options.rounds, **found, "is_met": is_met})
     return 0 if is_met else 1
 
 

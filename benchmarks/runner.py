@@ -1,0 +1,71 @@
+"""What the measuring programs share: servers of their own, processes that measure, and files of results."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.services import ENVIRON
+from tools.services import start_postgresql, start_valkey
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@dataclass(frozen=True)
+class Servers:
+    """`env`: for programs that use them. `pids`: of PostgreSQL and Valkey, by name."""
+
+    env: dict[str, str]
+    pids: dict[str, int]
+
+
+@contextmanager
+def servers(**environ: str) -> Iterator[Servers]:
+    """PostgreSQL, without tables, and Valkey of our own until the end. `environ`: settings to measure with."""
+    with ExitStack() as exits:
+        postgresql = start_postgresql()
+        exits.callback(postgresql.stop)
+        valkey = start_valkey()
+        exits.callback(valkey.stop)
+        ours = {"DATABASE_URL": postgresql.url, "VALKEY_URL": valkey.url, "LOG_LEVEL": "WARNING"}
+        ours |= {"DJANGO_SETTINGS_MODULE": "guanwecom.settings", **environ}
+        pids = {"postgresql": postgresql.process.pid, "valkey": valkey.process.pid}
+        yield Servers({**os.environ, **ENVIRON, **ours}, pids)
+
+
+def migrate(env: dict[str, str]) -> None:
+    """Make the tables, in a process of its own."""
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=env, check=True)  # noqa: S603  # our own program
+
+
+def measured(module: str, *arguments: str, env: dict[str, str]) -> Any:
+    """What the last line printed by `python -m benchmarks.module` says, as JSON; a process of its own measures.
+
+    Raises CalledProcessError.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603  # ourselves
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def load() -> float:
+    """The machine's load of the last minute."""
+    return round(os.getloadavg()[0], 1)
+
+
+def keep(name: str, figures: dict[str, Any]) -> dict[str, Any]:
+    """Add a line to the results `name`.jsonl. Returns it: the time, and the figures."""
+    line = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", **figures}
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{name}.jsonl").open("a") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    return line
