@@ -20,7 +20,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.directory.form_fields import DepartmentsSelect
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyStackedInline
@@ -31,20 +30,28 @@ from notifications.admin.alert_forms import (
     LabelsForm,
     SilenceWindowForm,
 )
-from notifications.admin.base import PartPermissions, RowContextMixin, administrator, for_person, moment, severity_pill
+from notifications.admin.base import (
+    PartPermissions,
+    RecipientsMixin,
+    RowContextMixin,
+    administrator,
+    for_person,
+    moment,
+    severity_pill,
+)
 from notifications.admin.previews import PreviewMixin
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
 from notifications.alerts import expiry, ingest, matchers, preview
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
-from notifications.subscriptions.attribute_rules import rules_list, rules_of, save_rules
+from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.schedules import slots
 
 CHECKS_SHOWN = 10
 
 
 @admin.register(AlertReceiver)
-class AlertReceiverAdmin(NamedDeletions):
+class AlertReceiverAdmin(RecipientsMixin, NamedDeletions):
     empty_list = _("A receiver names the people who are told of alerts. Add one, then a route that leads to it.")
     form = AlertReceiverForm
     list_display = ("name", "corp", "channel", "created_at")
@@ -68,16 +75,6 @@ class AlertReceiverAdmin(NamedDeletions):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         names = ["corp", "robot", "users", "groups", "departments"]
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
-
-    @admin.display(description=_("attribute rules"))
-    def rules(self, receiver: AlertReceiver) -> SafeString:
-        """For those who may only look."""
-        return rules_list(rules_of(receiver))
-
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "departments":
-            kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

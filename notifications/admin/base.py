@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from accounts.directory.form_fields import DepartmentsSelect
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.scopes import people_visible_to
 from integrations.admin.base import pill as tone_pill
@@ -23,6 +24,7 @@ from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
 from integrations.models.scoping import Person
 from notifications.models import Delivery, Receipt, Run, Subscription
+from notifications.subscriptions.attribute_rules import rules_list, rules_of
 
 # A search that means more people than this is refused an answer by person: it names nobody in particular.
 PEOPLE_AT_MOST = 200
@@ -95,6 +97,20 @@ class RowContextMixin(AnyModelAdmin):
         if row is not None and self.has_view_permission(request, row):
             extra |= self.row_context(request, row)
         return super().changeform_view(request, object_id, form_url, extra)
+
+
+class RecipientsMixin(AnyModelAdmin):
+    """For a model with recipients: departments as a tree, and attribute rules."""
+
+    @admin.display(description=_("attribute rules"))
+    def rules(self, addressed: Any) -> SafeString:
+        """For those who may view and not change."""
+        return rules_list(rules_of(addressed))
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "departments":
+            kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
 class ReadOnlyAdmin(RowContextMixin):

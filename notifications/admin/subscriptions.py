@@ -22,17 +22,25 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from accounts.directory.form_fields import DepartmentsSelect
 from integrations.admin.base import NamedDeletions, own_page
 from notifications.admin import subscription_forms, subscription_preview
-from notifications.admin.base import LOST_SOME, RowContextMixin, administrator, for_person, moment, pill, run_pill
+from notifications.admin.base import (
+    LOST_SOME,
+    RecipientsMixin,
+    RowContextMixin,
+    administrator,
+    for_person,
+    moment,
+    pill,
+    run_pill,
+)
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.delivery.rendering import run_errors
 from notifications.delivery.runs import auto_pause, triggers
 from notifications.delivery.sending import circuit_breaker
 from notifications.models import Run, Subscription
-from notifications.subscriptions.attribute_rules import rules_list, rules_of, save_rules
+from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.recipients import named_audience, reachability, trial_audience
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import calendar_notes, described, moment_line
@@ -44,7 +52,7 @@ _KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(NamedDeletions, RowContextMixin):
+class SubscriptionAdmin(RecipientsMixin, NamedDeletions, RowContextMixin):
     empty_list = _("A subscription sends a report to people on a schedule. Add one as soon as there is a report.")
     form = subscription_forms.SubscriptionForm
     change_form_template = "admin/notifications/subscription/change_form.html"
@@ -127,21 +135,11 @@ class SubscriptionAdmin(NamedDeletions, RowContextMixin):
         has_lost_some = status == Run.Status.FINISHED and subscription.last_run_error  # type: ignore[attr-defined]  # see above
         return format_html("{} {}", at, LOST_SOME if has_lost_some else Run.Status(status).label)
 
-    @admin.display(description=_("attribute rules"))
-    def rules(self, subscription: Subscription) -> SafeString:
-        """For those who may only look."""
-        return rules_list(rules_of(subscription))
-
     # --- The form -----------------------------------------------------------------------------------------------------
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         names = ["report", "robot", "users", "groups", "departments"]
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
-
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "departments":
-            kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         """Of a known one only what was changed: the dispatcher moves `next_run_at` meanwhile."""
