@@ -91,7 +91,7 @@ def _run(charts: int) -> Any:
     CardData.objects.create(
         **{"card": card, "slot_at": now, "status": CardData.Status.READY, "row_count": len(rows)},
         **{"content": packed(Table(columns, rows, now)), "requested_at": now, "next_try_at": now},
-        **{"finished_at": now, "told_at": now},
+        **{"finished_at": now, "notified_at": now},
     )
     report = Report.objects.create(title="门店日报", body="合计 {{ sales.sum('销售额') }} 元", is_template=True)
     ReportCard.objects.create(report=report, card=card, alias="sales")

@@ -42,7 +42,7 @@ def answer(report: Report, table: Table | None = None, *, slot_at: datetime = NO
         "status": CardData.Status.READY,
         "content": packed(sales() if table is None else table),
         "finished_at": slot_at,
-        "told_at": slot_at,
+        "notified_at": slot_at,
     }
     for one in report.report_cards.all():
         CardData.objects.update_or_create(
