@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from accounts.authentication.errors import Cause, ErrorDetails, seal
 from accounts.models import User
 from integrations.models import Corp
-from tests.accounts.authentication.test_open_redirects import CORPUS
-from tests.accounts.authentication.test_targets import TRICKS
+from tests.accounts.authentication.test_targets import CORPUS, TRICKS
 from tests.accounts.conftest import DESKTOP, HOST, SITE, Visitor, query_of, state_in, visitor
 from tests.accounts.wecom import WeCom
 from tests.bi import BI, claims_in, make_bi

@@ -1,4 +1,7 @@
-"""Where sign-in may lead: always a page of this site, and the page that was asked for."""
+"""Where sign-in may lead: always a page of this site, and the page that was asked for.
+
+Of single paths and queries. That every view follows the rule is held by test_landings_property.py.
+"""
 
 from __future__ import annotations
 
@@ -87,6 +90,24 @@ TRICKS = [
     "/%" + "25" * 20 + "2fevil.example",
     "/%" + "25" * 20 + "20deeper-than-anybody-means",
 ]
+
+# Every beginning that some browser reads as another site, before every way to write a host.
+_HOSTS = ("evil.example", "evil.example:443", "user@evil.example", "bi.example.com@evil.example", "[::1]", "2130706433")
+_PREFIXES = (
+    "//", "///", "////", "/\\", "\\/", "\\\\", "/\\/", "/\t/", "/\n/", "/\r/", "\t//", "\x00//", "/.//", "/..//",
+    "/;//",
+    "/%2f", "/%2F%2f", "/%252f", "/%5c", "/%5C/", "/%255c", "/%09/", "/%0a/", "/%0d%0a/", "/%2e%2e//",
+    " //", "/\u200b/", "/\ufeff/",
+    "http:", "https:", "http:/", "https:/", "http://", "https://", "HTTPS://", "https:\\\\", "ftp://", "ws://",
+)  # fmt: skip
+CORPUS = [f"{prefix}{host}" for prefix in _PREFIXES for host in _HOSTS]
+
+
+@pytest.mark.parametrize("trick", CORPUS)
+def test_another_site_in_disguise_leads_home(trick: str) -> None:
+    assert safe_path(trick) == HOME
+    assert safe_path(f"{trick}/?next=/m/") == HOME
+    assert safe_path(f"{trick}#/m/") == HOME
 
 
 @pytest.mark.parametrize("candidate", TRICKS)

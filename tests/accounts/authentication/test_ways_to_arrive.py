@@ -281,13 +281,3 @@ def test_what_wecom_shows_an_ordinary_browser(world: World, sandbox: SandboxHand
     """The words that our login page explains, too."""
     for agent in (ua.CHROME, ua.WECHAT_IOS):
         assert "请在企业微信客户端打开链接" in Traveller(sandbox, agent).open(world.home_link()).body
-
-
-def test_the_page_for_somebody_not_linked_names_the_account(world: World, sandbox: SandboxHandle) -> None:
-    browser = Traveller(sandbox, ua.WECOM_IOS)
-    browser.carry(CORPID, "kate")
-
-    page = browser.open(world.home_link())
-
-    assert '<code class="hand-over">kate</code>' in page.body
-    assert "通知管理员" in page.body

@@ -18,8 +18,9 @@ from accounts.models import AuditEntry, PeopleMove, User, WeComAccount
 from accounts.tasks import directory_tick, move_people, purge_audit
 from integrations.models import Corp
 from integrations.models.jobs import LeaseLostError
-from tests.accounts.admin.test_admin import LIST, accounts_of, administrator, root, signed_in
+from tests.accounts.admin.test_admin import accounts_of, administrator, root
 from tests.accounts.conftest import SITE, Visitor, make_corp, make_person
+from tests.accounts.people import LIST, signed_in
 from tests.accounts.wecom import WeCom
 from tests.integrations.conftest import no_broker
 

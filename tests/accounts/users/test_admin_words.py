@@ -13,8 +13,9 @@ from django.utils.functional import Promise
 from accounts.models import User
 from accounts.users.roles import Role, name_of
 from integrations.models import Corp
-from tests.accounts.admin.test_admin import LIST, root, signed_in
+from tests.accounts.admin.test_admin import root
 from tests.accounts.conftest import make_person
+from tests.accounts.people import LIST, signed_in
 
 __all__ = ["root"]  # fixture
 HAN = re.compile(r"[\u4e00-\u9fff]")

@@ -11,8 +11,9 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
-from tests.accounts.admin.test_admin import LIST, administrator, form_of, root, signed_in
+from tests.accounts.admin.test_admin import administrator, form_of, root
 from tests.accounts.conftest import Visitor, make_corp, make_person
+from tests.accounts.people import LIST, signed_in
 from tests.accounts.wecom import WeCom
 from tests.integrations.diagnosing import passed
 
