@@ -109,7 +109,7 @@ class LinkRequestAdmin(ConfirmedChanges, AnyModelAdmin):
         obj.save(update_fields=["user"])
 
     @admin.display(description=_("name in the directory"))
-    def known_as(self, asking: LinkRequest) -> str:
+    def known_as(self, link_request: LinkRequest) -> str:
         """As the copied directory has it; the person is not asked for a name, which anybody could invent."""
-        member = Member.objects.filter(corp=asking.corp_id).with_userid(asking.userid).first()
+        member = Member.objects.filter(corp=link_request.corp_id).with_userid(link_request.userid).first()
         return member.name if member is not None and member.name else "—"

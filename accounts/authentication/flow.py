@@ -165,14 +165,14 @@ def inner_page(raw_query: str) -> str:
     is where it was not: both give the same page. `raw_query`: as it stands in the address, not decoded; what belongs
     to the page is passed on as it came.
     """
-    asked, further = "", []
+    requested, further = "", []
     for pair in raw_query.split("&"):
         name, _equals, value = pair.partition("=")
         if unquote_plus(name) == "path_url":
-            asked = value
+            requested = value
         elif pair and unquote_plus(name) not in _RESERVED:
             further.append(pair)
-    page = rooted(_decoded_page(asked))
+    page = rooted(_decoded_page(requested))
     return safe_path(_with_parameters(page, further)) if page else HOME
 
 

@@ -135,8 +135,8 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetim
     if member.waits_since is not None or member.presence in _GONE:
         raise SignInRefused(Reason.NOT_ADMITTED, userid=userid)
     is_able = member.presence == Member.Presence.HERE and member.status != Member.Status.DISABLED
-    looked_at = member.looked_at  # type: ignore[attr-defined]  # annotated above
-    if is_able and looked_at is not None and looked_at >= now - FRESH:
+    synced_at = member.synced_at  # type: ignore[attr-defined]  # annotated above
+    if is_able and synced_at is not None and synced_at >= now - FRESH:
         return False
     if not is_able and corp.department_root_ids:
         # WeCom's answer tells nothing about the department roots that are set here.
@@ -150,10 +150,10 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetim
 
 
 def _member(corp_id: int, userid_folded: str) -> QuerySet[Member]:
-    """What the copied directory has of somebody, if its policy is in force. `looked_at`: see last_look_at."""
+    """What the copied directory has of somebody, if its policy is in force. `synced_at`: see last_sync_at."""
     ruled = Member.objects.filter(corp=corp_id, corp__directory_policy__mode__in=_IN_FORCE)
-    looked_at = last_sync_at(corp_id=corp_id)
-    return ruled.filter(userid_folded=userid_folded).only(*_STANDING).annotate(looked_at=looked_at)
+    synced_at = last_sync_at(corp_id=corp_id)
+    return ruled.filter(userid_folded=userid_folded).only(*_STANDING).annotate(synced_at=synced_at)
 
 
 def require_in_scope(*, client: WeComClient, userid: str) -> base.User:

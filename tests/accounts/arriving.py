@@ -92,9 +92,9 @@ class Traveller:
         assert back.startswith(SITE), back
         return back
 
-    def panel_scanned(self, corp_id: int, userid: str, *, asked_for: str = "/") -> Landing:
+    def panel_scanned(self, corp_id: int, userid: str, *, requested: str = "/") -> Landing:
         """Scan the panel of the login page, which asks for its state by script."""
-        answer: Any = self.ours.client.post(f"/wecom/{corp_id}/panel/", {"next": asked_for})
+        answer: Any = self.ours.client.post(f"/wecom/{corp_id}/panel/", {"next": requested})
         page = answer.json()["page"]
         found = self.wecom.post(page, json={"userid": userid, "answer": "approve"}, timeout=60)
         return self.open(str(found.json()["url"]))

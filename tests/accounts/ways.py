@@ -130,7 +130,7 @@ def at_the_root(inner: str) -> Journey:
 
 
 def panel() -> Journey:
-    return lambda world, browser: browser.panel_scanned(world.mill.pk, "lilei", asked_for="/account/")
+    return lambda world, browser: browser.panel_scanned(world.mill.pk, "lilei", requested="/account/")
 
 
 def scanned(answer: str = "approve", page: str = "/account/") -> Journey:
@@ -159,7 +159,7 @@ def panel_of_the_chosen(world: World, browser: Traveller) -> Landing:
     assert "选择公司" in browser.open(f"{SITE}login/company/").body
     shown = browser.open(f"{SITE}login/?corp={world.mill.pk}")
     assert f'data-url="/wecom/{world.mill.pk}/panel/"' in shown.body
-    return browser.panel_scanned(world.mill.pk, "lilei", asked_for="/account/")
+    return browser.panel_scanned(world.mill.pk, "lilei", requested="/account/")
 
 
 def message(of: str = "lilei") -> Journey:

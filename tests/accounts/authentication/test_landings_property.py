@@ -174,8 +174,8 @@ def test_every_link_on_a_page_that_explains_stays_here(doors: Doors, trick: str)
     for link in re.findall(r'(?:href|action)="([^"]*)"', page):
         read = urlsplit(urljoin(SITE, as_browsers_read(unescape(link))))
         assert read.netloc == HOST
-        asked_for = query_of(unescape(link)).get("next", "/")
-        assert urlsplit(urljoin(SITE, as_browsers_read(asked_for))).netloc == HOST
+        requested = query_of(unescape(link)).get("next", "/")
+        assert urlsplit(urljoin(SITE, as_browsers_read(requested))).netloc == HOST
 
 
 @EXAMPLES

@@ -147,22 +147,22 @@ class TestManyAtOneMoment:
         with ThreadPoolExecutor(times) as threads:
             return list(threads.map(attempt, range(times)))
 
-    def looked_at(self) -> int:
+    def tried_count(self) -> int:
         return AuditEntry.objects.filter(action__in=["sign-in-failed", "locked-out"]).count()
 
     def test_for_one_username(self, person: User) -> None:
         self.at_once(20)
 
-        assert 1 <= self.looked_at() <= 3
-        assert Lockout.objects.get().failures_since_start == self.looked_at()
+        assert 1 <= self.tried_count() <= 3
+        assert Lockout.objects.get().failures_since_start == self.tried_count()
 
     def test_for_many_usernames_from_one_address(self, person: User, settings: Any) -> None:
         settings.LOCKOUT_TRIES_ADDRESS = 5
 
         self.at_once(20, username="p{}")
 
-        assert 1 <= self.looked_at() <= 5
-        assert Lockout.objects.count() == self.looked_at()
+        assert 1 <= self.tried_count() <= 5
+        assert Lockout.objects.count() == self.tried_count()
 
     def test_for_many_usernames_from_an_address_that_has_waited(self, person: User, settings: Any) -> None:
         settings.LOCKOUT_TRIES_ADDRESS = 5
@@ -171,10 +171,10 @@ class TestManyAtOneMoment:
         fail(browser(), 2, username="third")
         later(1.1)
 
-        before = self.looked_at()
+        before = self.tried_count()
         self.at_once(10, username="p{}")
 
-        assert self.looked_at() - before <= 1
+        assert self.tried_count() - before <= 1
 
 
 class TestOldPassword:
@@ -423,7 +423,7 @@ class TestManyUsernames:
         assert sign_in(browser(), RIGHT).status_code == 302
 
 
-class TestWhatIsTold:
+class TestWhatIsShown:
     def test_nothing_about_whether_the_username_exists(self, person: User) -> None:
         make_person("disabled", is_active=False)
         sign_in(browser(THERE), WRONG, username="first")  # what a process reads once is read now

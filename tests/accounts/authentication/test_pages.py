@@ -245,11 +245,11 @@ class TestInsideWeCom:
 
         assert response.headers["Location"] == f"/wecom/{other_corp.pk}/start/?next=%2Fm%2F"
 
-    @pytest.mark.parametrize("asked_for", ["x", "", "-1", "١", "9" * 5000])
+    @pytest.mark.parametrize("requested", ["x", "", "-1", "١", "9" * 5000])
     def test_an_invented_company_is_no_company(
-        self, corp: Corp, other_corp: Corp, phone: Visitor, asked_for: str
+        self, corp: Corp, other_corp: Corp, phone: Visitor, requested: str
     ) -> None:
-        assert phone.get("/login/", corp=asked_for).headers["Location"] == "/login/company/?next=%2F"
+        assert phone.get("/login/", corp=requested).headers["Location"] == "/login/company/?next=%2F"
 
     def test_the_company_of_last_time_needs_no_choice(
         self, corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
@@ -304,9 +304,9 @@ class TestChoice:
         assert f'data-url="/wecom/{other_corp.pk}/panel/"' in text_of(desktop, "/login/")
         assert re.findall(r'<span class="cell-main">(.*?)</span>', text_of(desktop, "/login/company/"))[0] == "南湖贸易"
 
-    @pytest.mark.parametrize("asked_for", ["x", "", "-1", "١", "9" * 5000, "0"])
-    def test_of_no_company_is_none(self, corp: Corp, other_corp: Corp, desktop: Visitor, asked_for: str) -> None:
-        text = text_of(desktop, "/login/", corp=asked_for)
+    @pytest.mark.parametrize("requested", ["x", "", "-1", "١", "9" * 5000, "0"])
+    def test_of_no_company_is_none(self, corp: Corp, other_corp: Corp, desktop: Visitor, requested: str) -> None:
+        text = text_of(desktop, "/login/", corp=requested)
 
         assert "data-panel" not in text
         assert "guanwecom-company" not in desktop.client.cookies

@@ -32,7 +32,7 @@ def make_request(corp: Corp, userid: str = "HanMeimei", **values: Any) -> LinkRe
     return LinkRequest.objects.create(corp=corp, userid=userid, userid_folded=userid.lower(), **{**times, **values})
 
 
-class TestAsking:
+class TestRequesting:
     def test_from_the_page_where_sign_in_ends_to_the_index(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
         wecom.gives("C", userid="HanMeimei")
         error_url = phone.arrive(corp, code="C", state=phone.begin(corp, "/m/")).headers["Location"]
