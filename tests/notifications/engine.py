@@ -139,11 +139,13 @@ class Engine:
         self.store.flushdb()
         self.broker.clear()
 
-    def work_off(self) -> None:
-        """Tick and do whatever is published until there is nothing more to do at this moment."""
+    def work_off(self) -> bool:
+        """Tick and do whatever is published until nothing of that is left. Returns whether there was anything."""
         self.tick()
+        has_work = bool(self.broker)
         while self.broker:
             self.take(0)
+        return has_work
 
     def next_moment(self) -> None:
         """Move the clock on to when something else is due, at most ten minutes."""

@@ -84,11 +84,13 @@ class Duty:
     def work_off(self) -> None:
         """What the tick and its workers do, until nothing is left to do at this moment."""
         for _ in range(5):
-            self.engine._publish("render", notify.request_notices(now=self.clock.now))
-            self.engine.work_off()
-            self.engine.tick()
+            notices = notify.request_notices(now=self.clock.now)
+            self.engine._publish("render", notices)
+            has_worked = self.engine.work_off()
             ids = card_updates.due(now=self.clock.now)
             card_updates.update_cards(ids, clock=self.clock, is_stopping=lambda: False)
+            if not (notices or has_worked or ids):
+                return
 
     def tell(self, *alerts: Alert, truncated: int = 0) -> None:
         self.hand_in(*alerts, truncated=truncated)
