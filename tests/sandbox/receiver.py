@@ -28,7 +28,9 @@ class Receiver:
     agentids: list[object] = field(default_factory=list)
     answer: Answer = lambda event: None
     echo: Callable[[str], str] = lambda plain: plain
+    # No answer waits beyond the receiver's own end.
     delay_seconds: float = 0.0
+    is_ending: threading.Event = field(default_factory=threading.Event)
     # In how many chunks an answer comes.
     pieces: int = 1
 
@@ -60,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, self.path.removeprefix("/WW_verify_").removesuffix(".txt"))
             return
         query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-        time.sleep(self.receiver.delay_seconds)
+        self.receiver.is_ending.wait(self.receiver.delay_seconds)
         plain = self.receiver.crypto.check_signature(
             query["msg_signature"], query["timestamp"], query["nonce"], query["echostr"]
         )
@@ -75,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.receiver.agentids.append(xmltodict.parse(body)["xml"]["AgentID"])
         self.receiver.signatures.append(query["msg_signature"])
         self.receiver.events.append(event)
-        time.sleep(self.receiver.delay_seconds)
+        self.receiver.is_ending.wait(self.receiver.delay_seconds)
         answer = self.receiver.answer(event)
         if isinstance(answer, tuple):
             self._send(*answer)
@@ -124,6 +126,7 @@ def listening(corpid: str) -> Iterator[Receiver]:
     try:
         yield receiver
     finally:
+        receiver.is_ending.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -35,7 +35,7 @@ def test_saving_the_address_asks_for_an_echo(sandbox: SandboxHandle, receiver: R
 
     receiver.echo = lambda plain: f'"{plain}"'
     assert sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": "the answer is not the plain echo"}
-    receiver.delay_seconds = 1.2
+    receiver.delay_seconds = 60
     assert sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": "no answer within 1 s"}
 
 
@@ -322,7 +322,7 @@ def test_three_deliveries_each_with_a_new_signature(sandbox: SandboxHandle, rece
 
 def test_an_answer_after_the_deadline_is_none(sandbox: SandboxHandle, receiver: Receiver) -> None:
     sandbox.control("PATCH", "settings", {"callback_timeout_seconds": 0.2, "callback_attempts": 2})
-    receiver.delay_seconds = 0.4
+    receiver.delay_seconds = 60
     sandbox.control("POST", f"{LILEI}/write", {"agentid": AGENTID, "text": "x"})
 
     assert log(sandbox, 2) == [("text", 1, "no answer within 0.2 s"), ("text", 2, "no answer within 0.2 s")]

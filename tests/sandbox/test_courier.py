@@ -155,7 +155,7 @@ def test_addresses_that_hang_delay_no_other_app(sandbox: SandboxHandle) -> None:
 
         write(sandbox)
 
-        assert receiver.wait(1, seconds=20)[0]["AgentID"] == str(AGENTID)
+        assert receiver.wait(1)[0]["AgentID"] == str(AGENTID)
         # Four of each hanging app are under way, the fifth waits.
         assert sandbox.control("GET", "callbacks")["waiting"] == 30
         sandbox.control("POST", "reset", {})
@@ -182,9 +182,10 @@ def test_nothing_is_tried_again_after_a_reset(sandbox: SandboxHandle) -> None:
         write(sandbox)
         log(sandbox, 1)
         sandbox.control("POST", "reset", {})
+        before = len(receiver.events)
         time.sleep(1.3)
 
-        assert len(receiver.events) == 1
+        assert len(receiver.events) == before
         assert sandbox.control("GET", "callbacks")["callbacks"] == []
 
 

@@ -211,7 +211,6 @@ def test_a_misbehaving_service_ends_in_time_with_a_sentence(case: str) -> None:
 
 def test_what_an_expression_makes_is_bounded_where_it_is_made() -> None:
     """Written out, the one row of two cells would have 2 ** 23 ones."""
-    began = time.monotonic()
     tracemalloc.start()
     try:
         table = asked(says_json([1]), expression="|".join(["[@,@]"] * 23))
@@ -223,7 +222,6 @@ def test_what_an_expression_makes_is_bounded_where_it_is_made() -> None:
     assert {len(str(value)) for row in table.rows for value in row} == {20_000}
     assert str(table.rows[0][0]).endswith("…")
     assert peak < 10 * 2**20
-    assert time.monotonic() - began < LITTLE * 5
 
 
 def test_rows_that_repeat_a_large_answer_are_too_big() -> None:

@@ -51,12 +51,39 @@ def shared_store(client: redis.Redis, **options: Any) -> ValkeyTokenStore:
     return ValkeyTokenStore(client, seal=cipher.encrypt, unseal=cipher.decrypt, **options)
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def memory_clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture(params=["memory", "valkey"])
-def new_store(request: pytest.FixtureRequest, shared_redis: redis.Redis) -> Callable[..., TokenStore]:
+def new_store(
+    request: pytest.FixtureRequest, shared_redis: redis.Redis, memory_clock: Clock
+) -> Callable[..., TokenStore]:
     """Makes a store of each kind; two stores of Valkey share what they hold."""
     if request.param == "memory":
-        return InMemoryTokenStore
-    return lambda **options: shared_store(shared_redis, **options)
+        return partial(InMemoryTokenStore, clock=memory_clock)
+    return partial(shared_store, shared_redis)
+
+
+@pytest.fixture
+def let_pass(shared_redis: redis.Redis, memory_clock: Clock) -> Callable[[int], None]:
+    """So many seconds pass for what stores of either kind hold."""
+
+    def pass_by(seconds: int) -> None:
+        memory_clock.now += seconds
+        for key in shared_redis.scan_iter():
+            shared_redis.pexpire(key, max(0, shared_redis.pttl(key) - seconds * 1000))
+
+    return pass_by
 
 
 class Fetch:
@@ -134,8 +161,8 @@ def test_a_new_secret_ends_the_pause(wire: WireServer, new_store: Callable[..., 
     assert wire.calls["/cgi-bin/gettoken"] == 2
 
 
-def test_the_pause_ends_by_itself(new_store: Callable[..., TokenStore]) -> None:
-    store = new_store(pause_seconds=3)
+def test_the_pause_ends_by_itself(new_store: Callable[..., TokenStore], let_pass: Callable[[int], None]) -> None:
+    store = new_store(pause_seconds=60)
     with pytest.raises(ConfigurationError):
         store.get(CORPID, AGENTID, Fetch(error=wrong_secret()))
     fetch = Fetch()
@@ -143,7 +170,7 @@ def test_the_pause_ends_by_itself(new_store: Callable[..., TokenStore]) -> None:
         store.get(CORPID, AGENTID, fetch)
     assert fetch.count == 0
 
-    time.sleep(3.05)
+    let_pass(60)
 
     assert store.get(CORPID, AGENTID, fetch) == "token-1"
 
@@ -176,9 +203,9 @@ def test_a_refusal_for_frequency_is_shared_with_what_is_left_of_its_time(new_sto
 
 
 def test_an_outage_is_shared_for_a_moment_only(
-    new_store: Callable[..., TokenStore], monkeypatch: pytest.MonkeyPatch
+    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_refresh, "BRIEF_PAUSE_SECONDS", 3)  # 50 threads take longer than one on a busy machine
+    monkeypatch.setattr(token_refresh, "BRIEF_PAUSE_SECONDS", 60)  # longer than 50 threads take on a busy machine
     store = new_store()
     outage = TransientError("no connection", system="wecom", operation="gettoken")
     fetch = Fetch(error=outage)
@@ -187,7 +214,7 @@ def test_an_outage_is_shared_for_a_moment_only(
 
     assert [type(result) for result in results] == [TransientError] * 50
     assert fetch.count == 1
-    time.sleep(3.05)
+    let_pass(60)
     assert store.get(CORPID, AGENTID, Fetch()) == "token-1"
 
 
@@ -241,14 +268,6 @@ def test_a_secret_saved_during_a_fetch_with_the_old_one_wins(new_store: Callable
     assert results == [40001]
     assert store.pause(CORPID, AGENTID) is None
     assert store.get(CORPID, AGENTID, Fetch()) == "token-1"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_one_renews_ahead_of_the_end_while_the_others_go_on() -> None:
