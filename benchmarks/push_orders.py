@@ -41,8 +41,8 @@ def send_all(total: int) -> float:
 
     Raises RuntimeError where not so many are accepted.
     """
+    from integrations.core.clock import database_clock
     from notifications import tasks
-    from notifications.delivery.clock import database_clock
     from notifications.models import Delivery
 
     started = tick_at = time.perf_counter()

@@ -21,10 +21,10 @@ from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Now
 
+from integrations.core.clock import database_clock
 from integrations.core.guard import guarded
 from notifications.alerts import card_updates, evaluation, expiry, notify
 from notifications.delivery.attachments import jobs
-from notifications.delivery.clock import database_clock
 from notifications.delivery.maintenance import clock_repair, purge, sweep
 from notifications.delivery.rendering import render, report_data
 from notifications.delivery.runs import auto_pause, idempotency, owner_notices, recall, scheduler

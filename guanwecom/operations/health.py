@@ -10,11 +10,11 @@ import redis
 from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 
+from integrations.core.clock import database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.core.redis import valkey
 from integrations.models import Heartbeat
 from notifications.delivery.attachments import jobs
-from notifications.delivery.clock import database_clock
 from notifications.delivery.runs import scheduler
 from notifications.models import AlertRule, TickClaim
 

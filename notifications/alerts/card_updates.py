@@ -40,7 +40,7 @@ from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
     from integrations.clients.wecom.messages.contents import Content
-    from notifications.delivery.clock import Clock
+    from integrations.core.clock import Clock
 
 logger = logging.getLogger(__name__)
 

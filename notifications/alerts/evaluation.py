@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import fold_value
+from integrations.core.clock import database_clock
 from integrations.core.guard import guarded
 from integrations.datasources import fetch
 from notifications.alerts import (
@@ -29,7 +30,6 @@ from notifications.alerts import (
 from notifications.alerts.condition_parsing import ConditionError, Join
 from notifications.alerts.conditions import Memory, Verdict
 from notifications.alerts.incident_charts import Fired
-from notifications.delivery.clock import database_clock
 from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering.report_contents import bi_link
 from notifications.models import AlertCheck, AlertRule, Incident

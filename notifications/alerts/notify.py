@@ -11,7 +11,7 @@ from django.db import transaction
 
 from notifications.alerts import incidents, quiet_hours
 from notifications.alerts.recipients import audience_key
-from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import first_locked, unlocked
 from notifications.models import AlertRoute, AlertRule, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
 from notifications.sentences import Sentence

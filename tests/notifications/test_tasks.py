@@ -12,8 +12,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from integrations.core.clock import database_clock
 from notifications import tasks
-from notifications.delivery.clock import database_clock
 from notifications.delivery.rendering import render
 from notifications.models import Delivery, Run, TickClaim
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription

@@ -20,7 +20,7 @@ from notifications.models.lookups import Moment
 from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
-    from notifications.delivery.clock import Clock
+    from integrations.core.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core import checks
 
 from integrations.core.redis import valkey
-from notifications.delivery.clock import QUEUE_LEASE, TASK_SECONDS
+from notifications.delivery.leases import QUEUE_LEASE, TASK_SECONDS
 
 
 @checks.register()

@@ -17,7 +17,7 @@ from django.db.models.functions import Cast, Coalesce, Concat
 
 from integrations.companies.diagnosis import runner
 from integrations.datasources import fetch
-from notifications.delivery.clock import QUEUE_LEASE, RENDER_LEASE
+from notifications.delivery.leases import QUEUE_LEASE, RENDER_LEASE
 from notifications.delivery.locking import BATCH, update_unlocked
 from notifications.models import (
     REPEAT_SECONDS,

@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from integrations.core.guard import guarded
 from notifications.delivery.channels.outcomes import LOST_WORKER
-from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import BATCH, unlocked, update_unlocked
 from notifications.delivery.rendering import run_errors
 from notifications.delivery.runs import recall

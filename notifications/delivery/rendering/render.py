@@ -21,7 +21,7 @@ from integrations.core.guard import guarded
 from integrations.models import Corp
 from notifications.delivery import limiter
 from notifications.delivery.channels.wecom_app import app_name, member_limits
-from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import share_freezing, update_unlocked
 from notifications.delivery.rendering import attachments, batches, report_data, run_errors
 from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
@@ -38,7 +38,7 @@ from notifications.sources import Audience, Content, RunContents, RunSource, sou
 from notifications.subscriptions.recipients import Recipient, recheck, resolve
 
 if TYPE_CHECKING:
-    from notifications.delivery.clock import Clock
+    from integrations.core.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from accounts.models import User
-    from notifications.delivery.clock import Clock
+    from integrations.core.clock import Clock
 
 
 logger = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from django.db.models.functions import Least
 
 from integrations.core.guard import guarded
 from notifications.delivery.bulk import PlannedRun, insert_runs, move_subscriptions
-from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import unlocked
 from notifications.models import Report, Run, Subscription, TickClaim
 from notifications.sentences import Sentence

@@ -22,7 +22,7 @@ from integrations.models import Corp
 from notifications.delivery.bulk import begin_attempts
 from notifications.delivery.channels.base import SENT, Sendable
 from notifications.delivery.channels.wecom_app import app_scopes
-from notifications.delivery.clock import QUEUE_LEASE
+from notifications.delivery.leases import QUEUE_LEASE
 from notifications.delivery.limiter import Scope, StoreLostError, query
 from notifications.delivery.locking import unlocked
 from notifications.delivery.sending import circuit_breaker

@@ -22,7 +22,7 @@ from django.conf import settings
 from integrations.core.guard import guarded
 from notifications.delivery.channels import Caller, Sendable, channel_of
 from notifications.delivery.channels.outcomes import NO_THREAD, NOT_COUNTED, Outcome, crashed, not_begun
-from notifications.delivery.clock import STOP_SECONDS, TASK_SECONDS
+from notifications.delivery.leases import STOP_SECONDS, TASK_SECONDS
 from notifications.delivery.limiter.shared_gate import PERMIT_SECONDS
 from notifications.delivery.sending import throttling
 from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries
@@ -30,7 +30,7 @@ from notifications.delivery.sending.settle import Ended, settle_all
 from notifications.delivery.sending.throttling import Admission
 
 if TYPE_CHECKING:
-    from notifications.delivery.clock import Clock
+    from integrations.core.clock import Clock
     from notifications.delivery.limiter import Permit
 
 logger = logging.getLogger(__name__)

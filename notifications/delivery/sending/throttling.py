@@ -17,11 +17,11 @@ from django.db import transaction
 from django.db.models import QuerySet, Sum
 
 from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
+from integrations.core.clock import database_clock
 from integrations.models import Corp
 from notifications.delivery.channels import SENT, Requester, Sendable, channel_of
 from notifications.delivery.channels.outcomes import Outcome
 from notifications.delivery.channels.wecom_app import app_name
-from notifications.delivery.clock import database_clock
 from notifications.delivery.limiter import Budget, PastCall, Permit, Request, Scope, StoreLostError, gate, query
 from notifications.delivery.limiter.shared_gate import PERMIT_SECONDS
 from notifications.delivery.sending.queue import pending

@@ -11,7 +11,6 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +28,16 @@ from integrations.core.guard import guarded
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.channels.outcomes import ROBOT_GONE, Kind, Outcome, outcome_of_error
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
-from notifications.delivery.clock import QUEUE_LEASE, TASK_SECONDS
+from notifications.delivery.leases import QUEUE_LEASE, TASK_SECONDS
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.locking import unlocked, update_unlocked
 from notifications.delivery.sending import circuit_breaker, throttling
+from notifications.delivery.sending.queue import HandedOut
 from notifications.delivery.sending.settle import backoff
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
 
 if TYPE_CHECKING:
-    from notifications.delivery.clock import Clock
+    from integrations.core.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +49,6 @@ HANDED_OUT_AT_ONCE = 500
 UPLOAD_API = "media_upload"
 
 
-@dataclass(frozen=True, slots=True)
-class HandedOut:
-    """Ids to give to tasks now, by queue."""
-
-    urgent: list[int]
-    ordinary: list[int]
-
-
 def hand_out(*, now: datetime) -> HandedOut:
     """Deliveries whose picture or file is made; nobody else gets them for QUEUE_LEASE. Of a company that is held up
     one finds out, now and then, whether it works again."""
@@ -65,7 +57,7 @@ def hand_out(*, now: datetime) -> HandedOut:
     with transaction.atomic():
         rows = list(unlocked(ready.only("pk", "priority", "corp_id", "channel", "message_form"))[:HANDED_OUT_AT_ONCE])
         if not rows:
-            return HandedOut([], [])
+            return HandedOut()
         probes = circuit_breaker.probes({row.corp_id for row in rows if _is_uploaded(row)}, now=now)
         for row in rows:
             if _is_uploaded(row) and row.corp_id in probes:
@@ -86,7 +78,7 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
         with guarded(logger, "delivery=%d could not be prepared", pk):
             count += prepare_delivery(pk, clock=clock)
     if waiting:
-        _preparing(waiting).update(queued_until=None)
+        update_unlocked(_preparing(waiting).filter(queued_until__isnull=False), queued_until=None)
     return count
 
 

@@ -8,8 +8,8 @@ import pytest
 from django.conf import settings
 from django_celery_beat.schedulers import ModelEntry
 
+from integrations.core.clock import database_clock
 from integrations.models import Heartbeat
-from notifications.delivery.clock import database_clock
 from notifications.delivery.runs.scheduler import TICK
 from notifications.models import TickClaim
 

@@ -20,7 +20,7 @@ from integrations.models import BiConnection, CardData, Corp
 from integrations.models.bi import THE_ONE
 from notifications import tasks
 from notifications.delivery.attachments import jobs
-from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.maintenance.sweep import sweep
 from notifications.delivery.rendering import render, report_data
 from notifications.delivery.rendering.render import render_run

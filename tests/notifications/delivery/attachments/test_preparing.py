@@ -200,7 +200,7 @@ def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(wi
     clock.advance(seconds=120)
     found = uploads.hand_out(now=clock())
 
-    assert early == uploads.HandedOut([], [])
+    assert early == queue.HandedOut([], [])
     assert len(found.ordinary) == 1
     assert prepared(Delivery.objects.get(pk=found.ordinary[0]), clock).status == Status.PENDING
     assert len(uploads.hand_out(now=clock.advance(seconds=130)).ordinary) == 1
@@ -437,17 +437,17 @@ def test_a_paused_or_disabled_company_uploads_nothing(clock: FakeClock) -> None:
     delivery = make_delivery(make_corp(is_enabled=False), MessageForm.IMAGE)
     ready(medium_of(delivery))
 
-    assert uploads.hand_out(now=NOW) == uploads.HandedOut([], [])
+    assert uploads.hand_out(now=NOW) == queue.HandedOut([], [])
     assert not uploads.prepare_delivery(delivery.pk, clock=clock)
 
 
 def test_a_delivery_is_handed_out_once(clock: FakeClock) -> None:
     delivery = make_delivery(make_corp(), MessageForm.IMAGE)
-    assert uploads.hand_out(now=NOW) == uploads.HandedOut([], [])
+    assert uploads.hand_out(now=NOW) == queue.HandedOut([], [])
     ready(medium_of(delivery))
 
-    assert uploads.hand_out(now=NOW) == uploads.HandedOut([], [delivery.pk])
-    assert uploads.hand_out(now=NOW) == uploads.HandedOut([], [])
+    assert uploads.hand_out(now=NOW) == queue.HandedOut([], [delivery.pk])
+    assert uploads.hand_out(now=NOW) == queue.HandedOut([], [])
 
 
 # --- Made ---

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.utils import translation
 
 from integrations.models import SiteAddress
-from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.rendering import render
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, MessageForm, Receipt, Run

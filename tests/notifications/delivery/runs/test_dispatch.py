@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 
-from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.runs import scheduler
 from notifications.models import FreeDays, Repeat, Run, Subscription, TickClaim
 from notifications.subscriptions.schedules import slots

@@ -1,13 +1,6 @@
-"""The database's clock, used by the whole push engine."""
+"""How long a piece of work of the push engine may be under way before another takes it over."""
 
 from datetime import timedelta
-
-from integrations.core.clock import Clock, database_clock
-
-__all__ = ["Clock", "database_clock"]
-
-
-# --- How long a piece of work may be under way before another takes it over ---
 
 # From handing a run out for rendering to handing it out again. Renewed while its messages are planned; while they are
 # written the row is locked.
