@@ -72,6 +72,7 @@ class SentenceError(Exception):
 
 
 def counted_sentence(msgid: str, plural: str, count: int) -> Sentence:
+    """`msgid` for one, `plural` for more; both name the count as %(count)d."""
     return Sentence(msgid, {"count": count}, plural)
 
 

@@ -81,6 +81,7 @@ class Outcome:
 
 
 def outcome_of_result(result: SendResult) -> Outcome:
+    """Of an answer with errcode 0, which may still name people who got nothing."""
     return Outcome(
         Kind.ACCEPTED,
         message=result.warning,
@@ -93,6 +94,7 @@ def outcome_of_result(result: SendResult) -> Outcome:
 
 
 def outcome_of_error(error: IntegrationError) -> Outcome:
+    """What a client's error says of the message: whether it may have gone out, and how many seconds to wait."""
     kind, wait_seconds = _kind_and_wait(error)
     held_seconds = _held_seconds(error) if kind == Kind.POSTPONED else 0
     return Outcome(

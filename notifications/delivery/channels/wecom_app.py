@@ -76,6 +76,7 @@ def app_name(corpid: str, agentid: int) -> str:
 
 
 def member_limits(app: str) -> Member:
+    """Messages a minute and an hour. Source: developer.work.weixin.qq.com/document/path/90454 (30 and 1000)."""
     return Member(app, settings.LIMIT_MEMBER_PER_MINUTE, settings.LIMIT_MEMBER_PER_HOUR)
 
 

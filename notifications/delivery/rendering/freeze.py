@@ -94,6 +94,8 @@ def freeze_content(run: Run, content: Content) -> int | None:
 
 
 def write_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> Delivery:
+    """One call with its receipts, pictures and files, written in the caller's transaction. Raises RenderingError for
+    what cannot be a message, as an empty title."""
     corp, people, terms = batch.corp, batch.people, source.terms
     mark = new_mark()
     address = links.site_address_for(corp)

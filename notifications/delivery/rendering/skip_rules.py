@@ -41,6 +41,7 @@ def as_of(tables: Mapping[str, Table]) -> datetime | None:
 
 
 def is_stale(tables: Mapping[str, Table], rules: Rules, slot_at: datetime) -> bool:
+    """Whether the oldest of the data was true longer before the slot than the rules allow."""
     oldest = as_of(tables)
     return oldest is not None and rules.stale_after is not None and oldest < slot_at - rules.stale_after
 

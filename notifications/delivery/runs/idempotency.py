@@ -34,6 +34,7 @@ class Answer:
 
 
 def fingerprint_of(method: str, path: str, body: str) -> str:
+    """SHA-256, as 64 hexadecimal digits: equal for requests that ask for the same."""
     return hashlib.sha256("\n".join((method, path, body)).encode()).hexdigest()
 
 

@@ -65,6 +65,7 @@ def request_notices(*, now: datetime) -> list[int]:
 
 
 def source_of_notice(run: Run) -> NoticeSource | None:
+    """None for a run that is no notice (notifications.sources.source_of)."""
     return NoticeSource(run) if run.trigger == Run.Trigger.NOTICE else None
 
 

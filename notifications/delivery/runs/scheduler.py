@@ -288,6 +288,7 @@ def _scheduled_run(
 
 
 def run_fields(subscription: Subscription, trigger: Run.Trigger, *, slot_at: datetime, now: datetime) -> dict[str, Any]:
+    """The fields of a run that is made now, to be rendered at once; its key is the caller's."""
     return {
         "subscription": subscription,
         "corp_id": subscription.report.corp_id,

@@ -44,6 +44,7 @@ def request_resend(run: Run, *, number: int, with_unknown: bool, person: User, n
 
 
 def next_number(run: Run) -> int:
+    """Which resending of the run the next one is: 1 for the first."""
     return Run.objects.filter(resends=run).count() + 1
 
 

@@ -110,7 +110,7 @@ def release(permits: Sequence[Permit]) -> None:
 
 
 def cancel(permits: Sequence[Permit]) -> None:
-    """Calls were not made."""
+    """Calls were not made: they count no longer. Where that cannot be said they count until their leases end."""
     if not permits:
         return
     try:
@@ -140,7 +140,8 @@ def slow_down(ended: Iterable[Ended]) -> None:
 
 
 def hold(scopes: Iterable[Scope], outcome: Outcome) -> None:
-    """Nothing begins there for as long as the other side asked."""
+    """Nothing begins there for as long as the other side wants, at most HOLD_SECONDS_AT_MOST; without a limiter the
+    rows alone wait."""
     for scope in scopes:
         try:
             gate().hold(scope, seconds=min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST))

@@ -67,6 +67,7 @@ def calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[st
 
 
 def calendar_ends(year: int) -> str:
+    """`year`: the first whose free days are not known."""
     sentence = _(
         "The holidays and make-up days of %(year)d are not known to this version: from then on every day from Monday "
         "to Friday counts as a working day. An update of guanwecom brings them."
@@ -98,6 +99,7 @@ def _named(subscription: Scheduled) -> str:
 
 
 def month_day_label(month_day: str) -> str:
+    """`month_day`: a number from 1 to 31, or one of MonthDay. Anything else stays as it is."""
     if month_day.isdigit():
         return _("day %(day)s") % {"day": month_day}
     return str(MonthDay(month_day).label) if month_day in MonthDay.values else month_day
