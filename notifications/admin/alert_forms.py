@@ -87,7 +87,7 @@ class AlertRouteForm(AnyModelForm):
         fields = (
             *("name", "is_enabled", "position", "matchers", "goes_on", "senders", "receiver"),
             *("severity_label", "critical_values", "warning_values", "default_severity"),
-            *("gather_seconds", "repeat_minutes", "tells_recovery"),
+            *("gather_seconds", "repeat_minutes", "notifies_recovery"),
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -143,8 +143,8 @@ class AlertRuleForm(ScheduleFormPart):
             "column, ; between columns."
         ),
     )
-    tells_from = schedule_forms.LocalTimeField(label=capfirst(_("tell from")), required=False)
-    tells_to = schedule_forms.LocalTimeField(label=capfirst(_("tell until")), required=False)
+    notify_from = schedule_forms.LocalTimeField(label=capfirst(_("tell from")), required=False)
+    notify_until = schedule_forms.LocalTimeField(label=capfirst(_("tell until")), required=False)
 
     class Meta:
         model = AlertRule
@@ -158,9 +158,9 @@ class AlertRuleForm(ScheduleFormPart):
                 "owner",
                 "gather_seconds",
                 "repeat_minutes",
-                "tells_recovery",
+                "notifies_recovery",
             ),
-            *("tells_from", "tells_to", "tells_on_workdays_only", *TIME_FIELDS),
+            *("notify_from", "notify_until", "notifies_on_workdays_only", *TIME_FIELDS),
         )
 
         help_texts = {"owner": _("Is told when an alert of this rule reaches nobody. Empty: whoever adds the rule.")}

@@ -111,7 +111,7 @@ class AlertRouteAdmin(NamedDeletions):
             _("Severity"),
             {"fields": ("severity_label", "critical_values", "warning_values", "default_severity")},
         ),
-        (_("How people are told"), {"fields": ("gather_seconds", "repeat_minutes", "tells_recovery")}),
+        (_("How people are told"), {"fields": ("gather_seconds", "repeat_minutes", "notifies_recovery")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRoute]:
@@ -197,8 +197,8 @@ class AlertRuleAdmin(PreviewMixin, NamedDeletions, RowContextMixin):
         (_("What is watched"), {"fields": ("card", "conditions", "join", "hold_checks", "no_data_checks")}),
         (_("For each value by itself"), {"fields": ("split_column", "absent_checks", "split_attribute")}),
         (_("To whom"), {"fields": ("receiver", "owner")}),
-        (_("How people are told"), {"fields": ("gather_seconds", "repeat_minutes", "tells_recovery")}),
-        (_("At which hours people are told"), {"fields": ("tells_from", "tells_to", "tells_on_workdays_only")}),
+        (_("How people are told"), {"fields": ("gather_seconds", "repeat_minutes", "notifies_recovery")}),
+        (_("At which hours people are told"), {"fields": ("notify_from", "notify_until", "notifies_on_workdays_only")}),
         (
             _("When it is checked"),
             {

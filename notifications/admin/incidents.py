@@ -143,7 +143,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             "labels": list(incident.labels.items()),
             "timeline": selectors.timeline(incident),
             "severity": self.level(incident),
-            "told": [
+            "notices": [
                 {"notice": one, "state": run_pill(one.run)}
                 for one in incident.notices.select_related("run").order_by("pk")
             ],

@@ -67,8 +67,8 @@ def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
     if not incidents:
         return
     runs = Run.objects.filter(incident_notices__incident__in=incidents)
-    told = Delivery.objects.filter(run__in=runs.values("pk"), channel=Channel.WECOM, created_at__gt=now - CODE_LIFETIME)
-    ids = list(told.order_by("pk").values_list("pk", flat=True))
+    sent = Delivery.objects.filter(run__in=runs.values("pk"), channel=Channel.WECOM, created_at__gt=now - CODE_LIFETIME)
+    ids = list(sent.order_by("pk").values_list("pk", flat=True))
     AlertCard.objects.bulk_create(
         (AlertCard(delivery_id=pk, next_try_at=now) for pk in ids), ignore_conflicts=True, batch_size=1000
     )

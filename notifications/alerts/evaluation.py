@@ -68,13 +68,13 @@ def claim_due(*, now: datetime) -> int:
         for rule in rules:
             slot_at = rule.next_run_at or now
             AlertRule.objects.filter(pk=rule.pk).update(next_run_at=_next(rule, now))
-            _ask(rule, slot_at=slot_at, now=now)
+            _request_check(rule, slot_at=slot_at, now=now)
     return len(rules)
 
 
 def check_now(rule: AlertRule, *, now: datetime) -> AlertCheck:
     """Begin a check that somebody asks for, as after a data update. Twice within a second it is one."""
-    return _ask(rule, slot_at=now.replace(microsecond=0), now=now)
+    return _request_check(rule, slot_at=now.replace(microsecond=0), now=now)
 
 
 def follow(card_id: int, slot_at: datetime) -> None:
@@ -88,12 +88,12 @@ def follow(card_id: int, slot_at: datetime) -> None:
 
 def sweep(*, now: datetime) -> int:
     """Decide checks whose data is there though nobody told, and those that have waited too long. Returns how many."""
-    waiting = AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("asked_at")[:BATCH]
+    waiting = AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("requested_at")[:BATCH]
     count = 0
     for check in waiting:
         state = fetch.states([check.card_id], slot_at=check.slot_at).get(check.card_id)
         is_over = state is not None and state.status != state.Status.WAITING
-        is_late = check.asked_at < now - PATIENCE
+        is_late = check.requested_at < now - PATIENCE
         if is_over and _decide_by_itself(check, state, now):
             count += 1
         elif is_late:
@@ -103,11 +103,11 @@ def sweep(*, now: datetime) -> int:
 
 def old(now: Moment) -> QuerySet[AlertCheck]:
     """Checks that are kept no longer."""
-    return AlertCheck.objects.filter(asked_at__lt=now - KEPT)
+    return AlertCheck.objects.filter(requested_at__lt=now - KEPT)
 
 
 def purge(*, now: datetime) -> int:
-    ids = list(old(now).order_by("asked_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    ids = list(old(now).order_by("requested_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
     return AlertCheck.objects.filter(pk__in=ids).delete()[0] if ids else 0
 
 
@@ -129,7 +129,7 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
     logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), decision.outcome)
     # After it: the decision stands and is sent, whatever becomes of its pictures.
     if decision.fired:
-        incident_charts.ask_for(rule, decision.fired, now=now)
+        incident_charts.request_charts(rule, decision.fired, now=now)
     return decision.outcome
 
 
@@ -308,9 +308,9 @@ def _key(rule: AlertRule, kind: Incident.Kind, part: str) -> str:
     return incidents.key_of(f"rule:{rule.pk}", kind, f"part:{part}")
 
 
-def _ask(rule: AlertRule, *, slot_at: datetime, now: datetime) -> AlertCheck:
+def _request_check(rule: AlertRule, *, slot_at: datetime, now: datetime) -> AlertCheck:
     check, is_new = AlertCheck.objects.get_or_create(
-        rule=rule, slot_at=slot_at, defaults={"card_id": rule.card_id, "asked_at": now}
+        rule=rule, slot_at=slot_at, defaults={"card_id": rule.card_id, "requested_at": now}
     )
     if is_new:
         fetch.request([rule.card_id], slot_at=slot_at, now=now)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from notifications.models import AlertRule, Incident
 
 # A check of a rule that is split may open a thousand incidents at once.
-ASKED_AT_MOST = 20
+REQUESTED_AT_MOST = 20
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Shown:
     words: str = ""
 
 
-def ask_for(rule: AlertRule, fired: Sequence[Fired], *, now: datetime) -> int:
-    """Have the first ASKED_AT_MOST drawn, a first one of each incident before a second one of any. Returns how many.
+def request_charts(rule: AlertRule, fired: Sequence[Fired], *, now: datetime) -> int:
+    """Have the first REQUESTED_AT_MOST drawn, a first of each incident before a second of any. Returns how many.
 
     Costs time for large tables: outside a transaction.
     """
-    asked = [
+    requested = [
         Medium(
             incident=incident,
             kind=Medium.Kind.PICTURE,
@@ -61,10 +61,10 @@ def ask_for(rule: AlertRule, fired: Sequence[Fired], *, now: datetime) -> int:
             created_at=now,
             make_after=now,
         )
-        for incident, recipe in islice(_recipes(rule, fired), ASKED_AT_MOST)
+        for incident, recipe in islice(_recipes(rule, fired), REQUESTED_AT_MOST)
     ]
     # Conflicts: a condition that stands in the rule twice.
-    return len(Medium.objects.bulk_create(asked, ignore_conflicts=True))
+    return len(Medium.objects.bulk_create(requested, ignore_conflicts=True))
 
 
 def shown(incident: Incident, *, person: User, now: datetime) -> list[Shown]:

@@ -218,16 +218,16 @@ def _recorded(report: Report, now: datetime) -> Incident:
 
 def _reopen(incident: Incident, report: Report, source: AlertSource, now: datetime) -> None:
     """The same incident goes on. If people were told that it is over, they are told again, but not at once."""
-    was_told = incident.notified_at is not None
-    was_told_over = incident.notice_kind != Notice.RECOVER and source.tells_recovery
+    was_notified = incident.notified_at is not None
+    knows_of_recovery = incident.notice_kind != Notice.RECOVER and source.notifies_recovery
     incident.status, incident.ends_at, incident.resolved_at = Status.OPEN, None, None
     incident.is_closed_by_hand = False
     incident.stretch_at, incident.seen_at = report.starts_at, now
     incident.reopened_count += 1
     _refresh(incident, report)
-    if not was_told:
+    if not was_notified:
         incident.notice_kind, incident.notice_due_at = Notice.FIRE, _gathered(source, now)
-    elif was_told_over:
+    elif knows_of_recovery:
         incident.notice_kind = Notice.REPEAT
         incident.notice_due_at = max(now, (incident.notified_at or now) + DAMPING)
     else:
@@ -249,16 +249,18 @@ def resolve(
     that came and went before waits until it is quiet."""
     incident.status, incident.ends_at, incident.resolved_at = Status.RESOLVED, ends_at, now
     incident.is_closed_by_hand = by is not None
-    is_told = source is not None and source.tells_recovery and _told_last(incident) not in {None, Notice.RECOVER}
-    incident.notice_kind = Notice.RECOVER if is_told else ""
-    incident.notice_due_at = (now + DAMPING if incident.reopened_count else now) if is_told else None
+    is_due = (
+        source is not None and source.notifies_recovery and _last_notice_kind(incident) not in {None, Notice.RECOVER}
+    )
+    incident.notice_kind = Notice.RECOVER if is_due else ""
+    incident.notice_due_at = (now + DAMPING if incident.reopened_count else now) if is_due else None
     incident.save(
         update_fields=["status", "ends_at", "resolved_at", "is_closed_by_hand", "notice_kind", "notice_due_at"]
     )
     note(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by, said=why)
 
 
-def _told_last(incident: Incident) -> str | None:
+def _last_notice_kind(incident: Incident) -> str | None:
     return incident.notices.order_by("-pk").values_list("kind", flat=True).first()
 
 

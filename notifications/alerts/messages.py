@@ -65,9 +65,9 @@ class AlertSource:
         )
 
     def note_unreached(self, reason: str) -> None:
-        """Say in the timelines that this message told nobody."""
-        told = {"incident__notices__run": self._run, "kind": IncidentEvent.Kind.NOTIFIED, "at": self._run.slot_at}
-        IncidentEvent.objects.filter(**told).update(note=reason)
+        """Say in the timelines that this message reached nobody."""
+        lines = {"incident__notices__run": self._run, "kind": IncidentEvent.Kind.NOTIFIED, "at": self._run.slot_at}
+        IncidentEvent.objects.filter(**lines).update(note=reason)
 
 
 def notice_of(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None:

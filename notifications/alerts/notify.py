@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 Notice = Incident.Notice
 _NOTES = {Notice.FIRE: Sentence("alert"), Notice.REPEAT: Sentence("reminder"), Notice.RECOVER: Sentence("recovery")}
 # As many as one payload, or one check, can open: they are one message.
-TOLD_TOGETHER = 1000
+INCIDENTS_PER_NOTICE = 1000
 # Senders hold their route for as long as one payload takes.
 LOCK_SECONDS = 5
-# What is kept back is looked at again so soon: hours and silence windows may be changed meanwhile.
-LOOKED_AGAIN = timedelta(minutes=5)
+# What is kept back is checked again so soon: hours and silence windows may be changed meanwhile.
+RECHECK_AFTER = timedelta(minutes=5)
 
 
 def request_notices(*, now: datetime) -> list[int]:
@@ -59,35 +59,37 @@ def _of_source(model: type[AlertSource], column: str, source_id: int | None, now
         due = due.filter(route__isnull=True, rule__isnull=True)
     groups: dict[tuple[Any, ...], list[Incident]] = defaultdict(list)
     windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
-    for incident in unlocked(due.select_related("route", "rule"))[:TOLD_TOGETHER]:
+    for incident in unlocked(due.select_related("route", "rule"))[:INCIDENTS_PER_NOTICE]:
         until = _quiet_until(incident, source, windows, now)
         if until > now:
-            Incident.objects.filter(pk=incident.pk).update(notice_due_at=min(until, now + LOOKED_AGAIN))
+            Incident.objects.filter(pk=incident.pk).update(notice_due_at=min(until, now + RECHECK_AFTER))
         else:
-            groups[_told_together(incident)].append(incident)
-    run_ids = [_tell(kind[0], together, source, now) for kind, together in groups.items()]
+            groups[_group_key(incident)].append(incident)
+    run_ids = [_create_run(kind[0], together, source, now) for kind, together in groups.items()]
     if source is not None and any(kind[0] == Notice.FIRE for kind in groups):
         until = now + timedelta(seconds=source.gather_seconds)
         model._default_manager.filter(pk=source.pk).update(gather_until=until)
     return run_ids
 
 
-def _told_together(incident: Incident) -> tuple[Any, ...]:
+def _group_key(incident: Incident) -> tuple[Any, ...]:
     return (incident.notice_kind, incident.kind, incident.corp_id, *audience_key(incident))
 
 
 def _quiet_until(
     incident: Incident, source: AlertSource | None, windows: Sequence[SilenceWindow], now: datetime
 ) -> datetime:
-    """Until when nobody is to be told; `now` where that is not so. A silence keeps back everything but the end, the
+    """Until when nobody is to be notified; `now` where that is not so. A silence keeps back everything but the end, the
     hours and the silence windows of a rule everything."""
     until = now
     if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
         until = max(until, incident.silenced_until)
-    return max(until, quiet_hours.notify_from(source, until, windows)) if isinstance(source, AlertRule) else until
+    return (
+        max(until, quiet_hours.earliest_notice_at(source, until, windows)) if isinstance(source, AlertRule) else until
+    )
 
 
-def _tell(kind: str, together: list[Incident], source: AlertSource | None, now: datetime) -> int:
+def _create_run(kind: str, together: list[Incident], source: AlertSource | None, now: datetime) -> int:
     for incident in together:
         _count(incident, kind)
     run = Run.objects.create(

@@ -23,7 +23,7 @@ _SUMMARIES = ("description", "message", "summary")
 
 @dataclass(frozen=True)
 class Alert:
-    """One alert of a payload. `starts_at` names the stretch of trouble; `ends_at` only where it is over."""
+    """One alert of a payload. `starts_at` names the incident; `ends_at` only where it is over."""
 
     labels: Mapping[str, str]
     annotations: Mapping[str, str]

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from notifications.models import AlertRule
 
 # Holidays are shorter.
-DAYS_LOOKED = 30
+DAYS_SEARCHED = 30
 # Windows that leave no gap in so many steps: people are told at the end of the last one looked at.
 STEPS_AT_MOST = 60
 
 
-def notify_from(rule: AlertRule, now: datetime, windows: Sequence[SilenceWindow] = ()) -> datetime:
+def earliest_notice_at(rule: AlertRule, now: datetime, windows: Sequence[SilenceWindow] = ()) -> datetime:
     """`now` where people may be told, else the moment from which they may: within the rule's hours and outside all of
     its silence windows."""
     moment = now
@@ -55,14 +55,14 @@ def _after_windows(windows: Sequence[SilenceWindow], where: tzinfo, moment: date
 
 def _within_hours(rule: AlertRule, now: datetime) -> datetime:
     """Hours that end before they begin go over midnight, and belong to the day on which they begin."""
-    if rule.tells_from is None and rule.tells_to is None and not rule.tells_on_workdays_only:
+    if rule.notify_from is None and rule.notify_until is None and not rule.notifies_on_workdays_only:
         return now
     where = slots.zone(rule.time_zone)
     local = now.astimezone(where)
-    start, end = rule.tells_from or time(0), rule.tells_to or time(0)
-    for days in range(-1, DAYS_LOOKED):
+    start, end = rule.notify_from or time(0), rule.notify_until or time(0)
+    for days in range(-1, DAYS_SEARCHED):
         day = local.date() + timedelta(days=days)
-        if rule.tells_on_workdays_only and not workdays.is_workday(day):
+        if rule.notifies_on_workdays_only and not workdays.is_workday(day):
             continue
         begins = datetime.combine(day, start, where)
         ends = datetime.combine(day if end > start else day + timedelta(days=1), end, where)

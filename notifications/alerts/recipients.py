@@ -45,27 +45,27 @@ def audience_key(incident: Incident) -> tuple[object, ...]:
 
 
 class ConcernsOf:
-    """Whether incidents concern `person`: one of those who are told, and could still be; not a leaver, not barred, not
-    disabled. Asks once for each receiver and once for the person's values, of however many incidents."""
+    """Whether incidents concern `person`: one of those who are notified, and could still be; not a leaver, not barred,
+    not disabled. Asks once for each receiver and once for the person's values, of however many incidents."""
 
     def __init__(self, person: User) -> None:
         self._person = person
-        self._told: dict[int, bool] = {}
+        self._notified: dict[int, bool] = {}
 
     def __call__(self, incident: Incident) -> bool:
         source = incident.source
-        return source is not None and self._has_part(incident) and self._is_told(source.receiver)
+        return source is not None and self._has_part(incident) and self._is_notified(source.receiver)
 
     def _has_part(self, incident: Incident) -> bool:
         attribute = None if incident.rule is None else incident.rule.split_attribute_id
         return attribute is None or fold_value(incident.part) in self._values[attribute]
 
-    def _is_told(self, receiver: AlertReceiver) -> bool:
-        if receiver.pk not in self._told:
+    def _is_notified(self, receiver: AlertReceiver) -> bool:
+        if receiver.pk not in self._notified:
             audience = named_audience(receiver)
             people = () if audience.channel == Channel.ROBOT else resolve(audience, only=self._person.pk)
-            self._told[receiver.pk] = any(one.reason is None for one in people)
-        return self._told[receiver.pk]
+            self._notified[receiver.pk] = any(one.reason is None for one in people)
+        return self._notified[receiver.pk]
 
     @cached_property
     def _values(self) -> Mapping[int, set[str]]:
@@ -85,8 +85,8 @@ def may_act(incident: Incident, person: User) -> bool:
 
 
 def may_see_data(incident: Incident, person: User) -> bool:
-    """Of those who may see the incident: whoever is told of it, and administrators who see the card that it is about.
-    A receiver and a card may belong to different companies."""
+    """Of those who may see the incident: whoever is notified of it, and administrators who see the card that it is
+    about. A receiver and a card may belong to different companies."""
     is_seen = incident.card_id is not None and Card.objects.visible_to(person).filter(pk=incident.card_id).exists()
     return is_seen or concerns(incident, person)
 

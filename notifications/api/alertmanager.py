@@ -49,7 +49,7 @@ Text = Annotated[str, BeforeValidator(_tidy(ANNOTATION_CHARACTERS))]
 
 
 class AlertIn(Schema):
-    """One alert. `startsAt` tells one stretch of trouble from the next; without it, it began now."""
+    """One alert. `startsAt` tells one incident from the next; without it, it began now."""
 
     model_config = ConfigDict(extra="ignore")
 

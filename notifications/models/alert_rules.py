@@ -34,7 +34,7 @@ class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
 
     def by_workdays(self) -> Self:
         """Also those of which people are told on working days only, whenever they are checked."""
-        return super().by_workdays() | self.filter(tells_on_workdays_only=True)
+        return super().by_workdays() | self.filter(notifies_on_workdays_only=True)
 
 
 class AlertRule(AlertSource, Scheduled):
@@ -88,9 +88,9 @@ class AlertRule(AlertSource, Scheduled):
         help_text=_("Of the receiver's people, those alone are told whose attribute has the value of the column."),
     )
     # When people may be told; an incident that opens at another time is told then, if it still lasts.
-    tells_from = models.TimeField(_("tell from"), null=True, blank=True)
-    tells_to = models.TimeField(_("tell until"), null=True, blank=True)
-    tells_on_workdays_only = models.BooleanField(_("tell on working days only"), default=False)
+    notify_from = models.TimeField(_("tell from"), null=True, blank=True)
+    notify_until = models.TimeField(_("tell until"), null=True, blank=True)
+    notifies_on_workdays_only = models.BooleanField(_("tell on working days only"), default=False)
 
     # Set by notifications.alerts.evaluation alone.
     checked_slot_at = models.DateTimeField(_("last check"), null=True, editable=False)
@@ -128,7 +128,7 @@ class AlertCheck(models.Model):
     rule = models.ForeignKey(AlertRule, on_delete=models.CASCADE, related_name="checks", verbose_name=_("alert rule"))
     card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="+")
     slot_at = models.DateTimeField(_("for"))
-    asked_at = models.DateTimeField()
+    requested_at = models.DateTimeField()
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.WAITING)
     decided_at = models.DateTimeField(null=True)
 
@@ -140,7 +140,7 @@ class AlertCheck(models.Model):
         indexes = [
             # Who waits for the data of a card; and what waits too long.
             models.Index(fields=["card", "slot_at"], condition=Q(outcome="waiting"), name="alert_check_waiting"),
-            models.Index(fields=["asked_at"], name="alert_check_age"),
+            models.Index(fields=["requested_at"], name="alert_check_age"),
         ]
 
     def __str__(self) -> str:

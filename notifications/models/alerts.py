@@ -89,7 +89,7 @@ class AlertSource(models.Model):
         validators=[MaxValueValidator(WEEK_MINUTES)],
         help_text=_("While it lasts and nobody has taken it. 0: no reminder."),
     )
-    tells_recovery = models.BooleanField(_("tell when it is over"), default=True)
+    notifies_recovery = models.BooleanField(_("tell when it is over"), default=True)
     gather_seconds = models.PositiveIntegerField(
         _("gather for (seconds)"),
         default=60,

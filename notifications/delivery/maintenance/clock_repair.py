@@ -109,11 +109,11 @@ def _reschedule(rows: QuerySet[Any], now: datetime) -> None:
 def _repair_rules(now: datetime) -> int:
     """Alert rules that were checked in what is the future now are checked at their next time."""
     with transaction.atomic():
-        found = dict(AlertCheck.objects.filter(asked_at__gt=now).order_by("pk").values_list("pk", "rule")[:BATCH])
+        found = dict(AlertCheck.objects.filter(requested_at__gt=now).order_by("pk").values_list("pk", "rule")[:BATCH])
         # First, because whoever decides a check locks it before its rule, too.
         checks = AlertCheck.objects.filter(pk__in=found)
         checks.filter(outcome=AlertCheck.Outcome.WAITING, slot_at__gt=now).delete()
-        checks.update(asked_at=now)
+        checks.update(requested_at=now)
         rules = AlertRule.objects.filter(pk__in=set(found.values()))
         _reschedule(rules, now)
         # Or every check to come would count as one that was overtaken.

@@ -141,7 +141,7 @@ class TestAsked:
     def test_few_of_many_and_a_first_of_each_before_a_second(
         self, rule: AlertRule, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(incident_charts, "ASKED_AT_MOST", 3)
+        monkeypatch.setattr(incident_charts, "REQUESTED_AT_MOST", 3)
         watch(rule, "max 销售额 < 100\nmin 销售额 < 90", split_column="城市")
 
         check(rule, NOW, DATA)

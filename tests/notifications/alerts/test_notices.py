@@ -101,7 +101,7 @@ def test_an_end_before_its_notice_tells_nobody(duty: Duty) -> None:
 
 
 def test_an_end_is_told_where_that_is_wanted_only(duty: Duty) -> None:
-    AlertRoute.objects.update(tells_recovery=False)
+    AlertRoute.objects.update(notifies_recovery=False)
     duty.tell(alert())
     duty.clock.advance(minutes=5)
 

@@ -77,7 +77,7 @@ def table(**sales: float | None) -> Table:
 
 def check(rule: AlertRule, slot_at: datetime, data: Table | None) -> AlertCheck.Outcome | None:
     """One check whose data came, or failed."""
-    row = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, asked_at=slot_at)
+    row = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, requested_at=slot_at)
     state = CardData(card=rule.card, slot_at=slot_at, status="failed", problem_code="timeout")
     if data is not None:
         state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=packed(data))
@@ -505,13 +505,13 @@ class TestHours:
         ("fields", "now", "expected"),
         [
             ({}, "2026-11-28 03:00", "2026-11-28 03:00"),
-            ({"tells_from": time(9), "tells_to": time(18)}, "2026-11-24 10:00", "2026-11-24 10:00"),
-            ({"tells_from": time(9), "tells_to": time(18)}, "2026-11-24 03:00", "2026-11-24 09:00"),
-            ({"tells_from": time(9), "tells_to": time(18)}, "2026-11-24 18:00", "2026-11-25 09:00"),
-            ({"tells_from": time(22), "tells_to": time(6)}, "2026-11-24 03:00", "2026-11-24 03:00"),
-            ({"tells_from": time(22), "tells_to": time(6)}, "2026-11-24 12:00", "2026-11-24 22:00"),
-            ({"tells_on_workdays_only": True}, "2026-11-28 12:00", "2026-11-30 00:00"),
-            ({"tells_on_workdays_only": True, "tells_from": time(9)}, "2026-10-03 12:00", "2026-10-08 09:00"),
+            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 10:00", "2026-11-24 10:00"),
+            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 03:00", "2026-11-24 09:00"),
+            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 18:00", "2026-11-25 09:00"),
+            ({"notify_from": time(22), "notify_until": time(6)}, "2026-11-24 03:00", "2026-11-24 03:00"),
+            ({"notify_from": time(22), "notify_until": time(6)}, "2026-11-24 12:00", "2026-11-24 22:00"),
+            ({"notifies_on_workdays_only": True}, "2026-11-28 12:00", "2026-11-30 00:00"),
+            ({"notifies_on_workdays_only": True, "notify_from": time(9)}, "2026-10-03 12:00", "2026-10-08 09:00"),
         ],
     )
     def test_say_when_people_may_be_told(
@@ -520,10 +520,10 @@ class TestHours:
         for name, value in fields.items():
             setattr(rule, name, value)
 
-        assert quiet_hours.notify_from(rule, self.at(now)) == self.at(expected)
+        assert quiet_hours.earliest_notice_at(rule, self.at(now)) == self.at(expected)
 
     def test_keep_the_notice_and_not_the_incident_back(self, rule: AlertRule) -> None:
-        AlertRule.objects.update(tells_from=time(10), tells_to=time(18))  # NOW is 09:00:30
+        AlertRule.objects.update(notify_from=time(10), notify_until=time(18))  # NOW is 09:00:30
         check(rule, NOW, table(上海=1))
 
         assert notify.request_notices(now=NOW) == []
@@ -612,18 +612,18 @@ class TestSilenceWindows:
             ),
         ]
 
-        assert quiet_hours.notify_from(rule, self.at(now), windows) == self.at(expected)
+        assert quiet_hours.earliest_notice_at(rule, self.at(now), windows) == self.at(expected)
 
     def test_and_hours_hold_together(self, rule: AlertRule) -> None:
-        rule.tells_from, rule.tells_to = time(9), time(18)
+        rule.notify_from, rule.notify_until = time(9), time(18)
         lunch = SilenceWindow(rule=rule, name="早会", weekdays="2", from_time=time(9), to_time=time(10))
 
-        assert quiet_hours.notify_from(rule, self.at("2026-11-24 03:00"), [lunch]) == self.at("2026-11-24 10:00")
+        assert quiet_hours.earliest_notice_at(rule, self.at("2026-11-24 03:00"), [lunch]) == self.at("2026-11-24 10:00")
 
     def test_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
         always = SilenceWindow(rule=rule, name="x", weekdays="1,2,3,4,5,6,7", from_time=time(0), to_time=time(0))
 
-        assert quiet_hours.notify_from(rule, self.at("2026-11-24 03:00"), [always]) > self.at("2026-12-24 03:00")
+        assert quiet_hours.earliest_notice_at(rule, self.at("2026-11-24 03:00"), [always]) > self.at("2026-12-24 03:00")
 
     def test_what_lasts_is_told_when_a_window_ends(self, rule: AlertRule) -> None:
         SilenceWindow.objects.create(
@@ -644,13 +644,13 @@ class TestSilenceWindows:
 
         SilenceWindow.objects.all().delete()
 
-        assert len(notify.request_notices(now=NOW + notify.LOOKED_AGAIN)) == 1
+        assert len(notify.request_notices(now=NOW + notify.RECHECK_AFTER)) == 1
 
     def test_and_hours_that_are_changed_count_at_once(self, rule: AlertRule) -> None:
-        AlertRule.objects.update(tells_from=time(20), tells_to=time(21))  # NOW is 09:00:30
+        AlertRule.objects.update(notify_from=time(20), notify_until=time(21))  # NOW is 09:00:30
         check(rule, NOW, table(上海=1))
         assert notify.request_notices(now=NOW) == []
 
-        AlertRule.objects.update(tells_from=time(8))
+        AlertRule.objects.update(notify_from=time(8))
 
-        assert len(notify.request_notices(now=NOW + notify.LOOKED_AGAIN)) == 1
+        assert len(notify.request_notices(now=NOW + notify.RECHECK_AFTER)) == 1

@@ -238,12 +238,12 @@ class TestAlertRules:
 
         rule.refresh_from_db()
         assert rule.next_run_at == utc("2026-11-24 01:10")
-        assert list(AlertCheck.objects.values_list("slot_at", "asked_at")) == [(NOW, NOW)]
+        assert list(AlertCheck.objects.values_list("slot_at", "requested_at")) == [(NOW, NOW)]
 
     def test_take_what_is_found_then(self, rule: AlertRule) -> None:
         AlertRule.objects.update(checked_slot_at=NOW + YEAR)
         AlertCheck.objects.create(
-            rule=rule, card=rule.card, slot_at=NOW + YEAR, asked_at=NOW + YEAR, outcome=AlertCheck.Outcome.FINE
+            rule=rule, card=rule.card, slot_at=NOW + YEAR, requested_at=NOW + YEAR, outcome=AlertCheck.Outcome.FINE
         )
 
         clock_repair.repair(now=NOW)

@@ -334,10 +334,10 @@ def test_host_cookies_are_advised_where_every_address_is_https(
     ("fields", "is_concerned"),
     [
         ({}, False),
-        ({"tells_from": time(9), "tells_to": time(18)}, False),
-        ({"tells_on_workdays_only": True}, True),
+        ({"notify_from": time(9), "notify_until": time(18)}, False),
+        ({"notifies_on_workdays_only": True}, True),
         ({"free_days": FreeDays.SKIP}, True),
-        ({"tells_on_workdays_only": True, "is_enabled": False}, False),
+        ({"notifies_on_workdays_only": True, "is_enabled": False}, False),
     ],
 )
 def test_an_alert_rule_that_goes_by_working_days_is_named_before_the_calendar_ends(
