@@ -1,7 +1,9 @@
 """Two measures of how hard the code is to follow: what a test enters of it, and its longest chain of imports.
 
-`python -m tools.trace ways` traces the three ways of docs/architecture.md, one test each.
-`python -m tools.trace test TEST [FILE:FUNCTION]` traces one test; with a function, only what runs below that function.
+`python -m tools.trace ways` traces the three ways of docs/architecture.md, one test each, from the functions where a
+view, a task or a consumer begins its part: neither what a test prepares, nor the site's middleware, nor the steps of a
+tick that do other work is counted. Celery is set up before, as in a process that has begun.
+`python -m tools.trace test TEST [FILE:FUNCTION]...` traces one test; with functions, only what runs below these.
 `python -m tools.trace imports` prints the longest chain of imports over the four packages.
 
 A room is an entry of an app's root: a package such as accounts/views with all below it, or a module beside it.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path, PurePath
@@ -21,25 +23,36 @@ from types import FrameType
 
 import grimp
 import pytest
+from celery import current_app
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("guanwecom", "integrations", "accounts", "notifications")
-# Title, test, and the function from which the way begins: without it, what a test prepares would be counted, too.
+# Title, test, and the functions at which parts of the way begin.
 WAYS = (
     (
         "a code to a session",
         "tests/accounts/authentication/test_sign_in.py::test_signs_in_and_lands_on_the_page_asked_for",
-        "accounts/views/wecom.py:callback",
+        ("accounts/views/wecom.py:callback",),
     ),
     (
         "a slot to a receipt",
         "tests/notifications/test_tasks.py::test_a_tick_brings_what_is_due_all_the_way",
-        "notifications/tasks.py:_claim_due",
+        ("notifications/tasks.py:_claim_due",),
     ),
     (
         "an alert to a changed card",
         "tests/notifications/alerts/test_notices.py::TestReminders::test_end_when_somebody_acknowledges_it",
-        "",
+        (
+            "notifications/alerts/ingest.py:receive",
+            "notifications/alerts/notify.py:request_notices",
+            "notifications/delivery/rendering/render.py:render_runs",
+            "notifications/delivery/sending/queue.py:hand_out",
+            "notifications/delivery/sending/send.py:send_deliveries",
+            "integrations/views.py:events",
+            "integrations/callbacks/worker.py:work_through",
+            "notifications/alerts/card_updates.py:due",
+            "notifications/alerts/card_updates.py:update_cards",
+        ),
     ),
 )
 
@@ -47,17 +60,18 @@ WAYS = (
 class Trace:
     """A pytest plugin: the files whose functions a test calls, its fixtures not among them.
 
-    `starts`: for a test's id the "FILE:FUNCTION" whose calls are counted with all below it. Without it all calls count.
+    `starts`: for a test's id each "FILE:FUNCTION" whose calls are counted with all below. Without any all calls count.
     """
 
-    def __init__(self, starts: Mapping[str, str]) -> None:
+    def __init__(self, starts: Mapping[str, Collection[str]]) -> None:
         self.files: dict[str, set[str]] = {}
         self._starts = starts
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         files = self.files[item.nodeid] = set()
-        notice = self.recorder(files, self._starts.get(item.nodeid, ""))
+        current_app.conf.get("broker_url")  # reads the settings
+        notice = self.recorder(files, self._starts.get(item.nodeid, ()))
         threading.setprofile(notice)
         sys.setprofile(notice)
         try:
@@ -67,7 +81,7 @@ class Trace:
             threading.setprofile(None)
 
     @staticmethod
-    def recorder(files: set[str], start: str) -> Callable[[FrameType, str, object], None]:
+    def recorder(files: set[str], starts: Collection[str]) -> Callable[[FrameType, str, object], None]:
         """A function for sys.setprofile that adds to `files`."""
         depth = 0
 
@@ -78,9 +92,9 @@ class Trace:
             file, function = _file_of_ours(frame.f_code.co_filename), frame.f_code.co_name
             if not file or function == "<module>":
                 return
-            if f"{file}:{function}" == start:
+            if f"{file}:{function}" in starts:
                 depth += 1 if event == "call" else -1
-            if event == "call" and (depth or not start):
+            if event == "call" and (depth or not starts):
                 files.add(file)
 
         return notice
@@ -115,7 +129,7 @@ def our_imports() -> dict[str, set[str]]:
     return {module: graph.find_modules_directly_imported_by(module) & ours for module in ours}
 
 
-def trace(starts: Mapping[str, str]) -> dict[str, set[str]]:
+def trace(starts: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
     """The files of each of these tests, in one run of pytest."""
     recorder = Trace(starts)
     if pytest.main(["-q", "--no-header", *starts], plugins=[recorder]) != pytest.ExitCode.OK:
@@ -138,11 +152,11 @@ def main(arguments: list[str]) -> int:
     os.chdir(ROOT)
     match arguments:
         case ["ways"]:
-            traced = trace({test: start for _title, test, start in WAYS})
-            for title, test, _start in WAYS:
+            traced = trace({test: starts for _title, test, starts in WAYS})
+            for title, test, _starts in WAYS:
                 report(title, traced[test])
-        case ["test", test, *start]:
-            for name, files in trace({test: "".join(start)}).items():
+        case ["test", test, *starts]:
+            for name, files in trace({test: starts}).items():
                 report(name, files)
         case ["imports"]:
             chain = longest_chain(our_imports())
