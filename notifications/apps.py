@@ -17,7 +17,7 @@ class NotificationsConfig(AppConfig):
         from integrations.core.hooks import LandingPage
         from integrations.datasources.fetch import card_data_finished
         from notifications.admin.dashboard import push_attentions, push_lines
-        from notifications.alerts.callbacks import CLICKS_CONSUMER
+        from notifications.alerts.actions import CLICKS_CONSUMER
         from notifications.alerts.evaluation import follow
         from notifications.alerts.messages import source_of_alert
         from notifications.delivery.limiter import store_lost

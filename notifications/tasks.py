@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 
 from integrations.core.clock import database_clock
 from integrations.core.guard import guarded
-from notifications.alerts import card_updates, evaluation, expiry, notify
+from notifications.alerts import card_updates, evaluation, incidents, notify
 from notifications.delivery.attachments import jobs
 from notifications.delivery.maintenance import clock_repair, purge, sweep
 from notifications.delivery.rendering import render, report_data
@@ -102,7 +102,7 @@ def _check_rules(now: datetime) -> None:
 
 
 def _notify_incidents(now: datetime) -> None:
-    expiry.end(now=now)
+    incidents.end_orphaned(now=now)
     enqueue_runs(notify.request_notices(now=now))
 
 
@@ -156,7 +156,7 @@ def _notify_administrators(now: datetime) -> None:
 _STEPS = (
     _Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
     _Step(_check_rules, evaluation.due),
-    _Step(_notify_incidents, lambda now: [expiry.due(), Incident.objects.notice_due(now)]),
+    _Step(_notify_incidents, lambda now: [incidents.orphaned(), Incident.objects.notice_due(now)]),
     _Step(_sweep, lambda now: [*sweep.due(now), circuit_breaker.without_queue()]),
     _Step(_notify_owners, lambda _now: [Run.objects.unnotified()]),
     _Step(_hand_out, lambda _now: []),

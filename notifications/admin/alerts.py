@@ -42,7 +42,7 @@ from notifications.admin.base import (
 from notifications.admin.previews import PreviewMixin
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
-from notifications.alerts import expiry, ingest, matchers, preview
+from notifications.alerts import incidents, preview, routing
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
 from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.schedules import slots
@@ -127,7 +127,7 @@ class AlertRouteAdmin(NamedDeletions):
 
     @admin.display(description=_("takes"))
     def takes(self, route: AlertRoute) -> SafeString:
-        lines = [(str(one),) for one in matchers.from_rows(route.matchers)]
+        lines = [(str(one),) for one in routing.from_rows(route.matchers)]
         return format_html_join("", "<div><code>{}</code></div>", lines) or format_html("{}", gettext("every alert"))
 
     @admin.display(description=_("open"))
@@ -144,7 +144,7 @@ class AlertRouteAdmin(NamedDeletions):
             "title": gettext("Which route takes these labels?"),
             "form": form,
             "is_tried": form.is_bound and form.is_valid(),
-            "found": ingest.taking(routes.in_order(), form.cleaned_data["labels"]) if form.is_valid() else [],
+            "found": routing.taking(routes.in_order(), form.cleaned_data["labels"]) if form.is_valid() else [],
         }
         return own_page(self, request, "admin/notifications/alertroute/try.html", context)
 
@@ -240,7 +240,7 @@ class AlertRuleAdmin(PreviewMixin, NamedDeletions, RowContextMixin):
             changed |= {"holding", "memory", "absent"}
         obj.save(update_fields=changed)
         if change and "split_column" in changed:
-            expiry.end_parts(obj, now=timezone.now())
+            incidents.end_parts(obj, now=timezone.now())
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """The form as it stands, tried on the data as it is now, which workers fetch: the page asks until it is there.

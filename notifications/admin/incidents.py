@@ -70,11 +70,11 @@ class StateFilter(admin.SimpleListFilter):
             case "untaken":
                 return incidents.open().unacknowledged()
             case "taken":
-                return incidents.open().acknowledged()
+                return incidents.open().filter(acknowledged_at__isnull=False)
             case "silent":
                 return incidents.open().silent(timezone.now())
             case "over":
-                return incidents.over()
+                return incidents.filter(status=Incident.Status.RESOLVED)
         return incidents
 
 

@@ -8,7 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from notifications.alerts import matchers
+from notifications.alerts import routing
 
 _SENTENCES = {
     "too_many": _("Line %(line)d: no more than 20 matchers."),
@@ -32,18 +32,18 @@ class MatchersField(forms.CharField):
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, list):
-            return "\n".join(str(one) for one in matchers.from_rows(value))
+            return "\n".join(str(one) for one in routing.from_rows(value))
         return value
 
     def clean(self, value: Any) -> list[list[str]]:
         text = super().clean(value)
         try:
-            return matchers.to_rows(matchers.parse(text))
-        except matchers.MatcherError as error:
+            return routing.to_rows(routing.parse(text))
+        except routing.MatcherError as error:
             raise ValidationError(_SENTENCES[error.reason] % {"line": error.line}) from error
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:
-            return matchers.to_rows(matchers.parse(data or "")) != (initial or [])
-        except matchers.MatcherError:
+            return routing.to_rows(routing.parse(data or "")) != (initial or [])
+        except routing.MatcherError:
             return True

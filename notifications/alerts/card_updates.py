@@ -27,8 +27,7 @@ from integrations.clients.wecom.messages import builders
 from integrations.companies import links
 from integrations.core import client_factory
 from integrations.core.guard import guarded
-from notifications.alerts import cards
-from notifications.alerts import messages as alerts_messages
+from notifications.alerts import messages
 from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
 from notifications.delivery.limiter import Permit, Request
@@ -144,10 +143,10 @@ def _update(card_id: int, clock: Clock) -> bool:
         return False
     if delivery.status == Delivery.Status.ACCEPTED:
         keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
-    notice = alerts_messages.notice_of(delivery.run, now=now, is_locked=False)
+    notice = messages.notice_of(delivery.run, now=now, is_locked=False)
     if notice is None:
         return _settle(card, "")
-    if cards.digest_of(notice) == card.shown or not _codes(delivery, now).exists():
+    if messages.digest_of(notice) == card.shown or not _codes(delivery, now).exists():
         return _settle(card)
     return _change_within_limits(card, clock)
 
@@ -179,11 +178,11 @@ def _change(card: AlertCard, clock: Clock) -> bool:
     if code is None:
         return _settle(card)
     # Only now: there may be no second code for what changed while the limiter was waited for.
-    notice = alerts_messages.notice_of(delivery.run, now=clock(), is_locked=False)
+    notice = messages.notice_of(delivery.run, now=clock(), is_locked=False)
     if notice is None:
         _free(code)
         return _settle(card, "")
-    content, digest = _content(delivery, notice), cards.digest_of(notice)
+    content, digest = _content(delivery, notice), messages.digest_of(notice)
     update = builders.card_update(agentid=delivery.agentid, response_code=code.code, is_for_all=True, card=content)
     try:
         client_factory.wecom_client(delivery.corp).message_update_template_card(update)
@@ -208,11 +207,11 @@ def _change(card: AlertCard, clock: Clock) -> bool:
     return _settle(card, digest)
 
 
-def _content(delivery: Delivery, notice: cards.AlertNotice) -> Content:
+def _content(delivery: Delivery, notice: messages.AlertNotice) -> Content:
     with translation.override(delivery.language or settings.LANGUAGE_CODE):
         address = links.site_address_for(delivery.corp)
-        url = address.absolute(cards.page_path(notice.incidents, delivery.mark))
-        return cards.content(notice, url=url, mark=delivery.mark, has_buttons=True)
+        url = address.absolute(messages.page_path(notice.incidents, delivery.mark))
+        return messages.content(notice, url=url, mark=delivery.mark, has_buttons=True)
 
 
 def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:

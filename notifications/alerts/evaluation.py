@@ -20,7 +20,6 @@ from integrations.core.clock import database_clock
 from integrations.core.guard import guarded
 from integrations.datasources import fetch
 from notifications.alerts import (
-    card_updates,
     condition_descriptions,
     condition_parsing,
     conditions,
@@ -265,9 +264,7 @@ def _apply(reports: Sequence[incidents.Report], rule: AlertRule, now: datetime) 
         report.columns["link"] = link
     is_open = set(Incident.objects.open().filter(key__in=keys).values_list("key", flat=True))
     meant = [report for report in reports if report.ends_at is None or report.key in is_open]
-    outcome = incidents.apply(meant, source=rule, now=now)
-    card_updates.mark_stale([*outcome.resolved, *outcome.reopened], now=now)
-    return outcome
+    return incidents.apply(meant, source=rule, now=now)
 
 
 def _report(

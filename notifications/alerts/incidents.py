@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Max
+from django.db import transaction
+from django.db.models import Max, Q, QuerySet
 
-from notifications.models import Incident, IncidentEvent
+from notifications.alerts import card_updates
+from notifications.models import AlertRule, Incident, IncidentEvent
+from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from accounts.models import User
     from notifications.models import AlertSource
-    from notifications.sentences import Sentence
 
 Kind, Notice, Status = Incident.Kind, Incident.Notice, Incident.Status
 # What ends and begins again within this time is one incident, and one message in this time tells of it.
@@ -24,6 +26,7 @@ DAMPING = timedelta(minutes=10)
 # So long after an end, news of its beginning may still be under way: a retry, or another replica of the sender. Shorter
 # than Alertmanager's `group_interval` of 5 minutes, which lies between an end that it told and what it tells next.
 LATENESS = timedelta(minutes=3)
+ORPHANS_AT_ONCE = 500
 # Of a report's columns, what may change while the incident lasts.
 _SAID = ("title", "summary", "severity", "link")
 
@@ -140,6 +143,7 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
                 outcome.seen_count += 1
             case _:
                 outcome.ignored_count += 1
+    card_updates.mark_stale([*outcome.resolved, *outcome.reopened], now=now)
     return outcome
 
 
@@ -273,3 +277,39 @@ def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: 
         due_at = max(due_at, incident.silenced_until) if due_at else incident.silenced_until
     incident.notice_kind = Notice.REPEAT if due_at else ""
     incident.notice_due_at = due_at
+
+
+# --- What nobody will report any more: its route or rule was deleted, disabled or changed ---
+
+
+def orphaned() -> QuerySet[Incident]:
+    """Of a disabled route the sender may still tell the end; a disabled rule is not checked any more."""
+    is_without_source = Q(route__isnull=True, rule__isnull=True)
+    return Incident.objects.open().filter(is_without_source | Q(rule__is_enabled=False))
+
+
+@transaction.atomic
+def end_orphaned(*, now: datetime) -> int:
+    """Returns how many were ended. Nobody is told: whoever deletes or disables a rule knows, and nothing recovered."""
+    found = list(orphaned().select_for_update(of=("self",)).order_by("pk")[:ORPHANS_AT_ONCE])
+    disabled = [incident for incident in found if incident.rule_id is not None]
+    deleted = [incident for incident in found if incident.rule_id is None]
+    _end(disabled, Sentence("The rule was disabled."), now)
+    _end(deleted, Sentence("The route or rule was deleted."), now)
+    return len(found)
+
+
+@transaction.atomic
+def end_parts(rule: AlertRule, *, now: datetime) -> int:
+    """What is open of a rule that is split in another way from now on. Returns how many were ended."""
+    # Locked first, in the same order as where incidents are opened.
+    AlertRule.objects.select_for_update(of=("self",)).get(pk=rule.pk)
+    found = list(Incident.objects.open().filter(rule=rule).select_for_update(of=("self",)).order_by("pk"))
+    _end(found, Sentence("The rule watches other parts now."), now)
+    return len(found)
+
+
+def _end(found: Sequence[Incident], why: Sentence, now: datetime) -> None:
+    for incident in found:
+        resolve(incident, ends_at=now, source=None, now=now, why=why)
+    card_updates.mark_stale(found, now=now)

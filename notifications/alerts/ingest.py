@@ -1,25 +1,62 @@
-"""Receives alerts from outside: matches routes, updates incidents."""
+"""Receives alerts from outside: cleans them, finds their routes, brings incidents up to them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from django.db import transaction
-from django.db.models import Q
 
-from notifications.alerts import card_updates, incidents, matchers
-from notifications.alerts.payloads import Alert, severity_of
+from notifications.alerts import incidents, routing
 from notifications.delivery import counters
-from notifications.models import AlertRoute, AlertRule, ApiToken, Incident
-from notifications.models.alert_rules import AlertRuleQuerySet
-from notifications.models.alerts import AlertRouteQuerySet
+from notifications.models import AlertRoute, ApiToken, Incident, Severity
+from notifications.models.alerts import TITLE_CHARACTERS
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+LINK_CHARACTERS = 2048
+SUMMARY_CHARACTERS = 2000
+# What Go writes for "no time" is in the year 1.
+_FIRST_YEAR, _LAST_YEAR = 1971, 9000
+# Where a person would look for what it is about, in the order of preference.
+_TITLES = ("summary", "title", "message")
+_SUMMARIES = ("description", "message", "summary")
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert of a payload. `starts_at` names the incident; `ends_at` only where it is over."""
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime | None
+    link: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the labels alone: what they name is one thing, whoever tells of it."""
+        text = json.dumps(sorted(self.labels.items()), ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+    @property
+    def title(self) -> str:
+        """What an annotation calls it, else its alertname; on one line."""
+        named = next((self.annotations[name] for name in _TITLES if self.annotations.get(name, "").strip()), "")
+        words = " ".join((named or self.labels.get("alertname", "")).split())
+        return _cut(words or "Alert", TITLE_CHARACTERS)
+
+    @property
+    def summary(self) -> str:
+        """The longest explanation that is not the title."""
+        for name in _SUMMARIES:
+            words = self.annotations.get(name, "").strip()
+            if words and " ".join(words.split()) != self.title:
+                return _cut(words, SUMMARY_CHARACTERS)
+        return ""
 
 
 @dataclass(frozen=True)
@@ -35,47 +72,14 @@ class Received:
     unrouted: int
 
 
-def routes_of(token: ApiToken) -> AlertRouteQuerySet:
-    """The enabled routes that take what this token hands in."""
-    return _within_reach(token).filter(is_enabled=True)
-
-
-def _within_reach(token: ApiToken) -> AlertRouteQuerySet:
-    """Of the routes that its owner sees, those that it was limited to, and that are not for other senders."""
-    routes = AlertRoute.objects.visible_to(token.owner)
-    routes = routes.filter(Q(is_limited_to_senders=False) | Q(senders=token)).distinct()
-    if token.reach == ApiToken.Reach.CORPS:
-        return routes.filter(receiver__corp__in=token.corps.all())
-    return routes if token.reach == ApiToken.Reach.EVERYTHING else routes.none()
-
-
-def rules_of(token: ApiToken) -> AlertRuleQuerySet:
-    """The rules that this token may have checked: of what its owner sees, what it was limited to."""
-    rules = AlertRule.objects.visible_to(token.owner)
-    if token.reach == ApiToken.Reach.CORPS:
-        return rules.filter(receiver__corp__in=token.corps.all())
-    return rules if token.reach == ApiToken.Reach.EVERYTHING else rules.none()
-
-
-def taking(routes: Iterable[AlertRoute], labels: Mapping[str, str]) -> list[AlertRoute]:
-    """The routes that take an alert, in their order: up to the first that does not go on."""
-    found = []
-    for route in routes:
-        if matchers.takes_all(matchers.from_rows(route.matchers), labels):
-            found.append(route)
-            if not route.goes_on:
-                break
-    return found
-
-
 def receive(alerts: Sequence[Alert], *, truncated_count: int, token: ApiToken, now: datetime) -> Received:
     """Bring incidents up to what a sender says. Repeated, late and out of order it comes to the same."""
-    routes = list(routes_of(token).in_order())
+    routes = list(routing.routes_of(token).in_order())
     opened_by = _opened_by(alerts, token)
     planned: dict[int, list[Alert]] = defaultdict(list)
     unrouted_count = 0
     for alert in alerts:
-        found = {route.pk for route in taking(routes, alert.labels)}
+        found = {route.pk for route in routing.taking(routes, alert.labels)}
         if alert.ends_at is not None:
             found |= opened_by[alert.fingerprint]
         unrouted_count += not found
@@ -98,7 +102,7 @@ def _opened_by(alerts: Sequence[Alert], token: ApiToken) -> Mapping[str, set[int
     another may come before it: its end is an end all the same."""
     ended, found = {alert.fingerprint for alert in alerts if alert.ends_at is not None}, defaultdict(set)
     if ended:
-        open_ones = Incident.objects.open().filter(route__in=_within_reach(token), kind=Incident.Kind.FIRING)
+        open_ones = Incident.objects.open().filter(route__in=routing.within_reach(token), kind=Incident.Kind.FIRING)
         for route_id, key in open_ones.values_list("route_id", "key"):
             fingerprint = key.rpartition(":")[2]
             if fingerprint in ended:
@@ -120,7 +124,6 @@ def _applied(
                 first = outcome.opened[0]
                 first.truncated_count = truncated_count
                 first.save(update_fields=["truncated_count"])
-            card_updates.mark_stale([*outcome.resolved, *outcome.reopened], now=now)
             outcomes.append(outcome)
     return outcomes
 
@@ -148,3 +151,44 @@ def _report(alert: Alert, route: AlertRoute, token: ApiToken) -> incidents.Repor
             "link": alert.link,
         },
     )
+
+
+# --- What comes from outside, made plain ---
+
+
+def moment(value: datetime | None) -> datetime | None:
+    """In UTC; None for none, and for what can only mean none."""
+    if value is None or not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def safe_link(address: str) -> str:
+    """The address if a person may be led there, else nothing."""
+    try:
+        parts = urlsplit(address)
+        is_web = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return ""
+    is_plain = address.isprintable() and " " not in address and len(address) <= LINK_CHARACTERS
+    return address if is_web and is_plain and "@" not in parts.netloc else ""
+
+
+def severity_of(labels: Mapping[str, str], *, label: str, critical: str, warning: str, otherwise: str) -> Severity:
+    """By the value of `label`: `critical` and `warning` are lists with commas. Capitals do not matter."""
+    value = labels.get(label, "").strip().lower()
+    if value and value in _listed(critical):
+        return Severity.CRITICAL
+    if value and value in _listed(warning):
+        return Severity.WARNING
+    if value in Severity.values:
+        return Severity(value)
+    return Severity(otherwise)
+
+
+def _listed(text: str) -> set[str]:
+    return {part.strip().lower() for part in text.split(",") if part.strip()}
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[: characters - 1]}…"

@@ -1,68 +1,101 @@
-"""Run source of alerts: content and recipients of a run about incidents."""
+"""Messages of alerts: a card with buttons, a card with a link, or plain text, and to whom their runs go.
+
+A card shows how things stand when it is made or changed; `digest_of` tells whether that is still so.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext, npgettext, pgettext
 
-from notifications.alerts import cards
-from notifications.alerts.cards import AlertNotice
+from integrations.clients.wecom.messages import builders, cards
+from integrations.clients.wecom.messages.card_parts import Button, CardAction, HorizontalItem, Source
+from notifications import sources
 from notifications.alerts.recipients import audience_of
-from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.models import (
-    Incident,
-    IncidentEvent,
-    IncidentNotice,
-    MessageForm,
-    Priority,
-    Run,
-)
-from notifications.sources import Audience, Content, OneContent, Terms
+from notifications.delivery.rendering import message_builder
+from notifications.models import Incident, IncidentEvent, IncidentNotice, MessageForm, Priority, Run, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from accounts.models import User
+    from integrations.clients.wecom.messages.contents import Content
     from integrations.models import Corp, SiteAddress
 
-
+ACKNOWLEDGE, SILENCE = "alert-take", "alert-silence-1h"
+NAMED_AT_MOST = 10
+# Suggested by WeCom: it shortens what is longer.
+TITLE_CHARACTERS, DESCRIPTION_CHARACTERS, TEXT_CHARACTERS, VALUE_CHARACTERS = 36, 44, 160, 30
+GREY, RED, GREEN = 0, 2, 3
 LIFETIME_HOURS = 24
+Notice = Incident.Notice
 
 
-def source_of_alert(run: Run) -> AlertSource | None:
-    return AlertSource(run) if run.trigger == Run.Trigger.ALERT else None
+@dataclass(frozen=True)
+class AlertNotice:
+    """What one message tells: of which incidents, why now, and as things stand at `now`."""
+
+    incidents: Sequence[Incident]
+    kind: str
+    now: datetime
+
+    @property
+    def is_over(self) -> bool:
+        return all(not one.is_open for one in self.incidents)
+
+    @property
+    def lead(self) -> Incident:
+        return self.incidents[0]
 
 
-class AlertSource:
+def source_of_alert(run: Run) -> AlertRunSource | None:
+    return AlertRunSource(run) if run.trigger == Run.Trigger.ALERT else None
+
+
+class AlertRunSource:
     """The source of an alert's run. One whose incidents are forgotten is for nobody."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._notice = notice_of(run, now=run.slot_at, is_locked=False)
-        self.terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS, run.corp_id)
+        self.terms = sources.Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS, run.corp_id)
 
-    def audience(self) -> Audience:
-        return Audience() if self._notice is None else audience_of(self._notice.lead)
+    def audience(self) -> sources.Audience:
+        return sources.Audience() if self._notice is None else audience_of(self._notice.lead)
 
-    def contents(self, *, now: datetime) -> OneContent:
+    def contents(self, *, now: datetime) -> sources.OneContent:
         notice = self._notice
         if notice is None:
-            return OneContent(Content(_("Alerts"), ""))
-        title, text = tidy_title(cards.title_of(notice)), tidy_text(cards.text_of(notice))
-        return OneContent(Content(title, text, link=cards.page_path(notice.incidents, "").partition("?")[0]))
+            return sources.OneContent(sources.Content(_("Alerts"), ""))
+        link = page_path(notice.incidents, "").partition("?")[0]
+        return sources.OneContent(sources.Content(title_of(notice), text_of(notice), link=link))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
         """The card with its buttons, of the incidents as they stand now."""
         notice = notice_of(self._run, now=now, is_locked=True)
         if notice is None:
             raise Incident.DoesNotExist
-        return cards.body(
-            notice,
+        url = address.absolute(page_path(notice.incidents, mark))
+        # WeCom has seen the app's callback address answer: a click reaches us.
+        has_buttons = corp.callback_verified_at is not None
+        message = builders.app_message(
             agentid=corp.agentid,
-            userids=userids,
-            url=address.absolute(cards.page_path(notice.incidents, mark)),
-            mark=mark,
-            has_buttons=has_callbacks(corp),
+            to=builders.Recipients(userids=userids),
+            content=content(notice, url=url, mark=mark, has_buttons=has_buttons),
+            options=message_builder.OPTIONS,
         )
+        return builders.body_bytes(message)
 
     def note_unreached(self, reason: str) -> None:
         """Say in the timelines that this message reached nobody."""
@@ -78,11 +111,206 @@ def notice_of(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None
     found = Incident.objects.filter(pk__in=notices.values("incident")).order_by("pk")
     if is_locked:
         list(found.select_for_update(of=("self",)).values_list("pk"))
-    related = ("route__receiver", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by")
-    incidents = list(found.select_related(*related))
+    incidents = list(found.with_people())
     return AlertNotice(incidents, kind, now) if incidents and kind else None
 
 
-def has_callbacks(corp: Corp) -> bool:
-    """Whether a click reaches us: WeCom has seen the app's callback address answer."""
-    return corp.callback_verified_at is not None
+# --- What a message says ---
+
+
+def title_of(notice: AlertNotice) -> str:
+    """One incident by its title, several by their number; what it is about before it."""
+    lead, count = notice.lead, len(notice.incidents)
+    words = lead.title
+    if count > 1:
+        name = str(lead.source) if lead.source is not None else lead.title
+        words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
+        words = words % {"name": name, "count": count}
+    return message_builder.tidy_title(f"{_badge(notice)} {words}")[: builders.TEXTCARD_TITLE_BYTES].rstrip()
+
+
+def text_of(notice: AlertNotice) -> str:
+    """The whole in plain words: for mail, a group's robot, and the page of the message."""
+    blocks = ["\n".join(_facts(one, notice.now)) for one in notice.incidents[:NAMED_AT_MOST]]
+    return message_builder.tidy_text("\n\n".join([*blocks, *_further(notice)]))
+
+
+def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> Content:
+    """The card as things stand: the buttons that still make sense, or none. `mark`: unique to the delivery, by which a
+    click names it."""
+    head = cards.Head(
+        title=_short(title_of(notice), TITLE_CHARACTERS),
+        description=_short(_description(notice), DESCRIPTION_CHARACTERS),
+        source=Source(text=_short(_origin(notice.lead), 20), colour=_colour(notice)),
+        task_id=mark,
+        action=CardAction(url=url),
+    )
+    details = cards.Details(horizontal_items=[*_rows(notice)])
+    text = _short("\n".join([*_state_lines(notice), *_list(notice)]), TEXT_CHARACTERS)
+    buttons = _buttons(notice) if has_buttons else []
+    if buttons:
+        return cards.button_interaction(head, buttons=buttons, sub_title=text, details=details)
+    return cards.text_notice(head, sub_title=text, details=details)
+
+
+def digest_of(notice: AlertNotice) -> str:
+    """The same as long as the card need not be changed."""
+    state = [
+        [one.pk, one.status, one.acknowledged_by_id, one.is_silenced(notice.now) and str(one.silenced_until)]
+        for one in notice.incidents
+    ]
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+
+
+def page_path(incidents: Sequence[Incident], mark: str) -> str:
+    """The page of one incident, or the list where a message tells of several. `mark` says through which company
+    somebody who is not signed in comes."""
+    query = urlencode({"m": mark})
+    if len(incidents) == 1:
+        return f"{reverse('alert', args=[incidents[0].pk])}?{query}"
+    return f"{reverse('alerts')}?{query}"
+
+
+def state_line(incident: Incident, now: datetime) -> str:
+    """How it stands, in a few words: who has taken it, until when it is silent, since when it is over."""
+    if not incident.is_open:
+        return _("Over since %(time)s") % {"time": clock(incident.resolved_at or now, now)}
+    lines = []
+    if incident.acknowledged_at is not None:
+        words = {"name": _name(incident.acknowledged_by), "time": clock(incident.acknowledged_at, now)}
+        lines.append(_("%(time)s taken by %(name)s") % words)
+    if incident.silenced_until is not None and incident.is_silenced(now):
+        words = {"name": _name(incident.silenced_by), "time": clock(incident.silenced_until, now)}
+        lines.append(_("silent until %(time)s (%(name)s)") % words)
+    return " · ".join(lines) or _("Nobody has taken it yet")
+
+
+def clock(moment: datetime, now: datetime) -> str:
+    """The time of day here; with its date where that is another one."""
+    local, today = timezone.localtime(moment), timezone.localtime(now)
+    return f"{local:%H:%M}" if local.date() == today.date() else f"{local:%m-%d %H:%M}"
+
+
+def _badge(notice: AlertNotice) -> str:
+    if notice.kind == Notice.RECOVER or notice.is_over:
+        return pgettext("before an alert's title", "[Over]")
+    words = {
+        Severity.CRITICAL: pgettext("before an alert's title", "[Critical]"),
+        Severity.WARNING: pgettext("before an alert's title", "[Warning]"),
+        Severity.INFO: pgettext("before an alert's title", "[Notice]"),
+    }
+    badge = words[_worst(notice.incidents)]
+    return pgettext("before an alert's title", "[Still]") + badge if notice.kind == Notice.REPEAT else badge
+
+
+def _worst(incidents: Sequence[Incident]) -> Severity:
+    found = {one.severity for one in incidents}
+    return next(one for one in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if one in found)
+
+
+def _colour(notice: AlertNotice) -> int:
+    if notice.is_over or notice.kind == Notice.RECOVER:
+        return GREEN
+    return RED if _worst(notice.incidents) == Severity.CRITICAL else GREY
+
+
+def _origin(incident: Incident) -> str:
+    return str(incident.source) if incident.source is not None else _("Alerts")
+
+
+def _description(notice: AlertNotice) -> str:
+    if len(notice.incidents) > 1:
+        return ""
+    return " ".join(notice.lead.summary.split())
+
+
+def _rows(notice: AlertNotice) -> Iterator[HorizontalItem]:
+    first = min(one.starts_at for one in notice.incidents)
+    yield HorizontalItem(_("Since"), clock(first, notice.now))
+    if notice.is_over and notice.lead.ends_at is not None:
+        yield HorizontalItem(_("Until"), clock(notice.lead.ends_at, notice.now))
+    if len(notice.incidents) == 1:
+        for name, value in list(_distinctive_labels(notice.lead))[:3]:
+            yield HorizontalItem(_short(name, 12), _short(value, VALUE_CHARACTERS) or "—")
+
+
+def _distinctive_labels(incident: Incident) -> Iterator[tuple[str, str]]:
+    return ((name, value) for name, value in incident.labels.items() if name not in {"alertname", "severity"})
+
+
+def _state_lines(notice: AlertNotice) -> list[str]:
+    lines = {state_line(one, notice.now) for one in notice.incidents}
+    return [lines.pop()] if len(lines) == 1 else [_counts(notice)]
+
+
+def _counts(notice: AlertNotice) -> str:
+    open_ones = [one for one in notice.incidents if one.is_open]
+    words = {
+        "open": len(open_ones),
+        "taken": sum(one.acknowledged_at is not None for one in open_ones),
+        "over": len(notice.incidents) - len(open_ones),
+    }
+    return _("%(open)d open, of them %(taken)d taken; %(over)d over") % words
+
+
+def _list(notice: AlertNotice) -> list[str]:
+    """How many there are comes first: the end of a long text is cut off."""
+    if len(notice.incidents) == 1:
+        return _further(notice)
+    shared, names = _names(notice.incidents)
+    return [*_further(notice), *shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
+
+
+def _names(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
+    """What tells them apart, behind the title that all share, if they do: where titles are equal, the values of the
+    labels in which they differ."""
+    titles = [one.title for one in incidents]
+    if len(set(titles)) == len(titles):
+        return [], titles
+    labels = [dict(_distinctive_labels(one)) for one in incidents]
+    differing = [name for name in dict.fromkeys(chain(*labels)) if len({own.get(name) for own in labels}) > 1]
+    values = [", ".join(own[name] for name in differing if own.get(name)) for own in labels]
+    if len(set(titles)) == 1:
+        return titles[:1], [value or "—" for value in values]
+    return [], [f"{title} ({value})" if value else title for title, value in zip(titles, values, strict=True)]
+
+
+def _further(notice: AlertNotice) -> list[str]:
+    lines = []
+    more = len(notice.incidents) - NAMED_AT_MOST
+    if more > 0:
+        lines.append(npgettext("alerts", "and %(count)d more", "and %(count)d more", more) % {"count": more})
+    if left_out := sum(one.truncated_count for one in notice.incidents):
+        sentence = ngettext(
+            "The sender left out %(count)d more alert.", "The sender left out %(count)d more alerts.", left_out
+        )
+        lines.append(sentence % {"count": left_out})
+    return lines
+
+
+def _facts(incident: Incident, now: datetime) -> Iterator[str]:
+    yield incident.title
+    if incident.summary:
+        yield incident.summary
+    yield _("Since %(time)s") % {"time": f"{timezone.localtime(incident.starts_at):%Y-%m-%d %H:%M}"}
+    yield state_line(incident, now)
+    if labels := ", ".join(f"{name}={value}" for name, value in _distinctive_labels(incident)):
+        yield labels
+
+
+def _buttons(notice: AlertNotice) -> list[Button]:
+    open_ones = [one for one in notice.incidents if one.is_open]
+    buttons = []
+    if any(one.acknowledged_at is None for one in open_ones):
+        buttons.append(Button(pgettext("button of an alert", "Take"), key=ACKNOWLEDGE, style=1))
+    if any(not one.is_silenced(notice.now) for one in open_ones):
+        buttons.append(Button(pgettext("button of an alert", "Silence for 1 hour"), key=SILENCE, style=2))
+    return buttons
+
+
+def _name(person: User | None) -> str:
+    return _("somebody") if person is None else person.get_full_name()
+
+
+def _short(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[: characters - 1]}…"

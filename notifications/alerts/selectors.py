@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
-from notifications.alerts import cards, recipients
+from notifications.alerts import messages, recipients
 from notifications.models import Incident, IncidentEvent
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # How long one that is over stays in the list.
 SHOWN_FOR = timedelta(days=7)
 LISTED_AT_MOST = 100
-RELATED = ("route__receiver", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Shown:
 
 def incident_for(person: User, pk: int) -> Incident | None:
     """The incident, where the person is told of it or administers its company."""
-    incident = Incident.objects.select_related(*RELATED).filter(pk=pk).first()
+    incident = Incident.objects.with_people().filter(pk=pk).first()
     return incident if incident is not None and recipients.may_act(incident, person) else None
 
 
@@ -45,7 +44,7 @@ def shown(incident: Incident, *, person: User, now: datetime) -> Shown:
     is_free = incident.is_open and incident.acknowledged_at is None
     return Shown(
         incident,
-        cards.state_line(incident, now),
+        messages.state_line(incident, now),
         tone_of(incident, now),
         is_silenced=incident.is_silenced(now),
         may_acknowledge=is_free,
@@ -73,7 +72,7 @@ class Listing:
 def incidents_of(person: User, *, now: datetime) -> Listing:
     """What is open, and what was lately, newest first; only what the person is told of."""
     recent = Q(status=Incident.Status.OPEN) | Q(resolved_at__gt=now - SHOWN_FOR, notified_at__isnull=False)
-    rows = Incident.objects.filter(recent).select_related(*RELATED).order_by("status", "-pk")
+    rows = Incident.objects.filter(recent).with_people().order_by("status", "-pk")
     theirs = filter(recipients.ConcernsOf(person), rows.iterator(chunk_size=500))
     found = list(islice(theirs, LISTED_AT_MOST + 1))
     listed = [shown(incident, person=person, now=now) for incident in found[:LISTED_AT_MOST]]

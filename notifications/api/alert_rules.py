@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Router, Schema, Status
 
-from notifications.alerts import evaluation, ingest
+from notifications.alerts import evaluation, routing
 from notifications.api.authentication import token_for
 from notifications.api.problems import ProblemError, problems
 from notifications.api.schemas import Id
@@ -32,7 +32,7 @@ class CheckState(Schema):
 def check_rule(request: HttpRequest, rule_id: Id) -> Status[CheckState]:
     """Answers as soon as the check is written down. 409 where the rule is disabled."""
     token = token_for(request, Action.ALERT)
-    rule = ingest.rules_of(token).filter(pk=rule_id).first()
+    rule = routing.rules_of(token).filter(pk=rule_id).first()
     if rule is None:
         raise ProblemError("not_found")
     if not rule.is_enabled:

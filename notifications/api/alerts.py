@@ -10,7 +10,7 @@ from django.utils import timezone
 from ninja import Router, Status
 
 from notifications.alerts import ingest, notify
-from notifications.alerts.payloads import Alert, moment, safe_link
+from notifications.alerts.ingest import Alert, moment, safe_link
 from notifications.api.alertmanager import AlertIn, AlertsAnswer, AlertsIn
 from notifications.api.authentication import token_for
 from notifications.api.problems import problems

@@ -118,7 +118,7 @@ class AlertRoute(AlertSource):
     position = models.PositiveIntegerField(
         _("order"), default=100, help_text=_("Smaller first. The first route that matches takes an alert.")
     )
-    # [[label, operator, value], …]: notifications.alerts.matchers.
+    # [[label, operator, value], …]: notifications.alerts.routing.
     matchers = models.JSONField(_("label matchers"), default=list, blank=True)
     goes_on = models.BooleanField(
         _("later routes may take it, too"), default=False, help_text=_("What Alertmanager calls “continue”.")
@@ -155,6 +155,12 @@ class AlertRoute(AlertSource):
 
 
 class IncidentQuerySet(models.QuerySet["Incident"]):
+    def with_people(self) -> Self:
+        """With what says whom they concern, and who acted."""
+        return self.select_related(
+            "route__receiver", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by"
+        )
+
     def visible_to(self, person: Person) -> Self:
         return self.filter(scope_condition(person))
 
@@ -164,15 +170,9 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def unacknowledged(self) -> Self:
         return self.filter(acknowledged_at__isnull=True)
 
-    def acknowledged(self) -> Self:
-        return self.filter(acknowledged_at__isnull=False)
-
     def silent(self, now: datetime) -> Self:
         """Silenced by somebody, for a time that is not over."""
         return self.filter(silenced_until__gt=now)
-
-    def over(self) -> Self:
-        return self.filter(status=Incident.Status.RESOLVED)
 
     def notice_due(self, now: Moment) -> Self:
         """Those of which something is to be told, and of which nothing told before is still on its way."""
@@ -252,7 +252,7 @@ class Incident(models.Model):
     reopened_count = models.PositiveIntegerField(_("began again"), default=0)
     # Alerts that the sender left out of its message.
     truncated_count = models.PositiveIntegerField(_("left out by the sender"), default=0)
-    # What is to be told next, and when; what was told last. Set by notifications.alerts.incidents and notifying alone.
+    # What is notified next, and when; what was notified last. Set by notifications.alerts.incidents and notify alone.
     notice_kind = models.CharField(max_length=16, choices=Notice.choices, blank=True)
     notice_due_at = models.DateTimeField(null=True)
     notified_at = models.DateTimeField(_("last told"), null=True)
@@ -356,7 +356,7 @@ class AlertCard(models.Model):
     """A card with buttons on people's phones that no longer shows how things stand."""
 
     delivery = models.OneToOneField("Delivery", on_delete=models.CASCADE, related_name="+")
-    # The state that it showed last, as notifications.alerts.cards digests it.
+    # The state that it showed last, as notifications.alerts.messages digests it.
     shown = models.CharField(max_length=64, blank=True)
     is_stale = models.BooleanField(default=True)
     next_try_at = models.DateTimeField()

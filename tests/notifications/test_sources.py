@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from notifications.alerts.messages import AlertSource
+from notifications.alerts.messages import AlertRunSource
 from notifications.delivery.rendering.report_contents import SubscriptionSource
 from notifications.delivery.runs.owner_notices import NoticeSource
 from notifications.models import Run
@@ -13,7 +13,7 @@ from tests.notifications.factories import make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
 
-OF_NO_SUBSCRIPTION = {Run.Trigger.ALERT: AlertSource, Run.Trigger.NOTICE: NoticeSource}
+OF_NO_SUBSCRIPTION = {Run.Trigger.ALERT: AlertRunSource, Run.Trigger.NOTICE: NoticeSource}
 
 
 @pytest.mark.parametrize("trigger", Run.Trigger)

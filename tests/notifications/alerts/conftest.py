@@ -19,7 +19,7 @@ from integrations.callbacks import queue
 from integrations.callbacks.worker import work_through
 from integrations.models import Corp
 from notifications.alerts import card_updates, ingest, notify
-from notifications.alerts.payloads import Alert
+from notifications.alerts.ingest import Alert
 from notifications.delivery.limiter import shared_gate
 from notifications.delivery.sending import throttling
 from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident, IncidentEvent

@@ -15,7 +15,7 @@ from hypothesis import settings as rules
 from hypothesis import strategies as st
 
 from integrations.models import Corp
-from notifications.alerts import actions, expiry, ingest, matchers, notify
+from notifications.alerts import actions, incidents, ingest, notify, routing
 from notifications.alerts.actions import Action
 from notifications.alerts.incidents import Report, decide, key_of
 from notifications.delivery.maintenance import purge
@@ -265,10 +265,10 @@ class TestMatchers:
     )
     def test_take_or_refuse(self, text: str, labels: dict[str, str], takes: bool | None) -> None:
         if takes is None:
-            with pytest.raises(matchers.MatcherError):
-                matchers.parse(text)
+            with pytest.raises(routing.MatcherError):
+                routing.parse(text)
         else:
-            assert matchers.takes_all(matchers.parse(text), labels) is takes
+            assert routing.takes_all(routing.parse(text), labels) is takes
 
     @given(pattern=st.text("ab*?|", max_size=60), value=st.text("ab", max_size=60))
     @rules(max_examples=300, deadline=None, derandomize=True)
@@ -282,10 +282,10 @@ class TestMatchers:
                     reached = {n + 1 for n in reached if n < len(v) and sign in ("?", v[n])}
             return len(v) in reached
 
-        assert matchers.is_like(value, pattern) is any(fits(one, value) for one in pattern.split("|"))
+        assert routing.is_like(value, pattern) is any(fits(one, value) for one in pattern.split("|"))
 
     def test_a_bomb_of_a_pattern_costs_nothing(self) -> None:
-        assert matchers.is_like("a" * 1024, "*a" * 120 + "b") is False
+        assert routing.is_like("a" * 1024, "*a" * 120 + "b") is False
 
 
 class TestAnEnd:
@@ -321,8 +321,8 @@ class TestAnEnd:
         hand_in(token, alert())
         route.delete()
 
-        assert expiry.end(now=NOW + MINUTE) == 1
-        assert expiry.end(now=NOW + MINUTE) == 0
+        assert incidents.end_orphaned(now=NOW + MINUTE) == 1
+        assert incidents.end_orphaned(now=NOW + MINUTE) == 0
 
         incident = Incident.objects.get()
         assert (incident.status, incident.notice_kind) == ("resolved", "")

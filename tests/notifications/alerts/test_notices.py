@@ -13,7 +13,7 @@ from accounts.models import User
 from notifications.alerts import actions
 from notifications.alerts.actions import Action
 from notifications.alerts.incidents import DAMPING
-from notifications.alerts.payloads import Alert
+from notifications.alerts.ingest import Alert
 from notifications.delivery.runs import owner_notices
 from notifications.models import AlertRoute, Channel, Delivery, Incident, IncidentNotice, Robot, Run
 from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route

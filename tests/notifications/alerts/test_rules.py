@@ -22,9 +22,8 @@ from notifications.alerts import (
     condition_descriptions,
     condition_parsing,
     evaluation,
-    expiry,
+    incidents,
     notify,
-    quiet_hours,
 )
 from notifications.alerts.actions import Action
 from notifications.alerts.condition_parsing import ConditionError
@@ -443,10 +442,10 @@ class TestEnds:
         return [(event.kind, event.note_text) for event in incident.events.order_by("pk")]
 
     def test_come_when_the_rule_is_disabled(self, rule: AlertRule, told: Incident) -> None:
-        assert expiry.end(now=NOW) == 0
+        assert incidents.end_orphaned(now=NOW) == 0
         AlertRule.objects.update(is_enabled=False)
 
-        assert expiry.end(now=NOW + STEP) == 1
+        assert incidents.end_orphaned(now=NOW + STEP) == 1
 
         told.refresh_from_db()
         assert (told.status, told.ends_at, told.is_closed_by_hand) == ("resolved", NOW + STEP, False)
@@ -456,23 +455,23 @@ class TestEnds:
     def test_come_when_the_rule_is_deleted(self, rule: AlertRule, told: Incident) -> None:
         rule.delete()
 
-        assert expiry.end(now=NOW + STEP) == 1
+        assert incidents.end_orphaned(now=NOW + STEP) == 1
 
         assert self.lines(told)[-1] == ("resolved", "路由或规则已被删除。")
 
     def test_are_none_for_a_rule_that_goes_on(self, rule: AlertRule, told: Incident) -> None:
         AlertRule.objects.update(is_enabled=False)
-        expiry.end(now=NOW + STEP)
+        incidents.end_orphaned(now=NOW + STEP)
         AlertRule.objects.update(is_enabled=True)
 
         check(rule, NOW + 20 * STEP, table(上海=1))
 
-        assert expiry.end(now=NOW + 20 * STEP) == 0
+        assert incidents.end_orphaned(now=NOW + 20 * STEP) == 0
         assert Incident.objects.open().count() == 1
 
     def test_of_a_disabled_rule_no_check_opens_anything_again(self, rule: AlertRule, told: Incident) -> None:
         AlertRule.objects.update(is_enabled=False)
-        expiry.end(now=NOW)
+        incidents.end_orphaned(now=NOW)
 
         assert check(rule, NOW + STEP, table(上海=1)) is None
 
@@ -482,7 +481,7 @@ class TestEnds:
     def test_come_when_the_rule_is_split_in_another_way(self, rule: AlertRule, told: Incident) -> None:
         AlertRule.objects.update(split_column="城市")
 
-        assert expiry.end_parts(rule, now=NOW + STEP) == 1
+        assert incidents.end_parts(rule, now=NOW + STEP) == 1
 
         told.refresh_from_db()
         assert (told.status, told.notice_due_at) == ("resolved", None)
@@ -520,7 +519,7 @@ class TestHours:
         for name, value in fields.items():
             setattr(rule, name, value)
 
-        assert quiet_hours.earliest_notice_at(rule, self.at(now)) == self.at(expected)
+        assert notify.earliest_notice_at(rule, self.at(now)) == self.at(expected)
 
     def test_keep_the_notice_and_not_the_incident_back(self, rule: AlertRule) -> None:
         AlertRule.objects.update(notify_from=time(10), notify_until=time(18))  # NOW is 09:00:30
@@ -612,18 +611,18 @@ class TestSilenceWindows:
             ),
         ]
 
-        assert quiet_hours.earliest_notice_at(rule, self.at(now), windows) == self.at(expected)
+        assert notify.earliest_notice_at(rule, self.at(now), windows) == self.at(expected)
 
     def test_and_hours_hold_together(self, rule: AlertRule) -> None:
         rule.notify_from, rule.notify_until = time(9), time(18)
         lunch = SilenceWindow(rule=rule, name="早会", weekdays="2", from_time=time(9), to_time=time(10))
 
-        assert quiet_hours.earliest_notice_at(rule, self.at("2026-11-24 03:00"), [lunch]) == self.at("2026-11-24 10:00")
+        assert notify.earliest_notice_at(rule, self.at("2026-11-24 03:00"), [lunch]) == self.at("2026-11-24 10:00")
 
     def test_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
         always = SilenceWindow(rule=rule, name="x", weekdays="1,2,3,4,5,6,7", from_time=time(0), to_time=time(0))
 
-        assert quiet_hours.earliest_notice_at(rule, self.at("2026-11-24 03:00"), [always]) > self.at("2026-12-24 03:00")
+        assert notify.earliest_notice_at(rule, self.at("2026-11-24 03:00"), [always]) > self.at("2026-12-24 03:00")
 
     def test_what_lasts_is_told_when_a_window_ends(self, rule: AlertRule) -> None:
         SilenceWindow.objects.create(

@@ -1,4 +1,4 @@
-"""Matches labels against a route. Pure.
+"""Which routes take an alert: by the labels that they match, and by who hands it in.
 
 No regular expressions behind =~: patterns and values come from different people, and one bad pair of them would
 hold up a whole worker. A pattern with * and ?, and | between alternatives, says what alerts need (docs/decisions).
@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
+
+from django.db.models import Q
+
+from notifications.models import AlertRoute, AlertRule, ApiToken
+from notifications.models.alert_rules import AlertRuleQuerySet
+from notifications.models.alerts import AlertRouteQuerySet
 
 MATCHERS_AT_MOST = 20
 NAME_CHARACTERS = 128
@@ -103,3 +109,39 @@ def from_rows(rows: Iterable[Any]) -> list[Matcher]:
 def takes_all(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
     """Whether every matcher takes the labels; none at all takes everything."""
     return all(one.takes(labels) for one in matchers)
+
+
+# --- Which routes and rules a token reaches, and which routes take an alert ---
+
+
+def routes_of(token: ApiToken) -> AlertRouteQuerySet:
+    """The enabled routes that take what this token hands in."""
+    return within_reach(token).filter(is_enabled=True)
+
+
+def within_reach(token: ApiToken) -> AlertRouteQuerySet:
+    """Of the routes that its owner sees, those that it was limited to, and that are not for other senders."""
+    routes = AlertRoute.objects.visible_to(token.owner)
+    routes = routes.filter(Q(is_limited_to_senders=False) | Q(senders=token)).distinct()
+    if token.reach == ApiToken.Reach.CORPS:
+        return routes.filter(receiver__corp__in=token.corps.all())
+    return routes if token.reach == ApiToken.Reach.EVERYTHING else routes.none()
+
+
+def rules_of(token: ApiToken) -> AlertRuleQuerySet:
+    """The rules that this token may have checked: of what its owner sees, what it was limited to."""
+    rules = AlertRule.objects.visible_to(token.owner)
+    if token.reach == ApiToken.Reach.CORPS:
+        return rules.filter(receiver__corp__in=token.corps.all())
+    return rules if token.reach == ApiToken.Reach.EVERYTHING else rules.none()
+
+
+def taking(routes: Iterable[AlertRoute], labels: Mapping[str, str]) -> list[AlertRoute]:
+    """The routes that take an alert, in their order: up to the first that does not go on."""
+    found = []
+    for route in routes:
+        if takes_all(from_rows(route.matchers), labels):
+            found.append(route)
+            if not route.goes_on:
+                break
+    return found
