@@ -25,7 +25,7 @@ from notifications.admin.base import (
     run_pill,
     severity_pill,
 )
-from notifications.alerts import actions, incident_charts, selectors
+from notifications.alerts import actions, charts, selectors
 from notifications.alerts.actions import Action
 from notifications.models import Incident
 from notifications.views.media import made_answer
@@ -139,7 +139,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             "title": incident.title,
             "incident": incident,
             "shown": selectors.shown(incident, person=person, now=now),
-            "pictures": incident_charts.shown(incident, person=person, now=now),
+            "pictures": charts.shown(incident, person=person, now=now),
             "labels": list(incident.labels.items()),
             "timeline": selectors.timeline(incident),
             "severity": self.level(incident),
@@ -157,7 +157,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if incident is None:
             raise Http404
-        medium = incident_charts.picture_of(incident, picture, person=administrator(request))
+        medium = charts.picture_of(incident, picture, person=administrator(request))
         return made_answer(medium, extension)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:

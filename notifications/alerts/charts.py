@@ -1,21 +1,41 @@
-"""Charts the column of a condition, with its thresholds as lines. Pure."""
+"""Charts of the data that opened an incident: requested by the check, drawn by the chart workers.
+
+A chart shows the column of a condition, with its thresholds as lines.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+
 from integrations.clients.sources.table import Kind, Table
-from notifications.alerts import condition_descriptions, condition_parsing, conditions
+from notifications.alerts import condition_descriptions, condition_parsing, conditions, recipients
 from notifications.alerts.condition_parsing import BY_ROW, WITHOUT_VALUE, Aggregate, Comparison
 from notifications.charts import definition as charts
+from notifications.charts import theme
 from notifications.charts.aggregate import POINTS_AT_MOST
 from notifications.charts.definition import TOP_AT_MOST, Chart, ChartKind
+from notifications.delivery.attachments import jobs, recipes
+from notifications.models import Medium
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
+    from django.db.models import QuerySet
+
+    from accounts.models import User
     from notifications.alerts.condition_parsing import Condition
+    from notifications.alerts.conditions import Verdict
+    from notifications.models import AlertRule, Incident
 
+# A check of a rule that is split may open a thousand incidents at once.
+REQUESTED_AT_MOST = 20
 _TIMES = frozenset({Kind.DATE, Kind.DATETIME})
 _DOWN = frozenset({Comparison.LESS, Comparison.AT_MOST})
 _UP = frozenset({Comparison.GREATER, Comparison.AT_LEAST})
@@ -30,7 +50,99 @@ _TOGETHER = {
 _COMPARABLE = BY_ROW | {Aggregate.AVERAGE, Aggregate.LEAST, Aggregate.MOST}
 
 
-def picture_of(condition: Condition, table: Table, *, split_column: str = "") -> tuple[Chart, Table] | None:
+@dataclass(frozen=True)
+class Fired:
+    """An incident that a check opened: what the conditions say of its part of the data, and that part."""
+
+    incident: Incident
+    verdict: Verdict
+    table: Table
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture as a page shows it. `words`: what stands in its place while there is none."""
+
+    medium: Medium
+    words: str = ""
+
+
+def request_charts(rule: AlertRule, fired: Sequence[Fired], *, now: datetime) -> int:
+    """Have the first REQUESTED_AT_MOST drawn, a first of each incident before a second of any. Returns how many.
+
+    Costs time for large tables: outside a transaction.
+    """
+    requested = [
+        Medium(
+            incident=incident,
+            kind=Medium.Kind.PICTURE,
+            recipe=recipe,
+            digest=recipes.digest(Medium.Kind.PICTURE, recipe),
+            created_at=now,
+            make_after=now,
+        )
+        for incident, recipe in islice(_recipes(rule, fired), REQUESTED_AT_MOST)
+    ]
+    # Conflicts: a condition that stands in the rule twice.
+    return len(Medium.objects.bulk_create(requested, ignore_conflicts=True))
+
+
+def shown(incident: Incident, *, person: User, now: datetime) -> list[Shown]:
+    """Nothing where there is none, or the person may not see the data. The permission to see the incident itself is
+    the caller's to ask."""
+    media = list(_media(incident).defer("recipe", "content", "svg"))
+    if not media or not recipients.may_see_data(incident, person):
+        return []
+    return [Shown(medium, _words(medium, now)) for medium in media]
+
+
+def picture_of(incident: Incident, medium_id: int, *, person: User) -> Medium | None:
+    """The picture behind an address that a page got by `shown`, also while it is not ready; None where it is another
+    incident's, or the person may not see the data."""
+    medium = _media(incident).filter(pk=medium_id).defer("recipe").first()
+    return medium if medium is not None and recipients.may_see_data(incident, person) else None
+
+
+def _media(incident: Incident) -> QuerySet[Medium]:
+    return Medium.objects.filter(incident=incident).order_by("pk")
+
+
+def _recipes(rule: AlertRule, fired: Sequence[Fired]) -> Iterator[tuple[Incident, bytes]]:
+    """Of the conditions that hold, one after another, since it is they that opened the incident."""
+    language = get_language() or settings.LANGUAGE_CODE
+    for index, condition in enumerate(condition_parsing.from_rows(rule.conditions)):
+        for one in fired:
+            if not one.verdict.found[index].holds:
+                continue
+            drawn = recipe_of(condition, one.table, rule=rule, language=language)
+            if drawn is not None:
+                yield one.incident, drawn[1]
+
+
+def _words(medium: Medium, now: datetime) -> str:
+    if medium.status == Medium.Status.READY:
+        return ""
+    if medium.status == Medium.Status.FAILED:
+        return _("Could not be made: %(reason)s") % {"reason": medium.error_text}
+    if not medium.make_count and now - medium.created_at >= jobs.OVERDUE and jobs.overdue_count(now=now, at_most=1):
+        return _("It is not drawn: no worker takes from the queue “charts”. Your administrator can start one.")
+    return _("It is still being drawn: open this page again in a moment.")
+
+
+# --- The chart of one condition. Pure ---
+
+
+def recipe_of(condition: Condition, table: Table, *, rule: AlertRule, language: str) -> tuple[str, bytes] | None:
+    """The title of the condition's chart, and what the chart workers draw it from; None where there is no chart."""
+    drawn = chart_of(condition, table, split_column=rule.split_column)
+    if drawn is None:
+        return None
+    chart, rows = drawn
+    shape, zone = theme.Shape.FREE, rule.time_zone
+    return chart.title, recipes.picture(chart, rows, shape=shape, language=language, time_zone=zone)
+
+
+def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> tuple[Chart, Table] | None:
     """The chart and its two columns of the rows that count: over time where the data has times, else by name. `table`:
     one part of the data, cut by `split_column`.
 

@@ -20,15 +20,15 @@ from integrations.core.clock import database_clock
 from integrations.core.guard import guarded
 from integrations.datasources import fetch
 from notifications.alerts import (
+    charts,
     condition_descriptions,
     condition_parsing,
     conditions,
-    incident_charts,
     incidents,
 )
+from notifications.alerts.charts import Fired
 from notifications.alerts.condition_parsing import ConditionError, Join
 from notifications.alerts.conditions import Memory, Verdict
-from notifications.alerts.incident_charts import Fired
 from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering.report_contents import bi_link
 from notifications.models import AlertCheck, AlertRule, Incident
@@ -128,7 +128,7 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
     logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), decision.outcome)
     # After it: the decision stands and is sent, whatever becomes of its pictures.
     if decision.fired:
-        incident_charts.request_charts(rule, decision.fired, now=now)
+        charts.request_charts(rule, decision.fired, now=now)
     return decision.outcome
 
 

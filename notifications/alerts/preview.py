@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from notifications.alerts import charts, condition_descriptions, condition_parsing, evaluation
 from notifications.alerts.condition_parsing import ConditionError
-from notifications.charts import theme
-from notifications.delivery.attachments import recipes
 from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.attachments import Plan, Wanted
 from notifications.models import Medium
@@ -89,13 +87,10 @@ def _pictures(rule: AlertRule, tables: dict[str, Table], language: str) -> Plan:
         for condition in condition_parsing.from_rows(rule.conditions):
             if len(found) == PICTURES_SHOWN:
                 break
-            drawn = charts.picture_of(condition, table, split_column=rule.split_column)
+            drawn = charts.recipe_of(condition, table, rule=rule, language=language)
             if drawn is not None:
-                chart, rows = drawn
-                recipe = recipes.picture(
-                    chart, rows, shape=theme.Shape.FREE, language=language, time_zone=rule.time_zone
-                )
-                found.append(Wanted(Medium.Kind.PICTURE, recipe, chart.title, name))
+                title, recipe = drawn
+                found.append(Wanted(Medium.Kind.PICTURE, recipe, title, name))
     return Plan(shown=tuple(found))
 
 

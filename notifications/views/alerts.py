@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from notifications.alerts import actions, incident_charts, selectors
+from notifications.alerts import actions, charts, selectors
 from notifications.alerts.actions import Action
 from notifications.views.media import made_answer
 from notifications.views.messages import sign_in_url, signed_in
@@ -54,7 +54,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
         return render(request, "notifications/not_yours.html", status=404)
     context = {
         "shown": selectors.shown(incident, person=person, now=now),
-        "pictures": incident_charts.shown(incident, person=person, now=now),
+        "pictures": charts.shown(incident, person=person, now=now),
         "incident": incident,
         "labels": list(incident.labels.items()),
         "timeline": selectors.timeline(incident),
@@ -68,7 +68,7 @@ def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> Http
     """A picture (svg or png) of an alert's data, for those who may see it at this moment."""
     person = signed_in(request.user)
     incident = selectors.incident_for(person, pk)
-    medium = None if incident is None else incident_charts.picture_of(incident, picture, person=person)
+    medium = None if incident is None else charts.picture_of(incident, picture, person=person)
     return made_answer(medium, extension)
 
 

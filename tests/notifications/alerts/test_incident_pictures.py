@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.models import Attribute, AttributeValue, User
 from integrations.clients.sources.table import Column, Kind, Table
 from integrations.models import Card, Corp, DataSource
-from notifications.alerts import condition_parsing, incident_charts
+from notifications.alerts import charts, condition_parsing
 from notifications.delivery.attachments import jobs
 from notifications.delivery.maintenance import purge
 from notifications.delivery.rendering import attachments, preview_files
@@ -141,7 +141,7 @@ class TestAsked:
     def test_few_of_many_and_a_first_of_each_before_a_second(
         self, rule: AlertRule, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(incident_charts, "REQUESTED_AT_MOST", 3)
+        monkeypatch.setattr(charts, "REQUESTED_AT_MOST", 3)
         watch(rule, "max 销售额 < 100\nmin 销售额 < 90", split_column="城市")
 
         check(rule, NOW, DATA)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from integrations.clients.sources.table import Column, Kind, Table
-from notifications.alerts.charts import picture_of
+from notifications.alerts import charts
 from notifications.charts.definition import Chart
 from notifications.charts.vega import spec
 from tests.notifications.alerts.lines import parse
@@ -20,7 +20,7 @@ CITIES = Table(
 
 def pictured(text: str, table: Table = CITIES, split_column: str = "") -> tuple[Chart, Table] | None:
     [condition] = parse(text)
-    return picture_of(condition, table, split_column=split_column)
+    return charts.chart_of(condition, table, split_column=split_column)
 
 
 def chart_of(text: str, table: Table = CITIES, split_column: str = "") -> Chart:
