@@ -1,4 +1,4 @@
-"""`/alerts`: receives Alertmanager's webhook payload."""
+"""`/alerts`: receives Alertmanager's webhook payload. `/alert-rules`: checks one now, as after a data update."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from datetime import datetime
 
 from django.http import HttpRequest
 from django.utils import timezone
-from ninja import Router, Status
+from ninja import Router, Schema, Status
 
-from notifications.alerts import ingest, notify
+from notifications.alerts import evaluation, ingest, notify, routing
 from notifications.alerts.ingest import Alert, moment, safe_link
 from notifications.api.alertmanager import AlertIn, AlertsAnswer, AlertsIn
 from notifications.api.authentication import token_for
-from notifications.api.problems import problems
+from notifications.api.problems import ProblemError, problems
+from notifications.api.schemas import Id
 from notifications.api.tokens import Action
 from notifications.tasks import enqueue_runs
 
-router = Router(tags=["alerts"])
+router, rules_router = Router(tags=["alerts"]), Router(tags=["alerts"])
 # What one request brings up to date; of more, people are told how many there are.
 ALERTS_AT_MOST = 1000
 
@@ -47,3 +48,27 @@ def _alert(one: AlertIn, now: datetime) -> Alert:
         ends_at=(moment(one.endsAt) or now) if one.status == "resolved" else None,
         link=safe_link(one.generatorURL),
     )
+
+
+class CheckState(Schema):
+    """A check that has begun: what it finds stands in the incidents."""
+
+    rule_id: int
+    slot_at: datetime
+
+
+@rules_router.post(
+    "/{int:rule_id}/check",
+    response={202: CheckState, **problems(409)},
+    summary="Check an alert rule now: after a data update",
+)
+def check_rule(request: HttpRequest, rule_id: Id) -> Status[CheckState]:
+    """Answers as soon as the check is written down. 409 where the rule is disabled."""
+    token = token_for(request, Action.ALERT)
+    rule = routing.rules_of(token).filter(pk=rule_id).first()
+    if rule is None:
+        raise ProblemError("not_found")
+    if not rule.is_enabled:
+        raise ProblemError("rule_disabled")
+    check = evaluation.check_now(rule, now=timezone.now())
+    return Status(202, CheckState(rule_id=rule.pk, slot_at=check.slot_at))

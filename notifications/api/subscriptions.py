@@ -1,4 +1,4 @@
-"""`/subscriptions`: which there are, and running one."""
+"""`/subscriptions`: which there are, and running one. `/runs`: what became of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from notifications.delivery.runs import idempotency, triggers
 from notifications.models import Run
 from notifications.tasks import enqueue_runs
 
-router = Router(tags=["subscriptions"])
+router, runs_router = Router(tags=["subscriptions"]), Router(tags=["runs"])
 PAGE = 50
 PAGE_AT_MOST = 200
 
@@ -78,6 +78,18 @@ def run_subscription(
     if answer.is_repeated:
         headers["Idempotency-Replayed"] = "true"
     return HttpResponse(answer.text, status=202, content_type="application/json; charset=utf-8", headers=headers)
+
+
+@runs_router.get(
+    "/{int:run_id}", response={200: RunState, **problems()}, url_name="get_run", summary="State and counts"
+)
+def get_run(request: HttpRequest, run_id: Id) -> RunState:
+    """Of whatever trigger, as long as its subscription is reached by the token."""
+    token = token_for(request, Action.READ)
+    run = tokens.runs_of(token).filter(pk=run_id).first()
+    if run is None:
+        raise ProblemError("not_found")
+    return RunState.of(run)
 
 
 def _words(run: Run) -> str:

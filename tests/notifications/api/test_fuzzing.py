@@ -39,6 +39,12 @@ schema.app = get_wsgi_application()
 OPERATIONS = {found.ok().label: found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)}
 
 
+def test_operations_are_named_without_the_modules_they_stand_in() -> None:
+    names = [found.definition.raw["operationId"] for found in OPERATIONS.values()]
+
+    assert sorted(names) == ["check_rule", "get_run", "list_subscriptions", "receive_alerts", "run_subscription"]
+
+
 @pytest.fixture
 def headers(corp: Corp, settings: Any) -> Iterator[dict[str, str]]:
     """What a good caller brings. The requests run inside the test's transaction, as those of Django's own client."""
