@@ -32,6 +32,17 @@ def sees_all(person: Person) -> bool:
     return person.is_superuser or (person.is_staff and person.manages_all_corps)
 
 
+def sees_all_corps(person: Person) -> bool:
+    """Whether `person` also sees, in the administration, what belongs to no single corp."""
+    return isinstance(person, User) and person.is_staff and sees_all(person)
+
+
+def scope_condition(person: Person) -> Q:
+    """The condition on a model with a nullable `corp` (empty: for people of every company)."""
+    visible = Q(corp__in=Corp.objects.visible_to(person))
+    return visible | Q(corp__isnull=True) if sees_all_corps(person) else visible
+
+
 def people_visible_to(person: Person) -> QuerySet[User]:
     """People without any account of a company can be seen by those only who see all companies."""
     if sees_all(person):

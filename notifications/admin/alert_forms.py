@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.scopes import people_visible_to
+from accounts.users.scopes import people_visible_to, sees_all_corps
 from integrations.core.generics import AnyModelForm
 from integrations.models import Card, Corp
 from notifications.admin import schedule_forms
@@ -28,7 +28,6 @@ from notifications.admin.subscription_forms import (
     refusal,
 )
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, ApiToken, Repeat, SilenceWindow
-from notifications.models.scoping import sees_all_corps
 from notifications.subscriptions.recipients import reachability
 from notifications.subscriptions.schedules.slots import TIME_FIELDS
 

@@ -21,6 +21,7 @@ from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.users.scopes import sees_all_corps
 from integrations.admin.base import own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelForm
@@ -29,7 +30,6 @@ from integrations.models import Corp
 from notifications.admin.base import RowContextMixin, for_person, moment
 from notifications.api import tokens
 from notifications.models import ApiToken, Subscription
-from notifications.models.scoping import sees_all_corps
 
 LIFETIMES = ((30, _("30 days")), (90, _("90 days")), (365, _("1 year")), (730, _("2 years")))
 Reach = ApiToken.Reach

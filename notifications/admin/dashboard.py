@@ -13,6 +13,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from accounts.users.scopes import sees_all_corps
 from integrations.admin.dashboard import about_unreadable
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
@@ -22,7 +23,6 @@ from notifications.delivery.runs import auto_pause, statistics
 from notifications.delivery.sending import circuit_breaker
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
 from notifications.models import AlertRule, CorpQueue, Delivery, Incident, Robot, Run, Subscription
-from notifications.models.scoping import sees_all_corps
 from notifications.subscriptions.schedules import workdays
 from notifications.subscriptions.schedules.descriptions import calendar_ends
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.users.scopes import sees_all_corps
 from integrations.clients.sources.table import Table
 from integrations.core.generics import AnyInlineFormSet, AnyModelForm
 from integrations.models import Card, CardData, Corp
@@ -25,7 +26,6 @@ from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.previews import preview
 from notifications.delivery.runs.inbox import link_target
 from notifications.models import MessageForm, Report, ReportCard, ReportChart, Subscription
-from notifications.models.scoping import sees_all_corps
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from accounts.models import AttributeValue, User, fold_value
+from accounts.users.scopes import sees_all_corps
 from integrations.models import Card, Corp
 from notifications.models import AlertReceiver, Channel, Incident, Operator, RulesMatch
-from notifications.models.scoping import sees_all_corps
 from notifications.sources import Audience, Rule
 from notifications.subscriptions.attribute_rules import matching
 from notifications.subscriptions.recipients import chosen, named_audience, resolve

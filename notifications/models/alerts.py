@@ -12,13 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
+from accounts.users.scopes import scope_condition
 from integrations.models import Card, Corp
 from notifications import sentences
 from notifications.models.api import ApiToken
 from notifications.models.lookups import Moment
 from notifications.models.recipients import Addressed
 from notifications.models.runs import Run
-from notifications.models.scoping import scope_condition
 
 if TYPE_CHECKING:
     from datetime import datetime

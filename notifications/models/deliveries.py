@@ -10,11 +10,11 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
+from accounts.users.scopes import scope_condition
 from integrations.models import Corp
 from notifications.models.recipients import Channel
 from notifications.models.robots import Robot
 from notifications.models.runs import Run
-from notifications.models.scoping import scope_condition
 from notifications.models.subscriptions import MessageForm, Priority
 
 if TYPE_CHECKING:

@@ -9,12 +9,11 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from accounts.users.scopes import people_visible_to
+from accounts.users.scopes import people_visible_to, sees_all_corps
 from integrations.models import Corp
 from notifications.models.deliveries import Delivery
 from notifications.models.recipients import Channel
 from notifications.models.runs import Run
-from notifications.models.scoping import sees_all_corps
 
 if TYPE_CHECKING:
     from typing import Self

@@ -11,10 +11,10 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
+from accounts.users.scopes import scope_condition
 from integrations.models import Corp
 from notifications import sentences
 from notifications.models.lookups import Moment
-from notifications.models.scoping import scope_condition
 from notifications.models.subscriptions import Subscription
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.users.scopes import scope_condition
 from integrations.models import Corp
 from notifications.models.lookups import Moment
 from notifications.models.recipients import Addressed
-from notifications.models.scoping import scope_condition
 
 if TYPE_CHECKING:
     from typing import Self
