@@ -23,8 +23,8 @@ from integrations.callbacks.registry import Batch, Consumer, Outcome
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.crypto import CallbackError
 from notifications.alerts import card_updates, incidents, messages, recipients
-from notifications.delivery.runs import inbox
 from notifications.models import Channel, Delivery, Incident, IncidentEvent, IncidentNotice, Receipt
+from notifications.models.deliveries import tidy_mark
 from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _note_once(found: Sequence[Incident], kind: Kind, person: User | None, actio
 
 
 def _delivery(corp: Corp, mark: str) -> Delivery | None:
-    found = Delivery.objects.filter(mark=inbox.tidy_mark(mark)[:32], corp=corp, channel=Channel.WECOM)
+    found = Delivery.objects.filter(mark=tidy_mark(mark), corp=corp, channel=Channel.WECOM)
     return found.filter(run__incident_notices__isnull=False).distinct().first()
 
 

@@ -94,6 +94,11 @@ def new_mark() -> str:
     return secrets.token_hex(16)
 
 
+def tidy_mark(mark: str) -> str:
+    """`mark`, or empty where it cannot be one: PostgreSQL would fail on a NUL instead of finding nothing."""
+    return mark if mark.isascii() and mark.isalnum() else ""
+
+
 class FrozenContent(models.Model):
     """What the deliveries of one slice of a run say whole, with the tables: their page shows it, to their recipients.
 

@@ -23,6 +23,7 @@ from notifications.delivery.rendering import markdown
 from notifications.delivery.rendering.freeze import message_path
 from notifications.delivery.runs import inbox
 from notifications.models import Delivery, SubscriptionChoice
+from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import thawed
 from notifications.reports.html_tables import page_count, shown_tables
 from notifications.subscriptions import preferences
@@ -148,7 +149,7 @@ def sign_in_url(mark: str, page: str) -> str:
     """The start of sign-in for the company of the message with this mark, which leads to `page`; the login page where
     it has none that signs people in."""
     query = urlencode({"next": page})
-    corps = Corp.objects.signing_in().filter(pk__in=Delivery.objects.filter(mark=inbox.tidy_mark(mark)).values("corp"))
+    corps = Corp.objects.signing_in().filter(pk__in=Delivery.objects.filter(mark=tidy_mark(mark)).values("corp"))
     corp_id = corps.values_list("pk", flat=True).first()
     start = resolve_url("login") if corp_id is None else resolve_url("wecom-start", corp_id=corp_id)
     return f"{start}?{query}"

@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from accounts.models import User
 from integrations.core.safe_urls import safe_path
 from notifications.models import Attachment, Delivery, Receipt
+from notifications.models.deliveries import tidy_mark
 
 PAGE_SIZE = 20
 UNREAD_COUNTED = 99
@@ -61,11 +62,6 @@ def attachments_of(delivery: Delivery) -> list[Attachment]:
 def tidy_words(words: str) -> str:
     """What is searched for: PostgreSQL would fail on a NUL."""
     return words.replace("\x00", "").strip()[:WORDS_CHARACTERS]
-
-
-def tidy_mark(mark: str) -> str:
-    """`mark`, or empty where it cannot be one: PostgreSQL would fail on a NUL instead of finding nothing."""
-    return mark if mark.isascii() and mark.isalnum() else ""
 
 
 def mark_read(receipt: Receipt, *, now: datetime) -> None:
