@@ -107,11 +107,7 @@ def _silence(incident: Incident, person: User, now: datetime) -> bool:
     if not incident.is_open or incident.is_silenced(now):
         return False
     incident.silenced_by, incident.silenced_until = person, now + SILENCE
-    if incident.notice_kind != Incident.Notice.FIRE:
-        incidents.schedule_reminder(incident, incident.source, since=now)
-    incident.save(update_fields=["silenced_by", "silenced_until", "notice_kind", "notice_due_at"])
-    incidents.note(incident, Kind.SILENCED, at=now, user=person)
-    return True
+    return _silence_changed(incident, Kind.SILENCED, person, now)
 
 
 def _end_silence(incident: Incident, person: User, now: datetime) -> bool:
@@ -119,10 +115,14 @@ def _end_silence(incident: Incident, person: User, now: datetime) -> bool:
     if not incident.is_open or not incident.is_silenced(now):
         return False
     incident.silenced_by, incident.silenced_until = None, None
+    return _silence_changed(incident, Kind.UNSILENCED, person, now)
+
+
+def _silence_changed(incident: Incident, kind: IncidentEvent.Kind, person: User, now: datetime) -> bool:
     if incident.notice_kind != Incident.Notice.FIRE:
         incidents.schedule_reminder(incident, incident.source, since=now)
     incident.save(update_fields=["silenced_by", "silenced_until", "notice_kind", "notice_due_at"])
-    incidents.note(incident, Kind.UNSILENCED, at=now, user=person)
+    incidents.note(incident, kind, at=now, user=person)
     return True
 
 
