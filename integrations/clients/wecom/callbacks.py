@@ -1,8 +1,8 @@
-"""Callbacks: what WeCom posts, from the encrypted envelope to an event; and the replies it takes. Pure.
+"""Callbacks: what WeCom posts, from the encrypted envelope to an event. Pure.
 
 Whitespace, order, CDATA and the case of event names vary at WeCom, so everything is read as XML, and safely: no
 document type, no entities. Source: developer.work.weixin.qq.com/document/path/90930 (page of 2024-12-13), 90238 to
-90241 for messages, events and replies.
+90240 for messages and events.
 """
 
 from __future__ import annotations
@@ -10,22 +10,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
-from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError, Sealed
-from integrations.clients.wecom.messages.limits import MessageError, check_bytes
+from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element  # nosec B405  # a type only; defusedxml parses
 
 ENVELOPE_BYTES = 5 * 1024 * 1024
 DEPTH_AT_MOST = 20
-REPLY_TEXT_BYTES = 2048
-REPLACE_NAME_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +97,6 @@ def verify_url(crypto: CallbackCrypto, *, signature: str, timestamp: str, nonce:
     return crypto.opened(echostr, signature=signature, timestamp=timestamp, nonce=nonce)
 
 
-def read_callback(crypto: CallbackCrypto, body: bytes, *, signature: str, timestamp: str, nonce: str) -> Callback:
-    """A posted callback, verified, opened and read. Raises CallbackError."""
-    envelope = read_envelope(body)
-    return parse(crypto.opened(envelope.encrypted, signature=signature, timestamp=timestamp, nonce=nonce))
-
-
 def parse(message: bytes) -> Callback:
     """The plaintext of a callback. Raises CallbackError."""
     fields = _fields_of(message)
@@ -172,42 +162,3 @@ def _value(element: Element, depth: int) -> Any:
         else:
             fields[inner.tag] = [fields[inner.tag], value]
     return fields
-
-
-def text_reply(*, corpid: str, userid: str, content: str, created_at: int) -> bytes:
-    """A passive answer of text; `content`: at most 2048 bytes. Raises MessageError."""
-    check_bytes("Content", content, REPLY_TEXT_BYTES)
-    return _reply(corpid, userid, created_at, "text", f"<Content>{_cdata(content)}</Content>")
-
-
-def update_button_reply(*, corpid: str, userid: str, replace_name: str, created_at: int) -> bytes:
-    """Greys the buttons of the clicked card for the one who clicked, and shows `replace_name` on them."""
-    check_bytes("Button.ReplaceName", replace_name, REPLACE_NAME_BYTES)
-    inner = f"<Button><ReplaceName>{_cdata(replace_name)}</ReplaceName></Button>"
-    return _reply(corpid, userid, created_at, "update_button", inner)
-
-
-def reply_envelope(sealed: Sealed) -> bytes:
-    """The body of a passive answer."""
-    return (
-        f"<xml><Encrypt>{_cdata(sealed.encrypted)}</Encrypt><MsgSignature>{_cdata(sealed.signature)}</MsgSignature>"
-        f"<TimeStamp>{escape(sealed.timestamp)}</TimeStamp><Nonce>{_cdata(sealed.nonce)}</Nonce></xml>"
-    ).encode()
-
-
-def _reply(corpid: str, userid: str, created_at: int, msgtype: str, inner: str) -> bytes:
-    return (
-        f"<xml><ToUserName>{_cdata(userid)}</ToUserName><FromUserName>{_cdata(corpid)}</FromUserName>"
-        f"<CreateTime>{created_at}</CreateTime><MsgType>{_cdata(msgtype)}</MsgType>{inner}</xml>"
-    ).encode()
-
-
-def _cdata(value: str) -> str:
-    if any(not _is_xml(character) for character in value):
-        raise MessageError("reply", "a character that XML cannot hold")
-    return f"<![CDATA[{value.replace(']]>', ']]]]><![CDATA[>')}]]>"
-
-
-def _is_xml(character: str) -> bool:
-    point = ord(character)
-    return point in (0x9, 0xA, 0xD) or 0x20 <= point <= 0xD7FF or 0xE000 <= point <= 0xFFFD or point >= 0x10000

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-from integrations.clients.wecom.callbacks import Callback, read_callback, read_envelope, reply_envelope, verify_url
-from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
+from integrations.clients.wecom.callbacks import Callback, parse, read_envelope, verify_url
+from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError, Sealed
 from tests.sandbox_process import CORPID
 
 # The last character has bits that 32 bytes do not need, as real keys have.
@@ -60,11 +60,12 @@ class _Handler(BaseHTTPRequestHandler):
         signed = {name: query[name] for name in ("timestamp", "nonce")}
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
-            callback = read_callback(self.listener.crypto, body, signature=query["msg_signature"], **signed)
+            envelope = read_envelope(body)
+            plain = self.listener.crypto.opened(envelope.encrypted, signature=query["msg_signature"], **signed)
+            callback = parse(plain)
         except CallbackError:
             self._send(403, b"")
             return
-        envelope = read_envelope(body)
         self.listener.receivers.append((envelope.receiver, envelope.agentid))
         self.listener.signatures.append(query["msg_signature"])
         answer = self.listener.answer(callback)
@@ -76,9 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(
                 200,
-                reply_envelope(
-                    self.listener.crypto.sealed(answer, timestamp=signed["timestamp"], nonce=signed["nonce"])
-                ),
+                _envelope(self.listener.crypto.sealed(answer, timestamp=signed["timestamp"], nonce=signed["nonce"])),
             )
 
     def _send(self, status: int, body: bytes) -> None:
@@ -90,6 +89,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         """Nothing: pytest shows what matters."""
+
+
+def _envelope(sealed: Sealed) -> bytes:
+    return (
+        f"<xml><Encrypt>{sealed.encrypted}</Encrypt><MsgSignature>{sealed.signature}</MsgSignature>"
+        f"<TimeStamp>{sealed.timestamp}</TimeStamp><Nonce>{sealed.nonce}</Nonce></xml>"
+    ).encode()
 
 
 @contextmanager

@@ -1,14 +1,15 @@
-"""Callbacks: what the sandbox seals we open and read, and what we seal as a passive reply it takes."""
+"""Callbacks: what the sandbox seals we open and read, and a passive reply that we seal it takes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import pytest
 
-from integrations.clients.wecom.callbacks import Callback, text_reply, update_button_reply
+from integrations.clients.wecom.callbacks import Callback
 from integrations.clients.wecom.crypto import CallbackCrypto
 from integrations.clients.wecom.messages.card_parts import ActionMenu, Button, Checkbox, Option, Selection, SubmitButton
 from integrations.clients.wecom.messages.cards import (
@@ -28,6 +29,7 @@ from tests.sandbox_process import AGENTID, CORPID
 
 APP = f"companies/{CORPID}/apps/{AGENTID}"
 LILEI = f"companies/{CORPID}/members/lilei"
+GREY = "<Button><ReplaceName>{}</ReplaceName></Button>"
 
 
 @pytest.fixture
@@ -45,6 +47,14 @@ def directory_listener(place: Place) -> Iterator[Listener]:
     with listening() as found:
         place.sandbox.control("PATCH", f"companies/{CORPID}", {"contacts_callback": found.settings})
         yield found
+
+
+def reply(heard: Callback, msgtype: str, inner: str) -> bytes:
+    """A passive reply, as a server of an app's makes it. Source: document/path/90241."""
+    return (
+        f"<xml><ToUserName>{heard.userid}</ToUserName><FromUserName>{heard.corpid}</FromUserName>"
+        f"<CreateTime>{heard.created_at}</CreateTime><MsgType>{msgtype}</MsgType>{inner}</xml>"
+    ).encode()
 
 
 def outcomes(place: Place, count: int) -> list[tuple[str, int, str]]:
@@ -144,24 +154,17 @@ def test_an_entry_of_a_cards_menu(place: Place, listener: Listener) -> None:
 
 
 def test_our_reply_greys_the_button_of_the_one_who_clicked(place: Place, listener: Listener) -> None:
-    def grey(heard: Callback) -> bytes:
-        return update_button_reply(
-            corpid=heard.corpid, userid=heard.userid, replace_name="已同意 ]]> ✓", created_at=heard.created_at
-        )
-
-    listener.answer = grey
+    listener.answer = lambda heard: reply(heard, "update_button", GREY.format("已同意 ✓"))
     click(place, sent(place, leave_card()).msgid, "approve")
 
     assert outcomes(place, 1) == [("template_card_event", 1, "replied")]
-    assert place.phone()[0]["replace_name"] == "已同意 ]]> ✓"
+    assert place.phone()[0]["replace_name"] == "已同意 ✓"
     assert "replace_name" not in place.phone("hanmeimei")[0]
 
 
 @pytest.mark.parametrize("content", ["已收到", "已收到 & <谢谢> ]]> 😀", "文" * 682])
 def test_our_reply_to_a_text_stands_on_the_phone(place: Place, listener: Listener, content: str) -> None:
-    listener.answer = lambda heard: text_reply(
-        corpid=heard.corpid, userid=heard.userid, content=content, created_at=heard.created_at
-    )
+    listener.answer = lambda heard: reply(heard, "text", f"<Content>{escape(content)}</Content>")
     place.sandbox.control("POST", f"{LILEI}/write", {"agentid": AGENTID, "text": "查营收 <Q3> & ]]> 😀"})
 
     assert outcomes(place, 1) == [("text", 1, "replied")]
@@ -255,7 +258,7 @@ def test_a_key_that_is_not_ours_is_not_opened(place: Place, listener: Listener) 
 def test_a_reply_sealed_with_another_key_changes_nothing(place: Place, listener: Listener) -> None:
     def answer(heard: Callback) -> bytes:
         listener.crypto = CallbackCrypto("OtherToken", AES_KEY, CORPID)
-        return update_button_reply(corpid=CORPID, userid="LiLei", replace_name="x", created_at=heard.created_at)
+        return reply(heard, "update_button", GREY.format("x"))
 
     listener.answer = answer
     click(place, sent(place, leave_card()).msgid, "approve")

@@ -75,7 +75,7 @@ APPLICATION: tuple[Row, ...] = (
     (CONFIG, 85005, lambda at: at.app.agent_set(AgentChanges(redirect_domain="other.example.com"))),
 )
 CARD = {"title": "标题", "description": "说明", "url": "https://example.com/"}
-NOTICE = contents.miniprogram_notice_content(appid=MINI_PROGRAM, title="会议室预定成功")
+NOTICE = {"appid": MINI_PROGRAM, "title": "会议室预定成功"}
 MESSAGES: tuple[Row, ...] = (
     (BUG, 82001, lambda at: at.app.message_send(raw(touser="", toparty="", totag=" | "))),
     (BUG, 40032, lambda at: at.app.message_send(raw(touser="|".join(f"u{i}" for i in range(1001))))),
@@ -87,7 +87,7 @@ MESSAGES: tuple[Row, ...] = (
     (BUG, 45034, lambda at: at.app.message_send(raw(msgtype="textcard", textcard=CARD | {"url": "a.example"}))),
     (BUG, 41033, lambda at: at.app.message_send(raw(msgtype="textcard", textcard=CARD | {"description": ""}))),
     (BUG, 45002, lambda at: at.app.message_send(raw(msgtype="markdown", markdown={"content": "字" * 683}))),
-    (CONFIG, 48002, lambda at: sent(at, NOTICE)),
+    (CONFIG, 48002, lambda at: at.app.message_send(raw(msgtype="miniprogram_notice", miniprogram_notice=NOTICE))),
     (BUG, 42031, lambda at: at.app.message_send(raw(msgtype="template_card", template_card={"card_type": "poem"}))),
     (DROP, 60140, lambda at: at.app.message_update_template_card(update("unknown"))),
     (BUG, 40058, lambda at: at.app.message_recall("unknown")),

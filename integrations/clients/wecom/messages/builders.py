@@ -68,7 +68,7 @@ EVERYBODY = "@all"
 DUPLICATE_CHECK_SECONDS = 14_400  # WeCom's longest
 RESPONSE_CODE_BYTES = 512
 BUTTON_TEXT_BYTES = 512
-CHAT_KINDS = frozenset({"text", "image", "voice", "video", "file", "textcard", "news", "mpnews", "markdown"})
+CHAT_KINDS = frozenset({"text", "image", "file", "textcard", "news", "markdown"})
 _CHATID = re.compile(r"[0-9A-Za-z]{1,32}")
 
 
@@ -136,7 +136,7 @@ class Options:
     """What goes beside the content.
 
     `duplicate_check_seconds`: so long WeCom drops an identical body, at most 14400, 0 is off. `safe`: 1 not to be
-    shared and watermarked, 2 inside the company only (mpnews). `translates_ids`: names for ids (third parties).
+    shared, and watermarked. `translates_ids`: names for ids (third parties).
     """
 
     duplicate_check_seconds: int = 0
@@ -165,8 +165,8 @@ PLAIN = Options()
 def _checked_safe(safe: int, content: Content) -> int:
     if not content.may_be_safe:
         raise MessageError("safe", f"not possible for {content.msgtype}")
-    if safe not in ((1, 2) if content.msgtype == "mpnews" else (1,)):
-        raise MessageError("safe", "0 or 1; 2 only for mpnews")
+    if safe != 1:
+        raise MessageError("safe", "0 or 1")
     return safe
 
 

@@ -25,16 +25,11 @@ DESCRIPTION_BYTES = 512
 TEXTCARD_BUTTON_CHARACTERS = 4
 ARTICLES_AT_MOST = 8
 PAGEPATH_BYTES = 128
-MPNEWS_BYTES = 666 * 1024
-AUTHOR_BYTES = 64
-NOTICE_PAGE_BYTES = 1024
-NOTICE_CHARACTERS = (4, 12)
-NOTICE_ITEMS_AT_MOST = 10
 MEDIA_ID_BYTES = 512
 APPID_BYTES = 64
 
-_TRANSLATES_IDS = frozenset({"text", "textcard", "news", "mpnews", "miniprogram_notice", "template_card"})
-_MAY_BE_SAFE = frozenset({"text", "image", "video", "file", "mpnews"})
+_TRANSLATES_IDS = frozenset({"text", "textcard", "news", "template_card"})
+_MAY_BE_SAFE = frozenset({"text", "image", "file"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +67,9 @@ def image_content(media_id: str) -> Content:
     return Content("image", _media("image", media_id))
 
 
-def voice_content(media_id: str) -> Content:
-    """A voice recording (AMR) that was uploaded."""
-    return Content("voice", _media("voice", media_id))
-
-
 def file_content(media_id: str) -> Content:
     """A file that was uploaded. As `safe` only txt, pdf, office files, xml and pictures."""
     return Content("file", _media("file", media_id))
-
-
-def video_content(media_id: str, *, title: str = "", description: str = "") -> Content:
-    """A video (MP4) that was uploaded; `title`: at most 128 bytes, `description`: 512."""
-    check_bytes("video.title", title, TITLE_BYTES, is_optional=True)
-    check_bytes("video.description", description, DESCRIPTION_BYTES, is_optional=True)
-    return Content("video", used({**_media("video", media_id), "title": title, "description": description}))
 
 
 def textcard_content(*, title: str, description: str, url: str, button_text: str = "") -> Content:
@@ -146,82 +129,6 @@ def news_content(articles: Sequence[Article]) -> Content:
     """One to eight articles with pictures and links."""
     check_count("news.articles", len(articles), ARTICLES_AT_MOST, at_least=1)
     return Content("news", {"articles": [article.fields(f"news.articles[{i}]") for i, article in enumerate(articles)]})
-
-
-@dataclass(frozen=True, slots=True)
-class MpArticle:
-    """One article that WeCom keeps itself.
-
-    `title`: at most 128 bytes, `content`: HTML of at most 666 KB, `author`: 64, `digest`: 512, `source_url`: 2048.
-    """
-
-    title: str
-    thumb_media_id: str
-    content: str
-    author: str = ""
-    source_url: str = ""
-    digest: str = ""
-
-    def fields(self, where: str) -> dict[str, Any]:
-        """As `mpnews.articles` takes it. Raises MessageError."""
-        check_bytes(f"{where}.title", self.title, TITLE_BYTES)
-        check_bytes(f"{where}.thumb_media_id", self.thumb_media_id, MEDIA_ID_BYTES)
-        check_bytes(f"{where}.author", self.author, AUTHOR_BYTES, is_optional=True)
-        check_link(f"{where}.content_source_url", self.source_url, is_optional=True)
-        check_bytes(f"{where}.content", self.content, MPNEWS_BYTES)
-        check_bytes(f"{where}.digest", self.digest, DESCRIPTION_BYTES, is_optional=True)
-        return used(
-            {
-                "title": self.title,
-                "thumb_media_id": self.thumb_media_id,
-                "author": self.author,
-                "content_source_url": self.source_url,
-                "content": self.content,
-                "digest": self.digest,
-            }
-        )
-
-
-def mpnews_content(articles: Sequence[MpArticle]) -> Content:
-    """One to eight articles that WeCom keeps itself."""
-    check_count("mpnews.articles", len(articles), ARTICLES_AT_MOST, at_least=1)
-    return Content(
-        "mpnews", {"articles": [article.fields(f"mpnews.articles[{i}]") for i, article in enumerate(articles)]}
-    )
-
-
-def miniprogram_notice_content(
-    *,
-    appid: str,
-    title: str,
-    page: str = "",
-    description: str = "",
-    emphasises_first_item: bool = False,
-    items: Sequence[tuple[str, str]] = (),
-) -> Content:
-    """A notice of a mini-program; the token must be that of the mini-program's own application, else 48002.
-
-    `title` and `description`: 4 to 12 characters, `page`: at most 1024 bytes, `items`: at most ten (key of at most
-    10 characters, value of at most 30).
-    """
-    check_bytes("miniprogram_notice.appid", appid, APPID_BYTES)
-    check_bytes("miniprogram_notice.page", page, NOTICE_PAGE_BYTES, is_optional=True)
-    check_characters("miniprogram_notice.title", title, *NOTICE_CHARACTERS)
-    if description:
-        check_characters("miniprogram_notice.description", description, *NOTICE_CHARACTERS)
-    check_count("miniprogram_notice.content_item", len(items), NOTICE_ITEMS_AT_MOST)
-    for index, (key, value) in enumerate(items):
-        check_characters(f"miniprogram_notice.content_item[{index}].key", key, 1, 10)
-        check_characters(f"miniprogram_notice.content_item[{index}].value", value, 1, 30)
-    fields = {
-        "appid": appid,
-        "page": page,
-        "title": title,
-        "description": description,
-        "emphasis_first_item": emphasises_first_item,
-        "content_item": [{"key": key, "value": value} for key, value in items],
-    }
-    return Content("miniprogram_notice", used(fields))
 
 
 def used(fields: dict[str, Any]) -> dict[str, Any]:

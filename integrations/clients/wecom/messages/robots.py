@@ -14,7 +14,7 @@ TEXT_BYTES = 2048
 MARKDOWN_BYTES = 4096
 PICTURE_BYTES = 2 * 1024 * 1024
 _PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-_OTHER_KINDS = frozenset({"news", "file", "voice"})
+_OTHER_KINDS = frozenset({"news", "file"})
 _CARD_KINDS = frozenset({"text_notice", "news_notice"})
 
 
@@ -37,12 +37,6 @@ def robot_markdown(content: str) -> Payload:
     return {"msgtype": "markdown", "markdown": {"content": content}}
 
 
-def robot_markdown_v2(content: str) -> Payload:
-    """The wider Markdown (tables, lists, pictures) of at most 4096 bytes; no colours, no mentions."""
-    check_bytes("markdown_v2.content", content, MARKDOWN_BYTES)
-    return {"msgtype": "markdown_v2", "markdown_v2": {"content": content}}
-
-
 def robot_image(picture: bytes) -> Payload:
     """A JPG or PNG of at most 2 MB, inside the message."""
     if not picture.startswith(_PICTURE_STARTS):
@@ -54,7 +48,7 @@ def robot_image(picture: bytes) -> Payload:
 
 
 def robot_content(content: Content) -> Payload:
-    """News, a file or a voice recording (uploaded with the same robot), a card of type text_notice or news_notice."""
+    """News, a file (uploaded with the same robot), a card of type text_notice or news_notice."""
     if content.msgtype == "template_card":
         if content.fields.get("card_type") not in _CARD_KINDS:
             raise MessageError("template_card.card_type", "a robot sends text_notice and news_notice only")

@@ -12,11 +12,8 @@ from integrations.clients.wecom.callbacks import (
     as_list,
     parse,
     read_envelope,
-    text_reply,
-    update_button_reply,
 )
 from integrations.clients.wecom.crypto import CallbackError
-from integrations.clients.wecom.messages.limits import MessageError
 
 HEAD = (
     "<ToUserName><![CDATA[ww1a2b3c4d5e6f7a8b]]></ToUserName><FromUserName><![CDATA[lilei]]></FromUserName>"
@@ -181,26 +178,6 @@ def test_a_body_that_is_no_envelope_is_refused(body: bytes) -> None:
 def test_a_plaintext_that_is_no_callback_is_refused(message: bytes) -> None:
     with pytest.raises(CallbackError):
         parse(message)
-
-
-def test_a_reply_that_greys_a_button() -> None:
-    reply = update_button_reply(corpid="ww1", userid="lilei", replace_name="已处理]]><x>", created_at=1)
-
-    assert (
-        reply
-        == (
-            "<xml><ToUserName><![CDATA[lilei]]></ToUserName><FromUserName><![CDATA[ww1]]></FromUserName>"
-            "<CreateTime>1</CreateTime><MsgType><![CDATA[update_button]]></MsgType>"
-            "<Button><ReplaceName><![CDATA[已处理]]]]><![CDATA[><x>]]></ReplaceName></Button></xml>"
-        ).encode()
-    )
-    assert parse(reply).fields["Button"] == {"ReplaceName": "已处理]]><x>"}
-
-
-@pytest.mark.parametrize("content", ["", "x" * 2049, "a\x00b", "a\ufffe"])
-def test_a_reply_that_wecom_could_not_read_is_refused(content: str) -> None:
-    with pytest.raises(MessageError):
-        text_reply(corpid="ww1", userid="lilei", content=content, created_at=1)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, []), ("", []), ("a", ["a"]), (["a", "b"], ["a", "b"])])

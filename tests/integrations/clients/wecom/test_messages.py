@@ -24,17 +24,12 @@ from integrations.clients.wecom.messages.cards import Head, text_notice
 from integrations.clients.wecom.messages.contents import (
     Article,
     Content,
-    MpArticle,
     file_content,
     image_content,
     markdown_content,
-    miniprogram_notice_content,
-    mpnews_content,
     news_content,
     text_content,
     textcard_content,
-    video_content,
-    voice_content,
 )
 from integrations.clients.wecom.messages.limits import MessageError, body_bytes
 from integrations.clients.wecom.messages.menus import Menu, MenuButton
@@ -108,10 +103,7 @@ def test_a_markdown_to_everybody() -> None:
     ("content", "expected"),
     [
         (image_content("m1"), {"media_id": "m1"}),
-        (voice_content("m1"), {"media_id": "m1"}),
         (file_content("m1"), {"media_id": "m1"}),
-        (video_content("m1"), {"media_id": "m1"}),
-        (video_content("m1", title="t", description="d"), {"media_id": "m1", "title": "t", "description": "d"}),
         (
             news_content([Article("t", "d", URL, URL), Article("u", appid="wx1", pagepath="pages/index")]),
             {
@@ -121,34 +113,6 @@ def test_a_markdown_to_everybody() -> None:
                 ]
             },
         ),
-        (
-            mpnews_content([MpArticle("t", "m1", "<p>x</p>", "a", URL, "d")]),
-            {
-                "articles": [
-                    {
-                        "title": "t",
-                        "thumb_media_id": "m1",
-                        "author": "a",
-                        "content_source_url": URL,
-                        "content": "<p>x</p>",
-                        "digest": "d",
-                    }
-                ]
-            },
-        ),
-        (
-            miniprogram_notice_content(
-                appid="wx1", title="会议室预定", page="pages/index", emphasises_first_item=True, items=[("房间", "402")]
-            ),
-            {
-                "appid": "wx1",
-                "page": "pages/index",
-                "title": "会议室预定",
-                "emphasis_first_item": True,
-                "content_item": [{"key": "房间", "value": "402"}],
-            },
-        ),
-        (miniprogram_notice_content(appid="wx1", title="会议室预定"), {"appid": "wx1", "title": "会议室预定"}),
     ],
     ids=lambda value: value.msgtype if isinstance(value, Content) else "",
 )
@@ -225,11 +189,7 @@ def test_what_a_textcard_cannot_hold(changed: dict[str, str], field: str) -> Non
     ("build", "field"),
     [
         (lambda: image_content(""), "image.media_id"),
-        (lambda: voice_content(""), "voice.media_id"),
         (lambda: file_content(""), "file.media_id"),
-        (lambda: video_content(""), "video.media_id"),
-        (lambda: video_content("m", title="x" * 129), "video.title"),
-        (lambda: video_content("m", description="x" * 513), "video.description"),
         (lambda: news_content([]), "news.articles"),
         (lambda: news_content([Article("t", url=URL)] * 9), "news.articles"),
         (lambda: news_content([Article("", url=URL)]), "news.articles[0].title"),
@@ -239,31 +199,6 @@ def test_what_a_textcard_cannot_hold(changed: dict[str, str], field: str) -> Non
         (lambda: news_content([Article("t", appid="wx1")]), "news.articles[0].pagepath"),
         (lambda: news_content([Article("t", url=URL, pagepath="p")]), "news.articles[0].pagepath"),
         (lambda: news_content([Article("t", appid="w", pagepath="p" * 129)]), "news.articles[0].pagepath"),
-        (lambda: mpnews_content([]), "mpnews.articles"),
-        (lambda: mpnews_content([MpArticle("t", "", "x")]), "mpnews.articles[0].thumb_media_id"),
-        (lambda: mpnews_content([MpArticle("t", "m", "")]), "mpnews.articles[0].content"),
-        (lambda: mpnews_content([MpArticle("t", "m", "x" * (666 * 1024 + 1))]), "mpnews.articles[0].content"),
-        (lambda: mpnews_content([MpArticle("t", "m", "x", author="x" * 65)]), "mpnews.articles[0].author"),
-        (lambda: mpnews_content([MpArticle("t", "m", "x", digest="x" * 513)]), "mpnews.articles[0].digest"),
-        (lambda: mpnews_content([MpArticle("t", "m", "x", source_url="x")]), "mpnews.articles[0].content_source_url"),
-        (lambda: miniprogram_notice_content(appid="", title="会议室预定"), "miniprogram_notice.appid"),
-        (lambda: miniprogram_notice_content(appid="w", title="三个字"), "miniprogram_notice.title"),
-        (
-            lambda: miniprogram_notice_content(appid="w", title="会议室预定", description="短"),
-            "miniprogram_notice.description",
-        ),
-        (
-            lambda: miniprogram_notice_content(appid="w", title="会议室预定", items=[("k", "v")] * 11),
-            "miniprogram_notice.content_item",
-        ),
-        (
-            lambda: miniprogram_notice_content(appid="w", title="会议室预定", items=[("k", "v"), ("k", "v" * 31)]),
-            "miniprogram_notice.content_item[1].value",
-        ),
-        (
-            lambda: miniprogram_notice_content(appid="w", title="会议室预定", items=[("k" * 11, "v")]),
-            "miniprogram_notice.content_item[0].key",
-        ),
     ],
 )
 def test_what_a_content_cannot_hold(build: Callable[[], Content], field: str) -> None:
@@ -302,7 +237,6 @@ def test_a_thousand_recipients_go_into_one_message() -> None:
     [
         (markdown_content("x"), Options(safe=1), "safe"),
         (_card(), Options(safe=1), "safe"),
-        (voice_content("m"), Options(safe=1), "safe"),
         (news_content([Article("t", url=URL)]), Options(safe=1), "safe"),
         (text_content("x"), Options(safe=2), "safe"),
         (markdown_content("x"), Options(translates_ids=True), "enable_id_trans"),
@@ -312,12 +246,6 @@ def test_a_thousand_recipients_go_into_one_message() -> None:
 )
 def test_options_that_a_content_does_not_take(content: Content, options: Options, field: str) -> None:
     assert refused(lambda: app_message(agentid=1, to=TO, content=content, options=options)) == field
-
-
-def test_mpnews_may_stay_inside_the_company() -> None:
-    content = mpnews_content([MpArticle("t", "m", "x")])
-
-    assert app_message(agentid=1, to=TO, content=content, options=Options(safe=2))["safe"] == 2
 
 
 # --- Cutting ---------------------------------------------------------------------------------------------------------
@@ -431,13 +359,11 @@ def test_an_update_that_wecom_would_refuse(changed: dict[str, Any], field: str) 
             },
         ),
         (robots.robot_markdown("x" * 4096), {"msgtype": "markdown", "markdown": {"content": "x" * 4096}}),
-        (robots.robot_markdown_v2("| a |"), {"msgtype": "markdown_v2", "markdown_v2": {"content": "| a |"}}),
         (
             robots.robot_image(b"\xff\xd8\xff...."),
             {"msgtype": "image", "image": {"base64": "/9j/Li4uLg==", "md5": "29cf60a5b302af528c67e20ae9ad2b83"}},
         ),
         (robots.robot_content(file_content("m")), {"msgtype": "file", "file": {"media_id": "m"}}),
-        (robots.robot_content(voice_content("m")), {"msgtype": "voice", "voice": {"media_id": "m"}}),
     ],
 )
 def test_what_a_robot_sends(payload: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -449,7 +375,6 @@ def test_what_a_robot_sends(payload: dict[str, Any], expected: dict[str, Any]) -
     [
         (lambda: robots.robot_text("x" * 2049), "text.content"),
         (lambda: robots.robot_markdown("x" * 4097), "markdown.content"),
-        (lambda: robots.robot_markdown_v2(""), "markdown_v2.content"),
         (lambda: robots.robot_image(b"GIF89a"), "image"),
         (lambda: robots.robot_image(b"\xff\xd8\xff" + b"x" * 2 * 1024 * 1024), "image"),
         (lambda: robots.robot_content(_card()), "msgtype"),

@@ -16,7 +16,7 @@ from wechatpy.enterprise.crypto import WeChatCrypto
 from wechatpy.enterprise.exceptions import InvalidCorpIdException
 from wechatpy.exceptions import InvalidSignatureException
 
-from integrations.clients.wecom.callbacks import parse, read_envelope, reply_envelope
+from integrations.clients.wecom.callbacks import parse, read_envelope
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
 from integrations.clients.wecom.messages import builders, contents
@@ -48,13 +48,6 @@ def test_we_open_what_wechatpy_seals(message: str) -> None:
     signature = envelope.partition(b"<MsgSignature><![CDATA[")[2].partition(b"]]>")[0].decode()
 
     assert OURS.opened(encrypted, signature=signature, timestamp="1764000000", nonce="998877") == message.encode()
-
-
-def test_wechatpy_opens_our_reply() -> None:
-    reply = reply_envelope(OURS.sealed("<xml>已收到</xml>".encode(), timestamp="1764000000", nonce="998877"))
-    signature = OURS.signature(read_envelope(reply).encrypted, timestamp="1764000000", nonce="998877")
-
-    assert THEIRS.decrypt_message(reply, signature, "1764000000", "998877") == "<xml>已收到</xml>"
 
 
 def test_both_refuse_another_company_and_another_signature() -> None:
