@@ -41,7 +41,7 @@ def send_all(total: int) -> float:
 
     Raises RuntimeError where not so many are accepted.
     """
-    from integrations.core.clock import database_clock
+    from integrations.core.background import database_clock
     from notifications import tasks
     from notifications.models import Delivery
 

@@ -12,8 +12,7 @@ from integrations.bi import catalogue, connection_test
 from integrations.callbacks import queue, worker
 from integrations.companies import console, credentials, verification_files
 from integrations.companies.diagnosis import runner
-from integrations.core.clock import database_clock
-from integrations.core.guard import guarded
+from integrations.core.background import database_clock, guarded
 from integrations.datasources import fetch
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Sizes that keep the code easy to read: `python -m tools.sizes` names every place that breaks one.
 
 - A file has at most 400 lines, a function at most 50.
-- At most six `except` clauses catch everything, and each says why. Loops share one: integrations.core.guard.
+- At most six `except` clauses catch everything, and each says why. Loops share one: integrations.core.background.
 - Nothing is imported inside a function but in `ready()`, and a package that a comment calls optional. Benchmarks may:
   they set Django up for a database that they have started.
 - No two packages of an app import each other. What only type checkers read does not count.

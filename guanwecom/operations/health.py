@@ -10,7 +10,7 @@ import redis
 from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 
-from integrations.core.clock import database_clock
+from integrations.core.background import database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.core.redis import valkey
 from integrations.models import Heartbeat

@@ -13,7 +13,7 @@ from django.db import Error, connections
 
 from guanwecom.operations import watch
 from integrations.core import heartbeats
-from integrations.core.guard import guarded
+from integrations.core.background import guarded
 from integrations.models import Heartbeat
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from guanwecom.operations import health, messages
 from guanwecom.operations.health import EngineHealth
-from integrations.core.clock import database_clock
+from integrations.core.background import database_clock
 from integrations.core.heartbeats import HEARTBEAT_SECONDS
 from integrations.models import EngineWatch, SiteAddress
 

@@ -11,7 +11,7 @@ from integrations.callbacks import queue
 from integrations.callbacks.queue import Held
 from integrations.callbacks.registry import Batch, Clock, consumer_named, consumers_after
 from integrations.clients.errors import IntegrationError, RateLimitedError
-from integrations.core.guard import guarded
+from integrations.core.background import guarded
 from integrations.models import Corp, EventWork
 from integrations.models.jobs import LeaseLostError
 

@@ -16,8 +16,8 @@ from integrations.clients.errors import TransientError
 from integrations.companies import links
 from integrations.companies.diagnosis import readiness
 from integrations.core import hooks, http
+from integrations.core.background import database_clock
 from integrations.core.client_factory import token_store
-from integrations.core.clock import database_clock
 from integrations.models import Corp, SiteAddress
 from integrations.models.scoping import corp_condition
 

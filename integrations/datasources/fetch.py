@@ -24,9 +24,8 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from integrations.clients.sources.errors import Problem, SourceError
-from integrations.core import lease_keeper, queues
-from integrations.core.clock import Clock
-from integrations.core.guard import guarded
+from integrations.core import queues
+from integrations.core.background import Clock, guarded, lease_kept
 from integrations.datasources import query
 from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
@@ -39,7 +38,7 @@ logger = logging.getLogger(__name__)
 TASK = "integrations.fetch_card_data"
 TASK_SECONDS = 600
 
-# Renewed while a fetch lasts (integrations.core.lease_keeper): what a killed worker was at is soon another's.
+# Renewed while a fetch lasts (integrations.core.background): what a killed worker was at is soon another's.
 LEASE = timedelta(seconds=20)
 # Longer than the longest attempt may take, with what a look-up of names and a slow database add: what hangs any longer
 # is not ours any more.
@@ -143,7 +142,7 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
     if held is None:
         return
     try:
-        with lease_keeper.kept(_renewal(held, clock)):
+        with lease_kept(_renewal(held, clock)):
             is_over = _fetch(held, clock)
     finally:
         _release(held)

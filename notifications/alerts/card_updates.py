@@ -26,7 +26,7 @@ from integrations.clients.errors import (
 from integrations.clients.wecom.messages import builders
 from integrations.companies import links
 from integrations.core import client_factory
-from integrations.core.guard import guarded
+from integrations.core.background import guarded
 from notifications.alerts import messages
 from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
@@ -38,8 +38,8 @@ from notifications.models.alerts import CODE_CHARACTERS, CODE_LIFETIME
 from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
-    from integrations.clients.wecom.messages.contents import Content
-    from integrations.core.clock import Clock
+    from integrations.clients.wecom.messages.builders import Content
+    from integrations.core.background import Clock
 
 logger = logging.getLogger(__name__)
 

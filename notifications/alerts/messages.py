@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from accounts.models import User
-    from integrations.clients.wecom.messages.contents import Content
+    from integrations.clients.wecom.messages.builders import Content
     from integrations.models import Corp, SiteAddress
 
 ACKNOWLEDGE, SILENCE = "alert-take", "alert-silence-1h"

@@ -21,7 +21,7 @@ from django.db import DatabaseError, connection
 from accounts.models import User, WeComAccount, fold_userid
 from integrations.bi import services as bi_services
 from integrations.companies import services
-from integrations.core.clock import database_clock
+from integrations.core.background import database_clock
 from integrations.models import CardData, Corp
 from notifications.models import (
     AlertReceiver,

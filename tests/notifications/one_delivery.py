@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from integrations.core.clock import Clock
+from integrations.core.background import Clock
 from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, pending
 from notifications.delivery.sending.send import send_deliveries
 

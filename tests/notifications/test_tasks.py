@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from integrations.core.clock import database_clock
+from integrations.core.background import database_clock
 from notifications import tasks
 from notifications.delivery.rendering import render
 from notifications.models import Delivery, Run, TickClaim

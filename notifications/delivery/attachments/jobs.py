@@ -20,7 +20,7 @@ from notifications.models.lookups import Moment
 from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
-    from integrations.core.clock import Clock
+    from integrations.core.background import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from integrations.core.guard import guarded
+from integrations.core.background import guarded
 from notifications.delivery.channels.outcomes import LOST_WORKER
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import BATCH, unlocked, update_unlocked

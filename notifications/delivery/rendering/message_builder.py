@@ -19,7 +19,7 @@ from integrations.clients.wecom.messages.card_parts import (
     Jump,
     VerticalItem,
 )
-from integrations.clients.wecom.messages.contents import (
+from integrations.clients.wecom.messages.builders import (
     DESCRIPTION_BYTES,
     TITLE_BYTES,
     Article,

@@ -16,8 +16,7 @@ from django.db.models import Exists, F, OuterRef
 from django.utils import translation
 
 from accounts.models import fold_userid
-from integrations.core import lease_keeper
-from integrations.core.guard import guarded
+from integrations.core.background import guarded, lease_kept
 from integrations.models import Corp
 from notifications.delivery import limiter
 from notifications.delivery.channels.wecom_app import app_name, member_limits
@@ -38,7 +37,7 @@ from notifications.sources import Audience, Content, RunContents, RunSource, sou
 from notifications.subscriptions.recipients import Recipient, recheck, resolve
 
 if TYPE_CHECKING:
-    from integrations.core.clock import Clock
+    from integrations.core.background import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
         return []
     try:
         with translation.override(language or settings.LANGUAGE_CODE):
-            with lease_keeper.kept(_renewal(run_id, now)):
+            with lease_kept(_renewal(run_id, now)):
                 plan = _planned(_read(run_id), now)
             with transaction.atomic():
                 run = _locked(run_id)

@@ -33,7 +33,7 @@ from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from accounts.models import User
-    from integrations.core.clock import Clock
+    from integrations.core.background import Clock
 
 
 logger = logging.getLogger(__name__)

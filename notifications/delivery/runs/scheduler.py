@@ -27,7 +27,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Least
 
-from integrations.core.guard import guarded
+from integrations.core.background import guarded
 from notifications.delivery.bulk import PlannedRun, insert_runs, move_subscriptions
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import unlocked

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from django.conf import settings
 
-from integrations.core.guard import guarded
+from integrations.core.background import guarded
 from notifications.delivery.channels import Caller, Sendable, channel_of
 from notifications.delivery.channels.outcomes import NO_THREAD, NOT_COUNTED, Outcome, crashed, not_begun
 from notifications.delivery.leases import STOP_SECONDS, TASK_SECONDS
@@ -30,7 +30,7 @@ from notifications.delivery.sending.settle import Ended, settle_all
 from notifications.delivery.sending.throttling import Admission
 
 if TYPE_CHECKING:
-    from integrations.core.clock import Clock
+    from integrations.core.background import Clock
     from notifications.delivery.limiter import Permit
 
 logger = logging.getLogger(__name__)

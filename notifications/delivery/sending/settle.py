@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from accounts.models import fold_userid
 from integrations.clients.wecom.errcodes import BUSY
-from integrations.core.guard import guarded
+from integrations.core.background import guarded
 from notifications.delivery import counters
 from notifications.delivery.bulk import settle_attempts, settle_deliveries
 from notifications.delivery.channels import channel_of

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import QuerySet, Sum
 
 from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
-from integrations.core.clock import database_clock
+from integrations.core.background import database_clock
 from integrations.models import Corp
 from notifications.delivery.channels import SENT, Requester, Sendable, channel_of
 from notifications.delivery.channels.outcomes import Outcome

@@ -24,7 +24,7 @@ from integrations.clients.wecom.messages.limits import MessageError, body_bytes
 from integrations.clients.wecom.messages.robots import robot_image
 from integrations.clients.wecom.transport import Timeouts
 from integrations.core import client_factory
-from integrations.core.guard import guarded
+from integrations.core.background import guarded
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.channels.outcomes import ROBOT_GONE, Kind, Outcome, outcome_of_error
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
@@ -37,7 +37,7 @@ from notifications.delivery.sending.settle import backoff
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
 
 if TYPE_CHECKING:
-    from integrations.core.clock import Clock
+    from integrations.core.background import Clock
 
 logger = logging.getLogger(__name__)
 

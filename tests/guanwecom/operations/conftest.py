@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django_celery_beat.schedulers import ModelEntry
 
-from integrations.core.clock import database_clock
+from integrations.core.background import database_clock
 from integrations.models import Heartbeat
 from notifications.delivery.runs.scheduler import TICK
 from notifications.models import TickClaim

@@ -13,7 +13,7 @@ from django_celery_beat.models import PeriodicTask
 from pytest_django import Settings
 
 from guanwecom.operations import health, messages
-from integrations.core.clock import database_clock
+from integrations.core.background import database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Card, DataSource, Heartbeat
 from notifications.delivery.runs.scheduler import TICK

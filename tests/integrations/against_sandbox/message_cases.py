@@ -6,7 +6,7 @@ from integrations.clients.wecom.messages import builders, robots
 from integrations.clients.wecom.messages.builders import Options, Payload, Recipients
 from integrations.clients.wecom.messages.card_parts import Button
 from integrations.clients.wecom.messages.cards import Head, button_interaction
-from integrations.clients.wecom.messages.contents import Content, text_content
+from integrations.clients.wecom.messages.builders import Content, text_content
 from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.schemas.base import SendResult
 from integrations.clients.wecom.schemas.messages import AgentCount, Chat

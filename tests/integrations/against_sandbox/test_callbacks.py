@@ -19,7 +19,7 @@ from integrations.clients.wecom.messages.cards import (
     multiple_interaction,
     vote_interaction,
 )
-from integrations.clients.wecom.messages.contents import Content
+from integrations.clients.wecom.messages.builders import Content
 from integrations.clients.wecom.schemas.agent import AgentChanges
 from tests.integrations.against_sandbox.app_cases import MENU
 from tests.integrations.against_sandbox.listener import AES_KEY, TOKEN, Listener, listening

@@ -35,7 +35,7 @@ from integrations.clients.wecom.messages.cards import (
     text_notice,
     vote_interaction,
 )
-from integrations.clients.wecom.messages.contents import Content
+from integrations.clients.wecom.messages.builders import Content
 from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.schemas.base import SendResult
 from tests.integrations.against_sandbox.message_cases import leave_card, sent, update

@@ -11,7 +11,7 @@ import pytest
 from integrations.clients.errors import BadRequestError, RateLimitedError, RecipientError
 from integrations.clients.wecom.messages import builders, contents, robots
 from integrations.clients.wecom.messages.builders import EVERYBODY, Options, Recipients
-from integrations.clients.wecom.messages.contents import Article, Content
+from integrations.clients.wecom.messages.builders import Article, Content
 from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.schemas.base import SendResult
 from tests.integrations.against_sandbox.message_cases import sent, text

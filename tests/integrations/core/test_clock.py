@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from integrations.core.clock import database_clock
+from integrations.core.background import database_clock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
 

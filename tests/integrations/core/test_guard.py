@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from integrations.core.guard import guarded
+from integrations.core.background import guarded
 
 logger = logging.getLogger("tests.guard")
 

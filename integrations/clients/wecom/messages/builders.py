@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from integrations.clients.wecom.messages.contents import (
+from integrations.clients.wecom.messages.builders import (
     DESCRIPTION_BYTES,
     MARKDOWN_BYTES,
     TEXT_BYTES,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from integrations.clients.wecom.messages.contents import used
+from integrations.clients.wecom.messages.builders import used
 from integrations.clients.wecom.messages.limits import (
     MessageError,
     check_bytes,

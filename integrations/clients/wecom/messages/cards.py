@@ -28,7 +28,7 @@ from integrations.clients.wecom.messages.card_parts import (
     check_task_id,
     listed,
 )
-from integrations.clients.wecom.messages.contents import Content, used
+from integrations.clients.wecom.messages.builders import Content, used
 from integrations.clients.wecom.messages.limits import MessageError, check_unique, utf8_size
 
 HORIZONTAL_ITEMS_AT_MOST = 6

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 
 from integrations.clients.wecom.messages.builders import Payload
-from integrations.clients.wecom.messages.contents import Content
+from integrations.clients.wecom.messages.builders import Content
 from integrations.clients.wecom.messages.limits import MessageError, check_bytes
 
 TEXT_BYTES = 2048

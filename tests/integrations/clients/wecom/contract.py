@@ -9,7 +9,7 @@ from typing import Any
 
 from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.messages import builders, robots
-from integrations.clients.wecom.messages.contents import text_content
+from integrations.clients.wecom.messages.builders import text_content
 from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.messages.menus import Menu, MenuButton
 from integrations.clients.wecom.schemas import base, contacts

@@ -40,7 +40,7 @@ from integrations.clients.wecom.messages.cards import (
     text_notice,
     vote_interaction,
 )
-from integrations.clients.wecom.messages.contents import (
+from integrations.clients.wecom.messages.builders import (
     Article,
     Content,
     markdown_content,

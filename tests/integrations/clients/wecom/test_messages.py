@@ -21,7 +21,7 @@ from integrations.clients.wecom.messages.builders import (
 )
 from integrations.clients.wecom.messages.card_parts import CardAction
 from integrations.clients.wecom.messages.cards import Head, text_notice
-from integrations.clients.wecom.messages.contents import (
+from integrations.clients.wecom.messages.builders import (
     Article,
     Content,
     file_content,

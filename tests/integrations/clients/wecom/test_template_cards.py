@@ -34,7 +34,7 @@ from integrations.clients.wecom.messages.cards import (
     text_notice,
     vote_interaction,
 )
-from integrations.clients.wecom.messages.contents import Content
+from integrations.clients.wecom.messages.builders import Content
 from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.messages.robots import robot_content
 

@@ -12,7 +12,7 @@ import redis
 from django.db import connection
 from pytest_django import Settings
 
-from integrations.core.clock import database_clock
+from integrations.core.background import database_clock
 from integrations.models import Corp
 from notifications.delivery.channels.outcomes import Kind, Outcome
 from notifications.delivery.channels.wecom_app import address_scope, app_name, company_scope, member_limits

@@ -7,13 +7,13 @@ import threading
 import pytest
 from django.db import DatabaseError
 
-from integrations.core.lease_keeper import kept
+from integrations.core.background import lease_kept
 
 
 def test_a_lease_is_renewed_again_and_again() -> None:
     renewed = threading.Semaphore(0)
 
-    with kept(renewed.release, seconds=0.001):
+    with lease_kept(renewed.release, seconds=0.001):
         assert all(renewed.acquire(timeout=20) for _ in range(3))
 
 
@@ -26,7 +26,7 @@ def test_a_block_that_is_left_waits_for_its_renewal_and_lets_no_other_run() -> N
         assert leaving.wait(20)
         renewing.append(threading.current_thread())
 
-    with kept(renew, seconds=0.001):
+    with lease_kept(renew, seconds=0.001):
         assert begun.wait(20)
         leaving.set()
 
@@ -42,7 +42,7 @@ def test_a_block_that_fails_ends_its_renewals_too() -> None:
         begun.set()
 
     def fail() -> None:
-        with kept(renew, seconds=0.001):
+        with lease_kept(renew, seconds=0.001):
             assert begun.wait(20)
             raise ZeroDivisionError
 
@@ -55,7 +55,7 @@ def test_a_block_that_fails_ends_its_renewals_too() -> None:
 def test_work_that_is_done_soon_is_neither_renewed_nor_held_up() -> None:
     renewals: list[None] = []
 
-    with kept(lambda: renewals.append(None), seconds=3600):
+    with lease_kept(lambda: renewals.append(None), seconds=3600):
         pass
 
     assert renewals == []
@@ -68,5 +68,5 @@ def test_a_database_that_is_away_ends_nothing() -> None:
         tries.release()
         raise DatabaseError
 
-    with kept(renew, seconds=0.001):
+    with lease_kept(renew, seconds=0.001):
         assert all(tries.acquire(timeout=20) for _ in range(3))
