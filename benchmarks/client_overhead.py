@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.stand_in import stand_in
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.messages.builders import Recipients, body_bytes, text_message
+from integrations.clients.wecom.messages.builders import Recipients, text_message
+from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore
 from integrations.clients.wecom.transport import open_session
 

@@ -141,6 +141,7 @@ def make_people(corp: Any, count: int) -> None:
 def make_personal_messages(corps: list[Any], count: int) -> None:
     """So many frozen messages with a receipt each, spread over the companies, as a rendering would leave them."""
     from integrations.clients.wecom.messages import builders
+    from integrations.clients.wecom.messages.limits import body_bytes
     from notifications.models import Delivery, Receipt, Run, new_mark
 
     now = datetime.now(UTC)
@@ -154,9 +155,7 @@ def make_personal_messages(corps: list[Any], count: int) -> None:
             to = builders.Recipients(userids=[f"U{n // len(corps)}"])
             options = builders.Options(duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS)
             content = f"您的销售额: {n} 元\nhttps://bi.example.com/m/{mark}/" + "。" * 40
-            body = builders.body_bytes(
-                builders.text_message(agentid=corp.agentid, to=to, content=content, options=options)
-            )
+            body = body_bytes(builders.text_message(agentid=corp.agentid, to=to, content=content, options=options))
             deliveries.append(
                 Delivery(
                     run=run, corp=corp, channel="wecom", message_form="text", created_at=now, title="日报", text="x",

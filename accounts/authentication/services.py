@@ -16,8 +16,8 @@ from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 from accounts.authentication import state, throttling
 from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
 from integrations.clients.errors import IntegrationError, RecipientError
+from integrations.clients.wecom.api.contacts import User as WeComUser
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.schemas import base
 from integrations.directory import last_sync_at, note_seen
 from integrations.models import Corp, Member
 from integrations.models.fields import cipher
@@ -156,7 +156,7 @@ def _member(corp_id: int, userid_folded: str) -> QuerySet[Member]:
     return ruled.filter(userid_folded=userid_folded).only(*_STANDING).annotate(synced_at=synced_at)
 
 
-def require_in_scope(*, client: WeComClient, userid: str) -> base.User:
+def require_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
     """What WeCom shows of somebody.
 
     Raises SignInRefused for somebody outside the app's visible scope, for whom WeCom gives out a userid, too.

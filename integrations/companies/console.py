@@ -14,11 +14,11 @@ from django.utils.translation import gettext as _
 
 from integrations.clients.errors import ConfigurationError, IntegrationError, OutcomeUnknownError, TransientError
 from integrations.clients.explanations import Explanation
+from integrations.clients.wecom.api.agent import AgentChanges
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.messages.menus import Menu, MenuButton
 from integrations.clients.wecom.oauth import LinkError
-from integrations.clients.wecom.schemas.agent import AgentChanges
 from integrations.companies import links
 from integrations.companies.diagnosis.checks import ownership
 from integrations.companies.diagnosis.findings import LARGEST_ERRCODE

@@ -1,4 +1,4 @@
-"""Builds a client from a row: the only place where secrets are read."""
+"""Builds the clients of WeCom and the BI from a row: the only place where secrets are read."""
 
 from __future__ import annotations
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from integrations.clients.errors import RecipientError, UnexpectedResponseError
+from integrations.clients.wecom.api.contacts import Department, User
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.schemas import base
-from integrations.clients.wecom.schemas import contacts as schemas_contacts
 from integrations.directory import departments as directory_departments
 from integrations.directory.api import Calling
 from integrations.directory.guards import Stop
@@ -79,7 +78,7 @@ class Reader:
         self._seen_by_app: set[int] = set()
         self._unknown: set[int] = set()
         # What user/get has said, by folded userid.
-        self._answers: dict[str, base.User | bool] = {}
+        self._answers: dict[str, User | bool] = {}
 
     def read(self) -> Snapshot:
         self._progress(Phase.DEPARTMENTS, 0, 0)
@@ -156,10 +155,10 @@ class Reader:
         self._seen_by_app &= chosen
         self._snapshot.departments = {number: one for number, one in known.items() if number in chosen}
 
-    def _departments_of_app(self) -> list[schemas_contacts.Department]:
+    def _departments_of_app(self) -> list[Department]:
         if not self._roots or self._source == Source.BOTH:
             return list(self._calling.one(self._app.department_list))
-        found: list[schemas_contacts.Department] = []
+        found: list[Department] = []
         for root in self._roots:
             try:
                 found += self._calling.one(partial(self._app.department_list, root))
@@ -169,7 +168,7 @@ class Reader:
                 raise
         return found
 
-    def _merge(self, known: dict[int, SeenDepartment], departments: Iterable[schemas_contacts.Department]) -> set[int]:
+    def _merge(self, known: dict[int, SeenDepartment], departments: Iterable[Department]) -> set[int]:
         """Lay an answer over what was told before. Returns its numbers."""
         numbers = set()
         for one in departments:
@@ -238,7 +237,7 @@ class Reader:
         ]
         answers = self._calling.many(partial(self._found, one) for one in missing)
         for userid, found in zip(missing, answers, strict=True):
-            if isinstance(found, base.User):
+            if isinstance(found, User):
                 self._add_user(found, None)
             else:
                 self._snapshot.warnings.add("named_but_gone", userid)
@@ -252,7 +251,7 @@ class Reader:
                 continue
             yield from (userid for userid, _name in tag.members)
 
-    def _add_user(self, user: base.User, listed_in: int | None) -> None:
+    def _add_user(self, user: User, listed_in: int | None) -> None:
         if not self._is_userid(user.userid):
             return
         if user.status == LEFT_COMPANY:
@@ -260,7 +259,7 @@ class Reader:
             return
         self._snapshot.add(self._person(user, listed_in))
 
-    def _person(self, user: base.User, listed_in: int | None) -> Person:
+    def _person(self, user: User, listed_in: int | None) -> Person:
         known = self._snapshot.departments
         return person_of(user, known=known, listed_in=listed_in, number_field=self._number_field)
 
@@ -279,7 +278,7 @@ class Reader:
             self._progress(Phase.COMPARING, done, len(new))
             self._answers[folded] = answer
 
-    def _found(self, userid: str) -> base.User | bool:
+    def _found(self, userid: str) -> User | bool:
         """The person; else whether they exist where the app does not see them."""
         try:
             return self._app.user_get(userid)
@@ -290,7 +289,7 @@ class Reader:
                 return False
             raise
 
-    def _whereabouts(self, found: base.User | bool) -> Whereabouts:
+    def _whereabouts(self, found: User | bool) -> Whereabouts:
         if isinstance(found, bool):
             return Whereabouts(None, found)
         if found.status == LEFT_COMPANY or not is_userid(found.userid):

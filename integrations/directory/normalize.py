@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from integrations.clients.wecom.schemas import base
+from integrations.clients.wecom.api.contacts import User
 from integrations.models import fold_userid
 
 ACTIVE, DISABLED, NOT_ACTIVATED = "active", "disabled", "not_activated"
@@ -127,7 +127,7 @@ def is_userid(text: str) -> bool:
     return _USERID.fullmatch(text) is not None
 
 
-def person_of(user: base.User, *, known: Iterable[int], listed_in: int | None = None, number_field: str = "") -> Person:
+def person_of(user: User, *, known: Iterable[int], listed_in: int | None = None, number_field: str = "") -> Person:
     """`known`: the departments that count; `listed_in`: the one in whose list the user stood, if any; `number_field`:
     the company's own field with the employee number, empty: that is not read.
 
@@ -148,7 +148,7 @@ def person_of(user: base.User, *, known: Iterable[int], listed_in: int | None = 
     return Person(userid=user.userid, departments=departments, status=_status(user), is_seen_by_app=True, **values)
 
 
-def _status(user: base.User) -> str | None:
+def _status(user: User) -> str | None:
     if user.is_enabled is False:
         return DISABLED
     return None if user.status is None else STATUS.get(user.status)

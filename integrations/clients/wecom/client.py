@@ -13,15 +13,12 @@ import requests
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom import deadline, errcodes
-from integrations.clients.wecom.api.agent import AppCalls, LoginCalls
-from integrations.clients.wecom.api.base import Call, Reply, typed
-from integrations.clients.wecom.api.contacts import ContactCalls
-from integrations.clients.wecom.api.media import LARGEST_BYTES, MediaCalls, check_media
-from integrations.clients.wecom.api.messages import ChatCalls, MessageCalls
+from integrations.clients.wecom.api.agent import AppCalls
+from integrations.clients.wecom.api.base import Answer, Call, Reply, Request, answer_of, file_of, lasting, typed
+from integrations.clients.wecom.api.contacts import ContactCalls, LoginCalls
+from integrations.clients.wecom.api.media import LARGEST_BYTES, Media, MediaCalls, check_media, media_from
+from integrations.clients.wecom.api.messages import ChatCalls, MessageCalls, SendResult, send_result_from
 from integrations.clients.wecom.messages.limits import multipart
-from integrations.clients.wecom.responses import Request, answer_of, file_of
-from integrations.clients.wecom.schemas import base, messages
-from integrations.clients.wecom.schemas.base import Answer
 from integrations.clients.wecom.token_store import FetchedToken, TokenStore
 from integrations.clients.wecom.transport import API_BASE_URL, USUAL_TIMEOUTS, Timeouts, Transport
 
@@ -103,7 +100,11 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         request = Request("gettoken", is_repeatable=True, secrets=(self._secret,))
         credentials = {"corpid": self.corpid, "corpsecret": self._secret}
         reply = self._transport.exchange(request, Call("gettoken", "/cgi-bin/gettoken"), credentials)
-        return typed("gettoken", base.token_from, answer_of(request, reply))
+        return typed("gettoken", _token_from, answer_of(request, reply))
+
+
+def _token_from(answer: Answer) -> FetchedToken:
+    return lasting(answer, "access_token")  # `expires_in` may count down on a repeated get
 
 
 class RobotClient:
@@ -131,10 +132,10 @@ class RobotClient:
     def __repr__(self) -> str:
         return "RobotClient()"
 
-    def webhook_send(self, body: bytes) -> base.SendResult:
+    def webhook_send(self, body: bytes) -> SendResult:
         """Send exactly the bytes of `body` (see `robots`). A `warning` in the result: it may not have been shown."""
         call = Call("webhook_send", "/cgi-bin/webhook/send", "POST", body=body, is_repeatable=False)
-        return base.send_result_from(self._answered(call))
+        return send_result_from(self._answered(call))
 
     def webhook_upload_media(
         self,
@@ -143,13 +144,13 @@ class RobotClient:
         kind: Literal["file", "voice"],
         file_name: str,
         media_type: str = "application/octet-stream",
-    ) -> messages.Media:
+    ) -> Media:
         """A file (20 MB) or voice recording (2 MB) for this robot, for three days."""
         check_media("media", content, LARGEST_BYTES[kind])
         body, content_type = multipart(content, file_name=file_name, media_type=media_type)
         path, params = "/cgi-bin/webhook/upload_media", {"type": kind}
         call = Call("webhook_upload_media", path, "POST", params, body, content_type, is_transfer=True)
-        return typed("webhook_upload_media", messages.media_from, self._answered(call))
+        return typed("webhook_upload_media", media_from, self._answered(call))
 
     def _answered(self, call: Call) -> Answer:
         request = Request(call.operation, call.is_repeatable, secrets=(self._key,))

@@ -20,8 +20,7 @@ from urllib3.util import Url, parse_url
 
 from integrations.clients.errors import ConfigurationError, IntegrationError, TransientError
 from integrations.clients.wecom import deadline
-from integrations.clients.wecom.api.base import Call, Params, Reply
-from integrations.clients.wecom.responses import Request
+from integrations.clients.wecom.api.base import Call, Params, Reply, Request
 
 ANSWER_BYTES_AT_MOST = 32 * 1024 * 1024  # the largest file is 20 MB, the longest list about as much
 API_BASE_URL = "https://qyapi.weixin.qq.com"

@@ -18,8 +18,8 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
+from integrations.clients.wecom.api.messages import SendResult
 from integrations.clients.wecom.errcodes import NOBODY_REACHED, RATE_LIMITED
-from integrations.clients.wecom.schemas.base import SendResult
 
 SENDS = frozenset({"message_send", "webhook_send"})
 # What nobody has repaired is tried again this often, for the whole corp by one message at a time.

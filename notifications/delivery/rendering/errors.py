@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from notifications.sentences import Sentence, SentenceError
 
 if TYPE_CHECKING:
-    from integrations.clients.wecom.messages.builders import MessageError
+    from integrations.clients.wecom.messages.limits import MessageError
 
 
 class RenderingError(SentenceError):

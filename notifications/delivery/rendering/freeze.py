@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import translation
 
-from integrations.clients.wecom.messages.builders import MessageError
+from integrations.clients.wecom.messages.limits import MessageError
 from integrations.companies import links
 from integrations.models import Corp
 from notifications.delivery.attachments import recipes, urls

@@ -11,14 +11,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from integrations.clients.wecom.messages import builders, cards, robots
-from integrations.clients.wecom.messages.card_parts import (
-    CardAction,
-    CardImage,
-    Emphasis,
-    HorizontalItem,
-    Jump,
-    VerticalItem,
-)
 from integrations.clients.wecom.messages.builders import (
     DESCRIPTION_BYTES,
     TITLE_BYTES,
@@ -28,7 +20,15 @@ from integrations.clients.wecom.messages.builders import (
     image_content,
     news_content,
 )
-from integrations.clients.wecom.messages.limits import in_reading_order
+from integrations.clients.wecom.messages.card_parts import (
+    CardAction,
+    CardImage,
+    Emphasis,
+    HorizontalItem,
+    Jump,
+    VerticalItem,
+)
+from integrations.clients.wecom.messages.limits import body_bytes, in_reading_order
 from notifications.charts.theme import CARD_RATIO
 from notifications.models import MessageForm
 from notifications.reports.templates.escaping import escaped
@@ -80,7 +80,7 @@ def body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str
     """
     to = builders.Recipients(userids=userids)
     payload = _BUILDERS[form](words, agentid, to)
-    return builders.body_bytes(payload)
+    return body_bytes(payload)
 
 
 def _text(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
@@ -108,11 +108,11 @@ def _markdown_head(words: Words) -> str:
 
 def _textcard(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
     broken = words.text.translate(_NO_TAGS).replace("\n", "<br>")
-    description = builders.clip_utf8(broken, builders.TEXTCARD_DESCRIPTION_BYTES).text
+    description = builders.clip_utf8(broken, builders.DESCRIPTION_BYTES).text
     return builders.textcard_message(
         agentid=agentid,
         to=to,
-        title=builders.clip_utf8(words.title, builders.TEXTCARD_TITLE_BYTES).text,
+        title=builders.clip_utf8(words.title, builders.TITLE_BYTES).text,
         description=_CUT_BREAK.sub("…", description),
         url=words.url,
         button_text=pgettext("button of a card, at most 4 characters", "View"),
@@ -232,11 +232,11 @@ def robot_body(form: MessageForm, words: Words) -> bytes:
     missing: they come when it is prepared."""
     url = words.url or words.picture_url
     if form == MessageForm.IMAGE:
-        return builders.body_bytes({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
+        return body_bytes({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
     if form in {MessageForm.XLSX, MessageForm.CSV}:
-        return builders.body_bytes(robots.robot_content(file_content(NOT_UPLOADED)))
+        return body_bytes(robots.robot_content(file_content(NOT_UPLOADED)))
     if form in _ROBOT_CONTENTS and url:
-        return builders.body_bytes(robots.robot_content(_ROBOT_CONTENTS[form](words, url)))
+        return body_bytes(robots.robot_content(_ROBOT_CONTENTS[form](words, url)))
     return _robot_text(form, words)
 
 
@@ -257,7 +257,7 @@ def _robot_text(form: MessageForm, words: Words) -> bytes:
         tail = f"\n{words.url}" if words.url else ""
         said = f"{words.title}\n{words.text}".translate(_NO_TAGS)
         payload = robots.robot_text(_around("", said, tail, robots.TEXT_BYTES))
-    return builders.body_bytes(payload)
+    return body_bytes(payload)
 
 
 def mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:

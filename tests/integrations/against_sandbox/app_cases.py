@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import requests
 
+from integrations.clients.wecom.api.agent import Agent, AgentChanges
+from integrations.clients.wecom.api.media import MediaFile
 from integrations.clients.wecom.messages.menus import Menu, MenuButton
 from integrations.clients.wecom.oauth import sign
-from integrations.clients.wecom.schemas.agent import AgentChanges
-from integrations.clients.wecom.schemas.base import Agent
-from integrations.clients.wecom.schemas.messages import MediaFile
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import AMR, PNG, Place
 from tests.sandbox_process import AGENTID, CORPID

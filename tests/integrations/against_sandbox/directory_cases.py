@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from integrations.clients.wecom.schemas.base import Identity, User, UserDetail
-from integrations.clients.wecom.schemas.contacts import Department, MemberPage, MemberRow, Tag
+from integrations.clients.wecom.api.contacts import Department, Identity, MemberPage, MemberRow, Tag, User, UserDetail
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import Place
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from integrations.clients.wecom.api.messages import AgentCount, Chat, SendResult
 from integrations.clients.wecom.messages import builders, robots
-from integrations.clients.wecom.messages.builders import Options, Payload, Recipients
+from integrations.clients.wecom.messages.builders import Content, Options, Payload, Recipients, text_content
 from integrations.clients.wecom.messages.card_parts import Button
 from integrations.clients.wecom.messages.cards import Head, button_interaction
-from integrations.clients.wecom.messages.builders import Content, text_content
 from integrations.clients.wecom.messages.limits import body_bytes
-from integrations.clients.wecom.schemas.base import SendResult
-from integrations.clients.wecom.schemas.messages import AgentCount, Chat
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import Place
 from tests.sandbox_process import AGENTID

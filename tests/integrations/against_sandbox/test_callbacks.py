@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from integrations.clients.wecom.api.agent import AgentChanges
 from integrations.clients.wecom.callbacks import Callback
 from integrations.clients.wecom.crypto import CallbackCrypto
+from integrations.clients.wecom.messages.builders import Content
 from integrations.clients.wecom.messages.card_parts import ActionMenu, Button, Checkbox, Option, Selection, SubmitButton
 from integrations.clients.wecom.messages.cards import (
     Details,
@@ -19,8 +21,6 @@ from integrations.clients.wecom.messages.cards import (
     multiple_interaction,
     vote_interaction,
 )
-from integrations.clients.wecom.messages.builders import Content
-from integrations.clients.wecom.schemas.agent import AgentChanges
 from tests.integrations.against_sandbox.app_cases import MENU
 from tests.integrations.against_sandbox.listener import AES_KEY, TOKEN, Listener, listening
 from tests.integrations.against_sandbox.message_cases import leave_card, sent, update

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from integrations.clients.errors import BadRequestError, RecipientError
+from integrations.clients.wecom.api.messages import SendResult
 from integrations.clients.wecom.messages import builders, robots
-from integrations.clients.wecom.messages.builders import Options, Recipients
+from integrations.clients.wecom.messages.builders import Content, Options, Recipients
 from integrations.clients.wecom.messages.card_parts import (
     ActionMenu,
     Button,
@@ -35,9 +36,7 @@ from integrations.clients.wecom.messages.cards import (
     text_notice,
     vote_interaction,
 )
-from integrations.clients.wecom.messages.builders import Content
 from integrations.clients.wecom.messages.limits import body_bytes
-from integrations.clients.wecom.schemas.base import SendResult
 from tests.integrations.against_sandbox.message_cases import leave_card, sent, update
 from tests.integrations.against_sandbox.place import Place
 from tests.integrations.against_sandbox.test_refusals import refused

@@ -17,8 +17,8 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
+from integrations.clients.wecom.api.messages import SendResult
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.schemas.base import SendResult
 from integrations.clients.wecom.token_store import InMemoryTokenStore
 from integrations.clients.wecom.transport import Timeouts
 from tests.integrations.against_sandbox.message_cases import text

@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 
 from integrations.clients.errors import BadRequestError
-from integrations.clients.wecom.messages import contents
-from integrations.clients.wecom.schemas.messages import MediaFile
+from integrations.clients.wecom.api.media import MediaFile
+from integrations.clients.wecom.messages import builders
 from tests.integrations.against_sandbox.message_cases import sent
 from tests.integrations.against_sandbox.place import AMR, MP4, PNG, Place
 from tests.integrations.against_sandbox.test_refusals import refused
@@ -21,7 +21,7 @@ def test_a_name_comes_back_and_is_what_the_recipient_sees(place: Place, name: st
     media = place.app.media_upload(b"1,2,3\n", kind="file", file_name=name, media_type="text/csv")
 
     assert place.app.media_get(media.media_id) == MediaFile(b"1,2,3\n", "text/csv", name)
-    sent(place, contents.file_content(media.media_id))
+    sent(place, builders.file_content(media.media_id))
     assert place.phone()[0]["file"]["filename"] == name
 
 
@@ -60,4 +60,4 @@ def test_a_file_lives_three_days_and_serves_every_app_of_the_company(place: Plac
     assert place.client().media_get(media_id).name == "日报.csv"
     place.sandbox.advance(120)
     refused(BadRequestError, 40007, lambda: place.app.media_get(media_id))
-    refused(BadRequestError, 40007, lambda: sent(place, contents.file_content(media_id)))
+    refused(BadRequestError, 40007, lambda: sent(place, builders.file_content(media_id)))

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from integrations.clients.errors import BadRequestError, RateLimitedError, RecipientError
-from integrations.clients.wecom.messages import builders, contents, robots
-from integrations.clients.wecom.messages.builders import EVERYBODY, Options, Recipients
-from integrations.clients.wecom.messages.builders import Article, Content
+from integrations.clients.wecom.api.messages import SendResult
+from integrations.clients.wecom.messages import builders, robots
+from integrations.clients.wecom.messages.builders import EVERYBODY, Article, Content, Options, Recipients
 from integrations.clients.wecom.messages.limits import body_bytes
-from integrations.clients.wecom.schemas.base import SendResult
 from tests.integrations.against_sandbox.message_cases import sent, text
 from tests.integrations.against_sandbox.place import AMR, MP4, PNG, WHOLE, Place
 from tests.integrations.against_sandbox.test_refusals import refused
@@ -50,11 +49,11 @@ def _article(**values: str) -> dict[str, str]:
 
 def _news() -> Built:
     first = _article(title=LONGEST_TITLE, description=LONGEST_DESCRIPTION, url=LINK, picurl="https://example.com/1.png")
-    return contents.news_content(NEWS), {"articles": [first, _article(title="小程序", appid="wx1", pagepath="p")]}
+    return builders.news_content(NEWS), {"articles": [first, _article(title="小程序", appid="wx1", pagepath="p")]}
 
 
 def _textcard() -> Built:
-    card = contents.textcard_content(
+    card = builders.textcard_content(
         title=LONGEST_TITLE, description=LONGEST_DESCRIPTION, url=LINK, button_text="查看详情"
     )
     return card, {"title": LONGEST_TITLE, "description": LONGEST_DESCRIPTION, "url": LINK, "btntxt": "查看详情"}
@@ -69,10 +68,10 @@ def _file(kind: str, make: Callable[[str], Content], name: str) -> Callable[[Pla
 
 
 KINDS: dict[str, Callable[[Place], Built]] = {
-    "text": lambda at: (contents.text_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
-    "markdown": lambda at: (contents.markdown_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
-    "image": _file("image", contents.image_content, "图.png"),
-    "file": _file("file", contents.file_content, "日报.csv"),
+    "text": lambda at: (builders.text_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
+    "markdown": lambda at: (builders.markdown_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
+    "image": _file("image", builders.image_content, "图.png"),
+    "file": _file("file", builders.file_content, "日报.csv"),
     "textcard": lambda at: _textcard(),
     "news": lambda at: _news(),
 }
@@ -106,7 +105,7 @@ def test_what_may_be_safe_is_taken(place: Place, msgtype: str) -> None:
     content, _shown = KINDS[msgtype](place)
     if msgtype == "file":
         pdf = place.app.media_upload(b"%PDF-1.7", kind="file", file_name="合同.PDF")
-        content = contents.file_content(pdf.media_id)
+        content = builders.file_content(pdf.media_id)
     body = builders.app_message(agentid=AGENTID, to=LILEI, content=content, options=Options(safe=1))
     place.app.message_send(body_bytes(body))
     assert [message["safe"] for message in place.phone()] == [1]
@@ -215,8 +214,8 @@ def test_each_kind_of_a_robot_arrives(place: Place) -> None:
         robots.robot_text(LONGEST_TEXT),
         robots.robot_markdown(longest),
         robots.robot_image(PNG),
-        robots.robot_content(contents.news_content(NEWS)),
-        robots.robot_content(contents.file_content(_robot_file(place, "file"))),
+        robots.robot_content(builders.news_content(NEWS)),
+        robots.robot_content(builders.file_content(_robot_file(place, "file"))),
     ]
     for payload in sent_by_robot:
         assert place.robot.webhook_send(body_bytes(payload)) == SendResult()
@@ -230,6 +229,6 @@ def test_each_kind_of_a_robot_arrives(place: Place) -> None:
 
 def test_a_text_that_was_clipped_arrives_as_it_was_clipped(place: Place) -> None:
     clipped = builders.clip_utf8("日报" * 1000, builders.TEXT_BYTES)
-    sent(place, contents.text_content(clipped.text))
+    sent(place, builders.text_content(clipped.text))
     assert clipped.was_clipped
     assert place.phone()[0]["text"]["content"] == clipped.text == "日报" * 340 + "日…"

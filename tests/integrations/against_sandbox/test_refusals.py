@@ -16,10 +16,10 @@ from integrations.clients.errors import (
     RateLimitedError,
     RecipientError,
 )
-from integrations.clients.wecom.messages import builders, contents, robots
+from integrations.clients.wecom.api.agent import AgentChanges
+from integrations.clients.wecom.messages import builders, robots
 from integrations.clients.wecom.messages.builders import Recipients
 from integrations.clients.wecom.messages.limits import body_bytes
-from integrations.clients.wecom.schemas.agent import AgentChanges
 from tests.integrations.against_sandbox.message_cases import leave_card, sent, text, update
 from tests.integrations.against_sandbox.place import CALLER_IP, CONTACTS_SECRET, MINI_PROGRAM, PNG, WHOLE, Place
 from tests.sandbox_process import AGENTID, CORPID
@@ -106,8 +106,8 @@ CHATS: tuple[Row, ...] = (
 )
 FILES: tuple[Row, ...] = (
     (BUG, 40007, lambda at: at.app.media_get("unknown")),
-    (BUG, 40007, lambda at: sent(at, contents.file_content("unknown"))),
-    (BUG, 40007, lambda at: sent(at, contents.image_content(uploaded(at)))),
+    (BUG, 40007, lambda at: sent(at, builders.file_content("unknown"))),
+    (BUG, 40007, lambda at: sent(at, builders.image_content(uploaded(at)))),
     (BUG, 40123, lambda at: at.app.media_upload(b"no picture", kind="image", file_name="图.png")),
     (BUG, 40123, lambda at: at.app.media_uploadimg(b"no picture", file_name="图.png")),
     (BUG, 301017, lambda at: at.app.media_upload(b"no voice", kind="voice", file_name="音.amr")),
@@ -132,7 +132,7 @@ def chat(at: Place) -> str:
 
 
 def chat_text(chatid: str) -> bytes:
-    return body_bytes(builders.chat_message(chatid=chatid, content=contents.text_content("日报")))
+    return body_bytes(builders.chat_message(chatid=chatid, content=builders.text_content("日报")))
 
 
 def uploaded(at: Place) -> str:

@@ -1,57 +1,148 @@
-"""Who came with a code. Source of each call: developer.work.weixin.qq.com, page given at the call."""
+"""The application itself: settings, menu, addresses, tickets. Source of each call: developer.work.weixin.qq.com."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from integrations.clients.wecom.api.base import Calls
+from integrations.clients.wecom.api.base import (
+    Answer,
+    AnswerError,
+    Calls,
+    child,
+    integer,
+    integers,
+    lasting,
+    objects,
+    optional_integer,
+    optional_text,
+    text,
+    texts,
+)
+from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.messages.menus import Menu
-from integrations.clients.wecom.schemas import agent, base, messages
 from integrations.clients.wecom.token_refresh import FetchedToken
 
-
-class LoginCalls(Calls):
-    """Signing in. A code works once and for 5 minutes: LoginRefusedError means that sign-in starts anew."""
-
-    def auth_getuserinfo(self, code: str) -> base.Identity:
-        """Who came with `code`. A member outside the visible scope has a userid too: check `user_get` after it.
-
-        Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.
-        """
-        params = {"code": code}
-        return self._read("auth_getuserinfo", "/cgi-bin/auth/getuserinfo", base.identity_from, params)
-
-    def user_getuserinfo(self, code: str) -> base.Identity:
-        """The older spelling of `auth_getuserinfo`, which still answers; for servers that know only this one."""
-        params = {"code": code}
-        return self._read("user_getuserinfo", "/cgi-bin/user/getuserinfo", base.identity_from, params)
-
-    def auth_getuserdetail(self, user_ticket: str) -> base.UserDetail:
-        """What a member agreed to show, after a sign-in with `snsapi_privateinfo`; the ticket lives 1800 s.
-
-        Source: document/path/95833 (page of 2023-03-14).
-        """
-        question = {"user_ticket": user_ticket}
-        return self._query("auth_getuserdetail", "/cgi-bin/auth/getuserdetail", base.user_detail_from, question)
+NAME_CHARACTERS = 32
+DESCRIPTION_CHARACTERS = (4, 120)
 
 
-# --- The application itself: settings, menu, addresses, tickets. Source: developer.work.weixin.qq.com, see each call
+@dataclass(frozen=True, slots=True)
+class AgentChanges:
+    """Settings of an application to change; None leaves one as it is.
+
+    `name`: at most 32 characters; `description`: 4 to 120; `redirect_domain`: a verified domain without scheme;
+    `home_url`: with http or https.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    redirect_domain: str | None = None
+    home_url: str | None = None
+    logo_mediaid: str | None = None
+    reports_location: bool | None = None
+    reports_enter: bool | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """As agent/set takes them. Raises MessageError."""
+        if self.name is not None and not 1 <= len(self.name) <= NAME_CHARACTERS:
+            raise MessageError("name", f"1 to {NAME_CHARACTERS} characters")
+        shortest, longest = DESCRIPTION_CHARACTERS
+        if self.description is not None and not shortest <= len(self.description) <= longest:
+            raise MessageError("description", f"{shortest} to {longest} characters")
+        if self.redirect_domain is not None and "/" in self.redirect_domain:
+            raise MessageError("redirect_domain", "a domain without scheme and path")
+        if self.home_url is not None and not self.home_url.startswith(("http://", "https://")):
+            raise MessageError("home_url", "an address with http or https")
+        named: dict[str, Any] = {
+            "report_location_flag": None if self.reports_location is None else int(self.reports_location),
+            "logo_mediaid": self.logo_mediaid,
+            "name": self.name,
+            "description": self.description,
+            "redirect_domain": self.redirect_domain,
+            "isreportenter": None if self.reports_enter is None else int(self.reports_enter),
+            "home_url": self.home_url,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The application as WeCom's console shows it, with its visible scope."""
+
+    agentid: int
+    name: str = ""
+    description: str = ""
+    square_logo_url: str = ""
+    allowed_userids: tuple[str, ...] = ()
+    allowed_department_ids: tuple[int, ...] = ()
+    allowed_tag_ids: tuple[int, ...] = ()
+    is_closed: bool = False
+    redirect_domain: str = ""
+    home_url: str = ""
+    reports_location: bool = False
+    reports_enter: bool = False
+
+
+def agent_from(answer: Answer) -> Agent:
+    """agent/get. The three `allow_*` objects may be missing."""
+    users = objects(child(answer, "allow_userinfos"), "user")
+    return Agent(
+        agentid=integer(answer, "agentid"),
+        name=optional_text(answer, "name"),
+        description=optional_text(answer, "description"),
+        square_logo_url=optional_text(answer, "square_logo_url"),
+        allowed_userids=tuple(text(user, "userid") for user in users),
+        allowed_department_ids=integers(child(answer, "allow_partys"), "partyid"),
+        allowed_tag_ids=integers(child(answer, "allow_tags"), "tagid"),
+        is_closed=optional_integer(answer, "close") == 1,
+        redirect_domain=optional_text(answer, "redirect_domain"),
+        home_url=optional_text(answer, "home_url"),
+        reports_location=optional_integer(answer, "report_location_flag") == 1,
+        reports_enter=optional_integer(answer, "isreportenter") == 1,
+    )
+
+
+def agents_from(answer: Answer) -> tuple[Agent, ...]:
+    """agent/list, which gives agentid, name and logo only."""
+    return tuple(agent_from(agent) for agent in objects(answer, "agentlist", required=True))
+
+
+def menu_from(answer: Answer) -> Mapping[str, Any]:
+    """menu/get."""
+    return {"button": list(objects(answer, "button", required=True))}
+
+
+def nothing_from(answer: Answer) -> None:
+    """An answer that says nothing but that it worked."""
+
+
+def addresses_from(answer: Answer) -> tuple[str, ...]:
+    """getcallbackip and get_api_domain_ip."""
+    if not isinstance(answer.get("ip_list"), list):
+        raise AnswerError("ip_list is missing")
+    return texts(answer, "ip_list")
+
+
+def ticket_from(answer: Answer) -> FetchedToken:
+    """get_jsapi_ticket and ticket/get."""
+    return lasting(answer, "ticket")
 
 
 class AppCalls(Calls):
     """What an administrator sees of the application in WeCom's console."""
 
-    def agent_get(self) -> base.Agent:
+    def agent_get(self) -> Agent:
         """Name, visible scope, trusted domain, home page. Source: document/path/90227."""
         params = {"agentid": self._own_agentid("agent_get")}
-        return self._read("agent_get", "/cgi-bin/agent/get", base.agent_from, params)
+        return self._read("agent_get", "/cgi-bin/agent/get", agent_from, params)
 
-    def agent_list(self) -> tuple[base.Agent, ...]:
+    def agent_list(self) -> tuple[Agent, ...]:
         """The applications that the token may see; for a self-built application itself. Source: document/path/90227."""
-        return self._read("agent_list", "/cgi-bin/agent/list", agent.agents_from)
+        return self._read("agent_list", "/cgi-bin/agent/list", agents_from)
 
-    def agent_set(self, changes: agent.AgentChanges) -> None:
+    def agent_set(self, changes: AgentChanges) -> None:
         """Change some settings; what is None stays. Source: document/path/90228."""
         values = {"agentid": self._own_agentid("agent_set"), **changes.fields()}
         self._write("agent_set", "/cgi-bin/agent/set", values)
@@ -67,26 +158,26 @@ class AppCalls(Calls):
         Source: document/path/90232.
         """
         params = {"agentid": self._own_agentid("menu_get")}
-        return self._read("menu_get", "/cgi-bin/menu/get", agent.menu_from, params)
+        return self._read("menu_get", "/cgi-bin/menu/get", menu_from, params)
 
     def menu_delete(self) -> None:
         """Remove the menu. Source: document/path/90233."""
         params = {"agentid": self._own_agentid("menu_delete")}
-        self._read("menu_delete", "/cgi-bin/menu/delete", agent.nothing_from, params)
+        self._read("menu_delete", "/cgi-bin/menu/delete", nothing_from, params)
 
     def getcallbackip(self) -> tuple[str, ...]:
         """Where callbacks come from: addresses or ranges, to be read anew every day. Source: document/path/90930."""
-        return self._read("getcallbackip", "/cgi-bin/getcallbackip", agent.addresses_from)
+        return self._read("getcallbackip", "/cgi-bin/getcallbackip", addresses_from)
 
     def get_api_domain_ip(self) -> tuple[str, ...]:
         """The addresses of the API, for a firewall. Source: document/path/92520."""
-        return self._read("get_api_domain_ip", "/cgi-bin/get_api_domain_ip", agent.addresses_from)
+        return self._read("get_api_domain_ip", "/cgi-bin/get_api_domain_ip", addresses_from)
 
     def get_jsapi_ticket(self) -> FetchedToken:
         """A company ticket for `wx.config`; at most 100 an hour, so see `jsapi_ticket`. Source: document/path/90506."""
-        return self._read("get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket", messages.ticket_from)
+        return self._read("get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket", ticket_from)
 
     def ticket_get(self) -> FetchedToken:
         """An application ticket for `wx.agentConfig`; see `agent_ticket`. Source: document/path/94313."""
         params = {"type": "agent_config"}
-        return self._read("ticket_get", "/cgi-bin/ticket/get", messages.ticket_from, params)
+        return self._read("ticket_get", "/cgi-bin/ticket/get", ticket_from, params)

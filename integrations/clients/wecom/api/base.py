@@ -1,17 +1,46 @@
-"""What every group of calls builds on."""
+"""A call of WeCom's API: what is sent, what comes back, which error that is, and how its fields are read.
+
+Each group of calls has a module beside this one, with what its calls answer.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-from integrations.clients.errors import BadRequestError, UnexpectedResponseError
+from integrations.clients.errors import (
+    BadRequestError,
+    ForeignAnswerError,
+    IntegrationError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RecipientError,
+    TransientError,
+    UnexpectedResponseError,
+)
+from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.messages.limits import JSON_TYPE, body_bytes
-from integrations.clients.wecom.schemas import base
+from integrations.clients.wecom.token_refresh import FetchedToken
 
 T = TypeVar("T")
 Params = Mapping[str, str | int]
+Answer = Mapping[str, Any]
+
+CLIPPED_CHARACTERS = 500
+_HINT = re.compile(r"hint: \[([^\]\s]*)\]")
+_CALLER_IP = re.compile(r"from ip: ([0-9A-Fa-f.:]+)")
+_MORE_INFO = re.compile(r",? *more info at \S+")
+_CREDENTIAL = re.compile(r"(access_token|corpsecret|(?<![A-Za-z0-9_])key)=[^&\s\"'<>\\]+")
+
+# Seconds to wait after a refusal. A minute rule blocks for a minute (document/path/90454); gettoken refuses an
+# address that sent too many wrong secrets for an hour.
+_WAIT_SECONDS = {errcodes.RATE_LIMITED: 60, errcodes.TOO_MANY_PARALLEL: 5}
+_GETTOKEN_WAIT_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +68,226 @@ class Reply:
     disposition: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked, as far as reading the answer needs it. `secrets` never appear in an error."""
+
+    operation: str
+    is_repeatable: bool
+    secrets: tuple[str, ...] = field(repr=False)
+
+    def scrubbed(self, text: str) -> str:
+        """`text` without our secrets: a proxy's error page may print the address, and the secret with it."""
+        for secret in self.secrets:
+            for spelling in {secret, quote(secret, safe="")} - {""}:
+                text = text.replace(spelling, "***")
+        return _CREDENTIAL.sub(r"\1=***", text)
+
+    def unclear(self, message: str, **known: Any) -> IntegrationError:
+        """It may or may not have been done: try again where that is safe, else never blindly."""
+        cls = TransientError if self.is_repeatable else OutcomeUnknownError
+        return cls(message, system="wecom", operation=self.operation, **known)
+
+    def foreign(self, message: str, **known: Any) -> IntegrationError:
+        """Not an answer of WeCom. Where a repeat is not safe, it is unclear whether WeCom saw the request."""
+        cls = ForeignAnswerError if self.is_repeatable else OutcomeUnknownError
+        return cls(message, system="wecom", operation=self.operation, **known)
+
+
+# --- From an answer to its fields, or its error -----------------------------------------------------------------------
+
+
+def file_of(request: Request, reply: Reply) -> Reply:
+    """A file as it came. Told by the header: errors have status 200, too, and a file may itself be JSON."""
+    if reply.status == HTTPStatus.OK and reply.disposition:
+        return reply
+    answer_of(request, reply)
+    raise request.foreign("neither a file nor an error", answer=_clipped(request, reply.content))
+
+
+def answer_of(request: Request, reply: Reply) -> Mapping[str, Any]:
+    """The fields of an answer whose errcode is 0 or absent. Raises the error of anything else."""
+    status, content = reply.status, reply.content
+    if status != HTTPStatus.OK:
+        raise _of_status(request, status, content)
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise request.foreign("the answer is not a JSON object", answer=_clipped(request, content))
+    code = answer.get("errcode", errcodes.OK)
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise request.foreign("errcode is not a number", answer=_clipped(request, content))
+    if code != errcodes.OK:
+        raise _of_code(request, code, answer, content)
+    return answer
+
+
+def _of_status(request: Request, status: int, content: bytes) -> IntegrationError:
+    message, clipped = f"HTTP status {status}", _clipped(request, content)
+    passes_by_itself = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
+    if passes_by_itself:
+        return request.unclear(message, answer=clipped)
+    return request.foreign(message, answer=clipped)
+
+
+def _of_code(request: Request, code: int, answer: Mapping[str, Any], content: bytes) -> IntegrationError:
+    errmsg = answer.get("errmsg")
+    errmsg = errmsg if isinstance(errmsg, str) else ""
+    hint, caller_ip = _HINT.search(errmsg), _CALLER_IP.search(errmsg)
+    known: dict[str, Any] = {
+        "code": code,
+        "hint": hint[1] if hint else "",
+        "caller_ip": caller_ip[1] if caller_ip else "",
+        "answer": _clipped(request, content),
+    }
+    message = request.scrubbed(_said(errmsg))
+    if code == errcodes.BUSY:
+        return request.unclear(message, **known)
+    cls = errcodes.error_class(code)
+    known |= {"system": "wecom", "operation": request.operation}
+    if issubclass(cls, RateLimitedError):
+        wait = _GETTOKEN_WAIT_SECONDS if _is_gettoken_block(request, code) else _WAIT_SECONDS.get(code, 60)
+        return RateLimitedError(message, retry_after_seconds=wait, **known)
+    if issubclass(cls, RecipientError):
+        return RecipientError(message, **_named(answer), **known)
+    return cls(message, **known)
+
+
+def _is_gettoken_block(request: Request, code: int) -> bool:
+    return request.operation == "gettoken" and code == errcodes.RATE_LIMITED
+
+
+def _named(answer: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {
+        "invalid_userids": joined(answer, "invaliduser"),
+        "invalid_parties": joined(answer, "invalidparty"),
+        "invalid_tags": joined(answer, "invalidtag"),
+        "unlicensed_userids": joined(answer, "unlicenseduser"),
+    }
+
+
+def _said(errmsg: str) -> str:
+    """The short text of an errmsg, without hint, address and link, which have places of their own."""
+    short = _MORE_INFO.sub("", errmsg)
+    for pattern in (_HINT, _CALLER_IP):
+        short = pattern.sub("", short)
+    return short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text"
+
+
+def _clipped(request: Request, content: bytes) -> str:
+    # Scrubbed before it is clipped: a cut secret would not be recognised.
+    shown = request.scrubbed(content[: 64 * 1024].decode(errors="replace"))
+    return shown[:CLIPPED_CHARACTERS]
+
+
+# --- Reading fields. Each `*_from` function of a group reads one answer, and raises AnswerError if it cannot ----------
+
+
+class AnswerError(ValueError):
+    """A field that must be there is missing or of another kind."""
+
+
+def text(answer: Answer, name: str) -> str:
+    """A text that must be there and not be empty."""
+    value = answer.get(name)
+    if not isinstance(value, str) or not value:
+        raise AnswerError(f"{name} is missing")
+    return value
+
+
+def optional_text(answer: Answer, name: str) -> str:
+    """A text that may be missing; WeCom also gives numbers where the documentation says text."""
+    value = answer.get(name)
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def integer(answer: Answer, name: str) -> int:
+    """A whole number that must be there."""
+    value = optional_integer(answer, name)
+    if value is None:
+        raise AnswerError(f"{name} is not a whole number")
+    return value
+
+
+def optional_integer(answer: Answer, name: str) -> int | None:
+    """A whole number, also as text; None where it is missing or something else."""
+    value = answer.get(name)
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def texts(answer: Answer, name: str) -> tuple[str, ...]:
+    """A list of texts; numbers in it become texts, anything else is left out."""
+    value = answer.get(name)
+    if not isinstance(value, list):
+        return ()
+    # Compared by type: excludes bool, and is fast; this runs a hundred thousand times a synchronisation.
+    return tuple([str(item) for item in value if type(item) in (str, int)])
+
+
+def integers(answer: Answer, name: str) -> tuple[int, ...]:
+    """A list of whole numbers; anything else in it is left out."""
+    value = answer.get(name)
+    if not isinstance(value, list):
+        return ()
+    return tuple([item for item in value if type(item) is int])
+
+
+def objects(answer: Answer, name: str, *, required: bool = False) -> tuple[Answer, ...]:
+    """A list of objects; where it is required it must be a list of nothing else."""
+    value = answer.get(name)
+    if value is None and not required:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise AnswerError(f"{name} is not a list of objects")
+    return tuple(value)
+
+
+def child(answer: Answer, name: str) -> Answer:
+    """An object inside the answer; empty where it is missing."""
+    value = answer.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def joined(answer: Answer, name: str) -> tuple[str, ...]:
+    """Ids joined by "|" (message/send) or as a list (update_template_card)."""
+    value = answer.get(name)
+    if isinstance(value, list):
+        return texts(answer, name)
+    return tuple(part.strip() for part in optional_text(answer, name).split("|") if part.strip())
+
+
+def lasting(answer: Answer, name: str) -> FetchedToken:
+    """A token or ticket and its lifetime in seconds."""
+    expires_in = integer(answer, "expires_in")
+    if expires_in <= 0:
+        raise AnswerError("expires_in is not positive")
+    return FetchedToken(text(answer, name), expires_in)
+
+
+def typed(operation: str, parse: Callable[[Answer], T], answer: Answer) -> T:
+    """The answer as `parse` reads it. Raises UnexpectedResponseError where a field is missing."""
+    try:
+        return parse(answer)
+    except AnswerError as error:
+        message = f"the answer is not complete: {error}"
+        raise UnexpectedResponseError(message, system="wecom", operation=operation) from error
+
+
+# --- Groups of calls --------------------------------------------------------------------------------------------------
+
+
 class Calls:
     """Base of the groups of calls; the client says how a call is made."""
 
     agentid: int | None
 
-    def _call(self, call: Call) -> base.Answer:
+    def _call(self, call: Call) -> Answer:
         """The fields of an answer with errcode 0."""
         raise NotImplementedError
 
@@ -52,10 +295,10 @@ class Calls:
         """A file. Raises the error of an answer that is an error instead."""
         raise NotImplementedError
 
-    def _read(self, operation: str, path: str, parse: Callable[[base.Answer], T], params: Params | None = None) -> T:
+    def _read(self, operation: str, path: str, parse: Callable[[Answer], T], params: Params | None = None) -> T:
         return typed(operation, parse, self._call(Call(operation, path, params=params)))
 
-    def _query(self, operation: str, path: str, parse: Callable[[base.Answer], T], question: Mapping[str, Any]) -> T:
+    def _query(self, operation: str, path: str, parse: Callable[[Answer], T], question: Mapping[str, Any]) -> T:
         """A call that reads, although it is a POST."""
         return typed(operation, parse, self._write(operation, path, question))
 
@@ -67,7 +310,7 @@ class Calls:
         *,
         params: Params | None = None,
         is_repeatable: bool = True,
-    ) -> base.Answer:
+    ) -> Answer:
         body = body_bytes(values)
         return self._call(Call(operation, path, "POST", params, body, is_repeatable=is_repeatable))
 
@@ -76,12 +319,3 @@ class Calls:
             message = "the directory-sync assistant has no agentid"
             raise BadRequestError(message, system="wecom", operation=operation)
         return self.agentid
-
-
-def typed(operation: str, parse: Callable[[base.Answer], T], answer: base.Answer) -> T:
-    """The answer as `parse` reads it. Raises UnexpectedResponseError where a field is missing."""
-    try:
-        return parse(answer)
-    except base.AnswerError as error:
-        message = f"the answer is not complete: {error}"
-        raise UnexpectedResponseError(message, system="wecom", operation=operation) from error

@@ -1,61 +1,309 @@
-"""The directory. Source of each call: developer.work.weixin.qq.com, page given at the call."""
+"""People: who came with a code, and the directory. Source of each call: developer.work.weixin.qq.com."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 from integrations.clients.errors import UnexpectedResponseError
-from integrations.clients.wecom.api.base import Calls, Params
-from integrations.clients.wecom.schemas import base, contacts
+from integrations.clients.wecom.api.base import (
+    Answer,
+    AnswerError,
+    Calls,
+    Params,
+    child,
+    integer,
+    integers,
+    objects,
+    optional_integer,
+    optional_text,
+    text,
+    texts,
+)
 
 ROWS_A_PAGE = 10_000
 PAGES_AT_MOST = 200  # two million rows
-Through = Callable[[Callable[[], contacts.MemberPage]], contacts.MemberPage]
 
 
-def _directly(call: Callable[[], contacts.MemberPage]) -> contacts.MemberPage:
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who came with a code: a member has a userid, anybody else an openid."""
+
+    userid: str = ""
+    openid: str = ""
+    external_userid: str = ""
+    user_ticket: str = ""
+
+
+def identity_from(answer: Answer) -> Identity:
+    """Both spellings: auth/getuserinfo writes `userid`, the older user/getuserinfo `UserId`."""
+    identity = Identity(
+        userid=optional_text(answer, "userid") or optional_text(answer, "UserId"),
+        openid=optional_text(answer, "openid") or optional_text(answer, "OpenId"),
+        external_userid=optional_text(answer, "external_userid"),
+        user_ticket=optional_text(answer, "user_ticket"),
+    )
+    if not identity.userid and not identity.openid:
+        raise AnswerError("neither userid nor openid")
+    return identity
+
+
+@dataclass(frozen=True, slots=True)
+class UserDetail:
+    """What a member agreed to show; empty where the member or the administrator did not."""
+
+    userid: str
+    gender: str = ""
+    avatar: str = ""
+    qr_code: str = ""
+    mobile: str = ""
+    email: str = ""
+    biz_mail: str = ""
+    address: str = ""
+
+
+def user_detail_from(answer: Answer) -> UserDetail:
+    """auth/getuserdetail."""
+    names = ("gender", "avatar", "qr_code", "mobile", "email", "biz_mail", "address")
+    return UserDetail(userid_from(answer), **{name: optional_text(answer, name) for name in names})
+
+
+def userid_from(answer: Answer) -> str:
+    """user/getuserid and user/get_userid_by_email."""
+    return text(answer, "userid")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One member, as far as the application may see. Empty where WeCom left a field out."""
+
+    userid: str
+    name: str = ""
+    department_ids: tuple[int, ...] = ()
+    main_department_id: int | None = None
+    is_leader_in: tuple[bool, ...] = ()
+    direct_leaders: tuple[str, ...] = ()
+    position: str = ""
+    mobile: str = ""
+    email: str = ""
+    biz_mail: str = ""
+    gender: str = ""
+    avatar: str = ""
+    alias: str = ""
+    telephone: str = ""
+    status: int | None = None
+    is_enabled: bool | None = None
+    # The company's own fields (extattr) that are plain text, as far as the application sees them: name and value.
+    own_fields: tuple[tuple[str, str], ...] = ()
+    # Which of the fields that WeCom keeps from newer applications are not in the answer at all.
+    withheld: tuple[str, ...] = field(default=(), compare=False)
+
+
+RESTRICTED_FIELDS = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code", "address")
+
+
+_PLAIN_TEXT = 0
+
+
+def _own_fields(answer: Answer) -> tuple[tuple[str, str], ...]:
+    """Of `extattr` the plain texts (type 0), in the form of today or of old (`value` beside the name); links and mini
+    programs are left out."""
+    attributes = objects(child(answer, "extattr"), "attrs")
+    if not attributes:
+        return ()
+    texts_only = [one for one in attributes if (optional_integer(one, "type") or 0) == _PLAIN_TEXT]
+    return tuple(
+        (optional_text(one, "name"), optional_text(child(one, "text"), "value") or optional_text(one, "value"))
+        for one in texts_only
+    )
+
+
+def user_from(answer: Answer) -> User:
+    """A member of user/get or of user/list."""
+    enable = optional_integer(answer, "enable")
+    return User(
+        userid=text(answer, "userid"),
+        name=optional_text(answer, "name"),
+        department_ids=integers(answer, "department"),
+        main_department_id=optional_integer(answer, "main_department"),
+        is_leader_in=tuple([value == 1 for value in integers(answer, "is_leader_in_dept")]),
+        direct_leaders=texts(answer, "direct_leader"),
+        position=optional_text(answer, "position"),
+        mobile=optional_text(answer, "mobile"),
+        email=optional_text(answer, "email"),
+        biz_mail=optional_text(answer, "biz_mail"),
+        gender=optional_text(answer, "gender"),
+        avatar=optional_text(answer, "avatar"),
+        alias=optional_text(answer, "alias"),
+        telephone=optional_text(answer, "telephone"),
+        status=optional_integer(answer, "status"),
+        is_enabled=None if enable is None else enable == 1,
+        own_fields=_own_fields(answer),
+        withheld=tuple([name for name in RESTRICTED_FIELDS if name not in answer]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Department:
+    """One department; larger `order` comes first. Names are empty in a simple list."""
+
+    department_id: int
+    parent_id: int | None = None
+    name: str = ""
+    name_en: str = ""
+    leader_userids: tuple[str, ...] = ()
+    order: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A member in a department; a member of two departments has two rows."""
+
+    userid: str
+    department_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPage:
+    """A page of rows, and the cursor of the next one; empty at the end."""
+
+    rows: tuple[MemberRow, ...]
+    next_cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What a tag holds: members (userid, name) and departments."""
+
+    name: str
+    members: tuple[tuple[str, str], ...]
+    department_ids: tuple[int, ...]
+
+
+Through = Callable[[Callable[[], MemberPage]], MemberPage]
+
+
+def users_from(answer: Answer) -> tuple[User, ...]:
+    """user/list and user/simplelist."""
+    return tuple(user_from(user) for user in objects(answer, "userlist", required=True))
+
+
+def member_page_from(answer: Answer) -> MemberPage:
+    """user/list_id."""
+    rows = objects(answer, "dept_user", required=True)
+    return MemberPage(
+        tuple(MemberRow(text(row, "userid"), integer(row, "department")) for row in rows),
+        optional_text(answer, "next_cursor"),
+    )
+
+
+def _department_of(answer: Answer) -> Department:
+    return Department(
+        department_id=integer(answer, "id"),
+        parent_id=optional_integer(answer, "parentid"),
+        name=optional_text(answer, "name"),
+        name_en=optional_text(answer, "name_en"),
+        leader_userids=texts(answer, "department_leader"),
+        order=optional_integer(answer, "order") or 0,
+    )
+
+
+def departments_from(answer: Answer) -> tuple[Department, ...]:
+    """department/list."""
+    return tuple(_department_of(department) for department in objects(answer, "department", required=True))
+
+
+def department_ids_from(answer: Answer) -> tuple[Department, ...]:
+    """department/simplelist, whose list is called `department_id`."""
+    return tuple(_department_of(department) for department in objects(answer, "department_id", required=True))
+
+
+def department_from(answer: Answer) -> Department:
+    """department/get."""
+    department = child(answer, "department")
+    if not department:
+        raise AnswerError("department is missing")
+    return _department_of(department)
+
+
+def tag_from(answer: Answer) -> Tag:
+    """tag/get."""
+    members = objects(answer, "userlist")
+    return Tag(
+        name=optional_text(answer, "tagname"),
+        members=tuple((text(member, "userid"), optional_text(member, "name")) for member in members),
+        department_ids=integers(answer, "partylist"),
+    )
+
+
+class LoginCalls(Calls):
+    """Signing in. A code works once and for 5 minutes: LoginRefusedError means that sign-in starts anew."""
+
+    def auth_getuserinfo(self, code: str) -> Identity:
+        """Who came with `code`. A member outside the visible scope has a userid too: check `user_get` after it.
+
+        Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.
+        """
+        params = {"code": code}
+        return self._read("auth_getuserinfo", "/cgi-bin/auth/getuserinfo", identity_from, params)
+
+    def user_getuserinfo(self, code: str) -> Identity:
+        """The older spelling of `auth_getuserinfo`, which still answers; for servers that know only this one."""
+        params = {"code": code}
+        return self._read("user_getuserinfo", "/cgi-bin/user/getuserinfo", identity_from, params)
+
+    def auth_getuserdetail(self, user_ticket: str) -> UserDetail:
+        """What a member agreed to show, after a sign-in with `snsapi_privateinfo`; the ticket lives 1800 s.
+
+        Source: document/path/95833 (page of 2023-03-14).
+        """
+        question = {"user_ticket": user_ticket}
+        return self._query("auth_getuserdetail", "/cgi-bin/auth/getuserdetail", user_detail_from, question)
+
+
+def _directly(call: Callable[[], MemberPage]) -> MemberPage:
     return call()
 
 
 class ContactCalls(Calls):
     """Members, departments, tags. RecipientError: it does not exist, or the application may not see it."""
 
-    def user_get(self, userid: str) -> base.User:
+    def user_get(self, userid: str) -> User:
         """One member. An application created after 2022-06-20 gets no mobile, e-mail or avatar.
 
         Source: document/path/90196 (page of 2025-03-06).
         """
-        return self._read("user_get", "/cgi-bin/user/get", base.user_from, {"userid": userid})
+        return self._read("user_get", "/cgi-bin/user/get", user_from, {"userid": userid})
 
-    def user_simplelist(self, department_id: int) -> tuple[base.User, ...]:
+    def user_simplelist(self, department_id: int) -> tuple[User, ...]:
         """The direct members of a department: userid, name, departments. Sub-departments are asked one by one.
 
         Source: document/path/90200.
         """
         params = {"department_id": department_id}
-        return self._read("user_simplelist", "/cgi-bin/user/simplelist", contacts.users_from, params)
+        return self._read("user_simplelist", "/cgi-bin/user/simplelist", users_from, params)
 
-    def user_list(self, department_id: int) -> tuple[base.User, ...]:
+    def user_list(self, department_id: int) -> tuple[User, ...]:
         """The direct members of a department with all fields that the application may see.
 
         Source: document/path/90201 (page of 2024-07-24).
         """
         params = {"department_id": department_id}
-        return self._read("user_list", "/cgi-bin/user/list", contacts.users_from, params)
+        return self._read("user_list", "/cgi-bin/user/list", users_from, params)
 
-    def user_list_id(self, cursor: str = "", limit: int = ROWS_A_PAGE) -> contacts.MemberPage:
+    def user_list_id(self, cursor: str = "", limit: int = ROWS_A_PAGE) -> MemberPage:
         """One page of (userid, department) rows of the whole company; only for the directory-sync assistant.
 
         `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
         """
         question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
-        return self._query("user_list_id", "/cgi-bin/user/list_id", contacts.member_page_from, question)
+        return self._query("user_list_id", "/cgi-bin/user/list_id", member_page_from, question)
 
     def user_list_id_pages(
         self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST, through: Through = _directly
-    ) -> Iterator[contacts.MemberPage]:
+    ) -> Iterator[MemberPage]:
         """All pages of `user_list_id`, one call each. Raises UnexpectedResponseError where the end does not come.
 
         `through` makes each call, for a caller who repeats, counts or slows them down.
@@ -75,44 +323,44 @@ class ContactCalls(Calls):
         message = f"the list did not end within {pages_at_most} pages, or its cursor came again"
         raise UnexpectedResponseError(message, system="wecom", operation="user_list_id")
 
-    def department_list(self, department_id: int | None = None) -> tuple[contacts.Department, ...]:
+    def department_list(self, department_id: int | None = None) -> tuple[Department, ...]:
         """A department with all below it, or everything visible. `parent_id` may point outside the list.
 
         Source: document/path/90208.
         """
         params = _department(department_id)
-        return self._read("department_list", "/cgi-bin/department/list", contacts.departments_from, params)
+        return self._read("department_list", "/cgi-bin/department/list", departments_from, params)
 
-    def department_simplelist(self, department_id: int | None = None) -> tuple[contacts.Department, ...]:
+    def department_simplelist(self, department_id: int | None = None) -> tuple[Department, ...]:
         """Like `department_list` and quicker, without names and leaders. Source: document/path/95350."""
         return self._read(
             "department_simplelist",
             "/cgi-bin/department/simplelist",
-            contacts.department_ids_from,
+            department_ids_from,
             _department(department_id),
         )
 
-    def department_get(self, department_id: int) -> contacts.Department:
+    def department_get(self, department_id: int) -> Department:
         """One department. Source: document/path/95351."""
         params = {"id": department_id}
-        return self._read("department_get", "/cgi-bin/department/get", contacts.department_from, params)
+        return self._read("department_get", "/cgi-bin/department/get", department_from, params)
 
     def user_getuserid(self, mobile: str) -> str:
         """The userid of a mobile number. Wrong numbers above a fifth of the company's size block it for a day.
 
         Source: document/path/95402.
         """
-        return self._query("user_getuserid", "/cgi-bin/user/getuserid", base.userid_from, {"mobile": mobile})
+        return self._query("user_getuserid", "/cgi-bin/user/getuserid", userid_from, {"mobile": mobile})
 
     def user_get_userid_by_email(self, email: str, email_type: Literal[1, 2] = 1) -> str:
         """The userid of a mail address; `email_type`: 1 company mail, 2 private mail. Source: document/path/95895."""
         question = {"email": email, "email_type": email_type}
         path = "/cgi-bin/user/get_userid_by_email"
-        return self._query("user_get_userid_by_email", path, base.userid_from, question)
+        return self._query("user_get_userid_by_email", path, userid_from, question)
 
-    def tag_get(self, tag_id: int) -> contacts.Tag:
+    def tag_get(self, tag_id: int) -> Tag:
         """The members and departments of a tag, as far as visible. Source: document/path/90213."""
-        return self._read("tag_get", "/cgi-bin/tag/get", contacts.tag_from, {"tagid": tag_id})
+        return self._read("tag_get", "/cgi-bin/tag/get", tag_from, {"tagid": tag_id})
 
 
 def _department(department_id: int | None) -> Params | None:

@@ -3,48 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from integrations.clients.wecom.api.base import Call, Calls, typed
+from integrations.clients.wecom.api.base import (
+    Answer,
+    Call,
+    Calls,
+    child,
+    integer,
+    joined,
+    objects,
+    optional_text,
+    text,
+    texts,
+    typed,
+)
 from integrations.clients.wecom.messages.builders import Payload, check_chatid
 from integrations.clients.wecom.messages.limits import MessageError, check_count
-from integrations.clients.wecom.schemas import base, messages
 
 CHAT_MEMBERS = (2, 2000)
 CHAT_NAME_CHARACTERS = 50
 _SEND = "/cgi-bin/message/send"
 
 
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """What became of a message. Ids come back lower-cased: compare without case. Acceptance is not delivery."""
+
+    msgid: str = ""
+    response_code: str = ""
+    invalid_userids: tuple[str, ...] = ()
+    unlicensed_userids: tuple[str, ...] = ()
+    invalid_parties: tuple[str, ...] = ()
+    invalid_tags: tuple[str, ...] = ()
+    warning: str = ""
+
+
+def send_result_from(answer: Answer) -> SendResult:
+    """Never raises: the message has been accepted, whatever the answer looks like."""
+    errmsg = optional_text(answer, "errmsg")
+    return SendResult(
+        msgid=optional_text(answer, "msgid"),
+        response_code=optional_text(answer, "response_code"),
+        invalid_userids=joined(answer, "invaliduser"),
+        unlicensed_userids=joined(answer, "unlicenseduser"),
+        invalid_parties=joined(answer, "invalidparty"),
+        invalid_tags=joined(answer, "invalidtag"),
+        warning=errmsg if "warning" in errmsg.lower() else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCount:
+    """How many person-times an application sent to."""
+
+    agentid: int
+    name: str
+    count: int
+
+
+def agent_counts_from(answer: Answer) -> tuple[AgentCount, ...]:
+    """message/get_statistics."""
+    rows = objects(answer, "statistics", required=True)
+    return tuple(
+        AgentCount(integer(row, "agentid"), optional_text(row, "app_name"), integer(row, "count")) for row in rows
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A group chat of the application."""
+
+    chatid: str
+    name: str
+    owner: str
+    userids: tuple[str, ...]
+
+
+def chatid_from(answer: Answer) -> str:
+    """appchat/create."""
+    return text(answer, "chatid")
+
+
+def chat_from(answer: Answer) -> Chat:
+    """appchat/get."""
+    chat = child(answer, "chat_info")
+    return Chat(
+        text(chat, "chatid"), optional_text(chat, "name"), optional_text(chat, "owner"), texts(chat, "userlist")
+    )
+
+
 class MessageCalls(Calls):
     """Calls that reach people. Where it is unclear whether one went out: OutcomeUnknownError."""
 
-    def message_send(self, body: bytes) -> base.SendResult:
-        """Send exactly the bytes of `body` (see `bodies.body_bytes`). Partial success is a result, not an error.
+    def message_send(self, body: bytes) -> SendResult:
+        """Send exactly the bytes of `body` (see `limits.body_bytes`). Partial success is a result, not an error.
 
         Raises RecipientError with the ids where nobody can receive it. Source: document/path/90236 (page of
         2025-09-24).
         """
         answer = self._call(Call("message_send", _SEND, "POST", body=body, is_repeatable=False))
-        return base.send_result_from(answer)
+        return send_result_from(answer)
 
     def message_update_template_card(self, update: Payload) -> tuple[str, ...]:
-        """Change a card (see `messages.card_update`); the userids for whom that was not possible, lower-cased.
+        """Change a card (see `builders.card_update`); the userids for whom that was not possible, lower-cased.
 
         A response_code works once. Source: document/path/94945 (page of 2025-07-24).
         """
         path = "/cgi-bin/message/update_template_card"
         answer = self._write("message_update_template_card", path, update, is_repeatable=False)
-        return base.joined(answer, "invaliduser")
+        return joined(answer, "invaliduser")
 
     def message_recall(self, msgid: str) -> None:
         """Take a message back, within 24 h; the WeChat plug-in keeps it. Source: document/path/94867."""
         self._write("message_recall", "/cgi-bin/message/recall", {"msgid": msgid})
 
-    def message_get_statistics(self, day: Literal["today", "yesterday"] = "today") -> tuple[messages.AgentCount, ...]:
+    def message_get_statistics(self, day: Literal["today", "yesterday"] = "today") -> tuple[AgentCount, ...]:
         """How many person-times each application sent to. Source: document/path/92369."""
         question = {"time_type": 0 if day == "today" else 1}
         path = "/cgi-bin/message/get_statistics"
-        return self._query("message_get_statistics", path, messages.agent_counts_from, question)
+        return self._query("message_get_statistics", path, agent_counts_from, question)
 
 
 class ChatCalls(Calls):
@@ -65,7 +144,7 @@ class ChatCalls(Calls):
             check_chatid(chatid)
             values["chatid"] = chatid
         answer = self._write("appchat_create", "/cgi-bin/appchat/create", values, is_repeatable=False)
-        return typed("appchat_create", messages.chatid_from, answer)
+        return typed("appchat_create", chatid_from, answer)
 
     def appchat_update(
         self, chatid: str, *, name: str = "", owner: str = "", add: Sequence[str] = (), remove: Sequence[str] = ()
@@ -79,13 +158,13 @@ class ChatCalls(Calls):
             values["del_user_list"] = list(remove)
         self._write("appchat_update", "/cgi-bin/appchat/update", values)
 
-    def appchat_get(self, chatid: str) -> messages.Chat:
+    def appchat_get(self, chatid: str) -> Chat:
         """Name, owner and members."""
         check_chatid(chatid)
-        return self._read("appchat_get", "/cgi-bin/appchat/get", messages.chat_from, {"chatid": chatid})
+        return self._read("appchat_get", "/cgi-bin/appchat/get", chat_from, {"chatid": chatid})
 
     def appchat_send(self, body: bytes) -> None:
-        """Send exactly the bytes of `body` (see `messages.chat_message`) into a chat. There is no duplicate check."""
+        """Send exactly the bytes of `body` (see `builders.chat_message`) into a chat. There is no duplicate check."""
         self._call(Call("appchat_send", "/cgi-bin/appchat/send", "POST", body=body, is_repeatable=False))
 
 

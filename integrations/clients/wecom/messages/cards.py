@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from integrations.clients.wecom.messages.builders import Content, used
 from integrations.clients.wecom.messages.card_parts import (
     ActionMenu,
     Button,
@@ -28,7 +29,6 @@ from integrations.clients.wecom.messages.card_parts import (
     check_task_id,
     listed,
 )
-from integrations.clients.wecom.messages.builders import Content, used
 from integrations.clients.wecom.messages.limits import MessageError, check_unique, utf8_size
 
 HORIZONTAL_ITEMS_AT_MOST = 6

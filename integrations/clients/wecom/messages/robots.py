@@ -6,8 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 
-from integrations.clients.wecom.messages.builders import Payload
-from integrations.clients.wecom.messages.builders import Content
+from integrations.clients.wecom.messages.builders import Content, Payload
 from integrations.clients.wecom.messages.limits import MessageError, check_bytes
 
 TEXT_BYTES = 2048

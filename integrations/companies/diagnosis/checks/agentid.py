@@ -22,8 +22,8 @@ from integrations.companies.diagnosis.findings import (
 from integrations.core.client_factory import wecom_client
 
 if TYPE_CHECKING:
+    from integrations.clients.wecom.api.agent import Agent
     from integrations.clients.wecom.client import WeComClient
-    from integrations.clients.wecom.schemas.base import Agent
 
 
 def run(question: Question) -> Finding:

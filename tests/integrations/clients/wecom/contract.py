@@ -7,14 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from integrations.clients.wecom.api import agent as agent_api
+from integrations.clients.wecom.api import contacts as contacts_api
+from integrations.clients.wecom.api import media as media_api
+from integrations.clients.wecom.api import messages as messages_api
+from integrations.clients.wecom.api.agent import AgentChanges
 from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.messages import builders, robots
 from integrations.clients.wecom.messages.builders import text_content
 from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.messages.menus import Menu, MenuButton
-from integrations.clients.wecom.schemas import base, contacts
-from integrations.clients.wecom.schemas import messages as schemas_messages
-from integrations.clients.wecom.schemas.agent import AgentChanges
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore
 from integrations.clients.wecom.transport import Timeouts, open_session
 from tests.wecom import AGENTID, API, CORPID, ROBOT_KEY, SECRET
@@ -23,7 +25,7 @@ TEXT = builders.text_message(agentid=AGENTID, to=builders.Recipients(["lilei"]),
 CHAT_TEXT = builders.chat_message(chatid="simchat0001", content=text_content("日报"))
 ROBOT_TEXT = robots.robot_text("日报")
 UPDATE = builders.card_update(agentid=AGENTID, response_code="sim-rc-0001", userids=["lilei"], replace_name="已处理")
-LILEI = base.User(
+LILEI = contacts_api.User(
     userid="lilei",
     name="李雷",
     department_ids=(2, 5),
@@ -35,7 +37,7 @@ LILEI = base.User(
     status=1,
     is_enabled=True,
 )
-AGENT = base.Agent(
+AGENT = agent_api.Agent(
     agentid=AGENTID,
     name="门户",
     description="内部门户",
@@ -46,7 +48,7 @@ AGENT = base.Agent(
     redirect_domain="portal.example.com",
     home_url="https://portal.example.com/m",
 )
-RESEARCH = contacts.Department(2, 1, "研发", "R&D", ("lilei",), 10)
+RESEARCH = contacts_api.Department(2, 1, "研发", "R&D", ("lilei",), 10)
 
 
 @dataclass(frozen=True)
@@ -68,44 +70,44 @@ CASES = (
     Case(
         "auth_getuserinfo",
         lambda c: c.auth_getuserinfo("CODE/+1"),
-        base.Identity("lilei", user_ticket="sim-ticket"),
+        contacts_api.Identity("lilei", user_ticket="sim-ticket"),
         {"code": "CODE/+1"},
     ),
     Case(
         "user_getuserinfo",
         lambda c: c.user_getuserinfo("CODE1"),
-        base.Identity("lilei", user_ticket="sim-ticket"),
+        contacts_api.Identity("lilei", user_ticket="sim-ticket"),
         {"code": "CODE1"},
     ),
     Case(
         "auth_getuserdetail",
         lambda c: c.auth_getuserdetail("sim-ticket"),
-        base.UserDetail("lilei", gender="1", avatar="https://example.invalid/avatar/0", mobile="13800000000"),
+        contacts_api.UserDetail("lilei", gender="1", avatar="https://example.invalid/avatar/0", mobile="13800000000"),
         body={"user_ticket": "sim-ticket"},
     ),
     Case("user_get", lambda c: c.user_get("lilei"), LILEI, {"userid": "lilei"}),
     Case(
         "user_simplelist",
         lambda c: c.user_simplelist(2),
-        (base.User("lilei", "李雷", (2,)), base.User("hanmeimei", "韩梅梅", (2, 5))),
+        (contacts_api.User("lilei", "李雷", (2,)), contacts_api.User("hanmeimei", "韩梅梅", (2, 5))),
         {"department_id": "2"},
     ),
     Case("user_list", lambda c: c.user_list(2), (LILEI,), {"department_id": "2"}),
     Case(
         "user_list_id",
         lambda c: c.user_list_id(),
-        contacts.MemberPage((contacts.MemberRow("lilei", 2), contacts.MemberRow("lilei", 5)), ""),
+        contacts_api.MemberPage((contacts_api.MemberRow("lilei", 2), contacts_api.MemberRow("lilei", 5)), ""),
         body={"limit": 10000},
     ),
     Case(
         "department_list",
         lambda c: c.department_list(),
-        (RESEARCH, contacts.Department(5, 2, "测试", order=40)),
+        (RESEARCH, contacts_api.Department(5, 2, "测试", order=40)),
     ),
     Case(
         "department_simplelist",
         lambda c: c.department_simplelist(2),
-        (contacts.Department(2, 1, order=10), contacts.Department(5, 2, order=40)),
+        (contacts_api.Department(2, 1, order=10), contacts_api.Department(5, 2, order=40)),
         {"id": "2"},
     ),
     Case("department_get", lambda c: c.department_get(2), RESEARCH, {"id": "2"}),
@@ -116,12 +118,12 @@ CASES = (
         "lilei",
         body={"email": "lilei@example.com", "email_type": 2},
     ),
-    Case("tag_get", lambda c: c.tag_get(1), contacts.Tag("负责人", (("lilei", "李雷"),), (2,)), {"tagid": "1"}),
+    Case("tag_get", lambda c: c.tag_get(1), contacts_api.Tag("负责人", (("lilei", "李雷"),), (2,)), {"tagid": "1"}),
     Case("agent_get", lambda c: c.agent_get(), AGENT, {"agentid": str(AGENTID)}),
     Case(
         "agent_list",
         lambda c: c.agent_list(),
-        (base.Agent(AGENTID, "门户", square_logo_url="https://example.invalid/logo"),),
+        (agent_api.Agent(AGENTID, "门户", square_logo_url="https://example.invalid/logo"),),
     ),
     Case(
         "agent_set",
@@ -150,7 +152,7 @@ CASES = (
     Case(
         "message_send",
         lambda c: c.message_send(body_bytes(TEXT)),
-        base.SendResult("sim-msg-0001"),
+        messages_api.SendResult("sim-msg-0001"),
         body=TEXT,
         is_repeatable=False,
     ),
@@ -165,7 +167,7 @@ CASES = (
     Case(
         "message_get_statistics",
         lambda c: c.message_get_statistics("yesterday"),
-        (schemas_messages.AgentCount(AGENTID, "门户", 101),),
+        (messages_api.AgentCount(AGENTID, "门户", 101),),
         body={"time_type": 1},
     ),
     Case(
@@ -184,14 +186,14 @@ CASES = (
     Case(
         "appchat_get",
         lambda c: c.appchat_get("simchat0001"),
-        schemas_messages.Chat("simchat0001", "日报群", "lilei", ("lilei", "hanmeimei")),
+        messages_api.Chat("simchat0001", "日报群", "lilei", ("lilei", "hanmeimei")),
         {"chatid": "simchat0001"},
     ),
     Case("appchat_send", lambda c: c.appchat_send(body_bytes(CHAT_TEXT)), None, body=CHAT_TEXT, is_repeatable=False),
     Case(
         "media_upload",
         lambda c: c.media_upload(b"1,2,3\n", kind="file", file_name="日报.csv", media_type="text/csv"),
-        schemas_messages.Media("sim-media-0001", 1764000000),
+        media_api.Media("sim-media-0001", 1764000000),
         {"type": "file"},
     ),
     Case(
@@ -202,21 +204,21 @@ CASES = (
     Case(
         "media_get",
         lambda c: c.media_get("sim-media-0001"),
-        schemas_messages.MediaFile(b"1,2,3\n", "text/csv", "daily.csv"),
+        media_api.MediaFile(b"1,2,3\n", "text/csv", "daily.csv"),
         {"media_id": "sim-media-0001"},
         file=(b"1,2,3\n", 'attachment; filename="daily.csv"'),
     ),
     Case(
         "media_get_jssdk",
         lambda c: c.media_get_jssdk("sim-media-0004"),
-        schemas_messages.MediaFile(b"speex!", "text/csv", "voice.speex"),
+        media_api.MediaFile(b"speex!", "text/csv", "voice.speex"),
         {"media_id": "sim-media-0004"},
         file=(b"speex!", "attachment; filename=voice.speex"),
     ),
     Case(
         "webhook_send",
         lambda c: c.webhook_send(body_bytes(ROBOT_TEXT)),
-        base.SendResult(),
+        messages_api.SendResult(),
         body=ROBOT_TEXT,
         is_repeatable=False,
         is_robot=True,
@@ -224,7 +226,7 @@ CASES = (
     Case(
         "webhook_upload_media",
         lambda c: c.webhook_upload_media(b"1,2,3\n", kind="file", file_name="日报.csv"),
-        schemas_messages.Media("sim-media-0003", 1764000000),
+        media_api.Media("sim-media-0003", 1764000000),
         {"type": "file"},
         is_robot=True,
     ),

@@ -18,11 +18,14 @@ from integrations.clients.errors import (
     RecipientError,
     UnexpectedResponseError,
 )
+from integrations.clients.wecom.api import agent as agent_api
+from integrations.clients.wecom.api import contacts as contacts_api
+from integrations.clients.wecom.api import media as media_api
+from integrations.clients.wecom.api.agent import AgentChanges
+from integrations.clients.wecom.api.messages import SendResult
 from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.oauth import sign
-from integrations.clients.wecom.schemas import base, contacts, messages
-from integrations.clients.wecom.schemas.agent import AgentChanges
 from integrations.clients.wecom.token_store import InMemoryTokenStore
 from integrations.clients.wecom.transport import open_session
 from tests.integrations.clients.wecom.contract import CASES, COMPOSED, open_client, public_methods
@@ -207,7 +210,7 @@ def test_partial_success_is_a_result() -> None:
 
         result = app_client().message_send(b"{}")
 
-    assert result == base.SendResult(
+    assert result == SendResult(
         msgid="sim-msg-0002",
         response_code="sim-rc-0001",
         invalid_userids=("nobody", "ghost"),
@@ -231,14 +234,17 @@ def test_nobody_reached_names_them() -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        ({"errcode": 0}, base.SendResult()),
-        ({}, base.SendResult()),
-        ({"errcode": 0, "invaliduser": ["a", "b"]}, base.SendResult(invalid_userids=("a", "b"))),
-        ({"errcode": 0, "invaliduser": " a | b |", "msgid": 7}, base.SendResult("7", invalid_userids=("a", "b"))),
-        ({"errcode": 0, "invaliduser": {"a": 1}, "msgid": None}, base.SendResult()),
+        ({"errcode": 0}, SendResult()),
+        ({}, SendResult()),
+        ({"errcode": 0, "invaliduser": ["a", "b"]}, SendResult(invalid_userids=("a", "b"))),
+        (
+            {"errcode": 0, "invaliduser": " a | b |", "msgid": 7},
+            SendResult("7", invalid_userids=("a", "b")),
+        ),
+        ({"errcode": 0, "invaliduser": {"a": 1}, "msgid": None}, SendResult()),
     ],
 )
-def test_an_accepted_message_is_never_an_error(answer: dict[str, Any], expected: base.SendResult) -> None:
+def test_an_accepted_message_is_never_an_error(answer: dict[str, Any], expected: SendResult) -> None:
     with wecom_answers() as wecom:
         wecom.gives("gettoken")
         wecom.says("message_send", answer)
@@ -285,9 +291,9 @@ def test_all_pages_of_the_member_list_are_read() -> None:
         pages = list(app_client(agentid=None).user_list_id_pages(limit=3))
 
     assert [row for page in pages for row in page.rows] == [
-        contacts.MemberRow("hanmeimei", 2),
-        contacts.MemberRow("lilei", 2),
-        contacts.MemberRow("lilei", 5),
+        contacts_api.MemberRow("hanmeimei", 2),
+        contacts_api.MemberRow("lilei", 2),
+        contacts_api.MemberRow("lilei", 5),
     ]
 
 
@@ -361,7 +367,7 @@ def test_an_application_without_a_scope_is_read() -> None:
 
         agent = app_client().agent_get()
 
-    assert agent == base.Agent(AGENTID, is_closed=True)
+    assert agent == agent_api.Agent(AGENTID, is_closed=True)
 
 
 def test_a_visitor_has_an_openid() -> None:
@@ -371,7 +377,7 @@ def test_a_visitor_has_an_openid() -> None:
 
         identity = app_client().auth_getuserinfo("CODE1")
 
-    assert identity == base.Identity(openid="oSIM0001", external_userid="wmSIM0001")
+    assert identity == contacts_api.Identity(openid="oSIM0001", external_userid="wmSIM0001")
 
 
 # --- Files and tickets -----------------------------------------------------------------------------------------------
@@ -396,7 +402,7 @@ def test_the_name_of_a_file_is_read_in_every_spelling(disposition: str, name: st
 
         file = app_client().media_get("sim-media-0001")
 
-    assert file == messages.MediaFile(b"{}", "application/json", name)
+    assert file == media_api.MediaFile(b"{}", "application/json", name)
 
 
 def test_a_file_that_is_an_error_is_an_error() -> None:
@@ -417,7 +423,7 @@ def test_an_upload_may_be_dated_with_a_number() -> None:
 
         media = app_client().media_upload(b"\x89PNG....", kind="image", file_name="图.png")
 
-    assert media == messages.Media("sim-media-0002", 1764000000)
+    assert media == media_api.Media("sim-media-0002", 1764000000)
 
 
 @pytest.mark.parametrize(

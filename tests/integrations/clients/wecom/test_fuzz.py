@@ -12,11 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.clients.errors import IntegrationError
-from integrations.clients.wecom.api.base import Reply, typed
+from integrations.clients.wecom.api import agent as agent_api
+from integrations.clients.wecom.api import base as base_api
+from integrations.clients.wecom.api import contacts as contacts_api
+from integrations.clients.wecom.api import media as media_api
+from integrations.clients.wecom.api import messages as messages_api
+from integrations.clients.wecom.api.base import Reply, Request, answer_of, file_of, typed
 from integrations.clients.wecom.api.media import file_name_of
 from integrations.clients.wecom.callbacks import Callback, parse, read_envelope
 from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
 from integrations.clients.wecom.messages import builders, robots
+from integrations.clients.wecom.messages.builders import (
+    Article,
+    Content,
+    markdown_content,
+    news_content,
+    text_content,
+    textcard_content,
+)
 from integrations.clients.wecom.messages.card_parts import (
     ActionMenu,
     Button,
@@ -40,20 +53,9 @@ from integrations.clients.wecom.messages.cards import (
     text_notice,
     vote_interaction,
 )
-from integrations.clients.wecom.messages.builders import (
-    Article,
-    Content,
-    markdown_content,
-    news_content,
-    text_content,
-    textcard_content,
-)
 from integrations.clients.wecom.messages.limits import MessageError, body_bytes, multipart
 from integrations.clients.wecom.messages.menus import Menu, MenuButton
 from integrations.clients.wecom.oauth import LinkError, authorize_url, home_page_link, wwlogin_url
-from integrations.clients.wecom.responses import Request, answer_of, file_of
-from integrations.clients.wecom.schemas import agent, base, contacts
-from integrations.clients.wecom.schemas import messages as schemas_messages
 
 CORPID = "ww1a2b3c4d5e6f7a8b"
 CRYPTO = CallbackCrypto("QDG6eKtestToken01", "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM", CORPID)
@@ -106,29 +108,28 @@ LIKELY = st.fixed_dictionaries(
         "allow_userinfos": st.fixed_dictionaries({"user": JSON}),
     },
 )
-PARSERS: tuple[Callable[[base.Answer], Any], ...] = (
-    base.token_from,
-    base.send_result_from,
-    base.identity_from,
-    base.user_from,
-    base.user_detail_from,
-    base.userid_from,
-    base.agent_from,
-    agent.agents_from,
-    agent.menu_from,
-    agent.addresses_from,
-    contacts.users_from,
-    contacts.member_page_from,
-    contacts.departments_from,
-    contacts.department_ids_from,
-    contacts.department_from,
-    contacts.tag_from,
-    schemas_messages.agent_counts_from,
-    schemas_messages.chatid_from,
-    schemas_messages.chat_from,
-    schemas_messages.media_from,
-    schemas_messages.picture_url_from,
-    schemas_messages.ticket_from,
+PARSERS: tuple[Callable[[base_api.Answer], Any], ...] = (
+    messages_api.send_result_from,
+    contacts_api.identity_from,
+    contacts_api.user_from,
+    contacts_api.user_detail_from,
+    contacts_api.userid_from,
+    agent_api.agent_from,
+    agent_api.agents_from,
+    agent_api.menu_from,
+    agent_api.addresses_from,
+    contacts_api.users_from,
+    contacts_api.member_page_from,
+    contacts_api.departments_from,
+    contacts_api.department_ids_from,
+    contacts_api.department_from,
+    contacts_api.tag_from,
+    messages_api.agent_counts_from,
+    messages_api.chatid_from,
+    messages_api.chat_from,
+    media_api.media_from,
+    media_api.picture_url_from,
+    agent_api.ticket_from,
 )
 
 
@@ -218,7 +219,7 @@ def test_no_answer_breaks_a_schema(answer: dict[str, Any]) -> None:
             result = typed("any", parser, answer)
         except IntegrationError:
             continue
-        assert hash(result) is not None if parser is not agent.menu_from else isinstance(result, dict)
+        assert hash(result) is not None if parser is not agent_api.menu_from else isinstance(result, dict)
 
 
 @given(st.text(max_size=60))

@@ -7,33 +7,31 @@ from typing import Any
 
 import pytest
 
+from integrations.clients.wecom.api.agent import AgentChanges
 from integrations.clients.wecom.messages import robots
 from integrations.clients.wecom.messages.builders import (
+    Article,
+    Content,
     Options,
     Recipients,
     app_message,
     card_update,
     chat_message,
     clip_utf8,
+    file_content,
+    image_content,
+    markdown_content,
     markdown_message,
+    news_content,
+    text_content,
     text_message,
+    textcard_content,
     textcard_message,
 )
 from integrations.clients.wecom.messages.card_parts import CardAction
 from integrations.clients.wecom.messages.cards import Head, text_notice
-from integrations.clients.wecom.messages.builders import (
-    Article,
-    Content,
-    file_content,
-    image_content,
-    markdown_content,
-    news_content,
-    text_content,
-    textcard_content,
-)
 from integrations.clients.wecom.messages.limits import MessageError, body_bytes
 from integrations.clients.wecom.messages.menus import Menu, MenuButton
-from integrations.clients.wecom.schemas.agent import AgentChanges
 
 TO = Recipients(["lilei"])
 URL = "https://portal.example.com/m"

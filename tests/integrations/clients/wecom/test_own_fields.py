@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from integrations.clients.wecom.schemas.base import AnswerError, user_from
+from integrations.clients.wecom.api.base import AnswerError
+from integrations.clients.wecom.api.contacts import user_from
 
 
 def own_fields(extattr: Any) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from integrations.clients.wecom.messages.builders import Options, Recipients, app_message
+from integrations.clients.wecom.messages.builders import Content, Options, Recipients, app_message
 from integrations.clients.wecom.messages.card_parts import (
     ActionMenu,
     Button,
@@ -34,7 +34,6 @@ from integrations.clients.wecom.messages.cards import (
     text_notice,
     vote_interaction,
 )
-from integrations.clients.wecom.messages.builders import Content
 from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.messages.robots import robot_content
 

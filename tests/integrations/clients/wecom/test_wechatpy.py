@@ -19,7 +19,8 @@ from wechatpy.exceptions import InvalidSignatureException
 from integrations.clients.wecom.callbacks import parse, read_envelope
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
-from integrations.clients.wecom.messages import builders, contents
+from integrations.clients.wecom.messages import builders
+from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.oauth import sign
 from integrations.clients.wecom.token_store import FetchedToken
 from tests.integrations.clients.wecom.contract import open_client
@@ -117,11 +118,11 @@ def _without_empty(body: Any) -> Any:
     return {name: value for name, value in body.items() if value not in ("", 0)} if isinstance(body, dict) else body
 
 
-def _send(content: contents.Content, **options: Any) -> Callable[[WeComClient], object]:
+def _send(content: builders.Content, **options: Any) -> Callable[[WeComClient], object]:
     payload = builders.app_message(
         agentid=AGENTID, to=builders.Recipients(["lilei", "hanmeimei"]), content=content, **options
     )
-    return lambda client: client.message_send(builders.body_bytes(payload))
+    return lambda client: client.message_send(body_bytes(payload))
 
 
 URL = "https://portal.example.com/m"
@@ -145,28 +146,28 @@ PAIRS: tuple[tuple[str, str, Callable[[WeComClient], object], Callable[[Any], ob
     (
         "POST",
         "message/send",
-        _send(contents.text_content("营收")),
+        _send(builders.text_content("营收")),
         lambda w: w.message.send_text(AGENTID, PEOPLE, "营收"),
     ),
     (
         "POST",
         "message/send",
-        _send(contents.textcard_content(title="t", description="d", url=URL, button_text="详情")),
+        _send(builders.textcard_content(title="t", description="d", url=URL, button_text="详情")),
         lambda w: w.message.send_text_card(AGENTID, PEOPLE, "t", "d", URL),
     ),
     (
         "POST",
         "message/send",
-        _send(contents.markdown_content("**t**")),
+        _send(builders.markdown_content("**t**")),
         lambda w: w.message.send_markdown(AGENTID, PEOPLE, "**t**"),
     ),
     (
         "POST",
         "message/send",
-        _send(contents.image_content("m1"), options=builders.Options(safe=1)),
+        _send(builders.image_content("m1"), options=builders.Options(safe=1)),
         lambda w: w.message.send_image(AGENTID, PEOPLE, "m1", safe=1),
     ),
-    ("POST", "message/send", _send(contents.file_content("m1")), lambda w: w.message.send_file(AGENTID, PEOPLE, "m1")),
+    ("POST", "message/send", _send(builders.file_content("m1")), lambda w: w.message.send_file(AGENTID, PEOPLE, "m1")),
 )
 
 
