@@ -1,7 +1,7 @@
 """Fetches a card's data for a page on which somebody waits.
 
-    token = previews.ask(cards, person_id=person.pk, now=now)             # the answer to the request: come again
-    look = previews.look(token, cards, person_id=person.pk, now=now)      # how far it is, as often as the page asks
+    token = previews.request(cards, person_id=person.pk, now=now)         # the answer to the request: come again
+    preview = previews.read(token, cards, person_id=person.pk, now=now)   # how far it is, as often as the page asks
 
 Nothing is fetched in the request: the workers of the queue "data" do it, as for a report
 (integrations.datasources.fetch).
