@@ -21,8 +21,7 @@ from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations.core.background import database_clock
-from integrations.core.background import guarded
+from integrations.core.background import database_clock, guarded
 from notifications.alerts import card_updates, evaluation, incidents, notify
 from notifications.delivery.attachments import jobs
 from notifications.delivery.maintenance import clock_repair, purge, sweep

@@ -16,8 +16,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import fold_value
-from integrations.core.background import database_clock
-from integrations.core.background import guarded
+from integrations.core.background import database_clock, guarded
 from integrations.datasources import fetch
 from notifications.alerts import (
     charts,

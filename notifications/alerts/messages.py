@@ -21,6 +21,7 @@ from django.utils.translation import ngettext, npgettext, pgettext
 
 from integrations.clients.wecom.messages import builders, cards
 from integrations.clients.wecom.messages.card_parts import Button, CardAction, HorizontalItem, Source
+from integrations.clients.wecom.messages.limits import body_bytes
 from notifications import sources
 from notifications.alerts.recipients import audience_of
 from notifications.delivery.rendering import message_builder
@@ -95,7 +96,7 @@ class AlertRunSource:
             content=content(notice, url=url, mark=mark, has_buttons=has_buttons),
             options=message_builder.OPTIONS,
         )
-        return builders.body_bytes(message)
+        return body_bytes(message)
 
     def note_unreached(self, reason: str) -> None:
         """Say in the timelines that this message reached nobody."""
@@ -126,7 +127,7 @@ def title_of(notice: AlertNotice) -> str:
         name = str(lead.source) if lead.source is not None else lead.title
         words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
         words = words % {"name": name, "count": count}
-    return message_builder.tidy_title(f"{_badge(notice)} {words}")[: builders.TEXTCARD_TITLE_BYTES].rstrip()
+    return message_builder.tidy_title(f"{_badge(notice)} {words}")[: builders.TITLE_BYTES].rstrip()
 
 
 def text_of(notice: AlertNotice) -> str:

@@ -16,8 +16,8 @@ from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.findings import ok, wrong
 from integrations.companies.diagnosis.registry import CHECKS
 from integrations.companies.services import save_corp
-from integrations.core.client_factory import token_store
 from integrations.core.background import database_clock
+from integrations.core.client_factory import token_store
 from integrations.models import Corp
 from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
 from notifications.delivery.maintenance.sweep import sweep
