@@ -86,6 +86,12 @@ def adds(model: str, people: str) -> list[Row]:
     ]
 
 
+def saves(model: str, thing: str, people: str, elsewhere: str, form: dict[str, Any]) -> Row:
+    """The filled form with these fields changed, as `people` send it."""
+    seen = expect(people, 302, unseen=(elsewhere, 302))
+    return Row(f"{model}_change", seen, method="post", args=(thing,), form=form, changed_by=people)
+
+
 def deletes(model: str, thing: str, people: str, elsewhere: str, *, is_gone: bool = True) -> list[Row]:
     """The question, and the deletion. `is_gone`: not so where something else needs the row."""
     return [
@@ -165,14 +171,7 @@ CORPS = [
     lists("integrations_corp", CORP_READERS, CORP_READERS_ELSEWHERE),
     *adds("integrations_corp", "U SA IA"),
     reads("integrations_corp", "corp", CORP_READERS, CORP_READERS_ELSEWHERE),
-    Row(
-        "integrations_corp_change",
-        expect(INTEGRATION, 302, unseen=(INTEGRATION_ELSEWHERE, 302)),
-        method="post",
-        args=("corp",),
-        form={"name": "New name"},
-        changed_by=INTEGRATION,
-    ),
+    saves("integrations_corp", "corp", INTEGRATION, INTEGRATION_ELSEWHERE, {"name": "New name"}),
     history("integrations_corp", "corp", CORP_READERS, BLIND),
     *deletes("integrations_corp", "corp", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
     of_corp("enable", INTEGRATION),
@@ -219,21 +218,15 @@ CORPS = [
     lists("integrations_siteaddress", CORP_READERS, CORP_READERS_ELSEWHERE),
     *adds("integrations_siteaddress", INTEGRATION_OF_ALL),
     reads("integrations_siteaddress", "address", CORP_READERS, CORP_READERS_ELSEWHERE),
-    Row(
-        "integrations_siteaddress_change",
-        expect(INTEGRATION_OF_ALL, 302, unseen=(INTEGRATION_ELSEWHERE, 302)),
-        method="post",
-        args=("address",),
-        form={"url": "https://new.example.com/", "_confirmed": "1"},
-        changed_by=INTEGRATION_OF_ALL,
+    saves(
+        "integrations_siteaddress",
+        "address",
+        INTEGRATION_OF_ALL,
+        INTEGRATION_ELSEWHERE,
+        {"url": "https://new.example.com/", "_confirmed": "1"},
     ),
-    Row(
-        "integrations_siteaddress_change",
-        expect("U", 302),
-        method="post",
-        args=("default_address",),
-        form={"url": "https://new.example.com/", "_confirmed": "1"},
-        changed_by="U",
+    saves(
+        "integrations_siteaddress", "default_address", "U", "", {"url": "https://new.example.com/", "_confirmed": "1"}
     ),
     history("integrations_siteaddress", "address", CORP_READERS, BLIND),
     *deletes("integrations_siteaddress", "address", INTEGRATION_OF_ALL, INTEGRATION_ELSEWHERE, is_gone=False),
@@ -243,14 +236,7 @@ BI_READERS = "U SA IA RA"
 BI = [
     Row("integrations_biconnection_changelist", expect(BI_READERS, 302)),
     Row("integrations_biconnection_change", expect(BI_READERS), args=("bi",)),
-    Row(
-        "integrations_biconnection_change",
-        expect("U SA", 302),
-        method="post",
-        args=("bi",),
-        form={"provider": "Other"},
-        changed_by="U SA",
-    ),
+    saves("integrations_biconnection", "bi", "U SA", "", {"provider": "Other"}),
     Row("integrations_biconnection_history", expect(BI_READERS), args=("bi",)),
     never("integrations_biconnection_add"),
     never("integrations_biconnection_delete", "bi", method="post"),
@@ -275,27 +261,13 @@ SOURCES = [
     lists("integrations_datasource", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
     *adds("integrations_datasource", f"{INTEGRATION} {INTEGRATION_ELSEWHERE}"),
     reads("integrations_datasource", "source", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
-    Row(
-        "integrations_datasource_change",
-        expect(INTEGRATION, 302, unseen=(INTEGRATION_ELSEWHERE, 302)),
-        method="post",
-        args=("source",),
-        form={"name": "New name"},
-        changed_by=INTEGRATION,
-    ),
+    saves("integrations_datasource", "source", INTEGRATION, INTEGRATION_ELSEWHERE, {"name": "New name"}),
     history("integrations_datasource", "source", SOURCE_READERS, BLIND),
     *deletes("integrations_datasource", "source", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
     lists("integrations_card", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
     *adds("integrations_card", f"{CARD_KEEPERS} {CARD_KEEPERS_ELSEWHERE}"),
     reads("integrations_card", "card", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
-    Row(
-        "integrations_card_change",
-        expect(CARD_KEEPERS, 302, unseen=(CARD_KEEPERS_ELSEWHERE, 302)),
-        method="post",
-        args=("card",),
-        form={"name": "New name"},
-        changed_by=CARD_KEEPERS,
-    ),
+    saves("integrations_card", "card", CARD_KEEPERS, CARD_KEEPERS_ELSEWHERE, {"name": "New name"}),
     history("integrations_card", "card", SOURCE_READERS, BLIND),
     *deletes("integrations_card", "card", CARD_KEEPERS, CARD_KEEPERS_ELSEWHERE),
     Row(
@@ -321,14 +293,7 @@ ACCOUNTS = [
     lists("accounts_user", PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE),
     *adds("accounts_user", "U SA S1 S2"),
     reads("accounts_user", "worker", PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE),
-    Row(
-        "accounts_user_change",
-        expect(SYSTEM, 302, unseen=(SYSTEM_ELSEWHERE, 302)),
-        method="post",
-        args=("worker",),
-        form={"name": "New name"},
-        changed_by=SYSTEM,
-    ),
+    saves("accounts_user", "worker", SYSTEM, SYSTEM_ELSEWHERE, {"name": "New name"}),
     history("accounts_user", "worker", PEOPLE_READERS, BLIND),
     *deletes("accounts_user", "worker", SYSTEM, SYSTEM_ELSEWHERE),
     Row("auth_user_password_change", expect(SYSTEM, unseen=(SYSTEM_ELSEWHERE, 404)), args=("worker",)),
@@ -345,14 +310,7 @@ ACCOUNTS = [
     lists("accounts_attribute", PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE),
     *adds("accounts_attribute", SYSTEM_OF_ALL),
     Row("accounts_attribute_change", expect(f"{PEOPLE_READERS} {PEOPLE_READERS_ELSEWHERE}"), args=("attribute",)),
-    Row(
-        "accounts_attribute_change",
-        expect(SYSTEM_OF_ALL, 302),
-        method="post",
-        args=("attribute",),
-        form={"name": "New name"},
-        changed_by=SYSTEM_OF_ALL,
-    ),
+    saves("accounts_attribute", "attribute", SYSTEM_OF_ALL, "", {"name": "New name"}),
     Row("accounts_attribute_history", expect(f"{PEOPLE_READERS} {PEOPLE_READERS_ELSEWHERE}"), args=("attribute",)),
     *deletes("accounts_attribute", "attribute", SYSTEM_OF_ALL, ""),
     Row(
@@ -446,14 +404,7 @@ ORDERS = [
             *deletes(f"notifications_{model}", model, EDITORS, EDITORS_ELSEWHERE, is_gone=model == "subscription"),
         )
     ),
-    Row(
-        "notifications_report_change",
-        expect(EDITORS, 302, unseen=(EDITORS_ELSEWHERE, 302)),
-        method="post",
-        args=("report",),
-        form={"title": "New title"},
-        changed_by=EDITORS,
-    ),
+    saves("notifications_report", "report", EDITORS, EDITORS_ELSEWHERE, {"title": "New title"}),
     Row(
         "notifications_subscription_change",
         expect(EDITORS, unseen=(EDITORS_ELSEWHERE, 302)),
@@ -478,14 +429,7 @@ ORDERS = [
     lists("notifications_robot", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     *adds("notifications_robot", f"{ROBOT_KEEPERS} {ROBOT_KEEPERS_ELSEWHERE}"),
     reads("notifications_robot", "robot", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
-    Row(
-        "notifications_robot_change",
-        expect(ROBOT_KEEPERS, 302, unseen=(ROBOT_KEEPERS_ELSEWHERE, 302)),
-        method="post",
-        args=("robot",),
-        form={"name": "New name"},
-        changed_by=ROBOT_KEEPERS,
-    ),
+    saves("notifications_robot", "robot", ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE, {"name": "New name"}),
     history("notifications_robot", "robot", QUEUE_READERS, BLIND),
     *deletes("notifications_robot", "robot", ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE),
     lists("django_celery_beat_periodictask", "U", ""),
@@ -528,13 +472,12 @@ ORDERS = [
             lists(f"notifications_{model}", ORDER_READERS, ORDER_READERS_ELSEWHERE),
             *adds(f"notifications_{model}", f"{EDITORS} {EDITORS_ELSEWHERE}"),
             reads(f"notifications_{model}", thing, ORDER_READERS, ORDER_READERS_ELSEWHERE),
-            Row(
-                f"notifications_{model}_change",
-                expect(EDITORS, 302, unseen=(EDITORS_ELSEWHERE, 302)),
-                method="post",
-                args=(thing,),
-                form={"name": "New name", "weekdays": [], **condition},
-                changed_by=EDITORS,
+            saves(
+                f"notifications_{model}",
+                thing,
+                EDITORS,
+                EDITORS_ELSEWHERE,
+                {"name": "New name", "weekdays": [], **condition},
             ),
             history(f"notifications_{model}", thing, ORDER_READERS, BLIND),
             *deletes(f"notifications_{model}", thing, EDITORS, EDITORS_ELSEWHERE, is_gone=is_gone),
@@ -569,14 +512,7 @@ ORDERS = [
     ),
     lists("notifications_corpqueue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     reads("notifications_corpqueue", "queue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
-    Row(
-        "notifications_corpqueue_change",
-        expect(INTEGRATION, 302, unseen=(INTEGRATION_ELSEWHERE, 302)),
-        method="post",
-        args=("queue",),
-        form={"is_paused": "on"},
-        changed_by=INTEGRATION,
-    ),
+    saves("notifications_corpqueue", "queue", INTEGRATION, INTEGRATION_ELSEWHERE, {"is_paused": "on"}),
     history("notifications_corpqueue", "queue", QUEUE_READERS, BLIND),
     never("notifications_corpqueue_add"),
     never("notifications_corpqueue_delete", "queue", method="post"),
@@ -618,27 +554,13 @@ DIRECTORY = [
     lists("accounts_directorypolicy", CORP_READERS, CORP_READERS_ELSEWHERE),
     *adds("accounts_directorypolicy", SYSTEM_OF_ALL),
     reads("accounts_directorypolicy", "rules", CORP_READERS, CORP_READERS_ELSEWHERE),
-    Row(
-        "accounts_directorypolicy_change",
-        expect(SYSTEM_OF_ALL, 302),
-        method="post",
-        args=("rules",),
-        form={"mode": "create"},
-        changed_by=SYSTEM_OF_ALL,
-    ),
+    saves("accounts_directorypolicy", "rules", SYSTEM_OF_ALL, "", {"mode": "create"}),
     history("accounts_directorypolicy", "rules", CORP_READERS, BLIND),
     never("accounts_directorypolicy_delete", "rules", method="post"),
     lists("accounts_departmentgroup", CORP_READERS, CORP_READERS_ELSEWHERE),
     *adds("accounts_departmentgroup", SYSTEM_OF_ALL),
     reads("accounts_departmentgroup", "rule", CORP_READERS, CORP_READERS_ELSEWHERE),
-    Row(
-        "accounts_departmentgroup_change",
-        expect(SYSTEM_OF_ALL, 302),
-        method="post",
-        args=("rule",),
-        form={"with_subdepartments": ""},
-        changed_by=SYSTEM_OF_ALL,
-    ),
+    saves("accounts_departmentgroup", "rule", SYSTEM_OF_ALL, "", {"with_subdepartments": ""}),
     history("accounts_departmentgroup", "rule", CORP_READERS, BLIND),
     *deletes("accounts_departmentgroup", "rule", SYSTEM_OF_ALL, ""),
     *(
