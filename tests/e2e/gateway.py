@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import http.client
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.http_server import QuietServer, running
 
 # Of one connection, not of the message.
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date"})
@@ -30,8 +31,7 @@ class Gateway:
         return format_datetime(datetime.now(UTC) - self.clock_is_behind, usegmt=True)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(QuietServer):
     context: ssl.SSLContext | None = None
 
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -41,9 +41,6 @@ class _Server(ThreadingHTTPServer):
             return
         with self.context.wrap_socket(request, server_side=True) as protected:
             super().finish_request(protected, client_address)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that does not trust the certificate hangs up: that is what it is for."""
 
 
 @contextmanager
@@ -85,12 +82,5 @@ def gateway(target: str, context: ssl.SSLContext | None = None) -> Iterator[Gate
 
     server = _Server(("127.0.0.1", 0), Handler)
     server.context = context
-    state.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(server) as state.port:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.http_server import QuietServer, running
 
 Answer = dict[str, Any] | Callable[[socket.socket], None]
 ACCEPTED = {"errcode": 0, "errmsg": "ok", "msgid": "msg-1"}
@@ -91,19 +93,6 @@ def running_wire() -> Iterator[Wire]:
         def log_message(self, format: str, *args: object) -> None:
             """Tests print nothing."""
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """Broken connections are what some tests are about."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    wire.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(QuietServer(("127.0.0.1", 0), Handler)) as port:
+        wire.url = f"http://127.0.0.1:{port}"
         yield wire
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
 import xmltodict
 from wechatpy.enterprise.crypto import WeChatCrypto
+
+from tests.http_server import serving
 
 TOKEN, AES_KEY = "QDG6eKtestToken01", "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM"
 Answer = Callable[[dict[str, object]], "str | tuple[int, str] | None"]
@@ -119,14 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def listening(corpid: str) -> Iterator[Receiver]:
     receiver = Receiver(corpid)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"receiver": receiver}))
-    receiver.url = f"http://127.0.0.1:{server.server_port}/callback?app=1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.is_ending.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(_Handler, receiver=receiver) as port:
+        receiver.url = f"http://127.0.0.1:{port}/callback?app=1"
+        try:
+            yield receiver
+        finally:
+            receiver.is_ending.set()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlsplit
 
 from integrations.clients.wecom.callbacks import Callback, parse, read_envelope, verify_url
 from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError, Sealed
+from tests.http_server import serving
 from tests.sandbox_process import CORPID
 
 # The last character has bits that 32 bytes do not need, as real keys have.
@@ -102,13 +102,6 @@ def _envelope(sealed: Sealed) -> bytes:
 def listening() -> Iterator[Listener]:
     """A callback address on a free port while the block runs."""
     listener = Listener()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"listener": listener}))
-    listener.url = f"http://127.0.0.1:{server.server_port}/callback?corp=1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(_Handler, listener=listener) as port:
+        listener.url = f"http://127.0.0.1:{port}/callback?corp=1"
         yield listener
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
 from django.test import Client
@@ -15,6 +14,7 @@ from django.test import Client
 from integrations.callbacks import queue
 from integrations.callbacks.worker import work_through
 from integrations.models import EventWork
+from tests.http_server import serving
 from tests.integrations.directory.place import Clock, Directory
 from tests.sandbox_process import AGENTID, CORPID
 
@@ -58,16 +58,9 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def recording() -> Iterator[Recorder]:
     recorder = Recorder()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"recorder": recorder}))
-    recorder.url = f"http://127.0.0.1:{server.server_port}/"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(_Handler, recorder=recorder) as port:
+        recorder.url = f"http://127.0.0.1:{port}/"
         yield recorder
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @dataclass

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -28,6 +26,8 @@ from integrations.clients.guandata.client import Filter, GuandataClient, Login
 from integrations.clients.guandata.schemas import Card, Page
 from integrations.clients.wecom.transport import open_session
 from tests.guandata import APP_TOKEN, HOST, PASSWORD, PASSWORD_BASE64, TOKEN, GuandataAnswers, fixture, guandata_answers
+from tests.integrations.clients.wecom.misbehaviour import drips_body, let_drops_pass_time
+from tests.integrations.clients.wecom.server import listening
 
 
 class MemoryTokens:
@@ -297,29 +297,10 @@ def test_no_answer_breaks_the_client(answer: Any) -> None:
                 call(open_client())
 
 
-class _Dripping(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "1000")
-        self.end_headers()
-        try:
-            for _byte in range(200):
-                self.wfile.write(b" ")
-                self.wfile.flush()
-                time.sleep(0.05)
-        except OSError:
-            pass
+def test_an_answer_that_drips_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = let_drops_pass_time(monkeypatch)
 
-    def log_message(self, *_args: object) -> None: ...
+    with listening(drips_body) as url, pytest.raises(TransientError):
+        open_client(base_url=url, total_seconds=20).page_list()
 
-
-def test_an_answer_that_drips_ends_at_the_deadline() -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Dripping)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        client = open_client(base_url=f"http://127.0.0.1:{server.server_port}", total_seconds=0.3)
-        with pytest.raises(TransientError):
-            client.page_list()
-    finally:
-        server.shutdown()
-        server.server_close()
+    assert len([moment for moment in clock.readings if moment >= 20]) == 1

@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.http_server import QuietServer, running
 
 SECRET = "right-secret-0123456789"
 
@@ -66,14 +68,6 @@ class WireServer:
         return {"errcode": 0, "errmsg": "ok", "access_token": self.valid_token, "expires_in": self.expires_in}
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 512
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that gives up half-way is what many of these tests are about."""
-
-
 @contextmanager
 def wire_server() -> Iterator[WireServer]:
     """A running server on a free port of this machine."""
@@ -112,16 +106,9 @@ def wire_server() -> Iterator[WireServer]:
         def log_message(self, format: str, *args: Any) -> None:
             """Tests print nothing."""
 
-    server = _Server(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(QuietServer(("127.0.0.1", 0), Handler)) as port:
+        state.url = f"http://127.0.0.1:{port}"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextmanager
