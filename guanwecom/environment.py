@@ -87,6 +87,7 @@ def _shown(text: str) -> str:
 
 
 def boolean(text: str) -> bool:
+    """true, 1, yes, on or false, 0, no, off, in any case. Raises ValueError."""
     values = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
     if text.lower() not in values:
         raise ValueError(f"expected true or false, not {_shown(text)}")
@@ -114,6 +115,7 @@ seconds = whole(1, 3_600)
 
 
 def fractional_seconds(text: str) -> float:
+    """Seconds above 0 and up to 3600. Raises ValueError."""
     try:
         number = float(text)
     except ValueError:
@@ -124,6 +126,8 @@ def fractional_seconds(text: str) -> float:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
+    """Reads one of `choices`."""
+
     def parse(text: str) -> str:
         if text not in choices:
             raise ValueError(f"expected one of {', '.join(choices)}, not {_shown(text)}")
@@ -133,6 +137,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def secret_text(text: str) -> str:
+    """At least 32 characters; an error does not show them. Raises ValueError."""
     if len(text) < 32:
         raise ValueError("expected at least 32 characters (the value is not shown)")
     return text
@@ -144,6 +149,7 @@ def optional_secret(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
+    """What stands between commas, without what is empty."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
@@ -164,6 +170,7 @@ def _is_ip_address(text: str) -> bool:
 
 
 def networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """IP networks with commas between them, never the whole internet. Raises ValueError."""
     found = [ipaddress.ip_network(word) for word in words(text)]
     if any(network.prefixlen == 0 for network in found):
         raise ValueError("expected the networks of proxies, not the whole internet")
@@ -180,16 +187,19 @@ def mail_address(text: str) -> str:
 
 
 def mail_addresses(text: str) -> list[str]:
+    """Mail addresses with commas between them. Raises ValueError."""
     return [mail_address(word) for word in words(text)]
 
 
 def short_name(text: str) -> str:
+    """Up to 64 letters, digits, dots, dashes or underscores. Raises ValueError."""
     if not _NAME.fullmatch(text):
         raise ValueError(f"expected up to 64 letters, digits, dots, dashes or underscores, not {_shown(text)}")
     return text
 
 
 def fernet_keys(text: str) -> list[str]:
+    """Fernet keys with commas between them, at least one. Raises ValueError."""
     keys = words(text)
     if not keys:
         raise ValueError("expected at least one key")
@@ -202,6 +212,7 @@ def fernet_keys(text: str) -> list[str]:
 
 
 def time_zone(text: str) -> str:
+    """A name of the IANA time zone database. Raises ValueError."""
     try:
         ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -233,6 +244,7 @@ def certificates(text: str) -> str:
 
 
 def valkey_url(text: str) -> str:
+    """redis://, rediss:// or unix://, with the number of the database. Raises ValueError."""
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018  # raises for a port that is none

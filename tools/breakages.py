@@ -281,6 +281,7 @@ def mirror_of(module: str) -> str:
 
 
 def outcome(breakage: Breakage, copy: Path, reached: Reached) -> dict[str, object]:
+    """ "caught", "missed" or "stale", by the tests that reach the line, run on `copy` with the breakage in it."""
     try:
         path, number = place_of(breakage, copy)
     except Stale:

@@ -27,6 +27,7 @@ def engine(_request: HttpRequest) -> JsonResponse:
 
 
 def document(state: EngineHealth) -> dict[str, object]:
+    """`state` as the monitors read it; ages in seconds, None where nothing was heard."""
     return {
         "status": "down" if state.problems else "ok",
         "problems": state.problems,

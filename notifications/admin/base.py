@@ -48,6 +48,7 @@ def people_found(words: str, *, seen_by: Person) -> list[int]:
 
 
 def deliveries_found(deliveries: QuerySet[Delivery], words: str, *, seen_by: Person) -> QuerySet[Delivery]:
+    """Those of the mark in `words`; else those to people of that name, or whose title holds `words`."""
     mark = mark_in(words)
     if mark is not None:
         return deliveries.filter(mark=mark)
@@ -58,6 +59,7 @@ def deliveries_found(deliveries: QuerySet[Delivery], words: str, *, seen_by: Per
 
 
 def receipts_found(receipts: QuerySet[Receipt], words: str, *, seen_by: Person) -> QuerySet[Receipt]:
+    """Those of the mark in `words`; else those of people of that name."""
     mark = mark_in(words)
     if mark is not None:
         return receipts.filter(delivery__mark=mark)

@@ -24,5 +24,6 @@ def failures_shown(failure: Explanation | None) -> list[tuple[Explanation, int]]
 
 
 def receipts_url(**lookups: int) -> str:
+    """The list of receipts under these filters."""
     query = "&".join(f"{name}={value}" for name, value in lookups.items())
     return f"{reverse('admin:notifications_receipt_changelist')}?{query}"

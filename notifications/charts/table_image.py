@@ -60,6 +60,7 @@ def places(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]
 
 
 def head(column: Column) -> str:
+    """The column's name, at most 60 characters, with its unit."""
     name = one_line(column.name, 60)
     return f"{name} ({one_line(column.unit, 20)})" if column.unit else name
 

@@ -56,6 +56,7 @@ def page_count(content: Content, rows_at_most: int) -> int:
 
 
 def shown_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> ShownTable:
+    """The rows of `page`, from 1 on, with `rows_at_most` on each."""
     columns = [ShownColumn(one.name, one.unit, one.kind == Kind.NUMBER) for one in table.columns]
     rows = [
         [_classed(cell(value, column), column) for value, column in zip(row, table.columns, strict=True)]

@@ -51,6 +51,7 @@ def _answering(handler: Any) -> Any:
 
 
 def sign_in(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, str]:
+    """A token for `TOKEN_SECONDS`; the password comes in base64. Raises _Failed."""
     user = bi.user(str(document.get("loginId") or document.get("email") or "\0"))
     try:
         password = base64.b64decode(str(document.get("password", "")), validate=True).decode()
@@ -81,6 +82,7 @@ def page_cards(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[s
 
 
 def card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
+    """Rows `offset` to `offset + limit` of a card, as a table or as its chart. Raises _Failed."""
     if not bi.is_token(request.headers.get("X-Auth-Token", ""), now=request.app[WORLD].now()):
         raise _Failed(_NOT_ADMITTED, "token 无效或已过期")
     card = bi.card(request.match_info["card_id"])

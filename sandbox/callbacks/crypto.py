@@ -30,6 +30,7 @@ def aes_key(encoded: str) -> bytes:
 
 
 def sign(token: str, timestamp: str, nonce: str, encrypted: str) -> str:
+    """The msg_signature of a callback: SHA-1 of the sorted parts, in hex. Source: document/path/90968."""
     joined = b"".join(sorted(part.encode() for part in (token, timestamp, nonce, encrypted)))
     return hashlib.sha1(joined, usedforsecurity=False).hexdigest()
 

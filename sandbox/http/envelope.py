@@ -37,6 +37,7 @@ def hint_id(now: float) -> str:
 
 
 def error_text(code: int, text: str, *, ip: str, now: float) -> str:
+    """errmsg as WeCom writes it: with a hint and the caller's `ip`, but for 42001."""
     if code in _WITHOUT_HINT:
         return f"{text}, {_MORE}{code}"
     return f"{text}, hint: [{hint_id(now)}], from ip: {ip}, {_MORE}{code}"

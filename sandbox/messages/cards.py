@@ -49,6 +49,7 @@ def keys(card: Json) -> set[str]:
 
 
 def menu_keys(card: Json) -> set[str]:
+    """The keys of the menu in the card's upper right corner."""
     menu = card.get("action_menu")
     return {str(item["key"]) for item in _rows(menu.get("action_list"))} if isinstance(menu, dict) else set()
 

@@ -14,6 +14,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://\S")
 
 
 def invalid(name: str) -> ApiError:
+    """The error of a field that is of the wrong type or too long."""
     return ApiError(40058, f"invalid Request Parameter: {name}")
 
 
@@ -92,5 +93,6 @@ def key(parent: Json, name: str, *, missing: int, wrong: int, most: int = 1024) 
 
 
 def unique(values: list[str], wrong: int) -> None:
+    """Raises ApiError `wrong` for a value that stands twice."""
     if len(set(values)) != len(values):
         raise ApiError(wrong)

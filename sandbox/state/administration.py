@@ -53,6 +53,7 @@ def put_company(world: World, values: object) -> Company:
 
 
 def change_company(company: Company, values: object) -> None:
+    """Only the given fields change. Raises ValueError."""
     typed.merge(company, values, path="company", allowed=_COMPANY_FIELDS - {"corpid"})
 
 
@@ -117,6 +118,7 @@ def rename_member(world: World, company: Company, userid: str, new_userid: str) 
 
 
 def put_tags(world: World, company: Company, rows: list[object]) -> int:
+    """Add or change. Returns how many. Raises ValueError."""
     announcer = Announcer(world, company)
     with announcer.scopes():
         return _put_tags(company, rows, announcer)
@@ -191,6 +193,7 @@ def _put_apps(company: Company, rows: list[object]) -> int:
 
 
 def put_robots(company: Company, rows: list[object]) -> int:
+    """Add or replace, by their keys. Returns how many. Raises ValueError."""
     for row in rows:
         robot = typed.build(Robot, row, path="robot")
         company.robots[robot.key] = robot

@@ -29,6 +29,7 @@ def fold(userid: str) -> str:
 
 
 def is_userid(text: str) -> bool:
+    """Whether WeCom takes it: 1 to 64 letters, digits and some signs."""
     return _USERID.fullmatch(text) is not None
 
 

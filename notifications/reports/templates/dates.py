@@ -87,6 +87,7 @@ def written(at: Any, pattern: str = "") -> str:
 
 
 def written_or_dash(at: Any, pattern: str = "") -> str:
+    """A date or period by `pattern`, as `written`; a dash for anything else."""
     return DASH if not isinstance(at, date | Period) else written(at, pattern)
 
 

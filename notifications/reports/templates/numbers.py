@@ -45,10 +45,12 @@ def thousands(value: Any, decimals: int | None = None) -> str:
 
 
 def in_wan(value: Any, decimals: int = 1) -> str:
+    """In units of 10,000."""
     return _divided(value, WAN, decimals, "万")
 
 
 def in_yi(value: Any, decimals: int = 2) -> str:
+    """In units of 100,000,000."""
     return _divided(value, YI, decimals, "亿")
 
 
