@@ -87,7 +87,7 @@ def states(card_ids: Collection[int], *, slot_at: datetime) -> dict[int, CardDat
 def request_previews(card_ids: Collection[int], *, now: datetime) -> dict[int, int]:
     """The data as it is now or a moment later, for somebody who waits at a page: the id of its row, by card.
 
-    One try of each, with at most LOOK_ROWS. What another page asked for and no worker has begun is shared: impatient
+    One try of each, with at most PREVIEW_ROWS. What another page asked for and no worker has begun is shared: impatient
     clicks make no queue.
     """
     unbegun = CardData.objects.previews().waiting().filter(try_count=0, lease_until__isnull=True)
