@@ -154,6 +154,7 @@ def private_key(saved: BiConnection) -> RSAPrivateKey:
 
 
 def forms_of(saved: BiConnection) -> PageForms:
+    """How addresses of the BI look, as an administrator set it."""
     routed = tuple(word.strip().strip("/") for word in saved.routed_paths.split(",") if word.strip(" /"))
     return PageForms(saved.desktop_page, saved.phone_page, saved.desktop_home, saved.phone_home, routed)
 

@@ -64,6 +64,7 @@ def hold(held: Held, *, now: datetime) -> None:
 
 
 def release(held: Held) -> None:
+    """Give the lane back. Nothing where another worker has it by now."""
     EventLane.objects.held_by(held.lane_id, held.token).update(**LET_GO)
 
 
@@ -74,6 +75,7 @@ def next_works(held: Held, *, now: datetime) -> list[EventWork]:
 
 
 def is_anything_due(held: Held, *, now: datetime) -> bool:
+    """Whether `next_works` would find something."""
     return _due(held, now).exists()
 
 

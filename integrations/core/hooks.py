@@ -72,6 +72,7 @@ landing_pages: Registry[LandingPage] = Registry()
 
 
 def offered_landing_pages() -> list[LandingPage]:
+    """Those that are there at the moment, in the order of their places."""
     return [page for page in landing_pages if page.is_offered()]
 
 

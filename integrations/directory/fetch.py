@@ -81,6 +81,7 @@ class Reader:
         self._answers: dict[str, User | bool] = {}
 
     def read(self) -> Snapshot:
+        """The whole directory. Raises the errors of `integrations.clients.errors`, and Stop."""
         self._progress(Phase.DEPARTMENTS, 0, 0)
         self._read_departments()
         if self._contacts is not None:

@@ -66,6 +66,7 @@ def powers(found: str) -> str:
 
 
 def too_much_power(found: str) -> str:
+    """The warning for a source. `found`: codes of Power, separated by commas."""
     return _(
         "The account of this database may do more than read tables (%(powers)s): whoever writes a query may read files "
         "of the database's server. Give the source an account that may only read the tables it needs."

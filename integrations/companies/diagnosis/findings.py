@@ -68,6 +68,7 @@ FOR_A_DAY = (*BRIEFLY, Step(timedelta(hours=24), timedelta(minutes=5)))
 
 
 def no_subject(_corp: Corp) -> str:
+    """For checks whose results count whatever is saved."""
     return ""
 
 
@@ -102,10 +103,12 @@ def ok(problem: str, facts: Facts = NO_FACTS) -> Finding:
 
 
 def warning(problem: str, facts: Facts = NO_FACTS, *, heals: bool = False) -> Finding:
+    """Works, and somebody should look at it all the same. `heals`: it is tried again by itself."""
     return Finding(Status.WARNING, problem, facts, heals=heals)
 
 
 def wrong(problem: str, facts: Facts = NO_FACTS, *, heals: bool = True, detail: str = "") -> Finding:
+    """Not in order. `heals`: it is tried again by itself. `detail`: technical, shown small."""
     return Finding(Status.WRONG, problem, facts, detail=detail, heals=heals)
 
 
@@ -138,6 +141,7 @@ def storable(fact: Any) -> Any:
 
 
 def ip_address(text: str) -> str | None:
+    """The address in its usual spelling; None for what is none."""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
