@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from django.apps import apps
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -17,6 +18,7 @@ from django.utils.text import capfirst
 from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
 
+View = Callable[..., HttpResponseBase]
 ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
 
 
@@ -41,6 +43,14 @@ def own_page(
 
 class CorpPages(AnyModelAdmin):
     """A part of CorpAdmin with views of its own."""
+
+    def _routes(self, views: Mapping[tuple[str, str], View]) -> list[URLPattern]:
+        """The routes of views of one corp, each by the path below the corp's and the end of the route's name."""
+        wrapped = self.admin_site.admin_view
+        return [
+            path(f"<int:corp_id>/{end}", wrapped(view), name=f"integrations_corp_{name}")
+            for (end, name), view in views.items()
+        ]
 
     def _corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
         """The corp, if the person may see it (else 404), and may see or change corps (else 403)."""

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -59,20 +59,12 @@ class CallbackPages(CorpPages):
 
     def get_urls(self) -> list[URLPattern]:
         views = {
-            "generate": require_POST(self.generate_view),
-            "keys": require_POST(self.keys_view),
-            "paste": self.paste_view,
-            "state": require_GET(self.state_view),
+            ("callback/<slug:kind>/generate/", "callback_generate"): require_POST(self.generate_view),
+            ("callback/<slug:kind>/keys/", "callback_keys"): require_POST(self.keys_view),
+            ("callback/<slug:kind>/paste/", "callback_paste"): self.paste_view,
+            ("callback/<slug:kind>/state/", "callback_state"): require_GET(self.state_view),
         }
-        routes = [
-            path(
-                f"<int:corp_id>/callback/<slug:kind>/{name}/",
-                self.admin_site.admin_view(view),
-                name=f"integrations_corp_callback_{name}",
-            )
-            for name, view in views.items()
-        ]
-        return [*routes, *super().get_urls()]
+        return [*self._routes(views), *super().get_urls()]
 
     def generate_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_noop
@@ -287,14 +287,8 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
     # --- Enabling, disabling ---------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        def wrapped(view: Any) -> Any:
-            return self.admin_site.admin_view(view)
-
-        return [
-            path("<int:corp_id>/enable/", wrapped(self.enable_view), name="integrations_corp_enable"),
-            path("<int:corp_id>/disable/", wrapped(self.disable_view), name="integrations_corp_disable"),
-            *super().get_urls(),
-        ]
+        views = {("enable/", "enable"): self.enable_view, ("disable/", "disable"): self.disable_view}
+        return [*self._routes(views), *super().get_urls()]
 
     def enable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         corp = self._corp(request, corp_id, to_change=True)

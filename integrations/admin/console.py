@@ -12,12 +12,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import CorpPages, own_page, pill
+from integrations.admin.base import CorpPages, View, own_page, pill
 from integrations.bi import sso
 from integrations.companies import console, credentials, links, onboarding, trusted_ips
 from integrations.companies.diagnosis.blockers import IP_REFUSED
@@ -41,7 +41,7 @@ class ConsolePages(CorpPages):
     """Links are built for who may see the corp; what changes something is for who may change it."""
 
     def get_urls(self) -> list[URLPattern]:
-        views: dict[tuple[str, str], Any] = {
+        views: dict[tuple[str, str], View] = {
             ("steps/", "steps"): require_GET(self.steps_view),
             ("link/", "link"): require_GET(self.link_view),
             ("ips/", "ips"): require_POST(self.ips_view),
@@ -50,11 +50,7 @@ class ConsolePages(CorpPages):
             ("console/<int:write_id>/state/", "write_state"): require_GET(self.write_state_view),
             ("console/<int:write_id>/confirm/", "write_confirm"): require_POST(self.write_confirm_view),
         }
-        routes = [
-            path(f"<int:corp_id>/{end}", self.admin_site.admin_view(view), name=f"integrations_corp_{name}")
-            for (end, name), view in views.items()
-        ]
-        return [*routes, *super().get_urls()]
+        return [*self._routes(views), *super().get_urls()]
 
     def console_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """What the corp's page shows of WeCom's console."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
@@ -27,18 +27,10 @@ class CredentialPages(CorpPages):
 
     def get_urls(self) -> list[URLPattern]:
         views = {
-            "check": require_POST(self.credentials_check_view),
-            "discard": require_POST(self.credentials_discard_view),
+            ("credentials/check/", "credentials_check"): require_POST(self.credentials_check_view),
+            ("credentials/discard/", "credentials_discard"): require_POST(self.credentials_discard_view),
         }
-        routes = [
-            path(
-                f"<int:corp_id>/credentials/{name}/",
-                self.admin_site.admin_view(view),
-                name=f"integrations_corp_credentials_{name}",
-            )
-            for name, view in views.items()
-        ]
-        return [*routes, *super().get_urls()]
+        return [*self._routes(views), *super().get_urls()]
 
     def stage_credentials(self, request: HttpRequest, corp: Corp, new: NewCredentials) -> None:
         """Keep what a superuser handed in, and have WeCom asked in the background."""

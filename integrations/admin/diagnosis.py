@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
@@ -37,28 +37,19 @@ FOLDER = "admin/integrations/corp"
 # How soon the page asks again, in milliseconds: while something runs, and while a further try is planned.
 RUNNING_MS, PLANNED_MS = 1000, 3000
 TONES = {Status.OK: "good", Status.WARNING: "warn", Status.WRONG: "bad"}
-View = Callable[..., HttpResponse]
 
 
 class DiagnosisPages(CorpPages):
     """Diagnose a corp. Who may see it sees the results; who may change it runs checks."""
 
     def get_urls(self) -> list[URLPattern]:
-        views: dict[tuple[str, str], View] = {
-            ("", ""): require_GET(self.diagnosis_view),
-            ("run/", "_run"): require_POST(self.run_view),
-            ("message/", "_message"): require_POST(self.message_view),
-            ("export/", "_export"): require_GET(self.export_view),
+        views = {
+            ("diagnosis/", "diagnosis"): require_GET(self.diagnosis_view),
+            ("diagnosis/run/", "diagnosis_run"): require_POST(self.run_view),
+            ("diagnosis/message/", "diagnosis_message"): require_POST(self.message_view),
+            ("diagnosis/export/", "diagnosis_export"): require_GET(self.export_view),
         }
-        routes = [
-            path(
-                f"<int:corp_id>/diagnosis/{end}",
-                self.admin_site.admin_view(view),
-                name=f"integrations_corp_diagnosis{suffix}",
-            )
-            for (end, suffix), view in views.items()
-        ]
-        return [*routes, *super().get_urls()]
+        return [*self._routes(views), *super().get_urls()]
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list with each corp's health, in one query for all."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,12 +10,12 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import CorpPages
+from integrations.admin.base import CorpPages, View
 from integrations.companies import links, verification_files
 from integrations.core.explanations import unqueued
 from integrations.core.queues import queue_on_commit
@@ -26,7 +25,6 @@ from integrations.tasks import check_verification_file
 # A check that still waits after so long has no worker.
 WORKER_MISSING = timedelta(seconds=20)
 SECTION = "verification"
-View = Callable[..., HttpResponse]
 
 
 class VerificationPages(CorpPages):
@@ -34,20 +32,12 @@ class VerificationPages(CorpPages):
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[tuple[str, str], View] = {
-            ("", ""): require_POST(self.upload_view),
-            ("panel/", "_panel"): require_GET(self.files_view),
-            ("<int:file_id>/check/", "_check"): require_POST(self.check_view),
-            ("<int:file_id>/remove/", "_remove"): require_POST(self.remove_view),
+            ("verification/", "verification"): require_POST(self.upload_view),
+            ("verification/panel/", "verification_panel"): require_GET(self.files_view),
+            ("verification/<int:file_id>/check/", "verification_check"): require_POST(self.check_view),
+            ("verification/<int:file_id>/remove/", "verification_remove"): require_POST(self.remove_view),
         }
-        routes = [
-            path(
-                f"<int:corp_id>/verification/{end}",
-                self.admin_site.admin_view(view),
-                name=f"integrations_corp_verification{suffix}",
-            )
-            for (end, suffix), view in views.items()
-        ]
-        return [*routes, *super().get_urls()]
+        return [*self._routes(views), *super().get_urls()]
 
     def upload_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         corp = self._corp(request, corp_id, to_change=True)
