@@ -9,9 +9,16 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from notifications.alerts import condition_descriptions, condition_parsing
-from notifications.alerts.condition_descriptions import AGGREGATES, COMPARISONS
-from notifications.alerts.condition_parsing import CONDITIONS_AT_MOST, Aggregate, Comparison, Condition, ConditionError
+from notifications.alerts import conditions
+from notifications.alerts.conditions import (
+    AGGREGATES,
+    COMPARISONS,
+    CONDITIONS_AT_MOST,
+    Aggregate,
+    Comparison,
+    Condition,
+    ConditionError,
+)
 
 # Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
 EMPTY_ROWS = 1
@@ -79,25 +86,25 @@ class ConditionsField(forms.Field):
         rows: list[Any] = list(value or [])
         if all(isinstance(row, Row) for row in rows):
             return rows
-        return [as_row(one) for one in condition_parsing.from_rows(rows)]
+        return [as_row(one) for one in conditions.from_rows(rows)]
 
     def clean(self, value: Any) -> list[dict[str, Any]]:
         rows: list[Row] = list(value or [])
         if not rows:
-            raise ValidationError(condition_descriptions.sentence(ConditionError("no_condition")))
+            raise ValidationError(conditions.sentence(ConditionError("no_condition")))
         found, problems = [], {}
         for number, row in enumerate(rows):
             try:
                 found.append(condition_of(row))
             except ConditionError as error:
-                problems[number] = condition_descriptions.sentence(error)
+                problems[number] = conditions.sentence(error)
         if problems:
             self.widget.problems = problems
             sentence = _("Condition %(number)d: %(problem)s")
             raise ValidationError(
                 [sentence % {"number": number + 1, "problem": problem} for number, problem in problems.items()]
             )
-        return condition_parsing.to_rows(found)
+        return conditions.to_rows(found)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return list(map(astuple, self.prepare_value(initial))) != list(map(astuple, data or []))
@@ -110,23 +117,21 @@ def condition_of(row: Row) -> Condition:
     if row.comparison not in set(Comparison):
         raise ConditionError("no_comparison")
     comparison = Comparison(row.comparison)
-    entered = (
-        [row.value.strip(), row.second.strip()] if comparison in condition_parsing.WITH_TWO else [row.value.strip()]
-    )
+    entered = [row.value.strip(), row.second.strip()] if comparison in conditions.WITH_TWO else [row.value.strip()]
     condition = Condition(
         Aggregate(row.aggregate),
         row.column.strip(),
         comparison,
-        () if comparison in condition_parsing.WITHOUT_VALUE else tuple(value for value in entered if value),
-        condition_descriptions.parse_filters(row.filters),
+        () if comparison in conditions.WITHOUT_VALUE else tuple(value for value in entered if value),
+        conditions.parse_filters(row.filters),
     )
-    condition_parsing.check(condition)
+    conditions.check(condition)
     return condition
 
 
 def as_row(condition: Condition) -> Row:
     first, second = (*condition.values, "", "")[:2]
-    filters = condition_descriptions.filters_line(condition.filters)
+    filters = conditions.filters_line(condition.filters)
     return Row(condition.aggregate.value, condition.column, condition.comparison.value, first, second, filters)
 
 

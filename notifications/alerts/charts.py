@@ -15,8 +15,8 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from integrations.clients.sources.table import Kind, Table
-from notifications.alerts import condition_descriptions, condition_parsing, conditions, recipients
-from notifications.alerts.condition_parsing import BY_ROW, WITHOUT_VALUE, Aggregate, Comparison
+from notifications.alerts import conditions, recipients, verdicts
+from notifications.alerts.conditions import BY_ROW, WITHOUT_VALUE, Aggregate, Comparison
 from notifications.charts import definition as charts
 from notifications.charts import theme
 from notifications.charts.aggregate import POINTS_AT_MOST
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from accounts.models import User
-    from notifications.alerts.condition_parsing import Condition
-    from notifications.alerts.conditions import Verdict
+    from notifications.alerts.conditions import Condition
+    from notifications.alerts.verdicts import Verdict
     from notifications.models import AlertRule, Incident
 
 # A check of a rule that is split may open a thousand incidents at once.
@@ -110,7 +110,7 @@ def _media(incident: Incident) -> QuerySet[Medium]:
 def _recipes(rule: AlertRule, fired: Sequence[Fired]) -> Iterator[tuple[Incident, bytes]]:
     """Of the conditions that hold, one after another, since it is they that opened the incident."""
     language = get_language() or settings.LANGUAGE_CODE
-    for index, condition in enumerate(condition_parsing.from_rows(rule.conditions)):
+    for index, condition in enumerate(conditions.from_rows(rule.conditions)):
         for one in fired:
             if not one.verdict.found[index].holds:
                 continue
@@ -149,7 +149,7 @@ def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> t
     None where a chart would say nothing, or something wrong: counts, columns without numbers, data with nothing to
     stand along the axis, and single rows of which several stand at one place and no direction says which matters.
     """
-    counting = table.with_rows([table.rows[index] for index in conditions.rows_counting(condition, table)])
+    counting = table.with_rows([table.rows[index] for index in verdicts.rows_counting(condition, table)])
     kinds = {column.name: column.kind for column in table.columns}
     if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) != Kind.NUMBER:
         return None
@@ -163,8 +163,8 @@ def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> t
     if together is None:
         return None
     has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE
-    lines = tuple(float(one) for one in condition_parsing.entered(condition)) if has_lines else ()
-    title = condition_descriptions.described(condition)
+    lines = tuple(float(one) for one in conditions.entered(condition)) if has_lines else ()
+    title = conditions.described(condition)
     chart = Chart(
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=together, title=title, thresholds=lines
     )

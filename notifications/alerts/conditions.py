@@ -1,111 +1,315 @@
-"""Evaluates conditions on a Table: whether they hold, for which part, by which rows. Pure.
-
-A condition compares an aggregate of a column with a value. Where the data cannot answer (a column is missing, a number
-is needed and there is text), that is ConditionError. Where a part of it has nothing to aggregate, or rows are missing,
-the answer is None: neither does it hold, nor is all well. As in SQL, True or None is True, False and None is False.
-"""
+"""Conditions as they are entered, kept, checked and described. Pure: what the data says of them is in verdicts.py."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
-from typing import Any
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-from integrations.clients.sources.table import Kind, Table, Value
-from notifications.alerts.condition_parsing import (
-    BY_ROW,
-    ORDERED,
-    Aggregate,
-    Comparison,
-    Condition,
-    ConditionError,
-    Join,
-    Number,
-    check,
-    entered,
-    entered_moments,
-    entered_number,
-    is_comparable,
-    moment,
-    position,
-)
-from notifications.reports.row_filters import cell_text
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
-ROWS_MARKED = 200
-Row = tuple[Value, ...]
+from integrations.clients.sources.table import Table
+
+if TYPE_CHECKING:
+    from notifications.alerts.verdicts import Verdict
+    from notifications.models import AlertRule
+
+CONDITIONS_AT_MOST = 10
+FILTERS_AT_MOST = 10
+VALUES_AT_MOST = 100
+DIGITS_AT_MOST = 100
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+Number = Decimal
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a condition says of one part of the data; `holds` is None where that cannot be known. `value`: that was
-    compared, None where each row was. `rows`: positions in the part's table that made it hold, the first
-    ROWS_MARKED."""
+class Aggregate(StrEnum):
+    """What of a column is compared: each row's value, or one number of all of them."""
 
-    holds: bool | None
-    value: Number | None = None
-    rows: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What the check before saw, by condition: its number, or what its column's values were (as a text)."""
-
-    numbers: Mapping[str, str] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
+    ANY = "any"
+    ALL = "all"
+    SUM = "sum"
+    AVERAGE = "avg"
+    LEAST = "min"
+    MOST = "max"
+    COUNT = "count"
+    CHANGE = "change"  # of the sum against the check before, in percent
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Of one part: whether it holds (None: nobody knows), each condition's answer, and what the next check needs to
-    know."""
-
-    holds: bool | None
-    found: tuple[Found, ...]
-    memory: Memory
-
-    @property
-    def rows(self) -> tuple[int, ...]:
-        """The rows that any holding condition marks, in order."""
-        return tuple(sorted({row for one in self.found if one.holds for row in one.rows}))
+class Comparison(StrEnum):
+    GREATER = "gt"
+    AT_LEAST = "ge"
+    LESS = "lt"
+    AT_MOST = "le"
+    EQUAL = "eq"
+    UNEQUAL = "ne"
+    BETWEEN = "between"
+    OUTSIDE = "outside"
+    IS_NULL = "null"
+    CHANGED = "changed"
 
 
-def evaluate(conditions: Sequence[Condition], join: Join, table: Table, memory: Memory) -> Verdict:
-    """Whether the conditions hold in this table. Raises ConditionError where the data cannot answer.
-
-    What the check before saw is kept where this one sees nothing: a change over a gap is one, too.
-    """
-    if not conditions:
-        raise ConditionError("no_condition")
-    found, numbers, texts = [], dict(memory.numbers), dict(memory.texts)
-    for index, condition in enumerate(conditions):
-        one, number, text = _answer(condition, table, memory, str(index))
-        found.append(one)
-        if number is not None:
-            numbers[str(index)] = str(number)
-        if text is not None:
-            texts[str(index)] = text
-    return Verdict(_joined([one.holds for one in found], join), tuple(found), Memory(numbers, texts))
+class Join(StrEnum):
+    ALL = "all"
+    ANY = "any"
 
 
-def _joined(answers: Collection[bool | None], join: Join) -> bool | None:
-    decisive = join == Join.ANY
-    if decisive in answers:
-        return decisive
-    return None if None in answers else not decisive
+BY_ROW = frozenset({Aggregate.ANY, Aggregate.ALL})
+WITHOUT_VALUE = frozenset({Comparison.IS_NULL, Comparison.CHANGED})
+WITH_TWO = frozenset({Comparison.BETWEEN, Comparison.OUTSIDE})
+ORDERED = frozenset({Comparison.GREATER, Comparison.AT_LEAST, Comparison.LESS, Comparison.AT_MOST}) | WITH_TWO
 
 
-def split(table: Table, column: str) -> dict[str, Table]:
-    """The table cut by the values of a column, in the order of their first rows; one part where none is named."""
-    if not column:
-        return {"": table}
-    place = position(table, column)
-    parts: dict[str, list[Row]] = defaultdict(list)
-    for row in table.rows:
-        parts[cell_text(row[place])].append(row)
-    return {key: table.with_rows(rows) for key, rows in parts.items()}
+class ConditionError(ValueError):
+    """A condition that cannot be, or that the data cannot answer. `reason`: a code; `about`: the column, or a value."""
+
+    def __init__(self, reason: str, about: str = "") -> None:
+        super().__init__(f"{reason}: {about}" if about else reason)
+        self.reason, self.about = reason, about
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`values`: none, one or two, as the comparison needs; text as entered. `filters`: column to the values that
+    count; a row must fit all of them."""
+
+    aggregate: Aggregate
+    column: str
+    comparison: Comparison
+    values: tuple[str, ...] = ()
+    filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+def check(condition: Condition, table: Table | None = None) -> None:
+    """Refuse what cannot be: too few values, no number where one is needed; with a table also columns that it lacks.
+    Raises ConditionError."""
+    _check_values(condition)
+    if condition.comparison == Comparison.CHANGED and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
+        raise ConditionError("changed_of_rows", condition.column)
+    if len(condition.filters) > FILTERS_AT_MOST or any(len(vs) > VALUES_AT_MOST for _c, vs in condition.filters):
+        raise ConditionError("too_many", condition.column)
+    if condition.comparison == Comparison.IS_NULL and condition.aggregate in {Aggregate.COUNT, Aggregate.CHANGE}:
+        raise ConditionError("never_empty", condition.column)
+    if not condition.column and condition.aggregate != Aggregate.COUNT:
+        raise ConditionError("no_column")
+    if table is not None:
+        _check_columns(condition, table)
+
+
+def _check_values(condition: Condition) -> None:
+    needed = 0 if condition.comparison in WITHOUT_VALUE else 2 if condition.comparison in WITH_TWO else 1
+    if len(condition.values) != needed or any(not value.strip() for value in condition.values):
+        raise ConditionError("values", condition.column)
+    for value in condition.values:
+        if condition.aggregate not in BY_ROW and entered_number(value) is None:
+            raise ConditionError("no_number", value)
+        if condition.comparison in ORDERED and entered_number(value) is None and entered_moment(value) is None:
+            raise ConditionError("no_number_or_date", value)
+
+
+def to_rows(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
+    """As AlertRule.conditions keeps them."""
+    return [
+        {
+            "aggregate": one.aggregate.value,
+            "column": one.column,
+            "comparison": one.comparison.value,
+            "values": list(one.values),
+            "filters": {column: list(values) for column, values in one.filters},
+        }
+        for one in conditions
+    ]
+
+
+def from_rows(rows: Any) -> list[Condition]:
+    """Raises ConditionError for what `to_rows` cannot have written."""
+    if not isinstance(rows, list) or len(rows) > CONDITIONS_AT_MOST:
+        raise ConditionError("too_many")
+    return [_from_row(row) for row in rows]
+
+
+def _from_row(row: Any) -> Condition:
+    try:
+        filters = row.get("filters") or {}
+        condition = Condition(
+            Aggregate(row["aggregate"]),
+            _text(row.get("column", "")),
+            Comparison(row["comparison"]),
+            tuple(_text(value) for value in row.get("values", [])),
+            tuple((_text(name), tuple(_text(value) for value in values)) for name, values in filters.items()),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConditionError("malformed") from error
+    check(condition)
+    return condition
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 1000:
+        raise ConditionError("malformed")
+    return value
+
+
+def _check_columns(condition: Condition, table: Table) -> None:
+    for name in [condition.column, *(column for column, _values in condition.filters)]:
+        if name:
+            position(table, name)
+
+
+def position(table: Table, name: str) -> int:
+    """Of the column, from 0. Raises ConditionError."""
+    try:
+        return table.position(name)
+    except KeyError:
+        raise ConditionError("no_such_column", name) from None
+
+
+def entered(condition: Condition) -> list[Number]:
+    """The condition's values as numbers. Raises ConditionError where one is none."""
+    found = [entered_number(value) for value in condition.values]
+    numbers = [one for one in found if one is not None]
+    if len(numbers) != len(condition.values):
+        raise ConditionError("no_number", condition.column)
+    return numbers
+
+
+def entered_moments(condition: Condition) -> list[datetime]:
+    """The condition's values as times. Raises ConditionError where one is none."""
+    found = [entered_moment(value) for value in condition.values]
+    moments = [one for one in found if one is not None]
+    if len(moments) != len(condition.values):
+        raise ConditionError("no_date", condition.values[found.index(None)])
+    return moments
+
+
+def entered_moment(text: str) -> datetime | None:
+    """A day (2026-11-03) is its beginning; a time has minutes behind it (2026-11-03 09:30)."""
+    try:
+        return moment(datetime.fromisoformat(text.strip()))
+    except ValueError:
+        return None
+
+
+def moment(value: date) -> datetime:
+    """Comparable with every other. A time without a zone is one of the clocks of the deployment's time zone."""
+    found = value if isinstance(value, datetime) else datetime.combine(value, time())
+    return timezone.make_aware(found, timezone.get_default_timezone()) if timezone.is_naive(found) else found
+
+
+def entered_number(text: str) -> Number | None:
+    """Commas may stand between thousands only: 1,5 is no 15."""
+    text = text.strip()
+    try:
+        number = Number(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and is_comparable(number) else None
+
+
+def is_comparable(number: Number) -> bool:
+    """Below 1e100. Beyond lies nothing that somebody measures, and sums may overflow."""
+    return number.adjusted() < DIGITS_AT_MOST
+
+
+# --- In words ---
+
+AGGREGATES = {
+    Aggregate.ANY: pgettext_lazy("condition", "any row"),
+    Aggregate.ALL: pgettext_lazy("condition", "all rows"),
+    Aggregate.SUM: pgettext_lazy("condition", "sum"),
+    Aggregate.AVERAGE: pgettext_lazy("condition", "average"),
+    Aggregate.LEAST: pgettext_lazy("condition", "smallest"),
+    Aggregate.MOST: pgettext_lazy("condition", "largest"),
+    Aggregate.COUNT: pgettext_lazy("condition", "count"),
+    Aggregate.CHANGE: pgettext_lazy("condition", "change %"),
+}
+COMPARISONS = {
+    Comparison.GREATER: ">",
+    Comparison.AT_LEAST: "≥",
+    Comparison.LESS: "<",
+    Comparison.AT_MOST: "≤",
+    Comparison.EQUAL: "=",
+    Comparison.UNEQUAL: "≠",
+    Comparison.BETWEEN: pgettext_lazy("condition", "between"),
+    Comparison.OUTSIDE: pgettext_lazy("condition", "outside"),
+    Comparison.IS_NULL: pgettext_lazy("condition", "is empty"),
+    Comparison.CHANGED: pgettext_lazy("condition", "has changed"),
+}
+Filters = tuple[tuple[str, tuple[str, ...]], ...]
+# Behind the point of what was found, in cards and on pages.
+FINDING_DIGITS = 4
+_SENTENCES = {
+    "malformed": gettext_lazy("“%(about)s” is no condition."),
+    "filter": gettext_lazy("“%(about)s” does not narrow anything. Write column=value, for example city=A|B; kind=C"),
+    "no_aggregate": gettext_lazy("Choose what of the column is compared."),
+    "no_comparison": gettext_lazy("Choose the comparison."),
+    "values": gettext_lazy("“%(about)s”: this comparison needs another number of values."),
+    "no_number": gettext_lazy("“%(about)s” is no number."),
+    "no_number_column": gettext_lazy("The column “%(about)s” holds no numbers."),
+    "too_large": gettext_lazy("The column “%(about)s” holds a number too large to compare."),
+    "no_number_or_date": gettext_lazy("“%(about)s” is neither a number nor a date such as 2026-11-03."),
+    "no_date": gettext_lazy("“%(about)s” is no date such as 2026-11-03, or 2026-11-03 09:30."),
+    "no_value": gettext_lazy("The data has nothing in it that the conditions could be compared with."),
+    "cut": gettext_lazy("The data was cut at the source's row limit: what was not read may change the answer."),
+    "never_empty": gettext_lazy("A count or a change is never empty: choose another comparison."),
+    "no_order": gettext_lazy("The column “%(about)s” has no larger and smaller: compare it with = or !=."),
+    "no_such_column": gettext_lazy("The data has no column “%(about)s”."),
+    "no_column": gettext_lazy("A condition needs a column; only count can do without."),
+    "no_condition": gettext_lazy("There is no condition."),
+    "changed_of_rows": gettext_lazy("“%(about)s”: “changed” compares a sum, a count or the like, not rows."),
+    "too_many": gettext_lazy("There are too many conditions or values."),
+    "too_many_parts": gettext_lazy("The column “%(about)s” has too many values to be split by."),
+}
+
+
+def described(condition: Condition) -> str:
+    """As people read it."""
+    values = _(" to ").join(condition.values)
+    words = f"{condition.column} {AGGREGATES[condition.aggregate]} {COMPARISONS[condition.comparison]} {values}".strip()
+    return words + (f" ({filters_line(condition.filters)})" if condition.filters else "")
+
+
+def filters_line(filters: Filters) -> str:
+    """As `parse_filters` takes it."""
+    return "; ".join(f"{name}={'|'.join(values)}" for name, values in filters)
+
+
+def parse_filters(text: str) -> Filters:
+    """Columns with the values that count. Raises ConditionError."""
+    return tuple(_filter(part) for part in re.split("[;；]", text) if part.strip())
+
+
+def sentence(error: ConditionError) -> str:
+    """What is wrong, for whoever wrote the rule."""
+    return str(_SENTENCES[error.reason]) % {"about": error.about}
+
+
+def findings(rule: AlertRule, verdict: Verdict) -> str:
+    """Each condition with what was found: for a card and the page."""
+    found = zip(from_rows(rule.conditions), verdict.found, strict=True)
+    lines = []
+    for condition, one in found:
+        if one.holds is None:
+            lines.append(_("%(condition)s: cannot be known") % {"condition": described(condition)})
+        elif one.value is not None:
+            value = plain(one.value, digits=FINDING_DIGITS)
+            lines.append(_("%(condition)s: now %(value)s") % {"condition": described(condition), "value": value})
+        else:
+            count = {"condition": described(condition), "count": len(one.rows)}
+            lines.append(_("%(condition)s: %(count)d rows") % count)
+    return "\n".join(lines)
+
+
+def _filter(text: str) -> tuple[str, tuple[str, ...]]:
+    name, sign, values = text.partition("=")
+    if not sign or not name.strip() or not values.strip():
+        raise ConditionError("filter", text.strip()[:80])
+    return name.strip().strip('"'), tuple(value.strip() for value in values.split("|"))
 
 
 def plain(number: Number, *, digits: int | None = None) -> str:
@@ -116,136 +320,3 @@ def plain(number: Number, *, digits: int | None = None) -> str:
     text = f"{number:f}" if digits is None else f"{number:.{digits}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
-
-
-def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> tuple[Found, Number | None, str | None]:
-    check(condition, table)
-    chosen = rows_counting(condition, table)
-    if condition.aggregate in BY_ROW:
-        return _by_row(condition, table, chosen), None, None
-    number = None if table.is_cut else _aggregated(condition, table, chosen)
-    if table.is_cut or (number is None and condition.comparison != Comparison.IS_NULL):
-        return Found(None), None, None
-    if condition.aggregate == Aggregate.CHANGE:
-        change = _change(memory.numbers.get(index, ""), number)
-        return _compared(condition, change, chosen), number, None
-    if condition.comparison == Comparison.CHANGED and number is not None:
-        holds = index in memory.texts and memory.texts[index] != plain(number)
-        return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ()), None, plain(number)
-    return _compared(condition, number, chosen), None, None
-
-
-def _change(former: str, number: Number | None) -> Number | None:
-    """In percent; None at the first check, and from 0, which has no percentage."""
-    before = entered_number(former)
-    return None if not before or number is None else (number - before) / abs(before) * 100
-
-
-def rows_counting(condition: Condition, table: Table) -> list[int]:
-    """Positions of the rows that fit all filters."""
-    wanted = [(position(table, name), set(values)) for name, values in condition.filters]
-    return [
-        index
-        for index, row in enumerate(table.rows)
-        if all(cell_text(row[place]) in values for place, values in wanted)
-    ]
-
-
-def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
-    """Of a table that was cut, a row that fits is known to be there, and nothing else. No rows at all is an answer of
-    ANY (a list of what is wrong may be empty), but none of ALL; neither are cells without a value."""
-    place = position(table, condition.column)
-    kind = table.columns[place].kind
-    fitting = [index for index in chosen if _fits(condition, table.rows[index][place], kind)]
-    if condition.aggregate == Aggregate.ANY:
-        holds = bool(fitting)
-        is_known = holds or not table.is_cut
-    else:
-        holds = len(fitting) == len(chosen)
-        is_known = bool(chosen) and not table.is_cut
-    if chosen and condition.comparison != Comparison.IS_NULL:
-        is_known = is_known and any(not _is_void(table.rows[index][place]) for index in chosen)
-    return Found(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]))
-
-
-def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
-    if condition.aggregate == Aggregate.COUNT:
-        if not condition.column:
-            return Number(len(chosen))
-        place = position(table, condition.column)
-        return Number(sum(table.rows[index][place] is not None for index in chosen))
-    place = position(table, condition.column)
-    if table.columns[place].kind != Kind.NUMBER:
-        raise ConditionError("no_number_column", condition.column)
-    numbers = [found for index in chosen if (found := _number(table.rows[index][place])) is not None]
-    if not numbers:
-        return None
-    if not all(is_comparable(number) for number in numbers):
-        raise ConditionError("too_large", condition.column)
-    match condition.aggregate:
-        case Aggregate.LEAST:
-            return min(numbers)
-        case Aggregate.MOST:
-            return max(numbers)
-        case Aggregate.AVERAGE:
-            return sum(numbers, Number(0)) / len(numbers)
-        case _:
-            return sum(numbers, Number(0))
-
-
-def _compared(condition: Condition, number: Number | None, chosen: list[int]) -> Found:
-    if condition.comparison == Comparison.IS_NULL:
-        holds = number is None
-    else:
-        holds = number is not None and _holds(condition.comparison, number, entered(condition))
-    return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ())
-
-
-def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
-    """One row's value. Of an empty one only "is empty" holds."""
-    if condition.comparison == Comparison.IS_NULL:
-        return value is None
-    if value is None:
-        return False
-    if kind == Kind.NUMBER:
-        number = _number(value)
-        return number is not None and _holds(condition.comparison, number, entered(condition))
-    if kind in {Kind.DATE, Kind.DATETIME} and isinstance(value, date):
-        return _holds(condition.comparison, moment(value), entered_moments(condition))
-    if condition.comparison in ORDERED:
-        raise ConditionError("no_order", condition.column)
-    return _holds(condition.comparison, cell_text(value), [one.strip() for one in condition.values])
-
-
-def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
-    first = wanted[0]
-    match comparison:
-        case Comparison.GREATER:
-            return bool(value > first)
-        case Comparison.AT_LEAST:
-            return bool(value >= first)
-        case Comparison.LESS:
-            return bool(value < first)
-        case Comparison.AT_MOST:
-            return bool(value <= first)
-        case Comparison.EQUAL:
-            return bool(value == first)
-        case Comparison.UNEQUAL:
-            return bool(value != first)
-    low, high = sorted(wanted[:2])
-    is_between = bool(low <= value <= high)
-    return is_between if comparison == Comparison.BETWEEN else not is_between
-
-
-def _is_void(value: Value) -> bool:
-    return value is None or (isinstance(value, float) and not math.isfinite(value))
-
-
-def _number(value: Value) -> Number | None:
-    """None for what is no number: NaN and infinity included."""
-    if value is None or isinstance(value, str | date | bool):
-        return None
-    if isinstance(value, float):
-        return Number(repr(value)) if math.isfinite(value) else None
-    number = Number(value)
-    return number if number.is_finite() else None

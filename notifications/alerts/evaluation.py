@@ -20,14 +20,13 @@ from integrations.core.background import database_clock, guarded
 from integrations.datasources import fetch
 from notifications.alerts import (
     charts,
-    condition_descriptions,
-    condition_parsing,
     conditions,
     incidents,
+    verdicts,
 )
 from notifications.alerts.charts import Fired
-from notifications.alerts.condition_parsing import ConditionError, Join
-from notifications.alerts.conditions import Memory, Verdict
+from notifications.alerts.conditions import ConditionError, Join
+from notifications.alerts.verdicts import Memory, Verdict
 from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering.report_contents import bi_link
 from notifications.models import AlertCheck, AlertRule, Incident
@@ -105,6 +104,7 @@ def old(now: Moment) -> QuerySet[AlertCheck]:
 
 
 def purge(*, now: datetime) -> int:
+    """Delete PURGED_AT_ONCE old checks at most. Returns how many rows went."""
     ids = list(old(now).order_by("requested_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
     return AlertCheck.objects.filter(pk__in=ids).delete()[0] if ids else 0
 
@@ -138,11 +138,11 @@ def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) 
     return row.error is None
 
 
-def verdicts(rule: AlertRule, table: Table) -> dict[str, Verdict]:
+def evaluate(rule: AlertRule, table: Table) -> dict[str, Verdict]:
     """What the rule's conditions say of each part of the table. Raises ConditionError."""
-    found = condition_parsing.from_rows(rule.conditions)
+    found = conditions.from_rows(rule.conditions)
     return {
-        part: conditions.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)))
+        part: verdicts.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)))
         for part, its_table in parts_of(rule, table).items()
     }
 
@@ -151,7 +151,7 @@ def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
     """The parts that are watched by themselves; where people see their own rows only, those that a person may see, as
     in reports. Raises ConditionError."""
     if rule.split_attribute_id is None:
-        parts = conditions.split(table, rule.split_column)
+        parts = verdicts.split(table, rule.split_column)
     else:
         try:
             parts = row_filters.slices(table, rule.split_column, fold_value)
@@ -178,11 +178,11 @@ def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: da
             problem = "" if state is None else state.problem
             raise _NoDataError(problem or _("There was no answer in time."))
         table = state.table
-        found = verdicts(rule, table)
+        found = evaluate(rule, table)
         if found and all(one.holds is None for one in found.values()):
             raise ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
-        return _Decision(_without_data(rule, check, condition_descriptions.sentence(error), now))
+        return _Decision(_without_data(rule, check, conditions.sentence(error), now))
     except _NoDataError as error:
         return _Decision(_without_data(rule, check, str(error), now))
     opened = _with_data(rule, check, found, now, is_cut=table.is_cut)
@@ -293,7 +293,7 @@ def _report(
             "corp_id": rule.receiver.corp_id,
             "card_id": check.card_id,
             "title": title[:TITLE_CHARACTERS],
-            "summary": problem or (condition_descriptions.findings(rule, verdict) if verdict is not None else ""),
+            "summary": problem or (conditions.findings(rule, verdict) if verdict is not None else ""),
             "severity": rule.severity,
             "labels": labels,
         },

@@ -111,8 +111,7 @@ class Outcome:
     opened: list[Incident] = field(default_factory=list)
     reopened: list[Incident] = field(default_factory=list)
     resolved: list[Incident] = field(default_factory=list)
-    seen_count: int = 0
-    ignored_count: int = 0
+    unchanged_count: int = 0
 
 
 def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> Outcome:
@@ -130,7 +129,7 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
                 outcome.opened.append(known[report.key])
             case Step.RECORD:
                 known[report.key] = _recorded(report, now)
-                outcome.ignored_count += 1
+                outcome.unchanged_count += 1
             case Step.REOPEN if former is not None:
                 _reopen(former, report, source, now)
                 outcome.reopened.append(former)
@@ -140,9 +139,9 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
                 outcome.resolved.append(former)
             case Step.SEEN if former is not None:
                 _seen(former, report, now)
-                outcome.seen_count += 1
+                outcome.unchanged_count += 1
             case _:
-                outcome.ignored_count += 1
+                outcome.unchanged_count += 1
     card_updates.mark_stale([*outcome.resolved, *outcome.reopened], now=now)
     return outcome
 

@@ -92,7 +92,7 @@ def receive(alerts: Sequence[Alert], *, truncated_count: int, token: ApiToken, n
         opened=sum(len(one.opened) for one in outcomes),
         reopened=sum(len(one.reopened) for one in outcomes),
         resolved=sum(len(one.resolved) for one in outcomes),
-        unchanged=sum(one.seen_count + one.ignored_count for one in outcomes),
+        unchanged=sum(one.unchanged_count for one in outcomes),
         unrouted=unrouted_count,
     )
 

@@ -61,6 +61,7 @@ class AlertNotice:
 
 
 def source_of_alert(run: Run) -> AlertRunSource | None:
+    """For notifications.sources: None where the run is no alert's."""
     return AlertRunSource(run) if run.trigger == Run.Trigger.ALERT else None
 
 

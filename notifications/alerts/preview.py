@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from notifications.alerts import charts, condition_descriptions, condition_parsing, evaluation
-from notifications.alerts.condition_parsing import ConditionError
+from notifications.alerts import charts, conditions, evaluation
+from notifications.alerts.conditions import ConditionError
 from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.attachments import Plan, Wanted
 from notifications.models import Medium
@@ -57,14 +57,12 @@ class Trial:
 def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
     """What a check would find in `table`, but for changes against the check before."""
     try:
-        found = evaluation.verdicts(rule, table)
+        found = evaluation.evaluate(rule, table)
     except ConditionError as error:
-        return Trial(problem=condition_descriptions.sentence(error))
+        return Trial(problem=conditions.sentence(error))
     tables = evaluation.parts_of(rule, table)
     parts = [
-        _shown(
-            part, verdict.holds, condition_descriptions.findings(rule, verdict).splitlines(), tables[part], verdict.rows
-        )
+        _shown(part, verdict.holds, conditions.findings(rule, verdict).splitlines(), tables[part], verdict.rows)
         for part, verdict in sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN]
     ]
     return Trial(
@@ -84,7 +82,7 @@ def _pictures(rule: AlertRule, tables: dict[str, Table], language: str) -> Plan:
     """Of the first parts, a picture for each condition of which there can be one."""
     found: list[Wanted] = []
     for name, table in tables.items():
-        for condition in condition_parsing.from_rows(rule.conditions):
+        for condition in conditions.from_rows(rule.conditions):
             if len(found) == PICTURES_SHOWN:
                 break
             drawn = charts.recipe_of(condition, table, rule=rule, language=language)

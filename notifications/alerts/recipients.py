@@ -75,20 +75,16 @@ class ConcernsOf:
         return found
 
 
-def concerns(incident: Incident, person: User) -> bool:
-    return ConcernsOf(person)(incident)
-
-
 def may_act(incident: Incident, person: User) -> bool:
     """Recipients, and administrators of the company who may change incidents."""
-    return person.is_active and (concerns(incident, person) or _administers(incident, person))
+    return person.is_active and (ConcernsOf(person)(incident) or _administers(incident, person))
 
 
 def may_see_data(incident: Incident, person: User) -> bool:
     """Of those who may see the incident: whoever is notified of it, and administrators who see the card that it is
     about. A receiver and a card may belong to different companies."""
     is_seen = incident.card_id is not None and Card.objects.visible_to(person).filter(pk=incident.card_id).exists()
-    return is_seen or concerns(incident, person)
+    return is_seen or ConcernsOf(person)(incident)
 
 
 def _administers(incident: Incident, person: User) -> bool:

@@ -103,6 +103,7 @@ def to_rows(matchers: Iterable[Matcher]) -> list[list[str]]:
 
 
 def from_rows(rows: Iterable[Any]) -> list[Matcher]:
+    """Of rows that `to_rows` has made. Raises ValueError for others."""
     return [Matcher(name, Comparison(comparison), value) for name, comparison, value in rows]
 
 

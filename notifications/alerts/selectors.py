@@ -41,6 +41,7 @@ def incident_for(person: User, pk: int) -> Incident | None:
 
 
 def shown(incident: Incident, *, person: User, now: datetime) -> Shown:
+    """With what the person may do now. Who may see it at all is the caller's to ask."""
     is_free = incident.is_open and incident.acknowledged_at is None
     return Shown(
         incident,
@@ -80,4 +81,5 @@ def incidents_of(person: User, *, now: datetime) -> Listing:
 
 
 def timeline(incident: Incident) -> Sequence[IncidentEvent]:
+    """All of its events, the oldest first."""
     return list(incident.events.select_related("user").order_by("at", "pk"))

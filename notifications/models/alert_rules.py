@@ -49,7 +49,7 @@ class AlertRule(AlertSource, Scheduled):
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
     )
     severity = models.CharField(_("severity"), max_length=16, choices=Severity.choices, default=Severity.WARNING)
-    # As notifications.alerts.condition_parsing writes them.
+    # As notifications.alerts.conditions writes them.
     conditions = models.JSONField(_("conditions"), default=list)
     join = models.CharField(_("it fires when"), max_length=3, choices=Join.choices, default=Join.ALL)
     hold_checks = models.PositiveSmallIntegerField(

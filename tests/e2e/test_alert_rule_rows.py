@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.models import Card, DataSource
-from notifications.alerts.condition_parsing import CONDITIONS_AT_MOST
+from notifications.alerts.conditions import CONDITIONS_AT_MOST
 from notifications.models import AlertRule
 from tests.e2e.session import signed_in
 from tests.notifications.alerts.conftest import make_receiver

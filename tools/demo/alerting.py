@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from integrations.models import Card, Corp, DataSource
-from notifications.alerts import condition_parsing
-from notifications.alerts.condition_parsing import Aggregate, Comparison, Condition
+from notifications.alerts import conditions
+from notifications.alerts.conditions import Aggregate, Comparison, Condition
 from notifications.models import AlertReceiver, AlertRule, Incident, Run
 from notifications.subscriptions.schedules import slots
 from tools.demo.bi import WEATHER_PAGE
@@ -39,7 +39,7 @@ def seed(corp: Corp, people: list[User], *, now: datetime) -> None:
         receiver=receiver,
         card=card,
         owner=people[0],
-        conditions=condition_parsing.to_rows([HOT]),
+        conditions=conditions.to_rows([HOT]),
         crontab="* * * * *",
     )
     slots.reschedule(rule, now=now)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from notifications.alerts import condition_descriptions
-from notifications.alerts.condition_parsing import Aggregate, Comparison, Condition
+from notifications.alerts import conditions
+from notifications.alerts.conditions import Aggregate, Comparison, Condition
 
 SIGNS = {
     ">": Comparison.GREATER,
@@ -37,5 +37,5 @@ def _parsed(line: str) -> Condition:
         found["column"] or "",
         SIGNS[found["sign"]],
         tuple((found["values"] or "").split(" and ")) if found["values"] else (),
-        condition_descriptions.parse_filters(found["rows"] or ""),
+        conditions.parse_filters(found["rows"] or ""),
     )

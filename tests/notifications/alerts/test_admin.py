@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts.models import Attribute, User
 from accounts.users.attributes import set_values
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
-from notifications.alerts import condition_parsing, preview
+from notifications.alerts import conditions, preview
 from notifications.delivery.rendering import preview_files
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, Medium, SilenceWindow
 from notifications.subscriptions.recipients import named_audience, resolve
@@ -163,7 +163,7 @@ class TestRule:
 
         assert first.status_code == 302, errors_of(first)
         rule.refresh_from_db()
-        assert condition_parsing.from_rows(rule.conditions) == parse(
+        assert conditions.from_rows(rule.conditions) == parse(
             "avg 销售额 outside 10 and 20 where 区域=华东|华南; 品类=酒\nsum 销售额 changed"
         )
         assert 'value="区域=华东|华南; 品类=酒"' in root.get(path).content.decode()

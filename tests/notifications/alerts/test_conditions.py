@@ -13,8 +13,8 @@ from hypothesis import settings as rules
 from hypothesis import strategies as st
 
 from integrations.clients.sources.table import Column, Kind, Table
-from notifications.alerts import conditions
-from notifications.alerts.condition_parsing import (
+from notifications.alerts import verdicts
+from notifications.alerts.conditions import (
     Aggregate,
     Comparison,
     Condition,
@@ -23,7 +23,7 @@ from notifications.alerts.condition_parsing import (
     from_rows,
     to_rows,
 )
-from notifications.alerts.conditions import Memory, evaluate
+from notifications.alerts.verdicts import Memory, evaluate
 
 AS_OF = datetime(2026, 11, 24, 1, tzinfo=UTC)
 COLUMNS = (Column("城市", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"), Column("日期", Kind.DATE))
@@ -214,12 +214,12 @@ def test_of_a_table_that_was_cut_only_a_row_that_is_there_is_known(condition: Co
 
 
 def test_a_split_gives_each_value_its_own_rows() -> None:
-    parts = conditions.split(SALES, "城市")
+    parts = verdicts.split(SALES, "城市")
 
     assert {key: len(part.rows) for key, part in parts.items()} == {"上海": 2, "北京": 2}
-    assert conditions.split(SALES, "") == {"": SALES}
+    assert verdicts.split(SALES, "") == {"": SALES}
     with pytest.raises(ConditionError):
-        conditions.split(SALES, "省")
+        verdicts.split(SALES, "省")
 
 
 values = st.one_of(
@@ -265,7 +265,7 @@ def test_all_implies_any_and_marked_rows_are_rows(table: Table, value: str, comp
 @given(table=tables, value=numbers)
 @quick
 def test_parts_of_a_split_add_up(table: Table, value: str) -> None:
-    parts = conditions.split(table, "城市")
+    parts = verdicts.split(table, "城市")
 
     assert sum(len(part.rows) for part in parts.values()) == len(table.rows)
     by_part = [evaluate([of("any", "gt", value)], Join.ALL, part, Memory()).holds for part in parts.values()]

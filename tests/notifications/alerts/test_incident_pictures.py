@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.models import Attribute, AttributeValue, User
 from integrations.clients.sources.table import Column, Kind, Table
 from integrations.models import Card, Corp, DataSource
-from notifications.alerts import charts, condition_parsing
+from notifications.alerts import charts, conditions
 from notifications.delivery.attachments import jobs
 from notifications.delivery.maintenance import purge
 from notifications.delivery.rendering import attachments, preview_files
@@ -68,7 +68,7 @@ def rule(corp: Corp, card: Card, people: list[User]) -> AlertRule:
 
 
 def watch(rule: AlertRule, text: str, **fields: Any) -> None:
-    AlertRule.objects.filter(pk=rule.pk).update(conditions=condition_parsing.to_rows(parse(text)), **fields)
+    AlertRule.objects.filter(pk=rule.pk).update(conditions=conditions.to_rows(parse(text)), **fields)
 
 
 def split_by_city(rule: AlertRule, people: list[User]) -> None:

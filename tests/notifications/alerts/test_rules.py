@@ -19,14 +19,13 @@ from integrations.models.datasources import packed
 from notifications.admin.condition_fields import Row, condition_of
 from notifications.alerts import (
     actions,
-    condition_descriptions,
-    condition_parsing,
+    conditions,
     evaluation,
     incidents,
     notify,
 )
 from notifications.alerts.actions import Action
-from notifications.alerts.condition_parsing import ConditionError
+from notifications.alerts.conditions import ConditionError
 from notifications.alerts.recipients import audience_of
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import owner_notices
@@ -65,7 +64,7 @@ def rule(corp: Corp, card: Card, people: list[User]) -> AlertRule:
 
 
 def make_rule(card: Card, receiver: Any, text: str = "sum 销售额 < 100", **fields: Any) -> AlertRule:
-    rows = condition_parsing.to_rows(parse(text))
+    rows = conditions.to_rows(parse(text))
     defaults = {"name": "销售额过低", "crontab": "*/10 * * * *", "next_run_at": NOW}
     return AlertRule.objects.create(card=card, receiver=receiver, conditions=rows, **{**defaults, **fields})
 
@@ -109,7 +108,7 @@ class TestChecks:
         assert (incident.title, incident.severity) == ("销售额", "critical")
 
     def test_fire_when_any_or_when_all_conditions_hold(self, rule: AlertRule) -> None:
-        AlertRule.objects.update(conditions=condition_parsing.to_rows(parse("sum 销售额 < 100\nsum 销售额 > 0")))
+        AlertRule.objects.update(conditions=conditions.to_rows(parse("sum 销售额 < 100\nsum 销售额 > 0")))
         assert check(rule, NOW, table(上海=500)) == AlertCheck.Outcome.FINE
 
         AlertRule.objects.update(join="any")
@@ -213,7 +212,7 @@ class TestOddData:
         ("value", "words"), [(Decimal("1e25"), "1" + "0" * 25), (1e30, "1" + "0" * 30), (-1e-9, "0")]
     )
     def test_numbers_of_any_length_are_shown(self, rule: AlertRule, value: Any, words: str) -> None:
-        AlertRule.objects.update(conditions=condition_parsing.to_rows(parse("sum 销售额 != 5")))
+        AlertRule.objects.update(conditions=conditions.to_rows(parse("sum 销售额 != 5")))
 
         assert check(rule, NOW, table(上海=value)) == AlertCheck.Outcome.FIRING
 
@@ -221,7 +220,7 @@ class TestOddData:
 
     @pytest.mark.parametrize("value", [1e300, 10**400, Decimal("9e999999")])
     def test_numbers_beyond_all_measure_are_no_data(self, rule: AlertRule, value: Any) -> None:
-        AlertRule.objects.update(conditions=condition_parsing.to_rows(parse("sum 销售额 > 1")))
+        AlertRule.objects.update(conditions=conditions.to_rows(parse("sum 销售额 > 1")))
 
         assert check(rule, NOW, table(上海=value, 北京=value)) == AlertCheck.Outcome.NO_DATA
 
@@ -306,7 +305,7 @@ class TestNoData:
         rule.refresh_from_db()
         assert rule.problem == "数据在数据源的行数上限处被截断：未读取的部分可能改变结论。"
 
-        AlertRule.objects.update(conditions=condition_parsing.to_rows(parse("any 销售额 < 100")))
+        AlertRule.objects.update(conditions=conditions.to_rows(parse("any 销售额 < 100")))
         assert check(rule, NOW + STEP, cut) == AlertCheck.Outcome.FIRING
 
     def test_of_one_part_leaves_that_part_as_it_is(self, rule: AlertRule) -> None:
@@ -319,7 +318,7 @@ class TestNoData:
 
     def test_between_two_checks_does_not_hide_a_change(self, rule: AlertRule) -> None:
         AlertRule.objects.update(
-            conditions=condition_parsing.to_rows(parse("change 销售额 <= -50")), split_column="城市", hold_checks=1
+            conditions=conditions.to_rows(parse("change 销售额 <= -50")), split_column="城市", hold_checks=1
         )
         for number, answer in enumerate((table(上海=100), table(), None, table(上海=None), table(上海=10))):
             check(rule, NOW + number * STEP, answer)
@@ -367,7 +366,7 @@ class TestSplit:
     def test_a_value_that_is_gone_is_over_after_so_many_checks_in_a_row(self, rule: AlertRule) -> None:
         """As of a card that lists only what is wrong. A check without data, or with cut data, counts for nothing."""
         AlertRule.objects.update(
-            split_column="城市", absent_checks=2, conditions=condition_parsing.to_rows(parse("any 销售额 < 100"))
+            split_column="城市", absent_checks=2, conditions=conditions.to_rows(parse("any 销售额 < 100"))
         )
         gone = table(北京=1)
         for number, answer in enumerate((table(上海=1, 北京=1), gone, table(上海=1, 北京=1), gone, None)):
@@ -568,7 +567,7 @@ def test_a_row_that_is_no_condition_is_refused_with_a_sentence(row: Row) -> None
     with pytest.raises(ConditionError) as caught:
         condition_of(row)
 
-    assert condition_descriptions.sentence(caught.value)
+    assert conditions.sentence(caught.value)
 
 
 @pytest.mark.parametrize(("page", "link"), [("p1", "/bi/page/p1"), ("", "")])

@@ -1,0 +1,242 @@
+"""Evaluates conditions on a Table: whether they hold, for which part, by which rows. Pure.
+
+A condition compares an aggregate of a column with a value. Where the data cannot answer (a column is missing, a number
+is needed and there is text), that is ConditionError. Where a part of it has nothing to aggregate, or rows are missing,
+the answer is None: neither does it hold, nor is all well. As in SQL, True or None is True, False and None is False.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from integrations.clients.sources.table import Kind, Table, Value
+from notifications.alerts.conditions import (
+    BY_ROW,
+    ORDERED,
+    Aggregate,
+    Comparison,
+    Condition,
+    ConditionError,
+    Join,
+    Number,
+    check,
+    entered,
+    entered_moments,
+    entered_number,
+    is_comparable,
+    moment,
+    plain,
+    position,
+)
+from notifications.reports.row_filters import cell_text
+
+ROWS_MARKED = 200
+Row = tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a condition says of one part of the data; `holds` is None where that cannot be known. `value`: that was
+    compared, None where each row was. `rows`: positions in the part's table that made it hold, the first
+    ROWS_MARKED."""
+
+    holds: bool | None
+    value: Number | None = None
+    rows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the check before saw, by condition: its number, or what its column's values were (as a text)."""
+
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one part: whether it holds (None: nobody knows), each condition's answer, and what the next check needs to
+    know."""
+
+    holds: bool | None
+    found: tuple[Found, ...]
+    memory: Memory
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The rows that any holding condition marks, in order."""
+        return tuple(sorted({row for one in self.found if one.holds for row in one.rows}))
+
+
+def evaluate(conditions: Sequence[Condition], join: Join, table: Table, memory: Memory) -> Verdict:
+    """Whether the conditions hold in this table. Raises ConditionError where the data cannot answer.
+
+    What the check before saw is kept where this one sees nothing: a change over a gap is one, too.
+    """
+    if not conditions:
+        raise ConditionError("no_condition")
+    found, numbers, texts = [], dict(memory.numbers), dict(memory.texts)
+    for index, condition in enumerate(conditions):
+        one, number, text = _answer(condition, table, memory, str(index))
+        found.append(one)
+        if number is not None:
+            numbers[str(index)] = str(number)
+        if text is not None:
+            texts[str(index)] = text
+    return Verdict(_joined([one.holds for one in found], join), tuple(found), Memory(numbers, texts))
+
+
+def _joined(answers: Collection[bool | None], join: Join) -> bool | None:
+    decisive = join == Join.ANY
+    if decisive in answers:
+        return decisive
+    return None if None in answers else not decisive
+
+
+def split(table: Table, column: str) -> dict[str, Table]:
+    """The table cut by the values of a column, in the order of their first rows; one part where none is named."""
+    if not column:
+        return {"": table}
+    place = position(table, column)
+    parts: dict[str, list[Row]] = defaultdict(list)
+    for row in table.rows:
+        parts[cell_text(row[place])].append(row)
+    return {key: table.with_rows(rows) for key, rows in parts.items()}
+
+
+def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> tuple[Found, Number | None, str | None]:
+    check(condition, table)
+    chosen = rows_counting(condition, table)
+    if condition.aggregate in BY_ROW:
+        return _by_row(condition, table, chosen), None, None
+    number = None if table.is_cut else _aggregated(condition, table, chosen)
+    if table.is_cut or (number is None and condition.comparison != Comparison.IS_NULL):
+        return Found(None), None, None
+    if condition.aggregate == Aggregate.CHANGE:
+        change = _change(memory.numbers.get(index, ""), number)
+        return _compared(condition, change, chosen), number, None
+    if condition.comparison == Comparison.CHANGED and number is not None:
+        holds = index in memory.texts and memory.texts[index] != plain(number)
+        return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ()), None, plain(number)
+    return _compared(condition, number, chosen), None, None
+
+
+def _change(former: str, number: Number | None) -> Number | None:
+    """In percent; None at the first check, and from 0, which has no percentage."""
+    before = entered_number(former)
+    return None if not before or number is None else (number - before) / abs(before) * 100
+
+
+def rows_counting(condition: Condition, table: Table) -> list[int]:
+    """Positions of the rows that fit all filters."""
+    wanted = [(position(table, name), set(values)) for name, values in condition.filters]
+    return [
+        index
+        for index, row in enumerate(table.rows)
+        if all(cell_text(row[place]) in values for place, values in wanted)
+    ]
+
+
+def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
+    """Of a table that was cut, a row that fits is known to be there, and nothing else. No rows at all is an answer of
+    ANY (a list of what is wrong may be empty), but none of ALL; neither are cells without a value."""
+    place = position(table, condition.column)
+    kind = table.columns[place].kind
+    fitting = [index for index in chosen if _fits(condition, table.rows[index][place], kind)]
+    if condition.aggregate == Aggregate.ANY:
+        holds = bool(fitting)
+        is_known = holds or not table.is_cut
+    else:
+        holds = len(fitting) == len(chosen)
+        is_known = bool(chosen) and not table.is_cut
+    if chosen and condition.comparison != Comparison.IS_NULL:
+        is_known = is_known and any(not _is_void(table.rows[index][place]) for index in chosen)
+    return Found(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]))
+
+
+def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
+    if condition.aggregate == Aggregate.COUNT:
+        if not condition.column:
+            return Number(len(chosen))
+        place = position(table, condition.column)
+        return Number(sum(table.rows[index][place] is not None for index in chosen))
+    place = position(table, condition.column)
+    if table.columns[place].kind != Kind.NUMBER:
+        raise ConditionError("no_number_column", condition.column)
+    numbers = [found for index in chosen if (found := _number(table.rows[index][place])) is not None]
+    if not numbers:
+        return None
+    if not all(is_comparable(number) for number in numbers):
+        raise ConditionError("too_large", condition.column)
+    match condition.aggregate:
+        case Aggregate.LEAST:
+            return min(numbers)
+        case Aggregate.MOST:
+            return max(numbers)
+        case Aggregate.AVERAGE:
+            return sum(numbers, Number(0)) / len(numbers)
+        case _:
+            return sum(numbers, Number(0))
+
+
+def _compared(condition: Condition, number: Number | None, chosen: list[int]) -> Found:
+    if condition.comparison == Comparison.IS_NULL:
+        holds = number is None
+    else:
+        holds = number is not None and _holds(condition.comparison, number, entered(condition))
+    return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ())
+
+
+def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
+    """One row's value. Of an empty one only "is empty" holds."""
+    if condition.comparison == Comparison.IS_NULL:
+        return value is None
+    if value is None:
+        return False
+    if kind == Kind.NUMBER:
+        number = _number(value)
+        return number is not None and _holds(condition.comparison, number, entered(condition))
+    if kind in {Kind.DATE, Kind.DATETIME} and isinstance(value, date):
+        return _holds(condition.comparison, moment(value), entered_moments(condition))
+    if condition.comparison in ORDERED:
+        raise ConditionError("no_order", condition.column)
+    return _holds(condition.comparison, cell_text(value), [one.strip() for one in condition.values])
+
+
+def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
+    first = wanted[0]
+    match comparison:
+        case Comparison.GREATER:
+            return bool(value > first)
+        case Comparison.AT_LEAST:
+            return bool(value >= first)
+        case Comparison.LESS:
+            return bool(value < first)
+        case Comparison.AT_MOST:
+            return bool(value <= first)
+        case Comparison.EQUAL:
+            return bool(value == first)
+        case Comparison.UNEQUAL:
+            return bool(value != first)
+    low, high = sorted(wanted[:2])
+    is_between = bool(low <= value <= high)
+    return is_between if comparison == Comparison.BETWEEN else not is_between
+
+
+def _is_void(value: Value) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _number(value: Value) -> Number | None:
+    """None for what is no number: NaN and infinity included."""
+    if value is None or isinstance(value, str | date | bool):
+        return None
+    if isinstance(value, float):
+        return Number(repr(value)) if math.isfinite(value) else None
+    number = Number(value)
+    return number if number.is_finite() else None
