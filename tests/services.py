@@ -8,6 +8,7 @@ when the first test asks for a database, or with pytest-xdist's workers, who sha
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Generator
@@ -156,6 +157,17 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     notices = [NO_CHROMIUM.format(what="are skipped")] if find_chromium() is None else []
     return [f"database: {config.getoption('database')}", *notices]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Fourteen thousand tests are no garbage: looking through them again and again took a third of collecting them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
