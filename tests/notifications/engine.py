@@ -94,9 +94,9 @@ class Engine:
         self._hand_out()
         self._publish("recall", recall.to_recall(now=now))
 
-    def take(self, position: int) -> None:
+    def do_task(self, position: int) -> None:
         """A worker takes a task and does it whole."""
-        kind, ids = self._taken(position)
+        kind, ids = self._dequeued(position)
         if kind == "render":
             if render.render_runs(ids, clock=self.clock, is_stopping=_never):
                 self._hand_out()
@@ -107,7 +107,7 @@ class Engine:
 
     def stop_at(self, position: int) -> None:
         """A worker takes a task when it was already asked to end."""
-        kind, ids = self._taken(position)
+        kind, ids = self._dequeued(position)
         if kind == "render":
             render.render_runs(ids, clock=self.clock, is_stopping=lambda: True)
         elif kind == "recall":
@@ -116,13 +116,13 @@ class Engine:
             send.send_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
 
     def die_before_the_call(self, position: int) -> None:
-        kind, ids = self._taken(position)
+        kind, ids = self._dequeued(position)
         if kind == "send":
             self._claimed(ids)
 
     def die_after_the_call(self, position: int) -> None:
         """Its answers may be settled later: `settle_late`."""
-        kind, ids = self._taken(position)
+        kind, ids = self._dequeued(position)
         if kind != "send":
             return
         for attempt in self._claimed(ids):
@@ -144,7 +144,7 @@ class Engine:
         self.tick()
         has_work = bool(self.broker)
         while self.broker:
-            self.take(0)
+            self.do_task(0)
         return has_work
 
     def next_moment(self) -> None:
@@ -196,7 +196,7 @@ class Engine:
         if ids:
             self.broker.append((kind, ids))
 
-    def _taken(self, position: int) -> tuple[str, list[int]]:
+    def _dequeued(self, position: int) -> tuple[str, list[int]]:
         self.broker.rotate(-(position % len(self.broker)))
         return self.broker.popleft()
 

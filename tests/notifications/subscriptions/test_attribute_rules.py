@@ -221,10 +221,10 @@ class TestDefinitions:
     def test_the_page_that_deletes_one_names_the_rule(self, rule: AttributeRule) -> None:
         root, page = client_of(make_superuser()), f"/admin/accounts/attribute/{rule.attribute_id}/delete/"
 
-        asked, sent = root.get(page), root.post(page, {"post": "yes"})
+        shown, sent = root.get(page), root.post(page, {"post": "yes"})
 
-        assert (asked.status_code, sent.status_code) == (200, 200)
-        assert "经理日报" in asked.content.decode()
+        assert (shown.status_code, sent.status_code) == (200, 200)
+        assert "经理日报" in shown.content.decode()
         assert AttributeRule.objects.filter(pk=rule.pk, attribute=rule.attribute).exists()
 
     @pytest.mark.parametrize(

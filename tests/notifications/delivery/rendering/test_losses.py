@@ -91,7 +91,7 @@ def notices() -> list[Run]:
         ),
     ],
 )
-def test_a_run_that_lost_somebody_says_so_and_its_owner_is_told(
+def test_a_run_that_lost_somebody_says_so_and_its_owner_is_notified(
     deliveries: list[dict[str, Any]], sentence: str, owner: User
 ) -> None:
     run = ended(rendered(owner, owner=owner), *deliveries)
@@ -120,7 +120,7 @@ def test_who_is_named_by_wecom_is_no_loss_while_others_got_it(deliveries: list[d
     assert notices() == []
 
 
-def test_a_content_that_wecom_refuses_is_told_all_the_way(
+def test_a_content_that_wecom_refuses_is_reported_all_the_way(
     corp: Corp, owner: User, wire: Wire, clock: FakeClock
 ) -> None:
     run = rendered(owner, *make_people(corp, 4), owner=owner, name="周报")
@@ -138,7 +138,7 @@ def test_a_content_that_wecom_refuses_is_told_all_the_way(
     assert delivery.link == reverse("admin:notifications_run_change", args=[run.pk])
 
 
-def test_what_became_worthless_is_told(owner: User, clock: FakeClock) -> None:
+def test_what_became_worthless_is_reported(owner: User, clock: FakeClock) -> None:
     run = rendered(owner, owner=owner, lifetime_hours=1)
 
     sweep(now=clock.advance(hours=2))
@@ -148,7 +148,7 @@ def test_what_became_worthless_is_told(owner: User, clock: FakeClock) -> None:
     assert len(notices()) == 1
 
 
-def test_what_was_taken_back_is_no_loss(owner: User) -> None:
+def test_what_was_recalled_is_no_loss(owner: User) -> None:
     run = rendered(owner, owner=owner)
     recall.request_recall(run, person=make_superuser(), now=NOW)
 
@@ -169,7 +169,7 @@ def test_what_a_paused_one_lets_become_worthless_is_no_news(owner: User, clock: 
     assert notices() == []
 
 
-def test_people_who_cannot_be_reached_at_all_are_told_of(owner: User) -> None:
+def test_people_who_cannot_be_reached_at_all_are_reported(owner: User) -> None:
     off = make_corp(is_enabled=False)
 
     run = rendered(*make_people(off, 2), owner=owner)
@@ -178,7 +178,7 @@ def test_people_who_cannot_be_reached_at_all_are_told_of(owner: User) -> None:
     assert len(notices()) == 1
 
 
-def test_an_order_that_names_nobody_any_more_is_told_of(owner: User) -> None:
+def test_an_order_that_names_nobody_any_more_is_reported(owner: User) -> None:
     run = rendered(owner=owner)
 
     assert (run.status, run.error_text) == (Run.Status.FINISHED, "没有送达任何人：没有选中任何人。")

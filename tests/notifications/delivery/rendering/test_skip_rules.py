@@ -16,7 +16,7 @@ def reason(rules: Rules, days: int = 1, age: timedelta = timedelta(), last: str 
     return str(reason_to_skip(tables, rules, slot_at=SLOT, print_of_last=last, moment="11-24 09:00") or "")
 
 
-def test_sends_whatever_there_is_where_nothing_is_asked() -> None:
+def test_sends_whatever_there_is_where_nothing_is_chosen() -> None:
     assert reason(Rules(), days=0, age=timedelta(days=9), last=fingerprint({"sales": sales(days=0)})) == ""
 
 
@@ -34,13 +34,13 @@ def test_skips_unchanged_data_whenever_it_was_fetched() -> None:
 
 
 @pytest.mark.parametrize(("minutes", "is_old"), [(60, False), (61, True)])
-def test_skips_data_that_is_older_than_asked(minutes: int, is_old: bool) -> None:
+def test_skips_data_that_is_older_than_allowed(minutes: int, is_old: bool) -> None:
     rules = Rules(stale_after=timedelta(hours=1), if_stale=IfStale.SKIP)
 
     assert bool(reason(rules, age=timedelta(minutes=minutes))) == is_old
 
 
-def test_old_data_is_sent_with_a_note_where_that_is_asked() -> None:
+def test_old_data_is_sent_with_a_note_where_that_is_chosen() -> None:
     rules = Rules(stale_after=timedelta(hours=1))
 
     assert reason(rules, age=timedelta(hours=2)) == ""

@@ -127,7 +127,7 @@ def test_a_disabled_company_is_no_failure_and_nobody_to_reach_is_one(subscriptio
     assert is_paused(subscription) is True
 
 
-def test_its_owner_is_told_what_happened_and_what_to_do(subscription: Subscription) -> None:
+def test_its_owner_is_notified_what_happened_and_what_to_do(subscription: Subscription) -> None:
     for _number in range(3):
         ended(subscription, "failed")
 

@@ -167,7 +167,7 @@ class Machine(RuleBasedStateMachine):
     @has_tasks
     @rule(position=st.integers(0, 3))
     def a_worker_does_a_task(self, position: int) -> None:
-        self.engine.take(position)
+        self.engine.do_task(position)
 
     @has_tasks
     @rule(position=st.integers(0, 3))
@@ -221,13 +221,13 @@ class Machine(RuleBasedStateMachine):
         if status != 1:
             self.deaf.add((corpid, userid.lower()))
 
-    @rule(which=st.sampled_from([0, 1]), is_told=st.booleans())
-    def the_secret_is_reset(self, which: int, is_told: bool) -> None:
-        """In WeCom's console; `is_told`: and pasted here."""
+    @rule(which=st.sampled_from([0, 1]), is_pasted=st.booleans())
+    def the_secret_is_reset(self, which: int, is_pasted: bool) -> None:
+        """In WeCom's console; `is_pasted`: and pasted here."""
         corp = self.corps[which]
         [app] = self.engine.world.companies[corp.corpid].apps.values()
         app.secret = administration.new_secret()
-        if is_told:
+        if is_pasted:
             corp.secret = app.secret
             # Why executed? The rows of an example are never committed, and a wrong Secret is not tried for a minute.
             with TestCase.captureOnCommitCallbacks(execute=True):
@@ -258,7 +258,7 @@ class Machine(RuleBasedStateMachine):
         token, now, order = str(next(_numbers)), self.engine.clock.now, self.orders[which]
         is_free = not Run.objects.under_way().filter(subscription=order).exists()
         try:
-            asked = [
+            requested = [
                 triggers.request_run(order, trigger=Run.Trigger.MANUAL, token=token, person=self.me, now=now)
                 for _ in range(2)
             ]
@@ -266,8 +266,8 @@ class Machine(RuleBasedStateMachine):
             assert not is_free
             return
         assert is_free
-        assert [is_new for _run, is_new in asked] == [True, False]
-        self.engine.broker.append(("render", [asked[0][0].pk]))
+        assert [is_new for _run, is_new in requested] == [True, False]
+        self.engine.broker.append(("render", [requested[0][0].pk]))
 
     @rule(pick=st.integers(0, 5))
     def a_run_is_sent_again(self, pick: int) -> None:
@@ -281,7 +281,7 @@ class Machine(RuleBasedStateMachine):
         self.engine.broker.append(("render", [again.pk]))
 
     @rule(pick=st.integers(0, 5))
-    def a_run_is_taken_back(self, pick: int) -> None:
+    def a_run_is_recalled(self, pick: int) -> None:
         run = self._some_run(pick)
         if run is not None and recall.can_be_recalled(run, now=self.engine.clock.now):
             recall.request_recall(run, person=self.me, now=self.engine.clock.now)
@@ -330,7 +330,7 @@ class Machine(RuleBasedStateMachine):
         # No further times, so that there is an end.
         Subscription.objects.update(is_enabled=False, is_paused=False)
         for which, corp in enumerate(self.corps):
-            self.the_secret_is_reset(which, is_told=True)
+            self.the_secret_is_reset(which, is_pasted=True)
             for userid in COMPANIES[corp.corpid]:
                 administration.put_members(
                     self.engine.world, self.engine.world.companies[corp.corpid], [{"userid": userid, "status": 1}]

@@ -48,7 +48,9 @@ def later_runs(former: Run) -> list[tuple[str, datetime, int]]:
     return list(found.values_list("status", "slot_at", "slot_count"))
 
 
-def ask(subscription: Subscription, token: str = "t1", trigger: Run.Trigger = Run.Trigger.MANUAL) -> tuple[Run, bool]:
+def request_by_hand(
+    subscription: Subscription, token: str = "t1", trigger: Run.Trigger = Run.Trigger.MANUAL
+) -> tuple[Run, bool]:
     person, _is_new = User.objects.get_or_create(username="clicker")
     return triggers.request_run(subscription, trigger=trigger, token=token, person=person, now=NOW)
 
@@ -203,7 +205,7 @@ def test_dispatchers_and_people_at_once_never_make_two_go() -> None:
         barrier.wait()
         for number in range(10):
             with suppress(TriggerRefusedError):
-                ask(subscription, f"{name}{number}")
+                request_by_hand(subscription, f"{name}{number}")
 
     User.objects.create(username="clicker")
     works: list[Callable[[], object]] = [clock_side, clock_side, lambda: people_side("a"), lambda: people_side("b")]
@@ -222,7 +224,7 @@ def test_dispatchers_and_people_at_once_never_make_two_go() -> None:
 def test_a_form_sent_twice_gives_one_run() -> None:
     subscription = make_subscription(report=make_report(corp=make_corp()))
 
-    first, second = ask(subscription), ask(subscription)
+    first, second = request_by_hand(subscription), request_by_hand(subscription)
 
     run = Run.objects.get()
     assert (first, second) == ((run, True), (run, False))
@@ -234,7 +236,7 @@ def test_a_trial_and_a_manual_run_of_one_form_differ() -> None:
     subscription = make_subscription()
 
     for trigger in (Run.Trigger.MANUAL, Run.Trigger.TRIAL):
-        ask(subscription, trigger=trigger)
+        request_by_hand(subscription, trigger=trigger)
 
     assert set(Run.objects.values_list("key", flat=True)) == {"manual:t1", "trial:t1"}
 
@@ -246,7 +248,7 @@ def test_a_run_by_hand_is_refused_beside_another(trigger: Run.Trigger, status: R
     make_run(subscription, trigger=trigger, status=status)
 
     with pytest.raises(TriggerRefusedError) as caught:
-        ask(subscription)
+        request_by_hand(subscription)
 
     assert caught.value.code == "run_under_way"
     assert Run.objects.count() == 1
@@ -257,14 +259,14 @@ def test_a_run_by_hand_follows_one_that_has_ended(status: Run.Status) -> None:
     subscription = make_subscription()
     make_run(subscription, status=status)
 
-    assert ask(subscription)[1]
+    assert request_by_hand(subscription)[1]
 
 
 def test_a_trial_goes_beside_a_run() -> None:
     subscription = make_subscription()
     make_run(subscription, status=Run.Status.SENDING)
 
-    assert ask(subscription, trigger=Run.Trigger.TRIAL)[1]
+    assert request_by_hand(subscription, trigger=Run.Trigger.TRIAL)[1]
 
 
 def test_the_page_says_that_a_run_is_under_way() -> None:
@@ -273,10 +275,10 @@ def test_the_page_says_that_a_run_is_under_way() -> None:
     former = make_run(subscription, status=Run.Status.SENDING)
     url = reverse("admin:notifications_subscription_run", args=[subscription.pk])
 
-    asked, answered = root.get(url), root.post(url, {"token": "0" * 32})
+    shown, answered = root.get(url), root.post(url, {"token": "0" * 32})
 
-    assert (asked.status_code, answered.status_code) == (200, 409)
-    for response in (asked, answered):
+    assert (shown.status_code, answered.status_code) == (200, 409)
+    for response in (shown, answered):
         page = response.content.decode()
         assert "同一订阅一次只执行一个" in page
         assert "立即发送" not in page

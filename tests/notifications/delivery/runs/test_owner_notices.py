@@ -47,7 +47,7 @@ def make_wrong(subscription: Subscription, status: Run.Status = Run.Status.MISSE
     return make_run(subscription, status=status, **{"error": "没有按时开始。", **fields})
 
 
-def told(now: datetime = NOW) -> list[Run]:
+def notices(now: datetime = NOW) -> list[Run]:
     """Make and render the notices."""
     ids = owner_notices.request_notices(now=now)
     for pk in ids:
@@ -60,7 +60,7 @@ def test_the_owner_gets_a_message_by_wecom(status: Run.Status, owner: User, corp
     subscription = make_subscription(owner=owner, report=make_report(corp=corp))
     run = make_wrong(subscription, status, slot_at=utc("2026-11-24 01:00"))
 
-    [notice] = told()
+    [notice] = notices()
 
     delivery = Delivery.objects.get()
     assert json.loads(bytes(delivery.body))["touser"] == "Owner"
@@ -79,7 +79,7 @@ def test_an_owner_without_wecom_gets_a_mail(corp: Corp) -> None:
     owner = make_person(username="unlinked", email="owner@example.com")
     make_wrong(make_subscription(owner=owner, report=make_report(corp=corp)))
 
-    told()
+    notices()
 
     delivery = Delivery.objects.get()
     assert (delivery.channel, json.loads(bytes(delivery.body))["to"]) == (Channel.EMAIL, "owner@example.com")
@@ -88,25 +88,25 @@ def test_an_owner_without_wecom_gets_a_mail(corp: Corp) -> None:
 def test_an_owner_who_cannot_be_reached_has_a_receipt_with_the_reason() -> None:
     make_wrong(make_subscription(owner=make_person(username="nowhere")))
 
-    [notice] = told()
+    [notice] = notices()
 
     receipt = Receipt.objects.get()
     assert (receipt.run, receipt.status, receipt.reason) == (notice, "skipped", Receipt.Reason.NO_ACCOUNT)
     assert notice.status == Run.Status.FINISHED
 
 
-def test_nobody_is_told_twice(owner: User) -> None:
+def test_nobody_is_notified_twice(owner: User) -> None:
     make_wrong(make_subscription(owner=owner))
 
-    assert len(told()) == 1
-    assert told(NOW + timedelta(days=1)) == []
+    assert len(notices()) == 1
+    assert notices(NOW + timedelta(days=1)) == []
 
 
 def test_several_runs_are_one_message(owner: User) -> None:
     subscription = make_subscription(owner=owner)
     runs = [make_wrong(subscription) for _ in range(12)]
 
-    [notice] = told()
+    [notice] = notices()
 
     delivery = Delivery.objects.get()
     assert delivery.title == "12 次推送没有发出"
@@ -116,46 +116,46 @@ def test_several_runs_are_one_message(owner: User) -> None:
     assert set(notice.notified_runs.all()) == set(runs)
 
 
-def test_each_owner_is_told_of_his_own(owner: User, corp: Corp) -> None:
+def test_each_owner_is_notified_of_his_own(owner: User, corp: Corp) -> None:
     other = make_person(corp, "Other")
     for person in (owner, other):
         make_wrong(make_subscription(owner=person))
 
-    told()
+    notices()
 
     assert {json.loads(bytes(row.body))["touser"] for row in Delivery.objects.all()} == {"Owner", "Other"}
 
 
-def test_an_owner_is_told_once_in_ten_minutes_of_all_since(owner: User) -> None:
+def test_an_owner_is_notified_once_in_ten_minutes_of_all_since(owner: User) -> None:
     subscription = make_subscription(owner=owner)
     make_wrong(subscription)
-    told()
+    notices()
     later = [make_wrong(subscription) for _ in range(2)]
 
-    assert told(NOW + timedelta(minutes=9, seconds=59)) == []
-    [notice] = told(NOW + timedelta(minutes=10))
+    assert notices(NOW + timedelta(minutes=9, seconds=59)) == []
+    [notice] = notices(NOW + timedelta(minutes=10))
 
     assert set(notice.notified_runs.all()) == set(later)
 
 
 @pytest.mark.parametrize("trigger", [Run.Trigger.TRIAL, Run.Trigger.NOTICE])
-def test_a_trial_or_a_notice_that_fails_is_told_to_nobody(trigger: Run.Trigger, owner: User) -> None:
+def test_nobody_is_notified_of_a_trial_or_a_notice_that_fails(trigger: Run.Trigger, owner: User) -> None:
     make_wrong(make_subscription(owner=owner), Run.Status.FAILED, trigger=trigger)
 
-    assert told() == []
+    assert notices() == []
 
 
 @pytest.mark.parametrize("status", [Run.Status.WAITING, Run.Status.SENDING, Run.Status.FINISHED])
-def test_what_goes_its_way_is_told_to_nobody(status: Run.Status, owner: User) -> None:
+def test_nobody_is_notified_of_what_goes_its_way(status: Run.Status, owner: User) -> None:
     make_wrong(make_subscription(owner=owner), status, error="")
 
-    assert told() == []
+    assert notices() == []
 
 
-def test_a_subscription_without_owner_counts_as_told() -> None:
+def test_a_subscription_without_owner_counts_as_notified() -> None:
     run = make_wrong(make_subscription())
 
-    assert told() == []
+    assert notices() == []
 
     run.refresh_from_db()
     assert (run.owner_notified_at, run.owner_notice) == (NOW, None)
@@ -166,22 +166,22 @@ def test_what_a_paused_one_misses_is_no_news_and_a_failure_is(owner: User) -> No
     make_wrong(subscription)
     failed = make_wrong(subscription, Run.Status.FAILED)
 
-    [notice] = told()
+    [notice] = notices()
 
     assert list(notice.notified_runs.all()) == [failed]
 
 
-def test_what_was_taken_back_is_no_news(owner: User) -> None:
+def test_what_was_recalled_is_no_news(owner: User) -> None:
     make_wrong(make_subscription(owner=owner), Run.Status.FAILED, recall_requested_at=NOW)
 
-    assert told() == []
+    assert notices() == []
 
 
 def test_a_notice_of_several_companies_is_for_those_who_see_all(owner: User, corp: Corp) -> None:
     for its_corp in (corp, make_corp()):
         make_wrong(make_subscription(owner=owner, report=make_report(corp=its_corp)))
 
-    [notice] = told()
+    [notice] = notices()
 
     assert notice.corp is None
 
@@ -189,14 +189,14 @@ def test_a_notice_of_several_companies_is_for_those_who_see_all(owner: User, cor
 def test_a_notice_holds_no_run_up(owner: User) -> None:
     subscription = make_subscription(owner=owner)
     make_wrong(subscription)
-    told()
+    notices()
 
     assert len(scheduler.claim_due(now=NOW)) == 1
     assert not Run.objects.under_way().filter(trigger=Run.Trigger.NOTICE).exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_tell_each_run_once(owner: User) -> None:
+def test_many_at_once_notify_of_each_run_once(owner: User) -> None:
     subscription = make_subscription(owner=owner)
     runs = [make_wrong(subscription) for _ in range(20)]
     barrier = threading.Barrier(4)
@@ -217,10 +217,10 @@ def test_many_at_once_tell_each_run_once(owner: User) -> None:
     assert not Run.objects.unnotified().exists()
 
 
-def test_the_administration_shows_the_reason_and_who_was_told(owner: User) -> None:
+def test_the_administration_shows_the_reason_and_who_was_notified(owner: User) -> None:
     root, subscription = client_of(make_superuser()), make_subscription(owner=owner)
     run = make_wrong(subscription)
-    [notice] = told()
+    [notice] = notices()
     notice_url = reverse("admin:notifications_run_change", args=[notice.pk])
 
     listed = root.get(reverse("admin:notifications_run_changelist")).content.decode()

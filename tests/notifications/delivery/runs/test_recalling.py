@@ -82,7 +82,7 @@ def test_what_was_accepted_is_recalled_by_its_msgid(run: Run, me: User, wire: Wi
     assert recall_due(clock) == 0
 
 
-def test_it_is_asked_for_once(run: Run, me: User) -> None:
+def test_it_is_requested_once(run: Run, me: User) -> None:
     assert runs_recall.request_recall(run, person=me, now=NOW)
     assert not runs_recall.request_recall(run, person=me, now=NOW)
     run.refresh_from_db()

@@ -77,12 +77,12 @@ def test_one_page_sends_again_once(corp: Corp, me: User) -> None:
 
     number = triggers.next_number(run)
 
-    asked = [
+    are_new = [
         triggers.request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)[1]
         for with_unknown in (False, True)
     ]
 
-    assert asked == [True, False]
+    assert are_new == [True, False]
     assert triggers.next_number(run) == 2
 
 

@@ -232,7 +232,7 @@ def test_a_secret_that_no_key_opens_holds_pushes_until_it_is_entered_again(
     assert statuses() == ["accepted"]
 
 
-def test_the_administrators_are_told_once(corp: Corp, wire: Wire, clock: FakeClock, settings: Settings) -> None:
+def test_the_administrators_are_notified_once(corp: Corp, wire: Wire, clock: FakeClock, settings: Settings) -> None:
     settings.OPERATOR_EMAILS = ["ops@example.com"]
     wire.sends.append(errcode(60020))
     send_all(personal(corp, 1), clock)

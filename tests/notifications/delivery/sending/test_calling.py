@@ -54,7 +54,7 @@ def test_more_calls_than_threads_wait_for_one() -> None:
     assert results(flights, 3) == {"first": True, "second": True, "third": "done"}
 
 
-def test_what_ended_is_told_once_and_before_all_have() -> None:
+def test_what_ended_is_reported_once_and_before_all_have() -> None:
     flights: Flights[str, str] = Flights(Callers())
     release = threading.Event()
     flights.begin("slow", lambda: str(release.wait(30)))
@@ -68,7 +68,7 @@ def test_what_ended_is_told_once_and_before_all_have() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)])
-def test_what_a_call_raises_is_told_to_who_waits(error: BaseException) -> None:
+def test_what_a_call_raises_is_reported_to_who_waits(error: BaseException) -> None:
     flights: Flights[str, int] = Flights(Callers(thread_count=1))
 
     def fail() -> int:

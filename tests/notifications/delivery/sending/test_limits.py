@@ -231,7 +231,7 @@ def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings
     assert gate().room([scope], within_seconds=0).of(scope) == settings.LIMIT_COMPANY_PER_MINUTE
 
 
-def test_the_past_of_an_hour_is_told_call_by_call_and_the_day_in_sums(corp: Corp) -> None:
+def test_the_past_of_an_hour_is_restored_call_by_call_and_the_day_in_sums(corp: Corp) -> None:
     ids = personal(corp, 4)
     token = "00000000-0000-0000-0000-000000000000"
     noon = NOW + timedelta(hours=4)
@@ -248,14 +248,14 @@ def test_the_past_of_an_hour_is_told_call_by_call_and_the_day_in_sums(corp: Corp
             outcome=outcome, errcode=code,
         )  # fmt: skip
 
-    told = list(throttling.past_calls(now=noon))
+    past = list(throttling.past_calls(now=noon))
 
-    assert [(call.request.id, call.ended_seconds_ago, call.request.persons) for call in told] == [
+    assert [(call.request.id, call.ended_seconds_ago, call.request.persons) for call in past] == [
         (f"{ids[0]}.1", 300, 1),
         (f"{ids[1]}.1", 3 - 30, 1),
         ("earlier today", 0, 1),
     ]
-    assert told[0].request.members == ("u0",)
+    assert past[0].request.members == ("u0",)
 
 
 @pytest.mark.parametrize(("code", "seconds"), [(45009, 60), (45033, 5)])
