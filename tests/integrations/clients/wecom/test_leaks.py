@@ -132,6 +132,7 @@ def test_no_failure_of_gettoken_shows_a_secret(failure: str, everything: Callabl
 
 @pytest.mark.parametrize("misbehave", [*BREAKS, hangs, drips_body], ids=lambda misbehave: misbehave.__name__)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.endpoint)
+@pytest.mark.usefixtures("clock")
 def test_no_broken_connection_shows_a_secret(
     wire: WireServer, case: Case, misbehave: Any, everything: Callable[[], str]
 ) -> None:
