@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
@@ -9,15 +10,17 @@ from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist
 from django.urls import path
 from django.utils.text import capfirst
-from django.utils.translation import gettext, override
+from django.utils.translation import gettext, override, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from accounts.views import confirmation, second_factor
 from accounts.views.login import AdminLogin
 from accounts.views.own_password import OwnPassword
+from guanwecom import navigation
 from guanwecom.operations.panel import panel
 from integrations.core.paginator import CappedPaginator
 from notifications.views.overview import overview
+from notifications.views.search import search_page
 
 if TYPE_CHECKING:
     from django.forms import BaseForm
@@ -95,15 +98,21 @@ def texts_of_labels(form: BaseForm) -> dict[str, str]:
 class GuanwecomAdminSite(admin.AdminSite):
     site_header = _("guanwecom · Guandata × WeCom")
     site_title = _("guanwecom")
-    index_title = _("Administration")
+    index_title = pgettext_lazy("menu", "Overview")
     index_template = "admin/overview.html"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         named = type("NamedAdmin", (NamedChanges, ShownLookups, admin_class or admin.ModelAdmin), {})
         super().register(model_or_iterable, named, **{**LIGHT_LISTS, **options})
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        sections = navigation.menu(context["available_apps"], request.path)
+        return {**context, "menu": sections, "tabs": navigation.current_tabs(sections, request.path)}
+
     def get_urls(self) -> list[Any]:
         pages = [
+            path("search/", self.admin_view(partial(search_page, site=self)), name="search"),
             path("confirm/", self.admin_view(confirmation.page), name="confirm"),
             path("second-factor/", self.admin_view(second_factor.own_page), name="second-factor"),
             path("second-factor/code/", self.admin_view(second_factor.code_page), name="second-factor-code"),

@@ -136,6 +136,7 @@ SITE = [
     Row("app_list", expect("U", others=404), args=("=auth",)),
     Row("login", {**expect(EVERYBODY_INSIDE, 302), "A": 200, "E": 403}),
     Row("logout", dict.fromkeys(PEOPLE, 302), method="post"),
+    Row("search", expect(EVERYBODY_INSIDE), query="?q=a"),
     Row("confirm", expect(EVERYBODY_INSIDE)),
     Row("second-factor", expect(EVERYBODY_INSIDE)),
     Row("second-factor-code", expect(EVERYBODY_INSIDE, 302)),
@@ -417,14 +418,27 @@ ORDERS = [
     Row("notifications_report_preview_making", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
     Row("notifications_report_preview_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
     Row("notifications_subscription_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    Row("notifications_subscription_draft", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    # Whoever sees the BI's data source has the BI list its pages.
+    Row("notifications_subscription_data", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post", changed_by=EDITORS),
+    # Of the BI's cards: without a data source of the BI there is none.
+    Row(
+        "notifications_subscription_data_choose",
+        expect("", unseen=(f"{EDITORS} {EDITORS_ELSEWHERE}", 404)),
+        method="post",
+    ),
     *(
         Row(
             f"notifications_subscription_{page}",
             expect(EDITORS, status, unseen=(BLIND, 404)),
             method=method,
             args=("subscription",),
+            changed_by=EDITORS if page == "copy" else "",
         )
-        for page, method, status in (("run", "get", 200), ("run", "post", 409), ("try", "post", 302))
+        for page, method, status in (
+            *(("run", "get", 200), ("run", "post", 409)),
+            *(("try", "post", 302), ("copy", "post", 302)),
+        )
     ),
     lists("notifications_robot", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     *adds("notifications_robot", f"{ROBOT_KEEPERS} {ROBOT_KEEPERS_ELSEWHERE}"),

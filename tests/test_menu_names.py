@@ -14,6 +14,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, override
 
 from accounts.models import User
+from guanwecom import navigation
 from tools.messages import APPS, ROOT
 
 # Where a way begins, or a place is named, that is not ours: in WeCom, on the site's own pages, in the browser.
@@ -56,7 +57,15 @@ def called(language: str) -> list[list[str]]:
             str(title) for _model, its in models for title, _fields in its.get_fieldsets(request) if title is not None
         ]
         headings = [gettext(text) for text in _headings()]
-        return [names, lists, sections, headings]
+        return [names, lists, sections, headings, list(_menu())]
+
+
+def _menu() -> Iterator[str]:
+    for section in navigation.SECTIONS:
+        yield str(section.label)
+        for entry in section.entries:
+            yield str(entry.label)
+            yield from (str(tab.label) for tab in entry.tabs if tab.label)
 
 
 def _headings() -> list[str]:

@@ -67,7 +67,7 @@ SEARCHED_FROM = 15
 WITHOUT_ROWS = frozenset(
     {"TEXT", "IFRAME", "PICTURE", "PARAMETER", "SELECTOR", "TREE_SELECTOR", "MERGE_SELECTOR", "LAYOUT"}
 )
-_ID_CHARACTERS = 100
+ID_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +127,9 @@ def _choosing(model_admin: Any, request: HttpRequest) -> Choosing:
     sources = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA).only("name", "kind")
     source = get_object_or_404(sources, pk=_number(sent.get("source", "")))
     page_id = sent.get("page", "")
-    if len(page_id) > _ID_CHARACTERS:
+    if len(page_id) > ID_CHARACTERS:
         raise Http404
-    draft = keep(request) if is_sent(request) else sent.get(KEY, "")[:_ID_CHARACTERS]
+    draft = keep(request) if is_sent(request) else sent.get(KEY, "")[:ID_CHARACTERS]
     return Choosing(source, card, page_id, draft)
 
 
@@ -158,7 +158,7 @@ def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
         "choosing": choosing,
         "listing": found,
         "is_running": is_running,
-        "problem": _problem(found),
+        "problem": listing_problem(found),
         "bi_address": _bi_address(request),
         "again_address": choosing.address(page=choosing.page_id),
         "pages_address": choosing.address(),
@@ -179,12 +179,13 @@ def _row(choosing: Choosing, entry: list[str]) -> dict[str, Any]:
     its_id, name, kind = entry
     is_card = bool(choosing.page_id)
     has_rows = is_card and kind not in WITHOUT_ROWS
-    chosen = {"bi_page_id": choosing.page_id, "bi_card_id": its_id, "name": (name or its_id)[:_ID_CHARACTERS]}
+    chosen = {"bi_page_id": choosing.page_id, "bi_card_id": its_id, "name": (name or its_id)[:ID_CHARACTERS]}
     address = choosing.form_address(**chosen) if has_rows else ""
     return {"id": its_id, "name": name or its_id, "kind": kind, "is_card": is_card, "address": address}
 
 
-def _problem(found: BiListing | None) -> str:
+def listing_problem(found: BiListing | None) -> str:
+    """Why the BI lists nothing, as a sentence; empty where it does."""
     if found is None or not found.problem_code:
         return ""
     if found.problem_code == catalogue.NOT_QUEUED:

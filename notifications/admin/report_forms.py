@@ -44,9 +44,11 @@ _KEY = re.compile(r"[0-9]{1,18}")
 
 
 class ReportForm(AnyModelForm):
-    """`person`: the administrator at work, set by the admin."""
+    """`person`: the administrator at work, set by the admin. `spared_subscription`: the key of the one that is changed
+    together with it, and checked by its own form."""
 
     person: User
+    spared_subscription: int | None = None
 
     class Meta:
         model = Report
@@ -110,6 +112,8 @@ class ReportForm(AnyModelForm):
         if self.instance._state.adding:
             return
         orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
+        if self.spared_subscription is not None:
+            orders = orders.exclude(pk=self.spared_subscription)
         for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
             audience = replace(named_audience(subscription), corp_id=corp.pk if corp else None)
             if not reachability(audience, seen_by=self.person, named=0).concerns_somebody:
@@ -182,6 +186,20 @@ def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
         key, alias = str(values.get(f"{prefix}-card", "")), str(values.get(f"{prefix}-alias", "")).strip()
         if alias and _KEY.fullmatch(key) and not values.get(f"{prefix}-DELETE"):
             found[alias] = int(key)
+    return found
+
+
+def rules_in(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The rules of own rows that a page as it was sent names, each with its card (`alias`), `column`, the key of its
+    `attribute` and its fixed `value`."""
+    found = []
+    for number in range(RULES_AT_MOST * 2):
+        prefix = f"own_rows_rules-{number}"
+        rule = {
+            name: str(values.get(f"{prefix}-{name}", "")).strip() for name in ("alias", "column", "attribute", "value")
+        }
+        if rule["alias"] and rule["column"] and not values.get(f"{prefix}-DELETE"):
+            found.append(rule)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,7 @@ from accounts.models import Attribute, User
 from accounts.users.scopes import people_visible_to
 from integrations.clients.sources.table import Table
 from integrations.models import Card
-from notifications.admin.report_forms import CHART_FIELDS, CHARTS_AT_MOST, RULES_AT_MOST, cards_in
+from notifications.admin.report_forms import CHART_FIELDS, CHARTS_AT_MOST, cards_in, is_key, rules_in
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.errors import RenderingError
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from django.http import QueryDict
 
 ROWS_SHOWN = 20
-_KEY = re.compile(r"[0-9]{1,18}")
 
 
 class PreviewRefusedError(Exception):
@@ -163,14 +161,12 @@ def _charts(values: QueryDict) -> list[ReportChart]:
 
 def _own_rows(values: Mapping[str, Any]) -> list[Condition]:
     """Raises PreviewRefusedError for one that compares with nothing."""
-    found = []
-    for number in range(RULES_AT_MOST * 2):
-        prefix = f"own_rows_rules-{number}"
-        alias, column, key, value = (
-            str(values.get(f"{prefix}-{name}", "")).strip() for name in ("alias", "column", "attribute", "value")
+    found = [
+        Condition(
+            rule["alias"], rule["column"], int(rule["attribute"]) if is_key(rule["attribute"]) else None, rule["value"]
         )
-        if alias and column and not values.get(f"{prefix}-DELETE"):
-            found.append(Condition(alias, column, int(key) if _KEY.fullmatch(key) else None, value))
+        for rule in rules_in(values)
+    ]
     known = set(Attribute.objects.values_list("pk", flat=True)) if found else set()
     if any(one.attribute_id not in known and not one.fixed for one in found):
         raise PreviewRefusedError(_("Choose an attribute, or enter a fixed value: one of the two."))

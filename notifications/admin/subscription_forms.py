@@ -143,8 +143,11 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
             return
         if report.corp_id not in {None, robot.corp_id}:
             self.add_error("robot", _("This robot's group is of another company than the report."))
-        elif OwnRowsRule.objects.filter(report=report).exists():
+        elif self.has_own_rows(report):
             self.add_error("robot", _("Everybody in the group would read the same: own rows cannot go to a robot."))
+
+    def has_own_rows(self, report: Report) -> bool:
+        return OwnRowsRule.objects.filter(report=report).exists()
 
     def _check_recipients(self, cleaned: dict[str, Any]) -> None:
         if "report" not in cleaned or "robot" in self.errors:

@@ -59,13 +59,13 @@ def of_subscription(subscription: Subscription, *, seen_by: Person, now: datetim
     )
 
 
-def of_form(form: SubscriptionForm, *, now: datetime) -> SubscriptionPreview:
+def of_form(form: SubscriptionForm, *, now: datetime, with_message: bool = True) -> SubscriptionPreview:
     """The preview of a form that was cleaned, with or without errors."""
     cleaned: dict[str, Any] = form.cleaned_data
     subscription = schedule_forms.candidate(cleaned, form.instance.pk)
     subscription.message_form = cleaned.get("message_form", MessageForm.TEXTCARD)
     message, preview_error = None, ""
-    if report := cleaned.get("report"):
+    if with_message and (report := cleaned.get("report")):
         subscription.report = report
         message, preview_error = _message_preview(subscription, now)
     return SubscriptionPreview(

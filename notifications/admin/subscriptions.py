@@ -9,10 +9,10 @@ from itertools import islice
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db import models
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -34,6 +34,7 @@ from notifications.admin.base import (
     pill,
     run_pill,
 )
+from notifications.admin.push.page import PushPage, forget_draft
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.delivery.rendering import run_errors
@@ -52,15 +53,14 @@ _KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(RecipientsMixin, NamedDeletions, RowContextMixin):
+class SubscriptionAdmin(PushPage, RecipientsMixin, NamedDeletions, RowContextMixin):
     empty_list = _("A subscription sends a report to people on a schedule. Add one as soon as there is a report.")
-    form = subscription_forms.SubscriptionForm
     change_form_template = "admin/notifications/subscription/change_form.html"
     list_display = ("name", "report", "when", "next_run", "state", "last_run")
     list_filter = ("is_enabled", "channel", "message_form")
     list_select_related = ("report",)
     search_fields = ("name", "report__title")
-    autocomplete_fields = ("users", "groups", "report")
+    autocomplete_fields = ("users", "groups")
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "report", "message_form", "priority")}),
@@ -90,7 +90,10 @@ class SubscriptionAdmin(RecipientsMixin, NamedDeletions, RowContextMixin):
     )
 
     class Media:
-        js = ("integrations/live.js", "notifications/schedule.js", "notifications/rows.js")
+        js = (
+            *("integrations/live.js", "notifications/schedule.js", "notifications/rows.js"),
+            *("notifications/template_editor.js", "notifications/push.js"),
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         newest = Run.objects.filter(subscription=OuterRef("pk")).order_by("-pk")
@@ -143,11 +146,11 @@ class SubscriptionAdmin(RecipientsMixin, NamedDeletions, RowContextMixin):
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         """Of a known one only what was changed: the dispatcher moves `next_run_at` meanwhile."""
-        changed = {
-            name
-            for name in form.changed_data
-            if name != "rules" and not isinstance(obj._meta.get_field(name), models.ManyToManyField)
-        }
+        self.save_content(form)
+        columns = {field.name for field in obj._meta.concrete_fields}
+        changed = columns.intersection(form.changed_data)
+        if form.content is not None:
+            changed.add("report")
         if "channel" in changed:
             changed |= {"robot", "fallback_channel"}  # emptied by the form where the channel has none
         if change and "is_enabled" in changed and obj.is_enabled:
@@ -167,6 +170,7 @@ class SubscriptionAdmin(RecipientsMixin, NamedDeletions, RowContextMixin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         save_rules(form.instance, form.cleaned_data["rules"])
+        forget_draft(request, is_new=not change, subscription=form.instance)
         self._tell_of_schedule(request, form.instance)
         found = form.found
         if found is None or form.cleaned_data.get("robot"):
@@ -201,13 +205,24 @@ class SubscriptionAdmin(RecipientsMixin, NamedDeletions, RowContextMixin):
         return {
             "subscription": subscription,
             "can_act": self.has_change_permission(request, subscription),
-            "form_token": uuid.uuid4().hex,
             "runs": _with_reasons(runs[:RUNS_SHOWN]),
             "held_up": _held_up(request, subscription),
             "can_see_runs": request.user.has_perm("notifications.view_run"),
             "runs_url": _runs_url(subscription),
             "preview": _drawn(preview),
         }
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        extra: dict[str, Any] = {**(extra_context or {}), "form_token": uuid.uuid4().hex}
+        if request.method == "POST":
+            _apply_button(request)
+        subscription = self.get_object(request, unquote(object_id)) if object_id else None
+        if subscription is None:
+            extra["title"] = gettext("New push")
+        extra |= self.push_context(request, subscription)
+        return super().changeform_view(request, object_id, form_url, extra)
 
     # --- What one may ask for -----------------------------------------------------------------------------------------
 
@@ -216,26 +231,15 @@ class SubscriptionAdmin(RecipientsMixin, NamedDeletions, RowContextMixin):
             return self.admin_site.admin_view(view)
 
         return [
-            path("outlook/", wrapped(require_POST(self.preview_view)), name="notifications_subscription_preview"),
+            *self.push_urls(wrapped),
             path("<int:pk>/run/", wrapped(self.run_view), name="notifications_subscription_run"),
             path("<int:pk>/try/", wrapped(require_POST(self.try_view)), name="notifications_subscription_try"),
             *super().get_urls(),
         ]
 
-    def preview_view(self, request: HttpRequest) -> JsonResponse:
-        """What the form as it stands would do: next times, people, message. Nothing is saved."""
-        known = request.POST.get("_id", "")
-        subscription = self._subscription(request, int(known)) if _KEY.fullmatch(known) else None
-        if subscription is None and not self.has_add_permission(request):
-            raise PermissionDenied
-        form = self.get_form(request, subscription)(request.POST, instance=subscription or Subscription())
-        form.is_valid()
-        found = subscription_preview.of_form(form, now=timezone.now())
-        return JsonResponse({"html": _drawn(found)})
-
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """First a page that says to how many people, then the run. The same page sent twice runs once."""
-        subscription = self._subscription(request, pk)
+        subscription = self._changeable(request, pk)
         found = reachability(named_audience(subscription), seen_by=administrator(request))
         refusal = [] if found.reachable_count else subscription_forms.refusal(found)
         if request.method == "POST" and not refusal:
@@ -260,13 +264,23 @@ class SubscriptionAdmin(RecipientsMixin, NamedDeletions, RowContextMixin):
 
     def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Send it to the administrator alone, or say why that is not possible."""
-        subscription, person = self._subscription(request, pk), administrator(request)
+        return self._try(request, self._changeable(request, pk))
+
+    def _try(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
+        person = administrator(request)
         found = reachability(trial_audience(subscription, person.pk), seen_by=person, named=0)
         if found.reachable_count:
-            return self._request(request, subscription, Run.Trigger.TRIAL)
-        message = gettext("You cannot be reached yourself: %(reason)s. This is set on your own page under Users.")
-        messages.error(request, message % {"reason": subscription_preview.own_reason(person, subscription)})
+            self._request(request, subscription, Run.Trigger.TRIAL)
+        else:
+            message = gettext("You cannot be reached yourself: %(reason)s. This is set on your own page under Users.")
+            messages.error(request, message % {"reason": subscription_preview.own_reason(person, subscription)})
         return HttpResponseRedirect(reverse("admin:notifications_subscription_change", args=[subscription.pk]))
+
+    def response_add(self, request: HttpRequest, obj: Subscription, post_url_continue: Any = None) -> HttpResponse:
+        return self._try(request, obj) if "_try" in request.POST else super().response_add(request, obj)
+
+    def response_change(self, request: HttpRequest, obj: Subscription) -> HttpResponse:
+        return self._try(request, obj) if "_try" in request.POST else super().response_change(request, obj)
 
     def _request(self, request: HttpRequest, subscription: Subscription, trigger: Run.Trigger) -> HttpResponse:
         token = request.POST.get("token", "")
@@ -283,7 +297,7 @@ class SubscriptionAdmin(RecipientsMixin, NamedDeletions, RowContextMixin):
             messages.info(request, gettext("This was asked for already; it is sent once."))
         return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
 
-    def _subscription(self, request: HttpRequest, pk: int) -> Subscription:
+    def _changeable(self, request: HttpRequest, pk: int) -> Subscription:
         """A visible subscription that the administrator may change, or 404 or 403."""
         subscription = (
             Subscription.objects.visible_to(request.user).select_related("report__corp").filter(pk=pk).first()
@@ -293,6 +307,16 @@ class SubscriptionAdmin(RecipientsMixin, NamedDeletions, RowContextMixin):
         if not self.has_change_permission(request, subscription):
             raise PermissionDenied
         return subscription
+
+
+def _apply_button(request: HttpRequest) -> None:
+    """Two of the buttons say whether the push is enabled from now on."""
+    values = request.POST.copy()
+    if "_enable" in values:
+        values["is_enabled"] = "on"
+    elif "_disable" in values:
+        values.pop("is_enabled", None)
+    request.POST = values  # type: ignore[assignment]  # Django takes any QueryDict
 
 
 def _with_reasons(runs: Iterable[Run]) -> list[tuple[Run, SafeString, str]]:

@@ -15,6 +15,7 @@ from notifications.models.alerts import (
 from notifications.models.api import AcceptedRequest, ApiToken
 from notifications.models.attribute_rules import AttributeRule, Operator
 from notifications.models.deliveries import REPEAT_SECONDS, Attempt, CorpQueue, Delivery, FrozenContent, new_mark
+from notifications.models.drafts import Draft
 from notifications.models.media import Attachment, Medium
 from notifications.models.receipts import Receipt
 from notifications.models.recipients import Addressed, Channel, RulesMatch
@@ -52,6 +53,7 @@ __all__ = [
     "Channel",
     "CorpQueue",
     "Delivery",
+    "Draft",
     "FreeDays",
     "FrozenContent",
     "IfStale",

@@ -10,6 +10,7 @@ All their texts are written in merge fields (templates.merge_fields): the push p
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from django.utils.translation import gettext as _
 
@@ -52,6 +53,11 @@ class _Columns:
     @property
     def days(self) -> str:
         return "latest" if self.day else ""
+
+
+def offered_points() -> list[StartingPoint]:
+    """Their labels and descriptions, before there is any data."""
+    return starting_points("card", "", Table((), (), datetime.min.replace(tzinfo=UTC)))
 
 
 def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoint]:

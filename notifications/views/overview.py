@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
-from accounts.users.scopes import sees_all
 from integrations.core import hooks
 from integrations.core.hooks import Attention, Line
-from integrations.models import Corp, SiteAddress
+from integrations.models import Corp
 from notifications.delivery.runs import statistics
-from notifications.models import Delivery, Subscription
+from notifications.models import Delivery
+from notifications.views.first_steps import Step, first_steps
 from notifications.views.overview_chart import Picture, draw
 
 if TYPE_CHECKING:
@@ -33,15 +32,6 @@ class Card:
     name: str
     url: str
     lines: list[Line]
-
-
-@dataclass(frozen=True)
-class Step:
-    """The next step of somebody who begins. Without `url`: somebody else has to take it."""
-
-    sentence: str
-    label: str = ""
-    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +67,7 @@ def overview(request: HttpRequest) -> Overview:
         has_more_cards=len(corps) > CARDS_SHOWN,
         attentions=attentions[:ATTENTIONS_SHOWN],
         more_attentions=max(0, len(attentions) - ATTENTIONS_SHOWN),
-        steps=_steps(request, corps),
+        steps=first_steps(request, corps),
         picture=_picture(request) if sees_pushes and corps else None,
         sees_pushes=sees_pushes,
     )
@@ -98,39 +88,6 @@ def _picture(request: HttpRequest) -> Picture:
         zone=timezone.get_current_timezone(),
     )
     return draw(days)
-
-
-def _steps(request: HttpRequest, corps: list[Corp]) -> list[Step]:
-    """The first steps of a fresh installation, in the order in which one works; none later."""
-    if not corps:
-        return _steps_without_corps(request)
-    if not any(corp.is_enabled for corp in corps):
-        return []
-    may_order = request.user.has_perm("notifications.add_subscription")
-    if may_order and not Subscription.objects.visible_to(request.user).exists():
-        sentence = _("Nothing is sent yet. Write a report, then order by a subscription to whom it goes and when.")
-        return [Step(sentence, _("Write the first report"), reverse("admin:notifications_report_add"))]
-    return []
-
-
-def _steps_without_corps(request: HttpRequest) -> list[Step]:
-    may_add = request.user.has_perm("integrations.add_corp") and sees_all(request.user)
-    if not may_add:
-        if sees_all(request.user):
-            return [Step(_("No WeCom company is connected yet. A system or integration administrator connects one."))]
-        return [
-            Step(_("No WeCom company is assigned to you. A system administrator does that on your page under Users."))
-        ]
-    steps = []
-    address = SiteAddress.objects.filter(is_default=True).first()
-    if address is not None and address.is_local and request.user.has_perm("integrations.change_siteaddress"):
-        url = reverse("admin:integrations_siteaddress_change", args=[address.pk])
-        sentence = _(
-            "Save the address at which people reach this site: everything that WeCom asks for derives from it."
-        )
-        steps.append(Step(sentence, _("Save the site address"), url))
-    sentence = _("Connect the first WeCom company: CorpId, AgentId and Secret, then its page leads on step by step.")
-    return [*steps, Step(sentence, _("Connect a company"), reverse("admin:integrations_corp_add"))]
 
 
 def _may(request: HttpRequest, app: str, model: str) -> bool:

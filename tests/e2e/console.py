@@ -97,22 +97,17 @@ class Console:
         expect(row.locator(".field-company")).to_have_text(corp)
         expect(row.locator(".field-wecom_account")).to_have_text(userid)
 
-    def add_report(self, *, title: str, body: str) -> None:
-        self.open("notifications/report/add/")
-        self.page.fill("[name=title]", title)
-        self.page.fill("[name=body]", body)
-        self.page.click("[name=_save]")
-        expect(self.page.locator(".messagelist .success")).to_be_visible()
-
-    def add_subscription(self, *, name: str, report: str, crontab: str) -> None:
-        """A subscription for everyone linked."""
+    def add_push(self, *, name: str, title: str, body: str, crontab: str) -> None:
+        """A push of words alone, for everyone linked."""
         self.open("notifications/subscription/add/")
         self.page.fill("[name=name]", name)
-        self.choose("report", report)
+        self.page.get_by_role("button", name="不用数据，只发文字").click()
+        self.page.get_by_role("textbox", name="标题").fill(title)
+        self.page.get_by_role("textbox", name="正文").fill(body)
         self.page.check("[name=to_everyone]")
         self.page.select_option("[name=repeat]", "crontab")
         self.page.fill("[name=crontab]", crontab)
-        self.page.click("[name=_save]")
+        self.page.get_by_role("button", name="保存并启用").click()
         expect(self.page.locator(".messagelist .success")).to_be_visible()
 
     def choose(self, field: str, text: str) -> None:

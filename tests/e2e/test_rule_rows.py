@@ -30,6 +30,7 @@ def test_a_rule_in_an_added_row_is_saved(live_server: LiveServer, page: Page) ->
     subscription = make_subscription(make_person(make_corp(), "ann"))
     address = signed_in(page.context, live_server)
     page.goto(f"{address}/admin/notifications/subscription/{subscription.pk}/change/")
+    page.get_by_text("用户组、属性、群机器人、邮件").click()
     rows, button = page.locator(".attribute-rule"), page.get_by_role("button", name="添加规则")
     expect(rows).to_have_count(2)
 
@@ -41,7 +42,7 @@ def test_a_rule_in_an_added_row_is_saved(live_server: LiveServer, page: Page) ->
         button.click()
     expect(rows).to_have_count(RULES_AT_MOST)
     expect(button).to_be_hidden()
-    page.locator('input[name="_continue"]').click()
+    page.locator("[name=_enable]").click()
 
     expect(page.locator(".messagelist .success")).to_be_visible()
     [rule] = rules_of(subscription)
@@ -55,12 +56,13 @@ def test_a_removed_rule_is_gone_and_the_preview_is_made_anew(live_server: LiveSe
     save_rules(subscription, [first, second])
     address = signed_in(page.context, live_server)
     page.goto(f"{address}/admin/notifications/subscription/{subscription.pk}/change/")
+    page.get_by_text("用户组、属性、群机器人、邮件").click()
 
     with page.expect_response("**/outlook/"):
         page.get_by_role("group", name="规则 1").get_by_role("button", name="移除这条规则").click()
     expect(page.locator(".attribute-rule")).to_have_count(3)
     expect(page.get_by_role("group", name="规则 1").get_by_label("属性值")).to_have_value("助理")
-    page.locator('input[name="_continue"]').click()
+    page.locator("[name=_enable]").click()
 
     expect(page.locator(".messagelist .success")).to_be_visible()
     assert rules_of(subscription) == (second,)

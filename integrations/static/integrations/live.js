@@ -1,13 +1,12 @@
 // What asks the server by itself on the pages of the administration, each part by its attribute:
 // [data-live] follows what happens in the background, [data-diagnosis] the checks of a company, [data-preview] shows a form
-// as it stands over data that workers fetch, [data-making] a picture or file that they make, and
-// [data-subscription-preview] what a subscription would do. No inline script, no library.
+// as it stands over data that workers fetch, and [data-making] a picture or file that they
+// make. No inline script, no library.
 "use strict";
 (() => {
   const LIVE_MS = 1500;
   const PREVIEW_MS = 1000;
   const MAKING_MS = 700;
-  const TYPING_MS = 400;
   const RETRY_MS = 2000;
   const FAILURES_AT_MOST = 5;
 
@@ -229,38 +228,13 @@
     });
   };
 
-  // --- [data-subscription-preview]: asks anew when the form was changed.
-  const subscriptionPreview = (panel) => {
-    const form = document.getElementById("subscription_form");
-    if (!form) return;
-    let changes = 0;
-
-    const ask = (firstMs) => {
-      const number = (changes += 1);
-      const isCurrent = () => number === changes;
-      const poll = async () => {
-        const body = new FormData(form);
-        if (panel.dataset.id) body.set("_id", panel.dataset.id);
-        const answer = await jsonOf(panel.dataset.url, { method: "POST", body });
-        if (isCurrent()) panel.innerHTML = answer.html;
-        return 0;
-      };
-      follow(poll, { firstMs, isCurrent, failed: () => (panel.textContent = panel.dataset.failed) });
-    };
-
-    const soon = () => ask(TYPING_MS);
-    form.addEventListener("input", soon);
-    form.addEventListener("change", soon);
-    // Select2 tells jQuery only.
-    if (window.django && window.django.jQuery) window.django.jQuery(form).on("change", soon);
-    if (!panel.dataset.id) ask(0);
-  };
+  // The page of a push draws its preview itself (push.js).
+  window.followMaking = making;
 
   const PARTS = {
     "[data-live]": live,
     "[data-diagnosis]": diagnosis,
     "[data-preview]": preview,
-    "[data-subscription-preview]": subscriptionPreview,
   };
   document.addEventListener("DOMContentLoaded", () => {
     for (const [selector, begin] of Object.entries(PARTS)) document.querySelectorAll(selector).forEach((part) => begin(part));

@@ -116,8 +116,7 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(
     expect(desktop.locator("body")).to_contain_text("李雷")
 
     # A subscription that is due this minute arrives once, and opens in one tap.
-    console.add_report(title="销售日报", body="今日销售额 128 万元。")
-    console.add_subscription(name="每分钟", report="销售日报", crontab="* * * * *")
+    console.add_push(name="每分钟", title="销售日报", body="今日销售额 128 万元。", crontab="* * * * *")
     messages = eventually(lambda: stack.sandbox.messages(CORPID, "lilei"), stack.programs.values(), seconds=240)
     assert messages[0]["textcard"]["title"] == "销售日报"
     phone.pages[0].goto(messages[0]["textcard"]["url"])

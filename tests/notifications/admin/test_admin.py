@@ -472,7 +472,8 @@ WITHOUT_TEXT = {MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV}
 def preview(client: Client, data: dict[str, object]) -> str:
     answer = client.post(reverse("admin:notifications_subscription_preview"), data)
     assert answer.status_code == 200
-    return str(json.loads(answer.content)["html"])
+    found = json.loads(answer.content)
+    return f"{found['html']}{found['phone']}"
 
 
 def test_the_preview_shows_times_people_and_message_before_saving(root: Client) -> None:

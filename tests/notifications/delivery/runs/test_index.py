@@ -398,31 +398,6 @@ def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_la
     assert index(blind).attentions == []
 
 
-# --- First steps ------------------------------------------------------------------------------------------------------
-
-
-def test_a_fresh_installation_shows_its_first_steps_in_order(root: Client) -> None:
-    SiteAddress.objects.update(url="http://localhost:3001/")
-
-    answer = root.get("/admin/", headers={"host": "localhost:3001"})
-
-    found = answer.context["overview"]
-    address = SiteAddress.objects.default()
-    assert [step.url for step in found.steps] == [
-        f"/admin/integrations/siteaddress/{address.pk}/change/",
-        "/admin/integrations/corp/add/",
-    ]
-    assert found.cards == []
-    assert found.picture is None
-    assert "开始使用" in answer.content.decode()
-
-
-def test_with_a_company_the_next_step_is_the_first_report(root: Client) -> None:
-    make_corp()
-
-    assert [step.url for step in index(root).steps] == ["/admin/notifications/report/add/"]
-
-
 # --- Who sees what ----------------------------------------------------------------------------------------------------
 
 
@@ -446,15 +421,6 @@ def test_a_limited_administrator_sees_their_companies_only() -> None:
     assert found.attentions == []
     # A report for people of every company belongs to those who see all of them.
     assert lines_of(found, "甲")["下次推送"] == ("—", "")
-
-
-def test_somebody_without_a_company_is_told_who_assigns_one() -> None:
-    make_corp()
-
-    found = index(client_of(make_manager()))
-
-    assert found.cards == []
-    assert [step.url for step in found.steps] == [""]
 
 
 def test_nobody_sees_what_they_may_not_open() -> None:

@@ -1,0 +1,1 @@
+"""The page of a push: one form for a subscription and the report that it sends."""

@@ -1,0 +1,102 @@
+"""Choosing the data of a push: cards that are here already, and cards of the BI by their pages."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+
+from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS, listing_problem
+from integrations.bi import catalogue
+from integrations.core.queues import queue_on_commit
+from integrations.models import BiListing, Card, DataSource, SourceKind
+from integrations.tasks import list_bi
+
+SHOWN_AT_MOST = 30
+NAME_CHARACTERS = 100
+TEMPLATE = "admin/notifications/subscription/_data.html"
+
+
+def choices(request: HttpRequest) -> JsonResponse:
+    """What can be chosen. `q`: a part of a name; `page`: of the BI, whose cards are wanted. It is to be asked again
+    while the BI lists."""
+    wanted, page_id = request.POST.get("q", "").strip(), request.POST.get("page", "")[:ID_CHARACTERS]
+    source = _bi_source(request)
+    listing = _listing(page_id) if source is not None else None
+    cards = Card.objects.visible_to(request.user).filter(name__icontains=wanted).select_related("source")
+    context = {
+        "wanted": wanted,
+        "page_id": page_id,
+        "page_name": _name_of(page_id),
+        "cards": [] if page_id else cards.order_by("-changed_at")[:SHOWN_AT_MOST],
+        "source": source,
+        "entries": _entries(listing, wanted),
+        "listing": listing,
+        "is_running": listing is not None and listing.listed_at is None,
+        "problem": listing_problem(listing),
+        "add_source_url": _address(request, "integrations.add_datasource", "integrations_datasource_add"),
+        "add_card_url": _address(request, "integrations.add_card", "integrations_card_add"),
+    }
+    html = render_to_string(TEMPLATE, context, request)
+    return JsonResponse({"html": html, "is_unfinished": context["is_running"]})
+
+
+def choose(request: HttpRequest) -> JsonResponse:
+    """Makes a card here of one of the BI, unless there is one; answers with its key and name."""
+    if not request.user.has_perm("integrations.add_card"):
+        raise PermissionDenied
+    source = _bi_source(request)
+    page_id, card_id = (request.POST.get(name, "") for name in ("page", "card"))
+    if source is None or not card_id or max(len(page_id), len(card_id)) > ID_CHARACTERS:
+        raise Http404
+    known = Card.objects.filter(source=source, bi_page_id=page_id, bi_card_id=card_id).order_by("pk").first()
+    if known is None:
+        names = {one[0]: one[1] for one in _entries(catalogue.latest(page_id), "")}
+        if card_id not in names:
+            raise Http404
+        name = _free_name(source, names[card_id] or card_id)
+        known = Card.objects.create(source=source, name=name, bi_page_id=page_id, bi_card_id=card_id)
+    return JsonResponse({"id": known.pk, "name": known.name})
+
+
+def _listing(page_id: str) -> BiListing | None:
+    """The list as the BI gave it last; where it is old, or there is none, the BI is asked."""
+    listing_id = catalogue.request(page_id=page_id, now=timezone.now())
+    if listing_id is not None:
+        give_up = partial(catalogue.give_up_unqueued, listing_id, clock=timezone.now)
+        queue_on_commit(list_bi, listing_id, otherwise=give_up)
+    return catalogue.latest(page_id)
+
+
+def _entries(listing: BiListing | None, wanted: str) -> list[tuple[str, str, bool]]:
+    """The id and name of each page or card, and whether it holds rows."""
+    if listing is None or listing.listed_at is None or listing.problem_code:
+        return []
+    fitting = [one for one in listing.entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
+    return [(one[0], one[1] or one[0], one[2] not in WITHOUT_ROWS) for one in fitting]
+
+
+def _bi_source(request: HttpRequest) -> DataSource | None:
+    found = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
+    return found.order_by("pk").first()
+
+
+def _name_of(page_id: str) -> str:
+    pages = catalogue.latest() if page_id else None
+    return {one[0]: one[1] for one in pages.entries}.get(page_id, page_id) if pages else page_id
+
+
+def _free_name(source: DataSource, name: str) -> str:
+    """The BI's name, counted where a card of this source has it already."""
+    name = name[: NAME_CHARACTERS - 6]
+    taken = set(Card.objects.filter(source=source, name__startswith=name).values_list("name", flat=True))
+    free = (f"{name} ({number})" for number in range(2, len(taken) + 3))
+    return name if name not in taken else next(each for each in free if each not in taken)
+
+
+def _address(request: HttpRequest, permission: str, view: str) -> str:
+    return reverse(f"admin:{view}") if request.user.has_perm(permission) else ""

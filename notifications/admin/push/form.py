@@ -1,0 +1,124 @@
+"""The form of a push: a subscription, with the content that it sends as a part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.forms.utils import ErrorDict
+from django.utils.translation import gettext_lazy as _
+
+from notifications.admin.push.copies import CopiedReport
+from notifications.admin.report_forms import ReportForm, is_key, rules_in
+from notifications.admin.subscription_forms import SubscriptionForm
+from notifications.models import OwnRowsRule, Report, Subscription
+
+if TYPE_CHECKING:
+    from django.http import QueryDict
+
+    from accounts.models import User
+
+# One of the content's fields that every page sends: without it the content is left as it is.
+CONTENT_IS_SENT = "title"
+
+
+class ContentFor(forms.ChoiceField):
+    """Whether a change of a content that several pushes send is meant for all of them."""
+
+    ALL, THIS = "all", "this"
+
+    def __init__(self) -> None:
+        choices = [
+            (self.ALL, _("change it for all of them")),
+            (self.THIS, _("keep theirs as it is; this push gets a copy")),
+        ]
+        super().__init__(label=_("changes of the content"), choices=choices, widget=forms.RadioSelect, required=False)
+
+
+class PushForm(SubscriptionForm):
+    """`content`: the form of the report, whose fields stand in the same page; None where the person may not write it,
+    or where it was not sent. `others`: the names of further pushes that send the same report. `copied`: set while
+    saving, where this push gets a content of its own. `draft`: what the person left on the page, with which it begins.
+
+    Names of fields do not collide: a report has none that a subscription has.
+    """
+
+    draft: QueryDict | None = None
+    content: ReportForm | None = None
+    copied: CopiedReport | None = None
+    content_for = ContentFor()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if self.draft is not None:
+            kwargs["data"] = self.draft
+        super().__init__(*args, **kwargs)
+        if self.draft is not None:
+            self._errors = ErrorDict()  # what is still missing is no mistake yet
+        self.instance.draft_at_work = self.draft
+        self.others: list[str] = []
+        if "report" not in self.fields:  # somebody who may only look gets no fields
+            return
+        report: Any = self.fields["report"]
+        report.required, report.widget = False, forms.HiddenInput()
+        if self.instance._state.adding:
+            self.initial["is_enabled"] = False
+        found = self._report()
+        self.content = self._content(found)
+        if found is not None:
+            others = Subscription.objects.filter(report=found).exclude(pk=self.instance.pk)
+            self.others = list(others.order_by("name").values_list("name", flat=True))
+        # The formsets of the page belong to it.
+        self.instance.content_at_work = self.content.instance if self.content is not None else found
+
+    def is_valid(self) -> bool:
+        return super().is_valid() and (self.content is None or self.content.is_valid())
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """The report of a new push is not saved yet when the push is checked."""
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs do not know it
+        return {*excluded, "report"}
+
+    def is_copy_wanted(self) -> bool:
+        """Whether this push is to have a content of its own from now on."""
+        return bool(self.others) and self.cleaned_data.get("content_for") == ContentFor.THIS
+
+    def clean(self) -> dict[str, Any]:
+        """With the report as it would be saved: the checks of recipients ask it for its company."""
+        cleaned = self.cleaned_data
+        if self.content is not None and self.content.is_valid():
+            cleaned["report"] = self.content.instance
+        elif cleaned.get("report") is None:
+            cleaned.pop("report", None)
+            if self.content is None:
+                self.add_error("report", _("Choose what is sent."))
+        return super().clean()
+
+    def has_own_rows(self, report: Report) -> bool:
+        if self.content is None:
+            return OwnRowsRule.objects.filter(report=report).exists()
+        return bool(rules_in(self.data))
+
+    def _report(self) -> Report | None:
+        """The report that the page is about: as it was sent, as the address names it, or that of the subscription."""
+        source: Mapping[str, Any] = self.data if self.is_bound else self.initial
+        key = str(getattr(source.get("report"), "pk", source.get("report")) or "")
+        if not key and not self.instance._state.adding:
+            return cast("Report", self.instance.report)
+        visible = Report.objects.visible_to(self.person)
+        return visible.filter(pk=int(key)).first() if is_key(key) else None
+
+    def _content(self, report: Report | None) -> ReportForm | None:
+        permission = "notifications.add_report" if report is None else "notifications.change_report"
+        if not self.person.has_perm(permission) or (self.is_bound and CONTENT_IS_SENT not in self.data):
+            return None
+        form = _personal(self.person)
+        content = form(self.data if self.is_bound else None, instance=report)
+        content.spared_subscription = self.instance.pk
+        if self.draft is not None:
+            content._errors = ErrorDict()  # type: ignore[attr-defined]  # the stubs do not know it
+        return content
+
+
+def _personal(person: User) -> type[ReportForm]:
+    return type("PersonalReportForm", (ReportForm,), {"person": person})

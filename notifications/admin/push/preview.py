@@ -1,0 +1,181 @@
+"""What the page of a push shows beside its form: the rows, the message, the people, the times. Nothing is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+
+from integrations.clients.sources.table import Table
+from integrations.datasources.previews import DataPreview
+from notifications.admin import report_preview, subscription_forms, subscription_preview
+from notifications.admin.base import administrator
+from notifications.admin.push.form import PushForm
+from notifications.admin.report_preview import PreviewRefusedError, PreviewRequest
+from notifications.admin.subscription_preview import SubscriptionPreview
+from notifications.models import ReportCard
+from notifications.reports.starting_points import StartingPoint, starting_points
+from notifications.reports.templates import field_choices, merge_fields
+from notifications.reports.templates.field_choices import FieldGroup
+from notifications.reports.templates.merge_fields import Field
+
+if TYPE_CHECKING:
+    from django.http import QueryDict
+
+    from notifications.admin.reports import ReportAdmin
+
+ROWS_SHOWN = 8
+# The texts of a content that are written with merge fields.
+TEMPLATES = ("title", "body", "figures")
+FOLDER = "admin/notifications/subscription"
+
+
+@dataclass(frozen=True)
+class _Message:
+    """`data`: how far it is; None where none is needed. `problem`: why there is no message yet."""
+
+    requested: PreviewRequest | None = None
+    data: DataPreview | None = None
+    problem: str = ""
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """By the alias of each card, as far as they are there."""
+        if self.requested is None or self.data is None or not self.data.is_there:
+            return {}
+        return {card.alias: self.data.tables[card.card_id] for card in self.requested.cards}
+
+    @property
+    def cards(self) -> list[ReportCard]:
+        return self.requested.cards if self.requested is not None else []
+
+
+def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, *, now: datetime) -> dict[str, Any]:
+    """The answer to the page, for a form that was cleaned. It asks again while there is a `token`.
+
+    `fields`: what can be inserted; `points`: the starting points; both empty until the data is there. `parts`: for each
+    template the texts and merge fields of which it consists, null where it can be written by hand alone.
+    """
+    found = subscription_preview.of_form(form, now=now, with_message=form.content is None)
+    if form.content is None:  # somebody who may not write it reads it as it is
+        context = {"preview": found.preview, "problem": found.preview_error}
+        return {"html": _outlook(request, found), "phone": render_to_string(f"{FOLDER}/_phone.html", context, request)}
+    message = _message(request, report_admin, now)
+    headings = {card.alias: card.heading for card in message.cards}
+    return {
+        "token": message.data.token if message.data is not None else "",
+        "phone": _phone(request, report_admin, message, now),
+        "rows": _rows(request, message),
+        "html": _outlook(request, found),
+        "fields": [_group(group) for group in _groups(message.tables)],
+        "columns": {alias: list(table.names) for alias, table in message.tables.items()},
+        "points": [_point(point) for point in _points(message)],
+        "parts": {name: _parts(request.POST, name, headings) for name in TEMPLATES},
+    }
+
+
+def _message(request: HttpRequest, report_admin: ReportAdmin, now: datetime) -> _Message:
+    values = request.POST.copy()
+    values["_form"], values["_zone"] = values.get("message_form", ""), values.get("time_zone", "")
+    try:
+        requested = report_preview.request_of(values, by=administrator(request), now=now)
+    except PreviewRefusedError as error:
+        return _Message(problem=str(error))
+    if not requested.cards:
+        return _Message(requested)
+    return _Message(requested, report_admin.preview_data(request, requested.distinct_cards, now=now))
+
+
+def _phone(request: HttpRequest, report_admin: ReportAdmin, message: _Message, now: datetime) -> str:
+    """The message as WeCom draws it, or why there is none."""
+    context: dict[str, Any] = {"problem": message.problem}
+    requested, data = message.requested, message.data
+    if data is not None and data.token:
+        context |= {"waiting": data}
+    elif data is not None and data.problem:
+        context |= {"problem": data.problem}
+    elif requested is not None and not _is_empty(request.POST):
+        try:
+            found = report_preview.render(requested, data.tables if data is not None else {})
+            context |= {"found": found, "preview": found.preview, **report_admin.drawn(request, found.media, now=now)}
+        except PreviewRefusedError as error:
+            context |= {"problem": str(error)}
+    return render_to_string(f"{FOLDER}/_phone.html", context, request)
+
+
+def _is_empty(values: QueryDict) -> bool:
+    return not any(values.get(name, "").strip() for name in TEMPLATES)
+
+
+def _rows(request: HttpRequest, message: _Message) -> str:
+    """The first rows of each card, as the source gives them."""
+    shown = [
+        {"heading": card.heading, "table": table, "rows": table.rows[:ROWS_SHOWN], "count": len(table.rows)}
+        for card in message.cards
+        if (table := message.tables.get(card.alias)) is not None
+    ]
+    return render_to_string(f"{FOLDER}/_rows.html", {"tables": shown, "waiting": message.data}, request)
+
+
+def _outlook(request: HttpRequest, found: SubscriptionPreview) -> str:
+    """The next times and the people."""
+    reach = found.found
+    context = {
+        "found": reach,
+        "time_zone": found.time_zone,
+        "next_times": found.next_times,
+        "schedule_error": found.schedule_error,
+        "schedule_notes": found.schedule_notes,
+        "unreachable_lines": subscription_forms.unreachable_lines(reach) if reach is not None else [],
+        "department_lines": subscription_forms.about_departments(reach) if reach is not None else [],
+    }
+    return render_to_string(f"{FOLDER}/_reach.html", context, request)
+
+
+def _groups(tables: Mapping[str, Table]) -> Iterator[FieldGroup]:
+    for alias, table in tables.items():
+        yield from field_choices.groups_of(table, alias)
+    yield field_choices.day_fields(tables)
+
+
+def _points(message: _Message) -> list[StartingPoint]:
+    """Made of the first card."""
+    for card in message.cards:
+        if card.alias in message.tables:
+            return starting_points(card.alias, card.heading, message.tables[card.alias])
+    return []
+
+
+def _group(group: FieldGroup) -> dict[str, Any]:
+    return {"label": group.label, "is_number": group.is_number, "fields": [_field(field) for field in group.fields]}
+
+
+def _field(field: Field) -> dict[str, str]:
+    return {"label": field.label, "template": field.template}
+
+
+def _point(point: StartingPoint) -> dict[str, Any]:
+    return {
+        "key": point.key,
+        "lacks": point.lacks,
+        "message_form": point.message_form.value,
+        **{name: getattr(point, name) for name in TEMPLATES},
+        "charts": [
+            {"kind": chart.kind.value, "x": chart.x, "y": "\n".join(chart.y), "sort": chart.sort.value}
+            for chart in point.charts
+        ],
+    }
+
+
+def _parts(values: QueryDict, name: str, headings: Mapping[str, str]) -> list[dict[str, str]] | None:
+    source = values.get(name, "").replace("\r\n", "\n")
+    if "is_template" not in values:
+        return [{"text": source}] if source else []
+    parts = merge_fields.parts_of(source, headings)
+    if parts is None:
+        return None
+    return [{"text": part} if isinstance(part, str) else _field(part) for part in parts]

@@ -1,0 +1,339 @@
+// The page of a push: choosing data, starting points, merge fields, the preview beside the form, and the draft.
+// Without this script the page is a form with all its fields, and its buttons work.
+"use strict";
+document.addEventListener("DOMContentLoaded", () => {
+  const beside = document.querySelector("[data-push]");
+  const form = document.getElementById("subscription_form");
+  if (!beside || !form) return;
+  const words = beside.dataset;
+  const browser = form.querySelector("[data-browser]");
+  if (!browser) return; // somebody who may not write the content
+
+  const TYPING_MS = 500;
+  const POLL_MS = 700;
+  const DRAFT_MS = 2500;
+  const find = (selector, root = form) => root.querySelector(selector);
+  const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
+  const post = async (url, body) => {
+    if (!body.has("csrfmiddlewaretoken")) body.set("csrfmiddlewaretoken", find("[name=csrfmiddlewaretoken]").value);
+    if (words.id) body.set("_id", words.id);
+    const response = await fetch(url, { method: "POST", body, headers: { Accept: "application/json" }, credentials: "same-origin" });
+    if (!response.ok || response.redirected) throw new Error(String(response.status));
+    return response.json();
+  };
+  const later = (milliseconds, action) => {
+    let timer;
+    return () => {
+      clearTimeout(timer);
+      timer = setTimeout(action, milliseconds);
+    };
+  };
+
+  // --- Rows of the form that Django's admin makes: cards, charts, rules ---
+  const rowsOf = (prefix) =>
+    [...form.querySelectorAll(`[id^="${prefix}-"]`)].filter(
+      (row) => /-\d+$/.test(row.id) && row.matches("tr, .inline-related") && !row.classList.contains("empty-form"),
+    );
+  const field = (row, name) => row.querySelector(`[name$="-${name}"]`);
+  const isGone = (row) => field(row, "DELETE")?.checked || row.hidden;
+  const liveRows = (prefix) => rowsOf(prefix).filter((row) => !isGone(row));
+  const addRow = (prefix, values) => {
+    const known = new Set(rowsOf(prefix));
+    find(`#${prefix}-group .add-row a`)?.click();
+    const row = rowsOf(prefix).find((each) => !known.has(each));
+    if (!row) return null;
+    for (const [name, value] of Object.entries(values)) {
+      const control = field(row, name);
+      if (!control) continue;
+      if (control.tagName === "SELECT" && ![...control.options].some((one) => one.value === String(value))) {
+        control.append(new Option(values[`${name}_label`] ?? value, value));
+      }
+      control.value = value;
+    }
+    return row;
+  };
+  const removeRow = (row) => {
+    const box = field(row, "DELETE");
+    if (box) {
+      box.checked = true;
+      row.hidden = true;
+    } else find(".inline-deletelink", row)?.click();
+  };
+
+  // --- 1 Data ---
+  const chosen = find("[data-chosen]");
+  const choices = find("[data-choices]");
+  const search = find("[data-search]");
+  let page = "";
+  const cards = () =>
+    liveRows("report_cards")
+      .map((row) => ({ row, id: field(row, "card").value, alias: field(row, "alias").value }))
+      .filter((one) => one.id && one.alias);
+  const nameOf = (one) => {
+    const select = field(one.row, "card");
+    return field(one.row, "title").value || select.selectedOptions[0]?.textContent || one.alias;
+  };
+  const aliasFor = (name) => {
+    const taken = new Set(cards().map((one) => one.alias));
+    const plain = name.replace(/[^\p{L}\p{N}_]/gu, "").slice(0, 28);
+    const base = /^\p{L}/u.test(plain) ? plain : `card${plain}`;
+    let alias = base;
+    for (let number = 2; taken.has(alias); number += 1) alias = `${base}${number}`;
+    return alias;
+  };
+  const showChosen = () => {
+    chosen.replaceChildren(
+      ...cards().map((one) => {
+        const item = make("li", { textContent: nameOf(one) });
+        const button = make("button", { type: "button", textContent: "×", ariaLabel: `${words.remove}: ${nameOf(one)}` });
+        button.addEventListener("click", () => {
+          removeRow(one.row);
+          changed();
+        });
+        item.append(button);
+        return item;
+      }),
+    );
+    const isWithData = cards().length > 0;
+    const isBegun = isWithData || hasTexts();
+    find("[data-words-offer]").hidden = isBegun;
+    find("[data-first-data]").hidden = isBegun;
+    find("[data-texts]").hidden = !isBegun;
+  };
+  const take = (id, name) => {
+    const isFirst = !cards().length;
+    browser.open = false;
+    addRow("report_cards", { card: id, card_label: name, alias: aliasFor(name), position: cards().length });
+    const title = find("#id_name");
+    if (isFirst && !title.value) title.value = name.slice(0, 128);
+    changed();
+  };
+  const browse = async () => {
+    const body = new FormData();
+    body.set("q", search.value);
+    body.set("page", page);
+    const wanted = `${page}\n${search.value}`;
+    try {
+      const found = await post(browser.dataset.url, body);
+      if (wanted !== `${page}\n${search.value}`) return;
+      choices.innerHTML = found.html;
+      if (found.is_unfinished) setTimeout(browse, POLL_MS);
+    } catch {
+      choices.replaceChildren(make("p", { className: "problem", textContent: words.failed }));
+    }
+  };
+  search.addEventListener("input", later(TYPING_MS, browse));
+  search.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+  choices.addEventListener("click", async (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    const { card, name, biCard, biPage } = button.dataset;
+    if (button.dataset.page !== undefined) {
+      page = button.dataset.page;
+      search.value = "";
+      await browse();
+      search.focus();
+    } else if (card) take(card, name);
+    else if (biCard) {
+      const body = new FormData();
+      body.set("page", biPage);
+      body.set("card", biCard);
+      button.disabled = true;
+      try {
+        const made = await post(browser.dataset.chooseUrl, body);
+        take(String(made.id), made.name);
+      } catch {
+        choices.prepend(make("p", { className: "problem", textContent: words.failed }));
+      }
+      button.disabled = false;
+    }
+  });
+
+  // --- 2 Message ---
+  const NAMES = ["title", "body", "figures"];
+  const sources = Object.fromEntries(NAMES.map((name) => [name, find(`#id_${name}`)]));
+  const editors = Object.fromEntries(
+    NAMES.map((name) => [name, new TemplateEditor(sources[name], find(`label[for="id_${name}"]`))]),
+  );
+  let lastEditor = editors.body;
+  for (const editor of Object.values(editors)) editor.box.addEventListener("focus", () => (lastEditor = editor));
+  document.addEventListener("selectionchange", () => lastEditor.remember());
+  let isOpened = false;
+  const hasTexts = () => isOpened || NAMES.some((name) => sources[name].value.trim());
+  find("[data-words-only]").addEventListener("click", () => {
+    isOpened = true;
+    changed();
+    (editors.title.isUsable ? editors.title.box : sources.title).focus();
+  });
+  const points = find("[data-points]");
+  let knownPoints = [];
+  points.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-point]");
+    const point = button && knownPoints.find((one) => one.key === button.dataset.point);
+    if (point && !point.lacks) begin(point);
+  });
+  const begin = (point) => {
+    find("#id_message_form").value = point.message_form;
+    const isTemplate = find("#id_is_template");
+    if (isTemplate) isTemplate.checked = true;
+    for (const name of NAMES) sources[name].value = point[name];
+    for (const row of liveRows("charts")) removeRow(row);
+    const [first] = cards();
+    point.charts.forEach((chart, position) => addRow("charts", { ...chart, alias: first.alias, position }));
+    changed(0);
+  };
+  const what = find("[data-insert-what]");
+  const format = find("[data-insert-format]");
+  let groups = [];
+  const showFields = () => {
+    const before = what.value;
+    const placeholder = new Option(words.insertHint, "");
+    what.replaceChildren(
+      placeholder,
+      ...groups.map((group, place) => {
+        const list = make("optgroup", { label: group.label });
+        list.append(...group.fields.map((one, index) => new Option(one.label, `${place}:${index}`)));
+        return list;
+      }),
+    );
+    what.value = [...what.options].some((one) => one.value === before) ? before : "";
+    find("[data-insert]").hidden = !groups.length;
+  };
+  const picked = () => {
+    const [place, index] = what.value.split(":");
+    return what.value ? { group: groups[place], field: groups[place].fields[index] } : null;
+  };
+  what.addEventListener("change", () => (format.disabled = !picked()?.group.is_number));
+  find("[data-insert-button]").addEventListener("click", () => {
+    const found = picked();
+    if (!found) return what.focus();
+    const style = found.group.is_number ? format.value : "thousands";
+    const template = found.group.is_number
+      ? found.field.template.replace(/\|thousands \}\}$/, style ? `|${style} }}` : " }}")
+      : found.field.template;
+    (lastEditor.isUsable ? lastEditor : editors.body).insert({ label: found.field.label, template });
+  });
+
+  // --- 3 To whom: own rows as one switch, kept in the first rule ---
+  const own = find("[data-own-rows]");
+  const ownBox = find("[data-own-rows-box]");
+  const ownColumn = find("[data-own-rows-column]");
+  const ownAttribute = find("[data-own-rows-attribute]");
+  const rules = () => liveRows("own_rows_rules").filter((row) => field(row, "column").value);
+  const offerOwnRows = (columns) => {
+    const [first] = cards();
+    const names = first ? (columns[first.alias] ?? []) : [];
+    const [rule] = rules();
+    own.hidden = !rule && !names.length;
+    const column = rule ? field(rule, "column").value : ownColumn.value;
+    ownColumn.replaceChildren(...[...new Set([...names, ...(column ? [column] : [])])].map((name) => new Option(name, name)));
+    if (column) ownColumn.value = column;
+    const attributes = find("#own_rows_rules-empty [name$='-attribute']") ?? find("[name^='own_rows_rules-'][name$='-attribute']");
+    if (attributes && !ownAttribute.options.length) {
+      ownAttribute.append(...[...attributes.options].filter((one) => one.value).map((one) => new Option(one.textContent, one.value)));
+    }
+    if (rule) ownAttribute.value = field(rule, "attribute").value;
+    ownBox.checked = Boolean(rule);
+    find("[data-own-rows-choice]").hidden = !rule;
+  };
+  const writeOwnRows = () => {
+    const [rule] = rules();
+    const [first] = cards();
+    if (!ownBox.checked) rules().forEach(removeRow);
+    else if (rule) {
+      field(rule, "column").value = ownColumn.value;
+      field(rule, "attribute").value = ownAttribute.value;
+    } else if (first) {
+      addRow("own_rows_rules", { alias: first.alias, column: ownColumn.value, attribute: ownAttribute.value });
+    }
+    find("[data-own-rows-choice]").hidden = !ownBox.checked;
+    changed(0);
+  };
+  for (const control of [ownBox, ownColumn, ownAttribute]) control.addEventListener("change", writeOwnRows);
+
+  // --- Beside the form ---
+  let number = 0;
+  let token = "";
+  let tokenOf = "";
+  let picture = 0;
+  const makePictures = (root, isCurrent) => {
+    for (const place of root.querySelectorAll("[data-making]")) window.followMaking(place, words, isCurrent);
+  };
+  const showHtml = (place, html) => {
+    if (place.innerHTML.trim() !== html.trim()) place.innerHTML = html;
+  };
+  const refresh = async () => {
+    const mine = (number += 1);
+    const key = cards().map((one) => one.id).join();
+    if (key !== tokenOf) [token, tokenOf] = ["", key];
+    const body = new FormData(form);
+    body.set("_token", token);
+    body.set("_as", find("[data-as]", beside).value);
+    let found;
+    try {
+      found = await post(words.previewUrl, body);
+    } catch {
+      if (mine === number) find("[data-phone]", beside).replaceChildren(make("p", { className: "problem", textContent: words.failed }));
+      return;
+    }
+    if (mine !== number) return;
+    if (found.token) token = found.token;
+    const phone = find("[data-phone]", beside);
+    const before = phone.innerHTML;
+    if (!found.token || !phone.querySelector(".phone")) showHtml(phone, found.phone);
+    if (phone.innerHTML !== before) {
+      const drawing = (picture += 1);
+      makePictures(phone, () => drawing === picture);
+    }
+    showHtml(find("[data-sample]"), found.rows);
+    showHtml(find("[data-outlook-place]", beside), found.html);
+    for (const name of NAMES) editors[name].show(found.parts[name]);
+    if (found.token) return void setTimeout(() => mine === number && refresh(), POLL_MS);
+    knownPoints = found.points;
+    points.hidden = !knownPoints.length;
+    for (const point of knownPoints) {
+      const button = find(`[data-point="${point.key}"]`, points);
+      button.disabled = Boolean(point.lacks);
+      find("[data-lacks]", button).textContent = point.lacks;
+    }
+    groups = found.fields;
+    showFields();
+    offerOwnRows(found.columns);
+  };
+
+  // --- The draft ---
+  let isSubmitted = false;
+  let isDirty = false;
+  const keep = async () => {
+    if (!isDirty || isSubmitted) return;
+    isDirty = false;
+    try {
+      await post(words.draftUrl, new FormData(form));
+    } catch {
+      isDirty = true;
+    }
+  };
+  form.addEventListener("submit", () => (isSubmitted = true));
+  const keepSoon = later(DRAFT_MS, keep);
+  document.addEventListener("visibilitychange", () => document.hidden && keep());
+
+  const refreshSoon = later(TYPING_MS, refresh);
+  const changed = (milliseconds = TYPING_MS) => {
+    isDirty = true;
+    showChosen();
+    keepSoon();
+    if (milliseconds) refreshSoon();
+    else refresh();
+  };
+  form.addEventListener("input", (event) => event.target !== search && changed());
+  form.addEventListener("change", (event) => event.target !== search && !event.target.matches("[data-insert] *") && changed());
+  // Select2 tells jQuery only.
+  window.django?.jQuery(form).on("select2:select select2:unselect select2:clear", () => changed());
+  find("[data-as]", beside).addEventListener("input", refreshSoon);
+
+  // After Django's own script, which focuses the first field.
+  window.addEventListener("load", () => setTimeout(() => find("[data-problems]")?.focus()));
+  showChosen();
+  browse();
+  refresh();
+});

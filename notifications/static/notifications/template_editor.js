@@ -1,0 +1,128 @@
+// A text with merge fields: figures and dates stand in it as labels that can be inserted, moved past and deleted as one
+// character. What is stored is the template, in the textarea or input that the editor stands for. A template that the
+// picker cannot show stays in its own field.
+"use strict";
+window.TemplateEditor = class {
+  // `source`: the input or textarea. `label`: its label element.
+  constructor(source, label) {
+    this.source = source;
+    this.isOneLine = source.tagName === "INPUT";
+    this.box = document.createElement("div");
+    this.box.className = `template-editor${this.isOneLine ? " one-line" : ""}`;
+    this.box.contentEditable = "true";
+    this.box.setAttribute("role", "textbox");
+    this.box.setAttribute("aria-multiline", String(!this.isOneLine));
+    if (label) {
+      label.id ||= `${source.id}_label`;
+      this.box.setAttribute("aria-labelledby", label.id);
+      label.addEventListener("click", () => this.box.focus());
+    }
+    this.box.hidden = true;
+    source.after(this.box);
+    this.box.addEventListener("input", () => this.write());
+    this.box.addEventListener("keydown", (event) => this.onKey(event));
+    this.box.addEventListener("paste", (event) => this.onPaste(event));
+    this.box.addEventListener("drop", (event) => event.preventDefault());
+  }
+
+  // `parts`: texts and fields ({text} or {label, template}); null for a template that only its own field can show.
+  show(parts) {
+    this.box.hidden = parts === null;
+    this.source.hidden = parts !== null;
+    if (parts === null || this.source.value.replace(/\r\n/g, "\n") === this.shown) return;
+    this.box.replaceChildren();
+    for (const part of parts) {
+      if (part.template) this.box.append(this.chip(part));
+      else this.appendText(part.text);
+    }
+    this.shown = this.source.value.replace(/\r\n/g, "\n");
+  }
+
+  get isUsable() {
+    return !this.box.hidden;
+  }
+
+  chip({ label, template }) {
+    const chip = document.createElement("span");
+    chip.className = "template-chip";
+    chip.contentEditable = "false";
+    chip.dataset.template = template;
+    chip.textContent = label;
+    return chip;
+  }
+
+  appendText(text) {
+    text.split("\n").forEach((line, index) => {
+      if (index) this.box.append(document.createElement("br"));
+      if (line) this.box.append(line);
+    });
+  }
+
+  insert(field) {
+    const chip = this.chip(field);
+    const selection = document.getSelection();
+    const range = selection.rangeCount ? selection.getRangeAt(0) : null;
+    if (this.range && this.box.contains(this.range.startContainer)) this.place(this.range, chip);
+    else if (range && this.box.contains(range.startContainer)) this.place(range, chip);
+    else this.box.append(chip);
+    this.box.focus();
+    const after = document.createRange();
+    after.setStartAfter(chip);
+    selection.removeAllRanges();
+    selection.addRange(after);
+    this.range = after;
+    this.write();
+  }
+
+  // Never within another label.
+  place(range, node) {
+    const start = range.startContainer;
+    const chip = (start.nodeType === Node.TEXT_NODE ? start.parentElement : start).closest(".template-chip");
+    if (chip) range.setStartAfter(chip);
+    range.deleteContents();
+    range.insertNode(node);
+  }
+
+  // The caret is remembered: choosing what is inserted takes the focus away.
+  remember() {
+    const selection = document.getSelection();
+    if (selection.rangeCount && this.box.contains(selection.anchorNode)) this.range = selection.getRangeAt(0).cloneRange();
+  }
+
+  write() {
+    this.remember();
+    this.source.value = this.template();
+    this.shown = this.source.value;
+    this.source.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  template() {
+    const text = (node) => {
+      if (node.nodeType === Node.TEXT_NODE) return TemplateEditor.literal(node.data.replace(/\u00a0/g, " "));
+      if (node.dataset?.template) return node.dataset.template;
+      if (node.nodeName === "BR") return "\n";
+      const inner = [...node.childNodes].map(text).join("");
+      // A browser wraps a new line in a block of its own.
+      return node.nodeName === "DIV" && node.previousSibling ? `\n${inner}` : inner;
+    };
+    const whole = [...this.box.childNodes].map(text).join("");
+    return this.isOneLine ? whole.replace(/\n/g, " ") : whole;
+  }
+
+  // What a template would take for its own, as the server writes it.
+  static literal(text) {
+    return text.replace(/\{[{%#]/g, (found) => `{{ '${found[0]}' }}{{ '${found[1]}' }}`);
+  }
+
+  onKey(event) {
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault();
+    if (!this.isOneLine) document.execCommand("insertLineBreak");
+  }
+
+  onPaste(event) {
+    event.preventDefault();
+    const text = event.clipboardData.getData("text/plain");
+    document.execCommand("insertText", false, this.isOneLine ? text.replace(/\s+/g, " ") : text);
+  }
+};

@@ -1,0 +1,31 @@
+"""Counts what a person does on the way through pages: clicks, fields that are filled in, pages that are opened."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Frame, Locator, Page
+
+
+class Counted:
+    """A hand at a page. `clicks`, `fields` and `pages` count from its making; the first page is not counted."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.clicks = self.fields = self.pages = 0
+        page.on("framenavigated", self._opened)
+
+    def click(self, target: Locator) -> None:
+        self.clicks += 1
+        target.click()
+
+    def fill(self, target: Locator, text: str) -> None:
+        self.fields += 1
+        target.fill(text)
+
+    def select(self, target: Locator, label: str) -> None:
+        """A choice is a field that is filled in."""
+        self.fields += 1
+        target.select_option(label=label)
+
+    def _opened(self, frame: Frame) -> None:
+        if frame == self.page.main_frame:
+            self.pages += 1

@@ -1,0 +1,185 @@
+"""The page of a push in a real browser: from a card to an enabled push, and nothing typed is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.models import Card
+from notifications.models import Draft, OwnRowsRule, Report, Subscription
+from tests.e2e import sales
+from tests.e2e.journey import Counted
+from tests.e2e.policy import refusals_in
+from tests.e2e.session import signed_in
+from tests.e2e.stack import Program
+from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
+from tests.notifications.factories import make_corp, make_person, make_subscription
+from tests.sandbox.programs import npm_modules
+
+pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+ADD = "/admin/notifications/subscription/add/"
+
+
+@pytest.fixture(scope="module")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("databases")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_worker(
+    django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory, databases: Path
+) -> Iterator[Program]:
+    with sales.data_worker(project_root, tmp_path_factory.mktemp("data"), databases) as program:
+        yield program
+
+
+@pytest.fixture
+def card(transactional_db: None, databases: Path) -> Card:
+    """Sales of three shops in two regions."""
+    report = sales.sales_report(databases)
+    card = report.report_cards.get().card
+    report.delete()
+    return card
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(locale="zh-CN", **DESK)
+    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, live_server: LiveServer, card: Card) -> Page:
+    page = context.new_page()
+    page.goto(signed_in(context, live_server) + ADD)
+    return page
+
+
+def test_from_a_card_to_an_enabled_push_in_few_clicks(page: Page, card: Card) -> None:
+    make_person(make_corp(), "lilei", name="李雷")
+    refusals = refusals_in(page.context)
+    hand = Counted(page)
+
+    hand.click(page.get_by_role("button", name="门店销售额"))
+    hand.click(page.get_by_role("button", name="排名"))
+    expect(page.locator(".phone-title")).to_have_text("门店销售额")
+    expect(page.locator(".phone-content")).to_contain_text("1. 华东 128.5")
+    hand.click(page.get_by_role("checkbox", name="所有已关联企业微信的人"))
+    expect(page.locator("[data-outlook-place] .pill-good")).to_have_text("1 人")
+    for appearance in (PHONE, DESK):
+        look(page, appearance)
+        assert faults_of(page) == {}
+    hand.click(page.get_by_role("button", name="保存并启用"))
+
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    subscription = Subscription.objects.get()
+    assert (subscription.name, subscription.is_enabled) == ("门店销售额", True)
+    assert subscription.next_run_at is not None
+    assert [one.card for one in subscription.report.report_cards.all()] == [card]
+    assert [chart.kind for chart in subscription.report.charts.all()] == ["bar"]
+    assert refusals == []
+    assert (hand.clicks, hand.fields) <= (12, 4)
+
+
+def test_a_figure_is_inserted_and_read_back_as_a_label(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    page.locator("[data-point=key_figures]").click()
+    body = page.get_by_role("textbox", name="正文")
+    expect(body.locator(".template-chip")).to_have_text(["销售额合计"])
+
+    body.click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type(" {{最高}} ")
+    page.get_by_label("插入数字或日期").select_option(label="销售额最大值")
+    page.get_by_role("button", name="插入", exact=True).click()
+
+    expect(body.locator(".template-chip")).to_have_text(["销售额合计", "销售额最大值"])
+    expect(page.locator(".phone-content")).to_contain_text("{{最高}} 128.5")
+    page.get_by_role("button", name="保存，暂不启用").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    report = Report.objects.get()
+    assert report.body.endswith("{{ '{' }}{{ '{' }}最高}} {{ 门店销售额.max('销售额')|thousands }}")
+
+    page.goto(
+        page.url.split("/admin/")[0] + f"/admin/notifications/subscription/{Subscription.objects.get().pk}/change/"
+    )
+    expect(page.get_by_role("textbox", name="正文").locator(".template-chip")).to_have_count(2)
+    with page.expect_response("**/outlook/"):
+        page.get_by_role("textbox", name="正文").press("Control+End")
+        page.keyboard.press("Backspace")
+    expect(page.get_by_role("textbox", name="正文").locator(".template-chip")).to_have_count(1)
+
+
+def test_own_rows_are_one_switch(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    page.get_by_role("button", name="排名").click()
+    page.get_by_role("checkbox", name="每人只看自己的行").check()
+    page.get_by_label("按列").select_option("区域")
+    page.get_by_label("等于本人的").select_option(label="区域")
+    expect(page.locator("[data-phone] .problem")).to_contain_text("请选择以谁的身份查看")
+    page.get_by_label("以谁的身份").fill("韩梅梅")
+    expect(page.locator(".phone-content")).to_contain_text("1. 华东 128.5")
+    expect(page.locator(".phone-content")).not_to_contain_text("华南")
+    page.get_by_role("button", name="保存，暂不启用").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    rule = OwnRowsRule.objects.get()
+    assert (rule.alias, rule.column, rule.attribute.name) == ("门店销售额", "区域", "区域")
+
+
+def test_a_template_written_by_hand_stays_as_it_is(page: Page, card: Card) -> None:
+    report = Report.objects.create(title="日报", body="{% if true %}早{% endif %}", is_template=True)
+    subscription = make_subscription(make_person(make_corp(), "lilei"), report=report)
+    page.goto(page.url.replace("/add/", f"/{subscription.pk}/change/"))
+    with page.expect_response("**/outlook/"):
+        page.fill("[name=name]", "改名")
+    expect(page.locator("textarea[name=body]")).to_be_visible()
+    page.locator("[name=_enable]").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    report.refresh_from_db()
+    assert report.body == "{% if true %}早{% endif %}"
+
+
+def test_what_was_typed_survives_leaving_the_page(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    with page.expect_response("**/draft/"):
+        page.get_by_role("button", name="排名").click()
+        page.fill("[name=name]", "没写完的推送")
+    address = page.url
+
+    page.goto(address.replace("/add/", "/"))
+    page.goto(address)
+    page.get_by_role("link", name="继续编辑").click()
+
+    expect(page.locator("[name=name]")).to_have_value("没写完的推送")
+    expect(page.locator("[data-chosen] li")).to_contain_text(["门店销售额"])
+    expect(page.locator(".phone-content")).to_contain_text("1. 华东 128.5")
+    page.get_by_role("button", name="保存，暂不启用").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    assert not Draft.objects.exists()
+
+
+def test_an_error_is_listed_focused_and_leads_to_its_field(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="不用数据，只发文字").click()
+    page.get_by_role("textbox", name="标题").fill("日报")
+    page.get_by_role("textbox", name="正文").fill("早上好")
+    page.fill("[name=name]", "日报")
+    page.get_by_role("button", name="保存并启用").click()
+    problems = page.locator("[data-problems]")
+    expect(problems).to_be_focused()
+    expect(problems).to_contain_text("没有人会收到")
+    expect(page.get_by_role("textbox", name="正文")).to_have_text("早上好")
+
+
+def test_the_first_look_has_at_most_eight_inputs(page: Page, card: Card) -> None:
+    form = page.locator("#subscription_form")
+    expect(form.locator("[data-choices] button").first).to_be_visible()
+    visible = form.locator("input:visible, select:visible, textarea:visible, [role=textbox]:visible")
+    names = visible.evaluate_all("all => all.map((one) => one.name || one.className || one.id)")
+    own = [name for name in names if "select2-search" not in name and "select2-selection" not in name]
+    assert len(own) <= 8, own

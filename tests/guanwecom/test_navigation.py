@@ -1,0 +1,149 @@
+"""The menu: twelve entries by task, for each person those that they may open; tabs for lists that belong together."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+
+from accounts.models import User
+from guanwecom import navigation
+from tests.admin_world import STAFF, World, build
+
+pytestmark = pytest.mark.django_db
+EVERYTHING = {
+    "推送": ["推送", "预警", "送达记录"],
+    "数据": ["卡片与数据源"],
+    "人员": ["用户", "通讯录"],
+    "系统集成": ["企业微信配置", "观远 BI", "接入"],
+    "系统管理": ["设置", "审计"],
+}
+
+
+@pytest.fixture
+def world() -> World:
+    return build()
+
+
+def client_of(world: World, who: str) -> Client:
+    client = world.client(who)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-hans"
+    return client
+
+
+def menu_at(client: Client, path: str = "/admin/") -> list[navigation.Section]:
+    sections: list[navigation.Section] = client.get(path).context["menu"]
+    return sections
+
+
+def labels(sections: list[navigation.Section]) -> dict[str, list[str]]:
+    return {str(section.label): [str(entry.label) for entry in section.entries] for section in sections}
+
+
+def current(sections: list[navigation.Section]) -> list[str]:
+    return [str(entry.label) for section in sections for entry in section.entries if entry.is_current]
+
+
+def test_with_the_overview_the_menu_has_twelve_entries(world: World) -> None:
+    found = labels(menu_at(client_of(world, "U")))
+    assert found == EVERYTHING
+    assert sum(map(len, found.values())) + 1 == 12
+
+
+def test_every_list_of_the_administration_is_a_tab_of_one_entry() -> None:
+    tabs = [tab.model for section in navigation.SECTIONS for entry in section.entries for tab in entry.tabs]
+    assert sorted(tabs) == sorted(model._meta.label for model in admin.site._registry)
+
+
+def test_a_push_editor_sees_what_they_work_with(world: World) -> None:
+    assert labels(menu_at(client_of(world, "P1"))) == {
+        "推送": ["推送", "预警", "送达记录"],
+        "数据": ["卡片与数据源"],
+        "人员": ["用户", "通讯录"],
+        "系统集成": ["接入"],
+    }
+
+
+def test_nobody_is_led_to_a_list_that_they_may_not_open(world: World) -> None:
+    for who in STAFF:
+        client = client_of(world, who)
+        for section in menu_at(client):
+            for tab in (tab for entry in section.entries for tab in entry.tabs):
+                assert client.get(tab.url).status_code in {200, 302}, (who, tab)
+
+
+def test_the_entry_and_the_tab_of_the_page_are_marked(world: World) -> None:
+    answer = client_of(world, "U").get("/admin/notifications/incident/")
+    assert current(answer.context["menu"]) == ["预警"]
+    assert [(str(tab.label), tab.is_current) for tab in answer.context["tabs"]] == [
+        ("规则", False),
+        ("事件", True),
+        ("路由", False),
+        ("接收方", False),
+    ]
+    assert answer.content.decode().count('aria-current="page"') == 1
+
+
+def test_a_form_has_no_tabs_by_which_one_could_lose_what_was_typed(world: World) -> None:
+    answer = client_of(world, "U").get("/admin/notifications/alertrule/add/")
+    assert answer.context["tabs"] == ()
+    assert [entry.label for section in answer.context["menu"] for entry in section.entries if entry.is_current] == [
+        "预警"
+    ]
+
+
+def test_a_list_alone_has_no_tabs(world: World) -> None:
+    assert client_of(world, "U").get("/admin/accounts/auditentry/").context["tabs"] == ()
+
+
+def test_a_popup_has_neither_menu_nor_search(world: World) -> None:
+    text = client_of(world, "U").get("/admin/integrations/card/add/?_popup=1").content.decode()
+    assert 'id="menu"' not in text
+    assert 'role="search" action="/admin/search/"' not in text
+
+
+# --- Search -----------------------------------------------------------------------------------------------------------
+
+
+def found_by(client: Client, text: str) -> dict[str, list[str]]:
+    answer = client.get("/admin/search/", {"q": text})
+    assert answer.status_code == 200
+    return {each.label: [name for name, _url in each.rows] for each in answer.context["found"]}
+
+
+def test_people_pushes_and_companies_are_found_by_name(world: World) -> None:
+    assert found_by(client_of(world, "U"), "Alpha")["企业微信公司"] == ["Alpha Company"]
+
+
+def test_what_is_found_leads_to_its_page(world: World) -> None:
+    client = client_of(world, "U")
+    [companies] = [
+        each for each in client.get("/admin/search/?q=Alpha").context["found"] if each.label == "企业微信公司"
+    ]
+    [(_name, url)] = companies.rows
+    assert client.get(url).status_code == 200
+
+
+def test_more_than_five_lead_to_the_list(world: World) -> None:
+    User.objects.bulk_create(User(username=f"hanmei{number}") for number in range(6))
+    answer = client_of(world, "U").get("/admin/search/", {"q": "hanmei"})
+    [people] = [each for each in answer.context["found"] if each.label == "用户"]
+    assert len(people.rows) == 5
+    assert people.list_url == "/admin/accounts/user/?q=hanmei"
+
+
+def test_an_administrator_of_another_company_finds_nothing_of_the_first(world: World) -> None:
+    assert "企业微信公司" not in found_by(client_of(world, "I2"), "Alpha")
+    assert found_by(client_of(world, "I2"), "Beta")["企业微信公司"] == ["Beta Company"]
+
+
+def test_who_may_see_nothing_finds_nothing(world: World) -> None:
+    assert found_by(client_of(world, "N"), "Alpha") == {}
+
+
+@pytest.mark.parametrize("text", ["", "   ", "没有这个", "x" * 5000, "%_'\"<script>", "\x00"])
+def test_odd_texts_find_nothing_and_break_nothing(world: World, text: str) -> None:
+    answer = client_of(world, "U").get("/admin/search/", {"q": text})
+    assert answer.status_code == 200
+    assert "<script>" not in answer.content.decode().replace("<script src", "")
+    assert answer.context["found"] == []

@@ -1,0 +1,350 @@
+"""The page of a push: a subscription and its content are written, changed, copied and kept together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from accounts.models import Attribute, User
+from integrations.models import Card, DataSource, SourceKind
+from notifications.models import (
+    Draft,
+    OwnRowsRule,
+    Report,
+    ReportCard,
+    ReportChart,
+    Run,
+    Subscription,
+)
+from tests.browser_form import untouched
+from tests.notifications.factories import (
+    make_corp,
+    make_manager,
+    make_person,
+    make_report,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+ADD = "/admin/notifications/subscription/add/"
+LIST = "/admin/notifications/subscription/"
+PREFIXES = ("report_cards", "charts", "own_rows_rules")
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+def client_of(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def change(subscription: Subscription) -> str:
+    return f"{LIST}{subscription.pk}/change/"
+
+
+def as_browsers_send(client: Client, address: str, **changes: Any) -> dict[str, Any]:
+    """What the page's form holds, with these changes."""
+    return {**untouched(client.get(address).content.decode(), "subscription_form"), **changes}
+
+
+def make_card(name: str = "门店销售额") -> Card:
+    source, _is_new = DataSource.objects.get_or_create(name="仓库", kind=SourceKind.SQL)
+    return Card.objects.create(name=name, source=source, sql="SELECT 1")
+
+
+# --- Saving -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_page_makes_the_content_its_card_and_the_push(root: Client) -> None:
+    card, person = make_card(), make_person(make_corp(), "lilei")
+    row = {"report_cards-TOTAL_FORMS": "1", "report_cards-0-card": card.pk, "report_cards-0-alias": "销售"}
+    sent = as_browsers_send(
+        root, ADD, name="销售日报", title="销售", body="共 {{ 销售.count }} 行", users=[person.pk], _enable="1", **row,
+        **{"report_cards-0-position": "0"},
+    )  # fmt: skip
+
+    answer = root.post(ADD, sent)
+
+    assert answer.status_code == 302, answer.context["problems"]
+    subscription = Subscription.objects.get()
+    assert (subscription.name, subscription.is_enabled, subscription.next_run_at is not None) == (
+        "销售日报",
+        True,
+        True,
+    )
+    assert (subscription.report.title, subscription.report.is_template) == ("销售", True)
+    assert [(one.card, one.alias) for one in subscription.report.report_cards.all()] == [(card, "销售")]
+    assert list(subscription.users.all()) == [person]
+
+
+def test_saved_without_enabling_it_waits(root: Client) -> None:
+    root.post(ADD, as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _save="1"))
+    assert not Subscription.objects.get().is_enabled
+
+
+def test_it_is_tried_on_oneself_before_it_is_enabled() -> None:
+    person = make_person(make_corp(), "root", is_superuser=True, is_staff=True)
+    client = client_of(person)
+    sent = as_browsers_send(client, ADD, name="日报", title="日报", body="早上好", _try="1", token="a" * 32)
+
+    answer = client.post(ADD, sent)
+
+    subscription = Subscription.objects.get()
+    assert answer["Location"] == change(subscription)
+    assert not subscription.is_enabled
+    assert Run.objects.get().trigger == Run.Trigger.TRIAL
+
+
+def test_who_has_no_wecom_account_reads_why_nothing_was_tried(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _try="1", token="a" * 32)
+    page = root.post(ADD, sent, follow=True)
+    assert not Run.objects.exists()
+    assert any("无法" in str(message) for message in page.context["messages"])
+
+
+def test_disabling_keeps_the_content(root: Client) -> None:
+    subscription = make_subscription(make_person(make_corp(), "lilei"))
+    address = change(subscription)
+    root.post(address, as_browsers_send(root, address, _disable="1"))
+    subscription.refresh_from_db()
+    assert not subscription.is_enabled
+    assert subscription.report.title == "日报"
+
+
+def test_a_change_of_the_content_is_saved_with_it(root: Client) -> None:
+    subscription = make_subscription(make_person(make_corp(), "lilei"))
+    address = change(subscription)
+    answer = root.post(address, as_browsers_send(root, address, title="周报", _enable="1"))
+    assert answer.status_code == 302, answer.context["problems"]
+    assert Report.objects.get().title == "周报"
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+def test_all_that_is_wrong_stands_on_top_each_leading_to_its_field(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, title="{{ 没有 }}", body="", name="", local_time="", _enable="1")
+    answer = root.post(ADD, sent)
+    anchors = [problem.anchor for problem in answer.context["problems"]]
+    assert {"id_name", "id_local_time", "id_body"} <= set(anchors)
+    text = answer.content.decode()
+    assert 'href="#id_name"' in text
+    assert "{{ 没有 }}" in text.replace("&#x27;", "'")
+    assert not Report.objects.exists()
+
+
+def test_an_error_in_the_folded_part_opens_it(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", lifetime_hours="0", _save="1")
+    answer = root.post(ADD, sent)
+    assert answer.context["has_advanced_errors"]
+
+
+def test_a_push_that_reaches_nobody_is_not_enabled(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _enable="1")
+    answer = root.post(ADD, sent)
+    assert "没有人会收到" in "".join(problem.text for problem in answer.context["problems"])
+    assert not Subscription.objects.exists()
+
+
+# --- A content of several pushes --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared() -> tuple[Subscription, Subscription]:
+    report = make_report(is_template=True, body="共 {{ sales.count }} 行")
+    card = ReportCard.objects.create(report=report, card=make_card(), alias="sales", title="门店")
+    ReportChart.objects.create(report=report, alias="sales", kind="table", position=0)
+    region = Attribute.objects.create(key="region", name="区域")
+    OwnRowsRule.objects.create(report=card.report, alias="sales", column="区域", attribute=region)
+    person = make_person(make_corp(), "lilei")
+    return make_subscription(person, report=report, name="甲"), make_subscription(person, report=report, name="乙")
+
+
+def test_the_page_says_which_other_pushes_send_it(root: Client, shared: tuple[Subscription, Subscription]) -> None:
+    first, second = shared
+    assert root.get(change(first)).context["adminform"].form.others == [second.name]
+
+
+def test_a_change_for_all_changes_the_one_content(root: Client, shared: tuple[Subscription, Subscription]) -> None:
+    address = change(shared[0])
+    answer = root.post(address, as_browsers_send(root, address, title="新标题", content_for="all", _enable="1"))
+    assert answer.status_code == 302, answer.context["problems"]
+    assert [one.title for one in Report.objects.all()] == ["新标题"]
+
+
+def test_a_change_for_this_one_makes_a_copy_with_all_its_parts(
+    root: Client, shared: tuple[Subscription, Subscription]
+) -> None:
+    first, second = shared
+    address = change(first)
+    row = {"report_cards-0-title": "新小标题"}
+    answer = root.post(address, as_browsers_send(root, address, title="新标题", content_for="this", _enable="1", **row))
+    assert answer.status_code == 302, answer.context["problems"]
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.report.title, second.report.title) == ("新标题", "日报")
+    assert [one.title for one in first.report.report_cards.all()] == ["新小标题"]
+    assert [one.title for one in second.report.report_cards.all()] == ["门店"]
+    for report in (first.report, second.report):
+        assert (report.charts.count(), report.own_rows_rules.count()) == (1, 1)
+
+
+def test_a_row_taken_away_from_the_copy_stays_with_the_others(
+    root: Client, shared: tuple[Subscription, Subscription]
+) -> None:
+    first, second = shared
+    address = change(first)
+    row = {"charts-0-DELETE": "on"}
+    root.post(address, as_browsers_send(root, address, content_for="this", _enable="1", **row))
+    first.refresh_from_db()
+    assert (first.report.charts.count(), second.report.charts.count()) == (0, 1)
+
+
+def test_a_duplicate_has_a_content_of_its_own_and_is_not_enabled(
+    root: Client, shared: tuple[Subscription, Subscription]
+) -> None:
+    first, _second = shared
+    answer = root.post(f"{LIST}{first.pk}/copy/")
+    copied = Subscription.objects.latest("pk")
+    assert answer["Location"] == change(copied)
+    assert (copied.name, copied.is_enabled, copied.next_run_at) == ("甲（副本）", False, None)
+    assert copied.report != first.report
+    assert (copied.report.report_cards.count(), list(copied.users.all())) == (1, list(first.users.all()))
+
+
+def test_the_name_of_a_duplicate_is_cut_where_it_would_be_too_long(root: Client) -> None:
+    subscription = make_subscription(make_person(make_corp(), "lilei"), name="长" * 128)
+    root.post(f"{LIST}{subscription.pk}/copy/")
+    assert Subscription.objects.latest("pk").name == "长" * 124 + "（副本）"
+
+
+# --- Drafts -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_typed_is_kept_offered_and_filled_in(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, name="没写完", title="销售 {{", body="")
+    assert root.post(f"{LIST}draft/", sent).json() == {"is_kept": True}
+
+    page = root.get(ADD)
+    assert page.context["draft"].page == "push:new"
+    restored = root.get(f"{ADD}?draft=1")
+    form = restored.context["adminform"].form
+    assert (form["name"].value(), form.content["title"].value()) == ("没写完", "销售 {{")
+    assert (form.errors, form.content.errors) == ({}, {})
+    assert restored.context["draft"] is None
+
+
+def test_a_draft_of_a_known_push_brings_its_rows_back(root: Client, shared: tuple[Subscription, Subscription]) -> None:
+    first, _second = shared
+    row = {"report_cards-0-title": "没保存"}
+    sent = as_browsers_send(root, change(first), name="改名", **row)
+    root.post(f"{LIST}draft/", {**sent, "_id": first.pk})
+    page = root.get(f"{change(first)}?draft=1")
+    cards = page.context["inline_admin_formsets"][0].formset
+    assert cards.forms[0]["title"].value() == "没保存"
+    first.refresh_from_db()
+    assert first.name == "甲"
+
+
+def test_saving_forgets_the_draft(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _save="1")
+    root.post(f"{LIST}draft/", sent)
+    root.post(ADD, sent)
+    assert not Draft.objects.exists()
+
+
+def test_a_draft_can_be_dropped(root: Client) -> None:
+    root.post(f"{LIST}draft/", {"name": "没写完"})
+    answer = root.post(f"{LIST}draft/", {"_drop": "1"})
+    assert (answer["Location"], Draft.objects.exists()) == (ADD, False)
+
+
+def test_nobody_sees_the_draft_of_somebody_else(root: Client) -> None:
+    root.post(f"{LIST}draft/", {"name": "没写完"})
+    other = client_of(make_superuser())
+    assert other.get(ADD).context["draft"] is None
+    other.post(f"{LIST}draft/", {"_drop": "1"})
+    assert Draft.objects.count() == 1
+
+
+def test_what_is_too_long_is_not_kept(root: Client) -> None:
+    assert root.post(f"{LIST}draft/", {"body": "长" * 100_000}).json() == {"is_kept": False}
+
+
+def test_a_draft_holds_no_token_of_the_request(root: Client) -> None:
+    root.post(f"{LIST}draft/", {"name": "没写完", "csrfmiddlewaretoken": "x" * 64, "token": "a" * 32})
+    assert Draft.objects.get().values == "name=%E6%B2%A1%E5%86%99%E5%AE%8C"
+
+
+# --- Choosing data ----------------------------------------------------------------------------------------------------
+
+
+def test_cards_that_the_person_sees_are_offered_by_name(root: Client) -> None:
+    make_card("门店销售额")
+    make_card("库存")
+    html = root.post(f"{LIST}data/", {"q": "销售"}).json()["html"]
+    assert "门店销售额" in html
+    assert "库存" not in html
+
+
+def test_an_empty_product_says_how_data_comes_in(root: Client) -> None:
+    html = root.post(f"{LIST}data/", {}).json()["html"]
+    assert "还没有卡片" in html
+    assert "/admin/integrations/datasource/add/" in html
+
+
+def test_cards_of_other_companies_are_not_offered() -> None:
+    mine, other = make_corp(name="甲"), make_corp(name="乙")
+    source = DataSource.objects.create(name="乙的仓库", kind=SourceKind.SQL, corp=other)
+    Card.objects.create(name="秘密", source=source, sql="SELECT 1")
+    html = client_of(make_manager(mine)).post(f"{LIST}data/", {}).json()["html"]
+    assert "秘密" not in html
+
+
+# --- Who may what -----------------------------------------------------------------------------------------------------
+
+
+def writer(*codenames: str) -> Client:
+    person = User.objects.create(username="writer", is_staff=True, manages_all_corps=True)
+    person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return client_of(person)
+
+
+def test_who_may_not_write_reports_changes_the_rest_of_the_page(
+    shared: tuple[Subscription, Subscription],
+) -> None:
+    first, _second = shared
+    client = writer("view_subscription", "change_subscription", "view_report")
+    address = change(first)
+    sent = as_browsers_send(client, address, name="改名", title="不许", **{"report_cards-0-title": "不许"})
+    answer = client.post(address, sent)
+    assert answer.status_code == 302, answer.context["problems"]
+    first.refresh_from_db()
+    assert (first.name, first.report.title) == ("改名", "日报")
+
+
+def test_who_may_not_add_reports_adds_no_content() -> None:
+    client = writer("view_subscription", "add_subscription", "view_report")
+    report = make_report()
+    answer = client.post(ADD, {"title": "不许", "body": "x", "name": "日报", "report": report.pk})
+    assert answer.status_code in {200, 302}
+    assert Report.objects.get() == report
+
+
+def test_a_report_that_the_person_does_not_see_cannot_be_taken() -> None:
+    mine, other = make_corp(name="甲"), make_corp(name="乙")
+    hidden = make_report(corp=other, title="秘密")
+    client = client_of(make_manager(mine))
+    page = client.get(f"{ADD}?report={hidden.pk}")
+    assert "秘密" not in page.content.decode()
+    client.post(ADD, as_browsers_send(client, ADD, name="x", title="x", body="x", corp=mine.pk, report=hidden.pk))
+    hidden.refresh_from_db()
+    assert hidden.title == "秘密"
