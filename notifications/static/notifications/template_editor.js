@@ -2,6 +2,8 @@
 // character. What is stored is the template, in the textarea or input that the editor stands for. A template that the
 // picker cannot show stays in its own field.
 "use strict";
+// Beside a label a browser needs a character in which its caret can stand; it belongs to no text.
+const CARET_PLACE = "\u200b";
 window.TemplateEditor = class {
   // `source`: the input or textarea. `label`: its label element.
   constructor(source, label) {
@@ -32,7 +34,7 @@ window.TemplateEditor = class {
     if (parts === null || this.source.value.replace(/\r\n/g, "\n") === this.shown) return;
     this.box.replaceChildren();
     for (const part of parts) {
-      if (part.template) this.box.append(this.chip(part));
+      if (part.template) this.box.append(CARET_PLACE, this.chip(part), CARET_PLACE);
       else this.appendText(part.text);
     }
     this.shown = this.source.value.replace(/\r\n/g, "\n");
@@ -65,9 +67,11 @@ window.TemplateEditor = class {
     if (this.range && this.box.contains(this.range.startContainer)) this.place(this.range, chip);
     else if (range && this.box.contains(range.startContainer)) this.place(range, chip);
     else this.box.append(chip);
+    chip.before(CARET_PLACE);
+    chip.after(CARET_PLACE);
     this.box.focus();
     const after = document.createRange();
-    after.setStartAfter(chip);
+    after.setStart(chip.nextSibling, 1);
     selection.removeAllRanges();
     selection.addRange(after);
     this.range = after;
@@ -98,7 +102,7 @@ window.TemplateEditor = class {
 
   template() {
     const text = (node) => {
-      if (node.nodeType === Node.TEXT_NODE) return TemplateEditor.literal(node.data.replace(/\u00a0/g, " "));
+      if (node.nodeType === Node.TEXT_NODE) return TemplateEditor.literal(node.data.replaceAll(CARET_PLACE, "").replace(/\u00a0/g, " "));
       if (node.dataset?.template) return node.dataset.template;
       if (node.nodeName === "BR") return "\n";
       const inner = [...node.childNodes].map(text).join("");
@@ -115,9 +119,24 @@ window.TemplateEditor = class {
   }
 
   onKey(event) {
+    if (event.key === "Backspace") this.deleteChip(event);
     if (event.key !== "Enter" || event.isComposing) return;
     event.preventDefault();
     if (!this.isOneLine) document.execCommand("insertLineBreak");
+  }
+
+  // A label goes with one press, and with it the places beside it.
+  deleteChip(event) {
+    const selection = document.getSelection();
+    const { anchorNode: node, anchorOffset: offset } = selection;
+    if (!selection.isCollapsed || node?.nodeType !== Node.TEXT_NODE) return;
+    if (node.data.slice(0, offset).replaceAll(CARET_PLACE, "")) return;
+    let before = node.previousSibling;
+    while (before?.nodeType === Node.TEXT_NODE && !before.data.replaceAll(CARET_PLACE, "")) before = before.previousSibling;
+    if (!before?.classList?.contains("template-chip")) return;
+    event.preventDefault();
+    before.remove();
+    this.write();
   }
 
   onPaste(event) {
