@@ -221,7 +221,7 @@ FORMATS = (
     Format("thousands", "千分位", numbers.thousands, "1234567.8"),
     Format("wan", "万", numbers.in_wan, "1234567.8"),
     Format("yi", "亿", numbers.in_yi, "1234567890"),
-    Format("short", "万亿", numbers.short, "1234567.8"),
+    Format("short", "自动", numbers.short, "1234567.8"),
     Format("percent", "百分比", numbers.percent, "0.1234"),
     Format("round", "四舍五入", numbers.rounded, "12.56"),
     Format("signed", "带符号", numbers.signed, "12.56"),
@@ -254,6 +254,7 @@ def _made_environment() -> _Environment:
     environment.tests.clear()
     for each in FORMATS:
         environment.filters[each.name] = environment.filters[each.chinese] = each.call
+    environment.filters["万亿"] = numbers.short  # its former name, in stored templates
     environment.filters[joined.__name__] = joined
     environment.filters[counted.__name__] = counted
     environment.tests.update(_TESTS)

@@ -41,7 +41,7 @@ def formats() -> list[tuple[str, str]]:
     """The formats that a number may be inserted with: its name in templates, and how it is called."""
     return [
         ("thousands", _("1,234.5")),
-        ("short", _("in 万 or 亿, by its size")),
+        ("short", _("automatic (万/亿)")),
         ("percent", _("percent (0.12 is 12%)")),
         ("", _("as it is")),
     ]

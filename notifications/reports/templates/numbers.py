@@ -45,23 +45,20 @@ def thousands(value: Any, decimals: int | None = None) -> str:
 
 
 def in_wan(value: Any, decimals: int = 1) -> str:
-    """In units of 10,000."""
+    """In units of 10,000; what is less than one unit as it is."""
     return _divided(value, WAN, decimals, "万")
 
 
 def in_yi(value: Any, decimals: int = 2) -> str:
-    """In units of 100,000,000."""
+    """In units of 100,000,000; what is less than one unit as it is."""
     return _divided(value, YI, decimals, "亿")
 
 
 def short(value: Any, decimals: int = 1) -> str:
     """In 亿 from 100,000,000 on, in 万 from 10,000 on, else as it is."""
     number = to_number(value)
-    if number is None:
-        return DASH
-    if abs(number) >= YI:
-        return in_yi(number, decimals)
-    return in_wan(number, decimals) if abs(number) >= WAN else plain(number)
+    is_in_yi = number is not None and abs(number) >= YI
+    return in_yi(number, decimals) if is_in_yi else in_wan(number, decimals)
 
 
 def percent(value: Any, decimals: int = 1) -> str:
@@ -135,7 +132,9 @@ def _or_nothing(number: Decimal | None) -> Any:
 
 def _divided(value: Any, by: Decimal, decimals: int, unit: str) -> str:
     number, places = to_number(value), _decimals(decimals)
-    return DASH if number is None else f"{_fixed(ARITHMETIC.divide(number, by), places)}{unit}"
+    if number is None or abs(number) < by:
+        return plain(number)
+    return f"{_fixed(ARITHMETIC.divide(number, by), places)}{unit}"
 
 
 def _fixed(number: Decimal, decimals: int) -> str:
