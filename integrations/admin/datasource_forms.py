@@ -15,6 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from integrations.admin.database_fields import NAMES, DatabaseFields
 from integrations.admin.form_fields import CertificatesField, TidyField, WriteOnlyInput
 from integrations.admin.form_mixins import SecretsMixin
 from integrations.clients.errors import UnreadableSecretError
@@ -35,7 +36,7 @@ from integrations.models.scoping import Person, corp_condition
 _FILTER = {"name", "filterType", "filterValue"}
 
 
-class DataSourceForm(SecretsMixin):
+class DataSourceForm(DatabaseFields, SecretsMixin):
     """`person`: who edits. `shown`: the fields on the page. Both are set by the admin."""
 
     person: Person
@@ -60,8 +61,8 @@ class DataSourceForm(SecretsMixin):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in set(self.declared_fields) - set(self.shown):
-            del self.fields[name]
+        for name in set(self.base_fields) - set(self.Meta.fields) - set(self.shown):
+            self.fields.pop(name, None)
         if "corp" in self.fields:
             corp: Any = self.fields["corp"]
             corp.queryset = Corp.objects.visible_to(self.person).only("name")
@@ -96,11 +97,22 @@ class DataSourceForm(SecretsMixin):
     def clean_new_sql_url(self) -> str:
         typed: str = self.cleaned_data["new_sql_url"].strip()
         if typed:
-            try:
-                admitted_url(typed, admitted_databases())
-            except AddressRefused as refusal:
-                raise ValidationError(address_flaws(refusal.detail)[refusal.flaw], code=refusal.flaw) from None
+            _check_address(typed)
         return typed
+
+    def _take_database_fields(self) -> None:
+        """What the single fields say is the new address, unless one was typed as a whole."""
+        if "new_sql_url" in self.errors or self.cleaned_data.get("new_sql_url"):
+            return
+        typed = self.typed_address()
+        if not typed or "db_password" in self.errors:
+            return
+        try:
+            _check_address(typed)
+        except ValidationError as refusal:
+            self.add_error("db_host", refusal)
+            return
+        self.cleaned_data["new_sql_url"] = typed
 
     def clean_http_url(self) -> str:
         url: str = self.cleaned_data["http_url"]
@@ -119,10 +131,11 @@ class DataSourceForm(SecretsMixin):
 
     def clean(self) -> None:
         super().clean()
+        self._take_database_fields()
         kind = self.cleaned_data.get("kind")
         has_database = bool(self.cleaned_data.get("new_sql_url") or self.instance.sql_url)
-        if kind == SourceKind.SQL and not has_database and "new_sql_url" not in self.errors:
-            self.add_error("new_sql_url", _("Enter the address of the database."))
+        if kind == SourceKind.SQL and not has_database and not self.errors.keys() & {"new_sql_url", *NAMES}:
+            self.add_error("db_host", _("Enter the database: its host, name and user, or its whole address."))
         if self.cleaned_data.get("new_sql_url"):
             self.instance.account_powers, self.instance.account_checked_at = "", None
         if kind == SourceKind.JSON and not self.cleaned_data.get("http_url") and "http_url" not in self.errors:
@@ -151,6 +164,14 @@ class DataSourceForm(SecretsMixin):
         typed = self.cleaned_data.get("new_sql_url")
         if typed and place_of(typed) != place_of(self.instance.sql_url):
             self.add_error("new_sql_url", message)
+
+
+def _check_address(typed: str) -> None:
+    """Raises ValidationError for an address of a database that is not admitted."""
+    try:
+        admitted_url(typed, admitted_databases())
+    except AddressRefused as refusal:
+        raise ValidationError(address_flaws(refusal.detail)[refusal.flaw], code=refusal.flaw) from None
 
 
 # As it is written in JSON; behind an odd number of backslashes it is text.

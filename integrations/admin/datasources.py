@@ -22,6 +22,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin import card_picker
 from integrations.admin.base import own_page
+from integrations.admin.database_fields import NAMES
 from integrations.admin.datasource_forms import CardForm, DataSourceForm
 from integrations.clients.sources.table import Kind
 from integrations.core.generics import AnyModelAdmin
@@ -66,7 +67,7 @@ class DataSourceAdmin(ConfirmedChanges, AnyModelAdmin):
         """Those of its kind. Who may only look sees no write-only field: it would be empty."""
         may = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
         web = (*self._web[:1], "new_http_headers", "remove_http_headers", *self._web[1:]) if may else self._web
-        database = (("new_sql_url",) if may else ()) + ("allows_private_addresses",)
+        database = ((*NAMES, "new_sql_url") if may else ()) + ("allows_private_addresses",)
         further = {SourceKind.SQL: database, SourceKind.JSON: web}
         kind = self._kind(request, obj)
         fields = further.get(kind, ()) if kind else ()

@@ -129,7 +129,7 @@ def test_own_rows_are_one_switch(page: Page, card: Card) -> None:
     page.get_by_role("button", name="保存，暂不启用").click()
     expect(page.locator(".messagelist .success")).to_be_visible()
     rule = OwnRowsRule.objects.get()
-    assert (rule.alias, rule.column, rule.attribute.name) == ("门店销售额", "区域", "区域")
+    assert (rule.alias, rule.column, str(rule.attribute)) == ("门店销售额", "区域", "区域")
 
 
 def test_a_template_written_by_hand_stays_as_it_is(page: Page, card: Card) -> None:

@@ -71,7 +71,7 @@ def test_a_database_is_saved_and_its_password_never_comes_back(root: Client) -> 
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({}, "Enter the address of the database."),
+        ({}, "Enter the database: its host, name and user, or its whole address."),
         ({"new_sql_url": f"oracle://u:{SECRET}@h/db"}, "not admitted (oracle)"),
         ({"new_sql_url": f"postgresql://u:{SECRET}@h/db?host=/x"}, "The option host is not admitted"),
         ({"new_sql_url": "sqlite:////etc/passwd"}, "DATA_SQLITE_FOLDERS"),
