@@ -86,6 +86,12 @@ class OwnRowsInline(_ReportPart, AnyTabularInline):
         return formset
 
 
+def template_help(zone: ZoneInfo) -> dict[str, Any]:
+    """What a page shows of the template language, for a message that would be due now in this zone."""
+    times = reference.times(timezone.now(), zone)
+    return {"times": times, "formats": reference.formats(), "of_cards": reference.of_cards()}
+
+
 @admin.register(Report)
 class ReportAdmin(PreviewMixin, NamedDeletions):
     preview_path, preview_name = "preview/", "notifications_report_preview"
@@ -134,10 +140,8 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         extra = {
             "message_forms": MessageForm.choices,
             "chosen": {"form": MessageForm.TEXTCARD.value},
-            "times": reference.times(timezone.now(), ZoneInfo(zones[0])),
+            **template_help(ZoneInfo(zones[0])),
             "zones": zones,
-            "formats": reference.formats(),
-            "of_cards": reference.of_cards(),
         }
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 

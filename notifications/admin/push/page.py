@@ -20,7 +20,7 @@ from notifications.admin.push.copies import CopiedReport, copy_push, copy_report
 from notifications.admin.push.form import CONTENT_IS_SENT, PushForm
 from notifications.admin.push.preview import page_state
 from notifications.admin.report_forms import is_key
-from notifications.admin.reports import OwnRowsInline, ReportCardInline, ReportChartInline
+from notifications.admin.reports import OwnRowsInline, ReportCardInline, ReportChartInline, template_help
 from notifications.models import Report, Subscription
 from notifications.reports.starting_points import offered_points
 from notifications.reports.templates import field_choices
@@ -112,6 +112,7 @@ class PushPage(SubscriptionAdminBase):
             "draft": found if is_offered else None,
             "starting_points": offered_points(),
             "field_formats": field_choices.formats(),
+            **template_help(timezone.get_current_timezone()),
         }
 
     def render_change_form(
