@@ -144,6 +144,7 @@ def _update_cards(now: datetime) -> None:
 def _purge(now: datetime) -> None:
     purge.purge(now=now)
     purge.purge_incidents(now=now)
+    purge.purge_drafts(now=now)
     evaluation.purge(now=now)
     idempotency.purge(now=now)
 

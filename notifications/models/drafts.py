@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
 from django.db import models
 
 from accounts.models import User
+from notifications.models.lookups import Moment
+
+if TYPE_CHECKING:
+    from typing import Self
+
+KEPT = timedelta(days=30)
+
+
+class DraftQuerySet(models.QuerySet["Draft"]):
+    def old(self, now: Moment) -> Self:
+        """Those to which nobody came back within KEPT."""
+        return self.filter(saved_at__lte=now - KEPT)
 
 
 class Draft(models.Model):
@@ -16,6 +31,8 @@ class Draft(models.Model):
     # As the page sends its form: application/x-www-form-urlencoded.
     values = models.TextField()
     saved_at = models.DateTimeField(db_index=True)
+
+    objects = DraftQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()

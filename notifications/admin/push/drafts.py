@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.http import QueryDict
 
 from notifications.models import Draft
+from notifications.models.drafts import KEPT
 
 if TYPE_CHECKING:
     from accounts.models import User
 
 CHARACTERS_AT_MOST = 200_000
-KEPT = timedelta(days=30)
 # About the request or the page, not typed.
 _NOT_TYPED = ("csrfmiddlewaretoken", "token", "_token", "_id", "_as", "_save", "_try", "_enable", "_disable")
 
@@ -40,8 +40,3 @@ def values_of(draft: Draft) -> QueryDict:
 
 def drop(person: User, page: str) -> None:
     Draft.objects.filter(person=person, page=page).delete()
-
-
-def purge(now: datetime) -> int:
-    """Delete those that nobody came back to. Returns how many."""
-    return Draft.objects.filter(saved_at__lte=now - KEPT).delete()[0]

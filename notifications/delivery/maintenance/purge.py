@@ -1,4 +1,4 @@
-"""Deletes runs older than the retention time, in chunks that fit into a tick."""
+"""Deletes runs and incidents older than the retention time, and old drafts, in chunks that fit into a tick."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from notifications.models import (
     Attempt,
     CardCode,
     Delivery,
+    Draft,
     FrozenContent,
     Incident,
     Medium,
@@ -30,8 +31,8 @@ _DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.S
 
 
 def due(now: Moment) -> list[QuerySet[Any]]:
-    """Runs and incidents that are over and older than LOG_RETENTION_DAYS."""
-    return [_old_runs(now), _old_incidents(now)]
+    """Runs and incidents that are over and older than LOG_RETENTION_DAYS, and drafts that nobody came back to."""
+    return [_old_runs(now), _old_incidents(now), Draft.objects.old(now)]
 
 
 def _old_incidents(now: Moment) -> QuerySet[Incident]:
@@ -83,6 +84,11 @@ def purge_incidents(*, now: datetime) -> int:
     Incident.objects.filter(pk__in=ids).delete()
     logger.info("incidents=%d forgotten", len(ids))
     return len(ids)
+
+
+def purge_drafts(*, now: datetime) -> int:
+    """Delete at most CHUNK drafts that nobody came back to. Returns how many."""
+    return _deleted(Draft.objects.old(now))
 
 
 def _deleted(rows: QuerySet[Any]) -> int:

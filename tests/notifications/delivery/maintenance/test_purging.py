@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
+from notifications import tasks
 from notifications.delivery.maintenance import purge
 from notifications.delivery.rendering.render import render_run
-from notifications.models import Attempt, Delivery, FrozenContent, Receipt, Run
+from notifications.models import Attempt, Delivery, Draft, FrozenContent, Receipt, Run
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import claim_delivery
 
@@ -67,3 +68,15 @@ def test_what_is_under_way_or_young_is_kept(changes: dict[str, object], run: Run
 
     assert purge.purge(now=LATER) == 0
     assert Receipt.objects.count() == 6
+
+
+def test_drafts_that_nobody_came_back_to_go_at_the_tick() -> None:
+    person = make_person()
+    for page, age in (("push:new", timedelta(days=30)), ("push:7", timedelta(days=29, hours=23))):
+        Draft.objects.create(person=person, page=page, values="name=x", saved_at=NOW - age)
+    assert [rows.exists() for rows in purge.due(NOW)] == [False, False, True]
+
+    tasks._purge(NOW)
+
+    assert list(Draft.objects.values_list("page", flat=True)) == ["push:7"]
+    assert purge.purge_drafts(now=NOW) == 0
