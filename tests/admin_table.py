@@ -660,6 +660,16 @@ ACTIONS = [
         },
         INTEGRATION,
     ),
+    *(
+        action(
+            *("notifications_subscription", name, "subscription"),
+            {**expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}"), **dict.fromkeys(ALL_EDITORS.split(), 302)},
+            # It is enabled and reaches nobody, it is not paused.
+            EDITORS if name in {"disable", "pause", "duplicate"} else "",
+            apply="1",
+        )
+        for name in ("enable", "disable", "pause", "resume", "duplicate")
+    ),
     action("accounts_lockout", "unlock", "lockout", expect("U SA S1 S2", 302), SYSTEM),
     action("auth_group", "delete_selected", "group", expect("U", 302), "U", post="yes"),
 ]

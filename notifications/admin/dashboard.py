@@ -286,7 +286,7 @@ def _runs(**filters: str | int) -> str:
 
 
 def _enabled(model: str) -> str:
-    return _list(model, [("is_enabled__exact", "1")])
+    return _list(model, [("state", "enabled") if model == "subscription" else ("is_enabled__exact", "1")])
 
 
 def _list(model: str, filters: Iterable[tuple[str, str | int]]) -> str:

@@ -34,6 +34,8 @@ from notifications.admin.base import (
     pill,
     run_pill,
 )
+from notifications.admin.push.actions import PushActions
+from notifications.admin.push.filters import PushStateFilter
 from notifications.admin.push.page import PushPage, forget_draft
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
@@ -53,15 +55,14 @@ _KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(PushPage, RecipientsMixin, NamedDeletions, RowContextMixin):
+class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, RowContextMixin):
     empty_list = _("A subscription sends a report to people on a schedule. Add one as soon as there is a report.")
     change_form_template = "admin/notifications/subscription/change_form.html"
     list_display = ("name", "report", "when", "next_run", "state", "last_run")
-    list_filter = ("is_enabled", "channel", "message_form")
+    list_filter = (PushStateFilter, "channel", "message_form")
     list_select_related = ("report",)
     search_fields = ("name", "report__title")
     autocomplete_fields = ("users", "groups")
-    actions = None
     fieldsets = (
         (None, {"fields": ("name", "report", "message_form", "priority")}),
         (_("By which channel"), {"fields": CHANNEL_FIELDS}),

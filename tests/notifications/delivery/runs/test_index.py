@@ -358,7 +358,7 @@ def test_an_alert_rule_that_goes_by_working_days_is_named_before_the_calendar_en
     if is_concerned:
         make_subscription(report=make_report(), free_days=FreeDays.SKIP)
         [item] = [item for item in index(root).attentions if item.sentence == calendar[0].sentence]
-        assert item.url == "/admin/notifications/subscription/?is_enabled__exact=1"
+        assert item.url == "/admin/notifications/subscription/?state=enabled"
 
 
 LATER = datetime(2126, 11, 24, 1, 0, tzinfo=UTC)
@@ -387,7 +387,7 @@ def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_la
     expected = [
         (
             "有 1 个已启用的订阅没有下次执行时间，不会再推送：请重新保存它的发送时间。",
-            "/admin/notifications/subscription/?is_enabled__exact=1",
+            "/admin/notifications/subscription/?state=enabled",
         ),
         (
             "有 1 个已启用的预警规则没有下次执行时间，不会再检查：请重新保存它的检查时间。",

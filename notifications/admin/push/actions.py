@@ -1,0 +1,248 @@
+"""Actions on the selected pushes of the list: enable, disable, pause, resume, duplicate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from integrations.admin.base import own_page
+from notifications.admin import subscription_forms
+from notifications.admin.base import administrator
+from notifications.admin.push.copies import copy_push
+from notifications.delivery.runs import auto_pause
+from notifications.models import Delivery, Subscription
+from notifications.subscriptions.recipients import named_audience, reachability
+from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules.descriptions import moment_line
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+    from accounts.models import User
+
+    SubscriptionAdminBase = admin.ModelAdmin[Subscription]
+else:
+    SubscriptionAdminBase = admin.ModelAdmin
+
+# Whom each of them reaches is worked out before it is enabled.
+AT_MOST = 50
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an action does to one push. `columns`: those that it has changed, not saved; none where it is left out, for
+    the reason that `line` gives."""
+
+    subscription: Subscription
+    line: str
+    columns: frozenset[str] = frozenset()
+
+
+# Changes the push, not saved. `seen_by`: whose page it is.
+Change = Callable[[Subscription, "User", datetime], Outcome]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """`what`: a sentence for the page that asks first; `done`: of each push that was changed, in its history."""
+
+    title: StrOrPromise
+    what: StrOrPromise
+    done: StrOrPromise
+    change: Change
+
+
+class PushActions(SubscriptionAdminBase):
+    """For the admin of subscriptions."""
+
+    actions = ("enable", "disable", "pause", "resume", "duplicate")
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Each push is deleted on its own page, which says what goes with it."""
+        return {name: one for name, one in super().get_actions(request).items() if name != "delete_selected"}
+
+    @admin.action(description=_("Enable the selected pushes"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        return self._switch(request, queryset, "enable")
+
+    @admin.action(description=_("Disable the selected pushes"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        return self._switch(request, queryset, "disable")
+
+    @admin.action(description=_("Pause the selected pushes"), permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        return self._switch(request, queryset, "pause")
+
+    @admin.action(description=_("Resume the selected pushes"), permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        return self._switch(request, queryset, "resume")
+
+    @admin.action(description=_("Duplicate the selected pushes"), permissions=["duplicate"])
+    def duplicate(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
+        """Copies are disabled: there is nothing to ask."""
+        if _are_too_many(request, queryset):
+            return
+        with transaction.atomic():
+            for subscription in queryset.order_by("pk"):
+                copied = copy_push(subscription, owner=administrator(request))
+                self.log_addition(request, copied, gettext("Copied from “%(name)s”.") % {"name": subscription.name})
+        sentence = ngettext(
+            "%(count)d push was duplicated. The copy is not enabled.",
+            "%(count)d pushes were duplicated. The copies are not enabled.",
+            queryset.count(),
+        )
+        messages.success(request, sentence % {"count": queryset.count()})
+
+    def has_duplicate_permission(self, request: HttpRequest) -> bool:
+        """A copy has a content of its own, and is of somebody who could have written both."""
+        may_write = self.has_add_permission(request) and self.has_change_permission(request)
+        return may_write and request.user.has_perm("notifications.add_report")
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[Subscription], name: str) -> HttpResponse | None:
+        """First a page that says what becomes of each, then the change."""
+        if _are_too_many(request, queryset):
+            return None
+        switch = SWITCHES[name]
+        if "apply" in request.POST:
+            self._apply(request, queryset, switch)
+            return None
+        outcomes = _outcomes(queryset.select_related("report__corp"), switch, administrator(request))
+        context = {
+            "title": switch.title,
+            "what": switch.what,
+            "action": name,
+            "changed": [one for one in outcomes if one.columns],
+            "left_out": [one for one in outcomes if not one.columns],
+            "selected": request.POST.getlist("_selected_action"),
+            "select_across": request.POST.get("select_across", "0"),
+        }
+        return own_page(self, request, "admin/notifications/subscription/switch.html", context)
+
+    @transaction.atomic
+    def _apply(self, request: HttpRequest, queryset: QuerySet[Subscription], switch: Switch) -> None:
+        keys = list(queryset.order_by().values_list("pk", flat=True))
+        locked = Subscription.objects.select_for_update(of=("self",)).select_related("report__corp")
+        outcomes = _outcomes(locked.filter(pk__in=keys), switch, administrator(request))
+        changed = [one for one in outcomes if one.columns]
+        for one in changed:
+            one.subscription.save(update_fields=one.columns)
+            self.log_change(request, one.subscription, str(switch.done))
+        sentence = ngettext("%(count)d push was changed.", "%(count)d pushes were changed.", len(changed))
+        messages.success(request, sentence % {"count": len(changed)})
+        left_out = [_left_out_line(one) for one in outcomes if not one.columns]
+        if left_out:
+            messages.warning(request, gettext("Left out: %(lines)s") % {"lines": "; ".join(left_out)})
+
+
+def _left_out_line(one: Outcome) -> str:
+    return gettext("%(name)s: %(reason)s") % {"name": one.subscription.name, "reason": one.line}
+
+
+def _are_too_many(request: HttpRequest, queryset: QuerySet[Subscription]) -> bool:
+    if queryset.count() <= AT_MOST:
+        return False
+    sentence = gettext("Nothing was changed: at most %(count)d pushes at once. Select fewer.")
+    messages.error(request, sentence % {"count": AT_MOST})
+    return True
+
+
+def _outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: User) -> list[Outcome]:
+    now = timezone.now()
+    found = [switch.change(one, seen_by, now) for one in subscriptions]
+    return sorted(found, key=lambda one: (one.subscription.name, one.subscription.pk))
+
+
+# --- What each of them does -------------------------------------------------------------------------------------------
+
+
+def _enable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
+    if subscription.is_enabled:
+        return Outcome(subscription, gettext("is enabled already"))
+    found = reachability(named_audience(subscription), seen_by=seen_by, named=1)
+    if not found.concerns_somebody:
+        return Outcome(subscription, subscription_forms.refusal(found)[0])
+    subscription.is_enabled = True
+    try:
+        slots.reschedule(subscription, now=now)
+    except slots.ScheduleError as error:
+        return Outcome(subscription, str(error.sentence))
+    columns = {"is_enabled", "next_run_at", *auto_pause.resume(subscription, now=now)}
+    people = ngettext("reaches %(count)d person", "reaches %(count)d people", found.reachable_count)
+    line = gettext("%(people)s, next %(time)s") % {
+        "people": people % {"count": found.reachable_count},
+        "time": _next_time(subscription),
+    }
+    return Outcome(subscription, line, frozenset(columns))
+
+
+def _disable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
+    if not subscription.is_enabled:
+        return Outcome(subscription, gettext("is disabled already"))
+    line = gettext("would be sent next %(time)s") % {"time": _next_time(subscription)}
+    subscription.is_enabled, subscription.next_run_at = False, None
+    return Outcome(subscription, line, frozenset({"is_enabled", "next_run_at"}))
+
+
+def _pause(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
+    if subscription.is_paused:
+        return Outcome(subscription, gettext("is paused already"))
+    subscription.is_paused = True
+    return Outcome(subscription, _waiting_line(subscription), frozenset({"is_paused"}))
+
+
+def _resume(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
+    if not subscription.is_paused:
+        return Outcome(subscription, gettext("is not paused"))
+    subscription.is_paused = False
+    return Outcome(subscription, _waiting_line(subscription), frozenset({"is_paused"}))
+
+
+def _next_time(subscription: Subscription) -> str:
+    if subscription.next_run_at is None:
+        return gettext("no further time")
+    return moment_line(subscription.next_run_at, subscription.time_zone)
+
+
+def _waiting_line(subscription: Subscription) -> str:
+    """How many of its messages are on their way."""
+    waiting = Delivery.objects.filter(run__subscription=subscription).unsettled().aggregate(count=Count("pk"))
+    sentence = ngettext("%(count)d message is waiting", "%(count)d messages are waiting", waiting["count"])
+    return sentence % waiting
+
+
+SWITCHES = {
+    "enable": Switch(
+        title=_("Enable pushes"),
+        what=_("They are sent at their times from now on. Times that have passed are not made up for."),
+        done=_("Enabled from the list."),
+        change=_enable,
+    ),
+    "disable": Switch(
+        title=_("Disable pushes"),
+        what=_("They are not sent any more. Messages that are on their way arrive."),
+        done=_("Disabled from the list."),
+        change=_disable,
+    ),
+    "pause": Switch(
+        title=_("Pause pushes"),
+        what=_("Their messages are made, but wait, and are sent after resuming unless they have expired by then."),
+        done=_("Paused from the list."),
+        change=_pause,
+    ),
+    "resume": Switch(
+        title=_("Resume pushes"),
+        what=_("Messages that wait and have not expired are sent at once."),
+        done=_("Resumed from the list."),
+        change=_resume,
+    ),
+}

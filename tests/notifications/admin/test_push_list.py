@@ -1,0 +1,197 @@
+"""The list of pushes: actions on many of them, and filters by state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from accounts.models import AuditEntry, User
+from integrations.models import Corp
+from notifications.admin.push import actions
+from notifications.delivery.rendering.render import render_run
+from notifications.models import Delivery, Report, Subscription
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_manager,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/notifications/subscription/"
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+def client_of(person: User) -> Client:
+    client = Client(headers={"accept-language": "en"})
+    client.force_login(person)
+    return client
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+def act(client: Client, name: str, *subscriptions: Subscription, **more: str) -> Any:
+    sent = {"action": name, "_selected_action": [one.pk for one in subscriptions], **more}
+    return client.post(LIST, sent, follow=True)
+
+
+def said(answer: Any) -> list[str]:
+    return [str(one) for one in answer.context["messages"]]
+
+
+def names_in(answer: Any, part: str) -> list[tuple[str, str]]:
+    return [(one.subscription.name, one.line) for one in answer.context[part]]
+
+
+def test_enabling_asks_first_whom_it_reaches_and_leaves_out_what_reaches_nobody(root: Client, corp: Corp) -> None:
+    person = make_person(corp, "lilei")
+    ready = make_subscription(person, name="A", is_enabled=False, failures_paused_at=NOW)
+    lonely = make_subscription(name="B", is_enabled=False)
+    running = make_subscription(person, name="C")
+    broken = make_subscription(person, name="D", is_enabled=False, crontab="0 9 30 2 *", next_run_at=None)
+    chosen = (ready, lonely, running, broken)
+
+    asked = act(root, "enable", *chosen)
+
+    assert not Subscription.objects.get(pk=ready.pk).is_enabled
+    [(name, line)] = names_in(asked, "changed")
+    assert (name, line.startswith("reaches 1 person, next 20")) == ("A", True)
+    assert [name for name, _line in names_in(asked, "left_out")] == ["B", "C", "D"]
+
+    answer = act(root, "enable", *chosen, apply="1")
+
+    ready.refresh_from_db()
+    assert (ready.is_enabled, ready.failures_paused_at, ready.next_run_at is not None) == (True, None, True)
+    assert ready.failures_counted_from is not None
+    assert Subscription.objects.filter(is_enabled=False).count() == 2
+    changed, left_out = said(answer)
+    assert changed == "1 push was changed."
+    assert left_out.startswith("Left out: B: Nobody would receive this.")
+    assert "C: is enabled already" in left_out
+    assert "D: This schedule never fires" in left_out
+    assert LogEntry.objects.get().get_change_message() == "Enabled from the list."
+    entry = AuditEntry.objects.get(model="notifications.subscription", action="changed", actor_name__startswith="root")
+    assert ["is_enabled", False, True] in entry.changes
+
+
+def test_disabling_says_when_it_would_have_been_sent(root: Client, corp: Corp) -> None:
+    subscription = make_subscription(make_person(corp, "lilei"), next_run_at=NOW)
+
+    asked = act(root, "disable", subscription)
+    act(root, "disable", subscription, apply="1")
+
+    assert names_in(asked, "changed") == [("每日九点", "would be sent next 2026-11-24 09:00:30")]
+    subscription.refresh_from_db()
+    assert (subscription.is_enabled, subscription.next_run_at) == (False, None)
+
+
+def test_pausing_and_resuming_say_how_many_messages_wait(root: Client, corp: Corp) -> None:
+    subscription = make_subscription(make_person(corp, "lilei"))
+    render_run(run_id=make_run(subscription).pk, now=NOW)
+    render_run(run_id=make_run(subscription).pk, now=NOW)
+    render_run(run_id=make_run(subscription).pk, now=NOW)
+    Delivery.objects.filter(pk=Delivery.objects.earliest("pk").pk).update(status="accepted")
+
+    asked = act(root, "pause", subscription)
+    act(root, "pause", subscription, apply="1")
+    subscription.refresh_from_db()
+    assert (names_in(asked, "changed"), subscription.is_paused) == ([("每日九点", "2 messages are waiting")], True)
+
+    again = act(root, "pause", subscription)
+    act(root, "resume", subscription, apply="1")
+    subscription.refresh_from_db()
+    assert (names_in(again, "left_out"), subscription.is_paused) == ([("每日九点", "is paused already")], False)
+    assert names_in(act(root, "resume", subscription), "left_out") == [("每日九点", "is not paused")]
+    assert names_in(act(root, "enable", subscription), "left_out") == [("每日九点", "is enabled already")]
+
+
+def test_duplicates_are_disabled_and_have_contents_of_their_own(root: Client) -> None:
+    report = make_report()
+    first, second = make_subscription(report=report, name="A"), make_subscription(report=report, name="B")
+
+    answer = act(root, "duplicate", first, second)
+
+    copies = Subscription.objects.exclude(pk__in=[first.pk, second.pk]).order_by("pk")
+    assert list(copies.values_list("name", "is_enabled")) == [("A (copy)", False), ("B (copy)", False)]
+    assert Report.objects.count() == 3
+    assert said(answer) == ["2 pushes were duplicated. The copies are not enabled."]
+
+
+def test_nothing_is_done_to_more_than_can_be_worked_out(root: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "AT_MOST", 1)
+    chosen = make_subscription(name="A"), make_subscription(name="B")
+
+    for name in ("pause", "duplicate"):
+        answer = act(root, name, *chosen, apply="1")
+        assert said(answer) == ["Nothing was changed: at most 1 pushes at once. Select fewer."]
+
+    assert (Subscription.objects.count(), Subscription.objects.filter(is_paused=True).count()) == (2, 0)
+
+
+def test_pushes_of_other_companies_stay_as_they_are(corp: Corp) -> None:
+    here, there = (make_subscription(report=make_report(corp=one)) for one in (corp, make_corp()))
+
+    act(client_of(make_manager(corp, permissions="_")), "pause", here, there, apply="1")
+
+    assert list(Subscription.objects.filter(is_paused=True)) == [here]
+
+
+def test_nobody_changes_pushes_without_the_right(corp: Corp) -> None:
+    subscription = make_subscription(report=make_report(corp=corp))
+    reader = client_of(make_manager(corp, permissions="view_"))
+
+    for name in ("enable", "disable", "pause", "resume", "duplicate"):
+        act(reader, name, subscription, apply="1")
+
+    assert (Subscription.objects.count(), LogEntry.objects.count()) == (1, 0)
+
+
+def test_whoever_may_not_write_contents_duplicates_nothing(corp: Corp) -> None:
+    subscription = make_subscription(report=make_report(corp=corp))
+    manager = make_manager(corp, permissions="_")
+    manager.user_permissions.remove(Permission.objects.get(codename="add_report"))
+
+    act(client_of(manager), "duplicate", subscription)
+
+    assert Subscription.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "names"),
+    [
+        ("enabled", {"runs", "fails", "paused", "was lost", "trial"}),
+        ("disabled", {"off", "gave up"}),
+        ("paused", {"paused", "gave up"}),
+        ("failing", {"fails", "was lost"}),
+        ("nonsense", {"runs", "fails", "paused", "was lost", "trial", "off", "gave up"}),
+    ],
+)
+def test_the_list_is_filtered_by_state(state: str, names: set[str], root: Client) -> None:
+    make_run(make_subscription(name="runs"), status="finished")
+    failing = make_subscription(name="fails")
+    make_run(failing, status="failed")
+    make_run(failing, status="finished", trigger="trial")
+    make_run(make_subscription(name="was lost"), status="finished", error="some")
+    make_run(make_subscription(name="trial"), status="failed", trigger="trial")
+    make_subscription(name="paused", is_paused=True)
+    make_subscription(name="off", is_enabled=False)
+    make_subscription(name="gave up", is_enabled=False, failures_paused_at=NOW)
+
+    found = root.get(f"{LIST}?state={state}").context["cl"].result_list
+
+    assert {one.name for one in found} == names
