@@ -546,7 +546,10 @@ ORDERS = [
         args=("run",),
         changed_by=EDITORS,
     ),
-    Row("notifications_receipt_csv", expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}")),
+    *(
+        Row(f"notifications_{model}_csv", expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}"))
+        for model in ("run", "delivery", "receipt")
+    ),
     # It carries no picture: 404 for whoever may see it as well.
     Row("notifications_delivery_picture", expect(ORDER_READERS, 404), args=("delivery",)),
     *(

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.directory.form_fields import DepartmentsSelect
@@ -23,12 +24,12 @@ from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
 from integrations.models.scoping import Person
-from notifications.models import Delivery, Receipt, Run, Subscription
+from notifications.models import Delivery, Incident, IncidentNotice, Receipt, Run, Subscription
 from notifications.subscriptions.attribute_rules import rules_list, rules_of
 
 # A search that means more people than this is refused an answer by person: it names nobody in particular.
 PEOPLE_AT_MOST = 200
-SUBSCRIPTIONS_AT_MOST = 200
+NAMED_AT_MOST = 200
 _MARK = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -67,9 +68,29 @@ def receipts_found(receipts: QuerySet[Receipt], words: str, *, seen_by: Person) 
 
 
 def runs_found(runs: QuerySet[Run], words: str, *, seen_by: Person) -> QuerySet[Run]:
-    """Those of visible subscriptions, the newest SUBSCRIPTIONS_AT_MOST, whose name holds `words`."""
-    named = Subscription.objects.visible_to(seen_by).filter(name__icontains=words).order_by("-pk")
-    return runs.filter(subscription__in=list(named.values_list("pk", flat=True)[:SUBSCRIPTIONS_AT_MOST]))
+    """Those of visible pushes and alerts whose name holds `words`."""
+    return runs.filter(pk__in=runs_named(words, seen_by=seen_by))
+
+
+def runs_named(words: str, *, seen_by: Person) -> QuerySet[Any, Any]:
+    """Keys of the runs of visible pushes whose name holds `words`, the newest NAMED_AT_MOST, and of as many incidents
+    whose title, rule or route does."""
+    pushes = Subscription.objects.visible_to(seen_by).filter(name__icontains=words).order_by("-pk")
+    named = Q(title__icontains=words) | Q(rule__name__icontains=words) | Q(route__name__icontains=words)
+    incidents = Incident.objects.visible_to(seen_by).filter(named).order_by("-pk")
+    of_pushes = Run.objects.filter(subscription__in=list(pushes.values_list("pk", flat=True)[:NAMED_AT_MOST]))
+    of_alerts = IncidentNotice.objects.filter(incident__in=list(incidents.values_list("pk", flat=True)[:NAMED_AT_MOST]))
+    return of_pushes.order_by().values("pk").union(of_alerts.order_by().values("run"), all=True)
+
+
+def of_people(rows: QuerySet[Any], user_ids: list[int]) -> QuerySet[Any]:
+    """Of runs, deliveries or receipts those that concern these people."""
+    if rows.model is Receipt:
+        return rows.filter(user_id__in=user_ids)
+    theirs = Receipt.objects.filter(user_id__in=user_ids).order_by()
+    if rows.model is Run:
+        return rows.filter(pk__in=theirs.values("run"))
+    return rows.filter(pk__in=theirs.filter(delivery__isnull=False).values("delivery"))
 
 
 # --- What the lists share: days as a filter, states as words with a colour ---
@@ -158,7 +179,10 @@ class CorpFilter(admin.SimpleListFilter):
         value = self.value()
         if value is None or value not in {str(corp_id) for corp_id, _name in self._visible(request)}:
             return queryset
-        return queryset.filter(corp_id=value)
+        return self.matching(queryset, value)
+
+    def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
+        return queryset.filter(corp_id=corp_id)
 
     def _visible(self, request: HttpRequest) -> list[tuple[int, str]]:
         return list(Corp.objects.visible_to(request.user).order_by("name").values_list("pk", "name"))
@@ -200,15 +224,29 @@ def severity_pill(severity: str, words: str) -> SafeString:
 def run_pill(run: Run) -> SafeString:
     """A run's state; one that ended without reaching anybody, or everybody, is no success."""
     if run.status == Run.Status.FINISHED and not run.recipient_count:
-        return tone_pill("warn", _("finished, reached nobody"))
+        return tone_pill("warn", run_state(run))
     if run.status == Run.Status.FINISHED and run.error:
-        return tone_pill("bad", LOST_SOME)
-    return pill(run.status, run.get_status_display())
+        return tone_pill("bad", run_state(run))
+    return pill(run.status, run_state(run))
+
+
+def run_state(run: Run) -> str:
+    """In words."""
+    if run.status == Run.Status.FINISHED and not run.recipient_count:
+        return gettext("finished, reached nobody")
+    if run.status == Run.Status.FINISHED and run.error:
+        return str(LOST_SOME)
+    return str(run.get_status_display())
 
 
 def moment(value: datetime | None) -> str:
     """A time in the zone of the page."""
-    return "—" if value is None else format_html("<time>{}</time>", f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}")
+    return "—" if value is None else format_html("<time>{}</time>", plain_moment(value))
+
+
+def plain_moment(value: datetime | None) -> str:
+    """The same without markup; empty for no time."""
+    return "" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
 
 
 class PartPermissions:

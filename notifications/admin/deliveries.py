@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -11,22 +12,45 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from notifications import sentences
 from notifications.admin import base
-from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, moment, pill
-from notifications.admin.log_pages import failures_shown, held_up, receipts_url
+from notifications.admin.base import moment, pill, plain_moment
+from notifications.admin.log_export import ExportedLog
+from notifications.admin.log_filters import (
+    ExactRunFilter,
+    FormCorpFilter,
+    FormDayFilter,
+    FormFilter,
+    PersonFilter,
+    PushFilter,
+    SpanFilter,
+)
+from notifications.admin.log_pages import failures_shown, held_up, link, people_context, step_to_run, technical
 from notifications.delivery import failures
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering.previews import Preview, shown
+from notifications.delivery.runs import names
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
 from notifications.models import Delivery, Medium, MessageForm
 from notifications.views.media import picture_answer
 
 
+class StatusFilter(FormFilter):
+    title = _("status")
+    parameter_name = "status__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(Delivery.Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(status=self.text) if self.text else queryset
+
+
 @admin.register(Delivery)
-class DeliveryAdmin(IndexedLogAdmin):
+class DeliveryAdmin(ExportedLog):
     found = staticmethod(base.deliveries_found)
     empty_list = _(
         "Each message that is handed to WeCom stands here, with its recipients. The first one comes with the "
@@ -43,12 +67,16 @@ class DeliveryAdmin(IndexedLogAdmin):
         "created",
         "settled",
     )
-    list_filter = ("status", CorpFilter, DayFilter)
+    list_filter = (
+        *(ExactRunFilter, PersonFilter, PushFilter, FormCorpFilter),
+        *(FormDayFilter, SpanFilter, StatusFilter),
+    )
     search_fields = ("mark",)
     search_help_text = _("Person (name, username, WeCom account), title, or the address of a message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        seen = Delivery.objects.visible_to(request.user).select_related("corp", "run__subscription")
+        seen = Delivery.objects.visible_to(request.user)
+        seen = seen.select_related("corp", "run__subscription", "run__requested_by")
         return seen.defer("body", "plain_body", "text", *CORP_SECRETS)
 
     def get_urls(self) -> list[URLPattern]:
@@ -90,15 +118,42 @@ class DeliveryAdmin(IndexedLogAdmin):
     def settled(self, delivery: Delivery) -> str:
         return moment(delivery.settled_at)
 
+    def csv_titles(self) -> list[str]:
+        words = [gettext("title"), gettext("run"), gettext("company"), gettext("status")]
+        counts = [
+            gettext("recipients"),
+            gettext("accepted"),
+            gettext("invalid accounts"),
+            gettext("attempts"),
+            "errcode",
+        ]
+        why = [gettext("reason"), gettext("Who can fix it"), gettext("Where")]
+        return [*words, *counts, *why, gettext("created"), gettext("settled")]
+
+    def csv_lines(self, rows: list[Delivery]) -> Iterator[list[str]]:
+        named = names.of_runs({one.run_id: one.run for one in rows}.values())
+        for one in rows:
+            words = [one.title, named[one.run_id], one.corp.name, one.get_status_display()]
+            counts = (one.recipient_count, one.accepted_count, self.exceptions(one), one.attempt_count)
+            said = failures.explanation_of_delivery(one)
+            why = ["", "", ""] if said is None else [said.what, said.who, said.where]
+            times = plain_moment(one.created_at), plain_moment(one.settled_at)
+            yield [*words, *map(str, counts), str(one.errcode or ""), *why, *times]
+
     def row_context(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
+        run = step_to_run(request, delivery.run)
         return {
+            "title": delivery.title,
+            "subtitle": None,
+            "way_back": [run],
             "delivery": delivery,
-            "facts": _delivery_facts(delivery),
+            "facts": [(_("run"), link(run)), *_delivery_facts(delivery)],
+            "technical": _technical(delivery),
             "attempts": delivery.attempts.order_by("number"),
             "preview": _preview(delivery),
-            "receipts_url": receipts_url(delivery__id__exact=delivery.pk),
             "failures": failures_shown(failures.of_delivery(delivery)),
             "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
+            **people_context(request, delivery=delivery.pk),
         }
 
 
@@ -116,23 +171,16 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
     status = pill(delivery.status, delivery.get_status_display())
     if delivery.is_accepted_on_repeat:
         status = format_html("{} {}", status, _("on repeat: the answer may lack invalid accounts"))
-    run_url = reverse("admin:notifications_run_change", args=[delivery.run_id])
-    facts = [
+    facts: list[tuple[Any, Any]] = [
         (_("status"), status),
-        (_("run"), format_html('<a href="{}">{}</a>', run_url, delivery.run)),
         (_("company"), delivery.corp.name),
-        ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
         (_("channel"), _channel(delivery)),
         (_("message form"), delivery.get_message_form_display()),
         (_("recipients"), delivery.recipient_count),
         (_("accepted"), delivery.accepted_count),
-        (_("invalid"), delivery.invalid_count),
-        (_("unlicensed"), delivery.unlicensed_count),
-        ("msgid", delivery.msgid or "—"),
-        (_("mark"), delivery.mark),
+        *([(_("invalid"), delivery.invalid_count)] if delivery.invalid_count else []),
+        *([(_("unlicensed"), delivery.unlicensed_count)] if delivery.unlicensed_count else []),
         (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
-        (_("claimed"), moment(delivery.run.claimed_at)),
-        (_("created"), moment(delivery.created_at)),
         (_("settled"), moment(delivery.settled_at)),
         (_("worthless after"), moment(delivery.expires_at)),
     ]
@@ -147,6 +195,21 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
     # Of one that was accepted, what WeCom remarked.
     is_remark = delivery.error and delivery.status == Delivery.Status.ACCEPTED
     return [*facts, (_("error"), sentences.shown(delivery.error))] if is_remark else facts
+
+
+def _technical(delivery: Delivery) -> str:
+    return technical(
+        [
+            (gettext("number"), delivery.pk),
+            ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
+            ("msgid", delivery.msgid),
+            (gettext("mark"), delivery.mark),
+            ("errcode", delivery.errcode),
+            (gettext("claimed"), plain_moment(delivery.run.claimed_at)),
+            (gettext("created"), plain_moment(delivery.created_at)),
+            (gettext("settled"), plain_moment(delivery.settled_at)),
+        ]
+    )
 
 
 def _channel(delivery: Delivery) -> str:

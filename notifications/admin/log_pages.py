@@ -1,15 +1,61 @@
-"""What the pages of a run, a delivery and a receipt share."""
+"""What the pages of a run, a message and a person's receipt share: people, failures, the way back."""
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 
 from integrations.clients.explanations import Explanation
+from notifications.admin.base import pill
+from notifications.delivery import failures
+from notifications.delivery.runs import names
 from notifications.delivery.sending import circuit_breaker
-from notifications.models import Delivery
+from notifications.models import Delivery, Receipt, Run
+
+# The first ones of a page, named by WeCom before the others; the lists show them all.
+PEOPLE_SHOWN = 10
+Status = Receipt.Status
+LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
+# Of a receipt's own status, or of its message.
+_NOT_REACHED = ~Q(status__in=["", Status.ACCEPTED]) | Q(
+    status="", delivery__status__in=[Delivery.Status.FAILED, Delivery.Status.UNKNOWN, Delivery.Status.CANCELED]
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A page on the way back. `url`: empty for who may not open it."""
+
+    label: str
+    url: str
+
+
+def step_to_run(request: HttpRequest, run: Run) -> Step:
+    may = request.user.has_perm("notifications.view_run")
+    return Step(names.of_run(run), reverse("admin:notifications_run_change", args=[run.pk]) if may else "")
+
+
+def step_to_delivery(request: HttpRequest, delivery: Delivery) -> Step:
+    may = request.user.has_perm("notifications.view_delivery")
+    return Step(delivery.title, reverse("admin:notifications_delivery_change", args=[delivery.pk]) if may else "")
+
+
+def link(step: Step) -> SafeString | str:
+    return format_html('<a href="{}">{}</a>', step.url, step.label) if step.url else step.label
+
+
+def technical(lines: list[tuple[Any, Any]]) -> str:
+    """What a supporter asks for, one below the other, to be copied."""
+    return "\n".join(f"{name}: {value}" for name, value in lines if value not in {None, ""})
 
 
 def held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
@@ -23,7 +69,83 @@ def failures_shown(failure: Explanation | None) -> list[tuple[Explanation, int]]
     return [] if failure is None else [(failure, 0)]
 
 
-def receipts_url(**lookups: int) -> str:
+# --- People -----------------------------------------------------------------------------------------------------------
+
+
+def people_context(request: HttpRequest, **lookups: int) -> dict[str, Any]:
+    """How many people of a run, or of a message, stand how; and the first of them, of a run those not reached alone.
+    Empty for who may not see receipts. Two queries."""
+    if not request.user.has_perm("notifications.view_receipt"):
+        return {}
+    receipts = Receipt.objects.visible_to(request.user).filter(**lookups)
+    query = {f"{name}__id__exact": value for name, value in lookups.items()}
+    listed = receipts.filter(_NOT_REACHED) if "run" in lookups else receipts
+    listed = listed.select_related("user", "delivery__corp").defer("delivery__body", "delivery__text")
+    return {
+        "receipts_url": receipts_url(**query),
+        "people_states": _people_states(receipts, query),
+        "people": [_Line.of(receipt) for receipt in listed.order_by("-status", "pk")[:PEOPLE_SHOWN]],
+    }
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A person in a table."""
+
+    url: str
+    name: str
+    account: str
+    state: SafeString
+    why: str
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> _Line:
+        url = reverse("admin:notifications_receipt_change", args=[receipt.pk])
+        return cls(url, person(receipt), company_and_account(receipt), state(receipt), reason(receipt))
+
+
+def receipts_url(**lookups: Any) -> str:
     """The list of receipts under these filters."""
-    query = "&".join(f"{name}={value}" for name, value in lookups.items())
-    return f"{reverse('admin:notifications_receipt_changelist')}?{query}"
+    return f"{reverse('admin:notifications_receipt_changelist')}?{urlencode(lookups)}"
+
+
+def person(receipt: Receipt) -> str:
+    return str(receipt.user or receipt.address)
+
+
+def company_and_account(receipt: Receipt) -> str:
+    if receipt.delivery is None:
+        return "—"
+    return f"{receipt.delivery.corp.name} / {receipt.address.partition(':')[2]}"
+
+
+def state(receipt: Receipt) -> SafeString:
+    return pill(_status(receipt), state_words(receipt))
+
+
+def state_words(receipt: Receipt) -> str:
+    return str(LABELS.get(_status(receipt), ""))
+
+
+def _status(receipt: Receipt) -> str:
+    """Its own, else its message's."""
+    return receipt.status or ("" if receipt.delivery is None else receipt.delivery.status)
+
+
+def reason(receipt: Receipt) -> str:
+    """Why the person did not get it, in words; empty where nothing went wrong."""
+    if receipt.reason:
+        return str(receipt.get_reason_display())
+    said = failures.explanation_of_receipt(receipt)
+    return "" if said is None else said.what
+
+
+def _people_states(receipts: QuerySet[Receipt], query: dict[str, Any]) -> list[tuple[SafeString, int, str]]:
+    counted: Counter[str] = Counter()
+    for own, inherited, count in receipts.order_by().values_list("status", "delivery__status").annotate(Count("pk")):
+        counted[own or inherited or ""] += count
+    return [
+        (pill(status, label), counted[status], receipts_url(**query, status=status))
+        for status, label in LABELS.items()
+        if status in counted
+    ]

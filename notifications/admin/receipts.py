@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import BooleanField, QuerySet, Value
-from django.http import HttpRequest, StreamingHttpResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from notifications.admin import base, receipts_export
-from notifications.admin.base import DayFilter, IndexedLogAdmin, moment, pill
-from notifications.admin.log_pages import failures_shown, held_up
+from notifications.admin import base, log_pages
+from notifications.admin.base import moment, plain_moment
+from notifications.admin.log_export import ExportedLog
+from notifications.admin.log_filters import (
+    ExactDeliveryFilter,
+    ExactPersonFilter,
+    ExactRunFilter,
+    FormCorpFilter,
+    FormDayFilter,
+    FormFilter,
+    PersonFilter,
+    PushFilter,
+    SpanFilter,
+)
+from notifications.admin.log_pages import failures_shown, held_up, link, step_to_delivery, step_to_run, technical
 from notifications.delivery import failures
+from notifications.delivery.runs import names
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
 from notifications.models import Delivery, Receipt
 from notifications.subscriptions.recipients import SET_ON_PERSON
@@ -25,76 +40,99 @@ if TYPE_CHECKING:
     from notifications.models.receipts import ReceiptQuerySet
 
 
-class RunDayFilter(DayFilter):
+class RunDayFilter(FormDayFilter):
     column = "run__claimed_at"
 
 
-class ReceiptStatusFilter(admin.SimpleListFilter):
+class RunSpanFilter(SpanFilter):
+    column = "run__claimed_at"
+
+
+class MessageCorpFilter(FormCorpFilter):
+    """Of messages to the company; who was skipped has none."""
+
+    def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
+        return queryset.filter(delivery__corp=corp_id)
+
+
+class ReceiptStatusFilter(FormFilter):
     """What became of it for the person: its own status, else its delivery's."""
 
     title = _("status")
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*Receipt.Status.choices, (Delivery.Status.PENDING.value, Delivery.Status.PENDING.label)]
+        return list(log_pages.LABELS.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        if value is None or value not in {choice for choice, _label in self.lookup_choices}:
+        if self.text not in log_pages.LABELS:
             return queryset
-        return cast("ReceiptQuerySet", queryset).with_status(value)  # the admin filters its own rows only
+        return cast("ReceiptQuerySet", queryset).with_status(self.text)  # the admin filters its own rows only
+
+
+class ReceiptList(ChangeList):
+    """With the names of the runs of which people got no message, for all its rows at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        receipts = list(self.result_list)
+        named = names.of_runs({one.run_id: one.run for one in receipts if one.delivery_id is None}.values())
+        for receipt in receipts:
+            receipt.run_name = named.get(receipt.run_id, "")
+        self.result_list = receipts
 
 
 @admin.register(Receipt)
-class ReceiptAdmin(IndexedLogAdmin):
+class ReceiptAdmin(ExportedLog):
     found = staticmethod(base.receipts_found)
     empty_list = _(
         "For each person what became of each message stands here. The first receipts come with the first run "
         "of a subscription."
     )
-    change_list_template = "admin/notifications/receipt/change_list.html"
     list_display = ("person", "company_and_account", "state", "why", "message", "due", "read")
-    list_filter = (ReceiptStatusFilter, RunDayFilter)
+    list_filter = (
+        *(ExactRunFilter, ExactDeliveryFilter, ExactPersonFilter, PersonFilter, PushFilter, MessageCorpFilter),
+        *(RunDayFilter, RunSpanFilter, ReceiptStatusFilter),
+    )
     search_fields = ("address",)
     search_help_text = _("Person (name, username, WeCom account), or the address of a message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
-        seen = Receipt.objects.visible_to(request.user).select_related("user", "delivery__corp", "run__subscription")
+        seen = Receipt.objects.visible_to(request.user).select_related(
+            "user", "delivery__corp", "run__subscription", "run__requested_by"
+        )
         may_open_people = Value(request.user.has_perm("accounts.view_user"), output_field=BooleanField())
         seen = seen.annotate(may_open_people=may_open_people)
         return seen.defer("delivery__body", "delivery__text", *(f"delivery__{name}" for name in CORP_SECRETS))
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """The pages of a run and of a delivery link here."""
-        wanted = lookup in {"run__id__exact", "delivery__id__exact"}
-        return wanted or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]  # django-stubs forbids None
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ReceiptList
 
-    def get_urls(self) -> list[URLPattern]:
-        page = self.admin_site.admin_view(self.csv_view)
-        return [path("csv/", page, name="notifications_receipt_csv"), *super().get_urls()]
+    def csv_titles(self) -> list[str]:
+        who = [gettext("user"), gettext("WeCom account"), gettext("status"), gettext("reason")]
+        why = [gettext("Who can fix it"), gettext("Where")]
+        return [*who, *why, gettext("message"), gettext("due"), gettext("read"), gettext("run")]
 
-    def csv_view(self, request: HttpRequest) -> StreamingHttpResponse:
-        """The rows of the list under the filters of its address."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        found = self.get_changelist_instance(request).get_queryset(request)
-        return receipts_export.answer(found, account=self.company_and_account)
+    def csv_lines(self, rows: list[Receipt]) -> Iterator[list[str]]:
+        named = names.of_runs({one.run_id: one.run for one in rows}.values())
+        for one in rows:
+            said, title = failures.explanation_of_receipt(one), "" if one.delivery is None else one.delivery.title
+            why = [said.what, said.who, said.where] if said is not None else [one.get_reason_display(), "", ""]
+            times = plain_moment(one.run.slot_at), plain_moment(one.read_at)
+            who = [log_pages.person(one), log_pages.company_and_account(one), log_pages.state_words(one)]
+            yield [*who, *why, title, *times, named[one.run_id]]
 
     @admin.display(description=_("user"))
     def person(self, receipt: Receipt) -> str:
-        return str(receipt.user or receipt.address)
+        return log_pages.person(receipt)
 
     @admin.display(description=_("WeCom account"))
     def company_and_account(self, receipt: Receipt) -> str:
-        if receipt.delivery is None:
-            return "—"
-        return f"{receipt.delivery.corp.name} / {receipt.address.partition(':')[2]}"
+        return log_pages.company_and_account(receipt)
 
     @admin.display(description=_("status"))
     def state(self, receipt: Receipt) -> SafeString:
-        if receipt.status or receipt.delivery is None:
-            return pill(receipt.status, receipt.get_status_display())
-        return pill(receipt.delivery.status, receipt.delivery.get_status_display())
+        return log_pages.state(receipt)
 
     @admin.display(description=_("reason"))
     def why(self, receipt: Receipt) -> str:
@@ -102,16 +140,13 @@ class ReceiptAdmin(IndexedLogAdmin):
         if receipt.reason in SET_ON_PERSON and receipt.user_id and getattr(receipt, "may_open_people", False):
             url = reverse("admin:accounts_user_change", args=[receipt.user_id])
             return format_html('<a href="{}">{}</a>', url, receipt.get_reason_display())
-        if receipt.reason:
-            return receipt.get_reason_display()
-        said = failures.explanation_of_receipt(receipt)
-        return "" if said is None else said.what
+        return log_pages.reason(receipt)
 
     @admin.display(description=_("message"))
     def message(self, receipt: Receipt) -> SafeString:
         if receipt.delivery is None:
             url = reverse("admin:notifications_run_change", args=[receipt.run_id])
-            return format_html('<a href="{}">{}</a>', url, receipt.run)
+            return format_html('<a href="{}">{}</a>', url, receipt.run_name)  # type: ignore[attr-defined]  # set by ReceiptList
         url = reverse("admin:notifications_delivery_change", args=[receipt.delivery_id])
         return format_html('<a href="{}">{}</a>', url, receipt.delivery.title)
 
@@ -124,18 +159,26 @@ class ReceiptAdmin(IndexedLogAdmin):
         return moment(receipt.read_at)
 
     def row_context(self, request: HttpRequest, receipt: Receipt) -> dict[str, Any]:
+        way_back = [step_to_run(request, receipt.run)]
+        if receipt.delivery is not None:
+            way_back.append(step_to_delivery(request, receipt.delivery))
         facts = [
             (_("user"), self.person(receipt)),
             (_("WeCom account"), self.company_and_account(receipt)),
             (_("status"), self.state(receipt)),
             (_("reason"), self.why(receipt) or "—"),
-            (_("message"), self.message(receipt)),
+            (_("run"), link(way_back[0])),
+            *((_("message"), link(step)) for step in way_back[1:]),
             (_("due"), self.due(receipt)),
             *_times(receipt),
             (_("read"), self.read(receipt)),
         ]
         return {
+            "title": self.person(receipt),
+            "subtitle": None,
+            "way_back": way_back,
             "facts": facts,
+            "technical": technical([(gettext("number"), receipt.pk), (gettext("address"), receipt.address)]),
             "failures": failures_shown(failures.of_receipt(receipt)),
             "held_up": held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
         }

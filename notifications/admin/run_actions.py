@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
 from notifications.admin.base import administrator
-from notifications.delivery.runs import recall, triggers
+from notifications.delivery.runs import names, recall, triggers
 from notifications.models import Receipt, Run
 from notifications.tasks import enqueue_runs
 
@@ -108,5 +108,5 @@ def _to(run: Run) -> HttpResponse:
 
 def _page(request: HttpRequest, run: Run, site: AdminSite, context: dict[str, Any]) -> HttpResponse:
     request.current_app = site.name  # as Django's own admin views do
-    context = {**site.each_context(request), "opts": Run._meta, "run": run, **context}
+    context = {**site.each_context(request), "opts": Run._meta, "run": run, "run_name": names.of_run(run), **context}
     return TemplateResponse(request, "admin/notifications/run_action.html", context)

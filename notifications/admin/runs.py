@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,19 +18,55 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from notifications.admin import base, run_actions
-from notifications.admin.base import DayFilter, IndexedLogAdmin, moment, pill, run_pill
-from notifications.admin.log_pages import held_up, receipts_url
+from notifications.admin.base import moment, pill, plain_moment, run_pill, run_state
+from notifications.admin.log_export import ExportedLog
+from notifications.admin.log_filters import (
+    ExactPushFilter,
+    FormCorpFilter,
+    FormDayFilter,
+    FormFilter,
+    PersonFilter,
+    PushFilter,
+    SpanFilter,
+)
+from notifications.admin.log_pages import held_up, people_context, technical
 from notifications.delivery import failures
 from notifications.delivery.rendering import run_errors
-from notifications.delivery.runs import statistics
+from notifications.delivery.runs import names, statistics
 from notifications.models import Delivery, Receipt, Run
 
 
-class ClaimedDayFilter(DayFilter):
+class ClaimedDayFilter(FormDayFilter):
     column = "claimed_at"
 
 
-class ReachedFilter(admin.SimpleListFilter):
+class ClaimedSpanFilter(SpanFilter):
+    column = "claimed_at"
+
+
+class StatusFilter(FormFilter):
+    title = _("status")
+    parameter_name = "status__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(Run.Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(status=self.text) if self.text else queryset
+
+
+class TriggerFilter(FormFilter):
+    title = _("trigger")
+    parameter_name = "trigger__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(Run.Trigger.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(trigger=self.text) if self.text else queryset
+
+
+class ReachedFilter(FormFilter):
     """Runs that ended, and say whom they did not reach."""
 
     title = _("reached")
@@ -42,37 +79,52 @@ class ReachedFilter(admin.SimpleListFilter):
         return queryset.filter(status=Run.Status.FINISHED).exclude(error="") if self.value() == "not_all" else queryset
 
 
+class RunCorpFilter(FormCorpFilter):
+    """Runs for the company alone, and those with messages to it."""
+
+    def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
+        own = Run.objects.filter(corp_id=int(corp_id)).order_by().values("pk")
+        return queryset.filter(pk__in=own.union(Delivery.objects.filter(corp_id=int(corp_id)).order_by().values("run")))
+
+
 # The first ones of a run; the lists show them all.
 DELIVERIES_SHOWN = 100
 
 
 class RunList(ChangeList):
-    """With why runs went wrong, for all its rows at once."""
-
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        runs = list(self.result_list)
-        reasons = run_errors.shown(runs)
-        for run in runs:
-            run.reason_shown = reasons[run.pk]
-        self.result_list = runs
+        self.result_list = _described(self.result_list)
+
+
+def _described(rows: Iterable[Run]) -> list[Run]:
+    """The runs with names, and why they went wrong, for all at once."""
+    runs = list(rows)
+    reasons, named = run_errors.shown(runs), names.of_runs(runs)
+    for run in runs:
+        described: Any = run
+        described.reason_shown, described.plain_name = reasons[run.pk], named[run.pk]
+    return runs
 
 
 @admin.register(Run)
-class RunAdmin(IndexedLogAdmin):
+class RunAdmin(ExportedLog):
     found = staticmethod(base.runs_found)
     empty_list = _(
         "Each execution of a subscription stands here. The first one comes when a subscription is due, or "
         "with “Run now…” on its page."
     )
     list_display = (
-        *("subject", "trigger", "slot", "state"),
+        *("subject", "state", "slot", "trigger"),
         *("recipient_count", "accepted", "exceptions", "skipped_count", "why"),
     )
-    list_filter = ("status", ReachedFilter, "trigger", ClaimedDayFilter)
+    list_filter = (
+        *(ExactPushFilter, PersonFilter, PushFilter, RunCorpFilter),
+        *(ClaimedDayFilter, ClaimedSpanFilter, StatusFilter, ReachedFilter, TriggerFilter),
+    )
     list_select_related = ("subscription", "requested_by")
     search_fields = ("key",)
-    search_help_text = _("Name of a subscription")
+    search_help_text = _("Name of a push, or title of an alert")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         deliveries = Delivery.objects.filter(run=OuterRef("pk")).order_by().values("run")
@@ -101,12 +153,9 @@ class RunAdmin(IndexedLogAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunList
 
-    @admin.display(description=_("subscription"))
+    @admin.display(description=_("name"))
     def subject(self, run: Run) -> str:
-        """A notice has its reader instead."""
-        if run.trigger == Run.Trigger.NOTICE:
-            return str(run.requested_by or run.key)
-        return run.subscription.name if run.subscription else run.key
+        return str(run.plain_name)  # type: ignore[attr-defined]  # set by RunList
 
     @admin.display(description=_("due"), ordering="slot_at")
     def slot(self, run: Run) -> str:
@@ -131,41 +180,60 @@ class RunAdmin(IndexedLogAdmin):
         waiting: int = run.waiting_total  # type: ignore[attr-defined]  # annotated in get_queryset
         return run.recipient_count - self.accepted(run) - waiting
 
+    def csv_titles(self) -> list[str]:
+        words = [gettext("name"), gettext("trigger"), gettext("due"), gettext("ended"), gettext("status")]
+        counts = [gettext("recipients"), gettext("accepted"), gettext("not accepted"), gettext("skipped")]
+        return [*words, *counts, gettext("reason")]
+
+    def csv_lines(self, rows: list[Run]) -> Iterator[list[str]]:
+        for run in _described(rows):
+            counts = (run.recipient_count, self.accepted(run), self.exceptions(run), run.skipped_count)
+            times = plain_moment(run.slot_at), plain_moment(run.finished_at)
+            words = [self.subject(run), run.get_trigger_display(), *times, run_state(run)]
+            yield [*words, *map(str, counts), self.why(run)]
+
     def row_context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
         deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
+        listed = deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN]
         return {
+            "title": names.of_run(run),
+            "subtitle": None,
             "run": run,
-            "facts": _run_facts(run),
-            "deliveries": deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN],
+            "facts": _run_facts(request, run),
+            "technical": _technical(run),
+            "deliveries": [(one, pill(one.status, one.get_status_display())) for one in listed],
             "states": _states(run, deliveries),
-            "receipts_url": receipts_url(run__id__exact=run.pk),
             "reasons": _reasons(request, run),
             "failures": failures.of_run(deliveries),
             "held_up": held_up(request, deliveries),
+            **people_context(request, run=run.pk),
             **run_actions.possible(request, run),
         }
 
 
-def _run_facts(run: Run) -> list[tuple[Any, Any]]:
+def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     facts: list[tuple[Any, Any]] = [
         (_("status"), run_pill(run)),
         (_("trigger"), run.get_trigger_display()),
-        (_("requested by"), run.requested_by or "—"),
-        (_("key"), run.key),
         (_("due"), moment(run.slot_at)),
         *([] if run.due_at is None else [(_("begins"), moment(run.due_at))]),
-        (_("times of the schedule"), run.slot_count),
-        (_("claimed"), moment(run.claimed_at)),
-        (_("rendered"), moment(run.rendered_at)),
         (_("ended"), moment(run.finished_at)),
         (_("recipients"), run.recipient_count),
         (_("skipped"), run.skipped_count),
         *_people(statistics.of_run(run.pk)),
     ]
+    if run.subscription is not None and request.user.has_perm("notifications.view_subscription"):
+        url = reverse("admin:notifications_subscription_change", args=[run.subscription.pk])
+        facts.append((_("push"), format_html('<a href="{}">{}</a>', url, run.subscription)))
+    if run.requested_by is not None:
+        facts.append((_("requested by"), run.requested_by))
+    if run.slot_count > 1:
+        facts.append((_("times of the schedule"), run.slot_count))
     if run.api_token is not None:
         facts.append((_("API token"), run.api_token))
-    if run.resends_id is not None:
-        facts.append((_("sends again"), run.resends))
+    if run.resends is not None:
+        url = reverse("admin:notifications_run_change", args=[run.resends.pk])
+        facts.append((_("sends again"), format_html('<a href="{}">{}</a>', url, moment(run.resends.slot_at))))
     if run.owner_notified_at is not None:
         facts.append((_("owner notified"), _owner_notice(run)))
     if run.recall_requested_at is not None:
@@ -173,6 +241,18 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
             (_("taken back"), format_html("{} {}", moment(run.recall_requested_at), run.recall_requested_by or ""))
         )
     return [*facts, (_("error"), run_errors.shown([run])[run.pk])] if run.error else facts
+
+
+def _technical(run: Run) -> str:
+    return technical(
+        [
+            (gettext("number"), run.pk),
+            (gettext("key"), run.key),
+            (gettext("claimed"), plain_moment(run.claimed_at)),
+            (gettext("rendered"), plain_moment(run.rendered_at)),
+            (gettext("ended"), plain_moment(run.finished_at)),
+        ]
+    )
 
 
 def _people(counts: statistics.Counts) -> list[tuple[Any, Any]]:

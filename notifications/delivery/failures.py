@@ -28,10 +28,15 @@ _UNSENT = ~Q(status=Delivery.Status.ACCEPTED) & (~Q(error="") | Q(errcode__isnul
 
 def of_delivery(delivery: Delivery) -> Explanation | None:
     """Why it did not go out, or does not yet; None where nothing went wrong."""
+    said = explanation_of_delivery(delivery)
+    return None if said is None else replace(said, raw=_raw(delivery.error, _last_answer(delivery)))
+
+
+def explanation_of_delivery(delivery: Delivery) -> Explanation | None:
+    """The same without the raw answer, for lists."""
     if delivery.status == Delivery.Status.ACCEPTED or not (delivery.error or delivery.errcode):
         return None
-    said = _explanation(delivery.channel, delivery.errcode, delivery.error)
-    return replace(said, raw=_raw(delivery.error, _last_answer(delivery)))
+    return _explanation(delivery.channel, delivery.errcode, delivery.error)
 
 
 def of_receipt(receipt: Receipt) -> Explanation | None:
@@ -50,8 +55,7 @@ def explanation_of_receipt(receipt: Receipt) -> Explanation | None:
     is_named = receipt.status in {Receipt.Status.INVALID, Receipt.Status.UNLICENSED}
     if is_named and delivery.channel == Channel.WECOM:
         return of_errcode(NO_LICENCE if receipt.status == Receipt.Status.UNLICENSED else UNKNOWN_ACCOUNT)
-    is_in_order = delivery.status == Delivery.Status.ACCEPTED or not (delivery.error or delivery.errcode)
-    return None if is_in_order else _explanation(delivery.channel, delivery.errcode, delivery.error)
+    return explanation_of_delivery(delivery)
 
 
 def of_run(deliveries: QuerySet[Delivery]) -> list[tuple[Explanation, int]]:

@@ -164,7 +164,7 @@ class Run(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.subscription or self.key} {timezone.localtime(self.slot_at):%Y-%m-%d %H:%M}"
+        return f"{self.subscription or self.get_trigger_display()} {timezone.localtime(self.slot_at):%Y-%m-%d %H:%M}"
 
     @property
     def error_text(self) -> str:

@@ -1,0 +1,64 @@
+"""Names runs as people know them: by their push, by their alert and what happened, or as a notice to the owner."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from django.db.models import Count, Min
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext, pgettext
+
+from notifications.models import Incident, IncidentNotice, Run
+
+Notice = Incident.Notice
+
+
+def of_runs(runs: Collection[Run]) -> dict[int, str]:
+    """By run its name in the reader's language. Two queries where there are alerts among them, else none, for runs
+    that come with their `subscription` and `requested_by`."""
+    alerts = _of_alerts([run.pk for run in runs if run.trigger == Run.Trigger.ALERT])
+    return {run.pk: alerts.get(run.pk) or _without_alert(run) for run in runs}
+
+
+def of_run(run: Run) -> str:
+    return of_runs([run])[run.pk]
+
+
+def _without_alert(run: Run) -> str:
+    if run.trigger == Run.Trigger.ALERT:
+        return _("Alert that was deleted")
+    if run.trigger == Run.Trigger.NOTICE:
+        if run.requested_by is None:
+            return _("Notice to the owner")
+        return _("Notice to the owner: %(person)s") % {"person": run.requested_by}
+    return _("Push that was deleted") if run.subscription is None else run.subscription.name
+
+
+def _of_alerts(run_ids: list[int]) -> dict[int, str]:
+    """An alert by its title, a storm by its rule or route with the number of alerts; what happened behind it."""
+    if not run_ids:
+        return {}
+    rows = IncidentNotice.objects.filter(run__in=run_ids).order_by().values_list("run", "kind")
+    told = list(rows.annotate(lead=Min("incident"), count=Count("pk")))
+    incidents = Incident.objects.select_related("route", "rule").in_bulk({lead for _run, _kind, lead, _count in told})
+    return {
+        run_id: pgettext("an alert and what happened", "%(title)s · %(what)s")
+        % {"title": _title(incidents[lead], count), "what": _happened(kind)}
+        for run_id, kind, lead, count in told
+        if lead in incidents
+    }
+
+
+def _title(lead: Incident, count: int) -> str:
+    if count == 1:
+        return lead.title
+    words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
+    return words % {"name": lead.source or lead.title, "count": count}
+
+
+def _happened(kind: str) -> str:
+    return {
+        Notice.FIRE.value: pgettext("what an alert tells", "triggered"),
+        Notice.REPEAT.value: pgettext("what an alert tells", "reminder"),
+        Notice.RECOVER.value: pgettext("what an alert tells", "recovered"),
+    }[kind]
