@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.breakages import Breakage, Stale, apply, edits_of
+from tools.breakages import Breakage, Stale, apply, edits_of, first_failed
 
 SOURCE = """\
 LIMIT = 3
@@ -61,3 +61,16 @@ def test_a_line_is_found_in_the_module_it_has_moved_to(tmp_path: Path) -> None:
     module.write_text("rows.sort()\nrows.sort()\n")
     with pytest.raises(Stale, match="rows.sort"):
         apply(BREAKAGE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "test"),
+    [
+        ("1 passed", ""),
+        ("=== summary\nFAILED tests/test_a.py::test_b[x y] - assert 1 == 2\n1 failed", "tests/test_a.py::test_b[x y]"),
+        ("FAILED tests/test_a.py::test_b\nERROR tests/test_c.py::test_d - x", "tests/test_a.py::test_b"),
+        ("ERROR tests/test_c.py::test_d - OSError", "tests/test_c.py::test_d"),
+    ],
+)
+def test_the_test_that_failed_is_read_from_the_summary(said: str, test: str) -> None:
+    assert first_failed(said) == test
