@@ -15,7 +15,7 @@ from pytest_django import Settings
 from integrations.core.background import database_clock
 from notifications import tasks
 from notifications.delivery.rendering import render
-from notifications.models import Delivery, Run, TickClaim
+from notifications.models import AlertCard, Delivery, Run, TickClaim
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.wire import Wire
 
@@ -78,6 +78,18 @@ def test_a_tick_finds_lost_renderings_and_lost_sendings(wire: Wire) -> None:
     tasks.tick.delay()
 
     assert list(Delivery.objects.values_list("status", flat=True)) == ["accepted", "accepted"]
+
+
+@pytest.mark.usefixtures("_eager")
+def test_a_tick_has_cards_changed(wire: Wire) -> None:
+    due_subscription(wire)
+    tasks.tick.delay()
+    AlertCard.objects.create(delivery=Delivery.objects.get(), next_try_at=datetime.now(UTC) - timedelta(minutes=1))
+    TickClaim.objects.all().delete()
+
+    tasks.tick.delay()
+
+    assert not AlertCard.objects.get().is_stale
 
 
 @pytest.mark.usefixtures("_eager")

@@ -346,7 +346,8 @@ def test_a_js_sdk_ticket_is_of_no_use_to_another_app(api: Api, sandbox: SandboxH
         assert sandbox.control("POST", f"companies/{CORPID}/apps/1000009/signature", body) == {"ticket": kind}
 
 
-def test_tickets_are_limited(api: Api, sandbox: SandboxHandle) -> None:
-    sandbox.control("PATCH", "settings", {"app_tickets_per_hour": 2})
+@pytest.mark.parametrize("limit", ["app_tickets_per_hour", "company_tickets_per_hour"])
+def test_tickets_are_limited(api: Api, sandbox: SandboxHandle, limit: str) -> None:
+    sandbox.control("PATCH", "settings", {limit: 2})
 
     assert [api.get("get_jsapi_ticket")["errcode"] for _ in range(3)] == [0, 0, 45009]

@@ -390,6 +390,7 @@ class TestList:
             ({"since": "month"}, ["alpha", "beta"]),
             ({"since": "?"}, ["alpha", "beta", "gamma"]),
             ({"kind": "?"}, ["alpha", "beta", "gamma"]),
+            ({"company": "?"}, ["alpha", "beta", "gamma"]),
         ],
     )
     def test_can_be_filtered_and_searched(

@@ -85,6 +85,16 @@ def test_the_settings_say_how_long(clerk: User, settings: Any) -> None:
     assert (is_in(first), is_in(second)) == (False, False)
 
 
+def test_its_end_is_logged(clerk: User, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    browser = sign_in()
+    older(browser, by=12 * HOURS, unused_for=1 * MINUTES)
+
+    browser.get("/account/")
+
+    assert f"session reached its end user={clerk.pk}" in caplog.messages
+
+
 def test_use_keeps_it_and_is_noted_by_the_minute(clerk: User) -> None:
     browser = sign_in()
     for _time in range(3):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.authentication.flow import inner_page
-from integrations.core.safe_urls import HOME, safe_path
+from integrations.core.safe_urls import HOME, LONGEST, safe_path
 from tests.accounts.conftest import SITE
 
 ELSEWHERE = ("evil.example", "//evil.example", "https://evil.example", "https:evil.example", "http:///evil.example")
@@ -134,6 +134,7 @@ def test_a_trick_as_inner_page_stays_on_this_site(candidate: str) -> None:
         "/page%20with%20spaces",
         "/%E6%8A%A5%E8%A1%A8/",
         "/loginless/",
+        pytest.param(f"/{'x' * (LONGEST - 1)}", id="longest"),
     ],
 )
 def test_a_page_of_ours_is_kept_to_the_letter(page: str) -> None:

@@ -137,6 +137,15 @@ def test_two_people_with_one_email_are_reported_and_not_linked(people: People) -
     assert people.conflicts()["hanmeimei"] == "several"
 
 
+def test_two_members_who_would_be_one_person_are_reported_and_not_linked(people: People) -> None:
+    people.set_policy(match_email=True, match_mobile=True)
+    make("both", email="han@example.com", mobile="13000000001")
+
+    assert people.counts() == {}
+    found = people.conflicts()
+    assert (found["hanmeimei"], found["LiLei"]) == ("several", "several")
+
+
 def test_keys_that_name_different_people_are_reported(people: People) -> None:
     people.set_policy(match_mobile=True)
     make("lilei")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
@@ -56,6 +58,14 @@ def test_a_run_is_begun_from_the_companys_page_and_watched(
     assert f"<h1>{people.corp} {timezone.localtime(run.requested_at):%Y-%m-%d %H:%M}</h1>" in shown
     assert "<td>Jim (jim)</td>" in state["html"]
     assert f'{reverse("admin:accounts_linkconflict_changelist")}?company={people.corp.pk}"' in shown
+
+
+def test_the_list_of_runs_tells_how_long_each_took(people: People, chief: Client) -> None:
+    took = timedelta(seconds=65, milliseconds=500)
+    now = timezone.now()
+    SyncRun.objects.create(corp=people.corp, requested_at=now, started_at=now, finished_at=now + took, status="done")
+
+    assert ">0:01:05</td>" in page(chief, "integrations_syncrun_changelist")
 
 
 def test_the_page_where_a_run_begins_leads_to_the_policy_for_who_may_set_it(

@@ -405,6 +405,14 @@ class TestHomePage:
 
         assert phone.arrive(corp, code="CODE", state=phone.begin(corp)).headers["Location"] == "/"
 
+    @pytest.mark.parametrize(("is_enabled", "count"), [(True, 1), (False, 0)])
+    def test_has_a_button_into_the_bi_while_it_is_open(
+        self, corp: Corp, person: User, is_enabled: bool, count: int
+    ) -> None:
+        make_bi(is_enabled=is_enabled)
+
+        assert as_person(person, corp).get("/").content.decode().count('href="/bi/"') == count
+
     def test_here_stays_open_to_somebody_whose_company_begins_in_the_bi(
         self, bi: BiConnection, corp: Corp, person: User
     ) -> None:

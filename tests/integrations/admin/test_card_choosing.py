@@ -105,18 +105,23 @@ class TestListing:
         assert BiListing.objects.get().listed_at is None
 
     @pytest.mark.parametrize(
-        ("changes", "answer", "problem"),
+        ("changes", "answer", "problem", "missing"),
         [
-            ({"base_url": ""}, None, "not-set-up"),
-            ({"app_token": ""}, None, "not-set-up"),
-            ({}, {"status": 502, "answer": b"down"}, "broken"),
-            ({}, {"answer": ConnectionError("no route")}, "unreachable"),
-            ({}, {"answer": {"result": "fail", "error": {"status": 401, "message": APP_TOKEN}}}, "not-admitted"),
-            ({}, {"answer": b"<html>"}, "not-understood"),
+            ({"base_url": ""}, None, "not-set-up", "bi-address"),
+            ({"app_token": ""}, None, "not-set-up", "app-token"),
+            ({}, {"status": 502, "answer": b"down"}, "broken", None),
+            ({}, {"answer": ConnectionError("no route")}, "unreachable", None),
+            ({}, {"answer": {"result": "fail", "error": {"status": 401, "message": APP_TOKEN}}}, "not-admitted", None),
+            ({}, {"answer": b"<html>"}, "not-understood", None),
         ],
     )
     def test_why_there_is_no_list_is_kept_without_a_secret(
-        self, bi: GuandataAnswers, changes: dict[str, str], answer: dict[str, Any] | None, problem: str
+        self,
+        bi: GuandataAnswers,
+        changes: dict[str, str],
+        answer: dict[str, Any] | None,
+        problem: str,
+        missing: str | None,
     ) -> None:
         make_bi(**{"base_url": HOST, "app_token": APP_TOKEN, **changes})
         if answer:
@@ -128,6 +133,7 @@ class TestListing:
 
         row = BiListing.objects.get()
         assert (row.problem_code, row.entries, row.listed_at) == (problem, [], NOW)
+        assert row.problem_facts.get("missing") == missing
         assert APP_TOKEN not in str(row.problem_facts)
 
     def test_a_token_that_no_key_opens_is_said(self, bi: GuandataAnswers, settings: Any) -> None:
@@ -286,7 +292,8 @@ def test_a_failure_is_said_with_the_way_to_mend_it_and_the_id_can_be_typed(root:
     page = shown(root, source=source.pk)
 
     assert "The data source is not set up completely: the BI&#x27;s app token is missing." in page
-    assert reverse("admin:integrations_biconnection_changelist") in page
+    address = reverse("admin:integrations_biconnection_changelist")
+    assert f'<a href="{address}">To the connection with the BI</a>' in page
     assert "Back to the form, where the ID can be typed" in page
 
 

@@ -173,12 +173,12 @@ def test_an_unused_address_can_be_deleted_and_a_used_one_cannot(admin_client: Cl
 def test_the_list_names_the_first_companies(admin_client: Client, corp: Corp, other_corp: Corp) -> None:
     own = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
     SiteAddress.objects.create(url="https://unused.example/")
-    for number in range(4):
-        Corp.objects.create(name=f"C{number}", corpid=f"ww{number:016}", agentid=1, secret="x", site_address=own)
+    for number, address in enumerate([own, own, own, own, None]):
+        Corp.objects.create(name=f"C{number}", corpid=f"ww{number:016}", agentid=1, secret="x", site_address=address)
 
     text = text_of(admin_client.get(LIST, headers=HERE))
 
-    assert re.search(r"http://localhost:3001/\s+北山制造, 南海物流 ", text)
+    assert re.search(r"http://localhost:3001/\s+C4, 北山制造, 南海物流 ", text)
     assert re.search(r"https://bi.subsidiary.example/\s+C0, C1, C2… ", text)
     assert re.search(r"https://unused.example/\s+— ", text)
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 from django.db.models import Sum
 
 from integrations.models import Corp
@@ -73,7 +74,9 @@ class TestTaking:
 
         assert post(client, document).json()["opened"] == 2
 
-    def test_what_no_route_takes_is_said(self, client: Caller, route: AlertRoute) -> None:
+    def test_what_no_route_takes_is_said_and_counted_for_a_day(
+        self, client: Caller, route: AlertRoute, valkey_client: redis.Redis
+    ) -> None:
         route.matchers = [["team", "=", "web"]]
         route.save()
 
@@ -81,6 +84,7 @@ class TestTaking:
 
         assert (answer.json()["received"], answer.json()["unrouted"]) == (1, 1)
         assert not Incident.objects.exists()
+        assert 0 < valkey_client.ttl("alerts:unrouted") <= 24 * 60 * 60
 
 
 class TestRoutes:

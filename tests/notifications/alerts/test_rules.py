@@ -29,7 +29,7 @@ from notifications.alerts.conditions import ConditionError
 from notifications.alerts.recipients import audience_of
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import owner_notices
-from notifications.models import AlertCheck, AlertRule, Incident, Run, SilenceWindow
+from notifications.models import AlertCard, AlertCheck, AlertRule, Incident, Run, SilenceWindow
 from notifications.subscriptions.recipients import resolve
 from tests.bi import make_bi
 from tests.notifications.alerts.conftest import make_receiver
@@ -93,6 +93,7 @@ class TestChecks:
         assert check(rule, NOW + STEP, table(上海=200)) == AlertCheck.Outcome.FINE
 
         assert Incident.objects.get().ends_at == NOW + STEP
+        assert AlertCard.objects.get().is_stale
 
     def test_say_what_they_found_last(self, rule: AlertRule) -> None:
         AlertRule.objects.update(severity="warning")

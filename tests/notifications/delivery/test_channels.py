@@ -112,6 +112,16 @@ class TestTheGroupRobot:
         run = Run.objects.get()
         assert (run.recipient_count, run.skipped_count) == (1, 0)
 
+    def test_it_goes_through_the_proxy_of_the_company(
+        self, corp: Corp, robot: Robot, wire: Wire, clock: FakeClock
+    ) -> None:
+        Corp.objects.filter(pk=corp.pk).update(api_base_url="http://wecom.example.com", proxy_url=wire.url)
+        self.to_group(robot)
+
+        assert send_all(clock) == 1
+
+        assert len(wire.bodies) == 1
+
     def test_a_report_without_link_has_none_in_the_group(self, robot: Robot) -> None:
         delivery = self.to_group(robot, report=make_report(body="100 万"), message_form=MessageForm.TEXT)
 

@@ -63,6 +63,7 @@ def test_what_is_asked_for_is_waited_for_and_then_there(bi: GuandataAnswers, clo
     card = make_card()
 
     token = ask(clock, card)
+    assert read(token, clock, card).seconds == 0
     clock.advance(seconds=3)
     waiting = read(token, clock, card)
 

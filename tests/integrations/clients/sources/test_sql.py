@@ -11,9 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import psycopg
+import pymysql
 import pytest
 from django.utils import translation
+from sqlalchemy.exc import OperationalError
 
+from integrations.clients.sources import sql_errors
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.sql import SqlQuestion, mysql_limits
 from integrations.clients.sources.sql_statement import checked, parameters_of
@@ -166,6 +169,12 @@ class TestSqlite:
         self, sqlite_database: Database, statement: str, problem: Problem
     ) -> None:
         assert sqlite_database.problem(statement) in (problem, Problem.TOO_BIG)
+
+    def test_words_that_may_hold_values_are_not_repeated(self, sqlite_database: Database) -> None:
+        with pytest.raises(SourceError) as found:
+            sqlite_database.ask("SELECT json('x')")
+
+        assert found.value.facts["code"] == "SQLITE_ERROR"
 
     def test_a_step_that_nothing_interrupts_is_killed_with_its_process(self, sqlite_database: Database) -> None:
         """Each instr() compares a megabyte with every end of another one, within a single step of SQLite."""
@@ -432,6 +441,14 @@ def test_each_of_the_two_mysqls_gets_its_own_time_limit(
         f"SET SESSION innodb_lock_wait_timeout = {wait}",
         "START TRANSACTION READ ONLY",
     )
+
+
+def test_a_mysql_that_falls_silent_is_too_slow() -> None:
+    lost = pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query (timed out)")
+
+    found = sql_errors.of(OperationalError("SELECT 1", None, lost), seconds=2.4, is_late=False)
+
+    assert (found.problem, found.facts) == (Problem.TOO_SLOW, {"seconds": 2})
 
 
 def test_nothing_of_a_question_is_in_its_representation() -> None:

@@ -175,6 +175,7 @@ def _card(**changed: str) -> Content:
         ({"url": "http://[::1"}, "textcard.url"),
         ({"url": "https://a.example/" + "x" * 2048}, "textcard.url"),
         ({"button_text": "五个字太长"}, "textcard.btntxt"),
+        ({"button_text": "\ud800"}, "textcard.btntxt"),
     ],
 )
 def test_what_a_textcard_cannot_hold(changed: dict[str, str], field: str) -> None:

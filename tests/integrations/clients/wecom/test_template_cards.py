@@ -271,6 +271,10 @@ REFUSED: tuple[tuple[Callable[[], Content], str], ...] = (
         "checkbox.option_list.is_checked",
     ),
     (
+        lambda: vote_interaction(HEAD, checkbox=Checkbox("q", OPTIONS), submit=SUBMIT),
+        "task_id",
+    ),
+    (
         lambda: vote_interaction(TASK, checkbox=Checkbox("q", OPTIONS), submit=SubmitButton("")),
         "submit_button.key",
     ),
