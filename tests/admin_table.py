@@ -498,6 +498,10 @@ ORDERS = [
         )
     ),
     Row("notifications_alertrule_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    Row("notifications_alertrule_draft", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    # As on the page of a push.
+    Row("notifications_alertrule_data", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post", changed_by=EDITORS),
+    Row("notifications_alertrule_data_choose", expect("", unseen=(ALL_EDITORS, 404)), method="post"),
     Row("notifications_alertrule_preview_making", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
     Row("notifications_alertrule_preview_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
     Row(

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
-from django.http import (
-    Http404,
-    HttpRequest,
-    HttpResponse,
-)
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language, gettext, ngettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import NamedDeletions, own_page
@@ -26,9 +21,7 @@ from integrations.core.generics import AnyStackedInline
 from notifications.admin.alert_forms import (
     AlertReceiverForm,
     AlertRouteForm,
-    AlertRuleForm,
     LabelsForm,
-    SilenceWindowForm,
 )
 from notifications.admin.base import (
     PartPermissions,
@@ -39,10 +32,11 @@ from notifications.admin.base import (
     moment,
     severity_pill,
 )
-from notifications.admin.previews import PreviewMixin
+from notifications.admin.rule.form import SilenceWindowForm
+from notifications.admin.rule.page import RulePage
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
-from notifications.alerts import incidents, preview, routing
+from notifications.alerts import incidents, routing
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
 from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.schedules import slots
@@ -70,7 +64,8 @@ class AlertReceiverAdmin(RecipientsMixin, NamedDeletions):
         js = ("notifications/rows.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertReceiver]:
-        return AlertReceiver.objects.visible_to(request.user).order_by("name", "pk")
+        """Without the people of one rule, whom its own page shows."""
+        return AlertReceiver.objects.visible_to(request.user).shared().order_by("name", "pk")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         names = ["corp", "robot", "users", "groups", "departments"]
@@ -176,16 +171,12 @@ class RuleStateFilter(admin.SimpleListFilter):
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(PreviewMixin, NamedDeletions, RowContextMixin):
-    preview_path, preview_name = "try/", "notifications_alertrule_preview"
+class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
     preview_title = _("On the data as it is now")
-    preview_template = "admin/notifications/alertrule/_preview.html"
     empty_list = _(
         "A rule watches the data of a card and tells a receiver as soon as its conditions hold. Add one as soon as "
         "there are a card and a receiver."
     )
-    form = AlertRuleForm
-    change_form_template = "admin/notifications/alertrule/change_form.html"
     inlines = (SilenceWindowInline,)
     list_display = ("name", "is_enabled", "level", "open_count", "card", "receiver", "last_check", "next_check")
     list_filter = (RuleStateFilter, "is_enabled", "severity", ("receiver", admin.RelatedOnlyFieldListFilter))
@@ -213,8 +204,8 @@ class AlertRuleAdmin(PreviewMixin, NamedDeletions, RowContextMixin):
     class Media:
         js = (
             *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
-            "notifications/silence_windows.js",
-            "integrations/live.js",
+            *("notifications/silence_windows.js", "integrations/live.js"),
+            *("notifications/one_page.js", "notifications/rule.js"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
@@ -222,13 +213,12 @@ class AlertRuleAdmin(PreviewMixin, NamedDeletions, RowContextMixin):
         seen = AlertRule.objects.visible_to(request.user).order_by("-pk")
         return seen.annotate(open_total=Count("incidents", filter=is_open))
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        names = ["card", "receiver", "owner", "split_attribute"]
-        return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
-
     def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
         """Of a known one only what was changed: checks write the rest meanwhile."""
         changed = set(form.changed_data)
+        self.save_people(form)
+        if form.has_own_people():
+            changed.add("receiver")
         if not change:
             obj.owner = obj.owner or administrator(request)
             obj.save()
@@ -241,31 +231,8 @@ class AlertRuleAdmin(PreviewMixin, NamedDeletions, RowContextMixin):
         obj.save(update_fields=changed)
         if change and "split_column" in changed:
             incidents.end_parts(obj, now=timezone.now())
-
-    def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """The form as it stands, tried on the data as it is now, which workers fetch: the page asks until it is there.
-        Nothing is saved, nobody is told. Pictures are drawn by their workers then."""
-        known = request.POST.get("_id", "")
-        rule = self.get_object(request, known) if known.isascii() and known.isdigit() and len(known) < 19 else None
-        if rule is None and known:
-            raise Http404
-        may = self.has_add_permission(request) if rule is None else self.has_change_permission(request, rule)
-        if not may:
-            raise PermissionDenied
-        form = self.get_form(request, rule)(request.POST, instance=rule or AlertRule())
-        form.is_valid()
-        needed = {"card", "conditions", "split_column"}
-        wrong = needed & set(form.errors)
-        context: dict[str, Any] = {"errors": {name: form.errors[name] for name in wrong}}
-        if wrong:
-            return self.preview_answer(request, None, context)
-        now, rule = timezone.now(), form.instance
-        data = self.preview_data(request, [rule.card], now=now)
-        if data.is_there:
-            language = get_language() or settings.LANGUAGE_CODE
-            trial = preview.tried(rule, data.tables[rule.card_id], language=language)
-            context |= {"trial": trial, "problem": trial.problem, **self.drawn(request, trial.pictures, now=now)}
-        return self.preview_answer(request, data, context)
+        self.drop_people(form)
+        self.forget_draft(request, is_new=not change, row=obj)
 
     @admin.display(description=_("severity"), ordering="severity")
     def level(self, rule: AlertRule) -> SafeString:

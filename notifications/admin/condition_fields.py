@@ -66,7 +66,7 @@ class ConditionsWidget(forms.Widget):
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context(name, value, attrs)
         rows: list[Row] = list(value or [])
-        rows += [Row()] * max(EMPTY_ROWS, 2 - len(rows))
+        rows += [Row()] * EMPTY_ROWS
         context["widget"] |= {
             "rows": [(row, self.problems.get(number, "")) for number, row in enumerate(rows[:CONDITIONS_AT_MOST])],
             "aggregates": [(one.value, label) for one, label in AGGREGATES.items()],

@@ -36,7 +36,8 @@ from notifications.admin.base import (
 )
 from notifications.admin.push.actions import PushActions
 from notifications.admin.push.filters import PushStateFilter
-from notifications.admin.push.page import PushPage, forget_draft
+from notifications.admin.push.one_page import apply_button
+from notifications.admin.push.page import PushPage
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.delivery.rendering import run_errors
@@ -93,6 +94,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
     class Media:
         js = (
             *("integrations/live.js", "notifications/schedule.js", "notifications/rows.js"),
+            "notifications/one_page.js",
             *("notifications/template_editor.js", "notifications/push.js"),
         )
 
@@ -171,7 +173,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         save_rules(form.instance, form.cleaned_data["rules"])
-        forget_draft(request, is_new=not change, subscription=form.instance)
+        self.forget_draft(request, is_new=not change, row=form.instance)
         self._tell_of_schedule(request, form.instance)
         found = form.found
         if found is None or form.cleaned_data.get("robot"):
@@ -218,7 +220,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
     ) -> Any:
         extra: dict[str, Any] = {**(extra_context or {}), "form_token": uuid.uuid4().hex}
         if request.method == "POST":
-            _apply_button(request)
+            apply_button(request)
         subscription = self.get_object(request, unquote(object_id)) if object_id else None
         if subscription is None:
             extra["title"] = gettext("New push")
@@ -240,7 +242,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
 
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """First a page that says to how many people, then the run. The same page sent twice runs once."""
-        subscription = self._changeable(request, pk)
+        subscription = self.changeable(request, pk)
         found = reachability(named_audience(subscription), seen_by=administrator(request))
         refusal = [] if found.reachable_count else subscription_forms.refusal(found)
         if request.method == "POST" and not refusal:
@@ -265,7 +267,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
 
     def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Send it to the administrator alone, or say why that is not possible."""
-        return self._try(request, self._changeable(request, pk))
+        return self._try(request, self.changeable(request, pk))
 
     def _try(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
         person = administrator(request)
@@ -298,7 +300,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             messages.info(request, gettext("This was asked for already; it is sent once."))
         return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
 
-    def _changeable(self, request: HttpRequest, pk: int) -> Subscription:
+    def changeable(self, request: HttpRequest, pk: int) -> Subscription:
         """A visible subscription that the administrator may change, or 404 or 403."""
         subscription = (
             Subscription.objects.visible_to(request.user).select_related("report__corp").filter(pk=pk).first()
@@ -308,16 +310,6 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         if not self.has_change_permission(request, subscription):
             raise PermissionDenied
         return subscription
-
-
-def _apply_button(request: HttpRequest) -> None:
-    """Two of the buttons say whether the push is enabled from now on."""
-    values = request.POST.copy()
-    if "_enable" in values:
-        values["is_enabled"] = "on"
-    elif "_disable" in values:
-        values.pop("is_enabled", None)
-    request.POST = values  # type: ignore[assignment]  # Django takes any QueryDict
 
 
 def _with_reasons(runs: Iterable[Run]) -> list[tuple[Run, SafeString, str]]:

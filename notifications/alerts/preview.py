@@ -36,6 +36,10 @@ class ShownPart:
     rows: list[ShownRow]
     further_count: int
 
+    @property
+    def is_marked(self) -> bool:
+        return any(row.is_marked for row in self.rows)
+
 
 @dataclass(frozen=True)
 class Trial:

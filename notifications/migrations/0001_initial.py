@@ -212,6 +212,7 @@ class Migration(migrations.Migration):
                 ('fallback_channel', models.CharField(blank=True, choices=[('email', 'e-mail')], help_text='For people whom WeCom cannot reach.', max_length=16, verbose_name='second channel')),
                 ('name', models.CharField(max_length=128, verbose_name='name')),
                 ('corp', models.ForeignKey(blank=True, help_text='Empty: for people of every company.', null=True, on_delete=django.db.models.deletion.PROTECT, to='integrations.corp', verbose_name='only for the company')),
+                ('is_shared', models.BooleanField(db_default=True, default=True, editable=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
                 ('users', models.ManyToManyField(blank=True, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='users')),
                 ('groups', models.ManyToManyField(blank=True, related_name='+', to='auth.group', verbose_name='groups')),

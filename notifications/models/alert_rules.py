@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -113,6 +113,12 @@ class AlertRule(AlertSource, Scheduled):
 
     def __str__(self) -> str:
         return self.name
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """With the people who were chosen for it alone."""
+        found = super().delete(*args, **kwargs)
+        AlertReceiver.objects.filter(pk=self.receiver_id, is_shared=False).delete()
+        return found
 
 
 class AlertCheck(models.Model):

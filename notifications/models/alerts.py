@@ -46,9 +46,12 @@ class AlertReceiverQuerySet(models.QuerySet["AlertReceiver"]):
         """Of one corp: for those who may see the corp; of all corps: for those who may see all."""
         return self.filter(scope_condition(person))
 
+    def shared(self) -> Self:
+        return self.filter(is_shared=True)
+
 
 class AlertReceiver(Addressed):
-    """Who is told of alerts, and on which way: a name for people on duty, shared by routes and rules."""
+    """Who is told of alerts, and on which way: a name for people on duty, shared by routes and rules; or one rule's."""
 
     name = models.CharField(_("name"), max_length=128)
     corp = models.ForeignKey(
@@ -59,6 +62,7 @@ class AlertReceiver(Addressed):
         verbose_name=_("only for the company"),
         help_text=_("Empty: for people of every company."),
     )
+    is_shared = models.BooleanField(default=True, db_default=True, editable=False)  # else in no list
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = AlertReceiverQuerySet.as_manager()

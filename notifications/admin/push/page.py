@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from notifications.admin.base import administrator
-from notifications.admin.push import data, drafts
 from notifications.admin.push.copies import CopiedReport, copy_push, copy_report
 from notifications.admin.push.form import CONTENT_IS_SENT, PushForm
+from notifications.admin.push.one_page import OnePage, problems_of
 from notifications.admin.push.preview import page_state
-from notifications.admin.report_forms import is_key
 from notifications.admin.reports import OwnRowsInline, ReportCardInline, ReportChartInline, template_help
 from notifications.models import Report, Subscription
 from notifications.reports.starting_points import offered_points
 from notifications.reports.templates import field_choices
-
-if TYPE_CHECKING:
-    SubscriptionAdminBase = admin.ModelAdmin[Subscription]
-else:
-    SubscriptionAdminBase = admin.ModelAdmin
 
 # The parts of a content, as rows of the page.
 INLINES = (ReportCardInline, ReportChartInline, OwnRowsInline)
@@ -42,17 +35,10 @@ ADVANCED = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One sentence of the list above the form. `anchor`: the id of the field that it is about; empty for the whole."""
-
-    text: str
-    label: str = ""
-    anchor: str = ""
-
-
-class PushPage(SubscriptionAdminBase):
+class PushPage(OnePage):
     """For the admin of subscriptions. The rows of the page belong to the report, not to the subscription."""
+
+    draft_name = "push"
 
     form = PushForm
 
@@ -105,11 +91,9 @@ class PushPage(SubscriptionAdminBase):
         may = self.has_add_permission(request) if subscription is None else self.has_change_permission(request)
         if not may:
             return {}
-        found = drafts.find(administrator(request), _page_of(subscription), now=timezone.now())
-        is_offered = found is not None and request.method == "GET" and "draft" not in request.GET
         return {
             "is_push_page": True,
-            "draft": found if is_offered else None,
+            "draft": self.draft_offered(request, subscription),
             "starting_points": offered_points(),
             "field_formats": field_choices.formats(),
             **template_help(timezone.get_current_timezone()),
@@ -121,7 +105,7 @@ class PushPage(SubscriptionAdminBase):
         if context.get("is_push_page"):
             form: PushForm = context["adminform"].form
             formsets = [one.formset for one in context["inline_admin_formsets"]]
-            problems = list(_problems(form, formsets)) if request.method == "POST" else []
+            problems = list(problems_of((form, form.content), formsets)) if request.method == "POST" else []
             context["problems"] = problems
             context["errors"] = None  # Django's line, in place of which the list stands
             context["has_advanced_errors"] = _is_folded(form, formsets)
@@ -129,93 +113,39 @@ class PushPage(SubscriptionAdminBase):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.draft = self._draft(request, obj) if request.method == "GET" else None
+        form.draft = self.draft_chosen(request, obj)
         return form
-
-    def _draft(self, request: HttpRequest, subscription: Subscription | None) -> Any:
-        """What the person left here, where the address asks for it."""
-        if "draft" not in request.GET:
-            return None
-        found = drafts.find(administrator(request), _page_of(subscription), now=timezone.now())
-        return None if found is None else drafts.values_of(found)
 
     # --- What it asks the server --------------------------------------------------------------------------------------
 
     def push_urls(self, wrapped: Callable[[Any], Any]) -> list[URLPattern]:
         views = (
             ("outlook/", self.preview_view, "preview"),
-            ("draft/", self.draft_view, "draft"),
-            ("data/", self.data_view, "data"),
-            ("data/choose/", self.choose_data_view, "data_choose"),
             ("<int:pk>/copy/", self.copy_view, "copy"),
         )
-        return [
+        ours = [
             path(route, wrapped(require_POST(view)), name=f"notifications_subscription_{name}")
             for route, view, name in views
         ]
+        return [*self.page_urls(wrapped), *ours]
 
     def preview_view(self, request: HttpRequest) -> JsonResponse:
         """The form as it stands: its rows, its message, who and when. Nothing is saved."""
-        subscription = self._at_work(request)
+        subscription = self.at_work(request)
         form = self.get_form(request, subscription)(request.POST, instance=subscription or Subscription())
         form.is_valid()
         report_admin: Any = self.admin_site.get_model_admin(Report)
         return JsonResponse(page_state(request, form, report_admin, now=timezone.now()))
 
-    def draft_view(self, request: HttpRequest) -> HttpResponse:
-        """Keeps what was typed, or drops it and shows the page anew."""
-        subscription, person = self._at_work(request), administrator(request)
-        page = _page_of(subscription)
-        if "_drop" in request.POST:
-            drafts.drop(person, page)
-            return HttpResponseRedirect(_address_of(subscription))
-        return JsonResponse({"is_kept": drafts.keep(person, page, request.POST, now=timezone.now())})
-
-    def data_view(self, request: HttpRequest) -> JsonResponse:
-        self._at_work(request)
-        return data.choices(request)
-
-    def choose_data_view(self, request: HttpRequest) -> JsonResponse:
-        self._at_work(request)
-        return data.choose(request)
-
     def copy_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """A disabled push like this one, with a content of its own."""
-        subscription = self._changeable(request, pk)
+        subscription = self.changeable(request, pk)
         if not (self.has_add_permission(request) and request.user.has_perm("notifications.add_report")):
             raise PermissionDenied
         copied = copy_push(subscription, owner=administrator(request))
         self.log_addition(request, copied, gettext("Copied from “%(name)s”.") % {"name": subscription.name})
         messages.success(request, gettext("This is the copy. It is not enabled."))
-        return HttpResponseRedirect(_address_of(copied))
-
-    def _at_work(self, request: HttpRequest) -> Subscription | None:
-        """The push that the page is about, which the person may change; None on the page of a new one, which they may
-        add. Else 403 or 404."""
-        key = request.POST.get("_id", "")
-        if is_key(key):
-            return self._changeable(request, int(key))
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        return None
-
-    def _changeable(self, request: HttpRequest, pk: int) -> Subscription:
-        raise NotImplementedError
-
-
-def forget_draft(request: HttpRequest, *, is_new: bool, subscription: Subscription) -> None:
-    """What was typed is saved now."""
-    drafts.drop(administrator(request), _page_of(None if is_new else subscription))
-
-
-def _page_of(subscription: Subscription | None) -> str:
-    return f"push:{subscription.pk if subscription is not None else 'new'}"
-
-
-def _address_of(subscription: Subscription | None) -> str:
-    if subscription is None:
-        return reverse("admin:notifications_subscription_add")
-    return reverse("admin:notifications_subscription_change", args=[subscription.pk])
+        return HttpResponseRedirect(self.address_of(copied))
 
 
 def _move_to_copy(formset: Any, copied: CopiedReport) -> None:
@@ -224,31 +154,6 @@ def _move_to_copy(formset: Any, copied: CopiedReport) -> None:
     for form in formset.initial_forms:
         form.instance.pk = keys.get(form.instance.pk)
         form.instance.report = formset.instance
-
-
-def _problems(form: PushForm, formsets: list[Any]) -> Iterator[Problem]:
-    """In the order of the page."""
-    for one in (form, form.content):
-        if one is None:
-            continue
-        for text in one.non_field_errors():
-            yield Problem(str(text))
-        for name, texts in one.errors.items():
-            if name in one.fields:
-                field = one[name]
-                yield from (Problem(str(text), str(field.label), field.id_for_label) for text in texts)
-    for formset in formsets:
-        yield from _row_problems(formset)
-
-
-def _row_problems(formset: Any) -> Iterator[Problem]:
-    label = str(formset.model._meta.verbose_name)
-    for text in formset.non_form_errors():
-        yield Problem(str(text), label)
-    for row in formset.forms:
-        for name, texts in row.errors.items():
-            anchor = row[name].id_for_label if name in row.fields else ""
-            yield from (Problem(str(text), label, anchor) for text in texts)
 
 
 def _is_folded(form: PushForm, formsets: list[Any]) -> bool:

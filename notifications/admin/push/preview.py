@@ -50,6 +50,11 @@ class _Message:
         return {card.alias: self.data.tables[card.card_id] for card in self.requested.cards}
 
     @property
+    def by_heading(self) -> dict[str, Table]:
+        tables = self.tables
+        return {card.heading: tables[card.alias] for card in self.cards if card.alias in tables}
+
+    @property
     def cards(self) -> list[ReportCard]:
         return self.requested.cards if self.requested is not None else []
 
@@ -63,14 +68,14 @@ def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, 
     found = subscription_preview.of_form(form, now=now, with_message=form.content is None)
     if form.content is None:  # somebody who may not write it reads it as it is
         context = {"preview": found.preview, "problem": found.preview_error}
-        return {"html": _outlook(request, found), "phone": render_to_string(f"{FOLDER}/_phone.html", context, request)}
+        return {"html": outlook(request, found), "phone": render_to_string(f"{FOLDER}/_phone.html", context, request)}
     message = _message(request, report_admin, now)
     headings = {card.alias: card.heading for card in message.cards}
     return {
         "token": message.data.token if message.data is not None else "",
         "phone": _phone(request, report_admin, message, now),
-        "rows": _rows(request, message),
-        "html": _outlook(request, found),
+        "rows": sample(request, message.by_heading, waiting=message.data),
+        "html": outlook(request, found),
         "fields": [_group(group) for group in _groups(message.tables)],
         "columns": {alias: list(table.names) for alias, table in message.tables.items()},
         "points": [_point(point) for point in _points(message)],
@@ -111,17 +116,16 @@ def _is_empty(values: QueryDict) -> bool:
     return not any(values.get(name, "").strip() for name in TEMPLATES)
 
 
-def _rows(request: HttpRequest, message: _Message) -> str:
-    """The first rows of each card, as the source gives them."""
+def sample(request: HttpRequest, tables: Mapping[str, Table], *, waiting: DataPreview | None) -> str:
+    """The first rows of each table, by its heading, as the source gives them; or how far they are."""
     shown = [
-        {"heading": card.heading, "table": table, "rows": table.rows[:ROWS_SHOWN], "count": len(table.rows)}
-        for card in message.cards
-        if (table := message.tables.get(card.alias)) is not None
+        {"heading": heading, "table": table, "rows": table.rows[:ROWS_SHOWN], "count": len(table.rows)}
+        for heading, table in tables.items()
     ]
-    return render_to_string(f"{FOLDER}/_rows.html", {"tables": shown, "waiting": message.data}, request)
+    return render_to_string(f"{FOLDER}/_rows.html", {"tables": shown, "waiting": waiting}, request)
 
 
-def _outlook(request: HttpRequest, found: SubscriptionPreview) -> str:
+def outlook(request: HttpRequest, found: SubscriptionPreview) -> str:
     """The next times and the people."""
     reach = found.found
     context = {

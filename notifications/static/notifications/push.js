@@ -9,25 +9,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const browser = form.querySelector("[data-browser]");
   if (!browser) return; // somebody who may not write the content
 
-  const TYPING_MS = 500;
-  const POLL_MS = 700;
-  const DRAFT_MS = 2500;
-  const find = (selector, root = form) => root.querySelector(selector);
-  const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
-  const post = async (url, body) => {
-    if (!body.has("csrfmiddlewaretoken")) body.set("csrfmiddlewaretoken", find("[name=csrfmiddlewaretoken]").value);
-    if (words.id) body.set("_id", words.id);
-    const response = await fetch(url, { method: "POST", body, headers: { Accept: "application/json" }, credentials: "same-origin" });
-    if (!response.ok || response.redirected) throw new Error(String(response.status));
-    return response.json();
-  };
-  const later = (milliseconds, action) => {
-    let timer;
-    return () => {
-      clearTimeout(timer);
-      timer = setTimeout(action, milliseconds);
-    };
-  };
+  const page = onePage(beside, form);
+  const { find, make, showHtml, problem } = page;
 
   // --- Rows of the form that Django's admin makes: cards, charts, rules ---
   const rowsOf = (prefix) =>
@@ -62,9 +45,6 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // --- 1 Data ---
   const chosen = find("[data-chosen]");
-  const choices = find("[data-choices]");
-  const search = find("[data-search]");
-  let page = "";
   const cards = () =>
     liveRows("report_cards")
       .map((row) => ({ row, id: field(row, "card").value, alias: field(row, "alias").value }))
@@ -108,46 +88,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (isFirst && !title.value) title.value = name.slice(0, 128);
     changed();
   };
-  const browse = async () => {
-    const body = new FormData();
-    body.set("q", search.value);
-    body.set("page", page);
-    const wanted = `${page}\n${search.value}`;
-    try {
-      const found = await post(browser.dataset.url, body);
-      if (wanted !== `${page}\n${search.value}`) return;
-      choices.innerHTML = found.html;
-      if (found.is_unfinished) setTimeout(browse, POLL_MS);
-    } catch {
-      choices.replaceChildren(make("p", { className: "problem", textContent: words.failed }));
-    }
-  };
-  search.addEventListener("input", later(TYPING_MS, browse));
-  search.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
-  choices.addEventListener("click", async (event) => {
-    const button = event.target.closest("button");
-    if (!button) return;
-    const { card, name, biCard, biPage } = button.dataset;
-    if (button.dataset.page !== undefined) {
-      page = button.dataset.page;
-      search.value = "";
-      await browse();
-      search.focus();
-    } else if (card) take(card, name);
-    else if (biCard) {
-      const body = new FormData();
-      body.set("page", biPage);
-      body.set("card", biCard);
-      button.disabled = true;
-      try {
-        const made = await post(browser.dataset.chooseUrl, body);
-        take(String(made.id), made.name);
-      } catch {
-        choices.prepend(make("p", { className: "problem", textContent: words.failed }));
-      }
-      button.disabled = false;
-    }
-  });
+  page.beginBrowser(browser, take);
 
   // --- 2 Message ---
   const NAMES = ["title", "body", "figures"];
@@ -252,43 +193,19 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const control of [ownBox, ownColumn, ownAttribute]) control.addEventListener("change", writeOwnRows);
 
   // --- Beside the form ---
-  let number = 0;
-  let token = "";
-  let tokenOf = "";
   let picture = 0;
-  const makePictures = (root, isCurrent) => {
-    for (const place of root.querySelectorAll("[data-making]")) window.followMaking(place, words, isCurrent);
-  };
-  const showHtml = (place, html) => {
-    if (place.innerHTML.trim() !== html.trim()) place.innerHTML = html;
-  };
-  const refresh = async () => {
-    const mine = (number += 1);
-    const key = cards().map((one) => one.id).join();
-    if (key !== tokenOf) [token, tokenOf] = ["", key];
-    const body = new FormData(form);
-    body.set("_token", token);
-    body.set("_as", find("[data-as]", beside).value);
-    let found;
-    try {
-      found = await post(words.previewUrl, body);
-    } catch {
-      if (mine === number) find("[data-phone]", beside).replaceChildren(make("p", { className: "problem", textContent: words.failed }));
-      return;
-    }
-    if (mine !== number) return;
-    if (found.token) token = found.token;
+  const show = (found) => {
     const phone = find("[data-phone]", beside);
     const before = phone.innerHTML;
     if (!found.token || !phone.querySelector(".phone")) showHtml(phone, found.phone);
     if (phone.innerHTML !== before) {
       const drawing = (picture += 1);
-      makePictures(phone, () => drawing === picture);
+      page.makePictures(phone, () => drawing === picture);
     }
     showHtml(find("[data-sample]"), found.rows);
     showHtml(find("[data-outlook-place]", beside), found.html);
     for (const name of NAMES) editors[name].show(found.parts[name]);
-    if (found.token) return void setTimeout(() => mine === number && refresh(), POLL_MS);
+    if (found.token) return;
     knownPoints = found.points;
     points.hidden = !knownPoints.length;
     for (const point of knownPoints) {
@@ -300,40 +217,18 @@ document.addEventListener("DOMContentLoaded", () => {
     showFields();
     offerOwnRows(found.columns);
   };
+  const refresh = page.beginPreview({
+    keyOf: () =>
+      cards()
+        .map((one) => one.id)
+        .join(),
+    addTo: (body) => body.set("_as", find("[data-as]", beside).value),
+    show,
+    failed: () => find("[data-phone]", beside).replaceChildren(problem(words.failed)),
+  });
+  const changed = page.watch({ refresh, onChange: () => showChosen(), isOwn: (target) => target.matches("[data-insert] *") });
+  find("[data-as]", beside).addEventListener("input", page.later(page.TYPING_MS, refresh));
 
-  // --- The draft ---
-  let isSubmitted = false;
-  let isDirty = false;
-  const keep = async () => {
-    if (!isDirty || isSubmitted) return;
-    isDirty = false;
-    try {
-      await post(words.draftUrl, new FormData(form));
-    } catch {
-      isDirty = true;
-    }
-  };
-  form.addEventListener("submit", () => (isSubmitted = true));
-  const keepSoon = later(DRAFT_MS, keep);
-  document.addEventListener("visibilitychange", () => document.hidden && keep());
-
-  const refreshSoon = later(TYPING_MS, refresh);
-  const changed = (milliseconds = TYPING_MS) => {
-    isDirty = true;
-    showChosen();
-    keepSoon();
-    if (milliseconds) refreshSoon();
-    else refresh();
-  };
-  form.addEventListener("input", (event) => event.target !== search && changed());
-  form.addEventListener("change", (event) => event.target !== search && !event.target.matches("[data-insert] *") && changed());
-  // Select2 tells jQuery only.
-  window.django?.jQuery(form).on("select2:select select2:unselect select2:clear", () => changed());
-  find("[data-as]", beside).addEventListener("input", refreshSoon);
-
-  // After Django's own script, which focuses the first field.
-  window.addEventListener("load", () => setTimeout(() => find("[data-problems]")?.focus()));
   showChosen();
-  browse();
   refresh();
 });

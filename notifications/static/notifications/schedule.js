@@ -14,10 +14,10 @@
     const choice = document.getElementById("id_repeat");
     if (!choice) return;
     const show = () => {
-      const needed = NEEDED[choice.value];
+      const needed = NEEDED[choice.value] ?? []; // often: every ten minutes
       for (const name of FIELDS) {
         const row = document.querySelector(`.form-row.field-${name}`);
-        if (row) row.hidden = Boolean(needed) && !needed.includes(name);
+        if (row) row.hidden = !needed.includes(name);
       }
     };
     choice.addEventListener("change", show);

@@ -1,0 +1,194 @@
+"""The form of an alert rule: its conditions in rows, its times in words, and the people chosen for it alone."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from django.forms.utils import ErrorDict
+from django.utils import timezone
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from accounts.models import User
+from accounts.users.scopes import people_visible_to
+from integrations.core.generics import AnyModelForm
+from integrations.models import Card
+from notifications.admin import schedule_forms
+from notifications.admin.alert_forms import AlertReceiverForm
+from notifications.admin.condition_fields import ConditionsField
+from notifications.admin.report_forms import latest_tables
+from notifications.admin.schedule_forms import ScheduleFormPart
+from notifications.admin.subscription_forms import FIELD_CLASSES, RECIPIENT_FIELDS
+from notifications.models import AlertReceiver, AlertRule, Repeat, SilenceWindow
+from notifications.subscriptions.attribute_rules import save_rules
+from notifications.subscriptions.recipients import Reachability, named_audience, reachability
+from notifications.subscriptions.schedules.slots import TIME_FIELDS
+
+if TYPE_CHECKING:
+    from django.http import QueryDict
+
+# How often, in words; each is kept as its crontab.
+EVERY = MappingProxyType(
+    {
+        "every_10": ("*/10 * * * *", _("every 10 minutes")),
+        "every_30": ("*/30 * * * *", _("every 30 minutes")),
+        "every_60": ("0 * * * *", _("every hour")),
+    }
+)
+
+
+class RulePeopleForm(AlertReceiverForm):
+    """The people of one rule: a receiver that no list shows. It is named after the rule."""
+
+    class Meta:
+        model = AlertReceiver
+        fields = ("corp", *RECIPIENT_FIELDS)
+        field_classes = FIELD_CLASSES
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        corp: Any = self.fields["corp"]
+        if corp.required and self.instance._state.adding:
+            self.initial["corp"] = corp.queryset.order_by("pk").values_list("pk", flat=True).first()
+
+    def save_for(self, rule: AlertRule) -> AlertReceiver:
+        receiver: AlertReceiver = self.save(commit=False)
+        receiver.name, receiver.is_shared = rule.name, False
+        receiver.save()
+        self.save_m2m()
+        save_rules(receiver, self.cleaned_data["rules"])
+        return receiver
+
+
+class AlertRuleForm(ScheduleFormPart):
+    """`person`: the administrator at work, set by the admin. `people`: the form of the people chosen for this rule
+    alone, whose fields stand in the same page; None for whoever may not write receivers, and chooses a shared one.
+    `draft`: what the person left on the page, with which it begins.
+
+    Names of fields do not collide: a receiver has none that a rule has, but for the name, which the rule's is.
+    """
+
+    person: User
+    people_class: type[RulePeopleForm] | None = None
+    people: RulePeopleForm | None = None
+    draft: QueryDict | None = None
+    own_receiver: AlertReceiver | None = None
+    conditions = ConditionsField(
+        label=_("conditions"),
+        help_text=_(
+            "Each row one condition. “change” is in percent, of the sum against the check before. Between and outside "
+            "take two values. “only rows with” narrows the data before: column=value, | between several values of a "
+            "column, ; between columns."
+        ),
+    )
+    notify_from = schedule_forms.LocalTimeField(label=capfirst(_("tell from")), required=False)
+    notify_until = schedule_forms.LocalTimeField(label=capfirst(_("tell until")), required=False)
+
+    class Meta:
+        model = AlertRule
+        fields = (
+            *("name", "is_enabled", "card", "conditions", "join", "severity", "hold_checks", "no_data_checks"),
+            *("split_column", "absent_checks", "split_attribute", "receiver", "owner"),
+            *("gather_seconds", "repeat_minutes", "notifies_recovery"),
+            *("notify_from", "notify_until", "notifies_on_workdays_only", *TIME_FIELDS),
+        )
+
+        help_texts = {"owner": _("Is told when an alert of this rule reaches nobody. Empty: whoever adds the rule.")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if self.draft is not None:
+            kwargs["data"] = self.draft
+        super().__init__(*args, **kwargs)
+        if self.draft is not None:
+            self._errors = ErrorDict()  # what is still missing is no mistake yet
+        self.instance.draft_at_work = self.draft
+        fields: dict[str, Any] = self.fields
+        if "card" not in fields:
+            return
+        self._offer_when()
+        self._offer_receivers()
+        fields["card"].queryset = Card.objects.visible_to(self.person).select_related("source")
+        fields["owner"].queryset = people_visible_to(self.person).filter(is_staff=True) | User.objects.filter(
+            pk=self.instance.owner_id
+        )
+        fields["conditions"].widget.names = self._column_names()
+
+    @property
+    def found(self) -> Reachability | None:
+        """Who would be reached, of a form that was cleaned."""
+        receiver = self.cleaned_data.get("receiver")
+        if receiver is not None:
+            return reachability(named_audience(receiver), seen_by=self.person)
+        return None if self.people is None else self.people.found
+
+    def has_own_people(self) -> bool:
+        """Whether the people are those chosen on the page, of a form that was cleaned: a shared receiver goes first."""
+        return self.people is not None and self.cleaned_data.get("receiver") is None
+
+    def is_valid(self) -> bool:
+        if not super().is_valid():
+            return False
+        return self.people is None or not self.has_own_people() or self.people.is_valid()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        every = EVERY.get(cleaned.get("repeat", ""))
+        if every is not None:
+            cleaned.update(repeat=Repeat.CRONTAB, crontab=every[0])
+        schedule_forms.check(self, cleaned, now=timezone.now())
+        if cleaned.get("split_attribute") and not cleaned.get("split_column"):
+            self.add_error(
+                "split_column", _("Say which column has the values that people's attribute is compared with.")
+            )
+        if self.people is not None:
+            # One that is not enabled may be kept before anybody is chosen.
+            self.people.needs_people = bool(cleaned.get("is_enabled"))
+        return cleaned
+
+    def _offer_when(self) -> None:
+        self.offer_times()
+        fields: dict[str, Any] = self.fields
+        names = {crontab: name for name, (crontab, _words) in EVERY.items()}
+        fields["repeat"].choices = [*((name, words) for name, (_crontab, words) in EVERY.items()), *Repeat.choices]
+        if self.instance._state.adding:
+            self.initial.update(repeat="every_10", crontab="", is_enabled=False)
+        elif self.instance.repeat == Repeat.CRONTAB:
+            self.initial["repeat"] = names.get(self.instance.crontab, Repeat.CRONTAB)
+
+    def _offer_receivers(self) -> None:
+        field: Any = self.fields["receiver"]
+        known = None if self.instance._state.adding else self.instance.receiver
+        field.queryset = AlertReceiver.objects.visible_to(self.person).shared()
+        if self.people_class is None:
+            if known is not None:
+                field.queryset |= AlertReceiver.objects.filter(pk=known.pk)
+            return
+        field.required, field.empty_label = False, _("the people chosen above")
+        if known is not None and not known.is_shared:
+            self.own_receiver = known
+            self.initial["receiver"] = None
+        own = self.own_receiver or AlertReceiver(is_shared=False)
+        self.people = self.people_class(self.data if self.is_bound else None, instance=own)
+        if self.draft is not None:
+            self.people._errors = ErrorDict()  # type: ignore[attr-defined]  # the stubs do not know it
+
+    def _column_names(self) -> list[str]:
+        """Of the card as it was fetched last; none for one of which nothing was."""
+        tables = latest_tables({"": self.instance.card_id}) if self.instance.card_id else {}
+        return list(tables[""].names) if tables else []
+
+
+class SilenceWindowForm(AnyModelForm):
+    weekdays = schedule_forms.WeekdaysField(label=capfirst(_("days of the week")), required=False)
+    from_time = schedule_forms.LocalTimeField(label=capfirst(_("from (time of day)")), required=False)
+    to_time = schedule_forms.LocalTimeField(label=capfirst(_("until (time of day)")), required=False)
+
+    class Meta:
+        model = SilenceWindow
+        fields = ("name", "kind", "weekdays", "from_time", "to_time", "starts_at", "ends_at")
+        labels = {
+            "starts_at": pgettext_lazy("silence window", "From"),
+            "ends_at": pgettext_lazy("silence window", "Until"),
+        }

@@ -1,0 +1,191 @@
+"""The admin page of an alert rule: the rule and its people in one form, tried beside it on the data as it is now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.translation import get_language, gettext
+
+from integrations.clients.sources.table import Table
+from integrations.datasources.previews import DataPreview
+from notifications.admin import subscription_preview
+from notifications.admin.base import for_person
+from notifications.admin.previews import PreviewMixin
+from notifications.admin.push.one_page import OnePage, apply_button, problems_of
+from notifications.admin.push.preview import outlook, sample
+from notifications.admin.rule.form import AlertRuleForm, RulePeopleForm
+from notifications.admin.subscription_forms import RECIPIENT_FIELDS
+from notifications.alerts import preview
+from notifications.models import AlertReceiver, AlertRule
+
+# Fields of the parts that are folded at first.
+ADVANCED = frozenset(
+    {
+        *("severity", "join", "hold_checks", "no_data_checks", "split_column", "absent_checks", "split_attribute"),
+        *("owner", "gather_seconds", "repeat_minutes", "notifies_recovery"),
+        *("notify_from", "notify_until", "notifies_on_workdays_only"),
+    }
+)
+MORE_PEOPLE = frozenset(
+    {
+        "groups",
+        "rules",
+        "rules_match",
+        "channel",
+        "robot",
+        "fallback_channel",
+        "corp",
+        "receiver",
+        "with_subdepartments",
+    }
+)
+# What a trial needs of the form.
+_TRIED = ("card", "conditions", "split_column")
+
+
+class RulePage(OnePage, PreviewMixin):
+    """For the admin of alert rules."""
+
+    draft_name = "rule"
+    form = AlertRuleForm
+    preview_path, preview_name = "try/", "notifications_alertrule_preview"
+    preview_template = "admin/notifications/alertrule/_preview.html"
+    change_form_template = "admin/notifications/alertrule/change_form.html"
+
+    def get_urls(self) -> Any:
+        return [*self.page_urls(self.admin_site.admin_view), *super().get_urls()]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        names = ["card", "receiver", "owner", "split_attribute"]
+        form: Any = for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+        form.draft = self.draft_chosen(request, obj)
+        form.people_class = self._people_class(request)
+        return form
+
+    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
+        draft = getattr(obj, "draft_at_work", None)
+        further = {} if draft is None else {"data": draft}
+        return {**super().get_formset_kwargs(request, obj, inline, prefix), **further}
+
+    def save_people(self, form: AlertRuleForm) -> None:
+        """Write who is notified, so that the rule can name them."""
+        if form.people is not None and form.has_own_people():
+            form.instance.receiver = form.people.save_for(form.instance)
+
+    def drop_people(self, form: AlertRuleForm) -> None:
+        """Of a rule that was saved with a shared receiver in their place."""
+        own = form.own_receiver
+        if own is not None and form.instance.receiver_id != own.pk:
+            own.delete()
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        if request.method == "POST":
+            apply_button(request)
+        rule = self.get_object(request, unquote(object_id)) if object_id else None
+        extra: dict[str, Any] = {**(extra_context or {})}
+        if self.has_add_permission(request) if rule is None else self.has_change_permission(request, rule):
+            extra |= {"is_rule_page": True, "draft": self.draft_offered(request, rule)}
+        if rule is None:
+            extra["title"] = gettext("New alert")
+        return super().changeform_view(request, object_id, form_url, extra)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if context.get("is_rule_page"):
+            form: AlertRuleForm = context["adminform"].form
+            formsets = [one.formset for one in context["inline_admin_formsets"]]
+            is_sent = request.method == "POST"
+            people = form.people if is_sent and form.has_own_people() else None
+            context["problems"] = list(problems_of((form, people), formsets)) if is_sent else []
+            context["errors"] = None  # Django's line, in place of which the list stands
+            wrong = {name for one in (form, people) if is_sent and one is not None for name in one.errors}
+            context["has_advanced_errors"] = bool(ADVANCED & wrong) or any(one.total_error_count() for one in formsets)
+            context["has_more_people"] = bool(MORE_PEOPLE & wrong) or _names_more_people(form)
+            if form.people is not None:
+                context["media"] += form.people.media
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- Beside the form ----------------------------------------------------------------------------------------------
+
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """The form as it stands: the card's rows, what the conditions say of them, who is notified, and when. Workers
+        fetch the data: the page asks until it is there. Nothing is saved, nobody is notified."""
+        rule = self.at_work(request)
+        form = self.get_form(request, rule)(request.POST, instance=rule or AlertRule())
+        form.is_valid()
+        if form.people is not None:
+            form.people.is_valid()
+        context, data, table = self._tried(request, form)
+        if "_page" in request.POST:
+            return self.preview_answer(request, data, context)
+        token = data.token if data is not None else ""
+        state = {"waiting": data if token else None, "problem": data.problem if data is not None else "", **context}
+        found = subscription_preview.of_form(form, now=timezone.now(), with_message=False)
+        tables = {} if table is None else {str(form.cleaned_data["card"]): table}
+        return JsonResponse(
+            {
+                "token": token,
+                "html": render_to_string(self.preview_template, state, request),
+                "rows": sample(request, tables, waiting=data),
+                "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],
+                "outlook": outlook(request, found),
+            }
+        )
+
+    def _tried(
+        self, request: HttpRequest, form: AlertRuleForm
+    ) -> tuple[dict[str, Any], DataPreview | None, Table | None]:
+        """What the template of the trial needs, how far the data is, and the data once it is there."""
+        card, now = form.cleaned_data.get("card"), timezone.now()
+        wrong = [name for name in _TRIED if name in form.errors]
+        is_begun = card is not None and bool(form["conditions"].value())
+        shown = [name for name in wrong if is_begun or "_page" in request.POST or name != "conditions"]
+        context: dict[str, Any] = {"errors": {name: form.errors[name] for name in shown}}
+        if not request.POST.get("card") and "_page" not in request.POST:
+            return (
+                {"hint": gettext("Choose data: its rows stand here, and what the conditions say of them.")},
+                None,
+                None,
+            )
+        if card is None:
+            return context, None, None
+        data = self.preview_data(request, [card], now=now)
+        table = data.tables[card.pk] if data.is_there else None
+        if table is None or wrong:
+            if table is not None and not shown:
+                context["hint"] = gettext("Write a condition: it is tried on these rows.")
+            return context, data, table
+        trial = preview.tried(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
+        context |= {"trial": trial, "problem": trial.problem, **self.drawn(request, trial.pictures, now=now)}
+        return context, data, table
+
+    def changeable(self, request: HttpRequest, pk: int) -> AlertRule:
+        rule = AlertRule.objects.visible_to(request.user).filter(pk=pk).first()
+        if rule is None:
+            raise Http404
+        if not self.has_change_permission(request, rule):
+            raise PermissionDenied
+        return rule
+
+    def _people_class(self, request: HttpRequest) -> type[RulePeopleForm] | None:
+        permissions = ("notifications.add_alertreceiver", "notifications.change_alertreceiver")
+        if not request.user.has_perms(permissions):
+            return None
+        receivers = self.admin_site.get_model_admin(AlertReceiver)
+        form: Any = receivers.get_form(request, None, form=RulePeopleForm, fields=("corp", *RECIPIENT_FIELDS))
+        return form  # type: ignore[no-any-return]  # the stubs know the class of the model alone
+
+
+def _names_more_people(form: AlertRuleForm) -> bool:
+    """Whether the folded part says who is notified."""
+    receiver = None if form.instance._state.adding else form.instance.receiver
+    return form.people is None or (receiver is not None and (receiver.is_shared or receiver.channel != "wecom"))

@@ -1,0 +1,144 @@
+// What pages that make a thing in one form share: choosing data, what stands beside the form, and the draft.
+"use strict";
+window.onePage = (beside, form) => {
+  const TYPING_MS = 500;
+  const POLL_MS = 700;
+  const DRAFT_MS = 2500;
+  const words = beside.dataset;
+  const find = (selector, root = form) => root.querySelector(selector);
+  const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
+  const problem = (textContent) => make("p", { className: "problem", textContent });
+  const showHtml = (place, html) => {
+    if (place.innerHTML.trim() !== html.trim()) place.innerHTML = html;
+  };
+  const post = async (url, body) => {
+    if (!body.has("csrfmiddlewaretoken")) body.set("csrfmiddlewaretoken", find("[name=csrfmiddlewaretoken]").value);
+    if (words.id) body.set("_id", words.id);
+    const response = await fetch(url, { method: "POST", body, headers: { Accept: "application/json" }, credentials: "same-origin" });
+    if (!response.ok || response.redirected) throw new Error(String(response.status));
+    return response.json();
+  };
+  const later = (milliseconds, action) => {
+    let timer;
+    return () => {
+      clearTimeout(timer);
+      timer = setTimeout(action, milliseconds);
+    };
+  };
+  const makePictures = (root, isCurrent) => {
+    for (const place of root.querySelectorAll("[data-making]")) window.followMaking(place, words, isCurrent);
+  };
+
+  // Cards that are here already, and those of the BI by their pages. `take` gets the key and the name of the chosen one.
+  const beginBrowser = (browser, take) => {
+    const choices = find("[data-choices]", browser);
+    const search = find("[data-search]", browser);
+    let page = "";
+    const browse = async () => {
+      const body = new FormData();
+      body.set("q", search.value);
+      body.set("page", page);
+      const wanted = `${page}\n${search.value}`;
+      try {
+        const found = await post(browser.dataset.url, body);
+        if (wanted !== `${page}\n${search.value}`) return;
+        choices.innerHTML = found.html;
+        if (found.is_unfinished) setTimeout(browse, POLL_MS);
+      } catch {
+        choices.replaceChildren(problem(words.failed));
+      }
+    };
+    const choose = async (button) => {
+      const body = new FormData();
+      body.set("page", button.dataset.biPage);
+      body.set("card", button.dataset.biCard);
+      button.disabled = true;
+      try {
+        const made = await post(browser.dataset.chooseUrl, body);
+        take(String(made.id), made.name);
+      } catch {
+        choices.prepend(problem(words.failed));
+      }
+      button.disabled = false;
+    };
+    search.addEventListener("input", later(TYPING_MS, browse));
+    search.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+    choices.addEventListener("click", async (event) => {
+      const button = event.target.closest("button");
+      if (!button) return;
+      if (button.dataset.page !== undefined) {
+        page = button.dataset.page;
+        search.value = "";
+        await browse();
+        search.focus();
+      } else if (button.dataset.card) take(button.dataset.card, button.dataset.name);
+      else if (button.dataset.biCard) choose(button);
+    });
+    browse();
+  };
+
+  // Gives a function that sends the form as it stands and shows the answer, again and again while data is fetched.
+  // `keyOf`: what the data depends on.
+  const beginPreview = ({ keyOf, addTo = () => {}, show, failed }) => {
+    let number = 0;
+    let token = "";
+    let tokenOf = "";
+    const refresh = async () => {
+      const mine = (number += 1);
+      const key = keyOf();
+      if (key !== tokenOf) [token, tokenOf] = ["", key];
+      const body = new FormData(form);
+      body.set("_token", token);
+      addTo(body);
+      let found;
+      try {
+        found = await post(words.previewUrl, body);
+      } catch {
+        if (mine === number) failed();
+        return;
+      }
+      if (mine !== number) return;
+      if (found.token) token = found.token;
+      show(found);
+      if (found.token) setTimeout(() => mine === number && refresh(), POLL_MS);
+    };
+    return refresh;
+  };
+
+  // Keeps the draft, and shows anew what stands beside the form. Gives the function to call after a change by script,
+  // with the milliseconds to wait. `isOwn`: whether a control is none of the form's.
+  const watch = ({ refresh, onChange, isOwn = () => false }) => {
+    let isSubmitted = false;
+    let isDirty = false;
+    const keep = async () => {
+      if (!isDirty || isSubmitted) return;
+      isDirty = false;
+      try {
+        await post(words.draftUrl, new FormData(form));
+      } catch {
+        isDirty = true;
+      }
+    };
+    const keepSoon = later(DRAFT_MS, keep);
+    const refreshSoon = later(TYPING_MS, refresh);
+    const changed = (milliseconds = TYPING_MS) => {
+      isDirty = true;
+      onChange();
+      keepSoon();
+      if (milliseconds) refreshSoon();
+      else refresh();
+    };
+    const isIgnored = (target) => target.matches("[data-search]") || isOwn(target);
+    form.addEventListener("submit", () => (isSubmitted = true));
+    document.addEventListener("visibilitychange", () => document.hidden && keep());
+    form.addEventListener("input", (event) => !isIgnored(event.target) && changed());
+    form.addEventListener("change", (event) => !isIgnored(event.target) && changed());
+    // Select2 tells jQuery only.
+    window.django?.jQuery(form).on("select2:select select2:unselect select2:clear", () => changed());
+    // After Django's own script, which focuses the first field.
+    window.addEventListener("load", () => setTimeout(() => find("[data-problems]")?.focus()));
+    return changed;
+  };
+
+  return { TYPING_MS, find, make, problem, showHtml, post, later, makePictures, beginBrowser, beginPreview, watch };
+};

@@ -1,0 +1,108 @@
+// The page of an alert rule: choosing its card, columns from a list, and the trial beside the form after each change.
+// Without this script the page is a form with all its fields, and its buttons work.
+"use strict";
+document.addEventListener("DOMContentLoaded", () => {
+  const beside = document.querySelector("[data-rule]");
+  const form = document.getElementById("alertrule_form");
+  if (!beside || !form) return;
+  const words = beside.dataset;
+  const page = onePage(beside, form);
+  const { find, make, showHtml, problem } = page;
+
+  // --- 1 Data ---
+  const card = find("#id_card");
+  const browser = find("[data-browser]");
+  const cardRow = find(".field-card");
+  if (!cardRow.matches(".errors")) cardRow.hidden = true;
+  const showChosen = () => {
+    const option = card.selectedOptions[0];
+    const isChosen = Boolean(card.value);
+    const items = [];
+    if (isChosen) {
+      const item = make("li", { textContent: option.textContent });
+      const button = make("button", { type: "button", textContent: "×", ariaLabel: `${words.remove}: ${option.textContent}` });
+      button.addEventListener("click", () => {
+        card.value = "";
+        browser.open = true;
+        changed();
+      });
+      item.append(button);
+      items.push(item);
+    }
+    find("[data-chosen]").replaceChildren(...items);
+    const isBegun = isChosen || rows().some((row) => part(row, "aggregate").value);
+    find("[data-first-data]").hidden = isBegun;
+    find("[data-conditions]").hidden = !isBegun;
+  };
+  const take = (id, name) => {
+    if (![...card.options].some((one) => one.value === id)) card.append(new Option(name, id));
+    card.value = id;
+    browser.open = false;
+    const title = find("#id_name");
+    if (!title.value) title.value = name.slice(0, 128);
+    changed(0);
+  };
+  if (card.value) browser.open = false;
+  page.beginBrowser(browser, take);
+
+  // --- 2 Conditions: columns are chosen from those of the data, once it is there ---
+  const rows = () => [...form.querySelectorAll(".condition-row")];
+  const part = (row, name) => row.querySelector(`[name$="-${name}"]`);
+  const offerColumns = (columns) => {
+    const names = columns.map(([name]) => name);
+    for (const row of rows()) {
+      const before = part(row, "column");
+      const known = before.value && !names.includes(before.value) ? [before.value, ...names] : names;
+      const options = ["", ...known].map((name) => new Option(name || words.column, name));
+      if (before.tagName === "SELECT") {
+        const value = before.value;
+        before.replaceChildren(...options);
+        before.value = value;
+        continue;
+      }
+      const select = make("select", { name: before.name, id: before.id, ariaLabel: before.ariaLabel });
+      select.append(...options);
+      select.value = before.value;
+      const isFocused = document.activeElement === before;
+      before.replaceWith(select);
+      if (isFocused) select.focus();
+    }
+  };
+
+  // --- 3 Who: a shared receiver goes before the people ---
+  const receiver = find("#id_receiver");
+  const people = find("[data-people]");
+  const showPeople = () => {
+    if (people) people.hidden = Boolean(receiver.value);
+  };
+
+  // --- Beside the form ---
+  let picture = 0;
+  const show = (found) => {
+    const trial = find("[data-trial]", beside);
+    const before = trial.innerHTML;
+    showHtml(trial, found.html);
+    if (trial.innerHTML !== before) {
+      const drawing = (picture += 1);
+      page.makePictures(trial, () => drawing === picture);
+    }
+    showHtml(find("[data-sample]"), found.rows);
+    showHtml(find("[data-outlook-place]", beside), found.outlook);
+    if (found.columns.length) offerColumns(found.columns);
+  };
+  const refresh = page.beginPreview({
+    keyOf: () => card.value,
+    show,
+    failed: () => find("[data-trial]", beside).replaceChildren(problem(words.failed)),
+  });
+  const changed = page.watch({
+    refresh,
+    onChange: () => {
+      showChosen();
+      showPeople();
+    },
+  });
+  showChosen();
+  showPeople();
+  refresh();
+});

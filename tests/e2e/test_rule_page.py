@@ -1,0 +1,129 @@
+"""The page of an alert rule in a real browser: from a card to an enabled alert, tried on its data all along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.models import Card
+from notifications.models import AlertRule, Draft
+from tests.e2e import sales
+from tests.e2e.journey import Counted
+from tests.e2e.policy import refusals_in
+from tests.e2e.session import signed_in
+from tests.e2e.stack import Program
+from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
+from tests.notifications.factories import make_corp, make_person
+from tests.sandbox.programs import npm_modules
+
+pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+ADD = "/admin/notifications/alertrule/add/"
+
+
+@pytest.fixture(scope="module")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("databases")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_worker(
+    django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory, databases: Path
+) -> Iterator[Program]:
+    with sales.data_worker(project_root, tmp_path_factory.mktemp("data"), databases) as program:
+        yield program
+
+
+@pytest.fixture
+def card(transactional_db: None, databases: Path) -> Card:
+    """Sales of three shops in two regions."""
+    report = sales.sales_report(databases)
+    card = report.report_cards.get().card
+    report.delete()
+    return card
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(locale="zh-CN", **DESK)
+    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, live_server: LiveServer, card: Card) -> Page:
+    page = context.new_page()
+    page.goto(signed_in(context, live_server) + ADD)
+    return page
+
+
+def test_from_a_card_to_an_enabled_alert_in_few_clicks(page: Page, card: Card) -> None:
+    person = make_person(make_corp(), "lilei", name="李雷")
+    refusals = refusals_in(page.context)
+    hand = Counted(page)
+
+    hand.click(page.get_by_role("button", name="门店销售额"))
+    expect(page.locator("[data-sample]")).to_contain_text("杭州")
+    first = page.get_by_role("group", name="条件 1", exact=True)
+    hand.select(first.get_by_label("比较该列的什么"), "任意一行")
+    hand.select(first.get_by_label("列", exact=True), "销售额")
+    hand.select(first.get_by_label("比较方式"), "<")
+    hand.fill(first.get_by_label("值", exact=True), "100")
+    expect(page.locator("[data-trial] .pill-bad")).to_have_text("会触发")
+    expect(page.locator("[data-trial] .trial-marked")).to_have_count(2)
+    hand.click(page.get_by_role("checkbox", name="所有已关联企业微信的人"))
+    expect(page.locator("[data-outlook-place] .pill-good")).to_have_text("1 人")
+    for appearance in (PHONE, DESK):
+        look(page, appearance)
+        assert faults_of(page) == {}
+    hand.click(page.get_by_role("button", name="保存并启用"))
+
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    rule = AlertRule.objects.get()
+    assert (rule.name, rule.card, rule.is_enabled) == ("门店销售额", card, True)
+    assert rule.conditions == [
+        {"aggregate": "any", "column": "销售额", "comparison": "lt", "values": ["100"], "filters": {}}
+    ]
+    assert (rule.receiver.to_everyone, rule.receiver.is_shared) == (True, False)
+    assert person.is_active
+    assert refusals == []
+    assert (hand.clicks, hand.fields) <= (12, 4)
+
+
+def test_what_was_typed_survives_leaving_the_page(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    with page.expect_response("**/draft/"):
+        page.fill("[name=name]", "没写完的预警")
+    address = page.url
+
+    page.goto(address.replace("/add/", "/"))
+    page.goto(address)
+    page.get_by_role("link", name="继续编辑").click()
+
+    expect(page.locator("[name=name]")).to_have_value("没写完的预警")
+    expect(page.locator("[data-chosen] li")).to_contain_text(["门店销售额"])
+    expect(page.locator("[data-sample]")).to_contain_text("杭州")
+    assert Draft.objects.get().page == "rule:new"
+
+
+def test_an_error_is_listed_and_focused(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    page.get_by_role("button", name="保存并启用").click()
+
+    problems = page.locator("[data-problems]")
+    expect(problems).to_be_focused()
+    expect(problems).to_contain_text("条件")
+    expect(page.locator("[data-chosen] li")).to_contain_text(["门店销售额"])
+
+
+def test_the_first_look_has_at_most_eight_inputs(page: Page, card: Card) -> None:
+    form = page.locator("#alertrule_form")
+    expect(form.locator("[data-choices] button").first).to_be_visible()
+    visible = form.locator("input:visible, select:visible, textarea:visible, [role=textbox]:visible")
+    names = visible.evaluate_all("all => all.map((one) => one.name || one.className || one.id)")
+    own = [name for name in names if "select2-search" not in name and "select2-selection" not in name]
+    assert len(own) <= 8, own

@@ -1,0 +1,253 @@
+"""The page of an alert rule: the people chosen on it, its times in words, its draft, and what stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import responses
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from accounts.models import User
+from integrations.models import Card, Corp, DataSource
+from notifications.models import AlertReceiver, AlertRule, Draft
+from notifications.subscriptions.recipients import named_audience, resolve
+from tests.bi import make_bi
+from tests.browser_form import untouched
+from tests.guandata import HOST as HOST_OF_BI
+from tests.guandata import PASSWORD, GuandataAnswers
+from tests.notifications import preview_pages
+from tests.notifications.alerts.conftest import make_receiver, make_route
+from tests.notifications.alerts.test_admin import row
+from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.factories import make_corp, make_person, make_superuser
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/notifications/alertrule/"
+ADD = f"{LIST}add/"
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def card(corp: Corp) -> Card:
+    """Of the BI: 128.5 in 华东, 96 in 华南."""
+    make_bi(base_url=HOST_OF_BI, api_login="robot", api_password=PASSWORD)
+    source = DataSource.objects.create(name="观远", kind="guandata", corp=corp)
+    return Card.objects.create(source=source, name="区域销售额", bi_card_id="c1")
+
+
+@pytest.fixture
+def bi() -> Iterator[GuandataAnswers]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
+        answers = GuandataAnswers(wire)
+        answers.gives("sign_in")
+        answers.gives("card_data")
+        yield answers
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+def client_of(person: User) -> Client:
+    client = Client(headers={"host": "localhost:3001"})
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def change(rule: AlertRule) -> str:
+    return f"{LIST}{rule.pk}/change/"
+
+
+def send(client: Client, address: str, **changes: Any) -> Any:
+    """The page's form as it stands, with these changes."""
+    return client.post(address, {**untouched(client.get(address).content.decode(), "alertrule_form"), **changes})
+
+
+def send_new(client: Client, card: Card, **changes: Any) -> Any:
+    return send(client, ADD, name="销售额过低", card=card.pk, **row(0, "sum", "销售额", "lt", "100"), **changes)
+
+
+def notified(rule: AlertRule) -> set[int]:
+    return {one.user_id for one in resolve(named_audience(rule.receiver))}
+
+
+# --- People -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_people_are_chosen_on_the_page(root: Client, card: Card, corp: Corp) -> None:
+    person = make_person(corp, "lilei")
+
+    answer = send_new(root, card, users=[person.pk], _enable="1")
+
+    assert answer.status_code == 302, answer.context["problems"]
+    rule = AlertRule.objects.get()
+    assert (rule.is_enabled, rule.next_run_at is not None, notified(rule)) == (True, True, {person.pk})
+    assert (rule.receiver.name, rule.receiver.is_shared) == ("销售额过低", False)
+
+
+def test_the_people_of_one_rule_stand_in_no_list(root: Client, card: Card, corp: Corp) -> None:
+    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
+    own = AlertReceiver.objects.get()
+    shared = make_receiver(make_person(corp, "han"), name="值班")
+
+    page = root.get("/admin/notifications/alertreceiver/")
+    assert list(page.context["cl"].result_list) == [shared]
+    assert root.get(f"/admin/notifications/alertreceiver/{own.pk}/change/").status_code == 302
+    for address in (ADD, "/admin/notifications/alertroute/add/"):
+        assert list(root.get(address).context["adminform"].form.fields["receiver"].queryset) == [shared]
+
+
+def test_other_people_are_chosen_later(root: Client, card: Card, corp: Corp) -> None:
+    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
+    rule, other = AlertRule.objects.get(), make_person(corp, "han")
+
+    answer = send(root, change(rule), name="改名", users=[other.pk], _enable="1")
+
+    assert answer.status_code == 302, answer.context["problems"]
+    rule = AlertRule.objects.get()
+    assert notified(rule) == {other.pk}
+    assert AlertReceiver.objects.get().name == "改名"
+
+
+def test_a_shared_receiver_goes_before_the_people(root: Client, card: Card, corp: Corp) -> None:
+    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
+    shared = make_receiver(make_person(corp, "han"), name="值班")
+    rule = AlertRule.objects.get()
+
+    answer = send(root, change(rule), receiver=shared.pk, _enable="1")
+
+    assert answer.status_code == 302, answer.context["problems"]
+    assert AlertRule.objects.get().receiver == shared
+    assert list(AlertReceiver.objects.all()) == [shared]
+
+
+def test_people_take_the_place_of_a_shared_receiver(root: Client, card: Card, corp: Corp) -> None:
+    rule, person = make_rule(card, make_receiver(make_person(corp, "han"), corp=corp)), make_person(corp, "lilei")
+    shared = rule.receiver
+
+    answer = send(root, change(rule), receiver="", users=[person.pk], _enable="1")
+
+    assert answer.status_code == 302, answer.context["problems"]
+    assert notified(AlertRule.objects.get()) == {person.pk}
+    assert AlertReceiver.objects.filter(pk=shared.pk).exists()
+
+
+def test_nobody_is_refused_once_it_is_enabled(root: Client, card: Card) -> None:
+    refused = send_new(root, card, _enable="1")
+    assert "没有人会收到" in " ".join(problem.text for problem in refused.context["problems"])
+    assert not AlertRule.objects.exists()
+
+    assert send_new(root, card, _save="1").status_code == 302
+    assert not AlertRule.objects.get().is_enabled
+
+
+def test_the_people_of_a_deleted_rule_are_gone(root: Client, card: Card, corp: Corp) -> None:
+    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
+    shared = make_receiver(make_person(corp, "han"), name="值班")
+    make_route(shared)
+
+    root.post(f"{LIST}{AlertRule.objects.get().pk}/delete/", {"post": "yes"})
+
+    assert not AlertRule.objects.exists()
+    assert list(AlertReceiver.objects.all()) == [shared]
+
+
+def test_who_may_write_no_receivers_chooses_a_shared_one(card: Card, corp: Corp) -> None:
+    """Also of a rule whose people were chosen by somebody else: they stay."""
+    person = make_person(corp, "writer", is_staff=True)
+    names = ["add_alertrule", "change_alertrule", "view_alertrule"]
+    person.user_permissions.set(Permission.objects.filter(codename__in=names))
+    rule = make_rule(card, make_receiver(make_person(corp, "han"), corp=corp, is_shared=False))
+    person.managed_corps.add(corp)
+    client = client_of(person)
+
+    page = client.get(change(rule))
+
+    form = page.context["adminform"].form
+    assert form.people is None
+    assert list(form.fields["receiver"].queryset) == [rule.receiver]
+    assert send(client, change(rule), name="改名").status_code == 302
+    assert AlertRule.objects.get().receiver == rule.receiver
+
+
+# --- Times ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("often", "crontab"), [("every_30", "*/30 * * * *"), ("every_60", "0 * * * *")])
+def test_how_often_is_said_in_words(root: Client, card: Card, corp: Corp, often: str, crontab: str) -> None:
+    send_new(root, card, users=[make_person(corp, "lilei").pk], repeat=often, _enable="1")
+
+    rule = AlertRule.objects.get()
+    assert (rule.repeat, rule.crontab) == ("crontab", crontab)
+    assert root.get(change(rule)).context["adminform"].form.initial["repeat"] == often
+
+
+# --- The draft --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_typed_is_kept_and_offered(root: Client, card: Card, corp: Corp) -> None:
+    person = make_person(corp, "lilei")
+    typed = {**untouched(root.get(ADD).content.decode(), "alertrule_form"), "name": "没写完", "users": [person.pk]}
+    assert root.post(f"{LIST}draft/", typed).json() == {"is_kept": True}
+
+    assert root.get(ADD).context["draft"] is not None
+    form = root.get(f"{ADD}?draft=1").context["adminform"].form
+
+    assert (form["name"].value(), form.people["users"].value()) == ("没写完", [str(person.pk)])
+    assert not form.errors
+    send_new(root, card, users=[person.pk], _enable="1")
+    assert not Draft.objects.exists()
+
+
+# --- What stands beside it --------------------------------------------------------------------------------------------
+
+
+def beside(client: Client, **values: Any) -> dict[str, Any]:
+    """The answer in the end, once the workers have fetched the data."""
+    values = {**untouched(client.get(ADD).content.decode(), "alertrule_form"), **values}
+    first: dict[str, Any] = client.post(f"{LIST}try/", values).json()
+    if not first["token"]:
+        return first
+    preview_pages.fetch()
+    last: dict[str, Any] = client.post(f"{LIST}try/", {**values, "_token": first["token"]}).json()
+    assert last["token"] == ""
+    return last
+
+
+def test_rows_and_columns_stand_there_before_a_condition_is_written(
+    root: Client, card: Card, bi: GuandataAnswers
+) -> None:
+    state = beside(root, card=card.pk)
+
+    assert "128.5" in state["rows"]
+    assert ["销售额", "number"] in state["columns"]
+    assert "写一个条件" in state["html"]
+    assert "errorlist" not in state["html"]
+
+
+def test_it_says_who_is_notified_and_who_is_not(root: Client, card: Card, corp: Corp, bi: GuandataAnswers) -> None:
+    reached, unlinked = make_person(corp, "lilei"), make_superuser()
+
+    state = beside(root, users=[reached.pk, unlinked.pk])
+
+    assert "1 人</span>" in state["outlook"]
+    assert str(unlinked) in state["outlook"]
+
+
+def test_of_a_shared_receiver_its_people_are_counted(root: Client, corp: Corp) -> None:
+    shared = make_receiver(make_person(corp, "han"), make_person(corp, "lilei"), name="值班")
+    assert "2 人</span>" in beside(root, receiver=shared.pk)["outlook"]
+
+
+def test_without_data_it_says_what_to_choose(root: Client) -> None:
+    state = beside(root)
+    assert "请选择数据" in state["html"]
+    assert (state["rows"].strip(), state["columns"]) == ("", [])
