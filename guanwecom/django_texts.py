@@ -29,6 +29,15 @@ TEXTS = (
     gettext_noop(" By %(filter_title)s "),
     gettext_noop("None available"),
     gettext_noop("Change history: %s"),
+    # Rights of a person.
+    gettext_noop("active"),
+    gettext_noop(
+        "Designates whether this user should be treated as active. Unselect this instead of deleting accounts."
+    ),
+    gettext_noop("staff status"),
+    gettext_noop("Designates whether the user can log into this admin site."),
+    gettext_noop("superuser status"),
+    gettext_noop("Designates that this user has all permissions without explicitly assigning them."),
     # What was done, and what a deletion takes along or is refused for.
     gettext_noop("The {name} “{obj}” was added successfully."),
     gettext_noop("You may edit it again below."),

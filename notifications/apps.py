@@ -4,7 +4,7 @@ from django.utils.translation import gettext_lazy as _
 
 class NotificationsConfig(AppConfig):
     name = "notifications"
-    verbose_name = _("Subscriptions and pushes")
+    verbose_name = _("Pushes and alerts")
 
     def ready(self) -> None:
         # Importing the first registers its checks; models can be imported only after all apps are loaded.

@@ -44,8 +44,8 @@ def moving_leaves_behind(source: Corp, target: Corp) -> list[str]:
     only_there = Subscription.objects.filter(report__corp=source, is_enabled=True).count()
     if only_there:
         sentence = ngettext(
-            "%(count)d enabled subscription is only for “%(corp)s”: it no longer reaches who moves.",
-            "%(count)d enabled subscriptions are only for “%(corp)s”: they no longer reach who moves.",
+            "%(count)d enabled push is only for “%(corp)s”: it no longer reaches who moves.",
+            "%(count)d enabled pushes are only for “%(corp)s”: they no longer reach who moves.",
             only_there,
         )
         sentences.append(sentence % {"count": only_there, "corp": source})
@@ -58,16 +58,16 @@ def disabling_holds_back(corp: Corp) -> list[str]:
     waiting = Delivery.objects.unsettled().filter(corp=corp)[:COUNTED].count()
     if waiting:
         sentence = ngettext(
-            "%(count)d delivery waits until the company is enabled again, or is canceled when it is worthless.",
-            "%(count)d deliveries wait until the company is enabled again, or are canceled when they are worthless.",
+            "%(count)d delivery waits until the company is enabled again, or is canceled when it has expired.",
+            "%(count)d deliveries wait until the company is enabled again, or are canceled when they have expired.",
             waiting,
         )
         sentences.append(sentence % {"count": waiting})
     only_here = Subscription.objects.filter(report__corp=corp, is_enabled=True).count()
     if only_here:
         sentence = ngettext(
-            "%(count)d enabled subscription is only for this company and reaches nobody meanwhile.",
-            "%(count)d enabled subscriptions are only for this company and reach nobody meanwhile.",
+            "%(count)d enabled push is only for this company and reaches nobody meanwhile.",
+            "%(count)d enabled pushes are only for this company and reach nobody meanwhile.",
             only_here,
         )
         sentences.append(sentence % {"count": only_here})

@@ -96,7 +96,7 @@ def alert_rule(page: Page) -> None:
     page.goto(f"{SITE}/admin/notifications/alertrule/")
     page.get_by_role("link", name="高温预警", exact=True).click()
     second = page.get_by_role("group", name="条件 2")
-    second.get_by_label("比较该列的什么").select_option("avg")
+    second.get_by_label("取值方式").select_option("avg")
     second.get_by_label("列", exact=True).fill("降水")
     second.get_by_label("比较方式").select_option("outside")
     second.get_by_label("值", exact=True).fill("1")

@@ -105,8 +105,8 @@ def _about_tick(state: EngineHealth) -> EngineExplanation:
 
 def _about_slots(state: EngineHealth) -> EngineExplanation:
     what = ngettext(
-        "%(count)s time of a subscription or alert rule is overdue, since %(time)s.",
-        "%(count)s times of subscriptions or alert rules are overdue, the oldest since %(time)s.",
+        "%(count)s time of a push or alert rule is overdue, since %(time)s.",
+        "%(count)s times of pushes or alert rules are overdue, the oldest since %(time)s.",
         state.overdue_count,
     )
     words = {"count": state.overdue_count, "time": duration(state.overdue_seconds)}

@@ -119,7 +119,7 @@ class CardAdmin(AnyModelAdmin):
     list_filter = (("source", admin.RelatedOnlyFieldListFilter),)
     search_fields = ("name", "source__name")
     actions = None
-    empty_list = _("Each card asks one question to one data source. Add a data source first, then a card.")
+    empty_list = _("Each card is one query of a data source. Add a data source first, then a card.")
     _of_kind = MappingProxyType(
         {
             SourceKind.GUANDATA: ("bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters"),

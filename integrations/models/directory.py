@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from integrations.models import scoping
 from integrations.models.companies import Corp
@@ -86,7 +87,7 @@ class Member(models.Model):
     """One person of one corp. `userid` as WeCom spells it; look-ups go by `userid_folded`."""
 
     class Status(models.TextChoices):
-        ACTIVE = "active", _("active")
+        ACTIVE = "active", pgettext_lazy("member of WeCom", "active")
         DISABLED = "disabled", _("disabled in WeCom")
         NOT_ACTIVATED = "not_activated", _("not activated yet")
 

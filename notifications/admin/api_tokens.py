@@ -80,7 +80,7 @@ class ApiTokenForm(AnyModelForm):
         if reach == Reach.CORPS and not cleaned.get("corps"):
             self.add_error("corps", _("Choose at least one company."))
         if reach == Reach.SUBSCRIPTIONS and not cleaned.get("subscriptions"):
-            self.add_error("subscriptions", _("Choose at least one subscription."))
+            self.add_error("subscriptions", _("Choose at least one push."))
         # What is not meant is not kept: a list that says nothing would be read as if it did.
         if reach != Reach.CORPS and "corps" in cleaned:
             cleaned["corps"] = Corp.objects.none()
@@ -111,7 +111,7 @@ LISTED_AT_MOST = 50
 @admin.register(ApiToken)
 class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
     empty_list = _(
-        "With a token another system runs subscriptions over the HTTP API, for example after a data update. It may do "
+        "With a token another system runs pushes over the HTTP API, for example after a data update. It may do "
         "what you give it of your own rights, until it expires or is revoked."
     )
     form = ApiTokenForm
@@ -255,7 +255,7 @@ def _facts(token: ApiToken, shown: ApiTokenAdmin) -> list[tuple[Any, Any]]:
     ]
     named = {
         ApiToken.Reach.CORPS: (_("companies"), token.corps.only("name").order_by("name")),
-        ApiToken.Reach.SUBSCRIPTIONS: (_("subscriptions"), token.subscriptions.order_by("pk")),
+        ApiToken.Reach.SUBSCRIPTIONS: (_("pushes"), token.subscriptions.order_by("pk")),
     }.get(ApiToken.Reach(token.reach))
     if named is not None:
         label, rows = named

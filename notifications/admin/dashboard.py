@@ -224,8 +224,8 @@ def _about_times(request: HttpRequest) -> list[Attention]:
     subscriptions, rules = Subscription.objects.visible_to(person), AlertRule.objects.visible_to(person)
     if person.has_perm("notifications.view_subscription") and (count := _counted(subscriptions.without_times())):
         sentence = ngettext(
-            "%(count)s enabled subscription has no further time: save its schedule again.",
-            "%(count)s enabled subscriptions have no further time: save their schedules again.",
+            "%(count)s enabled push has no further time: save its schedule again.",
+            "%(count)s enabled pushes have no further time: save their schedules again.",
             count,
         )
         found.append(Attention(sentence % {"count": _number(count)}, _enabled("subscription")))

@@ -54,7 +54,7 @@ class DeliveryAdmin(ExportedLog):
     found = staticmethod(base.deliveries_found)
     empty_list = _(
         "Each message that is handed to WeCom stands here, with its recipients. The first one comes with the "
-        "first run of a subscription."
+        "first run of a push."
     )
     list_display = (
         "title",
@@ -182,7 +182,7 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
         *([(_("unlicensed"), delivery.unlicensed_count)] if delivery.unlicensed_count else []),
         (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
         (_("settled"), moment(delivery.settled_at)),
-        (_("worthless after"), moment(delivery.expires_at)),
+        (_("expires after"), moment(delivery.expires_at)),
     ]
     if delivery.status in {Delivery.Status.PREPARING, Delivery.Status.PENDING}:
         facts.append((_("next attempt"), moment(delivery.next_attempt_at)))

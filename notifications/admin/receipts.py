@@ -86,8 +86,7 @@ class ReceiptList(ChangeList):
 class ReceiptAdmin(ExportedLog):
     found = staticmethod(base.receipts_found)
     empty_list = _(
-        "For each person what became of each message stands here. The first receipts come with the first run "
-        "of a subscription."
+        "For each person what became of each message stands here. The first receipts come with the first run of a push."
     )
     list_display = ("person", "company_and_account", "state", "why", "message", "due", "read")
     list_filter = (

@@ -117,7 +117,7 @@ class ReportForm(AnyModelForm):
         for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
             audience = replace(named_audience(subscription), corp_id=corp.pk if corp else None)
             if not reachability(audience, seen_by=self.person, named=0).concerns_somebody:
-                message = _("With this company the subscription “%(name)s” would reach nobody. Disable it first.")
+                message = _("With this company the push “%(name)s” would reach nobody. Disable it first.")
                 self.add_error("corp", message % {"name": subscription})
 
 

@@ -102,8 +102,8 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         "admin/notifications/report/_preview_choices.html",
     )
     empty_list = _(
-        "A report is what is sent: a title, a text, and the page that it leads to. Add one, then a "
-        "subscription that sends it."
+        "A report is what a push sends: a title, a text, and the page that it leads to. It is usually made together "
+        "with its push."
     )
     form = report_forms.ReportForm
     list_display = ("title", "corp", "subscription_count", "created_at")
@@ -129,7 +129,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
     def get_form(self, request: HttpRequest, obj: Report | None = None, change: bool = False, **kwargs: Any) -> Any:
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
 
-    @admin.display(description=_("subscriptions"))
+    @admin.display(description=_("pushes"))
     def subscription_count(self, report: Report) -> int:
         return int(report.subscription_total)  # type: ignore[attr-defined]  # annotated in get_queryset
 

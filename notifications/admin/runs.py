@@ -111,8 +111,7 @@ def _described(rows: Iterable[Run]) -> list[Run]:
 class RunAdmin(ExportedLog):
     found = staticmethod(base.runs_found)
     empty_list = _(
-        "Each execution of a subscription stands here. The first one comes when a subscription is due, or "
-        "with “Run now…” on its page."
+        "Each execution of a push stands here. The first one comes when a push is due, or with “Run now…” on its page."
     )
     list_display = (
         *("subject", "state", "slot", "trigger"),

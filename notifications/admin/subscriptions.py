@@ -57,7 +57,9 @@ _KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
 
 @admin.register(Subscription)
 class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, RowContextMixin):
-    empty_list = _("A subscription sends a report to people on a schedule. Add one as soon as there is a report.")
+    empty_list = _(
+        "A push sends people a message made of your data, on a schedule. Add the first one on the right above."
+    )
     change_form_template = "admin/notifications/subscription/change_form.html"
     list_display = ("name", "report", "when", "next_run", "state", "last_run")
     list_filter = (PushStateFilter, "channel", "message_form")
@@ -78,7 +80,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             },
         ),
         (
-            _("If the data is not worth it"),
+            _("When nothing is sent"),
             {"classes": ("collapse",), "fields": ("skips_empty", "skips_unchanged", "stale_after_minutes", "if_stale")},
         ),
         (_("In force"), {"fields": ("valid_from", "valid_to", "is_enabled", "is_paused")}),

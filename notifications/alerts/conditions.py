@@ -246,7 +246,7 @@ FINDING_DIGITS = 4
 _SENTENCES = {
     "malformed": gettext_lazy("“%(about)s” is no condition."),
     "filter": gettext_lazy("“%(about)s” does not narrow anything. Write column=value, for example city=A|B; kind=C"),
-    "no_aggregate": gettext_lazy("Choose what of the column is compared."),
+    "no_aggregate": gettext_lazy("Choose which value of the column is compared."),
     "no_comparison": gettext_lazy("Choose the comparison."),
     "values": gettext_lazy("“%(about)s”: this comparison needs another number of values."),
     "no_number": gettext_lazy("“%(about)s” is no number."),

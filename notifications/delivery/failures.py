@@ -105,7 +105,7 @@ def _own() -> dict[str, Explanation]:
         ROBOT_GONE.message: Explanation(
             _("The group's robot was deleted after this message was made."),
             _(AUTHOR),
-            _("Open the subscription or alert rule and choose another robot, then run it again."),
+            _("Open the push or alert rule and choose another robot, then run it again."),
         ),
         NO_THREAD.message: Explanation(_("The worker was too busy: the call did not begin in time."), *passes),
         LOST_WORKER.message: Explanation(

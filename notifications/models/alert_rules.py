@@ -61,7 +61,7 @@ class AlertRule(AlertSource, Scheduled):
         _("tell of missing data after (checks)"),
         default=3,
         validators=[MinValueValidator(1), MaxValueValidator(CHECKS_AT_MOST)],
-        help_text=_("A check without data is never “all is well”: nothing ends by it."),
+        help_text=_("A check without data ends no incident."),
     )
     split_column = models.CharField(
         _("split by the column"),
@@ -70,12 +70,12 @@ class AlertRule(AlertSource, Scheduled):
         help_text=_("Each value of it is watched by itself and has incidents of its own. Empty: all rows together."),
     )
     absent_checks = models.PositiveSmallIntegerField(
-        _("a value that is not in the data is over after (checks)"),
+        _("a value that is no longer there is over after (checks)"),
         default=0,
         validators=[MaxValueValidator(CHECKS_AT_MOST)],
         help_text=_(
-            "0: never, since nobody knows how it stands. 1 or more where the data lists only what is wrong, so that "
-            "what is missing is well."
+            "0: never. Where the data lists problems only, enter 1 or more: after so many checks without the value, "
+            "it is over."
         ),
     )
     split_attribute = models.ForeignKey(

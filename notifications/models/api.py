@@ -44,7 +44,7 @@ class ApiToken(models.Model):
     class Reach(models.TextChoices):
         EVERYTHING = "everything", _("everything that the owner sees")
         CORPS = "corps", _("only these companies")
-        SUBSCRIPTIONS = "subscriptions", _("only these subscriptions")
+        SUBSCRIPTIONS = "subscriptions", _("only these pushes")
 
     name = models.CharField(
         _("name"), max_length=128, help_text=_("Which system uses it, for example the data warehouse's scheduler.")
@@ -55,8 +55,8 @@ class ApiToken(models.Model):
     prefix = models.CharField(_("begins with"), max_length=16, editable=False)
     # Of the page that made it: sent twice, it makes one token.
     form_key = models.CharField(max_length=32, unique=True, editable=False)
-    may_run = models.BooleanField(_("may run subscriptions"), default=True)
-    may_read = models.BooleanField(_("may read subscriptions and runs"), default=True)
+    may_run = models.BooleanField(_("may run pushes"), default=True)
+    may_read = models.BooleanField(_("may read pushes and runs"), default=True)
     may_alert = models.BooleanField(
         _("may hand in alerts"),
         default=False,
@@ -64,7 +64,7 @@ class ApiToken(models.Model):
     )
     reach = models.CharField(_("reaches"), max_length=16, choices=Reach.choices, default=Reach.SUBSCRIPTIONS)
     corps = models.ManyToManyField(Corp, blank=True, related_name="+", verbose_name=_("companies"))
-    subscriptions = models.ManyToManyField(Subscription, blank=True, related_name="+", verbose_name=_("subscriptions"))
+    subscriptions = models.ManyToManyField(Subscription, blank=True, related_name="+", verbose_name=_("pushes"))
     created_at = models.DateTimeField(_("created"))
     expires_at = models.DateTimeField(_("expires"))
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)

@@ -42,7 +42,7 @@ class AttributeRule(models.Model):
         on_delete=models.CASCADE,
         null=True,
         related_name="attribute_rules",
-        verbose_name=_("subscription"),
+        verbose_name=_("push"),
     )
     receiver = models.ForeignKey(
         AlertReceiver,

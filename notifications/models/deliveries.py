@@ -50,7 +50,7 @@ class CorpQueue(models.Model):
     is_paused = models.BooleanField(
         _("paused"),
         default=False,
-        help_text=_("Nothing is sent meanwhile. What waits goes out afterwards, unless it is worthless by then."),
+        help_text=_("Nothing is sent meanwhile. What waits goes out afterwards, unless it has expired."),
     )
     daily_budget = models.PositiveIntegerField(
         _("daily budget (person-messages)"),
@@ -232,7 +232,7 @@ class Delivery(models.Model):
     next_attempt_at = models.DateTimeField(_("next attempt"))
     # Until then a task that will try it counts as under way.
     queued_until = models.DateTimeField(null=True)
-    expires_at = models.DateTimeField(_("worthless after"))
+    expires_at = models.DateTimeField(_("expires after"))
     # The lease: who may send and settle. Settling needs the token, so a worker thought dead cannot overwrite.
     fencing_token = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)

@@ -84,8 +84,8 @@ class Receipt(models.Model):
         USER_DISABLED = "user_disabled", _("the user is disabled")
         NO_EMAIL = "no_email", _("no e-mail address")
         BARRED = "barred", _("deleted, disabled or out of scope in WeCom")
-        PAUSED = "paused", _("the person has paused this subscription")
-        DECLINED = "declined", _("the person does not want this subscription")
+        PAUSED = "paused", _("the person has paused this push")
+        DECLINED = "declined", _("the person does not want this push")
         NO_ROWS = "no_rows", _("the report has no rows for the person")
 
     # What people have decided themselves: nothing there is to be put right, nor sent again.

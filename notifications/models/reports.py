@@ -147,7 +147,7 @@ class ReportChart(models.Model):
         _("at most"),
         default=TOP,
         validators=[MinValueValidator(1), MaxValueValidator(TOP_AT_MOST)],
-        help_text=_("So many bars, parts or rows; the rest is one, “others”."),
+        help_text=_("The most bars, parts or rows; the rest becomes one, “others”."),
     )
     sort = models.CharField(
         pgettext_lazy("of bars and rows", "order"), max_length=16, choices=Order.choices, default=Order.AS_IS

@@ -84,7 +84,7 @@ class Run(models.Model):
     # incident:<first incident told of>:<fire|repeat-n|recover>.
     key = models.CharField(_("key"), max_length=128, unique=True)
     subscription = models.ForeignKey(
-        Subscription, on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("subscription")
+        Subscription, on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("push")
     )
     trigger = models.CharField(_("trigger"), max_length=16, choices=Trigger.choices)
     # The report's company at the time of the claim (empty: every company). It decides who may see the run.

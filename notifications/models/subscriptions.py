@@ -243,7 +243,7 @@ class Subscription(Addressed, Scheduled):
         ),
     )
     lifetime_hours = models.PositiveIntegerField(
-        _("worthless after (hours)"),
+        _("expires after (hours)"),
         default=24,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_LIFETIME_HOURS)],
         help_text=_("A message that could not be sent within this time is canceled."),
@@ -265,7 +265,7 @@ class Subscription(Addressed, Scheduled):
         _("paused"),
         default=False,
         help_text=_(
-            "Its messages are made, but wait, and go out afterwards unless worthless by then. Times that come while "
+            "Its messages are made, but wait, and go out afterwards unless they have expired. Times that come while "
             "a run waits are missed."
         ),
     )
@@ -287,8 +287,8 @@ class Subscription(Addressed, Scheduled):
     objects = SubscriptionQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("subscription")
-        verbose_name_plural = _("subscriptions")
+        verbose_name = _("push")
+        verbose_name_plural = _("pushes")
         indexes = [
             # The dispatcher's query: SubscriptionQuerySet.due().
             models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="subscription_due"),

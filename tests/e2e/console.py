@@ -57,7 +57,7 @@ class Console:
         expect(self.page.locator("#diagnosis")).to_be_visible()
 
     def test_connection(self) -> Locator:
-        """Press 「测试连接」 and wait for the result of the check, which the page fetches by itself."""
+        """Press “测试连接” and wait for the result of the check, which the page fetches by itself."""
         self.page.click("#credentials [name=check][value=token]")
         result = self.page.locator("[data-check=token]")
         expect(result.locator(".pill-good, .pill-bad").first).to_be_visible(timeout=TEST_PATIENCE_MS)
@@ -117,7 +117,7 @@ class Console:
         self.page.locator(".select2-results__option", has_text=text).click()
 
     def open_run_now(self, subscription: str) -> None:
-        """The page of 「立即执行」, which says first what would happen."""
+        """The page of “立即执行”, which says first what would happen."""
         self.open("notifications/subscription/")
         self.page.locator("#result_list").get_by_role("link", name=subscription, exact=True).click()
         self.page.get_by_role("link", name="立即执行").click()

@@ -129,7 +129,7 @@ def _pictures() -> list[dict[str, object]]:
     svg = '<svg xmlns="http://www.w3.org/2000/svg" width="390" height="300"><rect width="390" height="300"/></svg>'
     kinds: tuple[dict[str, object], ...] = (
         {"status": "ready", "content": b"", "svg": zlib.compress(svg.encode()), "width": 390, "height": 300},
-        {"status": "failed", "error": "数据中没有列「成本」。"},
+        {"status": "failed", "error": "数据中没有列“成本”。"},
         {"status": "waiting", "recipe": b""},
     )
     common = {"kind": "picture", "created_at": NOW, "make_after": NOW}

@@ -80,8 +80,8 @@ def stored(rule: AlertRule) -> list[dict[str, Any]]:
 class TestConditions:
     def test_one_is_added_and_saved(self, form: Page, rule: AlertRule) -> None:
         form.get_by_role("button", name="添加条件").click()
-        expect(field(form, 4, "比较该列的什么")).to_be_focused()
-        field(form, 4, "比较该列的什么").select_option("any")
+        expect(field(form, 4, "取值方式")).to_be_focused()
+        field(form, 4, "取值方式").select_option("any")
         field(form, 4, "列").fill("库存")
         field(form, 4, "比较方式").select_option("le")
         field(form, 4, "值").fill("5")
@@ -98,8 +98,8 @@ class TestConditions:
         condition(form, 1).get_by_role("button", name="移除这个条件").click()
 
         expect(rows).to_have_count(2)
-        expect(field(form, 1, "比较该列的什么")).to_have_value("count")
-        expect(field(form, 1, "比较该列的什么")).to_be_focused()
+        expect(field(form, 1, "取值方式")).to_have_value("count")
+        expect(field(form, 1, "取值方式")).to_be_focused()
         form.get_by_role("button", name="添加条件").click()
         names = rows.locator("select, input").evaluate_all("fields => fields.map(field => field.name)")
         assert len(names) == len(set(names)) == 3 * 6
@@ -112,7 +112,7 @@ class TestConditions:
             condition(form, 1).get_by_role("button", name="移除这个条件").click()
 
         expect(form.locator(".condition-row")).to_have_count(1)
-        expect(field(form, 1, "比较该列的什么")).to_have_value("")
+        expect(field(form, 1, "取值方式")).to_have_value("")
         expect(field(form, 1, "列")).to_have_value("")
 
     def test_there_are_no_more_than_are_read(self, form: Page) -> None:
@@ -139,20 +139,20 @@ class TestConditions:
         expect(field(form, 4, "第二个值")).to_be_hidden()
 
     def test_what_is_wrong_stays_beside_its_row(self, form: Page, rule: AlertRule) -> None:
-        field(form, 2, "比较该列的什么").select_option("avg")
+        field(form, 2, "取值方式").select_option("avg")
         field(form, 2, "列").fill("库存")
         field(form, 2, "值").fill("viel")
         save(form)
 
-        problem = condition(form, 2).get_by_text("「viel」不是数字")
+        problem = condition(form, 2).get_by_text("“viel”不是数字")
         expect(problem).to_be_visible()
-        expect(field(form, 2, "比较该列的什么")).to_have_attribute("aria-invalid", "true")
+        expect(field(form, 2, "取值方式")).to_have_attribute("aria-invalid", "true")
         form.get_by_role("button", name="添加条件").click()
         expect(form.locator(".condition-problem")).to_have_count(1)
         condition(form, 1).get_by_role("button", name="移除这个条件").click()
         moved = condition(form, 1)
         expect(moved.locator(".condition-problem")).to_be_visible()
-        words = field(form, 1, "比较该列的什么").get_attribute("aria-describedby")
+        words = field(form, 1, "取值方式").get_attribute("aria-describedby")
         assert words == moved.locator(".condition-problem").get_attribute("id") == "id_conditions-0-problem"
         assert stored(rule) == [SUM, COUNT]
         field(form, 1, "值").fill("7")
@@ -174,7 +174,7 @@ class TestConditions:
             keys.insert_text(text) if text else form.locator(":focus").select_option("le")
         condition(form, 1).get_by_role("button", name="移除这个条件").focus()
         keys.press("Space")
-        expect(field(form, 1, "比较该列的什么")).to_be_focused()
+        expect(field(form, 1, "取值方式")).to_be_focused()
         field(form, 1, "列").press("Enter")
 
         expect(form.locator(".messagelist .success")).to_be_visible()

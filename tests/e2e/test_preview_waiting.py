@@ -49,7 +49,7 @@ def test_the_page_says_that_no_worker_fetches_and_shows_the_report_once_one_does
     expect(place).to_contain_text("正在读取数据…")
     expect(place.locator("progress")).to_be_visible()
     expect(place.locator("[data-elapsed]")).to_have_text(re.compile(r"^[2-9] 秒$"))
-    expect(place.locator(".problem")).to_contain_text("是否有工作进程在处理队列“data”")
+    expect(place.locator(".problem")).to_contain_text("是否有 worker 在处理队列“data”")
     assert refusals == []
     for appearance in (PHONE, DESK):
         look(page, appearance)

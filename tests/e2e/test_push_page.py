@@ -122,7 +122,7 @@ def test_own_rows_are_one_switch(page: Page, card: Card) -> None:
     page.get_by_role("checkbox", name="每人只看自己的行").check()
     page.get_by_label("按列").select_option("区域")
     page.get_by_label("等于本人的").select_option(label="区域")
-    expect(page.locator("[data-phone] .problem")).to_contain_text("请选择以谁的身份查看")
+    expect(page.locator("[data-phone] .problem")).to_contain_text("请选择以谁的身份预览")
     page.get_by_label("以谁的身份").fill("韩梅梅")
     expect(page.locator(".phone-content")).to_contain_text("1. 华东 128.5")
     expect(page.locator(".phone-content")).not_to_contain_text("华南")

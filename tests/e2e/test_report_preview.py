@@ -87,7 +87,7 @@ def test_the_button_shows_the_chart_of_somebodys_own_rows(
     page.get_by_label("消息形式").select_option("news")
 
     page.get_by_role("button", name="读取数据并预览").click()
-    expect(page.locator("[data-preview-place] .problem")).to_contain_text("请选择以谁的身份查看")
+    expect(page.locator("[data-preview-place] .problem")).to_contain_text("请选择以谁的身份预览")
     page.get_by_label("以谁的身份").fill("韩梅梅")
     page.get_by_role("button", name="读取数据并预览").click()
 
@@ -119,7 +119,7 @@ def test_a_chart_that_cannot_be_drawn_says_why_and_a_file_can_be_opened(
 
     page.get_by_role("button", name="读取数据并预览").click()
 
-    expect(page.locator(".preview-chart .problem")).to_have_text("数据中没有列「成本」。")
+    expect(page.locator(".preview-chart .problem")).to_have_text("数据中没有列“成本”。")
     with page.expect_download() as download:
         page.get_by_role("link", name="打开文件").click()
     assert download.value.suggested_filename == "preview.xlsx"

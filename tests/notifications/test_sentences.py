@@ -76,7 +76,7 @@ def test_all_parts_are_in_the_language_in_force() -> None:
     with translation.override("en"):
         assert shown(stored) == ("Refused for 1 recipient. Refused for 2 recipients. Line 3: This number is too large.")
     with translation.override("zh-hans"):
-        assert shown(stored) == "1 个收件人被拒绝。 2 个收件人被拒绝。 第 3 行：该数字过大。"
+        assert shown(stored) == "1 个接收人被拒绝。 2 个接收人被拒绝。 第 3 行：该数字过大。"
 
 
 def test_why_a_card_has_no_data_is_in_the_language_in_force() -> None:
@@ -113,7 +113,7 @@ def test_the_owner_is_told_in_the_language_of_the_site() -> None:
 
     delivery = Delivery.objects.get()
     assert delivery.run_id == notice
-    assert delivery.text == f"「{run.subscription}」，应于 2026-11-24 09:00:30 发出：{SAID['zh-hans']}"
+    assert delivery.text == f"“{run.subscription}”，应于 2026-11-24 09:00:30 发出：{SAID['zh-hans']}"
 
 
 SAID = {

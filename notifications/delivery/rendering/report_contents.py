@@ -323,5 +323,5 @@ def source_of_subscription(run: Run) -> SubscriptionSource | None:
     if run.trigger in {Run.Trigger.ALERT, Run.Trigger.NOTICE}:
         return None
     if run.subscription is None:
-        raise RenderingError(Sentence("The subscription was deleted before its messages were made."))
+        raise RenderingError(Sentence("The push was deleted before its messages were made."))
     return SubscriptionSource(run, run.subscription)

@@ -65,8 +65,8 @@ def _sentence(people: Mapping[str, int]) -> Sentence | None:
     if canceled:
         said.append(
             counted_sentence(
-                "Worthless before it could be sent to %(count)d recipient.",
-                "Worthless before it could be sent to %(count)d recipients.",
+                "Expired before it could be sent to %(count)d recipient.",
+                "Expired before it could be sent to %(count)d recipients.",
                 canceled,
             )
         )

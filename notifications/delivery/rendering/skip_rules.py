@@ -54,7 +54,7 @@ def reason_to_skip(
     if rules.if_empty and not any(table.rows for table in tables.values()):
         return Sentence("Not sent: the data is empty.")
     if is_stale(tables, rules, slot_at) and rules.if_stale == IfStale.SKIP:
-        return Sentence("Not sent: the data is of %(moment)s, older than asked.") % {"moment": moment}
+        return Sentence("Not sent: the data is of %(moment)s, too old.") % {"moment": moment}
     if rules.if_unchanged and print_of_last and fingerprint(tables) == print_of_last:
         return Sentence("Not sent: the data is the same as in the message before.")
     return None

@@ -139,12 +139,12 @@ def _made(subscription: Subscription, request: TriggerRequest, now: datetime) ->
 
 def _check(subscription: Subscription, now: datetime) -> None:
     if not subscription.is_enabled:
-        sentence = _("The subscription is disabled: it runs by hand only, in the administration.")
+        sentence = _("The push is disabled: it runs by hand only, in the administration.")
         raise TriggerRefusedError("subscription_disabled", sentence)
     is_early = subscription.valid_from is not None and now < subscription.valid_from
     is_late = subscription.valid_to is not None and now >= subscription.valid_to
     if is_early or is_late:
-        raise TriggerRefusedError("outside_validity", _("The subscription is not valid at this time."))
+        raise TriggerRefusedError("outside_validity", _("The push is not valid at this time."))
     _check_alone(subscription)
 
 
@@ -155,4 +155,4 @@ def _check_alone(subscription: Subscription) -> None:
 
 def under_way_sentence() -> str:
     """Why a run has to wait for another one's end."""
-    return _("A run of this subscription is under way; of one subscription one runs at a time.")
+    return _("A run of this push is under way; of one push one runs at a time.")

@@ -223,7 +223,7 @@ class TestOwnPage:
         browser.client.force_login(nobody, backend="django.contrib.auth.backends.ModelBackend")
         later(browser, 15)
 
-        assert "请让超级管理员为您设置密码" in browser.get(PAGE).content.decode()
+        assert "请让超级用户为您设置密码" in browser.get(PAGE).content.decode()
         assert asks(browser.client.post(ADD, {**CHANGES, "_confirm-typed": "x"}, follow=True)) is False
         assert groups() == []
 

@@ -75,7 +75,7 @@ class InTheBrowser(Scene):
         return path
 
     def verify_domain(self) -> None:
-        """「校验已保存的域名」 in the console, which fetches the file from the domain."""
+        """“校验已保存的域名” in the console, which fetches the file from the domain."""
         self._open_console(f"{self.corpid}/apps/{AGENTID}")
         self.tab.click("[data-post$='/domain/verify']")
         expect(self.tab.locator("b.ok")).to_be_visible()  # after it has loaded itself again

@@ -41,7 +41,7 @@ def test_an_administrator_of_everything_sees_that_all_runs() -> None:
 @pytest.mark.parametrize(
     ("language", "what"),
     [
-        ("zh-hans", "beat 没有运行：所有定时推送都不会开始。 最后一次心跳在 60 秒前。"),
+        ("zh-hans", "beat 没有运行：定时推送和预警都不会开始。 最后一次心跳在 60 秒前。"),
         ("en", "Beat is not running: nothing that is scheduled begins. The last one was heard 60 seconds ago."),
     ],
 )

@@ -81,7 +81,7 @@ def test_killed_processes_are_told_of_once_each_and_so_is_the_end(stack: Stack) 
         assert requests.get(f"{stack.web_url}/healthz/ready", timeout=60).status_code == 200
         assert engine(stack)[1]["overdue"]["count"] == 1
         text = index_text()
-        assert "beat 没有运行：所有定时推送都不会开始。" in text
+        assert "beat 没有运行：定时推送和预警都不会开始。" in text
         assert ".venv/bin/celery -A guanwecom beat --loglevel INFO" in text
         (mail,) = eventually(lambda: mails(stack), stack.programs.values())
         assert "beat 没有运行" in mail
@@ -103,6 +103,6 @@ def test_killed_processes_are_told_of_once_each_and_so_is_the_end(stack: Stack) 
         eventually(Run.objects.exists, stack.programs.values())
 
     found = mails(stack)
-    assert sum("没有 worker 处理队列「data」" in mail for mail in found) == 1
+    assert sum("没有 worker 处理队列“data”" in mail for mail in found) == 1
     assert sum("beat 和所有队列的 worker 都在运行。" in mail for mail in found) == 1
     assert len(found) == 3

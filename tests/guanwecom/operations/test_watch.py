@@ -114,11 +114,11 @@ def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pyt
     (sent,) = mail.outbox
     assert (sent.subject, sent.to) == ("推送已停止：beat, data", ["ops@example.com"])
     assert sent.body == (
-        "beat 没有运行：所有定时推送都不会开始。 最后一次心跳在 45 秒前。\n"
+        "beat 没有运行：定时推送和预警都不会开始。 最后一次心跳在 45 秒前。\n"
         "请在产品所在服务器的安装目录下启动，并交给服务管理器（如 systemd）保持运行：\n"
         "    .venv/bin/celery -A guanwecom beat --loglevel INFO\n"
         "\n"
-        "没有 worker 处理队列「data」：报告和预警在等待取数。 没有收到过心跳。\n"
+        "没有 worker 处理队列“data”：推送和预警在等待取数。 没有收到过心跳。\n"
         "请在产品所在服务器的安装目录下启动，并交给服务管理器（如 systemd）保持运行：\n"
         "    .venv/bin/celery -A guanwecom worker --pool threads --concurrency 16 --loglevel INFO\n"
         "\n"

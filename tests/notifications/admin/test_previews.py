@@ -122,7 +122,7 @@ class TestPreview:
 
         answer = root.post(place.path, {**values, "_token": token}).json()
 
-        assert "还没有工作进程接手：是否有工作进程在处理队列“data”？" in answer["html"]
+        assert "还没有开始取数：请检查是否有 worker 在处理队列“data”" in answer["html"]
         assert 'class="problem"' in answer["html"]
         assert answer["token"] == token  # it heals by itself
 
@@ -152,7 +152,7 @@ class TestPreview:
 
         answer = root.post(place.path, {**values, "_token": token}).json()
 
-        assert "不再等待。取数的工作进程没有回应" in answer["html"]
+        assert "不再等待。取数的 worker 没有回应" in answer["html"]
         assert answer["token"] == ""
 
     def test_that_is_forgotten_says_so(self, root: Client, card: Card, place: Page) -> None:
@@ -273,7 +273,7 @@ def test_the_page_of_a_report_without_scripts_shows_no_zone_of_a_report_that_one
 def test_what_is_wrong_without_data_is_said_before_anything_is_fetched(root: Client, card: Card) -> None:
     rule = {"alias": "c0", "column": "区域", "attribute": "", "value": "华东"}
 
-    assert "请选择以谁的身份查看" in preview(root, OF_REPORT, page_values(card, rules=(rule,)))
+    assert "请选择以谁的身份预览" in preview(root, OF_REPORT, page_values(card, rules=(rule,)))
     assert "您可见的人中没有" in preview(root, OF_REPORT, page_values(card, _as="nobody"))
     assert "errorlist" in preview(root, OF_RULE, {**rule_values(root, card), **row(0, "sum", "销售额", "lt", "viel")})
     assert not CardData.objects.exists()
@@ -292,8 +292,8 @@ def test_a_picture_can_be_opened_without_scripts(root: Client, card: Card) -> No
     [address] = re.findall(r'<noscript> <a href="([^"]+)"', html)
 
     assert "正在生成" in root.get(address).text
-    Medium.objects.update(status="failed", error="数据中没有列「x」。")
-    assert "数据中没有列「x」。" in root.get(address).text
+    Medium.objects.update(status="failed", error="数据中没有列“x”。")
+    assert "数据中没有列“x”。" in root.get(address).text
     Medium.objects.update(status="ready", svg=b"", width=390, height=300)
     made = root.get(address)
     assert (made.status_code, made["Location"]) == (302, address.replace("/?show", ".svg"))

@@ -119,7 +119,7 @@ def test_saving_unchanged_days_of_the_week_changes_nothing(root: Client, order: 
     [
         ({**DAILY, "local_time": ""}, "请选择发送时间"),
         ({**DAILY, "local_time": "25:00"}, "时间"),
-        ({**WEEKLY, "weekdays": []}, "至少选择一个星期几"),
+        ({**WEEKLY, "weekdays": []}, "请至少选择一周中的一天"),
         ({**WEEKLY, "weekdays": ["8"]}, "8"),
         ({**MONTHLY, "month_day": ""}, "请选择每月的哪一天"),
         ({**MONTHLY, "month_day": "32"}, "32"),
@@ -146,7 +146,7 @@ def test_what_is_missing_or_cannot_be_is_refused(
 def test_free_days_only_are_refused_where_no_make_up_day_is_known(root: Client, order: tuple[Report, User]) -> None:
     answer = root.post(ADD, values(*order, **{**WEEKLY, "weekdays": ["7"], "free_days": "skip"}))
 
-    assert "没有一个是工作日" in errors_of(answer)
+    assert "都不是工作日" in errors_of(answer)
     assert not Subscription.objects.exists()
 
 

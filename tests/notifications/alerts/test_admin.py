@@ -145,7 +145,7 @@ class TestRule:
 
         page = answer.content.decode()
         assert page.count("data-row-problem") == 3
-        assert "「viel」不是数字" in page
+        assert "“viel”不是数字" in page
         assert page.index('name="conditions-1-aggregate"') < page.index('id="id_conditions-1-problem"')
         assert len(errors_of(answer)["conditions"]) == 3
         rule.refresh_from_db()
@@ -272,7 +272,7 @@ class TestRule:
 
         html = preview_pages.preview(root, TRY, {**values, **row(0, "sum", "利润", "lt", "0")})
 
-        assert "数据中没有列「利润」" in html
+        assert "数据中没有列“利润”" in html
 
     def test_is_not_tried_on_a_card_of_another_company(self, corp: Corp, card: Card, bi: GuandataAnswers) -> None:
         """Also where somebody names its id in the request: nothing is fetched."""

@@ -226,7 +226,7 @@ class TestOddData:
         assert check(rule, NOW, table(上海=value, 北京=value)) == AlertCheck.Outcome.NO_DATA
 
         rule.refresh_from_db()
-        assert rule.problem == "列「销售额」有过大的数，无法比较。"
+        assert rule.problem == "列“销售额”有过大的数，无法比较。"
 
     def test_content_that_cannot_be_read_holds_up_no_other_rule(self, rule: AlertRule, corp: Corp, card: Card) -> None:
         other = Card.objects.create(name="另一张", source=card.source, sql="SELECT 2")

@@ -111,7 +111,7 @@ class TestRefusals:
         answer = client.post(run_path(subscription), headers={"accept-language": "en"})
 
         assert_problem(answer, 409, "subscription_disabled")
-        assert answer.json()["detail"] == ("The subscription is disabled: it runs by hand only, in the administration.")
+        assert answer.json()["detail"] == ("The push is disabled: it runs by hand only, in the administration.")
         assert not Run.objects.exists()
 
     @pytest.mark.parametrize(("valid_from", "valid_to"), [(1, None), (None, -1), (-2, -1)])

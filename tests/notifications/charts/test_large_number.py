@@ -97,5 +97,5 @@ def test_data_that_was_cut_and_values_that_are_none_are_said() -> None:
 def test_no_value_anywhere_is_nothing_to_draw() -> None:
     empty = OF_REGIONS.with_rows([(DAY, "E", None)])
 
-    with pytest.raises(ChartError, match="没有可画的内容"):
+    with pytest.raises(ChartError, match="没有可绘制的内容"):
         spec(Chart(ChartKind.NUMBER, "日期", ("销售额",)), empty, language="zh-hans")

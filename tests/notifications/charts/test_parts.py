@@ -45,7 +45,7 @@ def test_what_is_told_has_as_many_lines_as_it_needs(draw: Draw) -> None:
 
     assert found["title"]["subtitle"] == [
         f"{AS_OF_WORDS} · 1 项为负，未画出，合计 -40元",
-        "n 中 17 项合为「其他」 · 1 个值不是数字",
+        "n 中 17 项合为“其他” · 1 个值不是数字",
         "数据超过取数上限",
     ]
     drawn = " ".join(texts(draw(found).svg))

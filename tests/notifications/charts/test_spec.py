@@ -159,7 +159,7 @@ def test_a_hundred_thousand_rows_become_few_marks_and_the_picture_says_so() -> N
 
     shown = list(rows(found))
     assert [(row["x"], row["y"]) for row in shown] == [*((f"r{i}", 1.0) for i in range(5)), ("其他", 99_995.0)]
-    assert found["title"]["subtitle"] == ["截至 2026-11-24 09:00 · n 中 99995 项合为「其他」", "数据超过取数上限"]
+    assert found["title"]["subtitle"] == ["截至 2026-11-24 09:00 · n 中 99995 项合为“其他”", "数据超过取数上限"]
 
 
 def test_times_that_have_no_room_are_counted_together() -> None:
@@ -243,8 +243,8 @@ def test_what_is_no_number_is_left_out_and_counted() -> None:
     [
         (Chart(ChartKind.BAR, "城市"), "图表没有数值列。"),
         (Chart(ChartKind.BAR, "", ("销售额",)), "图表没有横轴列。"),
-        (Chart(ChartKind.BAR, "城市", ("没有",)), "数据中没有列「没有」。"),
-        (Chart(ChartKind.BAR, "城市", ("产品线",)), "列「产品线」不是数字。"),
+        (Chart(ChartKind.BAR, "城市", ("没有",)), "数据中没有列“没有”。"),
+        (Chart(ChartKind.BAR, "城市", ("产品线",)), "列“产品线”不是数字。"),
         (Chart(ChartKind.PIE, "城市", ("销售额", "销售额")), "这种图表只能显示一个数值列。"),
     ],
 )
@@ -257,7 +257,7 @@ def test_a_chart_that_does_not_fit_says_why(chart: Chart, sentence: str) -> None
 def test_nothing_to_draw_is_said(kind: ChartKind) -> None:
     empty = SALES.with_rows([])
 
-    with pytest.raises(ChartError, match="没有可画的内容"):
+    with pytest.raises(ChartError, match="没有可绘制的内容"):
         spec(Chart(kind, "城市", ("销售额",)), empty, language="zh-hans")
 
 

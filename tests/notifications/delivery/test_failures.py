@@ -163,7 +163,7 @@ def test_while_its_company_is_held_each_page_of_the_push_says_so(delivery: Deliv
 
 def test_what_a_run_lost_is_said_in_the_reader_s_language(delivery: Delivery) -> None:
     store(delivery, status="failed", errcode=60020, error=IP_REFUSED)
-    Run.objects.update(status="finished", error="1 个收件人被拒绝。")
+    Run.objects.update(status="finished", error="1 个接收人被拒绝。")
     url = reverse("admin:notifications_run_change", args=[delivery.run_id])
 
     assert "Refused for 1 recipient." in in_language(make_superuser(), "en").get(url).content.decode()

@@ -437,7 +437,7 @@ class TestSkipping:
 
         assert (run.status, run.error_text) == (
             Run.Status.SKIPPED,
-            "未发送：数据截至 2026-11-24 07:30:30，早于所要求的时间。",  # noqa: RUF001
+            "未发送：数据截至 2026-11-24 07:30:30，已过期。",  # noqa: RUF001
         )
 
     def test_or_stale_data_is_sent_with_a_note(self, corp: Corp) -> None:

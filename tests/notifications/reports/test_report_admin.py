@@ -214,7 +214,7 @@ class TestPreview:
         place(person, region, "华南")
         rules = (rule(attribute=region),)
 
-        assert "请选择以谁的身份查看" in preview(root, card, rules=rules)
+        assert "请选择以谁的身份预览" in preview(root, card, rules=rules)
         html = preview(root, card, rules=rules, _as="李雷", body="{{ c0.count }}")
         assert "可以看到 2 行中的 1 行。" in html
         assert "华东" not in html
@@ -276,5 +276,5 @@ class TestOfSubscription:
 
         page = self.page_of(root, report)
 
-        assert "每个人收到的行不同" in page
+        assert "每个人收到的数据不同" in page
         assert "20,040" not in page

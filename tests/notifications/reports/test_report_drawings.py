@@ -160,8 +160,8 @@ def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> N
     assert "charts" in problem()  # no worker has begun
     Medium.objects.update(make_count=1)
     assert problem() == "60 秒后仍未生成：要绘制的内容可能太多。"
-    Medium.objects.update(status="failed", error="数据中没有列「x」。")
-    assert root.get(address).json()["problem"] == "数据中没有列「x」。"
+    Medium.objects.update(status="failed", error="数据中没有列“x”。")
+    assert root.get(address).json()["problem"] == "数据中没有列“x”。"
 
 
 def test_what_was_requested_already_is_not_made_twice_unless_it_failed() -> None:
@@ -238,7 +238,7 @@ def test_a_chart_that_is_not_filled_in_is_named(root: Client, card: Card) -> Non
     ("changes", "said"),
     [
         ({"alias": "c9"}, "报告中没有这个名称的卡片。"),
-        ({"y": "没有"}, "数据中没有列「没有」。"),
+        ({"y": "没有"}, "数据中没有列“没有”。"),
         ({"y": ""}, "图表没有数值列。"),
     ],
 )

@@ -111,7 +111,7 @@ class TestList:
         assert "降本名单" not in text
 
     def test_says_what_the_page_is_for_where_there_is_nothing(self, signed_in: Client) -> None:
-        assert "目前没有发送给您的订阅" in signed_in.get("/subscriptions/", headers=HOST).content.decode()
+        assert "目前没有推送给您的内容" in signed_in.get("/subscriptions/", headers=HOST).content.decode()
 
     def test_wants_a_signed_in_person(self, client: Client) -> None:
         assert client.get("/subscriptions/", headers=HOST)["Location"] == "/login/?next=/subscriptions/"

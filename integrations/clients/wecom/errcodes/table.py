@@ -289,7 +289,7 @@ _PLACES = {
     40057: _("Compare token and EncodingAESKey on both sides, and check that WeCom reaches the address from outside."),
     40091: _TO_SECRET,
     43012: _("WeCom's console → App management → the app → Receive messages: enter the callback address shown here."),
-    45009: _("Sending goes on when the limit's time is over. If it happens daily, spread the subscriptions in time."),
+    45009: _("Sending goes on when the limit's time is over. If it happens daily, spread the pushes in time."),
     45024: _("WeCom's console → My company → Company information."),
     45031: _("WeCom's console → App management → the app → Secret: reset it, and enter the new one here."),
     45033: _("Sending goes on by itself. If it happens often, lower the number of parallel calls in the settings."),

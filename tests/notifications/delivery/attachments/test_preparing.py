@@ -496,7 +496,7 @@ def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> No
     assert not jobs.make(medium.pk, clock=clock)
 
     medium.refresh_from_db()
-    assert (medium.status, medium.error_text) == (Medium.Status.FAILED, "数据中没有列「没有」。")
+    assert (medium.status, medium.error_text) == (Medium.Status.FAILED, "数据中没有列“没有”。")
 
 
 # --- Fetched by their addresses ---

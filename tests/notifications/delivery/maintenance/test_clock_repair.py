@@ -75,7 +75,7 @@ def test_a_slot_that_was_only_recorded_runs_when_it_comes() -> None:
     early.refresh_from_db()
     assert (early.status, early.owner_notified_at) == (Run.Status.MISSED, NOW)
     assert early.key == f"{run.key}:early:{early.pk}"
-    assert early.error_text == "这一条是在时钟走快时写下的，其中的时间到来时会照常执行。"
+    assert early.error_text == "写入这条记录时服务器时钟偏快，其中的时间到来时会照常执行。"
 
 
 def test_a_slot_that_ran_before_its_time_does_not_run_again() -> None:

@@ -75,13 +75,13 @@ def notices() -> list[Run]:
 @pytest.mark.parametrize(
     ("deliveries", "sentence"),
     [
-        ([{"status": "failed", "recipient_count": 3}], "3 个收件人被拒绝。"),
-        ([{"status": "failed"}, {"status": "accepted"}], "1 个收件人被拒绝。"),
-        ([{"status": "canceled", "recipient_count": 2}], "2 个收件人的消息在发出前已过期作废。"),
-        ([{"status": "unknown"}, {"status": "accepted"}], "不知道 1 个收件人是否收到。"),
+        ([{"status": "failed", "recipient_count": 3}], "3 个接收人被拒绝。"),
+        ([{"status": "failed"}, {"status": "accepted"}], "1 个接收人被拒绝。"),
+        ([{"status": "canceled", "recipient_count": 2}], "已过期，未发给 2 个接收人。"),
+        ([{"status": "unknown"}, {"status": "accepted"}], "1 个接收人结果未知，不确定是否收到。"),
         (
             [{"status": "failed"}, {"status": "canceled"}, {"status": "unknown", "recipient_count": 7}],
-            "1 个收件人被拒绝。 1 个收件人的消息在发出前已过期作废。 不知道 7 个收件人是否收到。",
+            "1 个接收人被拒绝。 已过期，未发给 1 个接收人。 7 个接收人结果未知，不确定是否收到。",
         ),
         # WeCom named all of them, and nobody else got it.
         ([{"status": "failed", "invalid_count": 1}], "没有送达任何人：原因见送达明细。"),
@@ -133,8 +133,8 @@ def test_a_content_that_wecom_refuses_is_reported_all_the_way(
 
     delivery = Delivery.objects.get(run=notice)
     assert delivery.title == "1 次推送未送达所有人"
-    assert "「周报」" in delivery.text
-    assert "5 个收件人被拒绝。" in delivery.text
+    assert "“周报”" in delivery.text
+    assert "5 个接收人被拒绝。" in delivery.text
     assert delivery.link == reverse("admin:notifications_run_change", args=[run.pk])
 
 
@@ -144,7 +144,7 @@ def test_what_became_worthless_is_reported(owner: User, clock: FakeClock) -> Non
     sweep(now=clock.advance(hours=2))
 
     run.refresh_from_db()
-    assert run.error_text == "1 个收件人的消息在发出前已过期作废。"
+    assert run.error_text == "已过期，未发给 1 个接收人。"
     assert len(notices()) == 1
 
 
@@ -181,7 +181,7 @@ def test_people_who_cannot_be_reached_at_all_are_reported(owner: User) -> None:
 def test_an_order_that_names_nobody_any_more_is_reported(owner: User) -> None:
     run = rendered(owner=owner)
 
-    assert (run.status, run.error_text) == (Run.Status.FINISHED, "没有送达任何人：没有选中任何人。")
+    assert (run.status, run.error_text) == (Run.Status.FINISHED, "没有送达任何人：没有选择接收人。")
     assert len(notices()) == 1
 
 
@@ -223,7 +223,7 @@ def test_the_administration_points_at_them(owner: User) -> None:
 
     assert "过去 24 小时有 1 次执行未送达所有人" in index
     assert '<span class="pill pill-bad">已完成，有人未收到</span>' in page
-    assert "1 个收件人被拒绝。" in page
+    assert "1 个接收人被拒绝。" in page
     assert [row.pk for row in listed.context["cl"].result_list] == [lost.pk]
     orders = root.get(reverse("admin:notifications_subscription_changelist")).content.decode()
     assert orders.count("已完成，有人未收到") == 1

@@ -169,7 +169,7 @@ def test_a_run_whose_subscription_is_gone_fails_with_the_reason() -> None:
 
     run.refresh_from_db()
     assert (run.status, run.finished_at) == (Run.Status.FAILED, NOW)
-    assert in_english(run) == "The subscription was deleted before its messages were made."
+    assert in_english(run) == "The push was deleted before its messages were made."
 
 
 def test_content_that_is_no_message_fails_and_leaves_nothing_behind() -> None:

@@ -136,7 +136,7 @@ def test_its_owner_is_notified_what_happened_and_what_to_do(subscription: Subscr
     [notice] = Run.objects.filter(trigger=Run.Trigger.NOTICE)
     render_run(run_id=notice.pk, now=NOW)
     text = Delivery.objects.get(run=notice).text
-    assert text.endswith("「每日九点」连续失败 3 次，已自动暂停。请按执行记录的提示排除问题，再在其页面勾选「启用」。")
+    assert text.endswith("“每日九点”连续失败 3 次，已自动暂停。请按执行记录的提示排除问题，再在其页面勾选“启用”。")
 
 
 def test_it_stands_in_the_list_on_its_page_and_on_the_overview(subscription: Subscription) -> None:
@@ -146,8 +146,8 @@ def test_it_stands_in_the_list_on_its_page_and_on_the_overview(subscription: Sub
     browser = client_of(make_superuser())
     page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
 
-    assert "连续失败已暂停" in browser.get(reverse("admin:notifications_subscription_changelist")).content.decode()
-    assert "「每日九点」连续失败 3 次" in browser.get(page).content.decode()
+    assert "连续失败，已暂停" in browser.get(reverse("admin:notifications_subscription_changelist")).content.decode()
+    assert "“每日九点”连续失败 3 次" in browser.get(page).content.decode()
     index = browser.get(reverse("admin:index"))
     [attention] = [one for one in index.context["overview"].attentions if "连续失败" in one.sentence]
     assert attention.url == page

@@ -382,15 +382,15 @@ def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_la
     make_rule(Card.objects.create(name="门店销售额", source=source, sql="SELECT 1"), make_receiver(), **fields)
     blind = client_of(make_manager(make_corp(), permissions="view_run"))
 
-    found = [(item.sentence, item.url) for item in index(root).attentions if "下次执行时间" in item.sentence]
+    found = [(item.sentence, item.url) for item in index(root).attentions if "没有下次" in item.sentence]
 
     expected = [
         (
-            "有 1 个已启用的订阅没有下次执行时间，不会再推送：请重新保存它的发送时间。",
+            "有 1 个已启用的推送没有下次执行时间，不会再发送：请重新保存它们的发送时间。",
             "/admin/notifications/subscription/?state=enabled",
         ),
         (
-            "有 1 个已启用的预警规则没有下次执行时间，不会再检查：请重新保存它的检查时间。",
+            "有 1 个已启用的预警规则没有下次检查时间，不会再检查：请重新保存它们的检查时间。",
             "/admin/notifications/alertrule/?is_enabled__exact=1",
         ),
     ]

@@ -104,7 +104,7 @@ def test_a_slot_waits_no_longer_than_its_grace_period() -> None:
 
     assert later_runs(former) == [("missed", utc("2026-11-24 01:00"), 1)]
     missed = Run.objects.get(status=Run.Status.MISSED)
-    assert missed.error_text == "上一次执行在 60 分钟的宽限期结束时仍在进行中。"
+    assert missed.error_text == "上一次执行在 60 分钟的补发期限结束时仍在进行。"
     assert missed.finished_at == missed.claimed_at
     subscription.refresh_from_db()
     assert subscription.next_run_at == utc("2026-11-24 02:00")
@@ -280,7 +280,7 @@ def test_the_page_says_that_a_run_is_under_way() -> None:
     assert (shown.status_code, answered.status_code) == (200, 409)
     for response in (shown, answered):
         page = response.content.decode()
-        assert "同一订阅一次只执行一个" in page
+        assert "同一推送同时只执行一次" in page
         assert "立即发送" not in page
     assert list(Run.objects.all()) == [former]
 

@@ -66,7 +66,7 @@ def test_the_owner_gets_a_message_by_wecom(status: Run.Status, owner: User, corp
     assert json.loads(bytes(delivery.body))["touser"] == "Owner"
     assert (delivery.run, delivery.corp, delivery.channel) == (notice, corp, Channel.WECOM)
     assert (delivery.title, delivery.priority) == ("1 次推送没有发出", Priority.URGENT)
-    assert delivery.text == "「每日九点」，应于 2026-11-24 09:00 发出：没有按时开始。"
+    assert delivery.text == "“每日九点”，应于 2026-11-24 09:00 发出：没有按时开始。"
     assert delivery.link == reverse("admin:notifications_run_change", args=[run.pk])
     assert Receipt.objects.get().user == owner
     assert (notice.key, notice.trigger, notice.status) == (f"notice:{run.pk}", Run.Trigger.NOTICE, Run.Status.SENDING)
