@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.pages import drawing
 from tests.sandbox.conftest import Api, hold_phone
-from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
+from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, OPTIONS, TEXT_NOTICE, VOTE
 from tests.sandbox.test_other_calls import AMR, MP4, PNG, push, upload
 from tests.sandbox.test_phone import get, line
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
@@ -104,6 +104,9 @@ def test_mini_program_notice(phone: SandboxHandle, api: Api) -> None:
     assert "<dt>房间</dt><dd>&lt;b&gt;402</dd>" in line(phone)
 
 
+CHECKED = VOTE | {"checkbox": {**VOTE["checkbox"], "option_list": [{**OPTIONS[0], "is_checked": True}, OPTIONS[1]]}}
+
+
 @pytest.mark.parametrize(
     ("card", "pieces"),
     [
@@ -111,6 +114,7 @@ def test_mini_program_notice(phone: SandboxHandle, api: Api) -> None:
         (NEWS_NOTICE, ["<h3>日报</h3>", "portal.example.com"]),
         (BUTTON, ['data-key="yes">同意</button>', 'class="style-2" data-key="no">驳回</button>']),
         (VOTE, ['type="radio"', 'value="tue" data-question="when"', 'data-key="submit">提交</button>']),
+        (CHECKED, ['value="mon" data-question="when" checked>', 'value="tue" data-question="when" >']),
         (MULTIPLE, ['<select data-question="dish"', '<option value="mon" >周一</option>']),
         (
             TEXT_NOTICE | {"task_id": "m", "action_menu": {"action_list": [{"text": "静音", "key": "mute"}]}},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import responses
+from django.db import IntegrityError, connection
 
 from integrations.directory import due_runs, request_run, run_sync
 from integrations.models import Corp, Member, SyncRun
@@ -117,6 +118,22 @@ def test_an_error_in_mid_run_disables_nobody(
     assert run.counts == {}
     assert SECRET not in run.detail
     assert "sim-T" not in run.detail
+
+
+def test_rows_that_somebody_else_wrote_meanwhile_make_the_run_wait(corp: Corp, wecom: WeComAnswers) -> None:
+    gives_departments(wecom, department(1, 0))
+    gives_users(wecom, user("lilei", 1))
+    gives_scope(wecom)
+
+    def refused(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith('INSERT INTO "integrations_member"'):
+            raise IntegrityError("one_member_per_userid")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(refused):
+        run = sync(corp)
+
+    assert (run.status, run.problem, here(corp)) == (Status.WAITING, "changed_meanwhile", 0)
 
 
 def test_a_short_hiccup_is_repeated_within_the_run(corp: Corp, wecom: WeComAnswers) -> None:
