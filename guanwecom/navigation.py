@@ -1,6 +1,7 @@
 """The menu of the administration: entries by task, and tabs for what belongs together.
 
-A tab is the list of one model. Who may not see a list sees no tab of it, and no entry without a tab.
+A tab is the list of one model, or a page beside it. Who may not see a list sees no tab of it, and no entry without a
+tab.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 if TYPE_CHECKING:
@@ -17,10 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tab:
-    """The list of `model` ("app_label.Model"). `label`: empty takes the model's own name."""
+    """The list of `model` ("app_label.Model"). `label`: empty takes the model's own name. `page`: the name of a page of
+    the administration that stands beside the list, for whoever may see the list."""
 
     model: str
     label: StrOrPromise = ""
+    page: str = ""
     url: str = ""
     is_current: bool = False
 
@@ -44,8 +49,14 @@ class Section:
     entries: tuple[Entry, ...]
 
 
-def _entry(label: StrOrPromise, *tabs: tuple[str, StrOrPromise] | str) -> Entry:
-    return Entry(label, tuple(Tab(tab) if isinstance(tab, str) else Tab(*tab) for tab in tabs))
+def _entry(label: StrOrPromise, *tabs: Tab | tuple[str, StrOrPromise] | str) -> Entry:
+    return Entry(label, tuple(map(_tab, tabs)))
+
+
+def _tab(tab: Tab | tuple[str, StrOrPromise] | str) -> Tab:
+    if isinstance(tab, Tab):
+        return tab
+    return Tab(tab) if isinstance(tab, str) else Tab(*tab)
 
 
 # With the overview, which is no list, twelve entries.
@@ -53,7 +64,12 @@ SECTIONS = (
     Section(
         pgettext_lazy("menu", "Push"),
         (
-            _entry(pgettext_lazy("menu", "Pushes"), "notifications.Subscription", "notifications.Report"),
+            _entry(
+                pgettext_lazy("menu", "Pushes"),
+                "notifications.Subscription",
+                Tab("notifications.Subscription", _("What goes out when"), "notifications_subscription_week"),
+                "notifications.Report",
+            ),
             _entry(
                 pgettext_lazy("menu", "Alerts"),
                 ("notifications.AlertRule", pgettext_lazy("menu", "Rules")),
@@ -145,11 +161,14 @@ def current_tabs(sections: Iterable[Section], path: str) -> tuple[Tab, ...]:
 
 def _entries(section: Section, models: dict[str, dict[str, Any]], path: str) -> Iterator[Entry]:
     for entry in section.entries:
-        tabs = tuple(_filled(tab, models[tab.model], path) for tab in entry.tabs if tab.model in models)
+        tabs = [_filled(tab, models[tab.model]) for tab in entry.tabs if tab.model in models]
+        # A page beside a list has an address below that of the list.
+        current = max((tab.url for tab in tabs if path.startswith(tab.url)), key=len, default="")
         if tabs:
-            yield replace(entry, tabs=tabs, is_current=any(tab.is_current for tab in tabs))
+            marked = tuple(replace(tab, is_current=tab.url == current) for tab in tabs)
+            yield replace(entry, tabs=marked, is_current=bool(current))
 
 
-def _filled(tab: Tab, model: dict[str, Any], path: str) -> Tab:
-    url = str(model["admin_url"])
-    return replace(tab, label=tab.label or model["name"], url=url, is_current=path.startswith(url))
+def _filled(tab: Tab, model: dict[str, Any]) -> Tab:
+    url = reverse(f"admin:{tab.page}") if tab.page else str(model["admin_url"])
+    return replace(tab, label=tab.label or model["name"], url=url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -38,6 +39,7 @@ from notifications.admin.push.actions import PushActions
 from notifications.admin.push.filters import PushStateFilter
 from notifications.admin.push.one_page import apply_button
 from notifications.admin.push.page import PushPage
+from notifications.admin.push.week_page import week_page
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.delivery.rendering import run_errors
@@ -237,6 +239,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
 
         return [
             *self.push_urls(wrapped),
+            path("week/", wrapped(partial(week_page, self)), name="notifications_subscription_week"),
             path("<int:pk>/run/", wrapped(self.run_view), name="notifications_subscription_run"),
             path("<int:pk>/try/", wrapped(require_POST(self.try_view)), name="notifications_subscription_try"),
             *super().get_urls(),

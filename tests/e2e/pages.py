@@ -385,6 +385,7 @@ def admin_pages(rows: Rows) -> list[str]:
     ]
     pages += [reverse("admin:notifications_report_change", args=[report.pk]) for report in Report.objects.all()]
     pages.append(reverse("admin:notifications_subscription_run", args=[rows.subscription.pk]))
+    pages.append(reverse("admin:notifications_subscription_week"))
     pages.append(reverse("admin:notifications_apitoken_revoke", args=[ApiToken.objects.get().pk]))
     pages += [reverse(f"admin:notifications_run_{page}", args=[rows.delivery.run_id]) for page in ("resend", "recall")]
     pages.append(reverse("admin:notifications_alertroute_try"))

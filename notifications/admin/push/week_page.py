@@ -1,0 +1,86 @@
+"""What goes out when: a week of enabled pushes by day and hour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext
+
+from integrations.admin.base import own_page
+from notifications.models import Run, Subscription
+from notifications.subscriptions.schedules.descriptions import WEEKDAYS
+from notifications.subscriptions.schedules.week import DAYS, Hour, Week, limit_per_hour, limit_per_minute, week
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+WEEKS_AHEAD = 52
+TEMPLATE = "admin/notifications/subscription/week.html"
+
+
+@dataclass(frozen=True)
+class Cell:
+    day: date
+    weekday: StrOrPromise
+    hour: Hour | None
+
+
+def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest) -> HttpResponse:
+    """`?week=1` is the seven days after the next seven. A number of queries that does not depend on the pushes."""
+    if not model_admin.has_view_permission(request):
+        raise PermissionDenied
+    number = _number(request)
+    start = timezone.localdate() + timedelta(days=DAYS * number)
+    subscriptions = list(
+        Subscription.objects.visible_to(request.user)
+        .filter(is_enabled=True)
+        .annotate(people=_people())
+        .order_by("name", "pk")
+    )
+    people: dict[int, int] = {one.pk: one.people for one in subscriptions if one.people is not None}  # type: ignore[attr-defined]  # annotated above
+    found = week(subscriptions, people, start=start, zone=timezone.get_current_timezone())
+    limit = limit_per_hour()
+    context: dict[str, Any] = {
+        "title": gettext("What goes out when"),
+        "week": found,
+        "heads": [_cell(found, day, -1) for day in found.days],
+        "rows": [(f"{hour:02}:00", [_cell(found, day, hour) for day in found.days]) for hour in _hours(found)],
+        "on_the_hour": found.on_the_hour,
+        "notes": found.notes,
+        "limit": limit,
+        "limit_per_minute": limit_per_minute(),
+        "full": max(limit, found.peak, 1),
+        "time_zone": timezone.get_current_timezone_name(),
+        "has_new": any(one.pk not in people for one in subscriptions),
+        "earlier": number - 1 if number else None,
+        "later": number + 1 if number < WEEKS_AHEAD else None,
+    }
+    return own_page(model_admin, request, TEMPLATE, context)
+
+
+def _people() -> Subquery:
+    """How many the newest ended run for everybody was for."""
+    whole: QuerySet[Run] = Run.objects.filter(subscription=OuterRef("pk"), status=Run.Status.FINISHED)
+    return Subquery(whole.exclude(trigger__in=Run.PARTIAL).order_by("-pk").values("recipient_count")[:1])
+
+
+def _number(request: HttpRequest) -> int:
+    text = request.GET.get("week", "")
+    return min(int(text), WEEKS_AHEAD) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+
+
+def _hours(found: Week) -> range:
+    """From the first hour in which something begins on some day to the last."""
+    used = [hour for _day, hour in found.hours]
+    return range(min(used), max(used) + 1) if used else range(0)
+
+
+def _cell(found: Week, day: date, hour: int) -> Cell:
+    return Cell(day, WEEKDAYS[day.weekday()], found.hours.get((day, hour)))

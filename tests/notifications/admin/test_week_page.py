@@ -1,0 +1,167 @@
+"""What goes out when: enabled pushes by day and hour, with people, limits, and where to spread."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest_django import Settings
+
+from notifications.subscriptions.schedules import week as weeks
+from tests.notifications.factories import (
+    make_corp,
+    make_manager,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+PAGE = "/admin/notifications/subscription/week/"
+
+
+@pytest.fixture
+def root() -> Client:
+    client = Client(headers={"accept-language": "en"})
+    client.force_login(make_superuser())
+    return client
+
+
+def once(clock: str) -> str:
+    """A crontab for this time of the day after tomorrow."""
+    day = timezone.localdate() + timedelta(days=2)
+    hour, minute = clock.split(":")
+    return f"{int(minute)} {int(hour)} {day.day} {day.month} *"
+
+
+def hours(client: Client, query: str = "") -> dict[tuple[int, int], tuple[int, list[str]]]:
+    """By day (0 is today) and hour the people and the names of the pushes."""
+    found = client.get(PAGE + query).context["week"]
+    return {
+        (found.days.index(day), hour): (one.people, [str(planned.subscription) for planned, _times in one.pushes])
+        for (day, hour), one in found.hours.items()
+    }
+
+
+def notes(client: Client) -> list[str]:
+    return list(client.get(PAGE).context["notes"])
+
+
+def test_each_hour_has_the_pushes_and_people_of_their_last_whole_run(root: Client) -> None:
+    daily = make_subscription(name="daily", crontab="10 9 * * *")
+    make_run(daily, status="finished", recipient_count=7)
+    make_run(daily, status="finished", recipient_count=120)
+    make_run(daily, status="finished", recipient_count=1, trigger="trial")
+    make_subscription(name="new", crontab=once("9:20"), is_paused=True)
+    make_subscription(name="off", is_enabled=False)
+
+    found = hours(root)
+
+    assert found == {
+        **{(day, 9): (120, ["daily"]) for day in range(7)},
+        (2, 9): (120, ["daily", "new"]),
+    }
+    assert hours(root, "?week=1") == {(day, 9): (120, ["daily"]) for day in range(7)}
+    assert hours(root, "?week=x") == found
+    page = root.get(PAGE).content.decode()
+    assert f'<a href="/admin/notifications/subscription/{daily.pk}/change/">daily</a> (120)' in page
+    assert "A push that has not been sent yet counts nobody." in page
+
+
+def test_several_times_within_an_hour_are_one_line(root: Client) -> None:
+    make_subscription(name="often", crontab=once("8:0").replace("0", "*/20", 1))
+
+    [(_hour, found)] = root.get(PAGE).context["week"].hours.items()
+
+    assert [(str(one.subscription), times) for one, times in found.pushes] == [("often", 3)]
+
+
+def test_the_hour_and_half_hour_are_to_be_avoided_unless_spread(root: Client) -> None:
+    make_subscription(name="a", crontab=once("09:00"))
+    make_subscription(name="b", crontab=once("09:30"))
+    make_subscription(name="c", crontab=once("09:00"), jitter_seconds=120)
+    make_subscription(name="d", crontab=once("09:10"))
+
+    answer = root.get(PAGE)
+    assert [str(one) for one in answer.context["on_the_hour"]] == ["a", "b"]
+    assert "WeCom asks not to send exactly on the hour" in answer.content.decode()
+
+
+def test_more_than_wecom_takes_in_a_minute_is_said(root: Client, settings: Settings) -> None:
+    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_ADDRESS_PER_MINUTE = 0, 1000
+    settings.LIMIT_MEMBER_PER_MINUTE = 1
+    for name in ("a", "b"):
+        one = make_subscription(name=name, crontab=once("09:10"))
+        make_run(one, status="finished", recipient_count=1250)
+
+    assert notes(root) == [
+        "09:10: for 2,500 people, and WeCom takes 1,000 calls a minute. Where everybody gets a message of their own "
+        "this lasts 3 minutes: move some pushes to another time.",
+        "09:10: 2 pushes, and a person gets at most 1 messages a minute. Who gets all of them waits for the rest: move "
+        "some pushes to another time.",
+    ]
+
+
+def test_without_limits_nothing_is_said_of_them(root: Client, settings: Settings) -> None:
+    for name in ("COMPANY_PER_MINUTE", "ADDRESS_PER_MINUTE", "COMPANY_PER_HOUR", "ADDRESS_PER_HOUR"):
+        setattr(settings, f"LIMIT_{name}", 0)
+    make_run(make_subscription(crontab="10 9 * * *"), status="finished", recipient_count=9)
+
+    answer = root.get(PAGE)
+
+    assert (answer.context["limit"], answer.context["full"], notes(root)) == (0, 9, [])
+    assert "The end of a bar is the limit" not in answer.content.decode()
+
+
+def test_more_times_than_a_page_holds_are_cut_and_an_unusable_schedule_is_named(
+    root: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weeks, "TIMES_AT_MOST", 5)
+    make_subscription(name="minutely", crontab="* * * * *")
+    make_subscription(name="broken", crontab="0 9 30 2 *", next_run_at=None)
+
+    answer = root.get(PAGE)
+
+    assert [str(one) for one in answer.context["week"].unreadable] == ["broken"]
+    assert "some pushes are not shown" in answer.content.decode()
+
+
+def test_the_number_of_queries_does_not_depend_on_the_pushes(root: Client) -> None:
+    def query_count() -> int:
+        with CaptureQueriesContext(connection) as found:
+            root.get(PAGE)
+        return len(found)
+
+    make_run(make_subscription(name="a"), status="finished", recipient_count=2)
+    root.get(PAGE)
+    before = query_count()
+    for number in range(5):
+        make_run(make_subscription(name=f"b{number}"), status="finished", recipient_count=2)
+
+    assert query_count() == before
+
+
+def test_others_pushes_are_not_shown(root: Client) -> None:
+    corp = make_corp()
+    for name, one in (("here", corp), ("there", make_corp())):
+        make_subscription(name=name, report=make_report(corp=one), crontab=once("09:10"))
+    client = Client(headers={"accept-language": "en"})
+    client.force_login(make_manager(corp, permissions="view_"))
+
+    assert hours(client) == {(2, 9): (0, ["here"])}
+
+
+def test_it_is_a_tab_beside_the_list(root: Client) -> None:
+    tabs: list[Any] = list(root.get(PAGE).context["tabs"])
+
+    assert [(tab.url, tab.is_current) for tab in tabs] == [
+        ("/admin/notifications/subscription/", False),
+        (PAGE, True),
+        ("/admin/notifications/report/", False),
+    ]
