@@ -7,7 +7,7 @@ TESTS := $(RUN) -m pytest -n auto --dist worksteal
 # Byte code is kept, whatever the environment says: tests start dozens of our programs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox test-sqlite lint format messages requirements sbom bench chaos nightly
+.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox test-sqlite lint format messages requirements sbom bench journey chaos nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -33,6 +33,9 @@ test-sandbox: setup-dev ## the sandbox's own tests, which need no database; `mak
 
 test-sqlite: setup-dev ## all tests on SQLite; PYTEST="tests/accounts -k name" narrows
 	@$(TESTS) --database sqlite $(PYTEST)
+
+journey: setup-dev ## count clicks, fields and pages of the ways through the product (docs/journeys.md)
+	@$(TESTS) --database sqlite -m journey $(PYTEST)
 
 lint: setup-dev ## formatting, rules, sizes, types, import contracts, security, templates, migrations, translations, pins
 	@$(RUN) -m tools.lint

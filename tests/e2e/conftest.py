@@ -14,6 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 from integrations.core import http
 from integrations.models import SiteAddress
 from tests.e2e.joined import Joined, join
+from tests.e2e.journey import PROPERTY
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -41,6 +42,17 @@ def browser_type_launch_args() -> dict[str, Any]:
             pytest.fail(reason)
         pytest.skip(reason)
     return {"executable_path": path, "args": CHROMIUM_FLAGS}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the ways through the product take, of the tests that counted."""
+    passed = terminalreporter.stats.get("passed", [])
+    ways = [counts for report in passed for name, counts in report.user_properties if name == PROPERTY]
+    if ways:
+        terminalreporter.section("ways through the product")
+        terminalreporter.write_line(f"{'clicks':>6} {'fields':>6} {'pages':>6}  way")
+    for way, clicks, fields, pages in ways:
+        terminalreporter.write_line(f"{clicks:>6} {fields:>6} {pages:>6}  {way}")
 
 
 @pytest.fixture

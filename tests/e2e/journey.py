@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from playwright.sync_api import Frame, Locator, Page
+
+# Of a test's report: the way's name with its counts, as `make journey` prints them (tests/e2e/conftest.py).
+PROPERTY = "journey"
 
 
 class Counted:
@@ -25,6 +30,10 @@ class Counted:
         """A choice is a field that is filled in."""
         self.fields += 1
         target.select_option(label=label)
+
+    def record(self, way: str, record_property: Callable[[str, object], None]) -> None:
+        """Have the counts printed. `record_property`: pytest's fixture."""
+        record_property(PROPERTY, (way, self.clicks, self.fields, self.pages))
 
     def _opened(self, frame: Frame) -> None:
         if frame == self.page.main_frame:
