@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from integrations.clients.sources.table import Column, Kind, Table
+from notifications.charts import theme
 from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind
 from notifications.charts.vega import spec
+from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF
 
 DAY_BEFORE, DAY = date(2026, 11, 25), date(2026, 11, 26)
@@ -52,6 +55,20 @@ def test_rows_of_a_column_of_text_can_be_counted() -> None:
     chart = Chart(ChartKind.NUMBER, "日期", ("大区",), aggregate=Aggregate.COUNT)
 
     assert said(chart, OF_REGIONS) == ["2", "较上一个值 → 0.0%"]
+
+
+def test_the_line_goes_from_margin_to_margin(draw: Draw) -> None:
+    days = Table(
+        (Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)),
+        tuple((DAY - timedelta(days=ago), 100) for ago in range(24)),
+        AS_OF,
+    )
+
+    svg = draw(spec(Chart(ChartKind.NUMBER, "日期", ("销售额",)), days, language="zh-hans")).svg
+
+    [path] = re.findall(r'aria-roledescription="line mark"[^>]* d="M([^"]*)"', svg)
+    places = [float(point.partition(",")[0]) for point in path.split("L")]
+    assert (places[0], places[-1]) == (theme.MARGIN, theme.WIDTH - theme.MARGIN)
 
 
 def test_the_line_has_one_place_for_each_day_in_the_order_of_days() -> None:
