@@ -26,6 +26,7 @@ from accounts.directory import transfer_batches
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import attribute_definitions, roles
 from accounts.users.attributes import ValueTakenError
+from accounts.users.panels import person_panels
 from accounts.users.roles import PermissionsField, choosable
 from accounts.users.scopes import people_changeable_by, people_visible_to, sees_all
 from integrations.admin.base import NamedDeletions
@@ -190,6 +191,8 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         context["attributes_wait"] = not attribute_definitions.have_appeared(request)
+        person = context.get("original")
+        context["panels"] = [] if person is None else person_panels(request, person)
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- Who may ------------------------------------------------------------------------------------------------------

@@ -6,14 +6,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from functools import reduce
 from operator import and_, or_
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.models import Attribute, AttributeValue, User, fold_value
-from notifications.models import Addressed, AttributeRule, Operator, RulesMatch, Subscription
+from notifications.models import Addressed, AlertReceiver, AttributeRule, Operator, RulesMatch, Subscription
 from notifications.models.attribute_rules import owned_by
 from notifications.sources import Rule
 
@@ -72,30 +73,22 @@ def matching(rules: Sequence[Rule], match: str) -> Q:
     return reduce(or_ if match == RulesMatch.ANY else and_, map(_condition, rules))
 
 
-def concerned_by_rules(person: User) -> list[int]:
-    """Ids of the subscriptions whose rules the person matches. Two queries: rules on attributes without a value of the
-    person cannot match, so the others need not be read, except where all must."""
+def concerned_by_rules(person: User, model: type[Subscription] | type[AlertReceiver] = Subscription) -> list[int]:
+    """Ids of the orders of `model` whose rules the person matches. Two queries: rules on attributes without a value of
+    the person cannot match, so the others need not be read, except where all must."""
     values: dict[int, set[str]] = defaultdict(set)
     for attribute_id, folded in AttributeValue.objects.filter(user=person).values_list("attribute_id", "folded"):
         values[attribute_id].add(folded)
     if not values:
         return []
-    touched = (
-        AttributeRule.objects.filter(attribute__in=values, subscription__isnull=False)
-        .order_by()
-        .values("subscription_id")
-    )
-    rows = AttributeRule.objects.filter(subscription__in=touched).select_related("attribute", "subscription")
-    answers: dict[Subscription, list[bool]] = defaultdict(list)
-    for row in rows.only("operator", "values", "attribute__is_many_valued", "subscription__rules_match"):
+    column = "subscription" if model is Subscription else "receiver"
+    touched = AttributeRule.objects.filter(attribute__in=values, **{f"{column}__isnull": False}).order_by()
+    rows: QuerySet[Any] = AttributeRule.objects.filter(**{f"{column}__in": touched.values(column)})
+    answers: dict[tuple[int, str], list[bool]] = defaultdict(list)
+    for row in rows.select_related("attribute").annotate(match=F(f"{column}__rules_match"), order_key=F(column)):
         rule = Rule(row.attribute, Operator(row.operator), tuple(row.values))
-        if row.subscription is not None:
-            answers[row.subscription].append(matches(rule, values[row.attribute_id]))
-    return [
-        subscription.pk
-        for subscription, found in answers.items()
-        if (any(found) if subscription.rules_match == RulesMatch.ANY else all(found))
-    ]
+        answers[row.order_key, row.match].append(matches(rule, values[row.attribute_id]))
+    return [key for (key, match), found in answers.items() if (any(found) if match == RulesMatch.ANY else all(found))]
 
 
 def matches(rule: Rule, folded_values: Collection[str]) -> bool:

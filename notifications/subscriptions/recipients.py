@@ -153,6 +153,17 @@ def recheck(audience: Audience, user_ids: Collection[int]) -> dict[int, Recipien
     return {recipient.user_id: recipient for recipient in chain.from_iterable(found)}
 
 
+def obstacle(order: Addressed, person: User, *, choice: str, by_app: Recipient) -> Receipt.Reason | None:
+    """Why what `order` sends would not reach `person`; None where it would. `by_app`: how the person is reached at all,
+    from recheck(Audience(), …); `choice`: what the person has chosen about it, a SubscriptionChoice.Kind or empty."""
+    if choice and by_app.reason != Reason.USER_DISABLED:
+        by_app = replace(by_app, reason=_OF_CHOICE[SubscriptionChoice.Kind(choice)])
+    elif by_app.reason is None and order.only_corp_id not in {None, by_app.corp_id}:
+        by_app = replace(by_app, reason=Reason.OTHER_CORP)
+    audience = Audience(channel=order.channel, fallback_channel=order.fallback_channel)
+    return _by_channel(audience, person.email, by_app).reason
+
+
 def _recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipient]:
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
     people = people.annotate(account=primary).order_by("account__corp_id", "pk")

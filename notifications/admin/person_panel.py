@@ -1,0 +1,143 @@
+"""On a person's page: which pushes and alerts reach them, why, and their last messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from notifications.admin import log_pages
+from notifications.admin.base import moment
+from notifications.delivery.runs import names
+from notifications.models import (
+    AlertReceiver,
+    AlertRoute,
+    AlertRule,
+    Channel,
+    Receipt,
+    Subscription,
+    SubscriptionChoice,
+)
+from notifications.sources import Audience
+from notifications.subscriptions import reasons
+from notifications.subscriptions.recipients import Recipient, obstacle, recheck
+from notifications.subscriptions.schedules.descriptions import described
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from accounts.models import User
+    from notifications.models import Addressed
+
+SHOWN_AT_MOST = 200
+MESSAGES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Line:
+    """A push or an alert that names the person. `obstacle`: why it would not reach them; empty where it would."""
+
+    kind: str
+    name: str
+    url: str
+    when: str
+    why: str
+    obstacle: str
+
+
+def person_panel(request: HttpRequest, person: User) -> SafeString:
+    """Empty for who may see neither pushes nor alerts nor receipts."""
+    context: dict[str, Any] = {"person": person}
+    may_see_orders = any(request.user.has_perm(f"notifications.view_{one}") for one in ("subscription", "alertrule"))
+    if may_see_orders:
+        by_app = recheck(Audience(), [person.pk])[person.pk]
+        context["lines"] = [*_pushes(request, person, by_app), *_alerts(request, person, by_app)]
+    if request.user.has_perm("notifications.view_receipt"):
+        context["last_messages"] = _messages(request, person)
+        context["receipts_url"] = log_pages.receipts_url(user__id__exact=person.pk)
+    if len(context) == 1:
+        return SafeString()
+    return render_to_string("admin/notifications/person_panel.html", context)
+
+
+def _pushes(request: HttpRequest, person: User, by_app: Recipient) -> Iterator[Line]:
+    if not request.user.has_perm("notifications.view_subscription"):
+        return
+    why = reasons.of_person(person, Subscription)
+    chosen = SubscriptionChoice.objects.filter(user=person, subscription__in=why)
+    choices: dict[int, str] = dict(chosen.values_list("subscription_id", "kind"))
+    seen = Subscription.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
+    seen = seen.exclude(channel=Channel.ROBOT).select_related("report").order_by("name", "pk")
+    for one in seen[:SHOWN_AT_MOST]:
+        yield Line(
+            _("Push"),
+            one.name,
+            reverse("admin:notifications_subscription_change", args=[one.pk]),
+            described(one),
+            _joined(why[one.pk]),
+            _obstacle(one, person, choices.get(one.pk, ""), by_app),
+        )
+
+
+def _alerts(request: HttpRequest, person: User, by_app: Recipient) -> Iterator[Line]:
+    """Of rules and routes, by the receivers that name the person."""
+    if not request.user.has_perm("notifications.view_alertrule"):
+        return
+    why = reasons.of_person(person, AlertReceiver)
+    rules = AlertRule.objects.visible_to(request.user).select_related("split_attribute")
+    for one in _leading_to(rules, why):
+        reason = _joined(why[one.receiver_id])
+        if one.split_attribute is not None:
+            reason = _("%(reason)s; only what concerns their %(attribute)s") % {
+                "reason": reason,
+                "attribute": one.split_attribute,
+            }
+        yield _alert(one, "alertrule", reason, person, by_app)
+    if request.user.has_perm("notifications.view_alertroute"):
+        for route in _leading_to(AlertRoute.objects.visible_to(request.user), why):
+            yield _alert(route, "alertroute", _joined(why[route.receiver_id]), person, by_app)
+
+
+def _leading_to(sources: QuerySet[Any], receivers: dict[int, list[str]]) -> QuerySet[Any]:
+    found = sources.filter(receiver__in=receivers, is_enabled=True).exclude(receiver__channel=Channel.ROBOT)
+    return found.select_related("receiver").order_by("name", "pk")[:SHOWN_AT_MOST]
+
+
+def _alert(source: Any, model: str, reason: str, person: User, by_app: Recipient) -> Line:
+    url = reverse(f"admin:notifications_{model}_change", args=[source.pk])
+    return Line(_("Alert"), source.name, url, "", reason, _obstacle(source.receiver, person, "", by_app))
+
+
+def _obstacle(order: Addressed, person: User, choice: str, by_app: Recipient) -> str:
+    reason = obstacle(order, person, choice=choice, by_app=by_app)
+    return "" if reason is None else str(reason.label)
+
+
+def _joined(reasons_found: list[str]) -> str:
+    return pgettext("between reasons", ", ").join(dict.fromkeys(reasons_found))
+
+
+def _messages(request: HttpRequest, person: User) -> list[dict[str, Any]]:
+    """The newest, with the way to each."""
+    receipts = Receipt.objects.visible_to(request.user).filter(user=person).order_by("-pk")
+    receipts = receipts.select_related("delivery__corp", "run__subscription", "run__requested_by")
+    shown = list(receipts.defer("delivery__body", "delivery__text")[:MESSAGES_SHOWN])
+    named = names.of_runs({one.run_id: one.run for one in shown}.values())
+    return [
+        {
+            "url": reverse("admin:notifications_receipt_change", args=[one.pk]),
+            "title": named[one.run_id] if one.delivery is None else one.delivery.title,
+            "run": named[one.run_id],
+            "at": moment(one.run.slot_at),
+            "state": log_pages.state(one),
+            "why": log_pages.reason(one),
+        }
+        for one in shown
+    ]
