@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.importexport.columns import RESERVED, folded
 from accounts.models import Attribute, fold_value
 from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
-from accounts.users.attribute_definitions import check_uses, kept_by, taken_away_with
+from accounts.users.attribute_definitions import check_uses, have_appeared, kept_by, taken_away_with
 from accounts.users.attributes import check_definition, save_definition
 from accounts.users.scopes import sees_all
 from integrations.core.concurrency import SeenForm
@@ -92,6 +92,11 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
         (_("Values"), {"fields": ("kind", "choices", "is_many_valued", "is_unique")}),
         (_("Uses"), {"fields": ("is_employee_number", "is_bi_login_id")}),
     )
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """With the two of WeCom, once people have them: they are not defined here, and nobody changes them."""
+        context = {"have_wecom_attributes": have_appeared(request), **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Attribute | None = None) -> tuple[str, ...]:
         return ("key",) if obj is not None else ()

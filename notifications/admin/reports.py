@@ -106,7 +106,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         "with its push."
     )
     form = report_forms.ReportForm
-    list_display = ("title", "corp", "subscription_count", "created_at")
+    list_display = ("plain_title", "corp", "subscription_count", "created_at")
     list_select_related = ("corp",)
     search_fields = ("title",)
     actions = None
@@ -128,6 +128,10 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
 
     def get_form(self, request: HttpRequest, obj: Report | None = None, change: bool = False, **kwargs: Any) -> Any:
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
+
+    @admin.display(description=_("title"), ordering="title")
+    def plain_title(self, report: Report) -> str:
+        return report.plain_title
 
     @admin.display(description=_("pushes"))
     def subscription_count(self, report: Report) -> int:

@@ -1,7 +1,8 @@
-"""Sizes and colours of charts: dark on white, in light and dark mode."""
+"""Sizes and colours of charts: dark on white, and the same drawing for pages in dark mode."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -22,6 +23,20 @@ REST = "#54595e"
 THRESHOLD = COLOURS[1]
 # What tells lines apart also without colours.
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4])
+
+# What a drawing has in place of these colours on a dark page; the others stand out on both.
+IN_DARK = {
+    PAPER: "#1c1e21",
+    INK: "#e8eaed",
+    FAINT: "#a6adb8",
+    RULE: "#3a3f45",
+    BAND: "#26292d",
+    COLOURS[0]: "#4ba3e3",
+    PART_COLOURS[-1]: "#f0e442",
+    REST: "#9aa1ab",
+}
+_PAINT = re.compile(r'(?<=")(#[0-9a-fA-F]{6}|white|black)(?=")')
+_NAMED = {"white": PAPER, "black": INK}
 
 WIDTH = 390
 MARGIN = 12
@@ -90,3 +105,14 @@ CONFIG: dict[str, Any] = {
     },
     "range": {"category": list(COLOURS)},
 }
+
+
+def in_dark(svg: str) -> str:
+    """A drawing of ours in the colours for a dark page."""
+    colours = {light.lower(): dark for light, dark in IN_DARK.items()}
+
+    def dark(paint: re.Match[str]) -> str:
+        colour = _NAMED.get(paint[0], paint[0])
+        return colours.get(colour.lower(), colour)
+
+    return _PAINT.sub(dark, svg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -150,6 +151,11 @@ class ReportQuerySet(models.QuerySet["Report"]):
         return self.filter(scope_condition(person))
 
 
+# What a title shows of data or dates, and what it only decides by.
+_TEMPLATE_VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_TEMPLATE_STEP = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+
+
 class Report(models.Model):
     """The content of a push: a title, a body, and the page that it links to."""
 
@@ -197,7 +203,15 @@ class Report(models.Model):
         verbose_name_plural = _("reports")
 
     def __str__(self) -> str:
-        return self.title
+        return self.plain_title
+
+    @property
+    def plain_title(self) -> str:
+        """The title without what is worked out when it is sent, for lists and pages: “…” stands for each value."""
+        if not self.is_template:
+            return self.title
+        plain = " ".join(_TEMPLATE_VALUE.sub("…", _TEMPLATE_STEP.sub("", self.title)).split())
+        return plain if plain.strip("… ") else f"{self._meta.verbose_name} {self.pk or ''}".strip()
 
 
 class IfStale(models.TextChoices):

@@ -20,27 +20,27 @@ RECEIPTS_READ = 500
 
 @dataclass(frozen=True, slots=True)
 class OwnSubscription:
-    """`title`: the report's, which stands over the messages, too; a subscription's own name is its administrators'.
+    """`name`: the push's own, since its title may be a template.
 
     `choice`: a SubscriptionChoice.Kind, or empty while it is sent. `next_at`: when it is due again, if known.
     """
 
     pk: int
-    title: str
+    name: str
     choice: str
     next_at: datetime | None
 
 
 def of_person(person: User) -> list[OwnSubscription]:
-    """Those in force, by title. Seven queries; for members of departments one more for each level of these."""
-    found = _concerning(person).select_related("report").order_by("report__title", "next_run_at", "pk")
+    """Those in force, by name. Seven queries; for members of departments one more for each level of these."""
+    found = _concerning(person).order_by("name", "next_run_at", "pk")
     rows = list(found[:SHOWN_AT_MOST])
     choices: dict[int, str] = dict(
         SubscriptionChoice.objects.filter(user=person, subscription__in=[row.pk for row in rows]).values_list(
             "subscription_id", "kind"
         )
     )
-    return [OwnSubscription(row.pk, row.report.title, choices.get(row.pk, ""), row.next_run_at) for row in rows]
+    return [OwnSubscription(row.pk, row.name, choices.get(row.pk, ""), row.next_run_at) for row in rows]
 
 
 def choose(person: User, *, subscription_id: int, kind: str, now: datetime) -> bool:

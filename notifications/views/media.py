@@ -18,6 +18,7 @@ from accounts.authentication import throttling
 from accounts.authentication.throttling import network_of
 from accounts.models import User
 from integrations.core.http import without_session
+from notifications.charts.theme import in_dark
 from notifications.delivery.attachments import urls
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.runs import inbox
@@ -30,6 +31,7 @@ _CLOSED = {"default-src": ["'none'"], "style-src": ["'unsafe-inline'"], "frame-a
 _TYPES = {
     "png": "image/png",
     "svg": "image/svg+xml",
+    "dark.svg": "image/svg+xml",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "csv": "text/csv; charset=utf-8",
 }
@@ -63,7 +65,7 @@ def picture(request: HttpRequest, signed: str) -> HttpResponse:
 @login_required
 @cache_control(private=True, no_store=True)
 def attachment(request: HttpRequest, mark: str, position: int, extension: str) -> HttpResponse:
-    """A picture (svg or png) or a file of a message, for the people it was sent to."""
+    """A picture (svg, dark.svg or png) or a file of a message, for the people it was sent to."""
     if not isinstance(request.user, User):
         raise Http404
     receipt = inbox.receipt_for(request.user, mark=mark)
@@ -84,6 +86,8 @@ def content_of(medium: Medium, extension: str) -> bytes:
     """Raises Http404 for what it is not."""
     if medium.kind == Medium.Kind.PICTURE and extension == "svg":
         return zlib.decompress(bytes(medium.svg))
+    if medium.kind == Medium.Kind.PICTURE and extension == "dark.svg":
+        return in_dark(zlib.decompress(bytes(medium.svg)).decode()).encode()
     if (medium.kind == Medium.Kind.PICTURE and extension == "png") or medium.kind == extension:
         return bytes(medium.content)
     raise Http404

@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadReque
 from django.shortcuts import redirect, render, resolve_url
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
@@ -22,7 +23,7 @@ from integrations.models import Corp
 from notifications.delivery.rendering import markdown
 from notifications.delivery.rendering.freeze import message_path
 from notifications.delivery.runs import inbox
-from notifications.models import Delivery, SubscriptionChoice
+from notifications.models import Delivery, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import thawed
 from notifications.reports.html_tables import page_count, shown_tables
@@ -58,9 +59,7 @@ def _my_messages(request: HttpRequest) -> HttpResponse:
     words = inbox.tidy_words(request.GET.get("q", ""))
     page = inbox.messages_of(person, older_than=int(older) if is_id else None, words=words)
     context = {
-        "messages_shown": [
-            (receipt, markdown.excerpt(receipt.delivery.text)) for receipt in page.receipts if receipt.delivery
-        ],
+        "groups": _by_push(page.receipts),
         "older_than": page.older_than,
         "is_first_page": not is_id,
         "words": words,
@@ -69,6 +68,22 @@ def _my_messages(request: HttpRequest) -> HttpResponse:
         "unread_counted": inbox.UNREAD_COUNTED,
     }
     return render(request, "notifications/home.html", context)
+
+
+def _by_push(receipts: list[Receipt]) -> list[tuple[str, list[tuple[Receipt, str]]]]:
+    """A page of messages by the name of their push, that with the newest one first. Alerts and notices are one each."""
+    groups: dict[str, list[tuple[Receipt, str]]] = {}
+    for receipt in receipts:
+        if receipt.delivery:
+            shown = (receipt, markdown.excerpt(receipt.delivery.text))
+            groups.setdefault(_name_of(receipt.run), []).append(shown)
+    return list(groups.items())
+
+
+def _name_of(run: Run) -> str:
+    if run.subscription is not None:
+        return run.subscription.name
+    return gettext("Alerts") if run.trigger == Run.Trigger.ALERT else gettext("Other messages")
 
 
 @require_safe

@@ -28,7 +28,7 @@ class Page:
 
 def messages_of(person: User, *, older_than: int | None = None, words: str = "") -> Page:
     """`words`: only messages with this in their title or text."""
-    receipts = _arrived(person).select_related("delivery__corp").only(*_SHOWN).order_by("-pk")
+    receipts = _arrived(person).select_related("delivery__corp", "run__subscription").only(*_SHOWN).order_by("-pk")
     if older_than is not None:
         receipts = receipts.filter(pk__lt=older_than)
     if words:
@@ -90,6 +90,8 @@ _SHOWN = (
     "delivery__settled_at",
     "delivery__next_attempt_at",
     "delivery__corp__name",
+    "run__trigger",
+    "run__subscription__name",
 )
 
 

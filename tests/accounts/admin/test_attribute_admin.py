@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, User
 from accounts.users import attributes
@@ -52,6 +53,17 @@ def page_of(person: User) -> str:
 
 def save(client: Client, person: User, **changes: Any) -> Any:
     return client.post(page_of(person), {**sent_form(client, page_of(person)), **changes})
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_the_list_has_the_two_of_wecom_once_people_have_them(root: User, corp: Corp, is_enabled: bool) -> None:
+    """As the page said when the first company was enabled."""
+    Corp.objects.update(is_enabled=False, first_enabled_at=timezone.now() if is_enabled else None)
+
+    page = signed_in(root).get(DEFINITIONS).content.decode()
+
+    assert ("企业微信公司名称" in page and "企业微信账号" in page) is is_enabled
+    assert ("首次启用企业微信公司后" in page) is is_enabled
 
 
 class TestDefinitions:

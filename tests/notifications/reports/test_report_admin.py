@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 
 from accounts.models import Attribute, AuditEntry, User
 from integrations.clients.sources.table import Column, Kind, Table
@@ -17,7 +18,7 @@ from integrations.models.datasources import packed
 from notifications.models import OwnRowsRule, Report
 from notifications.reports.templates import reference, renderer
 from tests.notifications import preview_pages
-from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_subscription
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_report, make_subscription
 from tests.notifications.reports.places import (
     answer,
     make_card,
@@ -45,6 +46,26 @@ def rule(
     column: str = "区域", attribute: Attribute | None = None, value: str = "", alias: str = "c0"
 ) -> dict[str, object]:
     return {"alias": alias, "column": column, "attribute": attribute.pk if attribute else "", "value": value}
+
+
+@pytest.mark.parametrize(
+    ("title", "is_template", "shown"),
+    [
+        ("销售日报", True, "销售日报"),
+        ("{{ yesterday|date('M月D日') }}销售 {{ c0.sum('销售额')|wan }}元", True, "…销售 …元"),
+        ("{% if c0.is_empty %}没有{% endif %}销售日报", True, "没有销售日报"),
+        ("{{ today }}", True, "报告 7"),
+        ("{{ today }}", False, "{{ today }}"),
+    ],
+)
+def test_lists_and_pages_show_no_template_code(root: Client, title: str, is_template: bool, shown: str) -> None:
+    report = make_report(pk=7, title=title, is_template=is_template)
+
+    page = root.get(reverse("admin:notifications_report_changelist")).content.decode()
+
+    with translation.override("zh-hans"):
+        assert str(report) == shown
+    assert f">{shown}</a>" in page
 
 
 def test_a_report_is_saved_with_its_cards_and_rules_in_the_audit_trail(root: Client) -> None:

@@ -55,31 +55,31 @@ def signed_in(person: User, client: Client) -> Client:
 
 
 def titles(person: User) -> list[str]:
-    return [one.title for one in preferences.of_person(person)]
+    return [one.name for one in preferences.of_person(person)]
 
 
 class TestList:
     def test_has_what_names_me_my_group_or_everyone(self, person: User) -> None:
         group = Group.objects.create(name="早会")
         person.groups.add(group)
-        make_subscription(person, report=make_report(title="A 点名"))
-        make_subscription(report=make_report(title="B 分组")).groups.add(group)
-        make_subscription(report=make_report(title="C 全员"), to_everyone=True)
-        make_subscription(make_person(), report=make_report(title="D 别人的"))
+        make_subscription(person, report=make_report(), name="A 点名")
+        make_subscription(report=make_report(), name="B 分组").groups.add(group)
+        make_subscription(report=make_report(), name="C 全员", to_everyone=True)
+        make_subscription(make_person(), report=make_report(), name="D 别人的")
 
         assert titles(person) == ["A 点名", "B 分组", "C 全员"]
 
     def test_has_what_has_reached_me_by_any_other_way(self, person: User) -> None:
-        subscription = make_subscription(person, report=make_report(title="部门日报"))
+        subscription = make_subscription(person, report=make_report(), name="部门日报")
         render_run(run_id=make_run(subscription).pk, now=NOW)
         subscription.users.clear()
 
         assert titles(person) == ["部门日报"]
 
     def test_leaves_out_what_is_disabled_or_for_another_company(self, person: User) -> None:
-        make_subscription(person, report=make_report(title="停用"), is_enabled=False)
-        make_subscription(person, report=make_report(title="别家", corp=make_corp()))
-        make_subscription(report=make_report(title="别家全员", corp=make_corp()), to_everyone=True)
+        make_subscription(person, report=make_report(), name="停用", is_enabled=False)
+        make_subscription(person, report=make_report(corp=make_corp()), name="别家")
+        make_subscription(report=make_report(corp=make_corp()), name="别家全员", to_everyone=True)
 
         assert titles(person) == []
 
@@ -90,17 +90,20 @@ class TestList:
 
     def test_takes_as_many_queries_for_many(self, person: User, django_assert_max_num_queries: object) -> None:
         for number in range(12):
-            make_subscription(person, report=make_report(title=f"报告 {number:02}"))
+            make_subscription(person, report=make_report(), name=f"报告 {number:02}")
 
         with django_assert_max_num_queries(6):  # type: ignore[operator]  # pytest-django's fixture
             assert len(titles(person)) == 12
 
     @pytest.mark.parametrize("kind", ["", "paused", "declined"])
-    def test_shows_the_title_people_know_and_the_next_time_not_the_administrators_name(
+    def test_shows_the_name_of_the_push_and_the_next_time_and_no_template(
         self, signed_in: Client, person: User, kind: str
     ) -> None:
         subscription = make_subscription(
-            person, report=make_report(title="销售日报"), name="内部：降本名单", next_run_at=NOW
+            person,
+            report=make_report(title="{{ yesterday }}销售", is_template=True),
+            name="销售日报",
+            next_run_at=NOW,
         )
         preferences.choose(person, subscription_id=subscription.pk, kind=kind, now=NOW)
 
@@ -108,7 +111,7 @@ class TestList:
 
         assert "销售日报" in text
         assert f"{timezone.localtime(NOW):%Y-%m-%d %H:%M}" in text
-        assert "降本名单" not in text
+        assert "{{" not in text
 
     def test_says_what_the_page_is_for_where_there_is_nothing(self, signed_in: Client) -> None:
         assert "目前没有推送给您的内容" in signed_in.get("/subscriptions/", headers=HOST).content.decode()
@@ -165,7 +168,7 @@ class TestChoice:
         assert [one.reason for one in resolve(named_audience(subscription))] == [Receipt.Reason.DECLINED]
 
     def test_can_be_taken_back(self, signed_in: Client, person: User) -> None:
-        subscription = make_subscription(person, report=make_report(title="销售日报"))
+        subscription = make_subscription(person, report=make_report(), name="销售日报")
         page = f"/subscriptions/{subscription.pk}/choice/"
 
         for kind, shown in (("paused", "恢复"), ("declined", "重新接收"), ("", "暂停")):

@@ -10,7 +10,7 @@ from accounts.models import User
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.inbox import link_target
-from notifications.models import Delivery, MessageForm, Receipt
+from notifications.models import Delivery, MessageForm, Receipt, Run
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -40,8 +40,8 @@ def signed_in(person: User, client: Client) -> Client:
 
 
 def push(*people: User, status: Delivery.Status = Delivery.Status.ACCEPTED, **report: object) -> Delivery:
-    form = report.pop("form", MessageForm.TEXTCARD)
-    run = make_run(make_subscription(*people, report=make_report(**report), message_form=form))
+    form, name = report.pop("form", MessageForm.TEXTCARD), report.pop("name", "每日推送")
+    run = make_run(make_subscription(*people, report=make_report(**report), message_form=form, name=name))
     render_run(run_id=run.pk, now=NOW)
     Delivery.objects.filter(run=run).update(status=status, settled_at=NOW)
     return Delivery.objects.filter(run=run).latest("pk")
@@ -66,6 +66,29 @@ def test_my_messages_newest_first_with_their_unread_mark(signed_in: Client, pers
     assert "甲 的正文" in page
     assert "青禾数据" in page
     assert "2026-11-24 09:00" in page
+
+
+def test_messages_stand_under_their_push_that_with_the_newest_first(signed_in: Client, person: User) -> None:
+    for name, title in (("门店日报", "门店 11-23"), ("销售周报", "销售 47 周"), ("门店日报", "门店 11-24")):
+        push(person, title=title, name=name)
+
+    groups = signed_in.get("/", headers={"host": "localhost:3001"}).context["groups"]
+
+    assert [(name, [receipt.delivery.title for receipt, _excerpt in shown]) for name, shown in groups] == [
+        ("门店日报", ["门店 11-24", "门店 11-23"]),
+        ("销售周报", ["销售 47 周"]),
+    ]
+
+
+def test_messages_without_a_push_stand_under_what_they_are(signed_in: Client, person: User) -> None:
+    push(person, title="库存不足")
+    push(person, title="停用通知")
+    Run.objects.update(subscription=None, trigger=Run.Trigger.ALERT)
+    Run.objects.filter(deliveries__title="停用通知").update(trigger=Run.Trigger.NOTICE)
+
+    groups = signed_in.get("/", headers={"host": "localhost:3001"}).context["groups"]
+
+    assert [name for name, _shown in groups] == ["其他消息", "预警"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +127,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(signed_in: Client, person
     query = ""
     for _ in range(3):
         response = signed_in.get(f"/{query}", headers={"host": "localhost:3001"})
-        seen += [receipt.delivery.title for receipt, _excerpt in response.context["messages_shown"]]
+        seen += [receipt.delivery.title for _name, shown in response.context["groups"] for receipt, _excerpt in shown]
         query = f"?older={response.context['older_than']}"
 
     assert seen == [f"标题{number:02d}号" for number in reversed(range(45))]

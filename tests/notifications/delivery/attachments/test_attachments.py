@@ -71,8 +71,24 @@ def test_who_got_the_message_sees_its_picture_and_downloads_its_file(person: Use
         assert answer["Referrer-Policy"] == "no-referrer"
 
 
+def test_the_picture_is_there_for_dark_pages_too(person: User, delivery: Delivery) -> None:
+    Medium.objects.update(svg=zlib.compress(b'<svg><rect fill="#ffffff"/><text fill="#1F2329">#ffffff</text></svg>'))
+
+    dark = fetched(person, address(delivery, extension="dark.svg"))
+    page = fetched(person, reverse("message", args=[delivery.mark])).content.decode()
+
+    assert (dark.status_code, dark["Content-Type"]) == (200, "image/svg+xml")
+    assert dark.content == b'<svg><rect fill="#1c1e21"/><text fill="#e8eaed">#ffffff</text></svg>'
+    assert f'<source media="(prefers-color-scheme: dark)" srcset="{address(delivery, extension="dark.svg")}">' in page
+
+
 def test_nobody_else_gets_anything(person: User, delivery: Delivery) -> None:
-    paths = [address(delivery), address(delivery, extension="png"), address(delivery, 1, "xlsx")]
+    paths = [
+        address(delivery),
+        address(delivery, extension="dark.svg"),
+        address(delivery, extension="png"),
+        address(delivery, 1, "xlsx"),
+    ]
     colleague, administrator = make_person(delivery.corp, "han"), make_superuser()
 
     for path in paths:
