@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class NotificationsConfig(AppConfig):
@@ -54,6 +55,6 @@ class NotificationsConfig(AppConfig):
         hooks.landing_pages.register(LandingPage("", _("Home"), in_menu=True))
         tabs.register(Tab("home", _("Messages")))
         tabs.register(Tab("alerts", _("Alerts")))
-        tabs.register(Tab("my-subscriptions", _("Subscriptions")))
+        tabs.register(Tab("my-subscriptions", pgettext_lazy("tab of employees", "Pushes")))
         grant_to_roles()
         track_orders()

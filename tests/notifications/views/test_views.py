@@ -80,6 +80,17 @@ def test_messages_stand_under_their_push_that_with_the_newest_first(signed_in: C
     ]
 
 
+def test_more_than_three_of_a_push_are_folded(signed_in: Client, person: User) -> None:
+    for number in range(5):
+        push(person, title=f"第 {number} 期")
+
+    page = signed_in.get("/", headers={"host": "localhost:3001"}).content.decode()
+
+    opened, folded = page.split("<details")
+    assert [f"第 {number} 期" in opened for number in range(5)] == [False, False, True, True, True]
+    assert "另有 2 条更早的消息" in folded
+
+
 def test_messages_without_a_push_stand_under_what_they_are(signed_in: Client, person: User) -> None:
     push(person, title="库存不足")
     push(person, title="停用通知")
