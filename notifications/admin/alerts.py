@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -38,8 +39,10 @@ from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
 from notifications.alerts import incidents, routing
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
+from notifications.subscriptions import addressees
 from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules.descriptions import described
 
 CHECKS_SHOWN = 10
 
@@ -170,6 +173,19 @@ class RuleStateFilter(admin.SimpleListFilter):
         return queryset
 
 
+class RuleList(ChangeList):
+    """With the recipients of its rules in words, for all its rows at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rules = list(self.result_list)
+        receivers = {rule.receiver_id: rule.receiver for rule in rules}
+        words = addressees.in_words(list(receivers.values()), AlertReceiver, seen_by=administrator(request))
+        for rule in rules:
+            rule.addressees_shown = words[rule.receiver_id]
+        self.result_list = rules
+
+
 @admin.register(AlertRule)
 class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
     preview_title = _("On the data as it is now")
@@ -178,7 +194,10 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
         "there are a card and a receiver."
     )
     inlines = (SilenceWindowInline,)
-    list_display = ("name", "is_enabled", "level", "open_count", "card", "receiver", "last_check", "next_check")
+    list_display = (
+        *("name", "is_enabled", "level", "open_count", "card", "addressees", "when"),
+        *("last_incident", "last_check", "next_check"),
+    )
     list_filter = (RuleStateFilter, "is_enabled", "severity", ("receiver", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("card", "receiver")
     search_fields = ("name",)
@@ -211,7 +230,13 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
         is_open = Q(incidents__status=Incident.Status.OPEN)
         seen = AlertRule.objects.visible_to(request.user).order_by("-pk")
-        return seen.annotate(open_total=Count("incidents", filter=is_open))
+        newest = Incident.objects.filter(rule=OuterRef("pk")).order_by("-pk")
+        return seen.annotate(
+            open_total=Count("incidents", filter=is_open), last_opened_at=Subquery(newest.values("opened_at")[:1])
+        )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RuleList
 
     def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
         """Of a known one only what was changed: checks write the rest meanwhile."""
@@ -241,6 +266,18 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
     @admin.display(description=_("open"))
     def open_count(self, rule: AlertRule) -> int:
         return int(rule.open_total)  # type: ignore[attr-defined]  # annotated in get_queryset
+
+    @admin.display(description=_("recipients"))
+    def addressees(self, rule: AlertRule) -> str:
+        return str(rule.addressees_shown)  # type: ignore[attr-defined]  # set by RuleList
+
+    @admin.display(description=_("schedule"))
+    def when(self, rule: AlertRule) -> str:
+        return described(rule)
+
+    @admin.display(description=_("last incident"))
+    def last_incident(self, rule: AlertRule) -> str:
+        return moment(rule.last_opened_at)  # type: ignore[attr-defined]  # annotated in get_queryset
 
     @admin.display(description=_("last check"), ordering="checked_slot_at")
     def last_check(self, rule: AlertRule) -> str:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from notifications import sentences
-from notifications.admin import base
+from notifications.admin import base, run_actions
 from notifications.admin.base import moment, pill, plain_moment
 from notifications.admin.log_export import ExportedLog
 from notifications.admin.log_filters import (
@@ -154,6 +154,7 @@ class DeliveryAdmin(ExportedLog):
             "failures": failures_shown(failures.of_delivery(delivery)),
             "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
             **people_context(request, delivery=delivery.pk),
+            **run_actions.possible(request, delivery.run),
         }
 
 

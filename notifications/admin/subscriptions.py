@@ -11,6 +11,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -46,6 +47,7 @@ from notifications.delivery.rendering import run_errors
 from notifications.delivery.runs import auto_pause, triggers
 from notifications.delivery.sending import circuit_breaker
 from notifications.models import Run, Subscription
+from notifications.subscriptions import addressees
 from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.recipients import named_audience, reachability, trial_audience
 from notifications.subscriptions.schedules import slots
@@ -57,13 +59,25 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 _KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
 
 
+class PushList(ChangeList):
+    """With its recipients in words, for all its rows at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        pushes = list(self.result_list)
+        words = addressees.in_words(pushes, Subscription, seen_by=administrator(request))
+        for push in pushes:
+            push.addressees_shown = words[push.pk]
+        self.result_list = pushes
+
+
 @admin.register(Subscription)
 class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, RowContextMixin):
     empty_list = _(
         "A push sends people a message made of your data, on a schedule. Add the first one on the right above."
     )
     change_form_template = "admin/notifications/subscription/change_form.html"
-    list_display = ("name", "report", "when", "next_run", "state", "last_run")
+    list_display = ("name", "addressees", "when", "next_run", "state", "last_run")
     list_filter = (PushStateFilter, "channel", "message_form")
     list_select_related = ("report",)
     search_fields = ("name", "report__title")
@@ -110,9 +124,23 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             last_run_status=Subquery(newest.values("status")[:1]),
             last_run_error=Subquery(newest.values("error")[:1]),
             last_run_at=Subquery(newest.values("slot_at")[:1]),
+            last_people=Subquery(newest.exclude(trigger__in=Run.PARTIAL).values("recipient_count")[:1]),
         )
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PushList
+
     # --- The list -----------------------------------------------------------------------------------------------------
+
+    @admin.display(description=_("recipients"))
+    def addressees(self, subscription: Subscription) -> str:
+        """In words, with how many the last whole run was for."""
+        words: str = subscription.addressees_shown  # type: ignore[attr-defined]  # set by PushList
+        count: int | None = subscription.last_people  # type: ignore[attr-defined]  # annotated in get_queryset
+        if count is None:
+            return words
+        people = ngettext("last time %(count)d person", "last time %(count)d people", count) % {"count": count}
+        return format_html("{} <small>({})</small>", words, people)
 
     @admin.display(description=_("schedule"))
     def when(self, subscription: Subscription) -> str:

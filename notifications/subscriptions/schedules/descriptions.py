@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from notifications.models import FreeDays, MonthDay, Repeat, Scheduled
 from notifications.subscriptions.schedules import slots, workdays
@@ -27,7 +28,7 @@ CROWDED_MINUTES = (0, 30)
 
 
 def described(subscription: Scheduled) -> str:
-    """The schedule in a few words; a crontab as it stands."""
+    """The schedule in a few words, a crontab, too; one that has no short words is "at times of its own"."""
     words = _named(subscription)
     match subscription.free_days:
         case FreeDays.SKIP if subscription.repeat != Repeat.DAILY:
@@ -95,7 +96,53 @@ def _named(subscription: Scheduled) -> str:
         case Repeat.MONTHLY:
             return _("Every month on %(day)s %(time)s") % {"day": month_day_label(subscription.month_day), "time": at}
         case _:
-            return subscription.crontab
+            return crontab_words(subscription.crontab)
+
+
+_NUMBER = re.compile(r"[0-9]{1,2}")
+_STEP = re.compile(r"\*/([0-9]{1,2})")
+_DAYS = re.compile(r"([0-7])(?:-([0-7]))?")
+
+
+def crontab_words(crontab: str) -> str:
+    """What people write by presets or every few minutes or hours; anything else without its details."""
+    match crontab.split():
+        case [minute, hour, "*", "*", days] if _NUMBER.fullmatch(minute) and _NUMBER.fullmatch(hour):
+            time = f"{int(hour):02}:{int(minute):02}"
+            if days == "*":
+                return _("Every day %(time)s") % {"time": time}
+            if numbers := _weekdays(days):
+                separator = pgettext("between days of the week", ", ")
+                names = separator.join(str(WEEKDAYS[number - 1]) for number in numbers)
+                return _("Every %(days)s %(time)s") % {"days": names, "time": time}
+        case [minute, hour, day, "*", "*"] if all(map(_NUMBER.fullmatch, (minute, hour, day))):
+            time = f"{int(hour):02}:{int(minute):02}"
+            return _("Every month on %(day)s %(time)s") % {"day": month_day_label(day), "time": time}
+        case [minute, "*", "*", "*", "*"] if minute == "*" or _STEP.fullmatch(minute):
+            return _every(minute, 1)
+        case [minute, hour, "*", "*", "*"] if _NUMBER.fullmatch(minute) and (hour == "*" or _STEP.fullmatch(hour)):
+            return _every(hour, 60)
+    return _("At times of its own")
+
+
+def _every(step: str, minutes: int) -> str:
+    """`step`: * or */n. `minutes`: what 1 of it is."""
+    count = 1 if step == "*" else int(step.removeprefix("*/"))
+    if minutes == 1:
+        return ngettext("Every minute", "Every %(count)d minutes", count) % {"count": count}
+    return ngettext("Every hour", "Every %(count)d hours", count) % {"count": count}
+
+
+def _weekdays(text: str) -> list[int]:
+    """The numbers of ISO 8601 in a crontab's list of days, ascending; empty for what is none. A crontab's 0 is 7."""
+    found = set()
+    for part in text.split(","):
+        one = _DAYS.fullmatch(part)
+        if one is None:
+            return []
+        first, last = int(one[1]), int(one[2] or one[1])
+        found |= {number or 7 for number in range(first, last + 1)}
+    return sorted(found)
 
 
 def month_day_label(month_day: str) -> str:

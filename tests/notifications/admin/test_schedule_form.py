@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import User
 from notifications.models import FreeDays, MonthDay, Repeat, Report, Subscription
 from notifications.subscriptions.schedules import workdays
-from notifications.subscriptions.schedules.descriptions import described
+from notifications.subscriptions.schedules.descriptions import crontab_words, described
 from tests.notifications.admin.test_admin import client_of, errors_of, said, values
 from tests.notifications.factories import make_corp, make_manager, make_person, make_report, make_superuser
 
@@ -82,11 +82,11 @@ def test_a_preset_is_saved_and_described(
     assert words in root.get("/admin/notifications/subscription/").content.decode()
 
 
-def test_a_crontab_is_kept_and_described_as_it_stands(root: Client, order: tuple[Report, User]) -> None:
+def test_a_crontab_is_kept_and_described_in_words(root: Client, order: tuple[Report, User]) -> None:
     subscription = saved(root, order, crontab="5 9 * * 1-5", free_days="skip")
 
     assert (subscription.repeat, subscription.crontab) == (Repeat.CRONTAB, "5 9 * * 1-5")
-    assert described(subscription) == "5 9 * * 1-5，仅工作日"
+    assert described(subscription) == "每周一、周二、周三、周四、周五 09:05，仅工作日"
 
 
 def test_what_another_way_of_writing_needed_is_emptied(root: Client, order: tuple[Report, User]) -> None:
@@ -296,3 +296,25 @@ def test_a_known_schedule_keeps_its_zone_where_the_site_has_another(
     page = root.get(f"/admin/notifications/subscription/{subscription.pk}/change/")
 
     assert page.context["adminform"].form["time_zone"].value() == subscription.time_zone == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize(
+    ("crontab", "words"),
+    [
+        ("0 9 * * *", "每天 09:00"),
+        ("30 8 * * 1,3", "每周一、周三 08:30"),
+        ("0 9 * * 0,6", "每周六、周日 09:00"),
+        ("0 9 * * 6-7", "每周六、周日 09:00"),
+        ("5 7 15 * *", "每月 15 日 07:05"),
+        ("* * * * *", "每 1 分钟"),
+        ("*/5 * * * *", "每 5 分钟"),
+        ("0 * * * *", "每 1 小时"),
+        ("10 */2 * * *", "每 2 小时"),
+        ("0 9-18 * * *", "按自定义时间"),
+        ("0 9 1 1 *", "按自定义时间"),
+        ("0 9 * * mon", "按自定义时间"),
+        ("", "按自定义时间"),
+    ],
+)
+def test_a_crontab_reads_as_words(crontab: str, words: str) -> None:
+    assert crontab_words(crontab) == words

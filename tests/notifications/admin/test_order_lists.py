@@ -1,0 +1,59 @@
+"""The lists of pushes and of rules say for whom, when in words, and how it went last."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import strip_tags
+
+from integrations.models import Card, DataSource
+from notifications.models import AlertReceiver, AlertRule, Incident, Run
+from tests.notifications.factories import make_person, make_run, make_subscription, make_superuser
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def root() -> Client:
+    client = Client(headers={"host": "localhost:3001"})
+    client.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def cells(client: Client, model: str) -> dict[str, str]:
+    """The words of the only row of a list, by column."""
+    page = client.get(reverse(f"admin:notifications_{model}_changelist")).content.decode()
+    found = re.findall(r'<td class="field-(\w+)[^"]*">(.*?)</td>', page)
+    return {name: strip_tags(html) for name, html in found}
+
+
+def test_a_push_says_for_whom_when_and_how_it_went(root: Client) -> None:
+    push = make_subscription(make_person(name="李雷"), make_person(name="韩梅梅"), crontab="30 8 * * 1-2")
+    make_run(push, status=Run.Status.FINISHED, recipient_count=2)
+    make_run(push, trigger=Run.Trigger.TRIAL, status=Run.Status.FAILED, recipient_count=1)
+
+    found = cells(root, "subscription")
+
+    assert (found["addressees"], found["when"]) == ("李雷、韩梅梅 (上次 2 人)", "每周一、周二 08:30")
+    assert found["last_run"].endswith("失败")
+
+
+def test_a_rule_says_for_whom_when_and_when_it_fired_last(root: Client) -> None:
+    receiver = AlertReceiver.objects.create(name="值班")
+    receiver.users.add(make_person(name="李雷"))
+    card = Card.objects.create(name="销售", source=DataSource.objects.create(name="库", kind="sql"), sql="SELECT 1")
+    rule = AlertRule.objects.create(name="过低", receiver=receiver, card=card, crontab="*/10 * * * *")
+    assert cells(root, "alertrule")["last_incident"] == "—"
+    times = dict.fromkeys(("starts_at", "stretch_at", "seen_at"), timezone.now())
+    opened_at = datetime(2026, 11, 3, 1, 5, tzinfo=UTC)
+    Incident.objects.create(key="k", title="过低", rule=rule, opened_at=opened_at, **times)
+
+    found = cells(root, "alertrule")
+
+    assert (found["addressees"], found["when"]) == ("李雷", "每 10 分钟")
+    assert found["last_incident"] == "2026-11-03 09:05:00"
