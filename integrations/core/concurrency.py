@@ -95,10 +95,11 @@ class SeenForm(AnyModelForm):
     def _columns_of(self, row: models.Model) -> Values:
         return {name: getattr(row, name) for name in self.seen_columns}
 
-    def clean(self) -> None:
-        super().clean()
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
         if "seen" in self.fields:
             self._compare()
+        return cleaned
 
     def _compare(self) -> None:
         seen, saved = self._seen(), self._saved()

@@ -9,6 +9,7 @@ from django import forms
 from django.forms.utils import ErrorDict
 from django.utils.translation import gettext_lazy as _
 
+from integrations.core.concurrency import SeenForm
 from notifications.admin.push.copies import CopiedReport
 from notifications.admin.report_forms import ReportForm, is_key, rules_in
 from notifications.admin.subscription_forms import SubscriptionForm
@@ -36,6 +37,14 @@ class ContentFor(forms.ChoiceField):
         super().__init__(label=_("changes of the content"), choices=choices, widget=forms.RadioSelect, required=False)
 
 
+class ContentForm(ReportForm, SeenForm):
+    """Whoever saves second is told who changed what."""
+
+    def add_prefix(self, field_name: str) -> str:
+        """What the content was when the page was opened stands in the page beside the push's own fields."""
+        return "seen_content" if field_name == "seen" else super().add_prefix(field_name)
+
+
 class PushForm(SubscriptionForm):
     """`content`: the form of the report, whose fields stand in the same page; None where the person may not write it,
     or where it was not sent. `others`: the names of further pushes that send the same report. `copied`: set while
@@ -45,7 +54,7 @@ class PushForm(SubscriptionForm):
     """
 
     draft: QueryDict | None = None
-    content: ReportForm | None = None
+    content: ContentForm | None = None
     copied: CopiedReport | None = None
     content_for = ContentFor()
 
@@ -108,7 +117,7 @@ class PushForm(SubscriptionForm):
         visible = Report.objects.visible_to(self.person)
         return visible.filter(pk=int(key)).first() if is_key(key) else None
 
-    def _content(self, report: Report | None) -> ReportForm | None:
+    def _content(self, report: Report | None) -> ContentForm | None:
         permission = "notifications.add_report" if report is None else "notifications.change_report"
         if not self.person.has_perm(permission) or (self.is_bound and CONTENT_IS_SENT not in self.data):
             return None
@@ -120,5 +129,5 @@ class PushForm(SubscriptionForm):
         return content
 
 
-def _personal(person: User) -> type[ReportForm]:
-    return type("PersonalReportForm", (ReportForm,), {"person": person})
+def _personal(person: User) -> type[ContentForm]:
+    return type("PersonalContentForm", (ContentForm,), {"person": person})

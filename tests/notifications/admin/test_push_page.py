@@ -226,6 +226,26 @@ def test_the_name_of_a_duplicate_is_cut_where_it_would_be_too_long(root: Client)
     assert Subscription.objects.latest("pk").name == "长" * 124 + "（副本）"
 
 
+def test_who_saves_a_content_second_is_told_who_changed_what(root: Client) -> None:
+    subscription = make_subscription(make_person(make_corp(), "lilei"), report=make_report(title="日报"))
+    path = change(subscription)
+    first, second = client_of(make_superuser()), root
+    mine = as_browsers_send(second, path, body="第二个人写的")
+    assert first.post(path, as_browsers_send(first, path, title="第一个人的标题")).status_code == 302
+
+    answer = second.post(path, mine)
+
+    [problem] = answer.context["problems"]
+    assert "“日报” → “第一个人的标题”" in problem.text
+    report = Report.objects.get()
+    assert (report.title, report.body) == ("第一个人的标题", "今天的销售额:100 万元")
+    shown = untouched(answer.content.decode(), "subscription_form")
+    assert (shown["title"], shown["body"]) == (["第一个人的标题"], ["第二个人写的"])
+    assert second.post(path, shown).status_code == 302
+    report.refresh_from_db()
+    assert (report.title, report.body) == ("第一个人的标题", "第二个人写的")
+
+
 # --- Drafts -----------------------------------------------------------------------------------------------------------
 
 
@@ -348,3 +368,17 @@ def test_a_report_that_the_person_does_not_see_cannot_be_taken() -> None:
     client.post(ADD, as_browsers_send(client, ADD, name="x", title="x", body="x", corp=mine.pk, report=hidden.pk))
     hidden.refresh_from_db()
     assert hidden.title == "秘密"
+
+
+# --- Bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_of_200_characters_is_refused_at_its_field_and_kept(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, name="长" * 200, title="日报", body="早上好")
+
+    answer = root.post(ADD, sent)
+
+    [problem] = answer.context["problems"]
+    assert problem.anchor == "id_name"
+    assert untouched(answer.content.decode(), "subscription_form")["name"] == ["长" * 200]
+    assert not Report.objects.exists()
