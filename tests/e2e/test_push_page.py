@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.models import Card
 from notifications.models import Draft, OwnRowsRule, Report, Subscription
 from tests.e2e import sales
+from tests.e2e.console import PASSWORD
 from tests.e2e.journey import Counted
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
@@ -198,6 +201,34 @@ def test_what_was_typed_survives_leaving_the_page(page: Page, card: Card) -> Non
     page.get_by_role("button", name="保存，暂不启用").click()
     expect(page.locator(".messagelist .success")).to_be_visible()
     assert not Draft.objects.exists()
+
+
+def test_whoever_is_signed_out_is_told_and_goes_on_after_signing_in_again(
+    page: Page, card: Card, live_server: LiveServer
+) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    page.get_by_role("button", name="排名").click()
+    expect(page.locator(".phone-title")).to_have_text("门店销售额")
+    page.context.clear_cookies()
+
+    page.fill("[name=name]", "写到一半")
+    expect(page.locator("[data-signed-out]")).to_be_visible()
+    expect(page.locator("[data-signed-out]")).to_contain_text("您已退出登录")
+
+    get_user_model().objects.filter(username="root").update(password=make_password(PASSWORD))
+    with page.context.expect_page() as opened:
+        page.locator("[data-signed-out] a").click()
+    opened.value.fill("[name=username]", "root")
+    opened.value.fill("[name=password]", PASSWORD)
+    opened.value.click("#login-form [type=submit]")
+    expect(opened.value.locator("#user-tools")).to_be_visible()
+    with page.expect_response("**/draft/"):
+        page.fill("[name=name]", "写完了")
+    expect(page.locator("[data-signed-out]")).to_be_hidden()
+    page.get_by_role("button", name="保存，暂不启用").click()
+
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    assert Subscription.objects.get().name == "写完了"
 
 
 def test_an_error_is_listed_focused_and_leads_to_its_field(page: Page, card: Card) -> None:

@@ -11,10 +11,29 @@ window.onePage = (beside, form) => {
   const showHtml = (place, html) => {
     if (place.innerHTML.trim() !== html.trim()) place.innerHTML = html;
   };
+  // Signing in makes a new token, with which this page goes on. Gives whether one is signed in.
+  const renewToken = async () => {
+    const response = await fetch(location.href, { credentials: "same-origin" });
+    if (!response.ok || response.redirected) return !response.redirected;
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    const token = fresh.querySelector(`#${form.id} [name=csrfmiddlewaretoken]`)?.value;
+    if (token) for (const each of document.querySelectorAll("[name=csrfmiddlewaretoken]")) each.value = token;
+    return true;
+  };
+  const signedOut = find("[data-signed-out]", beside);
   const post = async (url, body) => {
-    if (!body.has("csrfmiddlewaretoken")) body.set("csrfmiddlewaretoken", find("[name=csrfmiddlewaretoken]").value);
+    const send = () => {
+      body.set("csrfmiddlewaretoken", find("[name=csrfmiddlewaretoken]").value);
+      return fetch(url, { method: "POST", body, headers: { Accept: "application/json" }, credentials: "same-origin" });
+    };
     if (words.id) body.set("_id", words.id);
-    const response = await fetch(url, { method: "POST", body, headers: { Accept: "application/json" }, credentials: "same-origin" });
+    let response = await send();
+    let isSignedIn = !response.redirected;
+    if (response.status === 403) {
+      isSignedIn = await renewToken();
+      if (isSignedIn) response = await send();
+    }
+    signedOut.hidden = isSignedIn;
     if (!response.ok || response.redirected) throw new Error(String(response.status));
     return response.json();
   };
