@@ -20,6 +20,7 @@ SANDBOX = f"http://127.0.0.1:{os.environ.get('DEMO_SANDBOX_PORT', 3002)}"
 PASSWORD = "guanwecom-demo"  # noqa: S105  # printed by make demo
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 DESKTOP = {"width": 1440, "height": 900}
+TALL_DESKTOP = {"width": 1440, "height": 1500}
 PHONE = {"width": 390, "height": 844}
 
 
@@ -90,6 +91,39 @@ def choosing(page: Page) -> None:
     page.get_by_role("link", name="各区域大麦产量（透视表）").wait_for()
 
 
+def new_push(page: Page) -> None:
+    """The empty page, whatever the picture before left as a draft."""
+    sign_in(page)
+    page.goto(f"{SITE}/admin/notifications/subscription/add/")
+    drop = page.get_by_role("button", name="放弃修改")
+    if drop.count():
+        drop.click()
+        drop.wait_for(state="detached")
+
+
+def push(page: Page) -> None:
+    """A new push made of a card, with the message as it will be."""
+    new_push(page)
+    page.locator("[data-choices] button[data-card]", has_text="西雅图").first.click()
+    page.locator("[data-point=ranking]:not([disabled]), [data-point=key_figures]:not([disabled])").first.click()
+    page.locator("[data-phone] .phone-title").wait_for()
+    page.get_by_role("checkbox", name="所有已关联企业微信的人").check()
+    page.locator("[data-outlook-place] .pill-good").wait_for()
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+
+
+def push_data(page: Page) -> None:
+    """The cards to choose from, before anything is chosen."""
+    new_push(page)
+    page.locator("[data-choices] button[data-page]").first.wait_for()
+    page.evaluate("document.activeElement.blur()")
+
+
+def week(page: Page) -> None:
+    sign_in(page)
+    page.goto(f"{SITE}/admin/notifications/subscription/week/")
+
+
 def alert_rule(page: Page) -> None:
     """The demo's alert rule with a second condition, tried on the data as it is now."""
     sign_in(page)
@@ -157,6 +191,9 @@ PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int]]] = {
     "deliveries": (deliveries, DESKTOP),
     "card": (card, DESKTOP),
     "choosing": (choosing, DESKTOP),
+    "push-data": (push_data, DESKTOP),
+    "push": (push, TALL_DESKTOP),
+    "week": (week, DESKTOP),
     "alert-rule": (alert_rule, DESKTOP),
     "alert": (alert, PHONE),
     "phone": (phone, PHONE),
