@@ -10,9 +10,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from notifications.alerts import conditions
+from notifications.alerts.condition_words import AGGREGATES, COMPARISONS
 from notifications.alerts.conditions import (
-    AGGREGATES,
-    COMPARISONS,
     CONDITIONS_AT_MOST,
     Aggregate,
     Comparison,

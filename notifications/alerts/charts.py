@@ -11,11 +11,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.utils.timezone import get_default_timezone, localdate
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from integrations.clients.sources.table import Kind, Table
-from notifications.alerts import conditions, recipients, verdicts
+from notifications.alerts import condition_words, conditions, recipients, verdicts
 from notifications.alerts.conditions import BY_ROW, WITHOUT_VALUE, Aggregate, Comparison
 from notifications.charts import definition as charts
 from notifications.charts import theme
@@ -149,7 +150,9 @@ def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> t
     None where a chart would say nothing, or something wrong: counts, columns without numbers, data with nothing to
     stand along the axis, and single rows of which several stand at one place and no direction says which matters.
     """
-    counting = table.with_rows([table.rows[index] for index in verdicts.rows_counting(condition, table)])
+    today = localdate(timezone=get_default_timezone())
+    chosen = verdicts.rows_counting(verdicts.at_day(condition, table, today), table)
+    counting = table.with_rows([table.rows[index] for index in chosen])
     kinds = {column.name: column.kind for column in table.columns}
     if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) != Kind.NUMBER:
         return None
@@ -164,7 +167,7 @@ def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> t
         return None
     has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE
     lines = tuple(float(one) for one in conditions.entered(condition)) if has_lines else ()
-    title = conditions.described(condition)
+    title = condition_words.described(condition)
     chart = Chart(
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=together, title=title, thresholds=lines
     )

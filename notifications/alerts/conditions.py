@@ -1,4 +1,4 @@
-"""Conditions as they are entered, kept, checked and described. Pure: what the data says of them is in verdicts.py."""
+"""Conditions as they are entered, kept and checked. Pure: what the data says of them is in verdicts.py."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy
 
-from integrations.clients.sources.table import Table
-
-if TYPE_CHECKING:
-    from notifications.alerts.verdicts import Verdict
-    from notifications.models import AlertRule
+from integrations.clients.sources.table import Kind, Table
+from notifications.alerts import relative_dates
 
 CONDITIONS_AT_MOST = 10
 FILTERS_AT_MOST = 10
@@ -59,6 +55,7 @@ class Join(StrEnum):
     ANY = "any"
 
 
+TIMES = frozenset({Kind.DATE, Kind.DATETIME})
 BY_ROW = frozenset({Aggregate.ANY, Aggregate.ALL})
 WITHOUT_VALUE = frozenset({Comparison.IS_NULL, Comparison.CHANGED})
 WITH_TWO = frozenset({Comparison.BETWEEN, Comparison.OUTSIDE})
@@ -108,7 +105,7 @@ def _check_values(condition: Condition) -> None:
     for value in condition.values:
         if condition.aggregate not in BY_ROW and entered_number(value) is None:
             raise ConditionError("no_number", value)
-        if condition.comparison in ORDERED and entered_number(value) is None and entered_moment(value) is None:
+        if condition.comparison in ORDERED and entered_number(value) is None and not is_date(value):
             raise ConditionError("no_number_or_date", value)
 
 
@@ -156,9 +153,16 @@ def _text(value: Any) -> str:
 
 
 def _check_columns(condition: Condition, table: Table) -> None:
-    for name in [condition.column, *(column for column, _values in condition.filters)]:
-        if name:
-            position(table, name)
+    compared = condition.values if condition.aggregate in BY_ROW else ()
+    for name, values in [(condition.column, compared), *condition.filters]:
+        if name and table.columns[position(table, name)].kind in TIMES:
+            _check_dates(values)
+
+
+def _check_dates(values: Iterable[str]) -> None:
+    wrong = next((value for value in values if not is_date(value)), None)
+    if wrong is not None:
+        raise ConditionError("no_date", wrong)
 
 
 def position(table: Table, name: str) -> int:
@@ -185,6 +189,11 @@ def entered_moments(condition: Condition) -> list[datetime]:
     if len(moments) != len(condition.values):
         raise ConditionError("no_date", condition.values[found.index(None)])
     return moments
+
+
+def is_date(text: str) -> bool:
+    """Whether it can be compared with a date: a day, a time, or a relative date."""
+    return entered_moment(text) is not None or relative_dates.named(text) is not None
 
 
 def entered_moment(text: str) -> datetime | None:
@@ -216,33 +225,9 @@ def is_comparable(number: Number) -> bool:
     return number.adjusted() < DIGITS_AT_MOST
 
 
-# --- In words ---
+# --- As they are typed, and what is wrong with them ---
 
-AGGREGATES = {
-    Aggregate.ANY: pgettext_lazy("condition", "any row"),
-    Aggregate.ALL: pgettext_lazy("condition", "all rows"),
-    Aggregate.SUM: pgettext_lazy("condition", "sum"),
-    Aggregate.AVERAGE: pgettext_lazy("condition", "average"),
-    Aggregate.LEAST: pgettext_lazy("condition", "smallest"),
-    Aggregate.MOST: pgettext_lazy("condition", "largest"),
-    Aggregate.COUNT: pgettext_lazy("condition", "count"),
-    Aggregate.CHANGE: pgettext_lazy("condition", "change %"),
-}
-COMPARISONS = {
-    Comparison.GREATER: ">",
-    Comparison.AT_LEAST: "≥",
-    Comparison.LESS: "<",
-    Comparison.AT_MOST: "≤",
-    Comparison.EQUAL: "=",
-    Comparison.UNEQUAL: "≠",
-    Comparison.BETWEEN: pgettext_lazy("condition", "between"),
-    Comparison.OUTSIDE: pgettext_lazy("condition", "outside"),
-    Comparison.IS_NULL: pgettext_lazy("condition", "is empty"),
-    Comparison.CHANGED: pgettext_lazy("condition", "has changed"),
-}
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
-# Behind the point of what was found, in cards and on pages.
-FINDING_DIGITS = 4
 _SENTENCES = {
     "malformed": gettext_lazy("“%(about)s” is no condition."),
     "filter": gettext_lazy("“%(about)s” does not narrow anything. Write column=value, for example city=A|B; kind=C"),
@@ -253,7 +238,7 @@ _SENTENCES = {
     "no_number_column": gettext_lazy("The column “%(about)s” holds no numbers."),
     "too_large": gettext_lazy("The column “%(about)s” holds a number too large to compare."),
     "no_number_or_date": gettext_lazy("“%(about)s” is neither a number nor a date such as 2026-11-03."),
-    "no_date": gettext_lazy("“%(about)s” is no date such as 2026-11-03, or 2026-11-03 09:30."),
+    "no_date": gettext_lazy("“%(about)s” is no date such as 2026-11-03, 2026-11-03 09:30, or yesterday."),
     "no_value": gettext_lazy("The data has nothing in it that the conditions could be compared with."),
     "cut": gettext_lazy("The data was cut at the source's row limit: what was not read may change the answer."),
     "never_empty": gettext_lazy("A count or a change is never empty: choose another comparison."),
@@ -265,13 +250,6 @@ _SENTENCES = {
     "too_many": gettext_lazy("There are too many conditions or values."),
     "too_many_parts": gettext_lazy("The column “%(about)s” has too many values to be split by."),
 }
-
-
-def described(condition: Condition) -> str:
-    """As people read it."""
-    values = _(" to ").join(condition.values)
-    words = f"{condition.column} {AGGREGATES[condition.aggregate]} {COMPARISONS[condition.comparison]} {values}".strip()
-    return words + (f" ({filters_line(condition.filters)})" if condition.filters else "")
 
 
 def filters_line(filters: Filters) -> str:
@@ -287,22 +265,6 @@ def parse_filters(text: str) -> Filters:
 def sentence(error: ConditionError) -> str:
     """What is wrong, for whoever wrote the rule."""
     return str(_SENTENCES[error.reason]) % {"about": error.about}
-
-
-def findings(rule: AlertRule, verdict: Verdict) -> str:
-    """Each condition with what was found: for a card and the page."""
-    found = zip(from_rows(rule.conditions), verdict.found, strict=True)
-    lines = []
-    for condition, one in found:
-        if one.holds is None:
-            lines.append(_("%(condition)s: cannot be known") % {"condition": described(condition)})
-        elif one.value is not None:
-            value = plain(one.value, digits=FINDING_DIGITS)
-            lines.append(_("%(condition)s: now %(value)s") % {"condition": described(condition), "value": value})
-        else:
-            count = {"condition": described(condition), "count": len(one.rows)}
-            lines.append(_("%(condition)s: %(count)d rows") % count)
-    return "\n".join(lines)
 
 
 def _filter(text: str) -> tuple[str, tuple[str, ...]]:

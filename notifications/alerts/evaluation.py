@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.timezone import get_default_timezone, localdate
 from django.utils.translation import gettext as _
 
 from accounts.models import fold_value
@@ -20,6 +21,7 @@ from integrations.core.background import database_clock, guarded
 from integrations.datasources import fetch
 from notifications.alerts import (
     charts,
+    condition_words,
     conditions,
     incidents,
     verdicts,
@@ -139,8 +141,9 @@ def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) 
 
 
 def evaluate(rule: AlertRule, table: Table) -> dict[str, Verdict]:
-    """What the rule's conditions say of each part of the table. Raises ConditionError."""
-    found = conditions.from_rows(rule.conditions)
+    """What the rule's conditions say of each part of the table, today. Raises ConditionError."""
+    today = localdate(timezone=get_default_timezone())
+    found = [verdicts.at_day(one, table, today) for one in conditions.from_rows(rule.conditions)]
     return {
         part: verdicts.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)))
         for part, its_table in parts_of(rule, table).items()
@@ -293,7 +296,7 @@ def _report(
             "corp_id": rule.receiver.corp_id,
             "card_id": check.card_id,
             "title": title[:TITLE_CHARACTERS],
-            "summary": problem or (conditions.findings(rule, verdict) if verdict is not None else ""),
+            "summary": problem or (condition_words.findings(rule, verdict) if verdict is not None else ""),
             "severity": rule.severity,
             "labels": labels,
         },

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from notifications.alerts import charts, conditions, evaluation
+from notifications.alerts import charts, condition_words, conditions, evaluation
 from notifications.alerts.conditions import ConditionError
 from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.attachments import Plan, Wanted
@@ -66,7 +66,7 @@ def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
         return Trial(problem=conditions.sentence(error))
     tables = evaluation.parts_of(rule, table)
     parts = [
-        _shown(part, verdict.holds, conditions.findings(rule, verdict).splitlines(), tables[part], verdict.rows)
+        _shown(part, verdict.holds, condition_words.findings(rule, verdict).splitlines(), tables[part], verdict.rows)
         for part, verdict in sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN]
     ]
     return Trial(

@@ -10,14 +10,18 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import Any
 
+from django.utils.timezone import get_default_timezone, localtime
+
 from integrations.clients.sources.table import Kind, Table, Value
+from notifications.alerts import relative_dates
 from notifications.alerts.conditions import (
     BY_ROW,
     ORDERED,
+    TIMES,
     Aggregate,
     Comparison,
     Condition,
@@ -36,6 +40,8 @@ from notifications.alerts.conditions import (
 from notifications.reports.row_filters import cell_text
 
 ROWS_MARKED = 200
+# What comparing with a span of days means.
+_BY_SPAN = {Comparison.EQUAL: Comparison.BETWEEN, Comparison.UNEQUAL: Comparison.OUTSIDE}
 Row = tuple[Value, ...]
 
 
@@ -43,11 +49,12 @@ Row = tuple[Value, ...]
 class Found:
     """What a condition says of one part of the data; `holds` is None where that cannot be known. `value`: that was
     compared, None where each row was. `rows`: positions in the part's table that made it hold, the first
-    ROWS_MARKED."""
+    ROWS_MARKED. `row_count`: of single rows, how many fitted."""
 
     holds: bool | None
     value: Number | None = None
     rows: tuple[int, ...] = ()
+    row_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,44 @@ def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> t
     return _compared(condition, number, chosen), None, None
 
 
+def at_day(condition: Condition, table: Table, today: date) -> Condition:
+    """The condition with days in place of relative dates, where its columns hold dates."""
+    kinds = {column.name: column.kind for column in table.columns}
+    filters = tuple(
+        (name, _as_days(values, today) if kinds.get(name) in TIMES else values) for name, values in condition.filters
+    )
+    fixed = replace(condition, filters=filters)
+    if condition.aggregate not in BY_ROW or kinds.get(condition.column) not in TIMES:
+        return fixed
+    spans = [_span(value, today) for value in condition.values]
+    if not any(one is not None for one in spans):
+        return fixed
+    ends = [(value, value) if one is None else one for value, one in zip(condition.values, spans, strict=True)]
+    if condition.comparison in _BY_SPAN:
+        return replace(fixed, comparison=_BY_SPAN[condition.comparison], values=ends[0])
+    if len(ends) == 2:
+        return replace(fixed, values=(ends[0][0], ends[1][1]))
+    is_end = condition.comparison in {Comparison.GREATER, Comparison.AT_MOST}
+    return replace(fixed, values=(ends[0][1 if is_end else 0],))
+
+
+def _as_days(values: Sequence[str], today: date) -> tuple[str, ...]:
+    found: list[str] = []
+    for value in values:
+        which = relative_dates.named(value)
+        found += [value] if which is None else [day.isoformat() for day in relative_dates.days(which, today)]
+    return tuple(found)
+
+
+def _span(value: str, today: date) -> tuple[str, str] | None:
+    """From the first moment of a relative date to its last."""
+    which = relative_dates.named(value)
+    if which is None:
+        return None
+    first, last = relative_dates.span(which, today)
+    return first.isoformat(), f"{last.isoformat()}T23:59:59.999999"
+
+
 def _change(former: str, number: Number | None) -> Number | None:
     """In percent; None at the first check, and from 0, which has no percentage."""
     before = entered_number(former)
@@ -133,13 +178,18 @@ def _change(former: str, number: Number | None) -> Number | None:
 
 
 def rows_counting(condition: Condition, table: Table) -> list[int]:
-    """Positions of the rows that fit all filters."""
+    """Positions of the rows that fit all filters. A day fits every time of it."""
     wanted = [(position(table, name), set(values)) for name, values in condition.filters]
     return [
         index
         for index, row in enumerate(table.rows)
-        if all(cell_text(row[place]) in values for place, values in wanted)
+        if all(cell_text(row[place]) in values or _day(row[place]) in values for place, values in wanted)
     ]
+
+
+def _day(value: Value) -> str | None:
+    """Of a time, by the clocks of the deployment."""
+    return localtime(moment(value), get_default_timezone()).date().isoformat() if isinstance(value, datetime) else None
 
 
 def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
@@ -156,7 +206,7 @@ def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
         is_known = bool(chosen) and not table.is_cut
     if chosen and condition.comparison != Comparison.IS_NULL:
         is_known = is_known and any(not _is_void(table.rows[index][place]) for index in chosen)
-    return Found(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]))
+    return Found(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]), len(fitting))
 
 
 def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number | None:

@@ -1,9 +1,9 @@
 """Subscriptions and reports, runs with their deliveries and receipts, alerts."""
 
+from notifications.models.alert_receivers import AlertReceiver
 from notifications.models.alert_rules import AlertCheck, AlertRule, SilenceWindow
 from notifications.models.alerts import (
     AlertCard,
-    AlertReceiver,
     AlertRoute,
     AlertSource,
     CardCode,

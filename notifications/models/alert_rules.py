@@ -13,7 +13,8 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models import Attribute, User
 from integrations.models import Card
-from notifications.models.alerts import AlertReceiver, AlertSource, Severity
+from notifications.models.alert_receivers import AlertReceiver
+from notifications.models.alerts import AlertSource, Severity
 from notifications.models.subscriptions import Scheduled, ScheduledQuerySet
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Alerts: receivers, routes, and incidents."""
+"""Alerts: routes and incidents."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from accounts.models import User
 from accounts.users.scopes import scope_condition
 from integrations.models import Card, Corp
 from notifications import sentences
+from notifications.models.alert_receivers import AlertReceiver
 from notifications.models.api import ApiToken
 from notifications.models.lookups import Moment
-from notifications.models.recipients import Addressed
 from notifications.models.runs import Run
 
 if TYPE_CHECKING:
@@ -39,45 +39,6 @@ class Severity(models.TextChoices):
     CRITICAL = "critical", pgettext_lazy("severity", "critical")
     WARNING = "warning", pgettext_lazy("severity", "warning")
     INFO = "info", pgettext_lazy("severity", "information")
-
-
-class AlertReceiverQuerySet(models.QuerySet["AlertReceiver"]):
-    def visible_to(self, person: Person) -> Self:
-        """Of one corp: for those who may see the corp; of all corps: for those who may see all."""
-        return self.filter(scope_condition(person))
-
-    def shared(self) -> Self:
-        return self.filter(is_shared=True)
-
-
-class AlertReceiver(Addressed):
-    """Who is told of alerts, and on which way: a name for people on duty, shared by routes and rules; or one rule's."""
-
-    name = models.CharField(_("name"), max_length=128)
-    corp = models.ForeignKey(
-        Corp,
-        on_delete=models.PROTECT,
-        null=True,
-        blank=True,
-        verbose_name=_("only for the company"),
-        help_text=_("Empty: for people of every company."),
-    )
-    is_shared = models.BooleanField(default=True, db_default=True, editable=False)  # else in no list
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
-
-    objects = AlertReceiverQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("alert receiver")
-        verbose_name_plural = _("alert receivers")
-        ordering = ["name", "pk"]
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def only_corp_id(self) -> int | None:
-        return self.corp_id
 
 
 class AlertSource(models.Model):

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import Attribute
-from notifications.models.alerts import AlertReceiver
+from notifications.models.alert_receivers import AlertReceiver
 from notifications.models.recipients import Addressed
 from notifications.models.subscriptions import Subscription
 

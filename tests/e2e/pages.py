@@ -221,7 +221,7 @@ def _make_alerts(corp: Corp, person: User) -> None:
         key="over", title="库存不足 · 华东", status="resolved", ends_at=NOW, resolved_at=timezone.now(), **common
     )
     incident = Incident.objects.create(
-        key="open", title="库存不足 · 华东", summary="库存 任意一行 ≤ 0：3 行",
+        key="open", title="库存不足 · 华东", summary="有 3 行 库存 小于等于 0",
         acknowledged_by=person, acknowledged_at=NOW,
         silenced_by=person, silenced_until=timezone.now() + timedelta(days=1), **common,
     )  # fmt: skip

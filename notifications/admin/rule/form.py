@@ -14,13 +14,15 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import User
 from accounts.users.scopes import people_visible_to
 from integrations.core.generics import AnyModelForm
-from integrations.models import Card
+from integrations.models import Card, CardData
 from notifications.admin import schedule_forms
 from notifications.admin.alert_forms import AlertReceiverForm
 from notifications.admin.condition_fields import ConditionsField
 from notifications.admin.report_forms import latest_tables
 from notifications.admin.schedule_forms import ScheduleFormPart
 from notifications.admin.subscription_forms import FIELD_CLASSES, RECIPIENT_FIELDS
+from notifications.alerts import conditions
+from notifications.alerts.conditions import ConditionError
 from notifications.models import AlertReceiver, AlertRule, Repeat, SilenceWindow
 from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.recipients import Reachability, named_audience, reachability
@@ -142,10 +144,29 @@ class AlertRuleForm(ScheduleFormPart):
             self.add_error(
                 "split_column", _("Say which column has the values that people's attribute is compared with.")
             )
+        self._check_dates(cleaned)
         if self.people is not None:
             # One that is not enabled may be kept before anybody is chosen.
             self.people.needs_people = bool(cleaned.get("is_enabled"))
         return cleaned
+
+    def _check_dates(self, cleaned: dict[str, Any]) -> None:
+        """A value that is no date is refused on a column of dates, as the card's data was fetched last."""
+        card, rows = cleaned.get("card"), cleaned.get("conditions")
+        newest = CardData.objects.filter(card=card, status=CardData.Status.READY).order_by("-pk").first()
+        if newest is None or not rows:
+            return
+        problems = {}
+        for number, condition in enumerate(conditions.from_rows(rows)):
+            try:
+                conditions.check(condition, newest.table)
+            except ConditionError as error:
+                if error.reason == "no_date":
+                    problems[number] = conditions.sentence(error)
+        if problems:
+            self.add_error("conditions", list(problems.values()))
+            field: Any = self.fields["conditions"]
+            field.widget.problems = problems
 
     def _offer_when(self) -> None:
         self.offer_times()

@@ -21,7 +21,7 @@ from notifications.admin.push.one_page import OnePage, apply_button, problems_of
 from notifications.admin.push.preview import outlook, sample
 from notifications.admin.rule.form import AlertRuleForm, RulePeopleForm
 from notifications.admin.subscription_forms import RECIPIENT_FIELDS
-from notifications.alerts import preview
+from notifications.alerts import preview, relative_dates
 from notifications.models import AlertReceiver, AlertRule
 
 # Fields of the parts that are folded at first.
@@ -137,6 +137,7 @@ class RulePage(OnePage, PreviewMixin):
                 "html": render_to_string(self.preview_template, state, request),
                 "rows": sample(request, tables, waiting=data),
                 "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],
+                "dates": [str(label) for label in relative_dates.LABELS.values()],
                 "outlook": outlook(request, found),
             }
         )

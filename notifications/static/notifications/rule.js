@@ -69,6 +69,26 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   };
 
+  // What may be typed for a column of dates, and which rows may count.
+  const listOf = (id, texts) => {
+    const list = document.getElementById(id) ?? make("datalist", { id });
+    list.replaceChildren(...texts.map((text) => new Option(text, text)));
+    if (!list.isConnected) form.append(list);
+    return id;
+  };
+  const offerDates = (columns, dates) => {
+    const timed = columns.filter(([, kind]) => kind === "date" || kind === "datetime").map(([name]) => name);
+    const relative = listOf("relative-dates", dates);
+    const filters = listOf("date-filters", timed.flatMap((name) => dates.map((date) => `${name}=${date}`)));
+    for (const row of rows()) {
+      part(row, "filters").setAttribute("list", filters);
+      for (const name of ["value", "second"]) {
+        if (timed.includes(part(row, "column").value)) part(row, name).setAttribute("list", relative);
+        else part(row, name).removeAttribute("list");
+      }
+    }
+  };
+
   // --- 3 Who: a shared receiver goes before the people ---
   const receiver = find("#id_receiver");
   const people = find("[data-people]");
@@ -88,7 +108,9 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     showHtml(find("[data-sample]"), found.rows);
     showHtml(find("[data-outlook-place]", beside), found.outlook);
-    if (found.columns.length) offerColumns(found.columns);
+    if (!found.columns.length) return;
+    offerColumns(found.columns);
+    offerDates(found.columns, found.dates);
   };
   const refresh = page.beginPreview({
     keyOf: () => card.value,

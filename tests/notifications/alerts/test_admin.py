@@ -221,7 +221,7 @@ class TestRule:
         medium = Medium.objects.get(run=None, status="waiting")
         recipe = json.loads(zlib.decompress(medium.recipe))
         assert (recipe["chart"]["thresholds"], recipe["language"]) == ([100.0], "zh-hans")
-        assert re.findall("<figcaption>(.*?)</figcaption>", html) == ["销售额 任意一行 &lt; 100"]
+        assert re.findall("<figcaption>(.*?)</figcaption>", html) == ["至少一行 销售额 小于 100"]
         [address] = re.findall('data-making="([^"]+)"', html)
         assert root.get(address).json()["problem"] == ""
         svg = b'<svg xmlns="http://www.w3.org/2000/svg"/>'

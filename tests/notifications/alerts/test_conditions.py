@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils.translation import override
 from hypothesis import given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
 from integrations.clients.sources.table import Column, Kind, Table
-from notifications.alerts import verdicts
+from notifications.alerts import condition_words, verdicts
 from notifications.alerts.conditions import (
     Aggregate,
     Comparison,
@@ -23,7 +24,9 @@ from notifications.alerts.conditions import (
     from_rows,
     to_rows,
 )
-from notifications.alerts.verdicts import Memory, evaluate
+from notifications.alerts.verdicts import ROWS_MARKED, Memory, evaluate
+from notifications.models import AlertRule
+from tests.notifications.alerts.lines import parse
 
 AS_OF = datetime(2026, 11, 24, 1, tzinfo=UTC)
 COLUMNS = (Column("城市", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"), Column("日期", Kind.DATE))
@@ -97,10 +100,10 @@ def test_says_what_a_person_would(condition: Condition, expected: bool | None) -
         (of("any", "gt", "1", column="城市"), "no_order"),
         (of("sum", "gt", "many"), "no_number"),
         (of("any", "gt", "NaN"), "no_number_or_date"),
-        (of("any", "gt", "yesterday", column="日期"), "no_number_or_date"),
+        (of("any", "gt", "soon", column="日期"), "no_number_or_date"),
         (of("any", "lt", "2026-11-3", column="日期"), "no_number_or_date"),
         (of("any", "between", "2026-11-03", "later", column="日期"), "no_number_or_date"),
-        (of("any", "eq", "yesterday", column="日期"), "no_date"),
+        (of("any", "eq", "soon", column="日期"), "no_date"),
         (of("any", "gt", "2026-11-03"), "no_number"),
         (of("sum", "gt", "1,5"), "no_number"),
         (of("sum", "gt", "1,0000"), "no_number"),
@@ -295,3 +298,42 @@ def test_rows_come_back_as_they_were() -> None:
     known = [of("any", "lt", "0", 城市="上海"), of("avg", "between", "1", "2"), of("count", "eq", "0", column="")]
 
     assert from_rows(to_rows(known)) == known
+
+
+# --- In words ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "chinese", "english"),
+    [
+        ("any 销售额 > 150", "至少一行 销售额 大于 150", "at least one row with 销售额 greater than 150"),
+        ("all 销售额 > 150", "每一行 销售额 大于 150", "every row with 销售额 greater than 150"),
+        ("sum 销售额 < 9 where 城市=上海", "销售额 合计 小于 9 (城市=上海)", "销售额 sum less than 9 (城市=上海)"),
+        ("count = 0", "行数 等于 0", "count equal to 0"),
+        (
+            "any 销售额 between 1 and 2",
+            "至少一行 销售额 介于 1 和 2 之间",
+            "at least one row with 销售额 between 1 and 2",
+        ),
+    ],
+)
+def test_are_described_in_words(line: str, chinese: str, english: str) -> None:
+    [condition] = parse(line)
+    for language, words in (("zh-hans", chinese), ("en", english)):
+        with override(language):
+            assert condition_words.described(condition) == words
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("any 销售额 > 0", "有 {count} 行 销售额 大于 0"),
+        ("any 销售额 > 1000000", "没有一行 销售额 大于 1000000"),
+    ],
+)
+def test_what_was_found_is_said_in_words(line: str, words: str) -> None:
+    rows = [("上海", number, None) for number in range(1, ROWS_MARKED + 51)]
+    rule = AlertRule(conditions=to_rows(parse(line)))
+    verdict = evaluate(parse(line), Join.ALL, SALES.with_rows(rows), Memory())
+    with override("zh-hans"):
+        assert condition_words.findings(rule, verdict) == words.format(count=len(rows))

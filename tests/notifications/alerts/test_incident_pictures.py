@@ -115,7 +115,7 @@ class TestAsked:
             "waiting",
         )
         recipe = recipe_of(medium)
-        assert (recipe["chart"]["title"], recipe["chart"]["thresholds"]) == ("销售额 任意一行 < 100", [100.0])
+        assert (recipe["chart"]["title"], recipe["chart"]["thresholds"]) == ("至少一行 销售额 小于 100", [100.0])
         assert (recipe["language"], recipe["time_zone"]) == ("zh-hans", "Asia/Tokyo")
         assert recipe["table"]["rows"][:2] == [["南京路", 20], ["淮海路", 30]]
 
@@ -136,7 +136,7 @@ class TestAsked:
         check(rule, NOW, DATA)
 
         titles = [recipe_of(one)["chart"]["title"] for one in Medium.objects.order_by("pk")]
-        assert titles == ["销售额 任意一行 < 100", "销售额 合计 > 1"]
+        assert titles == ["至少一行 销售额 小于 100", "销售额 合计 大于 1"]
 
     def test_few_of_many_and_a_first_of_each_before_a_second(
         self, rule: AlertRule, monkeypatch: pytest.MonkeyPatch

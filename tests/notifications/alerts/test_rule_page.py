@@ -11,7 +11,9 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import User
-from integrations.models import Card, Corp, DataSource
+from integrations.clients.sources.table import Column, Kind, Table
+from integrations.models import Card, CardData, Corp, DataSource
+from integrations.models.datasources import packed
 from notifications.models import AlertReceiver, AlertRule, Draft
 from notifications.subscriptions.recipients import named_audience, resolve
 from tests.bi import make_bi
@@ -22,7 +24,7 @@ from tests.notifications import preview_pages
 from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.alerts.test_admin import row
 from tests.notifications.alerts.test_rules import make_rule
-from tests.notifications.factories import make_corp, make_person, make_superuser
+from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/notifications/alertrule/"
@@ -72,7 +74,9 @@ def send(client: Client, address: str, **changes: Any) -> Any:
 
 
 def send_new(client: Client, card: Card, **changes: Any) -> Any:
-    return send(client, ADD, name="销售额过低", card=card.pk, **row(0, "sum", "销售额", "lt", "100"), **changes)
+    return send(
+        client, ADD, **{"name": "销售额过低", "card": card.pk, **row(0, "sum", "销售额", "lt", "100"), **changes}
+    )
 
 
 def notified(rule: AlertRule) -> set[int]:
@@ -188,6 +192,32 @@ def test_how_often_is_said_in_words(root: Client, card: Card, corp: Corp, often:
     rule = AlertRule.objects.get()
     assert (rule.repeat, rule.crontab) == ("crontab", crontab)
     assert root.get(change(rule)).context["adminform"].form.initial["repeat"] == often
+
+
+# --- Dates ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_refused"),
+    [
+        (row(0, "any", "日期", "eq", "华东"), True),
+        (row(0, "sum", "销售额", "lt", "5", filters="日期=昨日吧"), True),
+        (row(0, "any", "日期", "eq", "昨天"), False),
+        (row(0, "sum", "销售额", "lt", "5", filters="日期=最近 7 天"), False),
+    ],
+)
+def test_what_is_no_date_is_refused_on_a_column_of_dates(
+    root: Client, card: Card, condition: dict[str, str], is_refused: bool
+) -> None:
+    table = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), (), NOW)
+    times = dict.fromkeys(("finished_at", "requested_at", "next_try_at"), NOW)
+    CardData.objects.create(card=card, status="ready", content=packed(table), **times)
+
+    answer = send_new(root, card, **condition, _save="1")
+
+    assert AlertRule.objects.exists() is not is_refused
+    if is_refused:
+        assert "不是日期" in answer.content.decode()
 
 
 # --- The draft --------------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ class TestChecks:
     def test_fire_tell_and_end(self, rule: AlertRule) -> None:
         assert check(rule, NOW, table(上海=20, 北京=30)) == AlertCheck.Outcome.FIRING
         incident = Incident.objects.get()
-        assert (incident.title, incident.summary) == ("销售额过低", "销售额 合计 < 100：当前 50")
+        assert (incident.title, incident.summary) == ("销售额过低", "销售额 合计 小于 100：当前 50")
         [run_id] = notify.request_notices(now=NOW)
         assert len(render_run(run_id=run_id, now=NOW)) == 1
 
@@ -100,12 +100,12 @@ class TestChecks:
         for number, value in enumerate((50, 3, -900)):
             check(rule, NOW + number * STEP, table(上海=value))
         AlertRule.objects.update(severity="critical", name="销售额")
-        assert Incident.objects.get().summary == "销售额 合计 < 100：当前 -900"
+        assert Incident.objects.get().summary == "销售额 合计 小于 100：当前 -900"
 
         check(rule, NOW + 3 * STEP, table(上海=200))
 
         incident = Incident.objects.get()
-        assert (incident.status, incident.summary) == ("resolved", "销售额 合计 < 100：当前 200")
+        assert (incident.status, incident.summary) == ("resolved", "销售额 合计 小于 100：当前 200")
         assert (incident.title, incident.severity) == ("销售额", "critical")
 
     def test_fire_when_any_or_when_all_conditions_hold(self, rule: AlertRule) -> None:
@@ -217,7 +217,7 @@ class TestOddData:
 
         assert check(rule, NOW, table(上海=value)) == AlertCheck.Outcome.FIRING
 
-        assert Incident.objects.get().summary == f"销售额 合计 ≠ 5：当前 {words}"
+        assert Incident.objects.get().summary == f"销售额 合计 不等于 5：当前 {words}"
 
     @pytest.mark.parametrize("value", [1e300, 10**400, Decimal("9e999999")])
     def test_numbers_beyond_all_measure_are_no_data(self, rule: AlertRule, value: Any) -> None:
@@ -295,7 +295,7 @@ class TestNoData:
             assert check(rule, NOW + number * STEP, answer) == AlertCheck.Outcome.NO_DATA
 
         assert list(Incident.objects.open().order_by("pk").values_list("kind", "summary")) == [
-            ("firing", "销售额 合计 < 100：当前 1"),
+            ("firing", "销售额 合计 小于 100：当前 1"),
             ("no_data", "数据中没有可供条件比较的内容。"),
         ]
 
@@ -325,7 +325,7 @@ class TestNoData:
             check(rule, NOW + number * STEP, answer)
 
         incident = Incident.objects.get()
-        assert (incident.starts_at, incident.summary) == (NOW + 4 * STEP, "销售额 变化 % ≤ -50：当前 -90")
+        assert (incident.starts_at, incident.summary) == (NOW + 4 * STEP, "销售额 变化 % 小于等于 -50：当前 -90")
 
 
 def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_rule(

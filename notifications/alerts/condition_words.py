@@ -1,0 +1,98 @@
+"""Conditions and what was found as people say it: 有 2 行 销售额 大于 150."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext, pgettext_lazy
+
+from notifications.alerts.conditions import (
+    BY_ROW,
+    Aggregate,
+    Comparison,
+    Condition,
+    filters_line,
+    from_rows,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from notifications.alerts.verdicts import Found, Verdict
+    from notifications.models import AlertRule
+
+AGGREGATES = {
+    Aggregate.ANY: pgettext_lazy("condition", "any row"),
+    Aggregate.ALL: pgettext_lazy("condition", "all rows"),
+    Aggregate.SUM: pgettext_lazy("condition", "sum"),
+    Aggregate.AVERAGE: pgettext_lazy("condition", "average"),
+    Aggregate.LEAST: pgettext_lazy("condition", "smallest"),
+    Aggregate.MOST: pgettext_lazy("condition", "largest"),
+    Aggregate.COUNT: pgettext_lazy("condition", "count"),
+    Aggregate.CHANGE: pgettext_lazy("condition", "change %"),
+}
+COMPARISONS = {
+    Comparison.GREATER: pgettext_lazy("condition", "greater than"),
+    Comparison.AT_LEAST: pgettext_lazy("condition", "at least"),
+    Comparison.LESS: pgettext_lazy("condition", "less than"),
+    Comparison.AT_MOST: pgettext_lazy("condition", "at most"),
+    Comparison.EQUAL: pgettext_lazy("condition", "equal to"),
+    Comparison.UNEQUAL: pgettext_lazy("condition", "other than"),
+    Comparison.BETWEEN: pgettext_lazy("condition", "between"),
+    Comparison.OUTSIDE: pgettext_lazy("condition", "outside"),
+    Comparison.IS_NULL: pgettext_lazy("condition", "is empty"),
+    Comparison.CHANGED: pgettext_lazy("condition", "has changed"),
+}
+# Behind the point of what was found, in cards and on pages.
+DIGITS = 4
+
+
+def described(condition: Condition) -> str:
+    """Without what was found."""
+    words = _compared(condition)
+    if condition.aggregate == Aggregate.ANY:
+        words = _("at least one row with %(compared)s") % {"compared": words}
+    elif condition.aggregate == Aggregate.ALL:
+        words = _("every row with %(compared)s") % {"compared": words}
+    return words + _narrowed(condition)
+
+
+def findings(rule: AlertRule, verdict: Verdict) -> str:
+    """Each condition with what was found, a line each: for a card and the page."""
+    return "\n".join(_finding(*each) for each in zip(from_rows(rule.conditions), verdict.found, strict=True))
+
+
+def _finding(condition: Condition, found: Found) -> str:
+    if found.holds is None:
+        return _("%(condition)s: cannot be known") % {"condition": described(condition)}
+    if found.value is not None:
+        value = plain(found.value, digits=DIGITS)
+        return _("%(condition)s: now %(value)s") % {"condition": described(condition), "value": value}
+    if condition.aggregate not in BY_ROW:
+        return described(condition)
+    compared = _compared(condition)
+    if not found.row_count:
+        return _("no row with %(compared)s") % {"compared": compared} + _narrowed(condition)
+    words = ngettext("%(count)d row with %(compared)s", "%(count)d rows with %(compared)s", found.row_count)
+    return words % {"count": found.row_count, "compared": compared} + _narrowed(condition)
+
+
+def _compared(condition: Condition) -> str:
+    """What is compared, and how: 销售额 合计 大于 150."""
+    column, comparison = condition.column, str(COMPARISONS[condition.comparison])
+    if condition.aggregate not in BY_ROW:
+        aggregate = AGGREGATES[condition.aggregate]
+        column = (
+            _("%(column)s %(aggregate)s") % {"column": column, "aggregate": aggregate} if column else str(aggregate)
+        )
+    if len(condition.values) == 2:
+        first, second = condition.values
+        values = {"column": column, "first": first, "second": second}
+        if condition.comparison == Comparison.BETWEEN:
+            return _("%(column)s between %(first)s and %(second)s") % values
+        return _("%(column)s outside %(first)s to %(second)s") % values
+    return " ".join([column, comparison, *condition.values])
+
+
+def _narrowed(condition: Condition) -> str:
+    return f" ({filters_line(condition.filters)})" if condition.filters else ""

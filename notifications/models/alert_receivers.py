@@ -1,0 +1,57 @@
+"""Receivers of alerts: who is notified."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from accounts.users.scopes import scope_condition
+from integrations.models import Corp
+from notifications.models.recipients import Addressed
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from integrations.models.scoping import Person
+
+
+class AlertReceiverQuerySet(models.QuerySet["AlertReceiver"]):
+    def visible_to(self, person: Person) -> Self:
+        """Of one corp: for those who may see the corp; of all corps: for those who may see all."""
+        return self.filter(scope_condition(person))
+
+    def shared(self) -> Self:
+        return self.filter(is_shared=True)
+
+
+class AlertReceiver(Addressed):
+    """Who is told of alerts, and on which way: a name for people on duty, shared by routes and rules; or one rule's."""
+
+    name = models.CharField(_("name"), max_length=128)
+    corp = models.ForeignKey(
+        Corp,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        verbose_name=_("only for the company"),
+        help_text=_("Empty: for people of every company."),
+    )
+    # False: one rule's, on whose page its people were chosen; no list shows it.
+    is_shared = models.BooleanField(default=True, db_default=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = AlertReceiverQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("alert receiver")
+        verbose_name_plural = _("alert receivers")
+        ordering = ["name", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def only_corp_id(self) -> int | None:
+        return self.corp_id
