@@ -2,6 +2,12 @@ from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+EMPLOYEE_TABS = (
+    ("home", _("Messages")),
+    ("alerts", _("Alerts")),
+    ("my-subscriptions", pgettext_lazy("tab of employees", "Pushes")),
+)
+
 
 class NotificationsConfig(AppConfig):
     name = "notifications"
@@ -53,8 +59,7 @@ class NotificationsConfig(AppConfig):
         hooks.attentions.register(push_attentions)
         # Only one: sign-in leads to the messages anyway, and a second entry would open the same page.
         hooks.landing_pages.register(LandingPage("", _("Home"), in_menu=True))
-        tabs.register(Tab("home", _("Messages")))
-        tabs.register(Tab("alerts", _("Alerts")))
-        tabs.register(Tab("my-subscriptions", pgettext_lazy("tab of employees", "Pushes")))
+        for tab in EMPLOYEE_TABS:
+            tabs.register(Tab(*tab))
         grant_to_roles()
         track_orders()

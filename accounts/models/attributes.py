@@ -11,6 +11,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,11 +62,11 @@ class Attribute(models.Model):
 
     class Kind(models.TextChoices):
         TEXT = "text", _("text")
-        NUMBER = "number", _("number")
+        NUMBER = "number", pgettext_lazy("kind of an attribute", "number")
         CHOICE = "choice", _("one of a list")
 
     key = models.CharField(
-        _("key"),
+        pgettext_lazy("of an attribute", "key"),
         max_length=40,
         unique=True,
         validators=[RegexValidator(r"^[a-z][a-z0-9_]*\Z", _("Lower-case letters, digits and _, a letter first."))],

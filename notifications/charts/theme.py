@@ -24,16 +24,14 @@ THRESHOLD = COLOURS[1]
 # What tells lines apart also without colours.
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4])
 
-# What a drawing has in place of these colours on a dark page; the others stand out on both.
+# What a drawing has in place of these colours on a dark page; test_colours.py sees that the others stand out on both.
 IN_DARK = {
     PAPER: "#1c1e21",
     INK: "#e8eaed",
     FAINT: "#a6adb8",
     RULE: "#3a3f45",
     BAND: "#26292d",
-    COLOURS[0]: "#4ba3e3",
     PART_COLOURS[-1]: "#f0e442",
-    REST: "#9aa1ab",
 }
 _PAINT = re.compile(r'(?<=")(#[0-9a-fA-F]{6}|white|black)(?=")')
 _NAMED = {"white": PAPER, "black": INK}

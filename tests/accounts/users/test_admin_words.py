@@ -12,13 +12,26 @@ from django.utils.functional import Promise
 
 from accounts.models import User
 from accounts.users.roles import Role, name_of
-from integrations.models import Corp
+from integrations.models import Corp, Member
 from tests.accounts.admin.test_admin import root
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, signed_in
 
 __all__ = ["root"]  # fixture
 HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+def test_what_a_person_may_is_said_plainly(root: User) -> None:
+    page = signed_in(root).get(f"{LIST}{root.pk}/change/").content.decode()
+
+    assert "可进入管理后台" in page
+    assert "工作人员状态" not in page
+
+
+def test_active_is_one_word_of_a_person_and_another_of_a_member_of_wecom() -> None:
+    with translation.override("zh-hans"):
+        assert str(User._meta.get_field("is_active").verbose_name) == "启用"
+        assert str(Member.Status.ACTIVE.label) == "已激活"
 
 
 @pytest.mark.parametrize(

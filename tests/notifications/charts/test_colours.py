@@ -21,8 +21,8 @@ from tests.notifications.charts.tables import AS_OF, FIRST
 from tests.notifications.charts.test_spec import objects, rows
 
 LEAST = 13.0
-# A chart stands on its own white paper on every page; its colours would do on a dark one, too.
-DARK = "#1c1f24"
+# A chart stands on white paper, and on dark paper on pages in dark mode.
+DARK = theme.IN_DARK[theme.PAPER]
 GROUNDS = (theme.PAPER, DARK)
 VISIONS = {
     "all": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
@@ -115,7 +115,11 @@ CHARTS = dict(charts())
 @pytest.mark.parametrize("name", list(CHARTS))
 @pytest.mark.parametrize("ground", GROUNDS)
 def test_colours_of_one_chart_are_told_apart(name: str, ground: str) -> None:
-    drawn = {colour: laid_over(colour, opacity, ground) for colour, opacity in marked(CHARTS[name]).items()}
+    shown = theme.IN_DARK if ground == DARK else {}
+    drawn = {
+        colour: laid_over(shown.get(colour, colour), opacity, ground)
+        for colour, opacity in marked(CHARTS[name]).items()
+    }
     drawn["ground"] = red_green_blue(ground)
 
     found = {
