@@ -101,8 +101,17 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
                 ]
             },
         ),
-        (_("Sign-in"), {"fields": ["sign_in_enabled", "admin_rights_enabled", "domain_id", "site_address"]}),
-        (_("Home page and BI"), {"fields": ["home_page", "home_bi_page", "bi_sign_in_enabled"]}),
+        (
+            _("Sign-in"),
+            {
+                "classes": ["collapse"],
+                "fields": ["sign_in_enabled", "admin_rights_enabled", "domain_id", "site_address"],
+            },
+        ),
+        (
+            _("Home page and BI"),
+            {"classes": ["collapse"], "fields": ["home_page", "home_bi_page", "bi_sign_in_enabled"]},
+        ),
         (
             _("Advanced"),
             {
@@ -196,7 +205,8 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         def shown(names: Any) -> list[str]:
             return [name for name in (instead.get(one, one) for one in names) if name]
 
-        return [(title, {**options, "fields": shown(options["fields"])}) for title, options in self.fieldsets]
+        sets = [(title, {**options, "fields": shown(options["fields"])}) for title, options in self.fieldsets]
+        return _in_tabs(sets) if obj is not None and obj.is_enabled else sets
 
     @admin.display(description=_("Contacts sync Secret"))
     def contacts_secret_saved(self, corp: Corp) -> str:
@@ -253,7 +263,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         return self._to_page(obj)
 
     def response_post_save_change(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
-        return self._to_page(obj)
+        return self._to_page(obj, "credentials" if obj.is_enabled else "")
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         return super().add_view(request, form_url, {**ONE_SAVE_BUTTON, **(extra_context or {})})
@@ -327,6 +337,15 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
     ) -> HttpResponse:
         context = {"corp": corp, "action": action, **extra}
         return own_page(self, request, "admin/integrations/corp/confirm.html", context, status=status)
+
+
+def _in_tabs(fieldsets: list[tuple[Any, dict[str, Any]]]) -> list[tuple[Any, dict[str, Any]]]:
+    """Of an enabled company: the last one, for experts, in its own tab, the others together; none of them folded."""
+    *usual, (title, options) = fieldsets
+    return [
+        *((name, {**one, "classes": ["only-credentials"]}) for name, one in usual),
+        (title, {**options, "classes": ["only-advanced"]}),
+    ]
 
 
 def _seen_version(request: HttpRequest) -> int | None:

@@ -20,7 +20,9 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations.admin.base import CorpPages, View, own_page, pill
 from integrations.bi import sso
 from integrations.companies import console, credentials, links, onboarding, trusted_ips
+from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.blockers import IP_REFUSED
+from integrations.companies.diagnosis.findings import Status as CheckStatus
 from integrations.core.hooks import offered_landing_pages
 from integrations.core.queues import queue_on_commit
 from integrations.core.safe_urls import inner_page_from, rooted
@@ -70,27 +72,29 @@ class ConsolePages(CorpPages):
     # --- The steps ----------------------------------------------------------------------------------------------------
 
     def steps_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
-        """The state of each step and what WeCom told of our address; the corp's page asks while something is to do."""
+        """The state of each step and what WeCom says of our address; the corp's page asks while something is to do."""
         corp = self._corp(request, corp_id, to_change=False)
         panel = self.steps_panel(corp)
         parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
-        parts["staged-credentials"] = panel["staged_html"]
+        parts |= {"staged-credentials": panel["staged_html"], "token-result": panel["token_html"]}
         parts["known-ips"] = render_to_string(f"{FOLDER}/_trusted_ip_known.html", {"console_panel": _known_ips(corp)})
-        return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["steps_html"], "parts": parts})
+        return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["next_html"], "parts": parts})
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
-        """The steps as the corp's page shows them: the list at its top, and the state at each heading."""
-        steps, values = onboarding.steps(corp), onboarding.values(corp)
+        """The steps as the corp's page shows them, and the one that is next while the corp is not enabled."""
+        steps, values = [_shown_step(step) for step in onboarding.steps(corp)], onboarding.values(corp)
         staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
         is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
+        next_step = None if corp.is_enabled else next((step for step in steps if step["is_next"]), None)
         return {
             "staged": staged,
             "staged_html": render_to_string(f"{FOLDER}/_staged_credentials.html", _of_staged(staged)) if staged else "",
-            "steps_html": render_to_string(f"{FOLDER}/_steps.html", {"steps": steps}),
-            "step_states": {step.anchor: pill(step.state.tone, step.state.words) for step in steps},
+            "token_html": _token_problem(corp),
+            "steps": steps,
+            "next_html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
+            "step_states": {step["anchor"]: step["pill"] for step in steps},
             "seen": {place: pill(state.tone, onboarding.words_of_value(state)) for place, state in values.items()},
-            "is_on_the_way": is_checked
-            or any(step.state not in {onboarding.State.DONE, onboarding.State.OPTIONAL} for step in steps),
+            "is_on_the_way": is_checked or any(step["is_to_do"] for step in steps),
         }
 
     # --- Deep links ---------------------------------------------------------------------------------------------------
@@ -183,6 +187,27 @@ def _queue(write: ConsoleWrite) -> None:
 
 def _known_ips(corp: Corp) -> dict[str, Any]:
     return {"ips": trusted_ips.known(corp), "ips_to_paste": trusted_ips.to_paste(corp)}
+
+
+def _shown_step(step: onboarding.Step) -> dict[str, Any]:
+    """A step as one line of the corp's page. `template`: of what is done there."""
+    return {
+        "number": step.number,
+        "anchor": step.anchor,
+        "title": step.title,
+        "pill": pill(step.state.tone, step.state.words),
+        "is_next": step.is_next,
+        "is_to_do": step.state not in {onboarding.State.DONE, onboarding.State.OPTIONAL},
+        "template": f"{FOLDER}/_{step.anchor}.html",
+    }
+
+
+def _token_problem(corp: Corp) -> str:
+    """Why WeCom gives no token for what is saved, beside the fields that put it right; empty where it does."""
+    run = results.latest(corp).get("token")
+    if run is None or run.status != CheckStatus.WRONG or not results.is_current(run, corp):
+        return ""
+    return render_to_string("admin/integrations/_explanation.html", {"explanation": results.explanation(run)})
 
 
 def _of_staged(staged: StagedCredentials) -> dict[str, Any]:

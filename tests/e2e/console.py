@@ -39,8 +39,7 @@ class Console:
     def add_corp(self, *, name: str, corpid: str, agentid: int, secret: str) -> None:
         """Fill in the form of a new company, whose WeCom is the sandbox."""
         self.open("integrations/corp/add/")
-        for summary in self.page.locator("fieldset details:not([open]) summary").all():
-            summary.click()
+        self.page.click("fieldset:has([name=api_base_url]) summary")
         base = self.stack.sandbox.base_url
         values = {
             "name": name,
@@ -54,17 +53,26 @@ class Console:
         for field, value in values.items():
             self.page.fill(f"[name={field}]", value)
         self.page.click("[name=_save]")
-        expect(self.page.locator("#diagnosis")).to_be_visible()
+        expect(self.page.locator(".corp-next")).to_be_visible()
+
+    def open_step(self, anchor: str) -> None:
+        """Show what is done in a step of the company's page."""
+        body = self.page.locator(f"#{anchor}")
+        if not body.is_visible():
+            self.page.click(f"details:has(> #{anchor}) > summary")
+        expect(body).to_be_visible()
 
     def test_connection(self) -> Locator:
         """Press “测试连接” and wait for the result of the check, which the page fetches by itself."""
+        self.open_step("credentials")
         self.page.click("#credentials [name=check][value=token]")
-        result = self.page.locator("[data-check=token]")
+        result = self.page.locator("#state-of-credentials")
         expect(result.locator(".pill-good, .pill-bad").first).to_be_visible(timeout=TEST_PATIENCE_MS)
         return result
 
     def write_into_wecom(self, kind: str = "settings") -> None:
         """Have the preview made, confirm it, and come back to the company's page when WeCom has it."""
+        self.open_step("console")
         self.page.click(f"form[action*='/console/{kind}/'] button")
         confirm = self.page.locator("form[action$='/confirm/'] button")
         expect(confirm).to_be_visible(timeout=TEST_PATIENCE_MS)
@@ -74,6 +82,7 @@ class Console:
 
     def expect_ready(self) -> None:
         """Run the whole diagnosis; it finds nothing that stands against enabling, and says so without a reload."""
+        self.open_step("diagnosis")
         self.page.click("[data-run-all]")
         expect(self.page.locator("[data-reasons] li")).to_have_count(0, timeout=TEST_PATIENCE_MS)
 
@@ -81,7 +90,9 @@ class Console:
         """`action`: enable or disable, with its page of confirmation."""
         self.open("integrations/corp/")
         self.page.locator("#result_list").get_by_role("link", name=name, exact=True).click()
-        self.page.click(f"#enable a[href$='/{action}/']")
+        if action == "enable":
+            self.open_step("enable")
+        self.page.click(f"#content a[href$='/{action}/']")
         self.page.click("form.confirm [type=submit]")
         expect(self.page.locator(".messagelist .success")).to_be_visible()
 

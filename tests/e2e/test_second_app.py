@@ -89,7 +89,7 @@ def test_an_administrator_of_the_company_does_not_choose_another_app(
     manager.managed_corps.add(joined.corp)
     manager.groups.add(Group.objects.get(name=Role.SYSTEM_ADMINISTRATOR))
     base, page = signed_in(context, live_server, "manager"), context.new_page()
-    page.goto(f"{base}/admin/integrations/corp/{joined.corp.pk}/change/")
+    page.goto(f"{base}/admin/integrations/corp/{joined.corp.pk}/change/#credentials")
     expect(page.locator("#id_department_root_ids")).to_be_visible()
     assert page.locator("[name=new_secret], [name=agentid], [name=new_proxy_url]").count() == 0
 
@@ -114,7 +114,7 @@ def test_the_secret_of_another_app_never_serves_though_a_superuser_pastes_it(
     context: BrowserContext, live_server: LiveServer, joined: Joined, attacker: Page, victim: Page
 ) -> None:
     base, page = signed_in(context, live_server, "LiLei"), context.new_page()
-    page.goto(f"{base}/admin/integrations/corp/{joined.corp.pk}/change/")
+    page.goto(f"{base}/admin/integrations/corp/{joined.corp.pk}/change/#credentials")
     page.locator("#id_new_secret").fill(FOREIGN_SECRET)
     page.locator("#corp_form [name=_save]").click()
     waiting = page.locator("#staged-credentials .pill")

@@ -1,6 +1,23 @@
-// The corp's page: copy buttons, and the builder of links. No inline script, no library.
+// The corp's page: its parts, copy buttons, and the builder of links. No inline script, no library.
 "use strict";
 (() => {
+  // The place that the address names is opened, and its tab is the current one. Styles alone show the tab's part.
+  const showPlace = () => {
+    const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let part = place?.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
+    const tabs = [...document.querySelectorAll("[data-part-tabs] a")];
+    const named = tabs.map((tab) => document.getElementById(tab.hash.slice(1)));
+    const nearest = place ? named.filter((part) => part.contains(place)).at(-1) : undefined;
+    const isAdvanced = place?.id === "advanced" || place?.closest(".only-advanced");
+    const shown = isAdvanced ? document.getElementById("advanced") : nearest ?? document.querySelector(".panel-first");
+    tabs.forEach((tab, number) => {
+      if (named[number] === shown) tab.setAttribute("aria-current", "true");
+      else tab.removeAttribute("aria-current");
+    });
+  };
+  window.addEventListener("hashchange", showPlace);
+  document.addEventListener("DOMContentLoaded", showPlace);
+
   // Whether it worked: browsers and companies' policies may refuse. Then the value stays selected, to be copied by hand.
   const copyText = async (input) => {
     // The clipboard interface exists on https and localhost only; the older way works everywhere else.

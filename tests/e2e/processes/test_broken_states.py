@@ -101,12 +101,14 @@ def test_a_domain_that_wecom_refuses_when_it_is_written(scene: InTheBrowser, sta
     scene.in_wecom(trusted_domain="old.example.com")
     scene.open()
     page, console = scene.page, Console(scene.page, stack)
+    console.open_step("console")
     page.click("form[action*='/console/settings/'] button")
     page.get_by_role("button", name="确认写入企业微信").click(timeout=PATIENCE_MS)
 
     expect(page.locator("[data-live] .pill-bad")).to_have_text("被企业微信拒绝", timeout=PATIENCE_MS)
     expect(page.locator("[data-live]")).to_contain_text("可信域名的归属尚未验证。")
     page.get_by_role("link", name="返回企业微信公司").click()
+    console.open_step("diagnosis")
     row = scene.check("ownership")
     expect(row.locator(".pill-bad")).to_be_visible()
     expect(row).to_contain_text("的归属没有通过校验（85005）")
@@ -115,6 +117,7 @@ def test_a_domain_that_wecom_refuses_when_it_is_written(scene: InTheBrowser, sta
 
     file = scene.download_verification_file(tmp_path)
     page.bring_to_front()
+    console.open_step("verification")
     page.set_input_files("#verification-upload", file)
     page.click("#verification .upload [type=submit]")
     expect(page.locator("#verification [data-live] .pill-good")).to_have_text("响应正确", timeout=PATIENCE_MS)
@@ -123,6 +126,7 @@ def test_a_domain_that_wecom_refuses_when_it_is_written(scene: InTheBrowser, sta
     page.bring_to_front()
     # WeCom has the domain now. Writing it once more tells whether it counts.
     console.write_into_wecom()
+    console.open_step("diagnosis")
     expect(row.locator(".pill-good")).to_be_visible()
     expect(row).to_contain_text("企业微信接受了")
 
@@ -139,7 +143,7 @@ def test_a_callback_whose_keys_differ_and_then_agree(scene: InTheBrowser) -> Non
     values = {"callback_url": scene.copied("callback"), "callback_aes_key": scene.corp.callback_aes_key}
 
     assert "40057" in scene.console_refuses(**values, callback_token="anotherToken")
-    scene.open()
+    scene.open("#callback")
     expect(scene.page.locator("#callback .address").first).to_contain_text(
         "如果企业微信后台提示失败，说明那里的 Token 或 EncodingAESKey 与此处不一致。"
     )

@@ -54,6 +54,7 @@ def test_a_verification_file_is_uploaded_found_and_accepted(
     file = tmp_path / name
     file.write_bytes(b"\xef\xbb\xbf" + name.removeprefix("WW_verify_").removesuffix(".txt").encode() + b"\r\n")
 
+    console.open_step("verification")
     page.set_input_files("#verification-upload", file)
     page.click("#verification .upload [type=submit]")
 
@@ -66,6 +67,7 @@ def test_a_file_of_another_shape_is_refused(console: Console, page: Page, tmp_pa
     file = tmp_path / "WW_verify_0123456789abcdef (1).txt"
     file.write_text("0123456789abcdef")
 
+    console.open_step("verification")
     page.set_input_files("#verification-upload", file)
     page.click("#verification .upload [type=submit]")
 
@@ -76,6 +78,7 @@ def test_a_file_of_another_shape_is_refused(console: Console, page: Page, tmp_pa
 def test_the_callback_s_values_are_generated_copied_and_verified(
     console: Console, page: Page, stack: Stack, corp: Corp
 ) -> None:
+    console.open(f"integrations/corp/{corp.pk}/change/#callback")
     page.locator("#callback .address").first.get_by_role("button", name="生成").click()
     page.locator("#callback .address").first.get_by_role("button", name="显示").click()
     expect(page).to_have_url(re.compile(r"/callback/app/keys/$"))

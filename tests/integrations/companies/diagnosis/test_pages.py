@@ -131,7 +131,7 @@ def test_a_company_that_was_never_checked(admin_client: Client, corp: Corp) -> N
 
     assert (told["next_ms"], text(told["summary"])) == (0, f"not tried {len(CHECKS)}")
     assert text(row(admin_client, corp, "token")) == (
-        "not tried Token Check Fetches a token with the saved CorpId and Secret."
+        "not tried Token Fetches a token with the saved CorpId and Secret. Check"
     )
 
 

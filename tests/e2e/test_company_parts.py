@@ -1,0 +1,129 @@
+"""The page of a company: what is to be done now, in at most two screens, whatever its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.companies import links, onboarding, verification_files
+from integrations.companies.diagnosis import readiness
+from integrations.companies.diagnosis.registry import CHECKS
+from integrations.models import CheckRun, Corp, SiteAddress, VerificationFile
+from tests.e2e.session import signed_in
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+# Of a screen 1440 wide and 900 high.
+TWO_SCREENS = 1800
+
+
+@pytest.fixture
+def browser_context_args() -> dict[str, Any]:
+    """Read by pytest-playwright."""
+    return {"locale": "zh-CN", "viewport": {"width": 1440, "height": 900}}
+
+
+@pytest.fixture
+def corp(transactional_db: None) -> Corp:
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": "https://bi.example.com/"})
+    return Corp.objects.create(name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret")
+
+
+@pytest.fixture
+def show(page: Page, live_server: LiveServer, corp: Corp) -> Callable[..., None]:
+    """Opens the page, at a place of it."""
+    address = f"{signed_in(page.context, live_server)}/admin/integrations/corp/"
+
+    def open_page(place: str = "", *, path: str = "") -> None:
+        page.goto("about:blank")
+        page.goto(f"{address}{path or f'{corp.pk}/change/'}{place}")
+
+    return open_page
+
+
+def height(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollHeight"))
+
+
+def found(corp: Corp, status: str, *names: str, **columns: Any) -> None:
+    now = timezone.now()
+    for name in names:
+        CheckRun.objects.create(
+            corp=corp, check_name=name, connection_version=corp.connection_version, subject=CHECKS[name].subject(corp),
+            status=status, requested_at=now, started_at=now, finished_at=now, **columns,
+        )  # fmt: skip
+
+
+def open_steps(page: Page) -> list[str]:
+    return [str(body.get_attribute("id")) for body in page.locator("details.step[open] > .step-body").all()]
+
+
+def test_the_form_of_a_new_company(page: Page, show: Callable[..., None]) -> None:
+    show(path="add/")
+
+    assert height(page) <= TWO_SCREENS
+    assert page.locator("#corp_form :is(input, select, textarea):visible:not([type=submit])").count() <= 8
+
+
+def at_credentials(corp: Corp) -> None:
+    found(corp, "wrong", "token", problem="secret_wrong", errcode=40001)
+
+
+def at_verification(corp: Corp) -> None:
+    found(corp, "ok", "token")
+
+
+def at_console(corp: Corp) -> None:
+    found(corp, "ok", "token")
+    file = VerificationFile(corp=corp, code="0123456789abcdef", uploaded_at=timezone.now())
+    file.checked_url = verification_files.public_url(links.site_address_for(corp), file)
+    file.outcome = VerificationFile.Outcome.FOUND
+    file.save()
+
+
+def at_trusted_ip(corp: Corp) -> None:
+    found(corp, "ok", "token", "domain", "home_page")
+    addresses = {"addresses": ["203.0.113.9"], "copied": "203.0.113.9"}
+    found(corp, "wrong", "ip", problem="refused_ip", facts=addresses, errcode=60020, caller_ip="203.0.113.9")
+
+
+def at_diagnosis(corp: Corp) -> None:
+    at_enable(corp)
+    found(corp, "wrong", "assistant", problem="secret_wrong", errcode=40001)
+
+
+def at_enable(corp: Corp) -> None:
+    found(corp, "ok", *{*readiness.essential_checks(corp), "token", "ip", "domain", "home_page"})
+
+
+@pytest.mark.parametrize("state", [at_credentials, at_verification, at_console, at_trusted_ip, at_diagnosis, at_enable])
+def test_the_step_at_which_one_is_stands_open_alone(
+    page: Page, show: Callable[..., None], corp: Corp, state: Callable[[Corp], None]
+) -> None:
+    state(corp)
+    (step,) = (step for step in onboarding.steps(corp) if step.is_next)
+
+    show()
+
+    assert step.anchor == state.__name__.removeprefix("at_")
+    assert open_steps(page) == [step.anchor]
+    expect(page.locator(".corp-next a")).to_have_text(f"{step.number} · {step.title}")
+    assert height(page) <= TWO_SCREENS
+
+
+def test_each_tab_of_an_enabled_company(page: Page, show: Callable[..., None], corp: Corp) -> None:
+    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
+    found(corp, "ok", *readiness.essential_checks(corp))
+    show()
+
+    heights = {}
+    for name in ("概览", "凭证", "企业微信后台", "诊断", "高级"):
+        tab = page.locator("[data-part-tabs]").get_by_role("link", name=name)
+        tab.click()
+        expect(tab).to_have_attribute("aria-current", "true")
+        heights[name] = height(page)
+    assert max(heights.values()) <= TWO_SCREENS, heights
