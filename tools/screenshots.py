@@ -53,12 +53,12 @@ def corp(page: Page) -> None:
 def diagnosis(page: Page) -> None:
     """The list of checks, after a run of all of them."""
     corp(page)
+    page.locator("[data-part-tabs]").get_by_role("link", name="诊断").click()
     page.click("[data-run-all]")
     waiting = page.locator("[data-diagnosis-summary] .pill-quiet", has_text="等待中")
     waiting.wait_for()
     waiting.wait_for(state="detached")
     page.locator("[data-diagnosis-summary] .pill-quiet", has_text="进行中").wait_for(state="detached")
-    page.locator("#diagnosis").evaluate("section => section.scrollIntoView()")
 
 
 def index(page: Page) -> None:

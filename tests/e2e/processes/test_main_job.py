@@ -90,7 +90,8 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(
     console.add_corp(name="北山制造", corpid=CORPID, agentid=AGENTID, secret="wrong-secret")
     expect(console.test_connection().locator(".pill-bad")).to_be_visible()
     console.page.fill("[name=new_secret]", SECRET)
-    console.page.click("[name=_save]")
+    with console.page.expect_navigation():
+        console.page.click("[name=_save]")
     expect(console.test_connection().locator(".pill").first).to_have_class("pill pill-good")
     home_page_link = console.page.input_value("#value-home-page")
     assert console.page.input_value("#value-domain") == f"localhost:{stack.web_port}"
