@@ -121,7 +121,6 @@ class RunAdmin(ExportedLog):
         *(ExactPushFilter, PersonFilter, PushFilter, RunCorpFilter),
         *(ClaimedDayFilter, ClaimedSpanFilter, StatusFilter, ReachedFilter, TriggerFilter),
     )
-    list_select_related = ("subscription", "requested_by")
     search_fields = ("key",)
     search_help_text = _("Name of a push, or title of an alert")
 
@@ -130,7 +129,8 @@ class RunAdmin(ExportedLog):
         fine = deliveries.filter(status=Delivery.Status.ACCEPTED)
         accepted = fine.annotate(total=Sum("recipient_count") - Sum("invalid_count") - Sum("unlicensed_count"))
         unsettled = deliveries.filter(status__in=Delivery.UNSETTLED).annotate(total=Sum("recipient_count"))
-        return Run.objects.visible_to(request.user).annotate(
+        seen = Run.objects.visible_to(request.user).select_related("subscription", "requested_by")
+        return seen.annotate(
             accepted_total=Coalesce(Subquery(accepted.values("total")), 0),
             waiting_total=Coalesce(Subquery(unsettled.values("total")), 0),
         )

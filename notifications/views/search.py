@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
+
+from notifications.delivery.runs import names
+from notifications.models import Run
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite, ModelAdmin
@@ -67,7 +71,16 @@ def _of_list(model_admin: ModelAdmin[Any], request: HttpRequest, text: str) -> F
     ordered = rows.order_by(*(model_admin.get_ordering(request) or ("-pk",)))
     # One more than is shown says that there is more; a row may come twice where a relation was searched.
     first = list({row.pk: row for row in ordered[: 2 * SHOWN_AT_MOST + 1]}.values())
-    names = f"admin:{options.app_label}_{options.model_name}"
-    shown = [(str(row), reverse(f"{names}_change", args=[row.pk])) for row in first[:SHOWN_AT_MOST]]
-    list_url = f"{reverse(f'{names}_changelist')}?{urlencode({'q': text})}" if len(first) > SHOWN_AT_MOST else ""
+    url_names = f"admin:{options.app_label}_{options.model_name}"
+    named = _run_names([row for row in first if isinstance(row, Run)])
+    shown = [
+        (named.get(row.pk) or str(row), reverse(f"{url_names}_change", args=[row.pk])) for row in first[:SHOWN_AT_MOST]
+    ]
+    list_url = f"{reverse(f'{url_names}_changelist')}?{urlencode({'q': text})}" if len(first) > SHOWN_AT_MOST else ""
     return Found(capfirst(str(options.verbose_name_plural)), shown, list_url)
+
+
+def _run_names(runs: list[Run]) -> dict[int, str]:
+    """With the time for which each was due."""
+    found = names.of_runs(runs)
+    return {run.pk: f"{found[run.pk]} {timezone.localtime(run.slot_at):%Y-%m-%d %H:%M}" for run in runs}

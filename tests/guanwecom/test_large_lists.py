@@ -36,6 +36,11 @@ FILTERED = [
     *(f"{DELIVERIES}?q={words}" for words in ("日报7", "没有这样的标题", "person77777")),
     f"{DELIVERIES}?status__exact=unknown",
     f"{RECEIPTS}?q=person77777",
+    *(
+        f"{path}?{query}"
+        for path in (RUNS, DELIVERIES, RECEIPTS)
+        for query in ("person=person77777", "push=订阅77777", "push=没有这样的推送", "from=2026-11-24&to=2026-11-24")
+    ),
     "/admin/accounts/user/?q=77777",
     "/admin/accounts/user/?linked=no",
     "/admin/",

@@ -93,8 +93,9 @@ def test_lists_and_pages_show_names_and_no_key(client: Client) -> None:
 
     listed = client.get(reverse("admin:notifications_run_changelist"), headers={"host": "localhost:3001"})
     page = client.get(page_url, headers={"host": "localhost:3001"}).content.decode()
-    found = client.get(reverse("admin:search"), {"q": "x"}, headers={"host": "localhost:3001"})
+    found = client.get(reverse("admin:search"), {"q": "销售额"}, headers={"host": "localhost:3001"})
 
+    assert f'<a href="{page_url}">销售额过低 · 触发 ' in found.content.decode()
     assert "销售额过低 · 触发" in listed.content.decode()
     assert run.key not in listed.content.decode() + found.content.decode()
     # Folded, for supporters.
