@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from notifications.alerts import charts, condition_words, conditions, evaluation
+from django.utils.timezone import get_default_timezone, localdate
+
+from notifications.alerts import charts, condition_words, conditions, evaluation, past
 from notifications.alerts.conditions import ConditionError
+from notifications.alerts.past import Past
 from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.attachments import Plan, Wanted
 from notifications.models import Medium
@@ -44,7 +47,8 @@ class ShownPart:
 @dataclass(frozen=True)
 class Trial:
     """`problem`: a sentence, where there is no answer. `pictures`: to be made, each of the part that is its alias.
-    `unknown_count`: parts of which nobody can say whether the conditions hold. `is_cut`: there are more rows."""
+    `unknown_count`: parts of which nobody can say whether the conditions hold. `is_cut`: there are more rows.
+    `past`: None where the data cannot say."""
 
     problem: str = ""
     names: list[str] = field(default_factory=list)
@@ -56,12 +60,14 @@ class Trial:
     is_cut: bool = False
     as_of: datetime | None = None
     pictures: Plan = attachments.NOTHING
+    past: Past | None = None
 
 
 def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
     """What a check would find in `table`, but for changes against the check before."""
     try:
         found = evaluation.evaluate(rule, table)
+        tried_before = past.tried(rule, table, today=localdate(timezone=get_default_timezone()))
     except ConditionError as error:
         return Trial(problem=conditions.sentence(error))
     tables = evaluation.parts_of(rule, table)
@@ -78,6 +84,7 @@ def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
         row_count=len(table.rows),
         is_cut=table.is_cut,
         as_of=table.as_of,
+        past=tried_before,
         pictures=_pictures(rule, {part.name: tables[part.name] for part in parts}, language),
     )
 
