@@ -80,7 +80,7 @@ def test_each_way_in_which_a_push_names_somebody_is_said(corp: Corp, person: Use
     assert sorted(lines_of(person)) == sorted(
         [
             ("一", "直接指定", ""),
-            ("二", "组“晨报读者”", ""),
+            ("二", "用户组“晨报读者”", ""),
             ("三", "部门“总部”", ""),
             ("五", "按属性", ""),
             ("六", "所有人", ""),
@@ -101,8 +101,8 @@ def test_a_line_says_what_is_in_the_way(person: User) -> None:
     make_subscription(person, name="丙", is_enabled=False)
 
     assert [(name, obstacle) for name, _why, obstacle in lines_of(person)] == [
-        ("乙", "接收人已暂停此订阅"),
-        ("甲", "报告仅限其他公司"),
+        ("乙", "接收人已暂停此推送"),
+        ("甲", "报告只面向其他公司"),
     ]
 
 
