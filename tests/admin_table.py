@@ -615,6 +615,14 @@ DIRECTORY = [
         args=("corp",),
         changed_by=INTEGRATION,
     ),
+    Row(
+        "integrations_syncrun_policy",
+        expect(SYSTEM_OF_ALL, 302, unseen=(BLIND, 404)),
+        method="post",
+        args=("corp",),
+        data={"mode": "link", "match_username": "on", "leavers": "unlink"},
+        changed_by=SYSTEM_OF_ALL,
+    ),
     Row("integrations_syncrun_again", expect(INTEGRATION, 302, unseen=(BLIND, 404)), method="post", args=("corp",)),
     Row("integrations_syncrun_state", expect(CORP_READERS, unseen=(BLIND, 404)), args=("sync",)),
     *(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Model, Prefetch, Q, QuerySet
@@ -95,10 +96,28 @@ class ReadOnly(AnyModelAdmin):
         return visible
 
 
+# What a run does, in a sentence each.
+MODES = [
+    (DirectoryPolicy.Mode.OFF.value, _("Only copy the directory, and change no user")),
+    (DirectoryPolicy.Mode.LINK.value, _("Link users who are here already")),
+    (DirectoryPolicy.Mode.CREATE.value, _("Link users, and create those who are missing")),
+]
+
+
 class DirectoryPolicyForm(AnyModelForm):
     class Meta:
         model = DirectoryPolicy
         fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "mode" in self.fields:
+            modes: Any = self.fields["mode"]
+            modes.choices = MODES
+            modes.help_text = _(
+                "With the first choice nothing runs at night. People whom the directory has created, linked, or put "
+                "into groups stay so when this is changed."
+            )
 
     def clean_mode(self) -> str:
         """Whoever it updates chooses their e-mail address: in WeCom."""
@@ -111,6 +130,23 @@ class DirectoryPolicyForm(AnyModelForm):
             )
             raise ValidationError(message, code="identity")
         return mode
+
+
+class SyncPolicyForm(DirectoryPolicyForm):
+    """The policy on the page on which one synchronises, where the company is known."""
+
+    class Meta:
+        model = DirectoryPolicy
+        fields = (
+            "mode",
+            "leavers",
+            "match_username",
+            "match_email",
+            "match_mobile",
+            "number_attribute",
+            "number_field",
+        )
+        widgets = {"mode": forms.RadioSelect}
 
 
 @admin.register(DirectoryPolicy)

@@ -18,13 +18,14 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import tasks
 from accounts.admin.base import RunPages
-from accounts.admin.directory import CompanyFilter
+from accounts.admin.directory import MODES, CompanyFilter, SyncPolicyForm
 from accounts.audit import services
 from accounts.directory import messages as directory_messages
 from accounts.directory.hooks import SYNC
 from accounts.models import AuditEntry, DirectoryPolicy, PeopleRun
 from integrations.callbacks import queue
 from integrations.core.queues import queue_on_commit
+from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory import confirm_run, refuse_run, request_run
 from integrations.directory import messages as copy_wording
 from integrations.directory.event_health import hearing_of
@@ -35,7 +36,10 @@ CHANGES_SHOWN = 200
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(RunPages):
+class SyncRunAdmin(ConfirmedChanges, RunPages):
+    """Setting the policy is confirmed first, as on the policy's own page; beginning and answering a run is not."""
+
+    unconfirmed_pages = frozenset(f"integrations_syncrun_{name}" for name in ("start", "again", "answer"))
     folder = "admin/integrations/syncrun"
     tones = {SyncRun.Status.DONE: "good", SyncRun.Status.ASKING: "warn", SyncRun.Status.FAILED: "bad"}
     empty_list = _(
@@ -61,6 +65,7 @@ class SyncRunAdmin(RunPages):
     def get_urls(self) -> list[URLPattern]:
         views: list[tuple[str, Any, str]] = [
             ("start/<int:corp_id>/", require_http_methods(["GET", "POST"])(self.start_view), "start"),
+            ("policy/<int:corp_id>/", require_POST(self.policy_view), "policy"),
             ("again/<int:corp_id>/", require_POST(self.again_view), "again"),
             ("<int:run_id>/answer/", require_POST(self.answer_view), "answer"),
         ]
@@ -76,34 +81,52 @@ class SyncRunAdmin(RunPages):
         """GET: what a run would do, with the button. POST: begin it, or go to the one that is under way."""
         corp = _corp(request, corp_id)
         if request.method == "POST":
-            run = request_run(
-                corp=corp,
-                trigger=SyncRun.Trigger.MANUAL,
-                now=timezone.now(),
-                requested_by=request.user.get_username(),
-            )
-            _queue(request, run)
-            return _to_run(run)
+            return _begin(request, corp)
         policy = DirectoryPolicy.objects.filter(corp=corp).first()
+        form = SyncPolicyForm(instance=policy) if self._may_set(request, policy) else None
+        return self._start_page(request, corp, policy, form)
+
+    def policy_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        """Save what a run does to people here, then begin one."""
+        corp = _corp(request, corp_id)
+        policy = DirectoryPolicy.objects.filter(corp=corp).first()
+        if not self._may_set(request, policy):
+            raise PermissionDenied
+        form = SyncPolicyForm(request.POST, instance=policy or DirectoryPolicy(corp=corp))
+        if not form.is_valid():
+            return self._start_page(request, corp, policy, form)
+        if form.has_changed():
+            self._save_policy(request, form, is_new=policy is None)
+        return _begin(request, corp)
+
+    def _save_policy(self, request: HttpRequest, form: Any, *, is_new: bool) -> None:
+        """As the policy's own page does."""
+        policies = self.admin_site.get_model_admin(DirectoryPolicy)
+        with transaction.atomic():
+            policies.save_model(request, form.instance, form, change=not is_new)
+            message = policies.construct_change_message(request, form, [], is_new)
+            write = policies.log_addition if is_new else policies.log_change
+            write(request, form.instance, message)
+
+    def _may_set(self, request: HttpRequest, policy: DirectoryPolicy | None) -> bool:
+        policies = self.admin_site.get_model_admin(DirectoryPolicy)
+        return (
+            policies.has_add_permission(request) if policy is None else policies.has_change_permission(request, policy)
+        )
+
+    def _start_page(
+        self, request: HttpRequest, corp: Corp, policy: DirectoryPolicy | None, form: SyncPolicyForm | None
+    ) -> HttpResponse:
         context = {
             "title": gettext("Directory of “%(corp)s”") % {"corp": corp},
             "corp": corp,
-            "policy": policy,
+            "mode": dict(MODES)[policy.mode if policy is not None else DirectoryPolicy.Mode.OFF],
             "is_off": policy is None or policy.is_off,
-            "policy_url": self._policy_url(request, corp, policy),
+            "form": form,
             "hearing": hearing_of(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp)[:10],
         }
         return self.page(request, "start.html", context)
-
-    def _policy_url(self, request: HttpRequest, corp: Corp, policy: DirectoryPolicy | None) -> str:
-        """Where the policy is set; empty for who may not."""
-        policies = self.admin_site.get_model_admin(DirectoryPolicy)
-        if policy is not None and policies.has_change_permission(request, policy):
-            return reverse("admin:accounts_directorypolicy_change", args=[policy.pk])
-        if policy is None and policies.has_add_permission(request):
-            return f"{reverse('admin:accounts_directorypolicy_add')}?{urlencode({'corp': corp.pk})}"
-        return ""
 
     def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Have the events tried once more that were given up."""
@@ -189,6 +212,15 @@ def _is_unfinished(run: SyncRun, people_run: PeopleRun | None) -> bool:
 def _queue(request: HttpRequest, run: SyncRun) -> None:
     message = gettext("The queue cannot be reached: the run begins as soon as it can.")
     queue_on_commit(tasks.sync_directory, run.pk, otherwise=partial(messages.warning, request, message))
+
+
+def _begin(request: HttpRequest, corp: Corp) -> HttpResponseRedirect:
+    """Begin a run, or go to the one that is under way."""
+    run = request_run(
+        corp=corp, trigger=SyncRun.Trigger.MANUAL, now=timezone.now(), requested_by=request.user.get_username()
+    )
+    _queue(request, run)
+    return _to_run(run)
 
 
 def _to_run(run: SyncRun) -> HttpResponseRedirect:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from accounts.models import AuditEntry, GivenGroup, User
+from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, User
 from accounts.users.roles import Role
 from integrations.models import Department, Member, SyncRun
 from tests.accounts.conftest import make_corp
@@ -68,20 +69,60 @@ def test_the_list_of_runs_tells_how_long_each_took(people: People, chief: Client
     assert ">0:01:05</td>" in page(chief, "integrations_syncrun_changelist")
 
 
-def test_the_page_where_a_run_begins_leads_to_the_policy_for_who_may_set_it(
+def test_the_page_where_a_run_begins_asks_what_happens_to_users_whoever_may_set_it(
     people: People, chief: Client, root: Client
 ) -> None:
+    people.set_policy(mode="link")
     start = reverse("admin:integrations_syncrun_start", args=[people.corp.pk])
-    change = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
-    add = f"{reverse('admin:accounts_directorypolicy_add')}?corp={people.corp.pk}"
-    assert f'href="{change}"' in root.get(start).content.decode()
-    assert change not in chief.get(start).content.decode()
 
+    asked = root.get(start).content.decode()
+
+    for choice in ("只同步通讯录，不动用户", "关联已有用户", "关联并创建用户"):
+        assert choice in asked
+    assert 'value="link" id="id_mode_1" required checked' in asked.replace('aria-describedby="id_mode_helptext" ', "")
+    read = chief.get(start).content.decode()
+    assert 'name="mode"' not in read
+    assert "同步时怎么处理用户：关联已有用户。" in read
+
+
+def test_a_choice_is_saved_and_a_run_begun_at_once(
+    people: People, root: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
     people.policy.delete()
+    address = reverse("admin:integrations_syncrun_policy", args=[people.corp.pk])
+    chosen = {"mode": "create", "match_username": "on", "leavers": "unlink"}
 
-    assert f'href="{add}"' in root.get(start).content.decode()
-    assert f'<option value="{people.corp.pk}" selected>' in root.get(add).content.decode()
-    assert add not in chief.get(start).content.decode()
+    with django_capture_on_commit_callbacks(execute=True):
+        response = root.post(address, chosen)
+
+    run, policy = SyncRun.objects.get(), DirectoryPolicy.objects.get()
+    assert response.headers["Location"] == reverse("admin:integrations_syncrun_change", args=[run.pk])
+    assert (policy.corp, policy.mode, policy.leavers) == (people.corp, "create", "unlink")
+    assert len(links(people.corp)) == 3
+    assert LogEntry.objects.filter(object_id=str(policy.pk), content_type__model="directorypolicy").count() == 1
+
+    with django_capture_on_commit_callbacks(execute=True):
+        root.post(address, chosen)
+
+    assert LogEntry.objects.filter(content_type__model="directorypolicy").count() == 1  # nothing was changed
+
+
+def test_a_choice_that_is_refused_begins_nothing_and_is_kept(people: People, root: Client) -> None:
+    address = reverse("admin:integrations_syncrun_policy", args=[people.corp.pk])
+
+    response = root.post(address, {"mode": "link", "leavers": "unlink", "number_field": "工号"})
+
+    assert response.status_code == 200
+    assert "请选择按什么匹配用户" in response.text
+    assert 'value="工号"' in response.text
+    assert not SyncRun.objects.exists()
+
+
+def test_who_may_only_synchronise_sets_no_policy(people: People, chief: Client) -> None:
+    address = reverse("admin:integrations_syncrun_policy", args=[people.corp.pk])
+
+    assert chief.post(address, {"mode": "create", "leavers": "unlink"}).status_code == 403
+    assert not SyncRun.objects.exists()
 
 
 def test_a_second_click_leads_to_the_run_under_way(people: People, chief: Client) -> None:
