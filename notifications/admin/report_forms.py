@@ -45,10 +45,11 @@ _KEY = re.compile(r"[0-9]{1,18}")
 
 class ReportForm(AnyModelForm):
     """`person`: the administrator at work, set by the admin. `spared_subscription`: the key of the one that is changed
-    together with it, and checked by its own form."""
+    together with it, and checked by its own form. `is_for_copy`: the other subscriptions keep what is saved."""
 
     person: User
     spared_subscription: int | None = None
+    is_for_copy = False
 
     class Meta:
         model = Report
@@ -109,7 +110,7 @@ class ReportForm(AnyModelForm):
 
     def _check_subscriptions(self, corp: Corp | None) -> None:
         """Another company means other people: the subscriptions that would reach nobody are named."""
-        if self.instance._state.adding:
+        if self.instance._state.adding or self.is_for_copy:
             return
         orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
         if self.spared_subscription is not None:
@@ -201,6 +202,13 @@ def rules_in(values: Mapping[str, Any]) -> list[dict[str, str]]:
         if rule["alias"] and rule["column"] and not values.get(f"{prefix}-DELETE"):
             found.append(rule)
     return found
+
+
+def removed_rules(values: Mapping[str, Any]) -> list[int]:
+    """The keys of the saved rules that a page as it was sent takes away."""
+    prefixes = [f"own_rows_rules-{number}" for number in range(RULES_AT_MOST * 2)]
+    keys = [str(values.get(f"{prefix}-id", "")) for prefix in prefixes if values.get(f"{prefix}-DELETE")]
+    return [int(key) for key in keys if is_key(key)]
 
 
 def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table | None]:

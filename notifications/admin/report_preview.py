@@ -90,7 +90,7 @@ def request_of(values: QueryDict, *, by: User, now: datetime) -> PreviewRequest:
     order = Order(
         form if form in MessageForm else MessageForm.TEXTCARD, _moment(values.get("_at", ""), now, zone), zone.key
     )
-    return PreviewRequest(report, _cards(values, by), _charts(values), own_rows, person, order)
+    return PreviewRequest(report, cards_of(values, by), _charts(values), own_rows, person, order)
 
 
 def render(requested: PreviewRequest, found: Mapping[int, Table]) -> ReportPreview:
@@ -130,7 +130,8 @@ def _preview(content: Content, order: Order, media: attachments.Plan) -> tuple[P
     return preview_of(content, PLAIN_FORMS[form] if lacks else form, None, file_name=name), lacks
 
 
-def _cards(values: QueryDict, by: User) -> list[ReportCard]:
+def cards_of(values: QueryDict, by: User) -> list[ReportCard]:
+    """The cards that the values name. Raises PreviewRefusedError for one that `by` may not see."""
     wanted = cards_in(values)
     seen = Card.objects.visible_to(by).in_bulk(set(wanted.values()))
     if missing := [alias for alias, key in wanted.items() if key not in seen]:

@@ -251,9 +251,9 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
         extra: dict[str, Any] = {**(extra_context or {}), "form_token": uuid.uuid4().hex}
-        if request.method == "POST":
-            apply_button(request)
         subscription = self.get_object(request, unquote(object_id)) if object_id else None
+        if request.method == "POST":
+            apply_button(request, subscription)
         if subscription is None:
             extra["title"] = gettext("New push")
         extra |= self.push_context(request, subscription)

@@ -31,6 +31,7 @@ SEARCHED = (
     "integrations.Card",
     "integrations.Member",
     "notifications.Run",
+    "notifications.Delivery",
 )
 SHOWN_AT_MOST = 5
 CHARACTERS_AT_MOST = 100

@@ -171,6 +171,67 @@ def test_own_rows_are_one_switch(page: Page, card: Card) -> None:
     assert (rule.alias, rule.column, str(rule.attribute)) == ("门店销售额", "区域", "区域")
 
 
+def test_own_rows_leave_the_texts_readable(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    page.get_by_role("button", name="排名").click()
+    expect(page.get_by_role("textbox", name="正文").locator(".template-chip")).to_have_count(1)
+    with page.expect_response("**/outlook/"):
+        page.get_by_role("checkbox", name="每人只看自己的行").check()
+    expect(page.locator("[data-phone] .problem")).to_contain_text("请选择以谁的身份")
+    expect(page.get_by_role("textbox", name="正文").locator(".template-chip")).to_have_count(1)
+    expect(page.locator("[data-insert]")).to_be_visible()
+
+
+def test_enter_saves_and_enables_nothing(page: Page, card: Card) -> None:
+    make_person(make_corp(), "lilei")
+    page.get_by_role("button", name="门店销售额").click()
+    page.get_by_role("button", name="排名").click()
+    page.get_by_role("checkbox", name="所有已关联企业微信的人").check()
+    expect(page.locator(".phone-title")).to_have_text("门店销售额")
+    page.locator("[name=name]").press("Enter")
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    assert not Subscription.objects.get().is_enabled
+
+
+def test_a_problem_of_a_text_leads_to_its_editor(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="不用数据，只发文字").click()
+    page.get_by_role("textbox", name="标题").fill("日报")
+    page.fill("[name=name]", "日报")
+    page.locator("#subscription_form").evaluate("form => (form.noValidate = true)")
+    page.get_by_role("button", name="保存，暂不启用").click()
+    problem = page.locator("[data-problems] a[href='#id_body']")
+    expect(problem).to_be_visible()
+    expect(page.locator(".template-editor").nth(1)).to_be_visible()
+    problem.click()
+    expect(page.get_by_role("textbox", name="正文")).to_be_focused()
+
+
+def test_braces_of_a_plain_text_stay_braces(page: Page, card: Card) -> None:
+    report = Report.objects.create(title="日报", body="用 {{ 写", is_template=False)
+    subscription = make_subscription(make_person(make_corp(), "lilei"), report=report)
+    page.goto(page.url.replace("/add/", f"/{subscription.pk}/change/"))
+    body = page.get_by_role("textbox", name="正文")
+    expect(body).to_be_visible()
+    body.press("Control+End")
+    page.keyboard.type(" {{a}}")
+    page.locator("[name=_enable]").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    report.refresh_from_db()
+    assert (report.body, report.is_template) == ("用 {{ 写 {{a}}", False)
+
+
+def test_a_label_stays_one_on_the_clipboard(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    page.locator("[data-point=key_figures]").click()
+    body = page.get_by_role("textbox", name="正文")
+    expect(body.locator(".template-chip")).to_have_text(["销售额合计"])
+    body.press("Control+a")
+    body.press("Control+c")
+    body.press("Control+End")
+    body.press("Control+v")
+    expect(body.locator(".template-chip")).to_have_text(["销售额合计", "销售额合计"])
+
+
 def test_a_template_written_by_hand_stays_as_it_is(page: Page, card: Card) -> None:
     report = Report.objects.create(title="日报", body="{% if true %}早{% endif %}", is_template=True)
     subscription = make_subscription(make_person(make_corp(), "lilei"), report=report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import F
 from django.http import Http404, HttpRequest, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -17,16 +18,19 @@ from integrations.models import BiListing, Card, DataSource, SourceKind
 from integrations.tasks import list_bi
 
 SHOWN_AT_MOST = 30
+ENTRIES_AT_MOST = 200
 NAME_CHARACTERS = 100
 TEMPLATE = "admin/notifications/subscription/_data.html"
 
 
 def choices(request: HttpRequest) -> JsonResponse:
-    """What can be chosen. `q`: a part of a name; `page`: of the BI, whose cards are wanted. It is to be asked again
-    while the BI lists."""
-    wanted, page_id = request.POST.get("q", "").strip(), request.POST.get("page", "")[:ID_CHARACTERS]
-    source = _bi_source(request)
-    listing = _listing(page_id) if source is not None else None
+    """What can be chosen. `q`: a part of a name; `page`: of the BI, whose cards are wanted. The page asks again with
+    `poll` while the BI lists: then the BI is not asked anew."""
+    wanted = request.POST.get("q", "").replace("\x00", "").strip()
+    source, page_id = _bi_source(request), _known_page(request.POST.get("page", ""))
+    if source is not None and "poll" not in request.POST:
+        _ask_bi(page_id)
+    listing = catalogue.latest(page_id) if source is not None else None
     cards = Card.objects.visible_to(request.user).filter(name__icontains=wanted).select_related("source")
     context = {
         "wanted": wanted,
@@ -34,7 +38,8 @@ def choices(request: HttpRequest) -> JsonResponse:
         "page_name": _name_of(page_id),
         "cards": [] if page_id else cards.order_by("-changed_at")[:SHOWN_AT_MOST],
         "source": source,
-        "entries": _entries(listing, wanted),
+        "entries": _entries(listing, wanted)[:ENTRIES_AT_MOST],
+        "may_add_card": request.user.has_perm("integrations.add_card"),
         "listing": listing,
         "is_running": listing is not None and listing.listed_at is None,
         "problem": listing_problem(listing),
@@ -55,7 +60,7 @@ def choose(request: HttpRequest) -> JsonResponse:
         raise Http404
     known = Card.objects.filter(source=source, bi_page_id=page_id, bi_card_id=card_id).order_by("pk").first()
     if known is None:
-        names = {one[0]: one[1] for one in _entries(catalogue.latest(page_id), "")}
+        names = {its_id: name for its_id, name, has_rows in _entries(catalogue.latest(page_id), "") if has_rows}
         if card_id not in names:
             raise Http404
         name = _free_name(source, names[card_id] or card_id)
@@ -63,13 +68,18 @@ def choose(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"id": known.pk, "name": known.name})
 
 
-def _listing(page_id: str) -> BiListing | None:
-    """The list as the BI gave it last; where it is old, or there is none, the BI is asked."""
+def _ask_bi(page_id: str) -> None:
+    """Have the BI list, where what it listed is old, or it failed."""
     listing_id = catalogue.request(page_id=page_id, now=timezone.now())
     if listing_id is not None:
         give_up = partial(catalogue.give_up_unqueued, listing_id, clock=timezone.now)
         queue_on_commit(list_bi, listing_id, otherwise=give_up)
-    return catalogue.latest(page_id)
+
+
+def _known_page(page_id: str) -> str:
+    """Empty for what is no page of the BI's list."""
+    pages = catalogue.latest() if page_id else None
+    return page_id if pages is not None and any(one[0] == page_id for one in pages.entries) else ""
 
 
 def _entries(listing: BiListing | None, wanted: str) -> list[tuple[str, str, bool]]:
@@ -81,8 +91,9 @@ def _entries(listing: BiListing | None, wanted: str) -> list[tuple[str, str, boo
 
 
 def _bi_source(request: HttpRequest) -> DataSource | None:
+    """That of every company, where the person sees one."""
     found = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
-    return found.order_by("pk").first()
+    return found.order_by(F("corp").asc(nulls_first=True), "pk").first()
 
 
 def _name_of(page_id: str) -> str:

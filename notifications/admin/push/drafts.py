@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
 CHARACTERS_AT_MOST = 200_000
 # About the request or the page, not typed.
-_NOT_TYPED = ("csrfmiddlewaretoken", "token", "_token", "_id", "_as", "_save", "_try", "_enable", "_disable")
+_NOT_TYPED = (
+    "csrfmiddlewaretoken",
+    "token",
+    "_token",
+    "_id",
+    "_as",
+    "_save",
+    "_try",
+    "_enable",
+    "_disable",
+    "is_enabled",
+)
 
 
 def keep(person: User, page: str, values: QueryDict, *, now: datetime) -> bool:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.core.concurrency import SeenForm
 from notifications.admin.push.copies import CopiedReport
-from notifications.admin.report_forms import ReportForm, is_key, rules_in
+from notifications.admin.report_forms import ReportForm, is_key, removed_rules, rules_in
 from notifications.admin.subscription_forms import SubscriptionForm
 from notifications.models import OwnRowsRule, Report, Subscription
 
@@ -68,8 +68,6 @@ class PushForm(SubscriptionForm):
         self.others: list[str] = []
         if "report" not in self.fields:  # somebody who may only look gets no fields
             return
-        report: Any = self.fields["report"]
-        report.required, report.widget = False, forms.HiddenInput()
         if self.instance._state.adding:
             self.initial["is_enabled"] = False
         found = self._report()
@@ -77,8 +75,12 @@ class PushForm(SubscriptionForm):
         if found is not None:
             others = Subscription.objects.filter(report=found).exclude(pk=self.instance.pk)
             self.others = list(others.order_by("name").values_list("name", flat=True))
-        # The formsets of the page belong to it.
-        self.instance.content_at_work = self.content.instance if self.content is not None else found
+        report: Any = self.fields["report"]
+        report.required = False
+        if self.content is not None:
+            report.widget = forms.HiddenInput()
+        # The formsets of the page belong to it; without it there are none.
+        self.instance.content_at_work = self.content.instance if self.content is not None else None
 
     def is_valid(self) -> bool:
         return super().is_valid() and (self.content is None or self.content.is_valid())
@@ -90,30 +92,43 @@ class PushForm(SubscriptionForm):
 
     def is_copy_wanted(self) -> bool:
         """Whether this push is to have a content of its own from now on."""
-        return bool(self.others) and self.cleaned_data.get("content_for") == ContentFor.THIS
+        return self.may_copy() and self.data.get("content_for") == ContentFor.THIS
+
+    def may_copy(self) -> bool:
+        return bool(self.others) and self.person.has_perm("notifications.add_report")
 
     def clean(self) -> dict[str, Any]:
         """With the report as it would be saved: the checks of recipients ask it for its company."""
         cleaned = self.cleaned_data
-        if self.content is not None and self.content.is_valid():
-            cleaned["report"] = self.content.instance
+        if self.content is not None:
+            self.content.is_valid()
+            cleaned["report"] = self.content.instance  # also with errors: who would be reached is shown all the same
+            self._check_same_content()
         elif cleaned.get("report") is None:
             cleaned.pop("report", None)
-            if self.content is None:
-                self.add_error("report", _("Choose what is sent."))
+            self.add_error("report", _("Choose what is sent."))
         return super().clean()
 
+    def _check_same_content(self) -> None:
+        """A page that was open before this push got a content of its own must not change that of the others."""
+        sent = str(self.data.get("report") or "")
+        if not self.instance._state.adding and is_key(sent) and int(sent) != self.instance.report_id:
+            message = _("This push sends another content since the page was opened. Reload it.")
+            raise forms.ValidationError(message, code="other-content")
+
     def has_own_rows(self, report: Report) -> bool:
+        """Of what is saved and not taken away, and of what is sent."""
+        saved = OwnRowsRule.objects.filter(report=report.pk) if report.pk else OwnRowsRule.objects.none()
         if self.content is None:
-            return OwnRowsRule.objects.filter(report=report).exists()
-        return bool(rules_in(self.data))
+            return saved.exists()
+        return bool(rules_in(self.data)) or saved.exclude(pk__in=removed_rules(self.data)).exists()
 
     def _report(self) -> Report | None:
         """The report that the page is about: as it was sent, as the address names it, or that of the subscription."""
+        if not self.instance._state.adding:
+            return cast("Report", self.instance.report)
         source: Mapping[str, Any] = self.data if self.is_bound else self.initial
         key = str(getattr(source.get("report"), "pk", source.get("report")) or "")
-        if not key and not self.instance._state.adding:
-            return cast("Report", self.instance.report)
         visible = Report.objects.visible_to(self.person)
         return visible.filter(pk=int(key)).first() if is_key(key) else None
 
@@ -124,6 +139,7 @@ class PushForm(SubscriptionForm):
         form = _personal(self.person)
         content = form(self.data if self.is_bound else None, instance=report)
         content.spared_subscription = self.instance.pk
+        content.is_for_copy = self.data.get("content_for") == ContentFor.THIS
         if self.draft is not None:
             content._errors = ErrorDict()  # type: ignore[attr-defined]  # the stubs do not know it
         return content

@@ -103,13 +103,16 @@ class OnePage(AnyModelAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
 
 
-def apply_button(request: HttpRequest) -> None:
-    """Two of the buttons say whether the thing is enabled from now on."""
+def apply_button(request: HttpRequest, row: Any) -> None:
+    """The buttons of the page say whether the thing is enabled; without one that does, it stays as it is: what an old
+    page sends about it may be wrong. `row`: None for a new one."""
     values = request.POST.copy()
-    if "_enable" in values:
+    if "_page" not in values:
+        return
+    is_kept = row is not None and row.is_enabled and "_disable" not in values
+    values.pop("is_enabled", None)
+    if "_enable" in values or is_kept:
         values["is_enabled"] = "on"
-    elif "_disable" in values:
-        values.pop("is_enabled", None)
     request.POST = values  # type: ignore[assignment]  # Django takes any QueryDict
 
 

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
@@ -21,7 +21,7 @@ from notifications.admin.push.preview import page_state
 from notifications.admin.reports import OwnRowsInline, ReportCardInline, ReportChartInline, template_help
 from notifications.models import Report, Subscription
 from notifications.reports.starting_points import offered_points
-from notifications.reports.templates import field_choices
+from notifications.reports.templates import field_choices, renderer
 
 # The parts of a content, as rows of the page.
 INLINES = (ReportCardInline, ReportChartInline, OwnRowsInline)
@@ -61,6 +61,12 @@ class PushPage(OnePage):
         for inline in self.get_inline_instances(request, obj):
             yield inline.get_formset(request, known), inline
 
+    def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
+        """Rows stand on the page only together with the content that they belong to."""
+        if getattr(obj, "content_at_work", None) is None:
+            return [], []
+        return super()._create_formsets(request, obj, change)  # type: ignore[misc]  # the stubs do not know it
+
     def get_formset_kwargs(self, request: HttpRequest, obj: Subscription, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
         draft = getattr(obj, "draft_at_work", None)
@@ -72,17 +78,33 @@ class PushPage(OnePage):
         content = form.content
         if content is None:
             return
+        report = content.instance
         if form.is_copy_wanted():
-            form.copied = copy_report(content.instance)
-            content.instance.pk = form.copied.report.pk
-            content.instance.created_at = form.copied.report.created_at
-        content.save()
-        form.instance.report = content.instance
+            form.copied = copy_report(report)
+            report.pk, report.created_at = form.copied.report.pk, form.copied.report.created_at
+        if report._state.adding:
+            content.save()
+        elif content.changed_data:
+            report.save(update_fields=content.changed_data)
+        form.instance.report = report
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         for formset in formsets if form.copied is not None else ():
             _move_to_copy(formset, form.copied)
         super().save_related(request, form, formsets, change)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """With the fields of the content that were changed."""
+        said = super().construct_change_message(request, form, formsets, add)
+        content = form.content
+        if add or content is None or not content.changed_data:
+            return said
+        with translation.override(None):
+            labels = [str(getattr(Report._meta.get_field(name), "verbose_name", name)) for name in content.changed_data]
+        return [
+            *said,
+            {"changed": {"name": str(Report._meta.verbose_name), "object": form.instance.name, "fields": labels}},
+        ]
 
     # --- The page -----------------------------------------------------------------------------------------------------
 
@@ -96,6 +118,7 @@ class PushPage(OnePage):
             "draft": self.draft_offered(request, subscription),
             "starting_points": offered_points(),
             "field_formats": field_choices.formats(),
+            "reserved_names": " ".join(sorted(renderer.reserved_names())),
             **template_help(timezone.get_current_timezone()),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,9 @@ FOLDER = "admin/notifications/subscription"
 
 @dataclass(frozen=True)
 class _Message:
-    """`data`: how far it is; None where none is needed. `problem`: why there is no message yet."""
+    """`data`: how far it is; None where none is needed. `problem`: why there is no message, even with data."""
 
+    cards: list[ReportCard] = field(default_factory=list)
     requested: PreviewRequest | None = None
     data: DataPreview | None = None
     problem: str = ""
@@ -45,25 +46,22 @@ class _Message:
     @property
     def tables(self) -> dict[str, Table]:
         """By the alias of each card, as far as they are there."""
-        if self.requested is None or self.data is None or not self.data.is_there:
+        if self.data is None or not self.data.is_there:
             return {}
-        return {card.alias: self.data.tables[card.card_id] for card in self.requested.cards}
+        return {card.alias: self.data.tables[card.card_id] for card in self.cards}
 
     @property
     def by_heading(self) -> dict[str, Table]:
         tables = self.tables
         return {card.heading: tables[card.alias] for card in self.cards if card.alias in tables}
 
-    @property
-    def cards(self) -> list[ReportCard]:
-        return self.requested.cards if self.requested is not None else []
-
 
 def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, *, now: datetime) -> dict[str, Any]:
     """The answer to the page, for a form that was cleaned. It asks again while there is a `token`.
 
     `fields`: what can be inserted; `points`: the starting points; both empty until the data is there. `parts`: for each
-    template the texts and merge fields of which it consists, null where it can be written by hand alone.
+    template the texts and merge fields of which it consists, null where it can be written by hand alone; `sources`: the
+    templates that this is said of. `is_lost`: the data has to be asked for anew.
     """
     found = subscription_preview.of_form(form, now=now, with_message=form.content is None)
     if form.content is None:  # somebody who may not write it reads it as it is
@@ -73,6 +71,7 @@ def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, 
     headings = {card.alias: card.heading for card in message.cards}
     return {
         "token": message.data.token if message.data is not None else "",
+        "is_lost": message.data is not None and bool(message.data.problem),
         "phone": _phone(request, report_admin, message, now),
         "rows": sample(request, message.by_heading, waiting=message.data),
         "html": outlook(request, found),
@@ -80,19 +79,23 @@ def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, 
         "columns": {alias: list(table.names) for alias, table in message.tables.items()},
         "points": [_point(point) for point in _points(message)],
         "parts": {name: _parts(request.POST, name, headings) for name in TEMPLATES},
+        "sources": {name: request.POST.get(name, "") for name in TEMPLATES},
     }
 
 
 def _message(request: HttpRequest, report_admin: ReportAdmin, now: datetime) -> _Message:
-    values = request.POST.copy()
+    values, person = request.POST.copy(), administrator(request)
     values["_form"], values["_zone"] = values.get("message_form", ""), values.get("time_zone", "")
     try:
-        requested = report_preview.request_of(values, by=administrator(request), now=now)
+        cards = report_preview.cards_of(values, person)
     except PreviewRefusedError as error:
         return _Message(problem=str(error))
-    if not requested.cards:
-        return _Message(requested)
-    return _Message(requested, report_admin.preview_data(request, requested.distinct_cards, now=now))
+    distinct = list({card.card_id: card.card for card in cards}.values())
+    data = report_admin.preview_data(request, distinct, now=now) if cards else None
+    try:
+        return _Message(cards, report_preview.request_of(values, by=person, now=now), data)
+    except PreviewRefusedError as error:
+        return _Message(cards, None, data, str(error))
 
 
 def _phone(request: HttpRequest, report_admin: ReportAdmin, message: _Message, now: datetime) -> str:
@@ -100,9 +103,9 @@ def _phone(request: HttpRequest, report_admin: ReportAdmin, message: _Message, n
     context: dict[str, Any] = {"problem": message.problem}
     requested, data = message.requested, message.data
     if data is not None and data.token:
-        context |= {"waiting": data}
+        context = {"waiting": data}
     elif data is not None and data.problem:
-        context |= {"problem": data.problem}
+        context = {"problem": data.problem}
     elif requested is not None and not _is_empty(request.POST):
         try:
             found = report_preview.render(requested, data.tables if data is not None else {})

@@ -87,9 +87,9 @@ class RulePage(OnePage, PreviewMixin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
-        if request.method == "POST":
-            apply_button(request)
         rule = self.get_object(request, unquote(object_id)) if object_id else None
+        if request.method == "POST":
+            apply_button(request, rule)
         extra: dict[str, Any] = {**(extra_context or {})}
         if self.has_add_permission(request) if rule is None else self.has_change_permission(request, rule):
             extra |= {"is_rule_page": True, "draft": self.draft_offered(request, rule)}

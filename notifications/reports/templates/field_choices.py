@@ -27,6 +27,11 @@ from notifications.reports.templates.merge_fields import (
     shown,
 )
 
+# Of a wide table the first columns are offered with days and comparisons, and fewer as rankings: a list of thousands of
+# choices helps nobody. Whoever needs another one writes it as a template.
+COLUMNS_COMBINED = 20
+COLUMNS_RANKED = 5
+
 
 @dataclass(frozen=True, slots=True)
 class FieldGroup:
@@ -49,9 +54,10 @@ def formats() -> list[tuple[str, str]]:
 
 def groups_of(table: Table, alias: str) -> list[FieldGroup]:
     """What can be inserted of a card's table, the most usual first."""
-    numbers = [column.name for column in table.columns if column.kind is Kind.NUMBER]
+    every = [column.name for column in table.columns if column.kind is Kind.NUMBER]
+    numbers = every[:COLUMNS_COMBINED]
     day = day_column_of(table)
-    groups = [FieldGroup(_("Of all rows"), _aggregates(alias, numbers, "", ""), is_number=True)]
+    groups = [FieldGroup(_("Of all rows"), _aggregates(alias, every, "", ""), is_number=True)]
     if day:
         groups += [
             FieldGroup(day_label(days), _aggregates(alias, numbers, days, day), is_number=True)
@@ -59,7 +65,9 @@ def groups_of(table: Table, alias: str) -> list[FieldGroup]:
         ]
         groups.append(FieldGroup(_("Compared"), tuple(_changes(alias, numbers, day))))
     if names := [column.name for column in table.columns if column.kind is Kind.TEXT]:
-        groups.append(FieldGroup(_("Rankings"), tuple(_rankings(alias, names, numbers, day))))
+        groups.append(
+            FieldGroup(_("Rankings"), tuple(_rankings(alias, names[:COLUMNS_RANKED], numbers[:COLUMNS_RANKED], day)))
+        )
     return [group for group in groups if group.fields]
 
 

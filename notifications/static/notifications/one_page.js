@@ -53,8 +53,10 @@ window.onePage = (beside, form) => {
     const choices = find("[data-choices]", browser);
     const search = find("[data-search]", browser);
     let page = "";
-    const browse = async () => {
+    // While the BI lists, the page only looks again: the BI is not asked anew.
+    const browse = async ({ isPoll = false } = {}) => {
       const body = new FormData();
+      if (isPoll) body.set("poll", "1");
       body.set("q", search.value);
       body.set("page", page);
       const wanted = `${page}\n${search.value}`;
@@ -62,7 +64,7 @@ window.onePage = (beside, form) => {
         const found = await post(browser.dataset.url, body);
         if (wanted !== `${page}\n${search.value}`) return;
         choices.innerHTML = found.html;
-        if (found.is_unfinished) setTimeout(browse, POLL_MS);
+        if (found.is_unfinished) setTimeout(() => browse({ isPoll: true }), POLL_MS);
       } catch {
         choices.replaceChildren(problem(words.failed));
       }
@@ -80,7 +82,7 @@ window.onePage = (beside, form) => {
       }
       button.disabled = false;
     };
-    search.addEventListener("input", later(TYPING_MS, browse));
+    search.addEventListener("input", later(TYPING_MS, () => browse()));
     search.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
     choices.addEventListener("click", async (event) => {
       const button = event.target.closest("button");
@@ -102,10 +104,10 @@ window.onePage = (beside, form) => {
     let number = 0;
     let token = "";
     let tokenOf = "";
-    const refresh = async () => {
+    const refresh = async ({ isAnew = false } = {}) => {
       const mine = (number += 1);
       const key = keyOf();
-      if (key !== tokenOf) [token, tokenOf] = ["", key];
+      if (isAnew || key !== tokenOf) [token, tokenOf] = ["", key];
       const body = new FormData(form);
       body.set("_token", token);
       addTo(body);
@@ -117,7 +119,7 @@ window.onePage = (beside, form) => {
         return;
       }
       if (mine !== number) return;
-      if (found.token) token = found.token;
+      if (found.token || found.is_lost) token = found.token;
       show(found);
       if (found.token) setTimeout(() => mine === number && refresh(), POLL_MS);
     };
@@ -139,7 +141,7 @@ window.onePage = (beside, form) => {
       }
     };
     const keepSoon = later(DRAFT_MS, keep);
-    const refreshSoon = later(TYPING_MS, refresh);
+    const refreshSoon = later(TYPING_MS, () => refresh());
     const changed = (milliseconds = TYPING_MS) => {
       isDirty = true;
       onChange();

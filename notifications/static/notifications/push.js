@@ -53,10 +53,11 @@ document.addEventListener("DOMContentLoaded", () => {
     const select = field(one.row, "card");
     return field(one.row, "title").value || select.selectedOptions[0]?.textContent || one.alias;
   };
+  const reserved = new Set(words.reserved.split(" "));
   const aliasFor = (name) => {
     const taken = new Set(cards().map((one) => one.alias));
-    const plain = name.replace(/[^\p{L}\p{N}_]/gu, "").slice(0, 28);
-    const base = /^\p{L}/u.test(plain) ? plain : `card${plain}`;
+    const plain = name.normalize("NFKC").replace(/[^\p{L}\p{N}_]/gu, "").slice(0, 28);
+    const base = /^\p{L}/u.test(plain) && !reserved.has(plain) ? plain : `card${plain}`.slice(0, 28);
     let alias = base;
     for (let number = 2; taken.has(alias); number += 1) alias = `${base}${number}`;
     return alias;
@@ -68,6 +69,9 @@ document.addEventListener("DOMContentLoaded", () => {
         const button = make("button", { type: "button", textContent: "×", ariaLabel: `${words.remove}: ${nameOf(one)}` });
         button.addEventListener("click", () => {
           removeRow(one.row);
+          for (const prefix of ["charts", "own_rows_rules"]) {
+            for (const row of liveRows(prefix)) if (field(row, "alias").value === one.alias) removeRow(row);
+          }
           changed();
         });
         item.append(button);
@@ -92,9 +96,10 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // --- 2 Message ---
   const NAMES = ["title", "body", "figures"];
+  const isTemplate = find("#id_is_template");
   const sources = Object.fromEntries(NAMES.map((name) => [name, find(`#id_${name}`)]));
   const editors = Object.fromEntries(
-    NAMES.map((name) => [name, new TemplateEditor(sources[name], find(`label[for="id_${name}"]`))]),
+    NAMES.map((name) => [name, new TemplateEditor(sources[name], find(`label[for="id_${name}"]`), () => isTemplate.checked)]),
   );
   let lastEditor = editors.body;
   for (const editor of Object.values(editors)) editor.box.addEventListener("focus", () => (lastEditor = editor));
@@ -115,8 +120,7 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   const begin = (point) => {
     find("#id_message_form").value = point.message_form;
-    const isTemplate = find("#id_is_template");
-    if (isTemplate) isTemplate.checked = true;
+    isTemplate.checked = true;
     for (const name of NAMES) sources[name].value = point[name];
     for (const row of liveRows("charts")) removeRow(row);
     const [first] = cards();
@@ -152,7 +156,13 @@ document.addEventListener("DOMContentLoaded", () => {
     const template = found.group.is_number
       ? found.field.template.replace(/\|thousands \}\}$/, style ? `|${style} }}` : " }}")
       : found.field.template;
-    (lastEditor.isUsable ? lastEditor : editors.body).insert({ label: found.field.label, template });
+    // A plain text becomes a template: its braces stay what they are.
+    if (!isTemplate.checked) {
+      isTemplate.checked = true;
+      for (const editor of Object.values(editors)) if (editor.isUsable) editor.write();
+    }
+    const isFitting = lastEditor.isUsable && !(lastEditor.isOneLine && template.includes("\n"));
+    (isFitting ? lastEditor : editors.body).insert({ label: found.field.label, template });
   });
 
   // --- 3 To whom: own rows as one switch, kept in the first rule ---
@@ -182,6 +192,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const [first] = cards();
     if (!ownBox.checked) rules().forEach(removeRow);
     else if (rule) {
+      field(rule, "alias").value = first?.alias ?? field(rule, "alias").value;
       field(rule, "column").value = ownColumn.value;
       field(rule, "attribute").value = ownAttribute.value;
     } else if (first) {
@@ -204,7 +215,8 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     showHtml(find("[data-sample]"), found.rows);
     showHtml(find("[data-outlook-place]", beside), found.html);
-    for (const name of NAMES) editors[name].show(found.parts[name]);
+    find("[data-again-offer]").hidden = !cards().length;
+    for (const name of NAMES) editors[name].show(found.parts[name], found.sources[name]);
     if (found.token) return;
     knownPoints = found.points;
     points.hidden = !knownPoints.length;
@@ -227,7 +239,23 @@ document.addEventListener("DOMContentLoaded", () => {
     failed: () => find("[data-phone]", beside).replaceChildren(problem(words.failed)),
   });
   const changed = page.watch({ refresh, onChange: () => showChosen(), isOwn: (target) => target.matches("[data-insert] *") });
-  find("[data-as]", beside).addEventListener("input", page.later(page.TYPING_MS, refresh));
+  find("[data-as]", beside).addEventListener("input", page.later(page.TYPING_MS, () => refresh()));
+
+  find("[data-again]").addEventListener("click", () => refresh({ isAnew: true }));
+  isTemplate.addEventListener("change", () => {
+    for (const editor of Object.values(editors)) editor.forget();
+  });
+
+  // A problem leads to its field, also where a label editor stands for it, or it is folded away.
+  form.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-problems] a");
+    if (!link) return;
+    event.preventDefault();
+    const target = document.getElementById(link.hash.slice(1));
+    const editor = Object.values(editors).find((one) => one.source === target && one.isUsable);
+    target?.closest("details:not([open])")?.setAttribute("open", "");
+    (editor ? editor.box : target)?.focus();
+  });
 
   showChosen();
   refresh();

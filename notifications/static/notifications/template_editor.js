@@ -4,10 +4,12 @@
 "use strict";
 // Beside a label a browser needs a character in which its caret can stand; it belongs to no text.
 const CARET_PLACE = "\u200b";
+const PARTS_TYPE = "application/x-guanwecom-parts";
 window.TemplateEditor = class {
-  // `source`: the input or textarea. `label`: its label element.
-  constructor(source, label) {
+  // `source`: the input or textarea. `label`: its label element. `isTemplate`: whether what is stored is a template now.
+  constructor(source, label, isTemplate) {
     this.source = source;
+    this.isTemplate = isTemplate;
     this.isOneLine = source.tagName === "INPUT";
     this.box = document.createElement("div");
     this.box.className = `template-editor${this.isOneLine ? " one-line" : ""}`;
@@ -24,11 +26,15 @@ window.TemplateEditor = class {
     this.box.addEventListener("input", () => this.write());
     this.box.addEventListener("keydown", (event) => this.onKey(event));
     this.box.addEventListener("paste", (event) => this.onPaste(event));
+    for (const name of ["copy", "cut"]) this.box.addEventListener(name, (event) => this.onCopy(event));
     this.box.addEventListener("drop", (event) => event.preventDefault());
   }
 
-  // `parts`: texts and fields ({text} or {label, template}); null for a template that only its own field can show.
-  show(parts) {
+  // `parts`: texts and fields ({text} or {label, template}) of `sent`; null for a template that only its own field can
+  // show. Nothing changes under somebody who types, or has typed on.
+  show(parts, sent) {
+    const normal = (text) => text.replace(/\r\n/g, "\n");
+    if (document.activeElement === this.source || normal(sent) !== normal(this.source.value)) return;
     this.box.hidden = parts === null;
     this.source.hidden = parts !== null;
     if (parts === null || this.source.value.replace(/\r\n/g, "\n") === this.shown) return;
@@ -38,6 +44,11 @@ window.TemplateEditor = class {
       else this.appendText(part.text);
     }
     this.shown = this.source.value.replace(/\r\n/g, "\n");
+  }
+
+  // What is shown is read anew with the next answer.
+  forget() {
+    this.shown = null;
   }
 
   get isUsable() {
@@ -102,7 +113,10 @@ window.TemplateEditor = class {
 
   template() {
     const text = (node) => {
-      if (node.nodeType === Node.TEXT_NODE) return TemplateEditor.literal(node.data.replaceAll(CARET_PLACE, "").replace(/\u00a0/g, " "));
+      if (node.nodeType === Node.TEXT_NODE) {
+        const typed = node.data.replaceAll(CARET_PLACE, "").replace(/\u00a0/g, " ");
+        return this.isTemplate() ? TemplateEditor.literal(typed) : typed;
+      }
       if (node.dataset?.template) return node.dataset.template;
       if (node.nodeName === "BR") return "\n";
       const inner = [...node.childNodes].map(text).join("");
@@ -139,8 +153,34 @@ window.TemplateEditor = class {
     this.write();
   }
 
+  // Labels stay labels on the clipboard.
+  onCopy(event) {
+    const selection = document.getSelection();
+    if (!selection.rangeCount) return;
+    const parts = [...selection.getRangeAt(0).cloneContents().childNodes].map((node) =>
+      node.dataset?.template
+        ? { label: node.textContent, template: node.dataset.template }
+        : { text: node.nodeName === "BR" ? "\n" : node.textContent.replaceAll(CARET_PLACE, "") },
+    );
+    event.preventDefault();
+    event.clipboardData.setData(PARTS_TYPE, JSON.stringify(parts));
+    event.clipboardData.setData("text/plain", parts.map((part) => part.label ?? part.text).join(""));
+    if (event.type === "cut") {
+      selection.deleteFromDocument();
+      this.write();
+    }
+  }
+
   onPaste(event) {
     event.preventDefault();
+    const parts = event.clipboardData.getData(PARTS_TYPE);
+    if (parts && this.isTemplate()) {
+      for (const part of JSON.parse(parts)) {
+        if (!part.template) document.execCommand("insertText", false, part.text);
+        else if (!(this.isOneLine && part.template.includes("\n"))) this.insert(part);
+      }
+      return;
+    }
     const text = event.clipboardData.getData("text/plain");
     document.execCommand("insertText", false, this.isOneLine ? text.replace(/\s+/g, " ") : text);
   }

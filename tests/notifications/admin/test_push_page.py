@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.models import Attribute, User
-from integrations.models import Card, DataSource, SourceKind
+from integrations.models import BiConnection, BiListing, Card, DataSource, SourceKind
 from notifications.models import (
     Draft,
     OwnRowsRule,
     Report,
     ReportCard,
     ReportChart,
+    Robot,
     Run,
     Subscription,
 )
@@ -329,6 +333,139 @@ def test_cards_of_other_companies_are_not_offered() -> None:
     assert "秘密" not in html
 
 
+def bi_source(**values: Any) -> DataSource:
+    return DataSource.objects.create(**{"name": "BI", "kind": SourceKind.GUANDATA, **values})
+
+
+def listed(page_id: str, *entries: tuple[str, str, str]) -> None:
+    """What the BI, as it is connected now, listed a moment ago."""
+    version = BiConnection.objects.values_list("connection_version", flat=True).first() or 0
+    now = timezone.now()
+    BiListing.objects.create(
+        page_id=page_id, version=version, requested_at=now, listed_at=now, entries=[list(entry) for entry in entries]
+    )
+
+
+def test_a_card_of_the_bi_becomes_one_here_once(root: Client) -> None:
+    source = bi_source()
+    listed("", ("p1", "销售", "PAGE"))
+    listed("p1", ("c1", "门店日报", "CHART"), ("c2", "说明", "TEXT"))
+    html = root.post(f"{LIST}data/", {"page": "p1"}).json()["html"]
+    assert "门店日报" in html
+    answers = [root.post(f"{LIST}data/choose/", {"page": "p1", "card": "c1"}).json() for _twice in range(2)]
+    card = Card.objects.get()
+    assert answers == [{"id": card.pk, "name": "门店日报"}] * 2
+    assert (card.source, card.bi_page_id, card.bi_card_id) == (source, "p1", "c1")
+
+
+@pytest.mark.parametrize(
+    "sent", [{"page": "p1", "card": "c2"}, {"page": "p1", "card": "c9"}, {"page": "p9", "card": "c1"}]
+)
+def test_what_holds_no_rows_or_is_not_listed_cannot_be_chosen(root: Client, sent: dict[str, str]) -> None:
+    bi_source()
+    listed("", ("p1", "销售", "PAGE"))
+    listed("p1", ("c1", "门店日报", "CHART"), ("c2", "说明", "TEXT"))
+    assert root.post(f"{LIST}data/choose/", sent).status_code == 404
+    assert not Card.objects.exists()
+
+
+def test_a_card_of_a_name_that_is_taken_is_counted(root: Client) -> None:
+    source = bi_source()
+    Card.objects.create(name="门店日报", source=source, bi_page_id="p0", bi_card_id="c0")
+    listed("", ("p1", "销售", "PAGE"))
+    listed("p1", ("c1", "门店日报", "CHART"))
+    assert root.post(f"{LIST}data/choose/", {"page": "p1", "card": "c1"}).json()["name"] == "门店日报 (2)"
+
+
+def test_the_bi_of_every_company_comes_before_that_of_one(root: Client) -> None:
+    bi_source(name="乙的 BI", corp=make_corp(name="乙"))
+    for_all = bi_source(name="BI")
+    listed("", ("p1", "销售", "PAGE"))
+    listed("p1", ("c1", "门店日报", "CHART"))
+    root.post(f"{LIST}data/choose/", {"page": "p1", "card": "c1"})
+    assert Card.objects.get().source == for_all
+
+
+def test_polling_does_not_ask_a_bi_that_failed_again(root: Client) -> None:
+    bi_source()
+    first = root.post(f"{LIST}data/", {}).json()
+    assert first["is_unfinished"] is True
+    BiListing.objects.update(
+        listed_at=timezone.now(), problem_code="unreachable", problem_facts={"reason": "connection"}
+    )
+    polled = root.post(f"{LIST}data/", {"poll": "1"}).json()
+    assert polled["is_unfinished"] is False
+    assert 'class="problem"' in polled["html"]
+
+
+def test_an_invented_page_of_the_bi_is_not_asked_for(root: Client) -> None:
+    bi_source()
+    root.post(f"{LIST}data/", {"page": "invented"})
+    assert list(BiListing.objects.values_list("page_id", flat=True)) == [""]
+
+
+@pytest.mark.parametrize("text", ["\x00", "%_'", "x" * 5000])
+def test_odd_searches_break_nothing(root: Client, text: str) -> None:
+    assert root.post(f"{LIST}data/", {"q": text}).status_code == 200
+
+
+def test_without_the_right_to_add_cards_those_of_the_bi_are_shown_but_not_taken() -> None:
+    bi_source()
+    listed("", ("p1", "销售", "PAGE"))
+    listed("p1", ("c1", "门店日报", "CHART"))
+    client = writer("view_subscription", "add_subscription", "add_report", "view_datasource")
+    html = client.post(f"{LIST}data/", {"page": "p1"}).json()["html"]
+    assert "推送编辑或管理员" in html
+    assert client.post(f"{LIST}data/choose/", {"page": "p1", "card": "c1"}).status_code == 403
+
+
+# --- Old pages --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("button", ["_try", "_save"])
+def test_a_page_from_before_a_push_was_disabled_does_not_enable_it(root: Client, button: str) -> None:
+    subscription = make_subscription(make_person(make_corp(), "lilei"))
+    address = change(subscription)
+    sent = as_browsers_send(root, address, **{button: "1", "is_enabled": "on", "token": "a" * 32})
+    Subscription.objects.update(is_enabled=False, next_run_at=None)
+    root.post(address, sent)
+    subscription.refresh_from_db()
+    assert (subscription.is_enabled, subscription.next_run_at) == (False, None)
+
+
+def test_a_page_from_before_a_copy_was_made_changes_nothing(
+    root: Client, shared: tuple[Subscription, Subscription]
+) -> None:
+    first, second = shared
+    address = change(first)
+    sent = as_browsers_send(root, address, title="旧页面", _enable="1")
+    root.post(address, {**sent, "title": "本推送的", "content_for": "this"})
+    answer = root.post(address, sent)
+    assert "请刷新页面" in "".join(problem.text for problem in answer.context["problems"])
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.report.title, second.report.title) == ("本推送的", "日报")
+
+
+def test_a_change_of_the_time_alone_writes_no_content(root: Client) -> None:
+    subscription = make_subscription(make_person(make_corp(), "lilei"))
+    address = change(subscription)
+    sent = as_browsers_send(root, address, priority="0", _enable="1")
+    Report.objects.update(body="别人刚改过的正文")
+    sent["body"] = "别人刚改过的正文"
+    with CaptureQueriesContext(connection) as queries:
+        assert root.post(address, sent).status_code == 302
+    assert not any('UPDATE "notifications_report" ' in query["sql"] for query in queries)
+
+
+def test_the_history_names_the_changed_fields_of_the_content(root: Client) -> None:
+    subscription = make_subscription(make_person(make_corp(), "lilei"))
+    address = change(subscription)
+    root.post(address, as_browsers_send(root, address, title="周报", _enable="1"))
+    text = root.get(f"{LIST}{subscription.pk}/history/").content.decode()
+    assert "标题" in text
+
+
 # --- Who may what -----------------------------------------------------------------------------------------------------
 
 
@@ -351,12 +488,53 @@ def test_who_may_not_write_reports_changes_the_rest_of_the_page(
     assert (first.name, first.report.title) == ("改名", "日报")
 
 
-def test_who_may_not_add_reports_adds_no_content() -> None:
+def test_who_may_not_add_reports_chooses_one_that_there_is() -> None:
     client = writer("view_subscription", "add_subscription", "view_report")
     report = make_report()
-    answer = client.post(ADD, {"title": "不许", "body": "x", "name": "日报", "report": report.pk})
-    assert answer.status_code in {200, 302}
-    assert Report.objects.get() == report
+    page = client.get(ADD)
+    assert page.context["adminform"].form["report"].field.widget.is_hidden is False
+    answer = client.post(ADD, as_browsers_send(client, ADD, name="日报", report=report.pk, title="不许", _save="1"))
+    assert answer.status_code == 302, answer.context["problems"]
+    assert Subscription.objects.get().report == report
+    assert [one.title for one in Report.objects.all()] == ["日报"]
+
+
+def test_who_may_add_reports_but_not_change_them_reaches_no_row_of_another(
+    shared: tuple[Subscription, Subscription],
+) -> None:
+    report = shared[0].report
+    client = writer("view_subscription", "add_subscription", "view_report", "add_report")
+    rule = report.own_rows_rules.get()
+    rows = {
+        **{f"{prefix}-{part}_FORMS": "1" for prefix in PREFIXES for part in ("TOTAL", "INITIAL")},
+        "own_rows_rules-0-id": rule.pk, "own_rows_rules-0-DELETE": "on", "own_rows_rules-0-report": report.pk,
+        "report_cards-0-id": report.report_cards.get().pk, "report_cards-0-title": "geändert",
+    }  # fmt: skip
+    client.post(ADD, {**as_browsers_send(client, ADD, name="x", title="x", body="x", report=report.pk), **rows})
+    assert list(report.own_rows_rules.all()) == [rule]
+    assert report.report_cards.get().title == "门店"
+
+
+def test_without_the_right_to_add_reports_no_copy_is_made(shared: tuple[Subscription, Subscription]) -> None:
+    first, second = shared
+    client = writer("view_subscription", "change_subscription", "view_report", "change_report", "view_card")
+    address = change(first)
+    client.post(address, as_browsers_send(client, address, title="新标题", content_for="this", _enable="1"))
+    first.refresh_from_db()
+    assert first.report == second.report
+    assert Report.objects.count() == 1
+
+
+def test_own_rows_that_were_left_out_of_the_page_still_go_to_no_robot(
+    root: Client, shared: tuple[Subscription, Subscription]
+) -> None:
+    first, _second = shared
+    robot = Robot.objects.create(name="群", corp=make_corp(name="群公司"), key="k" * 36)
+    address = change(first)
+    rows = {f"own_rows_rules-{part}_FORMS": "0" for part in ("TOTAL", "INITIAL")}
+    sent = as_browsers_send(root, address, channel="robot", robot=robot.pk, _enable="1", **rows)
+    answer = root.post(address, sent)
+    assert "id_robot" in [problem.anchor for problem in answer.context["problems"]]
 
 
 def test_a_report_that_the_person_does_not_see_cannot_be_taken() -> None:
