@@ -58,6 +58,7 @@ class Console:
     def open_step(self, anchor: str) -> None:
         """Show what is done in a step of the company's page."""
         body = self.page.locator(f"#{anchor}")
+        expect(body).to_be_attached()
         if not body.is_visible():
             self.page.click(f"details:has(> #{anchor}) > summary")
         expect(body).to_be_visible()
