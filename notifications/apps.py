@@ -42,9 +42,8 @@ class NotificationsConfig(AppConfig):
         from notifications.tasks import enqueue_waiting_runs
 
         store_lost.register(calls_until_now)
-        run_sources.register(source_of_subscription)
-        run_sources.register(source_of_alert)
-        run_sources.register(source_of_notice)
+        for source in (source_of_subscription, source_of_alert, source_of_notice):
+            run_sources.register(source)
         consumers.register(CLICKS_CONSUMER)
         card_data_finished.register(follow)
         card_data_finished.register(enqueue_waiting_runs)

@@ -313,11 +313,11 @@ def test_a_chosen_department_that_is_gone_is_shown_as_such(root: Client, company
 
 
 def shown_to(person: User) -> list[str]:
-    return [one.title for one in preferences.of_person(person)]
+    return [one.name for one in preferences.of_person(person)]
 
 
 def make_department_order(company: Company, number: int, title: str, **fields: Any) -> Subscription:
-    subscription = make_subscription(report=make_report(title=title), **fields)
+    subscription = make_subscription(name=title, **fields)
     subscription.departments.set([company.departments[number]])
     return subscription
 
