@@ -31,6 +31,7 @@ class NotificationsConfig(AppConfig):
         from notifications.alerts.messages import source_of_alert
         from notifications.delivery.limiter import store_lost
         from notifications.delivery.maintenance import checks  # noqa: F401  # see above
+        from notifications.delivery.rendering.preview_files import previews_requested
         from notifications.delivery.rendering.report_contents import source_of_subscription
         from notifications.delivery.runs.owner_notices import source_of_notice
         from notifications.delivery.runs.recall import readdress, withdraw
@@ -39,14 +40,15 @@ class NotificationsConfig(AppConfig):
         from notifications.receivers import disabling_holds_back, grant_to_roles, moving_leaves_behind, track_orders
         from notifications.sources import run_sources
         from notifications.subscriptions.attribute_rules import rules_naming
-        from notifications.tasks import enqueue_waiting_runs
+        from notifications.tasks import enqueue_previews, enqueue_waiting_runs
 
         store_lost.register(calls_until_now)
         for source in (source_of_subscription, source_of_alert, source_of_notice):
             run_sources.register(source)
         consumers.register(CLICKS_CONSUMER)
-        card_data_finished.register(follow)
-        card_data_finished.register(enqueue_waiting_runs)
+        for answer in (follow, enqueue_waiting_runs):
+            card_data_finished.register(answer)
+        previews_requested.register(enqueue_previews)
         values_dropped.register(rules_naming)
         people_left.register(withdraw)
         people_moving.register(moving_leaves_behind)
@@ -56,7 +58,6 @@ class NotificationsConfig(AppConfig):
         hooks.corp_disabling.register(disabling_holds_back)
         hooks.index_lines.register(push_lines, place=3)
         hooks.attentions.register(push_attentions)
-        # Only one: sign-in leads to the messages anyway, and a second entry would open the same page.
         hooks.landing_pages.register(LandingPage("", _("Home"), in_menu=True))
         for tab in EMPLOYEE_TABS:
             tabs.register(Tab(*tab))

@@ -16,7 +16,6 @@ from django.db.models import QuerySet
 from django.utils.timezone import get_default_timezone, localdate
 from django.utils.translation import gettext as _
 
-from accounts.models import fold_value
 from integrations.core.background import database_clock, guarded
 from integrations.datasources import fetch
 from notifications.alerts import (
@@ -34,8 +33,6 @@ from notifications.delivery.rendering.report_contents import bi_link
 from notifications.models import AlertCheck, AlertRule, Incident
 from notifications.models.alerts import TITLE_CHARACTERS
 from notifications.models.lookups import Moment
-from notifications.reports import row_filters
-from notifications.reports.row_filters import ColumnMissingError
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.slots import ScheduleError
 
@@ -50,7 +47,6 @@ Outcome, Kind = AlertCheck.Outcome, Incident.Kind
 PATIENCE = timedelta(minutes=15)
 KEPT = timedelta(days=30)
 PURGED_AT_ONCE = 2000
-PARTS_AT_MOST = 1000
 PROBLEM_CHARACTERS = 255
 
 
@@ -146,23 +142,8 @@ def evaluate(rule: AlertRule, table: Table) -> dict[str, Verdict]:
     found = [verdicts.at_day(one, table, today) for one in conditions.from_rows(rule.conditions)]
     return {
         part: verdicts.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)))
-        for part, its_table in parts_of(rule, table).items()
+        for part, its_table in verdicts.parts_of(rule, table).items()
     }
-
-
-def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
-    """The parts that are watched by themselves; where people see their own rows only, those that a person may see, as
-    in reports. Raises ConditionError."""
-    if rule.split_attribute_id is None:
-        parts = verdicts.split(table, rule.split_column)
-    else:
-        try:
-            parts = row_filters.slices(table, rule.split_column, fold_value)
-        except ColumnMissingError as error:
-            raise ConditionError("no_such_column", error.column) from error
-    if len(parts) > PARTS_AT_MOST:
-        raise ConditionError("too_many_parts", rule.split_column)
-    return parts
 
 
 @dataclass(frozen=True)
@@ -189,7 +170,7 @@ def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: da
     except _NoDataError as error:
         return _Decision(_without_data(rule, check, str(error), now))
     opened = _with_data(rule, check, found, now, is_cut=table.is_cut)
-    tables = parts_of(rule, table) if opened else {}
+    tables = verdicts.parts_of(rule, table) if opened else {}
     fired = [Fired(incident, found[part], tables[part]) for part, incident in opened.items()]
     return _Decision(Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE, fired)
 
@@ -243,7 +224,7 @@ def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
     """Also of parts that are not there this time, as long as there are not too many: they may come back."""
     absent = {part: row for part, row in rule.memory.items() if part not in found}
     seen = {part: asdict(verdict.memory) for part, verdict in found.items()}
-    return dict([*absent.items(), *seen.items()][-PARTS_AT_MOST:])
+    return dict([*absent.items(), *seen.items()][-verdicts.PARTS_AT_MOST :])
 
 
 def _without_data(rule: AlertRule, check: AlertCheck, problem: str, now: datetime) -> AlertCheck.Outcome:

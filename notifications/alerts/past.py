@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.utils.timezone import get_default_timezone, localtime
 
-from notifications.alerts import conditions, evaluation, verdicts
+from notifications.alerts import conditions, verdicts
 from notifications.alerts.conditions import TIMES, Condition, Join, moment
 from notifications.alerts.verdicts import Memory
 
@@ -59,7 +59,7 @@ def _holds(
 ) -> bool | None:
     """Whether any part holds; what the next day compares with is put into `memory`."""
     answers = []
-    for part, its_table in evaluation.parts_of(rule, table).items():
+    for part, its_table in verdicts.parts_of(rule, table).items():
         fixed = [verdicts.at_day(one, its_table, day) for one in found]
         verdict = verdicts.evaluate(fixed, Join(rule.join), its_table, memory.get(part, Memory()))
         memory[part] = verdict.memory

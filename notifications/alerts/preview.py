@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.utils.timezone import get_default_timezone, localdate
 
-from notifications.alerts import charts, condition_words, conditions, evaluation, past
+from notifications.alerts import charts, condition_words, conditions, evaluation, past, verdicts
 from notifications.alerts.conditions import ConditionError
 from notifications.alerts.past import Past
 from notifications.delivery.rendering import attachments
@@ -70,7 +70,7 @@ def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
         tried_before = past.tried(rule, table, today=localdate(timezone=get_default_timezone()))
     except ConditionError as error:
         return Trial(problem=conditions.sentence(error))
-    tables = evaluation.parts_of(rule, table)
+    tables = verdicts.parts_of(rule, table)
     parts = [
         _shown(part, verdict.holds, condition_words.findings(rule, verdict).splitlines(), tables[part], verdict.rows)
         for part, verdict in sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN]

@@ -16,6 +16,7 @@ from typing import Any
 
 from django.utils.timezone import get_default_timezone, localtime
 
+from accounts.models import fold_value
 from integrations.clients.sources.table import Kind, Table, Value
 from notifications.alerts import relative_dates
 from notifications.alerts.conditions import (
@@ -37,12 +38,16 @@ from notifications.alerts.conditions import (
     plain,
     position,
 )
-from notifications.reports.row_filters import cell_text
+from notifications.models import AlertRule
+from notifications.reports.row_filters import ColumnMissingError, cell_text, slices
 
 ROWS_MARKED = 200
 # What comparing with a span of days means.
 _BY_SPAN = {Comparison.EQUAL: Comparison.BETWEEN, Comparison.UNEQUAL: Comparison.OUTSIDE}
 Row = tuple[Value, ...]
+
+# Of a rule that is watched by parts.
+PARTS_AT_MOST = 1000
 
 
 @dataclass(frozen=True)
@@ -290,3 +295,18 @@ def _number(value: Value) -> Number | None:
         return Number(repr(value)) if math.isfinite(value) else None
     number = Number(value)
     return number if number.is_finite() else None
+
+
+def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
+    """The parts that are watched by themselves; where people see their own rows only, those that a person may see, as
+    in reports. Raises ConditionError."""
+    if rule.split_attribute_id is None:
+        parts = split(table, rule.split_column)
+    else:
+        try:
+            parts = slices(table, rule.split_column, fold_value)
+        except ColumnMissingError as error:
+            raise ConditionError("no_such_column", error.column) from error
+    if len(parts) > PARTS_AT_MOST:
+        raise ConditionError("too_many_parts", rule.split_column)
+    return parts

@@ -16,9 +16,7 @@ from accounts.users.scopes import scope_condition
 from integrations.models import Card, Corp
 from notifications import sentences
 from notifications.models.alert_receivers import AlertReceiver
-from notifications.models.api import ApiToken
-from notifications.models.lookups import Moment
-from notifications.models.runs import Run
+from notifications.models.lookups import Moment, RunStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -89,7 +87,7 @@ class AlertRoute(AlertSource):
         _("later routes may take it, too"), default=False, help_text=_("What Alertmanager calls “continue”.")
     )
     senders = models.ManyToManyField(
-        ApiToken,
+        "notifications.ApiToken",
         blank=True,
         related_name="+",
         verbose_name=_("only from these senders"),
@@ -142,7 +140,7 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def notice_due(self, now: Moment) -> Self:
         """Those of which something is to be told, and of which nothing told before is still on its way."""
         on_the_way = IncidentNotice.objects.filter(
-            incident=OuterRef("pk"), run__status__in=[Run.Status.WAITING, Run.Status.SENDING]
+            incident=OuterRef("pk"), run__status__in=[RunStatus.WAITING, RunStatus.SENDING]
         )
         return self.filter(~Exists(on_the_way), notice_due_at__lte=now)
 
@@ -188,7 +186,11 @@ class Incident(models.Model):
     # Of a rule: whose data it is about. It decides which administrators see the pictures.
     card = models.ForeignKey(Card, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("card"))
     sender = models.ForeignKey(
-        ApiToken, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("handed in with")
+        "notifications.ApiToken",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("handed in with"),
     )
     title = models.CharField(_("title"), max_length=TITLE_CHARACTERS)
     summary = models.TextField(_("summary"), blank=True)
@@ -302,7 +304,7 @@ class IncidentNotice(models.Model):
     """That a run tells of an incident. Several incidents may share a run: a storm is one message."""
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="notices")
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="incident_notices")
+    run = models.ForeignKey("notifications.Run", on_delete=models.CASCADE, related_name="incident_notices")
     kind = models.CharField(_("kind"), max_length=16, choices=Incident.Notice.choices)
     # Counts reminders, and recoveries, of one incident.
     number = models.PositiveIntegerField(default=1)

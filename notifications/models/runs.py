@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from django.db import models
 from django.db.models import Q
@@ -14,8 +14,7 @@ from accounts.models import User
 from accounts.users.scopes import scope_condition
 from integrations.models import Corp
 from notifications import sentences
-from notifications.models.lookups import Moment
-from notifications.models.subscriptions import Subscription
+from notifications.models.lookups import Moment, RunStatus
 
 if TYPE_CHECKING:
     from typing import Self
@@ -69,14 +68,7 @@ class Run(models.Model):
     # To one person, or to those whom a run did not reach: beside them the whole may run.
     PARTIAL = (Trigger.TRIAL, Trigger.RESEND, Trigger.NOTICE, Trigger.ALERT)
 
-    class Status(models.TextChoices):
-        WAITING = "waiting", _("waiting")
-        SENDING = "sending", _("sending")
-        FINISHED = "finished", _("finished")
-        MISSED = "missed", _("missed")
-        FAILED = "failed", _("failed")
-        # Not worth sending, by what the subscription asks of its data; no failure.
-        SKIPPED = "skipped", _("not sent")
+    Status: TypeAlias = RunStatus
 
     # What this execution is, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
     # resend:<run>:<number>, api:<subscription>:<random> (a request is kept from running twice by AcceptedRequest),
@@ -84,7 +76,7 @@ class Run(models.Model):
     # incident:<first incident told of>:<fire|repeat-n|recover>.
     key = models.CharField(_("key"), max_length=128, unique=True)
     subscription = models.ForeignKey(
-        Subscription, on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("push")
+        "notifications.Subscription", on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("push")
     )
     trigger = models.CharField(_("trigger"), max_length=16, choices=Trigger.choices)
     # The report's company at the time of the claim (empty: every company). It decides who may see the run.

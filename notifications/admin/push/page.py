@@ -18,7 +18,7 @@ from notifications.admin.push.copies import CopiedReport, copy_push, copy_report
 from notifications.admin.push.form import CONTENT_IS_SENT, PushForm
 from notifications.admin.push.one_page import OnePage, problems_of
 from notifications.admin.push.preview import page_state
-from notifications.admin.reports import OwnRowsInline, ReportCardInline, ReportChartInline, template_help
+from notifications.admin.report_parts import OwnRowsInline, ReportCardInline, ReportChartInline, template_help
 from notifications.models import Report, Subscription
 from notifications.reports.starting_points import offered_points
 from notifications.reports.templates import field_choices, renderer

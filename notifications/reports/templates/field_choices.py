@@ -43,13 +43,10 @@ class FieldGroup:
 
 
 def formats() -> list[tuple[str, str]]:
-    """The formats that a number may be inserted with: its name in templates, and how it is called."""
-    return [
-        ("thousands", _("1,234.5")),
-        ("short", _("automatic (万/亿)")),
-        ("percent", _("percent (0.12 is 12%)")),
-        ("", _("as it is")),
-    ]
+    """The formats that a number may be inserted with: its name in templates, and how it is called. 万 and 亿 are for
+    who reads Chinese."""
+    in_wan = [("short", _("in 万 or 亿, by its size"))] if _is_chinese() else []
+    return [("thousands", _("1,234.5")), *in_wan, ("percent", _("percent (0.12 is 12%)")), ("", _("as it is"))]
 
 
 def groups_of(table: Table, alias: str) -> list[FieldGroup]:
@@ -85,7 +82,11 @@ def day_fields(tables: Mapping[str, Table]) -> FieldGroup:
 
 
 def usual_date_pattern() -> str:
-    return "M月D日" if (get_language() or "").startswith("zh") else "D.M."
+    return "M月D日" if _is_chinese() else "D.M."
+
+
+def _is_chinese() -> bool:
+    return (get_language() or "").startswith("zh")
 
 
 def day_column_of(table: Table) -> str:
