@@ -107,7 +107,7 @@ def apply_button(request: HttpRequest, row: Any) -> None:
     """The buttons of the page say whether the thing is enabled; without one that does, it stays as it is: what an old
     page sends about it may be wrong. `row`: None for a new one."""
     values = request.POST.copy()
-    if "_page" not in values:
+    if "_buttons" not in values:
         return
     is_kept = row is not None and row.is_enabled and "_disable" not in values
     values.pop("is_enabled", None)
