@@ -25,6 +25,7 @@ _NOT_TYPED = (
     "_try",
     "_enable",
     "_disable",
+    "_buttons",
     "is_enabled",
 )
 
