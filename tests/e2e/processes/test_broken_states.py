@@ -60,11 +60,12 @@ def see_it_named(scene: InTheBrowser, state: State) -> None:
 
 
 def test_a_secret_saved_wrongly_is_put_right_in_the_form(scene: InTheBrowser) -> None:
-    """Saving has the checks run anew, and the page follows them."""
+    """Saving has the checks run anew, and the page follows them where they stand."""
     state = STATES["the Secret is wrong (40001)"]
     see_it_named(scene, state)
 
     state.fixes(scene)
+    scene.open("#diagnosis")
 
     expect(scene.check(state.check).locator(".pill-good")).to_be_visible(timeout=PATIENCE_MS)
     expect(scene.page.locator("[data-reasons] li")).to_have_count(0, timeout=PATIENCE_MS)
