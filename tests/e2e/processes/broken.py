@@ -95,7 +95,7 @@ class InTheBrowser(Scene):
     def check(self, name: str) -> Locator:
         return self.page.locator(f"[data-check={name}]")
 
-    def open(self, section: str = "") -> None:
+    def open(self, section: str = "#diagnosis") -> None:
         self.page.bring_to_front()
         self.page.goto(f"{self.site_url}/admin/integrations/corp/{self.corp.pk}/change/{section}")
         self.page.evaluate("window.isTheSamePage = true")
