@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
             name='Attribute',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(help_text='By which files and rules name it. Cannot be changed later.', max_length=40, unique=True, validators=[django.core.validators.RegexValidator('^[a-z][a-z0-9_]*\\Z', 'Lower-case letters, digits and _, a letter first.')], verbose_name='key')),
+                ('key', models.CharField(help_text='By which files and rules name it. Cannot be changed later.', max_length=40, unique=True, validators=[django.core.validators.RegexValidator('^[a-z][a-z0-9_]*\\Z', 'Lower-case letters, digits and _, a letter first.')], verbose_name='attribute key')),
                 ('name', models.CharField(max_length=64, unique=True, verbose_name='name')),
                 ('kind', models.CharField(choices=[('text', 'text'), ('number', 'number'), ('choice', 'one of a list')], default='text', max_length=8, verbose_name='kind')),
                 ('is_many_valued', models.BooleanField(default=False, help_text='A person may have more than one, such as several regions.', verbose_name='several values')),

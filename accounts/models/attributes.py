@@ -66,7 +66,7 @@ class Attribute(models.Model):
         CHOICE = "choice", _("one of a list")
 
     key = models.CharField(
-        pgettext_lazy("of an attribute", "key"),
+        _("attribute key"),
         max_length=40,
         unique=True,
         validators=[RegexValidator(r"^[a-z][a-z0-9_]*\Z", _("Lower-case letters, digits and _, a letter first."))],

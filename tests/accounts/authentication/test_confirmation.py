@@ -22,7 +22,7 @@ from accounts.models import (
     User,
 )
 from integrations.core.reauthentication import ConfirmedChanges
-from integrations.models import BiConnection, Corp, DataSource, SiteAddress
+from integrations.models import BiConnection, Corp, DataSource, SiteAddress, SyncRun
 from integrations.models.fields import EncryptedTextField
 from notifications.models import ApiToken, Robot
 from tests.accounts.conftest import DESKTOP, Visitor, make_person, state_in, visitor
@@ -301,6 +301,7 @@ CONFIRMED = {
     *(User, Group, SignInPolicy, DirectoryPolicy, LinkConflict, LinkRequest, PeopleImport),
     *(Attribute, DepartmentGroup),  # which attribute names people in the BI; groups lend rights
     *(Corp, SiteAddress, BiConnection, DataSource, Robot, ApiToken),
+    SyncRun,  # the directory policy is set on the page on which one synchronises
 }
 
 

@@ -25,8 +25,7 @@ class InTheBrowser(Scene):
 
     def form(self, **values: str | bool) -> None:
         self.page.bring_to_front()  # a tab behind another one draws once a second, which each click waits for
-        for summary in self.page.locator("fieldset details:not([open]) summary").all():
-            summary.click()
+        self.page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         for name, value in values.items():
             control = self.page.locator(f"[name={name}]")
             if isinstance(value, bool):

@@ -144,12 +144,14 @@ def test_a_callback_whose_keys_differ_and_then_agree(scene: InTheBrowser) -> Non
     values = {"callback_url": scene.copied("callback"), "callback_aes_key": scene.corp.callback_aes_key}
 
     assert "40057" in scene.console_refuses(**values, callback_token="anotherToken")
+    scene.page.reload()
     scene.open("#callback")
     expect(scene.page.locator("#callback .address").first).to_contain_text(
         "如果企业微信后台提示失败，说明那里的 Token 或 EncodingAESKey 与此处不一致。"
     )
 
     scene.console(**values, callback_token=scene.corp.callback_token)
+    scene.open()
     scene.let_time_pass()
     expect(row).to_contain_text("回调地址应答正确，企业微信已校验。", timeout=PATIENCE_MS)
     expect(row.locator(".pill-good")).to_be_visible()

@@ -86,7 +86,9 @@ def test_a_subscription_says_so_before_it_is_saved(half: tuple[User, str]) -> No
     form = client.get(address).context["adminform"].form
     sent = {field.html_name: field.value() for field in form if field.value() not in (None, False, [])}
 
-    page = client.post(address, {**sent, "name": "每日", "report": report.pk, "users": [person.pk], "_enable": "1", "_buttons": "1"})
+    page = client.post(
+        address, {**sent, "name": "每日", "report": report.pk, "users": [person.pk], "_enable": "1", "_buttons": "1"}
+    )
 
     text = page.content.decode()
     assert page.status_code == 200
