@@ -31,7 +31,7 @@ def browser_context_args() -> dict[str, Any]:
 
 def listed(page: Page) -> None:
     """The worker's part, while the page waits for it."""
-    expect(page.get_by_text("正在从 BI 获取…")).to_be_visible()
+    expect(page.get_by_text("正在查询 BI…")).to_be_visible()
     tasks.list_bi(BiListing.objects.get(listed_at__isnull=True).pk)
 
 
