@@ -3,66 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, expect
-from pytest_django.live_server_helper import LiveServer
+from playwright.sync_api import Page, expect
 
 from integrations.models import Card
 from notifications.models import AlertRule, Draft
-from tests.e2e import sales
 from tests.e2e.journey import Counted
+from tests.e2e.one_page.conftest import assert_few_inputs
 from tests.e2e.policy import refusals_in
-from tests.e2e.session import signed_in
-from tests.e2e.stack import Program
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.notifications.factories import make_corp, make_person
-from tests.sandbox.programs import npm_modules
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 ADD = "/admin/notifications/alertrule/add/"
 
 
-@pytest.fixture(scope="module")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("databases")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def data_worker(
-    django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory, databases: Path
-) -> Iterator[Program]:
-    with sales.data_worker(project_root, tmp_path_factory.mktemp("data"), databases) as program:
-        yield program
-
-
 @pytest.fixture
-def card(transactional_db: None, databases: Path) -> Card:
-    """Sales of three shops in two regions."""
-    report = sales.sales_report(databases)
-    card = report.report_cards.get().card
-    report.delete()
-    return card
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(locale="zh-CN", **DESK)
-    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext, live_server: LiveServer, card: Card) -> Page:
-    page = context.new_page()
-    page.goto(signed_in(context, live_server) + ADD)
-    return page
+def address() -> str:
+    return ADD
 
 
 @pytest.mark.journey
@@ -138,9 +102,4 @@ def test_an_error_is_listed_and_focused(page: Page, card: Card) -> None:
 
 
 def test_the_first_look_has_at_most_eight_inputs(page: Page, card: Card) -> None:
-    form = page.locator("#alertrule_form")
-    expect(form.locator("[data-choices] button").first).to_be_visible()
-    visible = form.locator("input:visible, select:visible, textarea:visible, [role=textbox]:visible")
-    names = visible.evaluate_all("all => all.map((one) => one.name || one.className || one.id)")
-    own = [name for name in names if "select2-search" not in name and "select2-selection" not in name]
-    assert len(own) <= 8, own
+    assert_few_inputs(page, "alertrule_form")

@@ -1,0 +1,69 @@
+"""What browser tests of the pages that make a thing in one form share: a card to choose, its worker, and the page.
+
+A test module says on which page it is by a fixture `address`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.models import Card
+from tests.e2e import sales
+from tests.e2e.session import signed_in
+from tests.e2e.stack import Program
+from tests.e2e.test_admin_accessibility import DESK
+from tests.sandbox.programs import npm_modules
+
+INPUTS_AT_MOST = 8
+
+
+@pytest.fixture(scope="module")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("databases")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_worker(
+    django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory, databases: Path
+) -> Iterator[Program]:
+    with sales.data_worker(project_root, tmp_path_factory.mktemp("data"), databases) as program:
+        yield program
+
+
+@pytest.fixture
+def card(transactional_db: None, databases: Path) -> Card:
+    """Sales of three shops in two regions."""
+    report = sales.sales_report(databases)
+    card = report.report_cards.get().card
+    report.delete()
+    return card
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(locale="zh-CN", **DESK)
+    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, live_server: LiveServer, card: Card, address: str) -> Page:
+    page = context.new_page()
+    page.goto(signed_in(context, live_server) + address)
+    return page
+
+
+def assert_few_inputs(page: Page, form_id: str) -> None:
+    """At first sight, once what can be chosen is there."""
+    form = page.locator(f"#{form_id}")
+    expect(form.locator("[data-choices] button").first).to_be_visible()
+    visible = form.locator("input:visible, select:visible, textarea:visible, [role=textbox]:visible")
+    names = visible.evaluate_all("all => all.map((one) => one.name || one.className || one.id)")
+    own = [name for name in names if "select2-search" not in name and "select2-selection" not in name]
+    assert len(own) <= INPUTS_AT_MOST, own
