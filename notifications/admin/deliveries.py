@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from notifications import sentences
+from integrations.core import sentences
 from notifications.admin import base, run_actions
 from notifications.admin.base import moment, pill, plain_moment
 from notifications.admin.log_export import ExportedLog

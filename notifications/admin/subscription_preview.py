@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from integrations.core.sentences import Sentence
 from integrations.models.scoping import Person
 from notifications.admin import schedule_forms
 from notifications.admin.report_forms import latest_tables
@@ -16,7 +17,6 @@ from notifications.delivery.rendering.previews import Preview, preview, preview_
 from notifications.delivery.rendering.report_contents import link_of, order_of, written
 from notifications.delivery.rendering.report_data import cards_of
 from notifications.models import MessageForm, OwnRowsRule, Subscription
-from notifications.sentences import Sentence
 from notifications.sources import Content
 from notifications.subscriptions.recipients import Reachability, named_audience, reachability, resolve, trial_audience
 from notifications.subscriptions.schedules import descriptions, slots

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import Max, Q, QuerySet
 
+from integrations.core.sentences import Sentence
 from notifications.alerts import card_updates
 from notifications.models import AlertRule, Incident, IncidentEvent
-from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from accounts.models import User

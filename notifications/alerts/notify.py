@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
+from integrations.core.sentences import Sentence
 from notifications.alerts import incidents
 from notifications.alerts.recipients import audience_key
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import first_locked, unlocked
 from notifications.models import AlertRoute, AlertRule, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
-from notifications.sentences import Sentence
 from notifications.subscriptions.schedules import slots, workdays
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from integrations.clients.sources.table import Kind, Table, Value
+from integrations.core.sentences import Sentence
 from notifications.charts.definition import (
     PARTS_AT_MOST,
     ROUND,
@@ -24,7 +25,6 @@ from notifications.charts.definition import (
     Sort,
 )
 from notifications.charts.labels import distinct_labels, number_of, one_line, shown_within
-from notifications.sentences import Sentence
 
 # More places than these along an axis are counted together (times) or cut off (others).
 POINTS_AT_MOST = 120

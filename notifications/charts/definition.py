@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from integrations.clients.sources.table import Kind, Table
-from notifications.sentences import Sentence, SentenceError
+from integrations.core.sentences import Sentence, SentenceError
 
 # More lines or parts than these nobody tells apart: the rest is one, 其他.
 SERIES_AT_MOST = 6

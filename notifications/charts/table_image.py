@@ -13,11 +13,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from integrations.clients.sources.table import Column, Kind, Table, Value
+from integrations.core.sentences import Sentence
 from notifications.charts import theme
 from notifications.charts.aggregate import along
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartError, Sort
 from notifications.charts.labels import FONT_SIZE, number_of, one_line, short, text_of, width_of, within
-from notifications.sentences import Sentence
 
 # Between a column and the next one.
 GAP = 14

@@ -16,13 +16,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from integrations.clients.sources.table import Table
+from integrations.core.sentences import Sentence
 from notifications.charts import definition as charts
 from notifications.charts import theme
 from notifications.charts.aggregate import LABEL_PIXELS, Shaped, Unit, shape
 from notifications.charts.definition import Chart, ChartError, ChartKind
 from notifications.charts.labels import one_line, scales, short, shown_within, width_of, within
 from notifications.charts.table_image import number_spec, table_spec
-from notifications.sentences import Sentence
 
 Spec = dict[str, Any]
 

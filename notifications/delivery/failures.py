@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 from integrations.clients.errors import operation_of
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import AUTHOR, NETWORK_ADMIN, NOBODY, SITE_ADMIN
+from integrations.core import sentences
 from integrations.core.explanations import of_errcode
-from notifications import sentences
 from notifications.delivery.channels.outcomes import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
 from notifications.models import Attempt, Channel, Delivery, Receipt
 

@@ -13,8 +13,8 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from accounts.users.scopes import scope_condition
+from integrations.core import sentences
 from integrations.models import Card, Corp
-from notifications import sentences
 from notifications.models.alert_receivers import AlertReceiver
 from notifications.models.lookups import Moment, RunStatus
 

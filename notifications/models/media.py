@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from notifications import sentences
+from integrations.core import sentences
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -58,7 +58,7 @@ class Medium(models.Model):
     # How often somebody began: a recipe that ends its worker each time is given up.
     make_count = models.PositiveSmallIntegerField(default=0)
     made_at = models.DateTimeField(null=True)
-    # A stored sentence for the report's owner (notifications.sentences).
+    # A stored sentence for the report's owner (integrations.core.sentences).
     error = models.TextField(blank=True)
     # PNG, xlsx or csv; of a picture also the SVG, compressed, and its size on a page.
     content = models.BinaryField()

@@ -12,8 +12,8 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from accounts.users.scopes import scope_condition
+from integrations.core import sentences
 from integrations.models import Corp
-from notifications import sentences
 from notifications.models.lookups import Moment, RunStatus
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Run(models.Model):
     finished_at = models.DateTimeField(_("ended"), null=True)
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
-    # A stored sentence (notifications.sentences), also of one that ended: whom it did not reach
+    # A stored sentence (integrations.core.sentences), also of one that ended: whom it did not reach
     # (notifications.delivery.rendering.run_errors).
     error = models.TextField(_("error"), blank=True)
     # Of its data (notifications.delivery.rendering.skip_rules); empty where its report has none.

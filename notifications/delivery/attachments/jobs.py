@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models import F, QuerySet
 
+from integrations.core.sentences import Sentence
 from notifications.delivery.attachments import recipes
 from notifications.delivery.locking import unlocked, update_unlocked
 from notifications.models import Medium
 from notifications.models.lookups import Moment
-from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock

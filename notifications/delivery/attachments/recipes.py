@@ -13,12 +13,12 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone, translation
 
 from integrations.clients.sources.table import Table, from_document, to_document
+from integrations.core.sentences import Sentence, SentenceError
 from notifications.charts import definition as charts
 from notifications.charts import renderer, theme
 from notifications.charts.definition import Chart, ChartError
 from notifications.charts.vega import spec
 from notifications.delivery.attachments import spreadsheets
-from notifications.sentences import Sentence, SentenceError
 
 # Moved on where the same recipe gives another picture than before.
 VERSION = 2

@@ -16,6 +16,7 @@ from django.db.models import CharField, F, Q, QuerySet, Value
 from django.db.models.functions import Cast, Coalesce, Concat
 
 from integrations.companies.diagnosis import runner
+from integrations.core.sentences import Sentence
 from integrations.datasources import fetch
 from notifications.delivery.leases import QUEUE_LEASE, RENDER_LEASE
 from notifications.delivery.locking import BATCH, update_unlocked
@@ -31,7 +32,6 @@ from notifications.models import (
     Subscription,
 )
 from notifications.models.subscriptions import MAX_LIFETIME_HOURS
-from notifications.sentences import Sentence
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.slots import ScheduleError
 

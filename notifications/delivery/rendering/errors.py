@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from notifications.sentences import Sentence, SentenceError
+from integrations.core.sentences import Sentence, SentenceError
 
 if TYPE_CHECKING:
     from integrations.clients.wecom.messages.limits import MessageError

@@ -13,6 +13,7 @@ from django.utils import translation
 
 from integrations.clients.wecom.messages.limits import MessageError
 from integrations.companies import links
+from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from notifications.delivery.attachments import recipes, urls
 from notifications.delivery.bulk import write_receipts
@@ -31,7 +32,6 @@ from notifications.models import (
     new_mark,
 )
 from notifications.reports.contents import frozen
-from notifications.sentences import Sentence
 from notifications.sources import Content
 from notifications.subscriptions.recipients import Recipient
 

@@ -17,6 +17,7 @@ from django.utils import translation
 
 from accounts.models import fold_userid
 from integrations.core.background import guarded, lease_kept
+from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from notifications.delivery import limiter
 from notifications.delivery.channels.wecom_app import app_name, member_limits
@@ -32,7 +33,6 @@ from notifications.delivery.rendering.freeze import (
 )
 from notifications.delivery.rendering.report_data import DataPending
 from notifications.models import Channel, MessageForm, Receipt, ReportCard, Robot, Run
-from notifications.sentences import Sentence
 from notifications.sources import Audience, Content, RunContents, RunSource, source_of
 from notifications.subscriptions.recipients import Recipient, recheck, resolve
 

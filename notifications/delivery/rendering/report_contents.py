@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from accounts.models import AttributeValue, fold_value
 from integrations.bi.sso import is_open, own_address
 from integrations.clients.sources.table import Table
+from integrations.core.sentences import Sentence
 from integrations.models import Card
 from notifications.charts.definition import Chart
 from notifications.delivery.rendering import message_builder, report_data, skip_rules
@@ -26,7 +27,6 @@ from notifications.reports.row_filters import ColumnMissingError, Condition, Own
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError
-from notifications.sentences import Sentence
 from notifications.sources import Audience, CardContent, Content, Figure, Terms
 from notifications.subscriptions.recipients import audience_of
 from notifications.subscriptions.schedules.descriptions import moment_line

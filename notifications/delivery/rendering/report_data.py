@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from integrations.clients.sources.table import Table
+from integrations.core.sentences import NoData, Sentence
 from integrations.datasources import fetch
 from integrations.models import CardData
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.models import Report, ReportCard, Run
-from notifications.sentences import NoData, Sentence
 
 # Nobody told us, and nothing is there: the sweep looks again after so long.
 RECHECK_AFTER = timedelta(seconds=20)

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 
 from django.db.models import F, Sum
 
+from integrations.core.sentences import Sentence, counted_sentence, joined
 from notifications.models import Delivery, Receipt, Run
-from notifications.sentences import Sentence, counted_sentence, joined
 
 Status = Delivery.Status
 _NOBODY = Sentence("It reached nobody: the receipts say why.")

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from django.utils.translation import gettext as _
 
 from integrations.clients.sources.table import Table, to_document
+from integrations.core.sentences import Sentence
 from notifications.models import IfStale
-from notifications.sentences import Sentence
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from accounts.models import WeComAccount, fold_userid
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
 from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.core import client_factory
+from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
@@ -29,7 +30,6 @@ from notifications.delivery.locking import exclude_freezing, unlocked, update_un
 from notifications.delivery.sending import throttling
 from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.models.lookups import Moment
-from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from accounts.models import User

@@ -28,11 +28,11 @@ from django.db.models import (
 from django.db.models.functions import Least
 
 from integrations.core.background import guarded
+from integrations.core.sentences import Sentence
 from notifications.delivery.bulk import PlannedRun, insert_runs, move_subscriptions
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import unlocked
 from notifications.models import Report, Run, Subscription, TickClaim
-from notifications.sentences import Sentence
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.slots import DueTime, ScheduleError
 

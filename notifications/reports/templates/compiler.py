@@ -8,10 +8,10 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 
+from integrations.core.sentences import Sentence
 from notifications.reports.templates.environment import ENVIRONMENT, counted, joined
 from notifications.reports.templates.numbers import LARGEST
 from notifications.reports.templates.values import TemplateError
-from notifications.sentences import Sentence
 
 TEMPLATE_CHARACTERS = 10_000
 DEPTH_AT_MOST = 30

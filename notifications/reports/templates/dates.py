@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.translation import gettext as _
 
+from integrations.core.sentences import Sentence
 from notifications.reports.templates.values import DASH, NOTHING, Exposed, ExpressionError, Nothing, exposed_of
-from notifications.sentences import Sentence
 
 USUAL_FORMAT = "YYYY-MM-DD"
 MOMENT_FORMAT = "YYYY-MM-DD HH:mm"

@@ -17,11 +17,11 @@ from jinja2 import pass_context
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from integrations.core.sentences import Sentence
 from notifications.reports.templates import dates, numbers
 from notifications.reports.templates.escaping import escaped
 from notifications.reports.templates.numbers import ARITHMETIC, LARGEST
 from notifications.reports.templates.values import DASH, NOTHING, Exposed, ExpressionError, Function, Nothing, to_number
-from notifications.sentences import Sentence
 
 OUTPUT_CHARACTERS = 20_000
 # Under this name a template's context holds the work that it is part of; no template can name it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
+from integrations.core.sentences import Sentence
 from notifications.reports.templates.values import DASH, NOTHING, Exposed, ExpressionError, exposed_of, to_number
-from notifications.sentences import Sentence
 
 UP, DOWN, SAME = "↑", "↓", "→"
 # A number without a format is shown with no more decimals than this, and none that are 0.

@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from integrations.clients.sources.table import Table
+from integrations.core.sentences import Sentence
 from notifications.reports.templates import dates
 from notifications.reports.templates.compiler import compiled
 from notifications.reports.templates.environment import OUTPUT_CHARACTERS, RENDERING, too_long
@@ -23,7 +24,6 @@ from notifications.reports.templates.numbers import Change
 from notifications.reports.templates.placeholders import UnknownView
 from notifications.reports.templates.tables import TableView
 from notifications.reports.templates.values import ExpressionError, Function, TemplateError
-from notifications.sentences import Sentence
 
 STEPS_AT_MOST = 1_000_000
 SECONDS_AT_MOST = 5.0

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from integrations.clients.sources.table import Kind, Table
+from integrations.core.sentences import Sentence
 from notifications.reports.templates import dates
 from notifications.reports.templates import values as templates_values
 from notifications.reports.templates.dates import Period
@@ -24,7 +25,6 @@ from notifications.reports.templates.values import (
     to_day,
     to_number,
 )
-from notifications.sentences import Sentence
 
 # Asked of whatever goes through rows: how much a rendering may do is limited.
 Charge = Callable[[int], None]

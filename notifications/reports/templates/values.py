@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from integrations.clients.sources.table import Column, Kind, Value
-from notifications.sentences import Sentence, SentenceError
+from integrations.core.sentences import Sentence, SentenceError
 
 
 class TemplateError(SentenceError):

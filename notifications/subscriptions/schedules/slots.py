@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from integrations.core.sentences import Sentence, SentenceError
 from notifications.models import FreeDays, Repeat
-from notifications.sentences import Sentence, SentenceError
 from notifications.subscriptions.schedules import workdays
 from notifications.subscriptions.schedules.presets import preset_slots
 

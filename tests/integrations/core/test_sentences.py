@@ -8,10 +8,10 @@ from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
+from integrations.core.sentences import NoData, Sentence, counted_sentence, joined, shown
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import owner_notices
 from notifications.models import Delivery, Run
-from notifications.sentences import NoData, Sentence, counted_sentence, joined, shown
 from tests.notifications.delivery.test_failures import in_language
 from tests.notifications.factories import (
     NOW,
