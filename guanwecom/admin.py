@@ -108,7 +108,12 @@ class GuanwecomAdminSite(admin.AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
         sections = navigation.menu(context["available_apps"], request.path)
-        return {**context, "menu": sections, "tabs": navigation.current_tabs(sections, request.path)}
+        return {
+            **context,
+            "menu": sections,
+            "tabs": navigation.current_tabs(sections, request.path),
+            "place": navigation.current_place(sections),
+        }
 
     def get_urls(self) -> list[Any]:
         pages = [

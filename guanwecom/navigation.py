@@ -150,6 +150,33 @@ def menu(apps: Iterable[dict[str, Any]], path: str) -> list[Section]:
     return [section for section in sections if section.entries]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a page stands in the menu. `tab`: none where it is the first one, to which the entry leads."""
+
+    section: StrOrPromise
+    entry: Entry
+    tab: Tab | None
+
+    @property
+    def label(self) -> StrOrPromise:
+        return self.tab.label if self.tab else self.entry.label
+
+    @property
+    def url(self) -> str:
+        return self.tab.url if self.tab else self.entry.url
+
+
+def current_place(sections: Iterable[Section]) -> Place | None:
+    """None for a page that is no part of the menu, such as the overview."""
+    for section in sections:
+        for entry in section.entries:
+            for number, tab in enumerate(entry.tabs):
+                if tab.is_current:
+                    return Place(section.label, entry, tab if number else None)
+    return None
+
+
 def current_tabs(sections: Iterable[Section], path: str) -> tuple[Tab, ...]:
     """The row of tabs above a list: of the entry that has several, on their lists alone."""
     for section in sections:

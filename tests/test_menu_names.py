@@ -45,6 +45,8 @@ def texts() -> Iterator[tuple[str, str]]:
 
 def called(language: str) -> list[list[str]]:
     """The names of apps, of their lists, and of the sections of their pages."""
+    # A list that is an entry of its own is called as that entry.
+    alone = {entry.tabs[0].model for each in navigation.SECTIONS for entry in each.entries if len(entry.tabs) == 1}
     request = RequestFactory().get("/")
     request.user = User(username="root", is_staff=True, is_superuser=True)
     with override(language):
@@ -52,7 +54,9 @@ def called(language: str) -> list[list[str]]:
         names = [
             str(apps.get_app_config(app).verbose_name) for app in APPS if apps.is_installed(app) and app != "guanwecom"
         ]
-        lists = [capfirst(str(model._meta.verbose_name_plural)) for model, _admin in models]
+        lists = [
+            capfirst(str(model._meta.verbose_name_plural)) for model, _admin in models if model._meta.label not in alone
+        ]
         sections = [
             str(title) for _model, its in models for title, _fields in its.get_fieldsets(request) if title is not None
         ]

@@ -126,7 +126,7 @@ class DirectoryPolicyForm(AnyModelForm):
         if mode == create != self.instance.mode and is_identity(EMAIL):
             message = _(
                 "People enter the BI by their e-mail, and may change it in WeCom: with this they could enter as "
-                "somebody else. First have the loginId attribute chosen, under BI platform."
+                "somebody else. First have the loginId attribute chosen, under Guandata BI."
             )
             raise ValidationError(message, code="identity")
         return mode

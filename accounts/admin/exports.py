@@ -114,7 +114,7 @@ class PeopleExportAdmin(RunPages):
         return [path("<int:run_id>/people.xlsx", view, name="accounts_peopleexport_file"), *super().get_urls()]
 
     def around(self, request: HttpRequest, run: PeopleExport, state: dict[str, Any]) -> dict[str, Any]:
-        return {"title": gettext("Sheet of people"), "users": User._meta.verbose_name_plural}
+        return {"title": gettext("Sheet of people")}
 
     def file_view(self, request: HttpRequest, run_id: int) -> HttpResponseBase:
         run = self.run_of(request, run_id)

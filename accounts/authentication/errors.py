@@ -136,7 +136,7 @@ GUIDES: dict[Cause, Guide] = {
         status=403,
         title=_("Sign-in with WeCom is switched off"),
         what=_("An administrator has switched off sign-in with WeCom for “%(corp)s”."),
-        who=_("An administrator can switch it on again in the administration, under WeCom companies."),
+        who=_("An administrator can switch it on again in the administration, under WeCom configuration."),
     ),
     Cause.NOT_LINKED: Guide(
         status=403,
@@ -281,7 +281,7 @@ GUIDES: dict[Cause, Guide] = {
         status=404,
         title=_("The BI is not connected"),
         what=_("This page belongs to the BI, and this site does not lead into it at the moment."),
-        who=_("An administrator of this site can connect it in the administration, under BI platform."),
+        who=_("An administrator of this site can connect it in the administration, under Guandata BI."),
         is_signed_in=True,
     ),
     Cause.BI_NO_PAGE: Guide(
@@ -296,7 +296,7 @@ GUIDES: dict[Cause, Guide] = {
         title=_("You do not enter the BI from here"),
         what=_("Sign-in to the BI is switched off for your company, or no company is set for you."),
         who=_(
-            "An administrator of this site can switch it on in the administration, under WeCom companies, "
+            "An administrator of this site can switch it on in the administration, under WeCom configuration, "
             "or set your company on your user's page."
         ),
         is_signed_in=True,
@@ -312,7 +312,7 @@ GUIDES: dict[Cause, Guide] = {
         status=502,
         title=_("The connection to the BI is not set up completely"),
         what=_("This site cannot pass you on to the BI: something is missing in its settings."),
-        who=_("An administrator of this site sees what is missing in the administration, under BI platform."),
+        who=_("An administrator of this site sees what is missing in the administration, under Guandata BI."),
         is_signed_in=True,
     ),
     Cause.TOO_MANY: Guide(

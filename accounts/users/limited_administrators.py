@@ -99,6 +99,6 @@ def _names_people(person: User, values: dict[str, Any]) -> bool:
 def _refusal() -> str:
     return _(
         "People enter the BI by their user name or e-mail, so nobody who is limited to single companies may create or "
-        "rename people: they could enter it as somebody else. First choose the loginId attribute, under BI platform, "
+        "rename people: they could enter it as somebody else. First choose the loginId attribute, under Guandata BI, "
         "or leave this right out."
     )

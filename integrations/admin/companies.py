@@ -263,7 +263,11 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         return self._to_page(obj)
 
     def response_post_save_change(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
-        return self._to_page(obj, "credentials" if obj.is_enabled else "")
+        """Of an enabled company to the tab where the results stand, if saving has begun checks."""
+        if not obj.is_enabled:
+            return self._to_page(obj)
+        is_checked = any(run.is_unfinished for run in results.latest(obj).values())
+        return self._to_page(obj, "diagnosis" if is_checked else "credentials")
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         return super().add_view(request, form_url, {**ONE_SAVE_BUTTON, **(extra_context or {})})

@@ -151,7 +151,7 @@ class CorpForm(ProxyMixin, SeenForm):
         """Only when it is chosen: a BI that is switched off later must not keep anybody from saving the rest."""
         home_page: str = self.cleaned_data["home_page"] or self.instance.home_page
         if home_page == HomePage.BI and self.instance.home_page != HomePage.BI and not sso.is_open():
-            raise ValidationError(_("People do not enter a BI from here yet: connect it first, under BI platform."))
+            raise ValidationError(_("People do not enter a BI from here yet: connect it first, under Guandata BI."))
         return home_page
 
     def clean_home_bi_page(self) -> str:

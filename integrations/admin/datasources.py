@@ -35,7 +35,7 @@ from integrations.models.scoping import corp_condition
 FOLDER = "admin/integrations/card"
 PREVIEW_ROWS = 20
 _KINDS = {
-    SourceKind.GUANDATA: _("Cards of the BI that is connected on the page BI platform."),
+    SourceKind.GUANDATA: _("Cards of the BI that is connected on the page Guandata BI."),
     SourceKind.SQL: _("PostgreSQL, MySQL, MariaDB, SQLite, and others with a driver: one query that reads."),
     SourceKind.JSON: _("A web address that answers with JSON; JMESPath finds the rows in it."),
 }

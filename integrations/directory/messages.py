@@ -159,8 +159,8 @@ def _root(run: SyncRun) -> Explanation:
         _("Department %(number)s, one of the department roots, does not exist or is not visible to the app. "
           "Nobody was disabled.") % {"number": run.detail},
         _("The administrator of this site."),
-        _("System integration → WeCom companies → the company: correct the department roots; or add the department to "
-          "the app's visible scope in WeCom's console."),
+        _("System integration → WeCom configuration → the company: correct the department roots; or add the department "
+          "to the app's visible scope in WeCom's console."),
     )  # fmt: skip
 
 

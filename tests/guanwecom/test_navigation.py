@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
 import pytest
 from django.contrib import admin
 from django.test import Client
 
 from accounts.models import User
 from guanwecom import navigation
+from integrations.models import Corp
 from tests.admin_world import STAFF, World, build
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +100,25 @@ def test_a_form_has_no_tabs_by_which_one_could_lose_what_was_typed(world: World)
 
 def test_a_list_alone_has_no_tabs(world: World) -> None:
     assert client_of(world, "U").get("/admin/accounts/auditentry/").context["tabs"] == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "way"),
+    [
+        ("integrations/corp/", "首页 › 系统集成 › 企业微信配置"),
+        ("integrations/corp/add/", "首页 › 系统集成 › 企业微信配置 › 新建企业微信公司"),
+        ("integrations/corp/{corp}/change/", "首页 › 系统集成 › 企业微信配置 › Alpha Company"),
+        ("integrations/corp/{corp}/history/", "首页 › 系统集成 › 企业微信配置 › Alpha Company › 历史"),
+        ("integrations/corp/{corp}/enable/", "首页 › 系统集成 › 企业微信配置 › Alpha Company › 启用“Alpha Company”"),
+        ("integrations/department/", "首页 › 人员 › 通讯录 › 部门"),
+        ("notifications/subscription/week/", "首页 › 推送 › 推送 › 发送日历"),
+    ],
+)
+def test_the_way_to_a_page_stands_above_it_in_the_words_of_the_menu(world: World, path: str, way: str) -> None:
+    corp = Corp.objects.get(name="Alpha Company")
+    text = client_of(world, "U").get(f"/admin/{path.format(corp=corp.pk)}").content.decode()
+    shown = text.split('<div class="breadcrumbs">')[1].split("</div>")[0]
+    assert " ".join(unescape(re.sub(r"<[^>]+>", "", shown)).split()) == way
 
 
 def test_a_popup_has_neither_menu_nor_search(world: World) -> None:

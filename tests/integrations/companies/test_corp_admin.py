@@ -428,6 +428,28 @@ def test_another_way_of_an_enabled_company_is_checked_while_it_stays_enabled(adm
     assert Corp.objects.enabled().get() == corp
 
 
+@pytest.mark.parametrize(
+    ("changes", "tab"),
+    [
+        ({"name": "北山集团"}, "#credentials"),
+        ({"department_root_ids": "2"}, "#diagnosis"),
+        ({"new_secret": "another-secret"}, "#credentials"),
+    ],
+)
+def test_an_enabled_company_is_shown_where_what_saving_began_is_told(
+    admin_client: Client, corp: Corp, changes: dict[str, str], tab: str
+) -> None:
+    passed(corp)
+    check_run(corp, "departments", "wrong", problem="unknown", facts={"unknown": "99"})
+    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
+    fields = {**FIELDS, "seen": seen_on(admin_client, page(corp)), "new_secret": "", **changes}
+
+    response = admin_client.post(page(corp), fields)
+
+    assert response["Location"] == page(corp) + tab
+    assert CheckRun.objects.filter(status="waiting").exists() is (tab == "#diagnosis")
+
+
 def state_of(client: Client, corp: Corp) -> tuple[str, str]:
     """The company's state as its page has it, and as the page is told while one looks."""
     live = client.get(page(corp, "diagnosis")).json()["state"]

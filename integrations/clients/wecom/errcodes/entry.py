@@ -34,7 +34,7 @@ SUPPORT = _("The support of this product: this is a mistake of the program.")
 
 TO_SUPPORT = _("Send the code and the hint of this error to support.")
 TO_CORP_PAGE = _(
-    "System integration → WeCom companies → the company: correct the field, save, and test the connection."
+    "System integration → WeCom configuration → the company: correct the field, save, and test the connection."
 )
 TO_APP_PAGE = _("WeCom's console → App management → the app.")
 TO_SCOPE = _("WeCom's console → App management → the app → Visible scope.")

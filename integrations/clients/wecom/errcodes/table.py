@@ -39,8 +39,8 @@ _TO_PICTURE = _("Use a JPG or PNG of less than 10 MB.")
 _TO_VOICE = _("Use a recording in AMR format of at most 60 seconds and 2 MB.")
 _TO_ROBOT = _("The group in WeCom → its message pushes (robot): make a new one and enter its address here.")
 _TO_SECRET = _(
-    "WeCom's console → App management → the app → Secret; copy it to System integration → WeCom companies → the "
-    "company."
+    "WeCom's console → App management → the app → Secret; copy it to System integration → WeCom configuration → "
+    "the company."
 )
 _TO_LICENCE = _("WeCom's console → App management → the app → Interface licence.")
 _TO_ACCOUNT = _(
@@ -283,8 +283,8 @@ _PLACES = {
     40003: _TO_ACCOUNT,
     40007: _("Send the message again: its files are then uploaded anew."),
     40056: _(
-        "WeCom's console → App management → the app → AgentId; copy it to System integration → WeCom companies → the "
-        "company."
+        "WeCom's console → App management → the app → AgentId; copy it to System integration → WeCom configuration → "
+        "the company."
     ),
     40057: _("Compare token and EncodingAESKey on both sides, and check that WeCom reaches the address from outside."),
     40091: _TO_SECRET,

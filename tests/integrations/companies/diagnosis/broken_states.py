@@ -180,7 +180,7 @@ SAVED_WRONGLY = [
     State(
         "the CorpId is unknown (40013)",
         "token",
-        ("CorpId 不存在。", IN_THIS_SITE, "系统集成 → 企业微信公司 → 该公司：修正该字段"),
+        ("CorpId 不存在。", IN_THIS_SITE, "系统集成 → 企业微信配置 → 该公司：修正该字段"),
         lambda scene: scene.saved(corpid="ww7777777777777777"),
         lambda scene: scene.form(corpid=scene.corpid),
         reason="access_token：CorpId 不存在。",
