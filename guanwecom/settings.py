@@ -260,7 +260,7 @@ DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
 # --- Data of reports and alerts (docs/data-sources.md) ---------------------------------------------------------------
 # How long fetched data is kept, in days.
-CARD_DATA_RETENTION_DAYS = e.read(e.days, "CARD_DATA_RETENTION_DAYS", "7")
+CARD_DATA_RETENTION_DAYS = e.read(e.days, "CARD_DATA_RETENTION_DAYS", "8")
 # Folders whose SQLite files a data source may open, separated by commas; unset: none.
 DATA_SQLITE_FOLDERS = e.read(e.words, "DATA_SQLITE_FOLDERS", "")
 # Further kinds of databases by SQLAlchemy's names, such as oracle+oracledb; their drivers are not installed with us.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from django import forms
@@ -10,18 +10,21 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from notifications.alerts import conditions
-from notifications.alerts.condition_words import AGGREGATES, COMPARISONS
+from notifications.alerts.condition_words import AGAINST, AGGREGATES, COMPARISONS, UNITS
 from notifications.alerts.conditions import (
+    BY_CHANGE,
     CONDITIONS_AT_MOST,
+    Against,
     Aggregate,
     Comparison,
     Condition,
     ConditionError,
+    Unit,
 )
 
 # Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
 EMPTY_ROWS = 1
-_PARTS = ("aggregate", "column", "comparison", "value", "second", "filters")
+_PARTS = ("aggregate", "column", "comparison", "value", "second", "filters", "against", "unit")
 ENTRY_CHARACTERS = 4000
 
 
@@ -35,6 +38,8 @@ class Row:
     value: str = ""
     second: str = ""
     filters: str = ""
+    against: str = ""
+    unit: str = ""
 
     @property
     def is_filled(self) -> bool:
@@ -70,6 +75,8 @@ class ConditionsWidget(forms.Widget):
             "rows": [(row, self.problems.get(number, "")) for number, row in enumerate(rows[:CONDITIONS_AT_MOST])],
             "aggregates": [(one.value, label) for one, label in AGGREGATES.items()],
             "comparisons": [(one.value, label) for one, label in COMPARISONS.items()],
+            "againsts": [(one.value, label) for one, label in AGAINST.items()],
+            "units": [(one.value, label) for one, label in UNITS.items()],
             "rows_at_most": CONDITIONS_AT_MOST,
             "names": self.names,
         }
@@ -117,22 +124,37 @@ def condition_of(row: Row) -> Condition:
         raise ConditionError("no_comparison")
     comparison = Comparison(row.comparison)
     entered = [row.value.strip(), row.second.strip()] if comparison in conditions.WITH_TWO else [row.value.strip()]
+    against, unit = _change_of(row) if comparison in BY_CHANGE else (None, Unit.PERCENT)
+    if against is not None and unit == Unit.PERCENT:
+        entered = [row.value.strip().rstrip("%％").rstrip()]
     condition = Condition(
         Aggregate(row.aggregate),
         row.column.strip(),
         comparison,
         () if comparison in conditions.WITHOUT_VALUE else tuple(value for value in entered if value),
         conditions.parse_filters(row.filters),
+        against,
+        unit,
     )
     conditions.check(condition)
     return condition
 
 
+def _change_of(row: Row) -> tuple[Against, Unit]:
+    """Raises ConditionError."""
+    if row.against not in set(Against) or row.unit not in set(Unit):
+        raise ConditionError("no_against", row.column)
+    return Against(row.against), Unit(row.unit)
+
+
 def as_row(condition: Condition) -> Row:
     first, second = (*condition.values, "", "")[:2]
     filters = conditions.filters_line(condition.filters)
-    return Row(condition.aggregate.value, condition.column, condition.comparison.value, first, second, filters)
+    change = () if condition.against is None else (condition.against.value, condition.unit.value)
+    return Row(condition.aggregate.value, condition.column, condition.comparison.value, first, second, filters, *change)
 
 
 def _row(data: Any, name: str, number: int) -> Row:
-    return Row(*(str(data.get(f"{name}-{number}-{part}", ""))[:ENTRY_CHARACTERS] for part in _PARTS))
+    """A browser sends the lists of falls and rises with every row."""
+    row = Row(*(str(data.get(f"{name}-{number}-{part}", ""))[:ENTRY_CHARACTERS] for part in _PARTS))
+    return row if row.comparison in BY_CHANGE else replace(row, against="", unit="")

@@ -5,7 +5,7 @@ A chart shows the column of a condition, with its thresholds as lines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from integrations.clients.sources.table import Kind, Table
 from notifications.alerts import condition_words, conditions, recipients, verdicts
-from notifications.alerts.conditions import BY_ROW, WITHOUT_VALUE, Aggregate, Comparison
+from notifications.alerts.conditions import BY_CHANGE, BY_ROW, WITHOUT_VALUE, Aggregate, Comparison
 from notifications.charts import definition as charts
 from notifications.charts import theme
 from notifications.charts.aggregate import POINTS_AT_MOST
@@ -151,7 +151,8 @@ def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> t
     stand along the axis, and single rows of which several stand at one place and no direction says which matters.
     """
     today = localdate(timezone=get_default_timezone())
-    chosen = verdicts.rows_counting(verdicts.at_day(condition, table, today), table)
+    of_all_days = replace(condition, comparison=Comparison.GREATER) if condition.comparison in BY_CHANGE else condition
+    chosen = verdicts.rows_counting(verdicts.at_day(of_all_days, table, today), table)
     counting = table.with_rows([table.rows[index] for index in chosen])
     kinds = {column.name: column.kind for column in table.columns}
     if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) != Kind.NUMBER:
@@ -165,7 +166,7 @@ def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> t
     together = _together(condition, counting, axis, POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST)
     if together is None:
         return None
-    has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE
+    has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE | BY_CHANGE
     lines = tuple(float(one) for one in conditions.entered(condition)) if has_lines else ()
     title = condition_words.described(condition)
     chart = Chart(

@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext_lazy
 
+from notifications.alerts import conditions
 from notifications.alerts.conditions import (
     BY_ROW,
+    Against,
     Aggregate,
     Comparison,
     Condition,
+    Unit,
     filters_line,
     from_rows,
     plain,
 )
+from notifications.reports.templates.numbers import Change
 
 if TYPE_CHECKING:
+    from notifications.alerts.conditions import Number
     from notifications.alerts.verdicts import Found, Verdict
     from notifications.models import AlertRule
 
@@ -42,7 +47,15 @@ COMPARISONS = {
     Comparison.OUTSIDE: pgettext_lazy("condition", "outside"),
     Comparison.IS_NULL: pgettext_lazy("condition", "is empty"),
     Comparison.CHANGED: pgettext_lazy("condition", "has changed"),
+    Comparison.FELL: pgettext_lazy("condition", "falls by more than"),
+    Comparison.ROSE: pgettext_lazy("condition", "rises by more than"),
 }
+AGAINST = {
+    Against.DAY: pgettext_lazy("condition", "the day before"),
+    Against.WEEK: pgettext_lazy("condition", "the same day of the week before"),
+    Against.YEAR: pgettext_lazy("condition", "the same day of the year before"),
+}
+UNITS = {Unit.PERCENT: "%", Unit.AMOUNT: pgettext_lazy("condition", "as an amount")}
 # Behind the point of what was found, in cards and on pages.
 DIGITS = 4
 
@@ -63,8 +76,15 @@ def findings(rule: AlertRule, verdict: Verdict) -> str:
 
 
 def _finding(condition: Condition, found: Found) -> str:
+    if found.problem is not None:
+        return _("%(condition)s: cannot be known. %(why)s") % {
+            "condition": described(condition),
+            "why": conditions.sentence(found.problem),
+        }
     if found.holds is None:
         return _("%(condition)s: cannot be known") % {"condition": described(condition)}
+    if found.before is not None and found.value is not None:
+        return _change(condition, found, found.value, found.before)
     if found.value is not None:
         value = plain(found.value, digits=DIGITS)
         return _("%(condition)s: now %(value)s") % {"condition": described(condition), "value": value}
@@ -77,6 +97,23 @@ def _finding(condition: Condition, found: Found) -> str:
     return words % {"count": found.row_count, "compared": compared} + _narrowed(condition)
 
 
+def _change(condition: Condition, found: Found, number: Number, before: Number) -> str:
+    """Both values with their days, and the change in percent where there is one."""
+    change = Change(number, before)
+    today, earlier = found.days
+    words = {
+        "condition": described(condition),
+        "value": plain(number, digits=DIGITS),
+        "before": plain(before, digits=DIGITS),
+        "today": today,
+        "earlier": earlier,
+        "change": change.shown(),
+    }
+    if not today:
+        return _("%(condition)s: now %(value)s, %(earlier)s %(before)s (%(change)s)") % words
+    return _("%(condition)s: %(today)s %(value)s, %(earlier)s %(before)s (%(change)s)") % words
+
+
 def _compared(condition: Condition) -> str:
     """What is compared, and how: 销售额 合计 大于 150."""
     column, comparison = condition.column, str(COMPARISONS[condition.comparison])
@@ -85,6 +122,14 @@ def _compared(condition: Condition) -> str:
         column = (
             _("%(column)s %(aggregate)s") % {"column": column, "aggregate": aggregate} if column else str(aggregate)
         )
+    if condition.against is not None:
+        words = {
+            "column": column,
+            "comparison": comparison,
+            "against": AGAINST[condition.against],
+            "value": condition.values[0] + ("%" if condition.unit == Unit.PERCENT else ""),
+        }
+        return _("%(column)s %(comparison)s %(value)s against %(against)s") % words
     if len(condition.values) == 2:
         first, second = condition.values
         values = {"column": column, "first": first, "second": second}

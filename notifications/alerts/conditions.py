@@ -48,6 +48,23 @@ class Comparison(StrEnum):
     OUTSIDE = "outside"
     IS_NULL = "null"
     CHANGED = "changed"
+    FELL = "fell"
+    ROSE = "rose"
+
+
+class Against(StrEnum):
+    """The earlier day with which a fall or a rise compares; names of notifications.reports.templates.dates.EARLIER."""
+
+    DAY = "day"
+    WEEK = "week"
+    YEAR = "year"
+
+
+class Unit(StrEnum):
+    """What the value of a fall or a rise is."""
+
+    PERCENT = "percent"
+    AMOUNT = "amount"
 
 
 class Join(StrEnum):
@@ -58,6 +75,7 @@ class Join(StrEnum):
 TIMES = frozenset({Kind.DATE, Kind.DATETIME})
 BY_ROW = frozenset({Aggregate.ANY, Aggregate.ALL})
 WITHOUT_VALUE = frozenset({Comparison.IS_NULL, Comparison.CHANGED})
+BY_CHANGE = frozenset({Comparison.FELL, Comparison.ROSE})
 WITH_TWO = frozenset({Comparison.BETWEEN, Comparison.OUTSIDE})
 ORDERED = frozenset({Comparison.GREATER, Comparison.AT_LEAST, Comparison.LESS, Comparison.AT_MOST}) | WITH_TWO
 
@@ -73,21 +91,25 @@ class ConditionError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Condition:
     """`values`: none, one or two, as the comparison needs; text as entered. `filters`: column to the values that
-    count; a row must fit all of them."""
+    count; a row must fit all of them. `against` and `unit` count where it falls or rises."""
 
     aggregate: Aggregate
     column: str
     comparison: Comparison
     values: tuple[str, ...] = ()
     filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    against: Against | None = None
+    unit: Unit = Unit.PERCENT
 
 
 def check(condition: Condition, table: Table | None = None) -> None:
     """Refuse what cannot be: too few values, no number where one is needed; with a table also columns that it lacks.
     Raises ConditionError."""
     _check_values(condition)
-    if condition.comparison == Comparison.CHANGED and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
+    if condition.comparison in BY_CHANGE | {Comparison.CHANGED} and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
         raise ConditionError("changed_of_rows", condition.column)
+    if condition.comparison in BY_CHANGE and condition.against is None:
+        raise ConditionError("no_against", condition.column)
     if len(condition.filters) > FILTERS_AT_MOST or any(len(vs) > VALUES_AT_MOST for _c, vs in condition.filters):
         raise ConditionError("too_many", condition.column)
     if condition.comparison == Comparison.IS_NULL and condition.aggregate in {Aggregate.COUNT, Aggregate.CHANGE}:
@@ -105,6 +127,8 @@ def _check_values(condition: Condition) -> None:
     for value in condition.values:
         if condition.aggregate not in BY_ROW and entered_number(value) is None:
             raise ConditionError("no_number", value)
+        if condition.comparison in BY_CHANGE and (entered_number(value) or 0) < 0:
+            raise ConditionError("signed", value)
         if condition.comparison in ORDERED and entered_number(value) is None and not is_date(value):
             raise ConditionError("no_number_or_date", value)
 
@@ -118,6 +142,7 @@ def to_rows(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
             "comparison": one.comparison.value,
             "values": list(one.values),
             "filters": {column: list(values) for column, values in one.filters},
+            **({} if one.against is None else {"against": one.against.value, "unit": one.unit.value}),
         }
         for one in conditions
     ]
@@ -139,6 +164,8 @@ def _from_row(row: Any) -> Condition:
             Comparison(row["comparison"]),
             tuple(_text(value) for value in row.get("values", [])),
             tuple((_text(name), tuple(_text(value) for value in values)) for name, values in filters.items()),
+            Against(row["against"]) if "against" in row else None,
+            Unit(row.get("unit", Unit.PERCENT)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConditionError("malformed") from error
@@ -246,7 +273,20 @@ _SENTENCES = {
     "no_such_column": gettext_lazy("The data has no column “%(about)s”."),
     "no_column": gettext_lazy("A condition needs a column; only count can do without."),
     "no_condition": gettext_lazy("There is no condition."),
-    "changed_of_rows": gettext_lazy("“%(about)s”: “changed” compares a sum, a count or the like, not rows."),
+    "changed_of_rows": gettext_lazy("“%(about)s”: a sum, a count or the like changes, falls or rises; rows do not."),
+    "no_against": gettext_lazy("Choose the day with which “%(about)s” is compared."),
+    "signed": gettext_lazy("“%(about)s”: write by how much it falls or rises, without a sign."),
+    "several_days": gettext_lazy(
+        "The data has several columns of days. Write under “only rows with” which of them counts: %(about)s=today."
+    ),
+    "no_earlier": gettext_lazy("There is no data of %(about)s to compare with."),
+    "not_kept": gettext_lazy(
+        "There is no data of %(about)s to compare with: the data has no column of days, and none that was fetched on "
+        "that day is kept."
+    ),
+    "from_zero": gettext_lazy(
+        "It was 0 on %(about)s: no percentage can be computed from that. Compare by the amount instead."
+    ),
     "too_many": gettext_lazy("There are too many conditions or values."),
     "too_many_parts": gettext_lazy("The column “%(about)s” has too many values to be split by."),
 }

@@ -22,7 +22,9 @@ from notifications.alerts import (
     charts,
     condition_words,
     conditions,
+    earlier_days,
     incidents,
+    kept_data,
     verdicts,
 )
 from notifications.alerts.charts import Fired
@@ -136,12 +138,13 @@ def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) 
     return row.error is None
 
 
-def evaluate(rule: AlertRule, table: Table) -> dict[str, Verdict]:
+def evaluate(rule: AlertRule, table: Table, *, now: datetime) -> dict[str, Verdict]:
     """What the rule's conditions say of each part of the table, today. Raises ConditionError."""
     today = localdate(timezone=get_default_timezone())
     found = [verdicts.at_day(one, table, today) for one in conditions.from_rows(rule.conditions)]
+    kept = kept_data.of_parts(rule, earlier_days.againsts(found, table), now=now)
     return {
-        part: verdicts.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)))
+        part: verdicts.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)), kept(part))
         for part, its_table in verdicts.parts_of(rule, table).items()
     }
 
@@ -162,9 +165,9 @@ def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: da
             problem = "" if state is None else state.problem
             raise _NoDataError(problem or _("There was no answer in time."))
         table = state.table
-        found = evaluate(rule, table)
+        found = evaluate(rule, table, now=now)
         if found and all(one.holds is None for one in found.values()):
-            raise ConditionError("cut" if table.is_cut else "no_value")
+            raise _problem(found) or ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
         return _Decision(_without_data(rule, check, conditions.sentence(error), now))
     except _NoDataError as error:
@@ -203,9 +206,17 @@ def _with_data(
     if not is_cut:
         reports += _absences(rule, check, found)
     rule.holding, rule.memory = holding, _remembered(rule, found)
-    rule.failure_count, rule.problem, rule.checked_slot_at = 0, "", check.slot_at
+    problem = _problem(found)
+    rule.problem = "" if problem is None else conditions.sentence(problem)[:PROBLEM_CHARACTERS]
+    rule.failure_count, rule.checked_slot_at = 0, check.slot_at
     rule.save(update_fields=["holding", "memory", "absent", "failure_count", "problem", "checked_slot_at"])
     return {parts[incident.key]: incident for incident in _apply(reports, rule, now).opened}
+
+
+def _problem(found: dict[str, Verdict]) -> ConditionError | None:
+    """Why nobody knows whether a part holds; None where all are known, or nothing more can be said."""
+    unknown = (verdict for verdict in found.values() if verdict.holds is None)
+    return next((one.problem for verdict in unknown for one in verdict.found if one.problem is not None), None)
 
 
 def _absences(rule: AlertRule, check: AlertCheck, found: Collection[str]) -> list[incidents.Report]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from django.utils.timezone import get_default_timezone, localtime
-
-from notifications.alerts import conditions, verdicts
-from notifications.alerts.conditions import TIMES, Condition, Join, moment
+from notifications.alerts import conditions, earlier_days, verdicts
+from notifications.alerts.conditions import BY_CHANGE, Condition, Join
 from notifications.alerts.verdicts import Memory
 
 if TYPE_CHECKING:
-    from integrations.clients.sources.table import Table, Value
+    from integrations.clients.sources.table import Table
     from notifications.models import AlertRule
 
 DAYS = 30
@@ -39,6 +37,8 @@ def tried(rule: AlertRule, table: Table, *, today: date) -> Past | None:
     if not days or len(table.rows) > ROWS_AT_MOST or table.is_cut:
         return None
     found = conditions.from_rows(rule.conditions)
+    # A fall or a rise is of the day with the rows of the days before; the latest of these would be another day.
+    is_of_day = any(one.comparison in BY_CHANGE and not earlier_days.day_filters(one, table) for one in found)
     is_relative = any(verdicts.at_day(one, table, today) != one for one in found)
     memory: dict[str, Memory] = {}
     answers: list[tuple[date, bool]] = []
@@ -48,7 +48,8 @@ def tried(rule: AlertRule, table: Table, *, today: date) -> Past | None:
             for row, at in zip(table.rows, days, strict=True)
             if at is not None and (at <= day if is_relative else at == day)
         ]
-        holds = _holds(rule, found, table.with_rows(chosen), day, memory) if chosen else None
+        is_there = day in days if is_of_day else bool(chosen)
+        holds = _holds(rule, found, table.with_rows(chosen), day, memory) if is_there else None
         if holds is not None:
             answers.append((day, holds))
     return Past(len(answers), [day for day, holds in answers if holds])
@@ -59,8 +60,8 @@ def _holds(
 ) -> bool | None:
     """Whether any part holds; what the next day compares with is put into `memory`."""
     answers = []
+    fixed = [verdicts.at_day(one, table, day) for one in found]
     for part, its_table in verdicts.parts_of(rule, table).items():
-        fixed = [verdicts.at_day(one, its_table, day) for one in found]
         verdict = verdicts.evaluate(fixed, Join(rule.join), its_table, memory.get(part, Memory()))
         memory[part] = verdict.memory
         answers.append(verdict.holds)
@@ -71,11 +72,5 @@ def _holds(
 
 def _days_of(table: Table) -> list[date | None]:
     """Of each row, by the first column of days or times; empty where there is none."""
-    place = next((place for place, column in enumerate(table.columns) if column.kind in TIMES), None)
-    return [] if place is None else [_day(row[place]) for row in table.rows]
-
-
-def _day(value: Value) -> date | None:
-    if isinstance(value, datetime):
-        return localtime(moment(value), get_default_timezone()).date()
-    return value if isinstance(value, date) else None
+    columns = earlier_days.day_columns(table)
+    return [earlier_days.day_of(value) for value in table.values(columns[0].name)] if columns else []

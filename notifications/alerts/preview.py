@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.utils.timezone import get_default_timezone, localdate
+from django.utils.timezone import get_default_timezone, localdate, now
 
 from notifications.alerts import charts, condition_words, conditions, evaluation, past, verdicts
 from notifications.alerts.conditions import ConditionError
@@ -66,7 +66,7 @@ class Trial:
 def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
     """What a check would find in `table`, but for changes against the check before."""
     try:
-        found = evaluation.evaluate(rule, table)
+        found = evaluation.evaluate(rule, table, now=now())
         tried_before = past.tried(rule, table, today=localdate(timezone=get_default_timezone()))
     except ConditionError as error:
         return Trial(problem=conditions.sentence(error))

@@ -11,24 +11,26 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date
+from types import MappingProxyType
 from typing import Any
-
-from django.utils.timezone import get_default_timezone, localtime
 
 from accounts.models import fold_value
 from integrations.clients.sources.table import Kind, Table, Value
-from notifications.alerts import relative_dates
+from notifications.alerts import earlier_days, relative_dates
 from notifications.alerts.conditions import (
+    BY_CHANGE,
     BY_ROW,
     ORDERED,
     TIMES,
+    Against,
     Aggregate,
     Comparison,
     Condition,
     ConditionError,
     Join,
     Number,
+    Unit,
     check,
     entered,
     entered_moments,
@@ -38,8 +40,10 @@ from notifications.alerts.conditions import (
     plain,
     position,
 )
+from notifications.alerts.earlier_days import Kept
 from notifications.models import AlertRule
 from notifications.reports.row_filters import ColumnMissingError, cell_text, slices
+from notifications.reports.templates.numbers import Change
 
 ROWS_MARKED = 200
 # What comparing with a span of days means.
@@ -54,12 +58,16 @@ PARTS_AT_MOST = 1000
 class Found:
     """What a condition says of one part of the data; `holds` is None where that cannot be known. `value`: that was
     compared, None where each row was. `rows`: positions in the part's table that made it hold, the first
-    ROWS_MARKED. `row_count`: of single rows, how many fitted."""
+    ROWS_MARKED. `row_count`: of single rows, how many fitted. Of a fall or a rise `before` is the value of the earlier
+    day, and `days` names both. `problem`: why it cannot be known."""
 
     holds: bool | None
     value: Number | None = None
     rows: tuple[int, ...] = ()
     row_count: int = 0
+    before: Number | None = None
+    days: tuple[str, str] = ("", "")
+    problem: ConditionError | None = None
 
 
 @dataclass(frozen=True)
@@ -85,16 +93,23 @@ class Verdict:
         return tuple(sorted({row for one in self.found if one.holds for row in one.rows}))
 
 
-def evaluate(conditions: Sequence[Condition], join: Join, table: Table, memory: Memory) -> Verdict:
+def evaluate(
+    conditions: Sequence[Condition],
+    join: Join,
+    table: Table,
+    memory: Memory,
+    kept: Mapping[Against, Kept] = MappingProxyType({}),
+) -> Verdict:
     """Whether the conditions hold in this table. Raises ConditionError where the data cannot answer.
 
-    What the check before saw is kept where this one sees nothing: a change over a gap is one, too.
+    What the check before saw is kept where this one sees nothing: a change over a gap is one, too. `kept`: what was
+    fetched on earlier days, for a table without days.
     """
     if not conditions:
         raise ConditionError("no_condition")
     found, numbers, texts = [], dict(memory.numbers), dict(memory.texts)
     for index, condition in enumerate(conditions):
-        one, number, text = _answer(condition, table, memory, str(index))
+        one, number, text = _answer(condition, table, memory, str(index), kept)
         found.append(one)
         if number is not None:
             numbers[str(index)] = str(number)
@@ -121,7 +136,9 @@ def split(table: Table, column: str) -> dict[str, Table]:
     return {key: table.with_rows(rows) for key, rows in parts.items()}
 
 
-def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> tuple[Found, Number | None, str | None]:
+def _answer(
+    condition: Condition, table: Table, memory: Memory, index: str, kept: Mapping[Against, Kept]
+) -> tuple[Found, Number | None, str | None]:
     check(condition, table)
     chosen = rows_counting(condition, table)
     if condition.aggregate in BY_ROW:
@@ -129,6 +146,8 @@ def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> t
     number = None if table.is_cut else _aggregated(condition, table, chosen)
     if table.is_cut or (number is None and condition.comparison != Comparison.IS_NULL):
         return Found(None), None, None
+    if condition.comparison in BY_CHANGE and number is not None:
+        return _moved(condition, table, number, chosen, kept), None, None
     if condition.aggregate == Aggregate.CHANGE:
         change = _change(memory.numbers.get(index, ""), number)
         return _compared(condition, change, chosen), number, None
@@ -138,13 +157,55 @@ def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> t
     return _compared(condition, number, chosen), None, None
 
 
+def _moved(
+    condition: Condition, table: Table, number: Number, chosen: list[int], kept: Mapping[Against, Kept]
+) -> Found:
+    """Whether the number fell or rose by more than the value since the earlier day."""
+    then = earlier_days.moved(condition, table)
+    if then is not condition:
+        days = earlier_days.label(condition, table), earlier_days.label(then, table)
+        before, reason = _value_then(then, table), "no_earlier"
+    else:
+        found = kept.get(condition.against) if condition.against is not None else None
+        days = "", "" if found is None else found.day.isoformat()
+        before = None if found is None or found.table is None else _value_kept(then, found.table)
+        reason = "not_kept"
+    if before is None:
+        return Found(None, number, days=days, problem=ConditionError(reason, days[1]))
+    change = Change(number, before)
+    moved = change.difference if condition.unit == Unit.AMOUNT else change.share
+    if moved is None:
+        return Found(None, number, before=before, days=days, problem=ConditionError("from_zero", days[1]))
+    limit = entered(condition)[0] / (1 if condition.unit == Unit.AMOUNT else 100)
+    holds = moved < -limit if condition.comparison == Comparison.FELL else moved > limit
+    return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else (), before=before, days=days)
+
+
+def _value_then(condition: Condition, table: Table) -> Number | None:
+    """Of the earlier day; None where the table has no row of it: then a count of none is no answer."""
+    if not rows_counting(earlier_days.of_days_alone(condition, table), table):
+        return None
+    return _aggregated(condition, table, rows_counting(condition, table))
+
+
+def _value_kept(condition: Condition, table: Table) -> Number | None:
+    """Of data that was fetched earlier; None where it was cut, or had other columns."""
+    try:
+        return None if table.is_cut else _aggregated(condition, table, rows_counting(condition, table))
+    except ConditionError:
+        return None
+
+
 def at_day(condition: Condition, table: Table, today: date) -> Condition:
-    """The condition with days in place of relative dates, where its columns hold dates."""
+    """The condition with days in place of relative dates, where its columns hold dates; of a fall or a rise also with
+    the day that is compared. Raises ConditionError where nobody knows which that is."""
     kinds = {column.name: column.kind for column in table.columns}
     filters = tuple(
         (name, _as_days(values, today) if kinds.get(name) in TIMES else values) for name, values in condition.filters
     )
     fixed = replace(condition, filters=filters)
+    if condition.comparison in BY_CHANGE:
+        return earlier_days.pinned(fixed, table, today)
     if condition.aggregate not in BY_ROW or kinds.get(condition.column) not in TIMES:
         return fixed
     spans = [_span(value, today) for value in condition.values]
@@ -194,7 +255,8 @@ def rows_counting(condition: Condition, table: Table) -> list[int]:
 
 def _day(value: Value) -> str | None:
     """Of a time, by the clocks of the deployment."""
-    return localtime(moment(value), get_default_timezone()).date().isoformat() if isinstance(value, datetime) else None
+    day = earlier_days.day_of(value)
+    return None if day is None else day.isoformat()
 
 
 def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:

@@ -81,8 +81,9 @@ class AlertRuleForm(ScheduleFormPart):
         label=_("conditions"),
         help_text=_(
             "Each row one condition. “change” is in percent, of the sum against the check before. Between and outside "
-            "take two values. “only rows with” narrows the data before: column=value, | between several values of a "
-            "column, ; between columns."
+            "take two values. Falls and rises compare with an earlier day: the latest day of the data, or the day that "
+            "“only rows with” names, against the day, week or year before it. “only rows with” narrows the data "
+            "before: column=value, | between several values of a column, ; between columns."
         ),
     )
     notify_from = schedule_forms.LocalTimeField(label=capfirst(_("tell from")), required=False)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -109,6 +110,17 @@ def same_day_of_last_year(day: date) -> date:
 def same_day_of_last_month(day: date) -> date:
     """The last day, where last month is too short."""
     return _months_back(day, 1)
+
+
+# The day with which another is compared, by what it lies before.
+EARLIER: Mapping[str, Callable[[date], date]] = MappingProxyType(
+    {
+        "day": lambda day: moved(day, -1),
+        "week": lambda day: moved(day, -7),
+        "month": same_day_of_last_month,
+        "year": same_day_of_last_year,
+    }
+)
 
 
 def _months_back(day: date, count: int) -> date:

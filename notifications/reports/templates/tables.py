@@ -39,12 +39,6 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
 }
-_EARLIER: dict[str, Callable[[date], date]] = {
-    "day": lambda day: dates.moved(day, -1),
-    "week": lambda day: dates.moved(day, -7),
-    "month": dates.same_day_of_last_month,
-    "year": dates.same_day_of_last_year,
-}
 
 
 class RowView(Exposed):
@@ -257,7 +251,7 @@ class TableView(Exposed):
 
         `on`: the day, the table's latest where none is named; `by`: the column of days.
         """
-        if against not in _EARLIER:
+        if against not in dates.EARLIER:
             raise ExpressionError(Sentence("A change is against “day”, “week”, “month” or “year”."))
         if of not in {"sum", "avg", "min", "max"}:
             raise ExpressionError(Sentence("A change is of “sum”, “avg”, “min” or “max”."))
@@ -265,7 +259,7 @@ class TableView(Exposed):
         if isinstance(day, Nothing):
             return Change(None, None)
         day = self._day(day)
-        return Change(self._on_day(day, column, by, of), self._on_day(_EARLIER[against](day), column, by, of))
+        return Change(self._on_day(day, column, by, of), self._on_day(dates.EARLIER[against](day), column, by, of))
 
     def _on_day(self, day: date, column: Any, by: Any, of: str) -> Any:
         rows = self._on(day, by)

@@ -4,11 +4,13 @@
 (() => {
   const TWO = ["between", "outside"];
   const NONE = ["null", "changed"];
+  const AGAINST_A_DAY = ["fell", "rose"];
 
   const fit = (row) => {
     const chosen = row.querySelector("[name$='-comparison']").value;
     row.querySelector("[name$='-value']").hidden = NONE.includes(chosen);
     row.querySelector("[name$='-second']").hidden = !TWO.includes(chosen);
+    for (const name of ["against", "unit"]) row.querySelector(`[name$='-${name}']`).hidden = !AGAINST_A_DAY.includes(chosen);
   };
 
   document.addEventListener("DOMContentLoaded", () => {

@@ -220,6 +220,38 @@ def test_what_is_no_date_is_refused_on_a_column_of_dates(
         assert "不是日期" in answer.content.decode()
 
 
+# --- Against an earlier day -------------------------------------------------------------------------------------------
+
+
+def against(day: str, unit: str, value: str) -> dict[str, str]:
+    return {
+        **row(0, "sum", "销售额", "fell", value),
+        "conditions-0-against": day,
+        "conditions-0-unit": unit,
+    }
+
+
+@pytest.mark.parametrize(("unit", "value", "kept"), [("percent", "20 %", "20"), ("amount", "1,000", "1,000")])
+def test_a_fall_against_an_earlier_day_is_kept_as_chosen(
+    root: Client, card: Card, unit: str, value: str, kept: str
+) -> None:
+    answer = send_new(root, card, **against("week", unit, value), _save="1")
+
+    assert answer.status_code == 302, answer.context["problems"]
+    rule = AlertRule.objects.get()
+    [condition] = rule.conditions
+    assert (condition["against"], condition["unit"], condition["values"]) == ("week", unit, [kept])
+    assert send(root, change(rule), _save="1").status_code == 302
+    rule.refresh_from_db()
+    assert rule.conditions == [condition]
+
+
+@pytest.mark.parametrize(("day", "value"), [("", "20"), ("month", "20"), ("week", "-20"), ("week", "20 元")])
+def test_a_fall_without_its_day_or_with_a_sign_is_refused(root: Client, card: Card, day: str, value: str) -> None:
+    assert send_new(root, card, **against(day, "percent", value), _save="1").status_code == 200
+    assert not AlertRule.objects.exists()
+
+
 # --- The draft --------------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +293,13 @@ def test_rows_and_columns_stand_there_before_a_condition_is_written(
     assert ["销售额", "number"] in state["columns"]
     assert "写一个条件" in state["html"]
     assert "errorlist" not in state["html"]
+
+
+def test_a_fall_is_tried_on_the_rows(root: Client, card: Card, bi: GuandataAnswers) -> None:
+    """The card's data has no days, and nothing of it was fetched a week before."""
+    html = beside(root, card=card.pk, **against("week", "percent", "20"))["html"]
+    assert "销售额 合计 比上周同日 下降超过 20%：无法判断。" in html
+    assert "也没有保留当天取过的数据" in html
 
 
 def test_it_says_who_is_notified_and_who_is_not(root: Client, card: Card, corp: Corp, bi: GuandataAnswers) -> None:

@@ -1,0 +1,242 @@
+"""Falls and rises: a day's value against that of the day, week or year before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.utils.translation import override
+
+from integrations.clients.sources.table import Column, Kind, Table
+from integrations.models import Card, CardData, DataSource
+from integrations.models.datasources import packed
+from notifications.alerts import condition_words, past, verdicts
+from notifications.alerts.conditions import Condition, ConditionError, Join, from_rows, to_rows
+from notifications.alerts.past import Past
+from notifications.alerts.verdicts import Found, Memory
+from notifications.models import AlertCheck, AlertRule, Incident
+from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.alerts.lines import parse
+from tests.notifications.alerts.test_rules import check, make_rule
+from tests.notifications.factories import NOW, make_corp, make_person
+
+TODAY = date(2026, 11, 24)
+LAST_WEEK, LAST_YEAR = date(2026, 11, 17), date(2025, 11, 24)
+SHOP, DAY, SALES = Column("门店", Kind.TEXT), Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)
+TABLE = Table(
+    (SHOP, DAY, SALES),
+    (
+        ("甲", TODAY, 50),
+        ("乙", TODAY, 30),
+        ("甲", date(2026, 11, 23), 100),
+        ("甲", LAST_WEEK, 60),
+        ("乙", LAST_WEEK, 60),
+        ("甲", LAST_YEAR, 0),
+        ("乙", None, 7),
+    ),
+    NOW,
+)
+
+
+def one(line: str) -> Condition:
+    [condition] = parse(line)
+    return condition
+
+
+def found(line: str, table: Table = TABLE) -> Found:
+    fixed = verdicts.at_day(one(line), table, TODAY)
+    return verdicts.evaluate([fixed], Join.ALL, table, Memory()).found[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "holds", "before"),
+    [
+        ("sum 销售额 fell 20 % week", True, 120),
+        ("sum 销售额 fell 33.3 % week", True, 120),
+        ("sum 销售额 fell 34 % week", False, 120),
+        ("sum 销售额 fell 20 % day", False, 100),  # by 20 %, not by more
+        ("sum 销售额 fell 19.9 % day", True, 100),
+        ("sum 销售额 rose 10 % week", False, 120),
+        ("sum 销售额 fell 40 amount week", False, 120),
+        ("sum 销售额 fell 39 amount week", True, 120),
+        ("sum 销售额 rose 79 amount year", True, 0),
+        ("avg 销售额 fell 30 % week", True, 60),
+        ("max 销售额 fell 10 % week where 门店=甲", True, 60),
+        ("sum 销售额 rose 60 % week where 日期=昨天", None, None),
+        ("sum 销售额 rose 100 % day where 日期=2026-11-24; 门店=乙", None, None),
+        ("count fell 0 amount week where 门店=乙", False, 1),
+        ("count 销售额 rose 0 amount day where 门店=乙", True, 0),
+    ],
+)
+def test_compares_a_day_with_an_earlier_one(line: str, holds: bool | None, before: int | None) -> None:
+    answer = found(line)
+    assert (answer.holds, answer.before) == (holds, before)
+
+
+def test_says_both_values_and_marks_the_rows_of_the_day() -> None:
+    rule = AlertRule(conditions=to_rows([one("sum 销售额 fell 20 % week")]))
+    fixed = verdicts.at_day(one("sum 销售额 fell 20 % week"), TABLE, TODAY)
+    verdict = verdicts.evaluate([fixed], Join.ALL, TABLE, Memory())
+
+    assert verdict.rows == (0, 1)
+    with override("zh-hans"):
+        words = condition_words.findings(rule, verdict)
+    assert words == "销售额 合计 比上周同日 下降超过 20%：2026-11-24 为 80，2026-11-17 为 120 (↓33.3%)"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "day"),
+    [
+        ("sum 销售额 fell 20 % year", "from_zero", "2025-11-24"),
+        ("sum 销售额 fell 20 % week where 日期=昨天", "no_earlier", "2026-11-16"),
+        ("count fell 20 % week where 日期=昨天", "no_earlier", "2026-11-16"),
+        ("sum 销售额 fell 20 % day where 门店=乙", "no_earlier", "2026-11-23"),
+    ],
+)
+def test_without_an_earlier_value_nothing_fires_and_it_says_why(line: str, reason: str, day: str) -> None:
+    answer = found(line)
+
+    assert answer.holds is None
+    assert answer.problem is not None
+    assert (answer.problem.reason, answer.problem.about) == (reason, day)
+
+
+def test_zero_after_zero_is_no_change() -> None:
+    table = TABLE.with_rows([("甲", TODAY, 0), ("甲", LAST_WEEK, 0)])
+    assert found("sum 销售额 fell 0 % week", table).holds is False
+
+
+def test_the_latest_day_counts_and_none_to_come() -> None:
+    table = TABLE.with_rows([*TABLE.rows, ("甲", TODAY + timedelta(days=1), 1)])
+    assert found("sum 销售额 fell 20 % week", table).days == ("2026-11-24", "2026-11-17")
+
+
+def test_a_span_is_compared_with_the_span_as_long_before() -> None:
+    """80 of the last 7 days but for yesterday's 100, against the 120 of the week before."""
+    answer = found("sum 销售额 rose 49 % week where 日期=最近 7 天")
+    assert (answer.value, answer.before, answer.days[1]) == (Decimal(180), Decimal(120), "2026-11-11 – 2026-11-17")
+
+
+def test_times_are_compared_by_their_days() -> None:
+    times = Column("时间", Kind.DATETIME)
+    rows = [(datetime(2026, 11, 23, 16, tzinfo=UTC), 50), (datetime(2026, 11, 23, 15, tzinfo=UTC), 100)]
+    assert found("sum 销售额 fell 49 % day", Table((times, SALES), tuple(rows), NOW)).holds is True
+
+
+def test_of_several_columns_of_days_one_must_be_named() -> None:
+    table = Table((DAY, Column("交货日", Kind.DATE), SALES), ((TODAY, TODAY, 50), (LAST_WEEK, TODAY, 100)), NOW)
+
+    with pytest.raises(ConditionError, match="several_days"):
+        found("sum 销售额 fell 20 % week", table)
+
+    assert found("sum 销售额 fell 20 % week where 日期=今天", table).holds is True
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"aggregate": "any"}, "changed_of_rows"),
+        ({"aggregate": "change"}, "changed_of_rows"),
+        ({"against": None}, "malformed"),
+        ({"unit": "pieces"}, "malformed"),
+        ({"values": ["-20"]}, "signed"),
+        ({"values": ["many"]}, "no_number"),
+        ({"values": []}, "values"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(change: dict[str, object], reason: str) -> None:
+    [row] = to_rows([one("sum 销售额 fell 20 % week")])
+    assert from_rows([row]) == [one("sum 销售额 fell 20 % week")]
+
+    with pytest.raises(ConditionError, match=reason):
+        from_rows([{**row, **change}])
+
+
+def test_a_condition_without_its_day_is_refused() -> None:
+    [row] = to_rows([one("sum 销售额 fell 20 % week")])
+    del row["against"]
+    with pytest.raises(ConditionError, match="no_against"):
+        from_rows([row])
+
+
+def test_it_is_tried_over_the_past_day_by_day() -> None:
+    """Days without rows, or without an earlier value, have no answer."""
+    rows = [(TODAY - timedelta(days=number), sales) for number, sales in ((0, 40), (1, 90), (2, 100), (4, 10))]
+    rule = AlertRule(conditions=to_rows([one("sum 销售额 fell 20 % day")]))
+
+    tried = past.tried(rule, Table((DAY, SALES), tuple(rows), NOW), today=TODAY)
+
+    assert tried == Past(2, [TODAY])
+
+
+# --- As rules are checked ---------------------------------------------------------------------------------------------
+
+CITY = Column("城市", Kind.TEXT)
+
+
+def make_sales_rule(line: str, **fields: object) -> AlertRule:
+    corp = make_corp()
+    card = Card.objects.create(name="销售额", source=DataSource.objects.create(name="数仓", kind="sql", corp=corp))
+    return make_rule(card, make_receiver(make_person(corp, "zhang"), corp=corp), line, **fields)
+
+
+def keep(rule: AlertRule, slot_at: datetime, **sales: int) -> None:
+    rows = Table((CITY, SALES), tuple(sales.items()), slot_at)
+    times = dict.fromkeys(("requested_at", "next_try_at", "finished_at"), slot_at)
+    CardData.objects.create(card=rule.card, slot_at=slot_at, status="ready", content=packed(rows), **times)
+
+
+def now_with(**sales: int) -> Table:
+    return Table((CITY, SALES), tuple(sales.items()), NOW)
+
+
+@pytest.mark.django_db
+def test_data_without_days_is_compared_with_what_was_fetched_at_that_time_of_the_earlier_day() -> None:
+    rule, week = make_sales_rule("sum 销售额 fell 20 % week"), timedelta(days=7)
+    keep(rule, NOW - week - timedelta(hours=1), 上海=1)
+    keep(rule, NOW - week + timedelta(minutes=1), 上海=100)
+    keep(rule, NOW - timedelta(days=6), 上海=1)
+
+    assert check(rule, NOW, now_with(上海=79)) == AlertCheck.Outcome.FIRING
+    summary = "销售额 合计 比上周同日 下降超过 20%：当前 79，2026-11-17 为 100 (↓21.0%)"
+    assert Incident.objects.get().summary == summary
+
+
+@pytest.mark.django_db
+def test_each_part_is_compared_with_its_own_earlier_value_and_the_rule_names_what_lacks_one() -> None:
+    rule = make_sales_rule("sum 销售额 fell 20 % day", split_column="城市")
+    keep(rule, NOW - timedelta(days=1), 上海=100, 北京=100)
+
+    assert check(rule, NOW, now_with(上海=79, 北京=99, 广州=1)) == AlertCheck.Outcome.FIRING
+
+    assert Incident.objects.get().title == "销售额过低 · 上海"
+    rule.refresh_from_db()
+    assert (rule.failure_count, rule.problem.startswith("没有 2026-11-23 的数据可比")) == (0, True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("kept", "words"), [({}, "没有 2026-11-17 的数据可比"), ({"上海": 0}, "2026-11-17 的值为 0")])
+def test_a_missing_or_zero_earlier_value_is_an_error_of_the_rule_and_fires_nothing(
+    kept: dict[str, int], words: str
+) -> None:
+    rule = make_sales_rule("sum 销售额 fell 20 % week")
+    if kept:
+        keep(rule, NOW - timedelta(days=7), **kept)
+
+    assert check(rule, NOW, now_with(上海=79)) == AlertCheck.Outcome.NO_DATA
+
+    assert not Incident.objects.exists()
+    rule.refresh_from_db()
+    assert words in rule.problem
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("old", [Table((CITY,), (("上海",),), NOW), replace(now_with(上海=100), is_cut=True)])
+def test_what_was_fetched_with_other_columns_or_cut_is_no_earlier_value(old: Table) -> None:
+    rule = make_sales_rule("sum 销售额 fell 20 % week")
+    keep(rule, NOW - timedelta(days=7), 上海=100)
+    CardData.objects.update(content=packed(old))
+
+    assert check(rule, NOW, now_with(上海=79)) == AlertCheck.Outcome.NO_DATA
