@@ -52,6 +52,15 @@ msgstr ""
 # A %-placeholder with its name, a %%, or a {placeholder}.
 PLACEHOLDER = re.compile(r"%%|%(?:\((\w+)\))?[#0+-]*(?:\d+|\*)?(?:\.\d+)?[diouxXeEfFgGcrsa]|\{(\w*)(?:[!:][^{}]*)?\}")
 FUZZY_HEADER = re.compile(r"(#.*\n)*#,.*\bfuzzy\b")
+# One word for one thing: what stands in no translation, and what stands instead. WeCom's own names may have 企业.
+WORDS = {
+    re.compile("(?<!我的)企业(?!微信|可信|信息|邮箱|ID)"): "公司",
+    re.compile("已接收"): "已接受",
+    re.compile("凭据"): "凭证",
+    re.compile("技术(细节|信息)"): "技术详情",
+    re.compile("本站(?!点)|本站点"): "本系统",
+    re.compile("(?<!企业)可信 ?IP|企业可信 IP"): "企业可信IP",
+}
 CONTEXT_SEPARATOR = "\x04"  # what gettext itself puts between a context and its text
 
 
@@ -163,6 +172,20 @@ def check(app: str, root: Path = ROOT) -> list[str]:
     return [f"{file.name}: {problem}" for problem in problems]
 
 
+def conflicts(root: Path = ROOT) -> list[str]:
+    """Texts that two apps translate differently, one line each: Django merges catalogues, and one of them is lost."""
+    translations: dict[str, dict[str, str]] = {}
+    for app in APPS:
+        for message in _texts(CatalogueFile(app, LANGUAGE, root).read()):
+            translations.setdefault(_json_key(message), {})[app] = " / ".join(_forms(message.string))
+    return [
+        f"{key.replace(CONTEXT_SEPARATOR, ': ')!r} differs: "
+        + ", ".join(f"{app} {text}" for app, text in by_app.items())
+        for key, by_app in sorted(translations.items())
+        if len(set(by_app.values())) > 1
+    ]
+
+
 def message_faults(message: Message) -> list[str]:
     """What is wrong with one translation."""
     if message.fuzzy:
@@ -172,7 +195,8 @@ def message_faults(message: Message) -> list[str]:
     allowed = [placeholders(text) for text in _forms(message.id)]
     if any(placeholders(text) not in allowed for text in _forms(message.string)):
         return ["placeholders differ"]
-    return []
+    found = [(pattern.search(text), instead) for text in _forms(message.string) for pattern, instead in WORDS.items()]
+    return [f"has “{match[0]}” instead of “{instead}”" for match, instead in found if match]
 
 
 def placeholders(text: str) -> list[str]:
@@ -275,7 +299,10 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, help_text in (
         ("update", "bring the catalogues up to the code"),
-        ("check", "fail on a missing, empty, fuzzy or unused text and on differing placeholders"),
+        (
+            "check",
+            "fail on a missing, empty, fuzzy or unused text, differing placeholders, and a text of two translations",
+        ),
         ("compile", "write the .mo files that Django reads"),
     ):
         command = verbs.add_parser(verb, help=help_text)
@@ -302,6 +329,8 @@ def _run(options: argparse.Namespace, root: Path) -> int:
         return 0
     verb = {"update": update, "check": check, "compile": compile_app}[options.verb]
     lines = [line for app in options.apps or APPS for line in verb(app, root)]
+    if options.verb == "check":
+        lines += conflicts(root)
     for line in lines:
         print(line)
     return 1 if options.verb == "check" and lines else 0

@@ -101,8 +101,8 @@ class Attribute(models.Model):
     objects = AttributeQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("user attribute")
-        verbose_name_plural = _("user attributes")
+        verbose_name = pgettext_lazy("list", "user attribute")
+        verbose_name_plural = pgettext_lazy("list", "user attributes")
         ordering = ["position", "name"]
         constraints = [
             models.UniqueConstraint(fields=["is_bi_login_id"], condition=Q(is_bi_login_id=True), name="one_bi_login_id")

@@ -128,7 +128,10 @@ class BiConnectionForm(ProxyMixin, SeenForm):
         if not is_own_page(f"/bi{path}") or not path.startswith("/") or "#" in path:
             raise ValidationError(_("Write a path that begins with /, without a host."), code="path")
         if has_reserved(path):
-            message = _("Leave out provider and ssoToken: here they would sign people in as somebody else.")
+            message = _(
+                "Leave out the parameters provider and ssoToken: they carry a sign-in, and everybody would enter "
+                "as one person."
+            )
             raise ValidationError(message, code="reserved")
         return path
 

@@ -88,10 +88,11 @@ def _sentences() -> dict[tuple[str, str], str]:
         ("token", "no-answer"): _("The BI gave no answer to a token: %(reason)s."),
         ("token", "refused"): _(
             "The BI refuses a token for “%(as)s” (HTTP %(status)s). The usual reasons: the public key there is not the "
-            "one here, provider is spelt differently, or no account there is called so."
+            "one here, the name of the provider differs, or no account there is called so."
         ),
         ("token", "not-taken"): _(
-            "The BI does not take the address with a token (HTTP %(status)s). Check its first page and provider."
+            "The BI does not take the address with a token (HTTP %(status)s). Check the first page and the name of the "
+            "provider."
         ),
         ("token", "not-refused"): _(
             "The BI does not refuse a token for “%(as)s” (HTTP %(status)s). Some versions show their sign-in page with "

@@ -19,8 +19,8 @@ _WARNINGS = {
         "count",
     ),
     "orphan": ngettext_lazy(
-        "%(count)d department hangs on one that WeCom did not list: %(examples)s.",
-        "%(count)d departments hang on ones that WeCom did not list: %(examples)s.",
+        "%(count)d department has a parent that WeCom did not list: %(examples)s.",
+        "%(count)d departments have parents that WeCom did not list: %(examples)s.",
         "count",
     ),
     "spelling": ngettext_lazy(

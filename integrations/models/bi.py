@@ -34,7 +34,9 @@ class BiConnection(models.Model):
         "provider",
         max_length=64,
         default=USUAL_DOMAIN,
-        help_text=_("As in the BI, upper and lower case alike. Since December 2019 it is the domain ID."),
+        help_text=_(
+            "The name of the sign-on provider, exactly as it stands in the BI. Since December 2019 it is the domain ID."
+        ),
     )
     domain_id = models.CharField(
         "domainId", max_length=64, blank=True, help_text=_("For versions before 5.9 only: then usually guanbi.")

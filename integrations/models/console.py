@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from integrations.models.companies import Corp
 
@@ -68,14 +69,14 @@ class ConsoleWrite(models.Model):
     # [{"name": …, "before": …, "after": …}] with the values as WeCom keeps them; equal ones are left out.
     changes = models.JSONField(_("changes"), default=list)
     problem = models.CharField(_("problem"), max_length=16, choices=Problem.choices, blank=True)
-    errcode = models.IntegerField(_("errcode"), null=True)
+    errcode = models.IntegerField(_("WeCom's error code"), null=True)
     hint = models.CharField(_("hint"), max_length=64, blank=True)
     caller_ip = models.GenericIPAddressField(_("our address as WeCom saw it"), null=True)
     message = models.TextField(_("message"), blank=True)
     requested_at = models.DateTimeField(_("requested"))
-    planned_at = models.DateTimeField(_("read"), null=True)
+    planned_at = models.DateTimeField(pgettext_lazy("from WeCom", "read"), null=True)
     confirmed_at = models.DateTimeField(_("confirmed"), null=True)
-    finished_at = models.DateTimeField(_("finished"), null=True)
+    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
 
     objects = ConsoleWriteQuerySet.as_manager()
 

@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from integrations.clients.sources.table import Table, from_document, to_document
 from integrations.models import datasource_messages
@@ -50,7 +51,9 @@ class DataSource(models.Model):
     name = models.CharField(_("name"), max_length=100, unique=True)
     kind = models.CharField(_("kind"), max_length=16, choices=SourceKind.choices)
     is_enabled = models.BooleanField(
-        _("enabled"), default=True, help_text=_("Off: nothing is asked, and what needs its data says so.")
+        pgettext_lazy("switch", "enabled"),
+        default=True,
+        help_text=_("Off: nothing is asked, and what needs its data says so."),
     )
     corp = models.ForeignKey(
         Corp,
@@ -162,7 +165,7 @@ class Card(models.Model):
     # --- JSON over HTTP -----------------------------------------------------------------------------------------------
     http_method = models.CharField(_("method"), max_length=4, choices=HttpMethod.choices, default=HttpMethod.GET)
     http_path = models.CharField(_("path and query"), max_length=1000, blank=True)
-    http_body = models.JSONField(_("body"), null=True, blank=True)
+    http_body = models.JSONField(pgettext_lazy("request", "body"), null=True, blank=True)
     expression = models.CharField(_("JMESPath to the rows"), max_length=1000, blank=True)
     # --- What the source does not say ---------------------------------------------------------------------------------
     # {column: "number"}: a Kind, where what is found in the column is not meant.
@@ -229,7 +232,7 @@ class CardData(Leased):
     try_count = models.PositiveSmallIntegerField(_("tries"), default=0)
     requested_at = models.DateTimeField(_("asked for"))
     next_try_at = models.DateTimeField()
-    finished_at = models.DateTimeField(_("finished"), null=True)
+    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
     # When those who wait for it were notified; null before.
     notified_at = models.DateTimeField(null=True)
 

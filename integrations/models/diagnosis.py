@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from integrations.models.companies import Corp
 
@@ -57,7 +58,7 @@ class CheckRun(models.Model):
     # Which of the check's known problems it is; the check has the sentences.
     problem = models.CharField(_("problem"), max_length=32, blank=True)
     # What WeCom said: its error number and hint, and the address that it saw us come from.
-    errcode = models.IntegerField(_("errcode"), null=True)
+    errcode = models.IntegerField(_("WeCom's error code"), null=True)
     hint = models.CharField(_("hint"), max_length=64, blank=True)
     caller_ip = models.GenericIPAddressField(_("our address as WeCom saw it"), null=True)
     detail = models.TextField(_("technical detail"), blank=True)
@@ -67,7 +68,7 @@ class CheckRun(models.Model):
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True)
     # Also the claim of the worker that runs it: whoever finishes must still hold it.
     started_at = models.DateTimeField(_("started"), null=True)
-    finished_at = models.DateTimeField(_("finished"), null=True)
+    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
     # When beat looks at it: to have tried again what may heal, or queued again what no worker has ended.
     next_try_at = models.DateTimeField(_("next try"), null=True)
     try_count = models.PositiveIntegerField(_("tries"), default=0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from django.db import models, transaction
 from django.db.models import Q
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 Row = TypeVar("Row", bound="Leased")
 Job = TypeVar("Job", bound="BackgroundJob")
@@ -93,7 +93,7 @@ class BackgroundJob(Leased):
 
     # How often a worker took it without getting on; each kind says when it is given up.
     try_count = models.PositiveSmallIntegerField(default=0, editable=False)
-    finished_at = models.DateTimeField(_("finished"), null=True)
+    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
     if TYPE_CHECKING:
         status: models.CharField[str, str]
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_noop, pgettext_lazy
 
 from integrations.models import scoping
 from integrations.models.companies import Corp
@@ -80,12 +80,12 @@ class SyncRun(BackgroundJob):
     warnings = models.JSONField(_("warnings"), default=list)
     # Why it stopped: a word of integrations.directory.messages, and what WeCom said.
     problem = models.CharField(_("problem"), max_length=32, blank=True)
-    errcode = models.IntegerField(_("errcode"), null=True)
+    errcode = models.IntegerField(_("WeCom's error code"), null=True)
     hint = models.CharField(_("hint"), max_length=64, blank=True)
     detail = models.TextField(_("technical detail"), blank=True)
     # Why it asks: {"reason": "share" | "root", "leaving": 12, "of": 100, "percent": 5, "roots": ["2"]}.
     question = models.JSONField(_("question"), default=dict)
-    answered_at = models.DateTimeField(_("answered"), null=True)
+    answered_at = models.DateTimeField(pgettext_lazy("question", "answered"), null=True)
     answered_by = models.CharField(_("answered by"), max_length=255, blank=True)
 
     objects = SyncRunQuerySet.as_manager()

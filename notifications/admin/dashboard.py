@@ -184,8 +184,8 @@ def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> list[Att
         found.append(Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="pending")))
     if count := _counted(unknown):
         sentence = ngettext(
-            "Of %(count)s message of the last 24 hours nobody knows whether it arrived.",
-            "Of %(count)s messages of the last 24 hours nobody knows whether they arrived.",
+            "For %(count)s message of the last 24 hours it is not known whether it arrived.",
+            "For %(count)s messages of the last 24 hours it is not known whether they arrived.",
             count,
         )
         found.append(Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="unknown", day="week")))

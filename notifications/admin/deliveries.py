@@ -125,7 +125,7 @@ class DeliveryAdmin(ExportedLog):
             gettext("accepted"),
             gettext("invalid accounts"),
             gettext("attempts"),
-            "errcode",
+            gettext("WeCom's error code"),
         ]
         why = [gettext("reason"), gettext("Who can fix it"), gettext("Where")]
         return [*words, *counts, *why, gettext("created"), gettext("settled")]

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from notifications.admin import base, log_pages
@@ -177,7 +177,9 @@ class ReceiptAdmin(ExportedLog):
             "subtitle": None,
             "way_back": way_back,
             "facts": facts,
-            "technical": technical([(gettext("number"), receipt.pk), (gettext("address"), receipt.address)]),
+            "technical": technical(
+                [(gettext("number"), receipt.pk), (pgettext("receipt", "address"), receipt.address)]
+            ),
             "failures": failures_shown(failures.of_receipt(receipt)),
             "held_up": held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
         }

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from notifications.admin import base, run_actions
@@ -246,7 +246,7 @@ def _technical(run: Run) -> str:
     return technical(
         [
             (gettext("number"), run.pk),
-            (gettext("key"), run.key),
+            (pgettext("run", "key"), run.key),
             (gettext("claimed"), plain_moment(run.claimed_at)),
             (gettext("rendered"), plain_moment(run.rendered_at)),
             (gettext("ended"), plain_moment(run.finished_at)),

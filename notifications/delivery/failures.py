@@ -109,7 +109,8 @@ def _own() -> dict[str, Explanation]:
         ),
         NO_THREAD.message: Explanation(_("The worker was too busy: the call did not begin in time."), *passes),
         LOST_WORKER.message: Explanation(
-            _("The worker ended before WeCom's answer was written down: nobody knows whether it arrived."), *passes
+            _("The worker ended before WeCom's answer was written down: it is not known whether the message arrived."),
+            *passes,
         ),
     }
 

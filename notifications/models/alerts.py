@@ -59,7 +59,7 @@ class AlertSource(models.Model):
         validators=[MaxValueValidator(GATHER_SECONDS_AT_MOST)],
         help_text=_("After a message, what comes within this time goes out as one message with a count and a list."),
     )
-    is_enabled = models.BooleanField(_("enabled"), default=True)
+    is_enabled = models.BooleanField(pgettext_lazy("switch", "enabled"), default=True)
     # What comes before this time waits for it, and goes out together.
     gather_until = models.DateTimeField(null=True, editable=False)
 
@@ -280,7 +280,7 @@ class IncidentEvent(models.Model):
         LATE = "late", pgettext_lazy("incident event", "clicked when it was over")
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="events", verbose_name=_("incident"))
-    kind = models.CharField(_("what"), max_length=16, choices=Kind.choices)
+    kind = models.CharField(pgettext_lazy("incident event", "what"), max_length=16, choices=Kind.choices)
     at = models.DateTimeField(_("when"))
     user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("who"))
     note = models.TextField(_("note"), blank=True)

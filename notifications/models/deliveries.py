@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.users.scopes import scope_condition
 from integrations.models import Corp
@@ -63,7 +64,7 @@ class CorpQueue(models.Model):
     # Set by notifications.delivery.sending.circuit_breaker alone: the company cannot be sent to until somebody mends
     # its configuration.
     blocked_since = models.DateTimeField(_("blocked since"), null=True, editable=False)
-    blocked_errcode = models.IntegerField(_("errcode"), null=True, editable=False)
+    blocked_errcode = models.IntegerField(_("WeCom's error code"), null=True, editable=False)
     blocked_error = models.TextField(_("error"), blank=True, editable=False)
     # When one message may find out whether it works again.
     probe_at = models.DateTimeField(null=True, editable=False)
@@ -240,7 +241,7 @@ class Delivery(models.Model):
     unclear_since = models.DateTimeField(_("unclear since"), null=True)
     attempt_count = models.PositiveIntegerField(_("attempts"), default=0)
     settled_at = models.DateTimeField(_("settled"), null=True)
-    errcode = models.IntegerField(_("errcode"), null=True)
+    errcode = models.IntegerField(_("WeCom's error code"), null=True)
     error = models.TextField(_("error"), blank=True)
     msgid = models.CharField("msgid", max_length=255, blank=True)
     response_code = models.CharField(max_length=255, blank=True)
@@ -319,7 +320,7 @@ class Attempt(models.Model):
     """One try of a delivery. The row is committed before the call, so a crash in between leaves a trace."""
 
     class Outcome(models.TextChoices):
-        STARTED = "started", _("started")
+        STARTED = "started", pgettext_lazy("attempt", "started")
         ACCEPTED = "accepted", _("accepted")
         REFUSED = "refused", _("refused")
         NOT_SENT = "not_sent", _("not sent")
@@ -334,7 +335,7 @@ class Attempt(models.Model):
     started_at = models.DateTimeField(_("began"))
     finished_at = models.DateTimeField(_("ended"), null=True)
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.STARTED)
-    errcode = models.IntegerField(_("errcode"), null=True)
+    errcode = models.IntegerField(_("WeCom's error code"), null=True)
     duration_ms = models.PositiveIntegerField(_("milliseconds"), null=True)
     answer = models.CharField(_("answer"), max_length=500, blank=True)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from integrations.core import sentences
 
@@ -39,7 +40,7 @@ class Medium(models.Model):
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
-        READY = "ready", _("ready")
+        READY = "ready", pgettext_lazy("file", "ready")
         FAILED = "failed", _("failed")
 
     run = models.ForeignKey("Run", on_delete=models.CASCADE, null=True, related_name="media", db_index=False)

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.users.scopes import people_visible_to, sees_all_corps
 from integrations.models import Corp
@@ -112,7 +113,7 @@ class Receipt(models.Model):
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
     # Where it goes, unique in a run: "<corp id>:<folded userid>" in WeCom, "mail:<id>:<address>", "robot:<id>",
     # and "user:<id>" for a person without address.
-    address = models.CharField(_("address"), max_length=128)
+    address = models.CharField(pgettext_lazy("receipt", "address"), max_length=128)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, blank=True)
     reason = models.CharField(_("reason"), max_length=16, choices=Reason.choices, blank=True)
     read_at = models.DateTimeField(_("read"), null=True)

@@ -74,7 +74,7 @@ class Run(models.Model):
     # resend:<run>:<number>, api:<subscription>:<random> (a request is kept from running twice by AcceptedRequest),
     # overlap:<run> (the times missed while that run was under way), notice:<first run told of>,
     # incident:<first incident told of>:<fire|repeat-n|recover>.
-    key = models.CharField(_("key"), max_length=128, unique=True)
+    key = models.CharField(pgettext_lazy("run", "key"), max_length=128, unique=True)
     subscription = models.ForeignKey(
         "notifications.Subscription", on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("push")
     )

@@ -9,6 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from accounts.users.scopes import scope_condition
@@ -274,7 +275,7 @@ class Subscription(Addressed, Scheduled):
         help_text=_("As old as that when it is due, by what the source says. Empty: data is never stale."),
     )
     if_stale = models.CharField(_("with stale data"), max_length=8, choices=IfStale.choices, default=IfStale.NOTE)
-    is_enabled = models.BooleanField(_("enabled"), default=True)
+    is_enabled = models.BooleanField(pgettext_lazy("switch", "enabled"), default=True)
     is_paused = models.BooleanField(
         _("paused"),
         default=False,

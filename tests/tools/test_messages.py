@@ -5,9 +5,11 @@ from __future__ import annotations
 import gettext
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from babel.messages.catalog import Message
 
 from tools import messages
 from tools.messages import CatalogueFile, MessagesError
@@ -168,6 +170,7 @@ NAME = "accounts/locale/zh_Hans/LC_MESSAGES/django.po"
         ('msgid_plural "%d days"', 'msgid_plural "%d nights"', "missing: 'one day' / '%d days'"),
         ("译 Hello, {name}", "你好", "placeholders differ: 'Hello, {name}'"),
         ("译 Hello, {name}", "{名}", "placeholders differ: 'Hello, {name}'"),
+        ("译 Hello, {name}", "您好，{name}（本企业）", "has “企业” instead of “公司”: 'Hello, {name}'"),
         ("译 %(count)s person", "%(counts)s", "placeholders differ: '%(count)s person' / '%(count)s people'"),
         ('msgctxt "verb"\n', 'msgctxt "noun2"\n', "missing: 'Post' (context 'verb')"),
         ('msgid ""\nmsgstr ""\n"Language', '#, fuzzy\nmsgid ""\nmsgstr ""\n"Language', "its header is marked fuzzy"),
@@ -188,6 +191,40 @@ def test_check_refuses_fuzzy_and_retired_entries(root: Path, chinese: CatalogueF
     chinese.po.write_text(text + '\n#~ msgid "Old"\n#~ msgstr "旧"\n')
 
     assert messages.check("accounts", root) == [f"{NAME}: obsolete: 'Old'", f"{NAME}: fuzzy: 'Save'"]
+
+
+def test_check_refuses_a_text_that_two_apps_translate_differently(
+    root: Path, chinese: CatalogueFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(root / "accounts", root / "sandbox")
+    translate_all(root)
+    other = CatalogueFile("sandbox", "zh_Hans", root)
+    text = chinese.po.read_text()
+
+    other.po.write_text(text)
+    assert messages.main(["check", "accounts", "sandbox"], root) == 0
+    other.po.write_text(text.replace("译 Save", "保存").replace("译 verb\x04Post", "提交"))
+    assert messages.main(["check", "accounts", "sandbox"], root) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "'Save' differs: accounts 译 Save, sandbox 保存",
+        "'verb: Post' differs: accounts 译 verb\x04Post, sandbox 提交",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("企业微信公司：企业可信IP、我的企业 → 企业信息、“企业ID”、企业邮箱", []),
+        ("请在企业后台修改", ["has “企业” instead of “公司”"]),
+        ("已接收", ["has “已接收” instead of “已接受”"]),
+        ("新凭据", ["has “凭据” instead of “凭证”"]),
+        ("技术细节", ["has “技术细节” instead of “技术详情”"]),
+        ("请联系本站点的管理员", ["has “本站点” instead of “本系统”"]),
+        ("不是应用的可信 IP", ["has “可信 IP” instead of “企业可信IP”"]),
+    ],
+)
+def test_one_word_stands_for_one_thing(text: str, faults: list[str]) -> None:
+    assert messages.message_faults(Message("Text", text)) == faults
 
 
 def test_check_refuses_an_app_without_a_catalogue(root: Path) -> None:

@@ -73,8 +73,8 @@ def _sentence(people: Mapping[str, int]) -> Sentence | None:
     if unknown:
         said.append(
             counted_sentence(
-                "Of %(count)d recipient nobody knows whether it arrived.",
-                "Of %(count)d recipients nobody knows whether it arrived.",
+                "For %(count)d recipient it is not known whether the message arrived.",
+                "For %(count)d recipients it is not known whether the message arrived.",
                 unknown,
             )
         )

@@ -137,10 +137,20 @@ def sentence(queue: CorpQueue, *, now: datetime) -> str:
     until = held_until(queue, now=now)
     if until is None:
         return (
-            _("Pushes of %(corp)s are held up (errcode %(code)s); they go on by themselves when it is mended.") % words
+            _(
+                "Pushes of %(corp)s are held up (WeCom's error code %(code)s). They go on by themselves once the "
+                "cause is removed."
+            )
+            % words
         )
     words["time"] = f"{timezone.localtime(until):%Y-%m-%d %H:%M}"
-    return _("Pushes of %(corp)s are held until %(time)s (errcode %(code)s): WeCom gives no token before.") % words
+    return (
+        _(
+            "Pushes of %(corp)s are held until %(time)s (WeCom's error code %(code)s): WeCom gives no access "
+            "token before that."
+        )
+        % words
+    )
 
 
 def held_up(corp_ids: Iterable[int] | None, *, seen_by: Person, now: datetime) -> list[str]:

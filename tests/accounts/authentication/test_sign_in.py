@@ -145,7 +145,7 @@ def test_the_page_shows_the_userid_to_hand_over(corp: Corp, phone: Visitor, weco
     ("operation", "instead", "status", "title"),
     [
         ("getuserinfo", refusal(60020, "not allow to access from your ip"), 502, "企业微信不信任本服务器的 IP 地址"),
-        ("getuserinfo", refusal(50001, "redirect_uri unauthorized"), 502, "企业微信不信任本站点的域名"),
+        ("getuserinfo", refusal(50001, "redirect_uri unauthorized"), 502, "企业微信不信任本系统的域名"),
         ("gettoken", refusal(40001, "invalid credential"), 502, "与企业微信的对接配置不正确"),
         ("getuserinfo", refusal(-1, "system busy"), 503, "暂时无法连接企业微信"),
         ("getuserinfo", refusal(45009, "api freq out of limit"), 503, "暂时无法连接企业微信"),

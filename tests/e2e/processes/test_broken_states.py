@@ -139,7 +139,7 @@ def test_a_callback_whose_keys_differ_and_then_agree(scene: InTheBrowser) -> Non
     scene.run_all()
     row = scene.check("callback")
     expect(row.locator(".pill-warn")).to_be_visible(timeout=PATIENCE_MS)
-    expect(row).to_contain_text("回调地址应答正确，但企业微信还没有校验过。")
+    expect(row).to_contain_text("回调地址响应正确，但企业微信还没有校验过。")
     expect(row).to_contain_text("接收消息：保存 URL、Token 和 EncodingAESKey。")
     values = {"callback_url": scene.copied("callback"), "callback_aes_key": scene.corp.callback_aes_key}
 
@@ -153,7 +153,7 @@ def test_a_callback_whose_keys_differ_and_then_agree(scene: InTheBrowser) -> Non
     scene.console(**values, callback_token=scene.corp.callback_token)
     scene.open()
     scene.let_time_pass()
-    expect(row).to_contain_text("回调地址应答正确，企业微信已校验。", timeout=PATIENCE_MS)
+    expect(row).to_contain_text("回调地址响应正确，企业微信已校验。", timeout=PATIENCE_MS)
     expect(row.locator(".pill-good")).to_be_visible()
     assert scene.is_the_same_page()
 

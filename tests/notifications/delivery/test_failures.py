@@ -154,7 +154,7 @@ def test_while_its_company_is_held_each_page_of_the_push_says_so(delivery: Deliv
     elsewhere = in_language(make_manager(make_corp(), permissions="subscription"), "en")
 
     for url in [*pages(delivery, receipt).values(), *of_subscription]:
-        assert "Pushes of 北山制造 are held up (errcode 60020)" in client.get(url).content.decode(), url
+        assert "Pushes of 北山制造 are held up (WeCom&#x27;s error code 60020)" in client.get(url).content.decode(), url
         assert "are held up" not in elsewhere.get(url).content.decode(), url
 
     store(delivery, status="accepted")

@@ -255,10 +255,13 @@ WRONG_IN_WECOM = [
     State(
         "the address is not trusted (60020)",
         "ip",
-        (f"{OUR_ADDRESS} 不在应用的可信IP中。", IN_WECOM, TO_APP + "企业可信IP", "多个用英文分号“;”分隔", "会自动再试"),
+        (
+            *(f"{OUR_ADDRESS} 不在应用的企业可信IP中。", IN_WECOM),
+            *(TO_APP + "企业可信IP", "多个用英文分号“;”分隔", "会自动再试"),
+        ),
         lambda scene: scene.in_wecom(trusted_ips=["198.51.100.7"]),
         lambda scene: scene.console(trusted_ips=scene.copied("ip")),
-        reason=f"可信IP：企业微信拒绝了本服务器的地址：{OUR_ADDRESS}",
+        reason=f"企业可信IP：企业微信拒绝了本服务器的地址：{OUR_ADDRESS}",
     ),
     State(
         "the app is disabled (50003)",
@@ -302,15 +305,15 @@ WRONG_IN_WECOM = [
     State(
         "the home page is another one",
         "home_page",
-        ("企业微信里的应用主页与本站点的链接不同", "https://old.example.com/bi", IN_WECOM, "粘贴这个链接。"),
+        ("企业微信里的应用主页与本系统的链接不同", "https://old.example.com/bi", IN_WECOM, "粘贴这个链接。"),
         lambda scene: scene.in_wecom(home_url="https://old.example.com/bi"),
         lambda scene: scene.console(home_url=scene.copied("home_page")),
-        reason="应用主页链接：企业微信里的应用主页与本站点的链接不同",
+        reason="应用主页链接：企业微信里的应用主页与本系统的链接不同",
     ),
     State(
         "the trusted domain is another one",
         "domain",
-        ("企业微信里的可信域名是 old.example.com，而本站点是 localhost:", IN_WECOM, TO_APP + "网页授权及 JS-SDK。"),
+        ("企业微信里的可信域名是 old.example.com，而本系统是 localhost:", IN_WECOM, TO_APP + "网页授权及 JS-SDK。"),
         lambda scene: scene.in_wecom(trusted_domain="old.example.com"),
         lambda scene: scene.console(trusted_domain=scene.copied("domain")),
         reason="可信域名：企业微信里的可信域名是 old.example.com",
@@ -370,7 +373,7 @@ AT_FAULT = [
     State(
         "WeCom does not answer",
         "network",
-        ("已建立连接，但没有应答：timed out。", IN_THE_NETWORK, "可能是防火墙放行了连接却丢弃了数据。"),
+        ("已建立连接，但没有响应：timed out。", IN_THE_NETWORK, "可能是防火墙放行了连接却丢弃了数据。"),
         lambda scene: scene.fault("hang"),
         lambda scene: scene.remove_fault(),
         reason=BY_NETWORK,
@@ -395,7 +398,7 @@ AT_FAULT = [
 FILE_LOST = State(
     "the verification file does not arrive",
     "verification_file",
-    ("有应答，但不是校验文件：请求没有到达本站点。", IN_THE_NETWORK, "请让反向代理把 /WW_verify_*.txt 转发到本站"),
+    ("有响应，但不是校验文件：请求没有到达本系统。", IN_THE_NETWORK, "请让反向代理把 /WW_verify_*.txt 转发到本站"),
     own_site,
     pass_all_on,
 )

@@ -323,4 +323,4 @@ def test_the_same_is_said_in_english(scene: AtTheWire) -> None:
     assert "App management → the app → Trusted company IP" in row
     assert_refused(scene, f"Trusted IP: WeCom refuses the address of this server: {OUR_ADDRESS} is not among")
     scene.client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-CN"
-    assert f"{OUR_ADDRESS} 不在应用的可信IP中。" in words(scene.row("ip"))
+    assert f"{OUR_ADDRESS} 不在应用的企业可信IP中。" in words(scene.row("ip"))

@@ -235,8 +235,8 @@ def test_both_languages_are_spoken(admin_client: Client, corp: Corp) -> None:
     chinese = admin_client.get(url(corp), headers={"accept-language": "zh-hans"}).json()["rows"]
 
     html = next(one["html"] for one in chinese if one["name"] == "ip")
-    assert "可信IP" in html
-    assert not re.search(r"[a-z]{4,} [a-z]{4,}", text(html).lower().split("技术细节")[0])
+    assert "企业可信IP" in html
+    assert not re.search(r"[a-z]{4,} [a-z]{4,}", text(html).lower().split("技术详情")[0])
 
 
 def test_following_takes_the_same_queries_with_a_long_history(
