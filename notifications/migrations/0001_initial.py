@@ -5,6 +5,7 @@ import django.db.models.deletion
 import django.db.models.functions.comparison
 import integrations.models.fields
 import notifications.models.deliveries
+import notifications.models.inbound
 from django.conf import settings
 from django.db import migrations, models
 
@@ -148,6 +149,70 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'API tokens',
                 'ordering': ['-pk'],
                 'default_permissions': ('view', 'add', 'change'),
+            },
+        ),
+        migrations.CreateModel(
+            name='InboundChannel',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(help_text='Which system sends, for example Grafana.', max_length=128, verbose_name='name')),
+                ('kind', models.CharField(choices=[('webhook', 'webhook'), ('mail', 'mail')], default='webhook', max_length=16, verbose_name='kind')),
+                ('public_id', models.CharField(default=notifications.models.inbound.new_public_id, editable=False, max_length=32, unique=True)),
+                ('is_enabled', models.BooleanField(default=False, verbose_name='enabled')),
+                ('owner', models.ForeignKey(help_text='The channel reaches only people whom its owner may reach.', on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='owner')),
+                ('corp', models.ForeignKey(blank=True, help_text='Empty: for people of every company that its owner manages.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.corp', verbose_name='only for the company')),
+                ('preset', models.CharField(blank=True, max_length=32, verbose_name='sender')),
+                ('scheme', models.CharField(blank=True, max_length=32, verbose_name='proof')),
+                ('digest', models.CharField(blank=True, editable=False, max_length=64)),
+                ('secret', integrations.models.fields.EncryptedTextField(blank=True, editable=False)),
+                ('mapping', models.JSONField(blank=True, default=dict)),
+                ('reach', models.CharField(choices=[('everyone', 'everyone whom the owner may reach'), ('chosen', 'only the people chosen here')], default='everyone', max_length=16, verbose_name='reaches')),
+                ('users', models.ManyToManyField(blank=True, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='users')),
+                ('groups', models.ManyToManyField(blank=True, related_name='+', to='auth.group', verbose_name='groups')),
+                ('departments', models.ManyToManyField(blank=True, related_name='+', to='integrations.department', verbose_name='departments of WeCom')),
+                ('with_subdepartments', models.BooleanField(default=True, verbose_name='with the departments below them')),
+                ('form', models.CharField(blank=True, choices=[('text', 'text'), ('markdown', 'Markdown'), ('textcard', 'text card'), ('news', 'picture with text (news)'), ('image', 'picture alone'), ('text_notice', 'card with a large number'), ('news_notice', 'card with a picture'), ('xlsx', 'Excel file'), ('csv', 'CSV file')], help_text='Empty: chosen by what comes in.', max_length=16, verbose_name='message form')),
+                ('priority', models.PositiveSmallIntegerField(choices=[(0, 'urgent'), (1, 'ordinary')], default=1, verbose_name='priority')),
+                ('lifetime_hours', models.PositiveIntegerField(default=24, help_text='A message that could not be sent within this time is canceled.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(168)], verbose_name='expires after (hours)')),
+                ('daily_limit', models.PositiveIntegerField(default=10000, help_text='Counted by person: a message to five people is five.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000)], verbose_name='messages a day at most')),
+                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
+            ],
+            options={
+                'verbose_name': 'inbound channel',
+                'verbose_name_plural': 'inbound channels',
+                'ordering': ['name', 'pk'],
+            },
+        ),
+        migrations.CreateModel(
+            name='InboundPayload',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('channel', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='last_payload', to='notifications.inboundchannel')),
+                ('content', integrations.models.fields.EncryptedTextField()),
+                ('received_at', models.DateTimeField(db_index=True)),
+            ],
+            options={
+                'verbose_name': 'last payload of an inbound channel',
+                'verbose_name_plural': 'last payloads of inbound channels',
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
+            name='InboundCall',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('channel', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='calls', to='notifications.inboundchannel')),
+                ('outcome', models.CharField(choices=[('accepted', 'accepted'), ('repeated', 'repeated: nothing was sent again'), ('left_out', 'left out by the condition'), ('noted', 'noted only: the channel is not enabled'), ('refused', 'refused')], max_length=16, verbose_name='outcome')),
+                ('reason', models.TextField(blank=True)),
+                ('count', models.PositiveIntegerField(default=1)),
+                ('first_at', models.DateTimeField()),
+                ('last_at', models.DateTimeField()),
+            ],
+            options={
+                'verbose_name': 'call of an inbound channel',
+                'verbose_name_plural': 'calls of inbound channels',
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['channel', '-last_at'], name='inbound_call_newest')],
             },
         ),
         migrations.CreateModel(

@@ -16,6 +16,7 @@ from notifications.models.api import AcceptedRequest, ApiToken
 from notifications.models.attribute_rules import AttributeRule, Operator
 from notifications.models.deliveries import REPEAT_SECONDS, Attempt, CorpQueue, Delivery, FrozenContent, new_mark
 from notifications.models.drafts import Draft
+from notifications.models.inbound import InboundCall, InboundChannel, InboundPayload
 from notifications.models.media import Attachment, Medium
 from notifications.models.receipts import Receipt
 from notifications.models.recipients import Addressed, Channel, RulesMatch
@@ -57,6 +58,9 @@ __all__ = [
     "FreeDays",
     "FrozenContent",
     "IfStale",
+    "InboundCall",
+    "InboundChannel",
+    "InboundPayload",
     "Incident",
     "IncidentEvent",
     "IncidentNotice",

@@ -1,0 +1,1 @@
+"""What other systems send: channels and their mappings, and the messages that come of it."""

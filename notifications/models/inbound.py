@@ -1,0 +1,184 @@
+"""Inbound channels: addresses that other systems send to, the last payload of each, and the log of its calls."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.models import Group
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from accounts.users.scopes import people_changeable_by
+from integrations.models import Corp, Department
+from integrations.models.fields import EncryptedTextField
+from notifications.models.lookups import Moment
+from notifications.models.subscriptions import MAX_LIFETIME_HOURS, MessageForm, Priority
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from integrations.models.scoping import Person
+
+PUBLIC_ID_BYTES = 16
+MAX_DAILY_LIMIT = 1_000_000
+
+
+def new_public_id() -> str:
+    """32 hexadecimal digits: names the channel in its address and proves nothing."""
+    return secrets.token_hex(PUBLIC_ID_BYTES)
+
+
+class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
+    def visible_to(self, person: Person) -> Self:
+        """One's own, and those of people whom `person` may change: a channel reaches whomever its owner may reach."""
+        own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
+        return self.filter(own | Q(owner__in=people_changeable_by(person)))
+
+    def usable(self) -> Self:
+        """Of somebody who may still enter the administration."""
+        return self.filter(owner__is_active=True, owner__is_staff=True)
+
+
+class InboundChannel(models.Model):
+    """An address that takes what another system sends, and makes messages of it with its owner's rights.
+
+    Of the secret a channel keeps what its scheme needs: a digest where the sender sends the secret itself, the
+    encrypted secret where the sender signs with it.
+    """
+
+    class Kind(models.TextChoices):
+        WEBHOOK = "webhook", _("webhook")
+        MAIL = "mail", _("mail")
+
+    class Reach(models.TextChoices):
+        EVERYONE = "everyone", _("everyone whom the owner may reach")
+        CHOSEN = "chosen", _("only the people chosen here")
+
+    name = models.CharField(_("name"), max_length=128, help_text=_("Which system sends, for example Grafana."))
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.WEBHOOK)
+    public_id = models.CharField(max_length=32, unique=True, default=new_public_id, editable=False)
+    is_enabled = models.BooleanField(_("enabled"), default=False)
+    owner = models.ForeignKey(
+        User,
+        on_delete=models.CASCADE,
+        related_name="+",
+        verbose_name=_("owner"),
+        help_text=_("The channel reaches only people whom its owner may reach."),
+    )
+    corp = models.ForeignKey(
+        Corp,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("only for the company"),
+        help_text=_("Empty: for people of every company that its owner manages."),
+    )
+    # Of notifications.inbound.presets, and of notifications.inbound.signatures.
+    preset = models.CharField(_("sender"), max_length=32, blank=True)
+    scheme = models.CharField(_("proof"), max_length=32, blank=True)
+    # SHA-256 of the secret, in hexadecimal digits; empty where the secret itself is needed.
+    digest = models.CharField(max_length=64, blank=True, editable=False)
+    secret = EncryptedTextField(blank=True, editable=False)
+    mapping = models.JSONField(default=dict, blank=True)
+    reach = models.CharField(_("reaches"), max_length=16, choices=Reach.choices, default=Reach.EVERYONE)
+    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
+    groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
+    departments = models.ManyToManyField(
+        Department, blank=True, related_name="+", verbose_name=_("departments of WeCom")
+    )
+    with_subdepartments = models.BooleanField(_("with the departments below them"), default=True)
+    form = models.CharField(
+        _("message form"),
+        max_length=16,
+        blank=True,
+        choices=MessageForm.choices,
+        help_text=_("Empty: chosen by what comes in."),
+    )
+    priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.ORDINARY)
+    lifetime_hours = models.PositiveIntegerField(
+        _("expires after (hours)"),
+        default=24,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_LIFETIME_HOURS)],
+        help_text=_("A message that could not be sent within this time is canceled."),
+    )
+    daily_limit = models.PositiveIntegerField(
+        _("messages a day at most"),
+        default=10_000,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_DAILY_LIMIT)],
+        help_text=_("Counted by person: a message to five people is five."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = InboundChannelQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("inbound channel")
+        verbose_name_plural = _("inbound channels")
+        ordering = ["name", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class InboundPayloadQuerySet(models.QuerySet["InboundPayload"]):
+    def older_than(self, moment: Moment) -> Self:
+        return self.filter(received_at__lte=moment)
+
+
+class InboundPayload(models.Model):
+    """What came in last, for an hour, so that an editor picks fields from it. `content`: JSON."""
+
+    channel = models.OneToOneField(InboundChannel, on_delete=models.CASCADE, related_name="last_payload")
+    content = EncryptedTextField()
+    received_at = models.DateTimeField(db_index=True)
+
+    objects = InboundPayloadQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("last payload of an inbound channel")
+        verbose_name_plural = _("last payloads of inbound channels")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.channel_id} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+
+class InboundCallQuerySet(models.QuerySet["InboundCall"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-last_at", "-pk")
+
+
+class InboundCall(models.Model):
+    """What became of a call: neither its payload nor its secret. Equal refusals in a row are one row with a count."""
+
+    class Outcome(models.TextChoices):
+        ACCEPTED = "accepted", _("accepted")
+        REPEATED = "repeated", _("repeated: nothing was sent again")
+        LEFT_OUT = "left_out", _("left out by the condition")
+        NOTED = "noted", _("noted only: the channel is not enabled")
+        REFUSED = "refused", _("refused")
+
+    channel = models.ForeignKey(InboundChannel, on_delete=models.CASCADE, related_name="calls", db_index=False)
+    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices)
+    # A stored sentence; empty where the outcome says it all.
+    reason = models.TextField(blank=True)
+    count = models.PositiveIntegerField(default=1)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    objects = InboundCallQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("call of an inbound channel")
+        verbose_name_plural = _("calls of inbound channels")
+        default_permissions = ()
+        # InboundCallQuerySet.newest_first, of one channel.
+        indexes = [models.Index(fields=["channel", "-last_at"], name="inbound_call_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.channel_id} {self.outcome}"
