@@ -118,7 +118,12 @@ SECTIONS = (
         (
             _entry(pgettext_lazy("menu", "WeCom configuration"), "integrations.Corp"),
             _entry(pgettext_lazy("menu", "Guandata BI"), "integrations.BiConnection"),
-            _entry(pgettext_lazy("menu", "Channels"), "notifications.Robot", "notifications.ApiToken"),
+            _entry(
+                pgettext_lazy("menu", "Channels"),
+                "notifications.Robot",
+                "notifications.InboundChannel",
+                "notifications.ApiToken",
+            ),
         ),
     ),
     Section(

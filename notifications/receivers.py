@@ -16,6 +16,7 @@ from notifications.models import (
     AttributeRule,
     CorpQueue,
     Delivery,
+    InboundChannel,
     OwnRowsRule,
     Report,
     ReportCard,
@@ -86,7 +87,8 @@ def grant_to_roles() -> None:
     changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _WRITTEN]
     changes.append("notifications.change_incident")
     tokens = [f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")]
-    roles.grant(Role.PUSH_EDITOR, *views, *changes, *tokens)
+    channels = [f"notifications.{verb}_inboundchannel" for verb in ("view", "add", "change", "delete")]
+    roles.grant(Role.PUSH_EDITOR, *views, *changes, *tokens, *channels)
     roles.grant(Role.READ_ONLY, *views)
     robots = [f"notifications.{verb}_robot" for verb in ("view", "add", "change", "delete")]
     queues = ["notifications.view_corpqueue", "notifications.change_corpqueue"]
@@ -136,6 +138,12 @@ def track_orders() -> None:
         corps=_of_token,
         left_out=("digest", "form_key", "created_at", "last_used_at", "last_used_from"),
         m2m=("corps", "subscriptions"),
+    )
+    signals.track(
+        InboundChannel,
+        corps=lambda channel: [channel.corp_id],
+        left_out=("public_id", "digest", "secret", "created_at"),
+        m2m=("users", "groups", "departments"),
     )
 
 

@@ -476,6 +476,19 @@ ORDERS = [
         )
         for method, status in (("get", 200), ("post", 302))
     ),
+    lists("notifications_inboundchannel", EDITORS, EDITORS_ELSEWHERE),
+    *adds("notifications_inboundchannel", f"{EDITORS} {EDITORS_ELSEWHERE}"),
+    reads("notifications_inboundchannel", "channel", TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}"),
+    saves("notifications_inboundchannel", "channel", TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}", {"name": "New name"}),
+    history("notifications_inboundchannel", "channel", TOKEN_READERS, f"N S1 PA IA I1 RA R1 {BLIND}"),
+    *deletes("notifications_inboundchannel", "channel", TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}"),
+    Row(
+        "notifications_inboundchannel_secret",
+        expect(TOKEN_READERS, unseen=(f"N S1 PA IA I1 RA R1 {BLIND}", 404)),
+        method="post",
+        args=("channel",),
+        changed_by=TOKEN_READERS,
+    ),
     *(
         row
         for model, thing, is_gone, condition in (

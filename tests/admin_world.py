@@ -60,6 +60,7 @@ from notifications.models import (
     AttributeRule,
     CorpQueue,
     Delivery,
+    InboundChannel,
     Incident,
     IncidentEvent,
     Medium,
@@ -228,6 +229,7 @@ def _orders(world: World, first: Corp) -> None:
         "card": Card.objects.create(name="Alpha card", source=source, bi_card_id="c1"),
         "queue": CorpQueue.objects.create(corp=first),
         "token": _token(world.people["P1"], first),
+        "channel": InboundChannel.objects.create(name="Alpha channel", owner=world.people["P1"], corp=first),
     }
 
 
@@ -334,12 +336,14 @@ def statements() -> dict[str, str]:
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, AttributeRule, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),
+        InboundChannel,
         PeriodicTask,
         *(AlertReceiver, AlertRoute, AlertRule, Incident, IncidentEvent),
     )
     through = (
         *(User.groups, User.user_permissions, User.managed_corps, Group.permissions),
         *(Subscription.users, Subscription.departments, ApiToken.corps, ApiToken.subscriptions),
+        *(InboundChannel.users, InboundChannel.groups, InboundChannel.departments),
         *(AlertReceiver.users, AlertReceiver.groups, AlertReceiver.departments, AlertRoute.senders),
     )
     found = {}

@@ -71,7 +71,7 @@ def _nodes(tree: Any) -> Iterator[Any]:
         waiting.extend(child for child in node["children"] if isinstance(child, dict))
 
 
-class _Bounded(TreeInterpreter):  # type: ignore[misc]  # jmespath has no types
+class _Bounded(TreeInterpreter):
     """Counts each visit, the values that it gave, and the characters that a function wrote."""
 
     def __init__(self) -> None:

@@ -162,7 +162,7 @@ class Migration(migrations.Migration):
                 ('owner', models.ForeignKey(help_text='The channel reaches only people whom its owner may reach.', on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='owner')),
                 ('corp', models.ForeignKey(blank=True, help_text='Empty: for people of every company that its owner manages.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.corp', verbose_name='only for the company')),
                 ('preset', models.CharField(blank=True, max_length=32, verbose_name='sender')),
-                ('scheme', models.CharField(blank=True, max_length=32, verbose_name='proof')),
+                ('scheme', models.CharField(default='bearer', max_length=32, verbose_name='proof')),
                 ('digest', models.CharField(blank=True, editable=False, max_length=64)),
                 ('secret', integrations.models.fields.EncryptedTextField(blank=True, editable=False)),
                 ('mapping', models.JSONField(blank=True, default=dict)),

@@ -80,7 +80,7 @@ class InboundChannel(models.Model):
     )
     # Of notifications.inbound.presets, and of notifications.inbound.signatures.
     preset = models.CharField(_("sender"), max_length=32, blank=True)
-    scheme = models.CharField(_("proof"), max_length=32, blank=True)
+    scheme = models.CharField(_("proof"), max_length=32, default="bearer")
     # SHA-256 of the secret, in hexadecimal digits; empty where the secret itself is needed.
     digest = models.CharField(max_length=64, blank=True, editable=False)
     secret = EncryptedTextField(blank=True, editable=False)

@@ -1,0 +1,5 @@
+"""Admin pages of inbound channels."""
+
+from notifications.admin.inbound import channels
+
+__all__ = ["channels"]

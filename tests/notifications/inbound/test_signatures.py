@@ -1,0 +1,111 @@
+"""Proofs of the usual senders: what is taken, and everything beside it that is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from typing import Any
+
+import pytest
+
+from notifications.inbound.signatures import REPLAY_SECONDS, SCHEMES, Proof, kept_of, verify
+
+SECRET = "gwi_secret"
+BODY = b'{"a": 1}'
+NOW = 1_800_000_000
+
+
+def signed(content: bytes, algorithm: str = "sha256", secret: str = SECRET) -> str:
+    return hmac.new(secret.encode(), content, getattr(hashlib, algorithm)).hexdigest()
+
+
+def basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()
+
+
+def timed(seconds: int, content: bytes = BODY) -> str:
+    return f"t={seconds},v1={signed(f'{seconds}.'.encode() + content)}"
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "bearer": {"headers": {"Authorization": f"Bearer {SECRET}"}},
+    "basic": {"headers": {"Authorization": basic(SECRET)}},
+    "header": {"headers": {"X-Channel-Token": SECRET}},
+    "gitlab": {"headers": {"X-Gitlab-Token": SECRET}},
+    "hmac_sha256": {"headers": {"X-Hub-Signature-256": f"sha256={signed(BODY)}"}},
+    "hmac_sha1": {"headers": {"X-Hub-Signature": f"sha1={signed(BODY, 'sha1')}"}},
+    "hmac": {"headers": {"X-Signature": signed(BODY).upper()}},
+    "grafana": {"headers": {"X-Grafana-Alerting-Signature": signed(BODY)}},
+    "grafana_timed": {
+        "headers": {
+            "X-Grafana-Alerting-Signature": signed(f"{NOW}:".encode() + BODY),
+            "X-Grafana-Timestamp": str(NOW),
+        }
+    },
+    "timed": {"headers": {"X-Signature": timed(NOW)}},
+    "query": {"query": {"token": SECRET}},
+}
+
+
+def proof(headers: dict[str, str] | None = None, query: dict[str, str] | None = None, body: bytes = BODY) -> Proof:
+    return Proof(headers or {}, query or {}, body)
+
+
+def accepts(scheme: str, given: Proof, secret: str = SECRET, now: float = NOW) -> bool:
+    return verify(scheme, given, kept_of(secret, scheme), now=now)
+
+
+def test_every_scheme_of_a_webhook_is_tested() -> None:
+    assert {*GOOD, "password"} == set(SCHEMES)
+
+
+@pytest.mark.parametrize("scheme", GOOD)
+def test_takes_its_proof_and_no_other(scheme: str) -> None:
+    good = proof(**GOOD[scheme])
+
+    assert accepts(scheme, good)
+    assert not accepts(scheme, good, secret="gwi_another")
+    assert not accepts(scheme, proof())
+    # A channel without a secret takes nothing, not even an empty one.
+    assert not verify(scheme, good, kept_of("", scheme), now=NOW)
+
+
+@pytest.mark.parametrize("scheme", [name for name in GOOD if SCHEMES[name].needs_secret])
+def test_refuses_a_signature_of_another_body(scheme: str) -> None:
+    assert not accepts(scheme, proof(**GOOD[scheme], body=b'{"a": 2}'))
+
+
+@pytest.mark.parametrize("scheme", GOOD)
+@pytest.mark.parametrize(
+    "odd", ["", " ", "=", "sha256=", "sha256=zz", "t=,v1=", "t=1e9,v1=00", "\ud800", "中", "Basic !!"]
+)
+def test_refuses_odd_values(scheme: str, odd: str) -> None:
+    names = ("Authorization", "X-Channel-Token", "X-Gitlab-Token", "X-Hub-Signature-256", "X-Hub-Signature")
+    more = ("X-Signature", "X-Grafana-Alerting-Signature", "X-Grafana-Timestamp")
+
+    assert not accepts(scheme, proof(dict.fromkeys((*names, *more), odd), {"token": odd}))
+
+
+def test_takes_a_signature_in_base64() -> None:
+    digits = base64.b64encode(bytes.fromhex(signed(BODY))).decode()
+
+    assert accepts("hmac", proof({"X-Signature": digits}))
+
+
+@pytest.mark.parametrize("off", [-REPLAY_SECONDS, REPLAY_SECONDS])
+def test_takes_a_time_within_the_replay_window(off: int) -> None:
+    assert accepts("timed", proof({"X-Signature": timed(NOW)}), now=NOW + off)
+
+
+@pytest.mark.parametrize("scheme", ["timed", "grafana_timed"])
+@pytest.mark.parametrize("off", [-REPLAY_SECONDS - 1, REPLAY_SECONDS + 1])
+def test_refuses_a_call_that_was_recorded(scheme: str, off: int) -> None:
+    assert not accepts(scheme, proof(**GOOD[scheme]), now=NOW + off)
+
+
+def test_takes_one_of_several_signatures() -> None:
+    """While a secret changes a sender signs with both."""
+    value = f"t={NOW},v1={'00' * 32},v1={timed(NOW).partition('v1=')[2]}"
+
+    assert accepts("timed", proof({"X-Signature": value}))
