@@ -14,6 +14,7 @@ from integrations.models import Card, DataSource
 from notifications.alerts.conditions import CONDITIONS_AT_MOST
 from notifications.models import AlertRule
 from tests.e2e.session import signed_in
+from tests.e2e.test_admin_accessibility import unfold
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.factories import make_corp, make_person
 
@@ -46,10 +47,6 @@ def form(rule: AlertRule, live_server: LiveServer, page: Page) -> Page:
     page.goto(f"{address}/admin/notifications/alertrule/{rule.pk}/change/")
     unfold(page)
     return page
-
-
-def unfold(page: Page) -> None:
-    page.locator("[data-advanced] > summary").click()
 
 
 def condition(page: Page, number: int) -> Locator:

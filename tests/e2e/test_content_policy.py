@@ -74,7 +74,7 @@ def test_no_widget_of_the_admin_breaks_the_policy(
     page.locator(".field-users .select2-search__field").press_sequentially("lilei")
     page.locator(".select2-results__option", has_text="李雷").click()
     page.keyboard.press("Escape")  # an open list closes as the mouse goes down, and the click misses what has moved
-    page.get_by_text("节假日、时区、有效期").click()
+    page.get_by_text("时区、节假日与不发送的情况").click()
     page.locator(".field-valid_from .date-icon").first.click()
     page.locator(".calendarbox:visible a", has_text="15").first.click()
     page.locator(".field-valid_from .clock-icon").first.click()

@@ -11,13 +11,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.urls import URLPattern, path
 from django.utils import timezone, translation
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from notifications.admin.base import administrator
 from notifications.admin.push.copies import CopiedReport, copy_push, copy_report
+from notifications.admin.push.folded_parts import Part, folded, summaries
 from notifications.admin.push.form import CONTENT_IS_SENT, PushForm
 from notifications.admin.push.one_page import OnePage, problems_of
 from notifications.admin.push.preview import page_state
+from notifications.admin.report_forms import CARDS_AT_MOST
 from notifications.admin.report_parts import OwnRowsInline, ReportCardInline, ReportChartInline, template_help
 from notifications.models import Report, Subscription
 from notifications.reports.starting_points import offered_points
@@ -25,13 +28,28 @@ from notifications.reports.templates import field_choices, renderer
 
 # The parts of a content, as rows of the page.
 INLINES = (ReportCardInline, ReportChartInline, OwnRowsInline)
-# Fields of the part that is folded at first.
-ADVANCED = frozenset(
-    {
-        *("figures", "is_template", "link", "corp", "skips_people_without_rows", "priority", "skips_empty"),
-        *("skips_unchanged", "stale_after_minutes", "if_stale", "grace_minutes", "lifetime_hours"),
-        *("pauses_after_failures", "is_paused"),
-    }
+PARTS = (
+    Part(
+        "look", _("More styles"), ("figures", "is_template", "link"), (("report_cards", CARDS_AT_MOST), ("charts", 0))
+    ),
+    Part(
+        "delivery",
+        _("More recipients, delivery and retries"),
+        (
+            *("groups", "with_subdepartments", "rules", "rules_match", "corp", "channel", "robot", "fallback_channel"),
+            *("priority", "grace_minutes", "lifetime_hours", "pauses_after_failures"),
+        ),
+        (("own_rows_rules", 1),),
+    ),
+    Part(
+        "exceptions",
+        _("Time zone, holidays, and when nothing is sent"),
+        (
+            *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to"),
+            *("skips_empty", "skips_unchanged", "skips_people_without_rows", "stale_after_minutes", "if_stale"),
+            "is_paused",
+        ),
+    ),
 )
 
 
@@ -131,7 +149,8 @@ class PushPage(OnePage):
             problems = list(problems_of((form, form.content), formsets)) if request.method == "POST" else []
             context["problems"] = problems
             context["errors"] = None  # Django's line, in place of which the list stands
-            context["has_advanced_errors"] = _is_folded(form, formsets)
+            inlines = context["inline_admin_formsets"]
+            context["folded_parts"] = folded(PARTS, (form, form.content), inlines, is_sent=request.method == "POST")
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -158,7 +177,9 @@ class PushPage(OnePage):
         form = self.get_form(request, subscription)(request.POST, instance=subscription or Subscription())
         form.is_valid()
         report_admin: Any = self.admin_site.get_model_admin(Report)
-        return JsonResponse(page_state(request, form, report_admin, now=timezone.now()))
+        models = [inline.model for inline in INLINES]
+        said = summaries(PARTS, (form, form.content), request.POST, models)
+        return JsonResponse({**page_state(request, form, report_admin, now=timezone.now()), "folded": said})
 
     def copy_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """A disabled push like this one, with a content of its own."""
@@ -177,9 +198,3 @@ def _move_to_copy(formset: Any, copied: CopiedReport) -> None:
     for form in formset.initial_forms:
         form.instance.pk = keys.get(form.instance.pk)
         form.instance.report = formset.instance
-
-
-def _is_folded(form: PushForm, formsets: list[Any]) -> bool:
-    """Whether an error stands in the part that is folded at first."""
-    content = form.content.errors if form.content is not None and form.content.is_bound else {}
-    return bool(ADVANCED.intersection([*form.errors, *content])) or any(one.total_error_count() for one in formsets)

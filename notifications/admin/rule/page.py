@@ -11,39 +11,47 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext_lazy as _
 
 from integrations.clients.sources.table import Table
 from integrations.datasources.previews import DataPreview
 from notifications.admin import subscription_preview
 from notifications.admin.base import for_person
 from notifications.admin.previews import PreviewMixin
+from notifications.admin.push.folded_parts import Part, folded, summaries
 from notifications.admin.push.one_page import OnePage, apply_button, problems_of
 from notifications.admin.push.preview import outlook, sample
 from notifications.admin.rule.form import AlertRuleForm, RulePeopleForm
 from notifications.admin.subscription_forms import RECIPIENT_FIELDS
 from notifications.alerts import preview, relative_dates
-from notifications.models import AlertReceiver, AlertRule
+from notifications.models import AlertReceiver, AlertRule, SilenceWindow
 
-# Fields of the parts that are folded at first.
-ADVANCED = frozenset(
-    {
-        *("severity", "join", "hold_checks", "no_data_checks", "split_column", "absent_checks", "split_attribute"),
-        *("owner", "gather_seconds", "repeat_minutes", "notifies_recovery"),
-        *("notify_from", "notify_until", "notifies_on_workdays_only"),
-    }
-)
-MORE_PEOPLE = frozenset(
-    {
-        "groups",
-        "rules",
-        "rules_match",
-        "channel",
-        "robot",
-        "fallback_channel",
-        "corp",
-        "receiver",
-        "with_subdepartments",
-    }
+PARTS = (
+    Part(
+        "conditions",
+        _("More about the conditions: severity, several checks, parts"),
+        (
+            *("join", "severity", "hold_checks", "no_data_checks"),
+            *("split_column", "absent_checks", "split_attribute"),
+        ),
+    ),
+    Part(
+        "people",
+        _("More recipients, delivery and repetition"),
+        (
+            *("receiver", "groups", "with_subdepartments", "rules", "rules_match", "corp", "channel", "robot"),
+            *("fallback_channel", "owner", "gather_seconds", "repeat_minutes", "notifies_recovery"),
+        ),
+    ),
+    Part(
+        "exceptions",
+        _("Time zone, holidays, and when nobody is notified"),
+        (
+            *("notify_from", "notify_until", "notifies_on_workdays_only"),
+            *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to"),
+        ),
+        (("silence_windows", 0),),
+    ),
 )
 # What a trial needs of the form.
 _TRIED = ("card", "conditions", "split_column")
@@ -107,9 +115,8 @@ class RulePage(OnePage, PreviewMixin):
             people = form.people if is_sent and form.has_own_people() else None
             context["problems"] = list(problems_of((form, people), formsets)) if is_sent else []
             context["errors"] = None  # Django's line, in place of which the list stands
-            wrong = {name for one in (form, people) if is_sent and one is not None for name in one.errors}
-            context["has_advanced_errors"] = bool(ADVANCED & wrong) or any(one.total_error_count() for one in formsets)
-            context["has_more_people"] = bool(MORE_PEOPLE & wrong) or _names_more_people(form)
+            inlines = context["inline_admin_formsets"]
+            context["folded_parts"] = folded(PARTS, (form, form.people), inlines, is_sent=is_sent)
             if form.people is not None:
                 context["media"] += form.people.media
         return super().render_change_form(request, context, *args, **kwargs)
@@ -139,6 +146,7 @@ class RulePage(OnePage, PreviewMixin):
                 "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],
                 "dates": [str(label) for label in relative_dates.LABELS.values()],
                 "outlook": outlook(request, found),
+                "folded": summaries(PARTS, (form, form.people), request.POST, [SilenceWindow]),
             }
         )
 
@@ -184,9 +192,3 @@ class RulePage(OnePage, PreviewMixin):
         receivers = self.admin_site.get_model_admin(AlertReceiver)
         form: Any = receivers.get_form(request, None, form=RulePeopleForm, fields=("corp", *RECIPIENT_FIELDS))
         return form  # type: ignore[no-any-return]  # the stubs know the class of the model alone
-
-
-def _names_more_people(form: AlertRuleForm) -> bool:
-    """Whether the folded part says who is notified."""
-    receiver = None if form.instance._state.adding else form.instance.receiver
-    return form.people is None or (receiver is not None and (receiver.is_shared or receiver.channel != "wecom"))

@@ -98,6 +98,14 @@ window.onePage = (beside, form) => {
     browse();
   };
 
+  // What is set in each folded part.
+  const showSet = (texts) => {
+    for (const [key, text] of Object.entries(texts)) {
+      const place = find(`[data-part="${key}"] [data-set]`);
+      if (place) place.textContent = text;
+    }
+  };
+
   // Gives a function that sends the form as it stands and shows the answer, again and again while data is fetched.
   // `keyOf`: what the data depends on.
   const beginPreview = ({ keyOf, addTo = () => {}, show, failed }) => {
@@ -120,6 +128,7 @@ window.onePage = (beside, form) => {
       }
       if (mine !== number) return;
       if (found.token || found.is_lost) token = found.token;
+      showSet(found.folded);
       show(found);
       if (found.token) setTimeout(() => mine === number && refresh(), POLL_MS);
     };

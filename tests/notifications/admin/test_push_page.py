@@ -145,10 +145,43 @@ def test_all_that_is_wrong_stands_on_top_each_leading_to_its_field(root: Client)
     assert not Report.objects.exists()
 
 
-def test_an_error_in_the_folded_part_opens_it(root: Client) -> None:
+def test_all_but_eight_fields_stand_in_three_folded_parts(root: Client) -> None:
+    parts = root.get(ADD).context["folded_parts"]
+    assert [(key, part.summary, part.is_open) for key, part in parts.items()] == [
+        ("look", "", False),
+        ("delivery", "", False),
+        ("exceptions", "", False),
+    ]
+    assert [len(part.fields) for part in parts.values()] == [3, 12, 11]
+
+
+def test_an_error_in_a_folded_part_opens_it(root: Client) -> None:
     sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", lifetime_hours="0", _save="1")
-    answer = root.post(ADD, sent)
-    assert answer.context["has_advanced_errors"]
+    parts = root.post(ADD, sent).context["folded_parts"]
+    assert [key for key, part in parts.items() if part.is_open] == ["delivery"]
+
+
+def test_what_is_set_in_a_folded_part_opens_it_and_stands_in_its_line(root: Client) -> None:
+    robot = Robot.objects.create(name="销售群", corp=make_corp(), key="k" * 36)
+    subscription = make_subscription(
+        make_person(make_corp(), "lilei"), channel="robot", robot=robot, skips_empty=True, free_days="skip", priority=0
+    )
+    ReportChart.objects.create(report=subscription.report, alias="a", kind="bar", x="店", y="额")
+    parts = root.get(change(subscription)).context["folded_parts"]
+    assert {key: (part.summary, part.is_open) for key, part in parts.items()} == {
+        "look": ("图表：1", True),
+        "delivery": ("触达方式：企业微信群机器人 · 群机器人：销售群 · 优先级：紧急", True),
+        "exceptions": ("遇节假日和休息日：跳过：仅在工作日发送 · 数据为空时不发送", True),
+    }
+
+
+def test_the_line_of_a_folded_part_follows_what_is_typed(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, priority="0", **{"charts-TOTAL_FORMS": "2", "charts-0-DELETE": "on"})
+    assert root.post(f"{LIST}outlook/", sent).json()["folded"] == {
+        "look": "图表：1",
+        "delivery": "优先级：紧急",
+        "exceptions": "",
+    }
 
 
 def test_a_push_that_reaches_nobody_is_not_enabled(root: Client) -> None:

@@ -320,3 +320,26 @@ def test_without_data_it_says_what_to_choose(root: Client) -> None:
     state = beside(root)
     assert "请选择数据" in state["html"]
     assert (state["rows"].strip(), state["columns"]) == ("", [])
+
+
+# --- Folded parts -----------------------------------------------------------------------------------------------------
+
+
+def test_all_but_eight_fields_stand_in_three_folded_parts(root: Client) -> None:
+    parts = root.get(ADD).context["folded_parts"]
+    assert [(key, part.summary, part.is_open) for key, part in parts.items()] == [
+        ("conditions", "", False),
+        ("people", "", False),
+        ("exceptions", "", False),
+    ]
+    assert [len(part.fields) for part in parts.values()] == [7, 13, 8]
+
+
+def test_what_is_set_in_a_folded_part_opens_it_and_stands_in_its_line(root: Client, card: Card) -> None:
+    rule = make_rule(card, make_receiver(name="值班"), severity="critical", notifies_recovery=False)
+    parts = root.get(f"{LIST}{rule.pk}/change/").context["folded_parts"]
+    assert {key: (part.summary, part.is_open) for key, part in parts.items()} == {
+        "conditions": ("级别：严重", True),
+        "people": ("预警接收方：值班 · 恢复时通知：否", True),
+        "exceptions": ("", False),
+    }
