@@ -108,7 +108,7 @@ def track_orders() -> None:
     signals.track(
         Subscription,
         corps=lambda subscription: [subscription.report.corp_id],
-        left_out=("next_run_at", "created_at"),
+        left_out=("next_run_at", "form_key", "created_at"),
         m2m=("users", "groups", "departments"),
     )
     signals.track(
@@ -128,7 +128,7 @@ def track_orders() -> None:
         corps=lambda rule: [rule.receiver.corp_id],
         left_out=(
             *("gather_until", "next_run_at", "checked_slot_at", "holding", "memory"),
-            *("failure_count", "problem", "created_at"),
+            *("failure_count", "problem", "form_key", "created_at"),
         ),
     )
     signals.track(SilenceWindow, corps=lambda window: [window.rule.receiver.corp_id])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -122,7 +122,13 @@ class ReportForm(AnyModelForm):
                 self.add_error("corp", message % {"name": subscription})
 
 
-class CardFormSet(AnyInlineFormSet):
+class _Rows(AnyInlineFormSet):
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "too_many_forms": _("At most %(num)d of these: take some away.")
+    }
+
+
+class CardFormSet(_Rows):
     """The cards of a report, in its page."""
 
     def clean(self) -> None:
@@ -133,7 +139,7 @@ class CardFormSet(AnyInlineFormSet):
                 form.add_error("alias", _("“%(name)s” has a meaning already; choose another name.") % {"name": alias})
 
 
-class RuleFormSet(AnyInlineFormSet):
+class RuleFormSet(_Rows):
     """Own rows, in the page of a report. A rule names a card that the page has: else it would hide everything."""
 
     def clean(self) -> None:
@@ -149,7 +155,7 @@ class RuleFormSet(AnyInlineFormSet):
                 form.add_error("attribute", _("Choose an attribute, or enter a fixed value: one of the two."))
 
 
-class ChartFormSet(AnyInlineFormSet):
+class ChartFormSet(_Rows):
     """Charts, in the page of a report. One that cannot be drawn is refused; over the data that was fetched last, where
     there is any. `person`: the administrator at work, set by the admin."""
 

@@ -25,7 +25,7 @@ class ReportChartInline(PartPermissions, AnyStackedInline):
     max_num = report_forms.CHARTS_AT_MOST
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        formset: Any = super().get_formset(request, obj, **kwargs)
+        formset: Any = super().get_formset(request, obj, validate_max=True, **kwargs)
         formset.person = administrator(request)
         return formset
 
@@ -55,7 +55,7 @@ class ReportCardInline(_ReportPart, AnyTabularInline):
     max_num = report_forms.CARDS_AT_MOST
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        formset = super().get_formset(request, obj, **kwargs)
+        formset = super().get_formset(request, obj, validate_max=True, **kwargs)
         card: Any = formset.form.base_fields.get("card")
         if card is not None:
             card.queryset = report_forms.cards_to_choose(administrator(request), obj)
@@ -71,7 +71,7 @@ class OwnRowsInline(_ReportPart, AnyTabularInline):
     max_num = report_forms.RULES_AT_MOST
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        formset = super().get_formset(request, obj, **kwargs)
+        formset = super().get_formset(request, obj, validate_max=True, **kwargs)
         attribute: Any = formset.form.base_fields.get("attribute")
         if attribute is not None:
             without_links(attribute.widget)

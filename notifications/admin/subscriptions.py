@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterable
 from functools import partial
@@ -38,7 +37,7 @@ from notifications.admin.base import (
 )
 from notifications.admin.push.actions import PushActions
 from notifications.admin.push.filters import PushStateFilter
-from notifications.admin.push.one_page import apply_button
+from notifications.admin.push.one_page import apply_button, form_key_in
 from notifications.admin.push.page import PushPage
 from notifications.admin.push.week_page import week_page
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
@@ -55,8 +54,6 @@ from notifications.subscriptions.schedules.descriptions import calendar_notes, d
 from notifications.tasks import enqueue_runs
 
 RUNS_SHOWN = 10
-_TOKEN = re.compile(r"[0-9a-f]{32}")
-_KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
 
 
 class PushList(ChangeList):
@@ -250,7 +247,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
-        extra: dict[str, Any] = {**(extra_context or {}), "form_token": uuid.uuid4().hex}
+        extra: dict[str, Any] = {**(extra_context or {})}
         subscription = self.get_object(request, unquote(object_id)) if object_id else None
         if request.method == "POST":
             apply_button(request, subscription)
@@ -319,8 +316,8 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         return self._try(request, obj) if "_try" in request.POST else super().response_change(request, obj)
 
     def _request(self, request: HttpRequest, subscription: Subscription, trigger: Run.Trigger) -> HttpResponse:
-        token = request.POST.get("token", "")
-        if not _TOKEN.fullmatch(token):
+        token = form_key_in(request)
+        if not token:
             raise PermissionDenied
         run, is_new = triggers.request_run(
             subscription, trigger=trigger, token=token, person=administrator(request), now=timezone.now()

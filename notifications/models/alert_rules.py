@@ -102,6 +102,8 @@ class AlertRule(AlertSource, Scheduled):
     absent = models.JSONField(default=dict, editable=False)
     failure_count = models.PositiveIntegerField(default=0, editable=False)
     problem = models.CharField(_("why there was no answer"), max_length=255, blank=True, editable=False)
+    # Of the page that made it: sent twice, it makes one rule.
+    form_key = models.CharField(max_length=32, unique=True, null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = AlertRuleQuerySet.as_manager()

@@ -28,7 +28,7 @@ class ReportCard(models.Model):
         _("name in templates"),
         max_length=ALIAS_CHARACTERS,
         validators=[
-            RegexValidator(r"[^\W\d_]\w*\Z", _("A word of letters, digits and “_” that begins with a letter."))
+            RegexValidator(r"^[^\W\d_]\w*\Z", _("A word of letters, digits and “_” that begins with a letter."))
         ],
         help_text=_('For example sales: then {{ sales.sum("amount") }} is the sum of a column.'),
     )

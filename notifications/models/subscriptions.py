@@ -297,6 +297,8 @@ class Subscription(Addressed, Scheduled):
     # When it paused itself for that; and from when on failures count: since it was enabled again. See self_pausing.
     failures_paused_at = models.DateTimeField(null=True, editable=False)
     failures_counted_from = models.DateTimeField(null=True, editable=False)
+    # Of the page that made it: sent twice, it makes one push.
+    form_key = models.CharField(max_length=32, unique=True, null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = SubscriptionQuerySet.as_manager()

@@ -53,7 +53,7 @@ def copy_push(subscription: Subscription, *, owner: User) -> Subscription:
     copied = _without_key(Subscription.objects.get(pk=subscription.pk))
     copied.name = copy_name(subscription.name)
     copied.owner, copied.is_enabled, copied.is_paused, copied.next_run_at = owner, False, False, None
-    copied.failures_paused_at = copied.failures_counted_from = None
+    copied.failures_paused_at = copied.failures_counted_from = copied.form_key = None
     copied.report = copy_report(subscription.report).report
     copied.save()
     for name in ("users", "groups", "departments"):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError
+from django.forms.utils import ErrorDict, ErrorList
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from integrations.core.generics import AnyModelAdmin
@@ -17,6 +23,8 @@ from notifications.admin.base import administrator
 from notifications.admin.push import data, drafts
 from notifications.admin.report_forms import is_key
 from notifications.models import Draft
+
+FORM_KEY = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -29,9 +37,39 @@ class Problem:
 
 
 class OnePage(AnyModelAdmin):
-    """`draft_name`: of its drafts. The page sends the key of the row that it changes as `_id`."""
+    """`draft_name`: of its drafts. The page sends the key of the row that it changes as `_id`, and a `token` of its
+    own: that of a new row, sent twice, makes one row."""
 
     draft_name: str
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        made = self._made_by(request)
+        if made is None:
+            try:
+                return super().add_view(request, form_url, extra_context)
+            except IntegrityError:  # sent a second time before the first was done
+                made = self._made_by(request)
+                if made is None:
+                    raise
+        messages.info(request, gettext("This page was sent twice. It was saved once: here it is."))
+        return HttpResponseRedirect(self.address_of(made))
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        row = super().save_form(request, form, change)
+        if not change:
+            row.form_key = form_key_in(request) or None
+        return row
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        extra = {"form_token": uuid.uuid4().hex, **(extra_context or {})}
+        return super().changeform_view(request, object_id, form_url, extra)
+
+    def _made_by(self, request: HttpRequest) -> Any:
+        """The row that this page made when it was sent before; None the first time."""
+        key = form_key_in(request)
+        return self.get_queryset(request).filter(form_key=key).first() if key else None
 
     def page_urls(self, wrapped: Callable[[Any], Any]) -> list[URLPattern]:
         views = (
@@ -72,6 +110,21 @@ class OnePage(AnyModelAdmin):
         """A visible row that the person may change; else 403 or 404."""
         raise NotImplementedError
 
+    # --- Rows of the page ---------------------------------------------------------------------------------------------
+
+    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
+        """With what was left in them, where the page begins with a draft that has such rows."""
+        draft: QueryDict | None = getattr(obj, "draft_at_work", None)
+        is_kept = draft is not None and f"{prefix}-TOTAL_FORMS" in draft
+        return {**super().get_formset_kwargs(request, obj, inline, prefix), **({"data": draft} if is_kept else {})}
+
+    def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
+        formsets, inlines = super()._create_formsets(request, obj, change)  # type: ignore[misc]  # unknown to the stubs
+        if getattr(obj, "draft_at_work", None) is not None:
+            for formset in formsets:
+                _forgive(formset)
+        return formsets, inlines
+
     # --- Drafts -------------------------------------------------------------------------------------------------------
 
     def draft_offered(self, request: HttpRequest, row: Any) -> Draft | None:
@@ -101,6 +154,19 @@ class OnePage(AnyModelAdmin):
 
     def _url_name(self, view: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
+
+
+def _forgive(formset: Any) -> None:
+    """What is still missing in rows that were left is no mistake yet."""
+    formset._errors, formset._non_form_errors = [ErrorDict() for _form in formset.forms], ErrorList()
+    for form in formset.forms:
+        form._errors = ErrorDict()
+
+
+def form_key_in(request: HttpRequest) -> str:
+    """The `token` of a page that was sent; empty where there is none, or it is none of ours."""
+    key = request.POST.get("token", "")
+    return key if FORM_KEY.fullmatch(key) else ""
 
 
 def apply_button(request: HttpRequest, row: Any) -> None:

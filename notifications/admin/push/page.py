@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path
 from django.utils import timezone, translation
@@ -83,13 +84,11 @@ class PushPage(OnePage):
         """Rows stand on the page only together with the content that they belong to."""
         if getattr(obj, "content_at_work", None) is None:
             return [], []
-        return super()._create_formsets(request, obj, change)  # type: ignore[misc]  # the stubs do not know it
+        return super()._create_formsets(request, obj, change)
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Subscription, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
-        draft = getattr(obj, "draft_at_work", None)
-        further = {} if draft is None else {"data": draft}
-        return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report(), **further}
+        return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report()}
 
     def save_content(self, form: PushForm) -> None:
         """Write the report, so that the subscription can name it. Its rows follow in `save_related`."""
@@ -105,6 +104,30 @@ class PushPage(OnePage):
         elif content.changed_data:
             report.save(update_fields=content.changed_data)
         form.instance.report = report
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """With the content, where it goes with its last push."""
+        listed, counts, *more = super().get_deleted_objects(objs, request)
+        for report in self._left_alone(request, objs):
+            listed.append(gettext("Content: %(title)s (no other push sends it)") % {"title": report})
+            counts[str(Report._meta.verbose_name_plural)] = 1
+        return listed, counts, *more
+
+    def delete_model(self, request: HttpRequest, obj: Subscription) -> None:
+        reports = self._left_alone(request, [obj])
+        super().delete_model(request, obj)
+        self.log_deletions(request, reports)
+        reports.delete()
+
+    def _left_alone(self, request: HttpRequest, subscriptions: Iterable[Subscription]) -> QuerySet[Report]:
+        """The contents that only these pushes send, and that the person may delete."""
+        keys = [one.pk for one in subscriptions]
+        theirs = Report.objects.visible_to(request.user).filter(subscriptions__in=keys).distinct()
+        others = Subscription.objects.exclude(pk__in=keys).values("report")
+        may = request.user.has_perm("notifications.delete_report")
+        # By their keys: the pushes are gone when they are deleted.
+        found = theirs.exclude(pk__in=others).values_list("pk", flat=True) if may else ()
+        return Report.objects.filter(pk__in=list(found))
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         for formset in formsets if form.copied is not None else ():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.utils.translation import gettext
 
 from integrations.clients.sources.table import Table
 from integrations.datasources.previews import DataPreview
@@ -66,11 +67,16 @@ def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, 
     found = subscription_preview.of_form(form, now=now, with_message=form.content is None)
     if form.content is None:  # somebody who may not write it reads it as it is
         context = {"preview": found.preview, "problem": found.preview_error}
-        return {"html": outlook(request, found), "phone": render_to_string(f"{FOLDER}/_phone.html", context, request)}
+        return {
+            "waiting": "",
+            "html": outlook(request, found),
+            "phone": render_to_string(f"{FOLDER}/_phone.html", context, request),
+        }
     message = _message(request, report_admin, now)
     headings = {card.alias: card.heading for card in message.cards}
     return {
         "token": message.data.token if message.data is not None else "",
+        "waiting": waiting_line(message.data),
         "is_lost": message.data is not None and bool(message.data.problem),
         "phone": _phone(request, report_admin, message, now),
         "rows": sample(request, message.by_heading, waiting=message.data),
@@ -117,6 +123,13 @@ def _phone(request: HttpRequest, report_admin: ReportAdmin, message: _Message, n
 
 def _is_empty(values: QueryDict) -> bool:
     return not any(values.get(name, "").strip() for name in TEMPLATES)
+
+
+def waiting_line(data: DataPreview | None) -> str:
+    """For what the page waits, as long as it does."""
+    if data is None or not data.token:
+        return ""
+    return data.hindrance or gettext("The data is being fetched…")
 
 
 def sample(request: HttpRequest, tables: Mapping[str, Table], *, waiting: DataPreview | None) -> str:

@@ -20,7 +20,7 @@ from notifications.admin.base import for_person
 from notifications.admin.previews import PreviewMixin
 from notifications.admin.push.folded_parts import Part, folded, summaries
 from notifications.admin.push.one_page import OnePage, apply_button, problems_of
-from notifications.admin.push.preview import outlook, sample
+from notifications.admin.push.preview import outlook, sample, waiting_line
 from notifications.admin.rule.form import AlertRuleForm, RulePeopleForm
 from notifications.admin.subscription_forms import RECIPIENT_FIELDS
 from notifications.alerts import preview, relative_dates
@@ -75,11 +75,6 @@ class RulePage(OnePage, PreviewMixin):
         form.draft = self.draft_chosen(request, obj)
         form.people_class = self._people_class(request)
         return form
-
-    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
-        draft = getattr(obj, "draft_at_work", None)
-        further = {} if draft is None else {"data": draft}
-        return {**super().get_formset_kwargs(request, obj, inline, prefix), **further}
 
     def save_people(self, form: AlertRuleForm) -> None:
         """Write who is notified, so that the rule can name them."""
@@ -141,6 +136,7 @@ class RulePage(OnePage, PreviewMixin):
         return JsonResponse(
             {
                 "token": token,
+                "waiting": waiting_line(data),
                 "html": render_to_string(self.preview_template, state, request),
                 "rows": sample(request, tables, waiting=data),
                 "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],

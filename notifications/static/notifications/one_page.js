@@ -112,6 +112,7 @@ window.onePage = (beside, form) => {
     let number = 0;
     let token = "";
     let tokenOf = "";
+    const status = find("[data-status]", beside);
     const refresh = async ({ isAnew = false } = {}) => {
       const mine = (number += 1);
       const key = keyOf();
@@ -123,12 +124,15 @@ window.onePage = (beside, form) => {
       try {
         found = await post(words.previewUrl, body);
       } catch {
-        if (mine === number) failed();
+        if (mine !== number) return;
+        status.textContent = "";
+        failed();
         return;
       }
       if (mine !== number) return;
       if (found.token || found.is_lost) token = found.token;
       showSet(found.folded);
+      if (status.textContent !== found.waiting) status.textContent = found.waiting;
       show(found);
       if (found.token) setTimeout(() => mine === number && refresh(), POLL_MS);
     };

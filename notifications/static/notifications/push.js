@@ -98,8 +98,12 @@ document.addEventListener("DOMContentLoaded", () => {
   const NAMES = ["title", "body", "figures"];
   const isTemplate = find("#id_is_template");
   const sources = Object.fromEntries(NAMES.map((name) => [name, find(`#id_${name}`)]));
+  const spoken = { chip: words.chip, inserted: words.inserted, deleted: words.deleted };
   const editors = Object.fromEntries(
-    NAMES.map((name) => [name, new TemplateEditor(sources[name], find(`label[for="id_${name}"]`), () => isTemplate.checked)]),
+    NAMES.map((name) => {
+      const label = find(`label[for="id_${name}"]`);
+      return [name, new TemplateEditor(sources[name], label, () => isTemplate.checked, spoken)];
+    }),
   );
   let lastEditor = editors.body;
   for (const editor of Object.values(editors)) editor.box.addEventListener("focus", () => (lastEditor = editor));

@@ -5,11 +5,17 @@
 // Beside a label a browser needs a character in which its caret can stand; it belongs to no text.
 const CARET_PLACE = "\u200b";
 const PARTS_TYPE = "application/x-guanwecom-parts";
+// What is typed without a longer pause is undone at once.
+const ONE_STEP_MS = 1000;
+const STEPS_AT_MOST = 200;
 window.TemplateEditor = class {
   // `source`: the input or textarea. `label`: its label element. `isTemplate`: whether what is stored is a template now.
-  constructor(source, label, isTemplate) {
+  // `words`: `chip`, `inserted` and `deleted`, in which {} stands for a label, for those who hear the page.
+  constructor(source, label, isTemplate, words) {
     this.source = source;
     this.isTemplate = isTemplate;
+    this.words = words;
+    this.steps = [];
     this.isOneLine = source.tagName === "INPUT";
     this.box = document.createElement("div");
     this.box.className = `template-editor${this.isOneLine ? " one-line" : ""}`;
@@ -22,10 +28,14 @@ window.TemplateEditor = class {
       label.addEventListener("click", () => this.box.focus());
     }
     this.box.hidden = true;
-    source.after(this.box);
+    this.status = document.createElement("span");
+    this.status.className = "visually-hidden";
+    this.status.setAttribute("role", "status");
+    source.after(this.box, this.status);
     this.box.addEventListener("input", () => this.write());
     this.box.addEventListener("keydown", (event) => this.onKey(event));
     this.box.addEventListener("paste", (event) => this.onPaste(event));
+    this.box.addEventListener("beforeinput", (event) => this.onHistory(event));
     for (const name of ["copy", "cut"]) this.box.addEventListener(name, (event) => this.onCopy(event));
     this.box.addEventListener("drop", (event) => event.preventDefault());
   }
@@ -44,6 +54,8 @@ window.TemplateEditor = class {
       else this.appendText(part.text);
     }
     this.shown = this.source.value.replace(/\r\n/g, "\n");
+    this.steps = [this.step()];
+    this.at = 0;
   }
 
   // What is shown is read anew with the next answer.
@@ -61,6 +73,9 @@ window.TemplateEditor = class {
     chip.contentEditable = "false";
     chip.dataset.template = template;
     chip.textContent = label;
+    // One thing, not letters to go through.
+    chip.setAttribute("role", "img");
+    chip.setAttribute("aria-label", this.words.chip.replace("{}", label));
     return chip;
   }
 
@@ -87,6 +102,7 @@ window.TemplateEditor = class {
     selection.addRange(after);
     this.range = after;
     this.write();
+    this.status.textContent = this.words.inserted.replace("{}", field.label);
   }
 
   // Never within another label.
@@ -104,10 +120,11 @@ window.TemplateEditor = class {
     if (selection.rangeCount && this.box.contains(selection.anchorNode)) this.range = selection.getRangeAt(0).cloneRange();
   }
 
-  write() {
+  write({ isStep = true } = {}) {
     this.remember();
     this.source.value = this.template();
     this.shown = this.source.value;
+    if (isStep) this.keepStep();
     this.source.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
@@ -132,25 +149,78 @@ window.TemplateEditor = class {
     return text.replace(/\{[{%#]/g, (found) => `{{ '${found[0]}' }}{{ '${found[1]}' }}`);
   }
 
+  // --- Undo and redo: the browser's own knows nothing of the labels that a script puts in ---
+  step() {
+    const chips = this.box.querySelectorAll(".template-chip").length;
+    return { nodes: [...this.box.childNodes].map((node) => node.cloneNode(true)), caret: this.caret(), chips, when: Date.now() };
+  }
+
+  keepStep() {
+    const last = this.steps[this.at];
+    if (!last) return;
+    const step = this.step();
+    const isSame = this.at && step.chips === last.chips && step.when - last.when < ONE_STEP_MS;
+    this.steps.splice(isSame ? this.at : this.at + 1, Infinity, step);
+    this.steps.splice(0, this.steps.length - STEPS_AT_MOST);
+    this.at = this.steps.length - 1;
+  }
+
+  goTo(at) {
+    const step = this.steps[at];
+    if (!step) return;
+    this.at = at;
+    this.box.replaceChildren(...step.nodes.map((node) => node.cloneNode(true)));
+    const node = step.caret?.path.reduce((parent, index) => parent?.childNodes[index], this.box);
+    if (node) document.getSelection().collapse(node, step.caret.offset);
+    this.write({ isStep: false });
+  }
+
+  // Where the caret stands: the way to its node, from the box downwards.
+  caret() {
+    const { anchorNode, anchorOffset: offset } = document.getSelection();
+    if (!this.box.contains(anchorNode)) return null;
+    const path = [];
+    for (let node = anchorNode; node !== this.box; node = node.parentNode) {
+      path.unshift([...node.parentNode.childNodes].indexOf(node));
+    }
+    return { path, offset };
+  }
+
+  onHistory(event) {
+    const move = { historyUndo: -1, historyRedo: 1 }[event.inputType];
+    if (!move) return;
+    event.preventDefault();
+    this.goTo(this.at + move);
+  }
+
   onKey(event) {
-    if (event.key === "Backspace") this.deleteChip(event);
+    const key = event.key.toLowerCase();
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && (key === "z" || key === "y")) {
+      event.preventDefault();
+      this.goTo(this.at + (key === "z" && !event.shiftKey ? -1 : 1));
+    }
+    if (event.key === "Backspace" || event.key === "Delete") this.deleteChip(event);
     if (event.key !== "Enter" || event.isComposing) return;
     event.preventDefault();
     if (!this.isOneLine) document.execCommand("insertLineBreak");
   }
 
-  // A label goes with one press, and with it the places beside it.
+  // A label goes with one press of either key, and with it the places beside it.
   deleteChip(event) {
     const selection = document.getSelection();
     const { anchorNode: node, anchorOffset: offset } = selection;
     if (!selection.isCollapsed || node?.nodeType !== Node.TEXT_NODE) return;
-    if (node.data.slice(0, offset).replaceAll(CARET_PLACE, "")) return;
-    let before = node.previousSibling;
-    while (before?.nodeType === Node.TEXT_NODE && !before.data.replaceAll(CARET_PLACE, "")) before = before.previousSibling;
-    if (!before?.classList?.contains("template-chip")) return;
+    const isBack = event.key === "Backspace";
+    const next = (one) => (isBack ? one.previousSibling : one.nextSibling);
+    const isBare = (text) => !text.replaceAll(CARET_PLACE, "");
+    if (!isBare(isBack ? node.data.slice(0, offset) : node.data.slice(offset))) return;
+    let chip = next(node);
+    while (chip?.nodeType === Node.TEXT_NODE && isBare(chip.data)) chip = next(chip);
+    if (!chip?.classList?.contains("template-chip")) return;
     event.preventDefault();
-    before.remove();
+    chip.remove();
     this.write();
+    this.status.textContent = this.words.deleted.replace("{}", chip.textContent);
   }
 
   // Labels stay labels on the clipboard.

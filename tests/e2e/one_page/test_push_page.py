@@ -196,6 +196,47 @@ def test_a_label_stays_one_on_the_clipboard(page: Page, card: Card) -> None:
     expect(body.locator(".template-chip")).to_have_text(["销售额合计", "销售额合计"])
 
 
+def test_an_inserted_figure_is_named_deleted_and_brought_back_by_keyboard(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    page.locator("[data-point=key_figures]").click()
+    body = page.get_by_role("textbox", name="正文")
+    chips = body.get_by_role("img")
+    expect(chips).to_have_count(1)
+    expect(chips.first).to_have_accessible_name("插入项：销售额合计")
+    before = page.locator("[name=body]").input_value()
+
+    body.click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type("好")
+    page.get_by_label("插入数字或日期").select_option(label="销售额最大值")
+    page.get_by_role("button", name="插入", exact=True).click()
+    said = page.get_by_role("status").filter(has_text="已插入 销售额最大值")
+    expect(said).to_have_count(1)
+    inserted = page.locator("[name=body]").input_value()
+    assert inserted == before + "好{{ 门店销售额.max('销售额')|thousands }}"
+
+    page.keyboard.press("Control+z")
+    expect(chips).to_have_count(1)
+    assert page.locator("[name=body]").input_value() == before + "好"
+    page.keyboard.press("Control+z")
+    assert page.locator("[name=body]").input_value() == before
+    page.keyboard.press("Control+Shift+z")
+    page.keyboard.press("Control+y")
+    assert page.locator("[name=body]").input_value() == inserted
+
+    page.keyboard.press("Backspace")
+    expect(page.get_by_role("status").filter(has_text="已删除 销售额最大值")).to_have_count(1)
+    page.keyboard.press("Control+z")
+    assert page.locator("[name=body]").input_value() == inserted
+    page.keyboard.press("Control+Home")
+    for _step in range(len(before)):
+        if page.locator("[name=body]").input_value() == "" or chips.count() == 1:
+            break
+        page.keyboard.press("Delete")
+    assert "sum" not in page.locator("[name=body]").input_value()
+    assert "max" in page.locator("[name=body]").input_value()
+
+
 def test_a_template_written_by_hand_stays_as_it_is(page: Page, card: Card) -> None:
     report = Report.objects.create(title="日报", body="{% if true %}早{% endif %}", is_template=True)
     subscription = make_subscription(make_person(make_corp(), "lilei"), report=report)

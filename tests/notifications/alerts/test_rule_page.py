@@ -343,3 +343,17 @@ def test_what_is_set_in_a_folded_part_opens_it_and_stands_in_its_line(root: Clie
         "people": ("预警接收方：值班 · 恢复时通知：否", True),
         "exceptions": ("", False),
     }
+
+
+def test_a_page_that_is_sent_twice_makes_one_rule(root: Client, card: Card, corp: Corp) -> None:
+    person = make_person(corp, "lilei")
+    for _twice in range(2):
+        answer = send_new(root, card, users=[person.pk], token="a" * 32, _enable="1")
+        assert answer.status_code == 302, answer.context["problems"]
+    assert answer["Location"] == change(AlertRule.objects.get())
+    assert AlertReceiver.objects.count() == 1
+
+
+def test_the_page_says_for_what_it_waits(root: Client, card: Card) -> None:
+    found = root.post(f"{LIST}try/", {**untouched(root.get(ADD).content.decode(), "alertrule_form"), "card": card.pk})
+    assert found.json()["waiting"] == "正在读取数据…"
