@@ -1,0 +1,1 @@
+"""The mail door: takes mails of other systems by SMTP and makes messages of them."""

@@ -1,0 +1,278 @@
+"""The HTML of a mail: as a text or WeCom's Markdown for a message, and cleaned for our own page. Pure.
+
+HTML from outside is hostile: a parser needs time that grows with the square of the nesting, so that what is nested
+too deep is read without one.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from html import unescape
+from typing import TYPE_CHECKING, Any
+
+import nh3
+from django.utils.html import escape, urlize
+from markdownify import MarkdownConverter
+
+from integrations.clients.wecom.messages.limits import in_reading_order
+from notifications.models import MessageForm
+from notifications.reports.templates.escaping import escaped
+
+if TYPE_CHECKING:
+    from notifications.inbound.mail.parse import Part
+
+# Of a mail's HTML so much is looked at; a message holds 2048 bytes, and the page of a message need not be longer.
+HTML_CHARACTERS = 400_000
+NESTING_AT_MOST = 200
+ENTITIES_AT_MOST = 100_000
+# What a message may say at most; what fits into WeCom's forms is cut again, with a link to the rest.
+TEXT_CHARACTERS = 20_000
+SHOWN_PICTURE_BYTES = 12_000_000
+
+_BLOCKS = {"p", "div", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "table", "tr", "td", "th"}
+_HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
+_READ = _BLOCKS | _HEADINGS | {"b", "strong", "a"}
+_SHOWN = _READ | {
+    "code",
+    *("i", "em", "u", "s", "small", "sub", "sup", "span", "font", "center", "img", "thead", "tbody", "tfoot"),
+    *("caption", "col", "colgroup", "dl", "dt", "dd", "section", "article", "header", "footer"),
+}
+_GONE = {"script", "style", "title", "head", "template", "noscript", "svg", "math", "iframe", "object", "textarea"}
+_LAYOUT = {
+    "align",
+    "valign",
+    "width",
+    "height",
+    "bgcolor",
+    "colspan",
+    "rowspan",
+    "cellpadding",
+    "cellspacing",
+    "border",
+}
+_STYLES = {
+    *("color", "background", "background-color", "font", "font-size", "font-weight", "font-family", "font-style"),
+    *("text-align", "vertical-align", "text-decoration", "line-height", "white-space", "width", "max-width", "height"),
+    *("border", "border-top", "border-bottom", "border-left", "border-right", "border-collapse", "border-color"),
+    *("border-radius", "border-spacing", "border-style", "border-width", "display"),
+    *(f"{space}{side}" for space in ("margin", "padding") for side in ("", "-top", "-bottom", "-left", "-right")),
+}
+# A tag that HTML ends by itself, or that has no end.
+_ENDLESS = {
+    *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"),
+    *("p", "li", "td", "th", "tr", "dt", "dd", "option", "thead", "tbody", "tfoot", "colgroup"),
+}
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]{0,20})")
+_ANY_TAG = re.compile(r"<[/!?a-zA-Z][^<>]{0,5000}>?")
+_GONE_BLOCK = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(script|style|head|title|svg|template)\b[^<>]*>.*?(?:</\1\s*>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+_CID = re.compile(r'src="cid:([^"]{1,300})"')
+_LINK = re.compile(r"https?://[^\s()<>\[\]\"'＜＞［］]{1,1500}")  # noqa: RUF001  # what `escaped` writes
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+def shown(html: str, text: str, pictures: Sequence[Part]) -> str:
+    """The mail as a page of its own: no script, nothing from elsewhere, links in a new window, inline pictures as
+    data. Without HTML, or with such as cannot be cleaned in time, its plain text."""
+    html = _bounded(html)
+    if not html.strip() or _is_too_much(html):
+        said = html_text(html) if html.strip() else text[:HTML_CHARACTERS]
+        return f"<pre>{urlize(escape(said), nofollow=True)}</pre>"
+    cleaned = nh3.clean(
+        html,
+        tags=_SHOWN,
+        clean_content_tags=_GONE,
+        attributes={"*": _LAYOUT | {"style"}, "a": {"href"}, "img": {"src", "alt"}, "font": {"color", "size"}},
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+        link_rel="noopener noreferrer nofollow",
+        url_schemes={"http", "https", "mailto", "cid"},
+        url_relative="deny",
+        filter_style_properties=_STYLES,
+        attribute_filter=_local,
+    )
+    by_cid = {part.cid: part for part in pictures}
+    room = [SHOWN_PICTURE_BYTES]
+
+    def source(match: re.Match[str]) -> str:
+        part = by_cid.get(unescape(match[1]))
+        if part is None or (kind := picture_type(part.content)) is None or len(part.content) > room[0]:
+            return 'src=""'
+        room[0] -= len(part.content)
+        return f'src="data:{kind};base64,{base64.b64encode(part.content).decode()}"'
+
+    return _CID.sub(source, cleaned)
+
+
+def _local(_tag: str, name: str, value: str) -> str | None:
+    """An attribute that asks for nothing elsewhere. The page's policy would not load it; so no browser even tries."""
+    if name == "src":
+        return value if value.startswith("cid:") else ""
+    return None if name == "style" and ("url" in value.lower() or "\\" in value) else value
+
+
+def picture_type(content: bytes) -> str | None:
+    """PNG, JPEG or GIF by its first bytes; None: no picture that we show or send."""
+    for start, kind in ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif")):
+        if content.startswith(start):
+            return kind
+    return None
+
+
+def markdown(html: str) -> str:
+    """What the HTML says in WeCom's Markdown: headings, bold, links to http and https, quotes. What would be a mark in
+    its text has a look-alike in its place."""
+    return _converted(html, _Markdown)
+
+
+def html_text(html: str) -> str:
+    """What the HTML says, as plain text. A link stands behind its words."""
+    return _converted(html, _Plain)
+
+
+def first_link(html: str, text: str) -> str:
+    """The first address of a web page; empty where there is none."""
+    for source in (re.findall(r"""\bhref\s*=\s*["']?(https?://[^\s"'<>]{1,1500})""", _bounded(html)), [text]):
+        for candidate in source:
+            if found := _LINK.search(unescape(candidate)):
+                return found[0].rstrip(".,;:!?。，；：")  # noqa: RUF001
+    return ""
+
+
+def before_marker(text: str, markers: Iterable[str]) -> str:
+    """`text` up to the first line that begins with one of the markers: what comes from there on is a footer."""
+    wanted = tuple(marker.strip() for marker in markers if marker.strip())
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if wanted and line.strip(" *#>\t").startswith(wanted):
+            return "\n".join(lines[:number]).rstrip()
+    return text
+
+
+def _bounded(html: str) -> str:
+    return html[:HTML_CHARACTERS] if len(html) <= HTML_CHARACTERS else _GONE_BLOCK.sub("", html)[:HTML_CHARACTERS]
+
+
+def _is_too_much(html: str) -> bool:
+    """Whether a parser would need too long: tags that nobody ends, nested deeper than any mail."""
+    if html.count("&") > ENTITIES_AT_MOST:
+        return True
+    depth: Counter[str] = Counter()
+    for match in _TAG.finditer(html):
+        name = match[2].lower()
+        if name in _ENDLESS:
+            continue
+        depth[name] = max(0, depth[name] - 1) if match[1] else depth[name] + 1
+        if depth[name] > NESTING_AT_MOST:
+            return True
+    return False
+
+
+def _converted(html: str, converter: type[_Plain]) -> str:
+    html = _bounded(html)
+    if _is_too_much(html):
+        return _tidy(converter.said(unescape(_ANY_TAG.sub(" ", _GONE_BLOCK.sub("", html)))))
+    cleaned = nh3.clean(
+        html, tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
+    )
+    try:
+        # What is cut in the middle of a tag ends there.
+        return _tidy(converter(bullets="-").convert(cleaned[: 4 * TEXT_CHARACTERS]))
+    except RecursionError:
+        return _tidy(converter.said(unescape(_ANY_TAG.sub(" ", cleaned))))
+
+
+def _tidy(text: str) -> str:
+    lines = (" ".join(line.split()) for line in in_reading_order(text).split("\n"))
+    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()[:TEXT_CHARACTERS]
+
+
+class _Plain(MarkdownConverter):
+    """Words and lines, without marks."""
+
+    @staticmethod
+    def said(text: str) -> str:
+        return text
+
+    def escape(self, text: str, parent_tags: set[str]) -> str:
+        return "\n".join(self.said(line) for line in text.split("\n"))
+
+    def convert_a(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        label, link = text.strip(), str(el.get("href") or "").strip()
+        if not _LINK.fullmatch(link) or label == link:
+            return text
+        return f"{label} {link}" if label else link
+
+    def convert_b(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        return text
+
+    convert_strong = convert_b
+
+    def convert_hN(self, n: int, el: Any, text: str, parent_tags: set[str]) -> str:  # noqa: N802  # their name
+        return f"\n\n{self.heading(min(n, 3), ' '.join(text.split()))}\n\n" if text.strip() else ""
+
+    def heading(self, level: int, text: str) -> str:
+        return text
+
+    def convert_hr(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        return "\n\n"
+
+    def convert_br(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        return "\n"
+
+    def convert_p(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        return f"\n\n{text.strip()}\n\n"
+
+    def convert_div(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        return f"\n{text.strip()}\n"
+
+    def convert_pre(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        return f"\n\n{self.escape(text.strip(), parent_tags)}\n\n"
+
+    def convert_blockquote(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        return f"\n\n{text.strip()}\n\n"
+
+    def convert_table(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        return f"\n\n{text.strip()}\n\n"
+
+    def convert_td(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        """A cell ends by a mark that its row replaces."""
+        return f"{text.strip()}\0"
+
+    convert_th = convert_td
+
+    def convert_tr(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        """A row of data is a line, with a bar between its cells; cells of several lines are a mail's layout."""
+        cells = [cell.strip() for cell in text.split("\0")]
+        separator = "\n" if any("\n" in cell for cell in cells) else " | "
+        return "\n" + separator.join(cell for cell in cells if cell) + "\n"
+
+
+class _Markdown(_Plain):
+    """WeCom's Markdown (developer.work.weixin.qq.com/document/path/90236, read 2026-11-26)."""
+
+    @staticmethod
+    def said(text: str) -> str:
+        return escaped(text, MessageForm.MARKDOWN)
+
+    def convert_a(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        label, link = " ".join(text.split()).replace("**", ""), str(el.get("href") or "").strip()
+        return f"[{label or escaped(link, MessageForm.MARKDOWN)}]({link})" if _LINK.fullmatch(link) else text
+
+    def convert_b(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        line = " ".join(text.split())
+        plain = not line or "\n" in text.strip() or "**" in line or parent_tags & (_HEADINGS | {"a", "b", "strong"})
+        return text if plain else f"**{line}**"
+
+    convert_strong = convert_b
+
+    def heading(self, level: int, text: str) -> str:
+        return f"{'#' * level} {text.replace('**', '')}"
+
+    def convert_blockquote(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        lines = [line for line in text.strip().split("\n") if line.strip()]
+        return "\n\n" + "\n".join(f"> {line.lstrip('> ')}" for line in lines) + "\n\n"

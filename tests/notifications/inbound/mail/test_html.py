@@ -1,0 +1,150 @@
+"""HTML from outside as Markdown, as text and as a page: what is said, and what never gets through."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from notifications.inbound.mail.html import before_marker, first_link, html_text, markdown, shown
+from notifications.inbound.mail.parse import Part
+from tests.notifications.inbound.mail import senders
+
+REPORT = """<html><head><style>td{color:red}</style><title>t</title></head><body><table><tr><td>
+<h2>昨日<br>销售</h2>
+<p>Hello <b>王伟</b>,&nbsp;see <a href="https://bi.example.com/d/1?x=1&amp;y=2">the dashboard</a>.</p>
+<p>second<br>line</p><ul><li>one</li><li>two <b>x</b></li></ul><blockquote>quoted<br>text</blockquote>
+<table><thead><tr><th>城市</th><th>金额</th></tr></thead><tbody><tr><td>上海</td><td>1,200</td></tr>
+<tr><td><p>北京</p></td><td>900</td></tr></tbody></table></td></tr></table></body></html>"""
+
+
+def test_a_report_in_markdown() -> None:
+    assert markdown(REPORT) == (
+        "## 昨日 销售\n\nHello **王伟**, see [the dashboard](https://bi.example.com/d/1?x=1&y=2).\n\nsecond\nline\n\n"
+        "- one\n- two **x**\n\n> quoted\n> text\n\n城市 | 金额\n上海 | 1,200\n北京 | 900"
+    )
+
+
+def test_a_report_in_plain_text() -> None:
+    assert html_text(REPORT) == (
+        "昨日 销售\n\nHello 王伟, see the dashboard https://bi.example.com/d/1?x=1&y=2.\n\nsecond\nline\n\n"
+        "- one\n- two x\n\nquoted\ntext\n\n城市 | 金额\n上海 | 1,200\n北京 | 900"
+    )
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("&lt;@all&gt; **x** [x](https://evil.example)", "＜@all＞ ＊＊x＊＊ ［x］(https://evil.example)"),
+        ("<b>a ** b</b>", "**a ＊＊ b**"),
+        ("<a href='javascript:alert(1)'>x</a>", "x"),
+        ("<a href='https://x.y/)](https://evil.example'>x</a>", "x"),
+        ("<a href='https://x.y/'>x](https://evil.example)</a>", "[x］(https://evil.example)](https://x.y/)"),
+        ("<code>**x** <@all></code>", "＊＊x＊＊ ＜@all＞"),
+        ("<pre>a\n  # b **x**</pre>", "a\n＃ b ＊＊x＊＊"),
+        ("# x", "＃ x"),
+        ("<h1>a<b>b</b></h1>", "# ab"),
+        ("<p>a</p>" * 3, "a\n\na\n\na"),
+        ("&#x202e;exe.xlsx", "exe.xlsx"),
+        ("a<!-- b -->c", "ac"),
+        ("<p>x", "x"),
+        ("", ""),
+    ],
+)
+def test_nothing_of_its_text_is_a_mark(html: str, text: str) -> None:
+    assert markdown(html) == text
+
+
+@pytest.mark.parametrize("html", ["<div>" * 5000 + "said", "<b>" * 300 + "said", "said" + "&" * 100_001])
+def test_what_a_parser_would_need_too_long_for_is_read_without_one(html: str) -> None:
+    assert markdown(html).startswith("said")
+    assert html_text(html).startswith("said")
+    assert shown(html, "", []).startswith("<pre>said")
+
+
+def test_a_style_sheet_of_a_megabyte_hides_no_text() -> None:
+    assert html_text("<style>" + "a{}" * 400_000 + "</style><p>said</p>") == "said"
+
+
+# --- The page ---
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "<a href='java\nscript:alert(1)'>x</a>",
+        "<svg><style><img src=x onerror=alert(1)></style></svg>",
+        "<math><mtext><table><mglyph><style><!--</style><img title='--><img src=x onerror=alert(1)>'>",
+        "<meta http-equiv=refresh content='0;url=https://evil.example'>",
+        "<base href=https://evil.example><form action=/><input type=submit></form>",
+        "<iframe src=https://evil.example></iframe><object data=https://evil.example></object>",
+        "<div style='background:url(https://evil.example/x);position:fixed'>x</div>",
+        "<link rel=stylesheet href=https://evil.example>",
+        "<img src=https://evil.example/track.png><img src='//evil.example/x'><video src=https://evil.example>",
+    ],
+)
+def test_nothing_runs_loads_or_submits(html: str) -> None:
+    cleaned = shown(html, "", []).lower()
+
+    assert not [
+        word
+        for word in ("<script", "onerror=", "script:", "evil.example", "<form", "<iframe", "<meta", "<base", "fixed")
+        if word in cleaned.replace("--&gt;&lt;img src=x onerror=", "")
+    ]
+
+
+def test_links_open_beside_the_page_and_tell_nobody_where_they_stood() -> None:
+    assert shown("<a href='https://x.y/?a=1&amp;b=2'>x</a>", "", []) == (
+        '<a href="https://x.y/?a=1&amp;b=2" target="_blank" rel="noopener noreferrer nofollow">x</a>'
+    )
+
+
+def test_inline_pictures_stand_in_the_page_and_what_is_none_does_not() -> None:
+    picture = senders.png(4, 4)
+    parts = [Part("a.png", "image/png", picture, "a&b"), Part("x.svg", "image/png", b"<svg onload=x>", "x")]
+
+    cleaned = shown('<img alt="Sales" src="cid:a&amp;b"><img src="cid:x"><img src="cid:gone">', "", parts)
+
+    data = base64.b64encode(picture).decode()
+    assert cleaned == f'<img alt="Sales" src="data:image/png;base64,{data}"><img src=""><img src="">'
+
+
+def test_a_mail_without_html_is_shown_as_its_text() -> None:
+    assert shown("", "a <b> https://x.y/ c", []) == (
+        '<pre>a &lt;b&gt; <a href="https://x.y/" rel="nofollow">https://x.y/</a> c</pre>'
+    )
+
+
+# --- Links and footers ---
+
+
+@pytest.mark.parametrize(
+    ("html", "text", "link"),
+    [
+        (
+            '<a href="https://bi.example.com/?a=1&amp;b=2">x</a><a href="https://x.y">',
+            "",
+            "https://bi.example.com/?a=1&b=2",
+        ),
+        ("<a href='mailto:a@b.c'>x</a>", "See <https://ci.example.com/job/1/>.", "https://ci.example.com/job/1/"),
+        ("", "Look at https://x.y/a。", "https://x.y/a"),
+        ("<a href=javascript:x>", "nothing", ""),
+    ],
+)
+def test_the_first_link_is_where_the_message_leads(html: str, text: str, link: str) -> None:
+    assert first_link(html, text) == link
+
+
+@pytest.mark.parametrize(
+    ("markers", "text"),
+    [
+        (["--"], "a\nb"),
+        (["Sent from"], "a\nb\n--"),
+        (["", " "], "a\nb\n--\n**Sent from** x"),
+        (["x"], "a\nb\n--\n**Sent from** x"),
+    ],
+)
+def test_a_footer_begins_at_the_first_line_that_begins_as_a_marker_says(markers: list[str], text: str) -> None:
+    assert before_marker("a\nb\n--\n**Sent from** x", markers) == text

@@ -1,0 +1,218 @@
+"""What is read of a mail: of known senders, and of mails that are broken or wrong."""
+
+from __future__ import annotations
+
+import base64
+from email.mime.image import MIMEImage
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
+
+import pytest
+
+from notifications.inbound.mail.parse import (
+    BOUNDARIES_TIMES_LINES_AT_MOST,
+    FILES_AT_MOST,
+    LINES_AT_MOST,
+    UnreadableMailError,
+    decoded,
+    parse,
+)
+from tests.notifications.inbound.mail import senders
+
+
+def mail(*lines: str | bytes, body: bytes = b"x") -> bytes:
+    head = b"".join((line.encode() if isinstance(line, str) else line) + b"\r\n" for line in lines)
+    return head + b"\r\n" + body
+
+
+# --- Known senders ---
+
+
+def test_superset_sends_a_picture_and_a_file_whose_disposition_stands_in_its_type() -> None:
+    picture = senders.png()
+
+    found = parse(senders.superset(picture=picture))
+
+    assert (found.subject, found.sender, found.message_id) == ("[Report] Sales", "superset@example.com", "")
+    assert "Explore in Superset" in found.html
+    assert [(part.cid, part.content) for part in found.pictures] == [("176432.55.8821@example.com", picture)]
+    assert [(part.name, part.content) for part in found.files] == [("Sales.csv", "城市,金额\r\n上海,1200\r\n".encode())]
+
+
+def test_metabase_sends_icons_and_charts_in_the_order_of_its_html() -> None:
+    found = parse(senders.metabase())
+
+    assert found.message_id == "<1.2@metabase.example.com>"
+    assert [part.cid for part in found.pictures] == ["bell.png@metabase", "IMAGE_9876@metabase"]
+    assert [part.name for part in found.files] == ["Revenue.xlsx"]
+    assert found.is_automatic is False
+
+
+def test_jenkins_sends_plain_text_that_nobody_answers() -> None:
+    found = parse(senders.jenkins())
+
+    assert (found.html, found.is_automatic) == ("", True)
+    assert found.text.startswith("See <https://ci.example.com/job/nightly-etl/42/display/redirect>\n\nChanges:")
+
+
+def test_guandata_sends_chinese_names_in_encoded_words() -> None:
+    found = parse(senders.guandata())
+
+    assert found.subject == "【订阅】销售日报 2026-11-27"
+    assert "您订阅的<b>销售日报</b>已更新" in found.html
+    assert [part.name for part in found.files] == ["销售日报.xlsx"]
+    assert [part.cid for part in found.pictures] == ["page_image_0"]
+
+
+def test_finereport_sends_gbk_on_one_line() -> None:
+    found = parse(senders.finereport())
+
+    assert found.subject == "经营分析报表"
+    assert "<td>分公司59</td>" in found.html
+    assert [(part.name, part.content) for part in found.files] == [("经营分析.pdf", senders.pdf())]
+
+
+# --- Headers ---
+
+
+@pytest.mark.parametrize(
+    ("header", "subject"),
+    [
+        ("Subject: =?utf-8?B?5pel5oql?= =?utf-8?Q?=E6=97=A5?=", "日报日"),
+        ("Subject: =?gb2312?B?yNWxqA==?=", "日报"),
+        ("Subject: =?x-unknown?B?5pel5oql?=", "日报"),
+        ("Subject: =?utf-8?B?5pel5oq?=", "日\ufffd"),
+        ("Subject: =?utf-8?B?x?=", "=?utf-8?B?x?="),
+        ("Subject: =?idna?Q?xn--x?=", "xn--x"),
+        ("Subject: 日报".encode(), "日报"),
+        ("Subject: 日报".encode("gbk"), "日报"),
+        ("Subject: a\r\n b", "a b"),
+        ("Subject: =?utf-8?Q?a=0D=0ABcc:_x=40y.z?=", "a Bcc: x@y.z"),
+        ("Subject: =?utf-8?Q?a=00b?=", "a b"),
+        ("Subject: =?utf-8?B?4oCuZXhlLnhsc3g=?=", "exe.xlsx"),
+        (f"Subject: {'x' * 9000}", ""),
+        (f"Subject: {'x' * 4000}", "x" * 500),
+        ("X: y", ""),
+    ],
+)
+def test_a_subject_is_one_line_of_text(header: str | bytes, subject: str) -> None:
+    assert parse(mail(header)).subject == subject
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_automatic"),
+    [
+        ((), False),
+        (("Auto-Submitted: no",), False),
+        (("Auto-Submitted: auto-generated",), True),
+        (("Auto-Submitted: auto-replied; x=y",), True),
+        (("Precedence: bulk",), True),
+        (("List-Id: <x.y>",), True),
+    ],
+)
+def test_nobody_answers_an_automatic_mail(lines: tuple[str, ...], is_automatic: bool) -> None:
+    assert parse(mail(*lines, "X: y")).is_automatic is is_automatic
+
+
+# --- Bodies ---
+
+
+@pytest.mark.parametrize(
+    ("content", "charset", "text"),
+    [
+        ("日报".encode(), "utf-8", "日报"),
+        ("日报".encode(), "us-ascii", "日报"),
+        ("日报".encode("gbk"), "utf-8", "日报"),
+        ("日报".encode("gbk"), "gb2312", "日报"),
+        ("日報".encode("big5"), "big5", "日報"),
+        (b"caf\xe9", "iso-8859-1", "café"),
+        ("日报".encode(), "utf-7", "日报"),
+        (b"\xff\xff", "utf-8", "\ufffd\ufffd"),
+        (b"x" * 9, "rot13", "x" * 9),
+        (b"x" * 9, "undefined", "x" * 9),
+        (b"x" * 9, "x\x00y", "x" * 9),
+        (b"x" * 9, "y" * 500, "x" * 9),
+    ],
+)
+def test_text_is_read_by_its_charset_or_by_what_it_can_be(content: bytes, charset: str, text: str) -> None:
+    assert decoded(content, charset) == text
+
+
+def test_a_picture_that_stands_in_the_html_itself_becomes_a_part() -> None:
+    picture = senders.png(300, 200)
+    html = f'<p>x</p><img src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
+
+    found = parse(mail("Content-Type: text/html; charset=utf-8", body=html.encode()))
+
+    assert found.html == '<p>x</p><img src="cid:data-0">'
+    assert [(part.cid, part.content_type, part.content) for part in found.pictures] == [
+        ("data-0", "image/png", picture)
+    ]
+
+
+def test_a_picture_that_the_html_does_not_show_is_an_attachment_where_it_shows_others() -> None:
+    message = MIMEMultipart("related")
+    message.attach(MIMEText('<img src="cid:b">', "html"))
+    for cid in "ab":
+        part = MIMEImage(senders.png(), name=f"{cid}.png")
+        part.add_header("Content-ID", f"<{cid}>")
+        message.attach(part)
+
+    found = parse(senders.as_sent(message))
+
+    assert [part.cid for part in found.pictures] == ["b"]
+    assert [part.name for part in found.files] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "encoding", ["base64", "quoted-printable", "x-uuencode", "8bit", "binary", "nonsense", "base64\r\nX: y"]
+)
+def test_a_body_with_a_broken_encoding_is_read_as_far_as_it_goes(encoding: str) -> None:
+    lines = ("Content-Type: text/plain", f"Content-Transfer-Encoding: {encoding}")
+
+    assert isinstance(parse(mail(*lines, body=b"=ZZ!!\xff aGVsbG8")).text, str)
+
+
+def test_files_past_the_limit_are_named_as_left_out() -> None:
+    message = MIMEMultipart()
+    for number in range(FILES_AT_MOST + 2):
+        part = MIMEText("x", "csv")
+        part.add_header("Content-Disposition", "attachment", filename=f"{number}.csv")
+        message.attach(part)
+
+    found = parse(senders.as_sent(message))
+
+    assert (len(found.files), found.left_out) == (FILES_AT_MOST, (f"{FILES_AT_MOST}.csv", f"{FILES_AT_MOST + 1}.csv"))
+
+
+def test_a_mail_inside_the_mail_is_left_out() -> None:
+    message = MIMEMultipart()
+    message.attach(MIMEText("outer"))
+    inner = mail("Content-Type: message/rfc822", "Content-Disposition: attachment; filename=old.eml", body=mail("A: b"))
+    content = senders.as_sent(message).rpartition(b"--")[0].rpartition(b"\r\n--")
+    boundary = content[2].split(b"\r\n")[0]
+
+    found = parse(content[0] + b"\r\n--" + boundary + b"\r\n" + inner + b"\r\n--" + boundary + b"--\r\n")
+
+    assert (found.text, found.left_out) == ("outer", ("old.eml",))
+
+
+# --- What would take too long ---
+
+
+def test_too_many_lines_are_refused_before_they_are_read() -> None:
+    with pytest.raises(UnreadableMailError, match="too many lines"):
+        parse(b"\n" * (LINES_AT_MOST + 1))
+
+
+def test_too_many_boundaries_for_so_many_lines_are_refused() -> None:
+    lines = 20_000
+    count = BOUNDARIES_TIMES_LINES_AT_MOST // lines + 1
+
+    with pytest.raises(UnreadableMailError, match="too many nested parts"):
+        parse(b"boundary" * count + b"\r\n" * lines)
+
+
+def test_parts_nested_too_deep_are_refused() -> None:
+    with pytest.raises(UnreadableMailError, match="nested too deep"):
+        parse(b"Content-Type: message/rfc822\r\n\r\n" * 3000)
