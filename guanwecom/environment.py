@@ -25,6 +25,7 @@ env = environ.FileAwareEnv()
 _NOT_AN_ADDRESS = "not an address; percent-encode / # ? @ in its password (the value is not shown)"
 _ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_0-9]+)=")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 # What `read` was asked for, and what stands in .env with its line: `refuse_unknown` compares the two.
@@ -173,8 +174,25 @@ def networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     """IP networks with commas between them, never the whole internet. Raises ValueError."""
     found = [ipaddress.ip_network(word) for word in words(text)]
     if any(network.prefixlen == 0 for network in found):
-        raise ValueError("expected the networks of proxies, not the whole internet")
+        raise ValueError("expected single networks, not the whole internet")
     return found
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """host:port where a process listens; of IPv6 [::1]:2525. Raises ValueError."""
+    host, _colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (_is_ip_address(host) or _HOST.fullmatch(host)):
+        raise ValueError(f"expected an address and a port such as 127.0.0.1:2525, not {_shown(text)}")
+    return host, whole(1, 65_535)(port)
+
+
+def mail_domains(text: str) -> list[str]:
+    """What may stand behind the @ of an account, at least one. Raises ValueError."""
+    domains = [word.lower() for word in words(text)]
+    if not domains or not all(_DOMAIN.fullmatch(domain) for domain in domains):
+        raise ValueError(f"expected domains such as wecom.local, not {_shown(text)}")
+    return domains
 
 
 def mail_address(text: str) -> str:

@@ -316,6 +316,36 @@ DEFAULT_FROM_EMAIL = e.read(e.mail_address, "EMAIL_FROM", "guanwecom@localhost")
 # Who is told, separated by commas.
 OPERATOR_EMAILS = e.read(e.mail_addresses, "OPERATOR_EMAILS", "")
 
+# --- The mail door: takes other systems' mails by SMTP and makes messages of them (docs/mail-door.md) -----------------
+# Where `manage.py mail_door` listens.
+MAIL_DOOR_LISTEN = e.read(e.listen_address, "MAIL_DOOR_LISTEN", "127.0.0.1:2525")
+# How it calls itself, a host name: in its greeting and in what it mails back.
+MAIL_DOOR_NAME = e.read(e.short_name, "MAIL_DOOR_NAME", "guanwecom")
+# What stands behind the @ where the part before it names an account: loginId@wecom.local. Separated by commas.
+MAIL_DOOR_DOMAINS = e.read(e.mail_domains, "MAIL_DOOR_DOMAINS", "wecom.local")
+# From where one may connect; empty: from nowhere. The default is every private network.
+MAIL_DOOR_NETWORKS = e.read(
+    e.networks,
+    "MAIL_DOOR_NETWORKS",
+    "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,169.254.0.0/16,::1/128,fc00::/7,fe80::/10",
+)
+# The certificate with its chain, and its key: paths of PEM files, which that process alone reads.
+MAIL_DOOR_CERTIFICATE = e.read(str, "MAIL_DOOR_CERTIFICATE", "")
+MAIL_DOOR_KEY = e.read(str, "MAIL_DOOR_KEY", "")
+# Whether a connection begins with TLS (as on port 465) in place of STARTTLS.
+MAIL_DOOR_TLS_FROM_START = e.read(e.boolean, "MAIL_DOOR_TLS_FROM_START", "false")
+# Whether passwords may come without TLS from other machines. From this one they may.
+MAIL_DOOR_PLAIN_SIGN_IN = e.read(e.boolean, "MAIL_DOOR_PLAIN_SIGN_IN", "false")
+# The largest mail, in millions of bytes as it is sent: attachments grow by a third.
+MAIL_DOOR_SIZE_MB = e.read(e.whole(1, 100), "MAIL_DOOR_SIZE_MB", "25")
+# Connections at once, together and from one address.
+MAIL_DOOR_CONNECTIONS = e.read(e.count, "MAIL_DOOR_CONNECTIONS", "100")
+MAIL_DOOR_CONNECTIONS_PER_ADDRESS = e.read(e.count, "MAIL_DOOR_CONNECTIONS_PER_ADDRESS", "20")
+# Mails of one channel within a minute, counted by each process for itself.
+MAIL_DOOR_MAILS_PER_MINUTE = e.read(e.count, "MAIL_DOOR_MAILS_PER_MINUTE", "6000")
+# How long a sender may take for one command, or for a whole mail, in seconds.
+MAIL_DOOR_TIMEOUT_SECONDS = e.read(e.seconds, "MAIL_DOOR_TIMEOUT_SECONDS", "300")
+
 # --- Limits of the platform, respected ahead of time by all workers together (docs/push-engine.md); 0: no limit -------
 # Calls of message/send in any 60 seconds: from one egress address, for all companies together …
 LIMIT_ADDRESS_PER_MINUTE = e.read(e.limit, "LIMIT_ADDRESS_PER_MINUTE", "20000")
@@ -354,6 +384,8 @@ LOGGING = {
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        # aiosmtpd: a line for each command, with people's addresses.
+        "mail.log": {"level": "ERROR"},
         # Three lines for each task.
         "psycopg.pool": {"level": "WARNING"},
     },

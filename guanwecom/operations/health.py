@@ -1,4 +1,4 @@
-"""Health of the push engine: beat, the workers of each queue, the last tick, overdue slots."""
+"""Health of the push engine: beat, the workers of each queue, the mail door, the last tick, overdue slots."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ COUNTED = 1000
 
 @dataclass(frozen=True)
 class Served:
-    """Beat, or a queue: how many live processes do its work, and how long ago the latest was heard, in seconds.
+    """Beat, a queue, or the mail door: how many live processes do its work, and how long ago the latest was heard, in
+    seconds.
 
     `silent_seconds` is None where none was ever heard, or the last one ended in order.
     """
@@ -53,6 +54,7 @@ class EngineHealth:
     is_valkey_up: bool
     beat: Served
     queues: tuple[Served, ...]
+    mail_door: Served
     # Since the last tick, in seconds; None where there was none yet.
     tick_seconds: float | None
     # Names of PERIODIC_TASKS that are switched off, or missing although beat runs, which makes them as it starts.
@@ -69,15 +71,14 @@ class EngineHealth:
     @property
     def problems(self) -> list[str]:
         """Codes of what fails: "valkey", "beat", "queue:<name>", "task:<name>", and "tick" and "slots" where nothing of
-        that explains them. What operators are told of."""
+        that explains them; and "mail". What operators are told of."""
         found = [] if self.is_valkey_up else ["valkey"]
         found += [] if self.beat.process_count else ["beat"]
         if self.is_valkey_up:  # without it no worker can take anything
             found += [f"queue:{queue.name}" for queue in self.queues if queue.is_failing]
         found += [f"task:{name}" for name in self.idle_tasks]
-        if found:
-            return found
-        return ["tick"] * self.is_tick_old + ["slots"] * (self.overdue_count > 0)
+        found = found or ["tick"] * self.is_tick_old + ["slots"] * (self.overdue_count > 0)
+        return found + ["mail"] * self.mail_door.is_failing
 
 
 def read() -> EngineHealth:
@@ -86,11 +87,13 @@ def read() -> EngineHealth:
     beats = list(Heartbeat.objects.exclude(kind=Heartbeat.Kind.WEB).values_list("kind", "queues", "beat_at"))
     count, oldest = _overdue(now)
     period = TickClaim.objects.filter(name=scheduler.TICK).values_list("period", flat=True).first()
-    beat = _served("beat", [at for kind, _queues, at in beats if kind == Heartbeat.Kind.BEAT], now)
+    heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
+    beat = _served("beat", heard[Heartbeat.Kind.BEAT], now)
     return EngineHealth(
         is_valkey_up=_is_valkey_up(),
         beat=beat,
         queues=tuple(_queues([(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER], now)),
+        mail_door=_served("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
         tick_seconds=None if period is None else max(0.0, now.timestamp() - period),
         idle_tasks=_idle_tasks(is_beat_up=beat.process_count > 0),
         overdue_count=count,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CELERY = ".venv/bin/celery -A guanwecom"
 BEAT_COMMAND = f"{CELERY} beat --loglevel INFO"
 WORKER_COMMAND = f"{CELERY} worker --pool threads --concurrency 16 --loglevel INFO"
+MAIL_DOOR_COMMAND = ".venv/bin/python manage.py mail_door"
 CHARTS_COMMAND = (
     f"{CELERY} worker -Q charts -n charts@%h --pool prefork --concurrency 2 --max-tasks-per-child 200 "
     "--max-memory-per-child 500000 --loglevel INFO"
@@ -41,7 +42,13 @@ def explanations(state: EngineHealth) -> list[EngineExplanation]:
 
 def names(state: EngineHealth) -> str:
     """The parts that fail, for a subject."""
-    words = {"valkey": "Valkey", "beat": "beat", "tick": _("scheduled work"), "slots": _("overdue times")}
+    words = {
+        "valkey": "Valkey",
+        "beat": "beat",
+        "mail": _("mail door"),
+        "tick": _("scheduled work"),
+        "slots": _("overdue times"),
+    }
     return ", ".join(words.get(code) or code.partition(":")[2] for code in state.problems)
 
 
@@ -56,6 +63,9 @@ def _explanation(code: str, state: EngineHealth) -> EngineExplanation:
     if code == "beat":
         what = _("Beat is not running: nothing that is scheduled begins.")
         return EngineExplanation(f"{what} {heard(state.beat)}", where=_start(), command=BEAT_COMMAND)
+    if code == "mail":
+        what = _("The mail door is not running: other systems keep their mails and try again later.")
+        return EngineExplanation(f"{what} {heard(state.mail_door)}", where=_start(), command=MAIL_DOOR_COMMAND)
     if code.startswith("task:"):
         return _about_task(code.partition(":")[2])
     return _about_tick(state) if code == "tick" else _about_slots(state)

@@ -18,6 +18,7 @@ def engine_metrics() -> Iterator[Metric]:
     for queue in state.queues:
         workers.add_metric([queue.name], queue.process_count)
     yield workers
+    yield GaugeMetricFamily("guanwecom_mail_door_processes", "Mail doors that are alive", state.mail_door.process_count)
     if state.tick_seconds is not None:
         yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
     yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)

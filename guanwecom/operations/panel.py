@@ -42,6 +42,8 @@ def _lines(state: EngineHealth) -> Iterator[Line]:
     yield Line(_("Beat (the clock)"), *_served(state.beat))
     for queue in state.queues:
         yield Line(_("Queue %(queue)s") % {"queue": queue.name}, *_served(queue))
+    if state.mail_door.process_count or state.mail_door.is_failing:
+        yield Line(_("Mail door"), *_served(state.mail_door))
     age = _("never") if state.tick_seconds is None else _ago(state.tick_seconds)
     yield Line(_("Last tick"), age, "bad" if state.is_tick_old else "good")
     count = state.overdue_count

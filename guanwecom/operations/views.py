@@ -33,6 +33,7 @@ def document(state: EngineHealth) -> dict[str, object]:
         "problems": state.problems,
         "beat": _served(state.beat),
         "queues": {queue.name: _served(queue) for queue in state.queues},
+        "mail_door": _served(state.mail_door),
         "tick": {"seconds": _rounded(state.tick_seconds)},
         "overdue": {"count": state.overdue_count, "seconds": _rounded(state.overdue_seconds)},
     }

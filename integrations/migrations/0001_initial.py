@@ -433,7 +433,7 @@ class Migration(migrations.Migration):
             name='Heartbeat',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('web', 'Web'), ('worker', 'Worker'), ('beat', 'Beat')], max_length=16)),
+                ('kind', models.CharField(choices=[('web', 'Web'), ('worker', 'Worker'), ('beat', 'Beat'), ('mail', 'Mail')], max_length=16)),
                 ('name', models.CharField(max_length=255)),
                 ('queues', models.CharField(blank=True, max_length=500)),
                 ('beat_at', models.DateTimeField()),

@@ -13,6 +13,7 @@ class Heartbeat(models.Model):
         WEB = "web"
         WORKER = "worker"
         BEAT = "beat"
+        MAIL = "mail"
 
     kind = models.CharField(max_length=16, choices=Kind.choices)
     # Host and process id.

@@ -20,6 +20,7 @@ KEY = "c2V0dGluZ3MtdGVzdHMtb25seS1rZXktMDEyMzQ1YWI="
 BAD: dict[str, tuple[str, ...]] = {
     "ENVIRONMENT": (),  # tests/guanwecom/test_settings.py: this process must not read a developer's .env
     **dict.fromkeys(("DEBUG", "HOST_COOKIES", "DATA_ALLOW_LOOPBACK", "STAFF_TOTP_REQUIRED"), SWITCH),
+    **dict.fromkeys(("MAIL_DOOR_TLS_FROM_START", "MAIL_DOOR_PLAIN_SIGN_IN"), SWITCH),
     "SECRET_KEY": ("", "short"),
     "FIELD_ENCRYPTION_KEYS": ("", ",", "c2hvcnQ=", "schlüssel", f"{KEY},not-a-key"),
     "ALLOWED_HOSTS": ("https://bi.example.com", "bi.example.com/", "*", ".example.com", "a b", "bi.example.com:port"),
@@ -56,6 +57,13 @@ BAD: dict[str, tuple[str, ...]] = {
     ),
     "EMAIL_FROM": ("", "guanwecom", "guanwecom@", "数据"),
     "OPERATOR_EMAILS": ("operator", "a@example.com;b@example.com", "a@example.com,b"),
+    "MAIL_DOOR_LISTEN": ("", "2525", "localhost", "localhost:smtp", "127.0.0.1:0", "127.0.0.1:70000", "a b:25"),
+    "MAIL_DOOR_NAME": ("", "two words", "x" * 65),
+    "MAIL_DOOR_DOMAINS": ("", ",", "@wecom.local", "wecom", "a b.local"),
+    "MAIL_DOOR_NETWORKS": ("10.0.0.1/8", "bi.example.com", "0.0.0.0/0", "::/0"),
+    "MAIL_DOOR_SIZE_MB": (*NUMBER, "101"),
+    # Read by the process that listens: tests/notifications/inbound/mail/test_command.py
+    **dict.fromkeys(("MAIL_DOOR_CERTIFICATE", "MAIL_DOOR_KEY"), ()),
     "EGRESS_NAME": ("", "two words", "x" * 65),
     "DIRECTORY_GUARD_PERCENT": (*LIMIT, "101"),
     "LIMIT_RESERVED_PERCENT": (*LIMIT, "101"),
@@ -87,7 +95,8 @@ BAD: dict[str, tuple[str, ...]] = {
             ),
             *("API_CALLS_PER_TOKEN", "API_CALLS_PER_ADDRESS", "LOG_RETENTION_DAYS", "SEND_PARALLEL_PER_TASK"),
             *("PICTURE_LINK_DAYS", "PICTURES_PER_ADDRESS", "STAFF_SESSION_HOURS", "STAFF_SESSION_IDLE_MINUTES"),
-            *("EMPLOYEE_SESSION_DAYS", "CONFIRMATION_MINUTES"),
+            *("EMPLOYEE_SESSION_DAYS", "CONFIRMATION_MINUTES", "MAIL_DOOR_CONNECTIONS", "MAIL_DOOR_TIMEOUT_SECONDS"),
+            *("MAIL_DOOR_CONNECTIONS_PER_ADDRESS", "MAIL_DOOR_MAILS_PER_MINUTE"),
         ),
         NUMBER,
     ),

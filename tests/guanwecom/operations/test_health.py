@@ -61,6 +61,7 @@ def test_a_monitor_is_told_how_everything_stands() -> None:
     for served in document["queues"].values():
         served.pop("silent_seconds")
     document["tick"].pop("seconds")
+    assert document.pop("mail_door") == {"processes": 0, "silent_seconds": None}
     assert document == {
         "status": "down",
         "problems": ["beat"],
@@ -120,6 +121,7 @@ def test_prometheus_reads_the_same() -> None:
     assert values["guanwecom_beat_processes"] == "0.0"
     assert values['guanwecom_queue_workers{queue="urgent"}'] == "1.0"
     assert values['guanwecom_queue_workers{queue="charts"}'] == "0.0"
+    assert values["guanwecom_mail_door_processes"] == "0.0"
     assert values["guanwecom_overdue_slots"] == "0.0"
     assert 0 <= float(values["guanwecom_tick_age_seconds"]) < 20
 
@@ -166,6 +168,24 @@ def test_charts_workers_that_were_killed_are_missed_and_those_that_ended_are_not
     Heartbeat.objects.filter(name="host:5").delete()
 
     assert problems() == []
+
+
+def test_a_mail_door_that_was_killed_is_missed_and_one_that_ended_or_never_ran_is_not() -> None:
+    assert problems() == []
+    heard(Heartbeat.Kind.MAIL, "host:6", seconds_ago=SILENT)
+    ticked(seconds_ago=31)
+
+    assert problems() == ["tick", "mail"]
+    with translation.override("en"):
+        explanation = messages.explanations(health.read())[-1]
+    assert explanation.what.startswith("The mail door is not running: other systems keep their mails and try again")
+    assert explanation.command == ".venv/bin/python manage.py mail_door"
+
+    heard(Heartbeat.Kind.MAIL, "host:7")
+    ticked()
+
+    assert problems() == []
+    assert answer().json()["mail_door"]["processes"] == 1
 
 
 def test_an_emptied_valkey_alarms_nobody(valkey_client: Any) -> None:

@@ -54,6 +54,13 @@ def test_and_what_does_not_with_the_command_that_mends_it(language: str, what: s
     assert COMMAND in text
 
 
+def test_the_mail_door_is_listed_once_it_was_started() -> None:
+    assert "邮件入口" not in index(make_superuser())
+    heard(Heartbeat.Kind.MAIL, "host:3")
+
+    assert "邮件入口 1 个在运行" in index(make_superuser())
+
+
 def test_an_administrator_of_one_company_is_told_that_pushes_stand_still_and_whom_to_tell() -> None:
     manager = make_manager(make_corp())
     assert "后台进程" not in index(manager)

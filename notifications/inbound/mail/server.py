@@ -1,0 +1,363 @@
+"""The SMTP server of the mail door: who may speak, how much, and what each command is answered.
+
+It knows nothing of messages: `Backend` signs in and takes a mail. Answers are short English, as of every mail server;
+the sender's administrator reads them in the sender's log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from django.db import Error, close_old_connections
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+# aiosmtpd's name for the sender of a bounce (RFC 5321, 4.5.5).
+NULL_SENDER = "<>"
+# RFC 5321, 4.5.3.1.8 asks for 100 at least.
+RECIPIENTS_AT_MOST = 1000
+ADDRESS_CHARACTERS = 320
+SIGN_INS_PER_CONNECTION = 3
+# A wrong password costs its sender so much, in seconds.
+WRONG_PASSWORD_SECONDS = 1.0
+# Of the size limit: what all connections together may hold of mails that are not stored yet.
+HELD_MAILS = 8
+# How long a mail under way may take when the process is asked to end, in seconds.
+STOP_SECONDS = 30
+CHUNK = 65_536
+_END = b"\r\n.\r\n"
+_LATER = "451 4.3.0 Not stored, please send again later"
+_STOPPING = "421 4.3.2 Service shutting down, please send again"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class RefusedError(Exception):
+    """The mail is not taken; `answer`: with its SMTP code, 4xx where the same may work later."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail as it came. `sender`: of the envelope, NULL_SENDER for a bounce; `recipients`: of the envelope, in
+    their order."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+
+
+class Backend(Protocol):
+    """Called in threads. Both may raise django.db.Error, for which the sender is asked to come again."""
+
+    def sign_in(self, *, user: str, password: str, address: str) -> int | None:
+        """The id of whose mails these are; None where user, password or address are not right."""
+
+    def take(self, channel_id: int, mail: Mail) -> str:
+        """Store the mail; the answer says 250 once it is committed. Raises RefusedError."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`networks`: from where one may connect. `plain_networks`: from where passwords may come without TLS.
+    `mails_per_minute`: of one channel."""
+
+    size_bytes: int
+    connections: int
+    connections_per_address: int
+    mails_per_minute: int
+    timeout_seconds: float
+    networks: Sequence[Network]
+    plain_networks: Sequence[Network]
+    threads: int = 4
+    wrong_password_seconds: float = WRONG_PASSWORD_SECONDS
+
+
+@dataclass
+class Door:
+    """One listening server, with what its connections share."""
+
+    backend: Backend
+    limits: Limits
+    name: str = "guanwecom"
+    tls: ssl.SSLContext | None = None
+    is_tls_from_start: bool = False
+    is_stopping: bool = False
+    held_bytes: int = 0
+    connections: set[Connection] = field(default_factory=set)
+    _counts: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="mail")
+
+    async def listen(self, host: str, port: int) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        tls = self.tls if self.is_tls_from_start else None
+        return await loop.create_server(lambda: Connection(self, loop), host, port, ssl=tls, backlog=100)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _with_fresh_connection, work)
+
+    async def stop(self, server: asyncio.Server) -> None:
+        """Take no more connections, let mails under way be stored and answered, and end."""
+        self.is_stopping = True
+        server.close()
+        for connection in tuple(self.connections):
+            connection.end_if_idle()
+        until = time.monotonic() + STOP_SECONDS
+        while self.connections and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        for connection in tuple(self.connections):
+            connection.abort()
+        await asyncio.to_thread(self._threads.shutdown)
+
+    def refusal_of(self, address: str) -> str | None:
+        """Why a connection from there is not taken; None where it is."""
+        if self.is_stopping:
+            return _STOPPING
+        if not _is_in(address, self.limits.networks):
+            return "554 5.7.1 Connections from your network are not allowed"
+        if len(self.connections) >= self.limits.connections:
+            return "421 4.7.0 Too many connections, please try again later"
+        same = sum(1 for other in self.connections if other.address == address)
+        if same >= self.limits.connections_per_address:
+            return "421 4.7.0 Too many connections from your address, please try again later"
+        return None
+
+    def counts_one(self, channel_id: int) -> bool:
+        """Count one mail of the channel in this minute; False past its limit."""
+        minute = int(time.monotonic() // 60)
+        for key in [key for key in self._counts if key[1] != minute]:
+            del self._counts[key]
+        self._counts[channel_id, minute] += 1
+        return self._counts[channel_id, minute] <= self.limits.mails_per_minute
+
+    def holds(self, more: int) -> bool:
+        """Whether so many bytes more fit into what all connections may hold; then they are counted."""
+        if self.held_bytes + more > HELD_MAILS * self.limits.size_bytes:
+            return False
+        self.held_bytes += more
+        return True
+
+
+def _with_fresh_connection(work: Callable[[], T]) -> T:
+    """As Django does for each request: a connection that broke or grew old is replaced."""
+    close_old_connections()
+    try:
+        return work()
+    finally:
+        close_old_connections()
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    parsed = _parsed(address)
+    return any(parsed in network for network in networks)
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """A server that listens on `[::]` names IPv4 callers inside a network of IPv6."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed
+
+
+class Connection(SMTP):
+    """One SMTP session. Unlike aiosmtpd's own, it takes lines of any length and holds no more than its limits."""
+
+    # Of aiosmtpd's reader: it waits while twice as much is unread.
+    line_length_limit = CHUNK
+    AuthLoginUsernameChallenge = "Username:"
+    AuthLoginPasswordChallenge = "Password:"
+
+    def __init__(self, door: Door, loop: asyncio.AbstractEventLoop) -> None:
+        self.door = door
+        self.address = ""
+        self.channel_id = 0
+        self._is_receiving = False
+        self._refusal: str | None = None
+        super().__init__(
+            _Commands(door),
+            data_size_limit=door.limits.size_bytes,
+            enable_SMTPUTF8=True,
+            hostname=door.name,
+            ident="mail door",
+            tls_context=None if door.is_tls_from_start else door.tls,
+            timeout=door.limits.timeout_seconds,
+            auth_required=True,
+            authenticator=_with_credentials,
+            loop=loop,
+        )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Also called after STARTTLS, which forgets who signed in."""
+        if not self.address:
+            self.address = str((transport.get_extra_info("peername") or ("0.0.0.0",))[0])  # noqa: S104  # no address
+            self._refusal = self.door.refusal_of(self.address)
+            self.door.connections.add(self)
+            is_plain = _is_in(self.address, self.door.limits.plain_networks)
+            self._auth_require_tls = not (is_plain or self.door.is_tls_from_start)
+        self.channel_id = 0
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.door.connections.discard(self)
+        super().connection_lost(error)
+
+    def end_if_idle(self) -> None:
+        """Say good-bye where no mail is under way."""
+        if not self._is_receiving and self.transport is not None and not self.transport.is_closing():
+            self._writer.write(f"{_STOPPING}\r\n".encode())
+            self.transport.close()
+
+    def abort(self) -> None:
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
+
+    async def _handle_client(self) -> None:
+        if self._refusal is None:
+            await super()._handle_client()
+        elif self.transport is not None:
+            await self.push(self._refusal)
+            self.transport.close()
+
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802  # aiosmtpd's name
+        """Receive a mail, and answer once it is stored."""
+        if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
+            return
+        if self.envelope is None or not self.envelope.rcpt_tos:
+            await self.push("503 5.5.1 Error: need RCPT command")
+            return
+        if arg:
+            await self.push("501 5.5.4 Syntax: DATA")
+            return
+        self._is_receiving = True
+        content = bytearray()
+        try:
+            answer = await self._received(content) or await self._stored(bytes(content))
+        finally:
+            self._is_receiving = False
+            self.door.held_bytes -= len(content)
+        self.envelope = self._create_envelope()
+        await self.push(answer)
+        if self.door.is_stopping:
+            self.end_if_idle()
+
+    async def _received(self, content: bytearray) -> str | None:
+        """Fill `content` with the mail, dots unstuffed as they come. Returns the answer that refuses it, or None.
+
+        What is refused is read to its end all the same: only then does the sender listen (RFC 5321, 4.2.5).
+        """
+        # The end is a dot on a line of its own: also on the first line, before which there must be a line's end, too.
+        self._reader.feed_data(b"\r\n")
+        await self.push("354 End data with <CR><LF>.<CR><LF>")
+        refusal: str | None = None
+        is_whole = False
+        while not is_whole:
+            try:
+                chunk = await self._reader.readuntil(_END)
+                is_whole = True
+            except asyncio.LimitOverrunError as overrun:
+                chunk = await self._reader.readexactly(overrun.consumed)
+            if refusal is None and len(content) + len(chunk) > self.door.limits.size_bytes + 2 * len(_END):
+                refusal = "552 5.3.4 The mail is larger than the maximum size"
+            elif refusal is None and not self.door.holds(len(chunk)):
+                refusal = "452 4.3.1 Too many large mails at once, please send again later"
+            if refusal is None:
+                content += chunk
+        self._reset_timeout()
+        return refusal
+
+    async def _stored(self, received: bytes) -> str:
+        """`received`: with the line's end before it and the dot after it."""
+        content = received[2 : -len(_END) + 2].replace(b"\r\n.", b"\r\n")
+        content = content[1:] if content.startswith(b".") else content
+        envelope = self.envelope or Envelope()
+        mail = Mail(envelope.mail_from or NULL_SENDER, tuple(map(str, envelope.rcpt_tos)), content)
+        if not self.door.counts_one(self.channel_id):
+            return "451 4.7.1 Too many mails in this minute, please send again later"
+        began = time.monotonic()
+        try:
+            answer = await self.door.in_thread(lambda: self.door.backend.take(self.channel_id, mail))
+        except RefusedError as refused:
+            answer = refused.answer
+        except Error as error:
+            logger.error("channel=%d: a mail could not be stored: %s", self.channel_id, type(error).__name__)
+            answer = _LATER
+        milliseconds = round(1000 * (time.monotonic() - began))
+        line = "channel=%d recipients=%d bytes=%d ms=%d: %s"
+        logger.info(line, self.channel_id, len(mail.recipients), len(content), milliseconds, answer[:3])
+        return answer
+
+
+def _with_credentials(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+    """What was said; _Commands.handle_AUTH, which may wait for the database, checks it."""
+    return AuthResult(success=True, auth_data=data)
+
+
+class _Commands:
+    """aiosmtpd's hooks."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._wrong_count = 0
+
+    async def handle_AUTH(  # noqa: N802  # aiosmtpd's name
+        self, server: Connection, session: Session, envelope: Envelope, args: list[str]
+    ) -> str | None:
+        method = server.auth_PLAIN if args[0] == "PLAIN" else server.auth_LOGIN
+        said = await method(server, args)
+        if not said.success or not isinstance(said.auth_data, LoginPassword):
+            return None
+        user, password = (word.decode("utf-8", "replace") for word in said.auth_data)
+        address = str(_parsed(server.address))
+        try:
+            sign_in = self._door.backend.sign_in
+            channel_id = await self._door.in_thread(lambda: sign_in(user=user, password=password, address=address))
+        except Error as error:
+            logger.error("nobody can sign in: %s", type(error).__name__)
+            return "454 4.7.0 Temporary authentication failure"
+        if channel_id is not None:
+            server.channel_id, session.authenticated = channel_id, True
+            return "235 2.7.0 Authentication successful"
+        await asyncio.sleep(self._door.limits.wrong_password_seconds)
+        self._wrong_count += 1
+        logger.warning("a sign-in from %s was refused", address)
+        if self._wrong_count >= SIGN_INS_PER_CONNECTION and server.transport is not None:
+            await server.push("421 4.7.0 Too many wrong passwords")
+            server.transport.close()
+            return None
+        return "535 5.7.8 Authentication credentials invalid"
+
+    async def handle_RCPT(  # noqa: N802  # aiosmtpd's name
+        self, server: Connection, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """The same answer whoever is meant: it tells nobody who exists."""
+        if len(address) > ADDRESS_CHARACTERS or not address.isprintable() or "@" not in address:
+            return "553 5.1.3 Error: malformed address"
+        if len(envelope.rcpt_tos) >= RECIPIENTS_AT_MOST:
+            return "452 4.5.3 Too many recipients"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 OK"
+
+    async def handle_VRFY(  # noqa: N802  # aiosmtpd's name
+        self, server: Connection, session: Session, envelope: Envelope, address: str
+    ) -> str:
+        return "252 2.5.2 Send the mail and see"
+
+    async def handle_exception(self, error: Exception) -> str:
+        logger.error("a mail session failed: %s", type(error).__name__, exc_info=error)
+        return _LATER

@@ -1,0 +1,402 @@
+"""SMTP as senders speak it, with Python's own client and by hand: who may speak, how much, and what is answered."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from django.db import OperationalError
+
+from notifications.inbound.mail.server import RECIPIENTS_AT_MOST, Limits, Mail, RefusedError
+from tests.notifications.inbound.mail.doors import LIMITS, OpenDoor, certificate, open_door
+
+pytestmark = pytest.mark.django_db
+USER, PASSWORD = "channel", "gwi_invented"
+MAIL = b"Subject: x\r\n\r\nhello\r\n"
+
+
+class Backend:
+    """Keeps what it takes; refuses or fails as told."""
+
+    def __init__(self) -> None:
+        self.taken: list[Mail] = []
+        self.error: Exception | None = None
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.began = threading.Event()
+
+    def sign_in(self, *, user: str, password: str, address: str) -> int | None:
+        if isinstance(self.error, OperationalError):
+            raise self.error
+        return 7 if (user, password, address) == (USER, PASSWORD, "127.0.0.1") else None
+
+    def take(self, channel_id: int, mail: Mail) -> str:
+        self.began.set()
+        assert self.may_go_on.wait(60)
+        if self.error is not None:
+            raise self.error
+        self.taken.append(mail)
+        return f"250 2.0.0 Taken by {channel_id}"
+
+
+@pytest.fixture
+def backend() -> Backend:
+    return Backend()
+
+
+@pytest.fixture
+def door(backend: Backend) -> Iterator[OpenDoor]:
+    with open_door(backend) as opened:
+        yield opened
+
+
+@contextmanager
+def signed_in(door: OpenDoor) -> Iterator[smtplib.SMTP]:
+    with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
+        client.login(USER, PASSWORD)
+        yield client
+
+
+def talk(client: smtplib.SMTP, *lines: str) -> list[int]:
+    """The codes that these commands are answered."""
+    return [client.docmd(line)[0] for line in lines]
+
+
+# --- Who may speak ---
+
+
+@pytest.mark.parametrize("method", ["auth_plain", "auth_login"])
+def test_a_channel_signs_in_with_its_id_and_secret(door: OpenDoor, method: str) -> None:
+    with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
+        client.ehlo()
+        client.user, client.password = USER, PASSWORD
+
+        code, _answer = client.auth(method.removeprefix("auth_").upper(), getattr(client, method))
+
+        assert code == 235
+
+
+def test_nobody_sends_without_signing_in(door: OpenDoor, backend: Backend) -> None:
+    with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
+        client.ehlo()
+
+        assert talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<a@b.c>", "DATA", "VRFY a@b.c") == [530, 530, 530, 530]
+    assert backend.taken == []
+
+
+def test_the_third_wrong_password_ends_the_connection(door: OpenDoor) -> None:
+    with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
+        client.ehlo()
+        wrong = "AUTH PLAIN AGNoYW5uZWwAd3Jvbmc="
+
+        assert talk(client, wrong, wrong, wrong) == [535, 535, 421]
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            client.noop()
+
+
+def test_broken_words_of_a_sign_in_are_refused_and_the_connection_goes_on(door: OpenDoor) -> None:
+    with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
+        client.ehlo()
+
+        assert talk(client, "AUTH PLAIN !!!", "AUTH PLAIN YQ==", "AUTH CRAM-MD5", "AUTH", "AUTH LOGIN a b") == [
+            *(501, 501, 504, 501, 501)
+        ]
+        assert client.noop()[0] == 250
+
+
+def test_while_the_database_is_away_nobody_is_told_that_a_password_is_wrong(door: OpenDoor, backend: Backend) -> None:
+    backend.error = OperationalError("away")
+    with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
+        client.ehlo()
+
+        assert talk(client, "AUTH PLAIN AGNoYW5uZWwAeA==") == [454]
+
+
+def test_networks_that_are_not_named_are_turned_away(backend: Backend) -> None:
+    with (
+        open_door(backend, replace(LIMITS, networks=(ip_network("10.0.0.0/8"),))) as opened,
+        pytest.raises(smtplib.SMTPConnectError) as refused,
+    ):
+        smtplib.SMTP("127.0.0.1", opened.port, timeout=60)
+    assert refused.value.smtp_code == 554
+
+
+@pytest.mark.parametrize("limits", [replace(LIMITS, connections=1), replace(LIMITS, connections_per_address=1)])
+def test_too_many_connections_are_asked_to_come_later(backend: Backend, limits: Limits) -> None:
+    with (
+        open_door(backend, limits) as opened,
+        smtplib.SMTP("127.0.0.1", opened.port, timeout=60) as first,
+    ):
+        assert first.noop()[0] == 250
+        with pytest.raises(smtplib.SMTPConnectError) as refused:
+            smtplib.SMTP("127.0.0.1", opened.port, timeout=60)
+        assert refused.value.smtp_code == 421
+        assert first.noop()[0] == 250
+
+
+# --- TLS ---
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate(tmp_path))
+    return context
+
+
+def trusting(tmp_path: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(tmp_path / "door.pem"))
+
+
+def test_a_sender_signs_in_after_starttls(backend: Backend, tls: ssl.SSLContext, tmp_path: Path) -> None:
+    with open_door(backend, tls=tls) as opened, smtplib.SMTP("localhost", opened.port, timeout=60) as client:
+        client.starttls(context=trusting(tmp_path))
+        client.login(USER, PASSWORD)
+
+        client.sendmail("a@b.c", ["x@y.z"], MAIL)
+
+    assert [one.content for one in backend.taken] == [MAIL]
+
+
+def test_what_was_signed_in_before_starttls_counts_no_more(
+    backend: Backend, tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    with open_door(backend, tls=tls) as opened, smtplib.SMTP("localhost", opened.port, timeout=60) as client:
+        client.login(USER, PASSWORD)
+        client.starttls(context=trusting(tmp_path))
+        client.ehlo()
+
+        assert talk(client, "MAIL FROM:<a@b.c>") == [530]
+
+
+def test_tls_from_the_first_byte(backend: Backend, tls: ssl.SSLContext, tmp_path: Path) -> None:
+    with (
+        open_door(backend, tls=tls, is_tls_from_start=True) as opened,
+        smtplib.SMTP_SSL("localhost", opened.port, timeout=60, context=trusting(tmp_path)) as client,
+    ):
+        client.login(USER, PASSWORD)
+        client.sendmail("a@b.c", ["x@y.z"], MAIL)
+
+    assert len(backend.taken) == 1
+
+
+def test_from_other_networks_a_password_needs_tls(backend: Backend, tls: ssl.SSLContext, tmp_path: Path) -> None:
+    with (
+        open_door(backend, replace(LIMITS, plain_networks=()), tls=tls) as opened,
+        smtplib.SMTP("localhost", opened.port, timeout=60) as client,
+    ):
+        client.ehlo()
+        assert (client.has_extn("auth"), client.docmd("AUTH PLAIN AGNoYW5uZWwAeA==")[0]) == (False, 538)
+
+        client.starttls(context=trusting(tmp_path))
+        client.login(USER, PASSWORD)
+
+
+# --- What is taken ---
+
+
+def test_a_mail_arrives_as_it_was_sent_with_its_recipients_in_their_order(door: OpenDoor, backend: Backend) -> None:
+    content = b"Subject: x\r\n\r\n.one\r\n..two\r\n.\r\nend\r\n"
+    with signed_in(door) as client:
+        client.sendmail("bi@example.com", ["b@x.y", "a@x.y"], content)
+
+    assert backend.taken == [Mail("bi@example.com", ("b@x.y", "a@x.y"), content)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "content"),
+    [
+        (b".\r\n", b""),
+        (b"\r\n.\r\n", b"\r\n"),
+        (b"a\n.\nb\r\n.\r\n", b"a\n.\nb\r\n"),
+        (b"a\r\n.\nb\r\n.\r\n", b"a\r\n\nb\r\n"),
+        (b"a\r.\rb\r\n.\r\n", b"a\r.\rb\r\n"),
+        (b"x" * 300_000 + b"\r\n.\r\n", b"x" * 300_000 + b"\r\n"),
+        (b"\x00\xff\r\n.\r\n", b"\x00\xff\r\n"),
+    ],
+)
+def test_only_a_dot_on_a_line_of_its_own_ends_a_mail(
+    door: OpenDoor, backend: Backend, sent: bytes, content: bytes
+) -> None:
+    with signed_in(door) as client:
+        assert talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>", "DATA") == [250, 250, 354]
+        client.send(sent)
+
+        assert client.getreply()[0] == 250
+        assert client.noop()[0] == 250
+    assert [one.content for one in backend.taken] == [content]
+
+
+def test_every_recipient_that_can_be_one_is_taken_whoever_is_meant(door: OpenDoor, backend: Backend) -> None:
+    good = ["RCPT TO:<nobody@wecom.local>", "RCPT TO:<张伟@wecom.local>", 'RCPT TO:<"a b"@wecom.local>']
+    bad = [
+        "RCPT TO:<no-at>",
+        "RCPT TO:<>",
+        "RCPT TO:",
+        "RCPT nonsense",
+        f"RCPT TO:<{'x' * 400}@y.z>",
+        "RCPT TO:<a\x01@b>",
+    ]
+    with signed_in(door) as client:
+        talk(client, "MAIL FROM:<a@b.c>")
+        client.command_encoding = "utf-8"
+
+        assert talk(client, *good) == [250, 250, 250]
+        assert [code for code in talk(client, *bad) if code < 500] == []
+        client.docmd("DATA")
+        client.send(b".\r\n")
+        assert client.getreply()[0] == 250
+    assert backend.taken[0].recipients == ("nobody@wecom.local", "张伟@wecom.local", '"a b"@wecom.local')
+
+
+def test_so_many_recipients_and_no_more(door: OpenDoor) -> None:
+    with signed_in(door) as client:
+        talk(client, "MAIL FROM:<a@b.c>")
+
+        codes = talk(client, *[f"RCPT TO:<a{number}@b.c>" for number in range(RECIPIENTS_AT_MOST + 1)])
+
+    assert codes == [250] * RECIPIENTS_AT_MOST + [452]
+
+
+def test_a_bounce_has_no_sender(door: OpenDoor, backend: Backend) -> None:
+    with signed_in(door) as client:
+        assert talk(client, "MAIL FROM:<>", "RCPT TO:<x@y.z>", "DATA") == [250, 250, 354]
+        client.send(b".\r\n")
+        client.getreply()
+
+    assert backend.taken[0].sender == "<>"
+
+
+# --- How much ---
+
+
+def test_a_mail_that_is_too_large_is_refused_by_its_size_or_at_its_end(door: OpenDoor, backend: Backend) -> None:
+    large = b"x" * 100 + b"\r\n"
+    with signed_in(door) as client:
+        with pytest.raises(smtplib.SMTPResponseException) as refused:
+            client.sendmail("a@b.c", ["x@y.z"], large * 11_000)
+        assert refused.value.smtp_code == 552
+        client.rset()
+        talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>", "DATA")
+        client.send(large * 11_000 + b".\r\n")
+
+        assert client.getreply()[0] == 552
+        client.sendmail("a@b.c", ["x@y.z"], MAIL)
+    assert [one.content for one in backend.taken] == [MAIL]
+    assert door.door.held_bytes == 0
+
+
+def test_all_connections_together_hold_no_more_than_some_large_mails(door: OpenDoor, backend: Backend) -> None:
+    door.door.held_bytes = 8 * LIMITS.size_bytes
+    with signed_in(door) as client:
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            client.sendmail("a@b.c", ["x@y.z"], MAIL)
+        assert refused.value.smtp_code == 452
+        door.door.held_bytes = 0
+
+        client.sendmail("a@b.c", ["x@y.z"], MAIL)
+    assert len(backend.taken) == 1
+
+
+def test_a_channel_that_floods_is_asked_to_come_later(backend: Backend) -> None:
+    with open_door(backend, replace(LIMITS, mails_per_minute=2)) as opened, signed_in(opened) as client:
+        codes = []
+        for _number in range(4):  # at most one minute ends between them
+            talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>", "DATA")
+            client.send(b".\r\n")
+            codes.append(client.getreply()[0])
+
+    assert 451 in codes
+    assert codes[:2] == [250, 250] or codes[2:] == [250, 250]
+
+
+def test_a_sender_that_says_nothing_is_left(backend: Backend) -> None:
+    with (
+        open_door(backend, replace(LIMITS, timeout_seconds=0.2)) as opened,
+        socket.create_connection(("127.0.0.1", opened.port), timeout=60) as silent,
+    ):
+        assert silent.recv(100).startswith(b"220 ")
+        assert silent.recv(100) == b""
+
+
+def test_a_sender_that_never_ends_its_mail_is_left(backend: Backend) -> None:
+    with open_door(backend, replace(LIMITS, timeout_seconds=0.5)) as opened, signed_in(opened) as client:
+        talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>", "DATA")
+        client.send(b"x" * 1000)
+
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            client.getreply()
+    assert backend.taken == []
+    assert opened.door.held_bytes == 0
+
+
+# --- What the sender is answered ---
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (OperationalError("away"), (451, b"4.3.0 Not stored, please send again later")),
+        (RefusedError("554 5.6.0 No"), (554, b"5.6.0 No")),
+        (ZeroDivisionError(), (451, b"4.3.0 Not stored, please send again later")),
+    ],
+)
+def test_what_could_not_be_stored_stays_with_the_sender(
+    door: OpenDoor, backend: Backend, error: Exception, answer: tuple[int, bytes]
+) -> None:
+    with signed_in(door) as client:
+        backend.error = error
+        talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>", "DATA")
+        client.send(b".\r\n")
+
+        assert client.getreply() == answer
+
+
+def test_no_answer_comes_before_the_mail_is_stored_and_stopping_waits_for_it(backend: Backend) -> None:
+    backend.may_go_on.clear()
+    with open_door(backend) as opened:
+        idle = smtplib.SMTP("127.0.0.1", opened.port, timeout=60)
+        with signed_in(opened) as client:
+            talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>", "DATA")
+            client.send(b".\r\n")
+            assert backend.began.wait(60)
+            stopping = threading.Thread(target=opened.close)
+            stopping.start()
+
+            assert idle.getreply()[0] == 421
+            assert stopping.is_alive()
+            backend.may_go_on.set()
+            assert client.getreply() == (250, b"2.0.0 Taken by 7")
+            assert client.getreply()[0] == 421
+            stopping.join(60)
+            client.close()
+        idle.close()
+    assert len(backend.taken) == 1
+
+
+def test_nonsense_is_answered_and_forgotten(door: OpenDoor) -> None:
+    with socket.create_connection(("127.0.0.1", door.port), timeout=60) as raw, raw.makefile("rb") as answers:
+        answers.readline()
+        raw.sendall(b"GET / HTTP/1.1\r\n\xff\xfe\r\n" + b"x" * 200_000 + b"\r\nNOOP\r\n")
+
+        codes = [answers.readline()[:3] for _line in range(4)]
+
+    assert codes == [b"500", b"500", b"500", b"250"]
+
+
+def test_a_log_line_names_no_person_and_no_secret(door: OpenDoor, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="notifications.inbound.mail")
+    with signed_in(door) as client:
+        client.sendmail("bi@example.com", ["zhang.wei@wecom.local"], MAIL)
+
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("notifications.inbound")]
+    assert any("channel=7 recipients=1 bytes=21" in line for line in lines)
+    assert not [line for line in lines if "zhang" in line or PASSWORD in line or "hello" in line]
