@@ -22,7 +22,6 @@ class NotificationsConfig(AppConfig):
         from accounts.views.navigation import Tab, tabs
         from integrations.callbacks.registry import consumers
         from integrations.core import hooks
-        from integrations.core.hooks import LandingPage
         from integrations.datasources.fetch import card_data_finished
         from notifications.admin.dashboard import push_attentions, push_lines
         from notifications.admin.person_panel import person_panel
@@ -37,13 +36,14 @@ class NotificationsConfig(AppConfig):
         from notifications.delivery.runs.recall import readdress, withdraw
         from notifications.delivery.sending.circuit_breaker import probe_at_once
         from notifications.delivery.sending.throttling import calls_until_now
+        from notifications.inbound.source import source_of_message
         from notifications.receivers import disabling_holds_back, grant_to_roles, moving_leaves_behind, track_orders
         from notifications.sources import run_sources
         from notifications.subscriptions.attribute_rules import rules_naming
         from notifications.tasks import enqueue_previews, enqueue_waiting_runs
 
         store_lost.register(calls_until_now)
-        for source in (source_of_subscription, source_of_alert, source_of_notice):
+        for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
         consumers.register(CLICKS_CONSUMER)
         for answer in (follow, enqueue_waiting_runs):
@@ -58,7 +58,7 @@ class NotificationsConfig(AppConfig):
         hooks.corp_disabling.register(disabling_holds_back)
         hooks.index_lines.register(push_lines, place=3)
         hooks.attentions.register(push_attentions)
-        hooks.landing_pages.register(LandingPage("", _("Home"), in_menu=True))
+        hooks.landing_pages.register(hooks.LandingPage("", _("Home"), in_menu=True))
         for tab in EMPLOYEE_TABS:
             tabs.register(Tab(*tab))
         grant_to_roles()

@@ -1,6 +1,7 @@
 """Protocol of run sources: content and recipients of a run. Registered in AppConfig.ready().
 
-Rendering asks the source of a run and knows none of the kinds. Subscriptions, alerts and owner notices are such kinds.
+Rendering asks the source of a run and knows none of the kinds. Subscriptions, alerts, owner notices and messages of
+other systems are such kinds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from accounts.models import Attribute
 from integrations.clients.sources.table import Table
 from integrations.hooks import Hook
 from notifications.charts.definition import Chart
-from notifications.models import Channel, MessageForm, Operator, RulesMatch, Run
+from notifications.models import Channel, Medium, MessageForm, Operator, RulesMatch, Run
 
 if TYPE_CHECKING:
     from integrations.models import Corp, SiteAddress
@@ -41,6 +42,15 @@ class CardContent:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadyMedium:
+    """A picture or a file that came with a message of another system: nothing is made of it."""
+
+    medium_id: int
+    kind: Medium.Kind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What a message is made of, before it has a form's bytes: nothing in it depends on who of the slice gets it.
 
@@ -48,7 +58,8 @@ class Content:
     cells is escaped for that form already. `cards` are in the report's order; a report without cards has none.
     `as_of`: of the oldest table; `note`: that the data is stale or cut, in words, or empty; it begins `text` already.
     `link`: where the message leads, a page of the BI where the report names no other; empty: nowhere. `time_zone`: of
-    all of its times, by name; empty for what was frozen before it was kept: the site's.
+    all of its times, by name; empty for what was frozen before it was kept: the site's. `media`: what came with it; a
+    content has these or cards.
     """
 
     title: str
@@ -59,6 +70,7 @@ class Content:
     note: str = ""
     link: str = ""
     time_zone: str = ""
+    media: tuple[ReadyMedium, ...] = ()
 
     @property
     def tables(self) -> dict[str, Table]:

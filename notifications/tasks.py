@@ -228,8 +228,9 @@ def enqueue_card_updates(card_ids: Sequence[int]) -> None:
 
 
 def enqueue_runs(run_ids: Sequence[int]) -> None:
-    """Hand runs out for rendering, after the transaction if one is open. Alerts and urgent subscriptions overtake."""
-    is_urgent = Q(subscription__priority=Priority.URGENT) | Q(trigger=Run.Trigger.ALERT)
+    """Hand runs out for rendering, after the transaction if one is open. Alerts and what is urgent overtake."""
+    is_urgent = Q(subscription__priority=Priority.URGENT) | Q(message__priority=Priority.URGENT)
+    is_urgent |= Q(trigger=Run.Trigger.ALERT)
     urgent = Run.objects.filter(is_urgent, pk__in=run_ids).values_list("pk", flat=True)
     overtaking = set(urgent) if run_ids else set()
     size = max(RUNS_PER_TASK, len(run_ids) // RENDERING_TASKS_AT_ONCE)

@@ -75,8 +75,7 @@ class DeliveryAdmin(ExportedLog):
     search_help_text = _("Person (name, username, WeCom account), title, or the address of a message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        seen = Delivery.objects.visible_to(request.user)
-        seen = seen.select_related("corp", "run__subscription", "run__requested_by")
+        seen = names.nameable(Delivery.objects.visible_to(request.user), path="run__").select_related("corp")
         return seen.defer("body", "plain_body", "text", *CORP_SECRETS)
 
     def get_urls(self) -> list[URLPattern]:
@@ -164,7 +163,8 @@ def _preview(delivery: Delivery) -> Preview:
     is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
     picture = reverse("admin:notifications_delivery_picture", args=[delivery.pk]) if is_drawn else ""
     extension = delivery.message_form if delivery.message_form in {MessageForm.XLSX, MessageForm.CSV} else "png"
-    name = file_name(delivery.title, delivery.created_at, extension)
+    given = "" if medium is None else medium.name
+    name = given or file_name(delivery.title, delivery.created_at, extension)
     return shown(bytes(delivery.body), text=delivery.text, picture=picture, file_name=name)
 
 

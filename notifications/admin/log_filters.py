@@ -159,7 +159,7 @@ class ExactRunFilter(ExactFilter):
     column = "run"
 
     def label(self, request: HttpRequest, key: int) -> str:
-        run = Run.objects.visible_to(request.user).select_related("subscription", "requested_by").filter(pk=key).first()
+        run = names.nameable(Run.objects.visible_to(request.user)).filter(pk=key).first()
         return "" if run is None else f"{names.of_run(run)} {base.plain_moment(run.slot_at)}"
 
 

@@ -127,8 +127,8 @@ def _joined(reasons_found: list[str]) -> str:
 def _messages(request: HttpRequest, person: User) -> list[dict[str, Any]]:
     """The newest, with the way to each."""
     receipts = Receipt.objects.visible_to(request.user).filter(user=person).order_by("-pk")
-    receipts = receipts.select_related("delivery__corp", "run__subscription", "run__requested_by")
-    shown = list(receipts.defer("delivery__body", "delivery__text")[:MESSAGES_SHOWN])
+    nameable = names.nameable(receipts, path="run__").select_related("delivery__corp")
+    shown = list(nameable.defer("delivery__body", "delivery__text")[:MESSAGES_SHOWN])
     named = names.of_runs({one.run_id: one.run for one in shown}.values())
     return [
         {

@@ -97,9 +97,8 @@ class ReceiptAdmin(ExportedLog):
     search_help_text = _("Person (name, username, WeCom account), or the address of a message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
-        seen = Receipt.objects.visible_to(request.user).select_related(
-            "user", "delivery__corp", "run__subscription", "run__requested_by"
-        )
+        seen = names.nameable(Receipt.objects.visible_to(request.user), path="run__")
+        seen = seen.select_related("user", "delivery__corp")
         may_open_people = Value(request.user.has_perm("accounts.view_user"), output_field=BooleanField())
         seen = seen.annotate(may_open_people=may_open_people)
         return seen.defer("delivery__body", "delivery__text", *(f"delivery__{name}" for name in CORP_SECRETS))

@@ -25,7 +25,7 @@ from notifications.charts.definition import ChartError
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.previews import preview
 from notifications.delivery.runs.inbox import link_target
-from notifications.models import MessageForm, Report, ReportCard, ReportChart, Subscription
+from notifications.models import REPORT_FORMS, MessageForm, Report, ReportCard, ReportChart, Subscription
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError
@@ -89,9 +89,9 @@ class ReportForm(AnyModelForm):
         return cleaned
 
     def _check_plain(self, report: Report) -> None:
-        for form in MessageForm:
+        for value, _label in REPORT_FORMS:
             try:
-                preview(report, form)
+                preview(report, MessageForm(value))
             except RenderingError as error:
                 raise ValidationError(str(error)) from error
 

@@ -19,7 +19,7 @@ from notifications.admin import report_forms, report_preview
 from notifications.admin.base import administrator, for_person
 from notifications.admin.previews import PreviewMixin
 from notifications.admin.report_parts import OwnRowsInline, ReportCardInline, ReportChartInline, template_help
-from notifications.models import MessageForm, Report, Subscription
+from notifications.models import REPORT_FORMS, MessageForm, Report, Subscription
 
 
 @admin.register(Report)
@@ -72,7 +72,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
     ) -> Any:
         zones = report_forms.zones_of(unquote(object_id or ""))
         extra = {
-            "message_forms": MessageForm.choices,
+            "message_forms": REPORT_FORMS,
             "chosen": {"form": MessageForm.TEXTCARD.value},
             **template_help(ZoneInfo(zones[0])),
             "zones": zones,
@@ -98,7 +98,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         return self.preview_answer(request, data, context)
 
     def preview_page(self, request: HttpRequest) -> dict[str, Any]:
-        return {"message_forms": MessageForm.choices, "zones": report_forms.zones_of(self._previewed_key(request))}
+        return {"message_forms": REPORT_FORMS, "zones": report_forms.zones_of(self._previewed_key(request))}
 
     def _previewed_key(self, request: HttpRequest) -> str:
         """The key of the report that is changed, of those whom the person sees."""

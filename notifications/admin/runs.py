@@ -129,7 +129,7 @@ class RunAdmin(ExportedLog):
         fine = deliveries.filter(status=Delivery.Status.ACCEPTED)
         accepted = fine.annotate(total=Sum("recipient_count") - Sum("invalid_count") - Sum("unlicensed_count"))
         unsettled = deliveries.filter(status__in=Delivery.UNSETTLED).annotate(total=Sum("recipient_count"))
-        seen = Run.objects.visible_to(request.user).select_related("subscription", "requested_by")
+        seen = names.nameable(Run.objects.visible_to(request.user))
         return seen.annotate(
             accepted_total=Coalesce(Subquery(accepted.values("total")), 0),
             waiting_total=Coalesce(Subquery(unsettled.values("total")), 0),

@@ -17,13 +17,16 @@ from notifications.models.attribute_rules import AttributeRule, Operator
 from notifications.models.deliveries import REPEAT_SECONDS, Attempt, CorpQueue, Delivery, FrozenContent, new_mark
 from notifications.models.drafts import Draft
 from notifications.models.inbound import InboundCall, InboundChannel, InboundPayload
-from notifications.models.media import Attachment, Medium
+from notifications.models.media import Attachment, Medium, Upload
+from notifications.models.messages import IncomingMessage
 from notifications.models.receipts import Receipt
 from notifications.models.recipients import Addressed, Channel, RulesMatch
 from notifications.models.reports import OwnRowsRule, ReportCard, ReportChart
 from notifications.models.robots import Robot
 from notifications.models.runs import Run, TickClaim
 from notifications.models.subscriptions import (
+    INCOMING_FORMS,
+    REPORT_FORMS,
     FreeDays,
     IfStale,
     MessageForm,
@@ -37,7 +40,9 @@ from notifications.models.subscriptions import (
 )
 
 __all__ = [
+    "INCOMING_FORMS",
     "REPEAT_SECONDS",
+    "REPORT_FORMS",
     "AcceptedRequest",
     "Addressed",
     "AlertCard",
@@ -64,6 +69,7 @@ __all__ = [
     "Incident",
     "IncidentEvent",
     "IncidentNotice",
+    "IncomingMessage",
     "Medium",
     "MessageForm",
     "MonthDay",
@@ -84,5 +90,6 @@ __all__ = [
     "Subscription",
     "SubscriptionChoice",
     "TickClaim",
+    "Upload",
     "new_mark",
 ]

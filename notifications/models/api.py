@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.contrib.auth.models import Group
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.users.scopes import people_changeable_by
-from integrations.models import Corp
+from integrations.models import Corp, Department
+from integrations.models.fields import EncryptedTextField
 from notifications.models.lookups import Moment
 from notifications.models.subscriptions import Subscription
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from integrations.models.scoping import Person
 
 KEY_CHARACTERS = 200
+MAX_DAILY_LIMIT = 1_000_000
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
@@ -46,6 +50,11 @@ class ApiToken(models.Model):
         CORPS = "corps", _("only these companies")
         SUBSCRIPTIONS = "subscriptions", _("only these pushes")
 
+    class SendReach(models.TextChoices):
+        EVERYONE = "everyone", _("everyone whom the owner may reach")
+        CORPS = "corps", _("only people of these companies")
+        CHOSEN = "chosen", _("only the people chosen here")
+
     name = models.CharField(
         _("name"), max_length=128, help_text=_("Which system uses it, for example the data warehouse's scheduler.")
     )
@@ -62,9 +71,38 @@ class ApiToken(models.Model):
         default=False,
         help_text=_("For Alertmanager, Grafana and whatever speaks as they do: one token for each sender."),
     )
+    may_send = models.BooleanField(
+        _("may send messages"),
+        default=False,
+        db_default=False,
+        help_text=_("For systems that have something to say to people: what, and to whom, each request names."),
+    )
     reach = models.CharField(_("reaches"), max_length=16, choices=Reach.choices, default=Reach.SUBSCRIPTIONS)
     corps = models.ManyToManyField(Corp, blank=True, related_name="+", verbose_name=_("companies"))
     subscriptions = models.ManyToManyField(Subscription, blank=True, related_name="+", verbose_name=_("pushes"))
+    # Whom its messages reach, of the people whom its owner may reach.
+    sends_to = models.CharField(
+        _("messages to"), max_length=16, choices=SendReach.choices, default=SendReach.CORPS, db_default=SendReach.CORPS
+    )
+    send_corps = models.ManyToManyField(Corp, blank=True, related_name="+", verbose_name=_("companies of recipients"))
+    send_users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("recipients"))
+    send_groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups of recipients"))
+    send_departments = models.ManyToManyField(
+        Department,
+        blank=True,
+        related_name="+",
+        verbose_name=_("departments of recipients"),
+        help_text=_("With all departments below them."),
+    )
+    daily_limit = models.PositiveIntegerField(
+        _("messages a day at most"),
+        default=1000,
+        db_default=1000,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_DAILY_LIMIT)],
+        help_text=_("Counted by person: a message to five people is five."),
+    )
+    # With which its webhooks are signed. Shown once, as the secret is.
+    signing_secret = EncryptedTextField(blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(_("created"))
     expires_at = models.DateTimeField(_("expires"))
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)

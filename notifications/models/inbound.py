@@ -16,7 +16,7 @@ from accounts.users.scopes import people_changeable_by
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField
 from notifications.models.lookups import Moment
-from notifications.models.subscriptions import MAX_LIFETIME_HOURS, MessageForm, Priority
+from notifications.models.subscriptions import INCOMING_FORMS, MAX_LIFETIME_HOURS, Priority
 
 if TYPE_CHECKING:
     from typing import Self
@@ -96,7 +96,7 @@ class InboundChannel(models.Model):
         _("message form"),
         max_length=16,
         blank=True,
-        choices=MessageForm.choices,
+        choices=INCOMING_FORMS,
         help_text=_("Empty: chosen by what comes in."),
     )
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.ORDINARY)

@@ -1,4 +1,4 @@
-"""Pictures and files: their recipes, their contents, and the deliveries or incidents that use them."""
+"""Pictures and files: their recipes, their contents, the deliveries or incidents that use them, and uploads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from integrations.core import sentences
+from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,7 +29,7 @@ class MediumQuerySet(models.QuerySet["Medium"]):
 
 class Medium(models.Model):
     """A picture or a file: of a run, made once for all its deliveries that have the same; or of an incident, the data
-    over which it opened.
+    over which it opened. Of a run whose message another system handed in it came with the message.
 
     Of neither: a preview in the administration, deleted after an hour.
     """
@@ -37,6 +38,7 @@ class Medium(models.Model):
         PICTURE = "picture", _("picture")
         XLSX = "xlsx", _("Excel file")
         CSV = "csv", _("CSV file")
+        FILE = "file", _("file")
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -61,7 +63,11 @@ class Medium(models.Model):
     made_at = models.DateTimeField(null=True)
     # A stored sentence for the report's owner (integrations.core.sentences).
     error = models.TextField(blank=True)
-    # PNG, xlsx or csv; of a picture also the SVG, compressed, and its size on a page.
+    # Of what came with a message: its name, and what its content is. Empty where we made it.
+    name = models.CharField(max_length=200, default="", db_default="")
+    content_type = models.CharField(max_length=100, default="", db_default="")
+    # PNG, xlsx or csv, or what came with a message; of a picture that we drew also the SVG, compressed, and its size on
+    # a page.
     content = models.BinaryField()
     svg = models.BinaryField()
     width = models.PositiveIntegerField(default=0)
@@ -94,6 +100,13 @@ class Medium(models.Model):
         return f"{self.get_kind_display()} {self.digest[:12]}"
 
     @property
+    def extension(self) -> str:
+        """Of its file, in lower case."""
+        if self.name:
+            return self.name.rpartition(".")[2].lower()
+        return "png" if self.kind == self.Kind.PICTURE else self.kind
+
+    @property
     def error_text(self) -> str:
         """Its error in the language in force."""
         return sentences.shown(self.error)
@@ -119,3 +132,38 @@ class Attachment(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class UploadQuerySet(models.QuerySet["Upload"]):
+    def older_than(self, moment: Moment) -> Self:
+        return self.filter(created_at__lte=moment)
+
+
+class Upload(models.Model):
+    """A picture or a file that a system handed in over the API, for messages that it will send; kept for a day.
+
+    A message copies it, so that it may be used by several, and outlives none of them.
+    """
+
+    token = models.ForeignKey("ApiToken", on_delete=models.CASCADE, related_name="uploads")
+    kind = models.CharField(max_length=16, choices=Medium.Kind.choices)
+    name = models.CharField(max_length=200)
+    # By its content, whatever the sender called it.
+    content_type = models.CharField(max_length=100)
+    size = models.PositiveIntegerField()
+    width = models.PositiveIntegerField(default=0)
+    height = models.PositiveIntegerField(default=0)
+    # SHA-256 of the content, in hexadecimal digits.
+    digest = models.CharField(max_length=64)
+    content = models.BinaryField()
+    created_at = models.DateTimeField(db_index=True)
+
+    objects = UploadQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("upload")
+        verbose_name_plural = _("uploads")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name

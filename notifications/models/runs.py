@@ -42,7 +42,7 @@ class RunQuerySet(models.QuerySet["Run"]):
     def unnotified(self) -> Self:
         """Those of them of which the owner of the subscription, or of the alert rule, has not been told."""
         wrong = self.went_wrong().filter(owner_notified_at__isnull=True)
-        return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE])
+        return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE, Run.Trigger.MESSAGE])
 
     def visible_to(self, person: Person) -> Self:
         return self.filter(scope_condition(person))
@@ -52,7 +52,7 @@ class Run(models.Model):
     """One execution of a subscription: for a slot of its schedule, by hand, or as a trial for one person.
 
     A notice tells a subscription's owner of its runs that were missed, failed or did not reach everybody, an alert
-    tells of incidents; neither has a subscription.
+    tells of incidents, and a message is another system's; none of them has a subscription.
     """
 
     class Trigger(models.TextChoices):
@@ -64,19 +64,33 @@ class Run(models.Model):
         DATA_UPDATE = "data_update", _("after a data update")
         NOTICE = "notice", _("notice to the owner")
         ALERT = "alert", pgettext_lazy("trigger", "alert")
+        MESSAGE = "message", _("message of another system")
 
     # To one person, or to those whom a run did not reach: beside them the whole may run.
-    PARTIAL = (Trigger.TRIAL, Trigger.RESEND, Trigger.NOTICE, Trigger.ALERT)
+    PARTIAL = (Trigger.TRIAL, Trigger.RESEND, Trigger.NOTICE, Trigger.ALERT, Trigger.MESSAGE)
+
+    # Their content is no subscription's.
+    OF_THEIR_OWN = (Trigger.NOTICE, Trigger.ALERT, Trigger.MESSAGE)
 
     Status: TypeAlias = RunStatus
 
     # What this execution is, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
     # resend:<run>:<number>, api:<subscription>:<random> (a request is kept from running twice by AcceptedRequest),
     # overlap:<run> (the times missed while that run was under way), notice:<first run told of>,
-    # incident:<first incident told of>:<fire|repeat-n|recover>.
+    # incident:<first incident told of>:<fire|repeat-n|recover>, message:<incoming message>, and message:<incoming
+    # message>:<number> for each of its further files.
     key = models.CharField(pgettext_lazy("run", "key"), max_length=128, unique=True)
     subscription = models.ForeignKey(
         "notifications.Subscription", on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("push")
+    )
+    # Of a message of another system: of one with several files each has a run.
+    message = models.ForeignKey(
+        "notifications.IncomingMessage",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="runs",
+        verbose_name=_("incoming message"),
+        db_index=False,
     )
     trigger = models.CharField(_("trigger"), max_length=16, choices=Trigger.choices)
     # The report's company at the time of the claim (empty: every company). It decides who may see the run.
@@ -149,6 +163,7 @@ class Run(models.Model):
             ),
             # The log, by day.
             models.Index(fields=["claimed_at"], name="run_claimed"),
+            models.Index(fields=["message"], condition=Q(message__isnull=False), name="run_of_message"),
             # What is to be taken back: notifications.delivery.runs.recall.
             models.Index(
                 fields=["recall_requested_at"], condition=Q(recall_requested_at__isnull=False), name="run_recalled"

@@ -137,6 +137,13 @@ class MessageForm(models.TextChoices):
     NEWS_NOTICE = "news_notice", _("card with a picture")
     XLSX = "xlsx", _("Excel file")
     CSV = "csv", _("CSV file")
+    # As another system handed it in.
+    FILE = "file", _("file")
+
+
+# A report has no file of another system; an incoming message has no cards for a file of ours.
+REPORT_FORMS = [choice for choice in MessageForm.choices if choice[0] != MessageForm.FILE]
+INCOMING_FORMS = [choice for choice in MessageForm.choices if choice[0] not in {MessageForm.XLSX, MessageForm.CSV}]
 
 
 class Priority(models.IntegerChoices):
@@ -240,7 +247,7 @@ class Subscription(Addressed, Scheduled):
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
     )
     message_form = models.CharField(
-        _("message form"), max_length=16, choices=MessageForm.choices, default=MessageForm.TEXTCARD
+        _("message form"), max_length=16, choices=REPORT_FORMS, default=MessageForm.TEXTCARD
     )
     priority = models.PositiveSmallIntegerField(
         _("priority"),

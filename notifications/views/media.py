@@ -51,7 +51,7 @@ def picture(request: HttpRequest, signed: str) -> HttpResponse:
         raise Http404
     return _answer(
         bytes(medium.content),
-        "png",
+        medium.content_type or _TYPES["png"],
         {
             "Cache-Control": "private, max-age=86400",
             "ETag": f'"{medium.digest[:32]}"',
@@ -77,13 +77,18 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
         raise Http404
     content = content_of(row.medium, extension)
     if row.medium.kind == Medium.Kind.PICTURE:
-        return _answer(content, extension, {})
-    name = file_name(row.delivery.title, row.delivery.created_at, extension)
-    return _answer(content, extension, {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"})
+        return _answer(content, _type_of(row.medium, extension), {})
+    name = row.medium.name or file_name(row.delivery.title, row.delivery.created_at, extension)
+    disposition = f"attachment; filename*=UTF-8''{quote(name)}"
+    return _answer(content, _type_of(row.medium, extension), {"Content-Disposition": disposition})
 
 
 def content_of(medium: Medium, extension: str) -> bytes:
     """Raises Http404 for what it is not."""
+    if medium.name:
+        if extension != medium.extension:
+            raise Http404
+        return bytes(medium.content)
     if medium.kind == Medium.Kind.PICTURE and extension == "svg":
         return zlib.decompress(bytes(medium.svg))
     if medium.kind == Medium.Kind.PICTURE and extension == "dark.svg":
@@ -97,7 +102,9 @@ def picture_answer(medium: Medium | None) -> HttpResponse:
     """The picture as a page shows it: in `img`, where nothing in it runs or loads. Raises Http404."""
     if medium is None or medium.status != Medium.Status.READY:
         raise Http404
-    return _answer(content_of(medium, "svg"), "svg", {"Cache-Control": "private, no-store"})
+    extension = medium.extension if medium.name else "svg"
+    content = content_of(medium, extension)
+    return _answer(content, _type_of(medium, extension), {"Cache-Control": "private, no-store"})
 
 
 def made_answer(medium: Medium | None, extension: str) -> HttpResponse:
@@ -107,12 +114,16 @@ def made_answer(medium: Medium | None, extension: str) -> HttpResponse:
     content, headers = content_of(medium, extension), {"Cache-Control": "private, no-store"}
     if medium.kind != Medium.Kind.PICTURE:
         headers["Content-Disposition"] = f'attachment; filename="preview.{extension}"'
-    return _answer(content, extension, headers)
+    return _answer(content, _type_of(medium, extension), headers)
 
 
-def _answer(content: bytes, extension: str, headers: dict[str, str]) -> HttpResponse:
+def _type_of(medium: Medium, extension: str) -> str:
+    return medium.content_type or _TYPES[extension]
+
+
+def _answer(content: bytes, content_type: str, headers: dict[str, str]) -> HttpResponse:
     always = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
-    response = HttpResponse(content, content_type=_TYPES[extension], headers=always | headers)
+    response = HttpResponse(content, content_type=content_type, headers=always | headers)
     response._csp_replace = _CLOSED  # type: ignore[attr-defined]  # the place where django-csp looks
     return response
 

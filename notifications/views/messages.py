@@ -71,7 +71,8 @@ def _my_messages(request: HttpRequest) -> HttpResponse:
 
 
 def _by_push(receipts: list[Receipt]) -> list[tuple[str, list[tuple[Receipt, str]]]]:
-    """A page of messages by the name of their push, that with the newest one first. Alerts and notices are one each."""
+    """A page of messages by the name of their push, or of the system that sent them, that with the newest one first.
+    Alerts and notices are one each."""
     groups: dict[str, list[tuple[Receipt, str]]] = {}
     for receipt in receipts:
         if receipt.delivery:
@@ -83,6 +84,8 @@ def _by_push(receipts: list[Receipt]) -> list[tuple[str, list[tuple[Receipt, str
 def _name_of(run: Run) -> str:
     if run.subscription is not None:
         return run.subscription.name
+    if run.message is not None:
+        return run.message.origin_name
     return gettext("Alerts") if run.trigger == Run.Trigger.ALERT else gettext("Other messages")
 
 

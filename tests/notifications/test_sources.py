@@ -7,17 +7,23 @@ import pytest
 from notifications.alerts.messages import AlertRunSource
 from notifications.delivery.rendering.report_contents import SubscriptionSource
 from notifications.delivery.runs.owner_notices import NoticeSource
-from notifications.models import Run
+from notifications.inbound.source import MessageSource
+from notifications.models import IncomingMessage, Run
 from notifications.sources import source_of
-from tests.notifications.factories import make_run, make_subscription
+from tests.notifications.factories import NOW, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
 
-OF_NO_SUBSCRIPTION = {Run.Trigger.ALERT: AlertRunSource, Run.Trigger.NOTICE: NoticeSource}
+OF_NO_SUBSCRIPTION = {
+    Run.Trigger.ALERT: AlertRunSource,
+    Run.Trigger.NOTICE: NoticeSource,
+    Run.Trigger.MESSAGE: MessageSource,
+}
 
 
 @pytest.mark.parametrize("trigger", Run.Trigger)
 def test_each_trigger_has_its_source(trigger: Run.Trigger) -> None:
-    run = make_run(make_subscription(), trigger=trigger)
+    message = IncomingMessage.objects.create(title="磁盘快满了", form="text", original=b"", created_at=NOW)
+    run = make_run(make_subscription(), trigger=trigger, message=message)
 
     assert type(source_of(run)) is OF_NO_SUBSCRIPTION.get(trigger, SubscriptionSource)

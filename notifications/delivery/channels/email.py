@@ -42,7 +42,7 @@ class Mail:
         headers = {"Message-ID": mail["message_id"], "Date": format_datetime(delivery.created_at)}
         message = EmailMultiAlternatives(mail["subject"], mail["text"], mail["from"], [mail["to"]], headers=headers)
         if medium := mail.get("medium"):
-            _carry(message, Medium.objects.only("kind", "content").get(pk=medium["id"]), medium["name"])
+            _carry(message, Medium.objects.only("kind", "content", "content_type").get(pk=medium["id"]), medium["name"])
 
         def call() -> Outcome:
             return _sent(message)
@@ -54,9 +54,9 @@ def _carry(message: EmailMultiAlternatives, medium: Medium, name: str) -> None:
     """A picture stands in the mail below its words; a file hangs on it."""
     content = bytes(medium.content)
     if medium.kind != Medium.Kind.PICTURE:
-        message.attach(name, content, _TYPES[Medium.Kind(medium.kind)])
+        message.attach(name, content, medium.content_type or _TYPES[Medium.Kind(medium.kind)])
         return
-    picture = MIMEImage(content, "png")
+    picture = MIMEImage(content, medium.content_type.partition("/")[2] or "png")
     picture.add_header("Content-ID", "<chart>")
     picture.add_header("Content-Disposition", "inline", filename=name)
     text = urlize(message.body, nofollow=True, autoescape=True).replace("\n", "<br>\n")

@@ -10,11 +10,11 @@ from notifications.charts import theme
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import jobs, recipes
 from notifications.models import Channel, Medium, MessageForm
-from notifications.sources import Content
+from notifications.sources import Content, ReadyMedium
 
 PICTURE_FORMS = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
 FILE_FORMS = frozenset({MessageForm.XLSX, MessageForm.CSV})
-MEDIA_FORMS = PICTURE_FORMS | FILE_FORMS
+MEDIA_FORMS = PICTURE_FORMS | FILE_FORMS | {MessageForm.FILE}
 # Half of the time for which it is kept: nobody gets one that is forgotten before it is looked at.
 PREVIEW_SHARED = jobs.PREVIEW_KEPT / 2
 _SHAPES = {
@@ -26,12 +26,13 @@ _SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A medium that is to be made. `alias`: the report's card of which it is."""
+    """A medium that is to be made. `alias`: the report's card of which it is; `medium_id`: of one that is there."""
 
     kind: Medium.Kind
     recipe: bytes
     title: str
     alias: str = ""
+    medium_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ def plan(
 
     A chart of a card that the content does not have is left out.
     """
+    if content.media:
+        return _ready(form, content.media)
     tables = content.tables
     titles = {card.alias: card.title for card in content.cards}
     drawable = [(alias, chart) for alias, chart in charts if alias in tables]
@@ -85,6 +88,13 @@ def plan(
         carried = Wanted(kind, recipes.file(sheets, language=language, time_zone=time_zone), "")
         shown.append(carried)
     return Plan(carried, tuple(shown))
+
+
+def _ready(form: MessageForm, media: Sequence[ReadyMedium]) -> Plan:
+    """What came with a message: all of it on its page, and the first that fits in a form that carries something."""
+    shown = tuple(Wanted(one.kind, b"", one.name, medium_id=one.medium_id) for one in media)
+    wanted = Medium.Kind.PICTURE if form in PICTURE_FORMS else Medium.Kind.FILE if form == MessageForm.FILE else None
+    return Plan(next((one for one in shown if one.kind == wanted), None), shown)
 
 
 def preview(wanted: Wanted, *, now: datetime) -> Medium:

@@ -88,7 +88,7 @@ def mail_batches(
 
 def freeze_content(run: Run, content: Content) -> int | None:
     """Keep what the page of the deliveries shows. None where that is no more than their text."""
-    if not content.cards:
+    if not (content.cards or content.figures):
         return None
     return FrozenContent.objects.create(run=run, document=frozen(content)).pk
 
@@ -185,6 +185,8 @@ def _attach(delivery: Delivery, planned: attachments.Plan, media: dict[attachmen
 
 
 def _medium(run: Run | None, wanted: attachments.Wanted, now: datetime) -> Medium:
+    if wanted.medium_id is not None:
+        return Medium.objects.only("pk").get(pk=wanted.medium_id, run=run)
     digest = recipes.digest(wanted.kind, wanted.recipe)
     fields = {"kind": wanted.kind, "recipe": wanted.recipe, "created_at": now, "make_after": now}
     found, _is_new = Medium.objects.get_or_create(run=run, digest=digest, defaults=fields)

@@ -233,7 +233,7 @@ def robot_body(form: MessageForm, words: Words) -> bytes:
     url = words.url or words.picture_url
     if form == MessageForm.IMAGE:
         return body_bytes({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
-    if form in {MessageForm.XLSX, MessageForm.CSV}:
+    if form in _FILES:
         return body_bytes(robots.robot_content(file_content(NOT_UPLOADED)))
     if form in _ROBOT_CONTENTS and url:
         return body_bytes(robots.robot_content(_ROBOT_CONTENTS[form](words, url)))
@@ -280,6 +280,7 @@ _BUILDERS = {
     MessageForm.NEWS_NOTICE: _news_notice,
     MessageForm.XLSX: _file,
     MessageForm.CSV: _file,
+    MessageForm.FILE: _file,
 }
 # What says the same where there is no picture and no file.
 PLAIN_FORMS = {
@@ -288,6 +289,7 @@ PLAIN_FORMS = {
     MessageForm.NEWS_NOTICE: MessageForm.TEXT_NOTICE,
     MessageForm.XLSX: MessageForm.TEXTCARD,
     MessageForm.CSV: MessageForm.TEXTCARD,
+    MessageForm.FILE: MessageForm.TEXTCARD,
 }
 
 
@@ -297,7 +299,7 @@ def without_picture(form: MessageForm, words: Words) -> tuple[MessageForm, Words
     return PLAIN_FORMS[form], replace(words, text=f"{said}\n{words.text}", picture_url="")
 
 
-_FILES = frozenset({MessageForm.XLSX, MessageForm.CSV})
+_FILES = frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE})
 
 
 def _around(head: str, text: str, tail: str, limit_bytes: int) -> str:

@@ -110,7 +110,8 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
 def _read(run_id: int) -> Run:
     """With whether its report has cards: of most it has none, and need not be asked for them."""
     has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
-    return Run.objects.select_related("subscription__report").annotate(has_cards=has_cards).get(pk=run_id)
+    runs = Run.objects.select_related("subscription__report", "message").defer("message__original")
+    return runs.annotate(has_cards=has_cards).get(pk=run_id)
 
 
 def _locked(run_id: int) -> Run | None:
@@ -154,7 +155,7 @@ class _Media:
 
     def of(self, batch: Batch) -> attachments.Plan:
         content, key = batch.content, (id(batch.content), batch.channel)
-        if not content.cards:
+        if not (content.cards or content.media):
             return attachments.NOTHING
         if key not in self._known:
             self._known[key] = attachments.plan(

@@ -320,7 +320,7 @@ class SubscriptionSource:
 
 def source_of_subscription(run: Run) -> SubscriptionSource | None:
     """Raises RenderingError where the subscription is gone."""
-    if run.trigger in {Run.Trigger.ALERT, Run.Trigger.NOTICE}:
+    if run.trigger in Run.OF_THEIR_OWN:
         return None
     if run.subscription is None:
         raise RenderingError(Sentence("The push was deleted before its messages were made."))

@@ -28,7 +28,8 @@ class Page:
 
 def messages_of(person: User, *, older_than: int | None = None, words: str = "") -> Page:
     """`words`: only messages with this in their title or text."""
-    receipts = _arrived(person).select_related("delivery__corp", "run__subscription").only(*_SHOWN).order_by("-pk")
+    receipts = _arrived(person).select_related("delivery__corp", "run__subscription", "run__message__token")
+    receipts = receipts.only(*_SHOWN).order_by("-pk")
     if older_than is not None:
         receipts = receipts.filter(pk__lt=older_than)
     if words:
@@ -92,6 +93,8 @@ _SHOWN = (
     "delivery__corp__name",
     "run__trigger",
     "run__subscription__name",
+    "run__message__origin",
+    "run__message__token__name",
 )
 
 

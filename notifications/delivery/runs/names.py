@@ -1,21 +1,31 @@
-"""Names runs as people know them: by their push, by their alert and what happened, or as a notice to the owner."""
+"""Names runs as people know them: by their push, by their alert and what happened, by the message and where it came
+from, or as a notice to the owner."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TypeVar
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Model, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from notifications.models import Incident, IncidentNotice, Run
 
 Notice = Incident.Notice
+R = TypeVar("R", bound=Model)
+
+
+def nameable(rows: QuerySet[R], *, path: str = "") -> QuerySet[R]:
+    """The rows with what the names of their runs are made of. `path`: from a row to its run, as "run__"."""
+    shown = [f"{path}{name}" for name in ("subscription", "requested_by", "message__token")]
+    # What a message says is long, and a whole mail longer.
+    return rows.select_related(*shown).defer(*(f"{path}message__{name}" for name in ("text", "original")))
 
 
 def of_runs(runs: Collection[Run]) -> dict[int, str]:
     """By run its name in the reader's language. Two queries where there are alerts among them, else none, for runs
-    that come with their `subscription` and `requested_by`."""
+    that are `nameable`."""
     alerts = _of_alerts([run.pk for run in runs if run.trigger == Run.Trigger.ALERT])
     return {run.pk: alerts.get(run.pk) or _without_alert(run) for run in runs}
 
@@ -31,6 +41,9 @@ def _without_alert(run: Run) -> str:
         if run.requested_by is None:
             return _("Notice to the owner")
         return _("Notice to the owner: %(person)s") % {"person": run.requested_by}
+    if run.message is not None:
+        words = {"title": run.message.title, "origin": run.message.origin_name}
+        return pgettext("a message and where it came from", "%(title)s · %(origin)s") % words
     return _("Push that was deleted") if run.subscription is None else run.subscription.name
 
 

@@ -137,7 +137,7 @@ def _upload(held: Delivery, medium: Medium, clock: Clock) -> bool:
         _give_back(held, clock() + timedelta(seconds=permit))
         return False
     try:
-        media_id = _media_id(held, bytes(medium.content))
+        media_id = _media_id(held, medium)
     except MessageError as error:
         return _refused(held, str(error), clock())
     except IntegrationError as error:
@@ -150,11 +150,10 @@ def _upload(held: Delivery, medium: Medium, clock: Clock) -> bool:
     return _freeze(held, lambda body: _with_media_id(body, media_id), until, clock())
 
 
-def _media_id(held: Delivery, content: bytes) -> str:
-    with translation.override(held.language):
-        name = _name(held)
+def _media_id(held: Delivery, medium: Medium) -> str:
+    name, content = _name(held, medium), bytes(medium.content)
     kind: MediaKind = "image" if held.message_form == MessageForm.IMAGE else "file"
-    media_type = _MEDIA_TYPES[MessageForm(held.message_form)]
+    media_type = medium.content_type or _MEDIA_TYPES[MessageForm(held.message_form)]
     if held.robot is not None:
         robot = client_factory.robot_client(held.corp, held.robot.key)
         return robot.webhook_upload_media(content, kind="file", file_name=name, media_type=media_type).media_id
@@ -248,23 +247,26 @@ def _preparing(ids: Iterable[int]) -> QuerySet[Delivery]:
 # --- What goes where ---
 
 _UPLOADED = {
-    Channel.WECOM: frozenset({MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV}),
-    Channel.ROBOT: frozenset({MessageForm.XLSX, MessageForm.CSV}),
+    Channel.WECOM: frozenset({MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
+    Channel.ROBOT: frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
 }
 _MEDIA_TYPES = {
     MessageForm.IMAGE: "image/png",
     MessageForm.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     MessageForm.CSV: "text/csv",
 }
-_EXTENSIONS = {MessageForm.IMAGE: "png", MessageForm.XLSX: "xlsx", MessageForm.CSV: "csv"}
+_EXTENSIONS = {MessageForm.XLSX: "xlsx", MessageForm.CSV: "csv"}
 
 
 def _is_uploaded(delivery: Delivery) -> bool:
     return delivery.message_form in _UPLOADED.get(Channel(delivery.channel), ())
 
 
-def _name(delivery: Delivery) -> str:
-    return file_name(delivery.title, delivery.created_at, _EXTENSIONS[MessageForm(delivery.message_form)])
+def _name(delivery: Delivery, medium: Medium) -> str:
+    """As it came, or in the message's language by its title."""
+    with translation.override(delivery.language):
+        extension = _EXTENSIONS.get(MessageForm(delivery.message_form), "png")
+        return medium.name or file_name(delivery.title, delivery.created_at, extension)
 
 
 def _with_media_id(body: dict[str, Any], media_id: str) -> dict[str, Any]:
@@ -276,9 +278,7 @@ def _filled(body: dict[str, Any], held: Delivery, medium: Medium) -> dict[str, A
     if held.channel == Channel.ROBOT and held.message_form == MessageForm.IMAGE:
         return robot_image(bytes(medium.content))
     if held.channel == Channel.EMAIL:
-        with translation.override(held.language):
-            name = file_name(held.title, held.created_at, _EXTENSIONS.get(MessageForm(held.message_form), "png"))
-        return body | {"medium": {"id": medium.pk, "name": name, "digest": _sha(medium)}}
+        return body | {"medium": {"id": medium.pk, "name": _name(held, medium), "digest": _sha(medium)}}
     return body
 
 

@@ -62,7 +62,7 @@ def medium_of(delivery: Delivery) -> Medium:
 # --- Written ---
 
 
-@pytest.mark.parametrize("form", sorted(attachments.MEDIA_FORMS))
+@pytest.mark.parametrize("form", sorted(attachments.PICTURE_FORMS | attachments.FILE_FORMS))
 def test_a_message_with_a_picture_or_a_file_is_written_as_being_prepared(form: MessageForm) -> None:
     delivery = make_delivery(make_corp(), form)
 

@@ -1,0 +1,259 @@
+"""Accepts a message of another system: writes it with its runs, pictures and files, once, in the caller's transaction.
+
+The caller hands the runs out after the commit; where it dies in between, the sweep finds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Sum
+from django.utils import timezone
+
+from integrations.clients.wecom.messages import builders
+from integrations.models import Corp
+from notifications.delivery.leases import RENDER_LEASE
+from notifications.inbound import reach, text
+from notifications.inbound.files import CheckedFile
+from notifications.inbound.recipients import Address, Found, find
+from notifications.models import ApiToken, InboundChannel, IncomingMessage, Medium, MessageForm, Priority, Run
+from notifications.models.messages import FIGURES_AT_MOST
+from notifications.sources import Audience, Figure
+from notifications.subscriptions.recipients import Recipient, resolve
+
+PEOPLE_AT_ONCE = 2000
+CAPTION_CHARACTERS, WORDS_CHARACTERS = 50, 100
+_PICTURED = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
+
+
+class NobodyFoundError(Exception):
+    """None of the addresses names anybody whom the sender may reach."""
+
+    def __init__(self, found: Found) -> None:
+        super().__init__("nobody")
+        self.unknown = found.unknown
+
+
+class DailyLimitError(Exception):
+    """The message is over what its sender may send in a day. `retry_after_seconds`: until the next one begins."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__("daily limit")
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What another system hands in.
+
+    `sender`: a token or a channel, with whose rights. `key`: the same for what is handed in twice, unique among all
+    senders. `title` and `text` may be anything: what cannot be shown is taken out, what is too long is cut. `link`: an
+    address with http or https; another one is left out. `form`: empty chooses by what there is. `corp`: only people of
+    this company. `original`: a whole mail, compressed with zlib. `callback_url`: whom to tell when it is settled.
+    """
+
+    sender: ApiToken | InboundChannel
+    key: str
+    title: str
+    addresses: Sequence[Address]
+    text: str = ""
+    markup: str = IncomingMessage.Markup.PLAIN
+    link: str = ""
+    figures: Sequence[Figure] = ()
+    files: Sequence[CheckedFile] = ()
+    form: str = ""
+    priority: int = Priority.ORDINARY
+    lifetime_hours: int = 24
+    corp: Corp | None = None
+    origin: str = IncomingMessage.Origin.API
+    original: bytes = b""
+    callback_url: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """`is_new`: False where the same had been accepted before; then there is nothing to hand out. `run_ids`: to be
+    handed out after the transaction."""
+
+    message: IncomingMessage
+    run_ids: list[int]
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would become of a message: its form, its messages to each person, each person with the reason why not, and
+    the addresses that name nobody."""
+
+    form: MessageForm
+    message_count: int
+    recipients: list[Recipient]
+    unknown: list[tuple[Address, Any]]
+
+
+def accept(incoming: Incoming, *, now: datetime) -> Accepted:
+    """Write the message with its runs. In the caller's transaction, or in one of its own.
+
+    Of the same key the first is kept, whatever the second says. Raises NobodyFoundError and DailyLimitError; nothing
+    is written then.
+    """
+    with transaction.atomic():
+        sender = _locked(incoming.sender)
+        known = IncomingMessage.objects.filter(key=incoming.key).first()
+        if known is not None:
+            return Accepted(known, [], is_new=False)
+        found = _found(incoming)
+        if not found.user_ids:
+            raise NobodyFoundError(found)
+        form, parts = _parts(incoming)
+        person_count = len(found.user_ids) * len(parts)
+        _check_limit(sender, person_count, now)
+        message = _written(incoming, found, form, person_count, now)
+        return Accepted(message, [_run(message, part, now) for part in enumerate(parts)], is_new=True)
+
+
+def preview(incoming: Incoming) -> Preview:
+    """Who would be reached, and who not, if the message were accepted now. Writes nothing."""
+    found = _found(incoming)
+    form, parts = _parts(incoming)
+    audience = Audience(user_ids=found.user_ids, corp_id=incoming.corp.pk if incoming.corp else None)
+    return Preview(form, len(parts), list(resolve(audience)), found.unknown)
+
+
+def _locked(sender: ApiToken | InboundChannel) -> ApiToken | InboundChannel:
+    """Of two messages of one sender the second waits: it finds the first by its key, and in the day's count."""
+    model = ApiToken if isinstance(sender, ApiToken) else InboundChannel
+    return model.objects.select_for_update(of=("self",)).get(pk=sender.pk)
+
+
+def _found(incoming: Incoming) -> Found:
+    people = reach.people_of(incoming.sender)
+    if incoming.corp is not None:
+        people = people.filter(pk__in=reach.receiving([incoming.corp.pk]))
+    return find(incoming.addresses, among=people)
+
+
+# --- The sender's day ---
+
+
+def sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
+    """Person-messages since midnight, in the site's time zone."""
+    today = IncomingMessage.objects.filter(**_named(sender), created_at__gte=_midnight(now))
+    return int(today.aggregate(total=Sum("person_count"))["total"] or 0)
+
+
+def _named(sender: ApiToken | InboundChannel) -> dict[str, Any]:
+    """As the columns of a message name it."""
+    return {"token": sender} if isinstance(sender, ApiToken) else {"channel": sender}
+
+
+def _check_limit(sender: ApiToken | InboundChannel, person_count: int, now: datetime) -> None:
+    if sent_today(sender, now=now) + person_count > sender.daily_limit:
+        tomorrow = _midnight(_midnight(now) + timedelta(hours=36))
+        raise DailyLimitError(max(1, int((tomorrow - now).total_seconds())))
+
+
+def _midnight(moment: datetime) -> datetime:
+    return timezone.localtime(moment).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+# --- What is sent: the message, and a message of its own for each further file ---
+
+
+def _parts(incoming: Incoming) -> tuple[MessageForm, list[CheckedFile | None]]:
+    """The form of the message, and what it carries, if anything; then the files that follow it."""
+    form = MessageForm(incoming.form or _chosen_form(incoming))
+    wanted = Medium.Kind.PICTURE if form in _PICTURED else Medium.Kind.FILE if form == MessageForm.FILE else None
+    rest = list(incoming.files)
+    position = next((number for number, file in enumerate(rest) if file.kind == wanted), None)
+    carried = None if position is None else rest.pop(position)
+    return form, [carried, *rest]
+
+
+def _chosen_form(incoming: Incoming) -> MessageForm:
+    has_picture = any(file.kind == Medium.Kind.PICTURE for file in incoming.files)
+    words = text.tidy_text(incoming.text)
+    says_more = bool(words or incoming.figures or text.safe_link(incoming.link))
+    if has_picture and incoming.figures:
+        return MessageForm.NEWS_NOTICE
+    if has_picture:
+        return MessageForm.NEWS if says_more else MessageForm.IMAGE
+    if incoming.files and not says_more:
+        return MessageForm.FILE
+    if incoming.figures:
+        return MessageForm.TEXT_NOTICE
+    if incoming.markup == IncomingMessage.Markup.MARKDOWN:
+        return MessageForm.MARKDOWN
+    return MessageForm.TEXTCARD if len(words.encode()) <= builders.DESCRIPTION_BYTES else MessageForm.TEXT
+
+
+def _written(incoming: Incoming, found: Found, form: MessageForm, person_count: int, now: datetime) -> IncomingMessage:
+    message = IncomingMessage.objects.create(
+        origin=incoming.origin,
+        **_named(incoming.sender),
+        key=incoming.key,
+        title=text.tidy_title(incoming.title) or str(incoming.sender.name),
+        text=text.tidy_text(incoming.text),
+        markup=incoming.markup,
+        link=text.safe_link(incoming.link),
+        figures=[_figure(one) for one in incoming.figures[:FIGURES_AT_MOST]],
+        form=form,
+        priority=incoming.priority,
+        lifetime_hours=incoming.lifetime_hours,
+        corp=incoming.corp,
+        unknown=[{**address.document(), "reason": why.value} for address, why in found.unknown],
+        person_count=person_count,
+        original=incoming.original,
+        requested_by=incoming.sender.owner,
+        created_at=now,
+        callback_url=incoming.callback_url,
+        callback_state=IncomingMessage.Callback.WAITING if incoming.callback_url else IncomingMessage.Callback.NONE,
+        callback_after=now if incoming.callback_url else None,
+    )
+    through = IncomingMessage.people.through
+    through.objects.bulk_create(
+        (through(incomingmessage_id=message.pk, user_id=pk) for pk in sorted(found.user_ids)),
+        batch_size=PEOPLE_AT_ONCE,
+    )
+    return message
+
+
+def _figure(one: Figure) -> list[str]:
+    caption, words = text.tidy_title(one.caption), text.tidy_title(one.words)
+    return [caption[:CAPTION_CHARACTERS], words[:WORDS_CHARACTERS]]
+
+
+def _run(message: IncomingMessage, part: tuple[int, CheckedFile | None], now: datetime) -> int:
+    """The run of the message itself (0), or of one of the files behind it."""
+    number, file = part
+    run = Run.objects.create(
+        key=f"message:{message.pk}:{number}" if number else f"message:{message.pk}",
+        message=message,
+        trigger=Run.Trigger.MESSAGE,
+        corp=message.corp,
+        slot_at=now,
+        claimed_at=now,
+        render_after=now + RENDER_LEASE,
+        requested_by=message.requested_by,
+        api_token=message.token,
+    )
+    if file is not None:
+        Medium.objects.create(
+            run=run,
+            kind=file.kind,
+            digest=file.digest,
+            status=Medium.Status.READY,
+            name=file.name,
+            content_type=file.content_type,
+            content=file.content,
+            width=file.width,
+            height=file.height,
+            created_at=now,
+            make_after=now,
+            made_at=now,
+        )
+    return run.pk

@@ -1,0 +1,219 @@
+"""Pictures and files of other systems: what each is by its content, whatever its sender calls it. Pure.
+
+Nothing is unpacked or decoded here: of a picture only its head is read, so that one that would fill the memory when
+somebody draws it is refused before anybody does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from integrations.core.sentences import Sentence, SentenceError
+from notifications.models import Medium
+
+# WeCom's limits: of a file and of a picture, in bytes.
+FILE_BYTES = 20 * 1024 * 1024
+PICTURE_BYTES = 10 * 1024 * 1024
+# WeCom takes no file that is smaller.
+LEAST_BYTES = 6
+# Four bytes each when it is drawn.
+PIXELS_AT_MOST = 40_000_000
+# Of a file's name, which is also the title of its message, before its extension.
+NAME_CHARACTERS = 110
+FILES_AT_MOST = 20
+_NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+
+
+class FileRefusedError(SentenceError):
+    """It is not sent: too large, empty, or of a type that is not let through."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """What a message may carry. `name`: with the extension of what it is."""
+
+    name: str
+    kind: Medium.Kind
+    content_type: str
+    content: bytes
+    width: int = 0
+    height: int = 0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of name and content, in hexadecimal digits."""
+        return hashlib.sha256(self.name.encode() + b"\0" + self.content).hexdigest()
+
+
+def checked(name: str, content: bytes) -> CheckedFile:
+    """The file as it may be sent. A picture that WeCom shows is one of up to 10 MB in PNG or JPEG; a larger one, and
+    any other, is a file. Raises FileRefusedError."""
+    tidy = tidy_name(name)
+    if len(content) < LEAST_BYTES:
+        raise FileRefusedError(Sentence("“%(name)s” is empty.") % {"name": tidy})
+    if len(content) > FILE_BYTES:
+        raise FileRefusedError(Sentence("“%(name)s” is larger than 20 MB.") % {"name": tidy})
+    extension = tidy.rpartition(".")[2].lower() if "." in tidy else ""
+    found = _type_of(extension, content)
+    if found is None:
+        raise FileRefusedError(
+            Sentence("“%(name)s” is none of the types that are let through, or not what it is called.") % {"name": tidy}
+        )
+    proper, content_type = found
+    named = tidy if extension in _SAME.get(proper, {proper}) else f"{tidy}.{proper}"
+    if proper not in _SIZES:
+        return CheckedFile(named, Medium.Kind.FILE, content_type, content)
+    size = _SIZES[proper](content)
+    if size is None or not all(size):
+        raise FileRefusedError(Sentence("“%(name)s” is a broken picture.") % {"name": tidy})
+    if size[0] * size[1] > PIXELS_AT_MOST:
+        raise FileRefusedError(Sentence("“%(name)s” has more than 40 million pixels.") % {"name": tidy})
+    is_shown = proper in {"png", "jpg"} and len(content) <= PICTURE_BYTES
+    return CheckedFile(named, Medium.Kind.PICTURE if is_shown else Medium.Kind.FILE, content_type, content, *size)
+
+
+def tidy_name(name: str) -> str:
+    """A name without folders and what no file system takes."""
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    tidy = " ".join(_NOT_IN_NAMES.sub(" ", last).split()).strip(". ")
+    stem, dot, extension = tidy.rpartition(".")
+    if len(tidy) <= NAME_CHARACTERS:
+        return tidy or "file"
+    return f"{stem[:NAME_CHARACTERS].rstrip()}{dot}{extension[:10]}" if stem else tidy[:NAME_CHARACTERS]
+
+
+# --- Types by content: the proper extension and the media type ---
+
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+# The last record of an archive, and the most that stands behind its beginning: itself and a comment.
+_END_OF_ARCHIVE, _END_BYTES = b"PK\x05\x06", 22 + 65535
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "png", "image/png"),
+    (b"\xff\xd8\xff", "jpg", "image/jpeg"),
+    (b"GIF87a", "gif", "image/gif"),
+    (b"GIF89a", "gif", "image/gif"),
+    (b"%PDF-", "pdf", "application/pdf"),
+)
+_OOXML = "application/vnd.openxmlformats-officedocument"
+_OFFICE = {
+    "xlsx": (b"xl/workbook.xml", f"{_OOXML}.spreadsheetml.sheet"),
+    "docx": (b"word/document.xml", f"{_OOXML}.wordprocessingml.document"),
+    "pptx": (b"ppt/presentation.xml", f"{_OOXML}.presentationml.presentation"),
+}
+_OLD_OFFICE = {
+    "xls": "application/vnd.ms-excel",
+    "doc": "application/msword",
+    "ppt": "application/vnd.ms-powerpoint",
+}
+# Text is what its sender calls it, of those that no program runs.
+_TEXTS = {
+    "csv": "text/csv",
+    "tsv": "text/tab-separated-values",
+    "txt": "text/plain",
+    "log": "text/plain",
+    "md": "text/markdown",
+    "json": "application/json",
+}
+_SAME = {"jpg": {"jpg", "jpeg", "jpe"}}
+
+
+def _type_of(extension: str, content: bytes) -> tuple[str, str] | None:
+    for magic, proper, content_type in _MAGIC:
+        if content.startswith(magic):
+            return proper, content_type
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp", "image/webp"
+    if content.startswith(_ZIP):
+        return _archive(content)
+    if content.startswith(_OLE):
+        return (extension, _OLD_OFFICE[extension]) if extension in _OLD_OFFICE else None
+    if extension in _TEXTS and _is_text(content):
+        return extension, _TEXTS[extension]
+    return None
+
+
+def _archive(content: bytes) -> tuple[str, str] | None:
+    """By the names in it. Only looked for: a list of its members may be as large as whoever made it liked."""
+    if _END_OF_ARCHIVE not in content[-_END_BYTES:]:
+        return None
+    for proper, (member, content_type) in _OFFICE.items():
+        if member in content:
+            return None if b"vbaProject.bin" in content else (proper, content_type)
+    return "zip", "application/zip"
+
+
+def _is_text(content: bytes) -> bool:
+    if b"\0" in content:
+        return False
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return True
+    return False
+
+
+# --- Sizes of pictures, from their heads ---
+
+
+def _png_size(content: bytes) -> tuple[int, int] | None:
+    if len(content) < 24 or content[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack(">II", content[16:24])
+    return width, height
+
+
+def _gif_size(content: bytes) -> tuple[int, int] | None:
+    if len(content) < 10:
+        return None
+    width, height = struct.unpack("<HH", content[6:10])
+    return width, height
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """From the first frame; segments before it are passed over."""
+    at = 2
+    for _segment in range(_SEGMENTS_AT_MOST):
+        if at + 9 > len(content) or content[at] != 0xFF:
+            return None
+        marker = content[at + 1]
+        if marker in _FRAMES:
+            height, width = struct.unpack(">HH", content[at + 5 : at + 9])
+            return width, height
+        # Markers without a segment; one byte 0xFF more may stand before any.
+        is_alone = marker in {0xFF, 0x01} or 0xD0 <= marker <= 0xD8
+        at += (1 if marker == 0xFF else 2) if is_alone else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return None
+
+
+_SEGMENTS_AT_MOST = 1000
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def _webp_size(content: bytes) -> tuple[int, int] | None:
+    head = content[12:16]
+    if len(content) < 30:
+        return None
+    if head == b"VP8X":
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if head == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
+    if head == b"VP8 ":
+        width, height = struct.unpack("<HH", content[26:30])
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+_SIZES: dict[str, Callable[[bytes], tuple[int, int] | None]] = {
+    "png": _png_size,
+    "jpg": _jpeg_size,
+    "gif": _gif_size,
+    "webp": _webp_size,
+}

@@ -1,0 +1,74 @@
+"""The source of an incoming message's run: what it says, and to whom."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from notifications.inbound.text import text_for
+from notifications.models import IncomingMessage, Medium, MessageForm, Run
+from notifications.sources import Audience, Content, Figure, OneContent, ReadyMedium, Terms
+
+if TYPE_CHECKING:
+    from integrations.models import Corp, SiteAddress
+
+
+# Of a text card, and of what goes out as one where the picture or file cannot be uploaded.
+_NEEDING_TEXT = frozenset({MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.IMAGE, MessageForm.FILE})
+_WITH_FIGURES = frozenset({MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
+
+
+def source_of_message(run: Run) -> MessageSource | None:
+    """For notifications.sources: None where the run is no incoming message's."""
+    if run.trigger != Run.Trigger.MESSAGE or run.message is None:
+        return None
+    return MessageSource(run, run.message)
+
+
+class MessageSource:
+    """The message itself, or a file that came with it; to the people whom its addresses named when it was accepted."""
+
+    def __init__(self, run: Run, message: IncomingMessage) -> None:
+        self._message = message
+        row = Medium.objects.filter(run=run).only("kind", "name").order_by("pk").first()
+        self._medium = None if row is None else ReadyMedium(row.pk, Medium.Kind(row.kind), row.name)
+        self._is_file = run.key != f"message:{message.pk}"
+        self.terms = Terms(self._form(), message.priority, message.lifetime_hours, message.corp_id)
+
+    def _form(self) -> MessageForm:
+        if not self._is_file or self._medium is None:
+            return MessageForm(self._message.form)
+        return MessageForm.IMAGE if self._medium.kind == Medium.Kind.PICTURE else MessageForm.FILE
+
+    def audience(self) -> Audience:
+        return Audience(user_ids=self._message.people.order_by().values("pk"), corp_id=self._message.corp_id)
+
+    def contents(self, *, now: datetime) -> OneContent:
+        message = self._message
+        if self._is_file and self._medium is not None:
+            return OneContent(
+                Content(self._medium.name, self._plain(message.title), media=(self._medium,), link=message.link)
+            )
+        words, figures = text_for(self.terms.form, message.text, message.markup), message.figures
+        if self.terms.form not in _WITH_FIGURES:
+            # These say them in their text.
+            lines = [f"{self._plain(caption)}: {self._plain(said)}" for caption, said in figures]
+            words, figures = "\n".join([*lines, words]).strip(), []
+        return OneContent(
+            Content(
+                title=message.title,
+                text=words or (self._plain(message.title) if self.terms.form in _NEEDING_TEXT else ""),
+                figures=tuple(Figure(caption, said) for caption, said in figures),
+                link=message.link,
+                media=() if self._medium is None else (self._medium,),
+            )
+        )
+
+    def _plain(self, words: str) -> str:
+        return text_for(self.terms.form, words, IncomingMessage.Markup.PLAIN)
+
+    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
+        """As its message form says."""
+
+    def note_unreached(self, reason: str) -> None:
+        """Its run says it."""

@@ -1,0 +1,49 @@
+"""Rows and values for the tests of incoming messages."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications.api import tokens
+from notifications.inbound.accept import Incoming
+from notifications.inbound.recipients import Address, Kind
+from notifications.models import ApiToken
+from tests.notifications.factories import NOW
+
+_numbers = count(1)
+
+
+def make_sender(owner: User, **fields: Any) -> ApiToken:
+    """A token that may send to everyone whom its owner may reach."""
+    corps: list[Corp] = fields.pop("send_corps", [])
+    number = next(_numbers)
+    defaults = {"name": "数据仓库", "may_send": True, "sends_to": "everyone", "expires_at": NOW + timedelta(days=1000)}
+    token = ApiToken(owner=owner, form_key=f"{number:032d}", **{**defaults, **fields})
+    tokens.seal(token, secret=f"{tokens.BEGINNING}{number}", now=NOW)
+    token.save()
+    token.send_corps.set(corps)
+    return token
+
+
+def incoming(sender: ApiToken, *people: User, **fields: Any) -> Incoming:
+    """A message to these people by their user names."""
+    addresses = [Address(Kind.USER, person.username) for person in people]
+    defaults = {"key": f"api:test:{next(_numbers)}", "title": "磁盘快满了", "addresses": addresses}
+    return Incoming(sender=sender, **{**defaults, **fields})
+
+
+def png(width: int = 2, height: int = 2) -> bytes:
+    """A picture of one colour."""
+    rows = b"".join(b"\0" + b"\x33\x66\x99" * width for _row in range(height))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, body) for kind, body in [*chunks, (b"IEND", b"")])
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -1,0 +1,284 @@
+"""Accepting messages: once, within the sender's rights, and what becomes of them up to the phone's bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from integrations.models import Corp
+from notifications.delivery.maintenance import sweep
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.sending import uploads
+from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept, preview
+from notifications.inbound.files import checked
+from notifications.inbound.recipients import Address, Kind, Why
+from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, MessageForm, Receipt, Run
+from notifications.sources import Figure
+from tests.notifications.conftest import FakeClock
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person
+from tests.notifications.inbound.factories import incoming, make_sender, png
+from tests.notifications.one_delivery import send_delivery
+from tests.notifications.wire import Wire
+
+pytestmark = pytest.mark.django_db
+
+PICTURE, PDF = checked("看板.png", png(40, 30)), checked("周报.pdf", b"%PDF-1.7 rest")
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def sender(corp: Corp) -> ApiToken:
+    return make_sender(make_manager(corp))
+
+
+def sent(message: Incoming, *, now: Any = NOW) -> list[Delivery]:
+    """The deliveries that the message becomes."""
+    for run_id in accept(message, now=now).run_ids:
+        render_run(run_id=run_id, now=now)
+        assert Run.objects.get(pk=run_id).error_text == ""
+    return list(Delivery.objects.order_by("pk"))
+
+
+def body(delivery: Delivery) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(bytes(delivery.body))
+    return found
+
+
+# --- Accepted ---
+
+
+def test_a_message_is_written_with_its_run_its_people_and_its_sender(corp: Corp, sender: ApiToken) -> None:
+    zhang = make_person(corp, "ZhangWei")
+    addresses = [Address(Kind.USER, zhang.username), Address(Kind.USERID, "nobody", corp=corp.corpid)]
+
+    accepted = accept(incoming(sender, addresses=addresses, key="api:1:a", corp=corp), now=NOW)
+
+    message, run = accepted.message, Run.objects.get(pk=accepted.run_ids[0])
+    assert (message.title, message.token, message.requested_by, message.person_count) == (
+        *("磁盘快满了", sender, sender.owner),
+        1,
+    )
+    assert list(message.people.all()) == [zhang]
+    assert message.unknown == [{"kind": "userid", "value": "nobody", "corp": corp.corpid, "reason": "unknown"}]
+    assert (run.key, run.trigger, run.message, run.corp, run.api_token, run.requested_by) == (
+        *(f"message:{message.pk}", "message", message, corp),
+        *(sender, sender.owner),
+    )
+
+
+def test_the_same_key_gives_the_same_message_whatever_the_second_says(corp: Corp, sender: ApiToken) -> None:
+    message = incoming(sender, make_person(corp, "Zhang"))
+
+    first = accept(message, now=NOW)
+    second = accept(replace(message, title="又来了"), now=NOW)
+
+    assert (second.message, second.run_ids, second.is_new) == (first.message, [], False)
+    assert (IncomingMessage.objects.count(), Run.objects.count()) == (1, 1)
+
+
+def test_a_message_for_nobody_is_refused_and_leaves_nothing(sender: ApiToken) -> None:
+    address = Address(Kind.USER, "nobody")
+
+    with pytest.raises(NobodyFoundError) as refused:
+        accept(incoming(sender, addresses=[address]), now=NOW)
+
+    assert refused.value.unknown == [(address, Why.UNKNOWN)]
+    assert not IncomingMessage.objects.exists()
+
+
+def test_a_sender_has_its_day_and_no_more(corp: Corp, sender: ApiToken) -> None:
+    people = [make_person(corp, f"U{number}") for number in range(3)]
+    ApiToken.objects.update(daily_limit=4)
+    accept(incoming(sender, *people), now=NOW)
+
+    with pytest.raises(DailyLimitError) as refused:
+        accept(incoming(sender, *people[:2]), now=NOW)
+    accept(incoming(sender, people[0]), now=NOW)
+
+    # NOW is 09:00:30 in Shanghai.
+    assert refused.value.retry_after_seconds == 15 * 3600 - 30
+    accept(incoming(sender, *people), now=NOW + timedelta(seconds=15 * 3600 - 30))
+    assert IncomingMessage.objects.count() == 3
+
+
+def test_each_file_of_its_own_counts_for_the_day(corp: Corp, sender: ApiToken) -> None:
+    message = incoming(sender, make_person(corp, "Zhang"), text="见附件", files=[PICTURE, PDF, PDF])
+
+    assert accept(message, now=NOW).message.person_count == 3
+
+
+def test_a_preview_says_who_would_be_reached_and_writes_nothing(corp: Corp, sender: ApiToken) -> None:
+    zhang, li = make_person(corp, "Zhang"), make_person(corp, "Li", is_active=False)
+    unknown = Address(Kind.GROUP, "夜班")
+    addresses = [*(Address(Kind.USER, person.username) for person in (zhang, li)), unknown]
+
+    found = preview(incoming(sender, addresses=addresses, files=[PICTURE, PDF]))
+
+    assert (found.form, found.message_count, found.unknown) == (MessageForm.IMAGE, 2, [(unknown, Why.UNKNOWN)])
+    assert {one.user_id: one.reason for one in found.recipients} == {
+        zhang.pk: None,
+        li.pk: Receipt.Reason.USER_DISABLED,
+    }
+    assert not IncomingMessage.objects.exists()
+
+
+# --- What it becomes ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "form"),
+    [
+        ({}, MessageForm.TEXTCARD),
+        ({"text": "剩 5%"}, MessageForm.TEXTCARD),
+        ({"text": "很长" * 300}, MessageForm.TEXT),
+        ({"text": "**剩** 5%", "markup": "markdown"}, MessageForm.MARKDOWN),
+        ({"figures": [Figure("剩余", "5%")]}, MessageForm.TEXT_NOTICE),
+        ({"files": [PICTURE]}, MessageForm.IMAGE),
+        ({"files": [PICTURE], "text": "见图"}, MessageForm.NEWS),
+        ({"files": [PICTURE], "figures": [Figure("剩余", "5%")]}, MessageForm.NEWS_NOTICE),
+        ({"files": [PDF]}, MessageForm.FILE),
+        ({"files": [PDF], "link": "https://bi.example.test/"}, MessageForm.TEXTCARD),
+        ({"files": [PICTURE], "form": "text"}, MessageForm.TEXT),
+    ],
+)
+def test_the_form_is_chosen_by_what_there_is(
+    fields: dict[str, Any], form: MessageForm, corp: Corp, sender: ApiToken
+) -> None:
+    assert accept(incoming(sender, make_person(corp, "Zhang"), **fields), now=NOW).message.form == form
+
+
+@pytest.mark.parametrize("form", [value for value in MessageForm if value not in {"xlsx", "csv"}])
+def test_every_form_is_sent_also_without_words_picture_and_file(
+    form: MessageForm, corp: Corp, sender: ApiToken
+) -> None:
+    (delivery,) = sent(incoming(sender, make_person(corp, "Zhang"), form=form.value))
+
+    assert (delivery.status, delivery.title) == ("pending", "磁盘快满了")
+    assert Run.objects.get().status == Run.Status.SENDING
+
+
+def test_what_it_says_comes_to_people_who_get_the_same_in_one_call(corp: Corp, sender: ApiToken) -> None:
+    people = [make_person(corp, "ZhangWei"), make_person(corp, "LiLei")]
+    leaver = make_person(corp, "Gone", is_active=False)
+
+    (delivery,) = sent(
+        incoming(sender, *people, leaver, text="剩 5%", link="https://ops.example.test/disk", priority=0)
+    )
+
+    assert body(delivery)["touser"] == "ZhangWei|LiLei"
+    assert body(delivery)["textcard"]["description"] == "剩 5%"
+    assert (delivery.link, delivery.priority) == ("https://ops.example.test/disk", 0)
+    assert delivery.expires_at == NOW + timedelta(hours=24)
+    assert list(Receipt.objects.order_by("pk").values_list("user", "status", "reason")) == [
+        *((person.pk, "", "") for person in people),
+        (leaver.pk, "skipped", "user_disabled"),
+    ]
+
+
+def test_whoever_belongs_to_another_company_than_the_message_is_not_named(corp: Corp, sender: ApiToken) -> None:
+    other = make_corp()
+    sender.owner.managed_corps.add(other)
+    address = Address(Kind.USER, make_person(other, "Li").username)
+
+    accepted = accept(
+        incoming(sender, corp=corp, addresses=[Address(Kind.USER, make_person(corp, "Zhang").username), address]),
+        now=NOW,
+    )
+
+    assert accepted.message.unknown == [{**address.document(), "reason": "unknown"}]
+
+
+def test_markup_of_a_stranger_is_shown_and_not_obeyed(corp: Corp, sender: ApiToken) -> None:
+    text = '<@all> <font color="warning">红</font> [点我](javascript:x) [好](https://a.test/) **粗**'
+
+    (delivery,) = sent(incoming(sender, make_person(corp, "Zhang"), title="**<@all>**", text=text, markup="markdown"))
+
+    content = body(delivery)["markdown"]["content"]
+    assert content.startswith(
+        '**＊＊＜@all＞＊＊**\n＜@all＞ ＜font color="warning"＞红＜/font＞ ［点我］(javascript:x)'
+    )
+    assert "[好](https://a.test/) **粗**" in content
+
+
+def test_figures_stand_in_a_card_or_else_in_the_text(corp: Corp, sender: ApiToken) -> None:
+    figures = [Figure("剩余", "5%"), Figure("主机", "db-1")]
+    zhang = make_person(corp, "Zhang")
+
+    card, text = (sent(incoming(sender, zhang, figures=figures, form=form))[-1] for form in ("", "text"))
+
+    assert body(card)["template_card"]["emphasis_content"] == {"title": "5%", "desc": "剩余"}
+    assert text.text == "剩余: 5%\n主机: db-1"
+
+
+# --- Pictures and files ---
+
+
+def test_each_further_file_is_a_message_of_its_own(corp: Corp, sender: ApiToken) -> None:
+    deliveries = sent(incoming(sender, make_person(corp, "Zhang"), text="见附件", files=[PDF, PICTURE, PICTURE, PDF]))
+
+    assert [(one.message_form, one.title) for one in deliveries] == [
+        *(("news", "磁盘快满了"), ("file", "周报.pdf")),
+        *(("image", "看板.png"), ("file", "周报.pdf")),
+    ]
+    assert {one.status for one in deliveries} == {"preparing"}
+    assert [run.key.rpartition(":")[2] for run in Run.objects.order_by("pk")[1:]] == ["1", "2", "3"]
+    assert set(Run.objects.values_list("message", flat=True)) == {IncomingMessage.objects.get().pk}
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "content_type"),
+    [(PICTURE, "image", "image/png"), (PDF, "file", "application/pdf")],
+)
+def test_a_file_is_uploaded_as_what_it_is_under_its_name(
+    file: Any, kind: str, content_type: str, sender: ApiToken, corp: Corp, wire: Wire, clock: FakeClock
+) -> None:
+    Corp.objects.filter(pk=corp.pk).update(api_base_url=wire.url)
+    wire.sends.append({"errcode": 0, "errmsg": "", "type": kind, "media_id": "media-1", "created_at": "1764000000"})
+    (delivery,) = sent(incoming(sender, make_person(corp, "Zhang"), files=[file]))
+
+    uploads.prepare_delivery(delivery.pk, clock=clock)
+    send_delivery(delivery.pk, clock=clock)
+
+    upload, message = wire.bodies
+    assert f'filename="{file.name}"'.encode() in upload
+    assert f"Content-Type: {content_type}".encode() in upload
+    assert file.content in upload
+    assert json.loads(message)[kind] == {"media_id": "media-1"}
+
+
+# --- Whatever crashes ---
+
+
+def test_a_sender_that_dies_before_handing_out_leaves_the_run_to_the_sweep(corp: Corp, sender: ApiToken) -> None:
+    run_ids = accept(incoming(sender, make_person(corp, "Zhang")), now=NOW).run_ids
+
+    assert sweep.sweep(now=NOW).run_ids == []
+    assert sweep.sweep(now=NOW + timedelta(seconds=21)).run_ids == run_ids
+
+
+def test_what_is_undone_with_the_callers_transaction_is_not_accepted(corp: Corp, sender: ApiToken) -> None:
+    message = incoming(sender, make_person(corp, "Zhang"), files=[PDF])
+
+    def dies() -> None:
+        with transaction.atomic():
+            accept(message, now=NOW)
+            raise RuntimeError
+
+    _raises(RuntimeError, dies)
+    assert [model.objects.count() for model in (IncomingMessage, Run, Medium)] == [0, 0, 0]
+    assert accept(message, now=NOW).is_new
+
+
+def _raises(error: type[Exception], function: Callable[[], None]) -> None:
+    with pytest.raises(error):
+        function()

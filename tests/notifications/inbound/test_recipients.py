@@ -1,0 +1,189 @@
+"""Which people a message's addresses name, and that whoever is out of reach is as unknown as nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+
+from accounts.models import Attribute, AttributeValue, User
+from integrations.models import BiConnection, Corp, Department, Member, Membership
+from notifications.inbound import reach
+from notifications.inbound.recipients import Address, Found, Kind, Why, find
+from notifications.models import InboundChannel
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
+from tests.notifications.inbound.factories import make_sender
+
+pytestmark = pytest.mark.django_db
+
+
+def department(corp: Corp, number: int, name: str, parent: int | None = None) -> Department:
+    return Department.objects.create(corp=corp, wecom_department_id=number, wecom_parent_id=parent, name=name)
+
+
+def member(corp: Corp, userid: str, place: Department) -> None:
+    row = Member.objects.create(
+        corp=corp, userid=userid, userid_folded=userid, name=userid, first_seen_at=NOW, changed_at=NOW
+    )
+    Membership.objects.create(member=row, department=place)
+
+
+def everybody(*addresses: Address) -> Found:
+    return find(addresses, among=User.objects.all())
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp(name="北山制造", corpid="ww0000000000000101")
+
+
+@pytest.fixture
+def zhang(corp: Corp) -> User:
+    return make_person(corp, "ZhangWei", username="zhang", email="Zhang.Wei@example.test")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        Address(Kind.USER, "zhang"),
+        Address(Kind.USERID, "zhangwei"),
+        Address(Kind.USERID, "ZhangWei", corp="ww0000000000000101"),
+        Address(Kind.USERID, "ZhangWei", corp="北山制造"),
+        Address(Kind.EMAIL, "zhang.wei@example.test"),
+    ],
+)
+def test_a_person_is_found_by_name_userid_and_mail_address(address: Address, zhang: User) -> None:
+    make_person(make_corp(), "LiLei", username="li")
+
+    assert everybody(address) == Found(frozenset({zhang.pk}))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        Address(Kind.USER, "Zhang"),
+        Address(Kind.USERID, "zhangwei", corp="ww0000000000000999"),
+        Address(Kind.EMAIL, ""),
+        Address(Kind.USER, "zh\0ang"),
+        Address(Kind.USERID, "\ud800"),
+        Address(Kind.ATTRIBUTE, "华东", attribute="nothing"),
+        Address(Kind.DEPARTMENT, "9" * 5000),
+        Address(Kind.GROUP, "销售"),
+        Address(Kind.LOGIN_ID, "zhang"),
+    ],
+)
+def test_what_names_nobody_is_unknown(address: Address, zhang: User) -> None:
+    assert everybody(address) == Found(frozenset(), [(address, Why.UNKNOWN)])
+
+
+def test_several_people_with_one_address_are_ambiguous(corp: Corp) -> None:
+    make_person(corp, "Li", email="team@example.test")
+    make_person(make_corp(), "li", email="TEAM@example.test")
+    addresses = [Address(Kind.EMAIL, "team@example.test"), Address(Kind.USERID, "LI")]
+
+    assert everybody(*addresses) == Found(frozenset(), [(address, Why.AMBIGUOUS) for address in addresses])
+
+
+@pytest.mark.parametrize(("source", "value"), [("bi_login_id", "bi-7"), ("username", "zhang"), ("email", "z@b.test")])
+def test_a_login_id_is_what_the_bi_knows_people_by(source: str, value: str, corp: Corp) -> None:
+    zhang = make_person(corp, "ZhangWei", username="zhang", email="z@b.test")
+    attribute = Attribute.objects.bi_login_ids().get()
+    AttributeValue.objects.create(user=zhang, attribute=attribute, value="BI-7", folded="bi-7")
+    BiConnection.objects.update_or_create(pk=1, defaults={"external_id_source": source})
+
+    assert everybody(Address(Kind.LOGIN_ID, value)) == Found(frozenset({zhang.pk}))
+
+
+def test_attributes_and_groups_name_several_people(corp: Corp, zhang: User) -> None:
+    li, other = make_person(corp, "Li"), make_person(corp, "Other")
+    region = Attribute.objects.create(key="region", name="地区")
+    for person in (zhang, li):
+        AttributeValue.objects.create(user=person, attribute=region, value="华东", folded="华东")
+    group = Group.objects.create(name="夜班")
+    group.user_set.add(other)
+
+    found = everybody(Address(Kind.ATTRIBUTE, "华东", attribute="region"), Address(Kind.GROUP, "夜班"))
+
+    assert found == Found(frozenset({zhang.pk, li.pk, other.pk}))
+
+
+@pytest.mark.parametrize("value", ["2", "华东区"])
+def test_a_department_names_whoever_stands_in_it_or_below(value: str, corp: Corp, zhang: User) -> None:
+    department(corp, 1, "总部")
+    department(corp, 2, "华东区", parent=1)
+    below = department(corp, 3, "上海", parent=2)
+    member(corp, "zhangwei", below)
+    make_person(corp, "Li")
+
+    assert everybody(Address(Kind.DEPARTMENT, value, corp="北山制造")) == Found(frozenset({zhang.pk}))
+
+
+def test_a_department_that_two_companies_have_is_named_with_its_company(corp: Corp, zhang: User) -> None:
+    other = make_corp()
+    li = make_person(other, "li")
+    for one, userid in ((corp, "zhangwei"), (other, "li")):
+        member(one, userid, department(one, 2, "华东区"))
+
+    address = Address(Kind.DEPARTMENT, "2")
+
+    assert everybody(address) == Found(frozenset(), [(address, Why.UNKNOWN)])
+    assert everybody(Address(Kind.DEPARTMENT, "2", corp=other.corpid)) == Found(frozenset({li.pk}))
+
+
+# --- Whom a token reaches ---
+
+
+def test_people_of_other_companies_are_unknown_as_those_that_do_not_exist(corp: Corp, zhang: User) -> None:
+    other = make_corp()
+    li = make_person(other, "li", username="li")
+    token = make_sender(make_manager(corp))
+    addresses = [Address(Kind.USER, name) for name in ("zhang", "li", "nobody")]
+
+    found = find(addresses, among=reach.people_of(token))
+
+    assert found == Found(frozenset({zhang.pk}), [(addresses[1], Why.UNKNOWN), (addresses[2], Why.UNKNOWN)])
+    assert li.pk not in reach.people_of(token).values_list("pk", flat=True)
+
+
+def test_a_token_reaches_its_companies_or_its_people_and_no_more_than_its_owner(corp: Corp, zhang: User) -> None:
+    other = make_corp()
+    li, manager = make_person(other, "li"), make_manager(corp)
+    nobody = make_person(username="without-account")
+    root = make_superuser()
+
+    def reached(token: object) -> set[int]:
+        return set(reach.people_of(token).values_list("pk", flat=True))  # type: ignore[arg-type]  # a token
+
+    chosen = make_sender(manager, sends_to="chosen")
+    chosen.send_users.set([zhang, li])
+
+    assert reached(make_sender(root)) >= {zhang.pk, li.pk, nobody.pk}
+    assert reached(make_sender(root, sends_to="corps", send_corps=[other])) == {li.pk}
+    assert reached(make_sender(manager, sends_to="corps", send_corps=[other])) == set()
+    assert reached(make_sender(manager, sends_to="corps")) == set()
+    assert reached(chosen) == {zhang.pk}
+
+
+def test_somebody_whose_messages_go_through_another_company_is_out_of_reach(corp: Corp, zhang: User) -> None:
+    zhang.wecom_accounts.update(is_primary=False)
+    zhang.wecom_accounts.create(corp=make_corp(), userid="zw")
+
+    assert list(reach.people_of(make_sender(make_manager(corp)))) == []
+
+
+def test_a_channel_reaches_its_company_or_its_people(corp: Corp, zhang: User) -> None:
+    other = make_corp()
+    li, manager = make_person(other, "li"), make_manager(corp, other)
+    channel = InboundChannel.objects.create(name="Grafana", owner=manager)
+
+    def reached(**fields: Any) -> set[int]:
+        InboundChannel.objects.filter(pk=channel.pk).update(**fields)
+        channel.refresh_from_db()
+        return set(reach.people_of(channel).values_list("pk", flat=True))
+
+    assert reached() == {zhang.pk, li.pk}
+    assert reached(corp=other) == {li.pk}
+    channel.users.set([zhang])
+    assert reached(reach="chosen") == set()
+    assert reached(corp=None) == {zhang.pk}
