@@ -114,7 +114,7 @@ def test_somebody_unknown_to_the_bi_reads_its_refusal_and_somebody_without_the_v
 
     BiConnection.objects.update(external_id_source="email")
     page.goto(links.home_page_link(corp))
-    expect(page.get_by_role("heading", name="还不知道您在 BI 中的账号")).to_be_visible()
+    expect(page.get_by_role("heading", name="还没有您在 BI 中的账号信息")).to_be_visible()
     expect(page.get_by_text("邮箱").first).to_be_visible()
     page.locator("article .button").click()
     expect(page).to_have_url(re.compile(r"^http://localhost:\d+/$"))

@@ -170,7 +170,7 @@ def test_each_file_holds_what_the_filters_show_the_newest_first(root: Client, tw
 def test_a_file_says_what_failed_and_how_to_mend_it(root: Client, two: Two) -> None:
     row = file_of(root, "delivery")[0]
 
-    assert (row["company"], row["status"], row["errcode"]) == ("南海贸易", "failed", "60020")
+    assert (row["company"], row["status"], row["WeCom's error code"]) == ("南海贸易", "failed", "60020")
     assert (bool(row["reason"]), bool(row["Who can fix it"]), bool(row["Where"])) == (True, True, True)
 
 

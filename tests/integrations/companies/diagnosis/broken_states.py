@@ -164,10 +164,10 @@ SAVED_WRONGLY = [
     State(
         "too many calls (45009)",
         "token",
-        ("左右之前不向本服务器发放 token：请求过于频繁，或多次使用了错误的 Secret。", "时间到后会自动恢复"),
+        ("左右之前不向本服务器发放 access_token：请求过于频繁，或多次使用了错误的 Secret。", "时间到后会自动恢复"),
         lambda scene: scene.fault("rate_limited", "gettoken"),
         save_the_secret_again,
-        reason="左右之前不向本服务器发放 token",
+        reason="左右之前不向本服务器发放 access_token",
     ),
     State(
         "the Secret is wrong (40001)",
@@ -313,7 +313,7 @@ WRONG_IN_WECOM = [
     State(
         "the trusted domain is another one",
         "domain",
-        ("企业微信里的可信域名是 old.example.com，而本系统是 localhost:", IN_WECOM, TO_APP + "网页授权及 JS-SDK。"),
+        ("企业微信里的可信域名是 old.example.com，而本系统是 localhost:", IN_WECOM, TO_APP + "网页授权及JS-SDK。"),
         lambda scene: scene.in_wecom(trusted_domain="old.example.com"),
         lambda scene: scene.console(trusted_domain=scene.copied("domain")),
         reason="可信域名：企业微信里的可信域名是 old.example.com",
@@ -321,7 +321,7 @@ WRONG_IN_WECOM = [
     State(
         "the trusted domain has a scheme",
         "domain",
-        ("前面带有 http:// 或 https://。请只填写域名。", IN_WECOM, TO_APP + "网页授权及 JS-SDK。"),
+        ("前面带有 http:// 或 https://。请只填写域名。", IN_WECOM, TO_APP + "网页授权及JS-SDK。"),
         lambda scene: scene.in_wecom(trusted_domain=f"http://{scene.domain}"),
         lambda scene: scene.console(trusted_domain=scene.copied("domain")),
         reason="前面带有 http:// 或 https://",
@@ -337,7 +337,7 @@ WRONG_IN_WECOM = [
     State(
         "the trusted domain has a path",
         "domain",
-        ("/bi 在域名后面还有内容。请只填写域名。", IN_WECOM, TO_APP + "网页授权及 JS-SDK。"),
+        ("/bi 在域名后面还有内容。请只填写域名。", IN_WECOM, TO_APP + "网页授权及JS-SDK。"),
         lambda scene: scene.in_wecom(trusted_domain=f"{scene.domain}/bi"),
         lambda scene: scene.console(trusted_domain=scene.copied("domain")),
         reason="在域名后面还有内容",
@@ -398,7 +398,7 @@ AT_FAULT = [
 FILE_LOST = State(
     "the verification file does not arrive",
     "verification_file",
-    ("有响应，但不是校验文件：请求没有到达本系统。", IN_THE_NETWORK, "请让反向代理把 /WW_verify_*.txt 转发到本站"),
+    ("有响应，但不是校验文件：请求没有到达本系统。", IN_THE_NETWORK, "请让反向代理把 /WW_verify_*.txt 转发到本系统"),
     own_site,
     pass_all_on,
 )
