@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from django.utils.translation import ngettext
 
 from accounts.audit import signals
@@ -79,13 +81,14 @@ def disabling_holds_back(corp: Corp) -> list[str]:
 
 # What editors write, then what they only read.
 _WRITTEN = ("report", "subscription", "robot", "alertreceiver", "alertroute", "alertrule")
-_READ = (*_WRITTEN, "run", "delivery", "receipt", "corpqueue", "incident")
+_READ = (*_WRITTEN, "run", "delivery", "receipt", "corpqueue", "incident", "incomingmessage")
 
 
 def grant_to_roles() -> None:
     views = [f"notifications.view_{model}" for model in _READ]
     changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _WRITTEN]
-    changes.append("notifications.change_incident")
+    # To add a message means to send one by a token of one's own.
+    changes += ["notifications.change_incident", "notifications.add_incomingmessage"]
     tokens = [f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")]
     channels = [f"notifications.{verb}_inboundchannel" for verb in ("view", "add", "change", "delete")]
     roles.grant(Role.PUSH_EDITOR, *views, *changes, *tokens, *channels)
@@ -136,8 +139,8 @@ def track_orders() -> None:
     signals.track(
         ApiToken,
         corps=_of_token,
-        left_out=("digest", "form_key", "created_at", "last_used_at", "last_used_from"),
-        m2m=("corps", "subscriptions"),
+        left_out=("digest", "form_key", "created_at", "last_used_at", "last_used_from", "signing_secret"),
+        m2m=("corps", "subscriptions", "send_corps", "send_users", "send_groups", "send_departments"),
     )
     signals.track(
         InboundChannel,
@@ -150,4 +153,5 @@ def track_orders() -> None:
 def _of_token(token: ApiToken) -> list[int | None]:
     """The companies that it was limited to, by themselves or by subscriptions; whoever reaches all is nobody's."""
     reports = token.subscriptions.values_list("report__corp", flat=True)
-    return [*token.corps.values_list("pk", flat=True), *reports]
+    corps = token.corps.values_list("pk", flat=True), token.send_corps.values_list("pk", flat=True)
+    return [*chain(*corps), *reports]

@@ -29,6 +29,8 @@ from notifications.delivery.rendering import render, report_data
 from notifications.delivery.runs import auto_pause, idempotency, owner_notices, recall, scheduler
 from notifications.delivery.sending import circuit_breaker, send, uploads
 from notifications.delivery.sending import queue as sending_queue
+from notifications.inbound import purge as inbound_purge
+from notifications.inbound import webhook
 from notifications.models import Incident, Priority, Run, Subscription, TickClaim
 from notifications.models.lookups import Moment
 
@@ -46,8 +48,12 @@ RENDERING_TASKS_AT_ONCE = 200
 DELIVERIES_PER_TASK = 50
 # Of settings.CELERY_TASK_QUEUES; pictures and files have jobs.CHARTS_QUEUE.
 URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
+# What waits for other people's systems.
+DATA_QUEUE = "data"
 # Uploads of one task go one after the other.
 UPLOADS_PER_TASK = 10
+# As many webhooks, each of which may take its whole time, as end within the lease of the last.
+CALLBACKS_PER_TASK = 5
 
 # Set when this worker was asked to end. Threads see it; that is why workers run with --pool threads.
 _stopping = threading.Event()
@@ -141,12 +147,17 @@ def _update_cards(now: datetime) -> None:
     enqueue_card_updates(card_updates.due(now=now))
 
 
+def _call_back(now: datetime) -> None:
+    _enqueue(call_back, webhook.hand_out(now=now), CALLBACKS_PER_TASK, DATA_QUEUE)
+
+
 def _purge(now: datetime) -> None:
     purge.purge(now=now)
     purge.purge_incidents(now=now)
     purge.purge_drafts(now=now)
     evaluation.purge(now=now)
     idempotency.purge(now=now)
+    inbound_purge.purge(now=now)
 
 
 def _notify_administrators(now: datetime) -> None:
@@ -165,7 +176,8 @@ _STEPS = (
     _Step(_update_cards, lambda now: [card_updates.changeable(now)]),
     _Step(_recall, lambda now: [recall.due(now)]),
     _Step(_notify_administrators, lambda _now: [circuit_breaker.unnotified()]),
-    _Step(_purge, lambda now: [*purge.due(now), evaluation.old(now), idempotency.due(now)]),
+    _Step(_call_back, webhook.due),
+    _Step(_purge, lambda now: [*purge.due(now), evaluation.old(now), idempotency.due(now), *inbound_purge.due(now)]),
 )
 
 
@@ -220,6 +232,12 @@ def recall_deliveries(delivery_ids: list[int]) -> None:
 def update_alert_cards(card_ids: list[int]) -> None:
     """Change these cards to how their incidents stand."""
     card_updates.update_cards(card_ids, clock=database_clock(), is_stopping=_stopping.is_set)
+
+
+@shared_task(name="notifications.call_back", ignore_result=True)
+def call_back(message_ids: list[int]) -> None:
+    """Tell the senders of these messages that they are settled."""
+    webhook.call_back_all(message_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 def enqueue_card_updates(card_ids: Sequence[int]) -> None:

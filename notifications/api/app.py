@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -12,11 +11,12 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.parser import Parser
 
-from notifications.api import alerts, subscriptions
+from notifications.api import alerts, messages, subscriptions
 from notifications.api.authentication import TokenAuth
+from notifications.api.json_body import JSON, read_json
+from notifications.api.message_schemas import MessageIn
 from notifications.api.problems import CONTENT_TYPE, ProblemError, response
 
-JSON = "application/json"
 ERRORS_NAMED = 20
 
 
@@ -26,10 +26,7 @@ class JsonParser(Parser):
     def parse_body(self, request: HttpRequest) -> Any:
         if request.content_type != JSON:
             raise ProblemError("unsupported_media_type")
-        try:
-            return json.loads(request.body.decode("utf-8"), parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise ProblemError("malformed_request") from error
+        return read_json(request.body)
 
 
 class Api(NinjaAPI):
@@ -41,6 +38,9 @@ class Api(NinjaAPI):
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
         schema = super().get_openapi_schema(**options)
+        # Ninja knows the bodies that it reads itself: that of a message may be JSON or a form.
+        message = MessageIn.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema["components"]["schemas"] |= {**message.pop("$defs"), "MessageIn": message}
         for methods in schema["paths"].values():
             for operation in methods.values():
                 for status, answer in operation["responses"].items():
@@ -53,7 +53,8 @@ api = Api(
     title="guanwecom",
     version="1",
     description=(
-        "Running subscriptions, seeing what became of it, and handing in alerts. Tokens are made in the administration."
+        "Running subscriptions, seeing what became of it, sending messages, and handing in alerts. Tokens are made in "
+        "the administration."
     ),
     auth=TokenAuth(),
     parser=JsonParser(),
@@ -62,6 +63,8 @@ api = Api(
 )
 api.add_router("/subscriptions", subscriptions.router)
 api.add_router("/runs", subscriptions.runs_router)
+api.add_router("/messages", messages.router)
+api.add_router("/uploads", messages.uploads_router)
 api.add_router("/alerts", alerts.router)
 api.add_router("/alert-rules", alerts.rules_router)
 
@@ -88,7 +91,3 @@ def refuse_invalid(_request: HttpRequest, error: ValidationError) -> HttpRespons
 @api.exception_handler(Http404)
 def refuse_unknown(_request: HttpRequest, _error: Http404) -> HttpResponse:
     return response(ProblemError("not_found"))
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)

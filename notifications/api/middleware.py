@@ -7,12 +7,17 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 
+from notifications.api.json_body import MULTIPART
 from notifications.api.problems import ProblemError, instead_of, response
 
 ROOT = "/api/"
 BODY_BYTES_AT_MOST = 256 * 1024
-# Of a path that takes more: a thousand alerts are large, and a sender does not try again what was too large.
-MORE_BYTES_AT_MOST = {"/api/v1/alerts": 2 * 1024 * 1024}
+# Of a path that takes more: a thousand alerts are large, and a sender does not try again what was too large; a message
+# has a long text and many recipients.
+MORE_BYTES_AT_MOST = {"/api/v1/alerts": 2 * 1024 * 1024, "/api/v1/messages": 1024 * 1024}
+# Of a form with files: 20 MB of them, and what is around.
+FORM_BYTES_AT_MOST = 21 * 1024 * 1024
+FORM_PATHS = frozenset({"/api/v1/messages", "/api/v1/uploads"})
 
 
 class ApiMiddleware:
@@ -28,12 +33,18 @@ class ApiMiddleware:
             return self.get_response(request)
         request.META.pop("HTTP_COOKIE", None)
         with translation.override(translation.get_language_from_request(request)):
-            if _length_of(request) > MORE_BYTES_AT_MOST.get(request.path_info, BODY_BYTES_AT_MOST):
+            if _length_of(request) > _bytes_at_most(request):
                 answer = response(ProblemError("body_too_large"))
             else:
                 answer = instead_of(self.get_response(request))
         answer.headers["Cache-Control"] = "no-store"
         return answer
+
+
+def _bytes_at_most(request: HttpRequest) -> int:
+    if request.path_info in FORM_PATHS and request.content_type == MULTIPART:
+        return FORM_BYTES_AT_MOST
+    return MORE_BYTES_AT_MOST.get(request.path_info, BODY_BYTES_AT_MOST)
 
 
 def _length_of(request: HttpRequest) -> int:

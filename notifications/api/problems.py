@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "application/problem+json"
 # By a code and its status: what it means, in a sentence for whoever reads a log.
 TITLES: dict[str, tuple[int, _StrPromise]] = {
-    "malformed_request": (400, _("The body is no JSON.")),
+    "malformed_request": (400, _("The body is no JSON, or no form.")),
     "missing_token": (401, _("A token is missing: Authorization: Bearer …")),
     "invalid_token": (401, _("The token is unknown, revoked or expired, or its owner was disabled.")),
     "action_not_allowed": (403, _("The token or its owner may not do this.")),
@@ -30,8 +30,16 @@ TITLES: dict[str, tuple[int, _StrPromise]] = {
     "rule_disabled": (409, _("The alert rule is disabled.")),
     "outside_validity": (409, _("The push is not valid at this time.")),
     "run_under_way": (409, _("A run of this push is under way.")),
+    "corp_not_found": (422, _("There is no such company, several have the name, or the token does not reach it.")),
+    "upload_not_found": (422, _("There is no such upload, or it has expired.")),
+    "file_refused": (422, _("A file cannot be sent.")),
+    "too_many_files": (422, _("A message carries at most 20 files, and uploads of at most 60 MB.")),
+    "callback_not_possible": (422, _("The webhook cannot be called at this address, or the token signs none.")),
+    "nobody_found": (422, _("None of the recipients is known.")),
+    "daily_limit_reached": (429, _("The token may not send that many messages today.")),
+    "too_many_uploads": (429, _("Too many uploads wait for their messages.")),
     "body_too_large": (413, _("The body is too large.")),
-    "unsupported_media_type": (415, _("The body must be application/json.")),
+    "unsupported_media_type": (415, _("The body must be application/json, or a form where files may come.")),
     "invalid_request": (422, _("The request is not as it should be.")),
     "idempotency_key_reused": (422, _("The Idempotency-Key belongs to another request.")),
     "too_many_requests": (429, _("Too many requests.")),

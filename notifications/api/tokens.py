@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 from notifications.models import ApiToken, Run, Subscription
 
 # By which a scanner of source code or logs knows one.
-BEGINNING = "gwc_"
+BEGINNING, SIGNING_BEGINNING = "gwc_", "gws_"
 SECRET_BYTES = 32
 PREFIX_CHARACTERS = len(BEGINNING) + 6
 # How exactly it is known when a token was used last.
@@ -29,6 +29,7 @@ class Action(StrEnum):
     RUN = "run"
     READ = "read"
     ALERT = "alert"
+    SEND = "send"
 
 
 # What the owner must hold in the administration for it.
@@ -36,6 +37,7 @@ _NEEDED = {
     Action.RUN: ("notifications.change_subscription",),
     Action.READ: ("notifications.view_subscription", "notifications.view_run"),
     Action.ALERT: ("notifications.change_alertroute",),
+    Action.SEND: ("notifications.add_incomingmessage",),
 }
 
 
@@ -49,7 +51,10 @@ def digest_of(secret: str) -> str:
 
 
 def seal(token: ApiToken, *, secret: str, now: datetime) -> None:
-    """Give an unsaved token its secret: what is kept of it tells nobody the rest."""
+    """Give an unsaved token its secret: what is kept of it tells nobody the rest. One that sends messages gets a second
+    secret, which we keep, to sign its webhooks with."""
+    if token.may_send:
+        token.signing_secret = SIGNING_BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
     token.digest, token.prefix, token.created_at = digest_of(secret), secret[:PREFIX_CHARACTERS], now
 
 
@@ -77,7 +82,12 @@ def revoke(token: ApiToken, *, now: datetime) -> bool:
 
 def may(token: ApiToken, action: Action) -> bool:
     """Whether token and owner may do such a thing at all."""
-    is_meant = {Action.RUN: token.may_run, Action.READ: token.may_read, Action.ALERT: token.may_alert}
+    is_meant = {
+        Action.RUN: token.may_run,
+        Action.READ: token.may_read,
+        Action.ALERT: token.may_alert,
+        Action.SEND: token.may_send,
+    }
     return is_meant[action] and token.owner.has_perms(_NEEDED[action])
 
 

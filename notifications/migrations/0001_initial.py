@@ -145,6 +145,7 @@ class Migration(migrations.Migration):
                 ('last_used_from', models.GenericIPAddressField(editable=False, null=True, verbose_name='last used from')),
                 ('sends_to', models.CharField(choices=[('everyone', 'everyone whom the owner may reach'), ('corps', 'only people of these companies'), ('chosen', 'only the people chosen here')], db_default='corps', default='corps', max_length=16, verbose_name='messages to')),
                 ('daily_limit', models.PositiveIntegerField(db_default=1000, default=1000, help_text='Counted by person: a message to five people is five.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000)], verbose_name='messages a day at most')),
+                ('allows_private_addresses', models.BooleanField(db_default=False, default=False, help_text='Only a superuser may tick this: it lets this server call addresses that the internet does not see.', verbose_name='webhooks may go into the internal network')),
                 ('signing_secret', integrations.models.fields.EncryptedTextField(blank=True, db_default='', default='', editable=False)),
                 ('corps', models.ManyToManyField(blank=True, related_name='+', to='integrations.corp', verbose_name='companies')),
                 ('subscriptions', models.ManyToManyField(blank=True, related_name='+', to='notifications.subscription', verbose_name='pushes')),

@@ -101,6 +101,15 @@ class ApiToken(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_DAILY_LIMIT)],
         help_text=_("Counted by person: a message to five people is five."),
     )
+    # As a data source's: whoever makes the token may be told of services that only this machine sees.
+    allows_private_addresses = models.BooleanField(
+        _("webhooks may go into the internal network"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Only a superuser may tick this: it lets this server call addresses that the internet does not see."
+        ),
+    )
     # With which its webhooks are signed. Shown once, as the secret is.
     signing_secret = EncryptedTextField(blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(_("created"))

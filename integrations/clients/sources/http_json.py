@@ -91,7 +91,7 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
         with total_deadline(seconds):
             answer = _received(question, seconds)
     except (urllib3.exceptions.HTTPError, OSError, ValueError, zlib.error) as error:
-        failure = _as_source_error(error, seconds)
+        failure = as_source_error(error, seconds)
     if failure is not None:
         # Raised outside the block: inside, it would carry the other error, whose text holds the address.
         raise failure
@@ -154,7 +154,7 @@ def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | st
         with closing(response):
             if response.status in _REDIRECTS:
                 return _followed(question, url, response.headers.get("Location", ""), response.status)
-            _check_status(response.status)
+            check_status(response.status)
             if "html" in response.headers.get("Content-Type", "").lower():
                 raise SourceError(Problem.NOT_UNDERSTOOD, what="web-page")
             content = b"".join(_unpacked(response))
@@ -174,7 +174,8 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
 
 
-def _check_status(status: int) -> None:
+def check_status(status: int) -> None:
+    """Raises SourceError for an answer that is no success."""
     if 200 <= status < 300:
         return
     if status in (401, 403, 407):
@@ -206,7 +207,8 @@ def _unpacked(response: Any) -> Iterator[bytes]:
             yield content
 
 
-def _as_source_error(error: Exception, seconds: float) -> SourceError:
+def as_source_error(error: Exception, seconds: float) -> SourceError:
+    """Why a call over HTTP failed, without its address."""
     chain = causes(error)
     for cause in chain:
         if isinstance(cause, AddressForbiddenError):

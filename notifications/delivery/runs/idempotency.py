@@ -39,12 +39,16 @@ def fingerprint_of(method: str, path: str, body: str) -> str:
 
 
 def once(*, token: ApiToken, key: str, fingerprint: str, now: datetime, make: Callable[[], tuple[Run, str]]) -> Answer:
-    """What `make` answers, or answered when it was asked with this key before. In the caller's transaction.
+    """What `make` answers, or answered when it was asked with this key before; without a key always the first. In one
+    transaction.
 
     `make` makes the run and words the answer; an exception from it undoes everything, so that the key stays free. Two
     at once: the second waits for the first one's transaction at the unique key. Raises KeyReusedError.
     """
     with transaction.atomic():
+        if not key:
+            run, text = make()
+            return Answer(text, run.pk)
         mine = AcceptedRequest.objects.filter(token=token, key=key)
         mine.older_than(now - KEPT).delete()
         request, is_new = AcceptedRequest.objects.get_or_create(

@@ -92,6 +92,13 @@ def of_run(run_id: int) -> Counts:
     return found.get(run_id, Counts())
 
 
+def of_message(message_id: int) -> Counts:
+    """The same of all runs of an incoming message together. One query."""
+    rows = Delivery.objects.filter(run__message=message_id).order_by()
+    found: dict[int, Counts] = _added(rows.values_list("run__message", "status").annotate(**_sums()))
+    return found.get(message_id, Counts())
+
+
 def _sums() -> dict[str, Sum]:
     return {"people": Sum("recipient_count"), "exceptions": Sum(F("invalid_count") + F("unlicensed_count"))}
 

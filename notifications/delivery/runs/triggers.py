@@ -90,13 +90,7 @@ def trigger(
         enqueue(run.pk)
         return run, words(run)
 
-    with transaction.atomic():
-        if not request.key:
-            run, text = make()
-            return Answer(text, run.pk)
-        return idempotency.once(
-            token=request.token, key=request.key, fingerprint=request.fingerprint, now=now, make=make
-        )
+    return idempotency.once(token=request.token, key=request.key, fingerprint=request.fingerprint, now=now, make=make)
 
 
 def request_run(

@@ -1,0 +1,259 @@
+"""`/messages`: hands in a message and says what became of it. `/uploads`: pictures and files for them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
+from django.urls import reverse
+from django.utils import timezone
+from ninja import Router, Status
+from ninja.errors import ValidationError
+from ninja.params.functions import Header, Query
+from pydantic import ValidationError as InvalidError
+
+from accounts.audit import services, signals
+from accounts.models import AuditEntry, User
+from integrations.clients.sources.webhook import is_callable
+from integrations.models import Corp
+from notifications.api.authentication import address_of, token_for
+from notifications.api.json_body import JSON, MULTIPART, read_json
+from notifications.api.message_schemas import MessageIn, MessagePreview, MessageState, UnknownRecipient, UploadState
+from notifications.api.problems import ProblemError, problems
+from notifications.api.schemas import LARGEST_ID, Id
+from notifications.api.tokens import Action
+from notifications.delivery.runs import idempotency
+from notifications.inbound import files, uploads
+from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept, preview
+from notifications.models import ApiToken, IncomingMessage, Priority, Receipt, Run
+from notifications.tasks import enqueue_runs
+
+router, uploads_router = Router(tags=["messages"]), Router(tags=["messages"])
+PAGE = 100
+PAGE_AT_MOST = 1000
+PREVIEWED_AT_MOST = 1000
+
+
+def _form(message: dict[str, Any], file_name: str, *, is_many: bool) -> dict[str, Any]:
+    binary: dict[str, Any] = {"type": "string", "format": "binary"}
+    file = {"type": "array", "items": binary, "maxItems": files.FILES_AT_MOST} if is_many else binary
+    return {"type": "object", "properties": {**message, file_name: file}, "required": [*(message or [file_name])]}
+
+
+_IN = {"$ref": "#/components/schemas/MessageIn"}
+_MESSAGE_BODY = {
+    "required": True,
+    "content": {
+        JSON: {"schema": _IN},
+        MULTIPART: {
+            "schema": _form({"message": _IN}, "files", is_many=True),
+            "encoding": {"message": {"contentType": JSON}},
+        },
+    },
+}
+_UPLOAD_BODY = {"required": True, "content": {MULTIPART: {"schema": _form({}, "file", is_many=False)}}}
+
+
+@router.post(
+    "",
+    response={200: MessagePreview, 202: MessageState, **problems(400, 415)},
+    summary="Send a message to people",
+    openapi_extra={"requestBody": _MESSAGE_BODY},
+)
+def send_message(
+    request: HttpRequest,
+    idempotency_key: str | None = Header(
+        None,
+        alias="Idempotency-Key",
+        pattern=idempotency.KEY_PATTERN,
+        description="The same key with the same request within 24 hours gives the same answer and no second message.",
+    ),
+) -> HttpResponse | Status[MessagePreview]:
+    """Answers as soon as the message is written down; what becomes of it says `/messages/{message_id}` (header
+    `Location`). As JSON, or as a form with the JSON in `message` and pictures and files in `files`.
+
+    Recipients who are out of the token's reach are unknown, as those who do not exist. 422 where nobody is known, 429
+    where the token's day is used up.
+    """
+    token = token_for(request, Action.SEND)
+    incoming, fingerprint = _incoming(request, token)
+    if incoming.is_dry_run:
+        found = preview(incoming.message)
+        ids = [one.user_id for one in found.recipients[:PREVIEWED_AT_MOST]]
+        usernames = dict(User.objects.filter(pk__in=ids).values_list("pk", "username"))
+        return Status(200, MessagePreview.of(found, usernames))
+    return _accepted(request, token, incoming.message, idempotency_key or "", fingerprint)
+
+
+@router.get(
+    "/{int:message_id}",
+    response={200: MessageState, **problems()},
+    url_name="get_message",
+    summary="What became of a message, by person",
+)
+def get_message(
+    request: HttpRequest,
+    message_id: Id,
+    after: int = Query(0, ge=0, le=LARGEST_ID, description="Only receipts with a larger id"),
+    limit: int = Query(PAGE, ge=1, le=PAGE_AT_MOST),
+) -> MessageState:
+    """Of the token's own messages. Receipts come in the order of their ids."""
+    token = token_for(request, Action.SEND)
+    message = IncomingMessage.objects.filter(pk=message_id, token=token).defer("text", "original").first()
+    if message is None:
+        raise ProblemError("not_found")
+    receipts = Receipt.objects.filter(run__message=message, pk__gt=after).order_by("pk")
+    rows = list(receipts.select_related("user", "run", "delivery").defer("delivery__body")[: limit + 1])
+    return MessageState.of(message, rows[:limit], rows[limit - 1].pk if len(rows) > limit else None)
+
+
+@uploads_router.post(
+    "",
+    response={201: UploadState, **problems(400, 415)},
+    summary="Hand in a picture or a file, for messages that follow",
+    openapi_extra={"requestBody": _UPLOAD_BODY},
+)
+def upload_file(request: HttpRequest) -> Status[UploadState]:
+    """Up to 20 MB, as a form with one `file`. Kept for a day, for messages of the same token."""
+    token, now = token_for(request, Action.SEND), timezone.now()
+    if request.content_type != MULTIPART:
+        raise ProblemError("unsupported_media_type")
+    sent = _form_of(request)[1].getlist("file")
+    if len(sent) != 1:
+        raise ProblemError("invalid_request", more={"errors": [{"where": ["body", "file"], "what": "one file"}]})
+    try:
+        upload = uploads.keep(token, _checked(sent[0]), now=now)
+    except uploads.TooManyUploadsError as error:
+        raise ProblemError("too_many_uploads", headers={"Retry-After": str(error.retry_after_seconds)}) from error
+    return Status(201, UploadState.of(upload, upload.created_at + uploads.KEPT))
+
+
+# --- Reading a request ---
+
+
+@dataclass(frozen=True)
+class _Request:
+    message: Incoming
+    is_dry_run: bool
+
+
+def _incoming(request: HttpRequest, token: ApiToken) -> tuple[_Request, str]:
+    """What a request asks for, and its fingerprint. Raises ProblemError and ValidationError."""
+    sent: list[Any] = []
+    if request.content_type == MULTIPART:
+        fields, named = _form_of(request)
+        document = read_json(fields.get("message", "").encode("utf-8", "surrogatepass"))
+        sent = named.getlist("files")
+    elif request.content_type == JSON:
+        document = read_json(request.body)
+    else:
+        raise ProblemError("unsupported_media_type")
+    try:
+        asked = MessageIn.model_validate(document)
+    except InvalidError as error:
+        raise ValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
+    carried = [_checked(file) for file in sent]
+    parts = [asked.model_dump_json(), *(file.digest for file in carried)]
+    fingerprint = idempotency.fingerprint_of("POST", request.path, "\n".join(parts))
+    return _Request(_message(token, asked, carried), asked.dry_run), fingerprint
+
+
+def _message(token: ApiToken, asked: MessageIn, carried: list[files.CheckedFile]) -> Incoming:
+    try:
+        known = uploads.of_token(token, asked.uploads, now=timezone.now())
+    except uploads.TooLargeError as error:
+        raise ProblemError("too_many_files") from error
+    missing = [pk for pk in asked.uploads if pk not in known]
+    if missing:
+        raise ProblemError("upload_not_found", more={"errors": [{"where": ["body", "uploads"], "what": str(missing)}]})
+    everything = [*carried, *(known[pk] for pk in asked.uploads)]
+    if len(everything) > files.FILES_AT_MOST:
+        raise ProblemError("too_many_files")
+    if asked.callback_url and not (is_callable(asked.callback_url) and token.signing_secret):
+        raise ProblemError("callback_not_possible")
+    return Incoming(
+        sender=token,
+        key=f"api:{token.pk}:{secrets.token_hex(16)}",
+        title=asked.title,
+        addresses=[one.address for one in asked.recipients],
+        text=asked.text,
+        markup=asked.markup,
+        link=asked.link or "",
+        figures=[one.figure for one in asked.figures],
+        files=everything,
+        form="" if asked.form == "auto" else asked.form,
+        priority=Priority.URGENT if asked.priority == "urgent" else Priority.ORDINARY,
+        lifetime_hours=asked.lifetime_hours,
+        corp=_corp_of(token, asked.corp),
+        callback_url=asked.callback_url or "",
+    )
+
+
+def _corp_of(token: ApiToken, name: str | None) -> Corp | None:
+    """One that the token's owner sees. Of two with one name, or one CorpId, neither is meant."""
+    if name is None:
+        return None
+    named = Q(corpid=name) | Q(name=name)
+    found = list(Corp.objects.visible_to(token.owner).filter(named)[:2]) if name.isprintable() else []
+    if len(found) != 1:
+        raise ProblemError("corp_not_found")
+    return found[0]
+
+
+def _form_of(request: HttpRequest) -> tuple[Any, Any]:
+    """The fields and the files of a form. Raises ProblemError where it is none."""
+    try:
+        return request.POST, request.FILES
+    except RequestDataTooBig as error:
+        raise ProblemError("body_too_large") from error
+    except (MultiPartParserError, UnicodeDecodeError) as error:
+        raise ProblemError("malformed_request") from error
+
+
+def _checked(sent: Any) -> files.CheckedFile:
+    if sent.size > files.FILE_BYTES:
+        raise ProblemError("body_too_large")
+    try:
+        return files.checked(sent.name or "", sent.read())
+    except files.FileRefusedError as error:
+        raise ProblemError("file_refused", str(error)) from error
+
+
+# --- Accepting it ---
+
+
+def _accepted(request: HttpRequest, token: ApiToken, message: Incoming, key: str, fingerprint: str) -> HttpResponse:
+    now = timezone.now()
+
+    def make() -> tuple[Run, str]:
+        accepted = accept(message, now=now)
+        with services.on_behalf(token.owner, address_of(request)):
+            _record(token, accepted.message)
+        enqueue_runs(accepted.run_ids)
+        return Run.objects.get(pk=accepted.run_ids[0]), MessageState.of(accepted.message, [], None).model_dump_json()
+
+    try:
+        answer = idempotency.once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
+    except NobodyFoundError as error:
+        unknown = [UnknownRecipient.of({**address.document(), "reason": why}) for address, why in error.unknown]
+        raise ProblemError("nobody_found", more={"unknown": [one.model_dump() for one in unknown]}) from error
+    except DailyLimitError as error:
+        raise ProblemError("daily_limit_reached", headers={"Retry-After": str(error.retry_after_seconds)}) from error
+    except idempotency.KeyReusedError as error:
+        raise ProblemError("idempotency_key_reused") from error
+    headers = {"Location": reverse("api-1:get_message", args=[json.loads(answer.text)["id"]])}
+    if answer.is_repeated:
+        headers["Idempotency-Replayed"] = "true"
+    return HttpResponse(answer.text, status=202, content_type="application/json; charset=utf-8", headers=headers)
+
+
+def _record(token: ApiToken, message: IncomingMessage) -> None:
+    """Who sent something, and to how many; not what."""
+    note = f"message:{message.pk} → {message.person_count}"
+    services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.corps_of(token))

@@ -1,0 +1,31 @@
+"""Forgets messages whose runs are forgotten, and uploads whose time is over, in chunks that fit into a tick."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from notifications.inbound import uploads
+from notifications.models import IncomingMessage
+from notifications.models.lookups import Moment
+
+CHUNK = 200
+
+
+def due(now: Moment) -> list[QuerySet[Any]]:
+    return [_forgotten(now), uploads.due(now)]
+
+
+def purge(*, now: datetime) -> int:
+    """Delete at most CHUNK messages, and as many uploads. Returns how many."""
+    ids = list(_forgotten(now).order_by("created_at").values_list("pk", flat=True)[:CHUNK])
+    if ids:
+        IncomingMessage.objects.filter(pk__in=ids).delete()
+    return len(ids) + uploads.purge(now=now)
+
+
+def _forgotten(now: Moment) -> QuerySet[IncomingMessage]:
+    return IncomingMessage.objects.forgotten(now - timedelta(days=settings.LOG_RETENTION_DAYS))

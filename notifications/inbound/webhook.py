@@ -1,0 +1,163 @@
+"""Tells a sender that its message is settled: a signed POST, at least once, tried again with longer and longer waits.
+
+The row decides: an attempt that dies with its worker is made again when its lease has ended. Whoever receives it twice
+finds the same message id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Max, QuerySet
+
+from integrations.clients.errors import UnreadableSecretError
+from integrations.clients.sources import webhook
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.ssrf import Reach
+from integrations.core.background import guarded
+from integrations.core.sentences import Sentence
+from integrations.models.fields import opened
+from notifications.delivery.locking import unlocked
+from notifications.delivery.runs import statistics
+from notifications.models import ApiToken, IncomingMessage
+from notifications.models.lookups import Moment
+
+if TYPE_CHECKING:
+    from integrations.core.background import Clock
+
+logger = logging.getLogger(__name__)
+
+SECONDS_AT_MOST = 10.0
+# Longer than an attempt takes: then another worker makes it.
+LEASE = timedelta(seconds=60)
+# From one attempt to the next, in minutes; after the last of them it is given up, a day and a half after the first.
+WAITS_MINUTES = (1, 5, 15, 60, 180, 360, 720, 720)
+HANDED_OUT_AT_ONCE = 200
+TIMESTAMP, SIGNATURE = "X-Guanwecom-Timestamp", "X-Guanwecom-Signature"
+Callback = IncomingMessage.Callback
+
+
+def due(now: Moment) -> list[QuerySet[IncomingMessage]]:
+    return [IncomingMessage.objects.to_call_back(now)]
+
+
+def hand_out(*, now: datetime) -> list[int]:
+    """Ids of the messages whose senders are to be told now; nobody else gets them for LEASE."""
+    with transaction.atomic():
+        rows = unlocked(IncomingMessage.objects.to_call_back(now).order_by("callback_after", "pk").only("pk"))
+        ids = [row.pk for row in rows[:HANDED_OUT_AT_ONCE]]
+        IncomingMessage.objects.filter(pk__in=ids).update(callback_after=now + LEASE)
+    return ids
+
+
+def call_back_all(message_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
+    """Make an attempt for each. What was not begun in time is handed out again."""
+    for pk in message_ids:
+        if is_stopping():
+            return
+        with guarded(logger, "message=%d: its sender could not be told", pk):
+            call_back(pk, clock=clock)
+
+
+def call_back(message_id: int, *, clock: Clock) -> bool:
+    """Make one attempt. Returns whether the sender has it now."""
+    waiting = IncomingMessage.objects.filter(pk=message_id, callback_state=Callback.WAITING)
+    message = waiting.settled().select_related("token").defer("text", "original").first()
+    if message is None:
+        return False
+    try:
+        _post(message, clock())
+    except SourceError as error:
+        _failed(waiting, message, _sentence(error), clock())
+        return False
+    except UnreadableSecretError:
+        _failed(waiting, message, _UNREADABLE, clock())
+        return False
+    waiting.update(callback_state=Callback.DELIVERED, callback_count=F("callback_count") + 1, callback_error="")
+    logger.info("message=%d: its sender was told", message_id)
+    return True
+
+
+def signature(secret: str, timestamp: str, body: bytes) -> str:
+    """HMAC-SHA256 over the timestamp, a dot and the body, in hexadecimal digits behind "sha256="."""
+    mac = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
+    return f"sha256={mac.hexdigest()}"
+
+
+def _post(message: IncomingMessage, now: datetime) -> None:
+    """Raises SourceError and UnreadableSecretError."""
+    token = message.token
+    if token is None or not token.signing_secret:
+        raise SourceError(Problem.KEY_MISSING)
+    body, timestamp = _body(message), str(int(now.timestamp()))
+    headers = {TIMESTAMP: timestamp, SIGNATURE: signature(opened(token.signing_secret), timestamp, body)}
+    url = opened(message.callback_url)
+    webhook.post(url, body, headers=headers, reach=_reach_of(token), seconds=SECONDS_AT_MOST)
+
+
+def _body(message: IncomingMessage) -> bytes:
+    counts = statistics.of_message(message.pk)
+    ended = message.runs.aggregate(at=Max("finished_at"))["at"]
+    document: dict[str, Any] = {
+        "event": "message.settled",
+        "message_id": message.pk,
+        "created_at": message.created_at.isoformat(),
+        "settled_at": None if ended is None else ended.isoformat(),
+        "counts": {
+            "recipients": sum(message.runs.values_list("recipient_count", flat=True)),
+            "skipped": sum(message.runs.values_list("skipped_count", flat=True)),
+            "accepted": counts.accepted,
+            "refused": counts.refused,
+            "unknown": counts.unknown,
+        },
+        "unknown_recipients": len(message.unknown),
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _reach_of(token: ApiToken) -> Reach:
+    """As a data source's (integrations.datasources.query)."""
+    if not token.allows_private_addresses:
+        return Reach.PUBLIC
+    return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
+
+
+def _failed(waiting: QuerySet[IncomingMessage], message: IncomingMessage, why: Sentence, now: datetime) -> None:
+    count = message.callback_count
+    error = {"callback_count": count + 1, "callback_error": why.stored()}
+    if count < len(WAITS_MINUTES):
+        waiting.update(callback_after=now + timedelta(minutes=WAITS_MINUTES[count]), **error)
+        return
+    waiting.update(callback_state=Callback.GIVEN_UP, callback_after=None, **error)
+    logger.error("message=%d: its sender could not be told and is given up", message.pk)
+
+
+_UNREADABLE = Sentence("The signing secret or the address cannot be read with the present keys.")
+_FORBIDDEN = Sentence("Its address leads where the token's webhooks may not go.")
+_SENTENCES = {
+    Problem.KEY_MISSING: Sentence("The token has no signing secret, or is gone."),
+    Problem.ADDRESS_FORBIDDEN: _FORBIDDEN,
+    Problem.ADDRESS_NEVER: _FORBIDDEN,
+    Problem.LOOPBACK_FORBIDDEN: _FORBIDDEN,
+    Problem.REDIRECTED: Sentence("It answered with a redirect, which is not followed."),
+    Problem.CERTIFICATE: Sentence("Its certificate is not trusted."),
+    Problem.NOT_ADMITTED: Sentence("It refused the call (401 or 403)."),
+    Problem.NOT_FOUND: Sentence("Nothing is at its address (404)."),
+    Problem.BUSY: Sentence("It is busy (429)."),
+}
+
+
+def _sentence(error: SourceError) -> Sentence:
+    """Without what tells a port where nothing listens from one where something is silent."""
+    if error.problem in {Problem.BROKEN, Problem.REFUSED}:
+        code = error.facts.get("status") or error.facts.get("code") or 0
+        return Sentence("It answered with the status %(status)d.") % {"status": code}
+    return _SENTENCES.get(error.problem, Sentence("There was no answer in time."))
