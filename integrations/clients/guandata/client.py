@@ -37,8 +37,11 @@ USER_AGENT = "guanwecom"
 class TokenStore(Protocol):
     """Keeps a token per account for all processes, and lets one caller fetch it while the others wait."""
 
-    def get(self, account: str, fetch: Callable[[], str]) -> str: ...
-    def drop(self, account: str, token: str) -> None: ...
+    def get(self, account: str, fetch: Callable[[], str]) -> str:
+        """The token of the account; calls `fetch` where there is none. Raises what `fetch` raises."""
+
+    def drop(self, account: str, token: str) -> None:
+        """Forget `token`, which the BI refused. A newer one stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,12 @@ class GuandataClient:
         self._token()
 
     def open_page(self, page: str) -> Beginning:
-        """How the BI answers a browser at `page`, whatever its status; without cookies, redirections or a token of
-        the API. `page` may hold a sign-in token, so it is in no error."""
+        """How the BI answers a browser at `page`, whatever its status; without cookies, redirections or a token of the
+        API.
+
+        `page`: a path with its query. It may hold a sign-in token, so it is in no error. Raises TransientError or
+        ConfigurationError where nothing answers within `total_seconds`.
+        """
         request, failure = Request("open_page", ()), Exception()
         with total_deadline(self._total_seconds):
             try:
@@ -128,7 +135,9 @@ class GuandataClient:
         return self._typed(schemas.pages_from, _Call("page_list", "/public-api/page/list", body))
 
     def page_cards(self, page_id: str) -> list[schemas.Card]:
-        """The cards of a page. GET /public-api/page/{pgId}."""
+        """The cards of a page. GET /public-api/page/{pgId}. Raises UnexpectedResponseError for an answer of another
+        form.
+        """
         headers = {"token": self._own_app_token("page_cards")}
         return self._typed(
             schemas.cards_from, _Call("page_cards", f"/public-api/page/{quote(page_id, safe='')}", headers=headers)

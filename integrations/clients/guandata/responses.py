@@ -44,9 +44,11 @@ class Request:
     secrets: tuple[str, ...] = field(repr=False)
 
     def error(self, cls: type[IntegrationError], message: str, **known: Any) -> IntegrationError:
+        """An error of this call. Secrets are taken out of `message`, and what is too long is cut."""
         return cls(self.scrubbed(message), system=SYSTEM, operation=self.operation, **known)
 
     def scrubbed(self, text: str) -> str:
+        """`text` without the secrets, at most CLIPPED_CHARACTERS characters of it."""
         for secret in filter(None, self.secrets):
             text = text.replace(secret, "***")
         return text[:CLIPPED_CHARACTERS]

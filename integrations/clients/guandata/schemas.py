@@ -44,12 +44,12 @@ class CardPart:
 
 
 def token_from(response: Any) -> str:
-    """The token of a sign-in. Raises AnswerError, as all of these do."""
+    """The token of a sign-in. Raises AnswerError."""
     return _text(_object(response, "response"), "token", required=True)
 
 
 def pages_from(response: Any) -> list[Page]:
-    """The pages that the account sees, deleted ones included."""
+    """The pages that the account sees, deleted ones included. Raises AnswerError."""
     rows = [_object(row, "page") for row in _list(response, "response")]
     return [
         Page(
@@ -64,13 +64,13 @@ def pages_from(response: Any) -> list[Page]:
 
 
 def cards_from(response: Any) -> list[Card]:
-    """The cards of one page."""
+    """The cards of one page. Raises AnswerError."""
     rows = [_object(row, "card") for row in _list(_object(response, "response").get("cards"), "cards")]
     return [Card(_text(row, "cdId", required=True), _text(row, "name"), _text(row, "cdType")) for row in rows]
 
 
 def card_part_from(response: Any) -> CardPart:
-    """One part of a card's data, of which there may be more."""
+    """One part of a card's data, of which there may be more. Raises AnswerError."""
     whole = _object(response, "response")
     chart = _object(whole.get("chartMain"), "chartMain")
     return CardPart(

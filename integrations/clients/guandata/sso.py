@@ -57,6 +57,8 @@ def sealed(claims: Claims, key: rsa.RSAPrivateKey) -> str:
 
 
 def entrance(*, base_url: str, page: str, provider: str, token: str) -> str:
-    """Where a browser is sent: `page` (a path with its query, of pages.page_for) with provider and token."""
+    """Where a browser is sent: `base_url` without a slash at its end, `page` (a path with its query, of urls.page_for),
+    and provider and token, encoded.
+    """
     joint = "&" if "?" in page else "?"
     return f"{base_url}{page}{joint}provider={quote(provider, safe='')}&ssoToken={token}"

@@ -68,7 +68,7 @@ class _Answer:
 
 
 def check_expression(expression: str) -> None:
-    """Raises ExpressionRefused."""
+    """Raises ExpressionRefused, with the place, for what is no JMESPath."""
     if len(expression) > EXPRESSION_CHARACTERS:
         raise ExpressionRefused(EXPRESSION_CHARACTERS)
     try:

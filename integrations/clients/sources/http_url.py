@@ -22,7 +22,9 @@ class WrittenWrong(ValueError):
 
 
 def headers_from(text: str) -> dict[str, str]:
-    """One "Name: value" a line. Raises WrittenWrong."""
+    """The headers of a text with one "Name: value" a line. Raises WrittenWrong, with the line, for what may not be
+    sent.
+    """
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -64,7 +66,9 @@ def is_below(path: str) -> bool:
 
 
 def joined(base: str, path: str) -> str:
-    """Raises WrittenWrong."""
+    """The address of the service with what a card puts behind it. Raises WrittenWrong where that would leave the
+    service.
+    """
     if not is_base(base) or not is_below(path):
         raise WrittenWrong
     if not path:

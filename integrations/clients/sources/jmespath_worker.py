@@ -25,6 +25,7 @@ _NESTED = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 def main() -> None:
+    """One question from stdin, one answer to stdout; see the module for their forms."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     head = json.loads(sys.stdin.buffer.readline())

@@ -77,7 +77,10 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
 def execute(
     question: SqlQuestion, clause: TextClause, wanted: int, seconds: float
 ) -> tuple[Sequence[str], list[Sequence[Any]]]:
-    """The names of the columns and the first rows, from a server."""
+    """The names of the columns and the first `wanted` rows, from a server, within `seconds` from connecting on.
+
+    Raises SourceError, which holds neither the statement nor its values.
+    """
     limit = _Limit(seconds)
     try:
         with _connected(question, limit) as connection:

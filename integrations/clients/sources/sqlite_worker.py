@@ -24,6 +24,7 @@ _READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE
 
 
 def main() -> None:
+    """One question from stdin, one answer to stdout; see the module for their forms."""
     question = json.loads(sys.stdin.buffer.read())
     # Whoever started it kills it at its time; this is for where that one was killed first.
     cpu_seconds = math.ceil(question["seconds"]) + 1

@@ -50,6 +50,7 @@ class AddressForbiddenError(OSError):
 
     @property
     def problem(self) -> Problem:
+        """As the owner of a source is told it."""
         return _PROBLEMS[self.needed]
 
 

@@ -46,6 +46,7 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Of the columns, in their order."""
         return tuple(column.name for column in self.columns)
 
     def position(self, name: str) -> int:
@@ -81,7 +82,7 @@ def to_document(table: Table) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any]) -> Table:
-    """A table that `to_document` wrote."""
+    """A table that `to_document` wrote, and nothing else: it is not checked again."""
     columns = tuple(Column(name, Kind(kind), unit) for name, kind, unit in document["columns"])
     kinds = [column.kind for column in columns]
     rows = tuple(

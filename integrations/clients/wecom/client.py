@@ -133,7 +133,10 @@ class RobotClient:
         return "RobotClient()"
 
     def webhook_send(self, body: bytes) -> SendResult:
-        """Send exactly the bytes of `body` (see `robots`). A `warning` in the result: it may not have been shown."""
+        """Send exactly the bytes of `body` (see `robots`). A `warning` in the result: it may not have been shown.
+
+        Raises OutcomeUnknownError where it may have gone out: do not repeat it. Source: document/path/91770.
+        """
         call = Call("webhook_send", "/cgi-bin/webhook/send", "POST", body=body, is_repeatable=False)
         return send_result_from(self._answered(call))
 
@@ -145,7 +148,10 @@ class RobotClient:
         file_name: str,
         media_type: str = "application/octet-stream",
     ) -> Media:
-        """A file (20 MB) or voice recording (2 MB) for this robot, for three days."""
+        """A file (20 MB) or voice recording (AMR, 60 s, 2 MB) of more than 5 bytes for this robot, for three days.
+
+        Raises MessageError for any other size. Source: document/path/91770.
+        """
         check_media("media", content, LARGEST_BYTES[kind])
         body, content_type = multipart(content, file_name=file_name, media_type=media_type)
         path, params = "/cgi-bin/webhook/upload_media", {"type": kind}

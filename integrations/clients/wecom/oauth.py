@@ -78,7 +78,9 @@ def wwlogin_url(
     lang: str = "zh",
     base_url: str = WWLOGIN_BASE_URL,
 ) -> str:
-    """The page with the QR code, for an ordinary browser. Values as in `authorize_url`; `lang`: zh or en."""
+    """The page with the QR code, for an ordinary browser. Values as in `authorize_url`; `lang`: zh or en. Raises
+    LinkError.
+    """
     if lang not in ("zh", "en"):
         raise LinkError("lang", "zh or en")
     stated = f"&state={_checked_state(state)}" if state else ""
@@ -112,7 +114,9 @@ def home_page_link(
 
 
 def host_url(*, callback_url: str, domain_id: str = "", inner_path: str = "") -> str:
-    """The callback address with its own query, not yet encoded for the link around it."""
+    """The callback address with `domain` and `path_url` in its query, each encoded once, and not yet encoded for the
+    link around it. Raises LinkError.
+    """
     pairs = [("domain", domain_id), ("path_url", inner_path)]
     query = "&".join(f"{name}={_quoted(name, value, safe='/')}" for name, value in pairs if value)
     if not query:

@@ -129,13 +129,26 @@ class Held:
 class Shelf(Protocol):
     """Where tokens lie. Every method is atomic."""
 
-    def read(self, key: str) -> tuple[Held | None, Pause | None]: ...
-    def lead(self, key: str, owner: str) -> bool: ...
-    def release(self, key: str, owner: str) -> None: ...
-    def publish(self, key: str, owner: str, held: Held) -> None: ...
-    def publish_pause(self, key: str, owner: str, pause: Pause) -> None: ...
-    def drop(self, key: str, value: str) -> None: ...
-    def forget(self, key: str) -> None: ...
+    def read(self, key: str) -> tuple[Held | None, Pause | None]:
+        """What lies there and why nothing may be fetched; each None where there is none."""
+
+    def lead(self, key: str, owner: str) -> bool:
+        """Whether `owner` may fetch now: nobody else does, or whoever did has not come back in time."""
+
+    def release(self, key: str, owner: str) -> None:
+        """End the lead of `owner`; that of another stays."""
+
+    def publish(self, key: str, owner: str, held: Held) -> None:
+        """Keep `held` for everybody, if `owner` leads still."""
+
+    def publish_pause(self, key: str, owner: str, pause: Pause) -> None:
+        """Let nobody fetch for the seconds of `pause`, if `owner` leads still."""
+
+    def drop(self, key: str, value: str) -> None:
+        """Forget the token if it is `value`; a newer one stays."""
+
+    def forget(self, key: str) -> None:
+        """Forget token, pause and lead."""
 
 
 def application_key(corpid: str, agentid: int | None, kind: Kind) -> str:

@@ -94,7 +94,10 @@ def outcome_of_result(result: SendResult) -> Outcome:
 
 
 def outcome_of_error(error: IntegrationError) -> Outcome:
-    """What a client's error says of the message: whether it may have gone out, and how many seconds to wait."""
+    """What a client's error says of the message: whether it may have gone out, and how many seconds to wait.
+
+    Never raises: what is of no class named here counts as a refusal.
+    """
     kind, wait_seconds = _kind_and_wait(error)
     held_seconds = _held_seconds(error) if kind == Kind.POSTPONED else 0
     return Outcome(

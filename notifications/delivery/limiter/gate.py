@@ -40,6 +40,7 @@ class Member:
 
     @property
     def is_limited(self) -> bool:
+        """Whether messages to one person are counted at all."""
         return bool(self.per_minute or self.per_hour)
 
 
@@ -81,6 +82,7 @@ class Permit:
 
     @property
     def age_seconds(self) -> float:
+        """Since it was granted, by this process's monotonic clock."""
         return time.monotonic() - self.granted_at
 
 

@@ -15,6 +15,7 @@ class RenderingError(SentenceError):
 
     @classmethod
     def of(cls, error: MessageError) -> RenderingError:
+        """Of a value that WeCom would refuse, with its reason."""
         return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
 
 

@@ -54,14 +54,17 @@ class Order:
 
     @property
     def zone(self) -> ZoneInfo:
+        """Of the subscription's times and of the times in cells."""
         return ZoneInfo(self.time_zone)
 
 
 def order_of(subscription: Subscription, slot_at: datetime) -> Order:
+    """What the subscription asks of its report for one time of its schedule."""
     return Order(subscription.message_form, slot_at, subscription.time_zone, rules_of(subscription))
 
 
 def rules_of(subscription: Subscription) -> skip_rules.Rules:
+    """When the subscription is not sent."""
     minutes = subscription.stale_after_minutes
     return skip_rules.Rules(
         if_empty=subscription.skips_empty,
@@ -85,16 +88,19 @@ class Contents:
 
     @cached_property
     def charts(self) -> Sequence[tuple[str, Chart]]:
+        """Each with the name of its card, in the report's order. One query."""
         if not self._loaded.cards:
             return ()
         return [(row.alias, row.chart) for row in ReportChart.objects.filter(report=self._report.pk)]
 
     @cached_property
     def fingerprint(self) -> str:
+        """Of the data of all cards, to tell whether it has changed; empty without cards."""
         return skip_rules.fingerprint(self._loaded.tables) if self._loaded.cards else ""
 
     @property
     def is_split(self) -> bool:
+        """Whether people get rows of their own."""
         return self._own_rows is not None
 
     def learn(self, user_ids: Collection[int]) -> None:
@@ -287,6 +293,7 @@ class SubscriptionSource:
 
     @property
     def terms(self) -> Terms:
+        """Form, priority, hours until it expires, company and link of the messages."""
         subscription = self.subscription
         return Terms(
             MessageForm(subscription.message_form),
@@ -297,6 +304,7 @@ class SubscriptionSource:
         )
 
     def audience(self) -> Audience:
+        """Who is chosen, and who of them cannot be reached and why, at this moment."""
         return audience_of(self.run, self.subscription)
 
     def contents(self, *, now: datetime) -> Contents:

@@ -49,8 +49,11 @@ def is_stale(tables: Mapping[str, Table], rules: Rules, slot_at: datetime) -> bo
 def reason_to_skip(
     tables: Mapping[str, Table], rules: Rules, *, slot_at: datetime, print_of_last: str, moment: str
 ) -> Sentence | None:
-    """Why the run is not sent, or None. `print_of_last`: the fingerprint of what was sent last; `moment`:
-    the data's, in words."""
+    """Why the run is not sent, in a sentence; None where it is.
+
+    `slot_at`: the time against which the age of the data counts; `print_of_last`: the fingerprint of what was sent
+    last; `moment`: that of the data, in words.
+    """
     if rules.if_empty and not any(table.rows for table in tables.values()):
         return Sentence("Not sent: the data is empty.")
     if is_stale(tables, rules, slot_at) and rules.if_stale == IfStale.SKIP:

@@ -31,6 +31,7 @@ def of_runs(runs: Collection[Run]) -> dict[int, str]:
 
 
 def of_run(run: Run) -> str:
+    """As `of_runs`, for one."""
     return of_runs([run])[run.pk]
 
 

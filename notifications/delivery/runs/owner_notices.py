@@ -78,10 +78,12 @@ class NoticeSource:
         self._notice = notice
 
     def audience(self) -> Audience:
+        """The owner alone; nobody where the account is gone."""
         owner_id = self._notice.requested_by_id
         return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
 
     def contents(self, *, now: datetime) -> OneContent:
+        """The runs that it reports, at most NAMED_AT_MOST of them by name."""
         notified = self._notice.notified_runs.select_related("subscription").order_by("pk")
         runs, count = list(notified[:NAMED_AT_MOST]), notified.count()
         title = _title(count, notified.exclude(status=Run.Status.FINISHED).count())

@@ -47,6 +47,7 @@ class Counts:
 
     @property
     def settled(self) -> int:
+        """People of whom the outcome is final, unknown ones included."""
         return self.accepted + self.refused + self.unknown
 
 
@@ -163,7 +164,7 @@ def _time_for(calls: int, per_minute: int) -> timedelta:
 
 
 def calls_per_minute(*, now: datetime) -> dict[int, int]:
-    """Calls of the last minute by company."""
+    """Calls of the last minute, by the id of the company; those without a call are missing."""
     recent = Attempt.objects.filter(started_at__gte=now - MINUTE).order_by()
     return dict(recent.values_list("delivery__corp").annotate(count=Count("pk")))
 

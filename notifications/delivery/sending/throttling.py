@@ -59,10 +59,11 @@ class Admission:
 
     @property
     def has_waiting(self) -> bool:
+        """Whether any of them has neither begun nor been given back."""
         return bool(self._waiting)
 
     def seconds_to_next(self) -> float:
-        """How long until it is worth asking again."""
+        """How many seconds until it is worth asking again; 0 for now."""
         now = time.monotonic()
         return max(0.0, min((each.retry_at for each in self._waiting.values()), default=now) - now)
 

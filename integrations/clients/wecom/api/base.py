@@ -98,7 +98,10 @@ class Request:
 
 
 def file_of(request: Request, reply: Reply) -> Reply:
-    """A file as it came. Told by the header: errors have status 200, too, and a file may itself be JSON."""
+    """A file as it came. Told by the header: errors have status 200, too, and a file may itself be JSON.
+
+    Raises as `answer_of` does where it is no file.
+    """
     if reply.status == HTTPStatus.OK and reply.disposition:
         return reply
     answer_of(request, reply)
@@ -106,7 +109,11 @@ def file_of(request: Request, reply: Reply) -> Reply:
 
 
 def answer_of(request: Request, reply: Reply) -> Mapping[str, Any]:
-    """The fields of an answer whose errcode is 0 or absent. Raises the error of anything else."""
+    """The fields of an answer whose errcode is 0 or absent.
+
+    Raises what the table of error codes says of any other (integrations.clients.errors), and what `unclear` and
+    `foreign` make of no answer of WeCom.
+    """
     status, content = reply.status, reply.content
     if status != HTTPStatus.OK:
         raise _of_status(request, status, content)
@@ -190,7 +197,7 @@ class AnswerError(ValueError):
 
 
 def text(answer: Answer, name: str) -> str:
-    """A text that must be there and not be empty."""
+    """A text that must be there and not be empty. Raises AnswerError."""
     value = answer.get(name)
     if not isinstance(value, str) or not value:
         raise AnswerError(f"{name} is missing")
@@ -206,7 +213,7 @@ def optional_text(answer: Answer, name: str) -> str:
 
 
 def integer(answer: Answer, name: str) -> int:
-    """A whole number that must be there."""
+    """A whole number that must be there, also as text. Raises AnswerError."""
     value = optional_integer(answer, name)
     if value is None:
         raise AnswerError(f"{name} is not a whole number")
@@ -239,7 +246,7 @@ def integers(answer: Answer, name: str) -> tuple[int, ...]:
 
 
 def objects(answer: Answer, name: str, *, required: bool = False) -> tuple[Answer, ...]:
-    """A list of objects; where it is required it must be a list of nothing else."""
+    """A list of objects; empty where it may be missing and is. Raises AnswerError where it is anything else."""
     value = answer.get(name)
     if value is None and not required:
         return ()
@@ -263,7 +270,7 @@ def joined(answer: Answer, name: str) -> tuple[str, ...]:
 
 
 def lasting(answer: Answer, name: str) -> FetchedToken:
-    """A token or ticket and its lifetime in seconds."""
+    """A token or ticket and its lifetime in seconds. Raises AnswerError where either is missing."""
     expires_in = integer(answer, "expires_in")
     if expires_in <= 0:
         raise AnswerError("expires_in is not positive")

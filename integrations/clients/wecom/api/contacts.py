@@ -341,19 +341,25 @@ class ContactCalls(Calls):
         )
 
     def department_get(self, department_id: int) -> Department:
-        """One department. Source: document/path/95351."""
+        """One department. Raises RecipientError where there is none (60003) or the app may not see it (60011).
+
+        Source: document/path/95351.
+        """
         params = {"id": department_id}
         return self._read("department_get", "/cgi-bin/department/get", department_from, params)
 
     def user_getuserid(self, mobile: str) -> str:
         """The userid of a mobile number. Wrong numbers above a fifth of the company's size block it for a day.
 
-        Source: document/path/95402.
+        Raises RecipientError (46004) where nobody has it. Source: document/path/95402.
         """
         return self._query("user_getuserid", "/cgi-bin/user/getuserid", userid_from, {"mobile": mobile})
 
     def user_get_userid_by_email(self, email: str, email_type: Literal[1, 2] = 1) -> str:
-        """The userid of a mail address; `email_type`: 1 company mail, 2 private mail. Source: document/path/95895."""
+        """The userid of a mail address; `email_type`: 1 company mail, 2 private mail.
+
+        Raises RecipientError (46004) where nobody has it. Source: document/path/95895.
+        """
         question = {"email": email, "email_type": email_type}
         path = "/cgi-bin/user/get_userid_by_email"
         return self._query("user_get_userid_by_email", path, userid_from, question)

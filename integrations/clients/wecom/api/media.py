@@ -60,8 +60,8 @@ class MediaCalls(Calls):
     ) -> Media:
         """A file for messages, for three days. The recipient sees `file_name`.
 
-        `content`: more than 5 bytes; image (JPG, PNG) and video (MP4) 10 MB, voice (AMR, 60 s) 2 MB, file 20 MB.
-        Source: document/path/90253.
+        `content`: more than 5 bytes; image (JPG, PNG) and video (MP4) 10 MB, voice (AMR, 60 s) 2 MB, file 20 MB. Raises
+        MessageError for any other size, and for a name with line breaks. Source: document/path/90253.
         """
         check_media("media", content, LARGEST_BYTES[kind])
         body, content_type = multipart(content, file_name=file_name, media_type=media_type)
@@ -72,7 +72,7 @@ class MediaCalls(Calls):
     def media_uploadimg(self, content: bytes, *, file_name: str, media_type: str = "image/png") -> str:
         """A picture of at most 2 MB for mpnews, for ever; gives its address. 1000 a day.
 
-        Source: document/path/90256.
+        Raises MessageError for a larger one. Source: document/path/90256.
         """
         check_media("media", content, PICTURE_BYTES)
         body, content_type = multipart(content, file_name=file_name, media_type=media_type)
@@ -94,7 +94,7 @@ class MediaCalls(Calls):
 
 
 def check_media(field: str, content: bytes, largest: int) -> None:
-    """Raises MessageError for a file that WeCom refuses for its size."""
+    """Raises MessageError, with `field`, unless `content` has SMALLEST_BYTES to `largest` bytes."""
     if not SMALLEST_BYTES <= len(content) <= largest:
         raise MessageError(field, f"{len(content)} bytes, {SMALLEST_BYTES} to {largest}")
 

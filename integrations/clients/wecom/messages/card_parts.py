@@ -32,7 +32,8 @@ _CARD = "template_card."
 class Part(Protocol):
     """A part that may stand in a list; `where` names its place in an error."""
 
-    def fields(self, where: str) -> dict[str, Any]: ...
+    def fields(self, where: str) -> dict[str, Any]:
+        """As WeCom's documentation calls them. Raises MessageError, which names `where` and the field."""
 
 
 def listed(name: str, parts: Sequence[Part], limit: int, *, at_least: int = 0) -> list[dict[str, Any]]:
@@ -42,7 +43,7 @@ def listed(name: str, parts: Sequence[Part], limit: int, *, at_least: int = 0) -
 
 
 def check_task_id(task_id: str) -> None:
-    """Raises MessageError for what cannot be a card's task id."""
+    """Raises MessageError unless it has 1 to TASK_ID_BYTES letters, digits, _ - or @."""
     check_bytes(f"{_CARD}task_id", task_id, TASK_ID_BYTES)
     if not _TASK_ID.fullmatch(task_id):
         raise MessageError(f"{_CARD}task_id", "letters, digits and _ - @ only")
@@ -64,6 +65,9 @@ class Target:
         return 2 if self.appid else 0
 
     def target_fields(self, where: str) -> dict[str, Any]:
+        """`type` and what belongs to it. Raises MessageError for an address and a mini-program at once, or too long
+        ones.
+        """
         if self.url and self.appid:
             raise MessageError(f"{where}.url", "either an address or a mini-program")
         if self.pagepath and not self.appid:

@@ -86,7 +86,7 @@ def utf8_size(field: str, value: str) -> int:
 
 
 def check_bytes(field: str, value: str, limit_bytes: int, *, is_optional: bool = False) -> None:
-    """A text that must be there, unless it is optional, and fit. Raises MessageError."""
+    """Raises MessageError unless `value` has at most `limit_bytes` bytes of UTF-8, and at least one if not optional."""
     if not value and not is_optional:
         raise MessageError(field, "is empty")
     size = utf8_size(field, value)
@@ -95,26 +95,26 @@ def check_bytes(field: str, value: str, limit_bytes: int, *, is_optional: bool =
 
 
 def check_characters(field: str, value: str, shortest: int, longest: int) -> None:
-    """A text with so many characters. Raises MessageError."""
+    """Raises MessageError unless `value` has `shortest` to `longest` characters."""
     utf8_size(field, value)
     if not shortest <= len(value) <= longest:
         raise MessageError(field, f"{len(value)} characters, {shortest} to {longest}")
 
 
 def check_count(field: str, count: int, limit: int, *, at_least: int = 0) -> None:
-    """A list of so many. Raises MessageError."""
+    """Raises MessageError unless `count` is from `at_least` to `limit`."""
     if not at_least <= count <= limit:
         raise MessageError(field, f"{count}, {at_least} to {limit}" if at_least else f"{count}, at most {limit}")
 
 
 def check_unique(field: str, values: Sequence[str]) -> None:
-    """Keys that must differ. Raises MessageError."""
+    """Raises MessageError where one of `values` stands twice."""
     if len(set(values)) != len(values):
         raise MessageError(field, "used twice")
 
 
 def check_link(field: str, url: str, limit_bytes: int = LINK_BYTES, *, is_optional: bool = False) -> None:
-    """A full address with http or https. Raises MessageError."""
+    """Raises MessageError unless `url` is a full address with http or https, of at most `limit_bytes` bytes."""
     check_bytes(field, url, limit_bytes, is_optional=is_optional)
     if not url:
         return
