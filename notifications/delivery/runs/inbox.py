@@ -27,7 +27,10 @@ class Page:
 
 
 def messages_of(person: User, *, older_than: int | None = None, words: str = "") -> Page:
-    """`words`: only messages with this in their title or text."""
+    """At most PAGE_SIZE messages of the person, newest first; `older_than`: of the page before.
+
+    `words`: only those with this in their title or text, ignoring case.
+    """
     receipts = _arrived(person).select_related("delivery__corp", "run__subscription", "run__message__token")
     receipts = receipts.only(*_SHOWN).order_by("-pk")
     if older_than is not None:

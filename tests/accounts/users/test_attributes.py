@@ -114,6 +114,19 @@ class TestTheFirstEnabling:
         assert "用户已新增两个基础属性：“企业微信公司名称”和“企业微信账号”。" in text
         assert f'<a href="{LIST}">去设置</a>' in text
 
+    def test_the_list_of_attributes_names_those_that_were_announced(self, new_corp: Corp, root: User) -> None:
+        client = signed_in(root)
+        path = "/admin/accounts/attribute/"
+        names = "<strong>企业微信公司名称</strong> · <strong>企业微信账号</strong>"
+        assert names not in client.get(path).content.decode()
+
+        self.enable(client, new_corp)
+
+        text = client.get(path).content.decode()
+        assert "<title>用户基础属性 | guanwecom</title>" in text
+        assert names in text
+        assert f'<a href="{LIST}">去设置</a>' in text
+
     def test_is_told_once(self, new_corp: Corp, root: User) -> None:
         client = signed_in(root)
         self.enable(client, new_corp)
