@@ -31,7 +31,8 @@ from notifications.delivery.sending import circuit_breaker, send, uploads
 from notifications.delivery.sending import queue as sending_queue
 from notifications.inbound import purge as inbound_purge
 from notifications.inbound import webhook
-from notifications.models import Incident, Priority, Run, Subscription, TickClaim
+from notifications.inbound.mail import outgoing
+from notifications.models import Incident, OutgoingMail, Priority, Run, Subscription, TickClaim
 from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ DATA_QUEUE = "data"
 UPLOADS_PER_TASK = 10
 # As many webhooks, each of which may take its whole time, as end within the lease of the last.
 CALLBACKS_PER_TASK = 5
+# Mails of the mail door, too.
+MAILS_PER_TASK = 10
 
 # Set when this worker was asked to end. Threads see it; that is why workers run with --pool threads.
 _stopping = threading.Event()
@@ -151,6 +154,10 @@ def _call_back(now: datetime) -> None:
     _enqueue(call_back, webhook.hand_out(now=now), CALLBACKS_PER_TASK, DATA_QUEUE)
 
 
+def _send_mails(now: datetime) -> None:
+    _enqueue(send_outgoing_mails, outgoing.hand_out(now=now), MAILS_PER_TASK)
+
+
 def _purge(now: datetime) -> None:
     purge.purge(now=now)
     purge.purge_incidents(now=now)
@@ -175,6 +182,7 @@ _STEPS = (
     _Step(_prepare, lambda _now: []),
     _Step(_update_cards, lambda now: [card_updates.changeable(now)]),
     _Step(_recall, lambda now: [recall.due(now)]),
+    _Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
     _Step(_notify_administrators, lambda _now: [circuit_breaker.unnotified()]),
     _Step(_call_back, webhook.due),
     _Step(_purge, lambda now: [*purge.due(now), evaluation.old(now), idempotency.due(now), *inbound_purge.due(now)]),
@@ -238,6 +246,12 @@ def update_alert_cards(card_ids: list[int]) -> None:
 def call_back(message_ids: list[int]) -> None:
     """Tell the senders of these messages that they are settled."""
     webhook.call_back_all(message_ids, clock=database_clock(), is_stopping=_stopping.is_set)
+
+
+@shared_task(name="notifications.send_outgoing_mails", ignore_result=True)
+def send_outgoing_mails(mail_ids: list[int]) -> None:
+    """Send what the mail door has to say, and mails that it passes on."""
+    outgoing.send(mail_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 def enqueue_card_updates(card_ids: Sequence[int]) -> None:

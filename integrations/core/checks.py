@@ -174,3 +174,33 @@ def no_sqlite_in_production(**_kwargs: Any) -> list[checks.CheckMessage]:
             id="integrations.W001",
         )
     ]
+
+
+@checks.register()
+def mail_door_has_certificate_and_key(**_kwargs: Any) -> list[checks.CheckMessage]:
+    found: list[checks.CheckMessage] = []
+    if settings.MAIL_DOOR_KEY and not settings.MAIL_DOOR_CERTIFICATE:
+        hint = "Name the file of the certificate in MAIL_DOOR_CERTIFICATE, or leave both empty."
+        found.append(checks.Error("MAIL_DOOR_KEY is set without a certificate.", hint=hint, id="integrations.E009"))
+    if settings.MAIL_DOOR_TLS_FROM_START and not settings.MAIL_DOOR_CERTIFICATE:
+        hint = "TLS needs a certificate: name it and its key in MAIL_DOOR_CERTIFICATE and MAIL_DOOR_KEY."
+        text = "MAIL_DOOR_TLS_FROM_START is on without a certificate."
+        found.append(checks.Error(text, hint=hint, id="integrations.E010"))
+    return found
+
+
+@checks.register()
+def somebody_can_sign_in_at_mail_door(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Without TLS passwords are taken from this machine only, unless a setting says otherwise."""
+    host, _port = settings.MAIL_DOOR_LISTEN
+    is_local = host in {"localhost", "::1"} or host.startswith("127.")
+    if is_local or settings.MAIL_DOOR_CERTIFICATE or settings.MAIL_DOOR_PLAIN_SIGN_IN:
+        return []
+    return [
+        checks.Error(
+            "MAIL_DOOR_LISTEN lets other machines connect, but none of them can sign in.",
+            hint="Name a certificate in MAIL_DOOR_CERTIFICATE, or set MAIL_DOOR_PLAIN_SIGN_IN=true for a network whose "
+            "every machine may read passwords.",
+            id="integrations.E011",
+        )
+    ]

@@ -5,8 +5,8 @@ The caller hands the runs out after the commit; where it dies in between, the sw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -53,7 +53,8 @@ class Incoming:
     `sender`: a token or a channel, with whose rights. `key`: the same for what is handed in twice, unique among all
     senders. `title` and `text` may be anything: what cannot be shown is taken out, what is too long is cut. `link`: an
     address with http or https; another one is left out. `form`: empty chooses by what there is. `corp`: only people of
-    this company. `original`: a whole mail, compressed with zlib. `callback_url`: whom to tell when it is settled.
+    this company. `already`: people who have it, and get it no second time. `original`: a whole mail, compressed with
+    zlib. `callback_url`: whom to tell when it is settled.
     """
 
     sender: ApiToken | InboundChannel
@@ -69,6 +70,7 @@ class Incoming:
     priority: int = Priority.ORDINARY
     lifetime_hours: int = 24
     corp: Corp | None = None
+    already: Collection[int] = ()
     origin: str = IncomingMessage.Origin.API
     original: bytes = b""
     callback_url: str = field(default="", repr=False)
@@ -134,7 +136,8 @@ def _found(incoming: Incoming) -> Found:
     people = reach.people_of(incoming.sender)
     if incoming.corp is not None:
         people = people.filter(pk__in=reach.receiving([incoming.corp.pk]))
-    return find(incoming.addresses, among=people)
+    found = find(incoming.addresses, among=people)
+    return replace(found, user_ids=found.user_ids.difference(incoming.already)) if incoming.already else found
 
 
 # --- The sender's day ---

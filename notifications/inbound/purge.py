@@ -1,4 +1,5 @@
-"""Forgets messages whose runs are forgotten, and uploads whose time is over, in chunks that fit into a tick."""
+"""Forgets messages whose runs are forgotten, uploads whose time is over, and mails of the mail door that became no
+message, in chunks that fit into a tick."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from notifications.inbound import uploads
+from notifications.inbound.mail import outgoing
 from notifications.models import IncomingMessage
 from notifications.models.lookups import Moment
 
@@ -16,7 +18,7 @@ CHUNK = 200
 
 
 def due(now: Moment) -> list[QuerySet[Any]]:
-    return [_forgotten(now), uploads.due(now)]
+    return [_forgotten(now), uploads.due(now), outgoing.old(now)]
 
 
 def purge(*, now: datetime) -> int:
@@ -24,6 +26,7 @@ def purge(*, now: datetime) -> int:
     ids = list(_forgotten(now).order_by("created_at").values_list("pk", flat=True)[:CHUNK])
     if ids:
         IncomingMessage.objects.filter(pk__in=ids).delete()
+    outgoing.purge(now=now)
     return len(ids) + uploads.purge(now=now)
 
 

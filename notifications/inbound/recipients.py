@@ -29,6 +29,7 @@ class Kind(StrEnum):
     USER = "user"
     USERID = "userid"
     LOGIN_ID = "login_id"
+    ACCOUNT = "account"
     EMAIL = "email"
     ATTRIBUTE = "attribute"
     DEPARTMENT = "department"
@@ -72,7 +73,8 @@ class Found:
 def find(addresses: Iterable[Address], *, among: QuerySet[User]) -> Found:
     """The people of `among` whom the addresses name. Some queries for each kind of address, however many there are.
 
-    A user name, a userid, a loginId and a mail address mean one person: where several have it, nobody is meant.
+    A user name, a userid, a loginId and a mail address mean one person: where several have it, nobody is meant. An
+    account is a userid or a loginId, whichever names somebody.
     """
     by_kind: dict[Kind, list[Address]] = defaultdict(list)
     wanted = list(dict.fromkeys(addresses))
@@ -161,6 +163,11 @@ def _by_userid(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
     }
 
 
+def _by_account(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
+    userids, login_ids = _by_userid(addresses, among), _by_login_id(addresses, among)
+    return {address: userids.get(address, set()) | login_ids.get(address, set()) for address in addresses}
+
+
 def _by_department(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
     """Whoever stands in the department or below it. One of those with the same name is as good as unknown: each of
     them is meant only by its number."""
@@ -197,6 +204,7 @@ _LOOKUPS: Mapping[Kind, Callable[[Sequence[Address], QuerySet[User]], _Named]] =
     Kind.USER: _by_username,
     Kind.USERID: _by_userid,
     Kind.LOGIN_ID: _by_login_id,
+    Kind.ACCOUNT: _by_account,
     Kind.EMAIL: _by_email,
     Kind.ATTRIBUTE: _by_attribute,
     Kind.DEPARTMENT: _by_department,

@@ -19,6 +19,7 @@ from notifications.models.drafts import Draft
 from notifications.models.inbound import InboundCall, InboundChannel, InboundPayload
 from notifications.models.media import Attachment, Medium, Upload
 from notifications.models.messages import IncomingMessage
+from notifications.models.outgoing_mails import OutgoingMail
 from notifications.models.receipts import Receipt
 from notifications.models.recipients import Addressed, Channel, RulesMatch
 from notifications.models.reports import OwnRowsRule, ReportCard, ReportChart
@@ -74,6 +75,7 @@ __all__ = [
     "MessageForm",
     "MonthDay",
     "Operator",
+    "OutgoingMail",
     "OwnRowsRule",
     "Priority",
     "Receipt",

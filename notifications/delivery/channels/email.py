@@ -45,7 +45,7 @@ class Mail:
             _carry(message, Medium.objects.only("kind", "content", "content_type").get(pk=medium["id"]), medium["name"])
 
         def call() -> Outcome:
-            return _sent(message)
+            return sent(message)
 
         return call
 
@@ -73,7 +73,7 @@ _TYPES = {
 }
 
 
-def _sent(message: EmailMessage) -> Outcome:
+def sent(message: EmailMessage) -> Outcome:
     connection = get_connection()
     try:
         connection.open()

@@ -20,6 +20,7 @@ from email.utils import collapse_rfc2231_value, parseaddr
 from typing import Any
 
 from integrations.clients.wecom.messages.limits import in_reading_order
+from notifications.inbound.files import FILE_BYTES, tidy_name
 
 # A mail of 25 MB in base64 has some 350,000.
 LINES_AT_MOST = 600_000
@@ -30,17 +31,16 @@ HEADER_CHARACTERS = 8_000
 PARTS_AT_MOST = 1_000
 # Of one mail; what comes after them is left out.
 FILES_AT_MOST = 50
-FILE_BYTES = 20_000_000
 BODY_CHARACTERS = 2_000_000
-NAME_CHARACTERS = 100
 SUBJECT_CHARACTERS = 500
 # RFC 5322, 2.1.1: of a line.
 MESSAGE_ID_CHARACTERS = 998
+# A header of mails that we pass on: they are passed on no second time.
+PASSED_ON = "X-Guanwecom-Passed-On"
 
 _BOUNDARY = re.compile(rb"boundary", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _NOT_IN_A_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_NOT_IN_A_NAME = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\:*?"<>|]+')
 _ENCODED_WORDS = re.compile(r"=\?[^?\s]{1,64}\?[bq]\?", re.IGNORECASE)
 # Python knows others that take minutes for a long text (idna, punycode), or that are none (rot13).
 _CODECS = frozenset(
@@ -64,7 +64,7 @@ class UnreadableMailError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A picture or a file. `name`: safe as the name of a file, never empty; `content_type`: as the sender says, in
+    """A picture or a file. `name`: as notifications.inbound.files tidies it; `content_type`: as the sender says, in
     small letters; `cid`: by which the HTML names it; empty for an attachment."""
 
     name: str
@@ -79,7 +79,7 @@ class ParsedMail:
 
     `message_id` and `html` may be empty; `text` is the plain body where there is one. `pictures`: those that stand in
     the HTML, in its order. `left_out`: names of what was too large or too much. `is_automatic`: nobody answers it
-    (RFC 3834).
+    (RFC 3834). `is_passed_on`: by us, with PASSED_ON.
     """
 
     message_id: str
@@ -91,6 +91,7 @@ class ParsedMail:
     files: tuple[Part, ...] = ()
     left_out: tuple[str, ...] = ()
     is_automatic: bool = False
+    is_passed_on: bool = False
 
 
 def parse(content: bytes) -> ParsedMail:
@@ -118,6 +119,7 @@ def parse(content: bytes) -> ParsedMail:
         files=tuple([*attached, *found.files][:FILES_AT_MOST]),
         left_out=(*found.left_out, *(part.name for part in [*attached, *found.files][FILES_AT_MOST:])),
         is_automatic=_is_automatic(message),
+        is_passed_on=message.get(PASSED_ON) is not None,
     )
 
 
@@ -271,19 +273,9 @@ def _file_name(part: Message) -> str:
             text = collapse_rfc2231_value(value)
         except (LookupError, ValueError, TypeError):
             text = ""
-        if name := safe_name(_decoded_header(text[:HEADER_CHARACTERS])):
-            return name
+        if name := _decoded_header(text[:HEADER_CHARACTERS]):
+            return tidy_name(name)
     return ""
-
-
-def safe_name(text: str) -> str:
-    """`text` as the name of a file anywhere: no path, no control character, at most NAME_CHARACTERS with its
-    extension."""
-    name = _NOT_IN_A_NAME.sub("_", in_reading_order(text)).strip(" ._")
-    stem, dot, extension = name.rpartition(".")
-    if dot and stem and len(extension) <= 10:
-        return f"{stem[: NAME_CHARACTERS - len(extension) - 1]}.{extension}"
-    return name[:NAME_CHARACTERS]
 
 
 def _with_data_pictures(html: str, pictures: list[Part]) -> tuple[str, list[Part]]:

@@ -205,7 +205,7 @@ class Connection(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Also called after STARTTLS, which forgets who signed in."""
         if not self.address:
-            self.address = str((transport.get_extra_info("peername") or ("0.0.0.0",))[0])  # noqa: S104  # no address
+            self.address = str((transport.get_extra_info("peername") or ("::",))[0])
             self._refusal = self.door.refusal_of(self.address)
             self.door.connections.add(self)
             is_plain = _is_in(self.address, self.door.limits.plain_networks)

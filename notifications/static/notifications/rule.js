@@ -5,8 +5,9 @@ document.addEventListener("DOMContentLoaded", () => {
   const beside = document.querySelector("[data-rule]");
   const form = document.getElementById("alertrule_form");
   if (!beside || !form) return;
+  const words = beside.dataset;
   const page = onePage(beside, form);
-  const { find, make, showHtml, words } = page;
+  const { find, make, showHtml, problem } = page;
 
   // --- 1 Data ---
   const card = find("#id_card");
@@ -14,13 +15,21 @@ document.addEventListener("DOMContentLoaded", () => {
   const cardRow = find(".field-card");
   if (!cardRow.matches(".errors")) cardRow.hidden = true;
   const showChosen = () => {
+    const option = card.selectedOptions[0];
     const isChosen = Boolean(card.value);
-    const remove = () => {
-      card.value = "";
-      browser.open = true;
-      changed();
-    };
-    page.showChosen(isChosen ? [{ name: card.selectedOptions[0].textContent, remove }] : []);
+    const items = [];
+    if (isChosen) {
+      const item = make("li", { textContent: option.textContent });
+      const button = make("button", { type: "button", textContent: "×", ariaLabel: `${words.remove}: ${option.textContent}` });
+      button.addEventListener("click", () => {
+        card.value = "";
+        browser.open = true;
+        changed();
+      });
+      item.append(button);
+      items.push(item);
+    }
+    find("[data-chosen]").replaceChildren(...items);
     const isBegun = isChosen || rows().some((row) => part(row, "aggregate").value);
     find("[data-first-data]").hidden = isBegun;
     find("[data-conditions]").hidden = !isBegun;
@@ -29,11 +38,12 @@ document.addEventListener("DOMContentLoaded", () => {
     if (![...card.options].some((one) => one.value === id)) card.append(new Option(name, id));
     card.value = id;
     browser.open = false;
-    page.nameAs(name);
+    const title = find("#id_name");
+    if (!title.value) title.value = name.slice(0, 128);
     changed(0);
   };
-  browser.open = !card.value;
-  beginDataBrowser(page, browser, take);
+  if (card.value) browser.open = false;
+  page.beginBrowser(browser, take);
 
   // --- 2 Conditions: columns are chosen from those of the data, once it is there ---
   const rows = () => [...form.querySelectorAll(".condition-row")];
@@ -87,8 +97,15 @@ document.addEventListener("DOMContentLoaded", () => {
   };
 
   // --- Beside the form ---
+  let picture = 0;
   const show = (found) => {
-    page.showDrawn(find("[data-trial]", beside), found.html);
+    const trial = find("[data-trial]", beside);
+    const before = trial.innerHTML;
+    showHtml(trial, found.html);
+    if (trial.innerHTML !== before) {
+      const drawing = (picture += 1);
+      page.makePictures(trial, () => drawing === picture);
+    }
     showHtml(find("[data-sample]"), found.rows);
     showHtml(find("[data-outlook-place]", beside), found.outlook);
     if (!found.columns.length) return;
@@ -98,7 +115,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const refresh = page.beginPreview({
     keyOf: () => card.value,
     show,
-    failed: () => find("[data-trial]", beside).replaceChildren(page.problem(words.failed)),
+    failed: () => find("[data-trial]", beside).replaceChildren(problem(words.failed)),
   });
   const changed = page.watch({
     refresh,
@@ -107,7 +124,6 @@ document.addEventListener("DOMContentLoaded", () => {
       showPeople();
     },
   });
-  page.beginProblems();
   showChosen();
   showPeople();
   refresh();

@@ -39,6 +39,12 @@ def test_the_usual_settings_pass() -> None:
         ({"DATA_SQL_DRIVERS": ["mysql+pymysql", "oracle+no_such_driver"]}, {"integrations.E007"}),
         ({"DATA_SQL_DRIVERS": ["no_such_database"]}, {"integrations.E007"}),
         ({"DATA_SQL_DRIVERS": ["mssql+pymssql"]}, {"integrations.E007"}),  # known, not installed
+        ({"MAIL_DOOR_LISTEN": ("0.0.0.0", 25)}, {"integrations.E011"}),  # noqa: S104  # where nobody could sign in
+        ({"MAIL_DOOR_LISTEN": ("::", 25), "MAIL_DOOR_PLAIN_SIGN_IN": True}, set()),
+        ({"MAIL_DOOR_LISTEN": ("::", 25), "MAIL_DOOR_CERTIFICATE": "/c.pem", "MAIL_DOOR_KEY": "/c.key"}, set()),
+        ({"MAIL_DOOR_LISTEN": ("::1", 25)}, set()),
+        ({"MAIL_DOOR_KEY": "/c.key"}, {"integrations.E009"}),
+        ({"MAIL_DOOR_TLS_FROM_START": True}, {"integrations.E010"}),
     ],
 )
 def test_a_combination_is_found(settings: Settings, changed: dict[str, Any], found: set[str]) -> None:

@@ -1,0 +1,169 @@
+"""Signs in a mail channel and makes a message of a mail, once for each person."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import translation
+
+from integrations.core.background import database_clock
+from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept
+from notifications.inbound.mail import outgoing
+from notifications.inbound.mail.convert import convert
+from notifications.inbound.mail.parse import ParsedMail, UnreadableMailError, parse
+from notifications.inbound.mail.rules import MailRules
+from notifications.inbound.mail.server import Mail, RefusedError
+from notifications.inbound.recipients import Address, Kind
+from notifications.inbound.signatures import digest_of
+from notifications.models import InboundChannel, IncomingMessage
+
+logger = logging.getLogger(__name__)
+
+_NO_SUCH_CHANNEL = "550 5.7.1 This channel takes no mails"
+
+
+@dataclass(frozen=True)
+class Intake:
+    """The backend of the server. `enqueue`: hands out the runs of what was committed."""
+
+    enqueue: Callable[[list[int]], None]
+
+    def sign_in(self, *, user: str, password: str, address: str) -> int | None:
+        """The channel whose user name (with or without a domain behind it: some senders sign in with an address) and
+        password these are."""
+        public_id = user.partition("@")[0].strip()
+        channel = _usable().filter(public_id=public_id).first() if public_id.isprintable() else None
+        kept = channel.digest if channel is not None else ""
+        is_right = hmac.compare_digest(digest_of(password), kept or "-" * 64)
+        if channel is None or not is_right or not MailRules.of(channel.mapping).admits(address):
+            return None
+        return channel.pk
+
+    def take(self, channel_id: int, mail: Mail) -> str:
+        """Write the mail as a message in one transaction. Raises RefusedError and django.db.Error."""
+        channel = _usable().filter(pk=channel_id).first()
+        if channel is None:
+            raise RefusedError(_NO_SUCH_CHANNEL)
+        try:
+            parsed = parse(mail.content)
+        except UnreadableMailError as error:
+            raise RefusedError(f"554 5.6.0 The mail cannot be read: {error}") from error
+        now = database_clock()()
+        with translation.override(settings.LANGUAGE_CODE):
+            letter = _Letter(channel, mail, parsed)
+            try:
+                with transaction.atomic():
+                    message, run_ids = letter.accept(now)
+                    outgoing.write(letter.outgoing(message), now=now)
+            except DailyLimitError as error:
+                raise RefusedError("452 4.2.2 The channel's daily limit is used up, send again tomorrow") from error
+        if run_ids:
+            self.enqueue(run_ids)
+        return "250 2.0.0 Accepted" if message is None else f"250 2.0.0 Accepted as message {message.pk}"
+
+
+def _usable() -> QuerySet[InboundChannel]:
+    usable = InboundChannel.objects.usable().select_related("owner", "corp")
+    return usable.filter(kind=InboundChannel.Kind.MAIL, is_enabled=True)
+
+
+class _Letter:
+    """A mail on its way through one channel."""
+
+    def __init__(self, channel: InboundChannel, mail: Mail, parsed: ParsedMail) -> None:
+        self._channel, self._mail, self._parsed = channel, mail, parsed
+        self._rules = MailRules.of(channel.mapping)
+        self._addresses = {address_of(recipient): recipient for recipient in mail.recipients}
+        self._converted = convert(parsed, self._rules, channel.form)
+        self._original = zlib.compress(mail.content, 1)
+        # What a sender repeats has the same Message-ID; without one it has the same bytes.
+        said = parsed.message_id.encode() or mail.content
+        self._prefix = f"mail:{channel.pk}:{_digest(said)}:"
+        self._unknown: list[str] = []
+
+    def accept(self, now: datetime) -> tuple[IncomingMessage | None, list[int]]:
+        """The message, None where no address names anybody or everybody has it, and its runs, if it is new."""
+        # Of two that come at once with one Message-ID the second finds whom the first one reached.
+        InboundChannel.objects.select_for_update(of=("self",)).get(pk=self._channel.pk)
+        people = IncomingMessage.people.through.objects
+        already = people.filter(incomingmessage__key__startswith=self._prefix).values_list("user_id", flat=True)
+        try:
+            accepted = accept(self._incoming(frozenset(already)), now=now)
+        except NobodyFoundError as error:
+            self._unknown = [self._addresses[address] for address, _why in error.unknown]
+            return None, []
+        documents = [{name: text for name, text in one.items() if name != "reason"} for one in accepted.message.unknown]
+        self._unknown = [text for address, text in self._addresses.items() if address.document() in documents]
+        return accepted.message, accepted.run_ids
+
+    def _incoming(self, already: frozenset[int]) -> Incoming:
+        channel, converted = self._channel, self._converted
+        return Incoming(
+            sender=channel,
+            key=self._prefix + _digest("\n".join(sorted(self._mail.recipients)).encode()),
+            title=converted.title,
+            text=converted.text,
+            markup=converted.markup,
+            link=converted.link,
+            files=converted.files,
+            addresses=list(self._addresses),
+            form=channel.form,
+            priority=channel.priority,
+            lifetime_hours=channel.lifetime_hours,
+            corp=channel.corp,
+            already=already,
+            origin=IncomingMessage.Origin.MAIL,
+            original=self._original,
+        )
+
+    def outgoing(self, message: IncomingMessage | None) -> outgoing.Letters:
+        """What is mailed because of it."""
+        return outgoing.Letters(
+            channel=self._channel,
+            message=message,
+            prefix=self._prefix,
+            subject=self._parsed.subject,
+            original=self._original,
+            sender=self._sender(message),
+            unknown=tuple(self._unknown),
+            forwarded=self._forwarded(),
+        )
+
+    def _sender(self, message: IncomingMessage | None) -> str:
+        """Who is told of people who cannot be reached; empty: nobody, so that no two systems write to each other."""
+        is_told = self._rules.tells_sender and not self._parsed.is_automatic
+        return self._mail.sender if is_told and (message is not None or self._unknown) else ""
+
+    def _forwarded(self) -> tuple[str, ...]:
+        match self._rules.forward:
+            case "unknown":
+                wanted: Sequence[str] = self._unknown
+            case "everybody":
+                wanted = self._mail.recipients
+            case _:
+                wanted = ()
+        if self._parsed.is_passed_on:
+            return ()
+        return tuple(dict.fromkeys(one for one in wanted if self._rules.forwards_to(one)))
+
+
+def address_of(recipient: str) -> Address:
+    """Whom a recipient of the envelope names: an account where the domain is one of the door's, else whoever has the
+    mail address."""
+    account, _at, domain = recipient.rpartition("@")
+    if domain.lower() not in settings.MAIL_DOOR_DOMAINS:
+        return Address(Kind.EMAIL, recipient)
+    return Address(Kind.ACCOUNT, account.strip('"').replace("\\", ""))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]

@@ -1,0 +1,221 @@
+"""Mails that the door sends itself, by our mail server: whom its sender could not reach, and mails passed on.
+
+Written with the message, sent by the tick. An attempt whose outcome nobody knows is not repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.mime.image import MIMEImage
+from email.utils import format_datetime
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMultiAlternatives
+from django.core.validators import validate_email
+from django.db.models import F, QuerySet
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from integrations.core.background import Clock, guarded
+from notifications.delivery.channels import email
+from notifications.delivery.channels.outcomes import Kind as OutcomeKind
+from notifications.inbound.mail import html
+from notifications.inbound.mail.parse import PASSED_ON, UnreadableMailError, parse
+from notifications.models import InboundChannel, IncomingMessage, OutgoingMail, Receipt, Run
+from notifications.models.lookups import Moment
+from notifications.models.messages import TITLE_CHARACTERS
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 50
+# A worker that died with one under way is taken for gone after it.
+LEASE = timedelta(minutes=10)
+RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 480))
+# Of mails that became no message.
+KEPT = timedelta(days=7)
+PURGED_AT_ONCE = 500
+NAMED_AT_MOST = 200
+_CANNOT_BE_REPEATED = {OutcomeKind.UNCLEAR, OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}
+
+
+@dataclass(frozen=True)
+class Letters:
+    """What is mailed because of one mail. `prefix`: the same for a mail that comes again. `sender`: who is told, empty:
+    nobody; `unknown`: addresses for which nobody was found; `forwarded`: addresses that get the mail itself."""
+
+    channel: InboundChannel
+    message: IncomingMessage | None
+    prefix: str
+    subject: str
+    original: bytes
+    sender: str
+    unknown: tuple[str, ...]
+    forwarded: tuple[str, ...]
+
+
+def write(letters: Letters, *, now: datetime) -> None:
+    """In the transaction that accepts the mail. Nothing where no mail server is set."""
+    if "dummy" in settings.EMAIL_BACKEND:
+        return
+    rows = [*_bounces(letters), *_forwards(letters)]
+    for row in rows:
+        row.next_attempt_at = row.created_at = now
+    OutgoingMail.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _bounces(letters: Letters) -> Iterator[OutgoingMail]:
+    if _is_address(letters.sender):
+        # By its message, or by the addresses: a sender may hand in one mail for each recipient.
+        about = str(letters.message.pk) if letters.message else " ".join(sorted(letters.unknown))
+        yield _row(letters, OutgoingMail.Kind.BOUNCE, letters.sender, about, unknown=list(letters.unknown))
+
+
+def _forwards(letters: Letters) -> Iterator[OutgoingMail]:
+    original = b"" if letters.message else letters.original
+    for address in letters.forwarded:
+        if _is_address(address):
+            yield _row(letters, OutgoingMail.Kind.FORWARD, address, "", original=original)
+
+
+def _row(letters: Letters, kind: str, recipient: str, about: str, **fields: object) -> OutgoingMail:
+    key = hashlib.sha256("\n".join((letters.prefix, kind, recipient, about)).encode()).hexdigest()
+    subject = letters.subject[:TITLE_CHARACTERS]
+    return OutgoingMail(
+        key=key,
+        kind=kind,
+        channel=letters.channel,
+        message=letters.message,
+        recipient=recipient,
+        subject=subject,
+        **fields,
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return True
+
+
+# --- Sending ---
+
+
+def hand_out(*, now: datetime) -> list[int]:
+    """Those that are due, for a task: nobody else takes them while their lease lasts."""
+    due = OutgoingMail.objects.due(now).order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:AT_ONCE]
+    waiting = OutgoingMail.objects.filter(status=OutgoingMail.Status.WAITING, next_attempt_at__lte=now)
+    lease = {"next_attempt_at": now + LEASE, "attempt_count": F("attempt_count") + 1}
+    return [pk for pk in list(due) if waiting.filter(pk=pk).update(**lease)]
+
+
+def send(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
+    """Try these, which were handed out, one after the other."""
+    for pk in pks:
+        if is_stopping():
+            return
+        with guarded(logger, "outgoing mail=%d could not be sent", pk):
+            _send(pk, clock())
+
+
+def _send(pk: int, now: datetime) -> None:
+    waiting = OutgoingMail.objects.filter(pk=pk, status=OutgoingMail.Status.WAITING)
+    row = waiting.select_related("message", "channel").first()
+    if row is None:
+        return
+    with translation.override(settings.LANGUAGE_CODE):
+        mail = _bounce(row) if row.kind == OutgoingMail.Kind.BOUNCE else _forward(row)
+    if mail is None:
+        _settle(row, OutgoingMail.Status.NEEDLESS)
+        return
+    message_id = f"<{row.key}@{settings.MAIL_DOOR_NAME}>"
+    mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": message_id}
+    outcome = email.sent(mail)
+    if outcome.kind == OutcomeKind.ACCEPTED:
+        _settle(row, OutgoingMail.Status.SENT)
+    elif outcome.kind in _CANNOT_BE_REPEATED or row.attempt_count > len(RETRY_AFTER):
+        _settle(row, OutgoingMail.Status.FAILED, outcome.message)
+    else:
+        row.error = outcome.message[:200]
+        row.next_attempt_at = now + RETRY_AFTER[row.attempt_count - 1]
+        row.save(update_fields=["error", "next_attempt_at"])
+
+
+def _settle(row: OutgoingMail, status: OutgoingMail.Status, error: str = "") -> None:
+    row.status, row.error = status, error[:200]
+    row.save(update_fields=["status", "error"])
+    logger.info("outgoing mail=%d %s: %s", row.pk, row.kind, status.value)
+
+
+def old(now: Moment) -> QuerySet[OutgoingMail]:
+    """What is to be forgotten: of mails that became no message."""
+    return OutgoingMail.objects.old(now - KEPT)
+
+
+def purge(*, now: datetime) -> None:
+    """Delete it, as much as fits into a tick."""
+    OutgoingMail.objects.filter(pk__in=list(old(now).values_list("pk", flat=True)[:PURGED_AT_ONCE])).delete()
+
+
+# --- What they say ---
+
+
+def _bounce(row: OutgoingMail) -> EmailMultiAlternatives | None:
+    """Whom the mail did not reach, without reasons: the channel's owner reads them in the delivery log."""
+    unreached = _unreached(row.message) if row.message else []
+    if not row.unknown and not unreached:
+        return None
+    names = [*row.unknown, *unreached]
+    lines = [f"- {name}" for name in names[:NAMED_AT_MOST]]
+    if len(names) > NAMED_AT_MOST:
+        lines.append(_("… and %(count)d more") % {"count": len(names) - NAMED_AT_MOST})
+    intro = _("Your mail “%(subject)s” did not reach these recipients in WeCom:") % {"subject": row.subject}
+    outro = _("The delivery log of the channel “%(channel)s” says more.") % {"channel": row.channel.name}
+    subject = _("Not delivered: %(subject)s") % {"subject": row.subject}
+    body = "\n".join([intro, "", *lines, "", outro, ""])
+    headers = {"Auto-Submitted": "auto-replied"}
+    return EmailMultiAlternatives(subject, body, settings.DEFAULT_FROM_EMAIL, [row.recipient], headers=headers)
+
+
+def _unreached(message: IncomingMessage) -> Sequence[str]:
+    """People whom no run of the message reached in full."""
+    people: set[int] = set()
+    for run in Run.objects.filter(message=message):
+        unreached = Receipt.objects.unreached(run).exclude(user=None)
+        people.update(unreached.order_by().values_list("user_id", flat=True)[: 2 * NAMED_AT_MOST])
+    found = User.objects.filter(pk__in=people).order_by("username")
+    return [person.get_full_name() for person in found]
+
+
+def _forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
+    """The mail made anew from our own address: what it is made of is bounded, and other servers believe it."""
+    original = bytes(row.message.original if row.message else row.original)
+    try:
+        parsed = parse(zlib.decompress(original))
+    except (UnreadableMailError, zlib.error):
+        return None
+    headers = {"Auto-Submitted": "auto-generated", PASSED_ON: row.channel.public_id}
+    reply_to = [parsed.sender] if _is_address(parsed.sender) else []
+    mail = EmailMultiAlternatives(
+        *(parsed.subject, parsed.text or html.html_text(parsed.html), settings.DEFAULT_FROM_EMAIL, [row.recipient]),
+        headers=headers,
+        reply_to=reply_to,
+    )
+    if parsed.html:
+        mail.attach_alternative(parsed.html, "text/html")
+    for part in parsed.pictures:
+        if html.picture_type(part.content):
+            picture = MIMEImage(part.content, part.content_type.rpartition("/")[2])
+            picture.add_header("Content-ID", f"<{part.cid}>")
+            mail.attach(picture)
+    for part in parsed.files:
+        mail.attach(part.name, part.content, "application/octet-stream")
+    return mail

@@ -1,0 +1,36 @@
+"""A mail channel and its mails, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accounts.models import User
+from notifications.inbound import channels
+from notifications.inbound.mail.intake import Intake
+from notifications.inbound.mail.rules import MailRules
+from notifications.inbound.mail.server import Mail
+from notifications.models import InboundChannel
+
+
+def make_mail_channel(owner: User, *, rules: MailRules | None = None, **fields: Any) -> tuple[InboundChannel, str]:
+    """A channel that takes mails, and its password."""
+    defaults = {"name": "BI", "kind": "mail", "scheme": "password", "is_enabled": True, "owner": owner}
+    channel = InboundChannel(mapping=rules.document() if rules else {}, **{**defaults, **fields})
+    password = channels.renew_secret(channel)
+    channel.save()
+    return channel, password
+
+
+def take(
+    channel: InboundChannel, content: bytes, *recipients: str, sender: str = "bi@example.com"
+) -> tuple[str, list[int]]:
+    """What the sender is answered, and the runs that were handed out."""
+    run_ids: list[int] = []
+    answer = Intake(run_ids.extend).take(channel.pk, Mail(sender, recipients, content))
+    return answer, run_ids
+
+
+def mail(text: str = "hello", *, message_id: str = "<1@bi>", lines: tuple[str, ...] = ()) -> bytes:
+    """A plain mail."""
+    head = (f"Message-ID: {message_id}", "From: bi@example.com", "Subject: 日报", *lines)
+    return "".join(f"{line}\r\n" for line in head).encode() + f"\r\n{text}\r\n".encode()

@@ -1,0 +1,383 @@
+"""From a mail to a message: whose it is, to whom, once for each person, and what is mailed because of it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from datetime import timedelta
+
+import pytest
+from django.core import mail as outbox
+from pytest_django import Settings
+
+from accounts.models import Attribute, AttributeValue, User, fold_value
+from integrations.core.background import database_clock
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.inbound.mail import outgoing
+from notifications.inbound.mail.intake import Intake
+from notifications.inbound.mail.rules import MailRules
+from notifications.inbound.mail.server import RefusedError
+from notifications.models import Delivery, InboundChannel, IncomingMessage, OutgoingMail, Run
+from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.inbound.mail import senders
+from tests.notifications.inbound.mail.channels import mail, make_mail_channel, take
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def channel(corp: Corp) -> InboundChannel:
+    return make_mail_channel(make_manager(corp))[0]
+
+
+@pytest.fixture
+def zhang(corp: Corp) -> User:
+    return make_person(corp, "ZhangWei", username="zw", name="张伟", email="Zhang.Wei@corp.example.com")
+
+
+def deliveries(run_ids: list[int]) -> list[Delivery]:
+    now = database_clock()()
+    for run_id in run_ids:
+        render_run(run_id=run_id, now=now)
+        assert Run.objects.get(pk=run_id).error_text == ""
+    return list(Delivery.objects.order_by("pk"))
+
+
+# --- Who sends ---
+
+
+def test_a_channel_signs_in_with_its_public_id_with_or_without_a_domain(corp: Corp) -> None:
+    channel, password = make_mail_channel(make_manager(corp))
+    intake = Intake(lambda _ids: None)
+
+    for user in (channel.public_id, f"{channel.public_id}@wecom.local"):
+        assert intake.sign_in(user=user, password=password, address="10.0.0.1") == channel.pk
+    for user, wrong in ((channel.public_id, "x"), ("nobody", password), ("", password), ("a\0b", password)):
+        assert intake.sign_in(user=user, password=wrong, address="10.0.0.1") is None
+
+
+def test_a_channel_that_is_off_or_a_webhook_or_of_somebody_who_left_does_not(corp: Corp) -> None:
+    left = make_manager(corp)
+    left.is_active = False
+    left.save()
+    webhook = make_mail_channel(make_manager(corp), kind="webhook", scheme="bearer")
+    for channel, password in (
+        make_mail_channel(make_manager(corp), is_enabled=False),
+        make_mail_channel(left),
+        webhook,
+        (InboundChannel.objects.create(name="x", kind="mail", is_enabled=True, owner=make_manager(corp)), ""),
+    ):
+        intake = Intake(lambda _ids: None)
+        assert intake.sign_in(user=channel.public_id, password=password, address="10.0.0.1") is None
+
+
+def test_a_channel_signs_in_from_its_networks_only(corp: Corp) -> None:
+    channel, password = make_mail_channel(make_manager(corp), rules=MailRules(networks=("10.1.0.0/16", "fd00::/8")))
+    intake = Intake(lambda _ids: None)
+
+    found = [
+        intake.sign_in(user=channel.public_id, password=password, address=address)
+        for address in ("10.1.2.3", "fd00::1", "10.2.0.1", "127.0.0.1")
+    ]
+
+    assert found == [channel.pk, channel.pk, None, None]
+
+
+def test_a_channel_that_was_switched_off_meanwhile_takes_nothing(channel: InboundChannel, zhang: User) -> None:
+    InboundChannel.objects.update(is_enabled=False)
+
+    with pytest.raises(RefusedError) as refused:
+        take(channel, mail(), "ZhangWei@wecom.local")
+
+    assert refused.value.answer.startswith("550 ")
+    assert not IncomingMessage.objects.exists()
+
+
+# --- To whom ---
+
+
+def test_people_are_named_by_userid_login_id_or_their_own_address(
+    corp: Corp, channel: InboundChannel, zhang: User
+) -> None:
+    login = Attribute.objects.bi_login_ids().get()
+    li, wang = make_person(corp, "LiNa"), make_person(corp, "WangWu")
+    AttributeValue.objects.create(attribute=login, user=li, value="lina.bi", folded=fold_value("lina.bi"))
+
+    _answer, run_ids = take(
+        channel,
+        mail(),
+        "zhangwei@wecom.local",
+        "lina.bi@WECOM.local",
+        "ZHANG.WEI@corp.example.com",
+        "wangwu@wecom.local",
+    )
+
+    message = IncomingMessage.objects.get()
+    assert set(message.people.all()) == {zhang, li, wang}
+    assert (message.origin, message.channel, message.unknown, len(run_ids)) == ("mail", channel, [], 1)
+    (delivery,) = deliveries(run_ids)
+    assert set(json.loads(bytes(delivery.body))["touser"].split("|")) == {"ZhangWei", "LiNa", "WangWu"}
+
+
+def test_nobody_is_meant_by_a_name_that_two_have(corp: Corp, channel: InboundChannel, zhang: User) -> None:
+    login = Attribute.objects.bi_login_ids().get()
+    other = make_person(corp, "Other")
+    AttributeValue.objects.create(attribute=login, user=other, value="zhangwei", folded="zhangwei")
+
+    take(channel, mail(), "ZhangWei@wecom.local", "other@wecom.local", "zhangwei@elsewhere.example.com")
+
+    message = IncomingMessage.objects.get()
+    assert list(message.people.all()) == [other]
+    assert [(one["kind"], one["value"]) for one in message.unknown] == [
+        ("account", "ZhangWei"),
+        ("email", "zhangwei@elsewhere.example.com"),
+    ]
+
+
+def test_whom_the_owner_may_not_reach_is_as_unknown_as_who_does_not_exist(
+    channel: InboundChannel, settings: Settings
+) -> None:
+    make_person(make_corp(), "Foreign")
+
+    foreign, _runs = take(channel, mail(message_id="<1>"), "Foreign@wecom.local")
+    nobody, _runs = take(channel, mail(message_id="<2>"), "Nobody@wecom.local")
+
+    assert foreign == nobody == "250 2.0.0 Accepted"
+    assert not IncomingMessage.objects.exists()
+    assert [one.unknown for one in OutgoingMail.objects.order_by("pk")] == [
+        ["Foreign@wecom.local"],
+        ["Nobody@wecom.local"],
+    ]
+
+
+# --- Once ---
+
+
+def test_a_mail_that_comes_again_is_one_message(channel: InboundChannel, zhang: User) -> None:
+    answer, run_ids = take(channel, mail(), "ZhangWei@wecom.local")
+
+    assert take(channel, mail(), "ZhangWei@wecom.local") == (answer, [])
+    assert (IncomingMessage.objects.count(), Run.objects.count(), len(run_ids)) == (1, 1, 1)
+
+
+def test_a_sender_that_sends_one_mail_to_each_recipient_reaches_each_once(
+    corp: Corp, channel: InboundChannel, zhang: User
+) -> None:
+    li = make_person(corp, "LiNa")
+
+    take(channel, mail(), "ZhangWei@wecom.local")
+    take(channel, mail(), "LiNa@wecom.local")
+    take(channel, mail(), "LiNa@wecom.local", "ZhangWei@wecom.local", "Nobody@wecom.local")
+
+    assert [list(one.people.all()) for one in IncomingMessage.objects.order_by("pk")] == [[zhang], [li]]
+
+
+def test_another_channel_and_another_message_id_are_another_message(
+    corp: Corp, channel: InboundChannel, zhang: User
+) -> None:
+    second = make_mail_channel(channel.owner)[0]
+    take(channel, mail(), "ZhangWei@wecom.local")
+    take(channel, mail(message_id="<2@bi>"), "ZhangWei@wecom.local")
+    take(second, mail(), "ZhangWei@wecom.local")
+
+    assert IncomingMessage.objects.count() == 3
+
+
+def test_without_a_message_id_the_same_bytes_are_the_same_mail(channel: InboundChannel, zhang: User) -> None:
+    take(channel, senders.superset(), "ZhangWei@wecom.local")
+    take(channel, senders.superset(subject="other"), "ZhangWei@wecom.local")
+    content = senders.superset(subject="third")
+    take(channel, content, "ZhangWei@wecom.local")
+    take(channel, content, "ZhangWei@wecom.local")
+
+    assert IncomingMessage.objects.count() == 3
+
+
+# --- What it becomes ---
+
+
+def test_the_whole_mail_is_kept(channel: InboundChannel, zhang: User) -> None:
+    content = senders.guandata()
+
+    take(channel, content, "ZhangWei@wecom.local")
+
+    assert zlib.decompress(bytes(IncomingMessage.objects.get().original)) == content
+
+
+def test_a_dashboard_becomes_a_news_card_and_its_sheet_a_file(channel: InboundChannel, zhang: User) -> None:
+    _answer, run_ids = take(channel, senders.guandata(), "ZhangWei@wecom.local")
+
+    card, sheet = deliveries(run_ids)
+    assert (card.title, card.message_form, card.link) == (
+        *("【订阅】销售日报 2026-11-27", "news"),
+        "https://bi.example.com/page/p1",
+    )
+    assert card.text == "您好，您订阅的销售日报已更新：\n\n查看详情 https://bi.example.com/page/p1"
+    assert (sheet.title, sheet.message_form) == ("销售日报.xlsx", "file")
+
+
+def test_the_channel_says_how_urgent_and_in_which_form(corp: Corp, zhang: User) -> None:
+    channel = make_mail_channel(make_manager(corp), form="text", priority=1, lifetime_hours=3)[0]
+
+    _answer, run_ids = take(channel, senders.guandata(), "ZhangWei@wecom.local")
+
+    first = deliveries(run_ids)[0]
+    assert (first.message_form, first.priority) == ("text", 1)
+    assert first.expires_at - Run.objects.get(pk=run_ids[0]).slot_at == timedelta(hours=3)
+
+
+def test_the_daily_limit_keeps_the_mail_with_its_sender(corp: Corp, zhang: User) -> None:
+    channel = make_mail_channel(make_manager(corp), daily_limit=1)[0]
+    take(channel, mail(message_id="<1>"), "ZhangWei@wecom.local")
+
+    with pytest.raises(RefusedError) as refused:
+        take(channel, mail(message_id="<2>"), "ZhangWei@wecom.local")
+
+    assert refused.value.answer.startswith("452 ")
+
+
+def test_a_mail_that_nobody_can_read_is_refused_for_good(channel: InboundChannel, zhang: User) -> None:
+    with pytest.raises(RefusedError) as refused:
+        take(channel, b"\n" * 700_000, "ZhangWei@wecom.local")
+
+    assert refused.value.answer == "554 5.6.0 The mail cannot be read: too many lines"
+
+
+# --- What is mailed because of it ---
+
+
+def send_outgoing() -> list[str]:
+    """The subjects of what was mailed now."""
+    outbox.outbox.clear()
+    clock = database_clock()
+    outgoing.send(outgoing.hand_out(now=clock()), clock=clock, is_stopping=lambda: False)
+    return [str(one.subject) for one in outbox.outbox]
+
+
+def settle(run_ids: list[int]) -> None:
+    deliveries(run_ids)
+    Run.objects.update(status=Run.Status.FINISHED)
+    Delivery.objects.update(status=Delivery.Status.ACCEPTED)
+
+
+def test_the_sender_is_told_once_whom_it_did_not_reach(corp: Corp, channel: InboundChannel, zhang: User) -> None:
+    barred = make_person(corp, "Gone", name="李四", is_active=False)
+    recipients = ("ZhangWei@wecom.local", "Nobody@wecom.local", "Gone@wecom.local")
+    _answer, run_ids = take(channel, mail(), *recipients)
+    take(channel, mail(), *recipients)
+    assert send_outgoing() == []
+
+    settle(run_ids)
+
+    assert send_outgoing() == ["未送达：日报"]
+    (sent,) = outbox.outbox
+    assert (sent.to, sent.extra_headers["Auto-Submitted"]) == (["bi@example.com"], "auto-replied")
+    assert "- Nobody@wecom.local\n- 李四\n" in sent.body
+    assert "张伟" not in sent.body
+    assert barred.username not in sent.body
+    assert send_outgoing() == []
+
+
+def test_a_sender_that_reached_everybody_is_told_nothing(channel: InboundChannel, zhang: User) -> None:
+    settle(take(channel, mail(), "ZhangWei@wecom.local")[1])
+
+    assert send_outgoing() == []
+    assert OutgoingMail.objects.get().status == OutgoingMail.Status.NEEDLESS
+
+
+@pytest.mark.parametrize(
+    ("sender", "lines"),
+    [
+        ("<>", ()),
+        ("bi@example.com", ("Auto-Submitted: auto-generated",)),
+        ("bi@example.com", ("List-Id: <x>",)),
+        ("not an address", ()),
+    ],
+)
+def test_nobody_answers_a_bounce_or_an_automatic_mail(
+    channel: InboundChannel, sender: str, lines: tuple[str, ...]
+) -> None:
+    take(channel, mail(lines=lines), "Nobody@wecom.local", sender=sender)
+
+    assert not OutgoingMail.objects.exists()
+
+
+def test_a_channel_that_tells_nobody_tells_nobody(corp: Corp) -> None:
+    channel = make_mail_channel(make_manager(corp), rules=MailRules(tells_sender=False))[0]
+
+    take(channel, mail(), "Nobody@wecom.local")
+
+    assert not OutgoingMail.objects.exists()
+
+
+def test_without_a_mail_server_nothing_is_kept_for_it(channel: InboundChannel, settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+
+    take(channel, mail(), "Nobody@wecom.local")
+
+    assert not OutgoingMail.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("forward", "to"),
+    [
+        ("", []),
+        ("unknown", ["partner@partner.example.com"]),
+        ("everybody", ["zhang.wei@corp.example.com", "partner@partner.example.com"]),
+    ],
+)
+def test_a_mail_is_passed_on_to_the_domains_that_the_channel_names(
+    corp: Corp, zhang: User, forward: str, to: list[str]
+) -> None:
+    rules = MailRules(tells_sender=False, forward=forward, forward_domains=("partner.example.com", "corp.example.com"))
+    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
+    recipients = ("zhang.wei@corp.example.com", "partner@partner.example.com", "x@other.example.com", "a@wecom.local")
+
+    take(channel, senders.guandata(), *recipients)
+    send_outgoing()
+
+    assert sorted(one.to[0] for one in outbox.outbox) == sorted(to)
+    for one in outbox.outbox:
+        assert one.from_email == "guanwecom@localhost"
+        assert one.reply_to == ["bi@example.com"]
+        assert {part.get_filename() for part in one.message().walk() if part.get_filename()} == {"销售日报.xlsx"}
+        assert "cid:page_image_0" in one.message().as_string()
+
+
+def test_a_mail_for_outsiders_alone_is_passed_on_though_it_becomes_no_message(corp: Corp) -> None:
+    rules = MailRules(forward="unknown", forward_domains=("partner.example.com",), tells_sender=False)
+    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
+
+    take(channel, mail("text for partners"), "a@partner.example.com")
+
+    assert send_outgoing() == ["日报"]
+    assert "text for partners" in outbox.outbox[0].body
+    assert not IncomingMessage.objects.exists()
+
+
+def test_what_we_passed_on_comes_round_and_is_passed_on_no_more(corp: Corp) -> None:
+    rules = MailRules(forward="unknown", forward_domains=("partner.example.com",))
+    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
+    take(channel, mail(), "a@partner.example.com")
+    send_outgoing()
+    again = outbox.outbox[-1].message().as_bytes()
+
+    take(channel, again, "a@partner.example.com")
+
+    assert send_outgoing() == []
+
+
+def test_mails_that_became_no_message_are_forgotten(channel: InboundChannel) -> None:
+    take(channel, mail(), "Nobody@wecom.local")
+    now = database_clock()()
+
+    outgoing.purge(now=now + timedelta(days=6))
+    assert OutgoingMail.objects.count() == 1
+    outgoing.purge(now=now + timedelta(days=8))
+    assert not OutgoingMail.objects.exists()
