@@ -419,6 +419,7 @@ ORDERS = [
     Row("notifications_report_preview_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
     Row("notifications_subscription_week", expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}")),
     Row("notifications_subscription_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    Row("notifications_subscription_rename", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     Row("notifications_subscription_draft", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     # Whoever sees the BI's data source has the BI list its pages.
     Row("notifications_subscription_data", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post", changed_by=EDITORS),

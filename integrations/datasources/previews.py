@@ -17,6 +17,7 @@ from django.core import signing
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from integrations.clients.sources.errors import Problem
 from integrations.clients.sources.table import Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData
@@ -27,12 +28,14 @@ LATE = timedelta(seconds=10)
 # A page waits so much longer than its slowest source may take: for a worker, and for a turn at the source.
 SPARE = timedelta(seconds=60)
 _SALT = "integrations.card_previews"
+_LOST = frozenset({Problem.NOT_FOUND, Problem.REFUSED, Problem.NO_TABLE})
 
 
 @dataclass(frozen=True, slots=True)
 class DataPreview:
     """How far it is. While it waits, `token` is what the page asks with again, and `hindrance` a sentence where that
-    takes longer than usual. Then there is a `problem`, also a sentence, or the `tables`, by card.
+    takes longer than usual. Then there is a `problem`, also a sentence, or the `tables`, by card. `lost`: cards that
+    their source refuses or does not know, which asking again will not change.
     """
 
     seconds: int = 0
@@ -40,6 +43,7 @@ class DataPreview:
     hindrance: str = ""
     problem: str = ""
     tables: Mapping[int, Table] = field(default_factory=dict)
+    lost: frozenset[int] = frozenset()
 
     @property
     def is_there(self) -> bool:
@@ -73,7 +77,8 @@ def _progress(rows: list[CardData], token: str, seconds: int, now: datetime) -> 
     for row in rows:
         if row.status == CardData.Status.FAILED:
             sentence = _("There is no data of the card “%(card)s”: %(problem)s")
-            return DataPreview(seconds, problem=sentence % {"card": row.card, "problem": row.problem})
+            lost = frozenset(one.card_id for one in rows if one.problem_code in _LOST)
+            return DataPreview(seconds, problem=sentence % {"card": row.card, "problem": row.problem}, lost=lost)
     waiting = [row for row in rows if row.status == CardData.Status.WAITING]
     if not waiting:
         return DataPreview(seconds, tables={row.card_id: row.table for row in rows})

@@ -227,12 +227,12 @@ def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dic
 
 
 def latest_tables(cards: Mapping[str, int]) -> dict[str, Table]:
-    """What was fetched last of each card of which anything was. Asks for no permission: the keys come from our own
-    rows."""
+    """What was fetched last of each card of which anything was, for a message or a page. Asks for no permission: the
+    keys come from our own rows."""
     tables = {}
     for alias, card_id in cards.items():
-        of_slots = CardData.objects.filter(card=card_id, slot_at__isnull=False)
-        newest = of_slots.filter(status=CardData.Status.READY).order_by("-slot_at").first()
+        ready = CardData.objects.filter(card=card_id, status=CardData.Status.READY)
+        newest = ready.order_by("-finished_at", "-pk").first()
         if newest is not None:
             tables[alias] = newest.table
     return tables

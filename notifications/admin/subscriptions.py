@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from integrations.admin.base import NamedDeletions, own_page
+from integrations.core.sentences import shown
 from notifications.admin import subscription_forms, subscription_preview
 from notifications.admin.base import (
     LOST_SOME,
@@ -168,7 +169,8 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             return "—"
         at = moment(subscription.last_run_at)  # type: ignore[attr-defined]  # see above
         has_lost_some = status == Run.Status.FINISHED and subscription.last_run_error  # type: ignore[attr-defined]  # see above
-        return format_html("{} {}", at, LOST_SOME if has_lost_some else Run.Status(status).label)
+        why = shown(subscription.last_run_error) if status == Run.Status.FAILED else ""  # type: ignore[attr-defined]  # see above
+        return format_html("{} {} <small>{}</small>", at, LOST_SOME if has_lost_some else Run.Status(status).label, why)
 
     # --- The form -----------------------------------------------------------------------------------------------------
 

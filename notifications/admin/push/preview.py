@@ -16,6 +16,7 @@ from integrations.datasources.previews import DataPreview
 from notifications.admin import report_preview, subscription_forms, subscription_preview
 from notifications.admin.base import administrator
 from notifications.admin.push.form import PushForm
+from notifications.admin.push.renaming import TEMPLATES, missing_card, missing_columns
 from notifications.admin.report_preview import PreviewRefusedError, PreviewRequest
 from notifications.admin.subscription_preview import SubscriptionPreview
 from notifications.models import ReportCard
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from notifications.admin.reports import ReportAdmin
 
 ROWS_SHOWN = 8
-# The texts of a content that are written with merge fields.
-TEMPLATES = ("title", "body", "figures")
 FOLDER = "admin/notifications/subscription"
 
 
@@ -81,6 +80,7 @@ def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, 
         "phone": _phone(request, report_admin, message, now),
         "rows": sample(request, message.by_heading, waiting=message.data),
         "html": outlook(request, found),
+        "missing": _missing(request, message),
         "fields": [_group(group) for group in _groups(message.tables)],
         "columns": {alias: list(table.names) for alias, table in message.tables.items()},
         "points": [_point(point) for point in _points(message)],
@@ -119,6 +119,21 @@ def _phone(request: HttpRequest, report_admin: ReportAdmin, message: _Message, n
         except PreviewRefusedError as error:
             context |= {"problem": str(error)}
     return render_to_string(f"{FOLDER}/_phone.html", context, request)
+
+
+def _missing(request: HttpRequest, message: _Message) -> str:
+    """What the push names and the data does not have any more, with what it may be called today."""
+    headings = {card.alias: card.heading for card in message.cards}
+    lost = message.data.lost if message.data is not None else frozenset()
+    found = [
+        *(
+            missing_card(card.alias, card.heading, administrator(request))
+            for card in message.cards
+            if card.card_id in lost
+        ),
+        *missing_columns(request.POST, message.tables, headings),
+    ]
+    return render_to_string(f"{FOLDER}/_missing.html", {"missing": found}, request)
 
 
 def _is_empty(values: QueryDict) -> bool:

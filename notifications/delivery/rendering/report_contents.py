@@ -78,10 +78,11 @@ class Contents:
     """One content for each distinct slice, written when it is first asked for (notifications.sources.RunContents)."""
 
     def __init__(self, report: Report, loaded: Loaded, order: Order) -> None:
-        """Raises RenderingError where a rule of own rows does not fit the data, or the data is not whole: nobody sees
-        anything then."""
+        """Raises RenderingError where a rule of own rows or a chart does not fit the data, or the data is not whole:
+        nobody sees anything then."""
         self._report, self._loaded, self._order = report, loaded, order
         self._own_rows = _own_rows(report, loaded) if loaded.cards else None
+        _check_charts(loaded.tables, self.charts)
         self._link = link_of(report, loaded.cards)
         self._values: dict[int, dict[int, frozenset[str]]] = {}
         self._written: dict[Hashable, Content] = {}
@@ -217,6 +218,17 @@ def _own_rows(report: Report, loaded: Loaded) -> OwnRows | None:
             "Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
         )
         raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
+
+
+def _check_charts(tables: Mapping[str, Table], charts: Iterable[tuple[str, Chart]]) -> None:
+    """A chart of a column that is not there any more would only be left out, and nobody would learn of it. Raises
+    RenderingError."""
+    for alias, chart in charts:
+        names = tables[alias].names if alias in tables else ()
+        for column in (chart.x, chart.series, *chart.y) if names else ():
+            if column and column not in names:
+                sentence = Sentence("Chart “%(chart)s”: the card “%(card)s” has no column “%(column)s”.")
+                raise RenderingError(sentence % {"chart": chart.title or alias, "card": alias, "column": column})
 
 
 def _check_whole(tables: Mapping[str, Table], aliases: set[str]) -> None:

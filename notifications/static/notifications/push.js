@@ -207,6 +207,26 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   for (const control of [ownBox, ownColumn, ownAttribute]) control.addEventListener("change", writeOwnRows);
 
+  // --- What the data is called today ---
+  const missing = find("[data-missing]");
+  missing.addEventListener("click", async (event) => {
+    if (!event.target.closest("[data-rename]")) return;
+    const body = new FormData(form);
+    for (const select of missing.querySelectorAll("select")) {
+      if (!select.value) continue;
+      body.append("_alias", select.dataset.alias);
+      body.append("_from", select.dataset.from);
+      body.append("_to", select.value);
+    }
+    try {
+      const { changes } = await page.post(words.renameUrl, body);
+      for (const [name, value] of Object.entries(changes)) form.elements[name].value = value;
+      changed(0);
+    } catch {
+      missing.prepend(problem(words.failed));
+    }
+  });
+
   // --- Beside the form ---
   let picture = 0;
   const show = (found) => {
@@ -219,6 +239,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     showHtml(find("[data-sample]"), found.rows);
     showHtml(find("[data-outlook-place]", beside), found.html);
+    showHtml(missing, found.missing);
     find("[data-again-offer]").hidden = !cards().length;
     for (const name of NAMES) editors[name].show(found.parts[name], found.sources[name]);
     if (found.token) return;
@@ -242,7 +263,7 @@ document.addEventListener("DOMContentLoaded", () => {
     show,
     failed: () => find("[data-phone]", beside).replaceChildren(problem(words.failed)),
   });
-  const changed = page.watch({ refresh, onChange: () => showChosen(), isOwn: (target) => target.matches("[data-insert] *") });
+  const changed = page.watch({ refresh, onChange: () => showChosen(), isOwn: (target) => target.matches("[data-insert] *, [data-missing] *") });
   find("[data-as]", beside).addEventListener("input", page.later(page.TYPING_MS, () => refresh()));
 
   find("[data-again]").addEventListener("click", () => refresh({ isAnew: true }));

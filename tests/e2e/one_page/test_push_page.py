@@ -297,6 +297,35 @@ def test_whoever_is_signed_out_is_told_and_goes_on_after_signing_in_again(
     assert Subscription.objects.get().name == "写完了"
 
 
+def test_a_column_that_the_source_renamed_is_put_right_on_the_page(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    page.get_by_role("button", name="排名").click()
+    expect(page.locator(".phone-title")).to_have_text("门店销售额")
+    page.get_by_role("button", name="保存，暂不启用").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    Card.objects.update(sql="SELECT 区域 AS 大区, 门店, 销售额 AS 销售额万元 FROM sales")
+
+    push = Subscription.objects.get()
+    page.goto(page.url.split("/admin/")[0] + f"/admin/notifications/subscription/{push.pk}/change/")
+    missing = page.locator("[data-missing-names]")
+    expect(missing).to_contain_text("已没有列“销售额”")
+    expect(page.get_by_label("已没有列“销售额”")).to_have_value("销售额万元")
+    page.get_by_label("已没有列“区域”").select_option("大区")
+    for appearance in (PHONE, DESK):
+        look(page, appearance)
+        assert faults_of(page) == {}
+    page.get_by_role("button", name="应用", exact=True).click()
+    expect(missing).to_have_count(0)
+    expect(page.locator(".phone-content")).to_contain_text("1. 华东 128.5")
+    page.get_by_role("button", name="保存，暂不启用").click()
+
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    report = Report.objects.get()
+    assert "row['大区']" in report.body
+    assert "row['销售额万元']" in report.body
+    assert (report.charts.get().x, report.charts.get().y) == ("大区", "销售额万元")
+
+
 def test_an_error_is_listed_focused_and_leads_to_its_field(page: Page, card: Card) -> None:
     page.get_by_role("button", name="不用数据，只发文字").click()
     page.get_by_role("textbox", name="标题").fill("日报")

@@ -1,0 +1,188 @@
+"""The columns that a template names, and a template in which they are called otherwise. Pure.
+
+A template is read twice: by its letters, to know where each text in quotes and each name behind a dot stands, and by
+Jinja2, to know which of them is a column of which card. For that each is marked with its number. What a template works
+out itself, such as a name out of a list, is not seen: the run says it then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from jinja2 import TemplateSyntaxError, nodes
+
+from notifications.reports.templates.environment import ENVIRONMENT
+from notifications.reports.templates.merge_fields import quoted
+
+# The alias of a card and the name of a column.
+ColumnName = tuple[str, str]
+
+_TAG = re.compile(r"\{\{|\{%|\{#")
+_IN_TAG = re.compile(
+    r"""(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\.\s*(?P<name>[^\W\d]\w*)|(?P<end>[-+]?(?:\}\}|%\}))""", re.DOTALL
+)
+_WORD = re.compile(r"[^\W\d_]\w*")
+# By function of a table the places and the keyword of the arguments that name a column.
+_COLUMN = {
+    **dict.fromkeys(("sum", "avg", "min", "max", "filled", "distinct", "value", "first", "last"), ((0,), ("column",))),
+    **dict.fromkeys(("unit", "where", "latest"), ((0,), ("column",))),
+    **dict.fromkeys(("on", "within", "top", "bottom"), ((1,), ("column",))),
+    "change": ((0, 3), ("column", "by")),
+}
+_TABLES = frozenset({"on", "within", "where", "top", "bottom", "head"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A text in quotes, or a name behind a dot (`is_text`), from `begin` to `end` of the template."""
+
+    begin: int
+    end: int
+    value: str
+    is_text: bool
+
+
+def columns_in(source: str, aliases: Collection[str]) -> list[ColumnName]:
+    """The columns of these cards that the template names, each once, in its order; none of what cannot be read."""
+    return list(dict.fromkeys(column for _place, column in _columns(source, aliases)))
+
+
+def renamed(source: str, names: Mapping[ColumnName, str]) -> str:
+    """The template with these columns under their new names, and every other letter as it is."""
+    aliases = {alias for alias, _column in names}
+    found = [(place, names[column]) for place, column in _columns(source, aliases) if column in names]
+    for place, name in sorted(found, key=lambda one: one[0].begin, reverse=True):
+        source = f"{source[: place.begin]}{_written(place, name)}{source[place.end :]}"
+    return source
+
+
+def _written(place: _Place, name: str) -> str:
+    if place.is_text:
+        return quoted(name)
+    return f".{name}" if _WORD.fullmatch(name) else f"[{quoted(name)}]"
+
+
+def _columns(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, ColumnName]]:
+    """Each place at which a column is named."""
+    places = list(_places(source))
+    try:
+        tree = ENVIRONMENT.parse(_marked(source, places))
+    except (TemplateSyntaxError, RecursionError):
+        return
+    reading = _Reading(places, aliases)
+    for node in _in_order(tree):
+        reading.learn(node)
+        yield from reading.columns_of(node)
+
+
+def _places(source: str) -> Iterator[_Place]:
+    position = 0
+    while (opening := _TAG.search(source, position)) is not None:
+        position = opening.end()
+        if opening[0] == "{#":
+            position = max(source.find("#}", position), position)
+            continue
+        while (found := _IN_TAG.search(source, position)) is not None:
+            position = found.end()
+            if found["end"]:
+                break
+            if found["text"] is not None:
+                yield _Place(found.start(), position, _unquoted(found["text"]), is_text=True)
+            else:
+                yield _Place(found.start(), position, found["name"], is_text=False)
+
+
+def _unquoted(text: str) -> str:
+    """As Jinja2 reads it."""
+    return text[1:-1].encode("ascii", "backslashreplace").decode("unicode-escape", "replace")
+
+
+def _marked(source: str, places: list[_Place]) -> str:
+    """The same template, in which each place holds its number."""
+    pieces, position = [], 0
+    for number, place in enumerate(places):
+        pieces += [source[position : place.begin], f"'{number}'" if place.is_text else f".n{number}"]
+        position = place.end
+    return "".join([*pieces, source[position:]])
+
+
+def _in_order(tree: nodes.Node) -> Iterator[nodes.Node]:
+    """A name is set before it is used, and a loop's before what it repeats."""
+    yield tree
+    for child in tree.iter_child_nodes():
+        yield from _in_order(child)
+
+
+class _Reading:
+    """What is known of the names of a template: of which card's table, rows or row they are."""
+
+    def __init__(self, places: list[_Place], aliases: Collection[str]) -> None:
+        self._places = places
+        self._known = {alias: ("table", alias) for alias in aliases}
+
+    def learn(self, node: nodes.Node) -> None:
+        if isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name):
+            self._set(node.target.name, self._kind(node.node))
+        elif isinstance(node, nodes.For) and isinstance(node.target, nodes.Name):
+            kind, alias = self._kind(node.iter)
+            self._set(node.target.name, ("row", alias) if kind == "rows" else ("", ""))
+
+    def columns_of(self, node: nodes.Node) -> Iterator[tuple[_Place, ColumnName]]:
+        """The columns that this very node names."""
+        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
+            kind, alias = self._kind(node.node.node)
+            positions, keywords = _COLUMN.get(self._name(node.node), ((), ())) if kind == "table" else ((), ())
+            named = [one.value for one in node.kwargs if one.key in keywords]
+            for argument in [*(node.args[at] for at in positions if at < len(node.args)), *named]:
+                yield from self._column(argument, alias)
+        elif isinstance(node, nodes.Getitem):
+            kind, alias = self._kind(node.node)
+            if kind == "row":
+                yield from self._column(node.arg, alias)
+        elif isinstance(node, nodes.Getattr):
+            kind, alias = self._kind(node.node)
+            place = self._place(node.attr[1:])
+            if kind == "row" and place is not None:
+                yield place, (alias, place.value)
+
+    def _set(self, name: str, kind: tuple[str, str]) -> None:
+        self._known[name] = kind
+
+    def _kind(self, node: nodes.Node) -> tuple[str, str]:
+        """("table", "rows" or "row", alias of the card); empty for anything else."""
+        if isinstance(node, nodes.Name):
+            return self._known.get(node.name, ("", ""))
+        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
+            kind, alias = self._kind(node.node.node)
+            return (kind, alias) if kind == "table" and self._name(node.node) in _TABLES else ("", "")
+        if isinstance(node, nodes.Getattr):
+            kind, alias = self._kind(node.node)
+            return ("rows", alias) if kind == "table" and self._name(node) == "rows" else ("", "")
+        if isinstance(node, nodes.Getitem):
+            kind, alias = self._kind(node.node)
+            return ("row", alias) if kind == "rows" else ("", "")
+        if isinstance(node, nodes.Filter) and node.node is not None:
+            kind, alias = self._kind(node.node)
+            if kind == "rows":
+                return ("row" if node.name in {"first", "last"} else "rows", alias)
+        return ("", "")
+
+    def _name(self, node: nodes.Getattr) -> str:
+        place = self._place(node.attr[1:])
+        return "" if place is None else place.value
+
+    def _column(self, node: nodes.Node, alias: str) -> Iterator[tuple[_Place, ColumnName]]:
+        if isinstance(node, nodes.Const) and isinstance(node.value, str):
+            place = self._place(node.value)
+            if place is not None:
+                yield place, (alias, place.value)
+
+    def _place(self, number: str) -> _Place | None:
+        """None for what no mark stands for: two texts beside each other are one."""
+        return (
+            self._places[int(number)]
+            if number.isascii() and number.isdigit() and int(number) < len(self._places)
+            else None
+        )
