@@ -46,7 +46,7 @@ def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
     Their receipts say why; other people get the message as before. Safe to repeat. Waits for runs being frozen.
     """
     exclude_freezing(corp.pk)
-    if not _waiting(corp).exists():
+    if not _untried_ones().exists():
         return
     gone = frozenset(userids)
     for delivery in _untried(corp, gone):
@@ -90,25 +90,35 @@ def readdress(corp: Corp, old: str, new: str) -> None:
 
 def _untried(corp: Corp, userids: frozenset[str]) -> list[Delivery]:
     """Locked, so that no worker claims them meanwhile: a claim asks for the status again once it has the row."""
-    return _meant_by(corp, Q(address__in=_addresses(corp, userids)))
+    return _meant_by(_waiting(corp), Q(address__in=_addresses(corp, userids)))
 
 
 def _untried_mails(corp: Corp) -> list[Delivery]:
-    """To people who are disabled by now, or whom WeCom does not let in: each mail has one recipient, by its address."""
-    barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=corp)
-    return _meant_by(corp, Q(user__is_active=False) | Q(Exists(barred)), channel=Channel.EMAIL)
+    """To people who are disabled by now, or whom WeCom does not let in: each mail has one recipient, by its address.
+
+    Also those that stand with another company, because theirs was disabled when the mail was written; not those to
+    people who still belong to that company.
+    """
+    accounts = WeComAccount.objects.filter(user=OuterRef("user"))
+    theirs = accounts.filter(corp=corp)
+    has_gone = Q(user__is_active=False) | Q(Exists(theirs.shut_out()))
+    is_still_there = accounts.filter(corp=OuterRef("delivery__corp"), left_at__isnull=True).exclude(corp=corp)
+    meant = has_gone & (Q(delivery__corp=corp) | Q(Exists(theirs)) & ~Q(Exists(is_still_there)))
+    return _meant_by(_untried_ones().filter(channel=Channel.EMAIL), meant)
 
 
-def _meant_by(corp: Corp, condition: Q, **more: Any) -> list[Delivery]:
-    waiting = _waiting(corp).filter(**more)
+def _meant_by(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
     meant = Receipt.objects.filter(condition, delivery__in=waiting, status="")
     keys = set(meant.order_by().values_list("delivery", flat=True))
     return list(waiting.filter(pk__in=keys).select_for_update(of=("self",)).order_by("pk")) if keys else []
 
 
 def _waiting(corp: Corp) -> QuerySet[Delivery]:
-    untried = [Delivery.Status.PREPARING, Delivery.Status.PENDING]
-    return Delivery.objects.filter(corp=corp, status__in=untried, attempt_count=0)
+    return _untried_ones().filter(corp=corp)
+
+
+def _untried_ones() -> QuerySet[Delivery]:
+    return Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.PENDING], attempt_count=0)
 
 
 def _addresses(corp: Corp, userids: frozenset[str]) -> list[str]:

@@ -312,6 +312,33 @@ class TestMail:
         run = Run.objects.get()
         assert (run.recipient_count, run.skipped_count) == (1, 1)
 
+    @pytest.mark.parametrize("leave", [disable, suspend, unlink])
+    def test_so_is_one_that_stands_with_another_company(self, corp: Corp, leave: Leave) -> None:
+        """Because the leaver's company was disabled when the mail was written."""
+        person = make_person(corp, "jim", email="jim@example.com")
+        other = make_corp()
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
+        self.to(person)
+        assert Delivery.objects.get().corp == other
+        leave(corp, "jim")
+
+        withdraw(corp, ["jim"], NOW)
+
+        assert [status for _channel, _address, status, _reason in receipts()] == ["skipped"]
+        assert Delivery.objects.get().status == "canceled"
+
+    @pytest.mark.parametrize("leave", [suspend, unlink])
+    def test_who_still_belongs_to_that_company_gets_it(self, corp: Corp, leave: Leave) -> None:
+        person, other = make_person(corp, "jim", email="jim@example.com"), make_corp()
+        person.wecom_accounts.create(corp=other, userid="jim2", is_primary=False)
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
+        self.to(person)
+        leave(corp, "jim")
+
+        withdraw(corp, ["jim"], NOW)
+
+        assert Delivery.objects.get().status == "pending"
+
     def test_without_any_company_there_is_nobody_to_see_it(self) -> None:
         run = make_run(make_subscription(make_person(email="a@example.com"), channel="email"))
 
