@@ -565,6 +565,20 @@ ORDERS = [
         args=("run",),
         changed_by=EDITORS,
     ),
+    # Of one message: it waits, so that it can be taken back and not be sent again.
+    *(
+        Row(
+            f"notifications_delivery_{page}",
+            expect(EDITORS, status, unseen=(BLIND, 404)),
+            method=method,
+            args=("delivery",),
+            changed_by=EDITORS if (page, method) == ("recall", "post") else "",
+        )
+        for page, method, status in (
+            *(("resend", "get", 200), ("resend", "post", 302)),
+            *(("recall", "get", 200), ("recall", "post", 302)),
+        )
+    ),
     *(
         Row(f"notifications_{model}_csv", expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}"))
         for model in ("run", "delivery", "receipt")
@@ -660,6 +674,17 @@ def action(page: str, name: str, thing: str, expected: dict[str, int], changed_b
 
 # An action that one may not is not offered: the list is shown again.
 ACTIONS = [
+    *(
+        action(
+            *("notifications_delivery", name, "delivery"),
+            {
+                **expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}"),
+                **dict.fromkeys(ALL_EDITORS.split(), 302),
+            },
+            "",
+        )
+        for name in ("resend", "recall")
+    ),
     action(
         *("accounts_user", "set_company", "worker"),
         # S1 does not see the other company: the form is shown again. S2 does not see the person.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -140,7 +140,7 @@ class ReadOnlyAdmin(RowContextMixin):
     """A log: rows that one sees, and that nobody adds, changes or deletes."""
 
     list_per_page = 50
-    actions = None
+    actions: Sequence[str] | None = None
     ordering = ("-pk",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -16,7 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.core import sentences
-from notifications.admin import base, run_actions
+from notifications.admin import base, message_actions, run_actions
 from notifications.admin.base import moment, pill, plain_moment
 from notifications.admin.log_export import ExportedLog
 from notifications.admin.log_filters import (
@@ -28,7 +29,7 @@ from notifications.admin.log_filters import (
     PushFilter,
     SpanFilter,
 )
-from notifications.admin.log_pages import failures_shown, held_up, link, people_context, step_to_run, technical
+from notifications.admin.log_pages import MAY, failures_shown, held_up, link, people_context, step_to_run, technical
 from notifications.delivery import failures
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering.previews import Preview, shown
@@ -71,6 +72,7 @@ class DeliveryAdmin(ExportedLog):
         *(ExactRunFilter, PersonFilter, PushFilter, FormCorpFilter),
         *(FormDayFilter, SpanFilter, StatusFilter),
     )
+    actions = ("resend", "recall")
     search_fields = ("mark",)
     search_help_text = _("Person (name, username, WeCom account), title, or the address of a message")
 
@@ -80,7 +82,39 @@ class DeliveryAdmin(ExportedLog):
 
     def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.picture_view)
-        return [path("<int:pk>/picture.svg", page, name="notifications_delivery_picture"), *super().get_urls()]
+        pages = {"resend": message_actions.resend_page, "recall": message_actions.recall_page}
+        return [
+            path("<int:pk>/picture.svg", page, name="notifications_delivery_picture"),
+            *(
+                path(
+                    f"{name}/<str:keys>/",
+                    self.admin_site.admin_view(partial(view, site=self.admin_site)),
+                    name=f"notifications_delivery_{name}",
+                )
+                for name, view in pages.items()
+            ),
+            *super().get_urls(),
+        ]
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(MAY)
+
+    @admin.action(description=_("Send again to those not reached"), permissions=["resend"])
+    def resend(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> HttpResponse | None:
+        return self._asked(request, "resend", chosen)
+
+    @admin.action(description=_("Take back"), permissions=["resend"])
+    def recall(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> HttpResponse | None:
+        return self._asked(request, "recall", chosen)
+
+    def _asked(self, request: HttpRequest, name: str, chosen: QuerySet[Delivery]) -> HttpResponse | None:
+        """The page that says what becomes of each of them; the list where they are gone meanwhile."""
+        most = message_actions.MESSAGES_AT_MOST
+        keys = list(chosen.order_by("-pk").values_list("pk", flat=True)[: most + 1])
+        if len(keys) > most:
+            text = gettext("At most %(count)d messages at once: these are the newest of those chosen.")
+            self.message_user(request, text % {"count": most}, messages.WARNING)
+        return HttpResponseRedirect(message_actions.address(name, keys[:most])) if keys else None
 
     def picture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The picture that a message carries."""
@@ -154,6 +188,7 @@ class DeliveryAdmin(ExportedLog):
             "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
             **people_context(request, delivery=delivery.pk),
             **run_actions.possible(request, delivery.run),
+            **message_actions.possible(request, delivery),
         }
 
 
@@ -191,6 +226,8 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
         facts.append((_("unclear since"), moment(delivery.unclear_since)))
     if delivery.recalled_at is not None:
         facts.append((_("taken back"), moment(delivery.recalled_at)))
+    elif delivery.recall_requested_at is not None:
+        facts.append((_("to be taken back since"), moment(delivery.recall_requested_at)))
     if delivery.recall_error:
         facts.append((_("why it was not taken back"), delivery.recall_error))
     # Of one that was accepted, what WeCom remarked.

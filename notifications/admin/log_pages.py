@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import ngettext
 
 from integrations.clients.explanations import Explanation
 from notifications.admin.base import pill
@@ -21,6 +22,8 @@ from notifications.delivery.runs import names
 from notifications.delivery.sending import circuit_breaker
 from notifications.models import Delivery, Receipt, Run
 
+# To send again and to take back.
+MAY = "notifications.change_subscription"
 # The first ones of a page, named by WeCom before the others; the lists show them all.
 PEOPLE_SHOWN = 10
 Status = Receipt.Status
@@ -102,6 +105,15 @@ class _Line:
     def of(cls, receipt: Receipt) -> _Line:
         url = reverse("admin:notifications_receipt_change", args=[receipt.pk])
         return cls(url, person(receipt), company_and_account(receipt), state(receipt), reason(receipt))
+
+
+def people_words(count: int) -> str:
+    """To how many it is sent again."""
+    return ngettext(
+        "%(count)d person did not get it and will be sent to again.",
+        "%(count)d people did not get it and will be sent to again.",
+        count,
+    ) % {"count": count}
 
 
 def receipts_url(**lookups: Any) -> str:

@@ -10,17 +10,16 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 
 from notifications.admin.base import administrator
+from notifications.admin.log_pages import MAY, people_words
 from notifications.delivery.runs import names, recall, triggers
 from notifications.models import Receipt, Run
 from notifications.tasks import enqueue_runs
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
-
-MAY = "notifications.change_subscription"
 
 
 def possible(request: HttpRequest, run: Run) -> dict[str, str]:
@@ -56,7 +55,7 @@ def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
     count, unknown_count = Receipt.objects.unreached(run).count(), Receipt.objects.unknown(run).count()
     context = {
         "title": gettext("Send again to those not reached"),
-        "lines": [_people(count) if count else gettext("Nobody is known not to have got it.")],
+        "lines": [people_words(count) if count else gettext("Nobody is known not to have got it.")],
         "unknown_count": unknown_count,
         "number": triggers.next_number(run),
         "button": gettext("Send again") if count or unknown_count else "",
@@ -92,14 +91,6 @@ def _run(request: HttpRequest, pk: int) -> Run:
     if not request.user.has_perm(MAY):
         raise PermissionDenied
     return run
-
-
-def _people(count: int) -> str:
-    return ngettext(
-        "%(count)d person did not get it and will be sent to again.",
-        "%(count)d people did not get it and will be sent to again.",
-        count,
-    ) % {"count": count}
 
 
 def _to(run: Run) -> HttpResponse:

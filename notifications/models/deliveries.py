@@ -146,6 +146,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(
             next_attempt_at__lte=now,
             expires_at__gt=now,
+            recall_requested_at__isnull=True,
             corp__in=Corp.objects.enabled(),
         ).exclude(
             Exists(CorpQueue.objects.paused().filter(Q(corp=OuterRef("corp")) | Q(corp__isnull=True)))
@@ -245,6 +246,8 @@ class Delivery(models.Model):
     error = models.TextField(_("error"), blank=True)
     msgid = models.CharField("msgid", max_length=255, blank=True)
     response_code = models.CharField(max_length=255, blank=True)
+    # For this message alone; a whole run is recalled by its own column.
+    recall_requested_at = models.DateTimeField(null=True)
     recalled_at = models.DateTimeField(_("taken back"), null=True)
     recall_error = models.TextField(_("why it was not taken back"), blank=True)
     invalid_count = models.PositiveIntegerField(_("invalid"), default=0)
@@ -284,6 +287,10 @@ class Delivery(models.Model):
                 name="delivery_queued",
             ),
             models.Index(fields=["expires_at"], condition=Q(status="pending"), name="delivery_expiring"),
+            # What is to be taken back: notifications.delivery.runs.recall.
+            models.Index(
+                fields=["recall_requested_at"], condition=Q(recall_requested_at__isnull=False), name="delivery_recalled"
+            ),
             models.Index(fields=["unclear_since"], condition=Q(status="pending"), name="delivery_unclear"),
             # The sweep's query: DeliveryQuerySet.lease_expired().
             models.Index(fields=["lease_until"], condition=Q(status="sending"), name="delivery_leased"),
@@ -309,6 +316,11 @@ class Delivery(models.Model):
         if self.status != self.Status.ACCEPTED:
             return 0
         return self.recipient_count - self.invalid_count - self.unlicensed_count
+
+    @property
+    def is_recall_requested(self) -> bool:
+        """For the message alone, or with its run."""
+        return self.recall_requested_at is not None or self.run.recall_requested_at is not None
 
     @property
     def is_accepted_on_repeat(self) -> bool:

@@ -17,17 +17,21 @@ from notifications.models.recipients import Channel
 from notifications.models.runs import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from integrations.models.scoping import Person
 
 
+_LOST = (Delivery.Status.FAILED, Delivery.Status.CANCELED)
+
+
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def visible_to(self, person: Person) -> Self:
         """Receipts of visible deliveries; of skipped people, who have none, the visible ones of visible runs."""
-        skipped = Q(delivery__isnull=True, run__in=Run.objects.visible_to(person))
-        if not sees_all_corps(person):
-            skipped &= Q(user__in=people_visible_to(person))
+        if sees_all_corps(person):
+            return self.all()
+        skipped = Q(delivery__isnull=True, run__in=Run.objects.visible_to(person), user__in=people_visible_to(person))
         return self.filter(Q(delivery__corp__in=Corp.objects.visible_to(person)) | skipped)
 
     def with_status(self, status: str) -> Self:
@@ -46,22 +50,37 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         """Receipts of messages that stand, or may stand, on the person's phone."""
         return self.filter(delivery__status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN], status="")
 
-    def unreached(self, run: Run, *, with_unknown: bool = False) -> Self:
-        """Of people who did not get the run: skipped, invalid, without licence, failed, canceled as worthless.
+    def unreached(self, run: Run, *, mark: str = "", with_unknown: bool = False) -> Self:
+        """Of people who did not get the run: skipped, invalid, without licence, failed, canceled as worthless; `mark`:
+        of one of its messages alone.
 
         Not of those who had paused or declined it, also where they have resumed since: they got what they had asked
-        for; nor of those for whom the report had no rows.
+        for; nor of those for whom the report had no rows, from whom the message was taken back, or to whom it was sent
+        again since.
         """
-        lost = [Delivery.Status.FAILED, Delivery.Status.CANCELED]
-        if with_unknown:
-            lost.append(Delivery.Status.UNKNOWN)
+        lost = [*_LOST, Delivery.Status.UNKNOWN] if with_unknown else _LOST
         own = Q(status__in=[Receipt.Status.SKIPPED, Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
-        found = self.filter(own | Q(status="", delivery__status__in=lost), run=run)
-        return found.exclude(reason__in=Receipt.NOT_SENT_AGAIN)
+        found = self._of(run, mark).filter(own | Q(status="", delivery__status__in=lost))
+        found = found.exclude(reason__in=Receipt.NOT_SENT_AGAIN).exclude(delivery__recall_requested_at__isnull=False)
+        return found._not_sent_again(run, lost)
 
-    def unknown(self, run: Run) -> Self:
+    def unknown(self, run: Run, *, mark: str = "") -> Self:
         """Of people who may have got the run."""
-        return self.filter(run=run, status="", delivery__status=Delivery.Status.UNKNOWN)
+        found = self._of(run, mark).filter(status="", delivery__status=Delivery.Status.UNKNOWN)
+        return found._not_sent_again(run, [*_LOST, Delivery.Status.UNKNOWN])
+
+    def _of(self, run: Run, mark: str) -> Self:
+        return self.filter(run=run, delivery__mark=mark) if mark else self.filter(run=run)
+
+    def _not_sent_again(self, run: Run, lost: Sequence[Delivery.Status]) -> Self:
+        """Without those to whom a later run sent it again, or does so just now."""
+        later = run.resent_by()
+        if not later:
+            return self
+        sent = Receipt.objects.filter(run__in=later, delivery__isnull=False, status__in=["", Receipt.Status.ACCEPTED])
+        sent = sent.exclude(delivery__status__in=lost).order_by()
+        people, groups = sent.filter(user__isnull=False), sent.filter(user__isnull=True)
+        return self.exclude(user__in=people.values("user")).exclude(user=None, address__in=groups.values("address"))
 
 
 class Receipt(models.Model):

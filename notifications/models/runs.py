@@ -75,10 +75,10 @@ class Run(models.Model):
     Status: TypeAlias = RunStatus
 
     # What this execution is, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
-    # resend:<run>:<number>, api:<subscription>:<random> (a request is kept from running twice by AcceptedRequest),
-    # overlap:<run> (the times missed while that run was under way), notice:<first run told of>,
-    # incident:<first incident told of>:<fire|repeat-n|recover>, message:<incoming message>, and message:<incoming
-    # message>:<number> for each of its further files.
+    # resend:<run>:<number> (and :<delivery> where it is one message), api:<subscription>:<random> (a request is kept
+    # from running twice by AcceptedRequest), overlap:<run> (the times missed while that run was under way),
+    # notice:<first run told of>, incident:<first incident told of>:<fire|repeat-n|recover>, message:<incoming message>,
+    # and message:<incoming message>:<number> for each of its further files.
     key = models.CharField(pgettext_lazy("run", "key"), max_length=128, unique=True)
     subscription = models.ForeignKey(
         "notifications.Subscription", on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("push")
@@ -128,6 +128,8 @@ class Run(models.Model):
         "self", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("sends again")
     )
     resends_unknown = models.BooleanField(default=False)
+    # The mark of the one message of that run which is sent again; empty: the whole run.
+    resends_mark = models.CharField(max_length=32, blank=True, default="", db_default="")
     # Of one that was missed, failed or did not reach everybody: when its subscription's owner was told, and by which
     # notice. Told without a notice: nobody is to be told (notifications.delivery.runs.owner_notices).
     owner_notified_at = models.DateTimeField(_("owner notified"), null=True)
@@ -172,6 +174,22 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subscription or self.get_trigger_display()} {timezone.localtime(self.slot_at):%Y-%m-%d %H:%M}"
+
+    @property
+    def first_sent(self) -> Run:
+        """The run that this one sends again, or that one again; itself where it sends nothing again."""
+        run = self
+        while run.resends is not None:
+            run = run.resends
+        return run
+
+    def resent_by(self) -> list[int]:
+        """Ids of the later runs that sent the same again."""
+        found, newest = list[int](), [self.first_sent.pk]
+        while newest:
+            newest = list(Run.objects.filter(resends__in=newest).values_list("pk", flat=True))
+            found += newest
+        return [pk for pk in found if pk > self.pk]
 
     @property
     def error_text(self) -> str:

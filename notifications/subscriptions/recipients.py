@@ -82,13 +82,13 @@ def audience_of(run: Run, subscription: Subscription) -> Audience:
     if run.trigger == Run.Trigger.TRIAL:
         return trial_audience(subscription, run.requested_by_id)
     if run.resends is not None:
-        return resend_audience(subscription, run.resends, with_unknown=run.resends_unknown)
+        return resend_audience(subscription, run, run.resends)
     return named_audience(subscription)
 
 
-def resend_audience(subscription: Subscription, run: Run, *, with_unknown: bool) -> Audience:
-    """Those whom `run` did not reach, by the subscription's present channels."""
-    receipts = Receipt.objects.unreached(run, with_unknown=with_unknown)
+def resend_audience(subscription: Subscription, again: Run, run: Run) -> Audience:
+    """Those whom `run`, or the one message of it that `again` sends, did not reach, by the present channels."""
+    receipts = Receipt.objects.unreached(run, mark=again.resends_mark, with_unknown=again.resends_unknown)
     has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
     return replace(
         named_audience(subscription),

@@ -123,7 +123,7 @@ def unfounded() -> list[str]:
 
 def _is_founded(delivery: Delivery) -> bool:
     worthless = delivery.settled_at is not None and delivery.settled_at >= delivery.expires_at
-    taken_back = delivery.run.recall_requested_at is not None
+    taken_back = delivery.is_recall_requested
     match delivery.status:
         case Delivery.Status.CANCELED:
             # Nobody is left of those whom it was for.

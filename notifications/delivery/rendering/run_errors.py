@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from django.db.models import F, Sum
+from django.db.models import Case, F, Sum, Value, When
 
 from integrations.core.sentences import Sentence, counted_sentence, joined
 from notifications.models import Delivery, Receipt, Run
 
 Status = Delivery.Status
+# Of messages that were taken back alone: whoever did that wanted them not to arrive.
+_TAKEN_BACK = "taken back"
 _NOBODY = Sentence("It reached nobody: the receipts say why.")
 
 
@@ -22,11 +24,12 @@ def of_ended(run_ids: Collection[int]) -> dict[int, Sentence]:
     People whom WeCom names, as invalid or without licence, are no loss while others got it: their receipts say so, and
     in a large company there is always one.
     """
-    rows = Delivery.objects.filter(run__in=run_ids).order_by().values_list("run", "status")
+    state = Case(When(recall_requested_at__isnull=False, then=Value(_TAKEN_BACK)), default=F("status"))
+    rows = Delivery.objects.filter(run__in=run_ids).order_by().annotate(state=state).values_list("run", "state")
     people = Sum(F("recipient_count") - F("invalid_count") - F("unlicensed_count"))
     counts: dict[int, dict[str, int]] = {run_id: {} for run_id in run_ids}
-    for run_id, status, count in rows.annotate(people=people):
-        counts[run_id][status] = count
+    for run_id, its_state, count in rows.annotate(people=people):
+        counts[run_id][its_state] = count
     found = {run_id: _sentence(by_status) for run_id, by_status in counts.items()}
     return {run_id: sentence for run_id, sentence in found.items() if sentence is not None}
 
@@ -78,6 +81,6 @@ def _sentence(people: Mapping[str, int]) -> Sentence | None:
                 unknown,
             )
         )
-    if not said and not people.get(Status.ACCEPTED, 0):
+    if not said and not people.get(Status.ACCEPTED, 0) and _TAKEN_BACK not in people:
         return _NOBODY
     return joined(said) if said else None

@@ -12,12 +12,14 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.utils.translation import gettext as _
 
-from accounts.models import WeComAccount, fold_userid
+from accounts.audit import services
+from accounts.models import AuditEntry, WeComAccount, fold_userid
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
 from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.core import client_factory
@@ -147,6 +149,7 @@ RETRY = timedelta(minutes=1)
 # WeCom counts the calls of each API by themselves.
 RECALL_API = "message_recall"
 _RECALLED = Sentence("Taken back before its messages were made.")
+_WAITING = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
 
 
 def can_be_recalled(run: Run, *, now: datetime) -> bool:
@@ -161,17 +164,54 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 def request_recall(run: Run, *, person: User, now: datetime) -> bool:
     """Stop the run and mark what is to be recalled. False where that was requested already."""
     unrequested = Run.objects.filter(pk=run.pk, recall_requested_at__isnull=True)
-    if not unrequested.update(recall_requested_at=now, recall_requested_by=person):
-        return False
+    with transaction.atomic():
+        if not unrequested.update(recall_requested_at=now, recall_requested_by=person):
+            return False
+        _record(run, str(run), [] if run.corp_id is None else [run.corp_id])
     waiting = Run.objects.filter(pk=run.pk, status=Run.Status.WAITING)
     waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED.stored())
     cancel_recalled(now=now)
     return True
 
 
+def message_refusal(delivery: Delivery, *, now: datetime) -> Sentence | None:
+    """Why this one message cannot be taken back; None where it can: it waits, is on its way to WeCom, or was accepted
+    within the last day."""
+    if delivery.is_recall_requested:
+        return Sentence("This was asked for already.")
+    if delivery.status in _WAITING or _recallable(now).filter(pk=delivery.pk).exists():
+        return None
+    if delivery.channel != Channel.WECOM:
+        return Sentence("Group robots' messages and mails cannot be taken back once they were sent.")
+    if delivery.status == Delivery.Status.SENDING:
+        return None
+    if delivery.status != Delivery.Status.ACCEPTED:
+        return Sentence("It was not accepted by WeCom: there is nothing to take back.")
+    if not delivery.msgid:
+        return Sentence("It was accepted when it was repeated: WeCom gave no number by which it could be taken back.")
+    return Sentence("WeCom accepted it more than 24 hours ago: nothing older can be taken back.")
+
+
+def request_message_recall(delivery: Delivery, *, now: datetime) -> bool:
+    """Cancel this one message of its run if it waits, else mark it to be recalled. False where that was requested
+    already, of the message or of its run."""
+    unrequested = Delivery.objects.filter(pk=delivery.pk, recall_requested_at__isnull=True)
+    with transaction.atomic():
+        if delivery.is_recall_requested or not unrequested.update(recall_requested_at=now):
+            return False
+        _record(delivery.run, str(delivery), [delivery.corp_id])
+    cancel_recalled(now=now)
+    return True
+
+
+def _record(run: Run, what: str, corps: Sequence[int]) -> None:
+    note = _("Taken back: %(what)s") % {"what": what}
+    services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=corps)
+
+
 def cancel_recalled(*, now: datetime) -> int:
-    """Pending messages of recalled runs do not go out. One that may have arrived is unknown instead."""
-    recalled = Delivery.objects.filter(run__recall_requested_at__isnull=False)
+    """Pending messages that are recalled do not go out. One that may have arrived is unknown instead."""
+    recalled = Delivery.objects.filter(Q(run__recall_requested_at__isnull=False) | Q(recall_requested_at__isnull=False))
     pending = recalled.filter(status=Delivery.Status.PENDING)
     unclear = pending.filter(unclear_since__isnull=False)
     certain = pending.filter(unclear_since__isnull=True)
@@ -184,14 +224,18 @@ def cancel_recalled(*, now: datetime) -> int:
 
 
 def due(now: Moment) -> QuerySet[Delivery]:
-    """Accepted messages of recalled runs that are to be recalled, or to be tried again."""
-    runs = Run.objects.filter(recall_requested_at__gt=now - 2 * RECALL_WITHIN).values("pk")
-    return _recallable(now).filter(run__in=runs, next_attempt_at__lte=now)
+    """Accepted messages that are to be recalled, alone or with their runs, or to be tried again. Two ways, because an
+    OR of them would read the whole log."""
+    since = now - 2 * RECALL_WITHIN
+    alone = Delivery.objects.filter(recall_requested_at__gt=since).order_by().values("pk")
+    runs = Run.objects.filter(recall_requested_at__gt=since).values("pk")
+    with_runs = Delivery.objects.filter(run__in=runs).order_by().values("pk")
+    return _recallable(now).filter(pk__in=alone.union(with_runs, all=True), next_attempt_at__lte=now)
 
 
 @transaction.atomic
 def to_recall(*, now: datetime) -> list[int]:
-    """Ids of at most HANDED_OUT_AT_ONCE accepted messages of recalled runs to hand to a task; nobody else gets them
+    """Ids of at most HANDED_OUT_AT_ONCE accepted messages to hand to a task that recalls them; nobody else gets them
     for RETRY."""
     ids = list(unlocked(due(now).order_by("pk")).values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
     # The row is settled: its next attempt is the recall's.
@@ -259,7 +303,8 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
         throttling.hold([company_scope(delivery.corpid, RECALL_API)], outcome)
     until = now + timedelta(seconds=outcome.wait_seconds)
     runs = Run.objects.filter(recall_requested_at__isnull=False).values("pk")
-    theirs = _recallable(now).filter(corp=delivery.corp_id, run__in=runs, next_attempt_at__lt=until)
+    asked = Q(run__in=runs) | Q(recall_requested_at__isnull=False)
+    theirs = _recallable(now).filter(asked, corp=delivery.corp_id, next_attempt_at__lt=until)
     update_unlocked(theirs, next_attempt_at=until)
 
 

@@ -9,14 +9,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from accounts.audit import services, signals
 from accounts.models import AuditEntry
+from integrations.core.sentences import Sentence
 from notifications.delivery.runs import idempotency
 from notifications.delivery.runs.idempotency import Answer
 from notifications.delivery.runs.scheduler import run_fields
-from notifications.models import ApiToken, Run, Subscription
+from notifications.models import ApiToken, Delivery, Run, Subscription
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -30,17 +32,51 @@ def can_be_resent(run: Run) -> bool:
     return run.status in OVER and run.subscription_id is not None and run.recall_requested_at is None
 
 
-def request_resend(run: Run, *, number: int, with_unknown: bool, person: User, now: datetime) -> tuple[Run, bool]:
-    """The run that sends it again, and whether it is new. The same page sent twice gives the same run.
+def message_refusal(delivery: Delivery) -> Sentence | None:
+    """Why this one message cannot be sent again; None where it can, to those whom it did not reach."""
+    if delivery.is_recall_requested:
+        return Sentence("It was taken back.")
+    if delivery.run.subscription_id is None:
+        return Sentence("It belongs to no push any more, or to an alert: nothing says what to send.")
+    if delivery.status in Delivery.UNSETTLED or delivery.run.status not in OVER:
+        return Sentence("It is still on its way.")
+    return None
 
-    `number`: which resending of the run this is, from next_number. Its slot is that of the run, so that what it says
-    of its time stays true; it is worthless its full lifetime from now. Its subscription's present text is sent.
+
+def resend_key(run: Run, number: int, delivery: Delivery | None = None) -> str:
+    """Of the run that sends the run, or this one message of it, again for the `number`th time."""
+    return f"resend:{run.pk}:{number}" if delivery is None else f"resend:{run.pk}:{number}:{delivery.pk}"
+
+
+@transaction.atomic
+def request_resend(
+    run: Run, *, delivery: Delivery | None = None, number: int, with_unknown: bool, person: User, now: datetime
+) -> tuple[Run, bool]:
+    """The run that sends it again, and whether it is new. The same page sent twice gives the same run; so do two that
+    ask while the first one's messages are not made yet.
+
+    `delivery`: the one message that is sent again, to its people alone. `number`: which resending of the run this is,
+    from next_number. It is worthless its full lifetime from now. Its subscription's present text is sent.
     """
     if run.subscription is None:
         raise ValueError("a run without its subscription cannot be sent again")
+    list(Run.objects.select_for_update(of=("self",)).filter(pk=run.first_sent.pk))
+    key = resend_key(run, number, delivery)
+    again = Run.objects.filter(Q(key=key) | Q(pk__in=run.resent_by(), status=Run.Status.WAITING)).first()
+    if again is not None:
+        return again, False
     fields = run_fields(run.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
     requested = {"requested_by": person, "resends": run, "resends_unknown": with_unknown}
-    return Run.objects.get_or_create(key=f"resend:{run.pk}:{number}", defaults={**fields, **requested})
+    mark = "" if delivery is None else delivery.mark
+    again = Run.objects.create(key=key, **fields, **requested, resends_mark=mark)
+    note = _("Sent again: %(what)s") % {"what": delivery or run}
+    services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=_corps(run, delivery))
+    return again, True
+
+
+def _corps(run: Run, delivery: Delivery | None) -> list[int]:
+    corp_id = run.corp_id if delivery is None else delivery.corp_id
+    return [] if corp_id is None else [corp_id]
 
 
 def next_number(run: Run) -> int:

@@ -50,7 +50,8 @@ def _unreached() -> QuerySet[Receipt]:
     # WeCom names leavers as invalid: they get no mail in its place.
     barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=OuterRef("delivery__corp"))
     people = Receipt.objects.filter(channel=Channel.WECOM, status__in=REFUSED, user__is_active=True)
-    return people.exclude(user__email="").filter(~Exists(mailed), ~Exists(barred))
+    people = people.exclude(user__email="").exclude(delivery__recall_requested_at__isnull=False)
+    return people.filter(~Exists(mailed), ~Exists(barred))
 
 
 def _mailed(run: Run, now: datetime) -> int:

@@ -1,0 +1,327 @@
+"""One message sent again or taken back, from its page and the list: by whom, once, and where it is possible."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import AuditEntry, User
+from integrations.models import Corp
+from notifications import tasks
+from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import recall
+from notifications.models import Delivery, Receipt, Run
+from tests.notifications.admin.test_admin import client_of
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_manager,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+from tests.notifications.one_delivery import claim_delivery
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/notifications/delivery/"
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def run(corp: Corp) -> Run:
+    """Two messages, of the same push: to lilei and han, and to jim."""
+    people = [make_person(corp, userid) for userid in ("lilei", "han", "jim")]
+    run = make_run(make_subscription(*people, report=make_report(corp=corp)))
+    render_run(run_id=run.pk, now=NOW)
+    other = Delivery.objects.get()
+    other.pk, other.mark, other.recipient_count = None, "b" * 32, 1
+    other.save()
+    Receipt.objects.filter(address__endswith=":jim").update(delivery=other)
+    Delivery.objects.exclude(pk=other.pk).update(recipient_count=2)
+    run.refresh_from_db()
+    return run
+
+
+@pytest.fixture
+def first(run: Run) -> Delivery:
+    return Delivery.objects.earliest("pk")
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+@pytest.fixture(autouse=True)
+def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    sent: list[list[int]] = []
+    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: sent.append(*arguments))
+    return sent
+
+
+def page(name: str, *deliveries: Delivery) -> str:
+    return reverse(f"admin:notifications_delivery_{name}", args=[",".join(str(one.pk) for one in deliveries)])
+
+
+def one_page(delivery: Delivery) -> str:
+    return reverse("admin:notifications_delivery_change", args=[delivery.pk])
+
+
+def change(delivery: Delivery, **fields: Any) -> None:
+    Delivery.objects.filter(pk=delivery.pk).update(**fields)
+    delivery.refresh_from_db()
+
+
+def accept(delivery: Delivery, *, hours_ago: int = 0, msgid: str = "m1", **fields: Any) -> None:
+    settled_at = timezone.now() - timedelta(hours=hours_ago)
+    change(delivery, status="accepted", settled_at=settled_at, msgid=msgid, **fields)
+
+
+def send_again(client: Client, *deliveries: Delivery, **data: Any) -> Any:
+    numbers = {f"number-{one.pk}": "1" for one in deliveries}
+    return client.post(page("resend", *deliveries), {**numbers, **data})
+
+
+def receivers(again: Run) -> list[str]:
+    render_run(run_id=again.pk, now=NOW)
+    found = Receipt.objects.filter(run=again, delivery__isnull=False)
+    return sorted(address.partition(":")[2] for address in found.values_list("address", flat=True))
+
+
+# --- Sent again -------------------------------------------------------------------------------------------------------
+
+
+def test_the_people_of_that_message_alone_get_it_again(root: Client, run: Run, first: Delivery) -> None:
+    Delivery.objects.update(status="failed")
+    assert page("resend", first) in root.get(one_page(first)).content.decode()
+    assert "2 人" in root.get(page("resend", first)).content.decode()
+
+    answer = send_again(root, first)
+
+    again = Run.objects.get(resends=run)
+    assert answer["Location"] == reverse("admin:notifications_run_change", args=[again.pk])
+    assert (again.trigger, again.resends_mark, again.requested_by) == (
+        "resend",
+        first.mark,
+        User.objects.get(is_superuser=True),
+    )
+    assert receivers(again) == ["han", "lilei"]
+
+
+def test_two_clicks_and_two_administrators_send_it_once(root: Client, run: Run, first: Delivery) -> None:
+    Delivery.objects.update(status="failed")
+    other = client_of(make_superuser())
+
+    answers = [
+        send_again(root, first),
+        send_again(root, first),
+        send_again(other, first, **{f"number-{first.pk}": "2"}),
+    ]
+
+    again = Run.objects.get(resends=run)
+    assert len({answer["Location"] for answer in answers}) == 1
+    assert "只会发送一次" in root.get(answers[1]["Location"]).content.decode()
+    assert AuditEntry.objects.filter(note__contains=first.title, object_id=run.pk).count() == 1
+    # Nor once the first has gone out, whether the message or its whole run is asked for.
+    receivers(again)
+    assert send_again(root, first, **{f"number-{first.pk}": "2"})["Location"] == LIST
+    assert not Receipt.objects.unreached(run, mark=first.mark).exists()
+    assert set(Receipt.objects.unreached(run).values_list("delivery__mark", flat=True)) == {"b" * 32}
+    assert Run.objects.filter(resends=run).count() == 1
+
+
+def test_what_failed_again_may_be_sent_again(root: Client, run: Run, first: Delivery) -> None:
+    Delivery.objects.update(status="failed")
+    send_again(root, first)
+    receivers(Run.objects.get(resends=run))
+    Delivery.objects.filter(run__resends=run).update(status="failed")
+
+    send_again(root, first, **{f"number-{first.pk}": "2"})
+
+    assert receivers(Run.objects.filter(resends=run).latest("pk")) == ["han", "lilei"]
+
+
+def test_those_of_whom_nobody_knows_need_a_tick(root: Client, run: Run, first: Delivery) -> None:
+    change(first, status="unknown")
+    assert "with_unknown" in root.get(page("resend", first)).content.decode()
+
+    send_again(root, first, with_unknown="on")
+
+    assert receivers(Run.objects.get(resends=run)) == ["han", "lilei"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"status": "accepted"}, "没有确认未收到的人。"),
+        ({"status": "pending"}, "还在发送途中。"),
+        ({"status": "failed", "recall_requested_at": NOW}, "已被撤回。"),
+    ],
+)
+def test_what_cannot_be_sent_again_says_why(root: Client, first: Delivery, fields: dict[str, Any], words: str) -> None:
+    change(first, **fields)
+
+    shown = root.get(page("resend", first)).content.decode()
+    send_again(root, first)
+
+    assert words in shown
+    assert '<button type="submit" class="button default">' not in shown
+    assert page("resend", first) not in root.get(one_page(first)).content.decode()
+    assert Run.objects.count() == 1
+
+
+def test_a_message_of_no_push_says_so(root: Client, run: Run, first: Delivery) -> None:
+    Delivery.objects.update(status="failed")
+    Run.objects.update(subscription=None)
+
+    assert "不属于任何推送" in root.get(page("resend", first)).content.decode()
+    send_again(root, first)
+    assert Run.objects.count() == 1
+
+
+# --- Taken back -------------------------------------------------------------------------------------------------------
+
+
+def test_a_waiting_message_is_canceled_and_the_other_goes_out(root: Client, run: Run, first: Delivery) -> None:
+    other = Delivery.objects.latest("pk")
+    assert page("recall", first) in root.get(one_page(first)).content.decode()
+
+    answer = root.post(page("recall", first))
+
+    assert answer["Location"] == one_page(first)
+    first.refresh_from_db()
+    assert first.status == "canceled"
+    assert claim_delivery(first.pk, now=NOW) is None
+    assert claim_delivery(other.pk, now=NOW) is not None
+    assert page("recall", first) not in root.get(one_page(first)).content.decode()
+    # The run tells of no loss, and nobody gets the rest again.
+    change(other, status="accepted", settled_at=NOW)
+    sweep(now=NOW)
+    run.refresh_from_db()
+    assert (run.status, run.error) == ("finished", "")
+    assert not Receipt.objects.unreached(run).exists()
+
+
+def test_an_accepted_one_is_handed_out_to_be_recalled_alone(root: Client, first: Delivery) -> None:
+    for delivery in Delivery.objects.all():
+        accept(delivery, next_attempt_at=NOW)
+
+    root.post(page("recall", first))
+
+    assert recall.to_recall(now=timezone.now()) == [first.pk]
+
+
+def test_one_that_is_under_way_is_recalled_once_it_was_accepted(root: Client, first: Delivery) -> None:
+    change(first, status="sending")
+    root.post(page("recall", first))
+    first.refresh_from_db()
+    assert first.status == "sending"
+
+    accept(first, next_attempt_at=NOW)
+
+    assert recall.to_recall(now=timezone.now()) == [first.pk]
+
+
+def test_two_clicks_and_two_administrators_take_it_back_once(root: Client, run: Run, first: Delivery) -> None:
+    root.post(page("recall", first))
+    first.refresh_from_db()
+    when = first.recall_requested_at
+
+    answer = client_of(make_superuser()).post(page("recall", first), follow=True)
+
+    first.refresh_from_db()
+    assert first.recall_requested_at == when
+    assert "已经提交过" in answer.content.decode()
+    assert AuditEntry.objects.filter(object_id=run.pk, note__startswith="撤回").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"hours_ago": 25}, "24 小时"),
+        ({"msgid": ""}, "重发时才被接收"),
+        ({"channel": "email"}, "群机器人消息和邮件发出后无法撤回"),
+        ({"recall_requested_at": NOW}, "已经提交过"),
+    ],
+)
+def test_what_wecom_does_not_take_back_says_why(
+    root: Client, first: Delivery, fields: dict[str, Any], words: str
+) -> None:
+    accept(first, **fields)
+    before = first.recall_requested_at
+
+    shown = root.get(page("recall", first)).content.decode()
+    answer = root.post(page("recall", first), follow=True)
+
+    assert words in shown
+    assert words in answer.content.decode()
+    assert '<button type="submit" class="button default">' not in shown
+    first.refresh_from_db()
+    assert first.recall_requested_at == before
+
+
+def test_one_that_never_went_out_has_nothing_to_take_back(root: Client, first: Delivery) -> None:
+    change(first, status="failed")
+    assert "没有可撤回的" in root.get(page("recall", first)).content.decode()
+
+
+# --- Several, and the wrong person ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["resend", "recall"])
+def test_several_are_chosen_in_the_list(root: Client, first: Delivery, name: str) -> None:
+    other = Delivery.objects.latest("pk")
+    chosen = {"action": name, "_selected_action": [first.pk, other.pk]}
+
+    assert root.post(LIST, chosen)["Location"] == page(name, other, first)
+
+
+def test_of_several_each_is_done_or_says_why(root: Client, run: Run, first: Delivery) -> None:
+    other = Delivery.objects.latest("pk")
+    change(other, status="failed")
+
+    answer = root.post(page("recall", first, other), follow=True)
+
+    assert [str(one) for one in answer.context["messages"]] == [
+        "已提交撤回 1 条消息。",
+        f"{other.title}: 企业微信没有接收这条消息，没有可撤回的内容。",
+    ]
+    send_again(root, first, other)
+    assert receivers(Run.objects.get(resends=run)) == ["jim"]
+
+
+@pytest.mark.parametrize("name", ["resend", "recall"])
+def test_the_wrong_person_changes_nothing(name: str, run: Run, first: Delivery, corp: Corp) -> None:
+    other = Delivery.objects.latest("pk")
+    change(other, status="failed")
+    target = other if name == "resend" else first
+    reader, stranger = make_manager(corp, permissions="view"), make_manager(make_corp(), permissions="subscription")
+
+    assert page(name, target) not in client_of(reader).get(one_page(target)).content.decode()
+    assert client_of(reader).post(page(name, target), {f"number-{target.pk}": "1"}).status_code == 403
+    assert client_of(stranger).post(page(name, target), {f"number-{target.pk}": "1"}).status_code == 404
+    assert client_of(reader).post(LIST, {"action": name, "_selected_action": [target.pk]}).status_code in {
+        200,
+        302,
+        403,
+    }
+
+    target.refresh_from_db()
+    assert (Run.objects.count(), target.recall_requested_at) == (1, None)
+
+
+@pytest.mark.parametrize("keys", ["x", "0", "1,", "999999999999999999999"])
+def test_an_address_that_names_no_message_is_not_found(root: Client, first: Delivery, keys: str) -> None:
+    assert root.get(f"{LIST}recall/{keys}/").status_code == 404
