@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist
+from django.http import JsonResponse
+from django.template.loader import render_to_string
 from django.urls import path
 from django.utils.text import capfirst
 from django.utils.translation import gettext, override, pgettext_lazy
@@ -19,6 +21,7 @@ from accounts.views.own_password import OwnPassword
 from guanwecom import navigation
 from guanwecom.operations.panel import panel
 from integrations.core.paginator import CappedPaginator
+from notifications.views.first_steps import steps_of
 from notifications.views.overview import overview
 from notifications.views.search import search_page
 
@@ -37,6 +40,17 @@ LIGHT_LISTS = {
     "show_full_result_count": False,
     "show_facets": admin.ShowFacets.NEVER,
 }
+
+
+# Pages on which one of the six steps ends, or the next one begins: there they stand on top until all are done.
+STEP_PAGES = frozenset(
+    {
+        *("integrations_siteaddress_changelist", "integrations_corp_changelist", "integrations_corp_change"),
+        *("integrations_syncrun_start", "integrations_syncrun_change", "accounts_peopleimport_change"),
+        *("integrations_biconnection_change", "integrations_datasource_changelist", "integrations_card_changelist"),
+        *("notifications_subscription_changelist", "notifications_run_change"),
+    }
+)
 
 
 class NamedChanges(ModelAdminBase):
@@ -95,6 +109,20 @@ def texts_of_labels(form: BaseForm) -> dict[str, str]:
     return found
 
 
+def _first_steps_html(request: HttpRequest) -> str:
+    """What stands on top of the pages of the steps; empty elsewhere, and once all are done."""
+    match = request.resolver_match
+    steps = steps_of(request) if match is not None and match.url_name in STEP_PAGES else []
+    return render_to_string("admin/_first_steps.html", {"steps": steps, "path": request.path}) if steps else ""
+
+
+def first_steps_view(request: HttpRequest) -> JsonResponse:
+    """The same while somebody looks: a step may end by itself. `page`: the path of the page."""
+    steps = steps_of(request)
+    html = render_to_string("admin/_first_steps.html", {"steps": steps, "path": request.GET.get("page", "")})
+    return JsonResponse({"html": html if steps else "", "is_unfinished": bool(steps)})
+
+
 class GuanwecomAdminSite(admin.AdminSite):
     site_header = _("guanwecom · Guandata × WeCom")
     site_title = _("guanwecom")
@@ -113,10 +141,12 @@ class GuanwecomAdminSite(admin.AdminSite):
             "menu": sections,
             "tabs": navigation.current_tabs(sections, request.path),
             "place": navigation.current_place(sections),
+            "first_steps": _first_steps_html(request),
         }
 
     def get_urls(self) -> list[Any]:
         pages = [
+            path("first-steps/", self.admin_view(first_steps_view), name="first-steps"),
             path("search/", self.admin_view(partial(search_page, site=self)), name="search"),
             path("confirm/", self.admin_view(confirmation.page), name="confirm"),
             path("second-factor/", self.admin_view(second_factor.own_page), name="second-factor"),

@@ -136,6 +136,7 @@ SITE = [
     Row("app_list", expect("U", others=404), args=("=auth",)),
     Row("login", {**expect(EVERYBODY_INSIDE, 302), "A": 200, "E": 403}),
     Row("logout", dict.fromkeys(PEOPLE, 302), method="post"),
+    Row("first-steps", expect(EVERYBODY_INSIDE), query="?page=/admin/"),
     Row("search", expect(EVERYBODY_INSIDE), query="?q=a"),
     Row("confirm", expect(EVERYBODY_INSIDE)),
     Row("second-factor", expect(EVERYBODY_INSIDE)),

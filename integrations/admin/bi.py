@@ -50,7 +50,8 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
     change_form_template = f"{FOLDER}/change_form.html"
     actions = None
     fieldsets = (
-        (None, {"fields": ("is_enabled", "base_url", "provider", "external_id_source", "token_seconds")}),
+        (None, {"fields": ("base_url", "api_login", "new_api_password", "new_app_token")}),
+        (_("Single sign-on"), {"fields": ("is_enabled", "provider", "external_id_source")}),
         (
             _("Addresses of its pages"),
             {
@@ -59,15 +60,14 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
             },
         ),
         (
-            _("Public API (optional)"),
+            _("Advanced"),
             {
                 "classes": ["collapse"],
-                "fields": ("api_login", "new_api_password", "api_domain", "new_app_token", "remove_app_token"),
+                "fields": (
+                    *("token_seconds", "domain_id", "api_domain", "remove_app_token"),
+                    *("new_proxy_url", "remove_proxy", "ca_bundle"),
+                ),
             },
-        ),
-        (
-            _("Advanced"),
-            {"classes": ["collapse"], "fields": ("domain_id", "new_proxy_url", "remove_proxy", "ca_bundle")},
         ),
     )
 
@@ -154,8 +154,15 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
         return response
 
     def save_model(self, request: HttpRequest, obj: BiConnection, form: Any, change: bool) -> None:
-        services.save(connection=obj, changed_fields=form.changed_model_fields())
+        changed = form.changed_model_fields()
+        services.save(connection=obj, changed_fields=changed)
         csp.forget()
+        if request.user.has_perm("integrations.add_datasource") and (source := services.ensure_source(obj)):
+            self.log_addition(request, source, [{"added": {}}])
+            message = gettext("The data source “%(name)s” was added: pushes and alerts take cards of the BI from it.")
+            messages.info(request, message % {"name": source})
+        if not services.CONNECTION_FIELDS.isdisjoint(changed):
+            _start_test(request)
 
     def response_post_save_change(self, request: HttpRequest, obj: BiConnection) -> HttpResponseRedirect:
         """Back to this page and not to a list: the next step stands there."""
@@ -211,8 +218,7 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
     def test_view(self, request: HttpRequest) -> HttpResponse:
         """Have the connection tested in the background; the page polls state_view."""
         self._connection(request)
-        connection_test.request(person=request.user, now=timezone.now())
-        queue_on_commit(check_bi, THE_ONE, otherwise=partial(connection_test.give_up_unqueued, clock=timezone.now))
+        _start_test(request)
         return self._to_page("test")
 
     def state_view(self, request: HttpRequest) -> JsonResponse:
@@ -255,3 +261,9 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
     def _to_page(self, section: str = "") -> HttpResponseRedirect:
         address = reverse("admin:integrations_biconnection_change", args=[THE_ONE])
         return HttpResponseRedirect(f"{address}#{section}" if section else address)
+
+
+def _start_test(request: HttpRequest) -> None:
+    """The page shows what comes of it."""
+    connection_test.request(person=request.user, now=timezone.now())
+    queue_on_commit(check_bi, THE_ONE, otherwise=partial(connection_test.give_up_unqueued, clock=timezone.now))

@@ -260,11 +260,22 @@ class CorpForm(ProxyMixin, SeenForm):
 
 
 class SiteAddressForm(SeenForm):
-    """One site address, in its canonical form, and no second one for the same host."""
+    """One site address, in its canonical form, and no second one for the same host. `suggested`: filled in for whoever
+    opens it; empty: what is saved."""
+
+    suggested = ""
 
     class Meta:
         model = SiteAddress
         fields = ("url",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.suggested and "url" in self.fields:
+            self.initial["url"] = self.suggested
+            self.fields["url"].help_text = _(
+                "Filled in: the address at which you read this page. Save it if it is the one that people open."
+            )
 
     def clean_url(self) -> str:
         url = validators.normalised_site_address(self.cleaned_data["url"])

@@ -56,9 +56,6 @@ class ConsolePages(CorpPages):
 
     def console_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """What the corp's page shows of WeCom's console."""
-        writes: dict[str, ConsoleWrite] = {}
-        for write in ConsoleWrite.objects.for_corp(corp)[: console.KEPT_WRITES]:
-            writes.setdefault(write.kind, write)
         return {
             "domains": console.domains(corp),
             "home_page": console.home_page(corp),
@@ -66,7 +63,6 @@ class ConsolePages(CorpPages):
             "link": _link(corp, "", ""),
             **_known_ips(corp),
             "noted_ips": trusted_ips.SEPARATOR.join(corp.noted_ips),
-            "last_writes": {kind.value: writes.get(kind.value) for kind in Kind},
         }
 
     # --- The steps ----------------------------------------------------------------------------------------------------
@@ -77,6 +73,7 @@ class ConsolePages(CorpPages):
         panel = self.steps_panel(corp)
         parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
         parts |= {"staged-credentials": panel["staged_html"], "token-result": panel["token_html"]}
+        parts |= {"last-writes": panel["writes_html"]}
         parts["known-ips"] = render_to_string(f"{FOLDER}/_trusted_ip_known.html", {"console_panel": _known_ips(corp)})
         return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["next_html"], "parts": parts})
 
@@ -86,15 +83,19 @@ class ConsolePages(CorpPages):
         staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
         is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step["is_next"]), None)
+        writes = _last_writes(corp)
         return {
             "staged": staged,
             "staged_html": render_to_string(f"{FOLDER}/_staged_credentials.html", _of_staged(staged)) if staged else "",
             "token_html": _token_problem(corp),
             "steps": steps,
             "next_html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
+            "writes_html": _writes_html(writes),
             "step_states": {step["anchor"]: step["pill"] for step in steps},
             "seen": {place: pill(state.tone, onboarding.words_of_value(state)) for place, state in values.items()},
-            "is_on_the_way": is_checked or any(step["is_to_do"] for step in steps),
+            "is_on_the_way": is_checked
+            or any(_is_under_way(write) for write in writes)
+            or any(step["is_to_do"] for step in steps),
         }
 
     # --- Deep links ---------------------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ class ConsolePages(CorpPages):
             raise Http404
         write = console.request_write(corp=corp, kind=Kind(kind), requested_by=str(request.user), now=timezone.now())
         _queue(write)
-        return self._to_write(write)
+        return _written_in_place(request, corp, write) if _wants_json(request) else self._to_write(write)
 
     def write_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
         """The change: what WeCom has, what it would become, and what became of it."""
@@ -159,7 +160,7 @@ class ConsolePages(CorpPages):
         return JsonResponse(_write_panel(request, corp, get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)))
 
     def write_confirm_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
-        """Have a prepared change written."""
+        """Have a prepared change written; the corp's page shows what comes of it."""
         corp = self._corp(request, corp_id, to_change=True)
         write = get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)
         if console.confirm_write(write=write, confirmed_by=str(request.user), now=timezone.now()):
@@ -169,7 +170,7 @@ class ConsolePages(CorpPages):
             _queue(write)
         else:
             messages.warning(request, gettext("This change was not waiting for a confirmation any more."))
-        return self._to_write(write)
+        return _written_in_place(request, corp, write) if _wants_json(request) else self._to_page(corp, "write")
 
     def _to_write(self, write: ConsoleWrite) -> HttpResponseRedirect:
         return HttpResponseRedirect(reverse("admin:integrations_corp_write", args=[write.corp_id, write.pk]))
@@ -183,6 +184,24 @@ class ConsolePages(CorpPages):
 def _queue(write: ConsoleWrite) -> None:
     give_up = partial(console.give_up_unqueued, write=write, clock=timezone.now)
     queue_on_commit(run_console_write, write.pk, otherwise=give_up)
+
+
+def _last_writes(corp: Corp) -> list[ConsoleWrite]:
+    """The newest change of each kind."""
+    found: dict[str, ConsoleWrite] = {}
+    for write in ConsoleWrite.objects.for_corp(corp)[: console.KEPT_WRITES]:
+        found.setdefault(write.kind, write)
+    return [found[kind.value] for kind in Kind if kind.value in found]
+
+
+def _writes_html(writes: list[ConsoleWrite]) -> str:
+    tones = {Status.DONE.value: "good", Status.FAILED.value: "bad", Status.PLANNED.value: "warn"}
+    shown = [(write, tones.get(write.status, "quiet")) for write in writes]
+    return render_to_string(f"{FOLDER}/_last_writes.html", {"last_writes": shown})
+
+
+def _is_under_way(write: ConsoleWrite) -> bool:
+    return write.status in {Status.WAITING, Status.READING, Status.CONFIRMED, Status.WRITING}
 
 
 def _known_ips(corp: Corp) -> dict[str, Any]:
@@ -245,7 +264,7 @@ def _typed_page(corp: Corp, typed: str) -> str:
 
 def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[str, Any]:
     """A change as its page shows it, and whether to ask again."""
-    is_under_way = write.status in {Status.WAITING, Status.READING, Status.CONFIRMED, Status.WRITING}
+    is_under_way = _is_under_way(write)
     is_claimed = write.status in {Status.READING, Status.WRITING}
     waited = timezone.now() - (write.confirmed_at or write.requested_at)
     context = {
@@ -261,6 +280,13 @@ def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[
         "explanation": console.explanation(write) if write.status == Status.FAILED else None,
     }
     return {"is_unfinished": is_under_way, "html": render_to_string(f"{FOLDER}/_console_write.html", context, request)}
+
+
+def _written_in_place(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> JsonResponse:
+    """The same for the corp's page, which shows it beside its button and follows it by `url`."""
+    write.refresh_from_db()
+    url = reverse("admin:integrations_corp_write_state", args=[corp.pk, write.pk])
+    return JsonResponse({**_write_panel(request, corp, write), "url": url})
 
 
 def _change(change: dict[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,16 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
     def _reason(self, request: HttpRequest, address: SiteAddress) -> str:
         return services.reason_against_changing(address=address, person=request.user)
 
+    def get_form(
+        self, request: HttpRequest, obj: SiteAddress | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """The address of a new installation is filled in."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        is_local = obj is not None and obj.is_local and obj.domain != request.get_host()
+        if request.method == "GET" and is_local and not Corp.objects.exists():
+            form.suggested = f"{request.scheme}://{request.get_host()}/"
+        return form
+
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
@@ -81,7 +91,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         if address is not None and is_change and request.method == "POST" and "_confirmed" not in request.POST:
             saved = SiteAddress.objects.get(pk=address.pk)  # the form writes into its own
             form = self.get_form(request, address, change=True)(request.POST, instance=address)
-            if form.is_valid() and form.cleaned_data["url"] != saved.url:
+            if form.is_valid() and _must_be_confirmed(request, saved, form.cleaned_data["url"]):
                 return self._preview(request, saved, form.cleaned_data)
         context = {**ONE_SAVE_BUTTON, **(extra_context or {})}
         if address is not None and super().has_change_permission(request, address):
@@ -112,3 +122,11 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         if http.is_admitted(request.get_host()):
             return response
         return HttpResponseRedirect(obj.absolute(urlsplit(response["Location"]).path))
+
+
+def _must_be_confirmed(request: HttpRequest, saved: SiteAddress, url: str) -> bool:
+    """Not where WeCom has nothing of it yet, and the new address is the one at which the person works already."""
+    if url == saved.url:
+        return False
+    is_here = url == f"{request.scheme}://{request.get_host()}/"
+    return not is_here or bool(services.link_changes(address=saved, url=url))

@@ -61,13 +61,15 @@ def give_up_unqueued(*, clock: Clock) -> None:
 
 
 def carry_out(*, clock: Clock) -> None:
-    """Take every step and keep what was found, with the version of the connection that it is about."""
+    """Take every step and keep what was found, with the version of the connection that it is about. No token is tried
+    where nobody has begun with single sign-on."""
     saved = BiConnection.objects.filter(pk=THE_ONE).first()
     if saved is None or saved.checked_at is not None:
         return
     findings = [_address(saved, clock)]
     if findings[0].status != WRONG:
-        findings += [_token(saved, saved.check_as, clock), *_api(saved)]
+        is_signed_on = saved.has_key or saved.is_enabled
+        findings += [*([_token(saved, saved.check_as, clock)] if is_signed_on else []), *_api(saved)]
     _keep(findings, clock=clock, version=saved.connection_version)
 
 

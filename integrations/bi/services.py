@@ -8,11 +8,12 @@ from functools import partial
 
 from django.db import transaction
 from django.db.models import F
+from django.utils.translation import gettext as _
 
 from integrations.bi.sso import CannotEnter, private_key
 from integrations.clients.guandata import keys
 from integrations.core.client_factory import forget_bi_token
-from integrations.models import BiConnection
+from integrations.models import BiConnection, DataSource, SourceKind
 from integrations.models.bi import THE_ONE
 
 # What the results of a test depend on.
@@ -40,6 +41,20 @@ def save(*, connection: BiConnection, changed_fields: Collection[str]) -> None:
     connection.refresh_from_db(fields=["connection_version"])
     for saved in (before, connection):
         transaction.on_commit(partial(forget_bi_token, saved))
+
+
+def ensure_source(connection: BiConnection) -> DataSource | None:
+    """The data source of the BI's cards, made once the BI can be asked for them; None where it cannot, or there is one.
+
+    It belongs to no company, as the connection does.
+    """
+    can_ask = connection.base_url and connection.api_login and connection.api_password and connection.app_token
+    if not can_ask or DataSource.objects.filter(kind=SourceKind.GUANDATA).exists():
+        return None
+    name = str(_("Guandata BI"))
+    taken = set(DataSource.objects.filter(name__startswith=name).values_list("name", flat=True))
+    names = (name, *(f"{name} ({number})" for number in range(2, len(taken) + 2)))
+    return DataSource.objects.create(name=next(one for one in names if one not in taken), kind=SourceKind.GUANDATA)
 
 
 def generate_key(*, now: datetime, bits: int = keys.DOCUMENTED_BITS) -> None:

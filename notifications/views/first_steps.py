@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from django.db.models import Exists, Q
+from django.db.models import Exists, Subquery
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from accounts.directory.hooks import SYNC
-from accounts.models import WeComAccount
+from accounts.models import User, WeComAccount
 from accounts.users.scopes import sees_all
-from integrations.models import Card, Corp, SiteAddress
-from notifications.models import Delivery, Subscription
+from integrations.models import BiConnection, Card, Corp, DataSource, Member, SiteAddress, SourceKind
+from integrations.models.bi import THE_ONE
+from notifications.models import Delivery, Run, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +23,15 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
+# More companies than a page shows of them.
+CORPS_READ = 61
+
+
 @dataclass(frozen=True)
 class Step:
     """`purpose`: what the step is for. `state`: what there is, or what is still missing. `label` and `url`: its button;
-    without them somebody else takes the step, and `state` says who."""
+    without them somebody else takes the step, and `state` says who. `is_next`: the first one that is to do and does not
+    wait; `may_wait`: the others can be taken without it."""
 
     name: str
     purpose: str
@@ -33,16 +39,23 @@ class Step:
     is_done: bool = False
     label: str = ""
     url: str = ""
+    may_wait: bool = False
+    is_next: bool = False
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What there is, of what the person may see."""
+    """What there is, of what the person may see. `push_id`: of the first enabled push; `last_status`: of the newest
+    message."""
 
     has_people: bool
+    has_members: bool
     has_cards: bool
-    has_pushes: bool
+    has_bi: bool
+    push_id: int | None
     has_arrived: bool
+    is_sending: bool
+    last_status: str | None
 
 
 def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
@@ -64,25 +77,39 @@ def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
         _push(request, facts),
         _arrived(request, facts),
     ]
-    return [] if all(step.is_done for step in steps) else steps
+    if all(step.is_done for step in steps):
+        return []
+    following = next((step for step in steps if not step.is_done and not step.may_wait), None)
+    return [replace(step, is_next=step is following) for step in steps]
+
+
+def steps_of(request: HttpRequest) -> list[Step]:
+    """The same for a page that has not read the companies. Three queries."""
+    corps = Corp.objects.visible_to(request.user).order_by("name", "pk")
+    return first_steps(request, list(corps.only("name", "is_enabled", "api_base_url")[:CORPS_READ]))
 
 
 def _facts(request: HttpRequest) -> _Facts:
-    visible = Corp.objects.visible_to(request.user)
-    pushes = Subscription.objects.visible_to(request.user)
-    sent = Q(status__in=(Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN))
+    corps = Corp.objects.visible_to(request.user)
+    pushes = Subscription.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk")
+    sent = Delivery.objects.visible_to(request.user)
+    bi = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
+    connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exclude(api_login="")
     found = (
-        Corp.objects.order_by("pk")
+        User.objects.filter(username=request.user.get_username())
         .annotate(
-            has_people=Exists(WeComAccount.objects.filter(corp__in=visible, user__is_active=True)),
+            has_people=Exists(WeComAccount.objects.complete().filter(corp__in=corps, user__is_active=True)),
+            has_members=Exists(Member.objects.visible_to(request.user)),
             has_cards=Exists(Card.objects.visible_to(request.user)),
-            has_pushes=Exists(pushes.filter(is_enabled=True)),
-            has_arrived=Exists(Delivery.objects.visible_to(request.user).filter(sent)),
+            has_bi=Exists(bi.filter(Exists(connected))),
+            push_id=Subquery(pushes.values("pk")[:1]),
+            has_arrived=Exists(sent.filter(status=Delivery.Status.ACCEPTED)),
+            is_sending=Exists(Run.objects.visible_to(request.user).under_way()),
+            last_status=Subquery(sent.order_by("-pk").values("status")[:1]),
         )
-        .values_list("has_people", "has_cards", "has_pushes", "has_arrived")
-        .first()
+        .values_list(*(field.name for field in fields(_Facts)))
     )
-    return _Facts(*found) if found else _Facts(False, False, False, False)
+    return _Facts(*found.get())
 
 
 def _address(request: HttpRequest, corps: Sequence[Corp]) -> Step:
@@ -94,11 +121,14 @@ def _address(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     is_trial = address is not None and bool(corps) and all(corp.is_sandbox for corp in corps)
     if address is not None and is_trial:
         return Step(name, purpose, _("%(url)s, for a trial on this machine.") % {"url": address.url}, is_done=True)
+    may_wait = address is not None and not corps and address.domain == request.get_host()
     if not (request.user.has_perm("integrations.change_siteaddress") and sees_all(request.user)):
-        return Step(name, purpose, _("A system or integration administrator saves it."))
+        return Step(name, purpose, _("A system or integration administrator saves it."), may_wait=may_wait)
     sentence = _("Still %(url)s, which only this machine reaches.") % {"url": address.url if address else "—"}
+    if may_wait:
+        sentence = _("%(sentence)s For a trial with the sandbox it may stay.") % {"sentence": sentence}
     page = reverse("admin:integrations_siteaddress_changelist") if address is None else _change_page(address)
-    return Step(name, purpose, sentence, label=_("Save the site address"), url=page)
+    return Step(name, purpose, sentence, label=_("Save the site address"), url=page, may_wait=may_wait)
 
 
 def _company(request: HttpRequest, corps: Sequence[Corp]) -> Step:
@@ -115,7 +145,7 @@ def _company(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     if not (request.user.has_perm("integrations.add_corp") and sees_all(request.user)):
         return Step(name, purpose, _("A system or integration administrator connects one."))
     page = reverse("admin:integrations_corp_add")
-    return Step(name, purpose, _("None yet."), label=_("Connect a company"), url=page)
+    return Step(name, purpose, _("No company yet."), label=_("Connect a company"), url=page)
 
 
 def _people(request: HttpRequest, corps: Sequence[Corp], facts: _Facts) -> Step:
@@ -123,13 +153,16 @@ def _people(request: HttpRequest, corps: Sequence[Corp], facts: _Facts) -> Step:
     purpose = _("Who receives pushes and signs in: users with a WeCom account, from the directory or from a sheet.")
     if facts.has_people:
         return Step(name, purpose, _("Users are linked with WeCom."), is_done=True)
+    missing = _("Nobody is linked yet.")
+    if facts.has_members:
+        missing = _("The directory was read, but no user is linked with it: choose what happens to users.")
     enabled = [corp for corp in corps if corp.is_enabled]
     if enabled and request.user.has_perm(SYNC):
         page = reverse("admin:integrations_syncrun_start", args=[enabled[0].pk])
-        return Step(name, purpose, _("Nobody is linked yet."), label=_("Synchronise the directory"), url=page)
+        return Step(name, purpose, missing, label=_("Synchronise the directory"), url=page)
     if request.user.has_perm("accounts.add_peopleimport"):
         page = reverse("admin:accounts_peopleimport_add")
-        return Step(name, purpose, _("Nobody is linked yet."), label=_("Import people"), url=page)
+        return Step(name, purpose, missing, label=_("Import people"), url=page)
     return Step(name, purpose, _("An integration administrator synchronises the directory."))
 
 
@@ -138,8 +171,13 @@ def _data(request: HttpRequest, facts: _Facts) -> Step:
     purpose = _("Cards of the BI, or queries of a database or web service, of which messages are made.")
     if facts.has_cards:
         return Step(name, purpose, _("There are cards to choose from."), is_done=True)
-    if facts.has_pushes:
+    if facts.has_bi:
+        return Step(name, purpose, _("The BI is connected: a push takes its cards."), is_done=True)
+    if facts.push_id is not None:
         return Step(name, purpose, _("Not needed: the pushes so far are words only."), is_done=True)
+    if request.user.has_perm("integrations.change_biconnection") and sees_all(request.user):
+        page = reverse("admin:integrations_biconnection_changelist")
+        return Step(name, purpose, _("No card yet."), label=_("Connect the BI"), url=page)
     if request.user.has_perm("integrations.add_datasource"):
         page = reverse("admin:integrations_datasource_add")
         return Step(name, purpose, _("No card yet."), label=_("Add a data source"), url=page)
@@ -149,7 +187,7 @@ def _data(request: HttpRequest, facts: _Facts) -> Step:
 def _push(request: HttpRequest, facts: _Facts) -> Step:
     name = pgettext("step", "Push")
     purpose = _("What is sent, to whom and when.")
-    if facts.has_pushes:
+    if facts.push_id is not None:
         return Step(name, purpose, _("A push is enabled."), is_done=True)
     if request.user.has_perm("notifications.add_subscription"):
         page = reverse("admin:notifications_subscription_add")
@@ -162,8 +200,28 @@ def _arrived(request: HttpRequest, facts: _Facts) -> Step:
     purpose = _("The first message on a phone. The log shows who got it.")
     if facts.has_arrived:
         return Step(name, purpose, _("WeCom accepted a message."), is_done=True)
+    if (
+        facts.last_status is None
+        and not facts.is_sending
+        and facts.push_id
+        and request.user.has_perm("notifications.change_subscription")
+    ):
+        page = reverse("admin:notifications_subscription_run", args=[facts.push_id])
+        return Step(name, purpose, _("Nothing was sent yet."), label=_("Send it now"), url=page)
     page = reverse("admin:notifications_run_changelist") if request.user.has_perm("notifications.view_run") else ""
-    return Step(name, purpose, _("Nothing was sent yet."), label=_("Open the log") if page else "", url=page)
+    sentence = _("A message is on its way.") if facts.is_sending else _outcome(facts.last_status)
+    return Step(name, purpose, sentence, label=_("Open the log") if page else "", url=page)
+
+
+def _outcome(last_status: str | None) -> str:
+    """What became of the newest message, where WeCom has accepted none."""
+    if last_status is None:
+        return _("Nothing was sent yet.")
+    if last_status in Delivery.UNSETTLED:
+        return _("A message is on its way.")
+    if last_status == Delivery.Status.UNKNOWN:
+        return _("WeCom did not tell what became of the message: look on the phone whether it is there.")
+    return _("No message has gone out: the log says why.")
 
 
 def _may_take_any(request: HttpRequest) -> bool:

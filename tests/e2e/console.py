@@ -78,8 +78,7 @@ class Console:
         confirm = self.page.locator("form[action$='/confirm/'] button")
         expect(confirm).to_be_visible(timeout=TEST_PATIENCE_MS)
         confirm.click()
-        expect(self.page.locator("[data-live] .pill-good")).to_be_visible(timeout=TEST_PATIENCE_MS)
-        self.page.click(".confirm a.button")
+        expect(self.page.locator("#last-writes .pill-good").first).to_be_visible(timeout=TEST_PATIENCE_MS)
 
     def expect_ready(self) -> None:
         """Run the whole diagnosis; it finds nothing that stands against enabling, and says so without a reload."""
@@ -88,13 +87,15 @@ class Console:
         expect(self.page.locator("[data-reasons] li")).to_have_count(0, timeout=TEST_PATIENCE_MS)
 
     def switch_corp(self, name: str, action: str) -> None:
-        """`action`: enable or disable, with its page of confirmation."""
+        """`action`: enable, or disable with its page of confirmation."""
         self.open("integrations/corp/")
         self.page.locator("#result_list").get_by_role("link", name=name, exact=True).click()
         if action == "enable":
             self.open_step("enable")
-        self.page.click(f"#content a[href$='/{action}/']")
-        self.page.click("form.confirm [type=submit]")
+            self.page.click("form.enable [type=submit]")
+        else:
+            self.page.click("#content a[href$='/disable/']")
+            self.page.click("form.confirm [type=submit]")
         expect(self.page.locator(".messagelist .success")).to_be_visible()
 
     def link(self, username: str, *, corp: str, userid: str) -> None:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from playwright.sync_api import Frame, Locator, Page
+from playwright.sync_api import Locator, Page
 
 # Of a test's report: the way's name with its counts, as `make journey` prints them (tests/e2e/conftest.py).
 PROPERTY = "journey"
+# What is clicked may come from a worker of a slow machine.
+PATIENCE_MS = 60_000
 
 
 class Counted:
-    """A hand at a page. `clicks`, `fields` and `pages` count from its making; the first page is not counted."""
+    """A hand at a page. `clicks`, `fields` and `pages` count from its making; the first page is not counted, and a jump
+    within a page opens none."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.clicks = self.fields = self.pages = 0
-        page.on("framenavigated", self._opened)
+        page.on("domcontentloaded", self._opened)
 
     def click(self, target: Locator) -> None:
         self.clicks += 1
-        target.click()
+        target.click(timeout=PATIENCE_MS)
 
     def fill(self, target: Locator, text: str) -> None:
         self.fields += 1
@@ -35,6 +38,5 @@ class Counted:
         """Have the counts printed. `record_property`: pytest's fixture."""
         record_property(PROPERTY, (way, self.clicks, self.fields, self.pages))
 
-    def _opened(self, frame: Frame) -> None:
-        if frame == self.page.main_frame:
-            self.pages += 1
+    def _opened(self, _page: Page) -> None:
+        self.pages += 1

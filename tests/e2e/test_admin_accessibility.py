@@ -183,7 +183,7 @@ GUIDED_PATH = {
         *("[data-run-all]", "[data-check=ip] [name=check]", "[data-check=ip] [data-copy=check-ip-copied]"),
         *("[data-check=ip] summary", "#test-userid"),
     ),
-    "enable": ("#enable a[href$='/enable/']",),
+    "enable": ("form.enable button",),
 }
 
 

@@ -1,5 +1,5 @@
 // What asks the server by itself on the pages of the administration, each part by its attribute:
-// [data-live] follows what happens in the background, [data-diagnosis] the checks of a company, [data-preview] shows a form
+// [data-live] follows what happens in the background, [data-live-form] begins it in place, [data-diagnosis] the checks of a company, [data-preview] shows a form
 // as it stands over data that workers fetch, and [data-making] a picture or file that they
 // make. No inline script, no library.
 "use strict";
@@ -90,6 +90,28 @@
     if ("unfinished" in part.dataset)
       follow(poll, { firstMs: everyMs, retryMs: everyMs, failuresAtMost: FAILURES_AT_MOST, failed });
   };
+
+  // --- [data-live-form]: its answer is shown in the element with this id, and followed there by the answer's `url`.
+  // Where that cannot be, the form is sent as without this script.
+  const beginInPlace = async (form, submitter) => {
+    const place = document.getElementById(form.dataset.liveForm);
+    try {
+      const answer = await jsonOf(form.action, { method: "POST", body: new FormData(form, submitter) });
+      showHtml(place, answer.html);
+      place.dataset.url = answer.url;
+      if (!answer.is_unfinished) return;
+      place.dataset.unfinished = "";
+      live(place);
+    } catch {
+      form.submit();
+    }
+  };
+
+  document.addEventListener("submit", (event) => {
+    if (!document.getElementById(event.target.dataset.liveForm ?? "")) return;
+    event.preventDefault();
+    beginInPlace(event.target, event.submitter);
+  });
 
   // --- [data-diagnosis]: starts checks, follows them while they run or are to be tried again.
   const focusOf = (element) => {

@@ -19,7 +19,7 @@ from accounts.models import AuditEntry, DirectoryPolicy, User
 from accounts.users.roles import Role
 from guanwecom.celery import app
 from integrations.clients.guandata import keys
-from integrations.models import BiConnection, Corp, SiteAddress
+from integrations.models import BiConnection, Corp, DataSource, SiteAddress
 from tests.accounts.people import sent_form, with_role
 from tests.bi import BI, KEY, PUBLIC, claims_in, make_bi
 from tests.guandata import APP_TOKEN, PASSWORD
@@ -153,6 +153,40 @@ class TestConnection:
 
         assert errors(response)
         assert BiConnection.objects.get().token_seconds == 60
+
+
+class TestData:
+    def test_with_all_that_cards_need_a_data_source_is_added_and_tested(
+        self, admin_client: Client, bi: BiConnection
+    ) -> None:
+        response = save(admin_client, api_login="robot", new_api_password=PASSWORD, new_app_token=APP_TOKEN)
+
+        source = DataSource.objects.get()
+        assert (source.name, source.kind, source.corp) == ("Guandata BI", "guandata", None)
+        page = text_of(admin_client.get(response["Location"]))
+        assert "The data source “Guandata BI” was added" in page
+        assert "The test is running…" in page
+        assert LogEntry.objects.filter(object_repr="Guandata BI", action_flag=1).count() == 1
+
+    def test_one_that_is_there_stays_the_only_one(self, admin_client: Client, bi: BiConnection) -> None:
+        DataSource.objects.create(name="BI", kind="guandata")
+        save(admin_client, api_login="robot", new_api_password=PASSWORD, new_app_token=APP_TOKEN)
+        assert [one.name for one in DataSource.objects.all()] == ["BI"]
+
+    def test_its_name_is_counted_where_it_is_taken(self, admin_client: Client, bi: BiConnection) -> None:
+        DataSource.objects.create(name="Guandata BI", kind="sql")
+        save(admin_client, api_login="robot", new_api_password=PASSWORD, new_app_token=APP_TOKEN)
+        assert DataSource.objects.get(kind="guandata").name == "Guandata BI (2)"
+
+    @pytest.mark.parametrize("missing", ["api_login", "new_api_password", "new_app_token"])
+    def test_without_one_of_them_there_is_none(self, admin_client: Client, bi: BiConnection, missing: str) -> None:
+        sent = {"api_login": "robot", "new_api_password": PASSWORD, "new_app_token": APP_TOKEN}
+        assert save(admin_client, **{**sent, missing: ""}).status_code == 302
+        assert not DataSource.objects.exists()
+
+    def test_what_no_test_looks_at_starts_none(self, admin_client: Client, bi: BiConnection) -> None:
+        save(admin_client, desktop_home="/home")
+        assert BiConnection.objects.get().check_requested_at is None
 
 
 class TestSecrets:

@@ -201,7 +201,7 @@ def test_the_list_takes_as_many_queries_for_many_as_for_few(admin_client: Client
         admin_client.get(LIST, headers=HERE)
 
     about = [query["sql"] for query in queries if "integrations_siteaddress" in query["sql"]]
-    assert len(about) == 2  # how many rows, up to a limit; the rows
+    assert len(about) == 3  # the one of the six steps; how many rows, up to a limit; the rows
     assert not [sql for sql in about if "COUNT" in sql and "integrations_corp" in sql.split("WHERE")[0]]
 
 
@@ -318,3 +318,57 @@ class TestWhoManagesSomeCompaniesOnly:
         assert "This site answers under each address that is saved: who manages all companies can" in text_of(shown)
         assert [changed.status_code, deleted.status_code] == [403, 403]
         assert SiteAddress.objects.get(pk=own.pk).url == "https://bi.subsidiary.example/"
+
+
+# --- The first address ------------------------------------------------------------------------------------------------
+
+
+def test_the_address_at_which_one_reads_is_filled_in_and_needs_no_confirmation(
+    admin_client: Client, default: SiteAddress, settings: Settings
+) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = ["hub.example.com"]
+    headers = {"host": "hub.example.com"}
+    form: Any = admin_client.get(page(default), headers=headers).context["adminform"].form
+    typed = {"url": form["url"].value(), "seen": form["seen"].value()}
+
+    response = admin_client.post(page(default), typed, headers=headers)
+
+    assert typed["url"] == "http://hub.example.com/"
+    assert "Filled in" in form["url"].help_text
+    assert (response.status_code, response["Location"]) == (302, LIST)
+    default.refresh_from_db()
+    assert default.url == "http://hub.example.com/"
+    again: Any = admin_client.get(page(default), headers=headers).context["adminform"].form
+    assert "Filled in" not in again["url"].help_text
+
+
+@pytest.mark.parametrize(("url", "has_corp"), [("https://hub.example.com", False), ("http://hub.example.com", True)])
+def test_another_scheme_or_a_company_at_it_asks_first(
+    admin_client: Client,
+    default: SiteAddress,
+    settings: Settings,
+    request: pytest.FixtureRequest,
+    url: str,
+    has_corp: bool,
+) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = ["hub.example.com"]
+    if has_corp:
+        request.getfixturevalue("corp")
+    headers = {"host": "hub.example.com"}
+
+    response = admin_client.post(page(default), {"url": url, **opened(admin_client, default, headers)}, headers=headers)
+
+    assert 'name="_confirmed"' in response.content.decode()
+    default.refresh_from_db()
+    assert default.url == "http://localhost:3001/"
+
+
+def test_what_was_typed_is_kept_where_it_is_refused(
+    admin_client: Client, default: SiteAddress, settings: Settings
+) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = ["hub.example.com"]
+    headers = {"host": "hub.example.com"}
+    response: Any = admin_client.post(
+        page(default), {"url": "nothing", **opened(admin_client, default, headers)}, headers=headers
+    )
+    assert response.context["adminform"].form["url"].value() == "nothing"

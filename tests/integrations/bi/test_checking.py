@@ -86,6 +86,13 @@ def test_what_the_bi_says_to_a_token(
     assert [claims_in(url)["externalUserId"] for url in asked] == ["admin"]
 
 
+def test_without_single_sign_on_no_token_is_tried(wire: responses.RequestsMock, admin: User) -> None:
+    make_bi(is_enabled=False, private_key="", key_saved_at=None)
+    answers(wire)
+
+    assert found(admin) == {"address": REACHED}
+
+
 @pytest.mark.parametrize(
     ("broken", "outcome"),
     [

@@ -7,15 +7,19 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import User, WeComAccount
-from integrations.models import Card, Corp, DataSource, SiteAddress, SourceKind
+from integrations.models import Card, Corp, DataSource, Member, SiteAddress, SourceKind
+from notifications.models import Run, Subscription
 from notifications.views.first_steps import Step
+from tests.bi import make_bi
 from tests.notifications.delivery.runs.test_index import make_deliveries
 from tests.notifications.factories import (
     make_corp,
     make_manager,
     make_report,
+    make_run,
     make_subscription,
     make_superuser,
 )
@@ -55,7 +59,7 @@ def test_an_empty_product_begins_with_the_address_and_offers_every_step() -> Non
         (False, f"/admin/integrations/siteaddress/{address.pk}/change/"),
         (False, "/admin/integrations/corp/add/"),
         (False, "/admin/accounts/peopleimport/add/"),
-        (False, "/admin/integrations/datasource/add/"),
+        (False, "/admin/integrations/biconnection/"),
         (False, "/admin/notifications/subscription/add/"),
         (False, "/admin/notifications/run/"),
     ]
@@ -89,10 +93,165 @@ def test_each_step_ticks_itself_and_the_last_one_ends_them() -> None:
     assert steps_of(root) == []
 
 
+# --- Each state of each step ------------------------------------------------------------------------------------------
+
+
+def state_of(name: str, person: User | None = None) -> tuple[bool, str, str]:
+    """Whether it is done, what it says, and its button."""
+    [step] = [step for step in steps_of(person or make_superuser()) if step.name == name]
+    return step.is_done, step.state, step.label
+
+
+def test_of_an_address_that_others_do_not_reach() -> None:
+    SiteAddress.objects.update(url="http://localhost:8000/")
+    assert state_of("地址") == (False, "目前仍是 http://localhost:8000/，只有本机能访问。", "保存站点地址")
+
+
+def test_an_address_on_this_machine_may_wait_until_it_is_known_which_company_comes() -> None:
+    root = make_superuser()
+    address, company, *_others = steps_of(root)
+    assert (address.is_done, address.may_wait, address.is_next) == (False, True, False)
+    assert address.state == "目前仍是 http://localhost:3001/，只有本机能访问。用沙箱试用时可以不改。"
+    assert company.is_next
+
+    make_corp(is_enabled=False)
+    address, company, *_others = steps_of(root)
+    assert (address.may_wait, address.is_next, company.is_next) == (False, True, False)
+
+
+def test_of_the_company() -> None:
+    root = make_superuser()
+    assert state_of("公司", root) == (False, "还没有公司。", "接入企业微信公司")
+    corp = make_corp(name="北山制造", is_enabled=False)
+    assert state_of("公司", root) == (False, "“北山制造”还没有启用。", "继续")
+    Corp.objects.filter(pk=corp.pk).update(is_enabled=True)
+    assert state_of("公司", root) == (True, "已启用：北山制造", "")
+
+
+def test_of_people() -> None:
+    root = make_superuser()
+    assert state_of("人员", root) == (False, "还没有人关联企业微信。", "导入人员")
+    corp = make_corp()
+    assert state_of("人员", root) == (False, "还没有人关联企业微信。", "同步通讯录")
+    WeComAccount.objects.create(user=root, corp=corp)  # without a userid
+    assert state_of("人员", root) == (False, "还没有人关联企业微信。", "同步通讯录")
+    now = timezone.now()
+    Member.objects.create(corp=corp, userid="LiLei", userid_folded="lilei", first_seen_at=now, changed_at=now)
+    assert state_of("人员", root) == (False, "通讯录已同步，但还没有用户关联：请选择同步时怎么处理用户。", "同步通讯录")
+    WeComAccount.objects.filter(user=root).update(userid="Root", userid_folded="root")
+    assert state_of("人员", root) == (True, "已有用户关联企业微信。", "")
+
+
+def test_of_data() -> None:
+    root = make_superuser()
+    assert state_of("数据", root) == (False, "还没有卡片。", "连接观远 BI")
+    assert state_of("数据", staff("add_datasource", manages_all_corps=True)) == (False, "还没有卡片。", "添加数据源")
+    source = DataSource.objects.create(name="观远 BI", kind=SourceKind.GUANDATA)
+    make_bi(api_login="")
+    assert state_of("数据", root) == (False, "还没有卡片。", "连接观远 BI")
+    make_bi(api_login="robot")
+    assert state_of("数据", root) == (True, "已连接 BI，推送中可以直接选卡片。", "")
+    Card.objects.create(name="销售", source=source, bi_card_id="c1")
+    assert state_of("数据", root) == (True, "已有可用的卡片。", "")
+
+
 def test_pushes_of_words_alone_need_no_data() -> None:
-    make_corp()
     make_subscription(report=make_report())
-    assert steps_of(make_superuser())[3].is_done
+    assert state_of("数据") == (True, "不需要：目前的推送只有文字。", "")
+
+
+def test_of_the_push() -> None:
+    root = make_superuser()
+    assert state_of("推送", root) == (False, "还没有启用的推送。", "新建推送")
+    make_subscription(report=make_report(), is_enabled=False)
+    assert state_of("推送", root) == (False, "还没有启用的推送。", "新建推送")
+    Subscription.objects.update(is_enabled=True)
+    assert state_of("推送", root) == (True, "已有启用的推送。", "")
+
+
+def test_nothing_was_sent_yet() -> None:
+    root = make_superuser()
+    assert state_of("送达", root) == (False, "还没有发送过消息。", "查看送达记录")
+    subscription = make_subscription(report=make_report())
+    assert state_of("送达", root) == (False, "还没有发送过消息。", "立即发送")
+    assert steps_of(root)[-1].url == f"/admin/notifications/subscription/{subscription.pk}/run/"
+    reader = staff("add_datasource", "view_run", manages_all_corps=True)
+    assert state_of("送达", reader) == (False, "还没有发送过消息。", "查看送达记录")
+    make_run(subscription, status="waiting")
+    assert state_of("送达", root) == (False, "消息正在发送。", "查看送达记录")
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        ("pending", "消息正在发送。"),
+        ("unknown", "企业微信没有返回发送结果，请在手机上确认是否收到。"),
+        ("failed", "还没有消息发送成功，原因见送达记录。"),
+        ("canceled", "还没有消息发送成功，原因见送达记录。"),
+    ],
+)
+def test_what_became_of_the_newest_message(status: str, sentence: str) -> None:
+    corp = make_corp()
+    make_deliveries(corp, status="failed")
+    make_deliveries(corp, status=status)
+    Run.objects.update(status="finished")
+    make_subscription(report=make_report())
+    assert state_of("送达") == (False, sentence, "查看送达记录")
+
+
+def test_one_message_that_wecom_accepted_is_enough() -> None:
+    corp = make_corp()
+    for status in ("accepted", "unknown"):
+        make_deliveries(corp, status=status)
+    assert state_of("送达") == (True, "企业微信已接受消息。", "")
+
+
+def test_cards_and_pushes_count_before_there_is_a_company() -> None:
+    source = DataSource.objects.create(name="仓库", kind=SourceKind.SQL)
+    Card.objects.create(name="销售", source=source, sql="SELECT 1")
+    assert done(steps_of(make_superuser())) == ["数据"]
+
+
+# --- On top of the pages on which they are taken ----------------------------------------------------------------------
+
+
+def strip_of(client: Client, page: str) -> str:
+    text = client.get(page, headers={"host": "localhost:3001"}).content.decode()
+    return text.partition('<aside class="first-steps"')[2].partition("</aside>")[0]
+
+
+def test_the_steps_stand_on_the_pages_on_which_they_are_taken() -> None:
+    corp = make_corp(api_base_url="http://127.0.0.1:3002/")
+    client = Client()
+    client.force_login(make_superuser())
+    start = f"/admin/integrations/syncrun/start/{corp.pk}/"
+
+    shown = strip_of(client, f"/admin/integrations/corp/{corp.pk}/change/")
+    assert f'<a class="button default" href="{start}">同步通讯录</a>' in shown
+    assert shown.count('class="done"') == 2
+    # On its own page a step has no button.
+    assert "button" not in strip_of(client, start).partition("<ol>")[2]
+    told = client.get("/admin/first-steps/", {"page": start}, headers={"host": "localhost:3001"}).json()
+    assert told["is_unfinished"] is True
+    assert told["html"].strip() in strip_of(client, start)
+    assert strip_of(client, "/admin/auth/group/") == ""
+
+
+def test_they_are_gone_once_all_are_done() -> None:
+    corp = make_corp(api_base_url="http://127.0.0.1:3002/")
+    root = make_superuser()
+    WeComAccount.objects.create(user=root, corp=corp, userid="Root", is_primary=True)
+    make_subscription(report=make_report())
+    make_deliveries(corp)
+    client = Client()
+    client.force_login(root)
+
+    assert strip_of(client, f"/admin/integrations/corp/{corp.pk}/change/") == ""
+    told = client.get("/admin/first-steps/", headers={"host": "localhost:3001"}).json()
+    assert told == {"html": "", "is_unfinished": False}
+
+
+# --- Who sees what ----------------------------------------------------------------------------------------------------
 
 
 def test_a_trial_with_the_sandbox_needs_no_other_address() -> None:

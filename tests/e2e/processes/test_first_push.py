@@ -1,0 +1,151 @@
+"""The way of somebody who has never seen the product: from the empty one to the first push on a phone, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from playwright.sync_api import Browser, expect
+
+from integrations.companies import onboarding
+from integrations.models import Corp
+from tests.e2e.console import PASSWORD, TEST_PATIENCE_MS, Console
+from tests.e2e.journey import Counted
+from tests.e2e.processes.test_main_job import phone_of
+from tests.e2e.stack import BIN, Program, Stack, running
+from tests.guandata import APP_TOKEN
+from tests.guandata import PASSWORD as BI_PASSWORD
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company
+
+pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+# Waits for rows of the BI, then for its turn to be sent.
+SENDING_MS = 180_000
+SALES = [{"日期": "2026-11-26", "销售额": 96.0}, {"日期": "2026-11-27", "销售额": 128.5}]
+
+
+@pytest.fixture
+def data_worker(stack: Stack, project_root: Path, tmp_path: Path) -> Iterator[Program]:
+    """It asks the BI for the rows of cards."""
+    celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "data", "-n", "data@%h", "--loglevel", "INFO"]
+    command = [*celery, "--pool", "threads", "--concurrency", "2", "--without-mingle"]
+    with running("data", command, env=stack.env, folder=tmp_path, cwd=project_root) as program:
+        yield program
+
+
+@pytest.fixture
+def hand(stack: Stack, browser: Browser) -> Iterator[Counted]:
+    """At the overview of an empty product, signed in. In WeCom there is the app with its domain, in the BI one page."""
+    domain = f"localhost:{stack.web_port}"
+    app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain, "home_url": ""}
+    card = {"card_id": "daily", "name": "每日销售额", "columns": ["日期", "销售额"], "rows": SALES}
+    bi = {
+        "app_token": APP_TOKEN,
+        "users": [{"login_id": "robot", "name": "API", "password": BI_PASSWORD}],
+        "pages": [{"page_id": "sales", "name": "销售总览", "cards": [card]}],
+    }
+    stack.sandbox.load({"companies": [company(apps=[app])], "bi": bi})
+    get_user_model().objects.create_superuser("root", password=PASSWORD)
+    context = browser.new_context(locale="zh-CN", viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    Console(page, stack).sign_in("root")
+    yield Counted(page)
+    context.close()
+
+
+def save_address(hand: Counted) -> None:
+    """That at which the page is read is filled in."""
+    hand.click(hand.page.get_by_role("link", name="保存站点地址"))
+    hand.click(hand.page.locator("[name=_save]"))
+
+
+def connect(hand: Counted, stack: Stack) -> None:
+    """From the button of the step to the enabled company."""
+    page = hand.page
+    hand.click(page.get_by_role("link", name="接入企业微信公司"))
+    for name, text in {"name": "北山制造", "corpid": CORPID, "agentid": str(AGENTID), "new_secret": SECRET}.items():
+        hand.fill(page.locator(f"[name={name}]"), text)
+    hand.click(page.locator("fieldset:has([name=api_base_url]) summary"))
+    for name in ("api_base_url", "authorize_base_url", "qr_base_url"):
+        hand.fill(page.locator(f"[name={name}]"), stack.sandbox.base_url)
+    hand.click(page.locator("[name=_save]"))
+    following = page.locator(".corp-next")
+    hand.click(following.get_by_role("link", name="域名、主页、回调"))
+    hand.click(page.get_by_role("button", name="预览：应用主页与可信域名"))
+    hand.click(page.get_by_role("button", name="确认写入企业微信"))
+    expect(page.locator("#write-panel .pill-good")).to_be_visible(timeout=TEST_PATIENCE_MS)
+    hand.click(following.get_by_role("link", name="启用"))
+    hand.click(page.get_by_role("button", name="启用", exact=True))
+    expect(page.locator(".messagelist .success")).to_be_visible()
+
+
+def synchronise(hand: Counted) -> None:
+    hand.click(hand.page.get_by_role("link", name="同步通讯录", exact=True))
+    hand.click(hand.page.get_by_label("关联并创建用户"))
+    hand.click(hand.page.get_by_role("button", name="立即同步通讯录"))
+
+
+def connect_bi(hand: Counted, stack: Stack) -> None:
+    hand.click(hand.page.get_by_role("link", name="连接观远 BI"))
+    values = {"base_url": f"{stack.sandbox.base_url}/guandata", "api_login": "robot"}
+    for name, text in {**values, "new_api_password": BI_PASSWORD, "new_app_token": APP_TOKEN}.items():
+        hand.fill(hand.page.locator(f"[name={name}]"), text)
+    hand.click(hand.page.locator("[name=_save]"))
+
+
+def make_push(hand: Counted) -> None:
+    """To everybody, daily at nine."""
+    page = hand.page
+    hand.click(page.get_by_role("link", name="新建推送"))
+    hand.click(page.get_by_role("button", name="销售总览"))
+    hand.click(page.get_by_role("button", name="每日销售额"))
+    hand.click(page.locator("[data-point=key_figures]"))
+    expect(page.locator(".phone-content")).to_contain_text("128.5", timeout=TEST_PATIENCE_MS)
+    hand.click(page.get_by_role("checkbox", name="所有已关联企业微信的人"))
+    hand.click(page.get_by_role("button", name="保存并启用"))
+
+
+def send(hand: Counted) -> None:
+    hand.click(hand.page.get_by_role("link", name="立即发送"))
+    hand.click(hand.page.get_by_role("button", name="立即发送"))
+    expect(hand.page.locator(".messagelist .success")).to_be_visible()
+
+
+@pytest.mark.journey
+def test_from_the_empty_product_to_the_first_push_on_a_phone(
+    hand: Counted,
+    stack: Stack,
+    browser: Browser,
+    data_worker: Program,
+    record_property: Callable[[str, object], None],
+) -> None:
+    save_address(hand)
+    connect(hand, stack)
+    synchronise(hand)
+    connect_bi(hand, stack)
+    make_push(hand)
+    send(hand)
+
+    chats = phone_of(browser, stack, "lilei").pages[0]
+    expect(chats.locator("#live")).to_contain_text("每日销售额 11月27日", timeout=SENDING_MS)
+    hand.record("the empty product: to the first push on a phone", record_property)
+    assert hand.clicks <= 25
+    assert hand.fields <= 18
+    assert hand.pages <= 14
+    hand.page.get_by_role("link", name="概览", exact=True).click()
+    expect(hand.page.get_by_role("heading", name="六步发出第一条消息")).to_have_count(0)
+
+
+@pytest.mark.journey
+def test_a_company_is_connected_in_few_clicks(
+    hand: Counted, stack: Stack, record_property: Callable[[str, object], None]
+) -> None:
+    save_address(hand)
+    connect(hand, stack)
+
+    hand.record("connecting a company", record_property)
+    assert hand.clicks <= 12
+    corp = Corp.objects.get()
+    assert corp.is_enabled
+    assert {step.state for step in onboarding.steps(corp)} == {onboarding.State.DONE}
