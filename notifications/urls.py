@@ -3,7 +3,7 @@
 from django.urls import path
 
 from notifications.api.app import api
-from notifications.views import alerts, media, messages
+from notifications.views import alerts, mails, media, messages
 from notifications.views.metrics import metrics
 
 urlpatterns = [
@@ -17,6 +17,7 @@ urlpatterns = [
     path("api/v1/", api.urls),
     path("metrics", metrics, name="metrics"),
     path("m/<str:mark>/", messages.message, name="message"),
+    path("m/<str:mark>/mail/", mails.whole_mail, name="whole-mail"),
     path("m/<str:mark>/<int:position>.<str:extension>", media.attachment, name="attachment"),
     path("p/<str:signed>.png", media.picture, name="picture"),
 ]

@@ -28,6 +28,7 @@ from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import thawed
 from notifications.reports.html_tables import page_count, shown_tables
 from notifications.subscriptions import preferences
+from notifications.views.mails import SANDBOX, mail_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -106,6 +107,8 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
         "link": inbox.link_target(delivery.link),
         **_whole(delivery, request.GET.get("page", "")),
         "attachments": inbox.attachments_of(delivery),
+        "is_mail": mail_of(receipt) is not None,
+        "sandbox": " ".join(SANDBOX),
     }
     return render(request, "notifications/message.html", context)
 

@@ -128,7 +128,7 @@ def send(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -
 
 def _send(pk: int, now: datetime) -> None:
     waiting = OutgoingMail.objects.filter(pk=pk, status=OutgoingMail.Status.WAITING)
-    row = waiting.select_related("message", "channel").first()
+    row = waiting.select_related("message", "channel").defer("message__original").first()
     if row is None:
         return
     with translation.override(settings.LANGUAGE_CODE):

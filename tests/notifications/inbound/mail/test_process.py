@@ -1,0 +1,175 @@
+"""The mail door as a process: killed between DATA and its answer, stopped in order, refused by wrong settings."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from django.db import connection, transaction
+
+from accounts.models import User
+from integrations.core.background import database_clock
+from integrations.models import Corp, Heartbeat
+from notifications.delivery.leases import RENDER_LEASE
+from notifications.delivery.maintenance import sweep
+from notifications.models import InboundChannel, IncomingMessage, Run
+from tests.e2e.stack import Program, running, wait_for_log
+from tests.e2e.waiting import eventually
+from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.inbound.mail.channels import mail, make_mail_channel
+from tests.notifications.inbound.mail.doors import certificate
+from tools.services import free_port
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes, pytest.mark.postgresql]
+COMMAND = [sys.executable, "manage.py", "mail_door"]
+
+
+class Doors:
+    """Starts mail doors, one after the other, on one port."""
+
+    def __init__(self, env: dict[str, str], root: Path, folder: Path, exits: ExitStack) -> None:
+        self.port = free_port()
+        self._env = {**env, "MAIL_DOOR_LISTEN": f"127.0.0.1:{self.port}"}
+        self._root, self._folder, self._exits = root, folder, exits
+
+    def start(self, **environ: str) -> Program:
+        env = {**self._env, **environ}
+        program = self._exits.enter_context(running("mail_door", COMMAND, env=env, folder=self._folder, cwd=self._root))
+        wait_for_log("The mail door listens", program)
+        return program
+
+
+@pytest.fixture
+def doors(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Doors]:
+    with ExitStack() as exits:
+        yield Doors(process_environ, project_root, tmp_path, exits)
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def person(corp: Corp) -> User:
+    return make_person(corp, "ZhangWei")
+
+
+@pytest.fixture
+def channel(corp: Corp) -> tuple[InboundChannel, str]:
+    return make_mail_channel(make_manager(corp))
+
+
+@contextmanager
+def signed_in(port: int, channel: tuple[InboundChannel, str]) -> Iterator[smtplib.SMTP]:
+    with smtplib.SMTP("127.0.0.1", port, timeout=120) as client:
+        client.login(channel[0].public_id, channel[1])
+        yield client
+
+
+def hand_in(client: smtplib.SMTP) -> None:
+    """All of a mail but the look at its answer."""
+    for command in ("MAIL FROM:<bi@example.com>", "RCPT TO:<ZhangWei@wecom.local>", "DATA"):
+        assert client.docmd(command)[0] < 400
+    client.send(mail() + b".\r\n")
+
+
+def waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return bool(cursor.fetchone()[0])
+
+
+def test_killed_before_the_commit_it_has_stored_nothing_and_the_sender_sends_again(
+    doors: Doors, channel: tuple[InboundChannel, str], person: User
+) -> None:
+    door = doors.start()
+    with signed_in(doors.port, channel) as client:
+        with transaction.atomic():
+            InboundChannel.objects.select_for_update().get()
+            hand_in(client)
+            eventually(waits_for_a_lock)
+            door.kill()
+        with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+            client.getreply()
+        client.close()
+    assert not IncomingMessage.objects.exists()
+
+    doors.start()
+    with signed_in(doors.port, channel) as client:
+        client.sendmail("bi@example.com", ["ZhangWei@wecom.local"], mail())
+
+    assert list(IncomingMessage.objects.get().people.all()) == [person]
+
+
+def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_nothing_is_lost(
+    doors: Doors, channel: tuple[InboundChannel, str], person: User
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # A broker that takes the connection and says nothing: the door stands still behind its commit.
+        door = doors.start(VALKEY_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        with signed_in(doors.port, channel) as client:
+            hand_in(client)
+            eventually(IncomingMessage.objects.exists)
+            door.kill()
+            with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+                client.getreply()
+            client.close()
+
+    doors.start()
+    with signed_in(doors.port, channel) as client:
+        client.sendmail("bi@example.com", ["ZhangWei@wecom.local"], mail())
+
+    run = Run.objects.get()
+    assert list(IncomingMessage.objects.get().people.all()) == [person]
+    assert sweep.sweep(now=database_clock()() + RENDER_LEASE).run_ids == [run.pk]
+
+
+def test_it_has_a_heartbeat_while_it_runs_and_takes_it_back_when_it_ends_in_order(doors: Doors) -> None:
+    door = doors.start()
+    eventually(Heartbeat.objects.filter(kind=Heartbeat.Kind.MAIL).exists)
+
+    door.stop()
+
+    assert door.process.returncode == 0
+    assert not Heartbeat.objects.filter(kind=Heartbeat.Kind.MAIL).exists()
+
+
+def test_it_takes_mails_over_tls_with_the_certificate_of_its_settings(
+    doors: Doors, channel: tuple[InboundChannel, str], person: User, tmp_path: Path
+) -> None:
+    certificate_file, key_file = certificate(tmp_path)
+    doors.start(MAIL_DOOR_CERTIFICATE=str(certificate_file), MAIL_DOOR_KEY=str(key_file))
+
+    with smtplib.SMTP("localhost", doors.port, timeout=120) as client:
+        client.starttls(context=ssl.create_default_context(cafile=str(certificate_file)))
+        client.login(channel[0].public_id, channel[1])
+        client.sendmail("bi@example.com", ["ZhangWei@wecom.local"], mail())
+
+    assert IncomingMessage.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"MAIL_DOOR_CERTIFICATE": "/nonexistent.pem"}, "MAIL_DOOR_CERTIFICATE or MAIL_DOOR_KEY cannot be used"),
+        ({"MAIL_DOOR_LISTEN": "0.0.0.0:2525"}, "MAIL_DOOR_LISTEN lets other machines connect"),
+        ({"MAIL_DOOR_TLS_FROM_START": "true"}, "MAIL_DOOR_TLS_FROM_START is on without a certificate"),
+    ],
+)
+def test_it_does_not_start_with_settings_that_cannot_work(
+    process_environ: dict[str, str], project_root: Path, environ: dict[str, str], said: str
+) -> None:
+    env = {**process_environ, **environ}
+
+    done = subprocess.run(COMMAND, cwd=project_root, env=env, capture_output=True, text=True, check=False)
+
+    assert done.returncode != 0
+    assert said in done.stderr

@@ -1,0 +1,83 @@
+"""The whole mail on the page of its message: for its recipients, in a frame that runs and loads nothing."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from integrations.core.background import database_clock
+from notifications.delivery.rendering.render import render_run
+from notifications.models import Delivery, IncomingMessage
+from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.inbound.mail import senders
+from tests.notifications.inbound.mail.channels import make_mail_channel, take
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def zhang() -> User:
+    return make_person(make_corp(), "ZhangWei")
+
+
+@pytest.fixture
+def delivery(zhang: User) -> Delivery:
+    """A dashboard with its picture and a sheet; the news card of the two messages."""
+    corp = zhang.wecom_accounts.get().corp
+    assert corp is not None
+    channel, _password = make_mail_channel(make_manager(corp))
+    _answer, run_ids = take(channel, senders.guandata(), "ZhangWei@wecom.local")
+    render_run(run_id=run_ids[0], now=database_clock()())
+    return Delivery.objects.get()
+
+
+def client_of(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def test_the_message_shows_the_mail_in_a_sandbox(zhang: User, delivery: Delivery) -> None:
+    page = client_of(zhang).get(f"/m/{delivery.mark}/").content.decode()
+
+    assert (
+        f'<iframe sandbox="allow-popups allow-popups-to-escape-sandbox" src="/m/{delivery.mark}/mail/" '
+        'title="完整邮件" loading="lazy"></iframe>'
+    ) in page
+
+
+def test_the_frame_runs_nothing_and_loads_nothing(zhang: User, delivery: Delivery) -> None:
+    response = client_of(zhang).get(f"/m/{delivery.mark}/mail/")
+
+    policy = dict(part.strip().partition(" ")[::2] for part in response["Content-Security-Policy"].split(";"))
+    # No form-action: a sandbox without allow-forms sends none.
+    assert {name: policy[name] for name in policy if name not in {"form-action", "object-src"}} == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": "'unsafe-inline'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'self'",
+        "sandbox": "allow-popups allow-popups-to-escape-sandbox",
+    }
+    assert (response["X-Frame-Options"], response["Cache-Control"]) == ("SAMEORIGIN", "private, no-store")
+    page = response.content.decode()
+    assert '<img src="data:image/png;base64,iVBOR' in page
+    assert '<a href="https://bi.example.com/page/p1" target="_blank" rel="noopener noreferrer nofollow">' in page
+
+
+def test_whoever_did_not_get_the_message_does_not_get_the_mail(zhang: User, delivery: Delivery) -> None:
+    path = f"/m/{delivery.mark}/mail/"
+
+    assert client_of(make_person(make_corp(), "Other")).get(path).status_code == 404
+    assert client_of(make_manager()).get(path).status_code == 404
+    assert Client().get(path).status_code == 302
+    assert client_of(zhang).get("/m/nonsense/mail/").status_code == 404
+    assert client_of(zhang).post(path).status_code == 405
+
+
+def test_a_message_that_was_no_mail_has_none(zhang: User, delivery: Delivery) -> None:
+    IncomingMessage.objects.update(origin="api", original=b"")
+
+    assert client_of(zhang).get(f"/m/{delivery.mark}/mail/").status_code == 404
+    assert "iframe" not in client_of(zhang).get(f"/m/{delivery.mark}/").content.decode()
