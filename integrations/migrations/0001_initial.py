@@ -526,6 +526,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('card', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='answers', to='integrations.card', verbose_name='card')),
                 ('slot_at', models.DateTimeField(null=True, verbose_name='for')),
+                ('day', models.DateField(null=True)),
                 ('status', models.CharField(choices=[('waiting', 'waiting'), ('ready', 'ready'), ('failed', 'failed')], default='waiting', max_length=8, verbose_name='status')),
                 ('content', models.BinaryField(default=b'')),
                 ('row_count', models.PositiveIntegerField(default=0, verbose_name='rows')),

@@ -221,6 +221,8 @@ class CardData(Leased):
     card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="answers", verbose_name=_("card"))
     # None: for a page.
     slot_at = models.DateTimeField(_("for"), null=True)
+    # For a page: asked as it would have been asked on that day (integrations.datasources.earlier_queries).
+    day = models.DateField(null=True)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     # A table's document, compressed; empty unless ready.
     content = models.BinaryField(default=b"", editable=False)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
 
 from notifications.alerts import conditions, earlier_days, verdicts
-from notifications.alerts.conditions import BY_CHANGE, Condition, Join
+from notifications.alerts.conditions import BY_CHANGE, Against, Condition, Join
+from notifications.alerts.earlier_days import Kept
 from notifications.alerts.verdicts import Memory
+from notifications.reports.templates.dates import EARLIER
 
 if TYPE_CHECKING:
     from integrations.clients.sources.table import Table
     from notifications.models import AlertRule
 
 DAYS = 30
+# The day of each comparison, with what the source answered for it, by part.
+Earlier: TypeAlias = "Mapping[Against, tuple[date, Mapping[str, Table]]]"
 # The page is shown while somebody waits.
 ROWS_AT_MOST = 10_000
 
@@ -55,14 +60,41 @@ def tried(rule: AlertRule, table: Table, *, today: date) -> Past | None:
     return Past(len(answers), [day for day, holds in answers if holds])
 
 
+def tried_on(rule: AlertRule, tables: Mapping[date, Table]) -> Past:
+    """`tables`: the answers of the source when it was asked for each of these days. A day whose answer was cut, or has
+    nothing to compare, has no answer. Raises ConditionError."""
+    found = conditions.from_rows(rule.conditions)
+    memory: dict[str, Memory] = {}
+    answers: list[tuple[date, bool]] = []
+    for day, table in sorted(tables.items()):
+        earlier = {
+            against: (EARLIER[against](day), _parts(rule, tables.get(EARLIER[against](day))))
+            for against in earlier_days.againsts(found, table)
+        }
+        holds = None if table.is_cut else _holds(rule, found, table, day, memory, earlier)
+        if holds is not None:
+            answers.append((day, holds))
+    return Past(len(answers), [day for day, holds in answers if holds])
+
+
+def _parts(rule: AlertRule, table: Table | None) -> Mapping[str, Table]:
+    return {} if table is None else verdicts.parts_of(rule, table)
+
+
 def _holds(
-    rule: AlertRule, found: Sequence[Condition], table: Table, day: date, memory: dict[str, Memory]
+    rule: AlertRule,
+    found: Sequence[Condition],
+    table: Table,
+    day: date,
+    memory: dict[str, Memory],
+    earlier: Earlier = MappingProxyType({}),
 ) -> bool | None:
     """Whether any part holds; what the next day compares with is put into `memory`."""
     answers = []
     fixed = [verdicts.at_day(one, table, day) for one in found]
     for part, its_table in verdicts.parts_of(rule, table).items():
-        verdict = verdicts.evaluate(fixed, Join(rule.join), its_table, memory.get(part, Memory()))
+        kept = {against: Kept(its_day, parts.get(part)) for against, (its_day, parts) in earlier.items()}
+        verdict = verdicts.evaluate(fixed, Join(rule.join), its_table, memory.get(part, Memory()), kept)
         memory[part] = verdict.memory
         answers.append(verdict.holds)
     if True in answers:
