@@ -146,7 +146,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('corp', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='directory_policy', to='integrations.corp', verbose_name='WeCom company name')),
-                ('mode', models.CharField(choices=[('off', 'off'), ('link', 'link people who are here already'), ('create', 'link, create and update people')], default='off', help_text="Off: nothing runs at night, and WeCom's directory has no effect on anybody here. People whom it has created, linked, or put into groups stay so when this is changed.", max_length=8, verbose_name='what the directory does')),
+                ('mode', models.CharField(choices=[('off', 'off'), ('link', 'link people who are here already'), ('create', 'link, create and update people')], default='off', help_text="Off: nothing runs at night, and WeCom's directory has no effect on anybody here. People whom it has created, linked, or put into groups stay so when this is changed.", max_length=8, verbose_name='effect of the directory')),
                 ('match_username', models.BooleanField(default=True, verbose_name='by username = WeCom account')),
                 ('match_email', models.BooleanField(default=False, help_text='Works only where WeCom shows the app e-mail addresses.', verbose_name='by e-mail')),
                 ('match_mobile', models.BooleanField(default=False, help_text='Works only where WeCom shows the app mobile numbers.', verbose_name='by mobile')),

@@ -43,7 +43,7 @@ class DirectoryPolicy(models.Model):
         Corp, on_delete=models.CASCADE, related_name="directory_policy", verbose_name=_("WeCom company name")
     )
     mode = models.CharField(
-        _("what the directory does"),
+        _("effect of the directory"),
         max_length=8,
         choices=Mode.choices,
         default=Mode.OFF,

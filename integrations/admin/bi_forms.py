@@ -41,7 +41,7 @@ class BiConnectionForm(ProxyMixin, SeenForm):
         "new_proxy_url": ("proxy_url", "remove_proxy"),
     }
 
-    external_id_source = forms.ChoiceField(label=capfirst(_("who somebody is in the BI")))
+    external_id_source = forms.ChoiceField(label=capfirst(_("identity in the BI")))
     new_api_password = forms.CharField(
         label=capfirst(_("password of the API user")), required=False, widget=WriteOnlyInput
     )

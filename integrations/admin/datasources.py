@@ -212,7 +212,7 @@ class CardAdmin(AnyModelAdmin):
         ]
         may_add = request.user.has_perm("integrations.add_datasource")
         further = {"add_address": reverse("admin:integrations_datasource_add") if may_add else ""}
-        return _choices(self, request, gettext("Which data source does the card ask?"), rows, **further)
+        return _choices(self, request, gettext("From which data source does the card take its data?"), rows, **further)
 
     def test_view(self, request: HttpRequest, card_id: int) -> HttpResponse:
         """Have the card's question asked in the background, as for a report; the page polls state_view."""

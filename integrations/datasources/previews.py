@@ -102,7 +102,7 @@ def hindrance(row: CardData, *, now: datetime) -> str:
         return ""
     source, in_hand = row.card.source, CardData.objects.in_hand(now)
     if in_hand.filter(card__source=source).count() >= source.parallel_limit:
-        sentence = _("It waits for its turn: the data source “%(source)s” is busy with other questions.")
+        sentence = _("It waits for its turn: the data source “%(source)s” is busy with other queries.")
         return sentence % {"source": source}
     if not fetch.has_place(source, now):
         sentence = _(

@@ -62,7 +62,7 @@ _WARNINGS = {
     ),
     "nobody": gettext_lazy("WeCom named no member at all. Does the app's visible scope hold anybody?"),
 }
-_OTHER_WARNING = gettext_lazy("Something odd was noted: %(examples)s.")
+_OTHER_WARNING = gettext_lazy("Warnings: %(examples)s.")
 
 
 def explanation(run: SyncRun) -> Explanation:

@@ -21,7 +21,7 @@ class BiConnection(models.Model):
     is_enabled = models.BooleanField(
         _("people enter the BI from here"),
         default=False,
-        help_text=_("Off: nobody is passed on, and every page of a link is one of this site."),
+        help_text=_("Off: nobody enters the BI, and all pages in links are pages of this site."),
     )
     base_url = models.CharField(
         _("address of the BI"),
@@ -42,7 +42,7 @@ class BiConnection(models.Model):
         "domainId", max_length=64, blank=True, help_text=_("For versions before 5.9 only: then usually guanbi.")
     )
     external_id_source = models.CharField(
-        _("who somebody is in the BI"),
+        _("identity in the BI"),
         max_length=100,
         # The attribute that administrators of all companies alone set (accounts.users.bi_identity).
         default="bi_login_id",
@@ -51,7 +51,7 @@ class BiConnection(models.Model):
     private_key = EncryptedTextField(_("private key"), blank=True, editable=False)
     key_saved_at = models.DateTimeField(_("key saved"), null=True, editable=False)
     token_seconds = models.PositiveSmallIntegerField(
-        _("life of a token in seconds"),
+        _("lifetime of a token (seconds)"),
         default=60,
         validators=[MinValueValidator(10), MaxValueValidator(300)],
         help_text=_(

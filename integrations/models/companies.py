@@ -233,7 +233,7 @@ class Corp(models.Model):
         max_length=8,
         choices=HomePage.choices,
         default=HomePage.OURS,
-        help_text=_("Where a tap on the app leads, and every sign-in that names no page."),
+        help_text=_("The page that a tap on the app opens. Sign-ins that name no page lead there, too."),
     )
     home_bi_page = models.CharField(
         _("page of the BI"),

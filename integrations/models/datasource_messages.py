@@ -46,7 +46,7 @@ def _words(facts: Mapping[str, Any]) -> dict[str, str]:
         **address_flaws(str(facts.get("detail", ""))),
         "answer": _("no answer of the BI"),
         "header": _("a header that fits no column"),
-        "rows": _("rows that are none"),
+        "rows": _("malformed rows"),
         "uneven": _("its rows differ in length"),
         "columns": _("it has too many columns"),
         "no-columns": _("it has no columns"),
@@ -111,12 +111,12 @@ _SENTENCES = {
     Problem.NOT_FOUND: gettext_lazy(
         "The data source does not know what is asked for: it was deleted or renamed. Choose it anew in the card."
     ),
-    Problem.REFUSED: gettext_lazy("The data source refuses the question (code %(code)s). Check the card's settings."),
+    Problem.REFUSED: gettext_lazy("The data source refuses the query (code %(code)s). Check the card's settings."),
     Problem.BROKEN: gettext_lazy(
         "The data source answers with an error of its own (HTTP %(status)s). Try again later."
     ),
     Problem.BUSY: gettext_lazy(
-        "The data source is busy: something that the question needs is locked, or there are too many."
+        "The data source is busy: something that the query needs is locked, or there are too many queries."
     ),
     Problem.NOT_UNDERSTOOD: gettext_lazy(
         "The answer of the data source is not of the form that was expected (%(what)s). Check the card's settings."

@@ -53,7 +53,7 @@ class DataSource(models.Model):
     is_enabled = models.BooleanField(
         pgettext_lazy("switch", "enabled"),
         default=True,
-        help_text=_("Off: nothing is asked, and what needs its data says so."),
+        help_text=_("Off: no data is fetched. Reports and alerts that need it say so."),
     )
     corp = models.ForeignKey(
         Corp,
@@ -71,13 +71,13 @@ class DataSource(models.Model):
         help_text=_("From 1 to 120, for one whole answer. A slower one counts as failed."),
     )
     row_limit = models.PositiveIntegerField(
-        _("most rows"),
+        _("maximum number of rows"),
         default=10_000,
         validators=[MinValueValidator(1), MaxValueValidator(ROWS_AT_MOST)],
         help_text=_("From 1 to 100,000. Of a longer answer the first ones are kept, and the report says so."),
     )
     parallel_limit = models.PositiveSmallIntegerField(
-        _("questions at once"),
+        _("parallel queries"),
         default=2,
         validators=[MinValueValidator(1), MaxValueValidator(16)],
         help_text=_("From 1 to 16. More wait their turn, so that a slow source holds up nobody else."),
@@ -93,11 +93,11 @@ class DataSource(models.Model):
         _("address of the service"),
         max_length=500,
         blank=True,
-        help_text=_("The part that all its questions share: https://api.example.com/v1."),
+        help_text=_("The part that all its queries share: https://api.example.com/v1."),
     )
     http_headers = EncryptedTextField(_("headers"), blank=True)
     allows_private_addresses = models.BooleanField(
-        _("may lie in the internal network"),
+        _("may be in the internal network"),
         default=False,
         db_default=False,
         help_text=_(

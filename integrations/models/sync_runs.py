@@ -38,7 +38,7 @@ class SyncRun(BackgroundJob):
         EVENT = "event", _("after an event of WeCom")
 
     class Source(models.TextChoices):
-        APP = "app", _("what the app sees")
+        APP = "app", _("visible scope of the app")
         CONTACTS = "contacts", _("accounts and departments of the whole company, by the contacts secret")
         BOTH = "both", _("whole company by the contacts secret, details by the app")
 

@@ -103,13 +103,13 @@ class AlertRouteAdmin(NamedDeletions):
     ordering = ("position", "pk")
     fieldsets = (
         (None, {"fields": ("name", "is_enabled", "position")}),
-        (_("Which alerts"), {"fields": ("matchers", "goes_on", "senders")}),
+        (_("Matching alerts"), {"fields": ("matchers", "goes_on", "senders")}),
         (_("To whom"), {"fields": ("receiver",)}),
         (
             _("Severity"),
             {"fields": ("severity_label", "critical_values", "warning_values", "default_severity")},
         ),
-        (_("How people are told"), {"fields": ("gather_seconds", "repeat_minutes", "notifies_recovery")}),
+        (_("Notification"), {"fields": ("gather_seconds", "repeat_minutes", "notifies_recovery")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRoute]:
@@ -207,8 +207,8 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
         (_("What is watched"), {"fields": ("card", "conditions", "join", "hold_checks", "no_data_checks")}),
         (_("For each value by itself"), {"fields": ("split_column", "absent_checks", "split_attribute")}),
         (_("To whom"), {"fields": ("receiver", "owner")}),
-        (_("How people are told"), {"fields": ("gather_seconds", "repeat_minutes", "notifies_recovery")}),
-        (_("At which hours people are told"), {"fields": ("notify_from", "notify_until", "notifies_on_workdays_only")}),
+        (_("Notification"), {"fields": ("gather_seconds", "repeat_minutes", "notifies_recovery")}),
+        (_("Hours of notification"), {"fields": ("notify_from", "notify_until", "notifies_on_workdays_only")}),
         (
             _("When it is checked"),
             {

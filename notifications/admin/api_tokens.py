@@ -125,9 +125,9 @@ class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "page_key")}),
-        (_("For what"), {"fields": ("may_run", "may_read", "may_alert")}),
-        (_("How far"), {"fields": ("reach", "corps", "subscriptions")}),
-        (_("How long"), {"fields": ("days",)}),
+        (_("Purpose"), {"fields": ("may_run", "may_read", "may_alert")}),
+        (_("Scope"), {"fields": ("reach", "corps", "subscriptions")}),
+        (_("Validity"), {"fields": ("days",)}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:

@@ -25,7 +25,7 @@ from notifications.models import REPORT_FORMS, MessageForm, Report, Subscription
 @admin.register(Report)
 class ReportAdmin(PreviewMixin, NamedDeletions):
     preview_path, preview_name = "preview/", "notifications_report_preview"
-    preview_title = _("Look at it")
+    preview_title = _("Preview it")
     preview_template = "admin/notifications/report/_preview.html"
     preview_choices = (
         MappingProxyType({"_form": MessageForm.TEXTCARD.value, "_as": "", "_at": "", "_zone": ""}),

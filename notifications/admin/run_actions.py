@@ -48,7 +48,7 @@ def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
         )
         if is_new:
             enqueue_runs([again.pk])
-            messages.success(request, gettext("It is on its way. This page shows what becomes of it."))
+            messages.success(request, gettext("It is being sent. This page shows the outcome."))
         else:
             messages.info(request, gettext("This was asked for already; it is sent once."))
         return _to(again)

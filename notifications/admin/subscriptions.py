@@ -99,7 +99,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         ),
         (_("In force"), {"fields": ("valid_from", "valid_to", "is_enabled", "is_paused")}),
         (
-            _("If something is late or fails"),
+            _("Delays and failures"),
             {
                 "classes": ("collapse",),
                 "fields": ("grace_minutes", "lifetime_hours", "pauses_after_failures"),
@@ -327,7 +327,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         if is_new:
             enqueue_runs([run.pk])
             self.log_change(request, subscription, f"{run.get_trigger_display()} ({run.key})")
-            messages.success(request, gettext("It is on its way. This page shows what becomes of it."))
+            messages.success(request, gettext("It is being sent. This page shows the outcome."))
         else:
             messages.info(request, gettext("This was asked for already; it is sent once."))
         return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))

@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('title', models.CharField(max_length=128, verbose_name='title')),
                 ('body', models.TextField(verbose_name='body')),
-                ('is_template', models.BooleanField(default=False, help_text='What stands in {{ }} is worked out when it is sent: numbers of the cards, dates and the like.', verbose_name='title and body are templates')),
+                ('is_template', models.BooleanField(default=False, help_text='What is written in {{ }} is computed when the message is sent: numbers of the cards, dates and the like.', verbose_name='title and body are templates')),
                 ('figures', models.TextField(blank=True, help_text='A template, too: each line a name, a colon and a number. Cards show the first one large, up to six others below it.', verbose_name='key figures')),
                 ('skips_people_without_rows', models.BooleanField(default=True, help_text='With own rows: whoever would see none gets no message; the log says why.', verbose_name='leave out who sees no rows')),
                 ('link', models.CharField(blank=True, help_text='The page that the message leads to: an address with http or https, or a path on this site.', max_length=1024, verbose_name='link')),

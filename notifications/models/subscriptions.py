@@ -173,7 +173,9 @@ class Report(models.Model):
     is_template = models.BooleanField(
         _("title and body are templates"),
         default=False,
-        help_text=_("What stands in {{ }} is worked out when it is sent: numbers of the cards, dates and the like."),
+        help_text=_(
+            "What is written in {{ }} is computed when the message is sent: numbers of the cards, dates and the like."
+        ),
     )
     figures = models.TextField(
         _("key figures"),

@@ -30,7 +30,7 @@ def test_a_rule_in_an_added_row_is_saved(live_server: LiveServer, page: Page) ->
     subscription = make_subscription(make_person(make_corp(), "ann"))
     address = signed_in(page.context, live_server)
     page.goto(f"{address}/admin/notifications/subscription/{subscription.pk}/change/")
-    page.get_by_text("用户组、属性、群机器人、邮件").click()
+    page.get_by_text("更多接收人、送达与重试").click()
     rows, button = page.locator(".attribute-rule"), page.get_by_role("button", name="添加规则")
     expect(rows).to_have_count(2)
 
@@ -56,7 +56,6 @@ def test_a_removed_rule_is_gone_and_the_preview_is_made_anew(live_server: LiveSe
     save_rules(subscription, [first, second])
     address = signed_in(page.context, live_server)
     page.goto(f"{address}/admin/notifications/subscription/{subscription.pk}/change/")
-    page.get_by_text("用户组、属性、群机器人、邮件").click()
 
     with page.expect_response("**/outlook/"):
         page.get_by_role("group", name="规则 1").get_by_role("button", name="移除这条规则").click()

@@ -130,7 +130,7 @@ def test_of_the_company() -> None:
 
 def test_of_people() -> None:
     root = make_superuser()
-    assert state_of("人员", root) == (False, "还没有人关联企业微信。", "导入人员")
+    assert state_of("人员", root) == (False, "还没有人关联企业微信。", "导入用户")
     corp = make_corp()
     assert state_of("人员", root) == (False, "还没有人关联企业微信。", "同步通讯录")
     WeComAccount.objects.create(user=root, corp=corp)  # without a userid
