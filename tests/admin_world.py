@@ -278,9 +278,12 @@ def _token(owner: User, first: Corp) -> ApiToken:
 
 
 def _security(world: World, first: Corp) -> None:
+    lockout = Lockout.objects.create(username="worker", ip_address="192.0.2.1", failures_since_start=9)
+    # In force for as long as the tests may take.
+    Lockout.objects.update(attempt_time=timezone.now() + timedelta(days=1))
     world.things |= {
         "entry": AuditEntry.objects.create(action="done", subject="Alpha entry", corp=first),
-        "lockout": Lockout.objects.create(username="worker", ip_address="192.0.2.1", failures_since_start=9),
+        "lockout": lockout,
         "policy": SignInPolicy.objects.create(),
         "asking": LinkRequest.objects.create(
             corp=first,

@@ -56,7 +56,7 @@ def _named(model: Model, field: str, keys: list[int], visible: Q) -> dict[int, t
     counts = dict(rows.values_list(order).annotate(Count("pk")))
     few = [pk for pk, count in counts.items() if count <= NAMED_AT_MOST]
     names: dict[int, list[str]] = defaultdict(list)
-    for row in rows.filter(visible, **{f"{order}__in": few}).select_related(one).order_by("pk"):
+    for row in rows.filter(visible, **{f"{order}__in": few}).select_related(one).order_by(f"{one}_id"):
         named = getattr(row, one)
         names[getattr(row, order)].append(named.get_full_name() if isinstance(named, User) else str(named))
     return {pk: (count, names[pk]) for pk, count in counts.items()}

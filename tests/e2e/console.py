@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.stack import Stack
 
 PASSWORD = "an invented password, long enough"
 TEST_PATIENCE_MS = 60_000
+
+
+def write(page: Page, label: str, text: str) -> None:
+    """Fill in a text of the push page: its editor, which takes the place of the field that the page came with."""
+    editor = page.get_by_role("textbox", name=label)
+    expect(editor).to_have_class(re.compile("template-editor"))
+    editor.fill(text)
 
 
 class Console:
@@ -115,8 +124,8 @@ class Console:
         self.open("notifications/subscription/add/")
         self.page.fill("[name=name]", name)
         self.page.get_by_role("button", name="不用数据，只发文字").click()
-        self.page.get_by_role("textbox", name="标题").fill(title)
-        self.page.get_by_role("textbox", name="正文").fill(body)
+        write(self.page, "标题", title)
+        write(self.page, "正文", body)
         self.page.check("[name=to_everyone]")
         self.page.select_option("[name=repeat]", "crontab")
         self.page.fill("[name=crontab]", crontab)

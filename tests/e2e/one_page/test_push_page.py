@@ -12,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.models import Card
 from notifications.models import Draft, OwnRowsRule, Report, Subscription
-from tests.e2e.console import PASSWORD
+from tests.e2e.console import PASSWORD, write
 from tests.e2e.journey import Counted
 from tests.e2e.one_page.conftest import assert_few_inputs
 from tests.e2e.policy import refusals_in
@@ -159,7 +159,7 @@ def test_enter_saves_and_enables_nothing(page: Page, card: Card) -> None:
 
 def test_a_problem_of_a_text_leads_to_its_editor(page: Page, card: Card) -> None:
     page.get_by_role("button", name="不用数据，只发文字").click()
-    page.get_by_role("textbox", name="标题").fill("日报")
+    write(page, "标题", "日报")
     page.fill("[name=name]", "日报")
     page.locator("#subscription_form").evaluate("form => (form.noValidate = true)")
     page.get_by_role("button", name="保存，暂不启用").click()
@@ -328,8 +328,8 @@ def test_a_column_that_the_source_renamed_is_put_right_on_the_page(page: Page, c
 
 def test_an_error_is_listed_focused_and_leads_to_its_field(page: Page, card: Card) -> None:
     page.get_by_role("button", name="不用数据，只发文字").click()
-    page.get_by_role("textbox", name="标题").fill("日报")
-    page.get_by_role("textbox", name="正文").fill("早上好")
+    write(page, "标题", "日报")
+    write(page, "正文", "早上好")
     page.fill("[name=name]", "日报")
     page.get_by_role("button", name="保存并启用").click()
     problems = page.locator("[data-problems]")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client
 from django.utils.html import strip_tags
@@ -41,8 +43,8 @@ def test_an_administrator_of_everything_sees_that_all_runs() -> None:
 @pytest.mark.parametrize(
     ("language", "what"),
     [
-        ("zh-hans", "beat 没有运行：定时推送和预警都不会开始。 最后一次心跳在 60 秒前。"),
-        ("en", "Beat is not running: nothing that is scheduled begins. The last one was heard 60 seconds ago."),
+        ("zh-hans", r"beat 没有运行：定时推送和预警都不会开始。 最后一次心跳在 \d+ 秒前。"),
+        ("en", r"Beat is not running: nothing that is scheduled begins\. The last one was heard \d+ seconds ago\."),
     ],
 )
 def test_and_what_does_not_with_the_command_that_mends_it(language: str, what: str) -> None:
@@ -50,7 +52,7 @@ def test_and_what_does_not_with_the_command_that_mends_it(language: str, what: s
 
     text = index(make_superuser(), language)
 
-    assert what in text
+    assert re.search(what, text)
     assert COMMAND in text
 
 
