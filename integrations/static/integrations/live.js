@@ -78,6 +78,7 @@
       for (const [id, html] of Object.entries(answer.parts ?? {})) showPart(id, html);
       if (answer.is_unfinished) return everyMs;
       delete part.dataset.unfinished;
+      part.dispatchEvent(new Event("live-end", { bubbles: true }));
       return 0;
     };
 
@@ -189,6 +190,8 @@
       event.preventDefault();
       start(event.target, event.submitter);
     });
+    // What ended elsewhere on the page may have begun checks.
+    document.addEventListener("live-end", () => keepPolling(LIVE_MS));
     keepPolling(Number(panel.dataset.next));
   };
 

@@ -106,9 +106,9 @@ def test_a_domain_that_wecom_refuses_when_it_is_written(scene: InTheBrowser, sta
     page.click("form[action*='/console/settings/'] button")
     page.get_by_role("button", name="确认写入企业微信").click(timeout=PATIENCE_MS)
 
-    expect(page.locator("[data-live] .pill-bad")).to_have_text("被企业微信拒绝", timeout=PATIENCE_MS)
-    expect(page.locator("[data-live]")).to_contain_text("可信域名的归属尚未验证。")
-    page.get_by_role("link", name="返回企业微信公司").click()
+    panel = page.locator("#write-panel")
+    expect(panel.locator(".pill-bad")).to_have_text("被企业微信拒绝", timeout=PATIENCE_MS)
+    expect(panel).to_contain_text("可信域名的归属尚未验证。")
     console.open_step("diagnosis")
     row = scene.check("ownership")
     expect(row.locator(".pill-bad")).to_be_visible()

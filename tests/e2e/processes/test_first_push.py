@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from integrations.companies import onboarding
 from integrations.models import Corp
+from notifications.models import Subscription
 from tests.e2e.console import PASSWORD, TEST_PATIENCE_MS, Console
 from tests.e2e.journey import Counted
 from tests.e2e.processes.test_main_job import phone_of
@@ -96,14 +97,19 @@ def connect_bi(hand: Counted, stack: Stack) -> None:
 
 def make_push(hand: Counted) -> None:
     """To everybody, daily at nine."""
+    hand.click(hand.page.get_by_role("link", name="新建推送"))
+    take_card(hand)
+    hand.click(hand.page.get_by_role("checkbox", name="所有已关联企业微信的人"))
+    hand.click(hand.page.get_by_role("button", name="保存并启用"))
+
+
+def take_card(hand: Counted) -> None:
+    """From the BI's page to the message with its key figures."""
     page = hand.page
-    hand.click(page.get_by_role("link", name="新建推送"))
     hand.click(page.get_by_role("button", name="销售总览"))
     hand.click(page.get_by_role("button", name="每日销售额"))
     hand.click(page.locator("[data-point=key_figures]"))
     expect(page.locator(".phone-content")).to_contain_text("128.5", timeout=TEST_PATIENCE_MS)
-    hand.click(page.get_by_role("checkbox", name="所有已关联企业微信的人"))
-    hand.click(page.get_by_role("button", name="保存并启用"))
 
 
 def send(hand: Counted) -> None:
@@ -149,3 +155,33 @@ def test_a_company_is_connected_in_few_clicks(
     corp = Corp.objects.get()
     assert corp.is_enabled
     assert {step.state for step in onboarding.steps(corp)} == {onboarding.State.DONE}
+
+
+@pytest.mark.journey
+def test_a_further_push_to_a_department_from_a_page_of_the_bi(
+    hand: Counted, stack: Stack, data_worker: Program, record_property: Callable[[str, object], None]
+) -> None:
+    save_address(hand)
+    connect(hand, stack)
+    synchronise(hand)
+    connect_bi(hand, stack)
+    page = hand.page
+    page.get_by_role("link", name="新建推送").click()
+    expect(page.get_by_role("button", name="销售总览")).to_be_visible(timeout=TEST_PATIENCE_MS)
+
+    further = Counted(page)
+    take_card(further)
+    further.click(page.get_by_role("searchbox", name="企业微信部门"))
+    further.fill(page.get_by_role("searchbox", name="企业微信部门"), "华东")
+    further.click(page.get_by_role("option", name="华东区"))
+    expect(page.locator("[data-outlook-place] .pill-good")).to_have_text("1 人", timeout=TEST_PATIENCE_MS)
+    further.click(page.get_by_role("button", name="保存并启用"))
+
+    expect(page.locator(".messagelist .success").first).to_be_visible()
+    further.record("a further push to a department, from a page of the BI", record_property)
+    assert further.clicks <= 12
+    assert further.fields <= 4
+    assert further.pages == 1  # the list, once it is saved
+    subscription = Subscription.objects.get()
+    assert subscription.is_enabled
+    assert [one.name for one in subscription.departments.all()] == ["华东区"]
