@@ -31,6 +31,7 @@ from notifications.reports.row_filters import ColumnMissingError, Condition
 from notifications.sources import Content
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
     from django.http import QueryDict
 
 ROWS_SHOWN = 20
@@ -81,7 +82,11 @@ def request_of(values: QueryDict, *, by: User, now: datetime) -> PreviewRequest:
         link=values.get("link", ""),
         is_template="is_template" in values,
     )
-    person = _person(values.get("_as", "").strip(), by)
+    person = (
+        _chosen_person(values.get("_person", ""), by)
+        if "_person" in values
+        else _named_person(values.get("_as", ""), by)
+    )
     own_rows = _own_rows(values)
     if own_rows and person is None:
         raise PreviewRefusedError(_("Each person sees rows of their own: choose as whom to look."))
@@ -97,6 +102,7 @@ def render(requested: PreviewRequest, found: Mapping[int, Table]) -> ReportPrevi
     """`found`: the table of each of its cards. Raises PreviewRefusedError."""
     tables = {card.alias: found[card.card_id] for card in requested.cards}
     seen = _seen(tables, requested)
+    rows_seen, rows_there = (sum(len(table.rows) for table in each.values()) for each in (seen, tables))
     with timezone.override(ZoneInfo(requested.order.time_zone)):
         try:
             content = written(
@@ -105,10 +111,19 @@ def render(requested: PreviewRequest, found: Mapping[int, Table]) -> ReportPrevi
             media = _media(content, requested.order, requested.charts)
             preview, lacks = _preview(content, requested.order, media)
         except RenderingError as error:
-            raise PreviewRefusedError(str(error)) from error
-        rows_seen, rows_there = (sum(len(table.rows) for table in each.values()) for each in (seen, tables))
+            raise PreviewRefusedError(
+                str(error) if rows_seen or not rows_there else _nothing_seen(requested)
+            ) from error
         shown = shown_tables(content, ROWS_SHOWN)
     return ReportPreview(preview, content, shown, requested.person, rows_seen, rows_there, media, lacks)
+
+
+def _nothing_seen(requested: PreviewRequest) -> str:
+    """Of a message that has nothing to say to somebody who sees no row."""
+    sentence = _(
+        "%(person)s sees none of these rows. Look as somebody else, or give the person a value of the attribute."
+    )
+    return sentence % {"person": requested.person}
 
 
 def _media(content: Content, order: Order, charts: list[ReportChart]) -> attachments.Plan:
@@ -174,8 +189,22 @@ def _own_rows(values: Mapping[str, Any]) -> list[Condition]:
     return found
 
 
-def _person(typed: str, by: User) -> User | None:
+def _chosen_person(key: str, by: User) -> User:
+    """Oneself, or one of those whom the administrator sees."""
+    found = looked_at_as(by).filter(pk=int(key)).first() if is_key(key) else None
+    if found is None:
+        raise PreviewRefusedError(_("Nobody whom you see is “%(typed)s”.") % {"typed": key})
+    return found
+
+
+def looked_at_as(by: User) -> QuerySet[User]:
+    """As whom `by` may look at a message."""
+    return people_visible_to(by) | User.objects.filter(pk=by.pk)
+
+
+def _named_person(typed: str, by: User) -> User | None:
     """Of those whom the administrator sees, by username, WeCom account or name."""
+    typed = typed.strip()
     if not typed:
         return None
     named = Q(username__iexact=typed) | Q(name=typed) | Q(wecom_accounts__userid_folded=typed.lower())

@@ -110,8 +110,10 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
     class Media:
         js = (
             *("integrations/live.js", "notifications/schedule.js", "notifications/rows.js"),
-            "notifications/one_page.js",
-            *("notifications/template_editor.js", "notifications/push.js"),
+            *("notifications/one_page.js", "notifications/data_browser.js", "notifications/form_rows.js"),
+            *("notifications/person_chooser.js", "notifications/template_editor.js"),
+            *("notifications/push_message.js", "notifications/own_rows.js", "notifications/push_renaming.js"),
+            "notifications/push.js",
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:

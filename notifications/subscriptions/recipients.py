@@ -61,7 +61,8 @@ class Reachability:
     """How many people a message would reach, how many not, and the first of those with the reason of each.
 
     `unlinked_count`: members of the chosen departments who are nobody here; `removed`: chosen departments that are not
-    there any more, the first of them. `by_choice_count`: how many of the unreachable want it so themselves.
+    there any more, the first of them. `by_choice_count`: how many of the unreachable want it so themselves. `first_id`:
+    the key of the first person who would be reached; None where there is nobody.
     """
 
     reachable_count: int
@@ -70,6 +71,7 @@ class Reachability:
     unlinked_count: int = 0
     removed: list[str] = field(default_factory=list)
     by_choice_count: int = 0
+    first_id: int | None = None
 
     @property
     def concerns_somebody(self) -> bool:
@@ -180,16 +182,18 @@ def reachability(audience: Audience, *, seen_by: Person, named: int = 20) -> Rea
 
     Listed are the first `named` unreachable people whom `seen_by` may see; all are counted.
     """
-    reachable_count, unreachable = int(audience.robot_id is not None), []
+    reachable_count, unreachable, first_id = int(audience.robot_id is not None), [], None
     for recipient in resolve(audience):
         if recipient.reason is None:
             reachable_count += 1
+            first_id = first_id or recipient.user_id
         else:
             unreachable.append(recipient)
     named_people = _named(unreachable, seen_by, named)
     unlinked_count, removed = _unlinked_count(audience), _removed(audience)
     by_choice_count = sum(recipient.reason in Receipt.BY_CHOICE for recipient in unreachable)
-    return Reachability(reachable_count, len(unreachable), named_people, unlinked_count, removed, by_choice_count)
+    people = (named_people, unlinked_count, removed, by_choice_count, first_id)
+    return Reachability(reachable_count, len(unreachable), *people)
 
 
 _COLUMNS = (

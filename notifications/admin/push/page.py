@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
+from django.forms import BoundField, Form, ModelChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path
 from django.utils import timezone, translation
@@ -15,6 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from notifications.admin import report_preview
 from notifications.admin.base import administrator
 from notifications.admin.push.copies import CopiedReport, copy_push, copy_report
 from notifications.admin.push.folded_parts import Part, folded, summaries
@@ -160,9 +163,20 @@ class PushPage(OnePage):
             "draft": self.draft_offered(request, subscription),
             "starting_points": offered_points(),
             "field_formats": field_choices.formats(),
+            "chooser": self._chooser(request),
             "reserved_names": " ".join(sorted(renderer.reserved_names())),
             **template_help(timezone.get_current_timezone()),
         }
+
+    def _chooser(self, request: HttpRequest) -> BoundField:
+        """As whom the preview looks: at first the person at work."""
+        person = administrator(request)
+        field: Any = Subscription._meta.get_field("users")
+        widget = AutocompleteSelect(field, self.admin_site, attrs={"data-as": "", "data-allow-clear": "false"})
+        known = report_preview.looked_at_as(person)
+        form = Form(auto_id="push-%s", initial={"as": person})
+        form.fields["as"] = ModelChoiceField(known, required=False, widget=widget)
+        return form["as"]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

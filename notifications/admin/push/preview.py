@@ -17,6 +17,7 @@ from notifications.admin import report_preview, subscription_forms, subscription
 from notifications.admin.base import administrator
 from notifications.admin.push.form import PushForm
 from notifications.admin.push.renaming import TEMPLATES, missing_card, missing_columns
+from notifications.admin.report_forms import is_key
 from notifications.admin.report_preview import PreviewRefusedError, PreviewRequest
 from notifications.admin.subscription_preview import SubscriptionPreview
 from notifications.models import ReportCard
@@ -28,6 +29,7 @@ from notifications.reports.templates.merge_fields import Field
 if TYPE_CHECKING:
     from django.http import QueryDict
 
+    from accounts.models import User
     from notifications.admin.reports import ReportAdmin
 
 ROWS_SHOWN = 8
@@ -59,9 +61,9 @@ class _Message:
 def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, *, now: datetime) -> dict[str, Any]:
     """The answer to the page, for a form that was cleaned. It asks again while there is a `token`.
 
-    `fields`: what can be inserted; `points`: the starting points; both empty until the data is there. `parts`: for each
-    template the texts and merge fields of which it consists, null where it can be written by hand alone; `sources`: the
-    templates that this is said of. `is_lost`: the data has to be asked for anew.
+    `as`: as whom it looks. `fields`: what can be inserted; `points`: the starting points; both empty until the data is
+    there. `parts`: for each template the texts and merge fields of which it consists, null where it can be written by
+    hand alone; `sources`: the templates that this is said of. `is_lost`: the data has to be asked for anew.
     """
     found = subscription_preview.of_form(form, now=now, with_message=form.content is None)
     if form.content is None:  # somebody who may not write it reads it as it is
@@ -71,13 +73,15 @@ def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, 
             "html": outlook(request, found),
             "phone": render_to_string(f"{FOLDER}/_phone.html", context, request),
         }
-    message = _message(request, report_admin, now)
+    person = _looked_at_as(request, found)
+    message = _message(request, report_admin, person, now)
     headings = {card.alias: card.heading for card in message.cards}
     return {
         "token": message.data.token if message.data is not None else "",
         "waiting": waiting_line(message.data),
         "is_lost": message.data is not None and bool(message.data.problem),
         "phone": _phone(request, report_admin, message, now),
+        "as": {"id": str(person.pk), "name": str(person)},
         "rows": sample(request, message.by_heading, waiting=message.data),
         "html": outlook(request, found),
         "missing": _missing(request, message),
@@ -89,17 +93,26 @@ def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, 
     }
 
 
-def _message(request: HttpRequest, report_admin: ReportAdmin, now: datetime) -> _Message:
-    values, person = request.POST.copy(), administrator(request)
+def _looked_at_as(request: HttpRequest, found: SubscriptionPreview) -> User:
+    """Whom the page chose, as far as one may look at it so; else the first recipient; else oneself."""
+    key, by = request.POST.get("_person", ""), administrator(request)
+    first = found.found.first_id if found.found is not None else None
+    wanted = int(key) if is_key(key) else first or by.pk
+    return report_preview.looked_at_as(by).filter(pk=wanted).first() or by
+
+
+def _message(request: HttpRequest, report_admin: ReportAdmin, person: User, now: datetime) -> _Message:
+    values, by = request.POST.copy(), administrator(request)
     values["_form"], values["_zone"] = values.get("message_form", ""), values.get("time_zone", "")
+    values["_person"] = str(person.pk)
     try:
-        cards = report_preview.cards_of(values, person)
+        cards = report_preview.cards_of(values, by)
     except PreviewRefusedError as error:
         return _Message(problem=str(error))
     distinct = list({card.card_id: card.card for card in cards}.values())
     data = report_admin.preview_data(request, distinct, now=now) if cards else None
     try:
-        return _Message(cards, report_preview.request_of(values, by=person, now=now), data)
+        return _Message(cards, report_preview.request_of(values, by=by, now=now), data)
     except PreviewRefusedError as error:
         return _Message(cards, None, data, str(error))
 
@@ -115,7 +128,12 @@ def _phone(request: HttpRequest, report_admin: ReportAdmin, message: _Message, n
     elif requested is not None and not _is_empty(request.POST):
         try:
             found = report_preview.render(requested, data.tables if data is not None else {})
-            context |= {"found": found, "preview": found.preview, **report_admin.drawn(request, found.media, now=now)}
+            context |= {
+                "found": found,
+                "is_own_view": bool(requested.own_rows),
+                "preview": found.preview,
+                **report_admin.drawn(request, found.media, now=now),
+            }
         except PreviewRefusedError as error:
             context |= {"problem": str(error)}
     return render_to_string(f"{FOLDER}/_phone.html", context, request)

@@ -1,4 +1,4 @@
-// What pages that make a thing in one form share: choosing data, what stands beside the form, and the draft.
+// What pages that make a thing in one form share: what stands beside the form, the chosen cards, and the draft.
 "use strict";
 window.onePage = (beside, form) => {
   const TYPING_MS = 500;
@@ -48,55 +48,40 @@ window.onePage = (beside, form) => {
     for (const place of root.querySelectorAll("[data-making]")) window.followMaking(place, words, isCurrent);
   };
 
-  // Cards that are here already, and those of the BI by their pages. `take` gets the key and the name of the chosen one.
-  const beginBrowser = (browser, take) => {
-    const choices = find("[data-choices]", browser);
-    const search = find("[data-search]", browser);
-    let page = "";
-    // While the BI lists, the page only looks again: the BI is not asked anew.
-    const browse = async ({ isPoll = false } = {}) => {
-      const body = new FormData();
-      if (isPoll) body.set("poll", "1");
-      body.set("q", search.value);
-      body.set("page", page);
-      const wanted = `${page}\n${search.value}`;
-      try {
-        const found = await post(browser.dataset.url, body);
-        if (wanted !== `${page}\n${search.value}`) return;
-        choices.innerHTML = found.html;
-        if (found.is_unfinished) setTimeout(() => browse({ isPoll: true }), POLL_MS);
-      } catch {
-        choices.replaceChildren(problem(words.failed));
-      }
-    };
-    const choose = async (button) => {
-      const body = new FormData();
-      body.set("page", button.dataset.biPage);
-      body.set("card", button.dataset.biCard);
-      button.disabled = true;
-      try {
-        const made = await post(browser.dataset.chooseUrl, body);
-        take(String(made.id), made.name);
-      } catch {
-        choices.prepend(problem(words.failed));
-      }
-      button.disabled = false;
-    };
-    search.addEventListener("input", later(TYPING_MS, () => browse()));
-    search.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
-    choices.addEventListener("click", async (event) => {
-      const button = event.target.closest("button");
-      if (!button) return;
-      if (button.dataset.page !== undefined) {
-        page = button.dataset.page;
-        search.value = "";
-        await browse();
-        search.focus();
-      } else if (button.dataset.card) take(button.dataset.card, button.dataset.name);
-      else if (button.dataset.biCard) choose(button);
-    });
-    browse();
+  // Shows `html` in `place`, and the pictures in it as soon as they are drawn.
+  let drawing = 0;
+  const showDrawn = (place, html) => {
+    if (place.innerHTML.trim() === html.trim()) return;
+    showHtml(place, html);
+    const mine = (drawing += 1);
+    makePictures(place, () => mine === drawing);
   };
+
+  // The chosen cards, each with a button that takes it away. `cards`: the name of each, and what its button does.
+  const showChosen = (cards) => {
+    const items = cards.map(({ name, remove }) => {
+      const item = make("li", { textContent: name });
+      const button = make("button", { type: "button", textContent: "×", ariaLabel: `${words.remove}: ${name}` });
+      button.addEventListener("click", remove);
+      item.append(button);
+      return item;
+    });
+    find("[data-chosen]").replaceChildren(...items);
+  };
+
+  // A push or an alert without a name is called as its first data.
+  const nameAs = (name) => (find("#id_name").value ||= name.slice(0, 128));
+
+  // A problem leads to its field, also where it is folded away. `standIn`: what the focus goes to instead of a field.
+  const beginProblems = (standIn = (target) => target) =>
+    form.addEventListener("click", (event) => {
+      const link = event.target.closest("[data-problems] a");
+      if (!link) return;
+      event.preventDefault();
+      const target = document.getElementById(link.hash.slice(1));
+      target?.closest("details:not([open])")?.setAttribute("open", "");
+      standIn(target)?.focus();
+    });
 
   // What is set in each folded part.
   const showSet = (texts) => {
@@ -166,13 +151,15 @@ window.onePage = (beside, form) => {
     form.addEventListener("submit", () => (isSubmitted = true));
     document.addEventListener("visibilitychange", () => document.hidden && keep());
     form.addEventListener("input", (event) => !isIgnored(event.target) && changed());
-    form.addEventListener("change", (event) => !isIgnored(event.target) && changed());
-    // Select2 tells jQuery only.
-    window.django?.jQuery(form).on("select2:select select2:unselect select2:clear", () => changed());
+    // Select2, and a window of Django's admin in which something was added, tell jQuery only.
+    django.jQuery(form).on("change", (event) => !isIgnored(event.target) && changed());
     // After Django's own script, which focuses the first field.
     window.addEventListener("load", () => setTimeout(() => find("[data-problems]")?.focus()));
     return changed;
   };
 
-  return { TYPING_MS, find, make, problem, showHtml, post, later, makePictures, beginBrowser, beginPreview, watch };
+  return {
+    ...{ TYPING_MS, POLL_MS, words, find, make, problem, showHtml, showDrawn, showChosen, nameAs, post, later },
+    ...{ beginProblems, beginPreview, watch },
+  };
 };

@@ -5,9 +5,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const beside = document.querySelector("[data-rule]");
   const form = document.getElementById("alertrule_form");
   if (!beside || !form) return;
-  const words = beside.dataset;
   const page = onePage(beside, form);
-  const { find, make, showHtml, problem } = page;
+  const { find, make, showHtml, words } = page;
 
   // --- 1 Data ---
   const card = find("#id_card");
@@ -15,21 +14,13 @@ document.addEventListener("DOMContentLoaded", () => {
   const cardRow = find(".field-card");
   if (!cardRow.matches(".errors")) cardRow.hidden = true;
   const showChosen = () => {
-    const option = card.selectedOptions[0];
     const isChosen = Boolean(card.value);
-    const items = [];
-    if (isChosen) {
-      const item = make("li", { textContent: option.textContent });
-      const button = make("button", { type: "button", textContent: "×", ariaLabel: `${words.remove}: ${option.textContent}` });
-      button.addEventListener("click", () => {
-        card.value = "";
-        browser.open = true;
-        changed();
-      });
-      item.append(button);
-      items.push(item);
-    }
-    find("[data-chosen]").replaceChildren(...items);
+    const remove = () => {
+      card.value = "";
+      browser.open = true;
+      changed();
+    };
+    page.showChosen(isChosen ? [{ name: card.selectedOptions[0].textContent, remove }] : []);
     const isBegun = isChosen || rows().some((row) => part(row, "aggregate").value);
     find("[data-first-data]").hidden = isBegun;
     find("[data-conditions]").hidden = !isBegun;
@@ -38,12 +29,11 @@ document.addEventListener("DOMContentLoaded", () => {
     if (![...card.options].some((one) => one.value === id)) card.append(new Option(name, id));
     card.value = id;
     browser.open = false;
-    const title = find("#id_name");
-    if (!title.value) title.value = name.slice(0, 128);
+    page.nameAs(name);
     changed(0);
   };
-  if (card.value) browser.open = false;
-  page.beginBrowser(browser, take);
+  browser.open = !card.value;
+  beginDataBrowser(page, browser, take);
 
   // --- 2 Conditions: columns are chosen from those of the data, once it is there ---
   const rows = () => [...form.querySelectorAll(".condition-row")];
@@ -118,7 +108,7 @@ document.addEventListener("DOMContentLoaded", () => {
       try {
         found = await page.post(past.dataset.url, body);
       } catch {
-        if (key === askedKey) past.replaceChildren(problem(words.failed));
+        if (key === askedKey) past.replaceChildren(page.problem(words.failed));
         return;
       }
       if (key !== askedKey) return;
@@ -131,15 +121,8 @@ document.addEventListener("DOMContentLoaded", () => {
   past.addEventListener("click", (event) => event.target.closest("[data-ask-past]") && askPast());
 
   // --- Beside the form ---
-  let picture = 0;
   const show = (found) => {
-    const trial = find("[data-trial]", beside);
-    const before = trial.innerHTML;
-    showHtml(trial, found.html);
-    if (trial.innerHTML !== before) {
-      const drawing = (picture += 1);
-      page.makePictures(trial, () => drawing === picture);
-    }
+    page.showDrawn(find("[data-trial]", beside), found.html);
     showPast(found.past);
     showHtml(find("[data-sample]"), found.rows);
     showHtml(find("[data-outlook-place]", beside), found.outlook);
@@ -150,7 +133,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const refresh = page.beginPreview({
     keyOf: () => card.value,
     show,
-    failed: () => find("[data-trial]", beside).replaceChildren(problem(words.failed)),
+    failed: () => find("[data-trial]", beside).replaceChildren(page.problem(words.failed)),
   });
   const changed = page.watch({
     refresh,
@@ -159,6 +142,7 @@ document.addEventListener("DOMContentLoaded", () => {
       showPeople();
     },
   });
+  page.beginProblems();
   showChosen();
   showPeople();
   refresh();

@@ -62,6 +62,30 @@ def test_from_a_card_to_an_enabled_push_in_few_clicks(
     assert hand.pages == 1  # the list, once it is saved
 
 
+def choose_person(page: Page, name: str) -> None:
+    """Search with the keyboard as whom the preview looks."""
+    press_on(page, page.get_by_role("combobox", name="以谁的身份预览"), "Enter")
+    page.keyboard.type(name)
+    expect(page.get_by_role("option", name=name)).to_be_visible()
+    page.keyboard.press("Enter")
+
+
+def test_the_preview_looks_as_oneself_then_as_the_first_recipient_then_as_whom_one_chooses(
+    page: Page, card: Card
+) -> None:
+    make_person(make_corp(), "lilei", name="李雷")
+    chosen = page.locator("#push-as")
+    expect(chosen).to_contain_text("root")
+
+    page.get_by_role("checkbox", name="所有已关联企业微信的人").check()
+    expect(chosen).to_contain_text("李雷")
+    choose_person(page, "韩梅梅")
+    expect(chosen).to_contain_text("韩梅梅")
+    with page.expect_response("**/outlook/"):
+        page.get_by_role("checkbox", name="所有已关联企业微信的人").uncheck()
+    expect(chosen).to_contain_text("韩梅梅")
+
+
 def test_a_push_is_made_by_keyboard_alone(page: Page, card: Card) -> None:
     make_person(make_corp(), "lilei", name="李雷")
     expect(page.get_by_role("button", name="门店销售额")).to_be_visible()
@@ -73,6 +97,8 @@ def test_a_push_is_made_by_keyboard_alone(page: Page, card: Card) -> None:
     expect(page.locator(".phone-title")).to_have_text("门店销售额")
     press_on(page, page.get_by_role("checkbox", name="所有已关联企业微信的人"), "Space")
     expect(page.locator("[data-outlook-place] .pill-good")).to_have_text("1 人")
+    choose_person(page, "韩梅梅")
+    expect(page.locator("#push-as")).to_contain_text("韩梅梅")
     press_on(page, page.get_by_role("button", name="保存并启用"), "Enter")
 
     expect(page.locator(".messagelist .success")).to_be_visible()
@@ -125,8 +151,8 @@ def test_own_rows_are_one_switch(page: Page, card: Card) -> None:
     page.get_by_role("checkbox", name="每人只看自己的行").check()
     page.get_by_label("按列").select_option("区域")
     page.get_by_label("等于本人的").select_option(label="区域")
-    expect(page.locator("[data-phone] .problem")).to_contain_text("请选择以谁的身份预览")
-    page.get_by_label("以谁的身份").fill("韩梅梅")
+    expect(page.locator("[data-phone] .problem")).to_contain_text("root 看不到这些数据中的任何一行")
+    choose_person(page, "韩梅梅")
     expect(page.locator(".phone-content")).to_contain_text("1. 华东 128.5")
     expect(page.locator(".phone-content")).not_to_contain_text("华南")
     page.get_by_role("button", name="保存，暂不启用").click()
@@ -141,7 +167,7 @@ def test_own_rows_leave_the_texts_readable(page: Page, card: Card) -> None:
     expect(page.get_by_role("textbox", name="正文").locator(".template-chip")).to_have_count(1)
     with page.expect_response("**/outlook/"):
         page.get_by_role("checkbox", name="每人只看自己的行").check()
-    expect(page.locator("[data-phone] .problem")).to_contain_text("请选择以谁的身份")
+    expect(page.locator("[data-phone] .problem")).to_contain_text("root 看不到这些数据中的任何一行")
     expect(page.get_by_role("textbox", name="正文").locator(".template-chip")).to_have_count(1)
     expect(page.locator("[data-insert]")).to_be_visible()
 

@@ -131,6 +131,16 @@ def test_a_change_of_the_content_is_saved_with_it(root: Client) -> None:
     assert Report.objects.get().title == "周报"
 
 
+def test_the_preview_looks_as_nobody_whom_one_does_not_see(root: Client) -> None:
+    corp, other = make_corp(), make_corp()
+    editor, seen, unseen = make_manager(corp), make_person(corp, "lilei"), make_person(other, "hanmeimei")
+    client = client_of(editor)
+    page = as_browsers_send(client, ADD)
+    keys = (seen.pk, unseen.pk, "x")
+    shown = [client.post(f"{LIST}outlook/", {**page, "_person": key}).json()["as"]["id"] for key in keys]
+    assert shown == [str(seen.pk), str(editor.pk), str(editor.pk)]
+
+
 # --- Errors -----------------------------------------------------------------------------------------------------------
 
 

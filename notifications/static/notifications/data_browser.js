@@ -1,0 +1,53 @@
+// Chooses data: cards that are here already, and those of the BI by their pages.
+"use strict";
+// `page`: of one_page.js. `take`: gets the key and the name of the chosen card. Gives the function that looks anew.
+window.beginDataBrowser = (page, browser, take) => {
+  const { find, post, problem, later, words, TYPING_MS, POLL_MS } = page;
+  const choices = find("[data-choices]", browser);
+  const search = find("[data-search]", browser);
+  let biPage = "";
+  // While the BI lists, the page only looks again: the BI is not asked anew.
+  const browse = async ({ isPoll = false } = {}) => {
+    const body = new FormData();
+    if (isPoll) body.set("poll", "1");
+    body.set("q", search.value);
+    body.set("page", biPage);
+    const wanted = `${biPage}\n${search.value}`;
+    try {
+      const found = await post(browser.dataset.url, body);
+      if (wanted !== `${biPage}\n${search.value}`) return;
+      choices.innerHTML = found.html;
+      if (found.is_unfinished) setTimeout(() => browse({ isPoll: true }), POLL_MS);
+    } catch {
+      choices.replaceChildren(problem(words.failed));
+    }
+  };
+  const choose = async (button) => {
+    const body = new FormData();
+    body.set("page", button.dataset.biPage);
+    body.set("card", button.dataset.biCard);
+    button.disabled = true;
+    try {
+      const made = await post(browser.dataset.chooseUrl, body);
+      take(String(made.id), made.name);
+    } catch {
+      choices.prepend(problem(words.failed));
+    }
+    button.disabled = false;
+  };
+  search.addEventListener("input", later(TYPING_MS, () => browse()));
+  search.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+  choices.addEventListener("click", async (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.page !== undefined) {
+      biPage = button.dataset.page;
+      search.value = "";
+      await browse();
+      search.focus();
+    } else if (button.dataset.card) take(button.dataset.card, button.dataset.name);
+    else if (button.dataset.biCard) choose(button);
+  });
+  browse();
+  return browse;
+};

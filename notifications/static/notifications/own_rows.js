@@ -1,0 +1,48 @@
+// "Each person sees their own rows only" as one switch with a column and an attribute, kept in the first of the rules.
+"use strict";
+// `cards`: gives the chosen cards, with their aliases. `onChange`: called after the rules changed.
+window.ownRowsSwitch = ({ find, rows, cards, onChange }) => {
+  const PREFIX = "own_rows_rules";
+  const part = find("[data-own-rows]");
+  const box = find("[data-own-rows-box]");
+  const columnChoice = find("[data-own-rows-column]");
+  const attributeChoice = find("[data-own-rows-attribute]");
+  const choice = find("[data-own-rows-choice]");
+  const rules = () => rows.live(PREFIX).filter((row) => rows.field(row, "column").value);
+  const offerAttributes = () => {
+    const attributes = find(`#${PREFIX}-empty [name$='-attribute']`) ?? find(`[name^='${PREFIX}-'][name$='-attribute']`);
+    const offered = [...(attributes?.options ?? [])].filter((one) => one.value);
+    const before = attributeChoice.value;
+    attributeChoice.replaceChildren(...offered.map((one) => new Option(one.textContent, one.value)));
+    if (before) attributeChoice.value = before;
+  };
+  // `columns`: of each card, by its alias.
+  const offer = (columns) => {
+    const [first] = cards();
+    const names = first ? (columns[first.alias] ?? []) : [];
+    const [rule] = rules();
+    part.hidden = !rule && !names.length;
+    const column = rule ? rows.field(rule, "column").value : columnChoice.value;
+    const known = [...new Set([...names, ...(column ? [column] : [])])];
+    columnChoice.replaceChildren(...known.map((name) => new Option(name, name)));
+    if (column) columnChoice.value = column;
+    offerAttributes();
+    if (rule) attributeChoice.value = rows.field(rule, "attribute").value;
+    box.checked = Boolean(rule);
+    choice.hidden = !rule;
+  };
+  const write = () => {
+    const [rule] = rules();
+    const [first] = cards();
+    const values = { column: columnChoice.value, attribute: attributeChoice.value };
+    if (!box.checked) rules().forEach(rows.remove);
+    else if (rule) {
+      for (const [name, value] of Object.entries(values)) rows.field(rule, name).value = value;
+      if (first) rows.field(rule, "alias").value = first.alias;
+    } else if (first) rows.add(PREFIX, { alias: first.alias, ...values });
+    choice.hidden = !box.checked;
+    onChange();
+  };
+  for (const control of [box, columnChoice, attributeChoice]) control.addEventListener("change", write);
+  return { offer };
+};
