@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -9,12 +10,14 @@ from django.utils.translation import gettext_lazy as _
 
 from sandbox.bi import api, tokens
 from sandbox.pages.rendering import page
-from sandbox.state.bi import Bi, BiCard
+from sandbox.state.bi import Bi, BiCard, BiUser
 from sandbox.state.keys import WORLD
 
 ROOT = "/guandata"
 COOKIE = "sandbox_bi"
 SHOWN_ROWS = 12
+# A card that is never drawn: longer than any browser waits.
+NEVER_SECONDS = 3600
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REASONS = {
     "provider": _("provider is another than the one set up here."),
@@ -36,6 +39,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(f"{ROOT}/page/{{page_id}}", _signed_in(dashboard))
     app.router.add_get(f"{ROOT}/m/page/{{page_id}}", _signed_in(phone_dashboard))
     app.router.add_get(f"{ROOT}/card/{{card_id}}", _signed_in(single_card))
+    app.router.add_get(f"{ROOT}/drawn/{{card_id}}", drawn_card)
     app.router.add_get(f"{ROOT}/{{tail:.*}}", _signed_in(elsewhere))
 
 
@@ -86,6 +90,8 @@ def dashboard(request: web.Request, bi: Bi, *, on_phone: bool = False) -> web.Re
     found = bi.page(request.match_info["page_id"])
     if found is None:
         return _shown(request, bi, [], request.match_info["page_id"], on_phone=on_phone, status=404)
+    if found.fails:
+        return page(request, "bi/failed.html", status=500)
     return _shown(request, bi, found.cards, found.name, on_phone=on_phone)
 
 
@@ -104,22 +110,35 @@ def elsewhere(request: web.Request, bi: Bi) -> web.Response:
     return _shown(request, bi, [], "", pages=[one for one in bi.pages if not one.is_deleted])
 
 
+async def drawn_card(request: web.Request) -> web.Response:
+    """What the page's script asks for: the card as the person sees it, after its time."""
+    bi = request.app[WORLD].bi
+    user, card = bi.user_of_session(request.cookies.get(COOKIE, "")), bi.card(request.match_info["card_id"])
+    if user is None or card is None:
+        raise web.HTTPNotFound
+    await asyncio.sleep(NEVER_SECONDS if card.draws_after is None else card.draws_after)
+    return page(request, "bi/_card.html", {"card": _drawn(card, user)})
+
+
+def _drawn(card: BiCard, user: BiUser) -> dict[str, object]:
+    rows = user.rows_of(card)
+    return {
+        "source": card.source,
+        "count": len(rows),
+        "titles": [card.aliases.get(column, column) for column in card.columns],
+        "rows": [[row.get(column) for column in card.columns] for row in rows[-SHOWN_ROWS:]],
+    }
+
+
 def _shown(
     request: web.Request, bi: Bi, cards: list[BiCard], name: str, *, on_phone: bool = False, status: int = 200,
     pages: list[object] | None = None,
 ) -> web.Response:  # fmt: skip
+    user = bi.user_of_session(request.cookies.get(COOKIE, ""))
     values = {
-        "user": bi.user_of_session(request.cookies.get(COOKIE, "")),
+        "user": user,
         "name": name,
-        "cards": [
-            (
-                card,
-                [card.aliases.get(column, column) for column in card.columns],
-                [[row.get(column) for column in card.columns] for row in card.rows[-SHOWN_ROWS:]],
-            )
-            for card in cards
-        ],
-        "shown_rows": SHOWN_ROWS,
+        "cards": [(card, _drawn(card, user) if card.draws_after == 0 and user else None) for card in cards],
         "on_phone": on_phone,
         "is_missing": status == 404,
         "path": request.path.removeprefix(ROOT),

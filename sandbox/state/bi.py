@@ -11,12 +11,21 @@ from sandbox.http import typed
 
 @dataclass(slots=True)
 class BiUser:
-    """`login_id` or, in e-mail mode, `email` is what a token names. An empty password signs nobody in to the API."""
+    """`login_id` or, in e-mail mode, `email` is what a token names. An empty password signs nobody in to the API.
+
+    `sees`: by the name of a column the values whose rows the person sees on pages; of other columns all.
+    """
 
     login_id: str
     name: str = ""
     email: str = ""
     password: str = ""
+    sees: dict[str, list[object]] = field(default_factory=dict)
+
+    def rows_of(self, card: BiCard) -> list[dict[str, object]]:
+        """The rows of the card that the person sees."""
+        limits = {column: values for column, values in self.sees.items() if column in card.columns}
+        return [row for row in card.rows if all(row.get(column) in values for column, values in limits.items())]
 
 
 @dataclass(slots=True)
@@ -43,7 +52,8 @@ class BiParameter:
 class BiCard:
     """A card with its data: each row by the names of `columns`. `aliases`: under which title a column is shown.
 
-    With a `pivot` it answers to GRID with a merged header, and to GRAPH with one title a column."""
+    With a `pivot` it answers to GRID with a merged header, and to GRAPH with one title a column. `draws_after`: so many
+    seconds after its page a script draws the card; None: the script waits for ever; 0: it stands in the page."""
 
     card_id: str
     name: str
@@ -54,13 +64,17 @@ class BiCard:
     aliases: dict[str, str] = field(default_factory=dict)
     parameters: list[BiParameter] = field(default_factory=list)
     pivot: BiPivot | None = None
+    draws_after: float | None = 0.0
 
 
 @dataclass(slots=True)
 class BiPage:
+    """`fails`: the BI answers with its error page instead."""
+
     page_id: str
     name: str
     is_deleted: bool = False
+    fails: bool = False
     cards: list[BiCard] = field(default_factory=list)
 
 

@@ -83,6 +83,49 @@ def test_any_other_path_says_where_one_landed(bi: SandboxHandle) -> None:
     assert "没有此页面" in enter(bi, token(bi), "/page/p2").text
 
 
+DASHBOARD = {
+    **SEED,
+    "users": [{"login_id": "lilei", "sees": {"区域": ["华东"]}}, {"login_id": "hanmeimei"}],
+    "pages": [
+        {"page_id": "late", "name": "看板", "cards": [
+            {"card_id": "late1", "name": "销售", "columns": ["区域", "销售额"], "draws_after": 0.2, "rows": [
+                {"区域": "华东", "销售额": 1}, {"区域": "华北", "销售额": 2}, {"区域": "华东", "销售额": 3}]},
+            {"card_id": "late2", "name": "没有区域", "columns": ["销售额"], "rows": [{"销售额": 7}]}]},
+        {"page_id": "failed", "name": "出错的看板", "fails": True},
+        {"page_id": "empty", "name": "空看板"},
+    ],
+}  # fmt: skip
+
+
+def test_a_late_card_is_not_in_the_page_and_is_drawn_as_the_person_sees_it(bi: SandboxHandle) -> None:
+    bi.control("PUT", "bi", DASHBOARD)
+    drawn = {}
+    for person in ("lilei", "hanmeimei"):
+        sealed_token = token(bi, external_user_id=person)
+        address = entrance(base_url=f"{bi.base_url}/guandata", page="/page/late", provider="Guan", token=sealed_token)
+        with requests.Session() as session:
+            session.trust_env = False
+            page = session.get(address, timeout=60).text
+            assert 'data-draw="/guandata/drawn/late1" aria-busy="true"' in page
+            assert page.count("bi-row-mark") == 1
+            drawn[person] = session.get(f"{bi.base_url}/guandata/drawn/late1", timeout=60).text
+
+    assert drawn["lilei"].count("bi-row-mark") == 2
+    assert drawn["hanmeimei"].count("bi-row-mark") == 3
+
+
+def test_a_card_is_drawn_for_those_who_are_signed_in_alone(bi: SandboxHandle) -> None:
+    assert requests.get(f"{bi.base_url}/guandata/drawn/c1", timeout=60).status_code == 404
+
+
+def test_a_page_that_fails_and_one_without_cards_say_so(bi: SandboxHandle) -> None:
+    bi.control("PUT", "bi", DASHBOARD)
+
+    failed = enter(bi, token(bi), "/page/failed")
+    assert (failed.status_code, "无法生成此页面" in failed.text) == (500, True)
+    assert "此页面没有卡片" in enter(bi, token(bi), "/page/empty").text
+
+
 def test_long_claims_come_in_blocks(bi: SandboxHandle) -> None:
     person = "x" * 300
     bi.control("PUT", "bi", {**SEED, "users": [{"login_id": person}]})
