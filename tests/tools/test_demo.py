@@ -25,7 +25,7 @@ from tools.services import free_port
 from tools.supervisor import end_marked
 
 START_SECONDS = 180
-PROGRAMS = {"valkey", "sandbox", "web", "worker", "charts", "beat"}
+PROGRAMS = {"valkey", "sandbox", "web", "worker", "charts", "beat", "mail"}
 LAST_LINE = "`make demo-reset` throws"
 
 
@@ -43,12 +43,12 @@ def living(folder: Path) -> list[psutil.Process]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "demo", free_port(), free_port())
+    return Place(tmp_path / "demo", free_port(), free_port(), free_port())
 
 
 @pytest.mark.parametrize("name", ["C#", "100%25 ours", "what?", "演示"])
 def test_the_database_stands_in_the_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
-    place = Place(tmp_path / name, free_port(), free_port())
+    place = Place(tmp_path / name, free_port(), free_port(), free_port())
     place.folder.mkdir()
 
     config = database(demo_program.demo_environ(place, "redis://127.0.0.1:1/0")["DATABASE_URL"])
@@ -62,6 +62,7 @@ def environ(place: Place) -> dict[str, str]:
         "DEMO_FOLDER": str(place.folder),
         "DEMO_WEB_PORT": str(place.web_port),
         "DEMO_SANDBOX_PORT": str(place.sandbox_port),
+        "DEMO_MAIL_PORT": str(place.mail_port),
     }
 
 
@@ -130,9 +131,9 @@ def program(place: Place, words: str) -> psutil.Process:
 # --- Refusals --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["web", "sandbox"])
+@pytest.mark.parametrize("name", ["web", "sandbox", "mail"])
 def test_a_taken_port_is_refused_and_its_owner_named(place: Place, project_root: Path, name: str) -> None:
-    port = {"web": place.web_port, "sandbox": place.sandbox_port}[name]
+    port = {"web": place.web_port, "sandbox": place.sandbox_port, "mail": place.mail_port}[name]
     with socket.create_server(("127.0.0.1", port)):
         refused = run(place, project_root)
 

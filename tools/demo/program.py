@@ -39,16 +39,19 @@ class DemoRefused(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where the demo keeps its files and listens; from the variables DEMO_FOLDER, DEMO_WEB_PORT, DEMO_SANDBOX_PORT."""
+    """Where the demo keeps its files and listens; from the variables DEMO_FOLDER, DEMO_WEB_PORT, DEMO_SANDBOX_PORT and
+    DEMO_MAIL_PORT."""
 
     folder: Path
     web_port: int
     sandbox_port: int
+    mail_port: int
 
     @classmethod
     def from_environ(cls) -> Place:
         folder = Path(os.environ.get("DEMO_FOLDER", ROOT / ".demo")).resolve()
-        return cls(folder, _port("DEMO_WEB_PORT", 3001), _port("DEMO_SANDBOX_PORT", 3002))
+        ports = (_port("DEMO_WEB_PORT", 3001), _port("DEMO_SANDBOX_PORT", 3002), _port("DEMO_MAIL_PORT", 3025))
+        return cls(folder, *ports)
 
     @property
     def site_url(self) -> str:
@@ -103,6 +106,7 @@ def check_ports(place: Place) -> None:
     for name, port, variable in (
         ("web", place.web_port, "DEMO_WEB_PORT"),
         ("sandbox", place.sandbox_port, "DEMO_SANDBOX_PORT"),
+        ("mail", place.mail_port, "DEMO_MAIL_PORT"),
     ):
         if not all(_is_free(family, host, port) for family, host in _loopback()):
             raise DemoRefused(
@@ -171,6 +175,10 @@ def demo_environ(place: Place, valkey: str) -> dict[str, str]:
         "ALLOWED_HOSTS": "localhost",
         "TRUSTED_PROXIES": "",
         "DATA_ALLOW_LOOPBACK": "true",
+        "MAIL_DOOR_LISTEN": f"127.0.0.1:{place.mail_port}",
+        "MAIL_DOOR_CERTIFICATE": "",
+        "MAIL_DOOR_KEY": "",
+        "MAIL_DOOR_TLS_FROM_START": "false",
         "DJANGO_SETTINGS_MODULE": "guanwecom.settings",
         "PYTHONUNBUFFERED": "1",
     }
@@ -219,6 +227,7 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     supervisor.start("worker", [*celery, *worker, "--without-gossip", "--without-mingle"])
     supervisor.start("charts", charts_command())
     supervisor.start("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""])
+    supervisor.start("mail", [*manage, "mail_door"])
     supervisor.wait_until(lambda: answers(place.sandbox_url) and answers(place.site_url))
     verify_callbacks(place)
     supervisor.run("diagnose", [*manage, "diagnose", "--verbosity", "0"])
@@ -291,6 +300,7 @@ def banner(place: Place, sign_ins: list[str]) -> list[str]:
         f"Its administration   {place.site_url}admin/",
         f"The stand-in phone   {place.sandbox_url}/phone",
         f"WeCom's console      {place.sandbox_url}/console",
+        f"Its mail server      127.0.0.1:{place.mail_port} (docs/mail-door.md), recipients: userid@wecom.local",
         *sign_ins,
         "Ctrl-C stops everything; `make demo-reset` throws the demo's data away.",
         "",

@@ -31,7 +31,7 @@ from notifications.models import (
     Subscription,
 )
 from notifications.subscriptions.schedules import slots
-from tools.demo import alerting, bi
+from tools.demo import alerting, bi, mail
 from tools.demo.figures import HARVEST, POWER, REGIONS, REPORTS, WEATHER, DemoReport
 from tools.demo.people import DemoCompany, demo_companies
 
@@ -76,6 +76,7 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     _subscription(WEEKLY, POWER, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
     _subscription(OWN, HARVEST, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
     alerting.seed(corps[0], users[:4], now=now)
+    mail.seed(admin)
     return Seeded(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
 
 
@@ -84,6 +85,7 @@ def reset() -> None:
     """Remove the demo's companies with their people, messages and accounts, and its subscriptions."""
     corps = Corp.objects.filter(corpid__in=[company.corpid for company in demo_companies()])
     alerting.reset()
+    mail.reset()
     subscriptions = Subscription.objects.filter(name__in=[OFTEN, WEEKLY, OWN])
     Run.objects.filter(deliveries__corp__in=corps).delete()
     Run.objects.filter(subscription__in=subscriptions).delete()

@@ -37,7 +37,7 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> Converted:
     knows no Markdown."""
     picture = _picture(mail) if rules.takes_picture else None
     is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
-    text, markup = _text(mail, rules, is_markdown=is_markdown) if rules.takes_text else ("", "plain")
+    text, markup = _text(mail, rules, form, is_markdown=is_markdown) if rules.takes_text else ("", "plain")
     files, left_out = _files(mail, rules)
     if left_out:
         line = _("Not sent: %(names)s") % {"names": ", ".join(left_out)}
@@ -52,13 +52,13 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> Converted:
     )
 
 
-def _text(mail: ParsedMail, rules: MailRules, *, is_markdown: bool) -> tuple[str, str]:
-    """The words without their footer, and their markup."""
+def _text(mail: ParsedMail, rules: MailRules, form: str, *, is_markdown: bool) -> tuple[str, str]:
+    """The words without their footer, and their markup. Cards have no room for addresses: they lead to the page."""
     text, markup = "", IncomingMessage.Markup.PLAIN
     if is_markdown and (text := html.markdown(mail.html)):
         markup = IncomingMessage.Markup.MARKDOWN
     elif not is_markdown:
-        text = html.html_text(mail.html)
+        text = html.html_text(mail.html, with_links=form == MessageForm.TEXT)
     markers = [*rules.footers, *(escaped(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
     return html.before_marker(text or mail.text, markers), markup
 

@@ -129,9 +129,9 @@ def markdown(html: str) -> str:
     return _converted(html, _Markdown)
 
 
-def html_text(html: str) -> str:
-    """What the HTML says, as plain text. A link stands behind its words."""
-    return _converted(html, _Plain)
+def html_text(html: str, *, with_links: bool = True) -> str:
+    """What the HTML says, as plain text. A link stands behind its words, or is left out."""
+    return _converted(html, _PlainWithLinks if with_links else _Plain)
 
 
 def first_link(html: str, text: str) -> str:
@@ -202,10 +202,7 @@ class _Plain(MarkdownConverter):
         return "\n".join(self.said(line) for line in text.split("\n"))
 
     def convert_a(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        label, link = text.strip(), str(el.get("href") or "").strip()
-        if not _LINK.fullmatch(link) or label == link:
-            return text
-        return f"{label} {link}" if label else link
+        return text
 
     def convert_b(self, el: Any, text: str, parent_tags: set[str]) -> str:
         return text
@@ -250,6 +247,16 @@ class _Plain(MarkdownConverter):
         cells = [cell.strip() for cell in text.split("\0")]
         separator = "\n" if any("\n" in cell for cell in cells) else " | "
         return "\n" + separator.join(cell for cell in cells if cell) + "\n"
+
+
+class _PlainWithLinks(_Plain):
+    """With the address of each link behind its words."""
+
+    def convert_a(self, el: Any, text: str, parent_tags: set[str]) -> str:
+        label, link = text.strip(), str(el.get("href") or "").strip()
+        if not _LINK.fullmatch(link) or label == link:
+            return text
+        return f"{label} {link}" if label else link
 
 
 class _Markdown(_Plain):

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from tools.demo import seeding
+from tools.demo import mail, seeding
 
 
 class Command(BaseCommand):
@@ -49,4 +49,5 @@ class Command(BaseCommand):
         names = ", ".join(f"{corp.name} ({corp.corpid})" for corp in seeded.companies)
         self.stdout.write(f"companies: {names}, {seeded.people_count} people")
         self.stdout.write(f"administrator: {seeded.admin_username} / {seeded.password}")
+        self.stdout.write(f"mail channel: {mail.USER} / {mail.PASSWORD}")
         self.stdout.write(f"employee: {seeded.employee_username} ({seeded.employee_name}) / {seeded.password}")

@@ -32,6 +32,10 @@ def test_a_report_in_plain_text() -> None:
     )
 
 
+def test_a_report_without_the_addresses_of_its_links() -> None:
+    assert html_text(REPORT, with_links=False).startswith("昨日 销售\n\nHello 王伟, see the dashboard.\n\nsecond")
+
+
 @pytest.mark.parametrize(
     ("html", "text"),
     [

@@ -218,7 +218,7 @@ def test_a_dashboard_becomes_a_news_card_and_its_sheet_a_file(channel: InboundCh
         *("【订阅】销售日报 2026-11-27", "news"),
         "https://bi.example.com/page/p1",
     )
-    assert card.text == "您好，您订阅的销售日报已更新：\n\n查看详情 https://bi.example.com/page/p1"
+    assert card.text == "您好，您订阅的销售日报已更新：\n\n查看详情"
     assert (sheet.title, sheet.message_form) == ("销售日报.xlsx", "file")
 
 
