@@ -29,8 +29,8 @@ from notifications.delivery.rendering import render, report_data
 from notifications.delivery.runs import auto_pause, idempotency, owner_notices, recall, scheduler
 from notifications.delivery.sending import circuit_breaker, send, uploads
 from notifications.delivery.sending import queue as sending_queue
+from notifications.inbound import fetch, webhook
 from notifications.inbound import purge as inbound_purge
-from notifications.inbound import webhook
 from notifications.inbound.mail import outgoing
 from notifications.models import Incident, OutgoingMail, Priority, Run, Subscription, TickClaim
 from notifications.models.lookups import Moment
@@ -142,6 +142,10 @@ def _prepare(now: datetime) -> None:
     _enqueue(prepare_deliveries, found.ordinary, UPLOADS_PER_TASK)
 
 
+def _fetch_inbound(now: datetime) -> None:
+    enqueue_fetches(fetch.hand_out(now=now))
+
+
 def _recall(now: datetime) -> None:
     _enqueue(recall_deliveries, recall.to_recall(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
 
@@ -181,6 +185,7 @@ _STEPS = (
     _Step(_make_media, jobs.due),
     _Step(_prepare, lambda _now: []),
     _Step(_update_cards, lambda now: [card_updates.changeable(now)]),
+    _Step(_fetch_inbound, fetch.due),
     _Step(_recall, lambda now: [recall.due(now)]),
     _Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
     _Step(_notify_administrators, lambda _now: [circuit_breaker.unnotified()]),
@@ -228,6 +233,13 @@ def prepare_deliveries(delivery_ids: list[int]) -> None:
     clock = database_clock()
     if uploads.prepare_deliveries(delivery_ids, clock=clock, is_stopping=_stopping.is_set):
         _hand_out(clock())
+
+
+@shared_task(name="notifications.fetch_inbound", ignore_result=True)
+def fetch_inbound(fetch_ids: list[int]) -> None:
+    """Fetch the pictures and files that calls of inbound channels name, and make their messages."""
+    for fetch_id in fetch_ids:
+        enqueue_runs(fetch.fetch(fetch_id, clock=database_clock()))
 
 
 @shared_task(name="notifications.recall_deliveries", ignore_result=True)
@@ -279,6 +291,11 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
     """Hand deliveries out to be sent, after the transaction if one is open."""
     size = max(DELIVERIES_PER_TASK, settings.SEND_PARALLEL_PER_TASK)
     _enqueue(send_deliveries, delivery_ids, size, queue)
+
+
+def enqueue_fetches(fetch_ids: Sequence[int]) -> None:
+    """Hand calls out whose pictures and files are to be fetched, after the transaction if one is open."""
+    _enqueue(fetch_inbound, fetch_ids, 1)
 
 
 def enqueue_previews(medium_ids: list[int]) -> None:

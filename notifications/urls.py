@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from notifications.api import inbound
 from notifications.api.app import api
 from notifications.views import alerts, mails, media, messages
 from notifications.views.metrics import metrics
@@ -15,6 +16,7 @@ urlpatterns = [
     path("alerts/<int:pk>/<int:picture>.<str:extension>", alerts.picture, name="alert-picture"),
     path("alerts/<int:pk>/act/", alerts.act, name="act-on-alert"),
     path("api/v1/", api.urls),
+    path("in/<str:public_id>", inbound.receive, name="inbound"),
     path("metrics", metrics, name="metrics"),
     path("m/<str:mark>/", messages.message, name="message"),
     path("m/<str:mark>/mail/", mails.whole_mail, name="whole-mail"),

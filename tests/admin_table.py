@@ -492,6 +492,20 @@ ORDERS = [
         changed_by=TOKEN_READERS,
     ),
     *(
+        Row(
+            f"notifications_inboundchannel_{page}",
+            expect(TOKEN_READERS, unseen=(f"N S1 PA IA I1 RA R1 {BLIND}", 404)),
+            args=("channel",),
+        )
+        for page in ("calls", "stamp")
+    ),
+    Row(
+        "notifications_inboundchannel_preview",
+        expect(TOKEN_READERS, unseen=(f"N S1 PA IA I1 RA R1 {BLIND}", 404)),
+        method="post",
+        args=("channel",),
+    ),
+    *(
         row
         for model, thing, is_gone, condition in (
             ("alertreceiver", "receiver", False, {}),

@@ -27,7 +27,7 @@ class TokenAuth(HttpBearer):
     """What each operation of the API asks for first. The address is counted before the token is looked up."""
 
     def __call__(self, request: HttpRequest) -> Any:
-        _count(f"api:address:{network_of(request) or 'unknown'}", settings.API_CALLS_PER_ADDRESS)
+        count(f"api:address:{network_of(request) or 'unknown'}", settings.API_CALLS_PER_ADDRESS)
         scheme, _space, secret = request.headers.get(self.header, "").strip().partition(" ")
         if scheme.lower() != self.openapi_scheme or not secret.strip():
             raise ProblemError("missing_token", headers={"WWW-Authenticate": "Bearer"})
@@ -38,7 +38,7 @@ class TokenAuth(HttpBearer):
         found = tokens.find(secret=token, now=now)
         if found is None:
             raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-        _count(f"api:token:{found.pk}", settings.API_CALLS_PER_TOKEN)
+        count(f"api:token:{found.pk}", settings.API_CALLS_PER_TOKEN)
         tokens.note_use(found, ip=address_of(request), now=now)
         return found
 
@@ -55,7 +55,7 @@ def address_of(request: HttpRequest) -> str | None:
     return request.META.get("REMOTE_ADDR") or None
 
 
-def _count(key: str, at_most: int) -> None:
+def count(key: str, at_most: int) -> None:
     """Whoever cannot be counted waits: a limit that can be switched off from outside would be none."""
     try:
         seconds = throttling.wait(key, at_most=at_most)

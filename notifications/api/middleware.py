@@ -10,7 +10,7 @@ from django.utils import translation
 from notifications.api.json_body import MULTIPART
 from notifications.api.problems import ProblemError, instead_of, response
 
-ROOT = "/api/"
+ROOTS = ("/api/", "/in/")
 BODY_BYTES_AT_MOST = 256 * 1024
 # Of a path that takes more: a thousand alerts are large, and a sender does not try again what was too large; a message
 # has a long text and many recipients.
@@ -18,6 +18,8 @@ MORE_BYTES_AT_MOST = {"/api/v1/alerts": 2 * 1024 * 1024, "/api/v1/messages": 102
 # Of a form with files: 20 MB of them, and what is around.
 FORM_BYTES_AT_MOST = 21 * 1024 * 1024
 FORM_PATHS = frozenset({"/api/v1/messages", "/api/v1/uploads"})
+# An inbound channel may get pictures and files; it reads no more than its kind of body may have.
+INBOUND_BYTES_AT_MOST = 24 * 1024 * 1024
 
 
 class ApiMiddleware:
@@ -29,7 +31,7 @@ class ApiMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith(ROOT):
+        if not request.path_info.startswith(ROOTS):
             return self.get_response(request)
         request.META.pop("HTTP_COOKIE", None)
         with translation.override(translation.get_language_from_request(request)):
@@ -44,6 +46,8 @@ class ApiMiddleware:
 def _bytes_at_most(request: HttpRequest) -> int:
     if request.path_info in FORM_PATHS and request.content_type == MULTIPART:
         return FORM_BYTES_AT_MOST
+    if request.path_info.startswith("/in/"):
+        return INBOUND_BYTES_AT_MOST
     return MORE_BYTES_AT_MOST.get(request.path_info, BODY_BYTES_AT_MOST)
 
 

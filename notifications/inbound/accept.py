@@ -20,10 +20,11 @@ from notifications.delivery.leases import RENDER_LEASE
 from notifications.inbound import reach, text
 from notifications.inbound.files import CheckedFile
 from notifications.inbound.recipients import Address, Found, find
+from notifications.inbound.source import content_of
 from notifications.models import ApiToken, InboundChannel, IncomingMessage, Medium, MessageForm, Priority, Run
 from notifications.models.messages import FIGURES_AT_MOST
-from notifications.sources import Audience, Figure
-from notifications.subscriptions.recipients import Recipient, resolve
+from notifications.sources import Audience, Content, Figure, ReadyMedium
+from notifications.subscriptions.recipients import Recipient, chosen, resolve
 
 PEOPLE_AT_ONCE = 2000
 CAPTION_CHARACTERS, WORDS_CHARACTERS = 50, 100
@@ -54,7 +55,8 @@ class Incoming:
     senders. `title` and `text` may be anything: what cannot be shown is taken out, what is too long is cut. `link`: an
     address with http or https; another one is left out. `form`: empty chooses by what there is. `corp`: only people of
     this company. `already`: people who have it, and get it no second time. `original`: a whole mail, compressed with
-    zlib. `callback_url`: whom to tell when it is settled.
+    zlib. `callback_url`: whom to tell when it is settled. `audience`: people beside those that the addresses name.
+    `only_user_id`: of a trial, this person alone.
     """
 
     sender: ApiToken | InboundChannel
@@ -74,6 +76,8 @@ class Incoming:
     origin: str = IncomingMessage.Origin.API
     original: bytes = b""
     callback_url: str = field(default="", repr=False)
+    audience: Audience | None = None
+    only_user_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,10 @@ class Accepted:
 @dataclass(frozen=True)
 class Preview:
     """What would become of a message: its form, its messages to each person, each person with the reason why not, and
-    the addresses that name nobody."""
+    the addresses that name nobody. `content`: of the message itself."""
 
     form: MessageForm
+    content: Content
     message_count: int
     recipients: list[Recipient]
     unknown: list[tuple[Address, Any]]
@@ -123,7 +128,9 @@ def preview(incoming: Incoming) -> Preview:
     found = _found(incoming)
     form, parts = _parts(incoming)
     audience = Audience(user_ids=found.user_ids, corp_id=incoming.corp.pk if incoming.corp else None)
-    return Preview(form, len(parts), list(resolve(audience)), found.unknown)
+    message = _drafted(incoming, found, form, 0, timezone.now())
+    carried = None if parts[0] is None else ReadyMedium(0, parts[0].kind, parts[0].name)
+    return Preview(form, content_of(message, form, carried), len(parts), list(resolve(audience)), found.unknown)
 
 
 def _locked(sender: ApiToken | InboundChannel) -> ApiToken | InboundChannel:
@@ -133,10 +140,15 @@ def _locked(sender: ApiToken | InboundChannel) -> ApiToken | InboundChannel:
 
 
 def _found(incoming: Incoming) -> Found:
+    if incoming.only_user_id is not None:
+        return Found(frozenset({incoming.only_user_id}))
     people = reach.people_of(incoming.sender)
     if incoming.corp is not None:
         people = people.filter(pk__in=reach.receiving([incoming.corp.pk]))
     found = find(incoming.addresses, among=people)
+    if incoming.audience is not None:
+        beside = people.filter(chosen(incoming.audience)).order_by().values_list("pk", flat=True)
+        found = replace(found, user_ids=found.user_ids | set(beside))
     return replace(found, user_ids=found.user_ids.difference(incoming.already)) if incoming.already else found
 
 
@@ -195,7 +207,19 @@ def _chosen_form(incoming: Incoming) -> MessageForm:
 
 
 def _written(incoming: Incoming, found: Found, form: MessageForm, person_count: int, now: datetime) -> IncomingMessage:
-    message = IncomingMessage.objects.create(
+    message = _drafted(incoming, found, form, person_count, now)
+    message.save(force_insert=True)
+    through = IncomingMessage.people.through
+    through.objects.bulk_create(
+        (through(incomingmessage_id=message.pk, user_id=pk) for pk in sorted(found.user_ids)),
+        batch_size=PEOPLE_AT_ONCE,
+    )
+    return message
+
+
+def _drafted(incoming: Incoming, found: Found, form: MessageForm, person_count: int, now: datetime) -> IncomingMessage:
+    """Unsaved."""
+    return IncomingMessage(
         origin=incoming.origin,
         **_named(incoming.sender),
         key=incoming.key,
@@ -217,12 +241,6 @@ def _written(incoming: Incoming, found: Found, form: MessageForm, person_count: 
         callback_state=IncomingMessage.Callback.WAITING if incoming.callback_url else IncomingMessage.Callback.NONE,
         callback_after=now if incoming.callback_url else None,
     )
-    through = IncomingMessage.people.through
-    through.objects.bulk_create(
-        (through(incomingmessage_id=message.pk, user_id=pk) for pk in sorted(found.user_ids)),
-        batch_size=PEOPLE_AT_ONCE,
-    )
-    return message
 
 
 def _figure(one: Figure) -> list[str]:

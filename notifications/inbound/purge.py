@@ -1,5 +1,5 @@
-"""Forgets messages whose runs are forgotten, uploads whose time is over, and mails of the mail door that became no
-message, in chunks that fit into a tick."""
+"""Forgets messages whose runs are forgotten, uploads and payloads whose time is over, and mails of the mail door that
+became no message, in chunks that fit into a tick."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 
-from notifications.inbound import uploads
+from notifications.inbound import calls, uploads
 from notifications.inbound.mail import outgoing
 from notifications.models import IncomingMessage
 from notifications.models.lookups import Moment
@@ -18,7 +18,7 @@ CHUNK = 200
 
 
 def due(now: Moment) -> list[QuerySet[Any]]:
-    return [_forgotten(now), uploads.due(now), outgoing.old(now)]
+    return [_forgotten(now), uploads.due(now), outgoing.old(now), *calls.due(now)]
 
 
 def purge(*, now: datetime) -> int:
@@ -27,6 +27,7 @@ def purge(*, now: datetime) -> int:
     if ids:
         IncomingMessage.objects.filter(pk__in=ids).delete()
     outgoing.purge(now=now)
+    calls.forget(now=now)
     return len(ids) + uploads.purge(now=now)
 
 

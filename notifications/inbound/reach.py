@@ -42,11 +42,12 @@ def _people_of_channel(channel: InboundChannel) -> QuerySet[User]:
     return reachable(
         channel.owner,
         corp_ids=None if channel.corp_id is None else [channel.corp_id],
-        audience=_chosen_by_channel(channel) if is_limited else None,
+        audience=chosen_by_channel(channel) if is_limited else None,
     )
 
 
-def _chosen_by_channel(channel: InboundChannel) -> Audience:
+def chosen_by_channel(channel: InboundChannel) -> Audience:
+    """The people chosen on the channel's page, reachable or not."""
     return Audience(
         user_ids=channel.users.order_by().values("pk"),
         group_ids=list(channel.groups.values_list("pk", flat=True)),

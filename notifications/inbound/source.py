@@ -49,20 +49,7 @@ class MessageSource:
             return OneContent(
                 Content(self._medium.name, self._plain(message.title), media=(self._medium,), link=message.link)
             )
-        words, figures = text_for(self.terms.form, message.text, message.markup), message.figures
-        if self.terms.form not in _WITH_FIGURES:
-            # These say them in their text.
-            lines = [f"{self._plain(caption)}: {self._plain(said)}" for caption, said in figures]
-            words, figures = "\n".join([*lines, words]).strip(), []
-        return OneContent(
-            Content(
-                title=message.title,
-                text=words or (self._plain(message.title) if self.terms.form in _NEEDING_TEXT else ""),
-                figures=tuple(Figure(caption, said) for caption, said in figures),
-                link=message.link,
-                media=() if self._medium is None else (self._medium,),
-            )
-        )
+        return OneContent(content_of(message, self.terms.form, self._medium))
 
     def _plain(self, words: str) -> str:
         return text_for(self.terms.form, words, IncomingMessage.Markup.PLAIN)
@@ -72,3 +59,20 @@ class MessageSource:
 
     def note_unreached(self, reason: str) -> None:
         """Its run says it."""
+
+
+def content_of(message: IncomingMessage, form: MessageForm, medium: ReadyMedium | None) -> Content:
+    """What a message says in this form, with the picture or file that it carries itself."""
+    title = text_for(form, message.title, IncomingMessage.Markup.PLAIN)
+    words, figures = text_for(form, message.text, message.markup), message.figures
+    if form not in _WITH_FIGURES:
+        # These say them in their text.
+        lines = [text_for(form, f"{caption}: {said}", IncomingMessage.Markup.PLAIN) for caption, said in figures]
+        words, figures = "\n".join([*lines, words]).strip(), []
+    return Content(
+        title=message.title,
+        text=words or (title if form in _NEEDING_TEXT else ""),
+        figures=tuple(Figure(caption, said) for caption, said in figures),
+        link=message.link,
+        media=() if medium is None else (medium,),
+    )

@@ -185,6 +185,7 @@ class Migration(migrations.Migration):
                 ('priority', models.PositiveSmallIntegerField(choices=[(0, 'urgent'), (1, 'ordinary')], default=1, verbose_name='priority')),
                 ('lifetime_hours', models.PositiveIntegerField(default=24, help_text='A message that could not be sent within this time is canceled.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(168)], verbose_name='expires after (hours)')),
                 ('daily_limit', models.PositiveIntegerField(default=10000, help_text='Counted by person: a message to five people is five.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000)], verbose_name='messages a day at most')),
+                ('allows_private_addresses', models.BooleanField(default=False, help_text='Pictures and files that a payload names by their address. Only superusers switch this on.', verbose_name='may fetch pictures from the internal network')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
             ],
             options={
@@ -205,24 +206,6 @@ class Migration(migrations.Migration):
                 'verbose_name': 'last payload of an inbound channel',
                 'verbose_name_plural': 'last payloads of inbound channels',
                 'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
-            name='InboundCall',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('channel', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='calls', to='notifications.inboundchannel')),
-                ('outcome', models.CharField(choices=[('accepted', 'accepted'), ('repeated', 'repeated: nothing was sent again'), ('left_out', 'left out by the condition'), ('noted', 'noted only: the channel is not enabled'), ('refused', 'refused')], max_length=16, verbose_name='outcome')),
-                ('reason', models.TextField(blank=True)),
-                ('count', models.PositiveIntegerField(default=1)),
-                ('first_at', models.DateTimeField()),
-                ('last_at', models.DateTimeField()),
-            ],
-            options={
-                'verbose_name': 'call of an inbound channel',
-                'verbose_name_plural': 'calls of inbound channels',
-                'default_permissions': (),
-                'indexes': [models.Index(fields=['channel', '-last_at'], name='inbound_call_newest')],
             },
         ),
         migrations.CreateModel(
@@ -260,6 +243,44 @@ class Migration(migrations.Migration):
                 'ordering': ['-pk'],
                 'default_permissions': ('view', 'add'),
                 'indexes': [models.Index(fields=['created_at'], name='message_created'), models.Index(condition=models.Q(('token__isnull', False)), fields=['token', 'created_at'], name='message_token'), models.Index(condition=models.Q(('channel__isnull', False)), fields=['channel', 'created_at'], name='message_channel'), models.Index(condition=models.Q(('callback_state', 'waiting')), fields=['callback_after'], name='message_callback')],
+            },
+        ),
+        migrations.CreateModel(
+            name='InboundCall',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('channel', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='calls', to='notifications.inboundchannel')),
+                ('outcome', models.CharField(choices=[('accepted', 'accepted'), ('repeated', 'repeated: nothing was sent again'), ('left_out', 'left out by the condition'), ('noted', 'noted only: the channel is not enabled'), ('without_file', 'accepted without a picture or file'), ('refused', 'refused')], max_length=16, verbose_name='outcome')),
+                ('message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='notifications.incomingmessage', verbose_name='message')),
+                ('reason', models.TextField(blank=True)),
+                ('count', models.PositiveIntegerField(default=1)),
+                ('first_at', models.DateTimeField()),
+                ('last_at', models.DateTimeField()),
+            ],
+            options={
+                'verbose_name': 'call of an inbound channel',
+                'verbose_name_plural': 'calls of inbound channels',
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['channel', '-last_at'], name='inbound_call_newest')],
+            },
+        ),
+        migrations.CreateModel(
+            name='InboundFetch',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
+                ('lease_until', models.DateTimeField(editable=False, null=True)),
+                ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='notifications.inboundchannel')),
+                ('key', models.CharField(max_length=128, unique=True)),
+                ('payload', integrations.models.fields.EncryptedTextField()),
+                ('try_count', models.PositiveSmallIntegerField(default=0)),
+                ('created_at', models.DateTimeField()),
+            ],
+            options={
+                'verbose_name': 'call that waits for its pictures and files',
+                'verbose_name_plural': 'calls that wait for their pictures and files',
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['lease_until'], name='inbound_fetch_free')],
             },
         ),
         migrations.CreateModel(

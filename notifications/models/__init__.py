@@ -16,7 +16,7 @@ from notifications.models.api import AcceptedRequest, ApiToken
 from notifications.models.attribute_rules import AttributeRule, Operator
 from notifications.models.deliveries import REPEAT_SECONDS, Attempt, CorpQueue, Delivery, FrozenContent, new_mark
 from notifications.models.drafts import Draft
-from notifications.models.inbound import InboundCall, InboundChannel, InboundPayload
+from notifications.models.inbound import InboundCall, InboundChannel, InboundFetch, InboundPayload
 from notifications.models.media import Attachment, Medium, Upload
 from notifications.models.messages import IncomingMessage
 from notifications.models.outgoing_mails import OutgoingMail
@@ -66,6 +66,7 @@ __all__ = [
     "IfStale",
     "InboundCall",
     "InboundChannel",
+    "InboundFetch",
     "InboundPayload",
     "Incident",
     "IncidentEvent",

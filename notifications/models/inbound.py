@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 from django.contrib.auth.models import Group
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.users.scopes import people_changeable_by
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField
+from integrations.models.jobs import Leased, LeasedQuerySet
 from notifications.models.lookups import Moment
 from notifications.models.subscriptions import INCOMING_FORMS, MAX_LIFETIME_HOURS, Priority
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from typing import Self
 
     from integrations.models.scoping import Person
@@ -112,6 +114,11 @@ class InboundChannel(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_DAILY_LIMIT)],
         help_text=_("Counted by person: a message to five people is five."),
     )
+    allows_private_addresses = models.BooleanField(
+        _("may fetch pictures from the internal network"),
+        default=False,
+        help_text=_("Pictures and files that a payload names by their address. Only superusers switch this on."),
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = InboundChannelQuerySet.as_manager()
@@ -152,6 +159,11 @@ class InboundCallQuerySet(models.QuerySet["InboundCall"]):
     def newest_first(self) -> Self:
         return self.order_by("-last_at", "-pk")
 
+    def crowded(self, at_most: int) -> list[int]:
+        """Channels with more calls than that."""
+        counted = self.order_by().values("channel").annotate(call_count=Count("pk")).filter(call_count__gt=at_most)
+        return list(counted.values_list("channel", flat=True))
+
 
 class InboundCall(models.Model):
     """What became of a call: neither its payload nor its secret. Equal refusals in a row are one row with a count."""
@@ -161,10 +173,18 @@ class InboundCall(models.Model):
         REPEATED = "repeated", _("repeated: nothing was sent again")
         LEFT_OUT = "left_out", _("left out by the condition")
         NOTED = "noted", _("noted only: the channel is not enabled")
+        WITHOUT_FILE = "without_file", _("accepted without a picture or file")
         REFUSED = "refused", _("refused")
 
     channel = models.ForeignKey(InboundChannel, on_delete=models.CASCADE, related_name="calls", db_index=False)
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices)
+    message = models.ForeignKey(
+        "notifications.IncomingMessage",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("message"),
+    )
     # A stored sentence; empty where the outcome says it all.
     reason = models.TextField(blank=True)
     count = models.PositiveIntegerField(default=1)
@@ -182,3 +202,36 @@ class InboundCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel_id} {self.outcome}"
+
+
+class InboundFetchQuerySet(LeasedQuerySet["InboundFetch"]):
+    def takeable(self, now: datetime) -> Self:
+        """Those that were handed to a task, which nobody has begun with, and those whose worker died."""
+        return self.filter(Q(lease_token="") | Q(lease_until__lte=now))
+
+
+class InboundFetch(Leased):
+    """A call whose pictures and files a worker has to fetch before its message is made. Deleted then.
+
+    Its lease is also that of the task to which it was handed: nobody hands it out again before.
+    """
+
+    channel = models.ForeignKey(InboundChannel, on_delete=models.CASCADE, related_name="+")
+    # Of the message to be.
+    key = models.CharField(max_length=128, unique=True)
+    # JSON.
+    payload = EncryptedTextField()
+    try_count = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField()
+
+    objects = InboundFetchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("call that waits for its pictures and files")
+        verbose_name_plural = _("calls that wait for their pictures and files")
+        default_permissions = ()
+        # LeasedQuerySet.free, of every tick.
+        indexes = [models.Index(fields=["lease_until"], name="inbound_fetch_free")]
+
+    def __str__(self) -> str:
+        return f"{self.channel_id} {self.created_at:%Y-%m-%d %H:%M:%S}"

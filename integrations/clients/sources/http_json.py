@@ -49,7 +49,8 @@ class ExpressionRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JsonQuestion:
-    """`url`: whole. `body`: sent as JSON with POST. `ca_bundle`: a path. An empty `expression` is the whole answer."""
+    """`url`: whole. `body`: sent as JSON with POST. `ca_bundle`: a path. An empty `expression` is the whole answer.
+    `accept`: the types that are asked for."""
 
     url: str = field(repr=False)
     method: str = "GET"
@@ -59,6 +60,7 @@ class JsonQuestion:
     reach: Reach = Reach.PUBLIC
     ca_bundle: str = ""
     wishes: Wishes = field(default_factory=Wishes)
+    accept: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,7 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
     `as_of`: the answer's Last-Modified, where it says one that is not of the future; else `now`.
     """
     began = time.monotonic()
-    failure: SourceError | None = None
-    answer = _Answer(b"", None)
-    try:
-        with total_deadline(seconds):
-            answer = _received(question, seconds)
-    except (urllib3.exceptions.HTTPError, OSError, ValueError, zlib.error) as error:
-        failure = as_source_error(error, seconds)
-    if failure is not None:
-        # Raised outside the block: inside, it would carry the other error, whose text holds the address.
-        raise failure
+    answer = _answered(question, seconds)
     found = _evaluated(question.expression, rows_at_most, answer.content, seconds - (time.monotonic() - began))
     as_of = min(answer.last_modified or now, now)
     rows, names = found["rows"], found["names"]
@@ -112,7 +105,27 @@ def _empty(wishes: Wishes, as_of: datetime) -> Table:
     return Table(tuple(columns), (), as_of)
 
 
+def read_file(url: str, *, reach: Reach, seconds: float) -> bytes:
+    """What an address gives, at most ANSWER_BYTES_AT_MOST, within `seconds`. No page of the web. Raises SourceError."""
+    return _answered(JsonQuestion(url, reach=reach, accept="*/*"), seconds).content
+
+
 # --- Asking -----------------------------------------------------------------------------------------------------------
+
+
+def _answered(question: JsonQuestion, seconds: float) -> _Answer:
+    """Raises SourceError."""
+    failure: SourceError | None = None
+    answer = _Answer(b"", None)
+    try:
+        with total_deadline(seconds):
+            answer = _received(question, seconds)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError, zlib.error) as error:
+        failure = as_source_error(error, seconds)
+    if failure is not None:
+        # Raised outside the block: inside, it would carry the other error, whose text holds the address.
+        raise failure
+    return answer
 
 
 def _received(question: JsonQuestion, seconds: float) -> _Answer:
@@ -127,7 +140,7 @@ def _received(question: JsonQuestion, seconds: float) -> _Answer:
 
 def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | str:
     """The answer, or the address of the same origin to which it sends us on."""
-    parts, headers = urlsplit(url), {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
+    parts, headers = urlsplit(url), {"Accept": question.accept, "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
     body = None
     if question.method == "POST":
         body, headers["Content-Type"] = json.dumps(question.body, ensure_ascii=False).encode(), "application/json"

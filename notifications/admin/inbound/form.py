@@ -1,56 +1,255 @@
-"""The forms of an inbound channel: a new one, and its settings."""
+"""The forms of an inbound channel: a new one, and one page for its mapping, its people and its limits."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.forms import RadioSelect
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
 
-from accounts.models import User
+from accounts.models import Attribute, User
 from accounts.users.scopes import people_visible_to, sees_all_corps
+from integrations.clients.sources.http_json import ExpressionRefused
 from integrations.core.generics import AnyModelForm
 from integrations.models import Corp
-from notifications.inbound import channels
+from notifications.admin.subscription_forms import FIELD_CLASSES, audience_from
+from notifications.inbound import channels, mapping
+from notifications.inbound.mapping import Mapping, mapping_from
+from notifications.inbound.presets import OTHER, PRESETS
+from notifications.inbound.recipients import Kind
+from notifications.inbound.signatures import SCHEMES, WEBHOOK_SCHEMES
 from notifications.models import InboundChannel
+from notifications.models.messages import FIGURES_AT_MOST
+from notifications.models.subscriptions import INCOMING_FORMS
+from notifications.reports.templates.values import TemplateError
+from notifications.sources import Audience
+
+PATH_CHARACTERS = 1000
+LINES_AT_MOST = 20
+RECIPIENTS = (
+    ("", _("the people chosen here")),
+    (Kind.USER.value, _("a field with user names")),
+    (Kind.USERID.value, _("a field with WeCom accounts (userid)")),
+    (Kind.LOGIN_ID.value, _("a field with BI accounts (loginId)")),
+    (Kind.EMAIL.value, _("a field with mail addresses")),
+    (Kind.ATTRIBUTE.value, _("a field with values of a user attribute")),
+    (Kind.DEPARTMENT.value, _("a field with departments")),
+    (Kind.GROUP.value, _("a field with groups")),
+)
+# Of a channel of either kind.
+COMMON_FIELDS = (
+    *("name", "is_enabled", "corp", "reach", "departments", "users", "groups", "with_subdepartments"),
+    *("form", "priority", "lifetime_hours", "daily_limit"),
+)
+TEMPLATES = ("title", "text")
+PATHS = ("recipient_path", "only_path", "key_path", "link_path", "severity_path")
 
 
 class NewChannelForm(AnyModelForm):
     """`person`: the administrator at work and the channel's owner, set by the admin."""
 
     person: User
+    preset = forms.ChoiceField(
+        label=capfirst(_("sender")),
+        required=False,
+        widget=forms.RadioSelect,
+        help_text=_("Of a webhook: what it sends is known, or is picked from the first call."),
+    )
 
     class Meta:
         model = InboundChannel
-        fields = ("name", "kind")
-        widgets = {"kind": RadioSelect}
+        fields = ("name", "kind", "preset")
+        widgets = {"kind": forms.RadioSelect}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        preset: Any = self.fields["preset"]
+        preset.choices = [(name, one.label) for name, one in PRESETS.items()]
+        self.initial["preset"] = OTHER
 
     def save(self, commit: bool = True) -> InboundChannel:
-        self.instance.owner = self.person
-        self.instance.scheme = channels.SCHEMES[InboundChannel.Kind(self.instance.kind)]
+        channel: InboundChannel = self.instance
+        channel.owner = self.person
+        channel.scheme = channels.SCHEMES[InboundChannel.Kind(channel.kind)]
+        channel.preset = self.cleaned_data["preset"] or OTHER
+        if channel.kind == InboundChannel.Kind.WEBHOOK:
+            preset = PRESETS[channel.preset]
+            channel.scheme, channel.mapping = preset.scheme, preset.mapping.document()
         # Whoever manages some companies names one: a channel must not grow with them unasked.
         if not sees_all_corps(self.person):
-            self.instance.corp = Corp.objects.visible_to(self.person).order_by("pk").first()
-        channel: InboundChannel = super().save(commit=commit)
-        return channel
+            channel.corp = Corp.objects.visible_to(self.person).order_by("pk").first()
+        saved: InboundChannel = super().save(commit=commit)
+        return saved
+
+
+class LinesField(forms.CharField):
+    """One value a line."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, widget=forms.Textarea(attrs={"rows": 2}), **kwargs)
+
+    def clean(self, value: Any) -> tuple[str, ...]:
+        lines = tuple(line.strip() for line in str(super().clean(value)).splitlines() if line.strip())
+        if len(lines) > LINES_AT_MOST:
+            raise ValidationError(_("At most %(count)d lines."), params={"count": LINES_AT_MOST})
+        return lines
+
+
+def _path(label: Any, help_text: Any = "") -> forms.CharField:
+    return forms.CharField(label=label, required=False, max_length=PATH_CHARACTERS, help_text=help_text)
 
 
 class ChannelForm(AnyModelForm):
-    """`person`: the administrator at work, set by the admin."""
+    """`person`: the administrator at work, set by the admin. Of a mail channel the mapping has no fields."""
 
     person: User
+    title = forms.CharField(label=capfirst(_("title")), required=False, max_length=1000)
+    text = forms.CharField(
+        label=capfirst(_("body")), required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 6})
+    )
+    is_markdown = forms.BooleanField(
+        label=_("the text is Markdown"), required=False, help_text=_("What stands in fields stays plain text.")
+    )
+    recipient_kind = forms.ChoiceField(label=_("Who gets it"), required=False, choices=RECIPIENTS)
+    recipient_path = _path(_("Field with the recipients"), _("One text may name several, with commas or spaces."))
+    recipient_attribute = forms.ChoiceField(label=_("User attribute"), required=False)
+    only_path = _path(_("Send only if this field"), _("A field, or a JMESPath expression."))
+    only_values = LinesField(label=_("is one of"), help_text=_("One a line. Empty: if it is true or not empty."))
+    key_path = _path(_("Send once for each value of"), _("A call with a value that came before sends nothing again."))
+    link_path = _path(capfirst(_("link")))
+    severity_path = _path(_("Severity"))
+    urgent_values = LinesField(label=_("is urgent if it is"), help_text=_("One a line, for example critical."))
+    figures = LinesField(
+        label=_("Key figures"), help_text=_("One a line, as caption: field, for example Orders: summary.orders.")
+    )
+    file_paths = LinesField(
+        label=_("Pictures and files"),
+        help_text=_("Fields with an address (http or https) or with base64, one a line. At most 20 MB each."),
+    )
 
     class Meta:
         model = InboundChannel
-        fields = (
-            *("name", "is_enabled", "corp", "reach", "departments", "users", "groups", "with_subdepartments"),
-            *("form", "priority", "lifetime_hours", "daily_limit"),
-        )
+        fields = (*COMMON_FIELDS, "scheme", "allows_private_addresses")
+        field_classes = {"departments": FIELD_CLASSES["departments"]}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
         if "corp" not in fields:  # somebody who may only look
             return
+        self._offer_people()
+        fields["form"].choices = [("", _("chosen by what comes in")), *INCOMING_FORMS]
+        fields["form"].required = False
+        if not self.person.is_superuser:
+            fields["allows_private_addresses"].disabled = True
+        if self.instance.kind == InboundChannel.Kind.MAIL:
+            for name in (*mapping_names(), "scheme", "allows_private_addresses"):
+                fields.pop(name, None)
+            return
+        fields["scheme"] = forms.ChoiceField(
+            label=_("How the sender proves itself"),
+            choices=[(name, SCHEMES[name].label) for name in WEBHOOK_SCHEMES],
+            help_text=_("With another one the channel needs another secret, which is shown after saving."),
+        )
+        attributes = Attribute.objects.order_by("name").values_list("key", "name")
+        fields["recipient_attribute"].choices = [("", "—"), *attributes]
+        self._fill_mapping()
+
+    def _offer_people(self) -> None:
+        fields: dict[str, Any] = self.fields
         fields["corp"].queryset = Corp.objects.visible_to(self.person)
         fields["corp"].required = not sees_all_corps(self.person)
-        fields["users"].queryset = people_visible_to(self.person)
+        chosen = self.instance.users.values_list("pk", flat=True)
+        fields["users"].queryset = people_visible_to(self.person) | User.objects.filter(pk__in=chosen)
+        chosen = self.instance.departments.values_list("pk", flat=True)
+        fields["departments"].offer(seen_by=self.person, chosen=list(chosen))
+
+    def _fill_mapping(self) -> None:
+        found = mapping_from(self.instance.mapping)
+        self.initial.update({name: getattr(found, name) for name in mapping_names()})
+        for name in ("only_values", "urgent_values", "file_paths"):
+            self.initial[name] = "\n".join(getattr(found, name))
+        self.initial["figures"] = "\n".join(f"{caption}: {path}" for caption, path in found.figures)
+
+    def audience(self) -> Audience:
+        """The people that the form chooses, once it was cleaned."""
+        return audience_from(self.cleaned_data, corp=None)
+
+    @property
+    def has_mapping(self) -> bool:
+        return "title" in self.fields
+
+    # --- What is wrong ------------------------------------------------------------------------------------------------
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.has_mapping:
+            return cleaned
+        for name in TEMPLATES:
+            self._check_template(name, cleaned)
+        for name in PATHS:
+            self._check_path(name, cleaned.get(name, ""))
+        for path in cleaned.get("file_paths", ()):
+            self._check_path("file_paths", path)
+        self._check_figures(cleaned)
+        self._check_recipients(cleaned)
+        return cleaned
+
+    def mapping(self) -> Mapping:
+        """Of a form that was cleaned; what is wrong of it is left out."""
+        values = {name: self.cleaned_data[name] for name in mapping_names() if name in self.cleaned_data}
+        values["urgent_values"] = tuple(one.lower() for one in values.get("urgent_values", ()))
+        return Mapping(**values)
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # the stubs do not know it
+        if self.has_mapping:
+            self.instance.mapping = self.mapping().document()
+
+    def _check_template(self, name: str, cleaned: dict[str, Any]) -> None:
+        try:
+            mapping.check_template(cleaned.get(name, ""))
+        except TemplateError as error:
+            self.add_error(name, str(error))
+
+    def _check_path(self, name: str, path: str) -> None:
+        try:
+            mapping.check_path(path)
+        except ExpressionRefused as error:
+            if error.position >= 0:
+                words = _("“%(path)s” is no JMESPath: it is not understood from character %(number)d on.")
+                self.add_error(name, words % {"path": path[:80], "number": error.position + 1})
+            else:
+                self.add_error(
+                    name,
+                    _("“%(path)s” builds too much, or uses a function that is not offered here.") % {"path": path[:80]},
+                )
+
+    def _check_figures(self, cleaned: dict[str, Any]) -> None:
+        pairs = []
+        for line in cleaned.get("figures", ())[:FIGURES_AT_MOST]:
+            caption, colon, path = line.partition(":")
+            if not colon or not caption.strip() or not path.strip():
+                self.add_error("figures", _("Write each line as caption: field."))
+                break
+            self._check_path("figures", path.strip())
+            pairs.append((caption.strip(), path.strip()))
+        cleaned["figures"] = tuple(pairs)
+
+    def _check_recipients(self, cleaned: dict[str, Any]) -> None:
+        kind = cleaned.get("recipient_kind", "")
+        if kind and not cleaned.get("recipient_path"):
+            self.add_error("recipient_path", _("Choose the field that names the recipients."))
+        if kind == Kind.ATTRIBUTE and not cleaned.get("recipient_attribute"):
+            self.add_error("recipient_attribute", _("Choose the attribute whose values the field has."))
+        is_nobody = not any(cleaned.get(name) for name in ("departments", "users", "groups"))
+        if cleaned.get("is_enabled") and not kind and is_nobody:
+            self.add_error("departments", _("Choose departments, people or groups, or a field that names them."))
+        if cleaned.get("is_enabled") and not cleaned.get("title") and not cleaned.get("text"):
+            self.add_error("title", _("Write a title or a text, or pick fields for them."))
+
+
+def mapping_names() -> tuple[str, ...]:
+    return tuple(Mapping.__dataclass_fields__)

@@ -19,6 +19,8 @@ _LITERAL = r"'((?:[^'\\]|\\.)*)'"
 _NAME = r"([^\W\d_]\w*)"
 _FORMATS = ("", "thousands", "short", "percent")
 RANKING_ROWS = 5
+# Under this name templates of inbound channels know what came in; no card is called so.
+PAYLOAD = "payload"
 RANKING_ROWS_AT_MOST = 20
 
 
@@ -237,6 +239,13 @@ def _ranking_label(found: _Match) -> str | None:
     return found.of_card(_of_days(found, what))
 
 
+def _field_label(found: _Match) -> str | None:
+    """Of what came into an inbound channel, which has no columns: the field by its place."""
+    if not found.has_card() or found["alias"] != PAYLOAD:
+        return None
+    return found.text("field").lstrip(".").replace("['", ".").replace("']", "").lstrip(".") + _styled(found["style"])
+
+
 def _is_days(found: _Match) -> bool:
     days = found["days"] or found["period"]
     same = found["latest_alias"] == found["alias"] and found["latest_column"] == found["day_column"]
@@ -260,6 +269,12 @@ _ROWS = (
     rf"|\.within\((?P<period>[a-z_0-9]+), {_LITERAL}\))?"
 )
 _SHAPES = (
+    _Shape(
+        re.compile(
+            rf"\{{\{{ {_ALIAS}(?P<field>(?:\.[A-Za-z]\w*|\[\d+\]|\[{_LITERAL}\])+){_STYLE} \}}\}}",
+        ),
+        _field_label,
+    ),
     _Shape(
         re.compile(rf"\{{\{{ {_ROWS}\.(?P<measure>sum|avg|min|max)\({_quoted_group('column')}\){_STYLE} \}}\}}"),
         _aggregate_label,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import DecimalException
 from functools import lru_cache
@@ -36,12 +36,13 @@ _FUNCTIONS = {
 
 @dataclass(frozen=True)
 class Given:
-    """What the templates of a report are about: the slot, its time zone, and a table for each alias; None for a card
-    of which nothing is known yet."""
+    """What templates are about: the slot, its time zone, and a table for each alias; None for a card of which nothing
+    is known yet. `values`: what else they know by name, as templates see it."""
 
     slot_at: datetime
     zone: ZoneInfo
-    tables: Mapping[str, Table | None]
+    tables: Mapping[str, Table | None] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check(source: str, aliases: Mapping[str, object] | list[str] | tuple[str, ...] = ()) -> None:
@@ -49,17 +50,17 @@ def check(source: str, aliases: Mapping[str, object] | list[str] | tuple[str, ..
     compiled(source, frozenset({*aliases, *_time_names(), *_FUNCTIONS}))
 
 
-def rendered(source: str, given: Given, form: str) -> str:
+def rendered(source: str, given: Given, form: str, *, is_cut: bool = False) -> str:
     """The text for a message of this form. Values of cells are escaped for it; empty: plain text, as of a title, in
     which marks stay as they are until a message is made of it (composing).
 
-    Raises TemplateError with the line and a sentence.
+    `is_cut`: a text that is too long is cut and ends in "…". Raises TemplateError with the line and a sentence.
     """
-    template = compiled(source, frozenset({*given.tables, *_time_names(), *_FUNCTIONS}))
-    work = _Rendering(form)
+    template = compiled(source, frozenset({*given.tables, *given.values, *_time_names(), *_FUNCTIONS}))
+    work = _Rendering(form, is_cut=is_cut)
     names = dates.named_times(given.slot_at, given.zone)
     names |= {alias: _view(table, given.zone, work) for alias, table in given.tables.items()}
-    names |= {**_FUNCTIONS, RENDERING: work}
+    names |= {**given.values, **_FUNCTIONS, RENDERING: work}
     return work.text_of(template, names)
 
 
@@ -81,8 +82,9 @@ def _time_names() -> frozenset[str]:
 class _Rendering:
     """The form of one rendering, and how much it may still do."""
 
-    def __init__(self, form: str) -> None:
+    def __init__(self, form: str, *, is_cut: bool) -> None:
         self.form = form
+        self._is_cut = is_cut
         self._steps_left = STEPS_AT_MOST
         self._end = time.monotonic() + SECONDS_AT_MOST
 
@@ -99,6 +101,8 @@ class _Rendering:
             for part in template.root_render_func(template.new_context(names)):
                 parts.append(part)
                 size += len(part)
+                if size > OUTPUT_CHARACTERS and self._is_cut:
+                    return f"{''.join(parts)[: OUTPUT_CHARACTERS - 1]}…"
                 if size > OUTPUT_CHARACTERS:
                     raise ExpressionError(too_long())
         except ExpressionError as error:

@@ -1,0 +1,119 @@
+"""`/in/<public id>`: takes what other systems send to an inbound channel, in whatever form.
+
+Who cannot prove a channel's secret gets the same answer for every address. The address may hold a token, so its query
+is taken off the request before anything can log it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.http.request import UnreadablePostError
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+
+from accounts.authentication.throttling import network_of
+from integrations.core.sentences import Sentence
+from integrations.models.fields import Unreadable
+from notifications.api.authentication import count
+from notifications.api.problems import ProblemError, response
+from notifications.inbound import calls, signatures
+from notifications.inbound.calls import CallRefusedError, Taken
+from notifications.inbound.payloads import BODY_BYTES, MULTIPART_BYTES, PayloadError, parsed
+from notifications.inbound.signatures import SCHEMES, Kept, Proof
+from notifications.models import InboundCall, InboundChannel
+from notifications.tasks import enqueue_fetches, enqueue_runs
+
+# Headers by which senders tell a repeat.
+REPEAT_HEADERS = ("Idempotency-Key", "X-Gitlab-Event-UUID", "X-GitHub-Delivery", "Webhook-Id")
+_REASONS = {
+    "invalid_proof": Sentence("The secret or the signature is missing or wrong."),
+    "malformed_request": Sentence("The body is neither JSON nor a form that can be read."),
+    "body_too_large": Sentence("The body is too large, or nested too deeply."),
+    "too_many_requests": Sentence("There were too many calls in a minute."),
+}
+
+
+@csrf_exempt
+def receive(request: HttpRequest, public_id: str) -> HttpResponse:
+    """202 once the message is written down, with what became of it; problem details otherwise."""
+    query = request.GET.dict()
+    request.META["QUERY_STRING"], request.GET = "", QueryDict()
+    try:
+        if request.method not in {"POST", "PUT"}:
+            raise ProblemError("method_not_allowed", headers={"Allow": "POST, PUT"})
+        taken = _received(request, public_id, query)
+    except ProblemError as error:
+        return response(error)
+    enqueue_runs(taken.run_ids)
+    enqueue_fetches(taken.fetch_ids)
+    known = {} if taken.message_id is None else {"id": taken.message_id}
+    return JsonResponse({"status": taken.outcome.value, **known}, status=202)
+
+
+def _received(request: HttpRequest, public_id: str, query: dict[str, str]) -> Taken:
+    """Raises ProblemError."""
+    count(f"in:address:{network_of(request) or 'unknown'}", settings.API_CALLS_PER_ADDRESS)
+    found = InboundChannel.objects.usable().select_related("owner", "corp")
+    channel = found.filter(public_id=public_id, kind=InboundChannel.Kind.WEBHOOK).first()
+    body = _authenticated(request, channel, query)
+    if channel is None:  # _authenticated lets nobody through without one
+        raise ProblemError("invalid_proof")
+    try:
+        count(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
+        payload = parsed(body, request.headers.get("Content-Type", ""))
+        return calls.take(channel, payload, request_key=_request_key(request), now=timezone.now())
+    except PayloadError as error:
+        raise _noted(channel, error.code) from error
+    except CallRefusedError as refused:
+        wait = {"Retry-After": str(refused.retry_after_seconds)} if refused.retry_after_seconds else {}
+        raise ProblemError(refused.code, str(refused.sentence), headers=wait) from refused
+    except ProblemError as error:
+        _note(channel, error.code)
+        raise
+
+
+def _authenticated(request: HttpRequest, channel: InboundChannel | None, query: dict[str, str]) -> bytes:
+    """The body. It is read only after a proof that needs none of it. Raises ProblemError."""
+    scheme = SCHEMES.get(channel.scheme, SCHEMES["bearer"]) if channel is not None else SCHEMES["bearer"]
+    body = _body(request, channel) if scheme.needs_secret else b""
+    if not _is_proven(channel, Proof(request.headers, query, body)):
+        if channel is not None:
+            _note(channel, "invalid_proof")
+        raise ProblemError("invalid_proof")
+    return body or _body(request, channel)
+
+
+def _is_proven(channel: InboundChannel | None, proof: Proof) -> bool:
+    if channel is None:
+        return signatures.verify("bearer", proof, Kept(), now=time.time())
+    kept = Kept("" if isinstance(channel.secret, Unreadable) else channel.secret, channel.digest)
+    return signatures.verify(channel.scheme, proof, kept, now=timezone.now().timestamp())
+
+
+def _body(request: HttpRequest, channel: InboundChannel | None) -> bytes:
+    """Raises ProblemError."""
+    at_most = MULTIPART_BYTES if request.content_type == "multipart/form-data" else BODY_BYTES
+    try:
+        body = request.read(at_most + 1)
+    except UnreadablePostError as error:
+        raise ProblemError("malformed_request") from error
+    if len(body) > at_most:
+        raise _noted(channel, "body_too_large") if channel is not None else ProblemError("body_too_large")
+    return body
+
+
+def _request_key(request: HttpRequest) -> str:
+    return next((request.headers[name] for name in REPEAT_HEADERS if request.headers.get(name)), "")
+
+
+def _noted(channel: InboundChannel, code: str) -> ProblemError:
+    _note(channel, code)
+    return ProblemError(code)
+
+
+def _note(channel: InboundChannel, code: str) -> None:
+    if code in _REASONS:
+        calls.note(channel, InboundCall.Outcome.REFUSED, _REASONS[code], now=timezone.now())

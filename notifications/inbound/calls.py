@@ -1,0 +1,236 @@
+"""Takes a call of an inbound channel: keeps its payload for an hour, makes a message of it, and notes the outcome.
+
+Payloads and secrets stand in no log. Pictures and files that have yet to be fetched wait in a row for a worker
+(notifications.inbound.fetch); the call is answered before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from integrations.core.sentences import Sentence
+from notifications.inbound import mapping
+from notifications.inbound.accept import Accepted, DailyLimitError, Incoming, NobodyFoundError, accept
+from notifications.inbound.files import CheckedFile
+from notifications.inbound.mapping import Mapped, MappingError
+from notifications.inbound.payloads import Payload
+from notifications.inbound.reach import chosen_by_channel
+from notifications.models import (
+    InboundCall,
+    InboundChannel,
+    InboundFetch,
+    InboundPayload,
+    IncomingMessage,
+    MessageForm,
+    Priority,
+)
+from notifications.models.lookups import Moment
+from notifications.sources import Audience
+
+PAYLOAD_KEPT = timedelta(hours=1)
+# A larger payload is kept with its long texts cut, as those of pictures.
+KEPT_CHARACTERS = 1024 * 1024
+CUT_CHARACTERS = 2000
+CALLS_SHOWN = 50
+# From handing a call to a task that fetches its files until it is handed to another.
+FETCH_QUEUED_SECONDS = 120
+Outcome = InboundCall.Outcome
+
+
+class CallRefusedError(Exception):
+    """`code`: of a problem (notifications.api.problems). `sentence`: for the log of calls and for the sender."""
+
+    def __init__(self, code: str, sentence: Sentence, retry_after_seconds: int = 0) -> None:
+        super().__init__(code)
+        self.code = code
+        self.sentence = sentence
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a call. `run_ids`, `fetch_ids`: to be handed out after the transaction."""
+
+    outcome: InboundCall.Outcome
+    message_id: int | None = None
+    run_ids: Sequence[int] = ()
+    fetch_ids: Sequence[int] = ()
+
+
+def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: datetime) -> Taken:
+    """Make a message of what came in. `request_key`: by which the sender's own headers tell a repeat; empty for none.
+
+    Raises CallRefusedError, which is noted already.
+    """
+    remember(channel, payload, now=now)
+    if not channel.is_enabled:
+        note(channel, Outcome.NOTED, now=now)
+        return Taken(Outcome.NOTED)
+    try:
+        with transaction.atomic():
+            taken = _taken(channel, payload, request_key, now)
+            note(channel, taken.outcome, message_id=taken.message_id, now=now)
+            return taken
+    except CallRefusedError as error:
+        note(channel, Outcome.REFUSED, error.sentence, now=now)
+        raise
+
+
+def _taken(channel: InboundChannel, payload: Payload, request_key: str, now: datetime) -> Taken:
+    mapped = mapped_of(channel, payload, now=now)
+    if mapped is None:
+        return Taken(Outcome.LEFT_OUT)
+    key = key_of(channel, mapped.key or request_key)
+    known = IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()
+    if known is not None or InboundFetch.objects.filter(key=key).exists():
+        return Taken(Outcome.REPEATED, known)
+    if mapped.urls:
+        until = now + timedelta(seconds=FETCH_QUEUED_SECONDS)
+        row = {"channel": channel, "payload": json.dumps(payload), "created_at": now, "lease_until": until}
+        fetch, is_new = InboundFetch.objects.get_or_create(key=key, defaults=row)
+        return Taken(Outcome.ACCEPTED, fetch_ids=[fetch.pk]) if is_new else Taken(Outcome.REPEATED)
+    found = accepted(incoming_of(channel, mapped, key=key), now=now)
+    outcome = Outcome.ACCEPTED if found.is_new else Outcome.REPEATED
+    return Taken(outcome, found.message.pk, found.run_ids)
+
+
+def mapped_of(channel: InboundChannel, payload: Payload, *, now: datetime) -> Mapped | None:
+    """The message that the channel's mapping makes of a payload. Raises CallRefusedError."""
+    try:
+        rules = mapping.mapping_from(channel.mapping)
+        return mapping.apply(rules, payload, now=now, zone=timezone.get_default_timezone())
+    except MappingError as error:
+        raise CallRefusedError("mapping_failed", error.sentence) from error
+
+
+def incoming_of(
+    channel: InboundChannel,
+    mapped: Mapped,
+    *,
+    key: str,
+    fetched: Sequence[CheckedFile] = (),
+    chosen: Audience | None = None,
+    only_user_id: int | None = None,
+) -> Incoming:
+    """`fetched`: the pictures and files behind its addresses. `chosen`: in place of the people chosen for the channel.
+    `only_user_id`: of a trial, this person alone."""
+    files = [*mapped.files, *fetched]
+    # A form that is nothing but its file is chosen anew where none came.
+    is_bare = channel.form in {MessageForm.FILE, MessageForm.IMAGE} and not files
+    return Incoming(
+        sender=channel,
+        key=key,
+        title=mapped.title,
+        text=mapped.text,
+        markup=mapped.markup,
+        addresses=mapped.addresses or (),
+        audience=None if mapped.addresses is not None else chosen or chosen_by_channel(channel),
+        only_user_id=only_user_id,
+        link=mapped.link,
+        figures=mapped.figures,
+        files=files,
+        form="" if is_bare else channel.form,
+        priority=Priority.URGENT if mapped.is_urgent else channel.priority,
+        lifetime_hours=channel.lifetime_hours,
+        corp=channel.corp,
+        origin=IncomingMessage.Origin.CHANNEL,
+    )
+
+
+def accepted(incoming: Incoming, *, now: datetime) -> Accepted:
+    """Raises CallRefusedError."""
+    try:
+        return accept(incoming, now=now)
+    except NobodyFoundError as error:
+        raise CallRefusedError(
+            "nobody_found", Sentence("Its recipients name nobody whom the channel reaches.")
+        ) from error
+    except DailyLimitError as error:
+        sentence = Sentence("The channel has sent as much as it may today.")
+        raise CallRefusedError("daily_limit_reached", sentence, error.retry_after_seconds) from error
+
+
+def key_of(channel: InboundChannel, key: str) -> str:
+    """Of a message, unique among all; without `key` another one each time."""
+    digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest() if key else uuid.uuid4().hex
+    return f"channel:{channel.pk}:{digest}"
+
+
+# --- What came in last ------------------------------------------------------------------------------------------------
+
+
+def remember(channel: InboundChannel, payload: Payload, *, now: datetime) -> None:
+    content = json.dumps(payload, ensure_ascii=False)
+    if len(content) > KEPT_CHARACTERS:
+        content = json.dumps(_cut(payload), ensure_ascii=False)
+    row = {"content": content, "received_at": now}
+    InboundPayload.objects.update_or_create(channel=channel, defaults=row)
+
+
+def last_payload(channel: InboundChannel, *, now: datetime) -> tuple[Payload, datetime] | None:
+    """What came in last, and when; None where nothing did within PAYLOAD_KEPT, or it cannot be read."""
+    row = InboundPayload.objects.filter(channel=channel, received_at__gt=now - PAYLOAD_KEPT).first()
+    if row is None:
+        return None
+    try:
+        return json.loads(row.content), row.received_at
+    except ValueError:
+        return None
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= CUT_CHARACTERS else f"{value[: CUT_CHARACTERS - 1]}…"
+    if isinstance(value, dict):
+        return {name: _cut(one) for name, one in value.items()}
+    return [_cut(one) for one in value] if isinstance(value, list) else value
+
+
+# --- The log of calls -------------------------------------------------------------------------------------------------
+
+
+def note(
+    channel: InboundChannel,
+    outcome: InboundCall.Outcome,
+    reason: Sentence | None = None,
+    *,
+    now: datetime,
+    message_id: int | None = None,
+) -> None:
+    """Write down what became of a call. What is the same as the call before, and made no message, is counted there."""
+    text = "" if reason is None else reason.stored()
+    if message_id is None:
+        last = InboundCall.objects.filter(channel=channel).newest_first().first()
+        if last is not None and (last.outcome, last.reason, last.message_id) == (outcome, text, None):
+            InboundCall.objects.filter(pk=last.pk).update(count=F("count") + 1, last_at=now)
+            return
+    InboundCall.objects.create(
+        channel=channel, outcome=outcome, reason=text, message_id=message_id, first_at=now, last_at=now
+    )
+
+
+def due(now: Moment) -> list[QuerySet[Any]]:
+    """Payloads that are kept no longer."""
+    return [InboundPayload.objects.older_than(now - PAYLOAD_KEPT)]
+
+
+def forget(*, now: datetime) -> int:
+    """Delete payloads that are kept no longer, and calls beyond the newest CALLS_SHOWN of each channel. Returns the
+    number of rows."""
+    count, _by_model = InboundPayload.objects.older_than(now - PAYLOAD_KEPT).delete()
+    for channel_id in InboundCall.objects.crowded(CALLS_SHOWN):
+        calls = InboundCall.objects.filter(channel=channel_id)
+        kept = list(calls.newest_first().values_list("pk", flat=True)[:CALLS_SHOWN])
+        deleted, _by_model = calls.exclude(pk__in=kept).delete()
+        count += deleted
+    return count

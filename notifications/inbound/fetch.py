@@ -1,0 +1,116 @@
+"""Fetches the pictures and files behind a call's addresses, then makes its message: in a worker, never in the call."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, QuerySet
+
+from integrations.clients.sources.errors import SourceError
+from integrations.clients.sources.http_json import read_file
+from integrations.clients.sources.ssrf import Reach
+from integrations.core.sentences import NoData, Sentence
+from integrations.models.jobs import LeaseLostError
+from notifications.delivery.locking import unlocked
+from notifications.inbound import calls
+from notifications.inbound.calls import CallRefusedError
+from notifications.inbound.files import CheckedFile, FileRefusedError, checked
+from notifications.models import InboundCall, InboundChannel, InboundFetch
+from notifications.models.lookups import Moment
+
+if TYPE_CHECKING:
+    from integrations.core.background import Clock
+
+logger = logging.getLogger(__name__)
+
+# For one file, and for all of a message.
+FILE_SECONDS = 20.0
+TOTAL_SECONDS = 60.0
+LEASE = timedelta(seconds=TOTAL_SECONDS + FILE_SECONDS + 30)
+# From handing it to a task until it is handed to another.
+QUEUED = timedelta(seconds=calls.FETCH_QUEUED_SECONDS)
+QUEUED_AT_MOST = 100
+# After these the message goes without its files.
+TRIES_AT_MOST = 3
+
+
+def due(now: Moment) -> list[QuerySet[InboundFetch]]:
+    return [InboundFetch.objects.filter(lease_until__lte=now)]
+
+
+def hand_out(*, now: datetime) -> list[int]:
+    """Calls whose task got lost, or whose worker died; nobody else gets them for QUEUED."""
+    with transaction.atomic():
+        ids = [job.pk for job in unlocked(InboundFetch.objects.free(now).order_by("pk").only("pk"))[:QUEUED_AT_MOST]]
+        InboundFetch.objects.filter(pk__in=ids).update(lease_token="", lease_until=now + QUEUED)
+    return ids
+
+
+def fetch(fetch_id: int, *, clock: Clock) -> list[int]:
+    """Fetch what one call names, and accept its message. Returns the runs to hand out; none where another worker has
+    it. What cannot be fetched is left out, and noted."""
+    now = clock()
+    token = (
+        InboundFetch.objects.takeable(now).filter(pk=fetch_id).claim(until=now + LEASE, try_count=F("try_count") + 1)
+    )
+    job = InboundFetch.objects.held_by(fetch_id, token).first() if token else None
+    if job is None:
+        return []
+    channel = InboundChannel.objects.select_related("owner", "corp").get(pk=job.channel_id)
+    try:
+        mapped = calls.mapped_of(channel, json.loads(job.payload), now=job.created_at)
+        urls = () if mapped is None or job.try_count > TRIES_AT_MOST else mapped.urls
+        fetched, refused = _fetched(urls, reach=reach_of(channel), clock=clock)
+        with transaction.atomic():
+            if not InboundFetch.objects.held_by(job.pk, job.lease_token).delete()[0]:
+                raise LeaseLostError
+            if mapped is None:  # the mapping was changed meanwhile
+                return []
+            incoming = calls.incoming_of(channel, mapped, key=job.key, fetched=fetched)
+            found = calls.accepted(incoming, now=clock())
+    except CallRefusedError as error:
+        InboundFetch.objects.held_by(job.pk, job.lease_token).delete()
+        calls.note(channel, InboundCall.Outcome.REFUSED, error.sentence, now=clock())
+        return []
+    except LeaseLostError:
+        return []
+    for sentence in refused:
+        calls.note(channel, InboundCall.Outcome.WITHOUT_FILE, sentence, now=clock())
+    return found.run_ids
+
+
+def reach_of(channel: InboundChannel) -> Reach:
+    """This machine only where the settings say that everything runs on it."""
+    if not channel.allows_private_addresses:
+        return Reach.PUBLIC
+    return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
+
+
+def _fetched(
+    urls: tuple[tuple[str, str], ...], *, reach: Reach, clock: Clock
+) -> tuple[list[CheckedFile], list[Sentence]]:
+    files, refused, end = [], [], clock() + timedelta(seconds=TOTAL_SECONDS)
+    for name, url in urls:
+        shown = name or _name_of(url)
+        if clock() > end:
+            refused.append(Sentence("“%(name)s” was not fetched: all of them took too long.") % {"name": shown})
+            continue
+        try:
+            files.append(checked(shown, read_file(url, reach=reach, seconds=FILE_SECONDS)))
+        except SourceError as error:
+            why = NoData(error.problem.value, error.facts)
+            refused.append(Sentence("“%(name)s” was not fetched: %(reason)s") % {"name": shown, "reason": why})
+        except FileRefusedError as error:
+            refused.append(error.sentence)
+    return files, refused
+
+
+def _name_of(url: str) -> str:
+    """The last part of its path; its query may hold a secret."""
+    return unquote(urlsplit(url).path).rpartition("/")[2] or "file"

@@ -1,0 +1,348 @@
+"""Calls of inbound channels: from the body to the phone's bytes, and everything that is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.inbound import calls
+from notifications.inbound.mapping import Mapping
+from notifications.models import Delivery, InboundCall, InboundChannel, InboundPayload, IncomingMessage, Run
+from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.inbound.channels import SECRET, call, example, make_channel, preset_channel
+
+pytestmark = pytest.mark.django_db
+Outcome = InboundCall.Outcome
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def owner(corp: Corp) -> User:
+    return make_manager(corp)
+
+
+@pytest.fixture
+def zhang(corp: Corp) -> User:
+    return make_person(corp, "ZhangWei")
+
+
+@pytest.fixture
+def channel(owner: User, zhang: User) -> InboundChannel:
+    return make_channel(owner, zhang)
+
+
+def outcomes(channel: InboundChannel) -> list[tuple[str, int]]:
+    rows = InboundCall.objects.filter(channel=channel).newest_first()
+    return [(row.outcome, row.count) for row in rows]
+
+
+def reasons(channel: InboundChannel) -> list[str]:
+    return [json.loads(row.reason)["msgid"] for row in InboundCall.objects.filter(channel=channel).newest_first()]
+
+
+def bodies() -> list[dict[str, Any]]:
+    """What goes to WeCom."""
+    for run in Run.objects.filter(status=Run.Status.WAITING).order_by("pk"):
+        render_run(run_id=run.pk, now=timezone.now())
+        run.refresh_from_db()
+        assert run.error_text == ""
+    return [json.loads(bytes(one.body)) for one in Delivery.objects.order_by("pk") if one.body]
+
+
+# --- Accepted ---
+
+
+def test_a_call_becomes_a_message_to_the_chosen_people(channel: InboundChannel, zhang: User) -> None:
+    answer = call(channel, {"title": "数据已更新", "text": "订单表 <b>完成</b> <@all>"})
+
+    message = IncomingMessage.objects.get()
+    assert (answer.status_code, answer.json()) == (202, {"status": "accepted", "id": message.pk})
+    assert (message.channel, message.origin, list(message.people.all())) == (channel, "channel", [zhang])
+    [body] = bodies()
+    assert body["touser"] == "ZhangWei"
+    assert body["textcard"]["title"] == "数据已更新"
+    assert "<b>" not in body["textcard"]["description"]
+    assert "<@" not in body["textcard"]["description"]
+    assert outcomes(channel) == [(Outcome.ACCEPTED, 1)]
+
+
+@pytest.mark.parametrize(
+    ("sender", "title", "text", "link"),
+    [
+        (
+            *("grafana", "[firing] 磁盘使用率过高"),
+            "磁盘使用率过高 · firing\ndb-1 磁盘使用率 93%\n磁盘使用率过高 · firing\ndb-2 磁盘使用率 91%",
+            "https://grafana.example.com/d/disk",
+        ),
+        (
+            *("alertmanager", "[resolved] InstanceDown", "InstanceDown · resolved\netl-3 恢复"),
+            "https://prometheus.example.com/graph?g0.expr=up",
+        ),
+        ("dolphinscheduler", "销售数仓 · 每日汇总", "load_orders · FAILURE", ""),
+        (
+            *("jenkins", "报表发布 #18 FAILURE", "origin/main c6d86dc654b12425e706bcf951adfe5a8627a517"),
+            "https://jenkins.example.com/job/report/18/",
+        ),
+        ("gitlab", "bi/report · pipeline failed", "main\n张伟", "https://git.example.com/bi/report/-/pipelines/31"),
+        ("superset", "每周看板", "各区域销售", "https://superset.example.com/explore/?slice_id=12"),
+        (
+            *("metabase", "每月销售", "2026-09-01T00:00:00Z · 346\n2026-10-01T00:00:00Z · 354"),
+            "https://metabase.example.com/question/108",
+        ),
+    ],
+)
+def test_a_ready_made_mapping_takes_what_its_sender_documents(
+    sender: str, title: str, text: str, link: str, owner: User, zhang: User
+) -> None:
+    channel = preset_channel(sender, owner, zhang)
+
+    answer = call(channel, *example(sender))
+
+    assert answer.status_code == 202, answer.content
+    message = IncomingMessage.objects.get()
+    assert (message.title, message.text, message.link) == (title, text, link)
+    assert bodies()
+
+
+def test_files_of_superset_and_the_picture_of_metabase_come_along(owner: User, zhang: User) -> None:
+    for sender in ("superset", "metabase"):
+        call(preset_channel(sender, owner, zhang), *example(sender))
+
+    media = [
+        (run.key.split(":")[0], medium.name, medium.kind)
+        for run in Run.objects.order_by("pk")
+        for medium in run.media.all()
+    ]
+    assert media == [("message", "report.csv", "file"), ("message", "file.png", "picture")]
+
+
+def test_severity_makes_a_message_urgent(owner: User, zhang: User) -> None:
+    call(preset_channel("grafana", owner, zhang), *example("grafana"))
+
+    assert IncomingMessage.objects.get().priority == 0
+
+
+def test_what_the_condition_leaves_out_is_answered_and_noted(owner: User, zhang: User) -> None:
+    channel = preset_channel("jenkins", owner, zhang)
+    body, kind = example("jenkins")
+
+    answer = call(channel, body.replace(b"FINALIZED", b"STARTED"), kind)
+
+    assert (answer.status_code, answer.json()) == (202, {"status": "left_out"})
+    assert not IncomingMessage.objects.exists()
+    assert outcomes(channel) == [(Outcome.LEFT_OUT, 1)]
+
+
+def test_a_repeat_sends_nothing_again(owner: User, zhang: User) -> None:
+    channel = preset_channel("jenkins", owner, zhang)
+
+    first, second = call(channel, *example("jenkins")), call(channel, *example("jenkins"))
+
+    assert second.json() == {"status": "repeated", "id": first.json()["id"]}
+    assert IncomingMessage.objects.count() == 1
+    assert outcomes(channel) == [(Outcome.REPEATED, 1), (Outcome.ACCEPTED, 1)]
+
+
+def test_the_senders_own_header_tells_a_repeat(channel: InboundChannel) -> None:
+    for _time in range(2):
+        call(channel, {"title": "一次"}, **{"Idempotency-Key": "a"})
+    call(channel, {"title": "一次"})
+
+    assert IncomingMessage.objects.count() == 2
+
+
+def test_recipients_come_from_a_field(owner: User, corp: Corp, zhang: User) -> None:
+    li = make_person(corp, "LiNa", email="lina@example.com")
+    mapping = Mapping(title="好", recipient_kind="email", recipient_path="to")
+    channel = make_channel(owner, zhang, mapping=mapping)
+
+    answer = call(channel, {"to": "Li Na <LiNa@example.com>; nobody@example.com"})
+
+    assert answer.status_code == 202
+    assert list(IncomingMessage.objects.get().people.all()) == [li]
+
+
+def test_a_channel_that_is_not_enabled_only_notes(channel: InboundChannel) -> None:
+    InboundChannel.objects.update(is_enabled=False)
+
+    answer = call(channel, {"title": "试"})
+
+    assert (answer.status_code, answer.json()) == (202, {"status": "noted"})
+    assert not IncomingMessage.objects.exists()
+    last = calls.last_payload(channel, now=timezone.now())
+    assert last is not None
+    assert last[0] == {"title": "试"}
+
+
+# --- Kept ---
+
+
+def test_the_last_payload_is_encrypted_and_forgotten_after_an_hour(channel: InboundChannel) -> None:
+    call(channel, {"title": "密"})
+    call(channel, {"title": "后"})
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT content FROM notifications_inboundpayload")
+        [(sealed,)] = cursor.fetchall()
+    assert "后" not in sealed
+    later = timezone.now() + calls.PAYLOAD_KEPT
+    assert calls.last_payload(channel, now=later) is None
+    calls.forget(now=later)
+    assert not InboundPayload.objects.exists()
+
+
+def test_only_the_newest_calls_are_kept(channel: InboundChannel) -> None:
+    now = timezone.now()
+    for number in range(calls.CALLS_SHOWN + 3):
+        calls.note(channel, Outcome.ACCEPTED if number % 2 else Outcome.LEFT_OUT, now=now)
+
+    calls.forget(now=now)
+
+    assert InboundCall.objects.count() == calls.CALLS_SHOWN
+
+
+# --- Refused ---
+
+
+def test_a_wrong_secret_and_an_unknown_address_get_the_same_answer(channel: InboundChannel) -> None:
+    known = call(channel, {"title": "x"}, secret="gwi_wrong")
+    unknown = call(InboundChannel(public_id="0" * 32, scheme="bearer"), {"title": "x"})
+    InboundChannel.objects.update(kind="mail")
+    mail = call(channel, {"title": "x"})
+
+    assert known.status_code == 401
+    assert known.headers["Content-Type"] == "application/problem+json"
+    assert known.content == unknown.content == mail.content
+    assert not InboundPayload.objects.exists()
+
+
+def test_equal_refusals_are_one_line_of_the_log(channel: InboundChannel) -> None:
+    for _time in range(3):
+        call(channel, {"title": "x"}, secret="gwi_wrong")
+
+    assert outcomes(channel) == [(Outcome.REFUSED, 3)]
+    assert reasons(channel) == ["The secret or the signature is missing or wrong."]
+
+
+def test_a_channel_of_somebody_who_may_not_enter_any_more_is_nobodys(channel: InboundChannel, owner: User) -> None:
+    User.objects.filter(pk=owner.pk).update(is_staff=False)
+
+    assert call(channel, {"title": "x"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "code"),
+    [
+        (b"{", "application/json", 400, "malformed_request"),
+        (b"", "application/json", 400, "malformed_request"),
+        (b"{'a'}", "application/json", 400, "malformed_request"),
+        ("中文".encode("gbk"), "application/json", 400, "malformed_request"),
+        (b"[" * 60 + b"]" * 60, "application/json", 413, "body_too_large"),
+        (b"[" * 100_000, "application/json", 413, "body_too_large"),
+        (b"[" + b"1," * 60_000 + b"1]", "application/json", 413, "body_too_large"),
+        (b"x" * (4 * 1024 * 1024 + 1), "text/plain", 413, "body_too_large"),
+        (b"--x", "multipart/form-data", 400, "malformed_request"),
+    ],
+)
+def test_bodies_that_cannot_be_read_are_refused(
+    body: bytes, kind: str, status: int, code: str, channel: InboundChannel
+) -> None:
+    answer = call(channel, body, kind)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert outcomes(channel) == [(Outcome.REFUSED, 1)]
+    assert not IncomingMessage.objects.exists()
+
+
+def test_two_megabytes_of_one_line_are_cut(channel: InboundChannel) -> None:
+    answer = call(channel, {"title": "x" * 2_000_000, "text": "y" * 2_000_000})
+
+    assert answer.status_code == 202
+    message = IncomingMessage.objects.get()
+    assert (len(message.title), len(message.text)) == (128, 20_000)
+
+
+def test_nan_duplicates_and_long_numbers_do_no_harm(channel: InboundChannel) -> None:
+    body = b'{"title": "a", "title": "b", "n": NaN, "i": Infinity, "big": 1e999, "long": ' + b"9" * 4000 + b"}"
+
+    assert call(channel, body).status_code == 202
+    assert IncomingMessage.objects.get().title == "b"
+
+
+@pytest.mark.parametrize("method", ["get", "delete", "patch"])
+def test_only_post_and_put_are_taken(method: str, channel: InboundChannel, client: Any) -> None:
+    answer = getattr(client, method)(f"/in/{channel.public_id}", headers={"Authorization": f"Bearer {SECRET}"})
+
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+
+
+def test_who_floods_waits(channel: InboundChannel, settings: Any) -> None:
+    settings.API_CALLS_PER_TOKEN = 2
+    answers = [call(channel, {"title": "x"}) for _time in range(3)]
+
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+    assert int(answers[2].headers["Retry-After"]) > 0
+    assert IncomingMessage.objects.count() == 2
+
+
+def test_the_daily_limit_counts_people(channel: InboundChannel) -> None:
+    InboundChannel.objects.update(daily_limit=1)
+    first, second = call(channel, {"title": "1"}), call(channel, {"title": "2"})
+
+    assert (first.status_code, second.status_code, second.json()["code"]) == (202, 429, "daily_limit_reached")
+
+
+def test_people_beyond_the_owner_are_nobody(owner: User) -> None:
+    stranger = make_person(make_corp(name="他司", corpid="ww2"), "Stranger")
+    mapping = Mapping(title="好", recipient_kind="user", recipient_path="to")
+    channel = make_channel(owner, stranger, mapping=mapping)
+    answers = [call(channel, {"to": name}) for name in (stranger.username, "nobody-at-all")]
+    InboundChannel.objects.update(mapping=Mapping(title="好").document())
+    answers.append(call(channel, {}))
+
+    assert [answer.status_code for answer in answers] == [422] * 3
+    assert answers[0].content == answers[1].content == answers[2].content
+    assert not IncomingMessage.objects.exists()
+
+
+def test_a_mapping_that_does_not_fit_is_told_and_noted(owner: User, zhang: User) -> None:
+    channel = make_channel(owner, zhang, mapping=Mapping(title="{{ payload.a + payload.b }}"))
+
+    answer = call(channel, {"a": "x", "b": 1})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "mapping_failed")
+    assert outcomes(channel) == [(Outcome.REFUSED, 1)]
+
+
+def test_the_token_in_the_address_stands_in_no_log(
+    owner: User, zhang: User, caplog: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    channel = make_channel(owner, zhang, scheme="query")
+
+    def fail(*_args: Any, **_kwargs: Any) -> None:
+        raise RuntimeError("broken")
+
+    caplog.set_level("DEBUG")
+    assert call(channel, b"{").status_code == 400
+    assert call(channel, {"title": "x"}, secret="gwi_wrong_one").status_code == 401
+    monkeypatch.setattr(calls, "remember", fail)
+    client_error = None
+    try:
+        call(channel, {"title": "x"})
+    except RuntimeError as error:
+        client_error = error
+
+    assert client_error is not None
+    requests = [str(getattr(record, "request", "")) for record in caplog.records]
+    assert not any(secret in line for secret in (SECRET, "gwi_wrong_one") for line in [caplog.text, *requests])

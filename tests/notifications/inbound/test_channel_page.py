@@ -1,0 +1,223 @@
+"""The admin page of an inbound channel: made, filled by what comes in, tried, and sent to oneself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications.models import InboundCall, InboundChannel, IncomingMessage
+from tests.browser_form import untouched
+from tests.notifications.factories import make_corp, make_person, make_superuser
+from tests.notifications.inbound.channels import call, example, make_channel, preset_channel
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/notifications/inboundchannel/"
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def root() -> User:
+    return make_superuser()
+
+
+@pytest.fixture
+def client(root: User) -> Client:
+    client = Client(headers={"accept-language": "en"})
+    client.force_login(root)
+    return client
+
+
+@pytest.fixture
+def zhang(corp: Corp) -> User:
+    return make_person(corp, "ZhangWei")
+
+
+def page_of(channel: InboundChannel, end: str = "change") -> str:
+    return f"{LIST}{channel.pk}/{end}/"
+
+
+def filled(client: Client, channel: InboundChannel, **values: Any) -> dict[str, Any]:
+    """The form as the page has it, with these values."""
+    found = untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form")
+    return {**found, **values}
+
+
+def previewed(client: Client, channel: InboundChannel, **values: Any) -> dict[str, Any]:
+    sent = {**filled(client, channel), **values}
+    state: dict[str, Any] = client.post(page_of(channel, "preview"), sent).json()
+    return state
+
+
+# --- A new one ---
+
+
+def test_a_new_channel_shows_its_secret_once_and_keeps_its_digest(client: Client, root: User) -> None:
+    answer = client.post(f"{LIST}add/", {"name": "Grafana", "kind": "webhook", "preset": "grafana"})
+
+    channel = InboundChannel.objects.get()
+    secret = answer.context["secret"]
+    page = answer.content.decode()
+    assert secret.startswith("gwi_")
+    assert secret in page
+    assert f"/in/{channel.public_id}" in page
+    assert (channel.owner, channel.scheme, channel.is_enabled) == (root, "bearer", False)
+    assert (len(channel.digest), channel.secret) == (64, "")
+    assert secret not in client.get(page_of(channel)).content.decode()
+    assert call(channel, {"title": "x"}, secret=secret).status_code == 202
+
+
+def test_a_sender_that_can_do_nothing_else_gets_the_token_in_its_address(client: Client) -> None:
+    answer = client.post(f"{LIST}add/", {"name": "Jenkins", "kind": "webhook", "preset": "jenkins"})
+
+    secret = answer.context["secret"]
+    assert f"?token={secret}" in answer.content.decode()
+
+
+def test_another_secret_ends_the_one_before(client: Client, root: User, zhang: User) -> None:
+    channel = make_channel(root, zhang)
+
+    secret = client.post(page_of(channel, "secret")).context["secret"]
+
+    channel.refresh_from_db()
+    assert call(channel, {"title": "x"}).status_code == 401
+    assert call(channel, {"title": "x"}, secret=secret).status_code == 202
+
+
+def test_another_proof_brings_another_secret(client: Client, root: User, zhang: User) -> None:
+    channel = make_channel(root, zhang)
+
+    answer = client.post(page_of(channel), filled(client, channel, scheme="hmac", _enable="1"))
+
+    channel.refresh_from_db()
+    assert (channel.scheme, channel.digest, channel.secret) == ("hmac", "", answer.context["secret"])
+
+
+# --- Waiting, picking, trying ---
+
+
+def test_the_page_waits_for_the_first_payload_and_shows_its_fields(client: Client, root: User) -> None:
+    channel = preset_channel("guandata", root)
+    InboundChannel.objects.update(is_enabled=False)
+    before = previewed(client, channel)
+
+    call(channel, *example("guandata"))
+    after = previewed(client, channel)
+
+    assert before["stamp"] == ""
+    assert "Nothing came in within the last hour" in before["tree"]
+    assert client.get(page_of(channel, "stamp")).json() == {"stamp": after["stamp"]}
+    assert 'data-path="subscriptionName"' in after["tree"]
+    assert "{{ payload.subscriptionName }}" in after["tree"]
+    assert "门店日报" in after["tree"]
+
+
+def test_the_message_and_its_people_are_shown_and_nothing_is_sent(client: Client, root: User, zhang: User) -> None:
+    channel = preset_channel("guandata", root, zhang)
+    InboundChannel.objects.update(is_enabled=False)
+    call(channel, *example("guandata"))
+
+    state = previewed(
+        client, channel, title="{{ payload.subscriptionName }}", text="今日 {{ payload.content }}", is_enabled=""
+    )
+
+    assert "今日 昨日销售额" in state["trial"]
+    assert "1 person gets it" in state["trial"]
+    assert str(zhang) in state["trial"]
+    assert state["parts"]["text"] == [{"text": "今日 "}, {"label": "content", "template": "{{ payload.content }}"}]
+    assert not IncomingMessage.objects.exists()
+
+
+def test_recipients_of_a_field_are_told_apart_from_unknown_ones(client: Client, root: User, zhang: User) -> None:
+    channel = make_channel(root)
+    call(channel, {"title": "x", "to": [zhang.username, "nobody"]})
+
+    state = previewed(client, channel, recipient_kind="user", recipient_path="to")
+
+    assert str(zhang) in state["trial"]
+    assert "Nobody whom the channel reaches: nobody" in state["trial"]
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"title": "{{ payload.a"}, "title"),
+        ({"text": "{{ secret }}"}, "text"),
+        ({"only_path": "a["}, "only_path"),
+        ({"key_path": "to_string(@)"}, "key_path"),
+        ({"recipient_kind": "email"}, "recipient_path"),
+        ({"recipient_kind": "attribute", "recipient_path": "to"}, "recipient_attribute"),
+        ({"figures": "no colon"}, "figures"),
+        ({"file_paths": "a..b"}, "file_paths"),
+        ({"users": []}, "departments"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_its_field(
+    values: dict[str, Any], problem: str, client: Client, root: User, zhang: User
+) -> None:
+    channel = make_channel(root, zhang)
+    before = channel.mapping
+
+    answer = client.post(page_of(channel), filled(client, channel, **values, _enable="1"))
+
+    assert answer.status_code == 200
+    assert list(answer.context["adminform"].form.errors) == [problem]
+    channel.refresh_from_db()
+    assert channel.mapping == before
+
+
+def test_saving_writes_the_mapping_and_enables(client: Client, root: User, zhang: User) -> None:
+    channel = make_channel(root, zhang, is_enabled=False)
+    values = {
+        **{"title": "{{ payload.a }}", "text": "b", "only_path": "state", "only_values": "ok\nwarn"},
+        **{"figures": "订单: sum.orders", "file_paths": "pictures[].url", "urgent_values": "Critical"},
+    }
+
+    client.post(page_of(channel), filled(client, channel, **values, _enable="1"))
+
+    channel.refresh_from_db()
+    assert channel.is_enabled
+    assert channel.mapping == {
+        **{"title": "{{ payload.a }}", "text": "b", "only_path": "state", "only_values": ["ok", "warn"]},
+        **{"figures": [["订单", "sum.orders"]], "file_paths": ["pictures[].url"], "urgent_values": ["critical"]},
+    }
+
+
+def test_it_is_sent_to_oneself_alone(client: Client, root: User, corp: Corp, zhang: User) -> None:
+    channel = make_channel(root, zhang)
+    call(channel, {"title": "x"})
+
+    client.post(page_of(channel), filled(client, channel, _try="1"))
+
+    assert [list(one.people.all()) for one in IncomingMessage.objects.order_by("pk")] == [[zhang], [root]]
+
+
+def test_the_log_shows_what_came_in_without_payloads(client: Client, root: User, zhang: User) -> None:
+    channel = make_channel(root, zhang)
+    call(channel, {"title": "机密内容"})
+    call(channel, {"title": "x"}, secret="gwi_wrong")
+
+    page = client.get(page_of(channel, "calls")).content.decode()
+
+    assert "accepted" in page
+    assert "The secret or the signature is missing or wrong." in page
+    assert "机密内容" not in page
+    assert "gwi_wrong" not in page
+    assert InboundCall.objects.count() == 2
+
+
+def test_a_mail_channel_has_no_mapping(client: Client, root: User) -> None:
+    client.post(f"{LIST}add/", {"name": "Mail", "kind": "mail"})
+
+    channel = InboundChannel.objects.get()
+    page = client.get(page_of(channel)).content.decode()
+    assert channel.scheme == "password"
+    assert 'name="title"' not in page
+    assert 'name="daily_limit"' in page
