@@ -122,6 +122,7 @@ SECTIONS = (
                 pgettext_lazy("menu", "Channels"),
                 "notifications.Robot",
                 "notifications.InboundChannel",
+                ("notifications.IncomingMessage", pgettext_lazy("menu", "Incoming messages")),
                 "notifications.ApiToken",
             ),
         ),

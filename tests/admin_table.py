@@ -157,6 +157,7 @@ def look_up(app: str, model: str, column: str, people: str) -> Row:
 LOOK_UPS = [
     look_up("notifications", "subscription", "users", "U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2"),
     look_up("notifications", "apitoken", "subscriptions", "U SA S1 S2 PA P1 P2 RA R1 R2"),
+    look_up("notifications", "apitoken", "send_users", "U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2"),
     look_up("notifications", "subscription", "groups", "U SA S1 S2 PA P1 P2"),
     look_up("notifications", "subscription", "report", "U SA S1 S2 PA P1 P2 RA R1 R2"),
     Row(
@@ -559,6 +560,12 @@ ORDERS = [
         data={"action": "take"},
         changed_by=EDITORS,
     ),
+    lists("notifications_incomingmessage", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+    reads("notifications_incomingmessage", "message", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+    history("notifications_incomingmessage", "message", ORDER_READERS, BLIND),
+    never("notifications_incomingmessage_add"),
+    never("notifications_incomingmessage_change", "message", method="post"),
+    never("notifications_incomingmessage_delete", "message", method="post"),
     lists("notifications_corpqueue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     reads("notifications_corpqueue", "queue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     saves("notifications_corpqueue", "queue", INTEGRATION, INTEGRATION_ELSEWHERE, {"is_paused": "on"}),

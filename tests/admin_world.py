@@ -63,6 +63,7 @@ from notifications.models import (
     InboundChannel,
     Incident,
     IncidentEvent,
+    IncomingMessage,
     Medium,
     Receipt,
     Report,
@@ -229,6 +230,9 @@ def _orders(world: World, first: Corp) -> None:
         "card": Card.objects.create(name="Alpha card", source=source, bi_card_id="c1"),
         "queue": CorpQueue.objects.create(corp=first),
         "token": _token(world.people["P1"], first),
+        "message": IncomingMessage.objects.create(
+            title="Alpha message", form="text", key="alpha", corp=first, created_at=now, original=b""
+        ),
         "channel": InboundChannel.objects.create(name="Alpha channel", owner=world.people["P1"], corp=first),
     }
 
@@ -339,13 +343,14 @@ def statements() -> dict[str, str]:
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, AttributeRule, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),
-        InboundChannel,
+        *(InboundChannel, IncomingMessage),
         PeriodicTask,
         *(AlertReceiver, AlertRoute, AlertRule, Incident, IncidentEvent),
     )
     through = (
         *(User.groups, User.user_permissions, User.managed_corps, Group.permissions),
         *(Subscription.users, Subscription.departments, ApiToken.corps, ApiToken.subscriptions),
+        *(ApiToken.send_corps, ApiToken.send_users, ApiToken.send_groups, ApiToken.send_departments),
         *(InboundChannel.users, InboundChannel.groups, InboundChannel.departments),
         *(AlertReceiver.users, AlertReceiver.groups, AlertReceiver.departments, AlertRoute.senders),
     )

@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.directory.form_fields import DepartmentsField, DepartmentsSelect
 from accounts.models import User
 from accounts.users.scopes import sees_all_corps
 from integrations.admin.base import own_page
@@ -27,12 +28,15 @@ from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelForm
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
+from notifications.admin import api_token_sending
 from notifications.admin.base import RowContextMixin, for_person, moment
 from notifications.api import tokens
 from notifications.models import ApiToken, Subscription
 
 LIFETIMES = ((30, _("30 days")), (90, _("90 days")), (365, _("1 year")), (730, _("2 years")))
 Reach = ApiToken.Reach
+# Beside sending messages, which has its own limits.
+PURPOSES = ("may_run", "may_read", "may_alert")
 
 
 def _new_form_key() -> str:
@@ -50,8 +54,12 @@ class ApiTokenForm(AnyModelForm):
 
     class Meta:
         model = ApiToken
-        fields = ("name", "may_run", "may_read", "may_alert", "reach", "corps", "subscriptions")
-        widgets = {"reach": forms.RadioSelect, "corps": forms.CheckboxSelectMultiple}
+        fields = ("name", *PURPOSES, "reach", "corps", "subscriptions", *api_token_sending.FIELDS)
+        field_classes = {"send_departments": DepartmentsField}
+        widgets = {
+            **dict.fromkeys(["reach", "sends_to"], forms.RadioSelect),
+            **dict.fromkeys(["corps", "send_corps"], forms.CheckboxSelectMultiple),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,6 +71,7 @@ class ApiTokenForm(AnyModelForm):
         # Whoever sees only some companies names what a token reaches: it must not grow with them unasked.
         if not sees_all_corps(self.person):
             fields["reach"].choices = [one for one in Reach.choices if one[0] != Reach.EVERYTHING]
+        api_token_sending.limit_fields(fields, self.person)
 
     def clean_page_key(self) -> str:
         key: str = self.cleaned_data["page_key"]
@@ -72,14 +81,18 @@ class ApiTokenForm(AnyModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if not any(cleaned.get(name) for name in ("may_run", "may_read", "may_alert")):
+        if not any(cleaned.get(name) for name in (*PURPOSES, "may_send")):
             raise ValidationError(_("Choose at least one thing that the token may do."))
+        for name, problem in api_token_sending.clean(cleaned):
+            self.add_error(name, problem)
+        # One that only sends reaches no pushes, and need not name any.
+        needs_reach = any(cleaned.get(name) for name in PURPOSES)
         reach = cleaned.get("reach")
         if cleaned.get("may_alert") and reach == Reach.SUBSCRIPTIONS:
             self.add_error("reach", _("Alerts go to receivers: let the token reach companies, or everything."))
-        if reach == Reach.CORPS and not cleaned.get("corps"):
+        if needs_reach and reach == Reach.CORPS and not cleaned.get("corps"):
             self.add_error("corps", _("Choose at least one company."))
-        if reach == Reach.SUBSCRIPTIONS and not cleaned.get("subscriptions"):
+        if needs_reach and reach == Reach.SUBSCRIPTIONS and not cleaned.get("subscriptions"):
             self.add_error("subscriptions", _("Choose at least one push."))
         # What is not meant is not kept: a list that says nothing would be read as if it did.
         if reach != Reach.CORPS and "corps" in cleaned:
@@ -121,12 +134,13 @@ class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
     list_display = ("name", "begins_with", "owner", "purposes", "reach", "state", "last_used")
     list_select_related = ("owner",)
     search_fields = ("name", "prefix")
-    autocomplete_fields = ("subscriptions",)
+    autocomplete_fields = ("subscriptions", "send_users")
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "page_key")}),
-        (_("Purpose"), {"fields": ("may_run", "may_read", "may_alert")}),
+        (_("Purpose"), {"fields": PURPOSES}),
         (_("Scope"), {"fields": ("reach", "corps", "subscriptions")}),
+        (_("Messages"), {"fields": api_token_sending.FIELDS}),
         (_("Validity"), {"fields": ("days",)}),
     )
 
@@ -149,6 +163,7 @@ class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
             pgettext("API token", "run"): token.may_run,
             pgettext("API token", "read"): token.may_read,
             pgettext("API token", "hand in alerts"): token.may_alert,
+            pgettext("API token", "send messages"): token.may_send,
         }
         return gettext(", ").join(word for word, is_given in words.items() if is_given)
 
@@ -165,7 +180,12 @@ class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
 
     def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        return for_person(form, request, ["corps", "subscriptions"])
+        return for_person(form, request, ["corps", "subscriptions", "send_corps", "send_users", "send_groups"])
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "send_departments":
+            kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         # One button: the page that follows shows the secret, whichever was pressed.
@@ -186,7 +206,12 @@ class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
     def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:
         """The one time that the secret is shown: on the answer itself, which no browser keeps (as no page here)."""
         secret: str = obj.secret  # type: ignore[attr-defined]  # set by save_model
-        context = {"title": gettext("The token is made"), "token": obj, "secret": secret}
+        context = {
+            "title": gettext("The token is made"),
+            "token": obj,
+            "secret": secret,
+            "signing_secret": obj.signing_secret,
+        }
         return own_page(self, request, "admin/notifications/api_token_made.html", context)
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
@@ -260,4 +285,5 @@ def _facts(token: ApiToken, shown: ApiTokenAdmin) -> list[tuple[Any, Any]]:
     if named is not None:
         label, rows = named
         facts.insert(5, (label, format_html_join("", "<div>{}</div>", ((str(row),) for row in rows[:LISTED_AT_MOST]))))
+    facts[5:5] = api_token_sending.facts(token)
     return [*facts, (_("revoked"), moment(token.revoked_at))] if token.revoked_at is not None else facts

@@ -24,7 +24,7 @@ from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
 from integrations.models.scoping import Person
-from notifications.models import Delivery, Incident, IncidentNotice, Receipt, Run, Subscription
+from notifications.models import Delivery, Incident, IncidentNotice, IncomingMessage, Receipt, Run, Subscription
 from notifications.subscriptions.attribute_rules import rules_list, rules_of
 
 # A search that means more people than this is refused an answer by person: it names nobody in particular.
@@ -67,20 +67,28 @@ def receipts_found(receipts: QuerySet[Receipt], words: str, *, seen_by: Person) 
     return receipts.filter(user_id__in=people_found(words, seen_by=seen_by))
 
 
+def messages_found(messages: QuerySet[IncomingMessage], words: str, *, seen_by: Person) -> QuerySet[IncomingMessage]:
+    """Those whose title holds `words`."""
+    return messages.filter(pk__in=IncomingMessage.objects.filter(title__contains=words).order_by().values("pk"))
+
+
 def runs_found(runs: QuerySet[Run], words: str, *, seen_by: Person) -> QuerySet[Run]:
-    """Those of visible pushes and alerts whose name holds `words`."""
+    """Those of visible pushes, alerts and incoming messages whose name holds `words`."""
     return runs.filter(pk__in=runs_named(words, seen_by=seen_by))
 
 
 def runs_named(words: str, *, seen_by: Person) -> QuerySet[Any, Any]:
-    """Keys of the runs of visible pushes whose name holds `words`, the newest NAMED_AT_MOST, and of as many incidents
-    whose title, rule or route does."""
+    """Keys of the runs of visible pushes whose name holds `words`, the newest NAMED_AT_MOST, of as many incidents whose
+    title, rule or route does, and of as many incoming messages whose title does."""
     pushes = Subscription.objects.visible_to(seen_by).filter(name__icontains=words).order_by("-pk")
     named = Q(title__icontains=words) | Q(rule__name__icontains=words) | Q(route__name__icontains=words)
     incidents = Incident.objects.visible_to(seen_by).filter(named).order_by("-pk")
     of_pushes = Run.objects.filter(subscription__in=list(pushes.values_list("pk", flat=True)[:NAMED_AT_MOST]))
     of_alerts = IncidentNotice.objects.filter(incident__in=list(incidents.values_list("pk", flat=True)[:NAMED_AT_MOST]))
-    return of_pushes.order_by().values("pk").union(of_alerts.order_by().values("run"), all=True)
+    messages = messages_found(IncomingMessage.objects.visible_to(seen_by), words, seen_by=seen_by).order_by("-pk")
+    of_messages = Run.objects.filter(message__in=list(messages.values_list("pk", flat=True)[:NAMED_AT_MOST]))
+    found = [of_alerts.order_by().values("run"), of_messages.order_by().values("pk")]
+    return of_pushes.order_by().values("pk").union(*found, all=True)
 
 
 def of_people(rows: QuerySet[Any], user_ids: list[int]) -> QuerySet[Any]:

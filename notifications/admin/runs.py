@@ -122,7 +122,7 @@ class RunAdmin(ExportedLog):
         *(ClaimedDayFilter, ClaimedSpanFilter, StatusFilter, ReachedFilter, TriggerFilter),
     )
     search_fields = ("key",)
-    search_help_text = _("Name of a push, or title of an alert")
+    search_help_text = _("Name of a push, or title of an alert or a message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         deliveries = Delivery.objects.filter(run=OuterRef("pk")).order_by().values("run")
@@ -228,6 +228,9 @@ def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
         facts.append((_("requested by"), run.requested_by))
     if run.slot_count > 1:
         facts.append((_("times of the schedule"), run.slot_count))
+    if run.message is not None and request.user.has_perm("notifications.view_incomingmessage"):
+        url = reverse("admin:notifications_incomingmessage_change", args=[run.message.pk])
+        facts.append((_("incoming message"), format_html('<a href="{}">{}</a>', url, run.message.title)))
     if run.api_token is not None:
         facts.append((_("API token"), run.api_token))
     if run.resends is not None:

@@ -55,7 +55,7 @@ def checked(name: str, content: bytes) -> CheckedFile:
     any other, is a file. Raises FileRefusedError."""
     tidy = tidy_name(name)
     if len(content) < LEAST_BYTES:
-        raise FileRefusedError(Sentence("“%(name)s” is empty.") % {"name": tidy})
+        raise FileRefusedError(Sentence("“%(name)s” is empty, or has fewer than 6 bytes.") % {"name": tidy})
     if len(content) > FILE_BYTES:
         raise FileRefusedError(Sentence("“%(name)s” is larger than 20 MB.") % {"name": tidy})
     extension = tidy.rpartition(".")[2].lower() if "." in tidy else ""

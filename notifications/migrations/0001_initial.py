@@ -242,7 +242,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'incoming messages',
                 'ordering': ['-pk'],
                 'default_permissions': ('view', 'add'),
-                'indexes': [models.Index(fields=['created_at'], name='message_created'), models.Index(condition=models.Q(('token__isnull', False)), fields=['token', 'created_at'], name='message_token'), models.Index(condition=models.Q(('channel__isnull', False)), fields=['channel', 'created_at'], name='message_channel'), models.Index(condition=models.Q(('callback_state', 'waiting')), fields=['callback_after'], name='message_callback')],
+                'indexes': [models.Index(fields=['created_at'], name='message_created'), models.Index(fields=['title', 'id'], name='message_title'), models.Index(condition=models.Q(('token__isnull', False)), fields=['token', 'created_at'], name='message_token'), models.Index(condition=models.Q(('channel__isnull', False)), fields=['channel', 'created_at'], name='message_channel'), models.Index(condition=models.Q(('callback_state', 'waiting')), fields=['callback_after'], name='message_callback')],
             },
         ),
         migrations.CreateModel(

@@ -135,6 +135,8 @@ class IncomingMessage(models.Model):
         indexes = [
             # The list, by day, and what is too old.
             models.Index(fields=["created_at"], name="message_created"),
+            # Titles are searched in the index, without the rows' texts.
+            models.Index(fields=["title", "id"], name="message_title"),
             # How many a sender sent today: notifications.inbound.accept.
             models.Index(fields=["token", "created_at"], condition=Q(token__isnull=False), name="message_token"),
             models.Index(fields=["channel", "created_at"], condition=Q(channel__isnull=False), name="message_channel"),

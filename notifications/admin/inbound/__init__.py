@@ -1,5 +1,5 @@
-"""Admin pages of inbound channels."""
+"""Admin pages of inbound channels, and of the messages that came in."""
 
-from notifications.admin.inbound import channels
+from notifications.admin.inbound import channels, messages
 
-__all__ = ["channels"]
+__all__ = ["channels", "messages"]

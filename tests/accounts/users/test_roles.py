@@ -22,6 +22,8 @@ OF_EDITORS = {
     *(f"notifications.{verb}_{model}" for verb in ALL_FOUR for model in ("report", "subscription", "robot")),
     *(f"notifications.{verb}_{model}" for verb in ALL_FOUR for model in ("alertreceiver", "alertroute", "alertrule")),
     *("notifications.view_incident", "notifications.change_incident"),
+    *("notifications.view_incomingmessage", "notifications.add_incomingmessage"),
+    *(f"notifications.{verb}_inboundchannel" for verb in ALL_FOUR),
     *(f"notifications.view_{model}" for model in ("run", "delivery", "receipt", "corpqueue")),
     *(f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")),
 }
@@ -64,7 +66,8 @@ EXPECTED = {
             f"notifications.view_{model}"
             for model in ("report", "subscription", "robot", "run", "delivery", "receipt", "corpqueue")
         ),
-        *(f"notifications.view_{model}" for model in ("alertreceiver", "alertroute", "alertrule", "incident")),
+        *(f"notifications.view_{model}" for model in ("alertreceiver", "alertroute", "alertrule")),
+        *("notifications.view_incident", "notifications.view_incomingmessage"),
     },
 }
 

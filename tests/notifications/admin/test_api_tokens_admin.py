@@ -18,7 +18,7 @@ from notifications.admin.api_tokens import ApiTokenForm
 from notifications.models import ApiToken, Subscription
 from tests.notifications.admin.test_admin import client_of
 from tests.notifications.api.conftest import client_with, make_editor, make_token
-from tests.notifications.factories import make_corp, make_report, make_subscription, make_superuser
+from tests.notifications.factories import make_corp, make_person, make_report, make_subscription, make_superuser
 
 pytestmark = pytest.mark.django_db
 ADD = reverse("admin:notifications_apitoken_add")
@@ -225,3 +225,79 @@ def test_the_form_makes_a_new_key_for_each_page() -> None:
     keys = {ApiTokenForm()["page_key"].value() for _number in range(3)}
 
     assert len(keys) == 3
+
+
+class TestSending:
+    """What a token that sends messages is given: to whom, how many a day, and a secret to sign its webhooks with."""
+
+    def only_sending(self, **changes: Any) -> dict[str, Any]:
+        form = {"name": "Jenkins", "may_send": "on", "days": "90", "page_key": uuid.uuid4().hex}
+        return {**form, "reach": "subscriptions", "sends_to": "corps", "daily_limit": "50", **changes}
+
+    def test_needs_no_pushes_and_shows_the_second_secret_once(self, editor: User, corp: Corp) -> None:
+        browser = client_of(editor)
+
+        answer = browser.post(ADD, self.only_sending(send_corps=[corp.pk]))
+
+        token = ApiToken.objects.get()
+        assert (token.may_send, token.daily_limit, list(token.send_corps.all())) == (True, 50, [corp])
+        assert re.fullmatch(r"gws_[A-Za-z0-9_-]{43}", token.signing_secret)
+        assert token.signing_secret in answer.content.decode()
+        for later in (page_of(token), LIST, page_of(token, "history")):
+            assert token.signing_secret not in browser.get(later).content.decode()
+        trail = " ".join(f"{entry.changes} {entry.note}" for entry in AuditEntry.objects.all())
+        assert token.signing_secret not in trail
+
+    def test_its_page_says_plainly_to_whom_and_how_many(self, editor: User, corp: Corp) -> None:
+        browser = client_of(editor)
+        browser.post(ADD, self.only_sending(send_corps=[corp.pk]))
+
+        page = browser.get(page_of(ApiToken.objects.get())).content.decode()
+
+        for words in ("发送消息", "仅这些公司的人员", "<div>北山制造</div>", "0 / 50"):
+            assert words in page
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"sends_to": "corps"}, "send_corps"),
+            ({"sends_to": "chosen"}, "send_users"),
+            ({"sends_to": "everyone"}, "sends_to"),
+            ({"sends_to": "corps", "send_corps": ["OTHER"]}, "send_corps"),
+            ({"sends_to": "chosen", "send_users": ["STRANGER"]}, "send_users"),
+            ({"daily_limit": "0"}, "daily_limit"),
+        ],
+    )
+    def test_gives_nothing_that_is_not_the_makers(self, changes: dict[str, Any], field: str, editor: User) -> None:
+        other = make_corp()
+        known = {"OTHER": other.pk, "STRANGER": make_person(other, "Li").pk}
+        form = {
+            name: [known[one] for one in each] if isinstance(each, list) else each for name, each in changes.items()
+        }
+
+        answer = client_of(editor).post(ADD, self.only_sending(**form))
+
+        assert field in answer.context["adminform"].form.errors
+        assert not ApiToken.objects.exists()
+
+    def test_keeps_no_list_that_is_not_meant(self, editor: User, corp: Corp) -> None:
+        zhang = make_person(corp, "Zhang")
+        lists = {"send_corps": [corp.pk], "send_users": [zhang.pk]}
+        browser = client_of(editor)
+
+        browser.post(ADD, self.only_sending(sends_to="chosen", **lists))
+        chosen = ApiToken.objects.get()
+        browser.post(ADD, sent(reach="corps", corps=[corp.pk], **lists))
+        silent = ApiToken.objects.exclude(pk=chosen.pk).get()
+
+        assert (list(chosen.send_users.all()), list(chosen.send_corps.all())) == ([zhang], [])
+        assert (silent.may_send, silent.signing_secret) == (False, "")
+        assert [row.count() for row in (silent.send_users, silent.send_corps)] == [0, 0]
+
+    @pytest.mark.parametrize("is_superuser", [True, False])
+    def test_lets_webhooks_into_the_internal_network_for_superusers_alone(self, is_superuser: bool, corp: Corp) -> None:
+        person = make_superuser() if is_superuser else make_editor()
+
+        client_of(person).post(ADD, self.only_sending(send_corps=[corp.pk], allows_private_addresses="on"))
+
+        assert ApiToken.objects.get().allows_private_addresses is is_superuser

@@ -1,0 +1,291 @@
+"""Telling a sender that its message is settled: signed, at least once, and given up visibly."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import translation
+
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.ssrf import Reach
+from integrations.clients.sources.webhook import is_callable, post
+from integrations.core.sentences import shown
+from notifications import tasks
+from notifications.delivery.runs import scheduler
+from notifications.inbound import webhook
+from notifications.inbound.accept import accept
+from notifications.models import ApiToken, IncomingMessage, Run, TickClaim
+from tests.http_server import serving
+from tests.notifications.conftest import FakeClock
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person
+from tests.notifications.inbound.factories import incoming, make_sender
+
+pytestmark = pytest.mark.django_db
+
+Callback = IncomingMessage.Callback
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Keeps what came; answers with the statuses that a test gives, then with 204."""
+
+    calls: list[tuple[dict[str, str], bytes]]
+    statuses: list[int]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.calls.append((dict(self.headers), body))
+        self.send_response(self.statuses.pop(0) if self.statuses else 204)
+        self.send_header("Location", "http://127.0.0.1:1/")
+        self.end_headers()
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def calls() -> list[tuple[dict[str, str], bytes]]:
+    return []
+
+
+@pytest.fixture
+def statuses() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def url(calls: Any, statuses: list[int], settings: Any) -> Iterator[str]:
+    settings.DATA_ALLOW_LOOPBACK = True
+    with serving(Receiver, calls=calls, statuses=statuses) as port:
+        yield f"http://127.0.0.1:{port}/told?key=hush"
+
+
+@pytest.fixture
+def sender() -> ApiToken:
+    return make_sender(make_manager(make_corp()), allows_private_addresses=True, sends_to="everyone")
+
+
+def settled(sender: ApiToken, url: str) -> IncomingMessage:
+    """A message of which everything has ended."""
+    corp = sender.owner.managed_corps.get()
+    message = accept(incoming(sender, make_person(corp, "Zhang"), callback_url=url), now=NOW).message
+    Run.objects.update(status=Run.Status.FINISHED, finished_at=NOW, recipient_count=2, skipped_count=1)
+    return message
+
+
+def told(message: IncomingMessage) -> tuple[str, int, str]:
+    message.refresh_from_db()
+    with translation.override("en"):
+        return message.callback_state, message.callback_count, message.callback_error_text
+
+
+def test_a_settled_message_is_told_once_signed(
+    sender: ApiToken, url: str, calls: list[tuple[dict[str, str], bytes]], clock: FakeClock
+) -> None:
+    message = settled(sender, url)
+
+    assert webhook.hand_out(now=NOW) == [message.pk]
+    assert webhook.call_back(message.pk, clock=clock)
+    assert not webhook.call_back(message.pk, clock=clock)
+
+    ((headers, body),) = calls
+    assert json.loads(body) == {
+        "event": "message.settled",
+        "message_id": message.pk,
+        "created_at": "2026-11-24T01:00:30+00:00",
+        "settled_at": "2026-11-24T01:00:30+00:00",
+        "counts": {"recipients": 2, "skipped": 1, "accepted": 0, "refused": 0, "unknown": 0},
+        "unknown_recipients": 0,
+    }
+    stamp = headers["X-Guanwecom-Timestamp"]
+    mac = hmac.new(sender.signing_secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    assert (stamp, headers["X-Guanwecom-Signature"]) == (str(int(NOW.timestamp())), f"sha256={mac}")
+    assert told(message) == (Callback.DELIVERED, 1, "")
+    assert webhook.hand_out(now=NOW + timedelta(days=1)) == []
+
+
+def test_nobody_is_told_before_every_run_has_ended(sender: ApiToken, url: str, clock: FakeClock) -> None:
+    message = settled(sender, url)
+    Run.objects.update(status=Run.Status.SENDING)
+
+    assert webhook.hand_out(now=NOW) == []
+    assert not webhook.call_back(message.pk, clock=clock)
+
+
+def test_a_worker_that_dies_leaves_it_to_the_next_one(
+    sender: ApiToken, url: str, calls: list[Any], clock: FakeClock
+) -> None:
+    message = settled(sender, url)
+
+    assert webhook.hand_out(now=NOW) == [message.pk]  # and its worker dies
+    assert webhook.hand_out(now=NOW + timedelta(seconds=59)) == []
+    assert webhook.hand_out(now=NOW + webhook.LEASE) == [message.pk]
+    webhook.call_back_all([message.pk], clock=clock, is_stopping=lambda: False)
+    assert len(calls) == 1
+
+
+def test_a_worker_that_is_asked_to_end_begins_nothing(
+    sender: ApiToken, url: str, calls: list[Any], clock: FakeClock
+) -> None:
+    webhook.call_back_all([settled(sender, url).pk], clock=clock, is_stopping=lambda: True)
+
+    assert calls == []
+
+
+def test_it_is_tried_again_with_longer_and_longer_waits_and_given_up_visibly(
+    sender: ApiToken, url: str, calls: list[Any], statuses: list[int], clock: FakeClock
+) -> None:
+    message, waits = settled(sender, url), []
+    statuses += [500] * (len(webhook.WAITS_MINUTES) + 1)
+
+    while webhook.hand_out(now=clock.now):
+        assert not webhook.call_back(message.pk, clock=clock)
+        message.refresh_from_db()
+        if message.callback_after is not None:
+            waits.append((message.callback_after - clock.now).total_seconds() / 60)
+            clock.now = message.callback_after
+
+    assert waits == [*webhook.WAITS_MINUTES]
+    assert len(calls) == len(waits) + 1
+    assert told(message) == (Callback.GIVEN_UP, 9, "It answered with the status 500.")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (302, "It answered with a redirect, which is not followed."),
+        (401, "It refused the call (401 or 403)."),
+        (404, "Nothing is at its address (404)."),
+        (429, "It is busy (429)."),
+        (422, "It answered with the status 422."),
+    ],
+)
+def test_each_refusal_is_said_in_words(
+    status: int, error: str, sender: ApiToken, url: str, statuses: list[int], clock: FakeClock
+) -> None:
+    statuses.append(status)
+    message = settled(sender, url)
+
+    webhook.call_back(message.pk, clock=clock)
+
+    assert told(message) == (Callback.WAITING, 1, error)
+
+
+def test_an_address_in_the_internal_network_needs_a_token_that_may_go_there(
+    sender: ApiToken, url: str, calls: list[Any], clock: FakeClock, settings: Any
+) -> None:
+    message = settled(sender, url)
+
+    settings.DATA_ALLOW_LOOPBACK = False
+    webhook.call_back(message.pk, clock=clock)
+    settings.DATA_ALLOW_LOOPBACK = True
+    ApiToken.objects.update(allows_private_addresses=False)
+    webhook.call_back(message.pk, clock=clock)
+
+    assert calls == []
+    assert told(message) == (Callback.WAITING, 2, "Its address leads where the token's webhooks may not go.")
+
+
+def test_a_receiver_that_is_gone_is_told_nothing_of_the_network(
+    sender: ApiToken, clock: FakeClock, settings: Any
+) -> None:
+    settings.DATA_ALLOW_LOOPBACK = True
+    message = settled(sender, "http://127.0.0.1:1/")
+
+    webhook.call_back(message.pk, clock=clock)
+
+    assert told(message) == (Callback.WAITING, 1, "There was no answer in time.")
+
+
+def test_a_token_that_lost_its_secret_is_given_up_with_that_reason(
+    sender: ApiToken, url: str, calls: list[Any], clock: FakeClock
+) -> None:
+    message = settled(sender, url)
+    ApiToken.objects.update(signing_secret="")
+
+    webhook.call_back(message.pk, clock=clock)
+
+    assert (calls, told(message)) == ([], (Callback.WAITING, 1, "The token has no signing secret, or is gone."))
+
+
+def test_secrets_that_no_key_opens_are_not_used(sender: ApiToken, url: str, calls: list[Any], clock: FakeClock) -> None:
+    message = settled(sender, url)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE notifications_apitoken SET signing_secret = 'nonsense'")
+
+    webhook.call_back(message.pk, clock=clock)
+
+    error = "The signing secret or the address cannot be read with the present keys."
+    assert (calls, told(message)) == ([], (Callback.WAITING, 1, error))
+
+
+def test_address_and_error_hold_nothing_of_the_secret_in_the_address(
+    sender: ApiToken, url: str, statuses: list[int], clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    statuses.append(500)
+    message = settled(sender, url)
+
+    webhook.call_back(message.pk, clock=clock)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT callback_url, callback_error FROM notifications_incomingmessage")
+        kept = str(cursor.fetchone())
+    assert "hush" not in kept + caplog.text + shown(message.callback_error)
+
+
+def test_the_tick_hands_settled_messages_out(
+    sender: ApiToken, url: str, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    message, sent = settled(sender, url), []
+    monkeypatch.setattr(tasks.call_back, "apply_async", lambda arguments, **options: sent.append((arguments, options)))
+    TickClaim.objects.create(name=scheduler.TICK, period=0)
+
+    assert tasks.is_anything_due()
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.tick()
+
+    assert sent == [(([message.pk],), {"queue": "data"})]
+
+
+# --- The client ---
+
+
+@pytest.mark.parametrize(
+    ("url", "is_good"),
+    [
+        ("https://a.test/x?y=1", True),
+        ("http://10.0.0.1:8080/", True),
+        ("ftp://a.test/", False),
+        ("https:///x", False),
+        ("https://u:p@a.test/", False),
+        ("https://a.test/#x", False),
+        ("https://a.test:0/", False),
+        ("https://a.test:99999/", False),
+        ("https://a.test/x y", False),
+        ("https://[::1/", False),
+        ("https://例子.测试/", False),
+    ],
+)
+def test_which_addresses_can_be_called(url: str, is_good: bool) -> None:
+    assert is_callable(url) is is_good
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://127.0.0.1/", Problem.LOOPBACK_FORBIDDEN),
+        ("http://[::ffff:127.0.0.1]/", Problem.LOOPBACK_FORBIDDEN),
+    ],
+)
+def test_addresses_are_guarded_as_those_of_data_sources(url: str, problem: Problem) -> None:
+    with pytest.raises(SourceError) as refused:
+        post(url, b"{}", headers={}, reach=Reach.PUBLIC, seconds=5)
+
+    assert refused.value.problem == problem
