@@ -21,6 +21,7 @@ from accounts.views.own_password import OwnPassword
 from guanwecom import navigation
 from guanwecom.operations.panel import panel
 from integrations.core.paginator import CappedPaginator
+from integrations.core.ways_out import offer_ways
 from notifications.views.first_steps import steps_of
 from notifications.views.overview import overview
 from notifications.views.search import search_page
@@ -123,6 +124,20 @@ def first_steps_view(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"html": html if steps else "", "is_unfinished": bool(steps)})
 
 
+class ExplainedSelects(ModelAdminBase):
+    """Forms that say why there is nothing to choose, and lead to where that is changed."""
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        offer_ways(context["adminform"].form.fields, request)
+        for inline in context["inline_admin_formsets"]:
+            offer_ways(inline.formset.form.base_fields, request)
+            for form in inline.formset.forms:
+                offer_ways(form.fields, request)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
 class GuanwecomAdminSite(admin.AdminSite):
     site_header = _("guanwecom · Guandata × WeCom")
     site_title = _("guanwecom")
@@ -130,7 +145,7 @@ class GuanwecomAdminSite(admin.AdminSite):
     index_template = "admin/overview.html"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        named = type("NamedAdmin", (NamedChanges, ShownLookups, admin_class or admin.ModelAdmin), {})
+        named = type("NamedAdmin", (NamedChanges, ShownLookups, ExplainedSelects, admin_class or admin.ModelAdmin), {})
         super().register(model_or_iterable, named, **{**LIGHT_LISTS, **options})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:

@@ -119,6 +119,7 @@ CELERY_TASK_DEFAULT_QUEUE = "celery"
 CELERY_TASK_ROUTES = {
     "notifications.tick": {"queue": "urgent"},
     "integrations.fetch_card_data": {"queue": "data"},
+    "integrations.test_source": {"queue": "data"},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

@@ -13,7 +13,7 @@ from integrations.callbacks import queue, worker
 from integrations.companies import console, credentials, verification_files
 from integrations.companies.diagnosis import runner
 from integrations.core.background import database_clock, guarded
-from integrations.datasources import fetch
+from integrations.datasources import fetch, source_tests
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +102,12 @@ def list_bi(listing_id: int) -> None:
 def fetch_card_data(row_id: int) -> None:
     """Fetch the data of one card for one slot; a repeat finds nothing to do."""
     fetch.carry_out(row_id=row_id, clock=database_clock())
+
+
+@shared_task(name=source_tests.TASK, expires=source_tests.TASK_SECONDS, time_limit=source_tests.TASK_SECONDS)
+def test_source(source_id: int) -> None:
+    """Try a data source that was saved; a repeat of a finished test does nothing."""
+    source_tests.carry_out(source_id=source_id, clock=timezone.now)
 
 
 def sweep_card_data() -> None:

@@ -267,6 +267,13 @@ SOURCES = [
     saves("integrations_datasource", "source", INTEGRATION, INTEGRATION_ELSEWHERE, {"name": "New name"}),
     history("integrations_datasource", "source", SOURCE_READERS, BLIND),
     *deletes("integrations_datasource", "source", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
+    Row(
+        "integrations_datasource_test",
+        expect(INTEGRATION, 302, unseen=(INTEGRATION_ELSEWHERE, 404)),
+        method="post",
+        args=("source",),
+    ),
+    Row("integrations_datasource_state", expect(INTEGRATION, unseen=(INTEGRATION_ELSEWHERE, 404)), args=("source",)),
     lists("integrations_card", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
     *adds("integrations_card", f"{CARD_KEEPERS} {CARD_KEEPERS_ELSEWHERE}"),
     reads("integrations_card", "card", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),

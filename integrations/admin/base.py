@@ -8,6 +8,7 @@ from typing import Any, cast
 from django.apps import apps
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -16,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from integrations.core.generics import AnyModelAdmin
+from integrations.core.ways_out import offer_ways
 from integrations.models import Corp
 
 View = Callable[..., HttpResponseBase]
@@ -37,6 +39,8 @@ def own_page(
 ) -> TemplateResponse:
     """A page of `model_admin` by a template that extends admin/page.html."""
     request.current_app = model_admin.admin_site.name  # as Django's own admin views do
+    for form in filter(lambda one: isinstance(one, BaseForm), context.values()):
+        offer_ways(form.fields, request, in_windows=False)
     whole = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, **context}
     return TemplateResponse(request, template, whole, status=status)
 

@@ -16,6 +16,7 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
@@ -27,13 +28,15 @@ from integrations.admin.datasource_forms import CardForm, DataSourceForm
 from integrations.clients.sources.table import Kind
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
-from integrations.datasources import fetch, previews
+from integrations.datasources import fetch, previews, source_tests
 from integrations.models import Card, CardData, DataSource, SourceKind, datasource_messages
 from integrations.models.datasources import SECRETS
 from integrations.models.scoping import corp_condition
 
 FOLDER = "admin/integrations/card"
 PREVIEW_ROWS = 20
+# In the address of a new source: a card is made of it next.
+FOR_CARD = "for_card"
 _KINDS = {
     SourceKind.GUANDATA: _("Cards of the BI that is connected on the page Guandata BI."),
     SourceKind.SQL: _("PostgreSQL, MySQL, MariaDB, SQLite, and others with a driver: one query that reads."),
@@ -44,6 +47,8 @@ _KINDS = {
 @admin.register(DataSource)
 class DataSourceAdmin(ConfirmedChanges, AnyModelAdmin):
     form = DataSourceForm
+    unconfirmed_pages = frozenset({"integrations_datasource_test"})
+    change_form_template = "admin/integrations/datasource/change_form.html"
     list_display = ("name", "kind", "company", "is_enabled", "allows_private_addresses", "powers", "cards_count")
     list_filter = ("kind", "is_enabled", "allows_private_addresses")
     search_fields = ("name",)
@@ -53,6 +58,10 @@ class DataSourceAdmin(ConfirmedChanges, AnyModelAdmin):
     )
     _common = ("name", "kind", "is_enabled", "corp", "timeout_seconds", "row_limit", "parallel_limit")
     _web = ("http_url", "allows_private_addresses", "ca_bundle")
+
+    class Media:
+        css = {"all": ["integrations/corp.css"]}
+        js = ["integrations/live.js"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DataSource]:
         rows = DataSource.objects.visible_to(request.user).defer(*SECRETS)
@@ -89,7 +98,66 @@ class DataSourceAdmin(ConfirmedChanges, AnyModelAdmin):
             source = self.get_object(request, object_id)
             if source is not None and source.account_powers:
                 messages.warning(request, datasource_messages.too_much_power(source.account_powers))
+            if source is not None and self.has_change_permission(request, source):
+                extra_context = {**(extra_context or {}), **_source_test(source, request)}
         return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrapped = self.admin_site.admin_view
+        own = [
+            path("<int:source_id>/test/", wrapped(require_POST(self.test_view)), name="integrations_datasource_test"),
+            path(
+                "<int:source_id>/test/state/",
+                wrapped(require_GET(self.state_view)),
+                name="integrations_datasource_state",
+            ),
+        ]
+        return [*own, *super().get_urls()]
+
+    def test_view(self, request: HttpRequest, source_id: int) -> HttpResponse:
+        """Try the source in the background; the page from which one came polls state_view."""
+        source = self._source(request, source_id)
+        source_tests.request(source.pk, now=timezone.now())
+        self.log_change(request, source, gettext("Tested."))
+        page = reverse("admin:integrations_datasource_change", args=[source.pk])
+        sent = request.POST.get("next", "")
+        is_ours = url_has_allowed_host_and_scheme(sent, {request.get_host()}, require_https=request.is_secure())
+        return HttpResponseRedirect(f"{sent if is_ours else page}#test")
+
+    def state_view(self, request: HttpRequest, source_id: int) -> JsonResponse:
+        return JsonResponse(_source_test(self._source(request, source_id), request).get("source_test", {}))
+
+    def _source(self, request: HttpRequest, source_id: int) -> DataSource:
+        """One that the person may change, because a test tells of the network; else 403 or 404."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        return get_object_or_404(self.get_queryset(request), pk=source_id)
+
+    def save_model(self, request: HttpRequest, obj: DataSource, form: Any, change: bool) -> None:
+        """Saved, it is tried at once."""
+        super().save_model(request, obj, form, change)
+        if source_tests.can_be_tested(obj):
+            source_tests.request(obj.pk, now=timezone.now())
+
+    def response_post_save_add(self, request: HttpRequest, obj: DataSource) -> HttpResponseRedirect:
+        return self.response_post_save_change(request, obj)
+
+    def response_post_save_change(self, request: HttpRequest, obj: DataSource) -> HttpResponseRedirect:
+        """Where a test says what came of it, it stands on the page of the source."""
+        if not source_tests.can_be_tested(obj):
+            return super().response_post_save_change(request, obj)
+        return HttpResponseRedirect(f"{reverse('admin:integrations_datasource_change', args=[obj.pk])}#test")
+
+    def response_add(self, request: HttpRequest, obj: DataSource, post_url_continue: Any = None) -> HttpResponse:
+        """On to the card for which it was added, in the same window."""
+        if FOR_CARD not in request.GET:
+            return super().response_add(request, obj, post_url_continue)
+        query = request.GET.copy()
+        query.pop(FOR_CARD)
+        query.pop("kind", None)
+        query["source"] = str(obj.pk)
+        messages.success(request, gettext("The data source is saved. Now the query."))
+        return HttpResponseRedirect(f"{reverse('admin:integrations_card_add')}?{query.urlencode()}")
 
     def _kind(self, request: HttpRequest, source: DataSource | None) -> SourceKind | None:
         sent = source.kind if source else (request.POST or request.GET).get("kind", "")
@@ -202,6 +270,8 @@ class CardAdmin(AnyModelAdmin):
         extra = {**(extra_context or {}), "is_chosen": request.method == "GET" and bool(self._chosen(request))}
         if card is not None and self.has_change_permission(request, card):
             extra |= {"card": card, "test": _test_of(card, request)}
+        elif card is None and request.method == "GET" and request.user.has_perm("integrations.change_datasource"):
+            extra |= _source_test(DataSource.objects.get(pk=request.GET["source"]), request)
         return super().changeform_view(request, object_id, form_url, extra)
 
     def _choose_source(self, request: HttpRequest) -> HttpResponse:
@@ -211,7 +281,8 @@ class CardAdmin(AnyModelAdmin):
             for one in sources
         ]
         may_add = request.user.has_perm("integrations.add_datasource")
-        further = {"add_address": reverse("admin:integrations_datasource_add") if may_add else ""}
+        address = f"{reverse('admin:integrations_datasource_add')}?{_with(request, **{FOR_CARD: '1'})}"
+        further = {"add_address": address if may_add else ""}
         return _choices(self, request, gettext("From which data source does the card take its data?"), rows, **further)
 
     def test_view(self, request: HttpRequest, card_id: int) -> HttpResponse:
@@ -266,6 +337,22 @@ def _with_person(form: Any, request: HttpRequest, related: str) -> Any:
         widget.can_add_related = widget.can_change_related = False
         widget.can_view_related = widget.can_delete_related = False
     return form
+
+
+def _source_test(source: DataSource, request: HttpRequest) -> dict[str, Any]:
+    """What the section of the test needs; nothing for a source that has none."""
+    if not source_tests.can_be_tested(source):
+        return {}
+    found, now = source_tests.latest(source.pk), timezone.now()
+    is_running = found is not None and found.finished_at is None
+    problem = ""
+    if found is not None and found.problem:
+        problem = datasource_messages.sentence(found.problem, found.facts, sees_network=request.user.is_superuser)
+    elif found is not None and is_running and now - found.requested_at >= source_tests.WAITED_AT_MOST:
+        is_running, problem = False, gettext("No worker has answered: does one take from the queue “data”?")
+    context = {"test": found, "is_running": is_running, "problem": problem}
+    html = render_to_string("admin/integrations/datasource/_test.html", context)
+    return {"source": source, "source_test": {"is_unfinished": is_running, "html": html}}
 
 
 def _test_of(card: Card, request: HttpRequest) -> dict[str, Any]:

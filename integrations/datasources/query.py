@@ -40,6 +40,11 @@ def read(card: Card, *, rows_at_most: int, now: datetime) -> Table:
     raise failure
 
 
+def try_source(source: DataSource, *, now: datetime) -> None:
+    """Ask a database or a web service for as little as it takes to see that it answers. Raises SourceError."""
+    read(Card(source=source, sql="SELECT 1 AS answer"), rows_at_most=1, now=now)
+
+
 def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
     connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first() or sso.connection()
     if not connection.base_url or not connection.api_login:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import Attribute
@@ -48,6 +49,11 @@ class RulesField(forms.Field):
     """Cleans to a list of Rule."""
 
     widget = RulesWidget
+
+    @property
+    def queryset(self) -> QuerySet[Attribute]:
+        """What is chosen from."""
+        return Attribute.objects.by_name()
 
     def prepare_value(self, value: Any) -> list[Row]:
         return [_as_row(one) if isinstance(one, Rule) else one for one in value or []]

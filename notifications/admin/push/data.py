@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import F
@@ -14,7 +15,9 @@ from django.utils import timezone
 from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS, listing_problem
 from integrations.bi import catalogue
 from integrations.core.queues import queue_on_commit
-from integrations.models import BiListing, Card, DataSource, SourceKind
+from integrations.models import BiConnection, BiListing, Card, DataSource, SourceKind
+from integrations.models.bi import THE_ONE
+from integrations.models.scoping import corp_condition
 from integrations.tasks import list_bi
 
 SHOWN_AT_MOST = 30
@@ -43,7 +46,7 @@ def choices(request: HttpRequest) -> JsonResponse:
         "listing": listing,
         "is_running": listing is not None and listing.listed_at is None,
         "problem": listing_problem(listing),
-        "add_source_url": _address(request, "integrations.add_datasource", "integrations_datasource_add"),
+        **_way_to_bi(request),
         "add_card_url": _address(request, "integrations.add_card", "integrations_card_add"),
     }
     html = render_to_string(TEMPLATE, context, request)
@@ -107,6 +110,16 @@ def _free_name(source: DataSource, name: str) -> str:
     taken = set(Card.objects.filter(source=source, name__startswith=name).values_list("name", flat=True))
     free = (f"{name} ({number})" for number in range(2, len(taken) + 3))
     return name if name not in taken else next(each for each in free if each not in taken)
+
+
+def _way_to_bi(request: HttpRequest) -> dict[str, Any]:
+    """Where the BI is connected, or made a source, for whoever may do that."""
+    is_connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exists()
+    page = _address(request, "integrations.change_biconnection", "integrations_biconnection_changelist")
+    if is_connected:
+        page = _address(request, "integrations.add_datasource", "integrations_datasource_add")
+        page = page and f"{page}?kind={SourceKind.GUANDATA.value}"
+    return {"is_bi_connected": is_connected, "bi_url": "" if corp_condition(request.user) else page}
 
 
 def _address(request: HttpRequest, permission: str, view: str) -> str:

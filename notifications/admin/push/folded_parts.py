@@ -137,14 +137,14 @@ def _values(field: BoundField) -> Iterator[str]:
     """Of a long list how many there are."""
     value = _sent(field)
     several = value if isinstance(value, list | tuple) else [value]
-    if hasattr(field.field, "queryset"):
+    if any(isinstance(one, tuple | list) for one in several):
+        yield str(len(several))
+    elif hasattr(field.field, "queryset"):
         chosen = [one for one in several if one]
         known = field.field.queryset.filter(pk__in=[getattr(one, "pk", one) for one in chosen])[:2]
         yield from [str(one) for one in known] if len(chosen) == 1 else [str(len(chosen))]
     elif hasattr(field.field, "choices"):
         labels = {str(key): str(label) for key, label in field.field.choices}
         yield from (labels.get(str(one), str(one)) for one in several)
-    elif any(isinstance(one, tuple | list) for one in several):
-        yield str(len(several))
     else:
         yield from (Truncator(str(one)).chars(VALUE_CHARACTERS) for one in several if one not in (None, ""))

@@ -27,6 +27,10 @@ from notifications.models import Draft
 FORM_KEY = re.compile(r"[0-9a-f]{32}")
 
 
+# What can be added from the page itself.
+ADDED_HERE = frozenset({"users", "groups", "robot", "receiver"})
+
+
 @dataclass(frozen=True)
 class Problem:
     """One sentence of the list above the form. `anchor`: the id of the field that it is about; empty for the whole."""

@@ -17,12 +17,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from integrations.core.ways_out import offer_ways
 from notifications.admin import report_preview
 from notifications.admin.base import administrator
 from notifications.admin.push.copies import CopiedReport, copy_push, copy_report
 from notifications.admin.push.folded_parts import Part, folded, summaries
 from notifications.admin.push.form import CONTENT_IS_SENT, PushForm
-from notifications.admin.push.one_page import OnePage, problems_of
+from notifications.admin.push.one_page import ADDED_HERE, OnePage, problems_of
 from notifications.admin.push.preview import page_state
 from notifications.admin.push.renaming import changes, renaming_in
 from notifications.admin.report_forms import CARDS_AT_MOST
@@ -183,6 +184,8 @@ class PushPage(OnePage):
     ) -> HttpResponse:
         if context.get("is_push_page"):
             form: PushForm = context["adminform"].form
+            for one in filter(None, (form, form.content)):
+                offer_ways(one.fields, request, always=ADDED_HERE)
             formsets = [one.formset for one in context["inline_admin_formsets"]]
             problems = list(problems_of((form, form.content), formsets)) if request.method == "POST" else []
             context["problems"] = problems

@@ -16,13 +16,14 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from integrations.clients.sources.table import Table
+from integrations.core.ways_out import offer_ways
 from integrations.datasources import earlier_queries, past_previews
 from integrations.datasources.previews import DataPreview
 from notifications.admin import subscription_preview
 from notifications.admin.base import administrator, for_person
 from notifications.admin.previews import PreviewMixin
 from notifications.admin.push.folded_parts import Part, folded, summaries
-from notifications.admin.push.one_page import OnePage, apply_button, problems_of
+from notifications.admin.push.one_page import ADDED_HERE, OnePage, apply_button, problems_of
 from notifications.admin.push.preview import outlook, sample, waiting_line
 from notifications.admin.rule.form import AlertRuleForm, RulePeopleForm
 from notifications.admin.subscription_forms import RECIPIENT_FIELDS
@@ -121,6 +122,8 @@ class RulePage(OnePage, PreviewMixin):
     ) -> HttpResponse:
         if context.get("is_rule_page"):
             form: AlertRuleForm = context["adminform"].form
+            for one in filter(None, (form, form.people)):
+                offer_ways(one.fields, request, always=ADDED_HERE)
             formsets = [one.formset for one in context["inline_admin_formsets"]]
             is_sent = request.method == "POST"
             people = form.people if is_sent and form.has_own_people() else None

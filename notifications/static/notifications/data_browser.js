@@ -1,6 +1,6 @@
 // Chooses data: cards that are here already, and those of the BI by their pages.
 "use strict";
-// `page`: of one_page.js. `take`: gets the key and the name of the chosen card. Gives the function that looks anew.
+// `page`: of one_page.js. `take`: gets the key and the name of the chosen card.
 window.beginDataBrowser = (page, browser, take) => {
   const { find, post, problem, later, words, TYPING_MS, POLL_MS } = page;
   const choices = find("[data-choices]", browser);
@@ -48,6 +48,12 @@ window.beginDataBrowser = (page, browser, take) => {
     } else if (button.dataset.card) take(button.dataset.card, button.dataset.name);
     else if (button.dataset.biCard) choose(button);
   });
+  // A card that was made in a window of Django's admin, which tells jQuery only.
+  const made = find("[data-new-card]", browser);
+  django.jQuery(made).on("change", (event) => {
+    event.stopPropagation();
+    if (made.value) take(made.value, made.selectedOptions[0].textContent);
+  });
+  document.addEventListener("errand:back", () => browse());
   browse();
-  return browse;
 };

@@ -153,6 +153,7 @@ window.onePage = (beside, form) => {
     form.addEventListener("input", (event) => !isIgnored(event.target) && changed());
     // Select2, and a window of Django's admin in which something was added, tell jQuery only.
     django.jQuery(form).on("change", (event) => !isIgnored(event.target) && changed());
+    document.addEventListener("errand:back", () => refresh());
     // After Django's own script, which focuses the first field.
     window.addEventListener("load", () => setTimeout(() => find("[data-problems]")?.focus()));
     return changed;

@@ -1,0 +1,120 @@
+"""Says beside a select of a form why it is empty, and leads to where it is filled; the form stays as it is meanwhile.
+
+A row that Django's admin makes is made in a window that chooses it here and closes. Any other page opens in a tab of
+its own, with the way back on top (guanwecom/static/guanwecom/errand.js).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.forms import Field
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+
+@dataclass(frozen=True)
+class Way:
+    """`why`: there is nothing to choose. `add`: the name of the link that makes one; empty where the admin has no form
+    for it. `page`: of another page that brings some, with its permission and the name of its link."""
+
+    why: StrOrPromise
+    add: StrOrPromise = ""
+    page: str = ""
+    permission: str = ""
+    label: StrOrPromise = ""
+
+
+SYNC = ("integrations_syncrun_start", "integrations.sync_directory", _("Synchronise the directory"))
+COMPANY = ("integrations_corp_add", "integrations.add_corp", _("Connect a company"))
+TOKEN = ("notifications_apitoken_add", "notifications.add_apitoken", _("New API token"))
+PUSH = ("notifications_subscription_add", "notifications.add_subscription", _("New push"))
+# By the label of the model that is chosen.
+WAYS: Mapping[str, Way] = {
+    "integrations.Corp": Way(_("No company is connected yet."), "", *COMPANY),
+    "integrations.Department": Way(_("The directory is not synchronised yet."), "", *SYNC),
+    "integrations.Card": Way(_("There is no card yet."), _("New card")),
+    "integrations.DataSource": Way(_("There is no data source yet."), _("New data source")),
+    "integrations.SiteAddress": Way(_("There is no site address yet."), _("New site address")),
+    "accounts.User": Way(_("There are no people yet."), _("New person"), *SYNC),
+    "accounts.Attribute": Way(_("There are no user attributes yet."), _("New user attribute")),
+    "auth.Group": Way(_("There are no groups yet."), _("New group")),
+    "notifications.Robot": Way(_("No group robot is entered yet."), _("New group robot")),
+    "notifications.AlertReceiver": Way(_("There is no shared receiver yet."), _("New shared receiver")),
+    "notifications.ApiToken": Way(_("There is no API token yet."), "", *TOKEN),
+    "notifications.Subscription": Way(_("There is no push yet."), "", *PUSH),
+    "notifications.Report": Way(_("There is no content yet. Who may change reports makes one.")),
+}
+
+
+class Explained:
+    """Mixed into a widget: the line stands below it."""
+
+    way: Mapping[str, Any]
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        drawn: SafeString = super().render(name, value, attrs, renderer)  # type: ignore[misc]  # of the widget
+        return drawn + render_to_string("admin/_way_out.html", {**self.way, "id": (attrs or {}).get("id", "")})
+
+
+def offer_ways(
+    fields: Mapping[str, Field], request: HttpRequest, *, always: Collection[str] = (), in_windows: bool = True
+) -> None:
+    """Explain the fields that have nothing to choose. `always`: names of those from which something can be added in any
+    case. `in_windows`: whether the page can choose what was added in a window of Django's admin."""
+    for name, field in fields.items():
+        queryset: Any = getattr(field, "queryset", None)
+        way = None if queryset is None else WAYS.get(queryset.model._meta.label)
+        if way is None or field.disabled or field.widget.is_hidden or isinstance(field.widget, Explained):
+            continue
+        is_empty = not queryset.exists()
+        if is_empty or name in always:
+            kind = type(field.widget)
+            field.widget.__class__ = type(kind.__name__, (Explained, kind), {})
+            field.widget.way = line(way, queryset.model, request, is_empty=is_empty, in_windows=in_windows)
+
+
+def line(way: Way, model: Any, request: HttpRequest, *, is_empty: bool, in_windows: bool = True) -> dict[str, Any]:
+    """What the template of the line needs."""
+    add_url = _add_url(way, model, request)
+    page_url, label = _page(way, request) if is_empty else ("", "")
+    return {
+        "why": way.why if is_empty else "",
+        "add": way.add,
+        "add_url": add_url,
+        "page_url": page_url,
+        "page_label": label,
+        "in_windows": in_windows,
+        "is_for_others": is_empty and not add_url and not page_url,
+    }
+
+
+def _page(way: Way, request: HttpRequest) -> tuple[str, StrOrPromise]:
+    """Its address and the name of the link, for whoever may use it; else empty. The directory is that of the first
+    company that is enabled; without one a company comes first."""
+    page, permission, label, keys = way.page, way.permission, way.label, []
+    if page == SYNC[0]:
+        corp = Corp.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk").first()
+        if corp is None:
+            page, permission, label = COMPANY
+        else:
+            keys = [corp.pk]
+    if not page or not request.user.has_perm(permission):
+        return "", ""
+    return reverse(f"admin:{page}", args=keys), label
+
+
+def _add_url(way: Way, model: Any, request: HttpRequest) -> str:
+    may = way.add and admin.site.get_model_admin(model).has_add_permission(request)
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add") if may else ""

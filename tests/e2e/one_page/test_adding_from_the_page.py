@@ -1,0 +1,104 @@
+"""What a push or an alert lacks is added from its page, which stays as it was typed and gets what was added."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+from playwright.sync_api import Page, expect
+
+from accounts.models import User
+from integrations.models import Card, DataSource
+from notifications.models import AlertReceiver, Subscription
+from tests.e2e.one_page.test_push_page import press_on
+from tests.e2e.test_admin_accessibility import PHONE, faults_of, look
+from tests.notifications.factories import make_corp, make_person
+
+pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def address() -> str:
+    return reverse("admin:notifications_subscription_add")
+
+
+def test_a_person_is_added_by_keyboard_and_chosen(page: Page, card: Card) -> None:
+    page.fill("[name=name]", "早报")
+    with page.expect_popup() as opened:
+        press_on(page, page.get_by_role("link", name="新建用户"), "Enter")
+    window = opened.value
+    press_on(window, window.locator("[name=username]"), "End")
+    window.keyboard.type("xiaoming")
+    press_on(window, window.locator("[name=name]"), "End")
+    window.keyboard.type("小明")
+    window.locator("[name=usable_password][value=false]").check()
+    with window.expect_event("close"):
+        press_on(window, window.locator("[name=_save]"), "Enter")
+
+    expect(page.locator("#id_users option:checked")).to_have_text(["小明 (xiaoming)"])
+    expect(page.locator("[name=name]")).to_have_value("早报")
+    assert faults_of(page) == {}
+    page.get_by_role("button", name="不用数据，只发文字").click()
+    page.get_by_role("textbox", name="标题").fill("早报")
+    page.get_by_role("textbox", name="正文").fill("早上好")
+    page.get_by_role("button", name="保存，暂不启用").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    assert list(Subscription.objects.get().users.all()) == [User.objects.get(username="xiaoming")]
+
+
+def test_a_query_with_its_data_source_is_added_in_one_window_and_chosen(page: Page, card: Card) -> None:
+    page.fill("[name=name]", "订单")
+    look(page, PHONE)
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="新建数据库或 Web 服务查询").click()
+    window = opened.value
+    window.get_by_role("link", name="添加数据源").click()
+    window.get_by_role("link", name="Web 服务").click()
+    window.fill("[name=name]", "订单服务")
+    window.fill("[name=http_url]", "https://orders.example.com")
+    window.locator("[name=_save]").click()
+    window.fill("[name=name]", "今日订单")
+    with window.expect_event("close"):
+        window.locator("[name=_save]").click()
+
+    expect(page.locator("[data-chosen] li")).to_contain_text(["今日订单"])
+    expect(page.locator("[name=name]")).to_have_value("订单")
+    assert Card.objects.get(name="今日订单").source == DataSource.objects.get(name="订单服务")
+
+
+def test_the_directory_is_synchronised_in_another_tab_from_which_one_comes_back(page: Page, card: Card) -> None:
+    make_corp(name="一号公司")
+    page.reload()
+    page.fill("[name=name]", "早报")
+    expect(page.locator(".field-departments .way-out")).to_contain_text("还没有同步通讯录")
+    with page.expect_popup() as opened:
+        page.locator(".field-departments").get_by_role("link", name="同步通讯录").click()
+    tab = opened.value
+    back = tab.get_by_role("button", name="回到“新建推送”")
+    expect(back).to_be_visible()
+    with tab.expect_event("close"):
+        back.click()
+    expect(page.locator("[name=name]")).to_have_value("早报")
+
+
+class TestAlerts:
+    @pytest.fixture
+    def address(self) -> str:
+        return reverse("admin:notifications_alertrule_add")
+
+    def test_a_shared_receiver_is_added_and_chosen(self, page: Page, card: Card) -> None:
+        make_person(make_corp(), "lilei", name="李雷")
+        page.fill("[name=name]", "销售额过低")
+        page.locator("[data-part=people] > summary").click()
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name="新建共享接收方").click()
+        window = opened.value
+        window.fill("[name=name]", "值班")
+        window.locator("[name=to_everyone]").check()
+        with window.expect_event("close"):
+            window.locator("[name=_save]").click()
+
+        expect(page.locator("#id_receiver option:checked")).to_have_text("值班")
+        expect(page.locator("[data-people]")).to_be_hidden()
+        expect(page.locator("[name=name]")).to_have_value("销售额过低")
+        assert faults_of(page) == {}
+        assert AlertReceiver.objects.get().is_shared

@@ -1,0 +1,106 @@
+"""Selects of the administration that have nothing to choose say why, and lead to where that is changed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+
+from accounts.models import Attribute, User
+from integrations.core.ways_out import WAYS
+from notifications.models import Robot
+from tests.notifications.factories import make_corp, make_manager, make_superuser
+
+pytestmark = pytest.mark.django_db
+PUSH = "/admin/notifications/subscription/add/"
+ALERT = "/admin/notifications/alertrule/add/"
+
+
+def client_of(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+def lines_of(client: Client, address: str) -> dict[str, str]:
+    """What stands below each select, by its id."""
+    text = client.get(address).content.decode()
+    found = re.findall(r'<p class="way-out" data-way-out="([^"]*)">(.*?)</p>', text, re.S)
+    return {field: " ".join(re.sub(r"<[^>]+>", " ", line).split()) for field, line in found}
+
+
+def test_every_select_of_a_push_that_is_empty_says_why_and_leads_on(root: Client) -> None:
+    Attribute.objects.all().delete()
+    lines = lines_of(root, PUSH)
+    assert {name: lines[name] for name in ("id_departments", "id_robot", "id_corp", "id_rules")} == {
+        "id_departments": "还没有同步通讯录。 接入企业微信公司",
+        "id_robot": "还没有录入群机器人。 新建群机器人",
+        "id_corp": "还没有接入企业微信公司。 接入企业微信公司",
+        "id_rules": "还没有用户属性。 新建用户属性",
+    }
+
+
+def test_departments_lead_to_the_synchronisation_of_a_company(root: Client) -> None:
+    corp = make_corp()
+    assert lines_of(root, PUSH)["id_departments"] == "还没有同步通讯录。 同步通讯录"
+    text = root.get(PUSH).content.decode()
+    assert f'<a href="/admin/integrations/syncrun/start/{corp.pk}/" target="_blank" rel="opener">' in text
+
+
+def test_people_robots_and_receivers_can_be_added_though_there_are_some(root: Client) -> None:
+    Robot.objects.create(name="群", corp=make_corp(), key="k" * 36)
+    assert {name: lines_of(root, PUSH)[name] for name in ("id_users", "id_robot")} == {
+        "id_users": "新建用户",
+        "id_robot": "新建群机器人",
+    }
+    assert lines_of(root, ALERT)["id_receiver"] == "还没有共享接收方。 新建共享接收方"
+
+
+def test_who_may_add_nothing_reads_whom_to_ask() -> None:
+    editor = client_of(make_manager(make_corp(), permissions="subscription"))
+    lines = lines_of(editor, PUSH)
+    assert lines["id_robot"] == "还没有录入群机器人。 请联系系统管理员或集成管理员。"
+    assert lines["id_departments"] == "还没有同步通讯录。 请联系系统管理员或集成管理员。"
+
+
+@pytest.mark.parametrize(
+    ("address", "field", "line"),
+    [
+        ("/admin/notifications/robot/add/", "id_corp", "还没有接入企业微信公司。 接入企业微信公司"),
+        ("/admin/notifications/alertreceiver/add/", "id_departments", "还没有同步通讯录。 接入企业微信公司"),
+        ("/admin/notifications/alertroute/add/", "id_receiver", "还没有共享接收方。 新建共享接收方"),
+        ("/admin/accounts/departmentgroup/add/", "id_department", "还没有同步通讯录。 接入企业微信公司"),
+        ("/admin/integrations/datasource/add/?kind=sql", "id_corp", "还没有接入企业微信公司。 接入企业微信公司"),
+        ("/admin/notifications/report/add/", "id_own_rows_rules-__prefix__-attribute", "还没有用户属性。 新建用户属性"),
+    ],
+)
+def test_other_forms_have_the_same_line(root: Client, address: str, field: str, line: str) -> None:
+    Attribute.objects.all().delete()
+    assert lines_of(root, address)[field] == line
+
+
+def test_every_way_leads_to_a_model_of_the_administration() -> None:
+    known = {model._meta.label for model in admin.site._registry}
+    assert set(WAYS) <= known
+
+
+def test_a_source_added_for_a_card_leads_on_to_the_card(root: Client) -> None:
+    choices = root.get("/admin/integrations/card/add/?_popup=1&_to_field=id").content.decode()
+    assert 'href="/admin/integrations/datasource/add/?_popup=1&amp;_to_field=id&amp;for_card=1"' in choices
+
+    sent = {
+        **{"name": "仓库", "kind": "json", "http_url": "https://api.example.com", "is_enabled": "on", "_popup": "1"},
+        **{"timeout_seconds": "30", "row_limit": "100", "parallel_limit": "2"},
+    }
+    address = "/admin/integrations/datasource/add/?kind=json&_popup=1&_to_field=id&for_card=1"
+    answer = root.post(address, sent)
+
+    assert re.fullmatch(r"/admin/integrations/card/add/\?_popup=1&_to_field=id&source=\d+", answer["Location"])
+    assert "仓库" in root.get(answer["Location"]).content.decode()

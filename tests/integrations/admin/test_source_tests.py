@@ -1,0 +1,110 @@
+"""A data source is tried as soon as it is saved, and its page says in words what came of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from integrations import tasks
+from integrations.datasources import source_tests
+from integrations.models import DataSource
+from tests.http_server import serving
+from tests.integrations.admin.test_source_admin import SOURCE
+from tests.integrations.clients.sources.place import make_source
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def root(client: Client, django_user_model: Any) -> Client:
+    client.force_login(django_user_model.objects.create_superuser("root"))
+    return client
+
+
+@pytest.fixture
+def folder(tmp_path: Path, settings: Any) -> Path:
+    settings.DATA_SQLITE_FOLDERS = [str(tmp_path)]
+    with closing(sqlite3.connect(tmp_path / "facts.db")) as opened:
+        opened.execute("CREATE TABLE sales (amount REAL)")
+        opened.commit()
+    return tmp_path
+
+
+def said(client: Client, source: DataSource) -> str:
+    state = client.get(reverse("admin:integrations_datasource_state", args=[source.pk])).json()
+    return f"{state['is_unfinished']} {state['html']}"
+
+
+def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(root: Client, folder: Path) -> None:
+    sent = {**SOURCE, "new_sql_url": f"sqlite:///{folder}/facts.db"}
+    answer = root.post(reverse("admin:integrations_datasource_add"), sent)
+    source = DataSource.objects.get()
+    page = reverse("admin:integrations_datasource_change", args=[source.pk])
+    assert answer["Location"] == f"{page}#test"
+    assert "True" in said(root, source)
+    assert "正在测试连接" in said(root, source)
+
+    tasks.test_source(source.pk)
+    assert "False" in said(root, source)
+    assert "连接正常" in root.get(page).content.decode()
+
+    (folder / "facts.db").unlink()
+    answer = root.post(reverse("admin:integrations_datasource_test", args=[source.pk]), {"next": "//evil.example.com"})
+    assert answer["Location"] == f"{page}#test"
+    tasks.test_source(source.pk)
+    assert 'class="problem" role="alert"' in said(root, source)
+
+
+def test_a_test_that_is_over_is_not_run_again(folder: Path) -> None:
+    source = make_source(kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
+    source_tests.request(source.pk, now=timezone.now())
+    tasks.test_source(source.pk)
+    first = source_tests.latest(source.pk)
+    tasks.test_source(source.pk)
+    assert source_tests.latest(source.pk) == first
+
+
+class Service(BaseHTTPRequestHandler):
+    status: int
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_args: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.mark.parametrize(("status", "tone"), [(200, "pill-good"), (404, "pill-good"), (401, "problem")])
+def test_a_web_service_answers_or_says_why_not(root: Client, settings: Any, status: int, tone: str) -> None:
+    settings.DATA_ALLOW_LOOPBACK = True
+    with serving(Service, status=status) as port:
+        source = make_source(kind="json", http_url=f"http://127.0.0.1:{port}", allows_private_addresses=True)
+        source_tests.request(source.pk, now=timezone.now())
+        tasks.test_source(source.pk)
+    assert tone in said(root, source)
+
+
+def test_a_test_that_no_worker_takes_says_so_in_the_end(root: Client) -> None:
+    source = make_source(kind="json", http_url="https://api.example.com")
+    source_tests.request(source.pk, now=timezone.now() - source_tests.WAITED_AT_MOST - timedelta(seconds=1))
+    assert "没有 worker 应答" in said(root, source)
+
+
+def test_the_page_of_a_new_card_says_what_came_of_its_source(root: Client, folder: Path) -> None:
+    source = make_source(kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
+    source_tests.request(source.pk, now=timezone.now())
+    tasks.test_source(source.pk)
+    page = root.get(f"{reverse('admin:integrations_card_add')}?source={source.pk}").content.decode()
+    assert "连接正常" in page
