@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -36,7 +36,11 @@ last_saved: Hook[[models.Model, Collection[str]], Saved | None] = Hook()
 
 def who_saved(row: models.Model, names: Collection[str]) -> str:
     """A sentence about whoever saved one of these columns last."""
-    saved = last_saved.first(row, names)
+    return who(last_saved.first(row, names))
+
+
+def who(saved: Saved | None) -> str:
+    """A sentence about whoever saved something after the page was opened. None: nobody knows."""
     if saved is None:
         return _("Somebody else saved this after you had opened the page.")
     by = _("%(person)s saved this at %(at)s, after you had opened the page.")
@@ -60,6 +64,11 @@ def opened(instance: models.Model, seal: str) -> Values | None:
     return values if isinstance(values, dict) else None
 
 
+def _plain(values: Values) -> Values:
+    """As JSON can hold them: times as text."""
+    return {name: value.isoformat() if isinstance(value, date | time) else value for name, value in values.items()}
+
+
 def _salt(instance: models.Model) -> str:
     return f"{_SALT}:{instance._meta.label_lower}:{instance.pk}"
 
@@ -75,9 +84,12 @@ class SeenForm(AnyModelForm):
     """A form that remembers the values with which it was opened.
 
     `seen_columns` of the row are remembered, too: each stands for columns that no page shows, such as a Secret.
+    `unseen_fields`: those that the form compares by itself. `is_second`: whether somebody else saved meanwhile.
     """
 
     seen_columns: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType({})
+    unseen_fields: ClassVar[frozenset[str]] = frozenset()
+    is_second = False
     seen = SeenField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,10 +98,10 @@ class SeenForm(AnyModelForm):
             del self.fields["seen"]
             return
         columns = {field.name for field in self.instance._meta.fields}
-        self._names = [name for name in self.fields if name in columns]
+        self._names = [name for name in self.fields if name in columns - self.unseen_fields]
         self.fields["seen"].initial = sealed(
             self.instance,
-            {**model_to_dict(self.instance, self._names), **self._columns_of(self.instance)},
+            {**_plain(model_to_dict(self.instance, self._names)), **self._columns_of(self.instance)},
         )
 
     def _columns_of(self, row: models.Model) -> Values:
@@ -113,11 +125,9 @@ class SeenForm(AnyModelForm):
             )
             return
         changed = {name: value for name, value in saved.items() if name in seen and seen[name] != value}
-        if all(
-            name in self.fields and self.cleaned_data.get(name, self) == self._cleaned(name, changed[name])
-            for name in changed
-        ):
+        if all(name in self.fields and self._is_same(name, changed[name]) for name in changed):
             return
+        self.is_second = True
         self._report_changes(seen, saved, changed)
 
     def _seen(self) -> Values | None:
@@ -129,12 +139,17 @@ class SeenForm(AnyModelForm):
         rows = type(self.instance)._default_manager.filter(pk=self.instance.pk)
         with transaction.atomic():
             values: Values | None = rows.select_for_update().values(*self._names, *self.seen_columns).first()
-        return values
+        return None if values is None else _plain(values)
 
-    def _cleaned(self, name: str, value: Any) -> Any:
-        """A saved value as cleaned_data would hold it."""
+    def _is_same(self, name: str, saved: Any) -> bool:
+        """Whether the form holds what is saved."""
         field = self.fields[name]
-        return field.clean(value) if isinstance(field, forms.ModelChoiceField) else value
+        saved = field.clean(saved) if isinstance(field, forms.ModelChoiceField) else self._revived(name, saved)
+        return bool(self.cleaned_data.get(name, self) == saved)
+
+    def _revived(self, name: str, value: Any) -> Any:
+        """A value that is remembered as text, such as a time, as the row has it."""
+        return self.instance._meta.get_field(name).to_python(value) if isinstance(value, str) else value
 
     def _report_changes(self, seen: Values, saved: Values, changed: Values) -> None:
         sentences = [self._sentence(name, seen[name], value) for name, value in changed.items() if name in self.fields]
@@ -147,30 +162,37 @@ class SeenForm(AnyModelForm):
             "%(who)s Nothing of yours was saved. What changed: %(changes)s. "
             "What you had left alone shows the new value now. Check, then save again."
         )
-        self.add_error(None, message % {"who": who_saved(self.instance, names), "changes": "; ".join(sentences)})
+        self.add_error(None, message % {"who": self._who(names), "changes": "; ".join(sentences)})
         for name in both:
             self.add_error(
                 name, _("Saved by somebody else meanwhile: %(value)s") % {"value": self._shown(name, saved[name])}
             )
 
+    def _who(self, names: Collection[str]) -> str:
+        return who_saved(self.instance, names)
+
     def _is_touched(self, name: str, seen: Any) -> bool:
         field = self.fields[name]
         typed = field.widget.value_from_datadict(self.data, self.files, self.add_prefix(name))
-        return field.has_changed(seen, typed)
+        return field.has_changed(self._revived(name, seen), typed)
 
     def _show_anew(self, saved: Values, names: list[str] | None = None) -> None:
         """Have the page that comes back remember what is saved now, and show it in the fields of `names`."""
         data: Any = self.data.copy()  # type: ignore[attr-defined]  # a QueryDict, the data of a request
         data[self.add_prefix("seen")] = sealed(self.instance, saved)
         for name in names or []:
-            value = self.fields[name].prepare_value(saved[name])
-            if isinstance(self.fields[name], forms.BooleanField):
-                data.pop(self.add_prefix(name), None)
-                value = "on" if value else None
-            elif value is None:
-                value = ""
-            if value is not None:
-                data[self.add_prefix(name)] = value
+            field, prefix = self.fields[name], self.add_prefix(name)
+            value = field.prepare_value(self._revived(name, saved[name]))
+            if isinstance(field, forms.BooleanField):
+                data.setlist(prefix, ["on"] if value else [])
+            elif isinstance(field.widget, forms.MultiWidget):
+                widget: Any = field.widget
+                for ending, part in zip(widget.widgets_names, widget.decompress(value), strict=True):
+                    data[f"{prefix}{ending}"] = "" if part is None else str(part)
+            elif isinstance(value, list | tuple):
+                data.setlist(prefix, value)
+            else:
+                data[prefix] = "" if value is None else value
         self.data = data
 
     def _sentence(self, name: str, before: Any, after: Any) -> str:

@@ -171,8 +171,10 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             return "—"
         at = moment(subscription.last_run_at)  # type: ignore[attr-defined]  # see above
         has_lost_some = status == Run.Status.FINISHED and subscription.last_run_error  # type: ignore[attr-defined]  # see above
-        why = shown(subscription.last_run_error) if status == Run.Status.FAILED else ""  # type: ignore[attr-defined]  # see above
-        return format_html("{} {} <small>{}</small>", at, LOST_SOME if has_lost_some else Run.Status(status).label, why)
+        label = LOST_SOME if has_lost_some else Run.Status(status).label
+        if status != Run.Status.FAILED or not subscription.last_run_error:  # type: ignore[attr-defined]  # see above
+            return format_html("{} {}", at, label)
+        return format_html("{} {} <small>{}</small>", at, label, shown(subscription.last_run_error))  # type: ignore[attr-defined]  # see above
 
     # --- The form -----------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ from django import forms
 from django.forms.utils import ErrorDict
 from django.utils.translation import gettext_lazy as _
 
-from integrations.core.concurrency import SeenForm
 from notifications.admin.push.copies import CopiedReport
+from notifications.admin.push.seen import SeenContent, SeenPush
 from notifications.admin.report_forms import ReportForm, is_key, removed_rules, rules_in
 from notifications.admin.subscription_forms import SubscriptionForm
 from notifications.models import OwnRowsRule, Report, Subscription
@@ -37,7 +37,7 @@ class ContentFor(forms.ChoiceField):
         super().__init__(label=_("changes of the content"), choices=choices, widget=forms.RadioSelect, required=False)
 
 
-class ContentForm(ReportForm, SeenForm):
+class ContentForm(ReportForm, SeenContent):
     """Whoever saves second is told who changed what."""
 
     def add_prefix(self, field_name: str) -> str:
@@ -45,7 +45,7 @@ class ContentForm(ReportForm, SeenForm):
         return "seen_content" if field_name == "seen" else super().add_prefix(field_name)
 
 
-class PushForm(SubscriptionForm):
+class PushForm(SubscriptionForm, SeenPush):
     """`content`: the form of the report, whose fields stand in the same page; None where the person may not write it,
     or where it was not sent. `others`: the names of further pushes that send the same report. `copied`: set while
     saving, where this push gets a content of its own. `draft`: what the person left on the page, with which it begins.
@@ -81,6 +81,14 @@ class PushForm(SubscriptionForm):
             report.widget = forms.HiddenInput()
         # The formsets of the page belong to it; without it there are none.
         self.instance.content_at_work = self.content.instance if self.content is not None else None
+        self.instance.rows_at_work = self._rows_at_work
+
+    def _rows_at_work(self) -> QueryDict | None:
+        """The page's rows together with those that others saved meanwhile; None where nobody did."""
+        if self.content is None or not self.content.is_bound:
+            return None
+        self.content.is_valid()
+        return self.content.merged
 
     def is_valid(self) -> bool:
         return super().is_valid() and (self.content is None or self.content.is_valid())

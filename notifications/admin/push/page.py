@@ -93,7 +93,11 @@ class PushPage(OnePage):
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Subscription, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
-        return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report()}
+        # Of rows that somebody else saved meanwhile the page shows theirs and its own.
+        rows_at_work: Callable[[], Any] = getattr(obj, "rows_at_work", lambda: None)
+        merged = rows_at_work()
+        further = {} if merged is None else {"data": merged}
+        return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report(), **further}
 
     def save_content(self, form: PushForm) -> None:
         """Write the report, so that the subscription can name it. Its rows follow in `save_related`."""
@@ -188,6 +192,7 @@ class PushPage(OnePage):
                 offer_ways(one.fields, request, always=ADDED_HERE)
             formsets = [one.formset for one in context["inline_admin_formsets"]]
             problems = list(problems_of((form, form.content), formsets)) if request.method == "POST" else []
+            context["is_second"] = any(one is not None and one.is_second for one in (form, form.content))
             context["problems"] = problems
             context["errors"] = None  # Django's line, in place of which the list stands
             inlines = context["inline_admin_formsets"]
@@ -217,6 +222,9 @@ class PushPage(OnePage):
         """The form as it stands: its rows, its message, who and when. Nothing is saved."""
         subscription = self.at_work(request)
         form = self.get_form(request, subscription)(request.POST, instance=subscription or Subscription())
+        # What others saved meanwhile is said when it is saved.
+        for one in filter(None, (form, form.content)):
+            one.fields.pop("seen", None)
         form.is_valid()
         report_admin: Any = self.admin_site.get_model_admin(Report)
         models = [inline.model for inline in INLINES]

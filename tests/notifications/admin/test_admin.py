@@ -282,6 +282,11 @@ def test_a_report_may_be_given_to_every_company(root: Client, world: World) -> N
 # --- Subscriptions ---------------------------------------------------------------------------------------------------
 
 
+def seen_on(client: Client, url: str) -> str:
+    """By what the page of a push tells what others saved since it was opened."""
+    return str(client.get(url).context["adminform"].form["seen"].value())
+
+
 def values(report: Report, *people: User, **changes: object) -> dict[str, object]:
     return {
         "name": "每日九点",
@@ -415,7 +420,7 @@ def test_one_that_has_run_out_can_still_be_renamed(root: Client, world: World) -
     Subscription.objects.update(valid_to=end, next_run_at=None)
     same = {"crontab": "0 9 * * *", "valid_to_0": "2002-01-01", "valid_to_1": "00:00:00"}
 
-    answer = root.post(url, values(world.report, world.person, name="新名称", **same))
+    answer = root.post(url, values(world.report, world.person, name="新名称", **same, seen=seen_on(root, url)))
 
     assert answer.status_code == 302
     world.subscription.refresh_from_db()
@@ -426,7 +431,7 @@ def test_renaming_leaves_the_next_run_alone(root: Client, world: World) -> None:
     url = reverse("admin:notifications_subscription_change", args=[world.subscription.pk])
     Subscription.objects.update(next_run_at=NOW)  # due, and not yet claimed
 
-    root.post(url, values(world.report, world.person, name="新名称", crontab="0 9 * * *"))
+    root.post(url, values(world.report, world.person, name="新名称", crontab="0 9 * * *", seen=seen_on(root, url)))
 
     world.subscription.refresh_from_db()
     assert (world.subscription.name, world.subscription.next_run_at) == ("新名称", NOW)
@@ -436,7 +441,7 @@ def test_another_schedule_sets_the_next_run_anew(root: Client, world: World) -> 
     url = reverse("admin:notifications_subscription_change", args=[world.subscription.pk])
     Subscription.objects.update(next_run_at=NOW)
 
-    root.post(url, values(world.report, world.person, crontab="0 10 * * *"))
+    root.post(url, values(world.report, world.person, crontab="0 10 * * *", seen=seen_on(root, url)))
 
     world.subscription.refresh_from_db()
     assert world.subscription.next_run_at is not None
@@ -459,7 +464,9 @@ def test_a_person_chosen_by_somebody_else_may_stay(world: World) -> None:
     client = client_of(make_manager(world.corp))
     url = reverse("admin:notifications_subscription_change", args=[world.subscription.pk])
 
-    answer = client.post(url, values(world.report, world.person, stranger, crontab="0 9 * * *"))
+    answer = client.post(
+        url, values(world.report, world.person, stranger, crontab="0 9 * * *", seen=seen_on(client, url))
+    )
 
     assert answer.status_code == 302
     assert set(world.subscription.users.all()) == {world.person, stranger}

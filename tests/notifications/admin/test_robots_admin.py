@@ -10,7 +10,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry
 from integrations.models import Corp
 from notifications.models import Robot, Subscription
-from tests.notifications.admin.test_admin import client_of, values
+from tests.notifications.admin.test_admin import client_of, seen_on, values
 from tests.notifications.factories import (
     make_corp,
     make_manager,
@@ -136,7 +136,8 @@ class TestASubscriptionsChannel:
         subscription = make_subscription(person, channel="robot", robot=robot)
         address = reverse("admin:notifications_subscription_change", args=[subscription.pk])
 
-        root.post(address, values(subscription.report, person, channel="wecom", robot=robot.pk))
+        sent = values(subscription.report, person, channel="wecom", robot=robot.pk)
+        root.post(address, {**sent, "seen": seen_on(root, address)})
 
         subscription.refresh_from_db()
         assert (subscription.channel, subscription.robot) == ("wecom", None)

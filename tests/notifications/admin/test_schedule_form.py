@@ -17,7 +17,7 @@ from accounts.models import User
 from notifications.models import FreeDays, MonthDay, Repeat, Report, Subscription
 from notifications.subscriptions.schedules import workdays
 from notifications.subscriptions.schedules.descriptions import crontab_words, described
-from tests.notifications.admin.test_admin import client_of, errors_of, said, values
+from tests.notifications.admin.test_admin import client_of, errors_of, said, seen_on, values
 from tests.notifications.factories import make_corp, make_manager, make_person, make_report, make_superuser
 
 pytestmark = pytest.mark.django_db
@@ -93,7 +93,9 @@ def test_what_another_way_of_writing_needed_is_emptied(root: Client, order: tupl
     subscription = saved(root, order, crontab="5 9 * * 1-5")
     url = reverse("admin:notifications_subscription_change", args=[subscription.pk])
 
-    answer = root.post(url, values(*order, **{**WEEKLY, "crontab": "5 9 * * 1-5", "month_day": "3"}))
+    answer = root.post(
+        url, values(*order, **{**WEEKLY, "crontab": "5 9 * * 1-5", "month_day": "3"}, seen=seen_on(root, url))
+    )
 
     assert answer.status_code == 302
     subscription.refresh_from_db()
@@ -106,7 +108,7 @@ def test_saving_unchanged_days_of_the_week_changes_nothing(root: Client, order: 
     Subscription.objects.update(next_run_at=datetime(2026, 1, 1, tzinfo=UTC))
     url = reverse("admin:notifications_subscription_change", args=[subscription.pk])
 
-    assert root.post(url, values(*order, **WEEKLY)).status_code == 302
+    assert root.post(url, values(*order, **WEEKLY, seen=seen_on(root, url))).status_code == 302
 
     subscription.refresh_from_db()
     assert subscription.next_run_at == datetime(2026, 1, 1, tzinfo=UTC)
