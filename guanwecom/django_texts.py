@@ -1,4 +1,4 @@
-"""Texts of Django's admin that its Chinese catalogue lacks or translates stiffly.
+"""Texts of Django and its libraries that their Chinese catalogues lack or translate stiffly, or otherwise than ours.
 
 Nothing imports this; it is where tools/messages.py finds the texts.
 """
@@ -29,6 +29,17 @@ TEXTS = (
     gettext_noop(" By %(filter_title)s "),
     gettext_noop("None available"),
     gettext_noop("Change history: %s"),
+    gettext_noop("Log out"),
+    gettext_noop("View site"),
+    # Translated otherwise by Django and its libraries, whose catalogues go before those of our apps.
+    gettext_noop("Administration"),
+    gettext_noop("Clear all filters"),
+    gettext_noop("Day"),
+    gettext_noop("Filter"),
+    gettext_noop("Summary"),
+    gettext_noop("crontab"),
+    gettext_noop("group"),
+    gettext_noop("groups"),
     # Rights of a person.
     gettext_noop("active"),
     gettext_noop(

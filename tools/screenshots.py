@@ -112,6 +112,16 @@ def push(page: Page) -> None:
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
 
 
+def report(page: Page) -> None:
+    """A report with a chart and its preview over today's data."""
+    sign_in(page)
+    page.goto(f"{SITE}/admin/notifications/report/")
+    page.get_by_role("link", name="西雅图天气简报").first.click()
+    page.get_by_role("button", name="读取数据并预览").click()
+    page.locator(".preview-chart img").first.wait_for()
+    page.evaluate("document.activeElement.blur()")
+
+
 def push_data(page: Page) -> None:
     """The cards to choose from, before anything is chosen."""
     new_push(page)
@@ -135,9 +145,9 @@ def alert_rule(page: Page) -> None:
     second.get_by_label("比较方式").select_option("outside")
     second.get_by_label("值", exact=True).fill("1")
     second.get_by_label("第二个值").fill("8")
-    page.get_by_role("button", name="立即试算").click()
-    page.locator("[data-preview-place] .preview-chart img").nth(1).wait_for()
     page.evaluate("document.activeElement.blur()")
+    page.locator("[data-trial] .preview-chart img").nth(1).wait_for()
+    page.locator("#rule-conditions").evaluate("heading => heading.scrollIntoView()")
 
 
 def alert(page: Page) -> Page:
@@ -193,6 +203,7 @@ PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int]]] = {
     "choosing": (choosing, DESKTOP),
     "push-data": (push_data, DESKTOP),
     "push": (push, TALL_DESKTOP),
+    "report": (report, TALL_DESKTOP),
     "week": (week, DESKTOP),
     "alert-rule": (alert_rule, DESKTOP),
     "alert": (alert, PHONE),

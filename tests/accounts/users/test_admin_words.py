@@ -38,7 +38,7 @@ def test_active_is_one_word_of_a_person_and_another_of_a_member_of_wecom() -> No
     ("codename", "chinese", "english"),
     [
         ("change_user", "人员 | 用户 · 修改", "People | user · change"),
-        ("view_group", "认证和授权 | 组 · 查看", "Authentication and Authorization | group · view"),
+        ("view_group", "认证和授权 | 用户组 · 查看", "Authentication and Authorization | group · view"),
         ("assign_roles", "人员 | 用户 · 可分配角色", "People | user · Can hand out roles"),
     ],
 )

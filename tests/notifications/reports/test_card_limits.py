@@ -72,9 +72,9 @@ def test_the_text_of_a_news_notice_has_44_characters_in_its_head_and_160_below()
         return made["main_title"].get("desc", ""), made.get("vertical_content_list", [])
 
     assert text_of("头" * 44) == ("头" * 44, [])
-    assert text_of("头" * 45) == ("", [{"title": "概览", "desc": "头" * 45}])
+    assert text_of("头" * 45) == ("", [{"title": "摘要", "desc": "头" * 45}])
     assert text_of("头\n" + "下" * 38) == ("头", [{"title": "下" * 38}])
-    assert text_of("头\n" + "下" * 39) == ("头", [{"title": "概览", "desc": "下" * 39}])
+    assert text_of("头\n" + "下" * 39) == ("头", [{"title": "摘要", "desc": "下" * 39}])
     assert text_of("头\n" + "下" * 160)[1][0]["desc"] == "下" * 160
     assert text_of("头\n" + "下" * 161)[1][0]["desc"] == "下" * (160 - len(CUT)) + CUT
 
