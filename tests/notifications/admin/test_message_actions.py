@@ -251,7 +251,7 @@ def test_two_clicks_and_two_administrators_take_it_back_once(root: Client, run: 
     ("fields", "words"),
     [
         ({"hours_ago": 25}, "24 小时"),
-        ({"msgid": ""}, "重发时才被接收"),
+        ({"msgid": ""}, "重发时才被接受"),
         ({"channel": "email"}, "群机器人消息和邮件发出后无法撤回"),
         ({"recall_requested_at": NOW}, "已经提交过"),
     ],
@@ -296,7 +296,7 @@ def test_of_several_each_is_done_or_says_why(root: Client, run: Run, first: Deli
 
     assert [str(one) for one in answer.context["messages"]] == [
         "已提交撤回 1 条消息。",
-        f"{other.title}: 企业微信没有接收这条消息，没有可撤回的内容。",
+        f"{other.title}: 企业微信没有接受这条消息，没有可撤回的内容。",
     ]
     send_again(root, first, other)
     assert receivers(Run.objects.get(resends=run)) == ["jim"]
