@@ -61,4 +61,4 @@ def call(channel: InboundChannel, body: Any, content_type: str = JSON, *, secret
             extra["X-Gitlab-Token"] = secret
         case "header":
             extra["X-Channel-Token"] = secret
-    return Client().post(address, content, content_type=content_type, headers=extra)
+    return Client().generic("POST", address, content, content_type=content_type, headers=extra)

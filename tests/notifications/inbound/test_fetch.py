@@ -1,0 +1,179 @@
+"""Pictures and files behind addresses: fetched by a worker under the guard of web sources, never in the call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications.inbound import fetch
+from notifications.inbound.mapping import Mapping
+from notifications.models import InboundCall, InboundChannel, InboundFetch, IncomingMessage, Medium, Run
+from tests.http_server import serving
+from tests.notifications.conftest import FakeClock
+from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.inbound.channels import call, make_channel
+from tests.notifications.inbound.factories import png
+
+pytestmark = pytest.mark.django_db
+MAPPING = Mapping(title="{{ payload.title }}", text="看图", key_path="id", file_paths=("url",))
+
+
+class Pictures(BaseHTTPRequestHandler):
+    """Gives a picture, a page of the web, or something large; notes what was asked for."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        found = {"/a.png": (png(), "image/png"), "/page": (b"<html>", "text/html"), "/big": (b"x" * 2**25, "image/png")}
+        content, kind = found.get(self.path.partition("?")[0], (b"", ""))
+        self.send_response(200 if content else 404)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def site(asked: list[str]) -> Iterator[str]:
+    with serving(Pictures, asked=asked) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def channel(corp: Corp, settings: Any) -> InboundChannel:
+    """One that may fetch from the machine on which everything runs."""
+    settings.DATA_ALLOW_LOOPBACK = True
+    return make_channel(make_manager(corp), make_person(corp, "Zhang"), mapping=MAPPING, allows_private_addresses=True)
+
+
+def fetched(clock: FakeClock) -> list[int]:
+    clock.now = timezone.now()
+    [job] = InboundFetch.objects.all()
+    return fetch.fetch(job.pk, clock=clock)
+
+
+def reasons(channel: InboundChannel) -> list[str]:
+    rows = InboundCall.objects.filter(channel=channel, outcome=InboundCall.Outcome.WITHOUT_FILE)
+    return [json.loads(row.reason)["msgid"] for row in rows]
+
+
+def test_a_worker_fetches_the_picture_and_makes_the_message(
+    channel: InboundChannel, site: str, asked: list[str], clock: FakeClock
+) -> None:
+    answer = call(channel, {"title": "告警", "url": f"{site}/a.png?token=secret"})
+
+    assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
+    assert asked == []
+    run_ids = fetched(clock)
+    assert len(run_ids) == 1
+    assert IncomingMessage.objects.get().form == "news"
+    medium = Medium.objects.get()
+    assert (medium.kind, medium.name) == ("picture", "a.png")
+    assert asked == ["/a.png?token=secret"]
+    assert not InboundFetch.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/page", "/missing", "/big"])
+def test_what_cannot_be_fetched_is_left_out_and_noted(
+    path: str, channel: InboundChannel, site: str, clock: FakeClock
+) -> None:
+    call(channel, {"title": "告警", "url": f"{site}{path}?token=secret"})
+
+    assert len(fetched(clock)) == 1
+    assert not Medium.objects.exists()
+    assert reasons(channel) == ["“%(name)s” was not fetched: %(reason)s"]
+    assert "secret" not in InboundCall.objects.get(outcome="without_file").reason
+
+
+@pytest.mark.parametrize("is_superusers", [False, True])
+def test_the_internal_network_is_out_of_reach(
+    is_superusers: bool, channel: InboundChannel, site: str, asked: list[str], clock: FakeClock, settings: Any
+) -> None:
+    """Without the switch, and with it where the settings say nothing of this machine."""
+    settings.DATA_ALLOW_LOOPBACK = False
+    InboundChannel.objects.update(allows_private_addresses=is_superusers)
+    call(channel, {"title": "告警", "url": f"{site}/a.png"})
+
+    assert len(fetched(clock)) == 1
+    assert asked == []
+    assert len(reasons(channel)) == 1
+
+
+def test_a_repeat_while_the_first_waits_is_one_message(channel: InboundChannel, site: str, clock: FakeClock) -> None:
+    sent = {"id": "7", "title": "告警", "url": f"{site}/a.png"}
+    statuses = [call(channel, sent).json()["status"] for _time in range(2)]
+    fetched(clock)
+    statuses.append(call(channel, sent).json()["status"])
+
+    assert statuses == ["accepted", "repeated", "repeated"]
+    assert IncomingMessage.objects.count() == 1
+
+
+def test_a_call_whose_worker_died_is_handed_out_again_and_goes_without_files_at_last(
+    channel: InboundChannel, site: str, asked: list[str], clock: FakeClock
+) -> None:
+    call(channel, {"title": "告警", "url": f"{site}/a.png"})
+    [job] = InboundFetch.objects.all()
+    clock.now = timezone.now()
+
+    assert fetch.hand_out(now=clock()) == []  # its task has it
+    InboundFetch.objects.update(lease_token="t", lease_until=clock() + timedelta(seconds=5), try_count=3)
+    assert fetch.fetch(job.pk, clock=clock) == []  # another worker has it
+    clock.advance(seconds=6)
+    assert fetch.hand_out(now=clock()) == [job.pk]
+    assert fetch.hand_out(now=clock()) == []
+    assert len(fetch.fetch(job.pk, clock=clock)) == 1
+    assert asked == []
+    assert Run.objects.count() == 1
+
+
+def test_a_worker_that_comes_too_late_writes_nothing(channel: InboundChannel, site: str, clock: FakeClock) -> None:
+    call(channel, {"title": "告警", "url": f"{site}/a.png"})
+    clock.now = timezone.now()
+    [job] = InboundFetch.objects.all()
+    InboundFetch.objects.all().delete()
+
+    assert fetch.fetch(job.pk, clock=clock) == []
+    assert not IncomingMessage.objects.exists()
+
+
+def test_nobody_found_is_noted_once_it_is_known(corp: Corp, site: str, clock: FakeClock) -> None:
+    channel = make_channel(make_manager(corp), mapping=MAPPING)
+    call(channel, {"title": "告警", "url": f"{site}/a.png"})
+
+    assert fetched(clock) == []
+    assert InboundCall.objects.newest_first()[0].outcome == InboundCall.Outcome.REFUSED
+    assert not InboundFetch.objects.exists()
+
+
+def test_an_owner_who_may_not_enter_any_more_reaches_nobody(
+    channel: InboundChannel, site: str, clock: FakeClock
+) -> None:
+    call(channel, {"title": "告警", "url": f"{site}/a.png"})
+    User.objects.filter(pk=channel.owner_id).update(is_staff=False)
+
+    fetched(clock)
+
+    assert not IncomingMessage.objects.exists()

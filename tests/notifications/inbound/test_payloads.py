@@ -1,0 +1,209 @@
+"""Bodies of other systems as trees, expressions on them, and their fields as an editor picks them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from integrations.clients.sources.http_json import ExpressionRefused
+from notifications.inbound import expressions
+from notifications.inbound.expressions import TooMuchWork
+from notifications.inbound.fields import ITEMS_AT_MOST, ROWS_AT_MOST, tree_of
+from notifications.inbound.mapping import Mapping, MappingError, apply, mapping_from
+from notifications.inbound.payloads import PayloadError, parsed
+from notifications.reports.templates import merge_fields
+from notifications.reports.templates.merge_fields import Field
+
+NOW, ZONE = datetime(2026, 11, 28, 1, 2, tzinfo=UTC), ZoneInfo("Asia/Shanghai")
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "payload"),
+    [
+        (b'{"a": NaN, "b": -Infinity, "c": 1e999}', "application/json", {"a": None, "b": None, "c": None}),
+        (b'{"n": 12345678901234567890123}', "application/json", {"n": "12345678901234567890123"}),
+        (b'{"a": 1, "a": 2}', "application/json", {"a": 2}),
+        (b'{"t": "a\\u0000b\\ud800", "l": [["\\u0000"]]}', "application/json", {"t": "ab?", "l": [[""]]}),
+        (b'\xef\xbb\xbf{"a": 1}', "application/json; charset=utf-8", {"a": 1}),
+        (b"plain", "text/plain", {"text": "plain"}),
+        (b'{"a": 1}', "text/plain", {"a": 1}),
+        (b'{"a": 1}', FORM, {"a": 1}),
+        (b"5", "application/json", {"value": 5}),
+        ('{"a": "中"}'.encode("gb18030"), "application/json; charset=GBK", {"a": "中"}),
+        (b"a=1&b=2&b=3&p=%7B%22x%22%3A+%5B1%5D%7D", FORM, {"a": "1", "b": ["2", "3"], "p": {"x": [1]}}),
+        (b'{"content": "[{\\"a\\": 1}]", "deep": {"t": "[1]"}}', "", {"content": [{"a": 1}], "deep": {"t": "[1]"}}),
+        (b'{"t": "[FIRING:1] disk"}', "application/json", {"t": "[FIRING:1] disk"}),
+    ],
+)
+def test_bodies_become_trees(body: bytes, kind: str, payload: Any) -> None:
+    assert parsed(body, kind) == payload
+
+
+def test_files_of_a_form_have_a_name_and_base64() -> None:
+    head = b'--X\r\nContent-Disposition: form-data; name="f"; filename="../r.csv"\r\nContent-Type: text/csv\r\n\r\n'
+
+    found = parsed(head + b"a,b\r\n--X--\r\n", "multipart/form-data; boundary=X")
+
+    assert found == {"f": [{"name": "r.csv", "type": "text/csv", "content": "YSxi"}]}
+
+
+@pytest.mark.parametrize("charset", ["", "utf-8", "bogus", "utf-7"])
+def test_a_charset_that_is_not_the_bodys_is_refused(charset: str) -> None:
+    with pytest.raises(PayloadError, match="malformed_request"):
+        parsed('{"a": "中"}'.encode("gbk"), f"application/json; charset={charset}")
+
+
+# --- Expressions ---
+
+ALERTS = {"alerts": [{"labels": {"name": "磁盘", "n": number}} for number in range(3)], "a b": {"c": 1}}
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("alerts[0].labels.name", "磁盘"),
+        ('"a b".c', 1),
+        ("alerts[?labels.n > `0`].labels.n", [1, 2]),
+        ("join(', ', alerts[:2].labels.name)", "磁盘, 磁盘"),
+        ("missing || alerts[1].labels.n", 1),
+        ("nothing.at.all", None),
+        ("sum(alerts)", None),
+        ("", None),
+    ],
+)
+def test_expressions_find_or_find_nothing(expression: str, found: Any) -> None:
+    assert expressions.find(expression, ALERTS) == found
+
+
+@pytest.mark.parametrize(
+    "expression", ["a[", "a" * 1001, "to_string(@)", "merge(a, b)", "[a,b,c,d,e,f,g,h,i]", "[[a,b,c],[d,e,f],[g,h]]"]
+)
+def test_what_is_not_of_the_language_is_refused(expression: str) -> None:
+    with pytest.raises(ExpressionRefused):
+        expressions.check(expression)
+    assert expressions.find(expression, ALERTS) is None
+
+
+@pytest.mark.parametrize("expression", ["a[*].b[*]", "a[?contains(b, `1`)]", "sort(a[].b[])", "a[].b[] | [] | [] | []"])
+def test_work_is_bounded(expression: str) -> None:
+    payload = {"a": [{"b": list(range(1000))} for _one in range(1000)]}
+
+    with pytest.raises(TooMuchWork):
+        expressions.find(expression, payload)
+
+
+def test_a_long_text_is_no_work() -> None:
+    assert expressions.find("a", {"a": "x" * 5_000_000}) == "x" * 5_000_000
+
+
+# --- Fields ---
+
+
+def test_the_tree_names_each_field_for_paths_and_templates() -> None:
+    payload = {"a": {"b c": [{"true": 1}]}, "t": "长" * 100, "e": {}}
+
+    rows = [(row.name, row.path, row.template, row.depth) for row in tree_of(payload)]
+
+    assert rows == [
+        ("a", "a", "{{ payload.a }}", 0),
+        ("b c", 'a."b c"', "{{ payload.a['b c'] }}", 1),
+        ("[0]", 'a."b c"[0]', "{{ payload.a['b c'][0] }}", 2),
+        ("true", 'a."b c"[0].true', "{{ payload.a['b c'][0]['true'] }}", 3),
+        ("t", "t", "{{ payload.t }}", 0),
+        ("e", "e", "{{ payload.e }}", 0),
+    ]
+    assert tree_of(payload)[4].example == "长" * 79 + "…"
+
+
+def test_what_a_tree_names_is_found_and_read_back_as_a_label() -> None:
+    payload = {"it's": [{"x_1": 7}]}
+
+    for row in tree_of(payload):
+        assert expressions.find(row.path, payload) is not None
+        [part] = merge_fields.parts_of(row.template, {"payload": ""}) or []
+        assert isinstance(part, Field)
+        mapped = apply(Mapping(title=row.template), payload, now=NOW, zone=ZONE)
+        assert mapped is not None
+        assert "7" in mapped.title
+
+
+def test_a_large_payload_shows_its_beginning() -> None:
+    rows = tree_of({"list": list(range(100)), **{f"n{number}": number for number in range(1000)}})
+
+    assert len(rows) == ROWS_AT_MOST
+    assert [row.name for row in rows[:7]] == ["list", *(f"[{number}]" for number in range(ITEMS_AT_MOST)), "n0"]
+
+
+# --- Mappings ---
+
+
+def mapped(mapping: Mapping, payload: Any) -> Any:
+    return apply(mapping, payload, now=NOW, zone=ZONE)
+
+
+def test_lines_of_a_value_stay_lines_and_markup_of_values_is_text() -> None:
+    found = mapped(Mapping(text="**状态**\n{{ payload.t }}", is_markdown=True), {"t": "# a\n**b** <@all>"})
+
+    assert found.text == "**状态**\n＃ a\n＊＊b＊＊ ＜@all＞"  # noqa: RUF001  # look-alikes on purpose
+    assert found.markup == "markdown"
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "payload", "is_sent"),
+    [
+        ("s", ("ok",), {"s": "OK"}, True),
+        ("s", ("ok",), {"s": "bad"}, False),
+        ("s", ("ok",), {"s": ["bad", "ok"]}, True),
+        ("s", ("ok",), {}, False),
+        ("s", (), {"s": 1}, True),
+        ("s", (), {"s": ""}, False),
+        ("n > `3`", (), {"n": 4}, True),
+        ("n > `3`", (), {"n": 3}, False),
+        ("s", ("true",), {"s": True}, True),
+    ],
+)
+def test_the_condition(path: str, values: tuple[str, ...], payload: Any, is_sent: bool) -> None:
+    found = mapped(Mapping(title="x", only_path=path, only_values=values), payload)
+
+    assert (found is not None) is is_sent
+
+
+def test_recipients_of_texts_lists_and_lines() -> None:
+    rules = Mapping(recipient_kind="userid", recipient_path="to")
+
+    found = [mapped(rules, {"to": to}).addresses for to in ("a, b；c|d", ["a", "b c"], 7, None, {"x": 1})]  # noqa: RUF001
+
+    assert [[one.value for one in addresses] for addresses in found] == [
+        *(["a", "b", "c", "d"], ["a", "b", "c"], ["7"], [], []),
+    ]
+
+
+def test_files_by_address_by_base64_and_what_is_neither() -> None:
+    payload = {
+        "p": ["https://example.com/a.png", "data:text/csv;base64,YSxiLGMsZCxl", "no", "file:///etc/passwd"],
+        "f": {"filename": "r.csv", "data": "YSxiLGMsZCxl"},
+    }
+
+    found = mapped(Mapping(file_paths=("p", "f", "missing")), payload)
+
+    assert found.urls == (("", "https://example.com/a.png"),)
+    assert [file.name for file in found.files] == ["r.csv"]
+    assert len(found.refused) == 3
+
+
+def test_an_expression_that_takes_too_long_is_a_mapping_error() -> None:
+    payload = {"a": [{"b": list(range(1000))} for _one in range(400)]}
+
+    with pytest.raises(MappingError):
+        mapped(Mapping(title="x", key_path="a[*].b[*]"), payload)
+
+
+def test_a_mapping_survives_being_kept() -> None:
+    whole = Mapping(title="t", figures=(("a", "b"),), only_values=("x",), is_markdown=True)
+
+    assert mapping_from(whole.document()) == whole
+    assert mapping_from({"title": "t", "of another release": 1}) == Mapping(title="t")
