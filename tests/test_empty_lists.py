@@ -7,14 +7,23 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import DepartmentGroup, DirectoryPolicy, LinkConflict, Lockout, PeopleExport, User
+from accounts.models import (
+    DepartmentGroup,
+    DirectoryPolicy,
+    LinkConflict,
+    LinkRequest,
+    Lockout,
+    PeopleExport,
+    PeopleImport,
+    User,
+)
 from integrations.models import Card, Corp, DataSource, Member, SyncRun
-from notifications.models import Delivery, Receipt, Report, Run, Subscription
+from notifications.models import Delivery, Receipt, Report, Robot, Run, Subscription
 
 pytestmark = pytest.mark.django_db
 LISTS = (
-    *(Corp, SyncRun, Member, LinkConflict, DirectoryPolicy, DepartmentGroup, Lockout, PeopleExport),
-    *(DataSource, Card, Report, Subscription, Run, Delivery, Receipt),
+    *(Corp, SyncRun, Member, LinkConflict, DirectoryPolicy, DepartmentGroup, Lockout, PeopleExport, PeopleImport),
+    *(DataSource, Card, Report, Subscription, Run, Delivery, Receipt, Robot, LinkRequest),
 )
 
 

@@ -94,6 +94,7 @@ class UploadForm(forms.Form):
 @admin.register(PeopleImport)
 class PeopleImportAdmin(ConfirmedChanges, RunPages):
     folder = FOLDER
+    empty_list = _("Sheets with people stand here, each with what it changed. Nothing changes before you confirm.")
     tones = {Status.DONE: "good", Status.UNCONFIRMED: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
     # A file changes nothing; the answer to what would come of it does.
     unconfirmed_pages = frozenset({"accounts_peopleimport_add"})

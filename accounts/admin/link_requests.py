@@ -53,6 +53,7 @@ class LinkRequestAdmin(ConfirmedChanges, AnyModelAdmin):
     """Linked by those who may change people's accounts, with people whom they may change."""
 
     form = LinkRequestForm
+    empty_list = _("Whoever comes from WeCom and is nobody here yet stands here, to be linked with a user.")
     list_display = ("userid", "corp", "requested_at", "request_count", "user")
     list_display_links = ("userid",)
     list_filter = (StateFilter, CompanyFilter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -50,6 +51,8 @@ class ReportForm(AnyModelForm):
     person: User
     spared_subscription: int | None = None
     is_for_copy = False
+    # Of a new one, where they are not those of the model.
+    new_values: Mapping[str, Any] = MappingProxyType({"is_template": True})
 
     class Meta:
         model = Report
@@ -67,7 +70,7 @@ class ReportForm(AnyModelForm):
             # Only those who manage every company write for people of every company.
             corp.required = not sees_all_corps(self.person)
         if self.instance._state.adding:
-            self.initial.setdefault("is_template", True)
+            self.initial = {**self.new_values, **self.initial}
 
     def clean_link(self) -> str:
         link: str = self.cleaned_data["link"].strip()

@@ -89,6 +89,7 @@ def key_of(pasted: str) -> str:
 @admin.register(Robot)
 class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
     form = RobotForm
+    empty_list = _("A robot writes into a group of WeCom. Add it with the webhook address that WeCom shows for it.")
     list_display = ("name", "corp_name", "created_at")
     search_fields = ("name",)
     actions = None

@@ -109,7 +109,7 @@ def _is_set(field: BoundField) -> bool:
     if form.instance._state.adding:
         usual = form.get_initial_for_field(field.field, field.name)
     else:
-        blank = model_to_dict(form._meta.model(), fields=[field.name])
+        blank = {**model_to_dict(form._meta.model(), fields=[field.name]), **getattr(form, "new_values", {})}
         usual = blank.get(field.name, field.field.initial)
         usual = usual() if callable(usual) else usual
     return bool(field.field.has_changed(usual, _sent(field)))

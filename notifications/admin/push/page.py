@@ -177,10 +177,10 @@ class PushPage(OnePage):
         """As whom the preview looks: at first the person at work."""
         person = administrator(request)
         field: Any = Subscription._meta.get_field("users")
-        widget = AutocompleteSelect(field, self.admin_site, attrs={"data-as": "", "data-allow-clear": "false"})
+        widget = AutocompleteSelect(field, self.admin_site, attrs={"data-as": ""})
         known = report_preview.looked_at_as(person)
         form = Form(auto_id="push-%s", initial={"as": person})
-        form.fields["as"] = ModelChoiceField(known, required=False, widget=widget)
+        form.fields["as"] = ModelChoiceField(known, widget=widget)
         return form["as"]
 
     def render_change_form(

@@ -23,6 +23,7 @@ from notifications.models import (
     Run,
     Subscription,
 )
+from tests.bi import make_bi
 from tests.browser_form import untouched
 from tests.notifications.factories import (
     make_corp,
@@ -179,7 +180,7 @@ def test_what_is_set_in_a_folded_part_opens_it_and_stands_in_its_line(root: Clie
     ReportChart.objects.create(report=subscription.report, alias="a", kind="bar", x="店", y="额")
     parts = root.get(change(subscription)).context["folded_parts"]
     assert {key: (part.summary, part.is_open) for key, part in parts.items()} == {
-        "look": ("图表：1", True),
+        "look": ("标题和正文是模板：否 · 图表：1", True),
         "delivery": ("触达方式：企业微信群机器人 · 群机器人：销售群 · 优先级：紧急", True),
         "exceptions": ("遇节假日和休息日：跳过：仅在工作日发送 · 数据为空时不发送", True),
     }
@@ -365,7 +366,28 @@ def test_cards_that_the_person_sees_are_offered_by_name(root: Client) -> None:
 def test_an_empty_product_says_how_data_comes_in(root: Client) -> None:
     html = root.post(f"{LIST}data/", {}).json()["html"]
     assert "还没有卡片" in html
-    assert "/admin/integrations/datasource/add/" in html
+    assert 'href="/admin/integrations/card/add/?_to_field=id&amp;_popup=1"' in html
+    assert "还没有连接观远 BI" in html
+    assert 'href="/admin/integrations/biconnection/" target="_blank" rel="opener"' in html
+
+
+def test_a_connected_bi_is_made_a_data_source_from_the_page(root: Client) -> None:
+    make_bi(base_url="https://bi.example.com")
+    html = root.post(f"{LIST}data/", {}).json()["html"]
+    assert "BI 已连接，但还没有加为数据源" in html
+    assert 'href="/admin/integrations/datasource/add/?kind=guandata"' in html
+
+
+def test_who_may_not_connect_the_bi_reads_whom_to_ask() -> None:
+    html = client_of(make_manager(make_corp())).post(f"{LIST}data/", {}).json()["html"]
+    assert "请联系系统管理员或集成管理员" in html
+    assert "href" not in html
+
+
+def test_a_bi_that_shows_no_pages_says_what_to_do(root: Client) -> None:
+    bi_source()
+    listed("")
+    assert "请在 BI 中把页面共享给该用户" in root.post(f"{LIST}data/", {"poll": "1"}).json()["html"]
 
 
 def test_cards_of_other_companies_are_not_offered() -> None:
