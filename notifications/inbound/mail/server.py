@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import socket
 import ssl
 import time
 from collections import Counter
@@ -105,9 +106,10 @@ class Door:
         self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="mail")
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
+        """Several processes may listen on one port: the system spreads connections over them."""
         loop = asyncio.get_running_loop()
-        tls = self.tls if self.is_tls_from_start else None
-        return await loop.create_server(lambda: Connection(self, loop), host, port, ssl=tls, backlog=100)
+        options = {"ssl": self.tls if self.is_tls_from_start else None, "reuse_port": hasattr(socket, "SO_REUSEPORT")}
+        return await loop.create_server(lambda: Connection(self, loop), host, port, backlog=100, **options)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _with_fresh_connection, work)
