@@ -23,7 +23,7 @@ from integrations.core.reauthentication import ConfirmedChanges
 from integrations.core.sentences import shown
 from integrations.models import SiteAddress
 from notifications.admin.base import RecipientsMixin, administrator, for_person
-from notifications.admin.inbound import page
+from notifications.admin.inbound import mail_form, page
 from notifications.admin.inbound.form import COMMON_FIELDS, ChannelForm, NewChannelForm
 from notifications.admin.push.one_page import apply_button, problems_of
 from notifications.inbound import calls, channels
@@ -77,16 +77,21 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
     def get_form(
         self, request: HttpRequest, obj: InboundChannel | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        kwargs["form"] = NewChannelForm if obj is None else ChannelForm
+        kwargs["form"] = NewChannelForm if obj is None else self._form_of(request, obj)
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp", "users"])
 
+    def _form_of(self, request: HttpRequest, channel: InboundChannel) -> type[ChannelForm]:
+        """Whoever may only look gets the fields of both kinds alone."""
+        is_mail = channel.kind == InboundChannel.Kind.MAIL and self.has_change_permission(request, channel)
+        return mail_form.MailChannelForm if is_mail else ChannelForm
+
     def get_fieldsets(self, request: HttpRequest, obj: InboundChannel | None = None) -> Any:
-        """Only a webhook has a mapping, and only whoever may change it gets its fields."""
+        """A webhook has a mapping, a mail channel rules; only whoever may change it gets their fields."""
         if obj is None:
             return [(None, {"fields": ("name", "kind", "preset")})]
-        if obj.kind == InboundChannel.Kind.WEBHOOK and self.has_change_permission(request, obj):
-            return super().get_fieldsets(request, obj)
-        return [(None, {"fields": COMMON_FIELDS})]
+        if not self.has_change_permission(request, obj):
+            return [(None, {"fields": COMMON_FIELDS})]
+        return super().get_fieldsets(request, obj) if obj.kind == InboundChannel.Kind.WEBHOOK else mail_form.FIELDSETS
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, channel: InboundChannel) -> SafeString:
@@ -106,6 +111,8 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
         may = channel is not None and self.has_change_permission(request, channel)
         if channel is not None and may and channel.kind == InboundChannel.Kind.WEBHOOK:
             extra |= self._page_context(channel)
+        elif channel is not None and may:
+            extra |= _mail_context(channel)
         return super().changeform_view(request, object_id, form_url, extra)
 
     def _page_context(self, channel: InboundChannel) -> dict[str, Any]:
@@ -224,6 +231,8 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
             "sender": PRESETS.get(channel.preset),
             "address": f"{address}?{scheme.name}={secret}" if scheme.where == "query" else address,
         }
+        if channel.kind == InboundChannel.Kind.MAIL:
+            context |= _mail_context(channel)
         return own_page(self, request, "admin/notifications/inboundchannel/secret.html", context)
 
     def _changeable(self, request: HttpRequest, pk: int) -> InboundChannel:
@@ -234,6 +243,15 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
         if not self.has_change_permission(request, channel):
             raise PermissionDenied
         return channel
+
+
+def _mail_context(channel: InboundChannel) -> dict[str, Any]:
+    return {
+        "channel": channel,
+        "server_facts": mail_form.server_facts(channel.public_id),
+        "is_door_open": mail_form.is_door_open(),
+        "calls": call_lines(channel, CALLS_BESIDE),
+    }
 
 
 def address_of(channel: InboundChannel) -> str:

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.clickjacking import xframe_options_sameorigin
+from django.views.decorators.http import require_safe
 
 from integrations.admin.base import pill as tone_pill
 from notifications.admin import base
@@ -22,12 +26,14 @@ from notifications.delivery.rendering import run_errors
 from notifications.delivery.runs import statistics
 from notifications.inbound.recipients import Kind, Why
 from notifications.models import IncomingMessage, Medium, Run
+from notifications.views import mails
 
 UNKNOWN_SHOWN = 100
 _KINDS = {
     Kind.USER: _("user name"),
     Kind.USERID: _("WeCom account"),
     Kind.LOGIN_ID: "BI loginId",
+    Kind.ACCOUNT: _("account at the mail door"),
     Kind.EMAIL: _("e-mail"),
     Kind.ATTRIBUTE: _("user attribute"),
     Kind.DEPARTMENT: _("department"),
@@ -47,6 +53,20 @@ class IncomingMessageAdmin(IndexedLogAdmin):
     search_fields = ("title",)
     search_help_text = _("title")
     show_full_result_count = False
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(require_safe(self.mail_view))
+        return [path("<int:pk>/mail/", view, name="notifications_incomingmessage_mail"), *super().get_urls()]
+
+    @method_decorator(xframe_options_sameorigin)
+    def mail_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The whole mail, for a frame on the message's page."""
+        message = self.get_queryset(request).filter(pk=pk).first()
+        if message is None:
+            raise Http404
+        if not self.has_view_permission(request, message):
+            raise PermissionDenied
+        return mails.page_of(message.pk)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IncomingMessage]:
         seen = IncomingMessage.objects.visible_to(request.user).select_related("token", "channel", "corp")
@@ -90,6 +110,8 @@ class IncomingMessageAdmin(IndexedLogAdmin):
             "title": message.title,
             "subtitle": None,
             "message": message,
+            "is_mail": message.origin == IncomingMessage.Origin.MAIL,
+            "sandbox": " ".join(mails.SANDBOX),
             "facts": [*_facts(self, message), *_callback_facts(self, message)],
             "runs": [
                 {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from django.db.models import QuerySet
 from django.utils import translation
 
 from integrations.core.background import database_clock
+from integrations.core.sentences import Sentence
+from notifications.inbound import calls
 from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept
 from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.convert import convert
@@ -24,10 +25,9 @@ from notifications.inbound.mail.rules import MailRules
 from notifications.inbound.mail.server import Mail, RefusedError
 from notifications.inbound.recipients import Address, Kind
 from notifications.inbound.signatures import digest_of
-from notifications.models import InboundChannel, IncomingMessage
+from notifications.models import InboundCall, InboundChannel, IncomingMessage
 
-logger = logging.getLogger(__name__)
-
+Outcome = InboundCall.Outcome
 _NO_SUCH_CHANNEL = "550 5.7.1 This channel takes no mails"
 
 
@@ -65,6 +65,8 @@ class Intake:
                     message, run_ids = letter.accept(now)
                     outgoing.write(letter.outgoing(message), now=now)
             except DailyLimitError as error:
+                sentence = Sentence("The channel has sent as much as it may today.")
+                calls.note(channel, Outcome.REFUSED, sentence, now=now)
                 raise RefusedError("452 4.2.2 The channel's daily limit is used up, send again tomorrow") from error
         if run_ids:
             self.enqueue(run_ids)
@@ -100,10 +102,21 @@ class _Letter:
             accepted = accept(self._incoming(frozenset(already)), now=now)
         except NobodyFoundError as error:
             self._unknown = [self._addresses[address] for address, _why in error.unknown]
+            self._note_nobody(now)
             return None, []
+        outcome = Outcome.ACCEPTED if accepted.is_new else Outcome.REPEATED
+        calls.note(self._channel, outcome, message_id=accepted.message.pk if accepted.is_new else None, now=now)
         documents = [{name: text for name, text in one.items() if name != "reason"} for one in accepted.message.unknown]
         self._unknown = [text for address, text in self._addresses.items() if address.document() in documents]
         return accepted.message, accepted.run_ids
+
+    def _note_nobody(self, now: datetime) -> None:
+        """Either everybody has it already, or no address names anybody."""
+        if self._unknown:
+            sentence = Sentence("Its recipients name nobody whom the channel reaches.")
+            calls.note(self._channel, Outcome.REFUSED, sentence, now=now)
+        else:
+            calls.note(self._channel, Outcome.REPEATED, now=now)
 
     def _incoming(self, already: frozenset[int]) -> Incoming:
         channel, converted = self._channel, self._converted

@@ -108,8 +108,9 @@ class Door:
     async def listen(self, host: str, port: int) -> asyncio.Server:
         """Several processes may listen on one port: the system spreads connections over them."""
         loop = asyncio.get_running_loop()
-        options = {"ssl": self.tls if self.is_tls_from_start else None, "reuse_port": hasattr(socket, "SO_REUSEPORT")}
-        return await loop.create_server(lambda: Connection(self, loop), host, port, backlog=100, **options)
+        tls = self.tls if self.is_tls_from_start else None
+        is_shared = hasattr(socket, "SO_REUSEPORT")
+        return await loop.create_server(lambda: Connection(self, loop), host, port, ssl=tls, reuse_port=is_shared)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _with_fresh_connection, work)

@@ -18,7 +18,7 @@ from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.rules import MailRules
 from notifications.inbound.mail.server import RefusedError
-from notifications.models import Delivery, InboundChannel, IncomingMessage, OutgoingMail, Run
+from notifications.models import Delivery, InboundCall, InboundChannel, IncomingMessage, OutgoingMail, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.mail import senders
 from tests.notifications.inbound.mail.channels import mail, make_mail_channel, take
@@ -197,6 +197,28 @@ def test_without_a_message_id_the_same_bytes_are_the_same_mail(channel: InboundC
     take(channel, content, "ZhangWei@wecom.local")
 
     assert IncomingMessage.objects.count() == 3
+
+
+# --- The log of the channel ---
+
+
+def test_the_channel_shows_what_became_of_each_mail(corp: Corp, zhang: User) -> None:
+    channel = make_mail_channel(make_manager(corp), daily_limit=1)[0]
+    take(channel, mail(message_id="<1>"), "ZhangWei@wecom.local")
+    take(channel, mail(message_id="<1>"), "ZhangWei@wecom.local")
+    take(channel, mail(message_id="<1>"), "ZhangWei@wecom.local", "ZhangWei@wecom.local")
+    take(channel, mail(message_id="<2>"), "Nobody@wecom.local")
+    with pytest.raises(RefusedError):
+        take(channel, mail(message_id="<3>"), "ZhangWei@wecom.local")
+
+    message = IncomingMessage.objects.get()
+    rows = InboundCall.objects.order_by("pk").values_list("outcome", "message", "count")
+    assert list(rows) == [
+        ("accepted", message.pk, 1),
+        ("repeated", None, 2),
+        ("refused", None, 1),
+        ("refused", None, 1),
+    ]
 
 
 # --- What it becomes ---

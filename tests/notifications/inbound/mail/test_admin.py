@@ -1,0 +1,219 @@
+"""The admin pages of a mail channel and of its messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils.html import strip_tags
+from pytest_django import Settings
+
+from integrations.core import heartbeats
+from integrations.models import Corp, Heartbeat
+from notifications.inbound.mail.intake import Intake
+from notifications.inbound.mail.rules import EXTENSIONS, MailRules
+from notifications.models import InboundChannel, IncomingMessage
+from tests.browser_form import untouched
+from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
+from tests.notifications.inbound.mail import senders
+from tests.notifications.inbound.mail.channels import make_mail_channel, take
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/notifications/inboundchannel/"
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def client() -> Client:
+    client = Client(headers={"accept-language": "en"})
+    client.force_login(make_superuser())
+    return client
+
+
+@pytest.fixture
+def channel(corp: Corp) -> InboundChannel:
+    return make_mail_channel(make_manager(corp))[0]
+
+
+def page(channel: InboundChannel) -> str:
+    return f"{LIST}{channel.pk}/change/"
+
+
+def saved(client: Client, channel: InboundChannel, **values: Any) -> Any:
+    form = untouched(client.get(page(channel)).content.decode(), "inboundchannel_form")
+    return client.post(page(channel), {**form, **values})
+
+
+def words(answer: Any) -> str:
+    return " ".join(strip_tags(answer.content.decode().replace("<", " <")).split())
+
+
+def errors(answer: Any) -> dict[str, list[str]]:
+    return dict(answer.context["adminform"].form.errors)
+
+
+# --- A new one ---
+
+
+def test_a_new_channel_shows_what_is_entered_at_the_sender_and_its_password_once(client: Client) -> None:
+    answer = client.post(f"{LIST}add/", {"name": "BI", "kind": "mail", "preset": ""})
+
+    channel, secret = InboundChannel.objects.get(), answer.context["secret"]
+    text = words(answer)
+    assert "Mail server (SMTP) the server on which the mail door runs Port 2525 Encryption none" in text
+    assert f"User name {channel.public_id} Recipients loginId@wecom.local, userid@wecom.local" in text
+    InboundChannel.objects.update(is_enabled=True)
+    sign_in = Intake(lambda _ids: None).sign_in
+    assert sign_in(user=channel.public_id, password=secret, address="10.0.0.1") == channel.pk
+    assert secret not in client.get(page(channel)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"MAIL_DOOR_CERTIFICATE": "/c.pem"}, "Encryption STARTTLS"),
+        ({"MAIL_DOOR_CERTIFICATE": "/c.pem", "MAIL_DOOR_TLS_FROM_START": True}, "Encryption SSL/TLS"),
+        ({"MAIL_DOOR_DOMAINS": ["push.example.com", "x.example.com"]}, "loginId@push.example.com"),
+    ],
+)
+def test_the_page_says_how_the_door_is_set_up(
+    client: Client, channel: InboundChannel, settings: Settings, values: dict[str, Any], word: str
+) -> None:
+    for name, value in values.items():
+        setattr(settings, name, value)
+
+    assert word in words(client.get(page(channel)))
+
+
+def test_the_page_says_that_the_door_does_not_run(client: Client, channel: InboundChannel) -> None:
+    assert "The mail door is not running" in client.get(page(channel)).content.decode()
+    heartbeats.beat(kind=Heartbeat.Kind.MAIL, name="host:1")
+
+    assert "The mail door is not running" not in client.get(page(channel)).content.decode()
+
+
+# --- Its rules ---
+
+
+def test_an_untouched_form_changes_nothing(client: Client, corp: Corp) -> None:
+    rules = MailRules(
+        networks=("10.1.0.0/16", "fd00::/8"), attachments=("xlsx",), footers=("--", "Sent by"), takes_text=False
+    )
+    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
+
+    assert saved(client, channel).status_code == 302
+
+    channel.refresh_from_db()
+    assert MailRules.of(channel.mapping) == rules
+
+
+def test_rules_are_written_as_people_write_them(client: Client, channel: InboundChannel) -> None:
+    values = {
+        "attachments": " .XLSX， pdf;csv  xlsx",
+        "footers": "--\r\n 来自观远 \r\n",
+        "networks": "10.1.0.0/16",
+        "forward": "unknown",
+        "forward_domains": "Partner.example.com",
+        "form": "news",
+    }
+
+    assert saved(client, channel, **values).status_code == 302
+
+    channel.refresh_from_db()
+    assert MailRules.of(channel.mapping) == MailRules(
+        networks=("10.1.0.0/16",),
+        attachments=("xlsx", "pdf", "csv"),
+        footers=("--", "来自观远"),
+        forward="unknown",
+        forward_domains=("partner.example.com",),
+    )
+    assert channel.form == "news"
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"attachments": "xlsx, *.exe"}, "attachments"),
+        ({"networks": "10.1.0.1/16"}, "networks"),
+        ({"networks": "bi.example.com"}, "networks"),
+        ({"forward": "everybody"}, "forward_domains"),
+        ({"forward": "everybody", "forward_domains": "not a domain!"}, "forward_domains"),
+        ({"forward": "somebody"}, "forward"),
+    ],
+)
+def test_rules_that_cannot_work_are_refused_at_their_field(
+    client: Client, channel: InboundChannel, values: dict[str, str], field: str
+) -> None:
+    answer = saved(client, channel, **values)
+
+    assert list(errors(answer)) == [field]
+    channel.refresh_from_db()
+    assert channel.mapping == {}
+    assert MailRules.of(channel.mapping).attachments == EXTENSIONS
+
+
+def test_whoever_may_only_look_sees_no_rules_and_no_form(channel: InboundChannel, corp: Corp) -> None:
+    channel.owner = looker = make_manager(corp, permissions="view_inboundchannel")
+    channel.save()
+    client = Client()
+    client.force_login(looker)
+
+    answer = client.get(page(channel))
+
+    assert answer.status_code == 200
+    assert 'name="footers"' not in answer.content.decode()
+    assert client.post(page(channel), {"name": "x"}).status_code == 403
+
+
+def test_another_managers_channel_is_not_there(channel: InboundChannel) -> None:
+    client = Client()
+    client.force_login(make_manager(make_corp()))
+
+    assert client.get(page(channel)).status_code == 302
+    assert client.post(f"{LIST}{channel.pk}/secret/").status_code == 404
+
+
+# --- Its messages ---
+
+
+@pytest.fixture
+def message(channel: InboundChannel, corp: Corp) -> IncomingMessage:
+    make_person(corp, "ZhangWei")
+    take(channel, senders.guandata(), "ZhangWei@wecom.local", "Nobody@wecom.local", "x@elsewhere.example.com")
+    return IncomingMessage.objects.get()
+
+
+def test_a_message_shows_the_whole_mail_and_whom_it_did_not_find(client: Client, message: IncomingMessage) -> None:
+    url = f"/admin/notifications/incomingmessage/{message.pk}"
+
+    text = client.get(f"{url}/change/").content.decode()
+    mail = client.get(f"{url}/mail/")
+
+    assert f'<iframe sandbox="allow-popups allow-popups-to-escape-sandbox" src="{url}/mail/"' in text
+    assert "account at the mail door" in text
+    assert "data:image/png;base64," in mail.content.decode()
+    assert (mail["X-Frame-Options"], "sandbox" in mail["Content-Security-Policy"]) == ("SAMEORIGIN", True)
+
+
+def test_the_mail_is_for_whoever_may_see_the_message(message: IncomingMessage, corp: Corp) -> None:
+    url = f"/admin/notifications/incomingmessage/{message.pk}/mail/"
+    looker, stranger = Client(), Client()
+    looker.force_login(make_manager(corp, permissions="view_robot"))
+    stranger.force_login(make_manager(make_corp()))
+
+    assert looker.get(url).status_code in {403, 404}
+    assert stranger.get(url).status_code == 404
+    assert Client().get(url).status_code == 302
+
+
+def test_a_message_of_the_api_has_no_mail(client: Client, message: IncomingMessage) -> None:
+    IncomingMessage.objects.update(origin="api", original=b"")
+    url = f"/admin/notifications/incomingmessage/{message.pk}"
+
+    assert client.get(f"{url}/mail/").status_code == 404
+    assert "iframe" not in client.get(f"{url}/change/").content.decode()
