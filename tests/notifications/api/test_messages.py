@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connections
 from django.test.client import MULTIPART_CONTENT
 from django.utils import timezone
 
@@ -396,3 +398,36 @@ def test_a_message_may_be_read_as_long_as_its_runs_are_kept(client: Caller, zhan
     IncomingMessage.objects.update(created_at=timezone.now() - timedelta(days=400))
 
     assert client.get(location).json()["title"] == "磁盘快满了"
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("key", ["disk-1", ""])
+def test_identical_requests_at_once_make_one_message_and_keep_to_the_day(key: str) -> None:
+    corp = make_corp()
+    make_person(corp, "ZhangWei", username="zhang")
+    client = make_token(make_editor(corp), may_send=True, sends_to="everyone", daily_limit=1)[1]
+    secret = client.defaults["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+    together, answers = threading.Barrier(4), []
+
+    def call() -> None:
+        try:
+            together.wait(timeout=60)
+            headers = {"Idempotency-Key": key} if key else {}
+            answers.append(send(client_with(secret), message("zhang"), **headers))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=call) for _number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+
+    row = IncomingMessage.objects.get()
+    statuses = sorted(answer.status_code for answer in answers)
+    if key:
+        assert statuses == [202] * 4
+        assert {answer.json()["id"] for answer in answers} == {row.pk}
+    else:
+        assert statuses == [202, 429, 429, 429]

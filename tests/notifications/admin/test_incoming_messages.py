@@ -1,0 +1,152 @@
+"""Incoming messages in the administration: list and page, and how the log, search and recipients name them."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import names
+from notifications.inbound.accept import accept
+from notifications.inbound.files import checked
+from notifications.inbound.recipients import Address, Kind
+from notifications.models import Delivery, IncomingMessage, Run
+from notifications.sources import Figure
+from tests.notifications.admin.test_admin import client_of
+from tests.notifications.api.conftest import make_editor
+from tests.notifications.factories import make_corp, make_person, make_superuser
+from tests.notifications.inbound.factories import incoming, make_sender, png
+
+pytestmark = pytest.mark.django_db
+LIST = reverse("admin:notifications_incomingmessage_changelist")
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp(name="北山制造")
+
+
+@pytest.fixture
+def editor(corp: Corp) -> User:
+    return make_editor(corp)
+
+
+@pytest.fixture
+def zhang(corp: Corp) -> User:
+    return make_person(corp, "ZhangWei", username="zhang")
+
+
+@pytest.fixture
+def message(corp: Corp, editor: User, zhang: User) -> IncomingMessage:
+    """One with a picture, a file, figures, and somebody whom nobody knows; sent."""
+    files = [checked("看板.png", png()), checked("周报.pdf", b"%PDF-1.7 rest")]
+    asked = incoming(
+        make_sender(editor),
+        addresses=[Address(Kind.USER, "zhang"), Address(Kind.EMAIL, "nobody@example.test")],
+        text="<b>剩 5%</b>",
+        figures=[Figure("剩余", "5%")],
+        files=files,
+        corp=corp,
+        callback_url="https://hush.example.test/",
+    )
+    now = timezone.now()
+    accepted = accept(asked, now=now)
+    for run_id in accepted.run_ids:
+        render_run(run_id=run_id, now=now)
+    return accepted.message
+
+
+def page_of(message: IncomingMessage) -> str:
+    return reverse("admin:notifications_incomingmessage_change", args=[message.pk])
+
+
+def test_the_list_says_from_where_and_what_became_of_it(message: IncomingMessage, editor: User) -> None:
+    page = client_of(editor).get(LIST).content.decode()
+
+    for words in ("磁盘快满了", "数据仓库", "图片卡片", "等待中"):
+        assert words in page
+    assert "hush" not in page
+
+
+def test_the_page_shows_the_message_its_runs_and_whom_nobody_was_found_for(
+    message: IncomingMessage, editor: User
+) -> None:
+    page = client_of(editor).get(page_of(message)).content.decode()
+
+    assert "&lt;b&gt;剩 5%&lt;/b&gt;" in page
+    for words in ("剩余: 5%", "周报.pdf", "nobody@example.test", "不存在，或不在发送方可触达的范围内"):
+        assert words in page
+    for run in Run.objects.all():
+        assert reverse("admin:notifications_run_change", args=[run.pk]) in page
+    assert "hush" not in page
+
+
+def test_it_is_seen_by_whoever_sees_its_company_and_nobody_changes_it(message: IncomingMessage) -> None:
+    stranger = client_of(make_editor(make_corp()))
+    root = client_of(make_superuser())
+
+    assert stranger.get(page_of(message)).status_code == 302
+    assert "磁盘快满了" not in stranger.get(LIST).content.decode()
+    assert root.get(page_of(message)).status_code == 200
+    assert root.post(page_of(message), {"title": "x"}).status_code == 403
+    assert root.get(reverse("admin:notifications_incomingmessage_add")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "page", ["notifications_incomingmessage", "notifications_run", "notifications_delivery", "search"]
+)
+def test_search_finds_it_by_its_title(page: str, message: IncomingMessage, editor: User) -> None:
+    url = reverse("admin:search") if page == "search" else reverse(f"admin:{page}_changelist")
+    browser = client_of(editor)
+
+    assert "磁盘快满了" in browser.get(url, {"q": "快满"}).content.decode()
+    rest = browser.get(url, {"q": "没有这条"}).content.decode()
+    assert "磁盘快满了" not in rest
+
+
+def test_its_runs_are_named_by_it_and_lead_back_to_it(message: IncomingMessage, editor: User) -> None:
+    run = Run.objects.order_by("pk")[0]
+
+    page = client_of(editor).get(reverse("admin:notifications_run_change", args=[run.pk])).content.decode()
+
+    assert names.of_run(run) == "磁盘快满了 · 数据仓库"
+    assert page_of(message) in page
+    assert "数据仓库" in page
+
+
+def test_a_reader_of_the_log_may_take_it_back(message: IncomingMessage, editor: User) -> None:
+    run = Run.objects.order_by("pk")[0]
+
+    answer = client_of(editor).post(reverse("admin:notifications_run_recall", args=[run.pk]))
+
+    run.refresh_from_db()
+    assert (answer.status_code, run.recall_requested_by) == (302, editor)
+
+
+def test_the_recipient_finds_it_under_the_system_that_sent_it_with_its_files(
+    message: IncomingMessage, zhang: User
+) -> None:
+    Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=timezone.now())
+    client = Client(headers={"host": "localhost:3001"})
+    client.force_login(zhang)
+    main, file = Delivery.objects.order_by("pk")
+
+    home = client.get(reverse("home")).content.decode()
+    shown = client.get(f"/m/{main.mark}/").content.decode()
+    picture = client.get(f"/m/{main.mark}/0.png")
+    pdf = client.get(f"/m/{file.mark}/0.pdf")
+
+    assert "数据仓库" in home
+    assert "&lt;b&gt;剩 5%" in shown or "＜b&gt;剩 5%" in shown
+    assert f"/m/{main.mark}/0.png" in shown
+    assert (picture.headers["Content-Type"], picture.content) == ("image/png", png())
+    assert (pdf.headers["Content-Type"], pdf.content) == ("application/pdf", b"%PDF-1.7 rest")
+    assert pdf.headers["Content-Disposition"] == "attachment; filename*=UTF-8''%E5%91%A8%E6%8A%A5.pdf"
+    for wrong in ("0.svg", "0.dark.svg", "0.pdf", "1.png"):
+        assert client.get(f"/m/{main.mark}/{wrong}").status_code == 404
+    client.force_login(make_superuser())
+    assert client.get(f"/m/{main.mark}/0.png").status_code == 404
