@@ -158,6 +158,7 @@ LOOK_UPS = [
     look_up("notifications", "subscription", "users", "U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2"),
     look_up("notifications", "apitoken", "subscriptions", "U SA S1 S2 PA P1 P2 RA R1 R2"),
     look_up("notifications", "apitoken", "send_users", "U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2"),
+    look_up("notifications", "apitoken", "send_groups", "U SA S1 S2 PA P1 P2"),
     look_up("notifications", "subscription", "groups", "U SA S1 S2 PA P1 P2"),
     look_up("notifications", "subscription", "report", "U SA S1 S2 PA P1 P2 RA R1 R2"),
     Row(

@@ -134,7 +134,7 @@ class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
     list_display = ("name", "begins_with", "owner", "purposes", "reach", "state", "last_used")
     list_select_related = ("owner",)
     search_fields = ("name", "prefix")
-    autocomplete_fields = ("subscriptions", "send_users")
+    autocomplete_fields = ("subscriptions", "send_users", "send_groups")
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "page_key")}),
@@ -266,24 +266,33 @@ def _may_revoke(request: HttpRequest) -> bool:
 
 
 def _facts(token: ApiToken, shown: ApiTokenAdmin) -> list[tuple[Any, Any]]:
-    facts: list[tuple[Any, Any]] = [
+    revoked = [] if token.revoked_at is None else [(_("revoked"), moment(token.revoked_at))]
+    return [
         (_("name"), token.name),
         (_("begins with"), shown.begins_with(token)),
         (_("owner"), token.owner),
         (_("may"), shown.purposes(token)),
-        (_("reaches"), token.get_reach_display()),
+        *_reach_facts(token),
+        *api_token_sending.facts(token),
         (_("status"), shown.state(token)),
         (_("created"), moment(token.created_at)),
         (_("expires"), moment(token.expires_at)),
         (_("last used"), moment(token.last_used_at)),
         (_("last used from"), token.last_used_from or "—"),
+        *revoked,
     ]
+
+
+def _reach_facts(token: ApiToken) -> list[tuple[Any, Any]]:
+    """Of one that does more than send messages."""
+    if not any(getattr(token, name) for name in PURPOSES):
+        return []
+    facts: list[tuple[Any, Any]] = [(_("reaches"), token.get_reach_display())]
     named = {
         ApiToken.Reach.CORPS: (_("companies"), token.corps.only("name").order_by("name")),
         ApiToken.Reach.SUBSCRIPTIONS: (_("pushes"), token.subscriptions.order_by("pk")),
     }.get(ApiToken.Reach(token.reach))
     if named is not None:
         label, rows = named
-        facts.insert(5, (label, format_html_join("", "<div>{}</div>", ((str(row),) for row in rows[:LISTED_AT_MOST]))))
-    facts[5:5] = api_token_sending.facts(token)
-    return [*facts, (_("revoked"), moment(token.revoked_at))] if token.revoked_at is not None else facts
+        facts.append((label, format_html_join("", "<div>{}</div>", ((str(row),) for row in rows[:LISTED_AT_MOST]))))
+    return facts

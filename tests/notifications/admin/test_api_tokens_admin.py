@@ -254,7 +254,7 @@ class TestSending:
 
         page = browser.get(page_of(ApiToken.objects.get())).content.decode()
 
-        for words in ("发送消息", "仅这些公司的人员", "<div>北山制造</div>", "0 / 50"):
+        for words in ("发送消息", "仅限以下公司的人员", "<div>北山制造</div>", "0 / 50"):
             assert words in page
 
     @pytest.mark.parametrize(
