@@ -113,15 +113,19 @@ def texts_of_labels(form: BaseForm) -> dict[str, str]:
 def _first_steps_html(request: HttpRequest) -> str:
     """What stands on top of the pages of the steps; empty elsewhere, and once all are done."""
     match = request.resolver_match
-    steps = steps_of(request) if match is not None and match.url_name in STEP_PAGES else []
-    return render_to_string("admin/_first_steps.html", {"steps": steps, "path": request.path}) if steps else ""
+    return _first_steps_at(request, request.path) if match is not None and match.url_name in STEP_PAGES else ""
+
+
+def _first_steps_at(request: HttpRequest, page: str) -> str:
+    """A step that is taken on this very page, or on one below its own, has no button."""
+    steps = [(step, bool(step.url) and page.startswith(step.url)) for step in steps_of(request)]
+    return render_to_string("admin/_first_steps.html", {"steps": steps}) if steps else ""
 
 
 def first_steps_view(request: HttpRequest) -> JsonResponse:
     """The same while somebody looks: a step may end by itself. `page`: the path of the page."""
-    steps = steps_of(request)
-    html = render_to_string("admin/_first_steps.html", {"steps": steps, "path": request.GET.get("page", "")})
-    return JsonResponse({"html": html if steps else "", "is_unfinished": bool(steps)})
+    html = _first_steps_at(request, request.GET.get("page", ""))
+    return JsonResponse({"html": html, "is_unfinished": bool(html)})
 
 
 class ExplainedSelects(ModelAdminBase):

@@ -135,7 +135,7 @@ def week(page: Page) -> None:
 
 
 def alert_rule(page: Page) -> None:
-    """The demo's alert rule with a second condition, tried on the data as it is now."""
+    """The demo's alert rule, with the message beside it and its values over time."""
     sign_in(page)
     page.goto(f"{SITE}/admin/notifications/alertrule/")
     page.get_by_role("link", name="高温预警", exact=True).click()

@@ -163,6 +163,7 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
             messages.info(request, message % {"name": source})
         if not services.CONNECTION_FIELDS.isdisjoint(changed):
             _start_test(request)
+            messages.info(request, gettext("The connection is being tested: the result stands under “Test” below."))
 
     def response_post_save_change(self, request: HttpRequest, obj: BiConnection) -> HttpResponseRedirect:
         """Back to this page and not to a list: the next step stands there."""

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -146,8 +147,18 @@ class RunAdmin(ExportedLog):
                 )
                 for name, page in pages.items()
             ),
+            path("<int:pk>/state/", self.admin_site.admin_view(self.state_view), name="notifications_run_state"),
             *super().get_urls(),
         ]
+
+    def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
+        """Whether the run is still under way; once it is not, its page is read anew."""
+        run = self.get_object(request, str(pk))
+        if run is None:
+            raise Http404
+        if not self.has_view_permission(request, run):
+            raise PermissionDenied
+        return JsonResponse({"html": _under_way_sentence(), "is_unfinished": _is_under_way(run)})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunList
@@ -199,6 +210,7 @@ class RunAdmin(ExportedLog):
             "subtitle": None,
             "run": run,
             "facts": _run_facts(request, run),
+            "under_way": _under_way_sentence() if _is_under_way(run) else "",
             "technical": _technical(run),
             "deliveries": [(one, pill(one.status, one.get_status_display())) for one in listed],
             "states": _states(run, deliveries),
@@ -208,6 +220,14 @@ class RunAdmin(ExportedLog):
             **people_context(request, run=run.pk),
             **run_actions.possible(request, run),
         }
+
+
+def _is_under_way(run: Run) -> bool:
+    return run.status in {Run.Status.WAITING, Run.Status.SENDING}
+
+
+def _under_way_sentence() -> str:
+    return gettext("It is under way; the outcome appears here by itself.")
 
 
 def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:

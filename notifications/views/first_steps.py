@@ -30,7 +30,8 @@ CORPS_READ = 61
 @dataclass(frozen=True)
 class Step:
     """`purpose`: what the step is for. `state`: what there is, or what is still missing. `label` and `url`: its button;
-    without them somebody else takes the step, and `state` says who. `is_next`: the first one that is to do and does not
+    without them somebody else takes the step, and `state` says who.
+    `other_label` and `other_url`: another way to take it. `is_next`: the first one that is to do and does not
     wait; `may_wait`: the others can be taken without it."""
 
     name: str
@@ -39,6 +40,8 @@ class Step:
     is_done: bool = False
     label: str = ""
     url: str = ""
+    other_label: str = ""
+    other_url: str = ""
     may_wait: bool = False
     is_next: bool = False
 
@@ -175,12 +178,16 @@ def _data(request: HttpRequest, facts: _Facts) -> Step:
         return Step(name, purpose, _("The BI is connected: a push takes its cards."), is_done=True)
     if facts.push_id is not None:
         return Step(name, purpose, _("Not needed: the pushes so far are words only."), is_done=True)
+    sentence, source = _("No card yet."), ""
+    if request.user.has_perm("integrations.add_datasource"):
+        source = reverse("admin:integrations_datasource_add")
     if request.user.has_perm("integrations.change_biconnection") and sees_all(request.user):
         page = reverse("admin:integrations_biconnection_changelist")
-        return Step(name, purpose, _("No card yet."), label=_("Connect the BI"), url=page)
-    if request.user.has_perm("integrations.add_datasource"):
-        page = reverse("admin:integrations_datasource_add")
-        return Step(name, purpose, _("No card yet."), label=_("Add a data source"), url=page)
+        other = _("Or a database or web service") if source else ""
+        label = _("Connect the BI")
+        return Step(name, purpose, sentence, label=label, url=page, other_label=other, other_url=source)
+    if source:
+        return Step(name, purpose, sentence, label=_("Add a data source"), url=source)
     return Step(name, purpose, _("A system or integration administrator adds a data source."))
 
 

@@ -57,7 +57,7 @@
   };
 
   // --- [data-live]: asks data-url while it is unfinished, every data-every milliseconds, but not while nobody looks. An
-  // answer's `parts` are put into the elements with these ids.
+  // answer's `parts` are put into the elements with these ids. With data-reload the page is read anew in the end.
   const live = (part) => {
     const everyMs = Number(part.dataset.every ?? LIVE_MS);
     const shown = new Map();
@@ -79,6 +79,7 @@
       if (answer.is_unfinished) return everyMs;
       delete part.dataset.unfinished;
       part.dispatchEvent(new Event("live-end", { bubbles: true }));
+      if ("reload" in part.dataset) location.reload();
       return 0;
     };
 

@@ -139,6 +139,8 @@ def test_from_the_empty_product_to_the_first_push_on_a_phone(
     assert hand.clicks <= 25
     assert hand.fields <= 18
     assert hand.pages <= 14
+    # The page of the run shows the outcome by itself, and the steps are over.
+    expect(hand.page.locator(".log-facts")).to_contain_text("已接受2", timeout=SENDING_MS)
     hand.page.get_by_role("link", name="概览", exact=True).click()
     expect(hand.page.get_by_role("heading", name="六步发出第一条消息")).to_have_count(0)
 

@@ -229,12 +229,19 @@ def test_the_steps_stand_on_the_pages_on_which_they_are_taken() -> None:
     shown = strip_of(client, f"/admin/integrations/corp/{corp.pk}/change/")
     assert f'<a class="button default" href="{start}">同步通讯录</a>' in shown
     assert shown.count('class="done"') == 2
-    # On its own page a step has no button.
+    # On its own page, and below, a step has no button.
     assert "button" not in strip_of(client, start).partition("<ol>")[2]
     told = client.get("/admin/first-steps/", {"page": start}, headers={"host": "localhost:3001"}).json()
     assert told["is_unfinished"] is True
     assert told["html"].strip() in strip_of(client, start)
     assert strip_of(client, "/admin/auth/group/") == ""
+    person = User.objects.create(username="hanmei")
+    WeComAccount.objects.create(user=person, corp=corp, userid="HanMei", is_primary=True)
+    bi = strip_of(client, "/admin/integrations/corp/")
+    assert '<a href="/admin/integrations/datasource/add/">或添加数据库、Web 服务</a>' in bi
+    assert '<a class="button default" href="/admin/integrations/biconnection/">连接观远 BI</a>' in bi
+    make_bi(api_login="")
+    assert "button" not in strip_of(client, "/admin/integrations/biconnection/1/change/").partition("<ol>")[2]
 
 
 def test_they_are_gone_once_all_are_done() -> None:
