@@ -88,7 +88,8 @@ class PushForm(SubscriptionForm, SeenPush):
         if self.content is None or not self.content.is_bound:
             return None
         self.content.is_valid()
-        return self.content.merged
+        merged: QueryDict | None = self.content.merged
+        return merged
 
     def is_valid(self) -> bool:
         return super().is_valid() and (self.content is None or self.content.is_valid())
