@@ -24,7 +24,7 @@ from notifications.alerts.conditions import (
 
 # Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
 EMPTY_ROWS = 1
-_PARTS = ("aggregate", "column", "comparison", "value", "second", "filters", "against", "unit")
+PARTS_OF_ROW = ("aggregate", "column", "comparison", "value", "second", "filters", "against", "unit")
 ENTRY_CHARACTERS = 4000
 
 
@@ -156,5 +156,5 @@ def as_row(condition: Condition) -> Row:
 
 def _row(data: Any, name: str, number: int) -> Row:
     """A browser sends the lists of falls and rises with every row."""
-    row = Row(*(str(data.get(f"{name}-{number}-{part}", ""))[:ENTRY_CHARACTERS] for part in _PARTS))
+    row = Row(*(str(data.get(f"{name}-{number}-{part}", ""))[:ENTRY_CHARACTERS] for part in PARTS_OF_ROW))
     return row if row.comparison in BY_CHANGE else replace(row, against="", unit="")

@@ -19,6 +19,8 @@ from notifications.models.attribute_rules import RULES_AT_MOST
 from notifications.subscriptions.attribute_rules import rules_of
 
 if TYPE_CHECKING:
+    from django.db.models import Model
+
     from notifications.admin.push.row_merge import Merged, Rows
 
 PEOPLE = ("users", "groups", "departments")
@@ -123,10 +125,10 @@ class SeenContent(SeenForm):
         return concurrency.who(saved or page_saved(list(pushes)))
 
 
-def page_saved(keys: Collection[int]) -> Saved | None:
-    """Who saved the page of one of these pushes last."""
+def page_saved(keys: Collection[int], model: type[Model] = Subscription) -> Saved | None:
+    """Who saved the page of one of these rows last."""
     entries = LogEntry.objects.filter(
-        content_type=ContentType.objects.get_for_model(Subscription), object_id__in=[str(key) for key in keys]
+        content_type=ContentType.objects.get_for_model(model), object_id__in=[str(key) for key in keys]
     )
     last = entries.select_related("user").order_by("-pk").first()
     return None if last is None else Saved(str(last.user), last.action_time)

@@ -19,6 +19,7 @@ from notifications.admin import schedule_forms
 from notifications.admin.alert_forms import AlertReceiverForm
 from notifications.admin.condition_fields import ConditionsField
 from notifications.admin.report_forms import latest_tables
+from notifications.admin.rule.seen import SeenPeople, SeenRule
 from notifications.admin.schedule_forms import ScheduleFormPart
 from notifications.admin.subscription_forms import FIELD_CLASSES, RECIPIENT_FIELDS
 from notifications.alerts import conditions
@@ -41,7 +42,7 @@ EVERY = MappingProxyType(
 )
 
 
-class RulePeopleForm(AlertReceiverForm):
+class RulePeopleForm(AlertReceiverForm, SeenPeople):
     """The people of one rule: a receiver that no list shows. It is named after the rule."""
 
     class Meta:
@@ -64,7 +65,7 @@ class RulePeopleForm(AlertReceiverForm):
         return receiver
 
 
-class AlertRuleForm(ScheduleFormPart):
+class AlertRuleForm(ScheduleFormPart, SeenRule):
     """`person`: the administrator at work, set by the admin. `people`: the form of the people chosen for this rule
     alone, whose fields stand in the same page; None for whoever may not write receivers, and chooses a shared one.
     `draft`: what the person left on the page, with which it begins.

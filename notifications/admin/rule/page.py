@@ -128,6 +128,7 @@ class RulePage(OnePage, PreviewMixin):
             is_sent = request.method == "POST"
             people = form.people if is_sent and form.has_own_people() else None
             context["problems"] = list(problems_of((form, people), formsets)) if is_sent else []
+            context["is_second"] = any(one is not None and one.is_second for one in (form, people))
             context["errors"] = None  # Django's line, in place of which the list stands
             inlines = context["inline_admin_formsets"]
             context["folded_parts"] = folded(PARTS, (form, form.people), inlines, is_sent=is_sent)
@@ -141,7 +142,7 @@ class RulePage(OnePage, PreviewMixin):
         """The form as it stands: the card's rows, what the conditions say of them, who is notified, and when. Workers
         fetch the data: the page asks until it is there. Nothing is saved, nobody is notified."""
         rule = self.at_work(request)
-        form = self.get_form(request, rule)(request.POST, instance=rule or AlertRule())
+        form = self._form_at_work(request, rule)
         form.is_valid()
         if form.people is not None:
             form.people.is_valid()
@@ -166,11 +167,18 @@ class RulePage(OnePage, PreviewMixin):
             }
         )
 
+    def _form_at_work(self, request: HttpRequest, rule: AlertRule | None) -> Any:
+        """What was sent, to be tried: what others saved meanwhile is said when it is saved."""
+        form: Any = self.get_form(request, rule)(request.POST, instance=rule or AlertRule())
+        for one in filter(None, (form, form.people)):
+            one.fields.pop("seen", None)
+        return form
+
     def past_view(self, request: HttpRequest) -> JsonResponse:
         """One step of asking the card's source for the last days, and once all are asked what the rule says of them.
         The page asks again with the token until it is over; later with the same token for other conditions."""
         rule, now = self.at_work(request), timezone.now()
-        form = self.get_form(request, rule)(request.POST, instance=rule or AlertRule())
+        form = self._form_at_work(request, rule)
         form.is_valid()
         if any(name in form.errors for name in _TRIED) or not _can_be_asked(form):
             return JsonResponse({"html": "", "token": "", "is_over": True})

@@ -357,3 +357,93 @@ def test_a_page_that_is_sent_twice_makes_one_rule(root: Client, card: Card, corp
 def test_the_page_says_for_what_it_waits(root: Client, card: Card) -> None:
     found = root.post(f"{LIST}try/", {**untouched(root.get(ADD).content.decode(), "alertrule_form"), "card": card.pk})
     assert found.json()["waiting"] == "正在读取数据…"
+
+
+# --- Saved by two, and a source that is down --------------------------------------------------------------------------
+
+
+def saved_rule(root: Client, card: Card, corp: Corp) -> AlertRule:
+    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
+    return AlertRule.objects.get()
+
+
+def opened(client: Client, rule: AlertRule, **changes: Any) -> dict[str, Any]:
+    return {**untouched(client.get(change(rule)).content.decode(), "alertrule_form"), **changes}
+
+
+def said(answer: Any) -> str:
+    return " ".join(problem.text for problem in answer.context["problems"])
+
+
+def again(client: Client, rule: AlertRule, answer: Any) -> Any:
+    return client.post(change(rule), {**untouched(answer.content.decode(), "alertrule_form"), "_enable": "1"})
+
+
+def test_whoever_saves_second_is_told_what_the_first_saved(root: Client, card: Card, corp: Corp) -> None:
+    rule = saved_rule(root, card, corp)
+    first = client_of(make_person(username="first", name="先来", is_superuser=True, is_staff=True))
+    mine = opened(root, rule, name="我的名字", _enable="1")
+    theirs = first.post(change(rule), opened(first, rule, **row(0, "sum", "销售额", "lt", "7"), _enable="1"))
+    assert theirs.status_code == 302, theirs.context["problems"]
+
+    answer = root.post(change(rule), mine)
+
+    assert "先来" in said(answer)
+    assert "销售额 合计 小于 100 → 销售额 合计 小于 7" in said(answer)
+    assert AlertRule.objects.get().name == "销售额过低"
+    assert again(root, rule, answer).status_code == 302
+    rule.refresh_from_db()
+    assert (rule.name, rule.conditions[0]["values"]) == ("我的名字", ["7"])
+
+
+def test_people_chosen_by_somebody_else_meanwhile_are_said_and_kept(root: Client, card: Card, corp: Corp) -> None:
+    rule, other = saved_rule(root, card, corp), make_person(corp, "han", name="韩梅梅")
+    mine = opened(root, rule, name="我的名字", _enable="1")
+    rule.receiver.users.set([other])
+
+    answer = root.post(change(rule), mine)
+
+    assert "韩梅梅" in said(answer)
+    assert again(root, rule, answer).status_code == 302
+    assert (AlertRule.objects.get().name, notified(rule)) == ("我的名字", {other.pk})
+
+
+def test_a_shared_receiver_chosen_meanwhile_is_said(root: Client, card: Card, corp: Corp) -> None:
+    rule, shared = saved_rule(root, card, corp), make_receiver(make_person(corp, "han"), name="值班")
+    mine = opened(root, rule, _enable="1")
+    first = client_of(make_superuser())
+    assert first.post(change(rule), opened(first, rule, receiver=shared.pk, _enable="1")).status_code == 302
+
+    answer = root.post(change(rule), mine)
+
+    assert "值班" in said(answer)
+    assert AlertRule.objects.get().receiver == shared
+
+
+def test_two_who_change_nothing_of_each_other_are_told_nothing(root: Client, card: Card, corp: Corp) -> None:
+    rule = saved_rule(root, card, corp)
+    mine = opened(root, rule, name="我的名字", _enable="1")
+    AlertRule.objects.update(problem="没有数据", checked_slot_at=NOW)
+
+    assert root.post(change(rule), mine).status_code == 302
+
+
+def test_a_rule_deleted_meanwhile_is_not_made_again(root: Client, card: Card, corp: Corp) -> None:
+    rule = saved_rule(root, card, corp)
+    mine = opened(root, rule, name="我的名字", _enable="1")
+    rule.delete()
+
+    assert root.post(change(rule), mine).status_code == 302
+    assert not AlertRule.objects.exists()
+
+
+def test_with_a_source_that_is_down_the_page_says_so_and_saves(root: Client, card: Card, corp: Corp) -> None:
+    DataSource.objects.update(is_enabled=False)
+    person = make_person(corp, "lilei")
+
+    state = beside(root, card=card.pk, users=[person.pk], **row(0, "sum", "销售额", "lt", "100"))
+
+    assert "数据源已停用" in state["html"]
+    assert (state["columns"], "1 人</span>" in state["outlook"]) == ([], True)
+    assert send_new(root, card, users=[person.pk], _enable="1").status_code == 302
+    assert AlertRule.objects.get().is_enabled
