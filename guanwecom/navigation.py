@@ -68,7 +68,6 @@ SECTIONS = (
                 pgettext_lazy("menu", "Pushes"),
                 "notifications.Subscription",
                 Tab("notifications.Subscription", _("What goes out when"), "notifications_subscription_week"),
-                "notifications.Report",
             ),
             _entry(
                 pgettext_lazy("menu", "Alerts"),

@@ -410,12 +410,15 @@ ORDERS = [
         for row in (
             lists(f"notifications_{model}", ORDER_READERS, ORDER_READERS_ELSEWHERE),
             *adds(f"notifications_{model}", f"{EDITORS} {EDITORS_ELSEWHERE}"),
-            reads(f"notifications_{model}", model, ORDER_READERS, ORDER_READERS_ELSEWHERE),
             history(f"notifications_{model}", model, ORDER_READERS, BLIND),
             *deletes(f"notifications_{model}", model, EDITORS, EDITORS_ELSEWHERE, is_gone=model == "subscription"),
         )
     ),
-    saves("notifications_report", "report", EDITORS, EDITORS_ELSEWHERE, {"title": "New title"}),
+    reads("notifications_subscription", "subscription", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+    # Whoever may change the push that sends it is led there.
+    Row("notifications_report_change", expect("RA R1", unseen=(f"{ALL_EDITORS} R2", 302)), args=("report",)),
+    reads("notifications_report", "lone_report", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+    saves("notifications_report", "lone_report", EDITORS, EDITORS_ELSEWHERE, {"title": "New title"}),
     Row(
         "notifications_subscription_change",
         expect(EDITORS, unseen=(EDITORS_ELSEWHERE, 302)),

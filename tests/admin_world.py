@@ -183,6 +183,7 @@ def _people(world: World, first: Corp, second: Corp) -> None:
 def _orders(world: World, first: Corp) -> None:
     now = timezone.now()
     report = Report.objects.create(title="Alpha report", body="text", corp=first)
+    lone_report = Report.objects.create(title="Lone report", body="text", corp=first)
     subscription = Subscription.objects.create(name="Alpha subscription", report=report, crontab="0 9 * * *")
     subscription.users.add(world.things["worker"])
     run = Run.objects.create(
@@ -215,6 +216,7 @@ def _orders(world: World, first: Corp) -> None:
     )
     world.things |= {
         "report": report,
+        "lone_report": lone_report,
         "subscription": subscription,
         "run": run,
         "delivery": delivery,

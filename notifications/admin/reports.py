@@ -10,7 +10,8 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -20,6 +21,8 @@ from notifications.admin.base import administrator, for_person
 from notifications.admin.previews import PreviewMixin
 from notifications.admin.report_parts import OwnRowsInline, ReportCardInline, ReportChartInline, template_help
 from notifications.models import REPORT_FORMS, MessageForm, Report, Subscription
+
+_BOTH = ("notifications.change_report", "notifications.change_subscription")
 
 
 @admin.register(Report)
@@ -66,6 +69,21 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
     @admin.display(description=_("pushes"))
     def subscription_count(self, report: Report) -> int:
         return int(report.subscription_total)  # type: ignore[attr-defined]  # annotated in get_queryset
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Whoever may change a push that sends the report is led there: its page has all of this."""
+        if request.method == "GET" and (push := self._push_of(request, object_id)):
+            return HttpResponseRedirect(reverse("admin:notifications_subscription_change", args=[push.pk]))
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def _push_of(self, request: HttpRequest, object_id: str) -> Subscription | None:
+        """The newest that sends it and that the person may change together with it."""
+        key = unquote(object_id)
+        if not report_forms.is_key(key) or not request.user.has_perms(_BOTH):
+            return None
+        return Subscription.objects.visible_to(request.user).filter(report=int(key)).order_by("-pk").first()
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

@@ -83,7 +83,7 @@ class PushForm(SubscriptionForm, SeenPush):
         self.instance.content_at_work = self.content.instance if self.content is not None else None
         self.instance.rows_at_work = self._rows_at_work
 
-    def _rows_at_work(self) -> QueryDict | None:
+    def _rows_at_work(self) -> Any:
         """The page's rows together with those that others saved meanwhile; None where nobody did."""
         if self.content is None or not self.content.is_bound:
             return None

@@ -55,10 +55,15 @@ document.addEventListener("DOMContentLoaded", () => {
   const renaming = pushRenaming({ page, form, onChange: () => changed(0) });
   const chooser = personChooser(find("[data-as]", beside), () => refresh());
 
+  const at = find("[data-at]", beside);
+  at.addEventListener("input", page.later(page.TYPING_MS, () => refresh()));
+
   // --- Beside the form ---
   const show = (found) => {
     const phone = find("[data-phone]", beside);
+    const isPageOpen = Boolean(phone.querySelector("[data-message-page]")?.open);
     if (!found.token || !phone.querySelector(".phone")) page.showDrawn(phone, found.phone);
+    phone.querySelector("[data-message-page]")?.toggleAttribute("open", isPageOpen);
     showHtml(find("[data-sample]"), found.rows);
     showHtml(find("[data-outlook-place]", beside), found.html);
     renaming.show(found.missing);
@@ -74,7 +79,10 @@ document.addEventListener("DOMContentLoaded", () => {
       cards()
         .map((one) => one.id)
         .join(),
-    addTo: (body) => body.set("_person", chooser.value()),
+    addTo: (body) => {
+      body.set("_person", chooser.value());
+      body.set("_at", at.value);
+    },
     show,
     failed: () => find("[data-phone]", beside).replaceChildren(page.problem(words.failed)),
   });

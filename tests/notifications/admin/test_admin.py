@@ -129,7 +129,8 @@ def test_the_table_of_who_sees_which_page(world: World) -> None:
             # Django's admin sends away, with a word, from a row that it does not find.
             missed = answer.status_code == 302 and answer["Location"] == "/admin/"
             seen[name, page] = 404 if missed else answer.status_code
-            expected[name, page] = status
+            # Whoever may change the push that sends it is led there.
+            expected[name, page] = 302 if (page, status) == ("report page", 200) else status
 
     assert seen == expected
 

@@ -613,6 +613,31 @@ def test_a_report_that_the_person_does_not_see_cannot_be_taken() -> None:
     assert hidden.title == "秘密"
 
 
+# --- The page of a report ---------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_report_leads_to_the_push_that_sends_it(
+    root: Client, shared: tuple[Subscription, Subscription]
+) -> None:
+    report = shared[0].report
+    assert root.get(f"/admin/notifications/report/{report.pk}/change/")["Location"] == change(shared[1])
+    lone = make_report()
+    assert root.get(f"/admin/notifications/report/{lone.pk}/change/").status_code == 200
+
+
+def test_who_may_not_change_both_reads_the_report_where_it_was(shared: tuple[Subscription, Subscription]) -> None:
+    for names in (["view_report", "change_report", "view_subscription"], ["view_report", "change_subscription"]):
+        User.objects.filter(username="writer").delete()
+        client = writer(*names)
+        assert client.get(f"/admin/notifications/report/{shared[0].report.pk}/change/").status_code == 200
+
+
+def test_the_message_is_previewed_as_if_it_were_due_at_another_time(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, title="{{ today|date('YYYY-MM-DD') }}", body="早上好")
+    phone = root.post(f"{LIST}outlook/", {**sent, "_at": "2027-03-04T09:00"}).json()["phone"]
+    assert "2027-03-04" in phone
+
+
 # --- Bad input --------------------------------------------------------------------------------------------------------
 
 

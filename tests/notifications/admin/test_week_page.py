@@ -163,5 +163,4 @@ def test_it_is_a_tab_beside_the_list(root: Client) -> None:
     assert [(tab.url, tab.is_current) for tab in tabs] == [
         ("/admin/notifications/subscription/", False),
         (PAGE, True),
-        ("/admin/notifications/report/", False),
     ]

@@ -82,7 +82,7 @@ def pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]
         "company": (root, f"{admin}/integrations/corp/{corp.pk}/change/"),
         "disabling": (root, f"{admin}/integrations/corp/{corp.pk}/disable/"),
         "reports": (root, f"{admin}/notifications/report/"),
-        "report": (root, f"{admin}/notifications/report/{report.pk}/change/"),
+        "push with its report": (root, f"{admin}/notifications/subscription/{report.subscriptions.get().pk}/change/"),
         "deliveries": (root, f"{admin}/notifications/delivery/"),
         "delivery": (root, f"{admin}/notifications/delivery/{delivery.pk}/change/"),
         "receipts": (root, f"{admin}/notifications/receipt/"),
