@@ -188,6 +188,7 @@ def message(page: Page) -> Page:
     own_page = home(page)
     own_page.locator("a[href*='/m/']", has_text="西雅图").first.click()
     own_page.locator("img, svg").last.wait_for()
+    own_page.evaluate("() => Promise.all([...document.images].map(image => image.decode()))")
     return own_page
 
 

@@ -273,8 +273,8 @@ def test_a_wrong_check_stands_on_the_card_and_needs_attention(root: Client) -> N
     found = index(root)
 
     assert lines_of(found, "甲")["上次诊断"][1] == "bad"
-    assert lines_of(found, "甲")["access_token"][1] == "bad"
-    assert lines_of(found, "乙")["access_token"][1] == "good"
+    assert lines_of(found, "甲")["访问凭证（access_token）"][1] == "bad"
+    assert lines_of(found, "乙")["访问凭证（access_token）"][1] == "good"
     assert lines_of(found, "乙")["诊断时间"] == (f"{timezone.localtime(now):%Y-%m-%d %H:%M}", "")
     [item] = found.attentions
     assert item.sentence.startswith("“甲”最近一次诊断：")
