@@ -30,7 +30,9 @@ def choices(request: HttpRequest) -> JsonResponse:
     """What can be chosen. `q`: a part of a name; `page`: of the BI, whose cards are wanted. The page asks again with
     `poll` while the BI lists: then the BI is not asked anew."""
     wanted = request.POST.get("q", "").replace("\x00", "").strip()
-    source, page_id = _bi_source(request), _known_page(request.POST.get("page", ""))
+    source = _bi_source(request)
+    # Whoever does not see the BI learns no name of its pages.
+    page_id = _known_page(request.POST.get("page", "")) if source is not None else ""
     if source is not None and "poll" not in request.POST:
         _ask_bi(page_id)
     listing = catalogue.latest(page_id) if source is not None else None

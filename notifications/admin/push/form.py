@@ -68,6 +68,8 @@ class PushForm(SubscriptionForm, SeenPush):
         self.others: list[str] = []
         if "report" not in self.fields:  # somebody who may only look gets no fields
             return
+        # What is too long is said, not cut while it is pasted.
+        self.fields["name"].widget.attrs.pop("maxlength", None)
         if self.instance._state.adding:
             self.initial["is_enabled"] = False
         found = self._report()

@@ -85,6 +85,7 @@ def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, 
         "rows": sample(request, message.by_heading, waiting=message.data),
         "html": outlook(request, found),
         "missing": _missing(request, message),
+        "limits": limits(form, form.content),
         "fields": [_group(group) for group in _groups(message.tables)],
         "columns": {alias: list(table.names) for alias, table in message.tables.items()},
         "points": [_point(point) for point in _points(message)],
@@ -156,6 +157,18 @@ def _missing(request: HttpRequest, message: _Message) -> str:
 
 def _is_empty(values: QueryDict) -> bool:
     return not any(values.get(name, "").strip() for name in TEMPLATES)
+
+
+def limits(*forms: Any) -> str:
+    """Which texts are longer than they may be, before they are saved; empty where none is."""
+    return " ".join(
+        f"{form.fields[name].label}: {message}"
+        for form in forms
+        for name, errors in form.errors.as_data().items()
+        for error in errors
+        if error.code == "max_length"
+        for message in error.messages
+    )
 
 
 def waiting_line(data: DataPreview | None) -> str:

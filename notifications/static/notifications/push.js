@@ -67,6 +67,8 @@ document.addEventListener("DOMContentLoaded", () => {
     showHtml(find("[data-sample]"), found.rows);
     showHtml(find("[data-outlook-place]", beside), found.html);
     renaming.show(found.missing);
+    const limits = find("[data-limits]", beside);
+    if (limits.textContent !== (found.limits ?? "")) limits.textContent = found.limits ?? "";
     find("[data-again-offer]").hidden = !cards().length;
     message.showTexts(found);
     chooser.show(found.as);

@@ -1,0 +1,219 @@
+"""The page of a push with a source that is slow or down, with very much data, and for people who may not do a step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from integrations.clients.sources.table import Column, Kind, Table
+from integrations.models import BiListing, Card, CardData, Corp, DataSource, Department
+from integrations.models.datasources import packed
+from notifications.models import Report, ReportCard, Subscription
+from tests.notifications.admin.test_push_page import (
+    ADD,
+    LIST,
+    as_browsers_send,
+    bi_source,
+    change,
+    client_of,
+    listed,
+    make_card,
+    writer,
+)
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_manager,
+    make_person,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+ROWS_SHOWN = 8
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+def with_card(root: Client, card: Card, **values: Any) -> dict[str, Any]:
+    row = {"report_cards-TOTAL_FORMS": "1", "report_cards-0-card": card.pk, "report_cards-0-alias": "s"}
+    return as_browsers_send(root, ADD, **{"name": "日报", "title": "日报", "body": "早上好", **row, **values})
+
+
+def state(root: Client, sent: dict[str, Any], **row: Any) -> dict[str, Any]:
+    token = root.post(f"{LIST}outlook/", sent).json()["token"]
+    CardData.objects.previews().update(finished_at=timezone.now(), notified_at=timezone.now(), **row)
+    found: dict[str, Any] = root.post(f"{LIST}outlook/", {**sent, "_token": token}).json()
+    return found
+
+
+# --- A source that is slow or down ------------------------------------------------------------------------------------
+
+
+def test_a_page_that_waits_says_for_what_and_can_be_saved(root: Client) -> None:
+    sent = with_card(root, make_card(), _save="1", **{"report_cards-0-position": "0"})
+    waiting = root.post(f"{LIST}outlook/", sent).json()
+    assert waiting["token"]
+    assert waiting["waiting"] == "正在读取数据…"
+    answer = root.post(ADD, sent)
+    assert answer.status_code == 302, answer.context["problems"]
+    assert Subscription.objects.get().report.report_cards.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "facts"), [("unreachable", {"reason": "connection"}), ("too-slow", {"seconds": 30}), ("busy", {})]
+)
+def test_a_source_that_is_down_is_said_once_and_nothing_typed_is_lost(
+    root: Client, code: str, facts: dict[str, Any]
+) -> None:
+    sent = with_card(root, make_card(), _save="1", **{"report_cards-0-position": "0"})
+    found = state(root, sent, status=CardData.Status.FAILED, problem_code=code, problem_facts=facts)
+    assert (found["token"], found["waiting"]) == ("", "")
+    assert "门店销售额" in found["phone"]
+    assert 'class="problem"' in found["phone"]
+    assert root.post(ADD, sent).status_code == 302
+
+
+def test_a_bi_that_is_down_leaves_the_cards_that_are_here(root: Client) -> None:
+    bi_source()
+    make_card()
+    root.post(f"{LIST}data/", {})
+    BiListing.objects.update(
+        listed_at=timezone.now(), problem_code="unreachable", problem_facts={"reason": "connection"}
+    )
+    html = root.post(f"{LIST}data/", {"poll": "1"}).json()["html"]
+    assert "门店销售额" in html
+    assert 'class="problem"' in html
+
+
+# --- Very much --------------------------------------------------------------------------------------------------------
+
+
+def table_of(*, rows: int, columns: int) -> Table:
+    named = tuple(Column(f"指标{number}", Kind.NUMBER) for number in range(columns - 1))
+    return Table(
+        (Column("门店", Kind.TEXT), *named),
+        tuple((f"门店{number}", *range(columns - 1)) for number in range(rows)),
+        NOW,
+    )
+
+
+def test_of_100000_rows_the_page_gets_a_few(root: Client) -> None:
+    sent = with_card(root, make_card(), body="共 {{ s.count }} 行", is_template="on")
+    content = packed(table_of(rows=100_000, columns=3))
+    answer = state(root, sent, status=CardData.Status.READY, content=content)
+    assert answer["rows"].count("<tr>") == 1 + ROWS_SHOWN
+    assert "100000" in answer["phone"].replace(",", "")
+    assert len(str(answer)) < 60_000
+
+
+def test_200_columns_can_all_be_chosen(root: Client) -> None:
+    answer = state(
+        root, with_card(root, make_card()), status=CardData.Status.READY, content=packed(table_of(rows=20, columns=200))
+    )
+    assert len(answer["columns"]["s"]) == 200
+    labels = "\n".join(field["label"] for group in answer["fields"] for field in group["fields"])
+    assert [number for number in range(199) if f"指标{number}合计" not in labels] == []
+    assert len(str(answer)) < 400_000
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"name": "长" * 200}, "名称: "),
+        ({"title": "长" * 129}, "标题: "),
+        ({"name": "长" * 128, "title": "长" * 128}, ""),
+    ],
+)
+def test_what_is_too_long_is_said_before_it_is_saved(root: Client, values: dict[str, str], sentence: str) -> None:
+    found = root.post(
+        f"{LIST}outlook/", {**as_browsers_send(root, ADD, name="x", title="x", body="x"), **values}
+    ).json()
+    assert found["limits"].startswith(sentence)
+    assert ("128" in found["limits"]) == bool(sentence)
+
+
+# --- Who may not do a step --------------------------------------------------------------------------------------------
+
+WRITES = ("view_subscription", "add_subscription", "change_subscription", "view_report", "add_report", "change_report")
+
+
+def test_who_may_not_edit_data_sources_is_told_whom_to_ask() -> None:
+    client = writer(*WRITES, "view_datasource", "view_card")
+    html = client.post(f"{LIST}data/", {}).json()["html"]
+    assert "系统管理员或集成管理员" in html
+    assert "/admin/integrations/datasource/add/" not in html
+    for address in ("/admin/integrations/datasource/add/", "/admin/integrations/card/add/"):
+        assert client.post(address, {"name": "x"}).status_code == 403
+    assert not DataSource.objects.exists()
+
+
+def test_who_may_not_add_cards_is_told_whom_to_ask() -> None:
+    bi_source()
+    listed("", ("p1", "销售", "PAGE"))
+    listed("p1", ("c1", "门店日报", "CHART"))
+    client = writer(*WRITES, "view_datasource")
+    assert "推送编辑或管理员" in client.post(f"{LIST}data/", {"page": "p1"}).json()["html"]
+    assert client.post(f"{LIST}data/choose/", {"page": "p1", "card": "c1"}).status_code == 403
+    assert not Card.objects.exists()
+
+
+def test_who_does_not_see_the_bi_is_told_whom_to_ask() -> None:
+    mine, other = make_corp(name="甲"), make_corp(name="乙")
+    bi_source(corp=other)
+    listed("", ("p1", "机密", "PAGE"))
+    listed("p1", ("c1", "机密日报", "CHART"))
+    client = client_of(make_manager(mine))
+    html = client.post(f"{LIST}data/", {"page": "p1"}).json()["html"]
+    assert "机密" not in html
+    assert client.post(f"{LIST}data/choose/", {"page": "p1", "card": "c1"}).status_code in {403, 404}
+    assert not Card.objects.exists()
+
+
+def test_who_may_only_look_sees_the_push_and_changes_nothing() -> None:
+    subscription = make_subscription(make_person(make_corp(), "lilei"), name="日报")
+    client = writer("view_subscription", "view_report")
+    page = client.get(change(subscription))
+    assert page.status_code == 200
+    assert "日报" in page.content.decode()
+    for address in (change(subscription), f"{LIST}outlook/", f"{LIST}rename/", f"{LIST}draft/", f"{LIST}data/"):
+        assert client.post(address, {"_id": subscription.pk, "name": "改"}).status_code == 403
+    subscription.refresh_from_db()
+    assert subscription.name == "日报"
+
+
+def test_who_may_not_write_contents_is_told_who_does() -> None:
+    subscription = make_subscription(make_person(make_corp(), "lilei"))
+    client = writer("view_subscription", "change_subscription", "view_report")
+    assert "有权修改报告的人可以修改它" in client.get(change(subscription)).content.decode()
+    client.post(change(subscription), as_browsers_send(client, change(subscription), title="不许", body="不许"))
+    assert Report.objects.get().title == "日报"
+
+
+def test_who_manages_one_company_reaches_nobody_of_another() -> None:
+    mine, other = make_corp(name="甲"), make_corp(name="乙")
+    stranger, card = make_person(other, "wang"), make_card()
+    Card.objects.filter(pk=card.pk).update(source=DataSource.objects.create(name="乙的", kind="sql", corp=other))
+    department = Department.objects.create(corp=other, wecom_department_id=1, name="乙的部门")
+    client = client_of(make_manager(mine))
+    sent = as_browsers_send(client, ADD, name="日报", title="日报", body="早上好", corp=mine.pk, _save="1")
+    crafted = {
+        "users": [stranger.pk], "departments": [department.pk], "report_cards-TOTAL_FORMS": "1",
+        "report_cards-0-card": card.pk, "report_cards-0-alias": "s", "report_cards-0-position": "0",
+    }  # fmt: skip
+
+    answer = client.post(ADD, {**sent, **crafted})
+
+    anchors = {problem.anchor for problem in answer.context["problems"]}
+    assert {"id_users", "id_departments", "id_report_cards-0-card"} <= anchors
+    assert not Subscription.objects.exists()
+    assert not ReportCard.objects.exists()
+    assert User.objects.filter(pk=stranger.pk).exists()
+    assert Corp.objects.count() == 2
