@@ -65,7 +65,7 @@ class Explained:
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         drawn: SafeString = super().render(name, value, attrs, renderer)  # type: ignore[misc]  # of the widget
-        return drawn + render_to_string("admin/_way_out.html", {**self.way, "id": (attrs or {}).get("id", "")})
+        return drawn + _drawn(self.way, (attrs or {}).get("id", ""))
 
 
 def offer_ways(
@@ -83,6 +83,17 @@ def offer_ways(
             kind = type(field.widget)
             field.widget.__class__ = type(kind.__name__, (Explained, kind), {})
             field.widget.way = line(way, queryset.model, request, is_empty=is_empty, in_windows=in_windows)
+
+
+def way_out(model: Any, request: HttpRequest, *, field: str) -> str:
+    """The line for a select that a script fills; empty where there is something to choose. `field`: its id."""
+    if model.objects.exists():
+        return ""
+    return _drawn(line(WAYS[model._meta.label], model, request, is_empty=True), field)
+
+
+def _drawn(way: Mapping[str, Any], field: str) -> SafeString:
+    return render_to_string("admin/_way_out.html", {**way, "id": field})
 
 
 def line(way: Way, model: Any, request: HttpRequest, *, is_empty: bool, in_windows: bool = True) -> dict[str, Any]:

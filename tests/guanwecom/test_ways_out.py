@@ -104,3 +104,9 @@ def test_a_source_added_for_a_card_leads_on_to_the_card(root: Client) -> None:
 
     assert re.fullmatch(r"/admin/integrations/card/add/\?_popup=1&_to_field=id&source=\d+", answer["Location"])
     assert "仓库" in root.get(answer["Location"]).content.decode()
+
+
+def test_own_rows_of_a_push_lead_to_an_attribute_where_there_is_none(root: Client) -> None:
+    assert "own-rows-attribute" not in lines_of(root, PUSH)
+    Attribute.objects.all().delete()
+    assert lines_of(root, PUSH)["own-rows-attribute"] == "还没有用户属性。 新建用户属性"

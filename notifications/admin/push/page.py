@@ -17,7 +17,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from integrations.core.ways_out import offer_ways
+from accounts.models import Attribute
+from integrations.core.ways_out import offer_ways, way_out
 from notifications.admin import report_preview
 from notifications.admin.base import administrator
 from notifications.admin.push.copies import CopiedReport, copy_push, copy_report
@@ -169,6 +170,7 @@ class PushPage(OnePage):
             "starting_points": offered_points(),
             "field_formats": field_choices.formats(),
             "chooser": self._chooser(request),
+            "attributes_way": way_out(Attribute, request, field="own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.reserved_names())),
             **template_help(timezone.get_current_timezone()),
         }

@@ -140,7 +140,10 @@ window.onePage = (beside, form) => {
     };
     const keepSoon = later(DRAFT_MS, keep);
     const refreshSoon = later(TYPING_MS, () => refresh());
+    const typed = () => new URLSearchParams(new FormData(form)).toString();
+    let known = typed();
     const changed = (milliseconds = TYPING_MS) => {
+      known = typed();
       isDirty = true;
       onChange();
       keepSoon();
@@ -151,8 +154,9 @@ window.onePage = (beside, form) => {
     form.addEventListener("submit", () => (isSubmitted = true));
     document.addEventListener("visibilitychange", () => document.hidden && keep());
     form.addEventListener("input", (event) => !isIgnored(event.target) && changed());
-    // Select2, and a window of Django's admin in which something was added, tell jQuery only.
-    django.jQuery(form).on("change", (event) => !isIgnored(event.target) && changed());
+    // Select2, and a window of Django's admin in which something was added, tell jQuery only. So does Django's script
+    // when the page begins, and nothing has changed then.
+    django.jQuery(form).on("change", (event) => !isIgnored(event.target) && typed() !== known && changed());
     document.addEventListener("errand:back", () => refresh());
     // After Django's own script, which focuses the first field.
     window.addEventListener("load", () => setTimeout(() => find("[data-problems]")?.focus()));

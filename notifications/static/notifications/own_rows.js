@@ -43,6 +43,7 @@ window.ownRowsSwitch = ({ find, rows, cards, onChange }) => {
     choice.hidden = !box.checked;
     onChange();
   };
-  for (const control of [box, columnChoice, attributeChoice]) control.addEventListener("change", write);
+  // A window of Django's admin in which an attribute was added tells jQuery only.
+  django.jQuery([box, columnChoice, attributeChoice]).on("change", write);
   return { offer };
 };

@@ -126,6 +126,7 @@ document.addEventListener("DOMContentLoaded", () => {
     showPast(found.past);
     showHtml(find("[data-sample]"), found.rows);
     showHtml(find("[data-outlook-place]", beside), found.outlook);
+    find("[data-no-columns]").hidden = !card.value || Boolean(found.token) || found.columns.length > 0;
     if (!found.columns.length) return;
     offerColumns(found.columns);
     offerDates(found.columns, found.dates);
@@ -143,6 +144,7 @@ document.addEventListener("DOMContentLoaded", () => {
     },
   });
   page.beginProblems();
+  find("[data-again]").addEventListener("click", () => refresh({ isAnew: true }));
   showChosen();
   showPeople();
   refresh();

@@ -172,6 +172,19 @@ def test_own_rows_leave_the_texts_readable(page: Page, card: Card) -> None:
     expect(page.locator("[data-insert]")).to_be_visible()
 
 
+def test_a_look_at_the_page_leaves_no_draft(page: Page, card: Card) -> None:
+    """A minute goes by, of the page's own clock."""
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url.rsplit("/", 2)[1]))
+    page.clock.install()
+    page.reload()
+    expect(page.locator("[data-choices] button").first).to_be_visible()
+    page.clock.run_for(60_000)
+    expect(page.locator("#push-as option:checked")).to_have_text("root")
+    assert "outlook" in sent
+    assert "draft" not in sent
+
+
 def test_enter_saves_and_enables_nothing(page: Page, card: Card) -> None:
     make_person(make_corp(), "lilei")
     page.get_by_role("button", name="门店销售额").click()

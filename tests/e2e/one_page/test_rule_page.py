@@ -103,3 +103,16 @@ def test_an_error_is_listed_and_focused(page: Page, card: Card) -> None:
 
 def test_the_first_look_has_at_most_eight_inputs(page: Page, card: Card) -> None:
     assert_few_inputs(page, "alertrule_form")
+
+
+def test_without_columns_the_page_says_why_and_fetches_the_data_again(page: Page, card: Card) -> None:
+    sql = card.sql
+    Card.objects.filter(pk=card.pk).update(sql="SELECT * FROM nothing")
+    page.get_by_role("button", name="门店销售额").click()
+    line = page.locator("[data-no-columns]")
+    expect(line).to_contain_text("没有列可选")
+    expect(page.locator("[data-sample] .problem")).to_be_visible()
+    Card.objects.filter(pk=card.pk).update(sql=sql)
+    line.get_by_role("button").click()
+    expect(page.locator("[data-sample]")).to_contain_text("杭州")
+    expect(line).to_be_hidden()
