@@ -99,7 +99,7 @@ class TestConditions:
         expect(field(form, 1, "取值方式")).to_be_focused()
         form.get_by_role("button", name="添加条件").click()
         names = rows.locator("select, input").evaluate_all("fields => fields.map(field => field.name)")
-        assert len(names) == len(set(names)) == 3 * 6
+        assert len(names) == len(set(names)) == 3 * 8
         save(form)
         expect(form.locator(".messagelist .success")).to_be_visible()
         assert stored(rule) == [COUNT]
@@ -134,6 +134,14 @@ class TestConditions:
 
         expect(field(form, 4, "值")).to_be_visible()
         expect(field(form, 4, "第二个值")).to_be_hidden()
+
+    def test_a_fall_shows_its_day_and_its_unit_alone(self, form: Page, rule: AlertRule) -> None:
+        for label in ("与哪天比较", "百分比或数值"):
+            expect(field(form, 1, label)).to_be_hidden()
+        field(form, 1, "比较方式").select_option(label="下降超过")
+        field(form, 1, "与哪天比较").select_option(label="上周同日")
+        field(form, 1, "百分比或数值").select_option(label="%")
+        expect(field(form, 1, "第二个值")).to_be_hidden()
 
     def test_what_is_wrong_stays_beside_its_row(self, form: Page, rule: AlertRule) -> None:
         field(form, 2, "取值方式").select_option("avg")
