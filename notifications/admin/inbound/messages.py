@@ -70,7 +70,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IncomingMessage]:
         seen = IncomingMessage.objects.visible_to(request.user).select_related("token", "channel", "corp")
-        return seen.defer("original", "callback_url")
+        return seen.defer("original", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping")
 
     @admin.display(description=_("from"))
     def sender(self, message: IncomingMessage) -> str:

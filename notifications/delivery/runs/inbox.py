@@ -31,8 +31,7 @@ def messages_of(person: User, *, older_than: int | None = None, words: str = "")
 
     `words`: only those with this in their title or text, ignoring case.
     """
-    receipts = _arrived(person).select_related("delivery__corp", "run__subscription", "run__message__token")
-    receipts = receipts.only(*_SHOWN).order_by("-pk")
+    receipts = _arrived(person).select_related(*_RELATED).only(*_SHOWN).order_by("-pk")
     if older_than is not None:
         receipts = receipts.filter(pk__lt=older_than)
     if words:
@@ -98,7 +97,9 @@ _SHOWN = (
     "run__subscription__name",
     "run__message__origin",
     "run__message__token__name",
+    "run__message__channel__name",
 )
+_RELATED = ("delivery__corp", "run__subscription", "run__message__token", "run__message__channel")
 
 
 def _arrived(person: User) -> QuerySet[Receipt]:

@@ -14,13 +14,15 @@ from notifications.models import Incident, IncidentNotice, Run
 
 Notice = Incident.Notice
 R = TypeVar("R", bound=Model)
+# What a message says is long, a whole mail longer, and secrets are opened when they are read.
+_HEAVY = ("text", "original", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping")
 
 
 def nameable(rows: QuerySet[R], *, path: str = "") -> QuerySet[R]:
     """The rows with what the names of their runs are made of. `path`: from a row to its run, as "run__"."""
-    shown = [f"{path}{name}" for name in ("subscription", "requested_by", "message__token")]
-    # What a message says is long, and a whole mail longer.
-    return rows.select_related(*shown).defer(*(f"{path}message__{name}" for name in ("text", "original")))
+    shown = ("subscription", "requested_by", "message__token", "message__channel")
+    named = rows.select_related(*(f"{path}{name}" for name in shown))
+    return named.defer(*(f"{path}message__{name}" for name in _HEAVY))
 
 
 def of_runs(runs: Collection[Run]) -> dict[int, str]:

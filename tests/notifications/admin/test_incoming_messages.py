@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -14,7 +18,7 @@ from notifications.delivery.runs import names
 from notifications.inbound.accept import accept
 from notifications.inbound.files import checked
 from notifications.inbound.recipients import Address, Kind
-from notifications.models import Delivery, IncomingMessage, Run
+from notifications.models import Delivery, InboundChannel, IncomingMessage, Run
 from notifications.sources import Figure
 from tests.notifications.admin.test_admin import client_of
 from tests.notifications.api.conftest import make_editor
@@ -22,6 +26,7 @@ from tests.notifications.factories import make_corp, make_person, make_superuser
 from tests.notifications.inbound.factories import incoming, make_sender, png
 
 pytestmark = pytest.mark.django_db
+LISTS = ("incomingmessage", "run", "delivery")
 LIST = reverse("admin:notifications_incomingmessage_changelist")
 
 
@@ -150,3 +155,39 @@ def test_the_recipient_finds_it_under_the_system_that_sent_it_with_its_files(
         assert client.get(f"/m/{main.mark}/{wrong}").status_code == 404
     client.force_login(make_superuser())
     assert client.get(f"/m/{main.mark}/0.png").status_code == 404
+
+
+@pytest.mark.parametrize("sender", ["token", "channel"])
+def test_lists_and_pages_ask_as_much_for_one_message_as_for_many(
+    sender: str, editor: User, zhang: User, corp: Corp, django_assert_num_queries: Any
+) -> None:
+    channel = InboundChannel.objects.create(name="Grafana", owner=editor)
+    who = make_sender(editor) if sender == "token" else channel
+    browser, client = client_of(editor), Client(headers={"host": "localhost:3001"})
+    client.force_login(zhang)
+    pages = [
+        *(
+            (browser, reverse(f"admin:notifications_{one}_changelist"))
+            for one in ("incomingmessage", "run", "delivery")
+        ),
+        (client, reverse("home")),
+    ]
+
+    def send(count: int) -> None:
+        for _number in range(count):
+            for run_id in accept(incoming(who, zhang, corp=corp), now=timezone.now()).run_ids:
+                render_run(run_id=run_id, now=timezone.now())
+        Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=timezone.now())
+
+    send(1)
+    counts = []
+    for who_asks, page in pages:
+        who_asks.get(page)
+        with CaptureQueriesContext(connection) as asked:
+            who_asks.get(page)
+        counts.append(len(asked))
+    send(3)
+    for (who_asks, page), count in zip(pages, counts, strict=True):
+        with django_assert_num_queries(count):
+            answer = who_asks.get(page)
+        assert answer.content.decode().count("磁盘快满了") >= 4

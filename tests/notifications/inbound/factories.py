@@ -13,7 +13,7 @@ from integrations.models import Corp
 from notifications.api import tokens
 from notifications.inbound.accept import Incoming
 from notifications.inbound.recipients import Address, Kind
-from notifications.models import ApiToken
+from notifications.models import ApiToken, InboundChannel
 from tests.notifications.factories import NOW
 
 _numbers = count(1)
@@ -31,7 +31,7 @@ def make_sender(owner: User, **fields: Any) -> ApiToken:
     return token
 
 
-def incoming(sender: ApiToken, *people: User, **fields: Any) -> Incoming:
+def incoming(sender: ApiToken | InboundChannel, *people: User, **fields: Any) -> Incoming:
     """A message to these people by their user names."""
     addresses = [Address(Kind.USER, person.username) for person in people]
     defaults = {"key": f"api:test:{next(_numbers)}", "title": "磁盘快满了", "addresses": addresses}
