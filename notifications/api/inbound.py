@@ -41,6 +41,8 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
     """202 once the message is written down, with what became of it; problem details otherwise."""
     query = request.GET.dict()
     request.META["QUERY_STRING"], request.GET = "", QueryDict()
+    for raw in ("RAW_URI", "REQUEST_URI"):  # the same, as the server got it
+        request.META.pop(raw, None)
     try:
         if request.method not in {"POST", "PUT"}:
             raise ProblemError("method_not_allowed", headers={"Allow": "POST, PUT"})

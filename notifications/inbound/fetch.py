@@ -12,15 +12,18 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, QuerySet
 
+from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.sources.errors import SourceError
 from integrations.clients.sources.http_json import read_file
 from integrations.clients.sources.ssrf import Reach
 from integrations.core.sentences import NoData, Sentence
+from integrations.models.fields import opened
 from integrations.models.jobs import LeaseLostError
 from notifications.delivery.locking import unlocked
 from notifications.inbound import calls
 from notifications.inbound.calls import CallRefusedError
 from notifications.inbound.files import CheckedFile, FileRefusedError, checked
+from notifications.inbound.payloads import Payload
 from notifications.models import InboundCall, InboundChannel, InboundFetch
 from notifications.models.lookups import Moment
 
@@ -38,6 +41,8 @@ QUEUED = timedelta(seconds=calls.FETCH_QUEUED_SECONDS)
 QUEUED_AT_MOST = 100
 # After these the message goes without its files.
 TRIES_AT_MOST = 3
+# After these it is given up.
+GIVEN_UP_AFTER = 6
 
 
 def due(now: Moment) -> list[QuerySet[InboundFetch]]:
@@ -64,7 +69,7 @@ def fetch(fetch_id: int, *, clock: Clock) -> list[int]:
         return []
     channel = InboundChannel.objects.select_related("owner", "corp").get(pk=job.channel_id)
     try:
-        mapped = calls.mapped_of(channel, json.loads(job.payload), now=job.created_at)
+        mapped = calls.mapped_of(channel, _payload_of(job), now=job.created_at)
         urls = () if mapped is None or job.try_count > TRIES_AT_MOST else mapped.urls
         fetched, refused = _fetched(urls, reach=reach_of(channel), clock=clock)
         with transaction.atomic():
@@ -83,6 +88,17 @@ def fetch(fetch_id: int, *, clock: Clock) -> list[int]:
     for sentence in refused:
         calls.note(channel, InboundCall.Outcome.WITHOUT_FILE, sentence, now=clock())
     return found.run_ids
+
+
+def _payload_of(job: InboundFetch) -> Payload:
+    """Raises CallRefusedError for one that is given up."""
+    if job.try_count > GIVEN_UP_AFTER:
+        raise CallRefusedError("internal_error", Sentence("Each worker that made its message ended before."))
+    try:
+        return json.loads(opened(job.payload))
+    except UnreadableSecretError as error:
+        sentence = Sentence("What was sent cannot be read with the present keys.")
+        raise CallRefusedError("internal_error", sentence) from error
 
 
 def reach_of(channel: InboundChannel) -> Reach:

@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Count, Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from accounts.users.scopes import people_changeable_by
@@ -53,7 +54,7 @@ class InboundChannel(models.Model):
     """
 
     class Kind(models.TextChoices):
-        WEBHOOK = "webhook", _("webhook")
+        WEBHOOK = "webhook", pgettext_lazy("inbound channel", "webhook")
         MAIL = "mail", _("mail")
 
     class Reach(models.TextChoices):

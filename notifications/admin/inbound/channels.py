@@ -17,11 +17,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from integrations.admin.base import own_page, pill
+from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.core.sentences import shown
 from integrations.models import SiteAddress
+from integrations.models.fields import UNREADABLE_NOTE, Unreadable
 from notifications.admin.base import RecipientsMixin, administrator, for_person
 from notifications.admin.inbound import mail_form, page
 from notifications.admin.inbound.form import COMMON_FIELDS, ChannelForm, NewChannelForm
@@ -78,7 +79,7 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
         self, request: HttpRequest, obj: InboundChannel | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
         kwargs["form"] = NewChannelForm if obj is None else self._form_of(request, obj)
-        return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp", "users"])
+        return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp", "users", "groups"])
 
     def _form_of(self, request: HttpRequest, channel: InboundChannel) -> type[ChannelForm]:
         """Whoever may only look gets the fields of both kinds alone."""
@@ -98,6 +99,10 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
         if not (channel.owner.is_active and channel.owner.is_staff):
             return pill("bad", gettext("its owner was disabled"))
         return pill("good", gettext("enabled")) if channel.is_enabled else pill("quiet", gettext("not enabled"))
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """One button: the page that follows shows the secret, whichever was pressed."""
+        return super().add_view(request, form_url, {**(extra_context or {}), **ONE_SAVE_BUTTON})
 
     # --- The page -----------------------------------------------------------------------------------------------------
 
@@ -121,6 +126,7 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
             "channel": channel,
             "sender": PRESETS.get(channel.preset, PRESETS[OTHER]),
             "scheme": SCHEMES[channel.scheme],
+            "unreadable": UNREADABLE_NOTE if isinstance(channel.secret, Unreadable) else "",
             "address": address_of(channel),
             "calls": call_lines(channel, CALLS_BESIDE),
         }

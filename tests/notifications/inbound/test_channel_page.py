@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.test import Client
 
 from accounts.models import User
 from integrations.models import Corp
 from notifications.models import InboundCall, InboundChannel, IncomingMessage
 from tests.browser_form import untouched
-from tests.notifications.factories import make_corp, make_person, make_superuser
+from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.channels import call, example, make_channel, preset_channel
 
 pytestmark = pytest.mark.django_db
@@ -221,3 +222,47 @@ def test_a_mail_channel_has_no_mapping(client: Client, root: User) -> None:
     assert channel.scheme == "password"
     assert 'name="title"' not in page
     assert 'name="daily_limit"' in page
+
+
+def test_a_secret_that_no_key_opens_is_said(client: Client, root: User, zhang: User, settings: Any) -> None:
+    channel = make_channel(root, zhang, scheme="hmac")
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    page = client.get(page_of(channel)).content.decode()
+
+    assert "What is saved cannot be read with the present keys" in page
+    assert call(channel, {"title": "x"}).status_code == 401
+
+
+# --- Whose it is ---
+
+
+def test_nobody_reaches_more_people_by_another_ones_channel(corp: Corp, zhang: User) -> None:
+    """An editor of one company neither sees nor changes the channel of one who manages all."""
+    root, editor = make_superuser(), make_manager(corp)
+    channel = make_channel(root, zhang)
+    client = Client(headers={"accept-language": "en"})
+    client.force_login(editor)
+
+    assert list(client.get(LIST).context["cl"].result_list) == []
+    for end, method in (("calls", "get"), ("stamp", "get"), ("preview", "post"), ("secret", "post")):
+        assert getattr(client, method)(page_of(channel, end)).status_code == 404
+    assert client.post(page_of(channel), {"name": "mine"}).status_code == 302
+    channel.refresh_from_db()
+    assert channel.name == "数据平台"
+
+
+def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> None:
+    editor = make_manager(corp)
+    client = Client(headers={"accept-language": "en"})
+    client.force_login(editor)
+    make_corp()
+
+    client.post(f"{LIST}add/", {"name": "Mine", "kind": "webhook", "preset": "other"})
+
+    channel = InboundChannel.objects.get()
+    form = client.get(page_of(channel)).context["adminform"].form
+    assert channel.corp == corp
+    assert list(form.fields["corp"].queryset) == [corp]
+    assert form.fields["corp"].required
+    assert form.fields["allows_private_addresses"].disabled

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.utils import timezone
 
 from accounts.models import User
@@ -177,3 +178,24 @@ def test_an_owner_who_may_not_enter_any_more_reaches_nobody(
     fetched(clock)
 
     assert not IncomingMessage.objects.exists()
+
+
+def test_what_no_key_opens_and_what_ends_each_worker_is_given_up(
+    channel: InboundChannel, site: str, clock: FakeClock, settings: Any
+) -> None:
+    for number in range(2):
+        call(channel, {"title": "告警", "url": f"{site}/a.png", "id": str(number)})
+    first, second = InboundFetch.objects.order_by("pk")
+    clock.now = timezone.now()
+    InboundFetch.objects.filter(pk=first.pk).update(try_count=fetch.GIVEN_UP_AFTER)
+    assert fetch.fetch(first.pk, clock=clock) == []
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    assert fetch.fetch(second.pk, clock=clock) == []
+
+    assert not InboundFetch.objects.exists()
+    assert not IncomingMessage.objects.exists()
+    rows = InboundCall.objects.filter(outcome=InboundCall.Outcome.REFUSED).order_by("pk")
+    assert [json.loads(row.reason)["msgid"] for row in rows] == [
+        "Each worker that made its message ended before.",
+        "What was sent cannot be read with the present keys.",
+    ]
