@@ -113,13 +113,12 @@ def push(page: Page) -> None:
 
 
 def report(page: Page) -> None:
-    """A report with a chart and its preview over today's data."""
+    """A report on the page of its push, with a chart in the message."""
     sign_in(page)
-    page.goto(f"{SITE}/admin/notifications/report/")
-    page.get_by_role("link", name="西雅图天气简报").first.click()
-    page.get_by_role("button", name="读取数据并预览").click()
-    page.locator(".preview-chart img").first.wait_for()
-    page.evaluate("document.activeElement.blur()")
+    page.goto(f"{SITE}/admin/notifications/subscription/")
+    page.get_by_role("link", name="每日天气简报").first.click()
+    page.locator("[data-phone] img").first.wait_for()
+    page.evaluate("() => Promise.all([...document.images].map(image => image.decode()))")
 
 
 def push_data(page: Page) -> None:
