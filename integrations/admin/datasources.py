@@ -270,8 +270,8 @@ class CardAdmin(AnyModelAdmin):
         extra = {**(extra_context or {}), "is_chosen": request.method == "GET" and bool(self._chosen(request))}
         if card is not None and self.has_change_permission(request, card):
             extra |= {"card": card, "test": _test_of(card, request)}
-        elif card is None and request.method == "GET" and request.user.has_perm("integrations.change_datasource"):
-            extra |= _source_test(DataSource.objects.get(pk=request.GET["source"]), request)
+        elif object_id is None and request.method == "GET" and request.user.has_perm("integrations.change_datasource"):
+            extra |= _source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]), request)
         return super().changeform_view(request, object_id, form_url, extra)
 
     def _choose_source(self, request: HttpRequest) -> HttpResponse:

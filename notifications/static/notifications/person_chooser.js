@@ -4,6 +4,9 @@
 window.personChooser = (select, onChange) => {
   const widget = django.jQuery(select);
   let isChosen = false;
+  let isOpen = false;
+  widget.on("select2:open", () => (isOpen = true));
+  widget.on("select2:close", () => (isOpen = false));
   widget.on("select2:select", () => {
     isChosen = true;
     onChange();
@@ -12,7 +15,7 @@ window.personChooser = (select, onChange) => {
     value: () => (isChosen ? select.value : ""),
     // `person`: the key and name of whom the server took; nothing where there is nobody.
     show: (person) => {
-      if (isChosen || !person || select.value === person.id) return;
+      if (isChosen || isOpen || !person || select.value === person.id) return;
       select.replaceChildren(new Option(person.name, person.id, true, true));
       widget.trigger("change");
     },
