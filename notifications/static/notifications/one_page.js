@@ -24,7 +24,9 @@ window.onePage = (beside, form) => {
   const post = async (url, body) => {
     const send = () => {
       body.set("csrfmiddlewaretoken", find("[name=csrfmiddlewaretoken]").value);
-      return fetch(url, { method: "POST", body, headers: { Accept: "application/json" }, credentials: "same-origin" });
+      const headers = { Accept: "application/json" };
+      // Of a page that is being closed the browser ends what it does not keep alive.
+      return fetch(url, { method: "POST", body, headers, credentials: "same-origin", keepalive: document.hidden });
     };
     if (words.id) body.set("_id", words.id);
     let response = await send();

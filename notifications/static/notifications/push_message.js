@@ -58,19 +58,30 @@ window.pushMessage = ({ page, rows, cards, onChange }) => {
   // --- Figures and dates ---
   const what = find("[data-insert-what]");
   const format = find("[data-insert-format]");
+  // So many can be looked through without a search.
+  const FEW_FIELDS = 60;
+  const search = find("[data-insert-search]");
   let groups = [];
-  const offerFields = (offered) => {
-    groups = offered;
+  const listFields = () => {
     const before = what.value;
+    const wanted = search.hidden ? "" : search.value.trim().toLowerCase();
     const lists = groups.map((group, place) => {
       const list = make("optgroup", { label: group.label });
-      list.append(...group.fields.map((one, index) => new Option(one.label, `${place}:${index}`)));
+      const found = group.fields.map((one, index) => new Option(one.label, `${place}:${index}`));
+      list.append(...found.filter((one) => one.textContent.toLowerCase().includes(wanted)));
       return list;
     });
-    what.replaceChildren(new Option(words.insertHint, ""), ...lists);
+    what.replaceChildren(new Option(words.insertHint, ""), ...lists.filter((list) => list.children.length));
     what.value = [...what.options].some((one) => one.value === before) ? before : "";
+  };
+  const offerFields = (offered) => {
+    groups = offered;
+    search.hidden = groups.reduce((count, group) => count + group.fields.length, 0) <= FEW_FIELDS;
+    listFields();
     find("[data-insert]").hidden = !groups.length;
   };
+  search.addEventListener("input", listFields);
+  search.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
   const picked = () => {
     const [place, index] = what.value.split(":");
     return what.value ? { group: groups[place], field: groups[place].fields[index] } : null;

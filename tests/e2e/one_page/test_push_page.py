@@ -17,6 +17,7 @@ from tests.e2e.journey import Counted
 from tests.e2e.one_page.conftest import assert_few_inputs
 from tests.e2e.policy import refusals_in
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
+from tests.e2e.waiting import eventually
 from tests.notifications.factories import make_corp, make_person, make_subscription
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -363,6 +364,36 @@ def test_a_column_that_the_source_renamed_is_put_right_on_the_page(page: Page, c
     assert "row['大区']" in report.body
     assert "row['销售额万元']" in report.body
     assert (report.charts.get().x, report.charts.get().y) == ("大区", "销售额万元")
+
+
+def test_one_of_200_columns_is_found_and_inserted(page: Page, card: Card) -> None:
+    columns = ", ".join(f"{number} AS 指标{number}" for number in range(199))
+    Card.objects.update(sql=f"SELECT 门店, {columns} FROM sales")  # noqa: S608  # our own numbers
+    page.get_by_role("button", name="门店销售额").click()
+    page.locator("[data-point=key_figures]").click()
+    body = page.get_by_role("textbox", name="正文")
+    expect(body.locator(".template-chip").first).to_be_visible()
+    before = page.locator("[name=body]").input_value()
+    body.press("Control+End")
+    page.get_by_role("searchbox", name="查找数字").fill("指标187最大")
+    page.get_by_label("插入数字或日期").select_option(label="指标187最大值")
+    page.get_by_role("button", name="插入", exact=True).click()
+    assert page.locator("[name=body]").input_value() == before + "{{ 门店销售额.max('指标187')|thousands }}"
+    page.get_by_role("button", name="保存，暂不启用").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+
+
+def test_what_was_typed_is_kept_when_the_browser_is_closed(page: Page, card: Card) -> None:
+    context, address = page.context, page.url
+    page.get_by_role("button", name="不用数据，只发文字").click()
+    page.fill("[name=name]", "关掉了浏览器")
+    page.close(run_before_unload=True)
+
+    again = context.new_page()
+    eventually(Draft.objects.exists)
+    again.goto(address)
+    again.get_by_role("link", name="继续编辑").click()
+    expect(again.locator("[name=name]")).to_have_value("关掉了浏览器")
 
 
 def test_an_error_is_listed_focused_and_leads_to_its_field(page: Page, card: Card) -> None:
