@@ -6,10 +6,19 @@ import os
 import resource
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from integrations.core.background import database_clock
+from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail import html
 from notifications.inbound.mail.parse import UnreadableMailError, parse
+from notifications.inbound.mail.server import RefusedError
+from notifications.models import Delivery, IncomingMessage, Run
+from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.inbound.mail.channels import make_mail_channel, take
 from tests.notifications.inbound.mail.hostile import EACH, KINDS, hostile_mails
 
 # Of the process that reads them one after the other. It needs a tenth of the memory, and of the time on one core.
@@ -57,3 +66,26 @@ def test_two_hundred_hostile_mails_within_bounds(project_root: Path) -> None:
 
     assert done.stderr == ""
     assert done.stdout.split() == ["200", "5"]
+
+
+@pytest.mark.django_db
+def test_each_hostile_mail_becomes_a_message_or_is_refused_for_good() -> None:
+    corp = make_corp()
+    make_person(corp, "ZhangWei")
+    channel, _password = make_mail_channel(make_manager(corp))
+    refusals: Counter[str] = Counter()
+    for number, (_kind, content) in enumerate(hostile_mails()):
+        try:
+            answer, run_ids = take(channel, b"Message-ID: <%d@x>\r\n" % number + content, "ZhangWei@wecom.local")
+        except RefusedError as refused:
+            refusals[refused.answer[:3]] += 1
+            continue
+        assert answer.startswith("250 ")
+        for run_id in run_ids:
+            render_run(run_id=run_id, now=database_clock()())
+            assert Run.objects.get(pk=run_id).error_text == ""
+
+    assert refusals == {"554": 5}
+    assert IncomingMessage.objects.count() == EACH * len(KINDS) - 5
+    said = [bytes(body).decode() for body in Delivery.objects.values_list("body", flat=True)]
+    assert not [body for body in said if "<@" in body or "](https://evil" in body]
