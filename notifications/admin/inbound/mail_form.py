@@ -50,6 +50,7 @@ class MailChannelForm(ChannelForm):
         label=_("Send attachments of these types"),
         required=False,
         max_length=200,
+        widget=forms.TextInput(attrs={"size": 50}),
         help_text=_("With commas between them; each is a message of its own, at most 20 MB. Empty: none."),
     )
     footers = LinesField(
@@ -78,6 +79,7 @@ class MailChannelForm(ChannelForm):
         label=_("Only to these domains"),
         required=False,
         max_length=500,
+        widget=forms.TextInput(attrs={"size": 50}),
         help_text=_("For example partner.example.com."),
     )
 
