@@ -80,7 +80,12 @@ def _received(request: HttpRequest, public_id: str, query: dict[str, str]) -> Ta
 def _authenticated(request: HttpRequest, channel: InboundChannel | None, query: dict[str, str]) -> bytes:
     """The body. It is read only after a proof that needs none of it. Raises ProblemError."""
     scheme = SCHEMES.get(channel.scheme, SCHEMES["bearer"]) if channel is not None else SCHEMES["bearer"]
-    body = _body(request, channel) if scheme.needs_secret else b""
+    body = b""
+    if scheme.needs_secret:
+        try:
+            body = _body(request, channel)
+        except ProblemError as error:  # which tells nobody that there is such a channel
+            raise ProblemError("invalid_proof") from error
     if not _is_proven(channel, Proof(request.headers, query, body)):
         if channel is not None:
             _note(channel, "invalid_proof")

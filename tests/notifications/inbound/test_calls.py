@@ -227,6 +227,16 @@ def test_a_wrong_secret_and_an_unknown_address_get_the_same_answer(channel: Inbo
     assert not InboundPayload.objects.exists()
 
 
+def test_a_body_that_is_too_large_to_be_proven_tells_nobody_of_the_channel(owner: User, zhang: User) -> None:
+    channel = make_channel(owner, zhang, scheme="hmac")
+
+    large = call(channel, b"x" * (4 * 1024 * 1024 + 1), "text/plain")
+
+    assert large.content == call(channel, {"title": "x"}).content
+    assert large.status_code == 401
+    assert reasons(channel)[-1] == "The body is too large, or nested too deeply."
+
+
 def test_equal_refusals_are_one_line_of_the_log(channel: InboundChannel) -> None:
     for _time in range(3):
         call(channel, {"title": "x"}, secret="gwi_wrong")
