@@ -57,6 +57,7 @@ WORDS = {
     re.compile("(?<!我的)企业(?!微信|可信|信息|邮箱|ID)"): "公司",
     re.compile("已接收"): "已接受",
     re.compile("接入渠道"): "接入通道",
+    re.compile("应答"): "响应",
     re.compile("所有者"): "负责人",
     re.compile("凭据"): "凭证",
     re.compile("技术(细节|信息)"): "技术详情",

@@ -60,7 +60,7 @@ def test_people_robots_and_receivers_can_be_added_though_there_are_some(root: Cl
         "id_users": "新建用户",
         "id_robot": "新建群机器人",
     }
-    assert lines_of(root, ALERT)["id_receiver"] == "还没有共享接收方。 新建共享接收方"
+    assert lines_of(root, ALERT)["id_receiver"] == "还没有共用接收方。 新建共用接收方"
 
 
 def test_who_may_add_nothing_reads_whom_to_ask() -> None:
@@ -75,7 +75,7 @@ def test_who_may_add_nothing_reads_whom_to_ask() -> None:
     [
         ("/admin/notifications/robot/add/", "id_corp", "还没有接入企业微信公司。 接入企业微信公司"),
         ("/admin/notifications/alertreceiver/add/", "id_departments", "还没有同步通讯录。 接入企业微信公司"),
-        ("/admin/notifications/alertroute/add/", "id_receiver", "还没有共享接收方。 新建共享接收方"),
+        ("/admin/notifications/alertroute/add/", "id_receiver", "还没有共用接收方。 新建共用接收方"),
         ("/admin/accounts/departmentgroup/add/", "id_department", "还没有同步通讯录。 接入企业微信公司"),
         ("/admin/integrations/datasource/add/?kind=sql", "id_corp", "还没有接入企业微信公司。 接入企业微信公司"),
         ("/admin/notifications/report/add/", "id_own_rows_rules-__prefix__-attribute", "还没有用户属性。 新建用户属性"),

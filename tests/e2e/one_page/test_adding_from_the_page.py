@@ -90,7 +90,7 @@ class TestAlerts:
         page.fill("[name=name]", "销售额过低")
         page.locator("[data-part=people] > summary").click()
         with page.expect_popup() as opened:
-            page.get_by_role("link", name="新建共享接收方").click()
+            page.get_by_role("link", name="新建共用接收方").click()
         window = opened.value
         window.fill("[name=name]", "值班")
         window.locator("[name=to_everyone]").check()

@@ -99,7 +99,7 @@ def test_a_web_service_answers_or_says_why_not(root: Client, settings: Any, stat
 def test_a_test_that_no_worker_takes_says_so_in_the_end(root: Client) -> None:
     source = make_source(kind="json", http_url="https://api.example.com")
     source_tests.request(source.pk, now=timezone.now() - source_tests.WAITED_AT_MOST - timedelta(seconds=1))
-    assert "没有 worker 应答" in said(root, source)
+    assert "没有 worker 响应" in said(root, source)
 
 
 def test_the_page_of_a_new_card_says_what_came_of_its_source(root: Client, folder: Path) -> None:
