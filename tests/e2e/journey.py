@@ -19,6 +19,7 @@ class Counted:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.clicks = self.fields = self.pages = 0
+        page.wait_for_load_state()  # the first page is not counted, however late it says that it is there
         page.on("domcontentloaded", self._opened)
 
     def click(self, target: Locator) -> None:
@@ -35,7 +36,8 @@ class Counted:
         target.select_option(label=label)
 
     def record(self, way: str, record_property: Callable[[str, object], None]) -> None:
-        """Have the counts printed. `record_property`: pytest's fixture."""
+        """Have the counts printed, the page included that is being opened. `record_property`: pytest's fixture."""
+        self.page.wait_for_load_state()
         record_property(PROPERTY, (way, self.clicks, self.fields, self.pages))
 
     def _opened(self, _page: Page) -> None:
