@@ -78,4 +78,6 @@ def due(now: Moment) -> QuerySet[Upload]:
 def purge(*, now: datetime) -> int:
     """Forget at most PURGED_AT_ONCE uploads whose time is over. Returns how many."""
     ids = list(due(now).order_by("created_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
-    return Upload.objects.filter(pk__in=ids).delete()[0] if ids else 0
+    rows = Upload.objects.filter(pk__in=ids)
+    # Raw: nothing hangs on an upload, and Django could read the contents of all to delete them.
+    return int(rows._raw_delete(rows.db)) if ids else 0

@@ -58,6 +58,7 @@ from notifications.models import (
     Delivery,
     Incident,
     IncidentEvent,
+    IncomingMessage,
     Medium,
     OwnRowsRule,
     Receipt,
@@ -191,10 +192,18 @@ def _make_data(corp: Corp) -> None:
 
 
 def _make_token(owner: User, corp: Corp) -> None:
-    token = ApiToken(name="数据仓库", owner=owner, form_key="0" * 32, reach="corps", expires_at=NOW)
+    """One that may do everything, and a message that it sent."""
+    token = ApiToken(name="数据仓库", owner=owner, form_key="0" * 32, reach="corps", expires_at=NOW, may_send=True)
     tokens.seal(token, secret="gwc_invented-secret", now=NOW)
     token.save()
     token.corps.add(corp)
+    token.send_corps.add(corp)
+    IncomingMessage.objects.create(
+        origin="api", token=token, key="message-1", title="数据加载失败", text="https://etl.example.com/" + "a" * 300,
+        form="text_notice", figures=[["耗时", "42 分钟"]], corp=corp, created_at=NOW, original=b"",
+        unknown=[{"kind": "email", "value": "nobody@example.com", "reason": "unknown"}],
+        callback_state="given_up", callback_count=9, callback_error="HTTP 500",
+    )  # fmt: skip
 
 
 def _make_alerts(corp: Corp, person: User) -> None:
