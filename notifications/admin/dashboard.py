@@ -22,7 +22,7 @@ from notifications.delivery.attachments import jobs
 from notifications.delivery.runs import auto_pause, statistics
 from notifications.delivery.sending import circuit_breaker
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
-from notifications.models import AlertRule, CorpQueue, Delivery, Incident, Robot, Run, Subscription
+from notifications.models import AlertRule, CorpQueue, Delivery, Incident, IncomingMessage, Robot, Run, Subscription
 from notifications.subscriptions.schedules import workdays
 from notifications.subscriptions.schedules.descriptions import calendar_ends
 
@@ -62,9 +62,10 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 
 
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar ending.
+    """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, webhooks given up, a
+    calendar ending.
 
-    Eight queries, two more while the calendar ends.
+    Nine queries, two more while the calendar ends.
     """
     now = timezone.now()
     found = _about_calendar(request, now) + _about_times(request)
@@ -77,6 +78,8 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
         found += _about_subscriptions(Subscription.objects.visible_to(request.user))
     if request.user.has_perm("notifications.view_incident"):
         found += _about_incidents(Incident.objects.visible_to(request.user), request.user)
+    if request.user.has_perm("notifications.view_incomingmessage"):
+        found += _about_webhooks(IncomingMessage.objects.visible_to(request.user), now)
     if request.user.has_perm("notifications.view_robot"):
         found += about_unreadable(Robot.objects.visible_to(request.user))
     if request.user.has_perm("notifications.view_corpqueue"):
@@ -102,6 +105,21 @@ def _about_incidents(incidents: IncidentQuerySet, person: Person) -> list[Attent
         )
         found.append(Attention(sentence % {"count": f"{count:,}"}, _list("alertroute", []), "warn"))
     return found
+
+
+def _about_webhooks(messages: QuerySet[IncomingMessage], now: datetime) -> list[Attention]:
+    """Senders of the last week's messages who could not be told what became of them."""
+    lost = messages.filter(callback_state=IncomingMessage.Callback.GIVEN_UP, created_at__gt=now - timedelta(days=7))
+    count = _counted(lost)
+    if not count:
+        return []
+    sentence = ngettext(
+        "%(count)s webhook was given up within a week: its sender does not know what became of the message.",
+        "%(count)s webhooks were given up within a week: their senders do not know what became of the messages.",
+        count,
+    )
+    filters = [("callback_state__exact", IncomingMessage.Callback.GIVEN_UP.value)]
+    return [Attention(sentence % {"count": _number(count)}, _list("incomingmessage", filters), "warn")]
 
 
 def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]:

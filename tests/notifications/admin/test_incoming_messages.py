@@ -191,3 +191,19 @@ def test_lists_and_pages_ask_as_much_for_one_message_as_for_many(
         with django_assert_num_queries(count):
             answer = who_asks.get(page)
         assert answer.content.decode().count("磁盘快满了") >= 4
+
+
+def test_the_overview_names_webhooks_that_were_given_up_and_leads_to_them(
+    message: IncomingMessage, editor: User
+) -> None:
+    browser, stranger = client_of(editor), client_of(make_editor(make_corp()))
+    words = "1 个回调在一周内被放弃"
+    assert words not in browser.get(reverse("admin:index")).content.decode()
+    IncomingMessage.objects.update(callback_state="given_up")
+
+    page = browser.get(reverse("admin:index")).content.decode()
+
+    assert words in page
+    assert f"{LIST}?callback_state__exact=given_up" in page
+    assert "磁盘快满了" in browser.get(f"{LIST}?callback_state__exact=given_up").content.decode()
+    assert words not in stranger.get(reverse("admin:index")).content.decode()
