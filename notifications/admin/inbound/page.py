@@ -80,6 +80,9 @@ def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: da
         mapped = calls.mapped_of(channel, payload, now=now)
         if mapped is None:
             return Trial(is_left_out=True)
+        if mapped.addresses is None:
+            # The people chosen on the page are the limit already; those of the row are not saved yet.
+            channel.reach = InboundChannel.Reach.EVERYONE
         incoming = calls.incoming_of(channel, mapped, key="preview", chosen=form.audience())
         return _shown(incoming, mapped, form.person)
     except CallRefusedError as error:

@@ -136,6 +136,20 @@ def test_the_message_and_its_people_are_shown_and_nothing_is_sent(client: Client
     assert not IncomingMessage.objects.exists()
 
 
+def test_people_chosen_and_not_saved_yet_count_where_only_the_chosen_are_reached(
+    client: Client, root: User, corp: Corp, zhang: User
+) -> None:
+    channel = make_channel(root, zhang, reach="chosen")
+    call(channel, {"title": "x"})
+    li = make_person(corp, "LiNa")
+
+    state = previewed(client, channel, users=[zhang.pk, li.pk])
+
+    assert "2 people get it" in state["trial"]
+    channel.refresh_from_db()
+    assert channel.reach == "chosen"
+
+
 def test_recipients_of_a_field_are_told_apart_from_unknown_ones(client: Client, root: User, zhang: User) -> None:
     channel = make_channel(root)
     call(channel, {"title": "x", "to": [zhang.username, "nobody"]})

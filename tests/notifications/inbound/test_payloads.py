@@ -182,6 +182,29 @@ def test_recipients_of_texts_lists_and_lines() -> None:
     ]
 
 
+def test_figures_link_key_severity_and_an_attribute() -> None:
+    rules = Mapping(
+        figures=(("订单", "sum.orders"), ("空", "missing"), ("比", "sum.rate")),
+        link_path="url",
+        key_path="id",
+        severity_path="level",
+        urgent_values=("critical", "1"),
+        recipient_kind="attribute",
+        recipient_attribute="store",
+        recipient_path="stores[].code",
+    )
+    payload = {"sum": {"orders": 12, "rate": 0.5}, "url": "https://a.example", "id": 7, "level": "CRITICAL"}
+
+    found = mapped(rules, {**payload, "stores": [{"code": "S1"}, {"code": "S2"}]})
+
+    assert [(one.caption, one.words) for one in found.figures] == [("订单", "12"), ("比", "0.5")]
+    assert (found.link, found.key, found.is_urgent) == ("https://a.example", "7", True)
+    assert [(one.kind, one.value, one.attribute) for one in found.addresses] == [
+        ("attribute", "S1", "store"),
+        ("attribute", "S2", "store"),
+    ]
+
+
 def test_files_by_address_by_base64_and_what_is_neither() -> None:
     payload = {
         "p": ["https://example.com/a.png", "data:text/csv;base64,YSxiLGMsZCxl", "no", "file:///etc/passwd"],
