@@ -574,6 +574,7 @@ ORDERS = [
     lists("notifications_incomingmessage", ORDER_READERS, ORDER_READERS_ELSEWHERE),
     reads("notifications_incomingmessage", "message", ORDER_READERS, ORDER_READERS_ELSEWHERE),
     history("notifications_incomingmessage", "message", ORDER_READERS, BLIND),
+    Row("notifications_incomingmessage_mail", expect(ORDER_READERS, unseen=(BLIND, 404)), args=("message",)),
     never("notifications_incomingmessage_add"),
     never("notifications_incomingmessage_change", "message", method="post"),
     never("notifications_incomingmessage_delete", "message", method="post"),

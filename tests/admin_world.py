@@ -233,7 +233,8 @@ def _orders(world: World, first: Corp) -> None:
         "queue": CorpQueue.objects.create(corp=first),
         "token": _token(world.people["P1"], first),
         "message": IncomingMessage.objects.create(
-            title="Alpha message", form="text", key="alpha", corp=first, created_at=now, original=b""
+            **{"title": "Alpha message", "form": "text", "key": "alpha", "corp": first, "created_at": now},
+            **{"origin": "mail", "original": zlib.compress(b"Subject: Alpha mail\r\n\r\nAlpha")},
         ),
         "channel": InboundChannel.objects.create(name="Alpha channel", owner=world.people["P1"], corp=first),
     }
