@@ -41,9 +41,10 @@ def measure(mails: int) -> dict[str, Any]:
         servers = exits.enter_context(runner.servers(**environ))
         runner.migrate(servers.env)
         doors = [psutil.Process(exits.enter_context(_door(servers.env)).pid) for _number in range(DOORS)]
+        before = _processor_seconds(doors)
         found: dict[str, Any] = runner.measured("mail_door", "--inside", str(port), str(mails), env=servers.env)
         megabytes = max(door.memory_info().rss / 2**20 for door in doors)
-        seconds = sum(door.cpu_times().user + door.cpu_times().system for door in doors)
+        seconds = _processor_seconds(doors) - before
     is_met = found["mails_a_second"] >= GOAL_A_SECOND and megabytes < GOAL_MEGABYTES and found["stored"] == mails
     return {
         **found,
@@ -53,6 +54,11 @@ def measure(mails: int) -> dict[str, Any]:
         "goal": f"every mail stored once, {GOAL_A_SECOND} a second, a door below {GOAL_MEGABYTES} MB",
         "is_met": is_met,
     }
+
+
+def _processor_seconds(doors: list[psutil.Process]) -> float:
+    times = [door.cpu_times() for door in doors]
+    return sum(one.user + one.system for one in times)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ class Limits:
     timeout_seconds: float
     networks: Sequence[Network]
     plain_networks: Sequence[Network]
-    threads: int = 4
+    threads: int = 2
     wrong_password_seconds: float = WRONG_PASSWORD_SECONDS
 
 
