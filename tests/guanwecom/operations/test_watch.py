@@ -122,7 +122,7 @@ def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pyt
         "请在产品所在服务器的安装目录下启动，并交给服务管理器（如 systemd）保持运行：\n"
         "    .venv/bin/celery -A guanwecom worker --pool threads --concurrency 16 --loglevel INFO\n"
         "\n"
-        "后台首页：http://localhost:3001/admin/"
+        "概览：http://localhost:3001/admin/"
     )
     assert "the engine stands still: beat, queue:data" in caplog.text
 

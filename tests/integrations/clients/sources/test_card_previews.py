@@ -190,7 +190,7 @@ class TestNoWorker:
         clock.advance(seconds=11)
 
         assert read(token, clock, busy, card).hindrance == (
-            "It waits for its turn: the data source “慢” is busy with other questions."
+            "It waits for its turn: the data source “慢” is busy with other queries."
         )
 
     def test_a_source_that_waits_for_other_slow_ones_is_named(self, clock: Clock) -> None:
