@@ -26,6 +26,8 @@ from notifications.inbound.signatures import SCHEMES, Kept, Proof
 from notifications.models import InboundCall, InboundChannel
 from notifications.tasks import enqueue_fetches, enqueue_runs
 
+# The address with its query, as servers name it in the environment of a request.
+RAW_ADDRESSES = frozenset({"RAW_URI", "REQUEST_URI"})
 # Headers by which senders tell a repeat.
 REPEAT_HEADERS = ("Idempotency-Key", "X-Gitlab-Event-UUID", "X-GitHub-Delivery", "Webhook-Id")
 _REASONS = {
@@ -41,8 +43,8 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
     """202 once the message is written down, with what became of it; problem details otherwise."""
     query = request.GET.dict()
     request.META["QUERY_STRING"], request.GET = "", QueryDict()
-    for raw in ("RAW_URI", "REQUEST_URI"):  # the same, as the server got it
-        request.META.pop(raw, None)
+    for raw in RAW_ADDRESSES & request.META.keys():  # kept: the log of accesses asks for them
+        request.META[raw] = request.path
     try:
         if request.method not in {"POST", "PUT"}:
             raise ProblemError("method_not_allowed", headers={"Allow": "POST, PUT"})

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import RequestFactory
 from django.utils import timezone
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 
 from accounts.models import User
 from integrations.models import Corp
+from notifications.api.inbound import receive
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import calls
 from notifications.inbound.mapping import Mapping
@@ -356,3 +362,19 @@ def test_the_token_in_the_address_stands_in_no_log(
     assert client_error is not None
     requests = [str(getattr(record, "request", "")) for record in caplog.records]
     assert not any(secret in line for secret in (SECRET, "gwi_wrong_one") for line in [caplog.text, *requests])
+
+
+def test_the_servers_log_of_accesses_has_the_address_without_its_token(
+    owner: User, zhang: User, rf: RequestFactory
+) -> None:
+    channel = make_channel(owner, zhang, scheme="query")
+    address = f"/in/{channel.public_id}"
+    request = rf.post(f"{address}?token={SECRET}", {"title": "x"}, content_type="application/json")
+    request.META["RAW_URI"] = request.META["REQUEST_URI"] = f"{address}?token={SECRET}"
+
+    response = receive(request, channel.public_id)
+
+    line = Logger(Config()).atoms(SimpleNamespace(status="202 Accepted", headers=[]), [], request.META, timedelta(0))
+    assert response.status_code == 202
+    assert line["r"] == f"POST {address} HTTP/1.1"
+    assert not any(SECRET in str(value) for name, value in line.items() if name != "{wsgi.input}e")
