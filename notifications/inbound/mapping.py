@@ -29,7 +29,6 @@ from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import NOTHING, TemplateError
 from notifications.sources import Figure
 
-KEY_CHARACTERS = 200
 ADDRESS_CHARACTERS = 200
 # What stands between recipients in one text.
 _SEPARATORS = str.maketrans(dict.fromkeys(",;|，；、\n\r\t", " "))  # noqa: RUF001  # as people write them
@@ -144,7 +143,7 @@ def _mapped(mapping: Mapping, payload: Payload, given: Given) -> Mapped:
         text=_rendered(mapping.text, given, form),
         markup=IncomingMessage.Markup.MARKDOWN if mapping.is_markdown else IncomingMessage.Markup.PLAIN,
         addresses=tuple(_addresses(mapping, payload)) if mapping.recipient_kind else None,
-        key=_text(expressions.find(mapping.key_path, payload))[:KEY_CHARACTERS],
+        key=_text(expressions.find(mapping.key_path, payload)),
         link=_text(expressions.find(mapping.link_path, payload)),
         is_urgent=_text(expressions.find(mapping.severity_path, payload)).lower() in mapping.urgent_values,
         figures=tuple(_figures(mapping, payload)),

@@ -378,3 +378,13 @@ def test_the_servers_log_of_accesses_has_the_address_without_its_token(
     assert response.status_code == 202
     assert line["r"] == f"POST {address} HTTP/1.1"
     assert not any(SECRET in str(value) for name, value in line.items() if name != "{wsgi.input}e")
+
+
+def test_long_values_of_the_key_that_differ_at_their_end_are_two_messages(owner: User, zhang: User) -> None:
+    channel = preset_channel("jenkins", owner, zhang)
+    body, kind = example("jenkins")
+    folder = b"/folder" * 40
+
+    answers = [call(channel, body.replace(b"/18/", folder + number), kind) for number in (b"/18/", b"/19/")]
+
+    assert [answer.json()["status"] for answer in answers] == ["accepted", "accepted"]
