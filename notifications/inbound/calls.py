@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,10 +59,12 @@ class CallRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a call. `run_ids`, `fetch_ids`: to be handed out after the transaction."""
+    """What became of a call. `left_out`: why files of its message are not sent. `run_ids`, `fetch_ids`: to be handed
+    out after the transaction."""
 
     outcome: InboundCall.Outcome
     message_id: int | None = None
+    left_out: Sequence[Sentence] = ()
     run_ids: Sequence[int] = ()
     fetch_ids: Sequence[int] = ()
 
@@ -80,6 +82,7 @@ def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: da
         with transaction.atomic():
             taken = _taken(channel, payload, request_key, now)
             note(channel, taken.outcome, message_id=taken.message_id, now=now)
+            note_left_out(channel, taken.left_out, now=now)
             return taken
     except CallRefusedError as error:
         note(channel, Outcome.REFUSED, error.sentence, now=now)
@@ -100,8 +103,9 @@ def _taken(channel: InboundChannel, payload: Payload, request_key: str, now: dat
         fetch, is_new = InboundFetch.objects.get_or_create(key=key, defaults=row)
         return Taken(Outcome.ACCEPTED, fetch_ids=[fetch.pk]) if is_new else Taken(Outcome.REPEATED)
     found = accepted(incoming_of(channel, mapped, key=key), now=now)
-    outcome = Outcome.ACCEPTED if found.is_new else Outcome.REPEATED
-    return Taken(outcome, found.message.pk, found.run_ids)
+    if not found.is_new:
+        return Taken(Outcome.REPEATED, found.message.pk)
+    return Taken(Outcome.ACCEPTED, found.message.pk, mapped.refused, found.run_ids)
 
 
 def mapped_of(channel: InboundChannel, payload: Payload, *, now: datetime) -> Mapped | None:
@@ -217,6 +221,12 @@ def note(
     InboundCall.objects.create(
         channel=channel, outcome=outcome, reason=text, message_id=message_id, first_at=now, last_at=now
     )
+
+
+def note_left_out(channel: InboundChannel, reasons: Iterable[Sentence], *, now: datetime) -> None:
+    """Write down why pictures and files of a message that was accepted are not sent."""
+    for reason in reasons:
+        note(channel, Outcome.WITHOUT_FILE, reason, now=now)
 
 
 def due(now: Moment) -> list[QuerySet[Any]]:

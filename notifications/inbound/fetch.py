@@ -85,8 +85,7 @@ def fetch(fetch_id: int, *, clock: Clock) -> list[int]:
         return []
     except LeaseLostError:
         return []
-    for sentence in refused:
-        calls.note(channel, InboundCall.Outcome.WITHOUT_FILE, sentence, now=clock())
+    calls.note_left_out(channel, (*mapped.refused, *refused), now=clock())
     return found.run_ids
 
 

@@ -133,6 +133,19 @@ def test_files_of_superset_and_the_picture_of_metabase_come_along(owner: User, z
     assert media == [("message", "report.csv", "file"), ("message", "file.png", "picture")]
 
 
+def test_files_that_are_not_sent_are_named_in_the_log(owner: User, zhang: User) -> None:
+    mapping = Mapping(title="{{ payload.title }}", key_path="title", file_paths=("files",))
+    channel = make_channel(owner, zhang, mapping=mapping)
+    files = [{"name": "run.exe", "content": "TVqQAAMAAAA="}, {"name": "a.csv", "content": "!"}]
+
+    answers = [call(channel, {"title": "日报", "files": files}) for _time in range(2)]
+
+    assert [answer.json()["status"] for answer in answers] == ["accepted", "repeated"]
+    assert outcomes(channel) == [(Outcome.REPEATED, 1), *[(Outcome.WITHOUT_FILE, 1)] * 2, (Outcome.ACCEPTED, 1)]
+    rows = InboundCall.objects.filter(outcome=Outcome.WITHOUT_FILE).order_by("pk")
+    assert [json.loads(row.reason)["values"] for row in rows] == [{"name": "run.exe"}, {"name": "a.csv"}]
+
+
 def test_severity_makes_a_message_urgent(owner: User, zhang: User) -> None:
     call(preset_channel("grafana", owner, zhang), *example("grafana"))
 

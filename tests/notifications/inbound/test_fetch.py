@@ -108,6 +108,13 @@ def test_what_cannot_be_fetched_is_left_out_and_noted(
     assert "secret" not in InboundCall.objects.get(outcome="without_file").reason
 
 
+def test_a_file_in_the_call_that_is_not_sent_is_noted_too(channel: InboundChannel, site: str, clock: FakeClock) -> None:
+    call(channel, {"title": "告警", "url": [f"{site}/a.png", "!"]})
+
+    assert len(fetched(clock)) == 1
+    assert reasons(channel) == ["“%(name)s” is neither base64 nor an address with http or https."]
+
+
 @pytest.mark.parametrize("is_superusers", [False, True])
 def test_the_internal_network_is_out_of_reach(
     is_superusers: bool, channel: InboundChannel, site: str, asked: list[str], clock: FakeClock, settings: Any
