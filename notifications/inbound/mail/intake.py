@@ -19,10 +19,10 @@ from integrations.core.sentences import Sentence
 from notifications.inbound import calls
 from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept
 from notifications.inbound.mail import outgoing
+from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
 from notifications.inbound.mail.convert import convert
 from notifications.inbound.mail.parse import ParsedMail, UnreadableMailError, parse
 from notifications.inbound.mail.rules import MailRules
-from notifications.inbound.mail.server import Mail, RefusedError
 from notifications.inbound.recipients import Address, Kind
 from notifications.inbound.signatures import digest_of
 from notifications.models import InboundCall, InboundChannel, IncomingMessage
@@ -37,21 +37,18 @@ class Intake:
 
     enqueue: Callable[[list[int]], None]
 
-    def sign_in(self, *, user: str, password: str, address: str) -> int | None:
+    def sign_in(self, *, user: str, password: str, address: str) -> SignIn | None:
         """The channel whose user name (with or without a domain behind it: some senders sign in with an address) and
         password these are."""
         public_id = user.partition("@")[0].strip()
         channel = _usable().filter(public_id=public_id).first() if public_id.isprintable() else None
-        kept = channel.digest if channel is not None else ""
-        is_right = hmac.compare_digest(digest_of(password), kept or "-" * 64)
-        if channel is None or not is_right or not MailRules.of(channel.mapping).admits(address):
-            return None
-        return channel.pk
+        said = SignIn(channel.pk if channel is not None else 0, digest_of(password), address)
+        return said if _admits(channel, said) else None
 
-    def take(self, channel_id: int, mail: Mail) -> str:
+    def take(self, signed_in: SignIn, mail: Mail) -> str:
         """Write the mail as a message in one transaction. Raises RefusedError and django.db.Error."""
-        channel = _usable().filter(pk=channel_id).first()
-        if channel is None:
+        channel = _usable().filter(pk=signed_in.channel_id).first()
+        if channel is None or not _admits(channel, signed_in):
             raise RefusedError(_NO_SUCH_CHANNEL)
         try:
             parsed = parse(mail.content)
@@ -76,6 +73,13 @@ class Intake:
 def _usable() -> QuerySet[InboundChannel]:
     usable = InboundChannel.objects.usable().select_related("owner", "corp")
     return usable.filter(kind=InboundChannel.Kind.MAIL, is_enabled=True)
+
+
+def _admits(channel: InboundChannel | None, said: SignIn) -> bool:
+    """Whether password and address are right. It takes as long where there is no such channel."""
+    kept = channel.digest if channel is not None else ""
+    is_right = hmac.compare_digest(said.proof, kept or "-" * 64)
+    return channel is not None and is_right and MailRules.of(channel.mapping).admits(said.address)
 
 
 class _Letter:

@@ -1,6 +1,6 @@
 """The SMTP server of the mail door: who may speak, how much, and what each command is answered.
 
-It knows nothing of messages: `Backend` signs in and takes a mail. Answers are short English, as of every mail server;
+It knows nothing of messages: the backend signs in and takes a mail. Answers are short English, as of every mail server;
 the sender's administrator reads them in the sender's log.
 """
 
@@ -16,16 +16,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from django.db import Error, close_old_connections
 
+from notifications.inbound.mail.backend import NULL_SENDER, Backend, Mail, RefusedError, SignIn
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# aiosmtpd's name for the sender of a bounce (RFC 5321, 4.5.5).
-NULL_SENDER = "<>"
 # RFC 5321, 4.5.3.1.8 asks for 100 at least.
 RECIPIENTS_AT_MOST = 1000
 ADDRESS_CHARACTERS = 320
@@ -34,42 +34,19 @@ SIGN_INS_PER_CONNECTION = 3
 WRONG_PASSWORD_SECONDS = 1.0
 # Of the size limit: what all connections together may hold of mails that are not stored yet.
 HELD_MAILS = 8
+# From the connection to the sign-in, and of a whole session: commands renew neither.
+SIGN_IN_SECONDS, SESSION_SECONDS = 30.0, 3600.0
 # How long a mail under way may take when the process is asked to end, in seconds.
 STOP_SECONDS = 30
 CHUNK = 65_536
 _END = b"\r\n.\r\n"
 _LATER = "451 4.3.0 Not stored, please send again later"
 _STOPPING = "421 4.3.2 Service shutting down, please send again"
+_TOO_MANY = "421 4.7.0 Too many connections, please try again later"
+_NOT_SIGNED_IN = "421 4.4.2 Nobody signed in, connection closed"
+_OVER = "421 4.4.2 The session lasted too long, please connect again"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class RefusedError(Exception):
-    """The mail is not taken; `answer`: with its SMTP code, 4xx where the same may work later."""
-
-    def __init__(self, answer: str) -> None:
-        super().__init__(answer)
-        self.answer = answer
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """One mail as it came. `sender`: of the envelope, NULL_SENDER for a bounce; `recipients`: of the envelope, in
-    their order."""
-
-    sender: str
-    recipients: tuple[str, ...]
-    content: bytes
-
-
-class Backend(Protocol):
-    """Called in threads. Both may raise django.db.Error, for which the sender is asked to come again."""
-
-    def sign_in(self, *, user: str, password: str, address: str) -> int | None:
-        """The id of whose mails these are; None where user, password or address are not right."""
-
-    def take(self, channel_id: int, mail: Mail) -> str:
-        """Store the mail; the answer says 250 once it is committed. Raises RefusedError."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +63,8 @@ class Limits:
     plain_networks: Sequence[Network]
     threads: int = 2
     wrong_password_seconds: float = WRONG_PASSWORD_SECONDS
+    sign_in_seconds: float = SIGN_IN_SECONDS
+    session_seconds: float = SESSION_SECONDS
 
 
 @dataclass
@@ -110,7 +89,14 @@ class Door:
         loop = asyncio.get_running_loop()
         tls = self.tls if self.is_tls_from_start else None
         is_shared = hasattr(socket, "SO_REUSEPORT")
-        return await loop.create_server(lambda: Connection(self, loop), host, port, ssl=tls, reuse_port=is_shared)
+        return await loop.create_server(
+            lambda: Connection(self, loop),
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=self.limits.sign_in_seconds if tls else None,
+            reuse_port=is_shared,
+        )
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _with_fresh_connection, work)
@@ -134,12 +120,22 @@ class Door:
             return _STOPPING
         if not _is_in(address, self.limits.networks):
             return "554 5.7.1 Connections from your network are not allowed"
-        if len(self.connections) >= self.limits.connections:
-            return "421 4.7.0 Too many connections, please try again later"
         same = sum(1 for other in self.connections if other.address == address)
         if same >= self.limits.connections_per_address:
             return "421 4.7.0 Too many connections from your address, please try again later"
-        return None
+        return None if self._has_room() else _TOO_MANY
+
+    def _has_room(self) -> bool:
+        """For one connection more: where all are taken, the one that has waited longest without a sign-in ends."""
+        if len(self.connections) < self.limits.connections:
+            return True
+        waiting = [one for one in self.connections if one.signed_in is None]
+        if not waiting:
+            return False
+        longest = min(waiting, key=lambda one: one.began)
+        longest.end_if_idle(_TOO_MANY)
+        self.connections.discard(longest)
+        return True
 
     def counts_one(self, channel_id: int) -> bool:
         """Count one mail of the channel in this minute; False past its limit."""
@@ -189,9 +185,11 @@ class Connection(SMTP):
     def __init__(self, door: Door, loop: asyncio.AbstractEventLoop) -> None:
         self.door = door
         self.address = ""
-        self.channel_id = 0
-        self._is_receiving = False
+        self.began = loop.time()
+        self.signed_in: SignIn | None = None
+        self._is_receiving = self.is_over = False
         self._refusal: str | None = None
+        self._deadlines: list[asyncio.TimerHandle] = []
         super().__init__(
             _Commands(door),
             data_size_limit=door.limits.size_bytes,
@@ -213,17 +211,31 @@ class Connection(SMTP):
             self.door.connections.add(self)
             is_plain = _is_in(self.address, self.door.limits.plain_networks)
             self._auth_require_tls = not (is_plain or self.door.is_tls_from_start)
-        self.channel_id = 0
+            self._deadlines = [
+                self.loop.call_later(self.door.limits.sign_in_seconds, self._end_unless_signed_in),
+                self.loop.call_later(self.door.limits.session_seconds, self._end_of_session),
+            ]
+        self.signed_in = None
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.door.connections.discard(self)
+        for deadline in self._deadlines:
+            deadline.cancel()
         super().connection_lost(error)
 
-    def end_if_idle(self) -> None:
+    def _end_unless_signed_in(self) -> None:
+        if self.signed_in is None:
+            self.end_if_idle(_NOT_SIGNED_IN)
+
+    def _end_of_session(self) -> None:
+        self.is_over = True
+        self.end_if_idle(_OVER)
+
+    def end_if_idle(self, answer: str = _STOPPING) -> None:
         """Say good-bye where no mail is under way."""
         if not self._is_receiving and self.transport is not None and not self.transport.is_closing():
-            self._writer.write(f"{_STOPPING}\r\n".encode())
+            self._writer.write(f"{answer}\r\n".encode())
             self.transport.close()
 
     def abort(self) -> None:
@@ -241,7 +253,7 @@ class Connection(SMTP):
         """Receive a mail, and answer once it is stored."""
         if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
             return
-        if self.envelope is None or not self.envelope.rcpt_tos:
+        if self.signed_in is None or self.envelope is None or not self.envelope.rcpt_tos:
             await self.push("503 5.5.1 Error: need RCPT command")
             return
         if arg:
@@ -250,14 +262,14 @@ class Connection(SMTP):
         self._is_receiving = True
         content = bytearray()
         try:
-            answer = await self._received(content) or await self._stored(bytes(content))
+            answer = await self._received(content) or await self._stored(self.signed_in, bytes(content))
         finally:
             self._is_receiving = False
             self.door.held_bytes -= len(content)
         self.envelope = self._create_envelope()
         await self.push(answer)
-        if self.door.is_stopping:
-            self.end_if_idle()
+        if self.door.is_stopping or self.is_over:
+            self.end_if_idle(_STOPPING if self.door.is_stopping else _OVER)
 
     async def _received(self, content: bytearray) -> str | None:
         """Fill `content` with the mail, dots unstuffed as they come. Returns the answer that refuses it, or None.
@@ -284,25 +296,26 @@ class Connection(SMTP):
         self._reset_timeout()
         return refusal
 
-    async def _stored(self, received: bytes) -> str:
+    async def _stored(self, signed_in: SignIn, received: bytes) -> str:
         """`received`: with the line's end before it and the dot after it."""
         content = received[2 : -len(_END) + 2].replace(b"\r\n.", b"\r\n")
         content = content[1:] if content.startswith(b".") else content
         envelope = self.envelope or Envelope()
         mail = Mail(envelope.mail_from or NULL_SENDER, tuple(map(str, envelope.rcpt_tos)), content)
-        if not self.door.counts_one(self.channel_id):
+        channel_id = signed_in.channel_id
+        if not self.door.counts_one(channel_id):
             return "451 4.7.1 Too many mails in this minute, please send again later"
         began = time.monotonic()
         try:
-            answer = await self.door.in_thread(lambda: self.door.backend.take(self.channel_id, mail))
+            answer = await self.door.in_thread(lambda: self.door.backend.take(signed_in, mail))
         except RefusedError as refused:
             answer = refused.answer
         except Error as error:
-            logger.error("channel=%d: a mail could not be stored: %s", self.channel_id, type(error).__name__)
+            logger.error("channel=%d: a mail could not be stored: %s", channel_id, type(error).__name__)
             answer = _LATER
         milliseconds = round(1000 * (time.monotonic() - began))
         line = "channel=%d recipients=%d bytes=%d ms=%d: %s"
-        logger.info(line, self.channel_id, len(mail.recipients), len(content), milliseconds, answer[:3])
+        logger.info(line, channel_id, len(mail.recipients), len(content), milliseconds, answer[:3])
         return answer
 
 
@@ -329,12 +342,12 @@ class _Commands:
         address = str(_parsed(server.address))
         try:
             sign_in = self._door.backend.sign_in
-            channel_id = await self._door.in_thread(lambda: sign_in(user=user, password=password, address=address))
+            signed_in = await self._door.in_thread(lambda: sign_in(user=user, password=password, address=address))
         except Error as error:
             logger.error("nobody can sign in: %s", type(error).__name__)
             return "454 4.7.0 Temporary authentication failure"
-        if channel_id is not None:
-            server.channel_id, session.authenticated = channel_id, True
+        if signed_in is not None:
+            server.signed_in, session.authenticated = signed_in, True
             return "235 2.7.0 Authentication successful"
         await asyncio.sleep(self._door.limits.wrong_password_seconds)
         self._wrong_count += 1

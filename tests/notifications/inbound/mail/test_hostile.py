@@ -14,8 +14,8 @@ import pytest
 from integrations.core.background import database_clock
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail import html
+from notifications.inbound.mail.backend import RefusedError
 from notifications.inbound.mail.parse import UnreadableMailError, parse
-from notifications.inbound.mail.server import RefusedError
 from notifications.models import Delivery, IncomingMessage, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.mail.channels import make_mail_channel, take

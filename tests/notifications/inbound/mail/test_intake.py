@@ -15,9 +15,10 @@ from integrations.core.background import database_clock
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail import outgoing
+from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.rules import MailRules
-from notifications.inbound.mail.server import RefusedError
+from notifications.inbound.signatures import digest_of
 from notifications.models import Delivery, InboundCall, InboundChannel, IncomingMessage, OutgoingMail, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.mail import senders
@@ -57,7 +58,8 @@ def test_a_channel_signs_in_with_its_public_id_with_or_without_a_domain(corp: Co
     intake = Intake(lambda _ids: None)
 
     for user in (channel.public_id, f"{channel.public_id}@wecom.local"):
-        assert intake.sign_in(user=user, password=password, address="10.0.0.1") == channel.pk
+        signed_in = intake.sign_in(user=user, password=password, address="10.0.0.1")
+        assert signed_in == SignIn(channel.pk, channel.digest, "10.0.0.1")
     for user, wrong in ((channel.public_id, "x"), ("nobody", password), ("", password), ("a\0b", password)):
         assert intake.sign_in(user=user, password=wrong, address="10.0.0.1") is None
 
@@ -86,7 +88,24 @@ def test_a_channel_signs_in_from_its_networks_only(corp: Corp) -> None:
         for address in ("10.1.2.3", "fd00::1", "10.2.0.1", "127.0.0.1")
     ]
 
-    assert found == [channel.pk, channel.pk, None, None]
+    assert [one is not None for one in found] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("changed", [{"digest": digest_of("new")}, {"mapping": {"networks": ["10.2.0.0/16"]}}])
+def test_who_signed_in_with_what_counts_no_more_sends_no_more(
+    corp: Corp, zhang: User, changed: dict[str, object]
+) -> None:
+    channel, password = make_mail_channel(make_manager(corp))
+    intake = Intake(lambda _ids: None)
+    signed_in = intake.sign_in(user=channel.public_id, password=password, address="10.1.0.1")
+    assert signed_in is not None
+    InboundChannel.objects.update(**changed)
+
+    with pytest.raises(RefusedError) as refused:
+        intake.take(signed_in, Mail("bi@example.com", ("ZhangWei@wecom.local",), mail()))
+
+    assert refused.value.answer.startswith("550 ")
+    assert not IncomingMessage.objects.exists()
 
 
 def test_a_channel_that_was_switched_off_meanwhile_takes_nothing(channel: InboundChannel, zhang: User) -> None:

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
-from notifications.inbound.mail.server import RECIPIENTS_AT_MOST, Limits, Mail, RefusedError
+from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
+from notifications.inbound.mail.server import RECIPIENTS_AT_MOST, Limits
+from tests.e2e.waiting import eventually
 from tests.notifications.inbound.mail.doors import LIMITS, OpenDoor, certificate, open_door
 
 pytestmark = pytest.mark.django_db
@@ -33,18 +35,18 @@ class Backend:
         self.may_go_on.set()
         self.began = threading.Event()
 
-    def sign_in(self, *, user: str, password: str, address: str) -> int | None:
+    def sign_in(self, *, user: str, password: str, address: str) -> SignIn | None:
         if isinstance(self.error, OperationalError):
             raise self.error
-        return 7 if (user, password, address) == (USER, PASSWORD, "127.0.0.1") else None
+        return SignIn(7, "proof", address) if (user, password, address) == (USER, PASSWORD, "127.0.0.1") else None
 
-    def take(self, channel_id: int, mail: Mail) -> str:
+    def take(self, signed_in: SignIn, mail: Mail) -> str:
         self.began.set()
         assert self.may_go_on.wait(60)
         if self.error is not None:
             raise self.error
         self.taken.append(mail)
-        return f"250 2.0.0 Taken by {channel_id}"
+        return f"250 2.0.0 Taken by {signed_in.channel_id}"
 
 
 @pytest.fixture
@@ -68,6 +70,15 @@ def signed_in(door: OpenDoor) -> Iterator[smtplib.SMTP]:
 def talk(client: smtplib.SMTP, *lines: str) -> list[int]:
     """The codes that these commands are answered."""
     return [client.docmd(line)[0] for line in lines]
+
+
+def until_closed(client: smtplib.SMTP) -> set[int]:
+    """The answers to a command that says nothing, and to none, until the door ends the connection."""
+    codes = {client.noop()[0]}
+    with suppress(smtplib.SMTPServerDisconnected):
+        while True:
+            codes.add(client.getreply()[0])
+    return codes
 
 
 # --- Who may speak ---
@@ -133,13 +144,48 @@ def test_networks_that_are_not_named_are_turned_away(backend: Backend) -> None:
 def test_too_many_connections_are_asked_to_come_later(backend: Backend, limits: Limits) -> None:
     with (
         open_door(backend, limits) as opened,
-        smtplib.SMTP("127.0.0.1", opened.port, timeout=60) as first,
+        signed_in(opened) as first,
     ):
-        assert first.noop()[0] == 250
         with pytest.raises(smtplib.SMTPConnectError) as refused:
             smtplib.SMTP("127.0.0.1", opened.port, timeout=60)
         assert refused.value.smtp_code == 421
         assert first.noop()[0] == 250
+
+
+def test_where_all_connections_are_taken_one_that_nobody_signed_in_on_makes_room(backend: Backend) -> None:
+    with (
+        open_door(backend, replace(LIMITS, connections=2)) as opened,
+        signed_in(opened) as sender,
+        smtplib.SMTP("127.0.0.1", opened.port, timeout=60) as idle,
+        signed_in(opened),
+    ):
+        assert idle.getreply()[0] == 421
+        assert sender.noop()[0] == 250
+
+
+def test_commands_do_not_put_off_the_time_to_sign_in(backend: Backend) -> None:
+    with (
+        open_door(backend, replace(LIMITS, sign_in_seconds=1)) as opened,
+        smtplib.SMTP("127.0.0.1", opened.port, timeout=60) as idle,
+    ):
+        assert 421 in until_closed(idle)
+
+
+def test_no_session_lasts_for_ever(backend: Backend) -> None:
+    with open_door(backend, replace(LIMITS, session_seconds=1)) as opened, signed_in(opened) as client:
+        assert 421 in until_closed(client)
+
+
+def test_a_session_that_ends_while_its_mail_comes_ends_behind_it(backend: Backend) -> None:
+    backend.may_go_on.clear()
+    with open_door(backend, replace(LIMITS, session_seconds=1)) as opened, signed_in(opened) as client:
+        talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>", "DATA")
+        client.send(b".\r\n")
+        assert backend.began.wait(60)
+        eventually(lambda: all(one.is_over for one in opened.door.connections))
+        backend.may_go_on.set()
+
+        assert [client.getreply()[0], client.getreply()[0]] == [250, 421]
 
 
 # --- TLS ---
