@@ -337,8 +337,8 @@ MAIL_DOOR_KEY = e.read(str, "MAIL_DOOR_KEY", "")
 MAIL_DOOR_TLS_FROM_START = e.read(e.boolean, "MAIL_DOOR_TLS_FROM_START", "false")
 # Whether passwords may come without TLS from other machines. From this one they may.
 MAIL_DOOR_PLAIN_SIGN_IN = e.read(e.boolean, "MAIL_DOOR_PLAIN_SIGN_IN", "false")
-# The largest mail, in millions of bytes as it is sent: attachments grow by a third.
-MAIL_DOOR_SIZE_MB = e.read(e.whole(1, 100), "MAIL_DOOR_SIZE_MB", "25")
+# The largest mail, in millions of bytes as it is sent: attachments grow by a third, and one of 20 MB is to fit.
+MAIL_DOOR_SIZE_MB = e.read(e.whole(1, 100), "MAIL_DOOR_SIZE_MB", "30")
 # Connections at once, together and from one address.
 MAIL_DOOR_CONNECTIONS = e.read(e.count, "MAIL_DOOR_CONNECTIONS", "100")
 MAIL_DOOR_CONNECTIONS_PER_ADDRESS = e.read(e.count, "MAIL_DOOR_CONNECTIONS_PER_ADDRESS", "20")

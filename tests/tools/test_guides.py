@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from notifications.api.middleware import FORM_BYTES_AT_MOST, INBOUND_BYTES_AT_MOST
+
 ROOT = Path(__file__).parents[2]
 # For people who change the code: in English only.
 FOR_MAINTAINERS = {"architecture.md", "journeys.md"}
@@ -55,6 +57,13 @@ def shape(path: Path) -> dict[str, list[str]]:
         "code": re.findall(r"^```(\w*)$", text, re.M),
         "links": links(path, prose),
     }
+
+
+@pytest.mark.parametrize("guide", ["README.md", "README.zh-CN.md", "docs/attributes.md", "docs/attributes.zh-CN.md"])
+def test_the_reverse_proxy_admits_what_the_product_takes(guide: str) -> None:
+    (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", (ROOT / guide).read_text())
+
+    assert int(megabytes) * 1024 * 1024 > max(FORM_BYTES_AT_MOST, INBOUND_BYTES_AT_MOST)
 
 
 def test_every_guide_has_a_twin() -> None:

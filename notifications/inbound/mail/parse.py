@@ -22,7 +22,7 @@ from typing import Any
 from integrations.clients.wecom.messages.limits import in_reading_order
 from notifications.inbound.files import FILE_BYTES, tidy_name
 
-# A mail of 25 MB in base64 has some 350,000.
+# A mail of 30 MB in base64 has some 400,000.
 LINES_AT_MOST = 600_000
 # Python's parser looks, for every line, at the boundary of each multipart that it is in.
 BOUNDARIES_TIMES_LINES_AT_MOST = 20_000_000

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import zlib
 from datetime import timedelta
+from email.mime.application import MIMEApplication
+from email.mime.multipart import MIMEMultipart
 
 import pytest
 from django.core import mail as outbox
@@ -14,9 +16,11 @@ from accounts.models import Attribute, AttributeValue, User, fold_value
 from integrations.core.background import database_clock
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
+from notifications.inbound.files import FILE_BYTES
 from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
 from notifications.inbound.mail.intake import Intake
+from notifications.inbound.mail.process import MEGABYTE
 from notifications.inbound.mail.rules import MailRules
 from notifications.inbound.signatures import digest_of
 from notifications.models import Delivery, InboundCall, InboundChannel, IncomingMessage, OutgoingMail, Run
@@ -288,6 +292,13 @@ def test_a_mail_that_nobody_can_read_is_refused_for_good(channel: InboundChannel
         take(channel, b"\n" * 700_000, "ZhangWei@wecom.local")
 
     assert refused.value.answer == "554 5.6.0 The mail cannot be read: too many lines"
+
+
+def test_the_door_lets_a_mail_through_that_carries_the_largest_file(settings: Settings) -> None:
+    message = MIMEMultipart("mixed")
+    message.attach(MIMEApplication(bytes(FILE_BYTES)))
+
+    assert len(senders.as_sent(message)) < settings.MAIL_DOOR_SIZE_MB * MEGABYTE
 
 
 # --- What is mailed because of it ---
