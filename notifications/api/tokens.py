@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from notifications.models import ApiToken, Run, Subscription
+from notifications.models.inbound import MAY_SEND
 
 # By which a scanner of source code or logs knows one.
 BEGINNING, SIGNING_BEGINNING = "gwc_", "gws_"
@@ -37,7 +38,7 @@ _NEEDED = {
     Action.RUN: ("notifications.change_subscription",),
     Action.READ: ("notifications.view_subscription", "notifications.view_run"),
     Action.ALERT: ("notifications.change_alertroute",),
-    Action.SEND: ("notifications.add_incomingmessage",),
+    Action.SEND: (MAY_SEND,),
 }
 
 

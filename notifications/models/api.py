@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from accounts.users.scopes import people_changeable_by
+from accounts.users.scopes import rights_changeable_by
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField
 from notifications.models.lookups import Moment
@@ -33,9 +33,9 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         return self.filter(revoked_at__isnull=True, expires_at__gt=now, owner__is_active=True, owner__is_staff=True)
 
     def visible_to(self, person: Person) -> Self:
-        """One's own, and those of people whom `person` may change."""
+        """One's own, and those of people whose rights `person` may change."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
-        return self.filter(own | Q(owner__in=people_changeable_by(person)))
+        return self.filter(own | Q(owner__in=rights_changeable_by(person)))
 
 
 class ApiToken(models.Model):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from django.contrib.auth.models import Group
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.scopes import people_changeable_by
+from accounts.users.scopes import rights_changeable_by
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField
 from integrations.models.jobs import Leased, LeasedQuerySet
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from integrations.models.scoping import Person
 
+MAY_SEND = "notifications.add_incomingmessage"
+RIGHTS = "django.contrib.auth.backends.ModelBackend"
 PUBLIC_ID_BYTES = 16
 MAX_DAILY_LIMIT = 1_000_000
 
@@ -35,15 +37,21 @@ def new_public_id() -> str:
     return secrets.token_hex(PUBLIC_ID_BYTES)
 
 
+def senders() -> QuerySet[User]:
+    """The people with whose rights messages of other systems are sent: staff who hold MAY_SEND."""
+    return User.objects.with_perm(MAY_SEND, backend=RIGHTS).filter(is_staff=True)
+
+
 class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
     def visible_to(self, person: Person) -> Self:
-        """One's own, and those of people whom `person` may change: a channel reaches whomever its owner may reach."""
+        """One's own, and those of people whose rights `person` may change: a channel lends its owner's rights, also
+        those that the owner does without for a while."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
-        return self.filter(own | Q(owner__in=people_changeable_by(person)))
+        return self.filter(own | Q(owner__in=rights_changeable_by(person)))
 
     def usable(self) -> Self:
-        """Of somebody who may still enter the administration."""
-        return self.filter(owner__is_active=True, owner__is_staff=True)
+        """Of somebody who may send messages, and enter the administration."""
+        return self.filter(owner__in=senders())
 
 
 class InboundChannel(models.Model):

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -32,6 +32,7 @@ from notifications.inbound.calls import CALLS_SHOWN, CallRefusedError
 from notifications.inbound.presets import OTHER, PRESETS
 from notifications.inbound.signatures import SCHEMES
 from notifications.models import InboundCall, InboundChannel, Run
+from notifications.models.inbound import senders
 from notifications.tasks import enqueue_runs
 
 CALLS_BESIDE = 5
@@ -62,7 +63,8 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InboundChannel]:
-        return InboundChannel.objects.visible_to(request.user)
+        may_send = Exists(senders().filter(pk=OuterRef("owner")))
+        return InboundChannel.objects.visible_to(request.user).annotate(owner_may_send=may_send)
 
     def get_urls(self) -> list[URLPattern]:
         wrapped = self.admin_site.admin_view
@@ -98,6 +100,8 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
     def state(self, channel: InboundChannel) -> SafeString:
         if not (channel.owner.is_active and channel.owner.is_staff):
             return pill("bad", gettext("its owner was disabled"))
+        if not channel.owner_may_send:  # type: ignore[attr-defined]  # of get_queryset
+            return pill("bad", gettext("its owner may not send messages"))
         return pill("good", gettext("enabled")) if channel.is_enabled else pill("quiet", gettext("not enabled"))
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:

@@ -1,0 +1,159 @@
+"""A channel and a token send with their owner's rights: while the owner has them, and for nobody else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.users.roles import Role
+from integrations.models import Corp
+from notifications.api import tokens
+from notifications.inbound import fetch
+from notifications.inbound.mail.intake import Intake
+from notifications.inbound.mail.server import RefusedError
+from notifications.inbound.mapping import Mapping
+from notifications.models import ApiToken, InboundCall, InboundChannel, InboundFetch, IncomingMessage
+from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.inbound.channels import call, make_channel
+from tests.notifications.inbound.factories import make_sender
+from tests.notifications.inbound.mail.channels import mail, make_mail_channel, take
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/notifications/inboundchannel/"
+ENGLISH = {"accept-language": "en"}
+
+
+def english_client(person: User) -> Client:
+    client = Client(headers=ENGLISH)
+    client.force_login(person)
+    return client
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def zhang(corp: Corp) -> User:
+    return make_person(corp, "ZhangWei", username="zhang")
+
+
+@pytest.fixture
+def owner(corp: Corp) -> User:
+    return make_manager(corp)
+
+
+# --- Who may take a channel or a token in hand ---
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_a_channel_of_somebody_with_more_rights_stays_theirs_while_they_are_away(corp: Corp, is_away: bool) -> None:
+    """Its secret would send with the owner's rights once the owner is back."""
+    chief = make_person(corp, "Chief", is_staff=not is_away, manages_all_corps=True)
+    channel, token = make_channel(chief), make_sender(chief)
+    editor = make_manager(corp)
+
+    answer = english_client(editor).post(f"{LIST}{channel.pk}/secret/")
+
+    assert answer.status_code == 404
+    assert not InboundChannel.objects.visible_to(editor).exists()
+    assert not ApiToken.objects.visible_to(editor).filter(pk=token.pk).exists()
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_whoever_hands_out_roles_takes_an_editors_channel_in_hand(corp: Corp, is_away: bool) -> None:
+    editor = make_person(corp, "Editor", is_staff=not is_away)
+    editor.groups.add(Group.objects.get(name=Role.PUSH_EDITOR))
+    channel = make_channel(editor)
+    admin = make_person(corp, "Admin", is_staff=True)
+    admin.managed_corps.add(corp)
+    admin.groups.add(Group.objects.get(name=Role.SYSTEM_ADMINISTRATOR))
+
+    assert english_client(admin).post(f"{LIST}{channel.pk}/secret/").status_code == 200
+
+
+# --- What an owner may no longer do, nobody does in the owner's name ---
+
+
+def without_entry(owner: User) -> None:
+    User.objects.filter(pk=owner.pk).update(is_staff=False)
+
+
+def disabled(owner: User) -> None:
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+
+
+def without_rights(owner: User) -> None:
+    owner.user_permissions.clear()
+
+
+LOST = pytest.mark.parametrize("lose", [without_entry, disabled, without_rights])
+
+
+@LOST
+def test_a_webhook_answers_as_one_that_does_not_exist(lose: Any, owner: User, zhang: User) -> None:
+    channel = make_channel(owner, zhang)
+    lose(owner)
+
+    assert call(channel, {"title": "好"}).status_code == 401
+    assert not IncomingMessage.objects.exists()
+
+
+@LOST
+def test_a_mail_channel_lets_nobody_in(lose: Any, owner: User, zhang: User) -> None:
+    channel, password = make_mail_channel(owner)
+    lose(owner)
+
+    found = Intake(lambda _ids: None).sign_in(user=channel.public_id, password=password, address="10.0.0.1")
+    with pytest.raises(RefusedError):
+        take(channel, mail(), "zhang@wecom.local")
+
+    assert found is None
+    assert not IncomingMessage.objects.exists()
+
+
+@LOST
+def test_a_token_sends_nothing(lose: Any, owner: User) -> None:
+    token = make_sender(owner)
+    lose(owner)
+
+    found = ApiToken.objects.usable(timezone.now()).filter(pk=token.pk).first()
+
+    assert found is None or not tokens.may(found, tokens.Action.SEND)
+
+
+def switched_off(owner: User) -> None:
+    InboundChannel.objects.filter(owner=owner).update(is_enabled=False)
+
+
+@pytest.mark.parametrize("lose", [without_entry, disabled, without_rights, switched_off])
+def test_what_waits_for_its_files_is_refused(lose: Any, owner: User, zhang: User) -> None:
+    mapping = Mapping(title="{{ payload.title }}", file_paths=("url",))
+    channel = make_channel(owner, zhang, mapping=mapping)
+    call(channel, {"title": "告警", "url": "http://127.0.0.1:1/a.png"})
+    [job] = InboundFetch.objects.all()
+    lose(owner)
+
+    assert fetch.fetch(job.pk, clock=timezone.now) == []
+
+    assert not IncomingMessage.objects.exists()
+    assert not InboundFetch.objects.exists()
+    newest = InboundCall.objects.newest_first()[0]
+    assert (newest.outcome, newest.channel) == ("refused", channel)
+    assert "Meanwhile the channel was switched off" in newest.reason
+
+
+def test_the_list_names_a_channel_whose_owner_may_not_send(owner: User, zhang: User) -> None:
+    make_channel(owner, zhang)
+    client = english_client(owner)
+    assert "its owner may not send messages" not in client.get(LIST).content.decode()
+
+    owner.user_permissions.remove(owner.user_permissions.get(codename="add_incomingmessage"))
+
+    assert "its owner may not send messages" in client.get(LIST).content.decode()
