@@ -45,6 +45,9 @@ TRIES_AT_MOST = 3
 GIVEN_UP_AFTER = 6
 
 
+_ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no longer send messages.")
+
+
 def due(now: Moment) -> list[QuerySet[InboundFetch]]:
     return [InboundFetch.objects.filter(lease_until__lte=now)]
 
@@ -67,7 +70,12 @@ def fetch(fetch_id: int, *, clock: Clock) -> list[int]:
     job = InboundFetch.objects.held_by(fetch_id, token).first() if token else None
     if job is None:
         return []
-    channel = InboundChannel.objects.select_related("owner", "corp").get(pk=job.channel_id)
+    usable = InboundChannel.objects.usable().filter(pk=job.channel_id, is_enabled=True)
+    channel = usable.select_related("owner", "corp").first()
+    if channel is None:
+        InboundFetch.objects.held_by(job.pk, job.lease_token).delete()
+        calls.note(job.channel, InboundCall.Outcome.REFUSED, _ENDED, now=clock())
+        return []
     try:
         mapped = calls.mapped_of(channel, _payload_of(job), now=job.created_at)
         urls = () if mapped is None or job.try_count > TRIES_AT_MOST else mapped.urls
