@@ -68,7 +68,8 @@ def _received(request: HttpRequest, public_id: str, query: dict[str, str]) -> Ta
     try:
         count(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
         payload = parsed(body, request.headers.get("Content-Type", ""))
-        return calls.take(channel, payload, request_key=_request_key(request), now=timezone.now())
+        key = _repeat_key(channel, Proof(request.headers, query, body))
+        return calls.take(channel, payload, request_key=key, now=timezone.now())
     except PayloadError as error:
         raise _noted(channel, error.code) from error
     except CallRefusedError as refused:
@@ -114,8 +115,10 @@ def _body(request: HttpRequest, channel: InboundChannel | None) -> bytes:
     return body
 
 
-def _request_key(request: HttpRequest) -> str:
-    return next((request.headers[name] for name in REPEAT_HEADERS if request.headers.get(name)), "")
+def _repeat_key(channel: InboundChannel, proof: Proof) -> str:
+    """No header counts beside a signature over the time: whoever makes a recorded call again may change it."""
+    signed = signatures.repeat_key(channel.scheme, proof, now=timezone.now().timestamp())
+    return signed or next((proof.headers[name] for name in REPEAT_HEADERS if proof.headers.get(name)), "")
 
 
 def _noted(channel: InboundChannel, code: str) -> ProblemError:

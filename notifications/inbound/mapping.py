@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -48,8 +49,9 @@ class Mapping:
     """`title` and `text`: templates. All `_path`s: JMESPath, empty for none.
 
     `recipient_kind`: a recipients.Kind; empty: the people chosen for the channel. `only_values`: the message is sent
-    only where the value at `only_path` is one of these, or is true where there are none. `urgent_values`: of
-    `severity_path`, in small letters. `figures`: lines of `caption: path`. `file_paths`: several.
+    only where the value at `only_path` is one of these, or is true where there are none. `key_path`: a value, or a list
+    of values that count together. `urgent_values`: of `severity_path`, in small letters. `figures`: lines of `caption:
+    path`. `file_paths`: several.
     """
 
     title: str = ""
@@ -143,7 +145,7 @@ def _mapped(mapping: Mapping, payload: Payload, given: Given) -> Mapped:
         text=_rendered(mapping.text, given, form),
         markup=IncomingMessage.Markup.MARKDOWN if mapping.is_markdown else IncomingMessage.Markup.PLAIN,
         addresses=tuple(_addresses(mapping, payload)) if mapping.recipient_kind else None,
-        key=_text(expressions.find(mapping.key_path, payload)),
+        key=_key(expressions.find(mapping.key_path, payload)),
         link=_text(expressions.find(mapping.link_path, payload)),
         is_urgent=_text(expressions.find(mapping.severity_path, payload)).lower() in mapping.urgent_values,
         figures=tuple(_figures(mapping, payload)),
@@ -198,6 +200,13 @@ def _addresses(mapping: Mapping, payload: Payload) -> Iterator[Address]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _key(value: Any) -> str:
+    """What a list selects counts together; empty where it selects nothing."""
+    if not isinstance(value, list):
+        return _text(value)
+    return json.dumps(value, sort_keys=True) if any(_key(one) for one in value) else ""
 
 
 def _text(value: Any) -> str:

@@ -37,6 +37,8 @@ _ALERTS = (
     "{{ alert.annotations.summary|default(alert.annotations.description)|default('') }}\n"
     "{% endfor %}"
 )
+# What happened, and to what: not a reminder of it, nor the same from another instance of the sender.
+_ALERT_KEY = "alerts[].[fingerprint, startsAt, status]"
 _TOKEN_IN_ADDRESS = _("The address already holds the secret: keep it as you would a password.")
 
 OTHER = "other"
@@ -63,6 +65,7 @@ PRESETS: ReadOnly[str, Preset] = MappingProxyType(
             Mapping(
                 title="[{{ payload.status }}] {{ payload.alerts[0].labels.alertname }}",
                 text=_ALERTS,
+                key_path=_ALERT_KEY,
                 link_path="alerts[0].dashboardURL || alerts[0].generatorURL || externalURL",
                 severity_path="commonLabels.severity",
                 urgent_values=("critical",),
@@ -82,6 +85,7 @@ PRESETS: ReadOnly[str, Preset] = MappingProxyType(
             Mapping(
                 title="[{{ payload.status }}] {{ payload.commonLabels.alertname }}",
                 text=_ALERTS,
+                key_path=_ALERT_KEY,
                 link_path="alerts[0].generatorURL || externalURL",
                 severity_path="commonLabels.severity",
                 urgent_values=("critical",),
@@ -104,6 +108,10 @@ PRESETS: ReadOnly[str, Preset] = MappingProxyType(
                     "{% for one in payload.content %}"
                     "{{ one.taskName|default(one.processName) }} · {{ one.taskState|default(one.processState) }}\n"
                     "{% endfor %}"
+                ),
+                key_path=(
+                    "content[?processId]"
+                    ".[processId, processState, runTimes, taskCode, taskName, taskState, taskStartTime]"
                 ),
             ),
         ),
@@ -171,6 +179,7 @@ PRESETS: ReadOnly[str, Preset] = MappingProxyType(
             Mapping(
                 title="{{ payload.data.question_name }}",
                 text="{% for row in payload.data.raw_data.rows %}{{ row|join(' · ') }}\n{% endfor %}",
+                key_path="sent_at && [alert_id, sent_at]",
                 link_path="data.question_url",
                 file_paths=("data.visualization",),
             ),

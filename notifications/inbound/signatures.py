@@ -130,6 +130,15 @@ def verify(scheme: str, proof: Proof, kept: Kept, *, now: float) -> bool:
     return any(is_signed) and bool(kept.secret)
 
 
+def repeat_key(scheme: str, proof: Proof, *, now: float) -> str:
+    """The same for a call that is made again as it was recorded, once `verify` took it: a digest of what is signed.
+    Empty for schemes that sign no time: of those an honest sender makes the same call twice."""
+    known = SCHEMES[scheme]
+    if known.where != Where.TIMED_HMAC:
+        return ""
+    return next((hashlib.sha256(content).hexdigest() for content, _given in _signatures(known, proof, now)), "")
+
+
 def _token(scheme: Scheme, proof: Proof) -> str:
     if scheme.where == Where.QUERY:
         return proof.query.get(scheme.name, "")

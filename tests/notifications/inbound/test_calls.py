@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from datetime import timedelta
 from types import SimpleNamespace
@@ -161,6 +162,53 @@ def test_what_the_condition_leaves_out_is_answered_and_noted(owner: User, zhang:
     assert (answer.status_code, answer.json()) == (202, {"status": "left_out"})
     assert not IncomingMessage.objects.exists()
     assert outcomes(channel) == [(Outcome.LEFT_OUT, 1)]
+
+
+@pytest.mark.parametrize(
+    ("sender", "before", "after"),
+    [
+        ("grafana", "09:51:03", "10:51:03"),
+        ("alertmanager", "01:02:03", "02:02:03"),
+        ("dolphinscheduler", "06:00:01", "07:00:01"),
+        ("jenkins", "/18/", "/19/"),
+        ("metabase", "01:16:15.765", "02:16:15.765"),
+    ],
+)
+def test_a_ready_made_mapping_tells_a_repeat_from_the_next_event(
+    sender: str, before: str, after: str, owner: User, zhang: User
+) -> None:
+    channel = preset_channel(sender, owner, zhang)
+    body, kind = example(sender)
+
+    answers = [call(channel, one, kind) for one in (body, body, body.replace(before.encode(), after.encode()))]
+
+    assert [answer.json()["status"] for answer in answers] == ["accepted", "repeated", "accepted"]
+
+
+def test_what_has_nothing_of_its_key_is_no_repeat(owner: User, zhang: User) -> None:
+    mapping = Mapping(title="好", key_path="alerts[].[fingerprint, startsAt]")
+    channel = make_channel(owner, zhang, mapping=mapping)
+
+    answers = [call(channel, body) for body in ({}, {}, {"alerts": [{}]}, {"alerts": [{}]})]
+
+    assert [answer.json()["status"] for answer in answers] == ["accepted"] * 4
+
+
+@pytest.mark.parametrize("changed", [{}, {"Idempotency-Key": "another"}])
+def test_a_recorded_call_with_its_time_signed_sends_nothing_again(
+    changed: dict[str, str], owner: User, zhang: User
+) -> None:
+    channel = make_channel(owner, zhang, scheme="timed")
+    body, seconds = b'{"title": "x"}', int(timezone.now().timestamp())
+
+    def signed(at: int) -> dict[str, str]:
+        digits = hmac.new(SECRET.encode(), f"{at}.".encode() + body, "sha256").hexdigest()
+        return {"X-Signature": f"t={at},v1={digits}"}
+
+    again = {**signed(seconds), **changed}
+    answers = [call(channel, body, **headers) for headers in (signed(seconds), again, signed(seconds - 1))]
+
+    assert [answer.json()["status"] for answer in answers] == ["accepted", "repeated", "accepted"]
 
 
 def test_a_repeat_sends_nothing_again(owner: User, zhang: User) -> None:
