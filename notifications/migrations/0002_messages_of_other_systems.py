@@ -28,8 +28,9 @@ class Migration(migrations.Migration):
                 ('subject', models.CharField(blank=True, max_length=128)),
                 ('unknown', models.JSONField(default=list)),
                 ('original', models.BinaryField()),
-                ('status', models.CharField(choices=[('waiting', 'Waiting'), ('sent', 'Sent'), ('needless', 'Needless'), ('failed', 'Failed')], default='waiting', max_length=16)),
+                ('status', models.CharField(choices=[('waiting', 'Waiting'), ('started', 'Started'), ('sent', 'Sent'), ('needless', 'Needless'), ('failed', 'Failed')], default='waiting', max_length=16)),
                 ('next_attempt_at', models.DateTimeField()),
+                ('started_at', models.DateTimeField(null=True)),
                 ('attempt_count', models.PositiveSmallIntegerField(default=0)),
                 ('error', models.CharField(blank=True, max_length=200)),
                 ('created_at', models.DateTimeField()),
@@ -283,7 +284,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='outgoingmail',
-            index=models.Index(condition=models.Q(('status', 'waiting')), fields=['next_attempt_at'], name='outgoing_mail_waiting'),
+            index=models.Index(condition=models.Q(('status__in', ['waiting', 'started'])), fields=['next_attempt_at'], name='outgoing_mail_waiting'),
+        ),
+        migrations.AddIndex(
+            model_name='outgoingmail',
+            index=models.Index(condition=models.Q(('kind', 'bounce'), ('started_at__isnull', False)), fields=['channel', 'started_at'], name='outgoing_mail_bounces'),
         ),
         migrations.AddIndex(
             model_name='outgoingmail',

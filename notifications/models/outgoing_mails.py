@@ -27,6 +27,14 @@ class OutgoingMailQuerySet(models.QuerySet["OutgoingMail"]):
         settled = IncomingMessage.objects.settled().order_by().values("pk")
         return waiting.filter(Q(kind=OutgoingMail.Kind.FORWARD) | Q(message__isnull=True) | Q(message__in=settled))
 
+    def left(self, now: Moment) -> Self:
+        """Those whose worker died between the beginning and the end of an attempt: nobody knows its outcome."""
+        return self.filter(status=OutgoingMail.Status.STARTED, next_attempt_at__lte=now)
+
+    def bounces_since(self, channel_id: int, moment: Moment) -> Self:
+        """What senders were told, or are being told."""
+        return self.filter(channel=channel_id, kind=OutgoingMail.Kind.BOUNCE, started_at__gt=moment)
+
     def old(self, before: Moment) -> Self:
         """Of mails that became no message; the others go with theirs."""
         return self.filter(message__isnull=True, created_at__lte=before)
@@ -41,6 +49,8 @@ class OutgoingMail(models.Model):
 
     class Status(models.TextChoices):
         WAITING = "waiting"
+        # An attempt is under way; it is not made twice.
+        STARTED = "started"
         SENT = "sent"
         # Everybody was reached: there is nothing to tell.
         NEEDLESS = "needless"
@@ -60,6 +70,8 @@ class OutgoingMail(models.Model):
     original = models.BinaryField()
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.WAITING)
     next_attempt_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    # The last attempt; empty: there was none.
+    started_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
     attempt_count = models.PositiveSmallIntegerField(default=0)
     # Of the last attempt; English, for the log.
     error = models.CharField(max_length=200, blank=True)
@@ -72,8 +84,16 @@ class OutgoingMail(models.Model):
         verbose_name_plural = _("mails of the mail door")
         default_permissions = ()
         indexes = [
-            # OutgoingMailQuerySet.due().
-            models.Index(fields=["next_attempt_at"], condition=Q(status="waiting"), name="outgoing_mail_waiting"),
+            # OutgoingMailQuerySet.due() and left().
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(status__in=["waiting", "started"]), name="outgoing_mail_waiting"
+            ),
+            # OutgoingMailQuerySet.bounces_since().
+            models.Index(
+                fields=["channel", "started_at"],
+                condition=Q(kind="bounce", started_at__isnull=False),
+                name="outgoing_mail_bounces",
+            ),
             # OutgoingMailQuerySet.old().
             models.Index(fields=["created_at"], condition=Q(message__isnull=True), name="outgoing_mail_alone"),
         ]

@@ -25,7 +25,7 @@ _EXTENSION = re.compile(r"[a-z0-9]{1,10}")
 # Of MailRules, each with the field of the form that holds it.
 RULE_FIELDS = (
     *("takes_text", "takes_picture", "attachments", "footers", "networks"),
-    *("tells_sender", "forward", "forward_domains"),
+    *("tells_sender", "forward", "mail_domains"),
 )
 
 
@@ -75,8 +75,8 @@ class MailChannelForm(ChannelForm):
         ],
         help_text=_("By our own mail server: needs EMAIL_URL."),
     )
-    forward_domains = WordsField(
-        label=_("Only to these domains"),
+    mail_domains = WordsField(
+        label=_("Mails go only to these domains"),
         required=False,
         max_length=500,
         widget=forms.TextInput(attrs={"size": 50}),
@@ -110,16 +110,17 @@ class MailChannelForm(ChannelForm):
                 ) from None
         return found
 
-    def clean_forward_domains(self) -> tuple[str, ...]:
-        found: tuple[str, ...] = self.cleaned_data["forward_domains"]
+    def clean_mail_domains(self) -> tuple[str, ...]:
+        found: tuple[str, ...] = self.cleaned_data["mail_domains"]
         for one in found:
             validate_domain_name(one)
         return found
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
-        if cleaned.get("forward") and not cleaned.get("forward_domains") and "forward_domains" not in self.errors:
-            self.add_error("forward_domains", _("Name the domains to which mails may go."))
+        mails = cleaned.get("forward") or cleaned.get("tells_sender")
+        if mails and not cleaned.get("mail_domains") and "mail_domains" not in self.errors:
+            self.add_error("mail_domains", _("Name the domains to which mails may go."))
         return cleaned
 
     def _post_clean(self) -> None:
@@ -138,7 +139,7 @@ FIELDSETS = [
         _("Who may get it"),
         {"fields": ("reach", "departments", "users", "groups", "with_subdepartments", "daily_limit")},
     ),
-    (_("Who is told by mail"), {"fields": ("tells_sender", "forward", "forward_domains")}),
+    (_("Who is told by mail"), {"fields": ("tells_sender", "forward", "mail_domains")}),
     (_("From where it may come"), {"fields": ("networks",)}),
 ]
 

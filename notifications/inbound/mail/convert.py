@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -21,15 +22,13 @@ FILES_AT_MOST = 10
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """`form`: empty where what there is decides (notifications.inbound.accept). `left_out`: names of files that are not
-    sent."""
+    """`text`: names the files that are not sent, too. `files`: the picture first, where there is one."""
 
     title: str
     text: str
     markup: str
     link: str
     files: tuple[CheckedFile, ...]
-    left_out: tuple[str, ...]
 
 
 def convert(mail: ParsedMail, rules: MailRules, form: str) -> Converted:
@@ -38,9 +37,8 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> Converted:
     picture = _picture(mail) if rules.takes_picture else None
     is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
     text, markup = _text(mail, rules, form, is_markdown=is_markdown) if rules.takes_text else ("", "plain")
-    files, left_out = _files(mail, rules)
-    if left_out:
-        line = _("Not sent: %(names)s") % {"names": ", ".join(left_out)}
+    files, left_out = files_of(mail, rules)
+    if line := not_sent(left_out):
         text = f"{text}\n\n{escaped(line, MessageForm.MARKDOWN) if markup == 'markdown' else line}".strip()
     return Converted(
         title=mail.subject,
@@ -48,8 +46,12 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> Converted:
         markup=markup,
         link=html.first_link(mail.html, mail.text),
         files=((picture,) if picture else ()) + files,
-        left_out=left_out,
     )
+
+
+def not_sent(names: Sequence[str]) -> str:
+    """A line that names the files; empty where there are none."""
+    return _("Not sent: %(names)s") % {"names": ", ".join(names)} if names else ""
 
 
 def _text(mail: ParsedMail, rules: MailRules, form: str, *, is_markdown: bool) -> tuple[str, str]:
@@ -75,7 +77,7 @@ def _picture(mail: ParsedMail) -> CheckedFile | None:
     return None
 
 
-def _files(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...], tuple[str, ...]]:
+def files_of(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...], tuple[str, ...]]:
     """Those that are sent, and the names of those that are not."""
     files: list[CheckedFile] = []
     left_out = list(mail.left_out)

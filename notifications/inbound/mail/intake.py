@@ -157,7 +157,7 @@ class _Letter:
 
     def _sender(self, message: IncomingMessage | None) -> str:
         """Who is told of people who cannot be reached; empty: nobody, so that no two systems write to each other."""
-        is_told = self._rules.tells_sender and not self._parsed.is_automatic
+        is_told = self._rules.tells_sender and not self._parsed.is_automatic and self._rules.mails_to(self._mail.sender)
         return self._mail.sender if is_told and (message is not None or self._unknown) else ""
 
     def _forwarded(self) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ class _Letter:
                 wanted = ()
         if self._parsed.is_passed_on:
             return ()
-        return tuple(dict.fromkeys(one for one in wanted if self._rules.forwards_to(one)))
+        return tuple(dict.fromkeys(one for one in wanted if self._rules.mails_to(one)))
 
 
 def address_of(recipient: str) -> Address:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.core.validators import validate_email
 from django.db.models import F, QuerySet
 from django.utils import translation
+from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from accounts.models import User
@@ -27,7 +29,9 @@ from integrations.core.background import Clock, guarded
 from notifications.delivery.channels import email
 from notifications.delivery.channels.outcomes import Kind as OutcomeKind
 from notifications.inbound.mail import html
+from notifications.inbound.mail.convert import files_of, not_sent
 from notifications.inbound.mail.parse import PASSED_ON, UnreadableMailError, parse
+from notifications.inbound.mail.rules import MailRules
 from notifications.models import InboundChannel, IncomingMessage, OutgoingMail, Receipt, Run
 from notifications.models.lookups import Moment
 from notifications.models.messages import TITLE_CHARACTERS
@@ -42,6 +46,10 @@ RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 48
 KEPT = timedelta(days=7)
 PURGED_AT_ONCE = 500
 NAMED_AT_MOST = 200
+# Of one channel: what a sender is told again and again nobody reads.
+BOUNCES_PER_HOUR = 60
+# An address that says nothing but an address: what stands in quotes may be any words.
+_PLAIN_ADDRESS = re.compile(r"""[^\s"\\<>()\[\]:;,/]{1,64}@[\w.-]{1,255}""")
 _CANNOT_BE_REPEATED = {OutcomeKind.UNCLEAR, OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}
 
 
@@ -111,6 +119,7 @@ def _is_address(text: str) -> bool:
 
 def hand_out(*, now: datetime) -> list[int]:
     """Those that are due, for a task: nobody else takes them while their lease lasts."""
+    OutgoingMail.objects.left(now).update(status=OutgoingMail.Status.FAILED, error="it may have been sent, or not")
     due = OutgoingMail.objects.due(now).order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:AT_ONCE]
     waiting = OutgoingMail.objects.filter(status=OutgoingMail.Status.WAITING, next_attempt_at__lte=now)
     lease = {"next_attempt_at": now + LEASE, "attempt_count": F("attempt_count") + 1}
@@ -123,19 +132,38 @@ def send(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -
         if is_stopping():
             return
         with guarded(logger, "outgoing mail=%d could not be sent", pk):
-            _send(pk, clock())
+            _send(pk, clock)
 
 
-def _send(pk: int, now: datetime) -> None:
+def _send(pk: int, clock: Clock) -> None:
+    now = clock()
     waiting = OutgoingMail.objects.filter(pk=pk, status=OutgoingMail.Status.WAITING)
     row = waiting.select_related("message", "channel").defer("message__original").first()
     if row is None:
+        return
+    if row.attempt_count > len(RETRY_AFTER) + 1:  # only where each attempt ended before its beginning
+        _settle(row, OutgoingMail.Status.FAILED, "it could not be made")
         return
     with translation.override(settings.LANGUAGE_CODE):
         mail = _bounce(row) if row.kind == OutgoingMail.Kind.BOUNCE else _forward(row)
     if mail is None:
         _settle(row, OutgoingMail.Status.NEEDLESS)
         return
+    if row.kind == OutgoingMail.Kind.BOUNCE and _is_told_enough(row, now):
+        _settle(row, OutgoingMail.Status.FAILED, f"more than {BOUNCES_PER_HOUR} in an hour")
+        return
+    # A worker that dies from here on leaves it as started: nobody sends it again.
+    started = {"status": OutgoingMail.Status.STARTED, "started_at": now, "next_attempt_at": now + LEASE}
+    if waiting.update(**started):
+        _attempt(row, mail, clock)
+
+
+def _is_told_enough(row: OutgoingMail, now: datetime) -> bool:
+    last_hour = OutgoingMail.objects.bounces_since(row.channel_id, now - timedelta(hours=1))
+    return last_hour.count() >= BOUNCES_PER_HOUR
+
+
+def _attempt(row: OutgoingMail, mail: EmailMultiAlternatives, clock: Clock) -> None:
     message_id = f"<{row.key}@{settings.MAIL_DOOR_NAME}>"
     mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": message_id}
     outcome = email.sent(mail)
@@ -144,9 +172,9 @@ def _send(pk: int, now: datetime) -> None:
     elif outcome.kind in _CANNOT_BE_REPEATED or row.attempt_count > len(RETRY_AFTER):
         _settle(row, OutgoingMail.Status.FAILED, outcome.message)
     else:
-        row.error = outcome.message[:200]
-        row.next_attempt_at = now + RETRY_AFTER[row.attempt_count - 1]
-        row.save(update_fields=["error", "next_attempt_at"])
+        row.status, row.error = OutgoingMail.Status.WAITING, outcome.message[:200]
+        row.next_attempt_at = clock() + RETRY_AFTER[row.attempt_count - 1]
+        row.save(update_fields=["status", "error", "next_attempt_at"])
 
 
 def _settle(row: OutgoingMail, status: OutgoingMail.Status, error: str = "") -> None:
@@ -173,10 +201,10 @@ def _bounce(row: OutgoingMail) -> EmailMultiAlternatives | None:
     unreached = _unreached(row.message) if row.message else []
     if not row.unknown and not unreached:
         return None
-    names = [*row.unknown, *unreached]
-    lines = [f"- {name}" for name in names[:NAMED_AT_MOST]]
-    if len(names) > NAMED_AT_MOST:
-        lines.append(_("… and %(count)d more") % {"count": len(names) - NAMED_AT_MOST})
+    names = [*filter(_PLAIN_ADDRESS.fullmatch, row.unknown), *unreached][:NAMED_AT_MOST]
+    lines = [f"- {name}" for name in names]
+    if more := len(row.unknown) + len(unreached) - len(names):
+        lines.append(_("… and %(count)d more") % {"count": more})
     intro = _("Your mail “%(subject)s” did not reach these recipients in WeCom:") % {"subject": row.subject}
     outro = _("The delivery log of the channel “%(channel)s” says more.") % {"channel": row.channel.name}
     subject = _("Not delivered: %(subject)s") % {"subject": row.subject}
@@ -196,7 +224,7 @@ def _unreached(message: IncomingMessage) -> Sequence[str]:
 
 
 def _forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
-    """The mail made anew from our own address: what it is made of is bounded, and other servers believe it."""
+    """The mail made anew from our own address, with what the channel sends of it: other servers believe it."""
     original = bytes(row.message.original if row.message else row.original)
     try:
         parsed = parse(zlib.decompress(original))
@@ -204,18 +232,19 @@ def _forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
         return None
     headers = {"Auto-Submitted": "auto-generated", PASSED_ON: row.channel.public_id}
     reply_to = [parsed.sender] if _is_address(parsed.sender) else []
+    files, left_out = files_of(parsed, MailRules.of(row.channel.mapping))
+    line = not_sent(left_out)
+    text = f"{parsed.text or html.html_text(parsed.html)}\n\n{line}".strip()
     mail = EmailMultiAlternatives(
-        *(parsed.subject, parsed.text or html.html_text(parsed.html), settings.DEFAULT_FROM_EMAIL, [row.recipient]),
-        headers=headers,
-        reply_to=reply_to,
+        *(parsed.subject, text, settings.DEFAULT_FROM_EMAIL, [row.recipient]), headers=headers, reply_to=reply_to
     )
     if parsed.html:
-        mail.attach_alternative(parsed.html, "text/html")
+        mail.attach_alternative(f"{parsed.html}<p>{escape(line)}</p>" if line else parsed.html, "text/html")
     for part in parsed.pictures:
-        if html.picture_type(part.content):
-            picture = MIMEImage(part.content, part.content_type.rpartition("/")[2])
+        if kind := html.picture_type(part.content):
+            picture = MIMEImage(part.content, kind.rpartition("/")[2])
             picture.add_header("Content-ID", f"<{part.cid}>")
             mail.attach(picture)
-    for part in parsed.files:
-        mail.attach(part.name, part.content, "application/octet-stream")
+    for file in files:
+        mail.attach(file.name, file.content, "application/octet-stream")
     return mail

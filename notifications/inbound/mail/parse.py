@@ -41,6 +41,7 @@ PASSED_ON = "X-Guanwecom-Passed-On"
 _BOUNDARY = re.compile(rb"boundary", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _NOT_IN_A_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_IN_AN_ID = re.compile(r"[^\x21-\x7e]+")
 _ENCODED_WORDS = re.compile(r"=\?[^?\s]{1,64}\?[bq]\?", re.IGNORECASE)
 # Python knows others that take minutes for a long text (idna, punycode), or that are none (rot13).
 _CODECS = frozenset(
@@ -175,7 +176,7 @@ def _keep(found: _Collected, part: Message, kind: str, name: str) -> None:
     if len(content) > FILE_BYTES or len(found.pictures) + len(found.files) >= PARTS_AT_MOST:
         found.left_out.append(name)
         return
-    cid = str(part.get("content-id", "")).strip().strip("<>").strip()
+    cid = _NOT_IN_AN_ID.sub("", str(part.get("content-id", ""))).strip("<>")
     if kind.startswith("image/") and (cid or part.get_content_disposition() == "inline"):
         found.pictures.append(Part(name, kind, content, cid or f"inline-{len(found.pictures)}"))
     elif content:

@@ -22,11 +22,12 @@ class Forward(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailRules:
-    """Kept in InboundChannel.mapping; what stands not there is as here.
+    """Kept in InboundChannel.mapping. A rule that is missing there has the value that it has here.
 
     `networks`: from where the channel may sign in; empty: from wherever one may connect. `attachments`: extensions in
     small letters; empty: none are sent. `footers`: beginnings of lines; from the first such line on, the rest is left
-    out. `tells_sender`: of people who cannot be reached, by mail. `forward_domains`: only to these a mail is passed on.
+    out. `tells_sender`: of people who cannot be reached, by mail. `mail_domains`: mails because of a mail go to these
+    alone, so that nobody sends words to whom they like by our mail server.
     """
 
     networks: tuple[str, ...] = ()
@@ -34,9 +35,9 @@ class MailRules:
     takes_picture: bool = True
     attachments: tuple[str, ...] = EXTENSIONS
     footers: tuple[str, ...] = ()
-    tells_sender: bool = True
+    tells_sender: bool = False
     forward: str = Forward.NOBODY
-    forward_domains: tuple[str, ...] = ()
+    mail_domains: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, mapping: Mapping[str, Any]) -> MailRules:
@@ -56,5 +57,5 @@ class MailRules:
         networks = [ipaddress.ip_network(network) for network in self.networks]
         return not networks or any(ipaddress.ip_address(address) in network for network in networks)
 
-    def forwards_to(self, address: str) -> bool:
-        return address.rpartition("@")[2].lower() in self.forward_domains
+    def mails_to(self, address: str) -> bool:
+        return address.rpartition("@")[2].lower() in self.mail_domains

@@ -118,7 +118,8 @@ def test_rules_are_written_as_people_write_them(client: Client, channel: Inbound
         "footers": "--\r\n 来自观远 \r\n",
         "networks": "10.1.0.0/16",
         "forward": "unknown",
-        "forward_domains": "Partner.example.com",
+        "tells_sender": "on",
+        "mail_domains": "Partner.example.com",
         "form": "news",
     }
 
@@ -129,8 +130,9 @@ def test_rules_are_written_as_people_write_them(client: Client, channel: Inbound
         networks=("10.1.0.0/16",),
         attachments=("xlsx", "pdf", "csv"),
         footers=("--", "来自观远"),
+        tells_sender=True,
         forward="unknown",
-        forward_domains=("partner.example.com",),
+        mail_domains=("partner.example.com",),
     )
     assert channel.form == "news"
 
@@ -141,8 +143,9 @@ def test_rules_are_written_as_people_write_them(client: Client, channel: Inbound
         ({"attachments": "xlsx, *.exe"}, "attachments"),
         ({"networks": "10.1.0.1/16"}, "networks"),
         ({"networks": "bi.example.com"}, "networks"),
-        ({"forward": "everybody"}, "forward_domains"),
-        ({"forward": "everybody", "forward_domains": "not a domain!"}, "forward_domains"),
+        ({"forward": "everybody"}, "mail_domains"),
+        ({"tells_sender": "on"}, "mail_domains"),
+        ({"forward": "everybody", "mail_domains": "not a domain!"}, "mail_domains"),
         ({"forward": "somebody"}, "forward"),
     ],
 )

@@ -85,7 +85,7 @@ def test_links_stay_where_the_form_has_room_for_them(form: str, text: str) -> No
 def test_a_channel_may_leave_out_the_words_and_the_files() -> None:
     found = converted(senders.guandata(), replace(RULES, takes_text=False, attachments=()))
 
-    assert (found.text, names(found), found.left_out) == ("", [("1.png", "picture")], ())
+    assert (found.text, names(found)) == ("", [("1.png", "picture")])
 
 
 def test_what_is_not_sent_is_named() -> None:
@@ -100,12 +100,12 @@ def test_what_is_not_sent_is_named() -> None:
     found = convert(mail, RULES, "")
 
     assert len(found.files) == FILES_AT_MOST
-    assert found.left_out == ("old.eml", "a.exe", "virus.xlsx", "empty.csv", f"{FILES_AT_MOST}.csv")
+    assert found.text.endswith(f"old.eml, a.exe, virus.xlsx, empty.csv, {FILES_AT_MOST}.csv")
     assert found.text == f"words\n\n未发送：old.eml, a.exe, virus.xlsx, empty.csv, {FILES_AT_MOST}.csv"
 
 
 def test_rules_are_kept_in_the_row_of_their_channel_and_read_as_they_were() -> None:
-    rules = MailRules(networks=("10.0.0.0/8",), footers=("--",), forward="unknown", forward_domains=("a.example.com",))
+    rules = MailRules(networks=("10.0.0.0/8",), footers=("--",), forward="unknown", mail_domains=("a.example.com",))
 
     assert MailRules.of(rules.document()) == rules
     assert MailRules.of({}) == RULES

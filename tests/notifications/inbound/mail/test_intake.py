@@ -1,4 +1,4 @@
-"""From a mail to a message: whose it is, to whom, once for each person, and what is mailed because of it."""
+"""From a mail to a message: whose it is, to whom, once for each person."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from email.mime.application import MIMEApplication
 from email.mime.multipart import MIMEMultipart
 
 import pytest
-from django.core import mail as outbox
 from pytest_django import Settings
 
 from accounts.models import Attribute, AttributeValue, User, fold_value
@@ -17,7 +16,6 @@ from integrations.core.background import database_clock
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.files import FILE_BYTES
-from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.process import MEGABYTE
@@ -38,7 +36,7 @@ def corp() -> Corp:
 
 @pytest.fixture
 def channel(corp: Corp) -> InboundChannel:
-    return make_mail_channel(make_manager(corp))[0]
+    return make_mail_channel(make_manager(corp), rules=MailRules(tells_sender=True, mail_domains=("example.com",)))[0]
 
 
 @pytest.fixture
@@ -299,137 +297,3 @@ def test_the_door_lets_a_mail_through_that_carries_the_largest_file(settings: Se
     message.attach(MIMEApplication(bytes(FILE_BYTES)))
 
     assert len(senders.as_sent(message)) < settings.MAIL_DOOR_SIZE_MB * MEGABYTE
-
-
-# --- What is mailed because of it ---
-
-
-def send_outgoing() -> list[str]:
-    """The subjects of what was mailed now."""
-    outbox.outbox.clear()
-    clock = database_clock()
-    outgoing.send(outgoing.hand_out(now=clock()), clock=clock, is_stopping=lambda: False)
-    return [str(one.subject) for one in outbox.outbox]
-
-
-def settle(run_ids: list[int]) -> None:
-    deliveries(run_ids)
-    Run.objects.update(status=Run.Status.FINISHED)
-    Delivery.objects.update(status=Delivery.Status.ACCEPTED)
-
-
-def test_the_sender_is_told_once_whom_it_did_not_reach(corp: Corp, channel: InboundChannel, zhang: User) -> None:
-    barred = make_person(corp, "Gone", name="李四", is_active=False)
-    recipients = ("ZhangWei@wecom.local", "Nobody@wecom.local", "Gone@wecom.local")
-    _answer, run_ids = take(channel, mail(), *recipients)
-    take(channel, mail(), *recipients)
-    assert send_outgoing() == []
-
-    settle(run_ids)
-
-    assert send_outgoing() == ["未送达：日报"]
-    (sent,) = outbox.outbox
-    assert (sent.to, sent.extra_headers["Auto-Submitted"]) == (["bi@example.com"], "auto-replied")
-    assert "- Nobody@wecom.local\n- 李四\n" in sent.body
-    assert "张伟" not in sent.body
-    assert barred.username not in sent.body
-    assert send_outgoing() == []
-
-
-def test_a_sender_that_reached_everybody_is_told_nothing(channel: InboundChannel, zhang: User) -> None:
-    settle(take(channel, mail(), "ZhangWei@wecom.local")[1])
-
-    assert send_outgoing() == []
-    assert OutgoingMail.objects.get().status == OutgoingMail.Status.NEEDLESS
-
-
-@pytest.mark.parametrize(
-    ("sender", "lines"),
-    [
-        ("<>", ()),
-        ("bi@example.com", ("Auto-Submitted: auto-generated",)),
-        ("bi@example.com", ("List-Id: <x>",)),
-        ("not an address", ()),
-    ],
-)
-def test_nobody_answers_a_bounce_or_an_automatic_mail(
-    channel: InboundChannel, sender: str, lines: tuple[str, ...]
-) -> None:
-    take(channel, mail(lines=lines), "Nobody@wecom.local", sender=sender)
-
-    assert not OutgoingMail.objects.exists()
-
-
-def test_a_channel_that_tells_nobody_tells_nobody(corp: Corp) -> None:
-    channel = make_mail_channel(make_manager(corp), rules=MailRules(tells_sender=False))[0]
-
-    take(channel, mail(), "Nobody@wecom.local")
-
-    assert not OutgoingMail.objects.exists()
-
-
-def test_without_a_mail_server_nothing_is_kept_for_it(channel: InboundChannel, settings: Settings) -> None:
-    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
-
-    take(channel, mail(), "Nobody@wecom.local")
-
-    assert not OutgoingMail.objects.exists()
-
-
-@pytest.mark.parametrize(
-    ("forward", "to"),
-    [
-        ("", []),
-        ("unknown", ["partner@partner.example.com"]),
-        ("everybody", ["zhang.wei@corp.example.com", "partner@partner.example.com"]),
-    ],
-)
-def test_a_mail_is_passed_on_to_the_domains_that_the_channel_names(
-    corp: Corp, zhang: User, forward: str, to: list[str]
-) -> None:
-    rules = MailRules(tells_sender=False, forward=forward, forward_domains=("partner.example.com", "corp.example.com"))
-    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
-    recipients = ("zhang.wei@corp.example.com", "partner@partner.example.com", "x@other.example.com", "a@wecom.local")
-
-    take(channel, senders.guandata(), *recipients)
-    send_outgoing()
-
-    assert sorted(one.to[0] for one in outbox.outbox) == sorted(to)
-    for one in outbox.outbox:
-        assert one.from_email == "guanwecom@localhost"
-        assert one.reply_to == ["bi@example.com"]
-        assert {part.get_filename() for part in one.message().walk() if part.get_filename()} == {"销售日报.xlsx"}
-        assert "cid:page_image_0" in one.message().as_string()
-
-
-def test_a_mail_for_outsiders_alone_is_passed_on_though_it_becomes_no_message(corp: Corp) -> None:
-    rules = MailRules(forward="unknown", forward_domains=("partner.example.com",), tells_sender=False)
-    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
-
-    take(channel, mail("text for partners"), "a@partner.example.com")
-
-    assert send_outgoing() == ["日报"]
-    assert "text for partners" in outbox.outbox[0].body
-    assert not IncomingMessage.objects.exists()
-
-
-def test_what_we_passed_on_comes_round_and_is_passed_on_no_more(corp: Corp) -> None:
-    rules = MailRules(forward="unknown", forward_domains=("partner.example.com",))
-    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
-    take(channel, mail(), "a@partner.example.com")
-    send_outgoing()
-    again = outbox.outbox[-1].message().as_bytes()
-
-    take(channel, again, "a@partner.example.com")
-
-    assert send_outgoing() == []
-
-
-def test_mails_that_became_no_message_are_forgotten(channel: InboundChannel) -> None:
-    take(channel, mail(), "Nobody@wecom.local")
-    now = database_clock()()
-
-    outgoing.purge(now=now + timedelta(days=6))
-    assert OutgoingMail.objects.count() == 1
-    outgoing.purge(now=now + timedelta(days=8))
-    assert not OutgoingMail.objects.exists()
