@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import unescape
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import nh3
 from django.utils.html import escape, urlize
@@ -71,6 +72,11 @@ _GONE_BLOCK = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style|head|title|svg|template)\b[^<>]*>.*?(?:</\1\s*>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
+# A link that Django made of a text, and as links of HTML are: in a new window, telling nobody where it stood.
+_URLIZED, _BESIDE = re.compile(r'(<a href="[^"]*")>'), r'\1 target="_blank" rel="noopener noreferrer nofollow">'
+# What a style may call; another function may load something.
+_FUNCTIONS = {"rgb", "rgba", "hsl", "hsla", "calc", "linear-gradient", "radial-gradient"}
+_CALLED = re.compile(r"([^\s,:;(]*)\(")
 _CID = re.compile(r'src="cid:([^"]{1,300})"')
 _LINK = re.compile(r"https?://[^\s()<>\[\]\"'＜＞［］]{1,1500}")  # noqa: RUF001  # what `escaped` writes
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -82,7 +88,7 @@ def shown(html: str, text: str, pictures: Sequence[Part]) -> str:
     html = _bounded(html)
     if not html.strip() or _is_too_much(html):
         said = html_text(html) if html.strip() else text[:HTML_CHARACTERS]
-        return f"<pre>{urlize(escape(said), nofollow=True)}</pre>"
+        return f"<pre>{_URLIZED.sub(_BESIDE, urlize(escape(said)))}</pre>"
     cleaned = nh3.clean(
         html,
         tags=_SHOWN,
@@ -99,7 +105,8 @@ def shown(html: str, text: str, pictures: Sequence[Part]) -> str:
     room = [SHOWN_PICTURE_BYTES]
 
     def source(match: re.Match[str]) -> str:
-        part = by_cid.get(unescape(match[1]))
+        name = unescape(match[1])
+        part = by_cid.get(name) or by_cid.get(unquote(name))
         if part is None or (kind := picture_type(part.content)) is None or len(part.content) > room[0]:
             return 'src=""'
         room[0] -= len(part.content)
@@ -109,10 +116,11 @@ def shown(html: str, text: str, pictures: Sequence[Part]) -> str:
 
 
 def _local(_tag: str, name: str, value: str) -> str | None:
-    """An attribute that asks for nothing elsewhere. The page's policy would not load it; so no browser even tries."""
+    """The attribute, if it asks for nothing elsewhere; the page's policy would not load it either."""
     if name == "src":
         return value if value.startswith("cid:") else ""
-    return None if name == "style" and ("url" in value.lower() or "\\" in value) else value
+    is_loading = "\\" in value or not {called.lower() for called in _CALLED.findall(value)} <= _FUNCTIONS
+    return None if name == "style" and is_loading else value
 
 
 def picture_type(content: bytes) -> str | None:

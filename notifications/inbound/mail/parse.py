@@ -17,7 +17,9 @@ from email.header import decode_header
 from email.message import Message
 from email.policy import Compat32
 from email.utils import collapse_rfc2231_value, parseaddr
+from html import unescape
 from typing import Any
+from urllib.parse import unquote
 
 from integrations.clients.wecom.messages.limits import in_reading_order
 from notifications.inbound.files import FILE_BYTES, tidy_name
@@ -41,6 +43,8 @@ PASSED_ON = "X-Guanwecom-Passed-On"
 _BOUNDARY = re.compile(rb"boundary", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _NOT_IN_A_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# RFC 2392: percent-encoded, also in an attribute without quotes.
+_CID = re.compile(r"""\bcid:([^\s"'<>)]{1,300})""")
 _NOT_IN_AN_ID = re.compile(r"[^\x21-\x7e]+")
 _ENCODED_WORDS = re.compile(r"=\?[^?\s]{1,64}\?[bq]\?", re.IGNORECASE)
 # Python knows others that take minutes for a long text (idna, punycode), or that are none (rot13).
@@ -298,9 +302,12 @@ def _with_data_pictures(html: str, pictures: list[Part]) -> tuple[str, list[Part
 def _by_reference(html: str, pictures: list[Part]) -> tuple[list[Part], list[Part]]:
     """Pictures in the order in which the HTML shows them, then those that it does not name; and, where there is HTML
     that names others, those as attachments."""
-    places = {part.cid: html.find(f"cid:{part.cid}") for part in pictures}
-    named = sorted((part for part in pictures if places[part.cid] >= 0), key=lambda part: places[part.cid])
-    others = [part for part in pictures if places[part.cid] < 0]
+    places: dict[str, int] = {}
+    for place, name in enumerate(map(unescape, _CID.findall(html))):
+        places.setdefault(name, place)
+        places.setdefault(unquote(name), place)
+    named = sorted((part for part in pictures if part.cid in places), key=lambda part: places[part.cid])
+    others = [part for part in pictures if part.cid not in places]
     return (named, others) if named else (others, [])
 
 

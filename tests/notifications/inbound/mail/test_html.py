@@ -85,6 +85,9 @@ def test_a_style_sheet_of_a_megabyte_hides_no_text() -> None:
         "<base href=https://evil.example><form action=/><input type=submit></form>",
         "<iframe src=https://evil.example></iframe><object data=https://evil.example></object>",
         "<div style='background:url(https://evil.example/x);position:fixed'>x</div>",
+        "<div style='background:image-set(\"https://evil.example/x\" 1x)'>x</div>",
+        "<div style='background:IMAGE-SET(\"https://evil.example/x\" 1x);color:rgb(0,0,0)'>x</div>",
+        "<div style='background:-webkit-image-set(\"https://evil.example/x\" 1x)'>x</div>",
         "<link rel=stylesheet href=https://evil.example>",
         "<img src=https://evil.example/track.png><img src='//evil.example/x'><video src=https://evil.example>",
     ],
@@ -107,17 +110,24 @@ def test_links_open_beside_the_page_and_tell_nobody_where_they_stood() -> None:
 
 def test_inline_pictures_stand_in_the_page_and_what_is_none_does_not() -> None:
     picture = senders.png(4, 4)
-    parts = [Part("a.png", "image/png", picture, "a&b"), Part("x.svg", "image/png", b"<svg onload=x>", "x")]
+    parts = [Part("a.png", "image/png", picture, "a&b c"), Part("x.svg", "image/png", b"<svg onload=x>", "x")]
 
-    cleaned = shown('<img alt="Sales" src="cid:a&amp;b"><img src="cid:x"><img src="cid:gone">', "", parts)
+    cleaned = shown('<img alt="Sales" src="cid:a&amp;b%20c"><img src="cid:x"><img src="cid:gone">', "", parts)
 
     data = base64.b64encode(picture).decode()
     assert cleaned == f'<img alt="Sales" src="data:image/png;base64,{data}"><img src=""><img src="">'
 
 
+def test_colours_of_a_style_stay() -> None:
+    assert shown('<p style="color:rgb(1,2,3);width:calc(1px + 2px)">x</p>', "", []) == (
+        '<p style="color:rgb(1, 2, 3);width:calc(1px + 2px)">x</p>'
+    )
+
+
 def test_a_mail_without_html_is_shown_as_its_text() -> None:
     assert shown("", "a <b> https://x.y/ c", []) == (
-        '<pre>a &lt;b&gt; <a href="https://x.y/" rel="nofollow">https://x.y/</a> c</pre>'
+        '<pre>a &lt;b&gt; <a href="https://x.y/" target="_blank" rel="noopener noreferrer nofollow">https://x.y/</a>'
+        " c</pre>"
     )
 
 

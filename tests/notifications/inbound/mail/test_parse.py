@@ -164,6 +164,20 @@ def test_a_picture_that_the_html_does_not_show_is_an_attachment_where_it_shows_o
     assert [part.name for part in found.files] == ["a.png"]
 
 
+def test_a_picture_is_named_by_its_whole_id_also_percent_encoded() -> None:
+    message = MIMEMultipart("related")
+    message.attach(MIMEText('<img src="cid:image10"><img src=cid:a%25b%40x><img src="cid:c&amp;d">', "html"))
+    for cid in ("image1", "c&d", "a%b@x", "image10"):
+        part = MIMEImage(senders.png(), name=f"{cid}.png")
+        part.add_header("Content-ID", f"<{cid}>")
+        message.attach(part)
+
+    found = parse(senders.as_sent(message))
+
+    assert [part.cid for part in found.pictures] == ["image10", "a%b@x", "c&d"]
+    assert [part.name for part in found.files] == ["image1.png"]
+
+
 @pytest.mark.parametrize(
     "encoding", ["base64", "quoted-printable", "x-uuencode", "8bit", "binary", "nonsense", "base64\r\nX: y"]
 )
