@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.sources.errors import SourceError
+from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.http_json import read_file
 from integrations.clients.sources.ssrf import Reach
 from integrations.core.sentences import NoData, Sentence
@@ -22,8 +22,9 @@ from integrations.models.jobs import LeaseLostError
 from notifications.delivery.locking import unlocked
 from notifications.inbound import calls
 from notifications.inbound.calls import CallRefusedError
-from notifications.inbound.files import CheckedFile, FileRefusedError, checked
+from notifications.inbound.files import FILE_BYTES, CheckedFile, FileRefusedError, checked
 from notifications.inbound.payloads import Payload
+from notifications.inbound.uploads import MESSAGE_BYTES
 from notifications.models import InboundCall, InboundChannel, InboundFetch
 from notifications.models.lookups import Moment
 
@@ -79,7 +80,8 @@ def fetch(fetch_id: int, *, clock: Clock) -> list[int]:
     try:
         mapped = calls.mapped_of(channel, _payload_of(job), now=job.created_at)
         urls = () if mapped is None or job.try_count > TRIES_AT_MOST else mapped.urls
-        fetched, refused = _fetched(urls, reach=reach_of(channel), clock=clock)
+        room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files) if mapped is not None else 0
+        fetched, refused = _fetched(urls, room=room, reach=reach_of(channel), clock=clock)
         with transaction.atomic():
             if not InboundFetch.objects.held_by(job.pk, job.lease_token).delete()[0]:
                 raise LeaseLostError
@@ -116,22 +118,37 @@ def reach_of(channel: InboundChannel) -> Reach:
 
 
 def _fetched(
-    urls: tuple[tuple[str, str], ...], *, reach: Reach, clock: Clock
+    urls: tuple[tuple[str, str], ...], *, room: int, reach: Reach, clock: Clock
 ) -> tuple[list[CheckedFile], list[Sentence]]:
+    """`room`: bytes that all of them may have together."""
     files, refused, end = [], [], clock() + timedelta(seconds=TOTAL_SECONDS)
     for name, url in urls:
         shown = name or _name_of(url)
         if clock() > end:
             refused.append(Sentence("“%(name)s” was not fetched: all of them took too long.") % {"name": shown})
             continue
+        at_most = min(room, FILE_BYTES)
         try:
-            files.append(checked(shown, read_file(url, reach=reach, seconds=FILE_SECONDS)))
+            file = checked(shown, read_file(url, reach=reach, seconds=FILE_SECONDS, bytes_at_most=at_most))
         except SourceError as error:
-            why = NoData(error.problem.value, error.facts)
-            refused.append(Sentence("“%(name)s” was not fetched: %(reason)s") % {"name": shown, "reason": why})
+            refused.append(_why(error, shown, is_full=at_most < FILE_BYTES))
         except FileRefusedError as error:
             refused.append(error.sentence)
+        else:
+            room -= len(file.content)
+            files.append(file)
     return files, refused
+
+
+def _why(error: SourceError, name: str, *, is_full: bool) -> Sentence:
+    """`is_full`: whether others have left it less than a file may have."""
+    if error.problem != Problem.TOO_BIG:
+        why = NoData(error.problem.value, error.facts)
+        return Sentence("“%(name)s” was not fetched: %(reason)s") % {"name": name, "reason": why}
+    if is_full:
+        sentence = Sentence("“%(name)s” was not fetched: the files of a message may have 60 MB together.")
+        return sentence % {"name": name}
+    return Sentence("“%(name)s” is larger than 20 MB.") % {"name": name}
 
 
 def _name_of(url: str) -> str:

@@ -34,7 +34,6 @@ EXPRESSION_CHARACTERS = 1000
 _CHUNK = 64 * 1024
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MEGABYTES = ANSWER_BYTES_AT_MOST // 2**20
 # Ways in which an answer is no table although it came whole; the sentence is that of the problem.
 _NOT_UNDERSTOOD = frozenset({"encoding", "empty", "not-json", "deep", "rows"})
 
@@ -50,7 +49,7 @@ class ExpressionRefused(Exception):
 @dataclass(frozen=True, slots=True)
 class JsonQuestion:
     """`url`: whole. `body`: sent as JSON with POST. `ca_bundle`: a path. An empty `expression` is the whole answer.
-    `accept`: the types that are asked for."""
+    `accept`: the types that are asked for. `bytes_at_most`: of the answer, unpacked."""
 
     url: str = field(repr=False)
     method: str = "GET"
@@ -61,6 +60,7 @@ class JsonQuestion:
     ca_bundle: str = ""
     wishes: Wishes = field(default_factory=Wishes)
     accept: str = "application/json"
+    bytes_at_most: int = ANSWER_BYTES_AT_MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,9 @@ def _empty(wishes: Wishes, as_of: datetime) -> Table:
     return Table(tuple(columns), (), as_of)
 
 
-def read_file(url: str, *, reach: Reach, seconds: float) -> bytes:
-    """What an address gives, at most ANSWER_BYTES_AT_MOST, within `seconds`. No page of the web. Raises SourceError."""
-    return _answered(JsonQuestion(url, reach=reach, accept="*/*"), seconds).content
+def read_file(url: str, *, reach: Reach, seconds: float, bytes_at_most: int) -> bytes:
+    """What an address gives, within `seconds`. No page of the web. Raises SourceError."""
+    return _answered(JsonQuestion(url, reach=reach, accept="*/*", bytes_at_most=bytes_at_most), seconds).content
 
 
 # --- Asking -----------------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | st
             check_status(response.status)
             if "html" in response.headers.get("Content-Type", "").lower():
                 raise SourceError(Problem.NOT_UNDERSTOOD, what="web-page")
-            content = b"".join(_unpacked(response))
+            content = b"".join(_unpacked(response, question.bytes_at_most))
             return _Answer(content, moment_of(response.headers.get("Last-Modified", "")))
 
 
@@ -202,8 +202,8 @@ def check_status(status: int) -> None:
     raise SourceError(Problem.REFUSED, code=status)
 
 
-def _unpacked(response: Any) -> Iterator[bytes]:
-    """The content, never more of it than ANSWER_BYTES_AT_MOST, however small it was packed."""
+def _unpacked(response: Any, at_most: int) -> Iterator[bytes]:
+    """The content, never more of it than `at_most` bytes, however small it was packed."""
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
     if encoding not in ("identity", "gzip", "deflate"):
         raise SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
@@ -211,12 +211,12 @@ def _unpacked(response: Any) -> Iterator[bytes]:
     length = 0
     while packed := response.read(_CHUNK, decode_content=False):
         while packed:
-            room = ANSWER_BYTES_AT_MOST + 1 - length
+            room = at_most + 1 - length
             content = packed if unpacker is None else unpacker.decompress(packed, room)
             packed = b"" if unpacker is None else unpacker.unconsumed_tail
             length += len(content)
-            if length > ANSWER_BYTES_AT_MOST:
-                raise SourceError(Problem.TOO_BIG, megabytes=_MEGABYTES)
+            if length > at_most:
+                raise SourceError(Problem.TOO_BIG, megabytes=at_most // 2**20)
             yield content
 
 

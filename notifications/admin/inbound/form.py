@@ -126,7 +126,9 @@ class ChannelForm(AnyModelForm):
     )
     file_paths = LinesField(
         label=_("Pictures and files"),
-        help_text=_("Fields with an address (http or https) or with base64, one a line. At most 20 MB each."),
+        help_text=_(
+            "Fields with an address (http or https) or with base64, one a line. At most 20 MB each; as base64 3 MB."
+        ),
     )
 
     class Meta:

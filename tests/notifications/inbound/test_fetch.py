@@ -28,14 +28,16 @@ MAPPING = Mapping(title="{{ payload.title }}", text="看图", key_path="id", fil
 
 
 class Pictures(BaseHTTPRequestHandler):
-    """Gives a picture, a page of the web, or something large; notes what was asked for."""
+    """Gives a picture, a page of the web, or a file of so many megabytes; notes what was asked for."""
 
     asked: list[str]
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        found = {"/a.png": (png(), "image/png"), "/page": (b"<html>", "text/html"), "/big": (b"x" * 2**25, "image/png")}
-        content, kind = found.get(self.path.partition("?")[0], (b"", ""))
+        path = self.path.partition("?")[0]
+        found = {"/a.png": (png(), "image/png"), "/page": (b"<html>", "text/html")}
+        sized = (b"a" * (int(path[1:-4]) * 2**20), "text/csv") if path.endswith(".csv") else (b"", "")
+        content, kind = found.get(path, sized)
         self.send_response(200 if content else 404)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
@@ -76,7 +78,7 @@ def fetched(clock: FakeClock) -> list[int]:
 
 
 def reasons(channel: InboundChannel) -> list[str]:
-    rows = InboundCall.objects.filter(channel=channel, outcome=InboundCall.Outcome.WITHOUT_FILE)
+    rows = InboundCall.objects.filter(channel=channel, outcome=InboundCall.Outcome.WITHOUT_FILE).order_by("pk")
     return [json.loads(row.reason)["msgid"] for row in rows]
 
 
@@ -96,7 +98,19 @@ def test_a_worker_fetches_the_picture_and_makes_the_message(
     assert not InboundFetch.objects.exists()
 
 
-@pytest.mark.parametrize("path", ["/page", "/missing", "/big"])
+def test_files_may_have_20_mb_each_and_60_mb_together(channel: InboundChannel, site: str, clock: FakeClock) -> None:
+    sizes = (21, 20, 20, 18, 4, 2)
+    call(channel, {"title": "告警", "url": [f"{site}/{size}.csv" for size in sizes]})
+
+    assert len(fetched(clock)) == 5  # the message itself, and each file
+    assert [medium.name for medium in Medium.objects.order_by("pk")] == ["20.csv", "20.csv", "18.csv", "2.csv"]
+    assert reasons(channel) == [
+        "“%(name)s” is larger than 20 MB.",
+        "“%(name)s” was not fetched: the files of a message may have 60 MB together.",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/page", "/missing"])
 def test_what_cannot_be_fetched_is_left_out_and_noted(
     path: str, channel: InboundChannel, site: str, clock: FakeClock
 ) -> None:
