@@ -5,6 +5,7 @@ The caller hands the runs out after the commit; where it dies in between, the sw
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -118,7 +119,7 @@ def accept(incoming: Incoming, *, now: datetime) -> Accepted:
             raise NobodyFoundError(found)
         form, parts = _parts(incoming)
         person_count = len(found.user_ids) * len(parts)
-        _check_limit(sender, person_count, now)
+        check_limit(sender, person_count, now=now)
         message = _written(incoming, found, form, person_count, now)
         return Accepted(message, [_run(message, part, now) for part in enumerate(parts)], is_new=True)
 
@@ -166,10 +167,11 @@ def _named(sender: ApiToken | InboundChannel) -> dict[str, Any]:
     return {"token": sender} if isinstance(sender, ApiToken) else {"channel": sender}
 
 
-def _check_limit(sender: ApiToken | InboundChannel, person_count: int, now: datetime) -> None:
+def check_limit(sender: ApiToken | InboundChannel, person_count: int, *, now: datetime) -> None:
+    """Raises DailyLimitError where so many person-messages more are too many."""
     if sent_today(sender, now=now) + person_count > sender.daily_limit:
         tomorrow = _midnight(_midnight(now) + timedelta(hours=36))
-        raise DailyLimitError(max(1, int((tomorrow - now).total_seconds())))
+        raise DailyLimitError(math.ceil((tomorrow - now).total_seconds()))
 
 
 def _midnight(moment: datetime) -> datetime:

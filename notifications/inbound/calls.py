@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from integrations.core.sentences import Sentence
 from notifications.inbound import mapping
-from notifications.inbound.accept import Accepted, DailyLimitError, Incoming, NobodyFoundError, accept
+from notifications.inbound.accept import Accepted, DailyLimitError, Incoming, NobodyFoundError, accept, check_limit
 from notifications.inbound.files import CheckedFile
 from notifications.inbound.mapping import Mapped, MappingError
 from notifications.inbound.payloads import Payload
@@ -98,6 +98,7 @@ def _taken(channel: InboundChannel, payload: Payload, request_key: str, now: dat
     if known is not None or InboundFetch.objects.filter(key=key).exists():
         return Taken(Outcome.REPEATED, known)
     if mapped.urls:
+        _check_limit(channel, now)
         until = now + timedelta(seconds=FETCH_QUEUED_SECONDS)
         row = {"channel": channel, "payload": json.dumps(payload), "created_at": now, "lease_until": until}
         fetch, is_new = InboundFetch.objects.get_or_create(key=key, defaults=row)
@@ -160,8 +161,20 @@ def accepted(incoming: Incoming, *, now: datetime) -> Accepted:
             "nobody_found", Sentence("Its recipients name nobody whom the channel reaches.")
         ) from error
     except DailyLimitError as error:
-        sentence = Sentence("The channel has sent as much as it may today.")
-        raise CallRefusedError("daily_limit_reached", sentence, error.retry_after_seconds) from error
+        raise _over_limit(error) from error
+
+
+def _check_limit(channel: InboundChannel, now: datetime) -> None:
+    """Of a message whose people are counted later: whether one would be too many. Raises CallRefusedError."""
+    try:
+        check_limit(channel, 1, now=now)
+    except DailyLimitError as error:
+        raise _over_limit(error) from error
+
+
+def _over_limit(error: DailyLimitError) -> CallRefusedError:
+    sentence = Sentence("The channel has sent as much as it may today.")
+    return CallRefusedError("daily_limit_reached", sentence, error.retry_after_seconds)
 
 
 def key_of(channel: InboundChannel, key: str) -> str:
@@ -211,9 +224,9 @@ def note(
     now: datetime,
     message_id: int | None = None,
 ) -> None:
-    """Write down what became of a call. What is the same as the call before, and made no message, is counted there."""
+    """Write down what became of a call. What is the same as the call before, and makes no message, is counted there."""
     text = "" if reason is None else reason.stored()
-    if message_id is None:
+    if message_id is None and outcome != Outcome.ACCEPTED:
         last = InboundCall.objects.filter(channel=channel).newest_first().first()
         if last is not None and (last.outcome, last.reason, last.message_id) == (outcome, text, None):
             InboundCall.objects.filter(pk=last.pk).update(count=F("count") + 1, last_at=now)
@@ -227,6 +240,12 @@ def note_left_out(channel: InboundChannel, reasons: Iterable[Sentence], *, now: 
     """Write down why pictures and files of a message that was accepted are not sent."""
     for reason in reasons:
         note(channel, Outcome.WITHOUT_FILE, reason, now=now)
+
+
+def follow_up(job: InboundFetch, **changes: Any) -> None:
+    """Write what became of a call that waited for its pictures and files. Both were written at the same moment."""
+    waiting = InboundCall.objects.filter(outcome=Outcome.ACCEPTED, message=None, first_at=job.created_at)
+    waiting.filter(channel=job.channel_id).update(**changes)
 
 
 def due(now: Moment) -> list[QuerySet[Any]]:

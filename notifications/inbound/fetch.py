@@ -46,6 +46,7 @@ TRIES_AT_MOST = 3
 GIVEN_UP_AFTER = 6
 
 
+_TOMORROW = Sentence("It waits for the next day: the channel has sent as much as it may today.")
 _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no longer send messages.")
 
 
@@ -78,25 +79,42 @@ def fetch(fetch_id: int, *, clock: Clock) -> list[int]:
         calls.note(job.channel, InboundCall.Outcome.REFUSED, _ENDED, now=clock())
         return []
     try:
-        mapped = calls.mapped_of(channel, _payload_of(job), now=job.created_at)
-        urls = () if mapped is None or job.try_count > TRIES_AT_MOST else mapped.urls
-        room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files) if mapped is not None else 0
-        fetched, refused = _fetched(urls, room=room, reach=reach_of(channel), clock=clock)
-        with transaction.atomic():
-            if not InboundFetch.objects.held_by(job.pk, job.lease_token).delete()[0]:
-                raise LeaseLostError
-            if mapped is None:  # the mapping was changed meanwhile
-                return []
-            incoming = calls.incoming_of(channel, mapped, key=job.key, fetched=fetched)
-            found = calls.accepted(incoming, now=clock())
+        return _made(job, channel, clock)
     except CallRefusedError as error:
-        InboundFetch.objects.held_by(job.pk, job.lease_token).delete()
-        calls.note(channel, InboundCall.Outcome.REFUSED, error.sentence, now=clock())
-        return []
+        _refused(job, error, clock())
     except LeaseLostError:
-        return []
+        pass
+    return []
+
+
+def _made(job: InboundFetch, channel: InboundChannel, clock: Clock) -> list[int]:
+    """Runs of its message. Raises CallRefusedError and LeaseLostError."""
+    mapped = calls.mapped_of(channel, _payload_of(job), now=job.created_at)
+    urls = () if mapped is None or job.try_count > TRIES_AT_MOST else mapped.urls
+    room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files) if mapped is not None else 0
+    fetched, refused = _fetched(urls, room=room, reach=reach_of(channel), clock=clock)
+    with transaction.atomic():
+        if not InboundFetch.objects.held_by(job.pk, job.lease_token).delete()[0]:
+            raise LeaseLostError
+        if mapped is None:  # the mapping was changed meanwhile
+            calls.follow_up(job, outcome=InboundCall.Outcome.LEFT_OUT)
+            return []
+        found = calls.accepted(calls.incoming_of(channel, mapped, key=job.key, fetched=fetched), now=clock())
+        calls.follow_up(job, message=found.message, reason="")
     calls.note_left_out(channel, (*mapped.refused, *refused), now=clock())
     return found.run_ids
+
+
+def _refused(job: InboundFetch, error: CallRefusedError, now: datetime) -> None:
+    """Its sender was told that it is accepted: what is over the day's limit waits for the next, if it may."""
+    held = InboundFetch.objects.held_by(job.pk, job.lease_token)
+    then = now + timedelta(seconds=error.retry_after_seconds)
+    if now < then <= job.created_at + timedelta(hours=job.channel.lifetime_hours):
+        held.update(lease_token="", lease_until=then, try_count=0)
+        calls.follow_up(job, reason=_TOMORROW.stored())
+        return
+    held.delete()
+    calls.note(job.channel, InboundCall.Outcome.REFUSED, error.sentence, now=now)
 
 
 def _payload_of(job: InboundFetch) -> Payload:
@@ -123,17 +141,18 @@ def _fetched(
     """`room`: bytes that all of them may have together."""
     files, refused, end = [], [], clock() + timedelta(seconds=TOTAL_SECONDS)
     for name, url in urls:
-        shown = name or _name_of(url)
+        host, last = _parts_of(url)
+        shown = name or host or "file"
         if clock() > end:
             refused.append(Sentence("“%(name)s” was not fetched: all of them took too long.") % {"name": shown})
             continue
         at_most = min(room, FILE_BYTES)
         try:
-            file = checked(shown, read_file(url, reach=reach, seconds=FILE_SECONDS, bytes_at_most=at_most))
+            file = checked(name or last, read_file(url, reach=reach, seconds=FILE_SECONDS, bytes_at_most=at_most))
         except SourceError as error:
             refused.append(_why(error, shown, is_full=at_most < FILE_BYTES))
         except FileRefusedError as error:
-            refused.append(error.sentence)
+            refused.append(error.sentence % {"name": shown})
         else:
             room -= len(file.content)
             files.append(file)
@@ -151,6 +170,10 @@ def _why(error: SourceError, name: str, *, is_full: bool) -> Sentence:
     return Sentence("“%(name)s” is larger than 20 MB.") % {"name": name}
 
 
-def _name_of(url: str) -> str:
-    """The last part of its path; its query may hold a secret."""
-    return unquote(urlsplit(url).path).rpartition("/")[2] or "file"
+def _parts_of(url: str) -> tuple[str, str]:
+    """Host, and the last part of its path: as path and query may hold a secret, only the host stands in a log."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", "file"
+    return parts.hostname or "", unquote(parts.path).rpartition("/")[2] or "file"

@@ -35,7 +35,7 @@ class Pictures(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.asked.append(self.path)
         path = self.path.partition("?")[0]
-        found = {"/a.png": (png(), "image/png"), "/page": (b"<html>", "text/html")}
+        found = {"/a.png": (png(), "image/png"), "/document": (b"<html>", "text/html"), "/signed": (b"binary", "")}
         sized = (b"a" * (int(path[1:-4]) * 2**20), "text/csv") if path.endswith(".csv") else (b"", "")
         content, kind = found.get(path, sized)
         self.send_response(200 if content else 404)
@@ -110,16 +110,25 @@ def test_files_may_have_20_mb_each_and_60_mb_together(channel: InboundChannel, s
     ]
 
 
-@pytest.mark.parametrize("path", ["/page", "/missing"])
-def test_what_cannot_be_fetched_is_left_out_and_noted(
-    path: str, channel: InboundChannel, site: str, clock: FakeClock
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/document", "“%(name)s” was not fetched: %(reason)s"),
+        ("/missing", "“%(name)s” was not fetched: %(reason)s"),
+        ("/signed", "“%(name)s” is none of the types that are let through, or not what it is called."),
+    ],
+)
+def test_what_cannot_be_fetched_is_left_out_and_noted_without_its_address(
+    path: str, problem: str, channel: InboundChannel, site: str, clock: FakeClock
 ) -> None:
     call(channel, {"title": "告警", "url": f"{site}{path}?token=secret"})
 
     assert len(fetched(clock)) == 1
     assert not Medium.objects.exists()
-    assert reasons(channel) == ["“%(name)s” was not fetched: %(reason)s"]
-    assert "secret" not in InboundCall.objects.get(outcome="without_file").reason
+    assert reasons(channel) == [problem]
+    reason = InboundCall.objects.get(outcome="without_file").reason
+    assert "127.0.0.1" in reason
+    assert not any(part in reason for part in ("secret", path.strip("/")))
 
 
 def test_a_file_in_the_call_that_is_not_sent_is_noted_too(channel: InboundChannel, site: str, clock: FakeClock) -> None:
@@ -127,6 +136,59 @@ def test_a_file_in_the_call_that_is_not_sent_is_noted_too(channel: InboundChanne
 
     assert len(fetched(clock)) == 1
     assert reasons(channel) == ["“%(name)s” is neither base64 nor an address with http or https."]
+
+
+def test_an_address_that_is_none_is_left_out(channel: InboundChannel, clock: FakeClock) -> None:
+    call(channel, {"title": "告警", "url": "http://[x/a.png"})
+
+    assert len(fetched(clock)) == 1
+    assert reasons(channel) == ["“%(name)s” was not fetched: %(reason)s"]
+
+
+def test_each_call_leads_to_its_message_once_it_is_made(channel: InboundChannel, site: str, clock: FakeClock) -> None:
+    for title in ("一", "二"):
+        call(channel, {"title": title, "url": f"{site}/a.png"})
+    clock.now = timezone.now()
+    for job in InboundFetch.objects.order_by("-pk"):
+        fetch.fetch(job.pk, clock=clock)
+
+    rows = InboundCall.objects.filter(outcome=InboundCall.Outcome.ACCEPTED).order_by("pk")
+    assert [(row.count, row.message and row.message.title) for row in rows] == [(1, "一"), (1, "二")]
+
+
+def test_what_was_accepted_over_the_days_limit_waits_for_the_next(
+    channel: InboundChannel, site: str, clock: FakeClock
+) -> None:
+    InboundChannel.objects.update(daily_limit=1)
+    statuses = [call(channel, {"title": str(number), "url": f"{site}/a.png"}).status_code for number in range(2)]
+    clock.now = timezone.now()
+    first, second = InboundFetch.objects.order_by("pk")
+    assert [len(fetch.fetch(job.pk, clock=clock)) for job in (first, second)] == [1, 0]
+    statuses.append(call(channel, {"title": "2", "url": f"{site}/a.png"}).status_code)
+
+    assert statuses == [202, 202, 429]
+    waiting = InboundCall.objects.get(outcome=InboundCall.Outcome.ACCEPTED, message=None)
+    assert json.loads(waiting.reason)["msgid"].startswith("It waits for the next day")
+    second.refresh_from_db()
+    assert second.lease_until is not None
+    clock.now = second.lease_until
+    assert fetch.hand_out(now=clock()) == [second.pk]
+    assert len(fetch.fetch(second.pk, clock=clock)) == 1
+    waiting.refresh_from_db()
+    assert (waiting.message, waiting.reason) == (IncomingMessage.objects.order_by("-pk")[0], "")
+
+
+def test_what_no_day_has_room_for_is_refused_when_its_time_is_over(
+    channel: InboundChannel, corp: Corp, site: str, clock: FakeClock
+) -> None:
+    channel.users.add(make_person(corp, "Li"))
+    InboundChannel.objects.update(daily_limit=1, lifetime_hours=1)
+    call(channel, {"title": "告警", "url": f"{site}/a.png"})
+    InboundFetch.objects.update(created_at=timezone.now() - timedelta(hours=25))
+
+    assert fetched(clock) == []
+    assert InboundCall.objects.newest_first()[0].outcome == InboundCall.Outcome.REFUSED
+    assert not InboundFetch.objects.exists()
 
 
 @pytest.mark.parametrize("is_superusers", [False, True])
