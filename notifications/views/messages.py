@@ -23,12 +23,13 @@ from integrations.models import Corp
 from notifications.delivery.rendering import markdown
 from notifications.delivery.rendering.freeze import message_path
 from notifications.delivery.runs import inbox
+from notifications.inbound.mail.page import SANDBOX
 from notifications.models import Delivery, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import thawed
 from notifications.reports.html_tables import page_count, shown_tables
 from notifications.subscriptions import preferences
-from notifications.views.mails import SANDBOX, mail_of
+from notifications.views.mails import mail_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser

@@ -24,9 +24,9 @@ from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, mom
 from notifications.admin.log_pages import technical
 from notifications.delivery.rendering import run_errors
 from notifications.delivery.runs import statistics
+from notifications.inbound.mail import page
 from notifications.inbound.recipients import Kind, Why
 from notifications.models import IncomingMessage, Medium, Run
-from notifications.views import mails
 
 UNKNOWN_SHOWN = 100
 _KINDS = {
@@ -66,7 +66,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
             raise Http404
         if not self.has_view_permission(request, message):
             raise PermissionDenied
-        return mails.page_of(message.pk)
+        return page.page_of(message.pk)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IncomingMessage]:
         seen = IncomingMessage.objects.visible_to(request.user).select_related("token", "channel", "corp")
@@ -111,7 +111,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
             "subtitle": None,
             "message": message,
             "is_mail": message.origin == IncomingMessage.Origin.MAIL,
-            "sandbox": " ".join(mails.SANDBOX),
+            "sandbox": " ".join(page.SANDBOX),
             "facts": [*_facts(self, message), *_callback_facts(self, message)],
             "runs": [
                 {

@@ -17,7 +17,7 @@ from notifications.reports.templates.escaping import escaped
 # What is smaller is an icon or a logo, in pixels.
 PICTURE_WIDTH, PICTURE_HEIGHT = 200, 100
 # WeCom would show each as a message of its own.
-FILES_AT_MOST = 10
+SENT_FILES_AT_MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def files_of(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...
     for part in mail.files:
         extension = part.name.rpartition(".")[2].lower()
         try:
-            if extension not in rules.attachments or len(files) >= FILES_AT_MOST:
+            if extension not in rules.attachments or len(files) >= SENT_FILES_AT_MOST:
                 left_out.append(part.name)
             else:
                 files.append(checked(part.name, part.content))

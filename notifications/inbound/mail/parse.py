@@ -32,7 +32,7 @@ BOUNDARIES_TIMES_LINES_AT_MOST = 20_000_000
 HEADER_CHARACTERS = 8_000
 PARTS_AT_MOST = 1_000
 # Of one mail; what comes after them is left out.
-FILES_AT_MOST = 50
+READ_FILES_AT_MOST = 50
 BODY_CHARACTERS = 2_000_000
 SUBJECT_CHARACTERS = 500
 # RFC 5322, 2.1.1: of a line.
@@ -121,8 +121,8 @@ def parse(content: bytes) -> ParsedMail:
         html=html[:BODY_CHARACTERS],
         text=_joined(found.text, "\n\n")[:BODY_CHARACTERS].replace("\r\n", "\n").strip(),
         pictures=tuple(shown),
-        files=tuple([*attached, *found.files][:FILES_AT_MOST]),
-        left_out=(*found.left_out, *(part.name for part in [*attached, *found.files][FILES_AT_MOST:])),
+        files=tuple([*attached, *found.files][:READ_FILES_AT_MOST]),
+        left_out=(*found.left_out, *(part.name for part in [*attached, *found.files][READ_FILES_AT_MOST:])),
         is_automatic=_is_automatic(message),
         is_passed_on=message.get(PASSED_ON) is not None,
     )
@@ -296,7 +296,7 @@ def _with_data_pictures(html: str, pictures: list[Part]) -> tuple[str, list[Part
         found.append(Part(f"{cid}.{kind.rpartition('/')[2]}", kind, bytes(content), cid))
         return f"{match[1]}cid:{cid}"
 
-    return (_DATA_PICTURE.sub(taken, html) if "base64," in html else html), found[:FILES_AT_MOST]
+    return (_DATA_PICTURE.sub(taken, html) if "base64," in html else html), found[:READ_FILES_AT_MOST]
 
 
 def _by_reference(html: str, pictures: list[Part]) -> tuple[list[Part], list[Part]]:

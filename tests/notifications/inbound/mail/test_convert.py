@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from notifications.inbound.mail.convert import FILES_AT_MOST, Converted, convert
+from notifications.inbound.mail.convert import SENT_FILES_AT_MOST, Converted, convert
 from notifications.inbound.mail.parse import ParsedMail, Part, parse
 from notifications.inbound.mail.rules import EXTENSIONS, MailRules
 from tests.notifications.inbound.mail import senders
@@ -93,15 +93,15 @@ def test_what_is_not_sent_is_named() -> None:
         Part("a.exe", "application/octet-stream", b"MZ" + b"x" * 50),
         Part("virus.xlsx", "application/octet-stream", b"MZ" + b"x" * 50),
         Part("empty.csv", "text/csv", b"1"),
-        *(Part(f"{number}.csv", "text/csv", b"a,b\r\n1,2\r\n") for number in range(FILES_AT_MOST + 1)),
+        *(Part(f"{number}.csv", "text/csv", b"a,b\r\n1,2\r\n") for number in range(SENT_FILES_AT_MOST + 1)),
     ]
     mail = ParsedMail("", "x", "", "", "words", files=tuple(parts), left_out=("old.eml",))
 
     found = convert(mail, RULES, "")
 
-    assert len(found.files) == FILES_AT_MOST
-    assert found.text.endswith(f"old.eml, a.exe, virus.xlsx, empty.csv, {FILES_AT_MOST}.csv")
-    assert found.text == f"words\n\n未发送：old.eml, a.exe, virus.xlsx, empty.csv, {FILES_AT_MOST}.csv"
+    assert len(found.files) == SENT_FILES_AT_MOST
+    assert found.text.endswith(f"old.eml, a.exe, virus.xlsx, empty.csv, {SENT_FILES_AT_MOST}.csv")
+    assert found.text == f"words\n\n未发送：old.eml, a.exe, virus.xlsx, empty.csv, {SENT_FILES_AT_MOST}.csv"
 
 
 def test_rules_are_kept_in_the_row_of_their_channel_and_read_as_they_were() -> None:

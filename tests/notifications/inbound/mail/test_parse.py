@@ -11,8 +11,8 @@ import pytest
 
 from notifications.inbound.mail.parse import (
     BOUNDARIES_TIMES_LINES_AT_MOST,
-    FILES_AT_MOST,
     LINES_AT_MOST,
+    READ_FILES_AT_MOST,
     UnreadableMailError,
     decoded,
     parse,
@@ -189,14 +189,17 @@ def test_a_body_with_a_broken_encoding_is_read_as_far_as_it_goes(encoding: str) 
 
 def test_files_past_the_limit_are_named_as_left_out() -> None:
     message = MIMEMultipart()
-    for number in range(FILES_AT_MOST + 2):
+    for number in range(READ_FILES_AT_MOST + 2):
         part = MIMEText("x", "csv")
         part.add_header("Content-Disposition", "attachment", filename=f"{number}.csv")
         message.attach(part)
 
     found = parse(senders.as_sent(message))
 
-    assert (len(found.files), found.left_out) == (FILES_AT_MOST, (f"{FILES_AT_MOST}.csv", f"{FILES_AT_MOST + 1}.csv"))
+    assert (len(found.files), found.left_out) == (
+        READ_FILES_AT_MOST,
+        (f"{READ_FILES_AT_MOST}.csv", f"{READ_FILES_AT_MOST + 1}.csv"),
+    )
 
 
 def test_a_mail_inside_the_mail_is_left_out() -> None:
