@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, QuerySet
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from integrations.core.sentences import Sentence
 from notifications.inbound import mapping
@@ -110,10 +111,12 @@ def _taken(channel: InboundChannel, payload: Payload, request_key: str, now: dat
 
 
 def mapped_of(channel: InboundChannel, payload: Payload, *, now: datetime) -> Mapped | None:
-    """The message that the channel's mapping makes of a payload. Raises CallRefusedError."""
+    """The message that the channel's mapping makes of a payload, in the site's language: the sender's is nobody's who
+    reads it. Raises CallRefusedError."""
     try:
         rules = mapping.mapping_from(channel.mapping)
-        return mapping.apply(rules, payload, now=now, zone=timezone.get_default_timezone())
+        with translation.override(settings.LANGUAGE_CODE):
+            return mapping.apply(rules, payload, now=now, zone=timezone.get_default_timezone())
     except MappingError as error:
         raise CallRefusedError("mapping_failed", error.sentence) from error
 

@@ -147,6 +147,14 @@ def test_files_that_are_not_sent_are_named_in_the_log(owner: User, zhang: User) 
     assert [json.loads(row.reason)["values"] for row in rows] == [{"name": "run.exe"}, {"name": "a.csv"}]
 
 
+def test_a_message_is_written_in_the_sites_language(owner: User, zhang: User) -> None:
+    channel = make_channel(owner, zhang, mapping=Mapping(title="{{ payload.ok }}"))
+
+    call(channel, {"ok": True}, **{"Accept-Language": "en"})
+
+    assert IncomingMessage.objects.get().title == "是"
+
+
 def test_severity_makes_a_message_urgent(owner: User, zhang: User) -> None:
     call(preset_channel("grafana", owner, zhang), *example("grafana"))
 
@@ -189,7 +197,8 @@ def test_what_has_nothing_of_its_key_is_no_repeat(owner: User, zhang: User) -> N
     mapping = Mapping(title="好", key_path="alerts[].[fingerprint, startsAt]")
     channel = make_channel(owner, zhang, mapping=mapping)
 
-    answers = [call(channel, body) for body in ({}, {}, {"alerts": [{}]}, {"alerts": [{}]})]
+    bodies: list[dict[str, Any]] = [{}, {}, {"alerts": [{}]}, {"alerts": [{}]}]
+    answers = [call(channel, body) for body in bodies]
 
     assert [answer.json()["status"] for answer in answers] == ["accepted"] * 4
 
