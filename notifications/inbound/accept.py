@@ -57,7 +57,7 @@ class Incoming:
     address with http or https; another one is left out. `form`: empty chooses by what there is. `corp`: only people of
     this company. `already`: people who have it, and get it no second time. `original`: a whole mail, compressed with
     zlib. `callback_url`: whom to tell when it is settled. `audience`: people beside those that the addresses name.
-    `only_user_id`: of a trial, this person alone.
+    `only_user_id`: of a trial, this person alone; `among`: of a trial, only people of these.
     """
 
     sender: ApiToken | InboundChannel
@@ -79,6 +79,7 @@ class Incoming:
     callback_url: str = field(default="", repr=False)
     audience: Audience | None = None
     only_user_id: int | None = None
+    among: Audience | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def _found(incoming: Incoming) -> Found:
     people = reach.people_of(incoming.sender)
     if incoming.corp is not None:
         people = people.filter(pk__in=reach.receiving([incoming.corp.pk]))
+    if incoming.among is not None:
+        people = people.filter(chosen(incoming.among))
     found = find(incoming.addresses, among=people)
     if incoming.audience is not None:
         beside = people.filter(chosen(incoming.audience)).order_by().values_list("pk", flat=True)

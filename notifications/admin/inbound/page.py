@@ -5,7 +5,7 @@ Nothing is saved, and nobody gets anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -80,11 +80,11 @@ def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: da
         mapped = calls.mapped_of(channel, payload, now=now)
         if mapped is None:
             return Trial(is_left_out=True)
-        if mapped.addresses is None:
-            # The people chosen on the page are the limit already; those of the row are not saved yet.
-            channel.reach = InboundChannel.Reach.EVERYONE
-        incoming = calls.incoming_of(channel, mapped, key="preview", chosen=form.audience())
-        return _shown(incoming, mapped, form.person)
+        is_limited = channel.reach == InboundChannel.Reach.CHOSEN
+        # The people chosen on the page are not those of the row before they are saved.
+        channel.reach, people = InboundChannel.Reach.EVERYONE, form.audience()
+        incoming = calls.incoming_of(channel, mapped, key="preview", chosen=people)
+        return _shown(replace(incoming, among=people if is_limited else None), mapped, form.person)
     except CallRefusedError as error:
         return Trial(problem=str(error.sentence))
     except RenderingError as error:

@@ -150,6 +150,21 @@ def test_people_chosen_and_not_saved_yet_count_where_only_the_chosen_are_reached
     assert channel.reach == "chosen"
 
 
+def test_recipients_of_a_field_are_limited_to_those_chosen_and_not_saved_yet(
+    client: Client, root: User, corp: Corp, zhang: User
+) -> None:
+    li = make_person(corp, "LiNa")
+    channel = make_channel(root, zhang)
+    call(channel, {"title": "x", "to": [zhang.username, li.username]})
+    field = {"recipient_kind": "user", "recipient_path": "to", "users": [li.pk]}
+
+    trials = {reach: previewed(client, channel, reach=reach, **field)["trial"] for reach in ("everyone", "chosen")}
+
+    assert "2 people get it" in trials["everyone"]
+    assert "1 person gets it" in trials["chosen"]
+    assert f"Nobody whom the channel reaches: {zhang.username}" in trials["chosen"]
+
+
 def test_recipients_of_a_field_are_told_apart_from_unknown_ones(client: Client, root: User, zhang: User) -> None:
     channel = make_channel(root)
     call(channel, {"title": "x", "to": [zhang.username, "nobody"]})
