@@ -5,7 +5,6 @@ A token never may more than its owner may at the moment of the call: less, if th
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,6 +12,7 @@ from enum import StrEnum
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from notifications.inbound.signatures import digest_of
 from notifications.models import ApiToken, Run, Subscription
 from notifications.models.inbound import MAY_SEND
 
@@ -45,10 +45,6 @@ _NEEDED = {
 def new_secret() -> str:
     """Letters, digits, "-" and "_": 47 characters with 256 random bits."""
     return BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
-
-
-def digest_of(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def seal(token: ApiToken, *, secret: str, now: datetime) -> None:

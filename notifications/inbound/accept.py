@@ -196,7 +196,7 @@ def _parts(incoming: Incoming) -> tuple[MessageForm, list[CheckedFile | None]]:
 
 def _chosen_form(incoming: Incoming) -> MessageForm:
     has_picture = any(file.kind == Medium.Kind.PICTURE for file in incoming.files)
-    words = text.tidy_text(incoming.text)
+    words = text.safe_text(incoming.text)
     says_more = bool(words or incoming.figures or text.safe_link(incoming.link))
     if has_picture and incoming.figures:
         return MessageForm.NEWS_NOTICE
@@ -228,8 +228,8 @@ def _drafted(incoming: Incoming, found: Found, form: MessageForm, person_count: 
         origin=incoming.origin,
         **_named(incoming.sender),
         key=incoming.key,
-        title=text.tidy_title(incoming.title) or str(incoming.sender.name),
-        text=text.tidy_text(incoming.text),
+        title=text.safe_title(incoming.title) or str(incoming.sender.name),
+        text=text.safe_text(incoming.text),
         markup=incoming.markup,
         link=text.safe_link(incoming.link),
         figures=[_figure(one) for one in incoming.figures[:FIGURES_AT_MOST]],
@@ -249,7 +249,7 @@ def _drafted(incoming: Incoming, found: Found, form: MessageForm, person_count: 
 
 
 def _figure(one: Figure) -> list[str]:
-    caption, words = text.tidy_title(one.caption), text.tidy_title(one.words)
+    caption, words = text.safe_title(one.caption), text.safe_title(one.words)
     return [caption[:CAPTION_CHARACTERS], words[:WORDS_CHARACTERS]]
 
 

@@ -133,8 +133,8 @@ def incoming_of(
     """`fetched`: the pictures and files behind its addresses. `chosen`: in place of the people chosen for the channel.
     `only_user_id`: of a trial, this person alone."""
     files = [*mapped.files, *fetched]
-    # A form that is nothing but its file is chosen anew where none came.
-    is_bare = channel.form in {MessageForm.FILE, MessageForm.IMAGE} and not files
+    # A message that only carries a file needs another form where no file came.
+    lacks_file = channel.form in {MessageForm.FILE, MessageForm.IMAGE} and not files
     return Incoming(
         sender=channel,
         key=key,
@@ -147,7 +147,7 @@ def incoming_of(
         link=mapped.link,
         figures=mapped.figures,
         files=files,
-        form="" if is_bare else channel.form,
+        form="" if lacks_file else channel.form,
         priority=Priority.URGENT if mapped.is_urgent else channel.priority,
         lifetime_hours=channel.lifetime_hours,
         corp=channel.corp,

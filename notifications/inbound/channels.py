@@ -1,4 +1,4 @@
-"""Inbound channels: their secrets, and whom their owners may reach."""
+"""The secret of an inbound channel."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from notifications.models import InboundChannel
 # By which a scanner of source code or logs knows one.
 BEGINNING = "gwi_"
 SECRET_BYTES = 32
-# With what a channel of each kind begins.
-SCHEMES = {InboundChannel.Kind.WEBHOOK: "bearer", InboundChannel.Kind.MAIL: "password"}
+# Of a new channel.
+FIRST_SCHEMES = {InboundChannel.Kind.WEBHOOK: "bearer", InboundChannel.Kind.MAIL: "password"}
 
 
 def renew_secret(channel: InboundChannel) -> str:

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from integrations.clients.sources.http_json import ExpressionRefused
 from integrations.core.sentences import Sentence, SentenceError
 from notifications.inbound import expressions
 from notifications.inbound.expressions import TooMuchWork
@@ -124,14 +123,6 @@ def check_path(path: str) -> None:
     """Raises ExpressionRefused."""
     if path:
         expressions.check(path)
-
-
-def is_path(path: str) -> bool:
-    try:
-        check_path(path)
-    except ExpressionRefused:
-        return False
-    return True
 
 
 # --- The message ------------------------------------------------------------------------------------------------------

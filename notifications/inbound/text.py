@@ -30,13 +30,13 @@ _LOOK_ALIKES = str.maketrans({"<": "＜", ">": "＞", "[": "［", "]": "］"})  
 _MENTION = re.compile("<(?=@)")
 
 
-def tidy_title(title: str) -> str:
+def safe_title(title: str) -> str:
     """One line without markup of any form's, as long as a title may be; empty where nothing of it can be shown."""
     line = " ".join(in_reading_order(_CONTROLS.sub(" ", title)).split())
     return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
 
 
-def tidy_text(text: str) -> str:
+def safe_text(text: str) -> str:
     """The text with plain line ends and without characters that nothing can show; the first TEXT_CHARACTERS of it."""
     plain = in_reading_order(_CONTROLS.sub("", _LINE_ENDS.sub("\n", text[: 2 * TEXT_CHARACTERS]))).strip()
     return plain if len(plain) <= TEXT_CHARACTERS else plain[: TEXT_CHARACTERS - 1] + "…"

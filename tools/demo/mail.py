@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accounts.models import User
-from notifications.inbound.channels import SCHEMES
+from notifications.inbound.channels import FIRST_SCHEMES
 from notifications.inbound.signatures import kept_of
 from notifications.models import InboundChannel
 
@@ -13,7 +13,7 @@ USER, PASSWORD = "demo", "guanwecom-demo"  # noqa: S105  # see above
 
 
 def seed(owner: User) -> None:
-    scheme = SCHEMES[InboundChannel.Kind.MAIL]
+    scheme = FIRST_SCHEMES[InboundChannel.Kind.MAIL]
     InboundChannel.objects.get_or_create(
         public_id=USER,
         defaults={

@@ -72,7 +72,7 @@ class NewChannelForm(AnyModelForm):
     def save(self, commit: bool = True) -> InboundChannel:
         channel: InboundChannel = self.instance
         channel.owner = self.person
-        channel.scheme = channels.SCHEMES[InboundChannel.Kind(channel.kind)]
+        channel.scheme = channels.FIRST_SCHEMES[InboundChannel.Kind(channel.kind)]
         channel.preset = self.cleaned_data["preset"] or OTHER
         if channel.kind == InboundChannel.Kind.WEBHOOK:
             preset = PRESETS[channel.preset]
