@@ -14,8 +14,8 @@ from accounts.users.roles import Role
 from integrations.models import Corp
 from notifications.api import tokens
 from notifications.inbound import fetch
+from notifications.inbound.mail.backend import RefusedError
 from notifications.inbound.mail.intake import Intake
-from notifications.inbound.mail.server import RefusedError
 from notifications.inbound.mapping import Mapping
 from notifications.models import ApiToken, InboundCall, InboundChannel, InboundFetch, IncomingMessage
 from tests.notifications.factories import make_corp, make_manager, make_person
