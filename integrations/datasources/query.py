@@ -16,10 +16,10 @@ from integrations.clients.sources.http_url import headers_from, joined
 from integrations.clients.sources.sql import SqlQuestion, read_query
 from integrations.clients.sources.sql_account import powers_of
 from integrations.clients.sources.sql_url import AddressRefused, Admitted, admitted_url
-from integrations.clients.sources.ssrf import Reach
 from integrations.clients.sources.table import Table
 from integrations.clients.sources.table_builder import Wishes
 from integrations.core.client_factory import certificate_path, guandata_client
+from integrations.datasources.reach import reach_for
 from integrations.models import BiConnection, Card, DataSource, SourceKind
 from integrations.models.bi import THE_ONE
 from integrations.models.fields import opened
@@ -72,7 +72,7 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
         url=url,
         statement=card.sql,
         parameters=card.sql_parameters,
-        reach=_reach_of(source),
+        reach=reach_for(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",
         wishes=_wishes(card),
     )
@@ -103,18 +103,11 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
         body=card.http_body,
         headers=headers_from(opened(source.http_headers)),
         expression=card.expression,
-        reach=_reach_of(source),
+        reach=reach_for(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",
         wishes=_wishes(card),
     )
     return read_json(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
-
-
-def _reach_of(source: DataSource) -> Reach:
-    """This machine only where the settings say that everything runs on it."""
-    if not source.allows_private_addresses:
-        return Reach.PUBLIC
-    return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
 
 
 def admitted_databases() -> Admitted:

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F, QuerySet
 
@@ -17,6 +16,7 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.http_json import read_file
 from integrations.clients.sources.ssrf import Reach
 from integrations.core.sentences import NoData, Sentence
+from integrations.datasources.reach import reach_for
 from integrations.models.fields import opened
 from integrations.models.jobs import LeaseLostError
 from notifications.delivery.locking import unlocked
@@ -92,7 +92,8 @@ def _made(job: InboundFetch, channel: InboundChannel, clock: Clock) -> list[int]
     mapped = calls.mapped_of(channel, _payload_of(job), now=job.created_at)
     urls = () if mapped is None or job.try_count > TRIES_AT_MOST else mapped.urls
     room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files) if mapped is not None else 0
-    fetched, refused = _fetched(urls, room=room, reach=reach_of(channel), clock=clock)
+    reach = reach_for(allows_private_addresses=channel.allows_private_addresses)
+    fetched, refused = _fetched(urls, room=room, reach=reach, clock=clock)
     with transaction.atomic():
         if not InboundFetch.objects.held_by(job.pk, job.lease_token).delete()[0]:
             raise LeaseLostError
@@ -126,13 +127,6 @@ def _payload_of(job: InboundFetch) -> Payload:
     except UnreadableSecretError as error:
         sentence = Sentence("What was sent cannot be read with the present keys.")
         raise CallRefusedError("internal_error", sentence) from error
-
-
-def reach_of(channel: InboundChannel) -> Reach:
-    """This machine only where the settings say that everything runs on it."""
-    if not channel.allows_private_addresses:
-        return Reach.PUBLIC
-    return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
 
 
 def _fetched(
