@@ -149,7 +149,7 @@ def _found(incoming: Incoming) -> Found:
         people = people.filter(pk__in=reach.receiving([incoming.corp.pk]))
     if incoming.among is not None:
         people = people.filter(chosen(incoming.among))
-    found = find(incoming.addresses, among=people)
+    found = find(incoming.addresses, among=people, corps=reach.corps_of(incoming.sender))
     if incoming.audience is not None:
         beside = people.filter(chosen(incoming.audience)).order_by().values_list("pk", flat=True)
         found = replace(found, user_ids=found.user_ids | set(beside))

@@ -66,6 +66,16 @@ def _people_of_token(token: ApiToken) -> QuerySet[User]:
             return reachable(token.owner, audience=_chosen_by_token(token))
 
 
+def corps_of(sender: ApiToken | InboundChannel) -> QuerySet[Corp]:
+    """The companies whose userids and departments a sender may use: those that its owner sees, as far as the sender is
+    limited to some of them."""
+    corps = Corp.objects.visible_to(sender.owner)
+    if isinstance(sender, InboundChannel):
+        return corps if sender.corp_id is None else corps.filter(pk=sender.corp_id)
+    is_limited = sender.sends_to == ApiToken.SendReach.CORPS
+    return corps.filter(pk__in=sender.send_corps.values("pk")) if is_limited else corps
+
+
 def receiving(corps: QuerySet[Corp] | Collection[int]) -> QuerySet[Any, Any]:
     """Keys of the people whose messages go through one of these companies."""
     accounts = WeComAccount.objects.filter(corp__in=corps, is_primary=True)

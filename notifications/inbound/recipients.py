@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -13,13 +13,13 @@ from django.db.models.functions import Lower
 from accounts.models import Attribute, AttributeValue, User, WeComAccount, fold_userid, fold_value
 from accounts.users.bi_identity_sources import EMAIL, USERNAME
 from integrations.directory import departments
-from integrations.models import BiConnection, Department
+from integrations.models import BiConnection, Corp, Department, Membership
 from integrations.models.bi import THE_ONE
 
 ADDRESSES_AT_MOST = 1000
 # Digits of a department's number, as WeCom gives it.
 NUMBER_DIGITS = 10
-# Departments of one name that are looked at: a name that so many have means nobody.
+# A name that more departments have means none of them.
 SAME_NAMED_AT_MOST = 20
 
 
@@ -70,25 +70,29 @@ class Found:
     unknown: list[tuple[Address, Why]] = field(default_factory=list)
 
 
-def find(addresses: Iterable[Address], *, among: QuerySet[User]) -> Found:
+def find(addresses: Iterable[Address], *, among: QuerySet[User], corps: QuerySet[Corp]) -> Found:
     """The people of `among` whom the addresses name. Some queries for each kind of address, however many there are.
 
-    A user name, a userid, a loginId and a mail address mean one person: where several have it, nobody is meant. An
-    account is a userid or a loginId, whichever names somebody.
+    A user name, a userid, a loginId and a mail address mean one person, and a department's name one department: where
+    several have it, nobody is meant. An account is a userid or a loginId, whichever names somebody. `corps`: the
+    companies whose userids and departments the sender may use.
     """
+    scope = _Scope(among, corps)
     by_kind: dict[Kind, list[Address]] = defaultdict(list)
     wanted = list(dict.fromkeys(addresses))
     for address in wanted:
         # What cannot be anybody's, as with a NUL, is not asked for: PostgreSQL would fail on it.
         if all(text.isprintable() for text in (address.value, address.corp, address.attribute)):
             by_kind[address.kind].append(address)
-    named = {address: ids for kind, those in by_kind.items() for address, ids in _LOOKUPS[kind](those, among).items()}
+    named = {address: ids for kind, those in by_kind.items() for address, ids in _LOOKUPS[kind](those, scope).items()}
     user_ids: set[int] = set()
     unknown = []
     for address in wanted:
         ids = named.get(address, set())
         if not ids:
             unknown.append((address, Why.UNKNOWN))
+        elif isinstance(ids, Why):
+            unknown.append((address, ids))
         elif len(ids) > 1 and address.kind not in _OF_SEVERAL:
             unknown.append((address, Why.AMBIGUOUS))
         else:
@@ -97,7 +101,17 @@ def find(addresses: Iterable[Address], *, among: QuerySet[User]) -> Found:
 
 
 _OF_SEVERAL = frozenset({Kind.ATTRIBUTE, Kind.DEPARTMENT, Kind.GROUP})
+# By address the people whom it names; or why it names none of them.
 _Named = Mapping[Address, set[int]]
+_NamedOrWhy = Mapping[Address, set[int] | Why]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Whom addresses may name, and the companies whose userids and departments they may use."""
+
+    people: QuerySet[User]
+    corps: QuerySet[Corp]
 
 
 def _collected(addresses: Sequence[Address], fold: Callable[[str], str], rows: Iterable[tuple[str, int]]) -> _Named:
@@ -108,30 +122,30 @@ def _collected(addresses: Sequence[Address], fold: Callable[[str], str], rows: I
     return {address: found[fold(address.value)] for address in addresses if fold(address.value) in found}
 
 
-def _by_username(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
+def _by_username(addresses: Sequence[Address], scope: _Scope) -> _Named:
     names = {address.value for address in addresses}
-    return _collected(addresses, str, among.filter(username__in=names).order_by().values_list("username", "pk"))
+    return _collected(addresses, str, scope.people.filter(username__in=names).order_by().values_list("username", "pk"))
 
 
-def _by_email(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
-    people = among.exclude(email="").annotate(folded_email=Lower("email"))
+def _by_email(addresses: Sequence[Address], scope: _Scope) -> _Named:
+    people = scope.people.exclude(email="").annotate(folded_email=Lower("email"))
     rows = people.filter(folded_email__in={address.value.lower() for address in addresses})
     return _collected(addresses, str.lower, rows.order_by().values_list("folded_email", "pk"))
 
 
-def _by_login_id(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
+def _by_login_id(addresses: Sequence[Address], scope: _Scope) -> _Named:
     """By what is somebody's account in the BI: the attribute that is marked for it, or what the connection names."""
     source = BiConnection.objects.filter(pk=THE_ONE).values_list("external_id_source", flat=True).first()
     if source in _LOGIN_SOURCES:
-        return _LOGIN_SOURCES[source](addresses, among)
+        return _LOGIN_SOURCES[source](addresses, scope)
     attribute = Attribute.objects.bi_login_ids().first()
-    return {} if attribute is None else _by_value(attribute, addresses, among)
+    return {} if attribute is None else _by_value(attribute, addresses, scope)
 
 
 _LOGIN_SOURCES = {USERNAME: _by_username, EMAIL: _by_email}
 
 
-def _by_attribute(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
+def _by_attribute(addresses: Sequence[Address], scope: _Scope) -> _Named:
     by_key: dict[str, list[Address]] = defaultdict(list)
     for address in addresses:
         by_key[address.attribute].append(address)
@@ -139,19 +153,21 @@ def _by_attribute(addresses: Sequence[Address], among: QuerySet[User]) -> _Named
     return {
         address: ids
         for attribute in attributes
-        for address, ids in _by_value(attribute, by_key[attribute.key], among).items()
+        for address, ids in _by_value(attribute, by_key[attribute.key], scope).items()
     }
 
 
-def _by_value(attribute: Attribute, addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
+def _by_value(attribute: Attribute, addresses: Sequence[Address], scope: _Scope) -> _Named:
     values = AttributeValue.objects.of(attribute).among(address.value for address in addresses)
-    rows = values.filter(user__in=among.order_by().values("pk")).order_by()
+    rows = values.filter(user__in=scope.people.order_by().values("pk")).order_by()
     return _collected(addresses, fold_value, rows.values_list("folded", "user_id"))
 
 
-def _by_userid(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
+def _by_userid(addresses: Sequence[Address], scope: _Scope) -> _Named:
     userids = {fold_userid(address.value) for address in addresses}
-    accounts = WeComAccount.objects.complete().filter(userid_folded__in=userids, user__in=among.order_by().values("pk"))
+    accounts = WeComAccount.objects.complete().filter(
+        userid_folded__in=userids, corp__in=scope.corps, user__in=scope.people.order_by().values("pk")
+    )
     rows = list(accounts.order_by().values_list("userid_folded", "user_id", "corp__corpid", "corp__name"))
     return {
         address: {
@@ -163,44 +179,77 @@ def _by_userid(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
     }
 
 
-def _by_account(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
-    userids, login_ids = _by_userid(addresses, among), _by_login_id(addresses, among)
+def _by_account(addresses: Sequence[Address], scope: _Scope) -> _Named:
+    userids, login_ids = _by_userid(addresses, scope), _by_login_id(addresses, scope)
     return {address: userids.get(address, set()) | login_ids.get(address, set()) for address in addresses}
 
 
-def _by_department(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
-    """Whoever stands in the department or below it. One of those with the same name is as good as unknown: each of
-    them is meant only by its number."""
-    return {address: _people_in(_departments(address), among) for address in addresses}
+def _by_department(addresses: Sequence[Address], scope: _Scope) -> _NamedOrWhy:
+    """Whoever stands in the department or below it. Of several with the same name those count where somebody stands;
+    where that is more than one, each of them is meant only by its number and company."""
+    candidates = _departments(addresses, scope.corps)
+    places = departments.Branches({place.corp_id for those in candidates.values() for place in those})
+    below = {
+        place.pk: places.reached([place.pk], with_those_below=True)
+        for those in candidates.values()
+        for place in those[:SAME_NAMED_AT_MOST]
+    }
+    standing = _standing(set().union(*below.values()), scope.people)
+    named: dict[Address, set[int] | Why] = {}
+    for address, those in candidates.items():
+        groups = [{pk for key in below[place.pk] for pk in standing[key]} for place in those[:SAME_NAMED_AT_MOST]]
+        peopled = [people for people in groups if people]
+        is_ambiguous = len(those) > SAME_NAMED_AT_MOST or len(peopled) > 1
+        named[address] = Why.AMBIGUOUS if is_ambiguous else peopled[0] if peopled else set()
+    return named
 
 
-def _departments(address: Address) -> list[int]:
-    condition = Q(name=address.value)
-    if address.value.isascii() and address.value.isdigit() and len(address.value) <= NUMBER_DIGITS:
-        condition |= Q(wecom_department_id=int(address.value))
-    rows = Department.objects.present().filter(condition)
-    if address.corp:
-        rows = rows.filter(Q(corp__corpid=address.corp) | Q(corp__name=address.corp))
-    return list(rows.order_by("pk").values_list("pk", flat=True)[:SAME_NAMED_AT_MOST])
+def _departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> dict[Address, list[Department]]:
+    """By address the departments that have its name or its number, in order of their keys."""
+    values = {address.value for address in addresses}
+    named = Q(name__in=values) | Q(wecom_department_id__in={int(value) for value in values if _is_number(value)})
+    rows = Department.objects.present().filter(named, corp__in=corps).select_related("corp").order_by("pk")
+    rows = rows.only("name", "wecom_department_id", "corp__corpid", "corp__name")
+    by_value: dict[str, list[Department]] = defaultdict(list)
+    for place in rows:
+        for value in values.intersection((place.name, str(place.wecom_department_id))):
+            by_value[value].append(place)
+    return {
+        address: [
+            place
+            for place in by_value[address.value]
+            if not address.corp or address.corp in (place.corp.corpid, place.corp.name)
+        ]
+        for address in addresses
+    }
 
 
-def _people_in(department_ids: Sequence[int], among: QuerySet[User]) -> set[int]:
-    found = []
-    for pk in department_ids:
-        reached = departments.reached([pk], with_those_below=True)
-        accounts = WeComAccount.objects.in_departments(reached).order_by().values("user_id")
-        people = set(among.filter(pk__in=accounts).order_by().values_list("pk", flat=True))
-        found += [people] if people else []
-    return found[0] if len(found) == 1 else set()
+def _standing(department_ids: Collection[int], people: QuerySet[User]) -> Mapping[int, set[int]]:
+    """By department those of the people who stand in it itself."""
+    found: dict[int, set[int]] = defaultdict(set)
+    if not department_ids:
+        return found
+    accounts = WeComAccount.objects.in_departments(department_ids).filter(user__in=people.order_by().values("pk"))
+    rows = accounts.order_by().values_list("corp_id", "userid_folded", "user_id")
+    users = {(corp_id, userid): user_id for corp_id, userid, user_id in rows}
+    memberships = Membership.objects.able().filter(department__in=list(department_ids)).order_by()
+    for key, corp_id, userid in memberships.values_list("department_id", "member__corp_id", "member__userid_folded"):
+        if (corp_id, userid) in users:
+            found[key].add(users[corp_id, userid])
+    return found
 
 
-def _by_group(addresses: Sequence[Address], among: QuerySet[User]) -> _Named:
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) <= NUMBER_DIGITS
+
+
+def _by_group(addresses: Sequence[Address], scope: _Scope) -> _Named:
     names = {address.value for address in addresses}
-    members = User.groups.through.objects.filter(group__name__in=names, user__in=among.order_by().values("pk"))
+    members = User.groups.through.objects.filter(group__name__in=names, user__in=scope.people.order_by().values("pk"))
     return _collected(addresses, str, members.order_by().values_list("group__name", "user_id"))
 
 
-_LOOKUPS: Mapping[Kind, Callable[[Sequence[Address], QuerySet[User]], _Named]] = {
+_LOOKUPS: Mapping[Kind, Callable[[Sequence[Address], _Scope], _NamedOrWhy]] = {
     Kind.USER: _by_username,
     Kind.USERID: _by_userid,
     Kind.LOGIN_ID: _by_login_id,

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from accounts.models import Attribute, AttributeValue, User
+from accounts.models import Attribute, AttributeValue, User, WeComAccount
 from integrations.models import BiConnection, Corp, Department, Member, Membership
 from notifications.inbound import reach
-from notifications.inbound.recipients import Address, Found, Kind, Why, find
-from notifications.models import InboundChannel
+from notifications.inbound.recipients import SAME_NAMED_AT_MOST, Address, Found, Kind, Why, find
+from notifications.models import ApiToken, InboundChannel
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.factories import make_sender
 
@@ -30,7 +32,11 @@ def member(corp: Corp, userid: str, place: Department) -> None:
 
 
 def everybody(*addresses: Address) -> Found:
-    return find(addresses, among=User.objects.all())
+    return find(addresses, among=User.objects.all(), corps=Corp.objects.all())
+
+
+def found_by(sender: ApiToken | InboundChannel, *addresses: Address) -> Found:
+    return find(addresses, among=reach.people_of(sender), corps=reach.corps_of(sender))
 
 
 @pytest.fixture
@@ -127,8 +133,41 @@ def test_a_department_that_two_companies_have_is_named_with_its_company(corp: Co
 
     address = Address(Kind.DEPARTMENT, "2")
 
-    assert everybody(address) == Found(frozenset(), [(address, Why.UNKNOWN)])
+    assert everybody(address) == Found(frozenset(), [(address, Why.AMBIGUOUS)])
     assert everybody(Address(Kind.DEPARTMENT, "2", corp=other.corpid)) == Found(frozenset({li.pk}))
+
+
+def test_of_departments_with_one_name_that_is_meant_where_somebody_stands(corp: Corp, zhang: User) -> None:
+    places = [department(corp, number, "仓库") for number in range(2, SAME_NAMED_AT_MOST + 2)]
+    member(corp, "zhangwei", places[-1])
+
+    assert everybody(Address(Kind.DEPARTMENT, "仓库")) == Found(frozenset({zhang.pk}))
+
+
+@pytest.mark.parametrize("standing", [0, -1])
+def test_a_name_that_too_many_departments_have_means_none_of_them(standing: int, corp: Corp, zhang: User) -> None:
+    places = [department(corp, number, "仓库") for number in range(2, SAME_NAMED_AT_MOST + 3)]
+    member(corp, "zhangwei", places[standing])
+    address = Address(Kind.DEPARTMENT, "仓库")
+
+    assert everybody(address) == Found(frozenset(), [(address, Why.AMBIGUOUS)])
+    assert everybody(Address(Kind.DEPARTMENT, str(places[standing].wecom_department_id))).user_ids == {zhang.pk}
+
+
+def test_many_departments_are_looked_up_at_once(corp: Corp, zhang: User) -> None:
+    """A sender waits for the one before: it holds the sender's row."""
+    place = department(corp, 2, "仓库 0")
+    member(corp, "zhangwei", place)
+    for number in range(3, 60):
+        department(corp, number, f"仓库 {number % 20}", parent=2)
+
+    with CaptureQueriesContext(connection) as one:
+        everybody(Address(Kind.DEPARTMENT, "仓库 0"))
+    with CaptureQueriesContext(connection) as many:
+        found = everybody(*(Address(Kind.DEPARTMENT, f"仓库 {number}") for number in range(20)))
+
+    assert found.user_ids == {zhang.pk}
+    assert len(many) == len(one) <= 4
 
 
 # --- Whom a token reaches ---
@@ -140,7 +179,7 @@ def test_people_of_other_companies_are_unknown_as_those_that_do_not_exist(corp: 
     token = make_sender(make_manager(corp))
     addresses = [Address(Kind.USER, name) for name in ("zhang", "li", "nobody")]
 
-    found = find(addresses, among=reach.people_of(token))
+    found = found_by(token, *addresses)
 
     assert found == Found(frozenset({zhang.pk}), [(addresses[1], Why.UNKNOWN), (addresses[2], Why.UNKNOWN)])
     assert li.pk not in reach.people_of(token).values_list("pk", flat=True)
@@ -170,6 +209,32 @@ def test_somebody_whose_messages_go_through_another_company_is_out_of_reach(corp
     zhang.wecom_accounts.create(corp=make_corp(), userid="zw")
 
     assert list(reach.people_of(make_sender(make_manager(corp)))) == []
+
+
+@pytest.mark.parametrize("corp_of_address", ["", "南山物流", "ww0000000000000202"])
+def test_userids_and_departments_of_companies_out_of_reach_name_nobody(
+    corp_of_address: str, corp: Corp, zhang: User
+) -> None:
+    """They would tell who has an account there, and who stands in which department."""
+    other = make_corp(name="南山物流", corpid="ww0000000000000202")
+    WeComAccount.objects.create(user=zhang, corp=other, userid="b-secret", is_primary=False)
+    member(other, "b-secret", department(other, 7, "秘密项目"))
+    addresses = [
+        Address(Kind.USERID, "b-secret", corp=corp_of_address),
+        Address(Kind.ACCOUNT, "b-secret", corp=corp_of_address),
+        Address(Kind.DEPARTMENT, "秘密项目", corp=corp_of_address),
+        Address(Kind.DEPARTMENT, "7", corp=corp_of_address),
+    ]
+    limited, everywhere = make_manager(corp), make_manager(corp, other)
+
+    for sender in (
+        make_sender(limited),
+        make_sender(everywhere, sends_to="corps", send_corps=[corp]),
+        InboundChannel.objects.create(name="Grafana", owner=limited),
+        InboundChannel.objects.create(name="Grafana", owner=everywhere, corp=corp),
+    ):
+        assert found_by(sender, *addresses) == Found(frozenset(), [(address, Why.UNKNOWN) for address in addresses])
+    assert found_by(make_sender(everywhere), *addresses) == Found(frozenset({zhang.pk}))
 
 
 def test_a_channel_reaches_its_company_or_its_people(corp: Corp, zhang: User) -> None:
