@@ -15,6 +15,7 @@ from accounts.users.scopes import scope_condition
 from integrations.core import sentences
 from integrations.models import Corp
 from integrations.models.fields import EncryptedTextField
+from integrations.models.scoping import NOTHING
 from notifications.models.lookups import Moment
 from notifications.models.runs import Run
 from notifications.models.subscriptions import INCOMING_FORMS, MAX_LIFETIME_HOURS, Priority
@@ -33,7 +34,9 @@ FIGURES_AT_MOST = 20
 
 class IncomingMessageQuerySet(models.QuerySet["IncomingMessage"]):
     def visible_to(self, person: Person) -> Self:
-        return self.filter(scope_condition(person))
+        """As reports; and of one's own also those to people of every company."""
+        own = Q(requested_by=person.pk, corp__isnull=True) if isinstance(person, User) else NOTHING
+        return self.filter(scope_condition(person) | own)
 
     def settled(self) -> Self:
         """Those of which every run has ended."""

@@ -14,6 +14,7 @@ from accounts.models import User
 from accounts.users.scopes import scope_condition
 from integrations.core import sentences
 from integrations.models import Corp
+from integrations.models.scoping import NOTHING
 from notifications.models.lookups import Moment, RunStatus
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ class RunQuerySet(models.QuerySet["Run"]):
         return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE, Run.Trigger.MESSAGE])
 
     def visible_to(self, person: Person) -> Self:
-        return self.filter(scope_condition(person))
+        """As their reports; and those of one's own messages to people of every company."""
+        own = NOTHING
+        if isinstance(person, User):
+            own = Q(trigger=Run.Trigger.MESSAGE, requested_by=person.pk, corp__isnull=True)
+        return self.filter(scope_condition(person) | own)
 
 
 class Run(models.Model):

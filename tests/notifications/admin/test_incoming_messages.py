@@ -90,6 +90,22 @@ def test_the_page_shows_the_message_its_runs_and_whom_nobody_was_found_for(
     assert "hush" not in page
 
 
+def test_a_message_to_every_company_is_seen_by_its_owner_and_whoever_sees_all(editor: User, zhang: User) -> None:
+    accepted = accept(incoming(make_sender(editor), zhang), now=timezone.now())
+    for run_id in accepted.run_ids:
+        render_run(run_id=run_id, now=timezone.now())
+    (run,) = Run.objects.all()
+    colleague = make_editor(*editor.managed_corps.all())
+    pages = (page_of(accepted.message), reverse("admin:notifications_run_change", args=[run.pk]))
+
+    for person, status in ((editor, 200), (make_superuser(), 200), (colleague, 302)):
+        browser = client_of(person)
+        assert [browser.get(page).status_code for page in pages] == [status] * 2
+        assert ("磁盘快满了" in browser.get(LIST).content.decode()) == (status == 200)
+    editor.groups.clear()
+    assert client_of(editor).get(pages[0]).status_code == 403
+
+
 def test_it_is_seen_by_whoever_sees_its_company_and_nobody_changes_it(message: IncomingMessage) -> None:
     stranger = client_of(make_editor(make_corp()))
     root = client_of(make_superuser())
