@@ -82,13 +82,13 @@ def send_message(
     where the token's day is used up.
     """
     token = token_for(request, Action.SEND)
-    incoming, fingerprint = _incoming(request, token)
-    if incoming.is_dry_run:
-        found = preview(incoming.message)
+    asked = _asked(request)
+    if asked.body.dry_run:
+        found = preview(_message(token, asked))
         ids = [one.user_id for one in found.recipients[:PREVIEWED_AT_MOST]]
         usernames = dict(User.objects.filter(pk__in=ids).values_list("pk", "username"))
         return Status(200, MessagePreview.of(found, usernames))
-    return _accepted(request, token, incoming.message, idempotency_key or "", fingerprint)
+    return _accepted(request, token, asked, idempotency_key or "")
 
 
 @router.get(
@@ -138,13 +138,17 @@ def upload_file(request: HttpRequest) -> Status[UploadState]:
 
 
 @dataclass(frozen=True)
-class _Request:
-    message: Incoming
-    is_dry_run: bool
+class _Asked:
+    """What a request asks for, with the files that it carries itself."""
+
+    body: MessageIn
+    files: list[files.CheckedFile]
+    fingerprint: str
 
 
-def _incoming(request: HttpRequest, token: ApiToken) -> tuple[_Request, str]:
-    """What a request asks for, and its fingerprint. Raises ProblemError and ValidationError."""
+def _asked(request: HttpRequest) -> _Asked:
+    """Looks nothing up: the same request is the same when what it names is gone. Raises ProblemError and
+    ValidationError."""
     sent: list[Any] = []
     if request.content_type == MULTIPART:
         fields, named = _form_of(request)
@@ -155,16 +159,17 @@ def _incoming(request: HttpRequest, token: ApiToken) -> tuple[_Request, str]:
     else:
         raise ProblemError("unsupported_media_type")
     try:
-        asked = MessageIn.model_validate(document)
+        body = MessageIn.model_validate(document)
     except InvalidError as error:
         raise ValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
     carried = [_checked(file) for file in sent]
-    parts = [asked.model_dump_json(), *(file.digest for file in carried)]
-    fingerprint = idempotency.fingerprint_of("POST", request.path, "\n".join(parts))
-    return _Request(_message(token, asked, carried), asked.dry_run), fingerprint
+    parts = [body.model_dump_json(), *(file.digest for file in carried)]
+    return _Asked(body, carried, idempotency.fingerprint_of("POST", request.path, "\n".join(parts)))
 
 
-def _message(token: ApiToken, asked: MessageIn, carried: list[files.CheckedFile]) -> Incoming:
+def _message(token: ApiToken, request: _Asked) -> Incoming:
+    """With the uploads and the company that it names. Raises ProblemError."""
+    asked = request.body
     try:
         known = uploads.of_token(token, asked.uploads, now=timezone.now())
     except uploads.TooLargeError as error:
@@ -172,7 +177,7 @@ def _message(token: ApiToken, asked: MessageIn, carried: list[files.CheckedFile]
     missing = [pk for pk in asked.uploads if pk not in known]
     if missing:
         raise ProblemError("upload_not_found", more={"errors": [{"where": ["body", "uploads"], "what": str(missing)}]})
-    everything = [*carried, *(known[pk] for pk in asked.uploads)]
+    everything = [*request.files, *(known[pk] for pk in asked.uploads)]
     if len(everything) > files.FILES_AT_MOST:
         raise ProblemError("too_many_files")
     if asked.callback_url and not (is_callable(asked.callback_url) and token.signing_secret):
@@ -228,18 +233,18 @@ def _checked(sent: Any) -> files.CheckedFile:
 # --- Accepting it ---
 
 
-def _accepted(request: HttpRequest, token: ApiToken, message: Incoming, key: str, fingerprint: str) -> HttpResponse:
+def _accepted(request: HttpRequest, token: ApiToken, asked: _Asked, key: str) -> HttpResponse:
     now = timezone.now()
 
     def make() -> tuple[Run, str]:
-        accepted = accept(message, now=now)
+        accepted = accept(_message(token, asked), now=now)
         with services.on_behalf(token.owner, address_of(request)):
             _record(token, accepted.message)
         enqueue_runs(accepted.run_ids)
         return Run.objects.get(pk=accepted.run_ids[0]), MessageState.of(accepted.message, [], None).model_dump_json()
 
     try:
-        answer = idempotency.once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
+        answer = idempotency.once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
     except NobodyFoundError as error:
         unknown = [UnknownRecipient.of({**address.document(), "reason": why}) for address, why in error.unknown]
         raise ProblemError("nobody_found", more={"unknown": [one.model_dump() for one in unknown]}) from error

@@ -147,6 +147,19 @@ def test_a_repeated_key_gives_the_first_answer_and_no_second_message(client: Cal
     assert IncomingMessage.objects.count() == 1
 
 
+def test_a_repeat_is_answered_also_when_what_it_names_is_gone(client: Caller, corp: Corp, zhang: User) -> None:
+    document = message("zhang", uploads=[upload(client, "a.png", png()).json()["id"]], corp=corp.corpid)
+    first = send(client, document, **{"Idempotency-Key": "disk-1"})
+    Upload.objects.update(created_at=timezone.now() - uploads.KEPT)
+    Corp.objects.update(corpid="ww0000000000000909")
+
+    second = send(client, document, **{"Idempotency-Key": "disk-1"})
+
+    assert (first.status_code, second.status_code, second.content) == (202, 202, first.content)
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert_problem(send(client, document, **{"Idempotency-Key": "disk-2"}), 422, "upload_not_found")
+
+
 def test_a_form_with_other_files_is_another_request(client: Caller, zhang: User) -> None:
     def send_as(content: bytes) -> Any:
         data = {"message": json.dumps(message("zhang")), "files": SimpleUploadedFile("a.pdf", content)}
