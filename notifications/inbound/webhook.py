@@ -70,8 +70,11 @@ def call_back_all(message_ids: Iterable[int], *, clock: Clock, is_stopping: Call
 def call_back(message_id: int, *, clock: Clock) -> bool:
     """Make one attempt. Returns whether the sender has it now."""
     waiting = IncomingMessage.objects.filter(pk=message_id, callback_state=Callback.WAITING)
-    message = waiting.settled().select_related("token").defer("text", "original").first()
+    message = waiting.settled().select_related("token__owner").defer("text", "original").first()
     if message is None:
+        return False
+    if message.token is not None and not _is_usable(message.token):
+        _failed(waiting, message, _ENDED, clock(), is_last=True)
         return False
     try:
         _post(message, clock())
@@ -123,17 +126,25 @@ def _body(message: IncomingMessage) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def _is_usable(token: ApiToken) -> bool:
+    """One that expired still tells of the messages that were accepted before."""
+    return token.revoked_at is None and token.owner.is_active and token.owner.is_staff
+
+
 def _reach_of(token: ApiToken) -> Reach:
-    """As a data source's (integrations.datasources.query)."""
-    if not token.allows_private_addresses:
+    """As a data source's (integrations.datasources.query), as long as the owner is a superuser: nobody else may let a
+    token into the internal network."""
+    if not (token.allows_private_addresses and token.owner.is_superuser):
         return Reach.PUBLIC
     return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
 
 
-def _failed(waiting: QuerySet[IncomingMessage], message: IncomingMessage, why: Sentence, now: datetime) -> None:
+def _failed(
+    waiting: QuerySet[IncomingMessage], message: IncomingMessage, why: Sentence, now: datetime, *, is_last: bool = False
+) -> None:
     count = message.callback_count
     error = {"callback_count": count + 1, "callback_error": why.stored()}
-    if count < len(WAITS_MINUTES):
+    if count < len(WAITS_MINUTES) and not is_last:
         waiting.update(callback_after=now + timedelta(minutes=WAITS_MINUTES[count]), **error)
         return
     waiting.update(callback_state=Callback.GIVEN_UP, callback_after=None, **error)
@@ -141,6 +152,7 @@ def _failed(waiting: QuerySet[IncomingMessage], message: IncomingMessage, why: S
 
 
 _UNREADABLE = Sentence("The signing secret or the address cannot be read with the present keys.")
+_ENDED = Sentence("The token was revoked, or its owner may no longer enter the administration.")
 _FORBIDDEN = Sentence("Its address leads where the token's webhooks may not go.")
 _SENTENCES = {
     Problem.KEY_MISSING: Sentence("The token has no signing secret, or is gone."),

@@ -14,6 +14,7 @@ import pytest
 from django.db import connection
 from django.utils import translation
 
+from accounts.models import User
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.ssrf import Reach
 from integrations.clients.sources.webhook import is_callable, post
@@ -69,7 +70,10 @@ def url(calls: Any, statuses: list[int], settings: Any) -> Iterator[str]:
 
 @pytest.fixture
 def sender() -> ApiToken:
-    return make_sender(make_manager(make_corp()), allows_private_addresses=True, sends_to="everyone")
+    owner = make_manager(make_corp())
+    owner.is_superuser = True
+    owner.save()
+    return make_sender(owner, allows_private_addresses=True, sends_to="everyone")
 
 
 def settled(sender: ApiToken, url: str) -> IncomingMessage:
@@ -191,6 +195,39 @@ def test_an_address_in_the_internal_network_needs_a_token_that_may_go_there(
 
     assert calls == []
     assert told(message) == (Callback.WAITING, 2, "Its address leads where the token's webhooks may not go.")
+
+
+def test_a_token_whose_owner_is_no_superuser_any_more_stays_out_of_the_internal_network(
+    sender: ApiToken, url: str, calls: list[Any], clock: FakeClock
+) -> None:
+    message = settled(sender, url)
+    User.objects.update(is_superuser=False)
+
+    webhook.call_back(message.pk, clock=clock)
+
+    assert calls == []
+    assert told(message) == (Callback.WAITING, 1, "Its address leads where the token's webhooks may not go.")
+
+
+@pytest.mark.parametrize(
+    ("model", "change"),
+    [(ApiToken, {"revoked_at": NOW}), (User, {"is_active": False}), (User, {"is_staff": False})],
+)
+def test_nothing_is_signed_with_a_token_that_was_ended(
+    model: Any, change: dict[str, Any], sender: ApiToken, url: str, calls: list[Any], clock: FakeClock
+) -> None:
+    message = settled(sender, url)
+    model.objects.update(**change)
+
+    assert not webhook.call_back(message.pk, clock=clock)
+
+    assert calls == []
+    assert told(message) == (
+        Callback.GIVEN_UP,
+        1,
+        "The token was revoked, or its owner may no longer enter the administration.",
+    )
+    assert webhook.hand_out(now=NOW + timedelta(days=2)) == []
 
 
 def test_a_receiver_that_is_gone_is_told_nothing_of_the_network(
