@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.stack import Stack
@@ -13,10 +11,11 @@ TEST_PATIENCE_MS = 60_000
 
 
 def write(page: Page, label: str, text: str) -> None:
-    """Fill in a text of the push page: its editor, which takes the place of the field that the page came with."""
-    editor = page.get_by_role("textbox", name=label)
-    expect(editor).to_have_class(re.compile("template-editor"))
-    editor.fill(text)
+    """Fill in a text of the push page. Its editor takes the place of the field with which the page came, unless that is
+    focused."""
+    box = page.get_by_role("textbox", name=label)
+    box.focus()
+    box.fill(text)
 
 
 class Console:

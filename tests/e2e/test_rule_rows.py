@@ -57,6 +57,7 @@ def test_a_removed_rule_is_gone_and_the_preview_is_made_anew(live_server: LiveSe
     address = signed_in(page.context, live_server)
     page.goto(f"{address}/admin/notifications/subscription/{subscription.pk}/change/")
 
+    page.get_by_text("更多接收人、送达与重试").click()
     with page.expect_response("**/outlook/"):
         page.get_by_role("group", name="规则 1").get_by_role("button", name="移除这条规则").click()
     expect(page.locator(".attribute-rule")).to_have_count(3)

@@ -50,8 +50,8 @@ class FoldedPart:
 def folded(
     parts: Iterable[Part], forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
 ) -> dict[str, FoldedPart]:
-    """By key. One with an error, or with a value that a new page would not have, is open. `forms`: None where a part of
-    the page is not there. `is_sent`: whether errors are said."""
+    """By key. One with an error is open. `forms`: None where a part of the page is not there. `is_sent`: whether errors
+    are said."""
     found = {}
     for part in parts:
         fields = _fields(part, forms)
@@ -59,9 +59,7 @@ def folded(
         counts = {one.formset.prefix: sum(map(_is_filled, one.formset.forms)) for one in own}
         summary = _summary(part, fields, counts, {one.formset.prefix: one.formset.model for one in own})
         has_errors = any(field.errors for field in fields) or any(one.formset.total_error_count() for one in own)
-        found[part.key] = FoldedPart(
-            part.key, part.title, fields, own, summary, bool(summary) or (is_sent and has_errors)
-        )
+        found[part.key] = FoldedPart(part.key, part.title, fields, own, summary, is_sent and has_errors)
     return found
 
 

@@ -158,7 +158,10 @@ window.onePage = (beside, form) => {
     form.addEventListener("input", (event) => !isIgnored(event.target) && changed());
     // Select2, and a window of Django's admin in which something was added, tell jQuery only. So does Django's script
     // when the page begins, and nothing has changed then.
-    django.jQuery(form).on("change", (event) => !isIgnored(event.target) && typed() !== known && changed());
+    // What a handler returns matters to jQuery: false would keep the event from every other script.
+    django.jQuery(form).on("change", (event) => {
+      if (!isIgnored(event.target) && typed() !== known) changed();
+    });
     document.addEventListener("errand:back", () => refresh());
     // After Django's own script, which focuses the first field.
     window.addEventListener("load", () => setTimeout(() => find("[data-problems]")?.focus()));
