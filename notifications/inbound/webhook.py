@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Max, QuerySet
 
@@ -24,6 +23,7 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.ssrf import Reach
 from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
+from integrations.datasources.reach import reach_for
 from integrations.models.fields import opened
 from notifications.delivery.locking import unlocked
 from notifications.delivery.runs import statistics
@@ -132,11 +132,8 @@ def _is_usable(token: ApiToken) -> bool:
 
 
 def _reach_of(token: ApiToken) -> Reach:
-    """As a data source's (integrations.datasources.query), as long as the owner is a superuser: nobody else may let a
-    token into the internal network."""
-    if not (token.allows_private_addresses and token.owner.is_superuser):
-        return Reach.PUBLIC
-    return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
+    """As a data source's, while the owner is a superuser: nobody else may let a token into the internal network."""
+    return reach_for(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)
 
 
 def _failed(
