@@ -89,8 +89,8 @@ def test_a_killed_program_ends_a_command_that_waits_for_its_end(supervisor: Supe
 
 def test_stop_ends_the_first_program_after_the_others(supervisor: Supervisor, output: io.StringIO) -> None:
     tell = (
-        "import signal, sys, time; "
-        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep({0}), print('end', flush=True), sys.exit()))"
+        "import os, signal, sys, time; "
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep({0}), os.write(1, b'end\\n'), sys.exit()))"
     )
     loop = "; print('up', flush=True); time.sleep(60)"
     supervisor.start("valkey", [sys.executable, "-c", tell.format(0) + loop])

@@ -33,6 +33,7 @@ window.TemplateEditor = class {
     this.status.setAttribute("role", "status");
     source.after(this.box, this.status);
     this.box.addEventListener("input", () => this.write());
+    this.box.addEventListener("keyup", () => this.remember());
     this.box.addEventListener("keydown", (event) => this.onKey(event));
     this.box.addEventListener("paste", (event) => this.onPaste(event));
     this.box.addEventListener("beforeinput", (event) => this.onHistory(event));

@@ -24,7 +24,7 @@ from accounts.models import (
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import BiConnection, Corp, DataSource, SiteAddress, SyncRun
 from integrations.models.fields import EncryptedTextField
-from notifications.models import ApiToken, Robot
+from notifications.models import ApiToken, InboundChannel, IncomingMessage, Robot
 from tests.accounts.conftest import DESKTOP, Visitor, make_person, state_in, visitor
 from tests.accounts.wecom import WeCom
 
@@ -300,7 +300,7 @@ class TestWeCom:
 CONFIRMED = {
     *(User, Group, SignInPolicy, DirectoryPolicy, LinkConflict, LinkRequest, PeopleImport),
     *(Attribute, DepartmentGroup),  # which attribute names people in the BI; groups lend rights
-    *(Corp, SiteAddress, BiConnection, DataSource, Robot, ApiToken),
+    *(Corp, SiteAddress, BiConnection, DataSource, Robot, ApiToken, InboundChannel),
     SyncRun,  # the directory policy is set on the page on which one synchronises
 }
 
@@ -314,7 +314,8 @@ def test_every_page_of_rights_secrets_addresses_and_tokens_asks() -> None:
 
     confirmed = {model for model, pages in registered.items() if isinstance(pages, ConfirmedChanges)}
 
-    assert with_secrets <= CONFIRMED
+    # A message is only read.
+    assert with_secrets - {IncomingMessage} <= CONFIRMED
     assert confirmed == CONFIRMED
 
 

@@ -258,7 +258,7 @@ def test_no_page_shows_a_secret_or_a_proxy_s_password(admin_client: Client, corp
 def test_the_history_says_that_the_secret_was_changed(admin_client: Client, corp: Corp) -> None:
     post(admin_client, page(corp), new_secret="another")
 
-    assert LogEntry.objects.get().get_change_message() == "Changed Secret."
+    assert LogEntry.objects.get().get_change_message() == "Changed secret."
 
 
 def test_a_proxy_is_kept_replaced_and_removed(admin_client: Client, corp: Corp) -> None:

@@ -6,6 +6,7 @@ import gzip
 import socket
 import threading
 from collections.abc import Callable
+from queue import Queue
 
 import pytest
 
@@ -98,16 +99,16 @@ def test_a_closed_port_is_certain() -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_a_reader_that_takes_nothing_cannot_hold_an_upload(sim: WireServer) -> None:
-    has_left: list[bool] = []
+    has_left: Queue[bool] = Queue()
 
-    with listening(lambda connection: has_left.append(takes_nothing(connection))) as url:
+    with listening(lambda connection: has_left.put(takes_nothing(connection))) as url:
         stuck = open_client(base_url=url, timeouts=SHORT, token_store=_with_token(sim))
         assert isinstance(stuck, WeComClient)
 
         with pytest.raises(TransientError):
             stuck.media_upload(b"x" * 20_000_000, kind="file", file_name="large.bin")
 
-    assert has_left == [True]
+    assert has_left.get(timeout=60) is True
 
 
 def test_an_answer_without_end_is_cut_off(sim: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:

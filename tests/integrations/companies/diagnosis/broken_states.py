@@ -175,7 +175,7 @@ SAVED_WRONGLY = [
         ("企业微信拒绝了 Secret", IN_THIS_SITE, TO_APP + "Secret"),
         lambda scene: scene.saved(secret="not-the-secret-of-the-app"),
         lambda scene: scene.form(new_secret=SECRET),
-        reason="access_token：企业微信拒绝了 Secret",
+        reason="访问凭证（access_token）：企业微信拒绝了 Secret",
     ),
     State(
         "the CorpId is unknown (40013)",
@@ -183,7 +183,7 @@ SAVED_WRONGLY = [
         ("CorpId 不存在。", IN_THIS_SITE, "系统集成 → 企业微信配置 → 该公司：修正该字段"),
         lambda scene: scene.saved(corpid="ww7777777777777777"),
         lambda scene: scene.form(corpid=scene.corpid),
-        reason="access_token：CorpId 不存在。",
+        reason="访问凭证（access_token）：CorpId 不存在。",
     ),
     State(
         "the Secret is another app's",
@@ -269,7 +269,7 @@ WRONG_IN_WECOM = [
         ("应用已停用。", IN_WECOM, TO_APP + "启用。"),
         lambda scene: scene.in_wecom(disabled=True),
         lambda scene: scene.console(disabled=False),
-        reason="access_token：应用已停用。",
+        reason="访问凭证（access_token）：应用已停用。",
     ),
     State(
         "the scope is empty",
@@ -384,7 +384,7 @@ AT_FAULT = [
         ("企业微信系统繁忙。", "无需任何人处理：会自动恢复。"),
         lambda scene: scene.fault("busy", "gettoken"),
         lambda scene: scene.remove_fault(),
-        reason="access_token：企业微信系统繁忙。",
+        reason="访问凭证（access_token）：企业微信系统繁忙。",
     ),
     State(
         "the clock is ten minutes ahead",
