@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.signals import request_finished, request_started
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -22,6 +24,7 @@ CHROMIUM_FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+ANSWERED_WITHIN_SECONDS = 60
 # A machine that runs several browsers draws slowly. Nothing waits that long where what is expected comes.
 expect.set_options(timeout=60_000)
 
@@ -53,6 +56,31 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{'clicks':>6} {'fields':>6} {'pages':>6}  way")
     for way, clicks, fields, pages in ways:
         terminalreporter.write_line(f"{clicks:>6} {fields:>6} {pages:>6}  {way}")
+
+
+@pytest.fixture(autouse=True)
+def _answered() -> Iterator[None]:
+    """What a page asked before it closed is answered before the database is emptied: each would wait for the other."""
+    answered, waiting = threading.Condition(), [0]
+
+    def count(change: int) -> None:
+        with answered:
+            waiting[0] += change
+            answered.notify_all()
+
+    def began(**_kwargs: object) -> None:
+        count(1)
+
+    def ended(**_kwargs: object) -> None:
+        count(-1)
+
+    request_started.connect(began)
+    request_finished.connect(ended)
+    yield
+    with answered:
+        answered.wait_for(lambda: waiting[0] <= 0, timeout=ANSWERED_WITHIN_SECONDS)
+    request_started.disconnect(began)
+    request_finished.disconnect(ended)
 
 
 @pytest.fixture

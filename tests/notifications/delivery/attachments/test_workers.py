@@ -23,7 +23,6 @@ from integrations.models import Corp
 from integrations.models.datasources import ROWS_AT_MOST
 from notifications import tasks
 from notifications.delivery.attachments import jobs, recipes
-from notifications.delivery.rendering.attachments import MEDIA_FORMS
 from notifications.models import Attempt, Delivery, Medium, MessageForm, Run
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
@@ -34,6 +33,7 @@ from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbo
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 USERIDS = ("LiLei", "HanMei")
+# Of the forms whose picture or file is made here.
 TYPES = {
     MessageForm.NEWS: "news",
     MessageForm.NEWS_NOTICE: "template_card",
@@ -96,7 +96,7 @@ def due_now() -> None:
 
 def test_each_form_arrives_once_though_its_makers_are_killed(stack: Stack, corp: Corp) -> None:
     run, sandbox = make_run(), stack.sandbox
-    for form in sorted(MEDIA_FORMS):
+    for form in sorted(TYPES):
         make_delivery(corp, form, run=run)
     due_now()
     with ExitStack() as exits:
@@ -115,10 +115,10 @@ def test_each_form_arrives_once_though_its_makers_are_killed(stack: Stack, corp:
         eventually(lambda: not Medium.objects.filter(status="waiting").exists(), stack.programs.values())
         tasks._prepare(timezone.now())
         accepted = Delivery.objects.filter(status="accepted")
-        eventually(lambda: accepted.count() == len(MEDIA_FORMS), stack.programs.values())
+        eventually(lambda: accepted.count() == len(TYPES), stack.programs.values())
 
         assert Counter(Medium.objects.values_list("status", flat=True)) == {"ready": Medium.objects.count()}
-        assert Attempt.objects.count() == len(MEDIA_FORMS)
+        assert Attempt.objects.count() == len(TYPES)
         for userid in USERIDS:
             messages = sandbox.messages(CORPID, userid)
             assert Counter(message["msgtype"] for message in messages) == Counter(TYPES.values())
