@@ -67,6 +67,7 @@ def test_from_a_card_to_an_enabled_push_in_few_clicks(
 def choose_person(page: Page, name: str) -> None:
     """Search with the keyboard as whom the preview looks."""
     press_on(page, page.get_by_role("combobox", name="以谁的身份预览"), "Enter")
+    expect(page.locator(".select2-container--open .select2-search__field")).to_be_focused()
     page.keyboard.type(name)
     expect(page.locator(".select2-results__option")).to_have_text([re.compile(name)])
     page.keyboard.press("Enter")
