@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from kombu import Queue
 
 from guanwecom import environment as e
+from guanwecom.operations import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # those two must not reach what a developer's .env names
@@ -368,28 +369,7 @@ LIMIT_RESERVED_PERCENT = e.read(e.percent, "LIMIT_RESERVED_PERCENT", "2")
 # Processes that leave by another public address than the others name it here: each name has its calls per minute.
 EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 
-# --- Logging: ids, codes and durations; never a URL of WeCom, a body or a token --------------------------------------
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    # A server that is away is one line, then one a minute.
-    "filters": {"outages": {"()": "guanwecom.operations.log_throttle.OutageFilter"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}},
-    "root": {"handlers": ["console"], "level": e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO")},
-    "loggers": {
-        # urllib3 logs paths with their query at DEBUG: that is where WeCom puts secrets and tokens.
-        "urllib3": {"level": "WARNING"},
-        "requests": {"level": "WARNING"},
-        # A line for every tick, every few seconds for ever, would bury the ones that matter; what fails is an error.
-        "celery.beat": {"level": "WARNING"},
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
-        # aiosmtpd: a line for each command, with people's addresses.
-        "mail.log": {"level": "ERROR"},
-        # Three lines for each task.
-        "psycopg.pool": {"level": "WARNING"},
-    },
-}
+# --- Logging ---------------------------------------------------------------------------------------------------------
+LOGGING = logs.configuration(e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"))
 
 e.refuse_unknown()
