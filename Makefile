@@ -34,7 +34,7 @@ test-sandbox: setup-dev ## the sandbox's own tests, which need no database; `mak
 test-sqlite: setup-dev ## all tests on SQLite; PYTEST="tests/accounts -k name" narrows
 	@$(TESTS) --database sqlite $(PYTEST)
 
-journey: setup-dev ## count clicks, fields and pages of the ways through the product (docs/journeys.md)
+journey: setup-dev ## count clicks, fields and pages of the ways through the product (docs/en/journeys.md)
 	@$(TESTS) --database sqlite -m journey $(PYTEST)
 
 lint: setup-dev ## formatting, rules, sizes, types, import contracts, security, templates, migrations, translations, pins

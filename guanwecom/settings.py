@@ -151,7 +151,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
 
-# --- Wrong passwords (docs/administration.md) ------------------------------------------------------------------------
+# --- Wrong passwords (docs/en/administration.md) ---------------------------------------------------------------------
 # After so many for one username from one address, that address is locked out for that username …
 LOCKOUT_TRIES = e.read(e.count, "LOCKOUT_TRIES", "5")
 # … and after so many from all addresses together, every browser that has not signed in with that username before.
@@ -260,7 +260,7 @@ SHARING_IN_WECOM = e.read(e.boolean, "SHARING_IN_WECOM", "false")
 # How many people of a hundred a synchronisation may disable without asking an administrator first.
 DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
-# --- Data of reports and alerts (docs/data-sources.md) ---------------------------------------------------------------
+# --- Data of reports and alerts (docs/en/data-sources.md) ------------------------------------------------------------
 # How long fetched data is kept, in days.
 CARD_DATA_RETENTION_DAYS = e.read(e.days, "CARD_DATA_RETENTION_DAYS", "8")
 # Folders whose SQLite files a data source may open, separated by commas; unset: none.
@@ -318,7 +318,7 @@ DEFAULT_FROM_EMAIL = e.read(e.mail_address, "EMAIL_FROM", "guanwecom@localhost")
 # Who is told, separated by commas.
 OPERATOR_EMAILS = e.read(e.mail_addresses, "OPERATOR_EMAILS", "")
 
-# --- The mail door: takes other systems' mails by SMTP and makes messages of them (docs/mail-door.md) -----------------
+# --- The mail door: takes other systems' mails by SMTP and makes messages of them (docs/en/mail-door.md) -------------
 # Where `manage.py mail_door` listens.
 MAIL_DOOR_LISTEN = e.read(e.listen_address, "MAIL_DOOR_LISTEN", "127.0.0.1:2525")
 # How it calls itself, a host name: in its greeting and in what it mails back.
@@ -348,7 +348,7 @@ MAIL_DOOR_MAILS_PER_MINUTE = e.read(e.count, "MAIL_DOOR_MAILS_PER_MINUTE", "6000
 # How long a sender may take for one command, or for a whole mail, in seconds.
 MAIL_DOOR_TIMEOUT_SECONDS = e.read(e.seconds, "MAIL_DOOR_TIMEOUT_SECONDS", "300")
 
-# --- Limits of the platform, respected ahead of time by all workers together (docs/push-engine.md); 0: no limit -------
+# --- Limits of the platform, respected ahead of time by all workers together (docs/en/push-engine.md); 0: no limit ---
 # Calls of message/send in any 60 seconds: from one egress address, for all companies together …
 LIMIT_ADDRESS_PER_MINUTE = e.read(e.limit, "LIMIT_ADDRESS_PER_MINUTE", "20000")
 # … and for one company (CorpId).

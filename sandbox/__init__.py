@@ -3,5 +3,5 @@
 One process, its state in memory: the server API, the authorise page, the QR page, a phone, a console, and faults on
 request. It is a second reading of WeCom's contract and therefore imports nothing of `integrations.clients.wecom`; the
 modules of its state and API are plain Python and know no web server, the pages use Django's templates. See
-docs/sandbox.md.
+docs/en/sandbox.md.
 """

@@ -1,4 +1,4 @@
-"""Starts the WeCom sandbox: `python -m sandbox --port 3002 --seed companies.json` (docs/sandbox.md)."""
+"""Starts the WeCom sandbox: `python -m sandbox --port 3002 --seed companies.json` (docs/en/sandbox.md)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address; others are refused")
     parser.add_argument("--port", type=int, default=3002, help="0 takes a free one and prints it")
-    parser.add_argument("--seed", type=Path, help="a JSON file with companies (docs/sandbox.md)")
+    parser.add_argument("--seed", type=Path, help="a JSON file with companies (docs/en/sandbox.md)")
     parser.add_argument("--snapshot", type=Path, help="a file to load at the start and to write at the end")
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""Starts a WeCom sandbox as its own process, for any suite that needs one (docs/sandbox.md has the seed's format).
+"""Starts a WeCom sandbox as its own process, for any suite that needs one (docs/en/sandbox.md has the seed's format).
 
 @pytest.fixture
 def sandbox():

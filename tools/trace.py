@@ -1,6 +1,6 @@
 """Two measures of how hard the code is to follow: what a test enters of it, and its longest chain of imports.
 
-`python -m tools.trace ways` traces the three ways of docs/architecture.md, one test each, from the functions where a
+`python -m tools.trace ways` traces the three ways of docs/en/architecture.md, one test each, from the functions where a
 view, a task or a consumer begins its part: neither what a test prepares, nor the site's middleware, nor the steps of a
 tick that do other work is counted. Celery is set up before, as in a process that has begun.
 `python -m tools.trace test TEST [FILE:FUNCTION]...` traces one test; with functions, only what runs below these.

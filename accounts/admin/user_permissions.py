@@ -1,4 +1,4 @@
-"""The permission fields of a person's form: what may be given, and by whom (docs/administration.md, roles)."""
+"""The permission fields of a person's form: what may be given, and by whom (docs/en/administration.md, roles)."""
 
 from __future__ import annotations
 

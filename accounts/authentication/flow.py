@@ -1,4 +1,4 @@
-"""Decides what to do with a browser that returns from WeCom. Pure (docs/sign-in.md).
+"""Decides what to do with a browser that returns from WeCom. Pure (docs/en/sign-in.md).
 
 A code is used only with a state that this browser began here for this corp, and only once.
 """

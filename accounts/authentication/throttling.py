@@ -1,7 +1,7 @@
 """Rate limits per minute, counted in Valkey for all processes.
 
 Where Valkey does not answer, the caller gets redis.RedisError. Nobody signs in with WeCom without it anyway, since it
-holds the states: the page that says so is the answer to a limit that cannot be counted, too (docs/sign-in.md).
+holds the states: the page that says so is the answer to a limit that cannot be counted, too (docs/en/sign-in.md).
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def sql_drivers_are_installed(**_kwargs: Any) -> list[checks.CheckMessage]:
         checks.Error(
             f"DATA_SQL_DRIVERS names {name}, for which nothing is installed.",
             hint="Install its package for SQLAlchemy and its driver into this Python, or correct the name: "
-            "dialect+driver, such as oracle+oracledb. See docs/data-sources.md.",
+            "dialect+driver, such as oracle+oracledb. See docs/en/data-sources.md.",
             id="integrations.E007",
         )
         for name in settings.DATA_SQL_DRIVERS
@@ -117,7 +117,7 @@ def stored_secrets_are_readable(databases: Any = None, **_kwargs: Any) -> list[c
         checks.Warning(
             f"{label}: secrets of {count} rows cannot be read with the present FIELD_ENCRYPTION_KEYS.",
             hint="Add the lost key behind the present ones, or enter the secrets again in the administration. "
-            "`manage.py reencrypt_secrets --check` names them; see docs/secrets.md.",
+            "`manage.py reencrypt_secrets --check` names them; see docs/en/secrets.md.",
             id="integrations.W003",
         )
         for label, count in counts.items()

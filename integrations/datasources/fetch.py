@@ -45,7 +45,7 @@ LEASE = timedelta(seconds=20)
 KEPT_AT_MOST = timedelta(seconds=SECONDS_AT_MOST + 60)
 WAITS = (timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=60), timedelta(seconds=180))
 # How many fetches there may be at once of all the sources together that ran into their time limit last time. Fewer
-# than the threads of one worker of the queue `data` (docs/data-sources.md).
+# than the threads of one worker of the queue `data` (docs/en/data-sources.md).
 SLOW_PLACES = 2
 # How soon it is looked again whether a source has a place free.
 TURN_WAIT = timedelta(seconds=5)

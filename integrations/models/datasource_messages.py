@@ -78,7 +78,7 @@ def address_flaws(detail: str) -> dict[str, str]:
     known = {"detail": detail}
     return {
         "no-address": _("This is no address of a database. Write kind://user:password@host:port/database."),
-        "no-driver": _("This kind of database is not admitted (%(detail)s): see docs/data-sources.md.") % known,
+        "no-driver": _("This kind of database is not admitted (%(detail)s): see docs/en/data-sources.md.") % known,
         "no-host": _("The host is missing, or is not a single one."),
         "no-database": _("The name of the database is missing behind the last slash."),
         "option": _("The option %(detail)s is not admitted: leave it out.") % known,
@@ -153,7 +153,7 @@ _SENTENCES = {
     ),
     Problem.PARAMETER_MISSING: gettext_lazy("The parameter “%(name)s” of the query has no value. Set it in the card."),
     Problem.DRIVER_MISSING: gettext_lazy(
-        "No driver for this kind of database is installed or admitted (%(driver)s). See docs/data-sources.md."
+        "No driver for this kind of database is installed or admitted (%(driver)s). See docs/en/data-sources.md."
     ),
     Problem.EXPRESSION: gettext_lazy("The JMESPath expression fails on this answer: %(what)s. Correct it in the card."),
     Problem.UNEXPECTED: gettext_lazy("The data could not be read because of an error in this program (%(error)s)."),

@@ -1,1 +1,1 @@
-"""The HTTP API for other systems, one module for each resource (docs/api.md)."""
+"""The HTTP API for other systems, one module for each resource (docs/en/api.md)."""

@@ -1,6 +1,6 @@
 """The control interface: everything that a test or a seeding program does to the sandbox, as JSON over HTTP.
 
-Documented in docs/sandbox.md. A write needs Content-Type application/json, which a page of another site cannot send
+Documented in docs/en/sandbox.md. A write needs Content-Type application/json, which a page of another site cannot send
 without the sandbox's leave.
 """
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from sandbox.http import typed
 
-# kind: what it does, in the order of docs/sandbox.md
+# kind: what it does, in the order of docs/en/sandbox.md
 KINDS: dict[str, str] = {
     "busy": "errcode -1, nothing done",
     "errcode": "the error of `code`, nothing done",

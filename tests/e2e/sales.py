@@ -16,7 +16,7 @@ from tests.e2e.stack import BIN, Program, running
 
 @contextmanager
 def data_worker(root: Path, folder: Path, databases: Path) -> Iterator[Program]:
-    """As docs/data-sources.md starts it; it may read SQLite files in `databases`."""
+    """As docs/en/data-sources.md starts it; it may read SQLite files in `databases`."""
     celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "data", "-n", "data@%h", "--loglevel", "INFO"]
     command = [*celery, "--pool", "threads", "--concurrency", "2", "--without-mingle"]
     env = {**program_environ(), "DATA_SQLITE_FOLDERS": str(databases)}

@@ -151,7 +151,7 @@ class Stack:
         return self.start(name, worker, exits)
 
     def start_charts_worker(self, exits: ExitStack) -> Program:
-        """One that makes pictures and files, and nothing else (docs/charts.md)."""
+        """One that makes pictures and files, and nothing else (docs/en/charts.md)."""
         options = ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "-Q", "charts", "-n", "charts@%h"]
         program = self.start("charts", [str(BIN / "celery"), "-A", "guanwecom", "worker", *options], exits)
         wait_for_log("ready.", program)

@@ -35,7 +35,7 @@ OpenPage = Callable[[Report | AlertRule], tuple[Page, list[str]]]
 def charts_worker(
     django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Program]:
-    """As docs/charts.md starts it."""
+    """As docs/en/charts.md starts it."""
     celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "charts", "-n", "charts@%h", "--loglevel", "INFO"]
     command = [*celery, "--pool", "prefork", "--concurrency", "1", "--without-mingle"]
     folder = tmp_path_factory.mktemp("charts")

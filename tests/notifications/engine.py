@@ -174,7 +174,7 @@ class Engine:
 
     def most_calls_in_a_minute(self, corpid: str) -> list[float]:
         """When they came, of the fullest 60 seconds. A call with a token that is worth nothing is not counted by WeCom
-        (docs/sandbox.md: the token is checked before the frequency); the client repeats it with another one."""
+        (docs/en/sandbox.md: the token is checked before the frequency); the client repeats it with another one."""
         times = [
             call.at
             for call in self.world.calls

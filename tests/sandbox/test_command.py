@@ -168,7 +168,7 @@ def test_it_ends_quietly(number: signal.Signals) -> None:
 
 
 def test_the_seed_of_the_documentation_loads() -> None:
-    text = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "en" / "sandbox.md").read_text(encoding="utf-8")
     seed = json.loads(text.split("```json\n", 1)[1].split("```", 1)[0])
 
     with start_sandbox(seed=seed) as handle:
@@ -177,7 +177,7 @@ def test_the_seed_of_the_documentation_loads() -> None:
 
 def test_another_project_starts_it_as_the_documentation_says(tmp_path: Path) -> None:
     """With nothing in the environment, from a folder of its own; only the places of the clone and its Python differ."""
-    text = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "en" / "sandbox.md").read_text(encoding="utf-8")
     (tmp_path / "companies.json").write_text(text.split("```json\n", 1)[1].split("```", 1)[0], encoding="utf-8")
     program = text.rsplit("```python\n", 1)[1].split("```", 1)[0]
     program = program.replace("/path/to/guanwecom", str(ROOT))
@@ -198,7 +198,7 @@ def test_another_project_starts_it_as_the_documentation_says(tmp_path: Path) -> 
 
 
 def test_the_documentation_names_every_setting_and_fault() -> None:
-    text = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "en" / "sandbox.md").read_text(encoding="utf-8")
     names = [*Settings.__slots__, *KINDS]
 
     assert [name for name in names if f"`{name}`" not in text] == []

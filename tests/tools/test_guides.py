@@ -1,7 +1,8 @@
-"""Each guide that people who run the product read stands in both languages, whole: its Chinese twin is `x.zh-CN.md`."""
+"""Each guide in docs/en has its twin in docs/zh-cn, whole, and both are in the contents of their tree."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -10,13 +11,18 @@ import pytest
 from notifications.api.middleware import FORM_BYTES_AT_MOST, INBOUND_BYTES_AT_MOST
 
 ROOT = Path(__file__).parents[2]
+ENGLISH, CHINESE = ROOT / "docs" / "en", ROOT / "docs" / "zh-cn"
 # For people who change the code: in English only.
 FOR_MAINTAINERS = {"architecture.md", "journeys.md"}
-TWINS = ["README.md", *sorted(f"docs/{path.name.replace('.zh-CN', '')}" for path in ROOT.glob("docs/*.zh-CN.md"))]
+TWINS = {
+    ROOT / "README.md": ROOT / "README.zh-CN.md",
+    **{ENGLISH / path.name: path for path in sorted(CHINESE.glob("*.md"))},
+}
+ENGLISH_OF = {twin: guide for guide, twin in TWINS.items()}
 
 
-def twin_of(path: Path) -> Path:
-    return path.with_name(f"{path.stem}.zh-CN.md")
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
 def without_code(text: str) -> str:
@@ -30,14 +36,14 @@ def anchors(path: Path) -> list[str]:
 
 
 def links(path: Path, text: str) -> list[str]:
-    """Where it leads, sorted; a guide by its English name, a heading by its place in the guide."""
+    """Where it leads, sorted; a guide by its English file, a heading by its place in the guide."""
     found = []
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        name, _hash, anchor = target.partition("#")
-        if "://" not in target and (name.endswith(".md") or not name):
-            other = (path.parent / name) if name else path
+        if "://" not in target:
+            name, _hash, anchor = target.partition("#")
+            other = (path.parent / name).resolve() if name else path
             place = str(anchors(other).index(anchor)) if anchor else ""
-            target = f"{name.replace('.zh-CN', '')}#{place}"
+            target = f"{name_of(ENGLISH_OF.get(other, other))}#{place}"
         found.append(target)
     return sorted(found)
 
@@ -59,7 +65,7 @@ def shape(path: Path) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("guide", ["README.md", "README.zh-CN.md", "docs/attributes.md", "docs/attributes.zh-CN.md"])
+@pytest.mark.parametrize("guide", ["README.md", "README.zh-CN.md", "docs/en/attributes.md", "docs/zh-cn/attributes.md"])
 def test_the_reverse_proxy_admits_what_the_product_takes(guide: str) -> None:
     (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", (ROOT / guide).read_text())
 
@@ -67,27 +73,34 @@ def test_the_reverse_proxy_admits_what_the_product_takes(guide: str) -> None:
 
 
 def test_every_guide_has_a_twin() -> None:
-    guides = {path.name for path in ROOT.glob("docs/*.md") if ".zh-CN" not in path.name}
+    guides, twins = ({path.name for path in tree.glob("*.md")} for tree in (ENGLISH, CHINESE))
 
-    assert {name for name in guides if not twin_of(ROOT / "docs" / name).exists()} == FOR_MAINTAINERS
-
-
-@pytest.mark.parametrize("guide", TWINS)
-def test_a_guide_and_its_twin_have_one_shape(guide: str) -> None:
-    assert shape(twin_of(ROOT / guide)) == shape(ROOT / guide)
+    assert guides - twins == FOR_MAINTAINERS
+    assert twins - guides == set()
 
 
-@pytest.mark.parametrize("guide", TWINS)
-def test_a_twin_leads_to_twins(guide: str) -> None:
+@pytest.mark.parametrize("tree", [ENGLISH, CHINESE], ids=lambda tree: tree.name)
+def test_every_guide_is_in_the_contents(tree: Path) -> None:
+    contents = re.findall(r"^```\{toctree\}$.*?^```$", (tree / "index.md").read_text(), re.M | re.S)
+    entries = [line for part in contents for line in part.splitlines()[1:-1] if line and not line.startswith(":")]
+
+    assert sorted(entries) == sorted(path.stem for path in tree.glob("*.md") if path.stem != "index")
+
+
+@pytest.mark.parametrize("guide", TWINS, ids=name_of)
+def test_a_guide_and_its_twin_have_one_shape(guide: Path) -> None:
+    assert shape(TWINS[guide]) == shape(guide)
+
+
+@pytest.mark.parametrize("guide", TWINS, ids=name_of)
+def test_a_twin_leads_to_twins(guide: Path) -> None:
     """And each of both says where the other is."""
-    twin = twin_of(ROOT / guide)
-    prose = re.sub(r"(\[English\]|English\])\(\S+\)", "", without_code(twin.read_text()))
-    english = [
-        target
-        for target in re.findall(r"\]\(([^)#\s]+\.md)", prose)
-        if "://" not in target and twin_of(twin.parent / target).exists()
-    ]
+    twin = TWINS[guide]
+    prose = re.sub(r"^\[English\]\(\S+\)$", "", twin.read_text(), flags=re.M)
+    targets = [target for target in re.findall(r"\]\(([^)#\s]+\.md)", without_code(prose)) if "://" not in target]
 
-    assert english == []
-    assert f"]({twin.name})" in (ROOT / guide).read_text()
-    assert f"[English]({Path(guide).name})" in twin.read_text()
+    assert [target for target in targets if (twin.parent / target).resolve() in TWINS] == []
+    assert re.search(
+        rf"^\[(中文|简体中文)\]\({re.escape(os.path.relpath(twin, guide.parent))}\)$", guide.read_text(), re.M
+    )
+    assert re.search(rf"^\[English\]\({re.escape(os.path.relpath(guide, twin.parent))}\)$", twin.read_text(), re.M)

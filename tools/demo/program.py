@@ -300,7 +300,7 @@ def banner(place: Place, sign_ins: list[str]) -> list[str]:
         f"Its administration   {place.site_url}admin/",
         f"The stand-in phone   {place.sandbox_url}/phone",
         f"WeCom's console      {place.sandbox_url}/console",
-        f"Its mail server      127.0.0.1:{place.mail_port} (docs/mail-door.md), recipients: userid@wecom.local",
+        f"Its mail server      127.0.0.1:{place.mail_port} (docs/en/mail-door.md), recipients: userid@wecom.local",
         *sign_ins,
         "Ctrl-C stops everything; `make demo-reset` throws the demo's data away.",
         "",

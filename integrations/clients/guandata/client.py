@@ -1,4 +1,4 @@
-"""Client of the BI's public API. Sources: docs.guandata.com and public clients, as docs/bi-sign-on.md says.
+"""Client of the BI's public API. Sources: docs.guandata.com and public clients, as docs/en/bi-sign-on.md says.
 
 Constructed from plain values; knows nothing of Django. Two credentials: a login, for the data of cards, and an app
 token made in the platform, for pages. Every call here reads, so an unclear failure may be tried again by the caller.

@@ -2,7 +2,7 @@
 
 Columns one by one (GRAPH): `column.values[i][0].title`. Levels (a pivot in GRID): each of `column.values` is a row of
 the header whose cells span `colSpan` columns. Columns in front that the header does not count are the dimensions that
-`row.meta` names. See docs/data-sources.md for what is known of it, and how surely.
+`row.meta` names. See docs/en/data-sources.md for what is known of it, and how surely.
 """
 
 from __future__ import annotations

@@ -249,7 +249,7 @@ def mysql_limits(*, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
 
 
 def _prepare_other(_connection: Connection, _limit: _Limit) -> None:
-    """Nothing that every database understands: the account must only read (docs/data-sources.md)."""
+    """Nothing that every database understands: the account must only read (docs/en/data-sources.md)."""
 
 
 _PREPARED: dict[str, Callable[[Connection, _Limit], None]] = {

@@ -1,7 +1,7 @@
 """Parses one read-only SQL statement and its parameters. Pure.
 
 This is for the sentence that the owner reads early. What really keeps a query from writing is the database: a read-only
-transaction, drivers that send one statement at a time, and an account that may do no more (docs/data-sources.md).
+transaction, drivers that send one statement at a time, and an account that may do no more (docs/en/data-sources.md).
 """
 
 from __future__ import annotations

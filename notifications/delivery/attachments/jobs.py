@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Only workers with `-Q charts` take from it (docs/charts.md).
+# Only workers with `-Q charts` take from it (docs/en/charts.md).
 CHARTS_QUEUE = "charts"
 # A worker that takes longer is killed with all that it has in hand, which is this one thing.
 SECONDS_AT_MOST = 30

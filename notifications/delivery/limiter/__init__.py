@@ -1,4 +1,4 @@
-"""Rate limiter for all workers, on Valkey's clock (docs/push-engine.md, Limits)."""
+"""Rate limiter for all workers, on Valkey's clock (docs/en/push-engine.md, Limits)."""
 
 from notifications.delivery.limiter.gate import (
     Budget,

@@ -1,4 +1,4 @@
-"""Take mails of other systems by SMTP: `manage.py mail_door` (docs/mail-door.md)."""
+"""Take mails of other systems by SMTP: `manage.py mail_door` (docs/en/mail-door.md)."""
 
 from __future__ import annotations
 

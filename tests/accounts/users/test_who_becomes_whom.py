@@ -1,4 +1,4 @@
-"""Nobody rises through what they may edit: the table of docs/administration.md, field by field.
+"""Nobody rises through what they may edit: the table of docs/en/administration.md, field by field.
 
 Each form is sent as its page has it, with one field changed, by a system administrator of one company, one of all, and
 a superuser. The company has been enabled.
@@ -30,7 +30,7 @@ from tests.accounts.people import sent_form, signed_in, with_role
 from tests.bi import make_bi
 from tests.integrations.core.test_validators import certificate
 
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "administration.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "en" / "administration.md"
 OWN, ALL, SUPERUSER = "administrator of the company", "administrator of all companies", "superuser"
 
 

@@ -31,7 +31,7 @@ from tests.notifications.factories import NOW, make_corp, make_person, make_run,
 from tests.notifications.reports.places import make_data_report
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
-# As the worker of the queue `data` has them (docs/data-sources.md).
+# As the worker of the queue `data` has them (docs/en/data-sources.md).
 THREADS = 8
 PATIENCE_SECONDS = 120
 # A second of the processor each, for what other tests show already.
