@@ -233,8 +233,8 @@ def _zone(typed: str) -> ZoneInfo:
 
 
 def _moment(typed: str, now: datetime, zone: ZoneInfo) -> datetime:
-    """A time as browsers send it, in the zone; now, where there is none."""
+    """A time such as 2026-11-28 09:00 in the zone; now, where there is none. Raises PreviewRefusedError."""
     try:
         return datetime.fromisoformat(typed).replace(tzinfo=zone) if typed else now
     except ValueError:
-        return now
+        raise PreviewRefusedError(_("Write the time as 2026-11-28 09:00.")) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.contrib import admin
@@ -21,6 +21,10 @@ from notifications.admin.base import administrator, for_person
 from notifications.admin.previews import PreviewMixin
 from notifications.admin.report_parts import OwnRowsInline, ReportCardInline, ReportChartInline, template_help
 from notifications.models import REPORT_FORMS, MessageForm, Report, Subscription
+from notifications.subscriptions.schedules.descriptions import zone_label
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 _BOTH = ("notifications.change_report", "notifications.change_subscription")
 
@@ -93,7 +97,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
             "message_forms": REPORT_FORMS,
             "chosen": {"form": MessageForm.TEXTCARD.value},
             **template_help(ZoneInfo(zones[0])),
-            "zones": zones,
+            "zones": _named(zones),
         }
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
@@ -116,10 +120,15 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         return self.preview_answer(request, data, context)
 
     def preview_page(self, request: HttpRequest) -> dict[str, Any]:
-        return {"message_forms": REPORT_FORMS, "zones": report_forms.zones_of(self._previewed_key(request))}
+        return {"message_forms": REPORT_FORMS, "zones": _named(report_forms.zones_of(self._previewed_key(request)))}
 
     def _previewed_key(self, request: HttpRequest) -> str:
         """The key of the report that is changed, of those whom the person sees."""
         key = request.POST.get("_report", "")
         is_seen = report_forms.is_key(key) and self.get_queryset(request).filter(pk=int(key)).exists()
         return key if is_seen else ""
+
+
+def _named(zones: list[str]) -> list[tuple[str, StrOrPromise]]:
+    """Each with what people call it."""
+    return [(zone, zone_label(zone)) for zone in zones]

@@ -15,21 +15,11 @@ from django.utils.translation import gettext_lazy as _
 from integrations.core.generics import AnyModelForm
 from notifications.models import FreeDays, MonthDay, Repeat, Subscription
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import WEEKDAYS, month_day_label
+from notifications.subscriptions.schedules.descriptions import WEEKDAYS, ZONES, month_day_label, zone_label
 from notifications.subscriptions.schedules.slots import ScheduleError
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
-
-USUAL_ZONES = (
-    "Asia/Shanghai",
-    "Asia/Hong_Kong",
-    "Asia/Singapore",
-    "Asia/Tokyo",
-    "Europe/Berlin",
-    "America/New_York",
-    "UTC",
-)
 
 # A change of one of these sets the next run anew.
 SCHEDULE_FIELDS = frozenset({*slots.TIME_FIELDS, "is_enabled"})
@@ -51,9 +41,13 @@ USUAL_TIME = time(9)
 
 
 class LocalTimeField(forms.TimeField):
-    """A time of day, to the minute."""
+    """A time of day, to the minute, such as 09:00. A browser's own input writes it as the browser's language does."""
 
-    widget = forms.TimeInput(attrs={"type": "time"}, format="%H:%M")
+    widget = forms.TimeInput({"placeholder": "09:00", "size": 5, "maxlength": 8, "autocomplete": "off"}, format="%H:%M")
+    default_error_messages = {"invalid": _("Write the time as 09:00 or 18:30.")}
+
+    def to_python(self, value: Any) -> time | None:
+        return super().to_python(value.replace("：", ":") if isinstance(value, str) else value)
 
     def clean(self, value: Any) -> time | None:
         cleaned: time | None = super().clean(value)
@@ -100,17 +94,17 @@ class ScheduleFormPart(AnyModelForm):
         fields["time_zone"].choices = time_zone_choices()
         fields["month_day"].choices = month_day_choices()
         for name in ("valid_from", "valid_to"):
-            fields[name].help_text = _("In the site's time zone, %(zone)s.") % {"zone": settings.TIME_ZONE}
+            fields[name].help_text = _("In the site's time zone, %(zone)s.") % {"zone": zone_label(site_zone())}
 
     def clean_crontab(self) -> str:
         return " ".join(str(self.cleaned_data["crontab"]).split())
 
 
-def time_zone_choices() -> list[tuple[str, str]]:
+def time_zone_choices() -> list[tuple[str, StrOrPromise]]:
     """The site's first, then usual ones, then all others by name."""
-    first = dict.fromkeys((site_zone(), *USUAL_ZONES))
+    first = dict.fromkeys((site_zone(), *ZONES))
     others = sorted(available_timezones() - set(first))
-    return [(name, name) for name in (*first, *others)]
+    return [(name, zone_label(name)) for name in (*first, *others)]
 
 
 def month_day_choices() -> list[tuple[str, Any]]:

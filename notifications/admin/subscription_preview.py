@@ -23,6 +23,8 @@ from notifications.subscriptions.schedules import descriptions, slots
 from notifications.subscriptions.schedules.slots import ScheduleError
 
 if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
     from accounts.models import User
     from notifications.admin.subscription_forms import SubscriptionForm
 
@@ -39,7 +41,7 @@ class _Times(TypedDict):
 class SubscriptionPreview:
     """What is not known yet, or cannot be, is empty; then an error says why, where there is one."""
 
-    time_zone: str = ""
+    time_zone: StrOrPromise = ""  # as people call it
     next_times: list[str] = field(default_factory=list)
     schedule_error: str = ""
     schedule_notes: list[str] = field(default_factory=list)
@@ -51,7 +53,7 @@ class SubscriptionPreview:
 def of_subscription(subscription: Subscription, *, seen_by: Person, now: datetime) -> SubscriptionPreview:
     message, preview_error = _message_preview(subscription, now)
     return SubscriptionPreview(
-        time_zone=subscription.time_zone,
+        time_zone=descriptions.zone_label(subscription.time_zone),
         **_times(subscription, now),
         found=reachability(named_audience(subscription), seen_by=seen_by),
         preview=message,
@@ -69,7 +71,7 @@ def of_form(form: SubscriptionForm, *, now: datetime, with_message: bool = True)
         subscription.report = report
         message, preview_error = _message_preview(subscription, now)
     return SubscriptionPreview(
-        time_zone=subscription.time_zone,
+        time_zone=descriptions.zone_label(subscription.time_zone),
         **_times_of_form(form, subscription, now),
         found=form.found,
         preview=message,

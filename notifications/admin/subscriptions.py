@@ -51,7 +51,7 @@ from notifications.subscriptions import addressees
 from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.recipients import named_audience, reachability, trial_audience
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import calendar_notes, described, moment_line
+from notifications.subscriptions.schedules.descriptions import calendar_notes, described, moment_line, zone_label
 from notifications.tasks import enqueue_runs
 
 RUNS_SHOWN = 10
@@ -150,7 +150,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
     def next_run(self, subscription: Subscription) -> str:
         if subscription.next_run_at is None or not subscription.is_enabled:
             return "—"
-        return f"{moment_line(subscription.next_run_at, subscription.time_zone)} {subscription.time_zone}"
+        return f"{moment_line(subscription.next_run_at, subscription.time_zone)} {zone_label(subscription.time_zone)}"
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, subscription: Subscription) -> SafeString:

@@ -67,7 +67,7 @@ def test_the_console_s_link_back_and_refresh(
 
     page.reload()
     assert_on(page, joined, "/account/?tab=2")
-    page.get_by_role("link", name="订阅").click()
+    page.get_by_role("link", name="推送").click()
     assert_on(page, joined, "/subscriptions/")
     page.go_back()
     assert_on(page, joined, "/account/?tab=2")

@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 
 from integrations.admin.base import own_page
 from notifications.models import Run, Subscription
-from notifications.subscriptions.schedules.descriptions import WEEKDAYS
+from notifications.subscriptions.schedules.descriptions import WEEKDAYS, zone_label
 from notifications.subscriptions.schedules.week import DAYS, Hour, Week, limit_per_hour, limit_per_minute, week
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         "limit": limit,
         "limit_per_minute": limit_per_minute(),
         "full": max(limit, found.peak, 1),
-        "time_zone": timezone.get_current_timezone_name(),
+        "time_zone": zone_label(timezone.get_current_timezone_name()),
         "has_new": any(one.pk not in people for one in subscriptions),
         "earlier": number - 1 if number else None,
         "later": number + 1 if number < WEEKS_AHEAD else None,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from notifications.models import FreeDays, MonthDay, Repeat, Scheduled
 from notifications.subscriptions.schedules import slots, workdays
 from notifications.subscriptions.schedules.slots import DueTime
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 # From Monday on.
 WEEKDAYS = (
@@ -23,6 +27,16 @@ WEEKDAYS = (
     gettext_lazy("Sat"),
     gettext_lazy("Sun"),
 )
+# What people call the zones that are usual here.
+ZONES: dict[str, StrOrPromise] = {
+    "Asia/Shanghai": pgettext_lazy("time zone", "Beijing time"),
+    "Asia/Hong_Kong": pgettext_lazy("time zone", "Hong Kong time"),
+    "Asia/Singapore": pgettext_lazy("time zone", "Singapore time"),
+    "Asia/Tokyo": pgettext_lazy("time zone", "Tokyo time"),
+    "Europe/Berlin": pgettext_lazy("time zone", "Berlin time"),
+    "America/New_York": pgettext_lazy("time zone", "New York time"),
+    "UTC": pgettext_lazy("time zone", "Universal time (UTC)"),
+}
 # WeCom asks not to send at these minutes.
 CROWDED_MINUTES = (0, 30)
 
@@ -156,3 +170,8 @@ def moment_line(moment: datetime, time_zone: str) -> str:
     """A moment in a subscription's own time zone, with seconds only where they are not zero."""
     local = moment.astimezone(slots.zone(time_zone))
     return f"{local:%Y-%m-%d %H:%M:%S}" if local.second else f"{local:%Y-%m-%d %H:%M}"
+
+
+def zone_label(time_zone: str) -> StrOrPromise:
+    """What people call the zone; of a rare one its own name, such as Asia/Seoul."""
+    return ZONES.get(time_zone, time_zone)

@@ -257,7 +257,7 @@ def test_the_page_of_a_report_without_scripts_offers_the_choices(root: Client, c
 
     assert '<option value="markdown" selected>' in page
     assert 'name="_as" value="&quot;李雷"' in page
-    assert "<option>Europe/Berlin</option>" in page
+    assert '<option value="Europe/Berlin">柏林时间</option>' in page
     assert "您可见的人中没有" in page
 
 
@@ -275,6 +275,7 @@ def test_what_is_wrong_without_data_is_said_before_anything_is_fetched(root: Cli
 
     assert "请选择以谁的身份预览" in preview(root, OF_REPORT, page_values(card, rules=(rule,)))
     assert "您可见的人中没有" in preview(root, OF_REPORT, page_values(card, _as="nobody"))
+    assert "请按 2026-11-28 09:00 的格式填写时间。" in preview(root, OF_REPORT, page_values(card, _at="tomorrow"))
     assert not CardData.objects.exists()
     # The page of a rule shows the rows also while a condition is wrong.
     assert "errorlist" in preview(root, OF_RULE, {**rule_values(root, card), **row(0, "sum", "销售额", "lt", "viel")})

@@ -309,7 +309,7 @@ def test_a_chosen_department_that_is_gone_is_shown_as_such(root: Client, company
     assert "以下部门在企业微信中已不存在，不会推送给任何人：销售部。" in page  # noqa: RUF001  # Chinese
 
 
-# --- What a member sees under 订阅 ------------------------------------------------------------------------------------
+# --- What a member sees under 推送 ------------------------------------------------------------------------------------
 
 
 def shown_to(person: User) -> list[str]:

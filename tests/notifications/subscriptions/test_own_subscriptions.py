@@ -301,7 +301,7 @@ class TestHome:
 
         tabs = text.split('<nav class="tabs"')[1].split("</nav>")[0]
         assert [part.split("</a>")[0].rpartition(">")[2] for part in tabs.split("<a ")[1:]] == [
-            *("消息", "预警", "订阅", "我的")
+            *("消息", "预警", "推送", "我的")
         ]
         assert '<a href="/subscriptions/" aria-current="page">' in tabs
 
