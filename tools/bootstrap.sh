@@ -10,7 +10,7 @@ venv="$PWD/.venv"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 
-demo_files="requirements.txt requirements-demo.txt"
+demo_files="requirements.txt requirements-snapshots.txt requirements-demo.txt"
 dev_files="$demo_files requirements-dev.txt" # what the tests need contains what the demo needs
 
 # Whether the set $1 was installed from the files that follow as they are now.

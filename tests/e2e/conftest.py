@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -15,11 +13,11 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.core import http
 from integrations.models import SiteAddress
+from tests.chromium import required_chromium
 from tests.e2e.joined import Joined, join
 from tests.e2e.journey import PROPERTY
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -29,22 +27,10 @@ ANSWERED_WITHIN_SECONDS = 60
 expect.set_options(timeout=60_000)
 
 
-def chromium_path() -> str | None:
-    """CHROMIUM from the environment, else the first Chromium on the path."""
-    candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, CHROMIUM_NAMES)]
-    return next((path for path in candidates if path), None)
-
-
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
-    """Read by pytest-playwright. Playwright's own browsers cannot be downloaded everywhere."""
-    path = chromium_path()
-    if path is None:
-        reason = "no Chromium found (set CHROMIUM to its path): browser tests did not run"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return {"executable_path": path, "args": CHROMIUM_FLAGS}
+    """Read by pytest-playwright."""
+    return {"executable_path": required_chromium(), "args": CHROMIUM_FLAGS}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -24,7 +24,7 @@ class Machine:
         self.bin.mkdir()
         shutil.copy(project_root / "tools" / "bootstrap.sh", self.clone / "tools")
         (self.clone / "tools" / "messages.py").write_text("import sys; print('messages', *sys.argv[1:])")
-        for name in ("requirements", "requirements-demo", "requirements-dev"):
+        for name in ("requirements", "requirements-snapshots", "requirements-demo", "requirements-dev"):
             (self.clone / f"{name}.txt").write_text("")
         for program in ("sh", "cat", "cksum", "dirname", "grep", "mktemp", "rm"):
             found = shutil.which(program)

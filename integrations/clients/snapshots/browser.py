@@ -1,0 +1,215 @@
+"""Takes pictures of pages in one Chromium, each in a fresh context that reaches the BI's hosts and nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from integrations.clients.snapshots import page_state
+from integrations.clients.snapshots.options import Kind, Options, PageMarks, Reason, SnapshotError, Theme, Width
+
+try:
+    from playwright import sync_api as playwright
+except ImportError:  # requirements-snapshots.txt is not installed
+    playwright = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Response, Route
+
+DRAWN_WITHIN_SECONDS = 60
+# Of a page, in CSS pixels; what is longer is no picture for a phone.
+HEIGHT_AT_MOST = 10_000
+FIRST_HEIGHT = {Width.PHONE: 844, Width.DESKTOP: 900}
+WIDTHS = {Width.PHONE: 390, Width.DESKTOP: 1280}
+# WeCom takes 10 MB for a picture and 20 MB for a file.
+BYTES_AT_MOST = {Kind.PICTURE: 10 * 1024 * 1024, Kind.PDF: 20 * 1024 * 1024}
+# Above it a picture has one pixel for each CSS pixel, instead of four.
+SHARP_PIXELS_AT_MOST = 4_000_000
+RENDERER_MEGABYTES = 512
+_PHONE = (
+    "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the browser may go, and how. `hosts`: names without ports. `proxy_url`: empty for none."""
+
+    hosts: tuple[str, ...]
+    proxy_url: str = ""
+    language: str = "zh-CN"
+    time_zone: str = "Asia/Shanghai"
+
+
+class SnapshotBrowser:
+    """A running Chromium: for one thread, closed by whoever opened it."""
+
+    def __init__(self, executable: str, access: Access) -> None:
+        """`executable`: the path of Chromium; empty for the one that playwright knows. Raises SnapshotError."""
+        if playwright is None:
+            raise SnapshotError(Reason.NOT_INSTALLED)
+        self._access = access
+        self._driver: Playwright = playwright.sync_playwright().start()
+        try:
+            self._browser: Browser = self._driver.chromium.launch(
+                executable_path=executable or None, args=list(_flags(access)), proxy=_proxy(access.proxy_url)
+            )
+        except playwright.Error as error:
+            self._driver.stop()
+            raise SnapshotError(Reason.NOT_INSTALLED) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends Chromium. A browser that is gone already is closed, too."""
+        try:
+            self._browser.close()
+        except playwright.Error:
+            pass
+        finally:
+            self._driver.stop()
+
+    def take(
+        self, address: str, options: Options, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
+    ) -> bytes:
+        """PNG, or PDF, of the page at `address`, which may carry a token: it stands in no error and no log.
+
+        Raises SnapshotError.
+        """
+        deadline = time.monotonic() + within_seconds
+        try:
+            with self._page(options) as (page, traffic):
+                _open(page, address, deadline)
+                page_state.wait_until_drawn(page, traffic, marks, deadline=deadline)
+                page_state.check_sight(page, marks)
+                _unfold(page, traffic, marks, options, deadline)
+                return _taken(page, options, marks)
+        except playwright.TimeoutError as error:
+            raise SnapshotError(Reason.NOT_DRAWN) from error.with_traceback(None)
+        except playwright.Error:
+            # Why from None? The text of playwright's errors holds the address.
+            raise SnapshotError(Reason.BROWSER_FAILED) from None
+
+    @contextmanager
+    def _page(self, options: Options) -> Iterator[tuple[Page, page_state.Traffic]]:
+        context = self._context(options)
+        try:
+            traffic = page_state.Traffic()
+            traffic.watch(context)
+            page = context.new_page()
+            context.on("page", lambda popup: popup.close())
+            yield page, traffic
+        finally:
+            context.close()
+
+    def _context(self, options: Options) -> BrowserContext:
+        is_phone = options.width == Width.PHONE
+        context = self._browser.new_context(
+            viewport={"width": WIDTHS[options.width], "height": FIRST_HEIGHT[options.width]},
+            device_scale_factor=2,
+            is_mobile=is_phone,
+            user_agent=_PHONE if is_phone else None,
+            color_scheme="dark" if options.theme == Theme.DARK else "light",
+            reduced_motion="reduce",
+            locale=self._access.language,
+            timezone_id=self._access.time_zone,
+            accept_downloads=False,
+            service_workers="block",
+        )
+        context.add_init_script(page_state.WATCH_CHANGES)
+        context.route("**/*", self._let_through)
+        return context
+
+    def _let_through(self, route: Route) -> None:
+        address = urlsplit(route.request.url)
+        if address.scheme in {"http", "https"} and address.hostname in self._access.hosts:
+            route.continue_()
+        else:
+            route.abort("blockedbyclient")
+
+
+def _flags(access: Access) -> Iterator[str]:
+    """Why the rules of the resolver, too? Redirects pass the route unseen."""
+    yield "--disable-dev-shm-usage"
+    yield f"--js-flags=--max-old-space-size={RENDERER_MEGABYTES}"
+    if not access.proxy_url:
+        yield f"--host-resolver-rules=MAP * ~NOTFOUND{''.join(f', EXCLUDE {host}' for host in access.hosts)}"
+        yield "--no-proxy-server"
+    if os.geteuid() == 0:
+        # Chromium's own sandbox refuses root.
+        yield "--no-sandbox"
+
+
+def _proxy(url: str) -> Any:
+    if not url:
+        return None
+    parts = urlsplit(url)
+    server = f"{parts.scheme}://{parts.hostname}:{parts.port or 80}"
+    return {"server": server, "username": parts.username or "", "password": parts.password or ""}
+
+
+def _open(page: Page, address: str, deadline: float) -> None:
+    """Raises SnapshotError for what is no page of the BI."""
+    try:
+        response: Response | None = page.goto(address, wait_until="commit", timeout=_left_ms(deadline))
+    except playwright.TimeoutError:
+        raise SnapshotError(Reason.UNREACHABLE) from None
+    except playwright.Error:
+        raise SnapshotError(Reason.UNREACHABLE) from None
+    status = 0 if response is None else response.status
+    if status in {401, 403}:
+        raise SnapshotError(Reason.SIGN_IN_PAGE)
+    if status in {502, 503, 504}:
+        raise SnapshotError(Reason.UNREACHABLE)
+    if status >= 400:
+        raise SnapshotError(Reason.ERROR_PAGE)
+
+
+def _unfold(page: Page, traffic: page_state.Traffic, marks: PageMarks, options: Options, deadline: float) -> None:
+    """Show the whole page at once: cards below the fold draw when they are seen."""
+    height = page_state.whole_height(page)
+    if height > HEIGHT_AT_MOST:
+        raise SnapshotError(Reason.TOO_LARGE)
+    if height > FIRST_HEIGHT[options.width]:
+        page.set_viewport_size({"width": WIDTHS[options.width], "height": height})
+        page_state.wait_until_drawn(page, traffic, marks, deadline=deadline)
+
+
+def _taken(page: Page, options: Options, marks: PageMarks) -> bytes:
+    box = page_state.box_of_cards(page, marks) if options.is_cropped else None
+    if options.kind == Kind.PDF:
+        content = page.pdf(
+            width=f"{WIDTHS[options.width]}px", height=f"{page_state.whole_height(page) + 1}px", print_background=True
+        )
+    else:
+        clip: Any = box or {"x": 0, "y": 0, "width": WIDTHS[options.width], "height": page_state.whole_height(page)}
+        is_small = clip["width"] * clip["height"] <= SHARP_PIXELS_AT_MOST
+        content = page.screenshot(
+            full_page=True, clip=clip, scale="device" if is_small else "css", animations="disabled"
+        )
+    if len(content) > BYTES_AT_MOST[options.kind]:
+        raise SnapshotError(Reason.TOO_LARGE)
+    return content
+
+
+def _left_ms(deadline: float) -> float:
+    return max(1.0, (deadline - time.monotonic()) * 1000)
+
+
+def hosts_of(*addresses: str) -> Sequence[str]:
+    """The names of the hosts of these addresses, each once."""
+    return tuple(dict.fromkeys(host for one in addresses if (host := urlsplit(one).hostname)))

@@ -1,0 +1,126 @@
+"""Judges a page in the browser: whether it has drawn, what it shows, and how large it is."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from integrations.clients.snapshots.options import PageMarks, Reason, SnapshotError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page, Request
+
+# Neither a request under way nor an element added for so long: the page has drawn.
+QUIET_SECONDS = 0.7
+LOOKED_AT_EVERY_MS = 100
+# Runs before the page's own scripts.
+WATCH_CHANGES = """
+    window.__changedAt = performance.now();
+    new MutationObserver(() => { window.__changedAt = performance.now(); })
+        .observe(document, {childList: true, subtree: true});
+"""
+_IS_BUSY = """([busy, quietMs]) => {
+    if (document.readyState !== "complete" || document.fonts.status !== "loaded") return true;
+    if (performance.now() - window.__changedAt < quietMs) return true;
+    const isShown = (one) => one.checkVisibility() && one.getBoundingClientRect().width > 0;
+    if (busy && [...document.querySelectorAll(busy)].some(isShown)) return true;
+    return [...document.images].some((image) => isShown(image) && !image.complete);
+}"""
+_SIGHT = """([card, error]) => {
+    const isShown = (one) => one.checkVisibility() && one.getBoundingClientRect().width > 0;
+    const shown = (selector) => [...document.querySelectorAll(selector)].filter(isShown);
+    return {
+        asksPassword: shown("input[type=password]").length > 0,
+        hasError: Boolean(error) && shown(error).length > 0,
+        hasCards: !card || shown(card).length > 0,
+        drawings: shown("canvas, svg, table, img").length,
+        text: document.body.innerText.trim().slice(0, 400),
+    };
+}"""
+# The page with all that its inner scrolling boxes hide, in CSS pixels.
+_WHOLE_HEIGHT = """() => {
+    const hidden = [...document.querySelectorAll("*")]
+        .filter((one) => one.clientHeight > 200 && /auto|scroll/.test(getComputedStyle(one).overflowY))
+        .map((one) => one.scrollHeight - one.clientHeight);
+    return Math.max(document.documentElement.scrollHeight, window.innerHeight + Math.max(0, ...hidden));
+}"""
+_CARDS_BOX = """(card) => {
+    const boxes = [...document.querySelectorAll(card)].map((one) => one.getBoundingClientRect())
+        .filter((box) => box.width > 0 && box.height > 0);
+    const left = Math.min(...boxes.map((box) => box.left)), top = Math.min(...boxes.map((box) => box.top));
+    const right = Math.max(...boxes.map((box) => box.right)), bottom = Math.max(...boxes.map((box) => box.bottom));
+    return {x: left + scrollX, y: top + scrollY, width: right - left, height: bottom - top};
+}"""
+_SIGN_IN_PATH = re.compile(r"/(login|sign-?in|passport)\b", re.IGNORECASE)
+# A page of few words and nothing drawn that says one of these is no dashboard.
+_ERROR_WORDS = ("不存在", "无权限", "没有权限", "出错", "异常", "失败", "not found", "permission", "error", "forbidden")
+
+
+@dataclass
+class Traffic:
+    """The requests of a context that are under way. Streams that never end do not count."""
+
+    _open: set[Request] = field(default_factory=set)
+    changed_at: float = field(default_factory=time.monotonic)
+
+    def watch(self, context: BrowserContext) -> None:
+        context.on("request", self._began)
+        context.on("requestfinished", self._ended)
+        context.on("requestfailed", self._ended)
+
+    def is_quiet(self) -> bool:
+        return not self._open and time.monotonic() - self.changed_at > QUIET_SECONDS
+
+    def _began(self, request: Request) -> None:
+        if request.resource_type not in {"eventsource", "websocket", "ping"}:
+            self._open.add(request)
+            self.changed_at = time.monotonic()
+
+    def _ended(self, request: Request) -> None:
+        self._open.discard(request)
+        self.changed_at = time.monotonic()
+
+
+def wait_until_drawn(page: Page, traffic: Traffic, marks: PageMarks, *, deadline: float) -> None:
+    """`deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN)."""
+    while not _has_drawn(page, traffic, marks):
+        if time.monotonic() > deadline:
+            raise SnapshotError(Reason.NOT_DRAWN)
+        page.wait_for_timeout(LOOKED_AT_EVERY_MS)
+
+
+def _has_drawn(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
+    if marks.ready:
+        return page.locator(marks.ready).count() > 0
+    return traffic.is_quiet() and not page.evaluate(_IS_BUSY, [marks.busy, QUIET_SECONDS * 1000])
+
+
+def check_sight(page: Page, marks: PageMarks) -> None:
+    """Raises SnapshotError where the page is another than a dashboard with something on it."""
+    sight: dict[str, Any] = page.evaluate(_SIGHT, [marks.card, marks.error])
+    if sight["asksPassword"] or _SIGN_IN_PATH.search(urlsplit(page.url).path):
+        raise SnapshotError(Reason.SIGN_IN_PAGE)
+    if sight["hasError"]:
+        raise SnapshotError(Reason.ERROR_PAGE)
+    text, has_drawings = sight["text"].lower(), sight["drawings"] > 0
+    if not has_drawings and len(text) < 300 and any(word in text for word in _ERROR_WORDS):
+        raise SnapshotError(Reason.ERROR_PAGE)
+    if not sight["hasCards"] or (not has_drawings and not text):
+        raise SnapshotError(Reason.EMPTY)
+
+
+def whole_height(page: Page) -> int:
+    """In CSS pixels, with what its inner scrolling boxes hide."""
+    height: float = page.evaluate(_WHOLE_HEIGHT)
+    return round(height)
+
+
+def box_of_cards(page: Page, marks: PageMarks) -> dict[str, float] | None:
+    """The rectangle around all cards, in CSS pixels; None where the page's cards are not known."""
+    if not marks.card:
+        return None
+    box: dict[str, float] = page.evaluate(_CARDS_BOX, marks.card)
+    return box

@@ -1,0 +1,194 @@
+"""Pictures of pages of the sandbox's BI, taken by a real Chromium."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from PIL import Image, ImageChops
+
+from integrations.clients.guandata import keys
+from integrations.clients.guandata.sso import Claims, entrance, sealed
+from integrations.clients.snapshots.browser import Access, SnapshotBrowser
+from integrations.clients.snapshots.options import (
+    Kind,
+    Options,
+    PageMarks,
+    Reason,
+    SnapshotError,
+    Theme,
+    Width,
+)
+from tests.chromium import required_chromium
+from tests.sandbox_process import SandboxHandle, start_sandbox
+
+pytestmark = pytest.mark.e2e
+KEY = keys.load(keys.generate())
+BLUE = (10, 132, 255)
+MARKS = PageMarks(card=".bi-card")
+
+
+def card(number: int, **values: Any) -> dict[str, Any]:
+    rows = [{"区域": region, "销售额": number} for region in ("华东", "华北", "华南")]
+    return {"card_id": f"c{number}", "name": f"卡片 {number}", "columns": ["区域", "销售额"], "rows": rows, **values}
+
+
+PAGES = [
+    {"page_id": "plain", "name": "平", "cards": [card(1)]},
+    {"page_id": "late", "name": "晚", "cards": [card(2, draws_after=0.4), card(3, draws_after=1.5)]},
+    {"page_id": "never", "name": "挂", "cards": [card(4), card(5, draws_after=None)]},
+    {"page_id": "long", "name": "长", "cards": [card(number, draws_after=0.1) for number in range(10, 30)]},
+    {"page_id": "endless", "name": "太长", "cards": [card(number) for number in range(30, 90)]},
+    {"page_id": "empty", "name": "空"},
+    {"page_id": "failed", "name": "错", "fails": True},
+]
+SEED = {
+    "companies": [],
+    "bi": {
+        "provider": "Guan",
+        "domain": "guanbi",
+        "public_key": keys.public_line(KEY),
+        "users": [{"login_id": "lilei", "sees": {"区域": ["华东"]}}, {"login_id": "hanmeimei"}],
+        "pages": PAGES,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def bi() -> Iterator[SandboxHandle]:
+    with start_sandbox(seed=SEED) as handle:
+        yield handle
+
+
+class InThread:
+    """The browser in a thread of its own: this one may have playwright's event loop already."""
+
+    def __init__(self, executable: str) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._browser = self._thread.submit(SnapshotBrowser, executable, Access(hosts=("127.0.0.1",))).result()
+
+    def take(self, *args: Any, **options: Any) -> bytes:
+        return self._thread.submit(self._browser.take, *args, **options).result()
+
+    def close(self) -> None:
+        self._thread.submit(self._browser.close).result()
+        self._thread.shutdown()
+
+
+@pytest.fixture(scope="module")
+def snapshots() -> Iterator[InThread]:
+    opened = InThread(required_chromium())
+    yield opened
+    opened.close()
+
+
+def address_of(bi: SandboxHandle, page: str, person: str = "hanmeimei", key: Any = KEY) -> str:
+    claims = Claims(external_user_id=person, issued_at=int(bi.control("GET", "clock")["now"]), lifetime_seconds=60)
+    token = sealed(claims, key)
+    return entrance(base_url=f"{bi.base_url}/guandata", page=f"/page/{page}", provider="Guan", token=token)
+
+
+def picture_of(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png)).convert("RGB")
+
+
+def rows_on(png: bytes) -> int:
+    """The BI draws a blue square for each row: counted by its upper left corner."""
+    plain = Image.new("RGB", picture_of(png).size, BLUE)
+    blue = ImageChops.difference(picture_of(png), plain).convert("L").point(lambda value: 0 if value else 255)
+    left, above = ImageChops.offset(blue, 1, 0), ImageChops.offset(blue, 0, 1)
+    corners = ImageChops.subtract(ImageChops.subtract(blue, left), above)
+    return corners.histogram()[255]
+
+
+def brightness(picture: Image.Image) -> int:
+    """Of a pixel near the lower left corner."""
+    return picture.convert("L").crop((2, picture.height - 3, 3, picture.height - 2)).tobytes()[0]
+
+
+def taken(snapshots: InThread, bi: SandboxHandle, page: str, **options: Any) -> bytes:
+    person = options.pop("person", "hanmeimei")
+    return snapshots.take(address_of(bi, page, person), Options(**options), MARKS, within_seconds=30)
+
+
+def refused(snapshots: InThread, address: str, *, marks: PageMarks = MARKS, seconds: float = 30) -> Reason:
+    with pytest.raises(SnapshotError) as caught:
+        snapshots.take(address, Options(), marks, within_seconds=seconds)
+    assert "ssoToken" not in str(caught.value)
+    return caught.value.reason
+
+
+def test_a_picture_waits_for_the_cards_that_draw_late(snapshots: InThread, bi: SandboxHandle) -> None:
+    assert rows_on(taken(snapshots, bi, "late")) == 6
+
+
+def test_it_shows_what_its_person_sees_and_the_next_one_begins_afresh(snapshots: InThread, bi: SandboxHandle) -> None:
+    found = [rows_on(taken(snapshots, bi, "late", person=person)) for person in ("lilei", "hanmeimei", "lilei")]
+
+    assert found == [2, 6, 2]
+
+
+def test_a_long_page_is_on_it_whole(snapshots: InThread, bi: SandboxHandle) -> None:
+    assert rows_on(taken(snapshots, bi, "long")) == 60
+
+
+def test_widths_themes_and_the_cut_differ(snapshots: InThread, bi: SandboxHandle) -> None:
+    desktop, phone = (
+        picture_of(taken(snapshots, bi, "plain", is_cropped=False)),
+        picture_of(taken(snapshots, bi, "plain", is_cropped=False, width=Width.PHONE)),
+    )
+    dark = picture_of(taken(snapshots, bi, "plain", is_cropped=False, theme=Theme.DARK))
+    cropped = picture_of(taken(snapshots, bi, "plain"))
+
+    assert (desktop.width, phone.width) == (2 * 1280, 2 * 390)
+    assert brightness(dark) < 64 < 192 < brightness(desktop)
+    assert cropped.height < desktop.height / 2
+
+
+def test_a_page_becomes_a_pdf(snapshots: InThread, bi: SandboxHandle) -> None:
+    assert taken(snapshots, bi, "plain", kind=Kind.PDF).startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [
+        ("failed", Reason.ERROR_PAGE),
+        ("gone", Reason.ERROR_PAGE),
+        ("empty", Reason.EMPTY),
+        ("endless", Reason.TOO_LARGE),
+    ],
+)
+def test_what_is_no_dashboard_is_no_picture(snapshots: InThread, bi: SandboxHandle, page: str, reason: Reason) -> None:
+    assert refused(snapshots, address_of(bi, page)) == reason
+
+
+def test_a_page_on_which_a_card_never_draws_is_no_picture(snapshots: InThread, bi: SandboxHandle) -> None:
+    assert refused(snapshots, address_of(bi, "never"), seconds=4) == Reason.NOT_DRAWN
+
+
+def test_the_page_that_asks_for_a_password_is_no_picture(snapshots: InThread, bi: SandboxHandle) -> None:
+    other = keys.load(keys.generate())
+
+    assert refused(snapshots, address_of(bi, "plain", key=other)) == Reason.SIGN_IN_PAGE
+    assert refused(snapshots, f"{bi.base_url}/guandata/page/plain") == Reason.SIGN_IN_PAGE
+
+
+def test_the_sign_of_the_bi_itself_is_enough(snapshots: InThread, bi: SandboxHandle) -> None:
+    marks = PageMarks(card=".bi-card", ready="#card-c4")
+
+    assert snapshots.take(address_of(bi, "never"), Options(), marks, within_seconds=30).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("address", ["http://localhost:9/", "file:///etc/passwd", "http://169.254.169.254/latest"])
+def test_no_other_host_is_reached(snapshots: InThread, address: str) -> None:
+    assert refused(snapshots, address) == Reason.UNREACHABLE
+
+
+def test_a_program_that_is_no_browser_is_said(tmp_path: Any) -> None:
+    with pytest.raises(SnapshotError) as caught:
+        InThread(str(tmp_path / "chromium"))
+
+    assert caught.value.reason == Reason.NOT_INSTALLED
