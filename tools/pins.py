@@ -10,7 +10,7 @@ from pip_requirements_parser import RequirementsFile
 
 ROOT = Path(__file__).resolve().parent.parent
 # Each contains the ones before it and is held to their versions. The Makefile compiles them in this order.
-SETS = ("requirements", "requirements-snapshots", "requirements-demo", "requirements-dev")
+SETS = ("requirements", "requirements-charts", "requirements-snapshots", "requirements-demo", "requirements-dev")
 
 
 def check(root: Path = ROOT) -> list[str]:

@@ -18,7 +18,9 @@ numpy==2.5 ; python_version >= '3.12'{HASH}
 FILES = {
     "requirements.in": "# what runs\nDjango>=5.2,<5.3\ncelery[redis]\n",
     "requirements.txt": RUNS,
-    "requirements-snapshots.in": "-c requirements.txt\n-r requirements.in\npsutil\n",
+    "requirements-charts.in": "-c requirements.txt\n-r requirements.in\n",
+    "requirements-charts.txt": RUNS,
+    "requirements-snapshots.in": "-c requirements-charts.txt\n-r requirements-charts.in\npsutil\n",
     "requirements-snapshots.txt": f"{RUNS}psutil==7.2{HASH}\n",
     "requirements-demo.in": "-r requirements-snapshots.in\n",
     "requirements-demo.txt": f"{RUNS}psutil==7.2{HASH}\n",
