@@ -6,8 +6,12 @@ import sys
 
 from django.core.management import execute_from_command_line
 
+from guanwecom.management.commands import init_env
 from guanwecom.operations import startup
 from integrations.management.commands import generate_key
+
+# They make what the settings do not start without, and with them any other command.
+BEFORE_SETTINGS = {"generate_key": generate_key.Command, "init_env": init_env.Command}
 
 # They say themselves what is wrong, or touch nothing.
 WITHOUT_CHECKS = {"check", "help", "version", "--help", "-h", "--version"}
@@ -15,9 +19,8 @@ WITHOUT_CHECKS = {"check", "help", "version", "--help", "-h", "--version"}
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
-    if command == "generate_key":
-        # It makes a value without which the settings do not start, and with them any other command.
-        generate_key.Command().run_from_argv(sys.argv)
+    if command in BEFORE_SETTINGS:
+        BEFORE_SETTINGS[command]().run_from_argv(sys.argv)
     else:
         if command in WITHOUT_CHECKS:
             startup.load_settings()

@@ -1,0 +1,145 @@
+"""`manage.py init_env` writes an .env that starts the product, before there is any setting."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+SITE = ("--site", "https://bi.example.com")
+LOCAL = (*SITE, "--database", "postgresql://u:p%24w@db.example/name", "--valkey", "redis://:pa55@valkey.example/0")
+# Reads the settings with nothing but the file whose path it is given, as if it lay beside manage.py.
+READ = (
+    "import sys, pathlib; from guanwecom import environment as e; e.read_dotenv(pathlib.Path(sys.argv[1])); "
+    "from guanwecom import settings as s; print(s.EXTRA_ALLOWED_HOSTS, s.HOST_COOKIES, s.VALKEY_URL)"
+)
+
+
+def init_env(
+    root: Path, *options: str, stdin: int = subprocess.DEVNULL, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The command with nothing in its environment."""
+    command = [sys.executable, str(root / "manage.py"), "init_env", *options]
+    return subprocess.run(  # our own command
+        command, env={}, cwd=cwd or root, stdin=stdin, capture_output=True, text=True, check=False
+    )
+
+
+def values(path: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([A-Z_]+)=(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_the_file_starts_the_product(project_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new.env"
+
+    done = init_env(project_root, "--file", str(path), *LOCAL, cwd=tmp_path)
+    read = subprocess.run(
+        [sys.executable, "-c", READ, str(path)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(project_root)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert read.stdout == "['bi.example.com'] True redis://:pa55@valkey.example/0\n", read.stderr
+
+
+def test_it_is_the_example_with_fresh_keys_that_nobody_else_reads(project_root: Path, tmp_path: Path) -> None:
+    example = (project_root / ".env.example").read_text(encoding="utf-8")
+    first, second = tmp_path / "first.env", tmp_path / "second.env"
+
+    outputs = [init_env(project_root, "--file", str(path), *LOCAL).stdout for path in (first, second)]
+
+    lines = first.read_text(encoding="utf-8").splitlines()
+    same = [line for line in example.splitlines() if line in lines]
+    assert len(lines) == len(example.splitlines())
+    assert [line for line in example.splitlines() if line.startswith("# ")] == [
+        line for line in same if line.startswith("# ")
+    ]
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    written, others = values(first), values(second)
+    assert Fernet(written["FIELD_ENCRYPTION_KEYS"])
+    keys = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "METRICS_TOKEN")
+    assert all(len(written[name]) >= 32 and written[name] != others[name] for name in keys)
+    assert not any(value in "".join(outputs) for value in [*map(written.get, keys), "pa55"] if value)
+
+
+def test_compose_gets_new_passwords_for_its_own_services(project_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "compose.env"
+
+    done = init_env(project_root, "--file", str(path), *SITE, "--compose")
+
+    assert done.returncode == 0, done.stderr
+    written = values(path)
+    assert re.fullmatch(r"postgresql://guanwecom:[0-9a-f]{48}@postgres:5432/guanwecom", written["DATABASE_URL"])
+    assert re.fullmatch(r"redis://:[0-9a-f]{48}@valkey:6379/0", written["VALKEY_URL"])
+
+
+@pytest.mark.parametrize("kind", ["a file", "a link to nothing"])
+def test_a_file_that_exists_is_left_as_it_is(project_root: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ".env"
+    if kind == "a file":
+        path.write_text("SECRET_KEY=mine\n")
+    else:
+        path.symlink_to(tmp_path / "elsewhere")
+
+    done = init_env(project_root, "--file", str(path), *LOCAL)
+
+    assert done.returncode == 1
+    assert done.stderr == f"CommandError: {path} exists and is left as it is.\n"
+    assert not path.exists() if kind != "a file" else path.read_text() == "SECRET_KEY=mine\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ((), "--site is missing, and there is no terminal to ask at."),
+        (SITE, "--database is missing, and there is no terminal to ask at."),
+        (("--site", "bi.example.com"), "--site: expected an address such as https://bi.example.com, without a path"),
+        (("--site", "https://bi.example.com/bi"), "--site: expected an address such as https://bi.example.com"),
+        (("--site", "https://"), "--site: expected an address such as https://bi.example.com"),
+        (
+            (*LOCAL, "--database", "postgresql://u:pa$55@db.example/name"),
+            "--database: percent-encode '$' as %24 (the value is not shown)",
+        ),
+        ((*LOCAL, "--database", "mysql://u:pa55@db.example/name"), "--database: expected postgresql://"),
+        ((*LOCAL, "--valkey", "http://:pa55@valkey.example"), "--valkey: expected redis://"),
+        ((*LOCAL, "--compose"), "--compose brings its own database and Valkey: leave out --database and --valkey."),
+        ((*LOCAL, "--file", "/nowhere/.env"), "/nowhere/.env cannot be written: No such file or directory."),
+    ],
+)
+def test_what_cannot_work_is_refused_and_nothing_is_written(
+    project_root: Path, tmp_path: Path, options: tuple[str, ...], refusal: str
+) -> None:
+    done = init_env(project_root, "--file", str(tmp_path / ".env"), *options)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"CommandError: {refusal}")
+    assert "55" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_is_asked_until_an_answer_holds(project_root: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    os.write(ours, b"bi.example.com\nhttp://bi.example.com:8080\n\n\n")
+
+    done = init_env(project_root, "--file", str(tmp_path / ".env"), stdin=theirs)
+    os.close(ours)
+    os.close(theirs)
+
+    assert done.returncode == 0, done.stderr
+    assert "without a path, not 'bi.example.com'" in done.stderr
+    written = values(tmp_path / ".env")
+    assert written["ALLOWED_HOSTS"] == "bi.example.com:8080"
+    assert written["HOST_COOKIES"] == "false"
+    assert written["DATABASE_URL"] == "postgresql://guanwecom:@/guanwecom?host=/var/run/postgresql"
+    assert written["VALKEY_URL"] == "redis://127.0.0.1:6379/0"
