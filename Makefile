@@ -7,7 +7,7 @@ TESTS := $(RUN) -m pytest -n auto --dist worksteal
 # Byte code is kept, whatever the environment says: tests start dozens of our programs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox test-sqlite lint format messages requirements sbom bench journey chaos nightly
+.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox test-sqlite lint docs docs-links format messages requirements sbom bench journey chaos nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -39,6 +39,12 @@ journey: setup-dev ## count clicks, fields and pages of the ways through the pro
 
 lint: setup-dev ## formatting, rules, sizes, types, import contracts, security, templates, migrations, translations, pins
 	@$(RUN) -m tools.lint
+
+docs: setup-dev ## build the guides of both languages into docs/_build/html, warnings as errors; docs-links asks the internet
+	@$(RUN) -m tools.guides
+
+docs-links: setup-dev
+	@$(RUN) -m tools.guides linkcheck
 
 format: setup-dev ## put Python and templates into the common format
 	$(RUN) -m ruff format .

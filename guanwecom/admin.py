@@ -20,6 +20,7 @@ from accounts.views.login import AdminLogin
 from accounts.views.own_password import OwnPassword
 from guanwecom import navigation
 from guanwecom.operations.panel import panel
+from integrations.core import guides
 from integrations.core.paginator import CappedPaginator
 from integrations.core.ways_out import offer_ways
 from notifications.views.first_steps import steps_of
@@ -160,6 +161,7 @@ class GuanwecomAdminSite(admin.AdminSite):
             "menu": sections,
             "tabs": navigation.current_tabs(sections, request.path),
             "place": navigation.current_place(sections),
+            "guides": guides.address("index"),
             "first_steps": _first_steps_html(request),
         }
 

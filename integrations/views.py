@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from django.conf import settings
+from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
+from django.views.static import serve
 
 from integrations import tasks
 from integrations.clients.wecom.crypto import CallbackError
@@ -57,6 +61,13 @@ def verification_file(request: HttpRequest, code: str) -> HttpResponse:
     if not verification_files.is_served(code):
         return HttpResponse(status=404, content_type="text/plain")
     return HttpResponse(code, content_type="text/plain")
+
+
+@require_safe
+@staff_member_required
+def guides(request: HttpRequest, path: str) -> HttpResponseBase:
+    """The guides as `make docs` built them; 404 where it did not. For whoever may enter the administration."""
+    return serve(request, path, document_root=str(settings.GUIDES_FOLDER))
 
 
 @without_session

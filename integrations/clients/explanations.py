@@ -11,13 +11,14 @@ class Explanation:
 
     Tables beside clients and checks hold English sentences marked for the catalogues, with places for facts:
     `%(domain)s`. integrations.core.explanations.translated makes of them what is shown. `raw`: what the other side, or
-    our program, said word for word.
+    our program, said word for word. `guide`: its place on the guides' page of errors; translated, the address of that.
     """
 
     what: str
     who: str = ""
     where: str = ""
     raw: str = ""
+    guide: str = ""
 
     @property
     def sentences(self) -> list[str]:

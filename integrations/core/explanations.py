@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
+from integrations.core import guides
 
 E = TypeVar("E", bound=Explanation)
 
@@ -19,7 +20,8 @@ def translated(english: E, facts: Mapping[str, Any] | None = None) -> E:
     what, who, where = (_(text) if text else "" for text in (english.what, english.who, english.where))
     if facts is not None:
         what, who, where = what % facts, who % facts, where % facts
-    return replace(english, what=what, who=who, where=where)
+    guide = guides.address("errors", english.guide) if english.guide else ""
+    return replace(english, what=what, who=who, where=where, guide=guide)
 
 
 def of_errcode(code: int, *, operation: str = "") -> Explanation:

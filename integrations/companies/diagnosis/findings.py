@@ -92,6 +92,11 @@ class Check:
     copied: str = ""
     help_links: Sequence[str] = ()
 
+    @property
+    def guide(self) -> str:
+        """Its place on the guides' page of errors."""
+        return f"check-{self.name.replace('_', '-')}"
+
 
 Facts = Mapping[str, Any]
 NO_FACTS: Facts = MappingProxyType({})

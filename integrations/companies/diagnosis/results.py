@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -72,7 +72,7 @@ def explained(check_name: str, problem: str, errcode: int | None, found: Mapping
 def _english(check_name: str, problem: str, errcode: int | None) -> Explanation:
     own = CHECKS[check_name].explanations.get(problem) or blockers.EXPLANATIONS.get(problem)
     if own is not None:
-        return own
+        return replace(own, guide=CHECKS[check_name].guide)
     if errcode is None:
         return _UNKNOWN
     return errcodes.explain(errcode, operation="gettoken" if check_name == blockers.TOKEN else "")

@@ -6,6 +6,8 @@ answers seen in public traces. Match on the number, never on the text.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from integrations.clients.errors import UNREADABLE_SECRET, IntegrationError, UnexpectedResponseError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
@@ -56,5 +58,10 @@ def explain(code: int, *, operation: str = "") -> Explanation:
     if code == UNREADABLE_SECRET:
         return _UNREADABLE
     if (operation, code) in OF_OPERATIONS:
-        return OF_OPERATIONS[operation, code]
-    return ENTRIES[code].explanation if code in ENTRIES else _UNKNOWN
+        return replace(OF_OPERATIONS[operation, code], guide=guide_of(code, operation=operation))
+    return replace(ENTRIES[code].explanation, guide=guide_of(code)) if code in ENTRIES else _UNKNOWN
+
+
+def guide_of(code: int, *, operation: str = "") -> str:
+    """The place of `code` on the guides' page of errors."""
+    return "-".join(filter(None, ["errcode", operation, str(code).replace("-", "minus-")]))

@@ -1,0 +1,101 @@
+"""The guides in the administration: who may read them, and where errors lead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.template.loader import render_to_string
+from django.test import Client
+from django.utils.translation import override
+from pytest_django import Settings
+
+from accounts.models import User
+from integrations.companies.diagnosis.results import explained
+from integrations.core.explanations import of_errcode
+
+
+@pytest.fixture
+def built(tmp_path: Path, settings: Settings) -> Path:
+    """A folder with a page of each language, and a file beside it."""
+    settings.GUIDES_FOLDER = tmp_path / "html"
+    for tree in ("en", "zh-cn"):
+        (tmp_path / "html" / tree).mkdir(parents=True)
+        (tmp_path / "html" / tree / "errors.html").write_text(f"<p>{tree}</p>")
+        (tmp_path / "html" / tree / "index.html").write_text(f"<p>{tree}</p>")
+    (tmp_path / "secret.txt").write_text("not a guide")
+    return tmp_path
+
+
+def signed_in(**values: bool) -> Client:
+    client = Client(headers={"host": "testserver"})
+    user = User.objects.create(username="reader", **values)
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.mark.django_db
+def test_administrators_read_the_guides(built: Path) -> None:
+    answer = signed_in(is_staff=True).get("/docs/en/errors.html")
+
+    assert answer.status_code == 200
+    assert answer["Content-Type"] == "text/html"
+    assert b"".join(answer.streaming_content) == b"<p>en</p>"  # type: ignore[attr-defined]  # a file's answer
+    assert "default-src 'self'" in answer["Content-Security-Policy"]
+
+
+@pytest.mark.django_db
+def test_nobody_else_does(built: Path) -> None:
+    for client in (Client(), signed_in()):
+        answer = client.get("/docs/en/errors.html")
+
+        assert (answer.status_code, answer["Location"]) == (302, "/admin/login/?next=/docs/en/errors.html")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("../secret.txt", 400),
+        ("en/../../secret.txt", 400),
+        ("%2e%2e/secret.txt", 400),
+        ("en", 404),
+        ("en/missing.html", 404),
+    ],
+)
+def test_nothing_else_is_served(built: Path, path: str, status: int) -> None:
+    assert signed_in(is_staff=True).get(f"/docs/{path}").status_code == status
+
+
+@pytest.mark.django_db
+def test_every_page_of_the_administration_leads_to_them(built: Path) -> None:
+    client = signed_in(is_staff=True, is_superuser=True)
+
+    assert 'href="/docs/zh-cn/index.html"' in client.get("/admin/").content.decode()
+
+    (built / "html" / "zh-cn" / "index.html").unlink()
+
+    assert "/docs/" not in client.get("/admin/").content.decode()
+
+
+def test_errors_lead_to_their_line(built: Path) -> None:
+    with override("en"):
+        assert of_errcode(60020).guide == "/docs/en/errors.html#errcode-60020"
+        assert of_errcode(-1).guide == "/docs/en/errors.html#errcode-minus-1"
+        assert of_errcode(45009, operation="gettoken").guide == "/docs/en/errors.html#errcode-gettoken-45009"
+    with override("zh-hans"):
+        assert explained("home_page", "missing", None, {}).guide == "/docs/zh-cn/errors.html#check-home-page"
+        assert explained("token", "refused", 40001, {}).guide == "/docs/zh-cn/errors.html#errcode-40001"
+
+
+def test_the_link_stands_beside_the_error(built: Path) -> None:
+    with override("en"):
+        explanation = of_errcode(60020)
+        html = render_to_string("admin/integrations/_explanation.html", {"explanation": explanation})
+
+    assert '<a href="/docs/en/errors.html#errcode-60020" target="_blank" rel="noopener">More in the guides</a>' in html
+
+
+def test_without_built_guides_there_is_no_link() -> None:
+    assert of_errcode(60020).guide == ""
+    assert of_errcode(123456).guide == ""

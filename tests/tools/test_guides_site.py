@@ -1,0 +1,86 @@
+"""The guides as a site: both languages build without a warning, and load nothing from another host."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from accounts.authentication.errors import GUIDES
+from integrations.clients.wecom.errcodes import guide_of
+from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
+from integrations.companies.diagnosis.registry import CHECKS
+
+TREES = ("en", "zh-cn")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built as `make docs` does it: a link that leads nowhere, or any other warning, fails."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.guides", "html", folder], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout + done.stderr, done.returncode) == ("", 0)
+    return folder
+
+
+def pages(site: Path) -> list[Path]:
+    return sorted(site.rglob("*.html"))
+
+
+def test_a_page_loads_nothing_from_another_host(site: Path) -> None:
+    loaded = re.compile(r"<(?:script|img|link|iframe|source)\b[^>]*?(?:src|href)=\"(?:https?:)?//[^\"]*\"")
+    styles = [css for css in site.rglob("*.css") if re.search(r"url\(['\"]?(?:https?:)?//", css.read_text())]
+
+    assert {
+        page.name: loaded.findall(page.read_text()) for page in pages(site) if loaded.search(page.read_text())
+    } == {}
+    assert styles == []
+
+
+def test_a_page_keeps_to_our_policy(site: Path) -> None:
+    """No script, style or handler within it."""
+    inline = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>|<style|\sstyle=\"|\son[a-z]+=\"")
+
+    assert {
+        page.name: inline.findall(page.read_text()) for page in pages(site) if inline.search(page.read_text())
+    } == {}
+
+
+def test_every_page_leads_to_its_twin(site: Path) -> None:
+    for tree, other in (TREES, TREES[::-1]):
+        for page in (site / tree).glob("*.html"):
+            twin = page.name if (site / other / page.name).exists() else "index.html"
+
+            assert f'<a href="../{other}/{twin}">' in page.read_text()
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_every_error_has_its_place(site: Path, tree: str) -> None:
+    ids = set(re.findall(r'id="([^"]+)"', (site / tree / "errors.html").read_text()))
+    places = {check.guide for check in CHECKS.values()}
+    places |= {guide_of(code) for code in ENTRIES}
+    places |= {guide_of(code, operation=operation) for operation, code in OF_OPERATIONS}
+    places |= {f"sign-in-{cause}" for cause in GUIDES}
+
+    assert places - ids == set()
+
+
+def test_errors_are_told_in_the_language_of_the_tree(site: Path) -> None:
+    english, chinese = ((site / tree / "errors.html").read_text() for tree in TREES)
+
+    assert "<td><p>WeCom is busy.</p></td>" in english
+    assert "<td><p>WeCom is busy.</p></td>" not in chinese
+    assert "<td><p>企业微信系统繁忙。</p></td>" in chinese
+
+
+def test_chinese_is_found(site: Path) -> None:
+    """Two neighbouring letters are a term of the index, and of what is typed."""
+    index = (site / "zh-cn" / "searchindex.js").read_text()
+
+    assert '"\\u63a8\\u9001"' in index
+    assert "splitQuery" in (site / "zh-cn" / "_static" / "language_data.js").read_text()

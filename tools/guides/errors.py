@@ -1,0 +1,73 @@
+"""Writes the tables of errors from the registries that the product itself shows, as Markdown in one language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from django.utils.translation import gettext as _
+from django.utils.translation import override
+
+from accounts.authentication.errors import GUIDES
+from integrations.clients.explanations import Explanation
+from integrations.clients.wecom.errcodes import guide_of
+from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
+from integrations.companies.diagnosis.blockers import EXPLANATIONS
+from integrations.companies.diagnosis.registry import CHECKS
+
+# The heads of the tables, which no page of the product needs.
+_HEADS = {
+    "en": {"code": "Code", "page": "Page", "what": "What happened", "who": "Who can fix it", "where": "Where"},
+    "zh-hans": {"code": "错误码", "page": "页面", "what": "发生了什么", "who": "谁能解决", "where": "在哪里解决"},
+}
+
+
+def diagnosis_checks(language: str) -> str:
+    """Each check with what it may find, then what every check may find."""
+    with override(language):
+        parts = []
+        for check in CHECKS.values():
+            rows = [_cells(one) for one in check.explanations.values()]
+            links = "".join(f"- <{url}>\n" for url in check.help_links)
+            parts.append(
+                f"({check.guide})=\n### {_(check.label)}\n\n{_text(check.purpose)}\n\n"
+                f"{_table(language, ('what', 'who', 'where'), rows)}\n{links}"
+            )
+        rows = [_cells(one) for one in EXPLANATIONS.values()]
+        return "\n".join([*parts, _table(language, ("what", "who", "where"), rows)])
+
+
+def wecom_codes(language: str) -> str:
+    with override(language):
+        of_calls = [(code, call, explanation) for (call, code), explanation in OF_OPERATIONS.items()]
+        known = [(code, "", entry.explanation) for code, entry in ENTRIES.items()]
+        rows = [
+            (f"[{code}]{{#{guide_of(code, operation=call)}}} {call and f'`{call}`'}", *_cells(explanation))
+            for code, call, explanation in sorted([*known, *of_calls], key=lambda row: row[:2])
+        ]
+        return _table(language, ("code", "what", "who", "where"), rows)
+
+
+def sign_in_pages(language: str) -> str:
+    with override(language):
+        rows = [
+            (f"[{_text(guide.title)}]{{#sign-in-{cause}}}", _text(guide.what), _text(guide.who))
+            for cause, guide in GUIDES.items()
+        ]
+        return _table(language, ("page", "what", "who"), rows)
+
+
+def _cells(explanation: Explanation) -> tuple[str, str, str]:
+    return _text(explanation.what), _text(explanation.who), _text(explanation.where)
+
+
+def _table(language: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    titles = [_HEADS[language][head] for head in heads]
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _text(english: str) -> str:
+    """In the active language; a place for a fact is shown as an ellipsis."""
+    text = re.sub(r"%\(\w+\)s", "…", _(english)).replace("%%", "%") if english else ""
+    return re.sub(r"([|*_<>\[\]])", r"\\\1", text)
