@@ -7,7 +7,7 @@ from celery import Celery
 from celery.signals import import_modules
 
 from guanwecom import worker_connections
-from guanwecom.operations import startup
+from guanwecom.operations import startup, task_context
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 
@@ -28,4 +28,4 @@ def pass_checks(**_signal: Any) -> None:
     startup.pass_checks()
 
 
-__all__ = ["app", "worker_connections"]
+__all__ = ["app", "task_context", "worker_connections"]

@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "integrations",
 ]
 MIDDLEWARE = [
+    "guanwecom.operations.access.AccessMiddleware",
     "integrations.core.csp.ContentPolicyMiddleware",
     "integrations.views.SiteAddressMiddleware",
     "notifications.api.middleware.ApiMiddleware",
@@ -372,6 +373,9 @@ LIMIT_RESERVED_PERCENT = e.read(e.percent, "LIMIT_RESERVED_PERCENT", "2")
 EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 
 # --- Logging ---------------------------------------------------------------------------------------------------------
-LOGGING = logs.configuration(e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"))
+_log_format = e.read(e.one_of("json", "console"), "LOG_FORMAT", "json" if ENVIRONMENT == "production" else "console")
+LOGGING = logs.configuration(e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"), _log_format)
+# Whether each request is a line, without its query; not for those of monitors and of static files.
+ACCESS_LOG = e.read(e.boolean, "ACCESS_LOG", "true")
 
 e.refuse_unknown()

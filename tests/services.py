@@ -48,6 +48,7 @@ ENVIRON = {
     "LOG_LEVEL": "INFO",
     # Whether `make docs` ran on this machine changes no page.
     "GUIDES_FOLDER": "/nowhere",
+    "ACCESS_LOG": "false",
     # Tests share sessions, and a run may take long: only tests about confirming are asked for a password.
     "CONFIRMATION_MINUTES": "600",
     # Playwright's synchronous interface runs inside an event loop, where Django refuses database access by default.

@@ -47,6 +47,12 @@ def unwrap(meta: dict[str, Any]) -> bool:
     return set(schemes) == {"http"}
 
 
+def is_trusted_peer(meta: dict[str, Any]) -> bool:
+    """Whether a trusted proxy hands the request on. To be asked before `unwrap`."""
+    peer = _address(meta.get("REMOTE_ADDR", ""))
+    return peer is not None and _is_trusted(peer)
+
+
 def _client(peer: IPAddress, forwarded_for: str) -> IPAddress:
     client = peer
     for word in reversed(forwarded_for.split(",")):

@@ -45,6 +45,8 @@ BAD: dict[str, tuple[str, ...]] = {
     "TIME_ZONE": ("", "Asia/Beijing", "../../etc/passwd", "Asia", LONG),
     "STATIC_ROOT": ("static", "./static"),
     "LOG_LEVEL": ("", "LOUD", "info"),
+    "LOG_FORMAT": ("", "xml"),
+    "ACCESS_LOG": SWITCH,
     "WECOM_CONNECT_TIMEOUT_SECONDS": SECONDS,
     "WECOM_TOTAL_TIMEOUT_SECONDS": SECONDS,
     "SHARING_IN_WECOM": SWITCH,

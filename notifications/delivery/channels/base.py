@@ -21,6 +21,7 @@ class Sendable:
     """
 
     pk: int
+    run_id: int
     corp_id: int
     channel: str
     robot_id: int | None
@@ -37,7 +38,7 @@ class Sendable:
 
 # The columns of Delivery, in this order.
 SENT = (
-    *("pk", "corp_id", "channel", "robot_id", "corpid", "agentid", "body", "created_at"),
+    *("pk", "run_id", "corp_id", "channel", "robot_id", "corpid", "agentid", "body", "created_at"),
     *("priority", "recipient_count", "attempt_count"),
 )
 

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import translation
+from structlog.contextvars import bound_contextvars
 
 from accounts.models import fold_userid
 from integrations.core.background import guarded, lease_kept
@@ -98,7 +99,7 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
     remaining, delivery_ids = deque(run_ids), []
     while remaining and not is_stopping():
         run_id = remaining.popleft()
-        with guarded(logger, "run=%d could not be rendered", run_id):
+        with bound_contextvars(run_id=run_id), guarded(logger, "run=%d could not be rendered", run_id):
             delivery_ids += render_run(run_id=run_id, now=clock())
     if remaining:
         now = clock()

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -18,6 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from django.conf import settings
+from structlog.contextvars import bind_contextvars
 
 from integrations.core.background import guarded
 from notifications.delivery.channels import Caller, Sendable, channel_of
@@ -149,8 +151,9 @@ class _Task:
         if prepared.error is not None:  # nothing was sent: left to itself, the attempt would count as unclear
             unprepared = not_begun(prepared.error)
             caller = lambda: unprepared  # noqa: E731  # as short as it is
-        clock = self._clock
-        self._flights.begin(_Flying(attempt, permit), lambda: _answer(caller, permit, clock))
+        clock, context = self._clock, copy_context()
+        call = lambda: context.run(_answer, delivery, caller, permit, clock)  # noqa: E731  # as short as it is
+        self._flights.begin(_Flying(attempt, permit), call)
 
 
 def _claimed_alone(delivery: Sendable, now: datetime) -> list[StartedAttempt]:
@@ -164,8 +167,12 @@ def _not_counted() -> Outcome:
     return NOT_COUNTED
 
 
-def _answer(caller: Caller, permit: Permit, clock: Clock) -> _Answered:
-    """One call. One whose permit is too old is not made: the limiter may have given its place away before it ended."""
+def _answer(delivery: Sendable, caller: Caller, permit: Permit, clock: Clock) -> _Answered:
+    """One call. One whose permit is too old is not made: the limiter may have given its place away before it ended.
+
+    Runs in a context of its own, so that what its lines say beside their words ends with it.
+    """
+    bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
     started = time.monotonic()
     outcome = NO_THREAD if permit.age_seconds > PERMIT_SECONDS else caller()
     return _Answered(outcome, round((time.monotonic() - started) * 1000), clock())

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection, transaction
+from structlog.contextvars import bound_contextvars
 
 from accounts.models import fold_userid
 from integrations.clients.wecom.errcodes import BUSY
@@ -35,6 +36,8 @@ BUSY_WAITS_SECONDS = (30, 300, 1800)
 # errcode of a media_id that is unknown, or too old; and how often one message is uploaded because of it.
 MEDIA_GONE = 40007
 UPLOADS_AT_MOST = 3
+# So many messages that end together have a log line each; more are one line.
+LINES_AT_MOST = 10
 
 _ATTEMPT_OUTCOMES = {
     Kind.ACCEPTED: Attempt.Outcome.ACCEPTED,
@@ -244,12 +247,13 @@ def _settle_alone(each: Ended) -> None:
         )
     if row.error is not None:  # its lease will end
         return
-    logger.info(
-        "delivery=%d corp=%d attempt=%d outcome=%s errcode=%s ms=%s%s",
-        *(delivery.pk, delivery.corp_id, each.attempt.number, each.outcome.kind, each.outcome.errcode),
-        each.duration_ms,
-        "" if is_held else _LOST,
-    )
+    with bound_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk):
+        logger.info(
+            "delivery=%d corp=%d attempt=%d outcome=%s errcode=%s ms=%s%s",
+            *(delivery.pk, delivery.corp_id, each.attempt.number, each.outcome.kind, each.outcome.errcode),
+            each.duration_ms,
+            "" if is_held else _LOST,
+        )
 
 
 def _settle_accepted(ended: Sequence[Ended]) -> None:
@@ -262,8 +266,11 @@ def _settle_accepted(ended: Sequence[Ended]) -> None:
             ]
         )
         settle_attempts([(each.attempt.pk, each.duration_ms, each.ended_at) for each in ended])
-    # No log line for each: its row says it all, and lines cost more than writing the rows.
-    logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held, default=0), max(held, default=0))
+    # No line for each of many: its row says it all, and lines cost more than writing the rows.
+    if len(held) > LINES_AT_MOST:
+        logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held), max(held))
     for each in ended:
-        if each.attempt.delivery_id not in held:
-            logger.info("delivery=%d accepted%s", each.attempt.delivery_id, _LOST)
+        delivery = each.attempt.delivery
+        if delivery.pk not in held or len(held) <= LINES_AT_MOST:
+            with bound_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk):
+                logger.info("accepted ms=%d%s", each.duration_ms, "" if delivery.pk in held else _LOST)

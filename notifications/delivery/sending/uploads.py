@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import translation
+from structlog.contextvars import bound_contextvars
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.api.media import MediaKind
@@ -87,6 +88,11 @@ def prepare_delivery(delivery_id: int, *, clock: Clock) -> bool:
     held = _claim(delivery_id, clock())
     if held is None:
         return False
+    with bound_contextvars(run_id=held.run_id, delivery_id=held.pk):
+        return _prepared(held, clock)
+
+
+def _prepared(held: Delivery, clock: Clock) -> bool:
     medium = held.medium
     if medium is None or medium.status == Medium.Status.FAILED:
         return _freeze_plain(held, medium.error if medium else "", clock())

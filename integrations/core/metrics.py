@@ -1,0 +1,156 @@
+"""Counts and times of all processes on all hosts, gathered in Valkey.
+
+Each process adds them up in its memory and hands them over every FLUSH_SECONDS: counting costs no call, and a process
+that is killed loses what it counted since. No file is shared, so it does not matter on which host a process runs. A
+store that was emptied begins at 0 again, as Prometheus expects of a counter.
+"""
+
+from __future__ import annotations
+
+import atexit
+import bisect
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+
+import redis
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+from integrations.core.redis import valkey
+
+FLUSH_SECONDS = 2.0
+# A process that counts nothing for so many flushes ends its thread, until it counts again.
+_IDLE_FLUSHES = 5
+# Labels have few values. Should one ever have many, its metric begins anew instead of growing without bound.
+SERIES_AT_MOST = 5000
+# The upper edges of histograms, in seconds: of a call or a request, and of work in the background.
+QUICK_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+LONG_SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300)
+_PREFIX = "metrics:"
+_SEPARATOR = "\x1f"
+_SUM = "microseconds"
+
+_metrics: list[CountedMetric | TimedMetric] = []
+
+
+class _Pending:
+    """What this process has counted and not yet handed over."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._thread: threading.Thread | None = None
+
+    def add(self, *counts: tuple[str, str, int]) -> None:
+        """Name of the metric, its field, and by how much it grows."""
+        with self._lock:
+            for name, field, count in counts:
+                self._counts[name, field] += count
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+                self._thread.start()
+
+    def flush(self) -> bool:
+        """Hand everything over. Without Valkey it is kept for the next time. Returns whether there was anything."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        if not counts:
+            return False
+        pipeline = valkey().pipeline(transaction=False)
+        for (name, field), count in counts.items():
+            pipeline.hincrby(_PREFIX + name, field, count)
+        try:
+            pipeline.execute()
+        except redis.RedisError:
+            with self._lock:
+                self._counts.update(counts)
+        return True
+
+    def _run(self) -> None:
+        pause, idle_count = threading.Event(), 0
+        while True:
+            pause.wait(FLUSH_SECONDS)
+            idle_count = 0 if self.flush() else idle_count + 1
+            with self._lock:
+                if idle_count >= _IDLE_FLUSHES and not self._counts:
+                    self._thread = None
+                    return
+
+
+_pending = _Pending()
+atexit.register(lambda: flush())
+# A forked child has neither the thread nor, for certain, a lock that is free; its parent hands over what it counted.
+os.register_at_fork(after_in_child=lambda: _pending.__init__())  # type: ignore[misc]  # begins anew on purpose
+
+
+def flush() -> None:
+    """Hand over what this process has counted, without waiting for the next time."""
+    _pending.flush()
+
+
+class CountedMetric:
+    """A counter. `labels`: names of labels whose values are few and known; no ids but those of companies."""
+
+    def __init__(self, name: str, documentation: str, *labels: str) -> None:
+        self.name, self.documentation, self.labels = name, documentation, labels
+        _metrics.append(self)
+
+    def add(self, *values: str, count: int = 1) -> None:
+        """Count once, or `count` times. `values`: of the labels, in their order."""
+        _pending.add((self.name, _SEPARATOR.join(values), count))
+
+    def family(self, stored: Mapping[str, int]) -> CounterMetricFamily:
+        family = CounterMetricFamily(self.name, self.documentation, labels=self.labels)
+        for field, count in sorted(stored.items()):
+            family.add_metric(_values(field), count)
+        return family
+
+
+class TimedMetric:
+    """A histogram of durations. `name`: ends in _seconds. `edges`: of its buckets, in seconds."""
+
+    def __init__(self, name: str, documentation: str, *labels: str, edges: tuple[float, ...]) -> None:
+        self.name, self.documentation, self.labels, self.edges = name, documentation, labels, edges
+        _metrics.append(self)
+
+    def add(self, seconds: float, *values: str) -> None:
+        """Count one duration. `values`: of the labels, in their order."""
+        labels = _SEPARATOR.join(values)
+        bucket = bisect.bisect_left(self.edges, seconds)
+        _pending.add(
+            (self.name, f"{labels}{_SEPARATOR}{bucket}", 1),
+            (self.name, f"{labels}{_SEPARATOR}{_SUM}", round(seconds * 1_000_000)),
+        )
+
+    def family(self, stored: Mapping[str, int]) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(self.name, self.documentation, labels=self.labels)
+        names = [*map(str, self.edges), "+Inf"]
+        for labels in sorted({field.rpartition(_SEPARATOR)[0] for field in stored}):
+            counts = [stored.get(f"{labels}{_SEPARATOR}{bucket}", 0) for bucket in range(len(names))]
+            total = stored.get(f"{labels}{_SEPARATOR}{_SUM}", 0) / 1_000_000
+            family.add_metric(_values(labels), list(zip(names, accumulate(counts), strict=True)), total)
+        return family
+
+
+def families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+    """What all processes have counted so far, every metric, also those that are at 0. Raises redis.RedisError."""
+    store = valkey()
+    pipeline = store.pipeline(transaction=False)
+    for metric in _metrics:
+        pipeline.hgetall(_PREFIX + metric.name)
+    for metric, found in zip(_metrics, pipeline.execute(), strict=True):
+        if len(found) > SERIES_AT_MOST * (len(QUICK_SECONDS) + 2):
+            store.delete(_PREFIX + metric.name)
+            found = {}
+        yield metric.family({field.decode(): int(count) for field, count in found.items()})
+
+
+def names() -> Iterable[str]:
+    """Of every metric, as it is declared."""
+    return [metric.name for metric in _metrics]
+
+
+def _values(field: str) -> list[str]:
+    return field.split(_SEPARATOR) if field else []

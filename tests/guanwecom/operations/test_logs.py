@@ -1,0 +1,181 @@
+"""What log lines look like, what each carries, and what none of them holds."""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import json
+import logging
+import logging.config
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import ResolverMatch
+from pytest_django import Settings
+from structlog.contextvars import bound_contextvars
+
+from guanwecom.operations import logs
+from tests.notifications.factories import make_superuser
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+def handler_of(form: str, output: io.StringIO) -> logging.Handler:
+    """One that writes as a process does that was started with LOG_FORMAT."""
+    described = logs.configuration("INFO", form)["formatters"]["line"]
+    made = logging.StreamHandler(output)
+    made.setFormatter(
+        described["()"](processors=described["processors"], foreign_pre_chain=described["foreign_pre_chain"])
+    )
+    return made
+
+
+@pytest.fixture
+def written(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    output = io.StringIO()
+    handler = handler_of(getattr(request, "param", "json"), output)
+    logging.getLogger().addHandler(handler)
+    yield output
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
+def lines(written: io.StringIO) -> Lines:
+    return lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+
+
+def test_a_line_is_a_json_object_with_its_time_zone_and_what_is_bound(lines: Lines) -> None:
+    with bound_contextvars(request_id="r1", run_id=7, delivery_id=None):
+        logging.getLogger("guanwecom.test").info("sent to %s", "张三")
+
+    (line,) = lines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+08:00", line.pop("timestamp"))
+    assert line == {
+        **{"level": "info", "logger": "guanwecom.test", "event": "sent to 张三"},
+        **{"request_id": "r1", "run_id": 7},
+    }
+
+
+def test_a_traceback_is_part_of_its_line(lines: Lines) -> None:
+    try:
+        raise ValueError("broken\nin two")
+    except ValueError:
+        logging.getLogger("guanwecom.test").exception("it failed")
+
+    (line,) = lines()
+    assert line["event"] == "it failed"
+    assert line["exception"].splitlines()[0] == "Traceback (most recent call last):"
+    assert line["exception"].endswith("ValueError: broken\nin two")
+
+
+@pytest.mark.parametrize("written", ["console"], indirect=True)
+def test_at_a_console_it_is_a_line_to_read(written: io.StringIO) -> None:
+    with bound_contextvars(request_id="r1"):
+        logging.getLogger("guanwecom.test").warning("a proxy http://somebody:hunter2@proxy/ is away")
+
+    (line,) = written.getvalue().splitlines()
+    assert re.fullmatch(
+        r"\S+\+08:00 \[warning  \] a proxy http://somebody:\*\*\*@proxy/ is away \[guanwecom.test\] request_id=r1", line
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("GET /cgi-bin/x?access_token=abc&debug=1", "GET /cgi-bin/x?access_token=***&debug=1"),
+        ("https://qyapi/cgi-bin/gettoken?corpid=ww1&corpsecret=s3cr3t", "…?corpid=ww1&corpsecret=***"),
+        ("?key=0a1b2c and more", "?key=*** and more"),
+        ("Authorization: Bearer abc.def-1", "Authorization: Bearer ***"),
+        ("postgresql://u:p@db/x", "postgresql://u:***@db/x"),
+        ("data card=3 try=1 key=7", "data card=3 try=1 key=7"),
+    ],
+)
+def test_what_looks_like_a_credential_is_masked(said: str, shown: str) -> None:
+    assert logs.scrubbed(said).endswith(shown.removeprefix("…"))
+
+
+# --- Requests --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _access(settings: Settings) -> None:
+    settings.ACCESS_LOG = True
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_access")
+def test_a_request_is_a_line_without_its_query(lines: Lines) -> None:
+    person = make_superuser()
+    client = Client()
+    client.force_login(person)
+
+    answer = client.get("/admin/accounts/user/?q=张三")
+
+    (line,) = [line for line in lines() if line["event"] == "request"]
+    assert line.pop("request_id") == answer.headers["X-Request-ID"]
+    del line["timestamp"], line["ms"]
+    assert line == {
+        **{"level": "info", "logger": "guanwecom.operations.access", "event": "request"},
+        **{"method": "GET", "path": "/admin/accounts/user/", "view": "admin:accounts_user_changelist"},
+        **{"status": 200, "user": person.pk, "client": "127.0.0.1"},
+    }
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_access")
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/admin/accounts/user/7/change/", "/admin/accounts/user/7/change/"),
+        ("/WW_verify_0123456789abcdef.txt", "/WW_verify_….txt"),
+        ("/nowhere/s3cr3t/x", "/nowhere/…"),
+    ],
+)
+def test_values_in_a_path_are_shown_where_they_are_numbers(path: str, shown: str, lines: Lines) -> None:
+    Client().get(path)
+
+    assert {line["path"] for line in lines() if line["event"] == "request"} == {shown}
+    assert not [line for line in lines() if "s3cr3t" in str(line) or "0123456789abcdef" in str(line)]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_access")
+def test_monitors_and_static_files_are_no_lines(lines: Lines) -> None:
+    for path in ("/healthz/live", "/healthz/ready", "/static/nothing.css"):
+        Client().get(path)
+
+    assert [line for line in lines() if line["event"] == "request"] == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("given", "peer", "is_taken"),
+    [
+        ("from-the-proxy-1", "10.0.0.1", True),
+        ("from-the-proxy-1", "192.0.2.1", False),
+        ("short", "10.0.0.1", False),
+        ('forged"\n{"event": "x"}', "10.0.0.1", False),
+    ],
+)
+def test_an_id_is_taken_from_a_trusted_proxy_alone(given: str, peer: str, is_taken: bool, settings: Settings) -> None:
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("10.0.0.0/8")]
+
+    answer = Client().get("/healthz/live", headers={"x-request-id": given}, REMOTE_ADDR=peer)
+
+    found = answer.headers["X-Request-ID"]
+    assert (found == given) is is_taken
+    assert re.fullmatch(r"[A-Za-z0-9_-]{8,64}", found)
+
+
+def test_of_django_s_own_lines_the_path_is_shown_the_same_way(lines: Lines) -> None:
+    class Request:
+        path = "/media/s3cr3t"
+        resolver_match = ResolverMatch(lambda: None, (), {"token": "s3cr3t"}, "media", route="media/<str:token>")
+
+    logging.getLogger("django.request").warning("Forbidden: %s", Request.path, extra={"request": Request()})
+
+    (line,) = lines()
+    assert line["event"] == "Forbidden: /media/…"
