@@ -9,7 +9,8 @@ class AdminConfig(DjangoAdminConfig):
     def ready(self) -> None:
         super().ready()
         # Imported here: models can be imported only after all apps are loaded.
-        from guanwecom.operations.metrics import engine_metrics
+        from guanwecom.operations.monitoring.metrics import counted_metrics, engine_metrics
         from notifications.delivery.metrics import metrics_scraped
 
         metrics_scraped.register(engine_metrics)
+        metrics_scraped.register(counted_metrics)

@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from integrations.bi import catalogue, connection_test
 from integrations.callbacks import queue, worker
-from integrations.companies import console, credentials, verification_files
+from integrations.companies import console, credentials, site_certificates, verification_files
 from integrations.companies.diagnosis import runner
 from integrations.core.background import database_clock, guarded
 from integrations.datasources import fetch, source_tests
@@ -53,6 +53,17 @@ def retry_credentials() -> None:
 def check_verification_file(file_id: int) -> None:
     """Look for one verification file at its public address; a repeat of a finished check does nothing."""
     verification_files.run_check(file_id=file_id, clock=timezone.now)
+
+
+@shared_task(name=site_certificates.TASK, ignore_result=True, expires=site_certificates.TASK_SECONDS, time_limit=60)
+def check_site_certificate(address_id: int) -> None:
+    """Note when the certificate of one site address ends."""
+    site_certificates.check(address_id)
+
+
+def request_site_certificates() -> None:
+    """Queue the site addresses whose certificate was not looked at for an hour."""
+    site_certificates.request_due(now=timezone.now())
 
 
 @shared_task(name="integrations.run_console_write", expires=600, time_limit=CONSOLE_WRITE_SECONDS)
@@ -120,6 +131,6 @@ def sweep_card_data() -> None:
 @shared_task(name="integrations.tick", ignore_result=True, expires=9, time_limit=60)
 def tick() -> None:
     """What beat asks for every few seconds: queue what is to be tried again, and what was lost."""
-    for sweep in (retry_checks, retry_credentials, sweep_events, sweep_card_data):
+    for sweep in (retry_checks, retry_credentials, sweep_events, sweep_card_data, request_site_certificates):
         with guarded(logger, "tick: %s failed", sweep.__name__):
             sweep()

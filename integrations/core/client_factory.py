@@ -18,6 +18,7 @@ from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.crypto import CallbackCrypto
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
 from integrations.clients.wecom.transport import Timeouts, open_session
+from integrations.core import observers
 from integrations.core.redis import valkey
 from integrations.models import CallbackEvent
 from integrations.models.fields import cipher, opened
@@ -62,7 +63,8 @@ def robot_client(corp: Corp, key: str) -> RobotClient:
         session=_session(),
         timeouts=_timeouts(),
         proxy=opened(corp.proxy_url) or None,
-        ca_bundle=_certificate_file(corp.ca_bundle).name if corp.ca_bundle else None,
+        ca_bundle=certificate_path(corp.ca_bundle),
+        observe=observers.wecom_call,
     )
 
 
@@ -155,6 +157,7 @@ def _guandata_client(connection: BiConnection, tokens: BiTokens) -> GuandataClie
         ca_bundle=certificate_path(connection.ca_bundle),
         connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
         total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
+        observe=observers.bi_call,
     )
 
 
@@ -174,6 +177,7 @@ def _client(corp: Corp, store: TokenStore, *, agentid: int | None, secret: str) 
         timeouts=_timeouts(),
         proxy=opened(corp.proxy_url) or None,
         ca_bundle=certificate_path(corp.ca_bundle),
+        observe=observers.wecom_call,
     )
 
 

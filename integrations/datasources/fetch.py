@@ -26,6 +26,7 @@ from django.db.models import F, Q, QuerySet
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.core import queues
 from integrations.core.background import Clock, guarded, lease_kept
+from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric
 from integrations.datasources import earlier_queries, query
 from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
@@ -59,6 +60,9 @@ PREVIEW_SHARED = timedelta(seconds=60)
 PREVIEW_WAITED = timedelta(minutes=5)
 SWEPT_AT_ONCE = 200
 PURGED_AT_ONCE = 200
+
+_FETCHES = CountedMetric("guanwecom_source_fetches", "Fetches of data, by what became of them", "kind", "outcome")
+_SECONDS = TimedMetric("guanwecom_source_fetch_duration_seconds", "How long they took", "kind", edges=LONG_SECONDS)
 
 # Told the id of a card and the slot, in a worker, after the commit that made the data ready or failed; perhaps twice.
 card_data_finished: Hook[[int, datetime], None] = Hook()
@@ -233,6 +237,8 @@ def _fetch(held: Held, clock: Clock) -> bool:
         logger.warning("data card=%s was taken over by another worker", held.card.pk)
         return False
     outcome = found.get("status") or "again later"
+    _FETCHES.add(held.card.source.kind, str(found["problem_code"] or "ready"))
+    _SECONDS.add(took / 1000, held.card.source.kind)
     logger.info(
         "data card=%s try=%s %s rows=%s ms=%s", held.card.pk, held.tries, outcome, found.get("row_count", 0), took
     )

@@ -60,6 +60,9 @@ class SiteAddress(models.Model):
     )
     is_default = models.BooleanField(_("default"), default=False)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
+    # When the certificate that answers there ends, as it was last seen; null: not https, or nothing answered.
+    certificate_ends_at = models.DateTimeField(null=True, editable=False, db_default=None)
+    certificate_checked_at = models.DateTimeField(null=True, editable=False, db_default=None)
 
     objects = SiteAddressQuerySet.as_manager()
 

@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone, translation
 
+from integrations.core.metrics import CountedMetric
 from integrations.core.sentences import Sentence
 from notifications.inbound import mapping
 from notifications.inbound.accept import Accepted, DailyLimitError, Incoming, NobodyFoundError, accept, check_limit
@@ -46,6 +47,7 @@ CALLS_SHOWN = 50
 # From handing a call to a task that fetches its files until it is handed to another.
 FETCH_QUEUED_SECONDS = 120
 Outcome = InboundCall.Outcome
+_CALLS = CountedMetric("guanwecom_inbound_calls", "Calls of inbound channels, by outcome", "kind", "outcome")
 
 
 class CallRefusedError(Exception):
@@ -228,6 +230,7 @@ def note(
     message_id: int | None = None,
 ) -> None:
     """Write down what became of a call. What is the same as the call before, and makes no message, is counted there."""
+    _CALLS.add(channel.kind, outcome.value)
     text = "" if reason is None else reason.stored()
     if message_id is None and outcome != Outcome.ACCEPTED:
         last = InboundCall.objects.filter(channel=channel).newest_first().first()

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from guanwecom.operations import health
+from guanwecom.operations import access, health, task_context
+from guanwecom.operations.monitoring import expiry, limits, waiting
+from integrations.core import metrics
+from integrations.core.background import database_clock
+
+# What they count is shown by this process, too, whatever it has done itself.
+COUNTING = (access, task_context)
 
 
 def engine_metrics() -> Iterator[Metric]:
@@ -23,3 +29,52 @@ def engine_metrics() -> Iterator[Metric]:
         yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
     yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)
     yield GaugeMetricFamily("guanwecom_overdue_seconds", "Since the oldest of them", state.overdue_seconds)
+    yield from _waiting()
+    yield from _used()
+    yield from _expiring()
+
+
+def counted_metrics() -> Iterator[Metric]:
+    """Registered with notifications.delivery.metrics: what all processes have counted."""
+    yield from metrics.families()
+
+
+def _waiting() -> Iterator[Metric]:
+    rows = GaugeMetricFamily("guanwecom_work_waiting", "Rows of work to be done", labels=["work"])
+    for name, count in waiting.work(now=database_clock()()).items():
+        rows.add_metric([name], count)
+    yield rows
+    tasks = GaugeMetricFamily("guanwecom_queue_tasks", "Tasks that stand in a queue", labels=["queue"])
+    for name, count in waiting.tasks().items():
+        tasks.add_metric([name], count)
+    yield tasks
+
+
+def _used() -> Iterator[Metric]:
+    shares = GaugeMetricFamily(
+        "guanwecom_limit_used_ratio",
+        "How much of a limit of WeCom is used; corp: empty for an address, which companies share",
+        labels=["limit", "corp"],
+    )
+    for one in limits.used():
+        shares.add_metric([one.limit, "" if one.corp_id is None else str(one.corp_id)], one.share)
+    yield shares
+
+
+def _expiring() -> Iterator[Metric]:
+    ends = GaugeMetricFamily(
+        "guanwecom_certificate_expiry_timestamp_seconds",
+        "When the first certificate of each kind ends, in Unix time",
+        labels=["kind", "name"],
+    )
+    for certificate in expiry.certificates():
+        ends.add_metric([certificate.kind, certificate.name], certificate.ends_at.timestamp())
+    yield ends
+    changes = GaugeMetricFamily(
+        "guanwecom_secret_set_timestamp_seconds",
+        "When a stored secret was last changed, in Unix time",
+        labels=["secret", "id"],
+    )
+    for secret in expiry.secrets():
+        changes.add_metric([secret.kind, str(secret.row_id)], secret.set_at.timestamp())
+    yield changes

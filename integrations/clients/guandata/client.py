@@ -20,6 +20,7 @@ from integrations.clients.errors import ConfigurationError, UnexpectedResponseEr
 from integrations.clients.guandata import schemas
 from integrations.clients.guandata.responses import SIGN_IN, NotAdmittedError, Request, of_failure, response_of
 from integrations.clients.network import Beginning, beginning_of
+from integrations.clients.observation import Observe, ignored, observed
 from integrations.clients.wecom.deadline import total_deadline
 from integrations.clients.wecom.transport import DeadlineAdapter
 
@@ -88,6 +89,7 @@ class GuandataClient:
         ca_bundle: str | None = None,
         connect_seconds: float = 3.05,
         total_seconds: float = 20.0,
+        observe: Observe = ignored,
     ) -> None:
         adapter = session.get_adapter(base_url)
         if not isinstance(adapter, DeadlineAdapter):
@@ -95,6 +97,7 @@ class GuandataClient:
         self._adapter = adapter
         self._base_url = base_url.rstrip("/")
         self._tokens = token_store
+        self._observe = observe
         self._login = login
         self._app_token = app_token
         self._proxies = {"http": proxy, "https": proxy} if proxy else {}
@@ -208,11 +211,12 @@ class GuandataClient:
 
     def _typed(self, parse: Callable[[Any], T], call: _Call) -> T:
         request = Request(call.operation, self._secrets(call))
-        status, content = self._exchanged(request, call)
-        try:
-            return parse(response_of(request, status, content))
-        except schemas.AnswerError as error:
-            raise request.error(UnexpectedResponseError, f"the answer is not complete: {error}") from error
+        with observed(self._observe, call.operation):
+            status, content = self._exchanged(request, call)
+            try:
+                return parse(response_of(request, status, content))
+            except schemas.AnswerError as error:
+                raise request.error(UnexpectedResponseError, f"the answer is not complete: {error}") from error
 
     def _secrets(self, call: _Call) -> tuple[str, ...]:
         password = self._login.password if self._login else ""

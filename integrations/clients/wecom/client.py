@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import requests
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.observation import Observe, ignored, observed
 from integrations.clients.wecom import deadline, errcodes
 from integrations.clients.wecom.api.agent import AppCalls
 from integrations.clients.wecom.api.base import Answer, Call, Reply, Request, answer_of, file_of, lasting, typed
@@ -46,11 +47,13 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         timeouts: Timeouts = USUAL_TIMEOUTS,
         proxy: str | None = None,
         ca_bundle: str | None = None,
+        observe: Observe = ignored,
     ) -> None:
         self.corpid = corpid
         self.agentid = agentid
         self._secret = secret
         self._tokens = token_store
+        self._observe = observe
         self._transport = Transport(
             base_url=base_url, session=session, timeouts=timeouts, proxy=proxy, ca_bundle=ca_bundle
         )
@@ -91,7 +94,8 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
 
     def _once(self, call: Call, token: str, read: Callable[[Request, Reply], T]) -> T:
         request = Request(call.operation, call.is_repeatable, secrets=(token, self._secret))
-        return read(request, self._transport.exchange(request, call, {"access_token": token}))
+        with observed(self._observe, call.operation):
+            return read(request, self._transport.exchange(request, call, {"access_token": token}))
 
     def _token(self) -> str:
         return self._tokens.get(self.corpid, self.agentid, self._gettoken)
@@ -99,8 +103,9 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
     def _gettoken(self) -> FetchedToken:
         request = Request("gettoken", is_repeatable=True, secrets=(self._secret,))
         credentials = {"corpid": self.corpid, "corpsecret": self._secret}
-        reply = self._transport.exchange(request, Call("gettoken", "/cgi-bin/gettoken"), credentials)
-        return typed("gettoken", _token_from, answer_of(request, reply))
+        with observed(self._observe, "gettoken"):
+            reply = self._transport.exchange(request, Call("gettoken", "/cgi-bin/gettoken"), credentials)
+            return typed("gettoken", _token_from, answer_of(request, reply))
 
 
 def _token_from(answer: Answer) -> FetchedToken:
@@ -123,8 +128,10 @@ class RobotClient:
         timeouts: Timeouts = USUAL_TIMEOUTS,
         proxy: str | None = None,
         ca_bundle: str | None = None,
+        observe: Observe = ignored,
     ) -> None:
         self._key = key
+        self._observe = observe
         self._transport = Transport(
             base_url=base_url, session=session, timeouts=timeouts, proxy=proxy, ca_bundle=ca_bundle
         )
@@ -160,4 +167,5 @@ class RobotClient:
 
     def _answered(self, call: Call) -> Answer:
         request = Request(call.operation, call.is_repeatable, secrets=(self._key,))
-        return answer_of(request, self._transport.exchange(request, call, {"key": self._key}))
+        with observed(self._observe, call.operation):
+            return answer_of(request, self._transport.exchange(request, call, {"key": self._key}))
