@@ -20,6 +20,7 @@ from notifications.models import (
     Delivery,
     InboundChannel,
     OwnRowsRule,
+    PagePicture,
     Report,
     ReportCard,
     Robot,
@@ -100,8 +101,8 @@ def grant_to_roles() -> None:
 
 def track_orders() -> None:
     signals.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
-    signals.track(ReportCard, corps=lambda card: [card.report.corp_id])
-    signals.track(OwnRowsRule, corps=lambda rule: [rule.report.corp_id])
+    for part in (ReportCard, OwnRowsRule, PagePicture):
+        signals.track(part, corps=lambda row: [row.report.corp_id])
     signals.track(Robot, corps=lambda robot: [robot.corp_id], left_out=("created_at",))
     signals.track(
         CorpQueue,

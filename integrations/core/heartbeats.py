@@ -10,10 +10,14 @@ import os
 import socket
 from collections.abc import Collection
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from django.db.models.functions import Now
 
 from integrations.models import Heartbeat
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 # How often a process writes a sign of life, in seconds.
 HEARTBEAT_SECONDS = 5
@@ -43,6 +47,12 @@ def beat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> No
 def end(*, kind: Heartbeat.Kind, name: str) -> None:
     """Take the row away: this process ends in order, and nobody need miss it. Raises django.db.Error."""
     Heartbeat.objects.filter(kind=kind, name=name).delete()
+
+
+def is_served(queue: str, *, now: datetime) -> bool:
+    """Whether a live worker takes from the queue."""
+    live = Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER, beat_at__gt=now - timedelta(seconds=STALE_SECONDS))
+    return any(queue in queues.split(",") for queues in live.values_list("queues", flat=True))
 
 
 def _forget_former(kind: Heartbeat.Kind, queues: str) -> None:

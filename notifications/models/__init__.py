@@ -17,9 +17,10 @@ from notifications.models.attribute_rules import AttributeRule, Operator
 from notifications.models.deliveries import REPEAT_SECONDS, Attempt, CorpQueue, Delivery, FrozenContent, new_mark
 from notifications.models.drafts import Draft
 from notifications.models.inbound import InboundCall, InboundChannel, InboundFetch, InboundPayload
-from notifications.models.media import Attachment, Medium, Upload
+from notifications.models.media import Attachment, MakerQueue, Medium, Upload
 from notifications.models.messages import IncomingMessage
 from notifications.models.outgoing_mails import OutgoingMail
+from notifications.models.page_pictures import PagePicture
 from notifications.models.receipts import Receipt
 from notifications.models.recipients import Addressed, Channel, RulesMatch
 from notifications.models.reports import OwnRowsRule, ReportCard, ReportChart
@@ -72,12 +73,14 @@ __all__ = [
     "IncidentEvent",
     "IncidentNotice",
     "IncomingMessage",
+    "MakerQueue",
     "Medium",
     "MessageForm",
     "MonthDay",
     "Operator",
     "OutgoingMail",
     "OwnRowsRule",
+    "PagePicture",
     "Priority",
     "Receipt",
     "Repeat",

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+class MakerQueue(models.TextChoices):
+    """By which workers something is made; their names are those of the queues (notifications.delivery.attachments)."""
+
+    CHARTS = "charts"
+    SNAPSHOTS = "snapshots"
+
+
 class MediumQuerySet(models.QuerySet["Medium"]):
     def due(self, now: datetime) -> Self:
         """Those to be made that nobody makes, and no task will make soon."""
@@ -50,6 +57,9 @@ class Medium(models.Model):
         "Incident", on_delete=models.CASCADE, null=True, related_name="pictures", db_index=False
     )
     kind = models.CharField(max_length=16, choices=Kind.choices)
+    queue = models.CharField(
+        max_length=16, choices=MakerQueue.choices, default=MakerQueue.CHARTS, db_default=MakerQueue.CHARTS
+    )
     # Of the recipe: what is equal is made once (notifications.delivery.attachments.recipes).
     digest = models.CharField(max_length=64)
     # Empty once it was made.
@@ -63,7 +73,9 @@ class Medium(models.Model):
     made_at = models.DateTimeField(null=True)
     # A stored sentence for the report's owner (integrations.core.sentences).
     error = models.TextField(blank=True)
-    # Of what came with a message: its name, and what its content is. Empty where we made it.
+    # Of a picture of a page: it is tried until then, and messages wait for it as long. Empty: see jobs.PATIENCE.
+    give_up_at = models.DateTimeField(null=True)
+    # Of what came with a message, and of pictures of pages: its name, and what its content is. Else empty.
     name = models.CharField(max_length=200, default="", db_default="")
     content_type = models.CharField(max_length=100, default="", db_default="")
     # PNG, xlsx or csv, or what came with a message; of a picture that we drew also the SVG, compressed, and its size on
@@ -72,6 +84,8 @@ class Medium(models.Model):
     svg = models.BinaryField()
     width = models.PositiveIntegerField(default=0)
     height = models.PositiveIntegerField(default=0)
+    # Of a picture of a page: what of it WeCom shows above a message, cut to the shape that it wants. Else empty.
+    cover = models.BinaryField(null=True)
 
     objects = MediumQuerySet.as_manager()
 

@@ -107,6 +107,7 @@ class Receipt(models.Model):
         PAUSED = "paused", _("the person has paused this push")
         DECLINED = "declined", _("the person does not want this push")
         NO_ROWS = "no_rows", _("the report has no rows for the person")
+        NO_BI_IDENTITY = "no_bi_identity", _("no account in the BI, as whom the page would be shown")
 
     # What people have decided themselves: nothing there is to be put right, nor sent again.
     BY_CHOICE = frozenset({Reason.PAUSED, Reason.DECLINED})

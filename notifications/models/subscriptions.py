@@ -137,12 +137,13 @@ class MessageForm(models.TextChoices):
     NEWS_NOTICE = "news_notice", _("card with a picture")
     XLSX = "xlsx", _("Excel file")
     CSV = "csv", _("CSV file")
-    # As another system handed it in.
+    # As another system handed it in, and the PDF of a page of the BI.
     FILE = "file", _("file")
 
 
 # A report has no file of another system; an incoming message has no cards for a file of ours.
 REPORT_FORMS = [choice for choice in MessageForm.choices if choice[0] != MessageForm.FILE]
+REPORT_FORMS.append((MessageForm.FILE.value, _("PDF file of a page of the BI")))
 INCOMING_FORMS = [choice for choice in MessageForm.choices if choice[0] not in {MessageForm.XLSX, MessageForm.CSV}]
 
 

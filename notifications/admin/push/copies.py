@@ -10,14 +10,22 @@ from django.db import transaction
 from django.db.models import Model
 from django.utils.translation import gettext as _
 
-from notifications.models import AttributeRule, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
+from notifications.models import (
+    AttributeRule,
+    OwnRowsRule,
+    PagePicture,
+    Report,
+    ReportCard,
+    ReportChart,
+    Subscription,
+)
 
 if TYPE_CHECKING:
     from accounts.models import User
 
 Row = TypeVar("Row", bound=Model)
 
-PARTS = (ReportCard, ReportChart, OwnRowsRule)
+PARTS = (ReportCard, ReportChart, OwnRowsRule, PagePicture)
 NAME_CHARACTERS = 128
 
 
@@ -31,7 +39,7 @@ class CopiedReport:
 
 @transaction.atomic
 def copy_report(report: Report) -> CopiedReport:
-    """The report with its cards, charts and rules of own rows, as they stand in the database."""
+    """The report with its cards, charts, rules of own rows and page picture, as they stand in the database."""
     copied = _without_key(Report.objects.get(pk=report.pk))
     copied.save()
     parts = {}
@@ -41,6 +49,8 @@ def copy_report(report: Report) -> CopiedReport:
             old = part.pk
             new = _without_key(part)
             new.report = copied
+            if isinstance(new, PagePicture):  # nobody but the owner shows others what they may see
+                new.shown_as = new.ended_by = new.ended_at = None
             new.save()
             keys[old] = new.pk
         parts[model] = keys

@@ -23,7 +23,7 @@ from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering import run_errors
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.delivery.runs import auto_pause
+from notifications.delivery.runs import auto_pause, page_rights
 from notifications.models import (
     Channel,
     Incident,
@@ -83,7 +83,9 @@ class NoticeSource:
         return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
 
     def contents(self, *, now: datetime) -> OneContent:
-        """The runs that it reports, at most NAMED_AT_MOST of them by name."""
+        """The runs that it reports, at most NAMED_AT_MOST of them by name; or what else it tells of."""
+        if content := page_rights.content_of_notice(self._notice):
+            return OneContent(content)
         notified = self._notice.notified_runs.select_related("subscription").order_by("pk")
         runs, count = list(notified[:NAMED_AT_MOST]), notified.count()
         title = _title(count, notified.exclude(status=Run.Status.FINISHED).count())
