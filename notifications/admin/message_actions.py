@@ -141,7 +141,7 @@ def _resend(request: HttpRequest, line: Line, *, with_unknown: bool) -> tuple[Ru
         return known, False
     if not line.is_possible:
         return None
-    return triggers.request_resend(
+    runs, is_new = triggers.request_resend(
         line.delivery.run,
         delivery=line.delivery,
         number=int(number),
@@ -149,6 +149,7 @@ def _resend(request: HttpRequest, line: Line, *, with_unknown: bool) -> tuple[Ru
         person=administrator(request),
         now=timezone.now(),
     )
+    return runs[0], is_new
 
 
 def _recall_line(delivery: Delivery) -> Line:

@@ -1,4 +1,7 @@
-"""Actions on a run's page: resend to those it did not reach, and recall."""
+"""Actions on the page of a run or of an incoming message: resend to those it did not reach, and recall.
+
+An incoming message is sent again and taken back as a whole, with its files.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -23,11 +27,13 @@ if TYPE_CHECKING:
 
 
 def possible(request: HttpRequest, run: Run) -> dict[str, str]:
-    """Addresses of what the person who asks may do with the run now, by name."""
+    """Addresses of what the person who asks may do with the run now, by name, and to `whole` what it is done."""
     if not request.user.has_perm(MAY):
         return {}
-    found = {}
-    if triggers.can_be_resent(run) and Receipt.objects.unreached(run, with_unknown=True).exists():
+    is_message = run.message_id is not None
+    found = {"whole": gettext("The whole message, with its files:") if is_message else gettext("The whole run:")}
+    parts = triggers.parts_of(run) if triggers.can_be_resent(run) else []
+    if any(Receipt.objects.unreached(part, with_unknown=True).exists() for part in parts):
         found["resend_url"] = reverse("admin:notifications_run_resend", args=[run.pk])
     if recall.can_be_recalled(run, now=timezone.now()):
         found["recall_url"] = reverse("admin:notifications_run_recall", args=[run.pk])
@@ -47,15 +53,17 @@ def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
             run, number=int(number), with_unknown=with_unknown, person=person, now=timezone.now()
         )
         if is_new:
-            enqueue_runs([again.pk])
+            enqueue_runs([one.pk for one in again])
             messages.success(request, gettext("It is being sent. This page shows the outcome."))
         else:
             messages.info(request, gettext("This was asked for already; it is sent once."))
-        return _to(again)
-    count, unknown_count = Receipt.objects.unreached(run).count(), Receipt.objects.unknown(run).count()
+        return _to(request, again[0] if again else run)
+    parts = triggers.parts_of(run)
+    count = _people([Receipt.objects.unreached(part) for part in parts])
+    unknown_count = _people([Receipt.objects.unknown(part) for part in parts])
     context = {
         "title": gettext("Send again to those not reached"),
-        "lines": [people_words(count) if count else gettext("Nobody is known not to have got it.")],
+        "lines": [*_of_message(run), people_words(count) if count else gettext("Nobody is known not to have got it.")],
         "unknown_count": unknown_count,
         "number": triggers.next_number(run),
         "button": gettext("Send again") if count or unknown_count else "",
@@ -71,10 +79,11 @@ def recall_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
             messages.success(request, gettext("What waited is canceled; the rest is being taken back from WeCom."))
         else:
             messages.info(request, gettext("This was asked for already."))
-        return _to(run)
+        return _to(request, run)
     context = {
         "title": gettext("Take back"),
         "lines": [
+            *_of_message(run),
             gettext("Messages that wait are not sent. Messages of the last 24 hours disappear from people's WeCom."),
             gettext("Whoever has read one has read it; group robots' messages and mails stay."),
         ],
@@ -93,7 +102,21 @@ def _run(request: HttpRequest, pk: int) -> Run:
     return run
 
 
-def _to(run: Run) -> HttpResponse:
+def _of_message(run: Run) -> list[str]:
+    return [] if run.message_id is None else [gettext("The message and all files that came with it.")]
+
+
+def _people(found: list[QuerySet[Receipt]]) -> int:
+    """How many; of several parts of a message each person once."""
+    if len(found) == 1:
+        return found[0].count()
+    return len({user_id for receipts in found for user_id in receipts.values_list("user", flat=True)})
+
+
+def _to(request: HttpRequest, run: Run) -> HttpResponse:
+    """Its page: of an incoming message the page that shows all its runs, for who may see it."""
+    if run.message_id is not None and request.user.has_perm("notifications.view_incomingmessage"):
+        return HttpResponseRedirect(reverse("admin:notifications_incomingmessage_change", args=[run.message_id]))
     return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
 
 

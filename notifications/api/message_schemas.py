@@ -231,8 +231,9 @@ class UploadState(Schema):
 
 
 def part_of(run: Run) -> int:
-    """Which of the message's messages the run sends: message:<id> is the first, message:<id>:<number> a further one."""
-    number = run.key.split(":")[2:]
+    """Which of the message's messages the run sends, also again: message:<id> is the first, message:<id>:<number> a
+    further one."""
+    number = run.first_sent.key.split(":")[2:]
     return int(number[0]) if number else 0
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from notifications.inbound.text import text_for
-from notifications.models import IncomingMessage, Medium, MessageForm, Run
+from notifications.models import IncomingMessage, Medium, MessageForm, Receipt, Run
 from notifications.sources import Audience, Content, Figure, OneContent, ReadyMedium, Terms
 
 if TYPE_CHECKING:
@@ -20,19 +20,19 @@ _WITH_FIGURES = frozenset({MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
 
 def source_of_message(run: Run) -> MessageSource | None:
     """For notifications.sources: None where the run is no incoming message's."""
-    if run.trigger != Run.Trigger.MESSAGE or run.message is None:
-        return None
-    return MessageSource(run, run.message)
+    return None if run.message is None else MessageSource(run, run.message)
 
 
 class MessageSource:
-    """The message itself, or a file that came with it; to the people whom its addresses named when it was accepted."""
+    """The message itself, or a file that came with it; to the people whom its addresses named when it was accepted, or
+    to those whom the run that it sends again did not reach."""
 
     def __init__(self, run: Run, message: IncomingMessage) -> None:
-        self._message = message
-        row = Medium.objects.filter(run=run).only("kind", "name").order_by("pk").first()
+        self._run, self._message = run, message
+        first = run.first_sent
+        row = Medium.objects.filter(run=first).only("kind", "name").order_by("pk").first()
         self._medium = None if row is None else ReadyMedium(row.pk, Medium.Kind(row.kind), row.name)
-        self._is_file = run.key != f"message:{message.pk}"
+        self._is_file = first.key != f"message:{message.pk}"
         self.terms = Terms(self._form(), message.priority, message.lifetime_hours, message.corp_id)
 
     def _form(self) -> MessageForm:
@@ -41,7 +41,11 @@ class MessageSource:
         return MessageForm.IMAGE if self._medium.kind == Medium.Kind.PICTURE else MessageForm.FILE
 
     def audience(self) -> Audience:
-        return Audience(user_ids=self._message.people.order_by().values("pk"), corp_id=self._message.corp_id)
+        run, people = self._run, self._message.people.order_by().values("pk")
+        if run.resends is not None:
+            unreached = Receipt.objects.unreached(run.resends, mark=run.resends_mark, with_unknown=run.resends_unknown)
+            people = people.filter(pk__in=unreached.values("user_id"))
+        return Audience(user_ids=people, corp_id=self._message.corp_id)
 
     def contents(self, *, now: datetime) -> OneContent:
         message = self._message

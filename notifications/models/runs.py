@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -41,15 +41,16 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(_WENT_WRONG)
 
     def unnotified(self) -> Self:
-        """Those of them of which the owner of the subscription, or of the alert rule, has not been told."""
+        """Those of them of which the owner of the subscription, of the alert rule or of what sent the message has not
+        been told."""
         wrong = self.went_wrong().filter(owner_notified_at__isnull=True)
-        return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE, Run.Trigger.MESSAGE])
+        return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE])
 
     def visible_to(self, person: Person) -> Self:
         """As their reports; and those of one's own messages to people of every company."""
         own = NOTHING
         if isinstance(person, User):
-            own = Q(trigger=Run.Trigger.MESSAGE, requested_by=person.pk, corp__isnull=True)
+            own = Q(message__requested_by=person.pk, corp__isnull=True)
         return self.filter(scope_condition(person) | own)
 
 
@@ -187,6 +188,12 @@ class Run(models.Model):
         while run.resends is not None:
             run = run.resends
         return run
+
+    def together(self) -> QuerySet[Run]:
+        """The runs that are taken back with it: of an incoming message all, else itself alone."""
+        return (
+            Run.objects.filter(pk=self.pk) if self.message_id is None else Run.objects.filter(message=self.message_id)
+        )
 
     def resent_by(self) -> list[int]:
         """Ids of the later runs that sent the same again."""

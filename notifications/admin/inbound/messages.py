@@ -19,7 +19,7 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_safe
 
 from integrations.admin.base import pill as tone_pill
-from notifications.admin import base
+from notifications.admin import base, run_actions
 from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, moment, run_pill
 from notifications.admin.log_pages import technical
 from notifications.delivery.rendering import run_errors
@@ -103,7 +103,9 @@ class IncomingMessageAdmin(IndexedLogAdmin):
         return False
 
     def row_context(self, request: HttpRequest, message: IncomingMessage) -> dict[str, Any]:
-        runs = list(Run.objects.visible_to(request.user).filter(message=message).order_by("pk"))
+        runs = list(
+            Run.objects.visible_to(request.user).filter(message=message).select_related("resends").order_by("pk")
+        )
         reasons = run_errors.shown(runs)
         files = dict(Medium.objects.filter(run__in=runs).values_list("run", "name"))
         return {
@@ -116,7 +118,8 @@ class IncomingMessageAdmin(IndexedLogAdmin):
             "runs": [
                 {
                     "url": reverse("admin:notifications_run_change", args=[run.pk]),
-                    "name": files.get(run.pk) or message.title,
+                    "name": files.get(run.first_sent.pk) or message.title,
+                    "trigger": run.get_trigger_display(),
                     "state": run_pill(run),
                     "recipients": run.recipient_count,
                     "skipped": run.skipped_count,
@@ -125,6 +128,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
                 for run in runs
             ],
             "unknown": list(_unknown(message)),
+            **(run_actions.possible(request, runs[0]) if runs else {}),
             "technical": technical([(gettext("number"), message.pk), ("key", message.key)]),
         }
 

@@ -186,7 +186,7 @@ def _attach(delivery: Delivery, planned: attachments.Plan, media: dict[attachmen
 
 def _medium(run: Run | None, wanted: attachments.Wanted, now: datetime) -> Medium:
     if wanted.medium_id is not None:
-        return Medium.objects.only("pk").get(pk=wanted.medium_id, run=run)
+        return Medium.objects.only("pk").get(pk=wanted.medium_id, run=run and run.first_sent)
     digest = recipes.digest(wanted.kind, wanted.recipe)
     fields = {"kind": wanted.kind, "recipe": wanted.recipe, "created_at": now, "make_after": now}
     found, _is_new = Medium.objects.get_or_create(run=run, digest=digest, defaults=fields)

@@ -340,7 +340,7 @@ class SubscriptionSource:
 
 def source_of_subscription(run: Run) -> SubscriptionSource | None:
     """Raises RenderingError where the subscription is gone."""
-    if run.trigger in Run.OF_THEIR_OWN:
+    if run.trigger in Run.OF_THEIR_OWN or run.message_id is not None:
         return None
     if run.subscription is None:
         raise RenderingError(Sentence("The push was deleted before its messages were made."))

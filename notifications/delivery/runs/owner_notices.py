@@ -1,7 +1,7 @@
 """Notifies owners of subscriptions and alert rules of runs that were missed, failed or did not reach everybody.
 
-Once for each run; several runs in one message. Of alerts from outside, the owner of the token is notified. A notice is
-a run like any other, with the same guarantees.
+Once for each run; several runs in one message. Of alerts and messages from outside, the owner of the token or of the
+channel is notified. A notice is a run like any other, with the same guarantees.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering import run_errors
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.delivery.runs import auto_pause, page_rights
+from notifications.delivery.runs import auto_pause, names, page_rights
 from notifications.models import (
     Channel,
-    Incident,
     IncidentNotice,
     MessageForm,
     Priority,
@@ -86,7 +85,7 @@ class NoticeSource:
         """The runs that it reports, at most NAMED_AT_MOST of them by name; or what else it tells of."""
         if content := page_rights.content_of_notice(self._notice):
             return OneContent(content)
-        notified = self._notice.notified_runs.select_related("subscription").order_by("pk")
+        notified = _once_per_message(names.nameable(self._notice.notified_runs.order_by("pk")))
         runs, count = list(notified[:NAMED_AT_MOST]), notified.count()
         title = _title(count, notified.exclude(status=Run.Status.FINISHED).count())
         text = _text(runs, count - len(runs))
@@ -99,18 +98,28 @@ class NoticeSource:
         """Its run says it."""
 
 
+def _once_per_message(runs: QuerySet[Run]) -> QuerySet[Run]:
+    """Without the further files of an incoming message that is among them."""
+    earlier = Run.objects.filter(
+        owner_notice=OuterRef("owner_notice"), message=OuterRef("message"), pk__lt=OuterRef("pk")
+    )
+    return runs.filter(~Exists(earlier))
+
+
 def _notifiable(now: datetime) -> QuerySet[Run]:
     notices = IncidentNotice.objects.filter(run=OuterRef("pk")).order_by("pk")
     owner_of_alert = notices.values(found=Coalesce("incident__rule__owner", "incident__sender__owner"))[:1]
-    runs = Run.objects.unnotified().annotate(owner=Coalesce("subscription__owner", Subquery(owner_of_alert)))
+    runs = Run.objects.unnotified().annotate(
+        owner=Coalesce("subscription__owner", "message__requested_by", Subquery(owner_of_alert))
+    )
     recent = Run.objects.filter(trigger=Run.Trigger.NOTICE, requested_by=OuterRef("owner"), claimed_at__gt=now - EVERY)
     return runs.filter(~Exists(recent))
 
 
 def _owner_id(run: Run) -> int | None:
     """None where there is none, or where somebody has decided that it is not sent."""
-    subscription, is_alert = run.subscription, run.trigger == Run.Trigger.ALERT
-    if run.recall_requested_at is not None or (subscription is None and not is_alert):
+    subscription = run.subscription
+    if run.recall_requested_at is not None:
         return None
     if subscription is not None and subscription.is_paused and run.status != Run.Status.FAILED:
         return None
@@ -147,10 +156,10 @@ def _title(count: int, unsent_count: int) -> str:
 
 
 def _text(runs: Sequence[Run], further_count: int) -> str:
-    reasons = run_errors.shown(runs)
+    reasons, named = run_errors.shown(runs), names.of_runs(runs)
     lines = [
         _("“%(name)s”, due %(time)s: %(reason)s")
-        % {"name": _name(run), "time": moment_line(run.slot_at, _time_zone(run)), "reason": reasons[run.pk]}
+        % {"name": named[run.pk], "time": moment_line(run.slot_at, _time_zone(run)), "reason": reasons[run.pk]}
         for run in runs
     ]
     if further_count:
@@ -158,13 +167,6 @@ def _text(runs: Sequence[Run], further_count: int) -> str:
         lines.append(more % {"count": further_count})
     lines += auto_pause.sentences(run.subscription for run in runs if run.subscription is not None)
     return "\n".join(lines)
-
-
-def _name(run: Run) -> str:
-    if run.subscription is not None:
-        return str(run.subscription)
-    incident = Incident.objects.filter(notices__run=run).order_by("pk").first()
-    return str(incident or run)
 
 
 def _time_zone(run: Run) -> str:

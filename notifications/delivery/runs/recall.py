@@ -153,22 +153,23 @@ _WAITING = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
 
 
 def can_be_recalled(run: Run, *, now: datetime) -> bool:
-    """Whether anything of the run is not final yet: not rendered, waiting, or accepted within the last day."""
-    if run.recall_requested_at is not None:
-        return False
-    if run.status == Run.Status.WAITING:
+    """Whether anything of the run is not final yet: not rendered, waiting, or accepted within the last day. A message of
+    another system is taken back as a whole, with its files."""
+    runs = run.together().filter(recall_requested_at__isnull=True)
+    if runs.filter(status=Run.Status.WAITING).exists():
         return True
-    return run.deliveries.unsettled().exists() or _accepted(run, now).exists()
+    return any(rows.filter(run__in=runs).exists() for rows in (Delivery.objects.unsettled(), _recallable(now)))
 
 
 def request_recall(run: Run, *, person: User, now: datetime) -> bool:
-    """Stop the run and mark what is to be recalled. False where that was requested already."""
-    unrequested = Run.objects.filter(pk=run.pk, recall_requested_at__isnull=True)
+    """Stop the run, or all runs of its incoming message, and mark what is to be recalled. False where that was requested
+    already."""
+    unrequested = run.together().filter(recall_requested_at__isnull=True)
     with transaction.atomic():
         if not unrequested.update(recall_requested_at=now, recall_requested_by=person):
             return False
         _record(run, str(run), [] if run.corp_id is None else [run.corp_id])
-    waiting = Run.objects.filter(pk=run.pk, status=Run.Status.WAITING)
+    waiting = run.together().filter(status=Run.Status.WAITING)
     waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED.stored())
     cancel_recalled(now=now)
     return True
@@ -306,10 +307,6 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     asked = Q(run__in=runs) | Q(recall_requested_at__isnull=False)
     theirs = _recallable(now).filter(asked, corp=delivery.corp_id, next_attempt_at__lt=until)
     update_unlocked(theirs, next_attempt_at=until)
-
-
-def _accepted(run: Run, now: datetime) -> QuerySet[Delivery]:
-    return _recallable(now).filter(run=run)
 
 
 def _recallable(now: Moment) -> QuerySet[Delivery]:

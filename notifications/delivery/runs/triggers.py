@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -15,10 +15,11 @@ from django.utils.translation import gettext as _
 from accounts.audit import services, signals
 from accounts.models import AuditEntry
 from integrations.core.sentences import Sentence
+from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.runs import idempotency
 from notifications.delivery.runs.idempotency import Answer
 from notifications.delivery.runs.scheduler import run_fields
-from notifications.models import ApiToken, Delivery, Run, Subscription
+from notifications.models import ApiToken, Delivery, Receipt, Run, Subscription
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -28,15 +29,25 @@ OVER = (Run.Status.SENDING, Run.Status.FINISHED)
 
 
 def can_be_resent(run: Run) -> bool:
-    """Whether the run has come as far as having receipts, and its order still says what to send."""
+    """Whether the run has come as far as having receipts, and its order or message still says what to send."""
+    if run.message_id is not None:
+        return run.recall_requested_at is None and bool(parts_of(run))
     return run.status in OVER and run.subscription_id is not None and run.recall_requested_at is None
+
+
+def parts_of(run: Run) -> list[Run]:
+    """What is sent again with the run: of an incoming message the message and each of its files, as they went out
+    first, else the run alone."""
+    if run.message_id is None:
+        return [run]
+    return list(run.together().filter(trigger=Run.Trigger.MESSAGE, status__in=OVER).order_by("pk"))
 
 
 def message_refusal(delivery: Delivery) -> Sentence | None:
     """Why this one message cannot be sent again; None where it can, to those whom it did not reach."""
     if delivery.is_recall_requested:
         return Sentence("It was taken back.")
-    if delivery.run.subscription_id is None:
+    if delivery.run.subscription_id is None and delivery.run.message_id is None:
         return Sentence("It belongs to no push any more, or to an alert: nothing says what to send.")
     if delivery.status in Delivery.UNSETTLED or delivery.run.status not in OVER:
         return Sentence("It is still on its way.")
@@ -51,27 +62,47 @@ def resend_key(run: Run, number: int, delivery: Delivery | None = None) -> str:
 @transaction.atomic
 def request_resend(
     run: Run, *, delivery: Delivery | None = None, number: int, with_unknown: bool, person: User, now: datetime
-) -> tuple[Run, bool]:
-    """The run that sends it again, and whether it is new. The same page sent twice gives the same run; so do two that
-    ask while the first one's messages are not made yet.
+) -> tuple[list[Run], bool]:
+    """The runs that send it again, and whether they are new: one, or one for each part of an incoming message that did
+    not reach everybody. The same page sent twice gives the same runs; so do two that ask while the first one's messages
+    are not made yet.
 
     `delivery`: the one message that is sent again, to its people alone. `number`: which resending of the run this is,
     from next_number. It is worthless its full lifetime from now. Its subscription's present text is sent.
     """
-    if run.subscription is None:
-        raise ValueError("a run without its subscription cannot be sent again")
-    list(Run.objects.select_for_update(of=("self",)).filter(pk=run.first_sent.pk))
-    key = resend_key(run, number, delivery)
-    again = Run.objects.filter(Q(key=key) | Q(pk__in=run.resent_by(), status=Run.Status.WAITING)).first()
-    if again is not None:
-        return again, False
-    fields = run_fields(run.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
-    requested = {"requested_by": person, "resends": run, "resends_unknown": with_unknown}
-    mark = "" if delivery is None else delivery.mark
-    again = Run.objects.create(key=key, **fields, **requested, resends_mark=mark)
+    parts = [run] if delivery is not None else parts_of(run)
+    first_sent = Run.objects.filter(pk__in=[part.first_sent.pk for part in parts]).order_by("pk")
+    list(first_sent.select_for_update(of=("self",)))
+    keys = {resend_key(part, number, delivery): part for part in parts}
+    later = [pk for part in parts for pk in part.resent_by()]
+    asked = list(Run.objects.filter(Q(key__in=keys) | Q(pk__in=later, status=Run.Status.WAITING)).order_by("pk"))
+    if asked:
+        return asked, False
+    again = [
+        Run.objects.create(
+            key=key,
+            **_fields(part, now),
+            requested_by=person,
+            resends=part,
+            resends_unknown=with_unknown,
+            resends_mark="" if delivery is None else delivery.mark,
+        )
+        for key, part in keys.items()
+        if len(parts) == 1 or Receipt.objects.unreached(part, with_unknown=with_unknown).exists()
+    ]
     note = _("Sent again: %(what)s") % {"what": delivery or run}
     services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=_corps(run, delivery))
     return again, True
+
+
+def _fields(run: Run, now: datetime) -> dict[str, Any]:
+    """Of the run that sends `run` again."""
+    if run.subscription is not None:
+        return run_fields(run.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
+    if run.message_id is None:
+        raise ValueError("a run without its subscription cannot be sent again")
+    fields = {"message_id": run.message_id, "corp_id": run.corp_id, "trigger": Run.Trigger.RESEND}
+    return {**fields, "slot_at": now, "claimed_at": now, "render_after": now + RENDER_LEASE}
 
 
 def _corps(run: Run, delivery: Delivery | None) -> list[int]:
@@ -80,8 +111,8 @@ def _corps(run: Run, delivery: Delivery | None) -> list[int]:
 
 
 def next_number(run: Run) -> int:
-    """Which resending of the run the next one is: 1 for the first."""
-    return Run.objects.filter(resends=run).count() + 1
+    """Which resending of the run, or of its incoming message, the next one is: 1 for the first."""
+    return Run.objects.filter(resends__in=run.together()).count() + 1
 
 
 # --- Runs that somebody asks for: by hand, by URL, or after a data update. Of one subscription one runs at a time ---

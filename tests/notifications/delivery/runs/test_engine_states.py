@@ -275,7 +275,7 @@ class Machine(RuleBasedStateMachine):
         if run is None or not triggers.can_be_resent(run):
             return
         number = triggers.next_number(run)
-        again, _is_new = triggers.request_resend(
+        [again], _is_new = triggers.request_resend(
             run, number=number, with_unknown=False, person=self.me, now=self.engine.clock.now
         )
         self.engine.broker.append(("render", [again.pk]))

@@ -35,7 +35,7 @@ def me() -> User:
 def resent(run: Run, me: User, *, number: int = 1, with_unknown: bool = False) -> list[str]:
     """Who is sent to again."""
     run.refresh_from_db()
-    again, is_new = triggers.request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)
+    [again], is_new = triggers.request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)
     assert is_new
     render_run(run_id=again.pk, now=NOW)
     return sorted(Receipt.objects.filter(run=again, delivery__isnull=False).values_list("address", flat=True))

@@ -1,0 +1,256 @@
+"""A message with files as one thing: taken back, sent again and reported to the owner of its sender as a whole."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import AuditEntry, User, WeComAccount
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import owner_notices, recall
+from notifications.inbound.accept import accept
+from notifications.inbound.files import checked
+from notifications.models import Delivery, InboundChannel, IncomingMessage, Receipt, Run
+from tests.notifications.admin.test_admin import client_of
+from tests.notifications.api.conftest import make_editor
+from tests.notifications.factories import make_corp, make_person, make_superuser
+from tests.notifications.inbound.factories import incoming, make_sender
+
+pytestmark = pytest.mark.django_db
+
+FILES = [checked("周报.pdf", b"%PDF-1.7 rest"), checked("明细.csv", "城市,数量\n北京,1\n".encode())]
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def editor(corp: Corp) -> User:
+    return linked_editor(corp, "Owner")
+
+
+def linked_editor(corp: Corp, userid: str) -> User:
+    person = make_editor(corp)
+    WeComAccount.objects.create(user=person, corp=corp, userid=userid)
+    return person
+
+
+@pytest.fixture
+def zhang(corp: Corp) -> User:
+    return make_person(corp, "ZhangWei")
+
+
+@pytest.fixture
+def lin(corp: Corp) -> User:
+    return make_person(corp, "LinFang")
+
+
+@pytest.fixture
+def message(corp: Corp, editor: User, zhang: User, lin: User) -> IncomingMessage:
+    """A message with two files to two people, all of it accepted by WeCom."""
+    accepted = accept(incoming(make_sender(editor), zhang, lin, text="见附件", files=FILES, corp=corp), now=now())
+    for run_id in accepted.run_ids:
+        render_run(run_id=run_id, now=now())
+    Delivery.objects.update(status="accepted", msgid="m", settled_at=now())
+    Run.objects.update(status="finished", finished_at=now())
+    return accepted.message
+
+
+now = timezone.now
+
+
+def page_of(message: IncomingMessage) -> str:
+    return reverse("admin:notifications_incomingmessage_change", args=[message.pk])
+
+
+def address(name: str, run: Run) -> str:
+    return reverse(f"admin:notifications_run_{name}", args=[run.pk])
+
+
+def runs() -> list[Run]:
+    return list(Run.objects.order_by("pk"))
+
+
+# --- Taken back ---
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_one_press_takes_back_the_message_and_its_files(part: int, message: IncomingMessage, editor: User) -> None:
+    browser, run = client_of(editor), runs()[part]
+    shown = browser.get(page_of(message)).content.decode()
+    log = browser.get(reverse("admin:notifications_run_change", args=[run.pk])).content.decode()
+    assert address("recall", runs()[0]) in shown
+    assert address("recall", run) in log
+    assert "整条消息（连同文件）" in log  # noqa: RUF001  # as people write it
+
+    answer = browser.post(address("recall", run))
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, page_of(message))
+    assert [one.recall_requested_by for one in runs()] == [editor] * 3
+    assert recall.due(now()).count() == 3
+    assert not recall.can_be_recalled(run, now=now())
+    assert AuditEntry.objects.filter(action="done", model="notifications.run").count() == 1
+    assert address("recall", run) not in browser.get(page_of(message)).content.decode()
+
+
+def test_what_waits_of_it_is_not_sent(message: IncomingMessage, editor: User) -> None:
+    first, second, third = runs()
+    Run.objects.filter(pk=third.pk).update(status="waiting")
+    Delivery.objects.filter(run=second).update(status="pending")
+
+    assert recall.request_recall(first, person=editor, now=now())
+
+    assert Run.objects.get(pk=third.pk).status == "failed"
+    assert Delivery.objects.get(run=second).status == "canceled"
+    assert recall.due(now()).filter(run=first).count() == 1
+    assert not recall.request_recall(second, person=editor, now=now())
+
+
+# --- Sent again ---
+
+
+def lose(run: Run, person: User) -> None:
+    Receipt.objects.filter(run=run, user=person).update(status="invalid")
+
+
+def test_one_press_sends_each_lost_part_to_whom_it_did_not_reach(
+    message: IncomingMessage, editor: User, zhang: User, lin: User
+) -> None:
+    first, second, third = runs()
+    lose(first, zhang)
+    lose(third, zhang)
+    lose(third, lin)
+    browser = client_of(editor)
+    shown = browser.get(page_of(message)).content.decode()
+    asked = browser.get(address("resend", first)).content.decode()
+    assert address("resend", first) in shown
+    assert "2 人未收到" in asked and "这条消息和随它而来的所有文件" in asked
+
+    for _press in range(2):
+        answer = browser.post(address("resend", second), {"number": "1"})
+        assert (answer.status_code, answer.headers["Location"]) == (302, page_of(message))
+
+    again = runs()[3:]
+    assert [(run.resends, run.trigger, run.message, run.corp) for run in again] == [
+        (first, "resend", message, first.corp),
+        (third, "resend", message, first.corp),
+    ]
+    for run in again:
+        render_run(run_id=run.pk, now=now())
+    sent = [json.loads(bytes(one.body)) for one in Delivery.objects.filter(run__in=again).order_by("pk")]
+    assert [(one["touser"], one["msgtype"]) for one in sent] == [("ZhangWei", "textcard"), ("ZhangWei|LinFang", "file")]
+    assert Delivery.objects.get(run=again[1]).medium == Delivery.objects.get(run=third).medium
+    assert not Receipt.objects.unreached(third).exists()
+    assert "明细.csv" in browser.get(page_of(message)).content.decode()
+
+
+def test_one_of_its_files_alone_is_sent_again_from_the_log(message: IncomingMessage, editor: User, lin: User) -> None:
+    delivery = Delivery.objects.get(run=runs()[1])
+    lose(delivery.run, lin)
+    url = reverse("admin:notifications_delivery_resend", args=[delivery.pk])
+
+    client_of(editor).post(url, {f"number-{delivery.pk}": "1"})
+
+    [again] = runs()[3:]
+    assert (again.resends, again.resends_mark) == (delivery.run, delivery.mark)
+
+
+def test_a_second_time_only_those_who_still_lack_it(message: IncomingMessage, editor: User, zhang: User) -> None:
+    first, browser = runs()[0], client_of(editor)
+    lose(first, zhang)
+    browser.post(address("resend", first), {"number": "1"})
+    [again] = runs()[3:]
+    render_run(run_id=again.pk, now=now())
+    lose(again, zhang)
+    Run.objects.update(status="finished")
+
+    browser.post(address("resend", again), {"number": "2"})
+
+    [_first_time, second_time] = runs()[3:]
+    assert (second_time.resends, second_time.key) == (first, f"resend:{first.pk}:2")
+
+
+def test_the_owner_of_a_message_to_every_company_sees_it_sent_again(editor: User, zhang: User) -> None:
+    accepted = accept(incoming(make_sender(editor), zhang), now=now())
+    render_run(run_id=accepted.run_ids[0], now=now())
+    [run] = runs()
+    lose(run, zhang)
+    root, colleague = make_superuser(), make_editor(*editor.managed_corps.all())
+    client_of(root).post(address("resend", run), {"number": "1"})
+
+    [again] = runs()[1:]
+
+    assert set(Run.objects.visible_to(editor)) == {run, again}
+    assert not Run.objects.visible_to(colleague).exists()
+
+
+@pytest.mark.parametrize("name", ["recall", "resend"])
+def test_nobody_else_takes_it_back_or_sends_it_again(name: str, message: IncomingMessage, zhang: User) -> None:
+    run, stranger = runs()[0], make_editor(make_corp())
+    lose(run, zhang)
+
+    assert client_of(stranger).post(address(name, run), {"number": "1"}).status_code == 404
+
+    assert (len(runs()), runs()[0].recall_requested_at) == (3, None)
+
+
+# --- Reported to the owner ---
+
+
+def test_the_owner_learns_once_that_a_message_failed(message: IncomingMessage, editor: User) -> None:
+    Run.objects.update(status="failed", error="没有按时开始。")
+
+    [notice_id] = owner_notices.request_notices(now=now())
+    render_run(run_id=notice_id, now=now())
+
+    delivery = Delivery.objects.get(run=notice_id)
+    assert json.loads(bytes(delivery.body))["touser"] == "Owner"
+    assert delivery.title == "1 次推送没有发出"
+    assert delivery.text.count("磁盘快满了 · 数据仓库") == 1
+    assert owner_notices.request_notices(now=now() + timedelta(days=1)) == []
+
+
+def test_the_owner_of_a_channel_learns_it_and_nobody_else(corp: Corp, editor: User, zhang: User) -> None:
+    linked_editor(corp, "Colleague")
+    channel = InboundChannel.objects.create(name="Grafana", owner=editor)
+    accept(incoming(channel, zhang, corp=corp), now=now())
+    Run.objects.update(status="failed", error="没有按时开始。")
+
+    notices = Run.objects.filter(pk__in=owner_notices.request_notices(now=now()))
+
+    assert [run.requested_by for run in notices] == [editor]
+    assert "Grafana" in _text_of(notices[0])
+
+
+def _text_of(notice: Run) -> str:
+    render_run(run_id=notice.pk, now=now())
+    return Delivery.objects.get(run=notice).text
+
+
+def test_an_owner_is_told_of_many_at_most_every_ten_minutes(editor: User, zhang: User, corp: Corp) -> None:
+    sender = make_sender(editor)
+    for _number in range(12):
+        accept(incoming(sender, zhang, corp=corp), now=now())
+    Run.objects.update(status="failed", error="没有按时开始。")
+    [first] = owner_notices.request_notices(now=now())
+    accept(incoming(sender, zhang, corp=corp), now=now())
+    Run.objects.filter(status="waiting", message__isnull=False).update(status="failed", error="没有按时开始。")
+
+    assert Run.objects.get(pk=first).notified_runs.count() == 12
+    assert owner_notices.request_notices(now=now() + timedelta(minutes=9)) == []
+    assert len(owner_notices.request_notices(now=now() + timedelta(minutes=11))) == 1
+
+
+def test_a_message_that_was_taken_back_is_no_news(message: IncomingMessage, editor: User) -> None:
+    Run.objects.update(status="waiting")
+    recall.request_recall(runs()[0], person=editor, now=now())
+
+    assert {run.status for run in runs()} == {"failed"}
+    assert owner_notices.request_notices(now=now()) == []
