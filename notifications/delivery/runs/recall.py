@@ -153,8 +153,8 @@ _WAITING = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
 
 
 def can_be_recalled(run: Run, *, now: datetime) -> bool:
-    """Whether anything of the run is not final yet: not rendered, waiting, or accepted within the last day. A message of
-    another system is taken back as a whole, with its files."""
+    """Whether anything of the run is not final yet: not rendered, waiting, or accepted within the last day. An incoming
+    message is taken back as a whole, with its files."""
     runs = run.together().filter(recall_requested_at__isnull=True)
     if runs.filter(status=Run.Status.WAITING).exists():
         return True
@@ -162,8 +162,8 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 
 
 def request_recall(run: Run, *, person: User, now: datetime) -> bool:
-    """Stop the run, or all runs of its incoming message, and mark what is to be recalled. False where that was requested
-    already."""
+    """Stop the run, or all runs of its incoming message, and mark what is to be recalled. False where that was
+    requested already."""
     unrequested = run.together().filter(recall_requested_at__isnull=True)
     with transaction.atomic():
         if not unrequested.update(recall_requested_at=now, recall_requested_by=person):

@@ -131,7 +131,8 @@ def test_one_press_sends_each_lost_part_to_whom_it_did_not_reach(
     shown = browser.get(page_of(message)).content.decode()
     asked = browser.get(address("resend", first)).content.decode()
     assert address("resend", first) in shown
-    assert "2 人未收到" in asked and "这条消息和随它而来的所有文件" in asked
+    assert "2 人未收到" in asked
+    assert "这条消息和随它而来的所有文件" in asked
 
     for _press in range(2):
         answer = browser.post(address("resend", second), {"number": "1"})
