@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preset:
-    """`steps`: what to do at the sender, a sentence each."""
+    """`steps`: what to do at the sender, a sentence each. `sends_alerts`: it could hand its alerts in at /api/v1/alerts
+    instead, as incidents."""
 
     label: StrOrPromise
     scheme: str
     steps: tuple[StrOrPromise, ...]
     mapping: Mapping = field(default_factory=Mapping)
+    sends_alerts: bool = False
 
 
 _ALERTS = (
@@ -55,7 +57,7 @@ PRESETS: ReadOnly[str, Preset] = MappingProxyType(
             ),
         ),
         "grafana": Preset(
-            _("Grafana"),
+            _("Grafana (as messages)"),
             "bearer",
             (
                 _("Alerting > Contact points > Add contact point, integration Webhook: enter the address as URL."),
@@ -71,6 +73,7 @@ PRESETS: ReadOnly[str, Preset] = MappingProxyType(
                 urgent_values=("critical",),
                 file_paths=("alerts[].imageURL",),
             ),
+            sends_alerts=True,
         ),
         "alertmanager": Preset(
             _("Alertmanager (as messages)"),
@@ -80,7 +83,6 @@ PRESETS: ReadOnly[str, Preset] = MappingProxyType(
                     "Add a receiver with webhook_configs: the address as url, and the secret as credentials under "
                     "http_config > authorization."
                 ),
-                _("For incidents that people take over and that end by themselves use the API of alerts instead."),
             ),
             Mapping(
                 title="[{{ payload.status }}] {{ payload.commonLabels.alertname }}",
@@ -90,6 +92,7 @@ PRESETS: ReadOnly[str, Preset] = MappingProxyType(
                 severity_path="commonLabels.severity",
                 urgent_values=("critical",),
             ),
+            sends_alerts=True,
         ),
         "dolphinscheduler": Preset(
             _("DolphinScheduler"),

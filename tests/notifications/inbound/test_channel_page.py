@@ -295,3 +295,13 @@ def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> N
     assert list(form.fields["corp"].queryset) == [corp]
     assert form.fields["corp"].required
     assert form.fields["allows_private_addresses"].disabled
+
+
+@pytest.mark.parametrize(("preset", "is_shown"), [("alertmanager", True), ("grafana", True), ("jenkins", False)])
+def test_a_sender_of_alerts_is_led_to_alert_routes(
+    preset: str, is_shown: bool, client: Client, root: User, zhang: User
+) -> None:
+    page = client.get(page_of(preset_channel(preset, root, zhang))).content.decode()
+
+    assert ("One card for each alert" in page) == is_shown
+    assert ('<a href="/admin/notifications/alertroute/">Alert routes</a>' in page) == is_shown
