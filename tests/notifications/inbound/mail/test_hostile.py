@@ -1,12 +1,17 @@
-"""Two hundred hostile mails: none raises anything but our own error, and all fit into bounds that the system sets."""
+"""Two hundred hostile mails: none raises anything but our own error, and all fit into bounds that the system sets.
+
+And one of 100 MB, which a door does not take, however it is sent.
+"""
 
 from __future__ import annotations
 
 import os
 import resource
+import smtplib
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +19,12 @@ import pytest
 from integrations.core.background import database_clock
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail import html
-from notifications.inbound.mail.backend import RefusedError
+from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
 from notifications.inbound.mail.parse import UnreadableMailError, parse
 from notifications.models import Delivery, IncomingMessage, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.mail.channels import make_mail_channel, take
+from tests.notifications.inbound.mail.doors import LIMITS, open_door
 from tests.notifications.inbound.mail.hostile import EACH, KINDS, hostile_mails
 
 # Of the process that reads them one after the other. It needs a tenth of the memory, and of the time on one core.
@@ -89,3 +95,63 @@ def test_each_hostile_mail_becomes_a_message_or_is_refused_for_good() -> None:
     assert IncomingMessage.objects.count() == EACH * len(KINDS) - 5
     said = [bytes(body).decode() for body in Delivery.objects.values_list("body", flat=True)]
     assert not [body for body in said if "<@" in body or "](https://evil" in body]
+
+
+# --- 100 MB -----------------------------------------------------------------------------------------------------------
+
+HUGE_BYTES, PIECE = 100 * 1024**2, b"x" * 1022 + b"\r\n"
+# What a door may need more than before, of a mail thirty times its limit.
+GROWTH_BYTES = 12 * 1024**2
+HUGE_PROGRAM = (
+    "import django; django.setup(); from tests.notifications.inbound.mail import test_hostile; test_hostile.send_huge()"
+)
+
+
+class _NobodyTakes:
+    """A backend that lets everybody in, and must not be handed anything."""
+
+    def sign_in(self, *, user: str, password: str, address: str) -> SignIn:
+        return SignIn(1, password, address)
+
+    def take(self, signed_in: SignIn, mail: Mail) -> str:
+        raise AssertionError(len(mail.content))
+
+
+def send_huge() -> None:
+    """Hand a mail of HUGE_BYTES to a door in this process, announced and not; prints the answers and by how many bytes
+    the most that the process ever needed grew."""
+    with open_door(_NobodyTakes(), replace(LIMITS, size_bytes=3_000_000)) as opened:
+        with smtplib.SMTP("127.0.0.1", opened.port, timeout=300) as client:
+            client.login("anybody", "password")
+            before = _most_memory()
+            announced, _words = client.docmd(f"MAIL FROM:<bi@example.com> SIZE={HUGE_BYTES}")
+            for command in ("MAIL FROM:<bi@example.com>", "RCPT TO:<zhang@wecom.local>", "DATA"):
+                assert client.docmd(command)[0] < 400
+            for _number in range(HUGE_BYTES // len(PIECE)):
+                client.send(PIECE)
+            client.send(b".\r\n")
+            streamed, _words = client.getreply()
+            then, _words = client.docmd("NOOP")
+        grown = _most_memory() - before
+    print(announced, streamed, then, grown)  # noqa: T201  # for the test
+
+
+def _most_memory() -> int:
+    """In bytes: Linux counts in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_a_mail_of_100_mb_is_refused_announced_or_not_and_is_never_held(project_root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HUGE_PROGRAM],
+        cwd=project_root,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    announced, streamed, then, grown = map(int, done.stdout.split())
+    assert (announced, streamed, then) == (552, 552, 250)
+    assert grown < GROWTH_BYTES
