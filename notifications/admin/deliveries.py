@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.core import sentences
-from notifications.admin import base, message_actions, run_actions
+from notifications.admin import base, log_pages, message_actions
 from notifications.admin.base import moment, pill, plain_moment
 from notifications.admin.log_export import ExportedLog
 from notifications.admin.log_filters import (
@@ -187,7 +187,7 @@ class DeliveryAdmin(ExportedLog):
             "failures": failures_shown(failures.of_delivery(delivery)),
             "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
             **people_context(request, delivery=delivery.pk),
-            **run_actions.possible(request, delivery.run),
+            **log_pages.run_actions(request, delivery.run),
             **message_actions.possible(request, delivery),
         }
 

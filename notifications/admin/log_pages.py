@@ -13,12 +13,12 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
 
 from integrations.clients.explanations import Explanation
 from notifications.admin.base import pill
 from notifications.delivery import failures
-from notifications.delivery.runs import names
+from notifications.delivery.runs import names, recall, triggers
 from notifications.delivery.sending import circuit_breaker
 from notifications.models import Delivery, Receipt, Run
 
@@ -70,6 +70,20 @@ def held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
 def failures_shown(failure: Explanation | None) -> list[tuple[Explanation, int]]:
     """As of_run gives them. 0: about one person, or none."""
     return [] if failure is None else [(failure, 0)]
+
+
+def run_actions(request: HttpRequest, run: Run) -> dict[str, str]:
+    """Addresses of what the person who asks may do with the run now, by name, and to `whole` what it is done."""
+    if not request.user.has_perm(MAY):
+        return {}
+    is_message = run.message_id is not None
+    found = {"whole": gettext("The whole message, with its files:") if is_message else gettext("The whole run:")}
+    parts = triggers.parts_of(run) if triggers.can_be_resent(run) else []
+    if any(Receipt.objects.unreached(part, with_unknown=True).exists() for part in parts):
+        found["resend_url"] = reverse("admin:notifications_run_resend", args=[run.pk])
+    if recall.can_be_recalled(run, now=timezone.now()):
+        found["recall_url"] = reverse("admin:notifications_run_recall", args=[run.pk])
+    return found
 
 
 # --- People -----------------------------------------------------------------------------------------------------------

@@ -26,20 +26,6 @@ if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
 
 
-def possible(request: HttpRequest, run: Run) -> dict[str, str]:
-    """Addresses of what the person who asks may do with the run now, by name, and to `whole` what it is done."""
-    if not request.user.has_perm(MAY):
-        return {}
-    is_message = run.message_id is not None
-    found = {"whole": gettext("The whole message, with its files:") if is_message else gettext("The whole run:")}
-    parts = triggers.parts_of(run) if triggers.can_be_resent(run) else []
-    if any(Receipt.objects.unreached(part, with_unknown=True).exists() for part in parts):
-        found["resend_url"] = reverse("admin:notifications_run_resend", args=[run.pk])
-    if recall.can_be_recalled(run, now=timezone.now()):
-        found["recall_url"] = reverse("admin:notifications_run_recall", args=[run.pk])
-    return found
-
-
 def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpResponse:
     """First a page that says to how many, then the run. The same page sent twice sends once."""
     run = _run(request, pk)

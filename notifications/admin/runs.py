@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from notifications.admin import base, run_actions
+from notifications.admin import base, log_pages, run_actions
 from notifications.admin.base import moment, pill, plain_moment, run_pill, run_state
 from notifications.admin.log_export import ExportedLog
 from notifications.admin.log_filters import (
@@ -218,7 +218,7 @@ class RunAdmin(ExportedLog):
             "failures": failures.of_run(deliveries),
             "held_up": held_up(request, deliveries),
             **people_context(request, run=run.pk),
-            **run_actions.possible(request, run),
+            **log_pages.run_actions(request, run),
         }
 
 

@@ -19,7 +19,7 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_safe
 
 from integrations.admin.base import pill as tone_pill
-from notifications.admin import base, run_actions
+from notifications.admin import base, log_pages
 from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, moment, run_pill
 from notifications.admin.log_pages import technical
 from notifications.delivery.rendering import run_errors
@@ -128,7 +128,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
                 for run in runs
             ],
             "unknown": list(_unknown(message)),
-            **(run_actions.possible(request, runs[0]) if runs else {}),
+            **(log_pages.run_actions(request, runs[0]) if runs else {}),
             "technical": technical([(gettext("number"), message.pk), ("key", message.key)]),
         }
 
