@@ -22,7 +22,7 @@ from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Now
 
 from integrations.core.background import database_clock, guarded
-from notifications.alerts import card_updates, evaluation, incidents, notify
+from notifications.alerts import broken_rules, card_updates, evaluation, incidents, notify
 from notifications.delivery.attachments import jobs
 from notifications.delivery.maintenance import clock_repair, purge, sweep
 from notifications.delivery.rendering import render, report_data
@@ -32,7 +32,7 @@ from notifications.delivery.sending import queue as sending_queue
 from notifications.inbound import fetch, webhook
 from notifications.inbound import purge as inbound_purge
 from notifications.inbound.mail import outgoing
-from notifications.models import Incident, OutgoingMail, Priority, Run, Subscription, TickClaim
+from notifications.models import AlertRule, Incident, OutgoingMail, Priority, Run, Subscription, TickClaim
 from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def _sweep(now: datetime) -> None:
 def _notify_owners(now: datetime) -> None:
     auto_pause.pause_failing(now=now)
     enqueue_runs(owner_notices.request_notices(now=now))
+    enqueue_runs(broken_rules.request_notices(now=now))
 
 
 def _hand_out(now: datetime) -> None:
@@ -180,7 +181,7 @@ _STEPS = (
     _Step(_check_rules, evaluation.due),
     _Step(_notify_incidents, lambda now: [incidents.orphaned(), Incident.objects.notice_due(now)]),
     _Step(_sweep, lambda now: [*sweep.due(now), circuit_breaker.without_queue()]),
-    _Step(_notify_owners, lambda _now: [Run.objects.unnotified()]),
+    _Step(_notify_owners, lambda _now: [Run.objects.unnotified(), AlertRule.objects.untold()]),
     _Step(_hand_out, lambda _now: []),
     _Step(_make_media, jobs.due),
     _Step(_prepare, lambda _now: []),

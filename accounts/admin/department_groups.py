@@ -17,12 +17,13 @@ from accounts.directory.form_fields import DepartmentField, DepartmentSelect
 from accounts.models import DepartmentGroup, User
 from accounts.models.groups import ROLE_PREFIX
 from accounts.users.scopes import sees_all
-from integrations.core.generics import AnyModelAdmin, AnyModelForm
+from integrations.core.concurrency import SeenForm
+from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory.departments import paths_of
 
 
-class DepartmentGroupForm(AnyModelForm):
+class DepartmentGroupForm(SeenForm):
     """`editor`: set by the admin for each request."""
 
     editor: User

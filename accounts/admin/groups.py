@@ -22,13 +22,13 @@ from django.utils.translation import gettext_lazy as _
 from accounts.users import limited_administrators, roles
 from accounts.users.roles import PermissionsField, choosable, name_of
 from integrations.admin.base import NamedDeletions
-from integrations.core.generics import AnyModelForm
+from integrations.core.concurrency import SeenForm
 from integrations.core.reauthentication import ConfirmedChanges
 
 admin.site.unregister(Group)
 
 
-class GroupForm(AnyModelForm):
+class GroupForm(SeenForm):
     class Meta:
         model = Group
         fields = ("name", "permissions")

@@ -21,11 +21,12 @@ from accounts.authentication import lockout, password_policy
 from accounts.models import Lockout, SignInPolicy
 from accounts.models.security import THE_ONE
 from accounts.users.scopes import lockouts_visible_to, sees_all
-from integrations.core.generics import AnyModelAdmin, AnyModelForm
+from integrations.core.concurrency import SeenForm
+from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
 
 
-class SignInPolicyForm(AnyModelForm):
+class SignInPolicyForm(SeenForm):
     class Meta:
         model = SignInPolicy
         fields = ("password_enabled",)

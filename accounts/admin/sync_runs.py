@@ -93,20 +93,20 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         if not self._may_set(request, policy):
             raise PermissionDenied
         form = SyncPolicyForm(request.POST, instance=policy or DirectoryPolicy(corp=corp))
-        if not form.is_valid():
-            return self._start_page(request, corp, policy, form)
-        if form.has_changed():
-            self._save_policy(request, form, is_new=policy is None)
+        with transaction.atomic():  # what is saved stays locked from the comparison to the saving
+            if not form.is_valid():
+                return self._start_page(request, corp, policy, form)
+            if form.has_changed():
+                self._save_policy(request, form, is_new=policy is None)
         return _begin(request, corp)
 
     def _save_policy(self, request: HttpRequest, form: Any, *, is_new: bool) -> None:
         """As the policy's own page does."""
         policies = self.admin_site.get_model_admin(DirectoryPolicy)
-        with transaction.atomic():
-            policies.save_model(request, form.instance, form, change=not is_new)
-            message = policies.construct_change_message(request, form, [], is_new)
-            write = policies.log_addition if is_new else policies.log_change
-            write(request, form.instance, message)
+        policies.save_model(request, form.instance, form, change=not is_new)
+        message = policies.construct_change_message(request, form, [], is_new)
+        write = policies.log_addition if is_new else policies.log_change
+        write(request, form.instance, message)
 
     def _may_set(self, request: HttpRequest, policy: DirectoryPolicy | None) -> bool:
         policies = self.admin_site.get_model_admin(DirectoryPolicy)

@@ -14,6 +14,7 @@ from accounts.admin import user_attributes
 from accounts.models import Attribute, User
 from accounts.users import attribute_fields, limited_administrators, roles
 from accounts.users.scopes import rights_changeable_by, sees_all
+from integrations.core.concurrency import SeenForm
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class RolesField(RolesFieldBase):
         return roles.label_of(obj.name)
 
 
-class UserChangeForm(ChangeFormBase):
+class UserChangeForm(SeenForm, ChangeFormBase):
     """A person's form for one editor: fields that the editor may not change are not there, whatever is sent."""
 
     roles = RolesField(
@@ -57,6 +58,7 @@ class UserChangeForm(ChangeFormBase):
 
     # Who edits; set by the admin for each request.
     editor: User
+    unseen_fields = frozenset({"password"})
 
     class Meta:
         model = User
@@ -80,6 +82,16 @@ class UserChangeForm(ChangeFormBase):
         if "managed_corps" in self.fields:
             corps: Any = self.fields["managed_corps"]
             corps.queryset = Corp.objects.visible_to(self.editor)
+
+    def _values_of(self, row: Any) -> dict[str, Any]:
+        """Roles and groups are one list on the row, and two on the page, which shows no company beyond the editor's."""
+        own: dict[str, Any] = {
+            "roles": roles.groups_to_hand_out(self.editor).filter(user=row),
+            "groups": Group.objects.exclude(name__in=list(roles.Role)).filter(user=row),
+            "managed_corps": row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor)),
+        }
+        keys = {name: sorted(rows.values_list("pk", flat=True)) for name, rows in own.items() if name in self.fields}
+        return {**super()._values_of(row), **keys}
 
     def clean(self) -> dict[str, Any]:
         """Roles and groups are one list; a company that the editor does not see stays as it is."""

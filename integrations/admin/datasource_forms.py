@@ -26,7 +26,7 @@ from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, admitted_url, backend_of, place_of, shown
 from integrations.clients.sources.table import Kind
 from integrations.clients.sources.table_builder import COLUMNS_AT_MOST
-from integrations.core.generics import AnyModelForm
+from integrations.core.concurrency import SeenForm
 from integrations.datasources.query import admitted_databases
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasource_messages import address_flaws, sentence
@@ -36,11 +36,12 @@ from integrations.models.scoping import Person, corp_condition
 _FILTER = {"name", "filterType", "filterValue"}
 
 
-class DataSourceForm(DatabaseFields, SecretsMixin):
+class DataSourceForm(DatabaseFields, SecretsMixin, SeenForm):
     """`person`: who edits. `shown`: the fields on the page. Both are set by the admin."""
 
     person: Person
     shown: Collection[str] = ()
+    seen_secrets = ("sql_url", "http_headers")
     secrets = {"new_sql_url": ("sql_url", ""), "new_http_headers": ("http_headers", "remove_http_headers")}
 
     new_sql_url = forms.CharField(label=capfirst(_("address of the database")), required=False, widget=WriteOnlyInput)
@@ -61,7 +62,7 @@ class DataSourceForm(DatabaseFields, SecretsMixin):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in set(self.base_fields) - set(self.Meta.fields) - set(self.shown):
+        for name in set(self.base_fields) - {*self.Meta.fields, *self.shown, "seen"}:
             self.fields.pop(name, None)
         if "corp" in self.fields:
             corp: Any = self.fields["corp"]
@@ -209,7 +210,7 @@ class BiCardInput(forms.TextInput):
         return {**super().get_context(name, value, {**(attrs or {}), "class": "vTextField"}), "address": self.address}
 
 
-class CardForm(AnyModelForm):
+class CardForm(SeenForm):
     """`person`: who edits. `kind`: of its source, where that is known. `filled_in`: typed or chosen, unsaved yet.
     `choosing_address`: of that list. All of them are set by the admin."""
 

@@ -13,12 +13,14 @@ from django.core import signing
 from django.db import models, transaction
 from django.forms.models import model_to_dict
 from django.utils import formats, timezone
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from integrations.core.generics import AnyModelForm
 from integrations.hooks import Hook
 
 _SALT = "integrations.seen"
+CHOSEN_SHOWN = 5
 Values = dict[str, Any]
 
 
@@ -69,6 +71,11 @@ def _plain(values: Values) -> Values:
     return {name: value.isoformat() if isinstance(value, date | time) else value for name, value in values.items()}
 
 
+def _digest(secret: Any) -> str:
+    """Tells whether a secret is still the same, and nothing of it."""
+    return salted_hmac(_SALT, str(secret or "")).hexdigest()
+
+
 def _salt(instance: models.Model) -> str:
     return f"{_SALT}:{instance._meta.label_lower}:{instance.pk}"
 
@@ -81,13 +88,15 @@ class SeenField(forms.CharField):
 
 
 class SeenForm(AnyModelForm):
-    """A form that remembers the values with which it was opened.
+    """A form that remembers the values with which it was opened, those of many-to-many fields included.
 
     `seen_columns` of the row are remembered, too: each stands for columns that no page shows, such as a Secret.
+    `seen_secrets`: columns with a secret, of which the page carries a keyed digest and nothing else.
     `unseen_fields`: those that the form compares by itself. `is_second`: whether somebody else saved meanwhile.
     """
 
     seen_columns: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType({})
+    seen_secrets: ClassVar[tuple[str, ...]] = ()
     unseen_fields: ClassVar[frozenset[str]] = frozenset()
     is_second = False
     seen = SeenField(required=False, widget=forms.HiddenInput)
@@ -97,15 +106,19 @@ class SeenForm(AnyModelForm):
         if self.instance._state.adding:
             del self.fields["seen"]
             return
-        columns = {field.name for field in self.instance._meta.fields}
-        self._names = [name for name in self.fields if name in columns - self.unseen_fields]
-        self.fields["seen"].initial = sealed(
-            self.instance,
-            {**_plain(model_to_dict(self.instance, self._names)), **self._columns_of(self.instance)},
-        )
+        self.fields["seen"].initial = sealed(self.instance, self._values_of(self.instance))
 
-    def _columns_of(self, row: models.Model) -> Values:
-        return {name: getattr(row, name) for name in self.seen_columns}
+    def _values_of(self, row: models.Model) -> Values:
+        """What the page remembers of the row, as JSON can hold it. Of chosen rows the keys, in order."""
+        options, names = row._meta, set(self.fields) - self.unseen_fields
+        columns = [field.name for field in options.fields if field.name in names]
+        chosen = [field.name for field in options.many_to_many if field.name in names]
+        return {
+            **_plain(model_to_dict(row, columns)),
+            **{name: getattr(row, name) for name in self.seen_columns},
+            **{name: _digest(getattr(row, name)) for name in self.seen_secrets},
+            **{name: sorted(getattr(row, name).values_list("pk", flat=True)) for name in chosen},
+        }
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
@@ -138,12 +151,15 @@ class SeenForm(AnyModelForm):
         """The values as they are saved now, locked until the form's own are: the admin saves in one transaction."""
         rows = type(self.instance)._default_manager.filter(pk=self.instance.pk)
         with transaction.atomic():
-            values: Values | None = rows.select_for_update().values(*self._names, *self.seen_columns).first()
-        return None if values is None else _plain(values)
+            row = rows.select_for_update(of=("self",)).first()
+        return None if row is None else self._values_of(row)
 
     def _is_same(self, name: str, saved: Any) -> bool:
         """Whether the form holds what is saved."""
         field = self.fields[name]
+        if isinstance(field, forms.ModelMultipleChoiceField):
+            mine = self.cleaned_data.get(name)
+            return mine is not None and sorted(one.pk for one in mine) == saved
         saved = field.clean(saved) if isinstance(field, forms.ModelChoiceField) else self._revived(name, saved)
         return bool(self.cleaned_data.get(name, self) == saved)
 
@@ -206,6 +222,11 @@ class SeenForm(AnyModelForm):
         field = self.fields[name]
         if isinstance(value, bool):
             return _("yes") if value else _("no")
+        if isinstance(field, forms.ModelMultipleChoiceField):
+            offered: models.QuerySet[Any] = field.queryset  # type: ignore[assignment]  # set by each form
+            named = offered.filter(pk__in=value).order_by("pk")[:CHOSEN_SHOWN]
+            more = ["…"] if len(value) > len(named) else []
+            return _(", ").join([*map(field.label_from_instance, named), *more]) or "—"
         if isinstance(field, forms.ModelChoiceField) and value is not None:
             return str(self.instance._meta.get_field(name).related_model._default_manager.filter(pk=value).first())
         text = str(field.prepare_value(value)) if value not in (None, "", []) else ""

@@ -17,7 +17,6 @@ from django.core import signing
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.clients.sources.errors import Problem
 from integrations.clients.sources.table import Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData
@@ -28,7 +27,6 @@ LATE = timedelta(seconds=10)
 # A page waits so much longer than its slowest source may take: for a worker, and for a turn at the source.
 SPARE = timedelta(seconds=60)
 _SALT = "integrations.card_previews"
-_LOST = frozenset({Problem.NOT_FOUND, Problem.REFUSED, Problem.NO_TABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def _progress(rows: list[CardData], token: str, seconds: int, now: datetime) -> 
     for row in rows:
         if row.status == CardData.Status.FAILED:
             sentence = _("There is no data of the card “%(card)s”: %(problem)s")
-            lost = frozenset(one.card_id for one in rows if one.problem_code in _LOST)
+            lost = frozenset(one.card_id for one in rows if one.is_lost)
             return DataPreview(seconds, problem=sentence % {"card": row.card, "problem": row.problem}, lost=lost)
     waiting = [row for row in rows if row.status == CardData.Status.WAITING]
     if not waiting:

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from integrations.clients.sources.errors import Problem
 from integrations.clients.sources.table import Table, from_document, to_document
 from integrations.models import datasource_messages
 from integrations.models.companies import Corp
@@ -23,6 +24,8 @@ SECONDS_AT_MOST = 120
 ROWS_AT_MOST = 100_000
 # Columns of DataSource that are read where they are used, and nowhere else.
 SECRETS = ("sql_url", "http_headers")
+# Of these a source says that it does not know, or refuses, what a card asks for.
+LOST = frozenset({Problem.NOT_FOUND, Problem.REFUSED, Problem.NO_TABLE})
 
 
 class SourceKind(models.TextChoices):
@@ -265,6 +268,11 @@ class CardData(Leased):
 
     def __str__(self) -> str:
         return f"{self.card_id} {self.slot_at:%Y-%m-%d %H:%M:%S}" if self.slot_at else f"{self.card_id} of a page"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the source refused the query, or does not know what it asks for: asking again changes nothing."""
+        return self.status == self.Status.FAILED and self.problem_code in LOST
 
     def is_in_hand(self, now: datetime) -> bool:
         """Whether a worker is fetching it."""

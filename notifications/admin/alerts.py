@@ -162,14 +162,16 @@ class RuleStateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("open", _("with open incidents")), ("no_data", _("no data"))]
+        return [("open", _("with open incidents")), ("broken", _("does not work")), ("no_data", _("no data"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case "open":
                 return queryset.filter(open_total__gt=0)  # annotated by AlertRuleAdmin.get_queryset
+            case "broken":
+                return queryset.filter(is_broken=True)
             case "no_data":
-                return queryset.exclude(problem="")
+                return queryset.exclude(problem="").exclude(is_broken=True)
         return queryset
 
 
@@ -251,8 +253,8 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
             slots.reschedule(obj, now=timezone.now())
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         if changed & {"card", "conditions", "split_column"}:
-            obj.holding, obj.memory, obj.absent = {}, {}, {}
-            changed |= {"holding", "memory", "absent"}
+            obj.holding, obj.memory, obj.absent, obj.is_broken, obj.problem = {}, {}, {}, False, ""
+            changed |= {"holding", "memory", "absent", "is_broken", "problem"}
         obj.save(update_fields=changed)
         if change and "split_column" in changed:
             incidents.end_parts(obj, now=timezone.now())
@@ -281,6 +283,9 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
 
     @admin.display(description=_("last check"), ordering="checked_slot_at")
     def last_check(self, rule: AlertRule) -> str:
+        if rule.is_broken:
+            state = tone_pill("bad", gettext("does not work"))
+            return format_html('{} {}<p class="help">{}</p>', state, moment(rule.checked_slot_at), rule.problem)
         if rule.problem:
             return format_html("{} {}", tone_pill("bad", gettext("no data")), moment(rule.checked_slot_at))
         return moment(rule.checked_slot_at)

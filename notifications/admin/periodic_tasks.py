@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
 from accounts.models import User
+from integrations.core.concurrency import SeenForm
 from integrations.core.generics import AnyModelAdmin
 
 # Beat's rows are kept by settings.CELERY_BEAT_SCHEDULE: pages to change them by hand could only stop the pushes.
@@ -19,6 +20,7 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
 
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(AnyModelAdmin):
+    form = SeenForm
     list_display = ("name", "enabled", "last_run_at")
     fields = ("name", "enabled", "last_run_at")
     readonly_fields = ("name", "last_run_at")

@@ -15,7 +15,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from integrations.admin.form_fields import CompactField, WriteOnlyInput
-from integrations.core.generics import AnyModelAdmin, AnyModelForm
+from integrations.core.concurrency import SeenForm
+from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
@@ -25,9 +26,10 @@ from notifications.models import Robot
 _KEY = re.compile(r"[0-9A-Za-z_-]{8,128}")
 
 
-class RobotForm(AnyModelForm):
+class RobotForm(SeenForm):
     """`person`: the administrator at work, set by the admin."""
 
+    seen_secrets = ("key",)
     person: User
     webhook = CompactField(
         label=capfirst(_("webhook address")),

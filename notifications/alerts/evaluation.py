@@ -163,15 +163,18 @@ def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: da
     try:
         if state is None or state.status != state.Status.READY:
             problem = "" if state is None else state.problem
-            raise _NoDataError(problem or _("There was no answer in time."))
+            is_lost = state is not None and state.is_lost
+            raise _NoDataError(problem or _("There was no answer in time."), is_lost=is_lost)
         table = state.table
         found = evaluate(rule, table, now=now)
         if found and all(one.holds is None for one in found.values()):
             raise _problem(found) or ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
-        return _Decision(_without_data(rule, check, conditions.sentence(error), now))
+        # An answer without any column is an empty one.
+        is_broken = error.reason == "no_such_column" and bool(table.columns)
+        return _Decision(_without_data(rule, check, conditions.sentence(error), now, is_broken=is_broken))
     except _NoDataError as error:
-        return _Decision(_without_data(rule, check, str(error), now))
+        return _Decision(_without_data(rule, check, str(error), now, is_broken=error.is_lost))
     opened = _with_data(rule, check, found, now, is_cut=table.is_cut)
     tables = verdicts.parts_of(rule, table) if opened else {}
     fired = [Fired(incident, found[part], tables[part]) for part, incident in opened.items()]
@@ -179,7 +182,11 @@ def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: da
 
 
 class _NoDataError(Exception):
-    """The text is a sentence for the owner."""
+    """The text is a sentence for the owner. `is_lost`: the source does not know the card any more."""
+
+    def __init__(self, sentence: str, *, is_lost: bool) -> None:
+        super().__init__(sentence)
+        self.is_lost = is_lost
 
 
 def _with_data(
@@ -208,8 +215,8 @@ def _with_data(
     rule.holding, rule.memory = holding, _remembered(rule, found)
     problem = _problem(found)
     rule.problem = "" if problem is None else conditions.sentence(problem)[:PROBLEM_CHARACTERS]
-    rule.failure_count, rule.checked_slot_at = 0, check.slot_at
-    rule.save(update_fields=["holding", "memory", "absent", "failure_count", "problem", "checked_slot_at"])
+    rule.failure_count, rule.checked_slot_at, rule.is_broken = 0, check.slot_at, False
+    rule.save(update_fields=["holding", "memory", "absent", "failure_count", "problem", "checked_slot_at", "is_broken"])
     return {parts[incident.key]: incident for incident in _apply(reports, rule, now).opened}
 
 
@@ -238,12 +245,18 @@ def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
     return dict([*absent.items(), *seen.items()][-verdicts.PARTS_AT_MOST :])
 
 
-def _without_data(rule: AlertRule, check: AlertCheck, problem: str, now: datetime) -> AlertCheck.Outcome:
-    """What held until now holds no longer “in a row”. What the next check compares with is kept."""
+def _without_data(
+    rule: AlertRule, check: AlertCheck, problem: str, now: datetime, *, is_broken: bool
+) -> AlertCheck.Outcome:
+    """What held until now holds no longer “in a row”. What the next check compares with is kept. A broken rule raises
+    nothing: its owner is told."""
     rule.failure_count += 1
     rule.holding, rule.problem, rule.checked_slot_at = {}, problem[:PROBLEM_CHARACTERS], check.slot_at
     rule.save(update_fields=["failure_count", "holding", "problem", "checked_slot_at"])
-    if rule.failure_count >= rule.no_data_checks:
+    if is_broken and not rule.is_broken:
+        rule.is_broken, rule.owner_notified_at, rule.owner_notice = True, None, None
+        rule.save(update_fields=["is_broken", "owner_notified_at", "owner_notice"])
+    if rule.failure_count >= rule.no_data_checks and not is_broken:
         is_going_on = rule.failure_count > rule.no_data_checks
         report = _report(rule, check, Kind.NO_DATA, "", is_going_on=is_going_on, problem=problem)
         _apply([report], rule, now)

@@ -150,6 +150,7 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
         """The form as it stands on the last payload. Nothing is saved, nobody gets anything."""
         channel = self._changeable(request, pk)
         form = self.get_form(request, channel, change=True)(request.POST, instance=channel)
+        form.fields.pop("seen", None)  # what others saved meanwhile is said when it is saved
         form.is_valid()
         state = page.state_of(request, channel, form, now=timezone.now())
         if "_page" in request.POST:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Attribute, User
 from accounts.users.scopes import people_visible_to, sees_all_corps
 from integrations.clients.sources.http_json import ExpressionRefused
+from integrations.core.concurrency import SeenForm
 from integrations.core.generics import AnyModelForm
 from integrations.models import Corp
 from notifications.admin.subscription_forms import FIELD_CLASSES, audience_from
@@ -101,7 +102,7 @@ def _path(label: Any, help_text: Any = "") -> forms.CharField:
     return forms.CharField(label=label, required=False, max_length=PATH_CHARACTERS, help_text=help_text)
 
 
-class ChannelForm(AnyModelForm):
+class ChannelForm(SeenForm):
     """`person`: the administrator at work, set by the admin. Of a mail channel the mapping has no fields."""
 
     person: User
@@ -157,7 +158,29 @@ class ChannelForm(AnyModelForm):
         )
         attributes = Attribute.objects.order_by("name").values_list("key", "name")
         fields["recipient_attribute"].choices = [("", "—"), *attributes]
-        self._fill_mapping()
+        self.initial.update(self.mapped_values(self.instance))
+
+    def mapped_values(self, channel: Any) -> dict[str, Any]:
+        """What the channel's JSON holds, as the fields show it."""
+        found = mapping_from(channel.mapping)
+        values: dict[str, Any] = {name: getattr(found, name) for name in mapping_names()}
+        values["figures"] = tuple(f"{caption}: {path}" for caption, path in found.figures)
+        return {name: self.as_text(name, value) for name, value in values.items()}
+
+    def as_text(self, name: str, value: Any) -> Any:
+        """A list as the field shows it; anything else as it is."""
+        return "\n".join(value) if isinstance(value, tuple) else value
+
+    def _values_of(self, row: Any) -> dict[str, Any]:
+        return {**super()._values_of(row), **self.mapped_values(row)}
+
+    def _is_same(self, name: str, saved: Any) -> bool:
+        if name in self.mapped_values(self.instance):
+            return bool(self.as_text(name, self.cleaned_data.get(name)) == saved)
+        return super()._is_same(name, saved)
+
+    def _revived(self, name: str, value: Any) -> Any:
+        return value if name in self.mapped_values(self.instance) else super()._revived(name, value)
 
     def _offer_people(self) -> None:
         fields: dict[str, Any] = self.fields
@@ -167,13 +190,6 @@ class ChannelForm(AnyModelForm):
         fields["users"].queryset = people_visible_to(self.person) | User.objects.filter(pk__in=chosen)
         chosen = self.instance.departments.values_list("pk", flat=True)
         fields["departments"].offer(seen_by=self.person, chosen=list(chosen))
-
-    def _fill_mapping(self) -> None:
-        found = mapping_from(self.instance.mapping)
-        self.initial.update({name: getattr(found, name) for name in mapping_names()})
-        for name in ("only_values", "urgent_values", "file_paths"):
-            self.initial[name] = "\n".join(getattr(found, name))
-        self.initial["figures"] = "\n".join(f"{caption}: {path}" for caption, path in found.figures)
 
     def audience(self) -> Audience:
         """The people that the form chooses, once it was cleaned."""

@@ -85,11 +85,15 @@ class MailChannelForm(ChannelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        rules = MailRules.of(self.instance.mapping)
-        for name in RULE_FIELDS:
-            value = getattr(rules, name)
-            separator = "\n" if isinstance(self.fields[name], LinesField) else ", "
-            self.initial[name] = separator.join(value) if isinstance(value, tuple) else value
+        self.initial.update(self.mapped_values(self.instance))
+
+    def mapped_values(self, channel: Any) -> dict[str, Any]:
+        rules = MailRules.of(channel.mapping)
+        return {name: self.as_text(name, getattr(rules, name)) for name in RULE_FIELDS}
+
+    def as_text(self, name: str, value: Any) -> Any:
+        is_words = isinstance(self.base_fields[name], WordsField)
+        return ", ".join(value) if is_words and isinstance(value, tuple) else super().as_text(name, value)
 
     def clean_attachments(self) -> tuple[str, ...]:
         found: tuple[str, ...] = self.cleaned_data["attachments"]

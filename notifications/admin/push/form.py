@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.forms.utils import ErrorDict
 from django.utils.translation import gettext_lazy as _
 
+from integrations.core import concurrency
 from notifications.admin.push.copies import CopiedReport
-from notifications.admin.push.seen import SeenContent, SeenPush
+from notifications.admin.push.seen import SeenContent, page_saved
 from notifications.admin.report_forms import ReportForm, is_key, removed_rules, rules_in
 from notifications.admin.subscription_forms import SubscriptionForm
 from notifications.models import OwnRowsRule, Report, Subscription
@@ -45,7 +46,7 @@ class ContentForm(ReportForm, SeenContent):
         return "seen_content" if field_name == "seen" else super().add_prefix(field_name)
 
 
-class PushForm(SubscriptionForm, SeenPush):
+class PushForm(SubscriptionForm):
     """`content`: the form of the report, whose fields stand in the same page; None where the person may not write it,
     or where it was not sent. `others`: the names of further pushes that send the same report. `copied`: set while
     saving, where this push gets a content of its own. `draft`: what the person left on the page, with which it begins.
@@ -53,6 +54,8 @@ class PushForm(SubscriptionForm, SeenPush):
     Names of fields do not collide: a report has none that a subscription has.
     """
 
+    # Which content it sends is compared apart from it.
+    unseen_fields: ClassVar[frozenset[str]] = frozenset({"report"})
     draft: QueryDict | None = None
     content: ContentForm | None = None
     copied: CopiedReport | None = None
@@ -92,6 +95,10 @@ class PushForm(SubscriptionForm, SeenPush):
         self.content.is_valid()
         merged: QueryDict | None = self.content.merged
         return merged
+
+    def _who(self, names: Collection[str]) -> str:
+        saved = concurrency.last_saved.first(self.instance, names)
+        return concurrency.who(saved or page_saved([self.instance.pk]))
 
     def is_valid(self) -> bool:
         return super().is_valid() and (self.content is None or self.content.is_valid())

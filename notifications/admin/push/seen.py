@@ -1,9 +1,9 @@
-"""Two who change one push: whoever saves second is told what the first saved, of its fields, people and rows."""
+"""Two who change one push: whoever saves second is told what the first saved, of its fields and rows."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -11,20 +11,15 @@ from django.utils.translation import gettext as _
 
 from integrations.core import concurrency
 from integrations.core.concurrency import Saved, SeenForm
-from notifications.admin.attribute_rule_fields import RulesField
 from notifications.admin.push import row_merge
 from notifications.admin.report_forms import CHART_FIELDS
 from notifications.models import OwnRowsRule, ReportCard, ReportChart, Subscription
-from notifications.models.attribute_rules import RULES_AT_MOST
-from notifications.subscriptions.attribute_rules import rules_of
 
 if TYPE_CHECKING:
     from django.db.models import Model
 
     from notifications.admin.push.row_merge import Merged, Rows
 
-PEOPLE = ("users", "groups", "departments")
-NAMED_AT_MOST = 5
 # By the prefix of its formset each part of a content, with its fields and the one by which a row is called.
 PARTS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "report_cards": (ReportCard, ("card", "alias", "title", "position"), "alias"),
@@ -33,65 +28,13 @@ PARTS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
 }
 
 
-class SeenPush(SeenForm):
-    """With the people and attribute rules of a push. Which content it sends is compared by itself."""
-
-    unseen_fields: ClassVar[frozenset[str]] = frozenset({"report"})
-
-    def _columns_of(self, row: Any) -> dict[str, Any]:
-        return {**super()._columns_of(row), **_people_of(row)}
-
-    def _saved(self) -> dict[str, Any] | None:
-        saved = super()._saved()
-        return None if saved is None else {**saved, **_people_of(self.instance)}
-
-    def _is_same(self, name: str, saved: Any) -> bool:
-        mine = self.cleaned_data.get(name)
-        if name in PEOPLE:
-            return mine is not None and sorted(one.pk for one in mine) == saved
-        if name == "rules":
-            return mine is not None and _rows_of_rules(mine) == saved
-        return super()._is_same(name, saved)
-
-    def _revived(self, name: str, value: Any) -> Any:
-        if name == "rules":
-            return [tuple(row) for row in value]
-        return super()._revived(name, value)
-
-    def _show_anew(self, saved: dict[str, Any], names: list[str] | None = None) -> None:
-        super()._show_anew(saved, [name for name in names or [] if name != "rules"])
-        if names and "rules" in names:
-            data: Any = self.data
-            for number in range(RULES_AT_MOST):
-                row = saved["rules"][number] if number < len(saved["rules"]) else ("", "", "")
-                for ending, value in zip(("attribute", "operator", "values"), row, strict=True):
-                    data[f"{self.add_prefix('rules')}-{number}-{ending}"] = value
-
-    def _shown(self, name: str, value: Any) -> str:
-        if name in PEOPLE:
-            field: Any = self.fields[name]
-            named = [str(one) for one in field.queryset.filter(pk__in=value).order_by("pk")[:NAMED_AT_MOST]]
-            return _(", ").join([*named, *(["…"] if len(value) > len(named) else [])]) or "—"
-        if name == "rules":
-            return "; ".join(row[2] for row in value) or "—"
-        return super()._shown(name, value)
-
-    def _who(self, names: Collection[str]) -> str:
-        saved = concurrency.last_saved.first(self.instance, names)
-        return concurrency.who(saved or page_saved([self.instance.pk]))
-
-
 class SeenContent(SeenForm):
     """With the rows of a content. `merged`: a QueryDict, what the page is to show where others changed some."""
 
     merged: Any = None
 
-    def _columns_of(self, row: Any) -> dict[str, Any]:
-        return {**super()._columns_of(row), "rows": _rows_of_content(row)}
-
-    def _saved(self) -> dict[str, Any] | None:
-        saved = super()._saved()
-        return None if saved is None else {**saved, "rows": _rows_of_content(self.instance)}
+    def _values_of(self, row: Any) -> dict[str, Any]:
+        return {**super()._values_of(row), "rows": _rows_of_content(row)}
 
     def _report_changes(self, seen: dict[str, Any], saved: dict[str, Any], changed: dict[str, Any]) -> None:
         fields = {name: value for name, value in changed.items() if name != "rows"}
@@ -138,15 +81,6 @@ def _said(found: Merged, names: dict[str, str]) -> Iterator[str]:
     yield from (_("%(row)s added") % {"row": names[key]} for key in found.added)
     yield from (_("%(row)s changed") % {"row": names[key]} for key in found.changed)
     yield from (_("%(row)s taken away") % {"row": names[key]} for key in found.removed)
-
-
-def _people_of(subscription: Any) -> dict[str, Any]:
-    people = {name: sorted(getattr(subscription, name).values_list("pk", flat=True)) for name in PEOPLE}
-    return {**people, "rules": _rows_of_rules(rules_of(subscription))}
-
-
-def _rows_of_rules(rules: Any) -> list[list[str]]:
-    return [list(row) for row in RulesField().prepare_value(rules)]
 
 
 def _rows_of_content(report: Any) -> dict[str, Rows]:

@@ -8,7 +8,7 @@ from typing import Any
 from integrations.core import concurrency
 from integrations.core.concurrency import SeenForm
 from notifications.admin.condition_fields import PARTS_OF_ROW, ConditionsField
-from notifications.admin.push.seen import SeenPush, page_saved
+from notifications.admin.push.seen import page_saved
 from notifications.alerts import condition_words, conditions
 from notifications.alerts.conditions import CONDITIONS_AT_MOST
 from notifications.models import AlertReceiver, AlertRule
@@ -48,8 +48,8 @@ class SeenRule(SeenForm):
         )
 
 
-class SeenPeople(SeenPush):
-    """The people chosen for one rule: what they were when the page was opened stands beside the rule's own fields."""
+class SeenPeople(SeenForm):
+    """Of the people chosen for one rule: what they were at the page's opening stands beside the rule's own fields."""
 
     def add_prefix(self, field_name: str) -> str:
         return "seen_people" if field_name == "seen" else super().add_prefix(field_name)

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from accounts.models import User
+from tests.browser_form import untouched
 from tests.notifications.factories import make_manager, make_superuser
 
 pytestmark = pytest.mark.django_db
@@ -35,9 +36,18 @@ def signed_in(client: Client, user: User) -> Client:
 
 def test_a_superuser_switches_one_on_and_changes_nothing_else(client: Client, task: PeriodicTask) -> None:
     before = PeriodicTasks.last_change()
-    form = {"enabled": "on", "name": "other", "task": "other", "last_run_at_0": "2026-01-01", "last_run_at_1": "00:00"}
+    admin = signed_in(client, make_superuser())
+    opened = untouched(admin.get(page_of(task)).content.decode(), "periodictask_form")
+    form = {
+        **opened,
+        "enabled": "on",
+        "name": "other",
+        "task": "other",
+        "last_run_at_0": "2026-01-01",
+        "last_run_at_1": "00:00",
+    }
 
-    answer = signed_in(client, make_superuser()).post(page_of(task), form)
+    answer = admin.post(page_of(task), form)
 
     assert answer.status_code == 302
     task.refresh_from_db()

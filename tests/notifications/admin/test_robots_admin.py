@@ -10,6 +10,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry
 from integrations.models import Corp
 from notifications.models import Robot, Subscription
+from tests.browser_form import untouched
 from tests.notifications.admin.test_admin import client_of, seen_on, values
 from tests.notifications.factories import (
     make_corp,
@@ -71,15 +72,20 @@ def test_the_key_is_encrypted_and_never_shown(root: Client, corp: Corp) -> None:
         assert KEY not in cursor.fetchone()[0]
 
 
+def opened(client: Client, address: str) -> dict[str, list[str]]:
+    """What a browser would send of the page."""
+    return untouched(client.get(address).content.decode(), "robot_form")
+
+
 def test_an_empty_field_leaves_the_stored_key(root: Client, corp: Corp) -> None:
     robot = Robot.objects.create(name="销售群", corp=corp, key=KEY)
     address = reverse("admin:notifications_robot_change", args=[robot.pk])
 
-    root.post(address, {"name": "新名称", "corp": corp.pk, "webhook": ""})
+    root.post(address, {**opened(root, address), "name": "新名称", "webhook": ""})
     robot.refresh_from_db()
     assert (robot.name, robot.key) == ("新名称", KEY)
 
-    root.post(address, {"name": "新名称", "corp": corp.pk, "webhook": "another-key-1"})
+    root.post(address, {**opened(root, address), "webhook": "another-key-1"})
     robot.refresh_from_db()
     assert robot.key == "another-key-1"
     entry = AuditEntry.objects.filter(corp=corp).latest("pk")

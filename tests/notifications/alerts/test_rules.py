@@ -254,7 +254,7 @@ class TestOddData:
 
 
 class TestNoData:
-    @pytest.mark.parametrize("answer", [None, Table((Column("别的", Kind.TEXT),), (), NOW)])
+    @pytest.mark.parametrize("answer", [None, Table(COLUMNS, (), NOW)])
     def test_never_ends_what_is_open_and_is_told_by_itself(self, rule: AlertRule, answer: Table | None) -> None:
         check(rule, NOW, table(上海=1))
         for number in range(1, 4):

@@ -1,0 +1,114 @@
+"""A rule whose data lost a column or a card: it raises nothing, its owner is told once, and its page offers the fix."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from accounts.models import User
+from integrations.clients.sources.table import Column, Kind, Table
+from integrations.models import CardData
+from integrations.models.datasources import packed
+from notifications.alerts import broken_rules, evaluation
+from notifications.delivery.rendering.render import render_run
+from notifications.models import AlertCheck, AlertRule, Delivery, Incident, Run
+from tests.notifications.alerts.test_rules import STEP, card, check, corp, people, rule, table  # noqa: F401  # fixtures
+from tests.notifications.factories import NOW, make_person
+
+pytestmark = pytest.mark.django_db
+RENAMED = Table((Column("城市", Kind.TEXT), Column("金额", Kind.NUMBER)), (("上海", 20),), NOW)
+
+
+@pytest.fixture
+def owner(corp: Any, rule: AlertRule) -> User:  # noqa: F811  # fixtures of test_rules
+    found = make_person(corp, "owner")
+    AlertRule.objects.update(owner=found, no_data_checks=1)
+    return found
+
+
+def lose_card(rule: AlertRule, slot_at: datetime, code: str = "not-found") -> AlertCheck.Outcome | None:  # noqa: F811
+    row = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, requested_at=slot_at)
+    state = CardData(card=rule.card, slot_at=slot_at, status="failed", problem_code=code)
+    return evaluation.decide(row.pk, state, now=slot_at)
+
+
+def told() -> list[str]:
+    """The texts that the owner gets of what is untold."""
+    texts = []
+    for run_id in broken_rules.request_notices(now=NOW):
+        [delivery] = render_run(run_id=run_id, now=NOW)
+        texts.append(Delivery.objects.get(pk=delivery).text)
+    return texts
+
+
+def test_a_missing_column_raises_nothing_and_the_owner_is_told_once(rule: AlertRule, owner: User) -> None:  # noqa: F811
+    for number in range(3):
+        assert check(rule, NOW + number * STEP, RENAMED) == AlertCheck.Outcome.NO_DATA
+        [*texts] = told()
+        assert len(texts) == (1 if number == 0 else 0)
+
+    assert not Incident.objects.exists()
+    run = Run.objects.get()
+    assert (run.trigger, run.requested_by, run.corp) == ("notice", owner, rule.receiver.corp)
+    delivery = Delivery.objects.get()
+    assert "销售额过低" in delivery.title
+    assert "数据中没有列“销售额”" in delivery.text
+    rule.refresh_from_db()
+    assert (rule.is_broken, rule.owner_notice) == (True, run)
+
+
+def test_a_card_that_its_source_does_not_know_any_more_is_told_alike(rule: AlertRule, owner: User) -> None:  # noqa: F811
+    lose_card(rule, NOW)
+    [text] = told()
+    assert "数据源" in text
+    assert not Incident.objects.exists()
+
+
+def test_a_source_that_is_down_breaks_no_rule(rule: AlertRule, owner: User) -> None:  # noqa: F811
+    lose_card(rule, NOW, "unreachable")
+    assert told() == []
+    assert Incident.objects.get().kind == "no_data"
+
+
+def test_an_answer_without_any_column_breaks_no_rule(rule: AlertRule, owner: User) -> None:  # noqa: F811
+    check(rule, NOW, replace(RENAMED, columns=(), rows=()))
+    rule.refresh_from_db()
+    assert not rule.is_broken
+
+
+def test_data_that_fits_again_mends_it_and_another_break_is_told_again(
+    rule: AlertRule,  # noqa: F811
+    owner: User,
+) -> None:
+    check(rule, NOW, RENAMED)
+    assert len(told()) == 1
+    check(rule, NOW + STEP, table(上海=500))
+    rule.refresh_from_db()
+    assert (rule.is_broken, rule.problem) == (False, "")
+
+    check(rule, NOW + 2 * STEP, RENAMED)
+
+    AlertRule.objects.filter(pk=rule.pk).update(owner_notice=None)
+    assert AlertRule.objects.untold().count() == 1
+
+
+def test_without_an_owner_nobody_is_told(rule: AlertRule) -> None:  # noqa: F811
+    check(rule, NOW, RENAMED)
+    assert told() == []
+
+
+def test_a_column_that_is_missing_of_the_split_breaks_the_rule_too(rule: AlertRule, owner: User) -> None:  # noqa: F811
+    AlertRule.objects.update(split_column="大区")
+    check(rule, NOW, table(上海=20))
+    assert len(told()) == 1
+
+
+def test_what_the_data_cannot_answer_is_no_break(rule: AlertRule, owner: User) -> None:  # noqa: F811
+    data = CardData(card=rule.card, slot_at=NOW, status="ready", content=packed(table()))
+    row = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=NOW, requested_at=NOW)
+    evaluation.decide(row.pk, data, now=NOW)
+    rule.refresh_from_db()
+    assert (rule.is_broken, rule.failure_count) == (False, 1)

@@ -1,0 +1,214 @@
+"""Two administrators at one form: whoever saves second is told what the first has saved, and overwrites nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.db import models
+from django.test import Client
+from django.urls import reverse
+from django.utils.html import strip_tags
+
+from accounts.models import User
+from integrations.models import Card, Corp, DataSource
+from notifications.inbound import channels
+from notifications.models import AlertReceiver, AlertRoute, InboundChannel, Operator, Robot
+from notifications.sources import Rule
+from notifications.subscriptions.attribute_rules import rules_of, save_rules
+from tests.browser_form import untouched
+from tests.notifications.factories import make_corp, make_person
+from tests.notifications.reports.places import make_region
+
+pytestmark = pytest.mark.django_db
+NOTHING = "您的修改尚未保存"
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def second(corp: Corp) -> Client:
+    client = Client(HTTP_ACCEPT_LANGUAGE="zh-hans")
+    client.force_login(make_person(corp, "second", is_staff=True, is_superuser=True))
+    return client
+
+
+def page(row: models.Model) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def opened(client: Client, row: models.Model) -> dict[str, Any]:
+    return untouched(client.get(page(row)).content.decode(), f"{row._meta.model_name}_form")
+
+
+def save(client: Client, row: models.Model, values: dict[str, Any], **changed: Any) -> str:
+    """What the page says; empty where it was saved."""
+    answer = client.post(page(row), {**values, **changed})
+    return "" if answer.status_code == 302 else strip_tags(answer.content.decode())
+
+
+def robot(corp: Corp) -> Robot:
+    return Robot.objects.create(name="销售群", corp=corp, key="first-key-1")
+
+
+def source(corp: Corp) -> DataSource:
+    return DataSource.objects.create(name="仓库", kind="sql", sql_url="postgresql://u:p@db.example.com/a")
+
+
+def card(corp: Corp) -> Card:
+    return Card.objects.create(name="销售", source=source(corp), sql="SELECT 1")
+
+
+def receiver(corp: Corp) -> AlertReceiver:
+    found = AlertReceiver.objects.create(name="值班", corp=corp)
+    found.users.add(make_person(corp, "lilei", username="lilei"))
+    return found
+
+
+def route(corp: Corp) -> AlertRoute:
+    return AlertRoute.objects.create(name="磁盘", receiver=receiver(corp), matchers=[["team", "=", "web"]])
+
+
+def channel(corp: Corp) -> InboundChannel:
+    owner = make_person(corp, "owner", is_staff=True, is_superuser=True)
+    found = InboundChannel(name="监控", owner=owner, kind="webhook", scheme="bearer", mapping={"title": "旧标题"})
+    channels.renew_secret(found)
+    found.save()
+    found.users.add(make_person(corp, "lilei", username="lilei"))
+    return found
+
+
+def mail_channel(corp: Corp) -> InboundChannel:
+    found = channel(corp)
+    InboundChannel.objects.filter(pk=found.pk).update(kind="mail", mapping={"footers": ["--"]}, scheme="password")
+    return InboundChannel.objects.get(pk=found.pk)
+
+
+def group(corp: Corp) -> Group:
+    return Group.objects.create(name="值班组")
+
+
+MADE = [robot, source, card, receiver, route, channel, mail_channel, group]
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_the_second_is_told_and_saves_nothing_and_then_both_stand(make: Any, corp: Corp, second: Client) -> None:
+    row = make(corp)
+    values = opened(second, row)
+    type(row)._base_manager.filter(pk=row.pk).update(name="第一个人改的")
+
+    text = save(second, row, values)
+
+    assert NOTHING in text
+    assert "第一个人改的" in text
+    assert save(second, row, opened(second, row)) == ""
+    row.refresh_from_db()
+    assert row.name == "第一个人改的"
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_a_page_that_nobody_else_touched_is_saved(make: Any, corp: Corp, second: Client) -> None:
+    row = make(corp)
+    assert save(second, row, opened(second, row), name="新名称") == ""
+    row.refresh_from_db()
+    assert row.name == "新名称"
+
+
+@pytest.mark.parametrize(
+    ("make", "column", "first"),
+    [(robot, "key", "another-key-1"), (source, "sql_url", "postgresql://u:q@db.example.com/a")],
+)
+def test_another_secret_is_told_and_never_shown(make: Any, column: str, first: str, corp: Corp, second: Client) -> None:
+    row = make(corp)
+    values = opened(second, row)
+    setattr(row, column, first)
+    row.save(update_fields=[column])
+
+    text = save(second, row, values, name="新名称")
+
+    assert "不显示的值（例如 Secret）" in text
+    assert first not in text
+    row.refresh_from_db()
+    assert (row.name != "新名称", getattr(row, column)) == (True, first)
+
+
+def test_people_and_rules_of_a_receiver_are_not_overwritten(corp: Corp, second: Client) -> None:
+    row, attribute = receiver(corp), make_region()
+    values = opened(second, row)
+    row.users.add(make_person(corp, "hanmei", username="hanmei"))
+    save_rules(row, [Rule(attribute, Operator.IS, ("华东",))])
+
+    text = save(second, row, values, name="新名称")
+
+    assert "hanmei" in text
+    assert "华东" in text
+    assert [person.username for person in row.users.order_by("pk")] == ["lilei", "hanmei"]
+    assert [rule.values for rule in rules_of(row)] == [("华东",)]
+
+
+@pytest.mark.parametrize(
+    ("make", "mapping", "shown"),
+    [(channel, {"title": "新标题"}, "新标题"), (mail_channel, {"footers": ["=="], "attachments": ["pdf"]}, "pdf")],
+)
+def test_what_a_channel_makes_of_a_call_is_not_overwritten(
+    make: Any, mapping: dict[str, Any], shown: str, corp: Corp, second: Client
+) -> None:
+    row = make(corp)
+    values = opened(second, row)
+    InboundChannel.objects.filter(pk=row.pk).update(mapping=mapping)
+
+    text = save(second, row, values, name="新名称")
+
+    assert NOTHING in text
+    assert shown in text
+    row.refresh_from_db()
+    assert row.mapping == mapping
+
+
+def test_the_preview_of_a_channel_says_nothing_of_others(corp: Corp, second: Client) -> None:
+    row = channel(corp)
+    values = opened(second, row)
+    InboundChannel.objects.filter(pk=row.pk).update(name="第一个人改的")
+    answer = second.post(reverse("admin:notifications_inboundchannel_preview", args=[row.pk]), values)
+    assert NOTHING not in answer.json()["trial"]
+
+
+def test_permissions_of_a_group_and_roles_of_a_person_are_not_overwritten(corp: Corp, second: Client) -> None:
+    team, person = group(corp), make_person(corp, "lilei", username="lilei")
+    values = {row: opened(second, row) for row in (team, person)}
+    permission = Permission.objects.get(codename="view_report")
+    team.permissions.add(permission)
+    person.groups.add(team)
+    person.user_permissions.add(permission)
+
+    assert NOTHING in save(second, team, values[team], name="新名称")
+    text = save(second, person, values[person], name="新名称")
+
+    assert NOTHING in text
+    assert "值班组" in text
+    assert list(team.permissions.all()) == [permission]
+    assert list(person.groups.all()) == [team]
+    person.refresh_from_db()
+    assert person.name != "新名称"
+
+
+def test_the_page_of_a_person_carries_no_password(corp: Corp, second: Client) -> None:
+    person: User = make_person(corp, "lilei", username="lilei")
+    answer: Any = second.get(page(person))
+    form = answer.context["adminform"].form
+    assert "password" not in form._values_of(person)
+
+
+def test_who_may_only_look_gets_no_values_of_the_form(corp: Corp) -> None:
+    row = channel(corp)
+    client = Client()
+    reader = make_person(corp, "reader", is_staff=True)
+    reader.manages_all_corps = True
+    reader.save()
+    reader.user_permissions.add(Permission.objects.get(codename="view_inboundchannel"))
+    client.force_login(reader)
+    assert 'name="seen"' not in client.get(page(row)).content.decode()
