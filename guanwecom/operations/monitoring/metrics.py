@@ -10,9 +10,11 @@ from guanwecom.operations import access, health, task_context
 from guanwecom.operations.monitoring import expiry, limits, waiting
 from integrations.core import metrics
 from integrations.core.background import database_clock
+from integrations.models import SiteAddress
+from notifications.inbound.mail import backend as mail_backend
 
 # What they count is shown by this process, too, whatever it has done itself.
-COUNTING = (access, task_context)
+COUNTING = (access, task_context, mail_backend)
 
 
 def engine_metrics() -> Iterator[Metric]:
@@ -29,6 +31,9 @@ def engine_metrics() -> Iterator[Metric]:
         yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
     yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)
     yield GaugeMetricFamily("guanwecom_overdue_seconds", "Since the oldest of them", state.overdue_seconds)
+    site = GaugeMetricFamily("guanwecom_site_info", "1: where the site is, for links", labels=["url"])
+    site.add_metric([SiteAddress.objects.default().url], 1)
+    yield site
     yield from _waiting()
     yield from _used()
     yield from _expiring()

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from integrations.core.metrics import CountedMetric
+
 # aiosmtpd's name for the sender of a bounce (RFC 5321, 4.5.5).
 NULL_SENDER = "<>"
+# Counted by the server, shown by web processes.
+MAILS = CountedMetric("guanwecom_mail_door_mails", "Mails of channels, by the answer's code", "code")
 
 
 class RefusedError(Exception):

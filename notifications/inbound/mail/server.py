@@ -21,12 +21,9 @@ from typing import Any, TypeVar
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from django.db import Error, close_old_connections
 
-from integrations.core.metrics import CountedMetric
-from notifications.inbound.mail.backend import NULL_SENDER, Backend, Mail, RefusedError, SignIn
+from notifications.inbound.mail.backend import MAILS, NULL_SENDER, Backend, Mail, RefusedError, SignIn
 
 logger = logging.getLogger(__name__)
-
-_MAILS = CountedMetric("guanwecom_mail_door_mails", "Mails of channels, by the answer's code", "code")
 
 T = TypeVar("T")
 # RFC 5321, 4.5.3.1.8 asks for 100 at least.
@@ -317,7 +314,7 @@ class Connection(SMTP):
             logger.error("channel=%d: a mail could not be stored: %s", channel_id, type(error).__name__)
             answer = _LATER
         milliseconds = round(1000 * (time.monotonic() - began))
-        _MAILS.add(answer[:3])
+        MAILS.add(answer[:3])
         line = "channel=%d recipients=%d bytes=%d ms=%d: %s"
         logger.info(line, channel_id, len(mail.recipients), len(content), milliseconds, answer[:3])
         return answer

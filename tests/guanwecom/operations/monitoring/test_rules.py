@@ -1,0 +1,106 @@
+"""Rules and dashboard name metrics that there are, and each rule leads to what to do, in both languages."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.conf import settings
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+from pytest_django import Settings
+
+from tests.guanwecom.operations.conftest import ticked
+
+DEPLOY = Path(settings.BASE_DIR) / "deploy"
+PROMTOOL = shutil.which("promtool") or ""
+TOKEN = "invented-token-of-at-least-32-characters"
+_NAME = re.compile(r"\bguanwecom_[a-z_]+")
+
+
+def rules() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text(encoding="utf-8"))["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+def panels() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((DEPLOY / "grafana" / "guanwecom.json").read_text(encoding="utf-8"))[
+        "panels"
+    ]
+    return found
+
+
+@pytest.fixture
+def names(settings: Settings, running: None) -> set[str]:
+    """What may stand in an expression."""
+    ticked()
+    settings.METRICS_TOKEN = TOKEN
+    text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
+    found: set[str] = set()
+    for family in text_string_to_metric_families(text):
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
+        found |= {f"{family.name}{suffix}" for suffix in suffixes}
+    return found
+
+
+def test_rules_name_metrics_that_there_are(names: set[str]) -> None:
+    assert {name for rule in rules() for name in _NAME.findall(rule["expr"])} - names == set()
+    assert {name for rule in rules() for name in _NAME.findall(rule["annotations"]["runbook_url"])} == {
+        "guanwecom_site_info"
+    }
+
+
+def test_the_dashboard_names_metrics_that_there_are(names: set[str]) -> None:
+    expressions = [target["expr"] for panel in panels() for target in panel["targets"]]
+
+    assert {name for expression in expressions for name in _NAME.findall(expression)} - names == set()
+    assert len({panel["id"] for panel in panels()}) == len(panels())
+
+
+@pytest.mark.parametrize("tree", ["en", "zh-cn"])
+def test_each_rule_has_its_paragraph(tree: str) -> None:
+    guide = (Path(settings.BASE_DIR) / "docs" / tree / "alarms.md").read_text(encoding="utf-8")
+    paragraphs = dict(re.findall(r"^## (\w+)\n\n(.+?)(?=\n\n## |\Z)", guide, re.S | re.M))
+
+    assert list(paragraphs) == [rule["alert"] for rule in rules()]
+    assert min(map(len, paragraphs.values())) > 30
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_a_rule_leads_to_its_paragraph(rule: dict[str, Any]) -> None:
+    assert f"docs/zh-cn/alarms.html#{rule['alert'].lower()}" in rule["annotations"]["runbook_url"]
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+
+
+def promtool(*arguments: str, given: str = "") -> str:
+    """What it says. Fails where it does not accept what it is given."""
+    folder = DEPLOY / "prometheus"
+    done = subprocess.run(
+        [PROMTOOL, *arguments], cwd=folder, input=given, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="Debian's package prometheus is not installed")
+def test_promtool_takes_the_rules_and_their_tests() -> None:
+    promtool("check", "rules", "rules.yml")
+    promtool("test", "rules", "tests.yml")
+
+    tests = yaml.safe_load((DEPLOY / "prometheus" / "tests.yml").read_text(encoding="utf-8"))["tests"]
+    assert {rule["alert"] for rule in rules()} - {test["name"] for test in tests} == set()
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="Debian's package prometheus is not installed")
+def test_promtool_takes_the_metrics(settings: Settings, running: None) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
+
+    assert promtool("check", "metrics", given=text) == ""

@@ -1,0 +1,182 @@
+"""What waits, what is used up and what expires, as /metrics and the overview read it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import current_app
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from pytest_django import Settings
+
+from accounts.models import AuditEntry
+from guanwecom.operations.monitoring import expiry, limits, waiting
+from guanwecom.operations.monitoring.limits import Used
+from integrations.companies import site_certificates
+from integrations.models import SiteAddress
+from notifications.delivery.channels.wecom_app import address_scope, company_scope
+from notifications.delivery.limiter import Request, query
+from notifications.models import Robot
+from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _unread() -> None:
+    expiry.forget()
+
+
+def test_work_is_counted_by_its_kind() -> None:
+    (person,) = make_people(make_corp(), 1)
+    make_run(make_subscription(person))
+
+    found = waiting.work(now=NOW)
+
+    assert found == {**dict.fromkeys(waiting.WORK, 0), "runs": 1}
+
+
+def test_tasks_are_counted_by_their_queue() -> None:
+    current_app.send_task("nothing", queue="data")
+    current_app.send_task("nothing", queue="data")
+
+    assert waiting.tasks() == {"urgent": 0, "celery": 0, "data": 2, "charts": 0}
+
+
+def test_without_valkey_no_queue_is_told(settings: Settings) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+
+    assert waiting.tasks() == {}
+    assert limits.used() == []
+
+
+def test_the_limits_are_used_by_calls(settings: Settings) -> None:
+    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_COMPANY_PER_HOUR = 10, 0
+    settings.LIMIT_ADDRESS_PER_MINUTE, settings.LIMIT_ADDRESS_PER_HOUR = 20, 40
+    corp = make_corp()
+    scopes = (address_scope(corp), company_scope(corp.corpid))
+    query(lambda gate: gate.acquire([Request(id=str(number), scopes=scopes) for number in range(5)]))
+
+    assert limits.used() == [
+        Used("address_minute", None, 0.25),
+        Used("company_minute", corp.pk, 0.5),
+        Used("address_hour", None, 0.125),
+    ]
+
+
+# --- Certificates ----------------------------------------------------------------------------------------------------
+
+ENDS = datetime(2027, 3, 1, tzinfo=UTC)
+
+
+def certified(ends_at: datetime) -> tuple[bytes, bytes]:
+    """A certificate for localhost that nobody signed, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(ends_at - timedelta(days=400)).not_valid_after(ends_at)
+    certificate = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return certificate, key.private_bytes(serialization.Encoding.PEM, pkcs8, plain)
+
+
+def test_certificates_of_files_and_rows(settings: Settings, tmp_path: Path) -> None:
+    door = tmp_path / "door.pem"
+    door.write_bytes(certified(ENDS)[0])
+    settings.MAIL_DOOR_CERTIFICATE = str(door)
+    bundle = certified(ENDS + timedelta(days=2))[0] + certified(ENDS + timedelta(days=1))[0]
+    corp = make_corp(ca_bundle=bundle.decode())
+    make_corp(ca_bundle="broken")
+
+    found = {(one.kind, one.name): one.ends_at for one in expiry.certificates()}
+
+    assert found == {("mail_door", ""): ENDS, ("wecom", str(corp.pk)): ENDS + timedelta(days=1)}
+
+
+@pytest.fixture
+def tls_port(tmp_path: Path) -> Iterator[int]:
+    """A port of this machine where a certificate answers that has ended."""
+    certificate, key = tmp_path / "site.pem", tmp_path / "site.key"
+    for path, content in zip((certificate, key), certified(datetime(2026, 1, 1, tzinfo=UTC)), strict=True):
+        path.write_bytes(content)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        threading.Thread(target=_answer, args=(listener, context), daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def _answer(listener: socket.socket, context: ssl.SSLContext) -> None:
+    with suppress(OSError):
+        while True:
+            accepted, _address = listener.accept()
+            with closing(accepted), suppress(OSError), context.wrap_socket(accepted, server_side=True) as encrypted:
+                encrypted.recv(1)
+
+
+def test_a_site_s_certificate_is_seen_also_when_it_has_ended(tls_port: int) -> None:
+    address = SiteAddress.objects.create(url=f"https://localhost:{tls_port}/")
+
+    site_certificates.check(address.pk)
+
+    (found,) = expiry.certificates()
+    assert (found.kind, found.name, found.ends_at) == (
+        "site",
+        f"localhost:{tls_port}",
+        datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+def test_where_nothing_answers_nothing_is_said() -> None:
+    address = SiteAddress.objects.create(url="https://localhost:1/", certificate_ends_at=ENDS)
+
+    site_certificates.check(address.pk)
+
+    assert list(expiry.certificates()) == []
+
+
+def test_a_site_is_looked_at_once_an_hour(django_capture_on_commit_callbacks: Any) -> None:
+    address = SiteAddress.objects.create(url="https://localhost:1/")
+    SiteAddress.objects.create(url="http://localhost:1/")
+
+    def queued(minutes: int) -> int:
+        with django_capture_on_commit_callbacks() as callbacks:
+            site_certificates.request_due(now=NOW + timedelta(minutes=minutes))
+        return len(callbacks)
+
+    assert [queued(minutes) for minutes in (0, 1, 59, 60, 61)] == [1, 0, 0, 1, 0]
+    address.refresh_from_db()
+    assert address.certificate_checked_at == NOW + timedelta(minutes=60)
+
+
+# --- Secrets ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_as_old_as_its_last_change() -> None:
+    corp = make_corp()
+    robot = Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")
+    AuditEntry.objects.filter(model="notifications.robot").update(at=NOW - timedelta(days=400))
+
+    robot.name = "weekly"
+    robot.save()
+    expiry.forget()
+    assert {(one.kind, one.row_id): one.set_at for one in expiry.secrets()}["robot.key", robot.pk] == NOW - timedelta(
+        days=400
+    )
+
+    robot.key = "4e5f6a7b"
+    robot.save()
+    expiry.forget()
+    found = {(one.kind, one.row_id): one.set_at for one in expiry.secrets()}
+    assert found["robot.key", robot.pk] == AuditEntry.objects.order_by("pk").last().at  # type: ignore[union-attr]
+    assert ("corp.contacts_secret", corp.pk) not in found
