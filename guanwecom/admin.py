@@ -19,6 +19,7 @@ from accounts.views import confirmation, second_factor
 from accounts.views.login import AdminLogin
 from accounts.views.own_password import OwnPassword
 from guanwecom import navigation
+from guanwecom.operations.pages import confirm_installation
 from guanwecom.operations.panel import panel
 from integrations.core import guides
 from integrations.core.paginator import CappedPaginator
@@ -170,6 +171,7 @@ class GuanwecomAdminSite(admin.AdminSite):
             path("first-steps/", self.admin_view(first_steps_view), name="first-steps"),
             path("search/", self.admin_view(partial(search_page, site=self)), name="search"),
             path("confirm/", self.admin_view(confirmation.page), name="confirm"),
+            path("installation/confirm/", self.admin_view(confirm_installation), name="installation-confirm"),
             path("second-factor/", self.admin_view(second_factor.own_page), name="second-factor"),
             path("second-factor/code/", self.admin_view(second_factor.code_page), name="second-factor-code"),
         ]

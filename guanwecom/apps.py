@@ -1,5 +1,6 @@
-"""The admin with our own site class (title, index)."""
+"""The admin with our own site class (title, index), and the operators' commands."""
 
+from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
 
 
@@ -14,3 +15,9 @@ class AdminConfig(DjangoAdminConfig):
 
         metrics_scraped.register(engine_metrics)
         metrics_scraped.register(counted_metrics)
+
+
+class GuanwecomConfig(AppConfig):
+    """Has no models: through it `manage.py` finds guanwecom/management/commands."""
+
+    name = "guanwecom"

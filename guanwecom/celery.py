@@ -11,7 +11,7 @@ from guanwecom.operations import startup, task_context
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 
-app = Celery("guanwecom")
+app = Celery("guanwecom", task_cls="guanwecom.operations.task:InstallationTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.steps["consumer"].add("guanwecom.operations.worker:HeartbeatStep")

@@ -216,6 +216,11 @@ def short_name(text: str) -> str:
     return text
 
 
+def optional_name(text: str) -> str:
+    """Empty, or a short name."""
+    return short_name(text) if text else ""
+
+
 def fernet_keys(text: str) -> list[str]:
     """Fernet keys with commas between them, at least one. Raises ValueError."""
     keys = words(text)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from kombu import Queue
 
 from guanwecom import environment as e
+from guanwecom import version
 from guanwecom.operations import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -22,6 +23,9 @@ if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # those two must not 
 # production refuses the sandbox; demo and test are for one machine.
 ENVIRONMENT = e.read(e.one_of("production", "demo", "test"), "ENVIRONMENT", "production")
 DEBUG = e.read(e.boolean, "DEBUG", "false")
+# The name of this deployment, for those who run a copy of its database elsewhere: under another name nothing is sent.
+INSTALLATION_NAME = e.read(e.optional_name, "INSTALLATION_NAME", "")
+VERSION = version.VERSION
 SECRET_KEY = e.read(e.secret_text, "SECRET_KEY")
 # Keys for secrets at rest, newest first: the first encrypts, all decrypt. Make one with `manage.py generate_key`.
 FIELD_ENCRYPTION_KEYS = e.read(e.fernet_keys, "FIELD_ENCRYPTION_KEYS")
@@ -35,6 +39,7 @@ ALLOWED_HOSTS = ["*"]
 
 # --- Application -----------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
+    "guanwecom.apps.GuanwecomConfig",
     "guanwecom.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -67,6 +72,7 @@ MIDDLEWARE = [
     "accounts.authentication.middleware.SessionLifetimeMiddleware",
     "accounts.authentication.middleware.SecondFactorMiddleware",
     "accounts.audit.middleware.AuditMiddleware",
+    "guanwecom.operations.middleware.CopyMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -231,7 +237,6 @@ TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
 
 # --- Static files ----------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "guanwecom" / "static"]
 # Where `manage.py collectstatic` puts what the web processes serve.
 STATIC_ROOT = e.read(e.folder(BASE_DIR / "staticfiles"), "STATIC_ROOT", "")
 # The guides as `make docs` builds them, which web processes serve under /docs/ to who may enter the administration.

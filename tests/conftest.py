@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -133,6 +134,7 @@ def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     if "live_server" not in request.fixturenames:
         monkeypatch.setattr("integrations.core.http.ADMITTED_SECONDS", 3600)
         monkeypatch.setattr("integrations.core.csp.READ_SECONDS", 3600)
+        monkeypatch.setattr("integrations.core.installation._known.until", math.inf)
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,7 @@ def _values(installation: Installation) -> dict[str, str]:
         "SECRET_KEY": secrets.token_urlsafe(50),
         "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "METRICS_TOKEN": secrets.token_urlsafe(32),
+        "INSTALLATION_NAME": secrets.token_hex(4),
         "DATABASE_URL": installation.database,
         "VALKEY_URL": installation.valkey,
         "ALLOWED_HOSTS": site.netloc,

@@ -10,6 +10,7 @@ import redis
 from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 
+from integrations.core import installation
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.core.redis import valkey
@@ -51,6 +52,8 @@ class Served:
 
 @dataclass(frozen=True)
 class EngineHealth:
+    # Of a copy of an installation's database nothing goes out.
+    is_copy: bool
     is_valkey_up: bool
     beat: Served
     queues: tuple[Served, ...]
@@ -70,8 +73,10 @@ class EngineHealth:
 
     @property
     def problems(self) -> list[str]:
-        """Codes of what fails: "valkey", "beat", "queue:<name>", "task:<name>", and "tick" and "slots" where nothing of
-        that explains them; and "mail". What operators are told of."""
+        """Codes of what fails: "copy" alone in a copy, else "valkey", "beat", "queue:<name>", "task:<name>", and "tick"
+        and "slots" where nothing of that explains them; and "mail". What operators are told of."""
+        if self.is_copy:
+            return ["copy"]
         found = [] if self.is_valkey_up else ["valkey"]
         found += [] if self.beat.process_count else ["beat"]
         if self.is_valkey_up:  # without it no worker can take anything
@@ -90,6 +95,7 @@ def read() -> EngineHealth:
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
     beat = _served("beat", heard[Heartbeat.Kind.BEAT], now)
     return EngineHealth(
+        is_copy=installation.is_copy(),
         is_valkey_up=_is_valkey_up(),
         beat=beat,
         queues=tuple(_queues([(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER], now)),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CELERY = ".venv/bin/celery -A guanwecom"
 BEAT_COMMAND = f"{CELERY} beat --loglevel INFO"
 WORKER_COMMAND = f"{CELERY} worker --pool threads --concurrency 16 --loglevel INFO"
+CONFIRM_COMMAND = ".venv/bin/python manage.py installation --confirm"
 MAIL_DOOR_COMMAND = ".venv/bin/python manage.py mail_door"
 CHARTS_COMMAND = (
     f"{CELERY} worker -Q charts -n charts@%h --pool prefork --concurrency 2 --max-tasks-per-child 200 "
@@ -43,6 +44,7 @@ def explanations(state: EngineHealth) -> list[EngineExplanation]:
 def names(state: EngineHealth) -> str:
     """The parts that fail, for a subject."""
     words = {
+        "copy": _("copy of an installation"),
         "valkey": "Valkey",
         "beat": "beat",
         "mail": _("mail door"),
@@ -55,6 +57,10 @@ def names(state: EngineHealth) -> str:
 def _explanation(code: str, state: EngineHealth) -> EngineExplanation:
     if code.startswith("queue:"):
         return _about_queue(next(queue for queue in state.queues if code == f"queue:{queue.name}"))
+    if code == "copy":
+        what = _("The database is a copy of an installation: nothing is sent, and nobody signs in with WeCom.")
+        where = _("Stop the original before you say that this is the real one now. What waited is not sent late.")
+        return EngineExplanation(what, where=where, command=CONFIRM_COMMAND)
     if code == "valkey":
         what = _("Valkey does not answer: no worker can take anything, and nothing is pushed.")
         return EngineExplanation(

@@ -19,11 +19,15 @@ from integrations.core.hooks import Line
 
 @dataclass(frozen=True)
 class Panel:
-    """`lines` and `explanations` are for those who see all companies; others read `sentence` where something fails."""
+    """`lines` and `explanations` are for those who see all companies; others read `sentence` where something fails.
+
+    `may_confirm`: whether the person may say of a copy that it is the installation.
+    """
 
     lines: list[Line]
     explanations: list[EngineExplanation]
     sentence: str = ""
+    may_confirm: bool = False
 
 
 def panel(person: User | AnonymousUser) -> Panel | None:
@@ -32,9 +36,12 @@ def panel(person: User | AnonymousUser) -> Panel | None:
         return None
     state = health.read()
     if sees_all(person):
-        return Panel(list(_lines(state)), messages.explanations(state))
+        may_confirm = state.is_copy and person.is_superuser
+        return Panel(list(_lines(state)), messages.explanations(state), may_confirm=may_confirm)
     if not state.problems:
         return None
+    if state.is_copy:
+        return Panel([], [], _("This is a copy of the installation: nothing is sent from here."))
     return Panel([], [], _("Pushes stand still: a background process is not running. Tell a system administrator."))
 
 

@@ -37,7 +37,8 @@ def check() -> None:
     """Look, unless another process has just done so. Raises django.db.Error."""
     if _claim():
         state = health.read()
-        if is_new(state.problems, now=database_clock()()):
+        # Nothing is sent from a copy, not even that.
+        if not state.is_copy and is_new(state.problems, now=database_clock()()):
             threading.Thread(target=tell, args=[state], name="tell-operators", daemon=True).start()
 
 

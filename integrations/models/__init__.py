@@ -9,6 +9,7 @@ from integrations.models.datasources import Card, CardData, CardView, DataSource
 from integrations.models.diagnosis import CheckRun
 from integrations.models.directory import Department, Member, MemberRename, Membership, fold_userid
 from integrations.models.heartbeats import EngineWatch, Heartbeat
+from integrations.models.installation import Installation
 from integrations.models.site import CallbackEvent, VerificationFile
 from integrations.models.sync_runs import SyncChange, SyncRun
 
@@ -30,6 +31,7 @@ __all__ = [
     "EventWork",
     "Heartbeat",
     "HttpMethod",
+    "Installation",
     "Member",
     "MemberRename",
     "Membership",

@@ -67,6 +67,7 @@ BAD: dict[str, tuple[str, ...]] = {
     # Read by the process that listens: tests/notifications/inbound/mail/test_command.py
     **dict.fromkeys(("MAIL_DOOR_CERTIFICATE", "MAIL_DOOR_KEY"), ()),
     "EGRESS_NAME": ("", "two words", "x" * 65),
+    "INSTALLATION_NAME": ("two words", "x" * 65),
     "DIRECTORY_GUARD_PERCENT": (*LIMIT, "101"),
     "LIMIT_RESERVED_PERCENT": (*LIMIT, "101"),
     **dict.fromkeys(

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import translation
 
+from integrations.core import installation
 from integrations.core.background import database_clock
 from integrations.core.sentences import Sentence
 from notifications.inbound import calls
@@ -47,6 +48,8 @@ class Intake:
 
     def take(self, signed_in: SignIn, mail: Mail) -> str:
         """Write the mail as a message in one transaction. Raises RefusedError and django.db.Error."""
+        if installation.is_copy():
+            raise RefusedError("451 4.3.0 This is a copy of the installation: it takes no mails")
         channel = _usable().filter(pk=signed_in.channel_id).first()
         if channel is None or not _admits(channel, signed_in):
             raise RefusedError(_NO_SUCH_CHANNEL)

@@ -1,0 +1,58 @@
+"""Show whether this database is the installation or a copy of one, and change that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from guanwecom.operations import installation as operation
+from integrations.core import installation
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+COPY = (
+    "This database is a copy of an installation: nothing is sent from it, and nobody signs in with WeCom. "
+    "If it is the real one now, stop the original and say so: manage.py installation --confirm"
+)
+
+
+class Command(BaseCommand):
+    help = (
+        "Say whether this database is the real installation, or a copy from which nothing is sent. "
+        "Exit code 0: the real one; 3: a copy."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        change = parser.add_mutually_exclusive_group()
+        change.add_argument(
+            "--confirm",
+            action="store_true",
+            help="this is the real one now: pushes, alerts and sign-ins begin; what waited is ended, not sent late",
+        )
+        change.add_argument("--hold", action="store_true", help="this is a copy: nothing is sent from now on")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["confirm"]:
+            self._confirm()
+        elif options["hold"]:
+            was_real = operation.hold()
+            self.stdout.write("It is a copy now: nothing is sent." if was_real else "It was a copy already.")
+        else:
+            self._show()
+
+    def _confirm(self) -> None:
+        count = operation.confirm()
+        if count is None:
+            self.stdout.write("It was the real installation already. Nothing was changed.")
+        else:
+            self.stdout.write(f"This is the real installation now. {count} runs that had waited were ended.")
+
+    def _show(self) -> None:
+        if installation.is_copied(installation.present()):
+            self.stdout.write(COPY)
+            raise SystemExit(3)
+        name = f" (INSTALLATION_NAME={settings.INSTALLATION_NAME})" if settings.INSTALLATION_NAME else ""
+        self.stdout.write(f"This database is the real installation{name}.")

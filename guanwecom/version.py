@@ -1,0 +1,3 @@
+"""The version, as in pyproject.toml."""
+
+VERSION = "0.9.0"

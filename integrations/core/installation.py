@@ -1,0 +1,69 @@
+"""Tells a copy of the database, which must not send, from the installation that it was copied from."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from integrations.models import Installation
+from integrations.models.installation import THE_ONE, Place
+
+logger = logging.getLogger(__name__)
+
+# How long a web process goes by what it knows.
+KNOWN_SECONDS = 5.0
+
+
+@dataclass
+class _Known:
+    is_copy: bool = False
+    until: float = float("-inf")
+
+
+_known = _Known()
+
+
+def is_copy() -> bool:
+    """Whether the database is a copy that nobody has confirmed: nothing may be sent from it, and nobody signs in with
+    WeCom. One query. An installation without a row is the real one, and gets its row. Raises django.db.Error."""
+    row = present()
+    if _numbers(row.version) < _numbers(settings.VERSION):
+        Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
+    return is_copied(row)
+
+
+def is_known_copy() -> bool:
+    """The same, as it was at most KNOWN_SECONDS ago."""
+    if time.monotonic() >= _known.until:
+        _known.is_copy, _known.until = is_copy(), time.monotonic() + KNOWN_SECONDS
+    return _known.is_copy
+
+
+def forget() -> None:
+    """Look again the next time."""
+    _known.until = float("-inf")
+
+
+def present() -> Installation:
+    """The row, with its present place as `here`."""
+    rows = Installation.objects.annotate(here=Place()).filter(pk=THE_ONE)
+    row = rows.first()
+    if row is not None:
+        return row
+    values = {"deployment": settings.INSTALLATION_NAME, "version": settings.VERSION}
+    Installation.objects.bulk_create([Installation(place=Place(), confirmed_at=Now(), **values)], ignore_conflicts=True)
+    return rows.get()
+
+
+def is_copied(row: Installation) -> bool:
+    """Of a row that `present` gave."""
+    here: str = row.here  # type: ignore[attr-defined]  # annotated by `present`
+    return row.is_held or (row.place, row.deployment) != (here, settings.INSTALLATION_NAME)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

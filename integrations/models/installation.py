@@ -1,0 +1,64 @@
+"""The installation to which this database belongs: one row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models import Func
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models.sql.compiler import SQLCompiler, _AsSqlType
+
+THE_ONE = 1
+
+
+class Place(Func):
+    """Where the database lies. A restored, a copied and a replicated database lie elsewhere; a physical standby that
+    takes over, a moved data directory and VACUUM FULL change nothing.
+
+    The server's system identifier, the database's number, and the number of our own table, which a restore into the
+    same database creates anew. SQLite says nothing of this.
+    """
+
+    output_field = models.CharField()
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> _AsSqlType:
+        return (
+            "concat_ws('/', (SELECT system_identifier FROM pg_control_system()),"
+            " (SELECT oid FROM pg_database WHERE datname = current_database()),"
+            " 'integrations_installation'::regclass::oid)",
+            (),
+        )
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra_context: Any) -> _AsSqlType:
+        return "'sqlite'", ()
+
+
+class Installation(models.Model):
+    """Written by integrations.core.installation and by guanwecom.operations alone.
+
+    Where it lies elsewhere than `place` says, or runs under another name than `deployment`, the database is a copy.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    place = models.CharField(max_length=128)
+    # settings.INSTALLATION_NAME of then.
+    deployment = models.CharField(max_length=64, blank=True)
+    # A copy whatever its place: `manage.py restore` and `manage.py installation --hold` say so.
+    is_held = models.BooleanField(default=False)
+    confirmed_at = models.DateTimeField(_("confirmed"))
+    # The highest version of guanwecom that ran here.
+    version = models.CharField(max_length=32, blank=True)
+    # When `manage.py backup` last wrote a file.
+    backed_up_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        verbose_name = _("installation")
+        verbose_name_plural = _("installations")
+
+    def __str__(self) -> str:
+        return self.place

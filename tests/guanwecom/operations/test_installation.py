@@ -1,0 +1,196 @@
+"""A copy of the database does nothing until somebody says that it is the installation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.test import Client, override_settings
+
+from accounts.models import AuditEntry
+from guanwecom.operations import health, watch
+from integrations.core import installation
+from integrations.models import EngineWatch, Installation
+from notifications.delivery.runs import scheduler
+from notifications.models import Delivery, Run, Subscription
+from notifications.tasks import render_runs, tick
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_manager,
+    make_person,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("running")]
+PAST = datetime(2026, 3, 1, 1, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def copy() -> Iterator[None]:
+    installation.present()
+    Installation.objects.update(is_held=True)
+    installation.forget()
+    yield
+    installation.forget()
+
+
+def command(*arguments: str) -> str:
+    out = StringIO()
+    call_command("installation", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_a_database_without_a_row_is_the_installation() -> None:
+    assert not installation.is_copy()
+    assert Installation.objects.get().version == "0.9.0"
+    assert command() == "This database is the real installation.\n"
+
+
+@pytest.mark.parametrize("changes", [{"place": "7/8/9"}, {"deployment": "trial"}, {"is_held": True}])
+def test_it_is_a_copy_elsewhere_under_another_name_and_where_somebody_said_so(changes: dict[str, object]) -> None:
+    assert not installation.is_copy()
+
+    Installation.objects.update(**changes)
+
+    assert installation.is_copy()
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert ended.value.code == 3
+
+
+def test_a_copy_that_runs_under_another_name_is_one() -> None:
+    assert not installation.is_copy()
+
+    with override_settings(INSTALLATION_NAME="trial"):
+        assert installation.is_copy()
+        command("--confirm")
+        assert not installation.is_copy()
+
+
+def test_the_highest_version_that_ran_is_kept() -> None:
+    for version, kept in (("0.9.0", "0.9.0"), ("0.10.0", "0.10.0"), ("0.9.1", "0.10.0")):
+        with override_settings(VERSION=version):
+            installation.is_copy()
+        assert Installation.objects.get().version == kept
+
+
+@pytest.mark.usefixtures("copy")
+def test_no_task_does_anything_in_a_copy() -> None:
+    subscription = make_subscription(crontab="* * * * *")
+    Subscription.objects.filter(pk=subscription.pk).update(next_run_at=PAST)
+
+    tick.apply()
+    render_runs.apply(([1],))
+
+    assert Run.objects.count() == 0
+    assert Subscription.objects.get().next_run_at == PAST
+
+
+@pytest.mark.usefixtures("copy")
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/wecom/1/start/", "text/html; charset=utf-8"),
+        ("/wecom/1/callback/?code=c&state=s", "text/html; charset=utf-8"),
+        ("/", "text/html; charset=utf-8"),
+        ("/wecom/1/events/", "text/plain"),
+        ("/api/v1/subscriptions", "application/problem+json"),
+        ("/in/0123", "application/problem+json"),
+    ],
+)
+def test_whoever_comes_from_wecom_or_another_system_is_refused(client: Client, path: str, content_type: str) -> None:
+    for answer in (client.get(path), client.post(path)):
+        assert (answer.status_code, answer.headers["Content-Type"]) == (503, content_type)
+
+
+@pytest.mark.usefixtures("copy")
+def test_the_api_says_why(client: Client) -> None:
+    assert json.loads(client.get("/api/v1/subscriptions").content)["code"] == "restored_copy"
+
+
+@pytest.mark.usefixtures("copy")
+@pytest.mark.parametrize("path", ["/login/", "/healthz", "/healthz/live", "/admin/login/"])
+def test_administrators_and_monitors_are_served(client: Client, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+@pytest.mark.usefixtures("copy")
+def test_a_copy_is_the_only_problem_and_nobody_gets_mail_of_it() -> None:
+    assert health.read().problems == ["copy"]
+
+    watch.check()
+
+    assert EngineWatch.objects.get().found == ""
+
+
+@pytest.mark.usefixtures("copy")
+def test_the_overview_says_so_and_a_superuser_confirms_with_one_button(client: Client) -> None:
+    client.force_login(make_superuser())
+    page = client.get("/admin/", headers={"accept-language": "en"}).content.decode()
+    assert "The database is a copy of an installation" in page
+    assert 'action="/admin/installation/confirm/"' in page
+
+    answer = client.post("/admin/installation/confirm/", follow=True, headers={"accept-language": "en"})
+
+    assert "This is the real installation now." in answer.content.decode()
+    assert not installation.is_copy()
+    assert AuditEntry.objects.get(action=AuditEntry.Action.DONE).actor_name
+    assert 'action="/admin/installation/confirm/"' not in client.get("/admin/").content.decode()
+
+
+@pytest.mark.usefixtures("copy")
+@override_settings(CONFIRMATION_MINUTES=0)
+def test_the_button_asks_for_the_password(client: Client) -> None:
+    client.force_login(make_superuser())
+
+    answer = client.post("/admin/installation/confirm/", headers={"accept-language": "en"})
+
+    assert "Is it you?" in answer.content.decode()
+    assert installation.is_copy()
+
+
+@pytest.mark.usefixtures("copy")
+def test_nobody_else_confirms(client: Client) -> None:
+    manager = make_manager(make_corp())
+    client.force_login(manager)
+
+    assert 'action="/admin/installation/confirm/"' not in client.get("/admin/").content.decode()
+    assert client.post("/admin/installation/confirm/").status_code == 403
+    assert installation.is_copy()
+
+
+def test_what_waited_is_ended_and_not_sent_late() -> None:
+    corp = make_corp()
+    for userid in ("pending", "sending", "unrendered"):
+        make_subscription(make_person(corp, userid), name=userid)
+    runs = dict(zip(("pending", "sending", "unrendered"), scheduler.claim_due(now=NOW), strict=True))
+    render_runs([runs["pending"], runs["sending"]])
+    Delivery.objects.filter(run=runs["sending"]).update(status=Delivery.Status.SENDING)
+    due = make_subscription(make_person(corp, "due"), crontab="* * * * *", now=NOW)
+    command("--hold")
+    before = datetime.now(UTC)
+
+    assert command("--confirm") == "This is the real installation now. 3 runs that had waited were ended.\n"
+
+    later = Subscription.objects.get(pk=due.pk).next_run_at
+    assert later is not None
+    assert later > before
+    states = dict(Delivery.objects.values_list("run", "status"))
+    assert states == {runs["pending"]: Delivery.Status.CANCELED, runs["sending"]: Delivery.Status.UNKNOWN}
+    assert not Run.objects.unnotified().exists()
+    tick()
+    assert Run.objects.count() == 3
+    assert not Delivery.objects.unsettled().exists()
+    assert command("--confirm") == "It was the real installation already. Nothing was changed.\n"
+
+
+def test_an_installation_is_held_by_hand() -> None:
+    assert command("--hold") == "It is a copy now: nothing is sent.\n"
+    assert command("--hold") == "It was a copy already.\n"
+    assert installation.is_copy()

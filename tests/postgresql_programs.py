@@ -1,0 +1,35 @@
+"""PostgreSQL's client programs, of the version of the tests' server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from tools.services import _packaged_postgresql, _system_postgresqls
+
+
+def programs() -> Path:
+    """The folder of the newest: they speak to every older server."""
+    return next(path for path in [_packaged_postgresql(), *_system_postgresqls()] if path is not None)
+
+
+def run(program: str, *arguments: str, url: str, **options: Any) -> None:
+    """pg_dump and its kin with the connection of `url`."""
+    where = conninfo_to_dict(url)
+    env = {
+        **os.environ,
+        **{f"PG{name.upper()}": str(where[name]) for name in ("host", "port", "user", "password")},
+        "PGDATABASE": str(where["dbname"]),
+    }
+    subprocess.run([str(programs() / program), *arguments], env=env, check=True, capture_output=True, **options)
+
+
+def execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
