@@ -26,7 +26,6 @@ class NotificationsConfig(AppConfig):
         from notifications.admin.dashboard import push_attentions, push_lines
         from notifications.admin.person_panel import person_panel
         from notifications.alerts.actions import CLICKS_CONSUMER
-        from notifications.alerts.broken_rules import source_of_broken_rule
         from notifications.alerts.evaluation import follow
         from notifications.alerts.messages import source_of_alert
         from notifications.delivery.limiter import store_lost
@@ -44,10 +43,8 @@ class NotificationsConfig(AppConfig):
         from notifications.tasks import enqueue_previews, enqueue_waiting_runs
 
         store_lost.register(calls_until_now)
-        # A notice of a broken rule before the others: the first that knows a run is its source.
-        for source in (source_of_broken_rule, source_of_subscription, source_of_alert, source_of_notice):
+        for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
-        run_sources.register(source_of_message)
         consumers.register(CLICKS_CONSUMER)
         for answer in (follow, enqueue_waiting_runs):
             card_data_finished.register(answer)

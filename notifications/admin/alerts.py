@@ -226,7 +226,12 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
         js = (
             *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
             *("notifications/silence_windows.js", "integrations/live.js"),
-            *("notifications/one_page.js", "notifications/data_browser.js", "notifications/rule.js"),
+            *(
+                "notifications/one_page.js",
+                "notifications/data_browser.js",
+                "notifications/renaming.js",
+                "notifications/rule.js",
+            ),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:

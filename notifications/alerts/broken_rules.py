@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.urls import reverse
@@ -11,9 +12,13 @@ from django.utils.translation import gettext as _
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.delivery.runs.owner_notices import NoticeSource
-from notifications.models import AlertRule, Run
-from notifications.sources import Content, OneContent
+from notifications.models import AlertRule, Channel, MessageForm, Priority, Run
+from notifications.sources import Audience, Content, OneContent, Terms
+
+if TYPE_CHECKING:
+    from integrations.models import Corp, SiteAddress
+
+LIFETIME_HOURS = 24
 
 
 def request_notices(*, now: datetime) -> list[int]:
@@ -42,12 +47,17 @@ def source_of_broken_rule(run: Run) -> BrokenRuleSource | None:
     return None if rule is None else BrokenRuleSource(run, rule)
 
 
-class BrokenRuleSource(NoticeSource):
-    """To the owner alone, as other notices."""
+class BrokenRuleSource:
+    """What the notice says, and to whom: to the owner alone, by WeCom, else by mail."""
+
+    terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS)
 
     def __init__(self, notice: Run, rule: AlertRule) -> None:
-        super().__init__(notice)
-        self._rule = rule
+        self._notice, self._rule = notice, rule
+
+    def audience(self) -> Audience:
+        owner_id = self._notice.requested_by_id
+        return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
 
     def contents(self, *, now: datetime) -> OneContent:
         rule = self._rule
@@ -57,3 +67,9 @@ class BrokenRuleSource(NoticeSource):
         )
         link = reverse("admin:notifications_alertrule_change", args=[rule.pk])
         return OneContent(Content(tidy_title(title), tidy_text(text % {"problem": rule.problem}), link=link))
+
+    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
+        """As its message form says."""
+
+    def note_unreached(self, reason: str) -> None:
+        """Its run says it."""

@@ -23,6 +23,7 @@ from integrations.clients.wecom.messages import builders, cards
 from integrations.clients.wecom.messages.card_parts import Button, CardAction, HorizontalItem, Source
 from integrations.clients.wecom.messages.limits import body_bytes
 from notifications import sources
+from notifications.alerts.broken_rules import source_of_broken_rule
 from notifications.alerts.recipients import audience_of
 from notifications.delivery.rendering import message_builder
 from notifications.models import Incident, IncidentEvent, IncidentNotice, MessageForm, Priority, Run, Severity
@@ -60,9 +61,9 @@ class AlertNotice:
         return self.incidents[0]
 
 
-def source_of_alert(run: Run) -> AlertRunSource | None:
-    """For notifications.sources: None where the run is no alert's."""
-    return AlertRunSource(run) if run.trigger == Run.Trigger.ALERT else None
+def source_of_alert(run: Run) -> sources.RunSource | None:
+    """Also of a notice that a rule does not work; None for any other run (notifications.sources.source_of)."""
+    return AlertRunSource(run) if run.trigger == Run.Trigger.ALERT else source_of_broken_rule(run)
 
 
 class AlertRunSource:

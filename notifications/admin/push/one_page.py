@@ -80,6 +80,7 @@ class OnePage(AnyModelAdmin):
             ("draft/", self.draft_view, "draft"),
             ("data/", self.data_view, "data"),
             ("data/choose/", self.choose_data_view, "data_choose"),
+            ("rename/", self.rename_view, "rename"),
         )
         return [path(route, wrapped(require_POST(view)), name=self._url_name(name)) for route, view, name in views]
 
@@ -99,6 +100,16 @@ class OnePage(AnyModelAdmin):
     def choose_data_view(self, request: HttpRequest) -> JsonResponse:
         self.at_work(request)
         return data.choose(request)
+
+    def rename_view(self, request: HttpRequest) -> JsonResponse:
+        """The fields of the form as it stands that name a column or a card which is called otherwise now, as they are
+        to be. Nothing is saved."""
+        self.at_work(request)
+        return JsonResponse({"changes": self.renamed_fields(request)})
+
+    def renamed_fields(self, request: HttpRequest) -> dict[str, str]:
+        """By their names. Raises PermissionDenied for whoever may not change them."""
+        raise NotImplementedError
 
     def at_work(self, request: HttpRequest) -> Any:
         """The row that the page is about, which the person may change; None on the page of a new one, which they may

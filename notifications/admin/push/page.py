@@ -27,7 +27,7 @@ from notifications.admin.push.form import CONTENT_IS_SENT, PushForm
 from notifications.admin.push.one_page import ADDED_HERE, OnePage, problems_of
 from notifications.admin.push.preview import page_state
 from notifications.admin.push.renaming import changes, renaming_in
-from notifications.admin.report_forms import CARDS_AT_MOST
+from notifications.admin.report_forms import CARDS_AT_MOST, is_key
 from notifications.admin.report_parts import OwnRowsInline, ReportCardInline, ReportChartInline, template_help
 from notifications.models import Report, Subscription
 from notifications.reports.starting_points import offered_points
@@ -211,7 +211,6 @@ class PushPage(OnePage):
     def push_urls(self, wrapped: Callable[[Any], Any]) -> list[URLPattern]:
         views = (
             ("outlook/", self.preview_view, "preview"),
-            ("rename/", self.rename_view, "rename"),
             ("<int:pk>/copy/", self.copy_view, "copy"),
         )
         ours = [
@@ -233,14 +232,12 @@ class PushPage(OnePage):
         said = summaries(PARTS, (form, form.content), request.POST, models)
         return JsonResponse({**page_state(request, form, report_admin, now=timezone.now()), "folded": said})
 
-    def rename_view(self, request: HttpRequest) -> JsonResponse:
-        """The fields of the form as it stands that name a column or a card which is called otherwise now, as they are
-        to be. Nothing is saved."""
-        subscription = self.at_work(request)
-        verb = "add" if subscription is None else "change"
+    def renamed_fields(self, request: HttpRequest) -> dict[str, str]:
+        """Of the content, which a right of its own is for."""
+        verb = "change" if is_key(request.POST.get("_id", "")) else "add"
         if not request.user.has_perm(f"notifications.{verb}_report"):
             raise PermissionDenied
-        return JsonResponse({"changes": changes(request.POST, renaming_in(request.POST))})
+        return changes(request.POST, renaming_in(request.POST))
 
     def copy_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """A disabled push like this one, with a content of its own."""

@@ -16,7 +16,7 @@ from integrations.datasources.previews import DataPreview
 from notifications.admin import report_preview, subscription_forms, subscription_preview
 from notifications.admin.base import administrator
 from notifications.admin.push.form import PushForm
-from notifications.admin.push.renaming import TEMPLATES, missing_card, missing_columns
+from notifications.admin.push.renaming import TEMPLATES, Missing, columns_named, missing_card, missing_columns
 from notifications.admin.report_forms import is_key
 from notifications.admin.report_preview import PreviewRefusedError, PreviewRequest
 from notifications.admin.subscription_preview import SubscriptionPreview
@@ -150,9 +150,14 @@ def _missing(request: HttpRequest, message: _Message) -> str:
             for card in message.cards
             if card.card_id in lost
         ),
-        *missing_columns(request.POST, message.tables, headings),
+        *missing_columns(columns_named(request.POST, message.tables), message.tables, headings),
     ]
-    return render_to_string(f"{FOLDER}/_missing.html", {"missing": found}, request)
+    return missing_part(request, found)
+
+
+def missing_part(request: HttpRequest, found: list[Missing], *, is_rule: bool = False) -> str:
+    """What is missing, each with its mapping."""
+    return render_to_string(f"{FOLDER}/_missing.html", {"missing": found, "is_rule": is_rule}, request)
 
 
 def _is_empty(values: QueryDict) -> bool:

@@ -1,8 +1,11 @@
-"""Columns and cards that a push names and the data does not have any more, and what they are called instead."""
+"""Columns and cards that a page names and the data does not have any more, and what they are called instead.
+
+Shared by pushes and alert rules (notifications.admin.rule.renaming).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -42,12 +45,14 @@ class Renaming:
     cards: Mapping[str, str] = field(default_factory=dict)
 
 
-def missing_columns(values: QueryDict, tables: Mapping[str, Table], headings: Mapping[str, str]) -> list[Missing]:
-    """Of a page as it was sent. `tables`: by alias, as far as they are there."""
+def missing_columns(
+    named: Iterable[ColumnName], tables: Mapping[str, Table], headings: Mapping[str, str]
+) -> list[Missing]:
+    """Of the columns that a page names. `tables`: by alias, as far as they are there; one without columns is empty."""
     found = []
-    for alias, column in dict.fromkeys(_columns(values, tables)):
+    for alias, column in dict.fromkeys(named):
         names = tables[alias].names
-        if column not in names:
+        if names and column not in names:
             proposed = next(iter(get_close_matches(column, names, n=1, cutoff=ALIKE)), "")
             found.append(Missing(alias, headings[alias], column, [(name, name) for name in names], proposed))
     return found
@@ -72,7 +77,7 @@ def renaming_in(values: QueryDict) -> Renaming:
 
 
 def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
-    """The fields of a page as it was sent that name what is renamed, by their names, as they are to be."""
+    """The fields of a push as it was sent that name what is renamed, by their names, as they are to be."""
     changed = {name: to for name, to in _renamed(values, renaming.columns) if to != values.get(name, "")}
     for prefix in _rows(values, "report_cards", CARDS_AT_MOST):
         key = renaming.cards.get(_text(values, f"{prefix}-alias"))
@@ -81,8 +86,8 @@ def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
     return changed
 
 
-def _columns(values: QueryDict, tables: Mapping[str, Table]) -> Iterator[ColumnName]:
-    """Every column of these cards that the page names."""
+def columns_named(values: QueryDict, tables: Mapping[str, Table]) -> Iterator[ColumnName]:
+    """Every column of these cards that a push as it was sent names."""
     for name in TEMPLATES if "is_template" in values else ():
         yield from columns_in(values.get(name, ""), tables.keys())
     for prefix in [*_rows(values, "charts", CHARTS_AT_MOST), *_rows(values, "own_rows_rules", RULES_AT_MOST)]:

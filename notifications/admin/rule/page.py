@@ -24,8 +24,10 @@ from notifications.admin.base import administrator, for_person
 from notifications.admin.previews import PreviewMixin
 from notifications.admin.push.folded_parts import Part, folded, summaries
 from notifications.admin.push.one_page import ADDED_HERE, OnePage, apply_button, problems_of
-from notifications.admin.push.preview import outlook, sample, waiting_line
+from notifications.admin.push.preview import missing_part, outlook, sample, waiting_line
+from notifications.admin.push.renaming import Missing, missing_card, missing_columns, renaming_in
 from notifications.admin.rule.form import AlertRuleForm, RulePeopleForm
+from notifications.admin.rule.renaming import CARD, changes, columns_named
 from notifications.admin.subscription_forms import RECIPIENT_FIELDS
 from notifications.alerts import conditions, past, preview, relative_dates
 from notifications.alerts.conditions import ConditionError
@@ -160,6 +162,7 @@ class RulePage(OnePage, PreviewMixin):
                 "html": render_to_string(self.preview_template, state, request),
                 "past": self._past(request, {**state, "can_be_asked": "trial" in state and _can_be_asked(form)}),
                 "rows": sample(request, tables, waiting=data),
+                "missing": self._missing(request, form, data, table),
                 "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],
                 "dates": [str(label) for label in relative_dates.LABELS.values()],
                 "outlook": outlook(request, found),
@@ -221,6 +224,19 @@ class RulePage(OnePage, PreviewMixin):
         trial = preview.tried(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
         context |= {"trial": trial, "problem": trial.problem, **self.drawn(request, trial.pictures, now=now)}
         return context, data, table
+
+    def renamed_fields(self, request: HttpRequest) -> dict[str, str]:
+        return changes(request.POST, renaming_in(request.POST))
+
+    def _missing(self, request: HttpRequest, form: AlertRuleForm, data: DataPreview | None, table: Table | None) -> str:
+        """What the rule names and the data does not have any more, with what it may be called today."""
+        card, person = form.cleaned_data.get("card"), administrator(request)
+        found: list[Missing] = []
+        if card is not None and data is not None and card.pk in data.lost:
+            found = [missing_card(CARD, str(card), person)]
+        elif table is not None:
+            found = missing_columns(columns_named(request.POST), {CARD: table}, {CARD: str(card)})
+        return missing_part(request, found, is_rule=True)
 
     def changeable(self, request: HttpRequest, pk: int) -> AlertRule:
         rule = AlertRule.objects.visible_to(request.user).filter(pk=pk).first()

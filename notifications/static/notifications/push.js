@@ -52,7 +52,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const message = pushMessage({ page, rows, cards, onChange });
   const ownRows = ownRowsSwitch({ find, rows, cards, onChange: () => changed(0) });
-  const renaming = pushRenaming({ page, form, onChange: () => changed(0) });
+  const renaming = pageRenaming({ page, form, onChange: () => changed(0) });
   const chooser = personChooser(find("[data-as]", beside), () => refresh());
 
   const at = find("[data-at]", beside);

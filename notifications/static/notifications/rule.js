@@ -125,6 +125,7 @@ document.addEventListener("DOMContentLoaded", () => {
     page.showDrawn(find("[data-trial]", beside), found.html);
     showPast(found.past);
     showHtml(find("[data-sample]"), found.rows);
+    renaming.show(found.missing);
     showHtml(find("[data-outlook-place]", beside), found.outlook);
     find("[data-no-columns]").hidden = !card.value || Boolean(found.token) || found.columns.length > 0;
     if (!found.columns.length) return;
@@ -142,7 +143,9 @@ document.addEventListener("DOMContentLoaded", () => {
       showChosen();
       showPeople();
     },
+    isOwn: (target) => target.matches("[data-missing] *"),
   });
+  const renaming = pageRenaming({ page, form, onChange: () => changed(0) });
   page.beginProblems();
   find("[data-again]").addEventListener("click", () => refresh({ isAnew: true }));
   showChosen();

@@ -116,3 +116,36 @@ def test_without_columns_the_page_says_why_and_fetches_the_data_again(page: Page
     line.get_by_role("button").click()
     expect(page.locator("[data-sample]")).to_contain_text("杭州")
     expect(line).to_be_hidden()
+
+
+def test_a_column_that_the_source_renamed_is_put_right_on_the_page(page: Page, card: Card) -> None:
+    make_person(make_corp(), "lilei", name="李雷")
+    page.get_by_role("button", name="门店销售额").click()
+    expect(page.locator("[data-sample]")).to_contain_text("杭州")
+    first = page.get_by_role("group", name="条件 1", exact=True)
+    first.get_by_label("取值方式").select_option("合计")
+    first.get_by_label("列", exact=True).select_option("销售额")
+    first.get_by_label("比较方式").select_option("小于")
+    first.get_by_label("值", exact=True).fill("1000")
+    first.get_by_label("只看这些行").fill("区域=华东")
+    page.get_by_role("checkbox", name="所有已关联企业微信的人").click()
+    page.get_by_role("button", name="保存，暂不启用").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    Card.objects.update(sql="SELECT 区域 AS 大区, 门店, 销售额 AS 销售额万元 FROM sales")
+
+    rule = AlertRule.objects.get()
+    page.goto(page.url.split("/admin/")[0] + f"/admin/notifications/alertrule/{rule.pk}/change/")
+    missing = page.locator("[data-missing-names]")
+    expect(page.get_by_label("已没有列“销售额”")).to_have_value("销售额万元")
+    page.get_by_label("已没有列“区域”").select_option("大区")
+    for appearance in (PHONE, DESK):
+        look(page, appearance)
+        assert faults_of(page) == {}
+    page.get_by_role("button", name="应用", exact=True).click()
+    expect(missing).to_have_count(0)
+    expect(page.locator("[data-trial] .pill-bad")).to_have_text("会触发")
+    page.get_by_role("button", name="保存，暂不启用").click()
+
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    rule.refresh_from_db()
+    assert (rule.conditions[0]["column"], rule.conditions[0]["filters"]) == ("销售额万元", {"大区": ["华东"]})

@@ -1,7 +1,7 @@
-// Columns and cards that the data does not have any more: what they are called today is put in all of the push.
+// Columns and cards that the data does not have any more: what they are called today is put in all of the page.
 "use strict";
 // `onChange`: called after the fields of the form were changed.
-window.pushRenaming = ({ page, form, onChange }) => {
+window.pageRenaming = ({ page, form, onChange }) => {
   const { find, problem, words } = page;
   const missing = find("[data-missing]");
   missing.addEventListener("click", async (event) => {

@@ -1,0 +1,115 @@
+"""The page of a rule whose data renamed a column or lost its card: it says which and takes today's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from integrations.clients.sources.table import Column, Kind, Table
+from integrations.models import Card, CardData, Corp, DataSource
+from integrations.models.datasources import packed
+from notifications.models import AlertRule
+from tests.browser_form import untouched
+from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.alerts.test_rule_page import LIST, change, client_of, root
+from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person
+
+__all__ = ["root"]
+pytestmark = pytest.mark.django_db
+PREVIEW, RENAME = f"{LIST}try/", f"{LIST}rename/"
+RENAMED = Table((Column("大区", Kind.TEXT), Column("销售额(元)", Kind.NUMBER)), (("华东", 20),), NOW)
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def card(corp: Corp) -> Card:
+    source = DataSource.objects.create(name="数仓", kind="sql", corp=corp)
+    return Card.objects.create(name="各区销售额", source=source, sql="SELECT 1")
+
+
+@pytest.fixture
+def rule(corp: Corp, card: Card) -> AlertRule:
+    receiver = make_receiver(make_person(corp, "zhang"), corp=corp)
+    return make_rule(card, receiver, "sum 销售额 < 100 where 区域=华东", split_column="区域", name="销售额过低")
+
+
+def page_of(client: Client, rule: AlertRule) -> dict[str, Any]:
+    return {**untouched(client.get(change(rule)).content.decode(), "alertrule_form"), "_id": rule.pk}
+
+
+def state_over(client: Client, values: dict[str, Any], **data: Any) -> dict[str, Any]:
+    """What the page shows once the data is there, or failed."""
+    token = client.post(PREVIEW, values).json()["token"]
+    CardData.objects.previews().update(status="ready", finished_at=timezone.now(), notified_at=timezone.now())
+    CardData.objects.previews().update(**data)
+    state: dict[str, Any] = client.post(PREVIEW, {**values, "_token": token}).json()
+    return state
+
+
+def test_the_page_asks_for_each_missing_column_and_proposes_the_one_most_like_it(root: Client, rule: AlertRule) -> None:
+    state = state_over(root, page_of(root, rule), content=packed(RENAMED))
+    assert state["missing"].count("<select") == 2
+    assert "“各区销售额”已没有列“区域”" in state["missing"]
+    assert '<option value="销售额(元)" selected>' in state["missing"]
+    assert "这条规则不会触发预警" in state["missing"]
+
+
+def test_applying_changes_conditions_filters_and_the_split_and_mends_the_rule(root: Client, rule: AlertRule) -> None:
+    AlertRule.objects.update(is_broken=True, problem="数据中没有列“销售额”。", owner_notified_at=NOW)
+    values = page_of(root, rule)
+    asked = {"_alias": ["", ""], "_from": ["销售额", "区域"], "_to": ["销售额(元)", "大区"]}
+
+    changes = root.post(RENAME, {**values, **asked}).json()["changes"]
+
+    assert changes == {
+        "conditions-0-column": "销售额(元)",
+        "conditions-0-filters": "大区=华东",
+        "split_column": "大区",
+    }
+    answer = root.post(change(rule), {**values, **changes, "_enable": "1"})
+    assert answer.status_code == 302, answer.context["problems"]
+    rule.refresh_from_db()
+    assert (rule.is_broken, rule.problem, rule.split_column) == (False, "", "大区")
+    assert rule.conditions[0]["filters"] == {"大区": ["华东"]}
+    assert state_over(root, page_of(root, rule), content=packed(RENAMED))["missing"].strip() == ""
+
+
+def test_a_card_that_is_gone_is_replaced_by_another(root: Client, rule: AlertRule, card: Card) -> None:
+    other = Card.objects.create(name="新卡片", source=card.source, sql="SELECT 1")
+    state = state_over(root, page_of(root, rule), status="failed", problem_code="not-found")
+    assert f'<option value="{other.pk}">新卡片</option>' in state["missing"]
+
+    changes = root.post(
+        RENAME, {**page_of(root, rule), "_alias": "", "_from": "", "_to": other.pk}
+    ).json()["changes"]  # fmt: skip
+
+    assert changes == {"card": str(other.pk)}
+
+
+def test_a_source_that_is_down_or_an_empty_answer_has_lost_nothing(root: Client, rule: AlertRule) -> None:
+    down = state_over(root, page_of(root, rule), status="failed", problem_code="unreachable")
+    empty = state_over(root, page_of(root, rule), content=packed(Table((), (), NOW)))
+    assert (down["missing"].strip(), empty["missing"].strip()) == ("", "")
+
+
+def test_the_list_shows_a_broken_rule_with_its_reason_and_finds_it(root: Client, rule: AlertRule) -> None:
+    AlertRule.objects.update(is_broken=True, problem="数据中没有列“销售额”。")
+    text = root.get(LIST, {"state": "broken"}).content.decode()
+    assert "已失效" in text
+    assert "数据中没有列“销售额”。" in text
+    assert list(root.get(LIST, {"state": "no_data"}).context["cl"].result_list) == []
+
+
+def test_who_may_not_change_the_rule_renames_nothing(rule: AlertRule) -> None:
+    elsewhere = client_of(make_manager(make_corp(), permissions="alert"))
+    reader = client_of(make_manager(rule.receiver.corp, permissions="view_alert"))
+    assert elsewhere.post(RENAME, {"_id": rule.pk}).status_code == 404
+    assert reader.post(RENAME, {"_id": rule.pk}).status_code == 403
