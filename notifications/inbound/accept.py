@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from integrations.clients.wecom.messages import builders
@@ -55,7 +54,8 @@ class Incoming:
     `sender`: a token or a channel, with whose rights. `key`: the same for what is handed in twice, unique among all
     senders. `title` and `text` may be anything: what cannot be shown is taken out, what is too long is cut. `link`: an
     address with http or https; another one is left out. `form`: empty chooses by what there is. `corp`: only people of
-    this company. `already`: people who have it, and get it no second time. `original`: a whole mail, compressed with
+    this company. `already`: people who have it, and get it no second time; of a query what it finds once the sender is
+    locked. `original`: a whole mail, compressed with
     zlib. `callback_url`: whom to tell when it is settled. `audience`: people beside those that the addresses name.
     `only_user_id`: of a trial, this person alone; `among`: of a trial, only people of these.
     """
@@ -73,7 +73,7 @@ class Incoming:
     priority: int = Priority.ORDINARY
     lifetime_hours: int = 24
     corp: Corp | None = None
-    already: Collection[int] = ()
+    already: Collection[int] | QuerySet[Any, int] = ()
     origin: str = IncomingMessage.Origin.API
     original: bytes = b""
     callback_url: str = field(default="", repr=False)
@@ -105,24 +105,23 @@ class Preview:
 
 
 def accept(incoming: Incoming, *, now: datetime) -> Accepted:
-    """Write the message with its runs. In the caller's transaction, or in one of its own.
+    """Write the message with its runs. In the caller's transaction.
 
     Of the same key the first is kept, whatever the second says. Raises NobodyFoundError and DailyLimitError; nothing
     is written then.
     """
-    with transaction.atomic():
-        sender = _locked(incoming.sender)
-        known = IncomingMessage.objects.filter(key=incoming.key).first()
-        if known is not None:
-            return Accepted(known, [], is_new=False)
-        found = _found(incoming)
-        if not found.user_ids:
-            raise NobodyFoundError(found)
-        form, parts = _parts(incoming)
-        person_count = len(found.user_ids) * len(parts)
-        check_limit(sender, person_count, now=now)
-        message = _written(incoming, found, form, person_count, now)
-        return Accepted(message, [_run(message, part, now) for part in enumerate(parts)], is_new=True)
+    sender = _locked(incoming.sender)
+    known = IncomingMessage.objects.filter(key=incoming.key).first()
+    if known is not None:
+        return Accepted(known, [], is_new=False)
+    found = _found(incoming)
+    if not found.user_ids:
+        raise NobodyFoundError(found)
+    form, parts = _parts(incoming)
+    person_count = len(found.user_ids) * len(parts)
+    check_limit(sender, person_count, now=now)
+    message = _written(incoming, found, form, person_count, now)
+    return Accepted(message, _runs(message, parts, now), is_new=True)
 
 
 def preview(incoming: Incoming) -> Preview:
@@ -253,10 +252,17 @@ def _figure(one: Figure) -> list[str]:
     return [caption[:CAPTION_CHARACTERS], words[:WORDS_CHARACTERS]]
 
 
-def _run(message: IncomingMessage, part: tuple[int, CheckedFile | None], now: datetime) -> int:
-    """The run of the message itself (0), or of one of the files behind it."""
-    number, file = part
-    run = Run.objects.create(
+def _runs(message: IncomingMessage, parts: list[CheckedFile | None], now: datetime) -> list[int]:
+    """The run of the message itself, and of each of the files behind it. Two queries."""
+    runs = Run.objects.bulk_create(_run(message, number, now) for number in range(len(parts)))
+    Medium.objects.bulk_create(
+        _medium(run, file, now) for run, file in zip(runs, parts, strict=True) if file is not None
+    )
+    return [run.pk for run in runs]
+
+
+def _run(message: IncomingMessage, number: int, now: datetime) -> Run:
+    return Run(
         key=f"message:{message.pk}:{number}" if number else f"message:{message.pk}",
         message=message,
         trigger=Run.Trigger.MESSAGE,
@@ -267,19 +273,20 @@ def _run(message: IncomingMessage, part: tuple[int, CheckedFile | None], now: da
         requested_by=message.requested_by,
         api_token=message.token,
     )
-    if file is not None:
-        Medium.objects.create(
-            run=run,
-            kind=file.kind,
-            digest=file.digest,
-            status=Medium.Status.READY,
-            name=file.name,
-            content_type=file.content_type,
-            content=file.content,
-            width=file.width,
-            height=file.height,
-            created_at=now,
-            make_after=now,
-            made_at=now,
-        )
-    return run.pk
+
+
+def _medium(run: Run, file: CheckedFile, now: datetime) -> Medium:
+    return Medium(
+        run=run,
+        kind=file.kind,
+        digest=file.digest,
+        status=Medium.Status.READY,
+        name=file.name,
+        content_type=file.content_type,
+        content=file.content,
+        width=file.width,
+        height=file.height,
+        created_at=now,
+        make_after=now,
+        made_at=now,
+    )

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -101,12 +102,12 @@ class _Letter:
 
     def accept(self, now: datetime) -> tuple[IncomingMessage | None, list[int]]:
         """The message, None where no address names anybody or everybody has it, and its runs, if it is new."""
-        # Of two that come at once with one Message-ID the second finds whom the first one reached.
-        InboundChannel.objects.select_for_update(of=("self",)).get(pk=self._channel.pk)
+        # Of two that come at once with one Message-ID the second finds whom the first one reached: it is asked for once
+        # the channel is locked.
         people = IncomingMessage.people.through.objects
         already = people.filter(incomingmessage__key__startswith=self._prefix).values_list("user_id", flat=True)
         try:
-            accepted = accept(self._incoming(frozenset(already)), now=now)
+            accepted = accept(self._incoming(already), now=now)
         except NobodyFoundError as error:
             self._unknown = [self._addresses[address] for address, _why in error.unknown]
             self._note_nobody(now)
@@ -125,7 +126,7 @@ class _Letter:
         else:
             calls.note(self._channel, Outcome.REPEATED, now=now)
 
-    def _incoming(self, already: frozenset[int]) -> Incoming:
+    def _incoming(self, already: QuerySet[Any, int]) -> Incoming:
         channel, converted = self._channel, self._converted
         return Incoming(
             sender=channel,

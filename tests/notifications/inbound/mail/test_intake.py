@@ -9,6 +9,8 @@ from email.mime.application import MIMEApplication
 from email.mime.multipart import MIMEMultipart
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import Attribute, AttributeValue, User, fold_value
@@ -297,3 +299,21 @@ def test_the_door_lets_a_mail_through_that_carries_the_largest_file(settings: Se
     message.attach(MIMEApplication(bytes(FILE_BYTES)))
 
     assert len(senders.as_sent(message)) < settings.MAIL_DOOR_SIZE_MB * MEGABYTE
+
+
+def test_a_mail_costs_as_many_queries_however_many_files_it_has(channel: InboundChannel, zhang: User) -> None:
+    """A channel's mails are written one after the other: each query holds up the next mail."""
+    counts = []
+    for number in (1, 5):
+        message = MIMEMultipart("mixed")
+        message["Message-ID"] = f"<files-{number}@bi>"
+        for position in range(number):
+            file = MIMEApplication(b"%PDF-1.7 rest", _subtype="pdf")
+            file.add_header("Content-Disposition", "attachment", filename=f"{position}.pdf")
+            message.attach(file)
+        with CaptureQueriesContext(connection) as asked:
+            _answer, run_ids = take(channel, senders.as_sent(message), "ZhangWei@wecom.local")
+        counts.append(len(asked))
+        assert len(run_ids) == number
+
+    assert counts[0] == counts[1]
