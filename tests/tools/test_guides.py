@@ -16,7 +16,7 @@ ENGLISH, CHINESE = ROOT / "docs" / "en", ROOT / "docs" / "zh-cn"
 FOR_MAINTAINERS = {"architecture.md", "journeys.md"}
 TWINS = {
     ROOT / "README.md": ROOT / "README.zh-CN.md",
-    **{ENGLISH / path.name: path for path in sorted(CHINESE.glob("*.md"))},
+    **{ENGLISH / path.relative_to(CHINESE): path for path in sorted(CHINESE.rglob("*.md"))},
 }
 ENGLISH_OF = {twin: guide for guide, twin in TWINS.items()}
 
@@ -73,7 +73,7 @@ def test_the_reverse_proxy_admits_what_the_product_takes(guide: str) -> None:
 
 
 def test_every_guide_has_a_twin() -> None:
-    guides, twins = ({path.name for path in tree.glob("*.md")} for tree in (ENGLISH, CHINESE))
+    guides, twins = ({str(path.relative_to(tree)) for path in tree.rglob("*.md")} for tree in (ENGLISH, CHINESE))
 
     assert guides - twins == FOR_MAINTAINERS
     assert twins - guides == set()
@@ -84,7 +84,8 @@ def test_every_guide_is_in_the_contents(tree: Path) -> None:
     contents = re.findall(r"^```\{toctree\}$.*?^```$", (tree / "index.md").read_text(), re.M | re.S)
     entries = [line for part in contents for line in part.splitlines()[1:-1] if line and not line.startswith(":")]
 
-    assert sorted(entries) == sorted(path.stem for path in tree.glob("*.md") if path.stem != "index")
+    guides = {str(path.relative_to(tree).with_suffix("")) for path in tree.rglob("*.md")}
+    assert sorted(entries) == sorted(guides - {"index"})
 
 
 @pytest.mark.parametrize("guide", TWINS, ids=name_of)
