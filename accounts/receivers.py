@@ -32,6 +32,7 @@ from accounts.users import bi_identity
 from accounts.users.attribute_definitions import ensure_bi_login_id, notice_of_first_enabling
 from accounts.users.bi_identity import external_ids
 from accounts.users.companies import disabling_stops, rests_on_corpid
+from accounts.users.contacts import whom_to_ask
 from accounts.users.roles import ensure_roles
 from accounts.users.scopes import corps_of
 from accounts.views import navigation
@@ -117,6 +118,7 @@ def register(app: AppConfig) -> None:
     corp_conditions.register(corps_of)
     reauthentication.change_sent.register(gate)
     hooks.external_ids.register(external_ids)
+    hooks.whom_to_ask.register(whom_to_ask)
     concurrency.last_saved.register(services.last_saved)
     track_people_and_companies()
     user_logged_in.connect(note_sign_in, dispatch_uid="accounts.sign_ins")

@@ -15,6 +15,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, override, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from accounts.users.contacts import whom_to_ask
+from accounts.users.scopes import sees_all
 from accounts.views import confirmation, second_factor
 from accounts.views.login import AdminLogin
 from accounts.views.own_password import OwnPassword
@@ -24,6 +26,7 @@ from guanwecom.operations.panel import panel
 from integrations.core import guides
 from integrations.core.paginator import CappedPaginator
 from integrations.core.ways_out import offer_ways
+from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views.first_steps import steps_of
 from notifications.views.overview import overview
 from notifications.views.search import search_page
@@ -144,6 +147,50 @@ class ExplainedSelects(ModelAdminBase):
         return super().render_change_form(request, context, *args, **kwargs)
 
 
+class AskableForms(ModelAdminBase):
+    """Pages that say whom to ask to whoever may look and not change, or not add. What nobody writes names nobody."""
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        row = context.get("original")
+        if row is not None and not self.has_change_permission(request, row):
+            context["ask"] = self._ask(request, "change", row)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        extra = {**(extra_context or {})}
+        if not self.has_add_permission(request):
+            extra["ask"] = self._ask(request, "add", None)
+        return super().changelist_view(request, extra)
+
+    def _ask(self, request: HttpRequest, verb: str, row: Any) -> str:
+        permission = f"{self.opts.app_label}.{verb}_{self.opts.model_name}"
+        holds = request.user.has_perm(permission)
+        if holds and sees_all(request.user):
+            return ""
+        # Who holds the permission lacks a company: those are asked who have all.
+        asked = whom_to_ask(request.user, permission, () if holds else _corps_of(row))
+        if not asked:
+            return ""
+        if row is None:
+            return gettext("You may not add to this list. %(ask)s") % {"ask": asked}
+        return gettext("You may look at this, but not change it. %(ask)s") % {"ask": asked}
+
+
+def _corps_of(row: Any) -> list[int] | tuple[()] | None:
+    """Of the companies whose administrators may change the row; empty for one of all companies; None: not known."""
+    if isinstance(row, Corp):
+        return [row.pk]
+    if isinstance(row, BiConnection | SiteAddress):
+        return ()
+    owners: tuple[Any, ...] = (row, getattr(row, "report", None), getattr(row, "source", None))
+    for owner in owners:
+        if hasattr(owner, "corp_id"):
+            return () if owner.corp_id is None else [owner.corp_id]
+    return None
+
+
 class GuanwecomAdminSite(admin.AdminSite):
     site_header = _("guanwecom · Guandata × WeCom")
     site_title = _("guanwecom")
@@ -151,7 +198,8 @@ class GuanwecomAdminSite(admin.AdminSite):
     index_template = "admin/overview.html"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        named = type("NamedAdmin", (NamedChanges, ShownLookups, ExplainedSelects, admin_class or admin.ModelAdmin), {})
+        bases = (NamedChanges, ShownLookups, ExplainedSelects, AskableForms, admin_class or admin.ModelAdmin)
+        named = type("NamedAdmin", bases, {})
         super().register(model_or_iterable, named, **{**LIGHT_LISTS, **options})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from django.urls import include, path
 from guanwecom.operations.views import engine
 from integrations.views import ENGINE_PATH
 
+handler403 = "accounts.views.errors.forbidden"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
+from http import HTTPStatus
 
 import redis
 from django.http import HttpRequest, HttpResponse
@@ -20,6 +22,8 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.authentication import errors, throttling
 from accounts.authentication.errors import Cause, ErrorDetails
 from accounts.directory import link_requests
+from accounts.models import User
+from accounts.users.contacts import whom_to_ask
 from integrations.core.explanations import translated
 from integrations.core.safe_urls import safe_path
 from integrations.models import Corp
@@ -115,3 +119,24 @@ def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
             return away(ErrorDetails(Cause.STORE_UNREACHABLE, corp_id=corp_id))
 
     return guarded
+
+
+# --- A page of the administration that is not open to whoever asked for it ---
+
+_ADMIN_PAGE = re.compile(r"(?P<app>[a-z]+)_(?P<model>[a-z]+)_(?P<page>add|change|delete|changelist)")
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Says whom to ask for a form or list of the administration."""
+    return render(request, "403.html", {"ask": _whom_to_ask(request)}, status=HTTPStatus.FORBIDDEN)
+
+
+def _whom_to_ask(request: HttpRequest) -> str:
+    match, user = request.resolver_match, getattr(request, "user", None)
+    found = _ADMIN_PAGE.fullmatch(match.url_name or "") if match is not None and "admin" in match.app_names else None
+    if found is None or not isinstance(user, User) or not user.is_staff:
+        return ""
+    verb = "view" if found["page"] == "changelist" else found["page"]
+    permission = f"{found['app']}.{verb}_{found['model']}"
+    # Who holds the permission lacks a company.
+    return whom_to_ask(user, permission, () if user.has_perm(permission) else None)

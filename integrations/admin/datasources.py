@@ -28,6 +28,7 @@ from integrations.admin.datasource_forms import CardForm, DataSourceForm
 from integrations.clients.sources.table import Kind
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.ways_out import WAYS, line
 from integrations.datasources import fetch, previews, source_tests
 from integrations.models import Card, CardData, DataSource, SourceKind, datasource_messages
 from integrations.models.datasources import SECRETS
@@ -282,7 +283,8 @@ class CardAdmin(AnyModelAdmin):
         ]
         may_add = request.user.has_perm("integrations.add_datasource")
         address = f"{reverse('admin:integrations_datasource_add')}?{_with(request, **{FOR_CARD: '1'})}"
-        further = {"add_address": address if may_add else ""}
+        way = {} if rows else line(WAYS[DataSource._meta.label], DataSource, request, is_empty=True)
+        further = {"add_address": address if may_add else "", "way": way}
         return _choices(self, request, gettext("From which data source does the card take its data?"), rows, **further)
 
     def test_view(self, request: HttpRequest, card_id: int) -> HttpResponse:

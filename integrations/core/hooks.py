@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,13 @@ first_corp_enabled: Hook[[HttpRequest], SafeString] = Hook()
 # Told the id of each corp whose credentials were saved or that passed a check, and now by the database's clock: it may
 # work again.
 connection_mended: Hook[[int, datetime], None] = Hook()
+
+
+# --- Who does what a person may not do ------------------------------------------------------------------------------
+
+# Asked for one sentence: the person, the permission as app_label.codename, and the ids of the companies for which it is
+# needed, as accounts.users.contacts.whom_to_ask takes them.
+whom_to_ask: Hook[[Person, str, Collection[int] | None], str] = Hook()
 
 
 # --- Pages that links of WeCom lead to --------------------------------------------------------------------------------

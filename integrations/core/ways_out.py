@@ -18,22 +18,28 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from integrations.core import hooks
 from integrations.models import Corp
+from integrations.models.scoping import corp_condition
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
+
+    from integrations.models.scoping import Person
 
 
 @dataclass(frozen=True)
 class Way:
     """`why`: there is nothing to choose. `add`: the name of the link that makes one; empty where the admin has no form
-    for it. `page`: of another page that brings some, with its permission and the name of its link."""
+    for it. `page`: of another page that brings some, with its permission and the name of its link. `hidden`: why, where
+    there are some that this person may not see."""
 
     why: StrOrPromise
     add: StrOrPromise = ""
     page: str = ""
     permission: str = ""
     label: StrOrPromise = ""
+    hidden: StrOrPromise = ""
 
 
 SYNC = ("integrations_syncrun_start", "integrations.sync_directory", _("Synchronise the directory"))
@@ -42,10 +48,18 @@ TOKEN = ("notifications_apitoken_add", "notifications.add_apitoken", _("New API 
 PUSH = ("notifications_subscription_add", "notifications.add_subscription", _("New push"))
 # By the label of the model that is chosen.
 WAYS: Mapping[str, Way] = {
-    "integrations.Corp": Way(_("No company is connected yet."), "", *COMPANY),
+    "integrations.Corp": Way(
+        _("No company is connected yet."), "", *COMPANY, hidden=_("No WeCom company is assigned to you.")
+    ),
     "integrations.Department": Way(_("The directory is not synchronised yet."), "", *SYNC),
-    "integrations.Card": Way(_("There is no card yet."), _("New card")),
-    "integrations.DataSource": Way(_("There is no data source yet."), _("New data source")),
+    "integrations.Card": Way(
+        _("There is no card yet."), _("New card"), hidden=_("There are cards of all companies, which you may not see.")
+    ),
+    "integrations.DataSource": Way(
+        _("There is no data source yet."),
+        _("New data source"),
+        hidden=_("There are data sources of all companies, which you may not see."),
+    ),
     "integrations.SiteAddress": Way(_("There is no site address yet."), _("New site address")),
     "accounts.User": Way(_("There are no people yet."), _("New person"), *SYNC),
     "accounts.Attribute": Way(_("There are no user attributes yet."), _("New user attribute")),
@@ -100,15 +114,35 @@ def line(way: Way, model: Any, request: HttpRequest, *, is_empty: bool, in_windo
     """What the template of the line needs."""
     add_url = _add_url(way, model, request)
     page_url, label = _page(way, request) if is_empty else ("", "")
+    is_hidden = is_empty and _is_hidden(way, model, request.user)
+    why = way.hidden if is_hidden else way.why
     return {
-        "why": way.why if is_empty else "",
+        "why": why if is_empty else "",
         "add": way.add,
         "add_url": add_url,
         "page_url": page_url,
         "page_label": label,
         "in_windows": in_windows,
-        "is_for_others": is_empty and not add_url and not page_url,
+        "ask": _whom_to_ask(way, model, request.user, is_hidden) if is_empty and not add_url and not page_url else "",
     }
+
+
+def _is_hidden(way: Way, model: Any, person: Person) -> bool:
+    """Whether there are some of no company, or the person has no company: nothing is told of other companies."""
+    if not way.hidden:
+        return False
+    if model is Corp:
+        return bool(corp_condition(person))
+    return bool(model.objects.hidden_from(person).exists())
+
+
+def _whom_to_ask(way: Way, model: Any, person: Person, is_hidden: bool) -> str:
+    """Who adds some here, or brings them; for what of all companies is hidden, who manages all."""
+    permission = way.permission if way.page else f"{model._meta.app_label}.add_{model._meta.model_name}"
+    if model is Corp and is_hidden:
+        permission = "accounts.change_user"
+    corp_ids = () if is_hidden or model is Corp else None
+    return hooks.whom_to_ask.first(person, permission, corp_ids) or ""
 
 
 def _page(way: Way, request: HttpRequest) -> tuple[str, StrOrPromise]:

@@ -18,7 +18,7 @@ from integrations.models import datasource_messages
 from integrations.models.companies import Corp
 from integrations.models.fields import EncryptedTextField
 from integrations.models.jobs import Leased, LeasedQuerySet
-from integrations.models.scoping import Person, corp_condition
+from integrations.models.scoping import NOTHING, Person, corp_condition
 
 SECONDS_AT_MOST = 120
 ROWS_AT_MOST = 100_000
@@ -38,6 +38,10 @@ class DataSourceQuerySet(models.QuerySet["DataSource"]):
     def visible_to(self, person: Person) -> DataSourceQuerySet:
         """Those of the companies that `person` sees; those of no company for who sees all."""
         return self.filter(_of_visible_corps(person, ""))
+
+    def hidden_from(self, person: Person) -> DataSourceQuerySet:
+        """Those of no company, of which somebody who sees some companies may know that they are there."""
+        return self.filter(_of_no_corp(person, ""))
 
     def with_too_much_power(self) -> DataSourceQuerySet:
         """Those whose account at the database may do more than read tables."""
@@ -132,6 +136,10 @@ class CardQuerySet(models.QuerySet["Card"]):
     def visible_to(self, person: Person) -> CardQuerySet:
         """Those whose source `person` sees."""
         return self.filter(_of_visible_corps(person, "source__"))
+
+    def hidden_from(self, person: Person) -> CardQuerySet:
+        """Those of such a source."""
+        return self.filter(_of_no_corp(person, "source__"))
 
 
 class CardView(models.TextChoices):
@@ -310,3 +318,7 @@ def _of_visible_corps(person: Person, prefix: str) -> Q:
     if not corp_condition(person):
         return Q()
     return Q(**{f"{prefix}corp__in": Corp.objects.visible_to(person)})
+
+
+def _of_no_corp(person: Person, prefix: str) -> Q:
+    return Q(**{f"{prefix}corp__isnull": True}) if corp_condition(person) else NOTHING

@@ -12,6 +12,7 @@ from django.utils.translation import pgettext
 
 from accounts.directory.hooks import SYNC
 from accounts.models import User, WeComAccount
+from accounts.users.contacts import whom_to_ask
 from accounts.users.scopes import sees_all
 from integrations.models import BiConnection, Card, Corp, DataSource, Member, SiteAddress, SourceKind
 from integrations.models.bi import THE_ONE
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
 
 # More companies than a page shows of them.
 CORPS_READ = 61
+# What the steps are taken with.
+_ADDRESS = "integrations.change_siteaddress"
+_COMPANY, _NEW_COMPANY = "integrations.change_corp", "integrations.add_corp"
+_SOURCE, _PUSH, _LOG = "integrations.add_datasource", "notifications.add_subscription", "notifications.view_run"
 
 
 @dataclass(frozen=True)
 class Step:
     """`purpose`: what the step is for. `state`: what there is, or what is still missing. `label` and `url`: its button;
-    without them somebody else takes the step, and `state` says who.
+    without them somebody else takes the step, and `ask` says who.
     `other_label` and `other_url`: another way to take it. `is_next`: the first one that is to do and does not
     wait; `may_wait`: the others can be taken without it."""
 
@@ -40,6 +45,7 @@ class Step:
     is_done: bool = False
     label: str = ""
     url: str = ""
+    ask: str = ""
     other_label: str = ""
     other_url: str = ""
     may_wait: bool = False
@@ -48,12 +54,14 @@ class Step:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What there is, of what the person may see. `push_id`: of the first enabled push; `last_status`: of the newest
+    """What there is, of what the person may see. `has_hidden_data`: sources of all companies, for
+    somebody who sees some companies alone. `push_id`: of the first enabled push; `last_status`: of the newest
     message."""
 
     has_people: bool
     has_members: bool
     has_cards: bool
+    has_hidden_data: bool
     has_bi: bool
     push_id: int | None
     has_arrived: bool
@@ -62,11 +70,11 @@ class _Facts:
 
 
 def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
-    """In the order in which one works; empty once all are done, and for whoever can take none of them.
+    """In the order in which one works; empty once all are done, and for whoever sees nothing of what they are about.
 
-    `corps`: the companies that the person sees. Two queries.
+    `corps`: the companies that the person sees. Two queries, and one for each step that somebody else takes.
     """
-    if not _may_take_any(request):
+    if not _sees_any(request):
         return []
     if not corps and not sees_all(request.user):
         sentence = _("No WeCom company is assigned to you. A system administrator does that on your page under Users.")
@@ -104,6 +112,7 @@ def _facts(request: HttpRequest) -> _Facts:
             has_people=Exists(WeComAccount.objects.complete().filter(corp__in=corps, user__is_active=True)),
             has_members=Exists(Member.objects.visible_to(request.user)),
             has_cards=Exists(Card.objects.visible_to(request.user)),
+            has_hidden_data=Exists(DataSource.objects.hidden_from(request.user).filter(is_enabled=True)),
             has_bi=Exists(bi.filter(Exists(connected))),
             push_id=Subquery(pushes.values("pk")[:1]),
             has_arrived=Exists(sent.filter(status=Delivery.Status.ACCEPTED)),
@@ -125,11 +134,11 @@ def _address(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     if address is not None and is_trial:
         return Step(name, purpose, _("%(url)s, for a trial on this machine.") % {"url": address.url}, is_done=True)
     may_wait = address is not None and not corps and address.domain == request.get_host()
-    if not (request.user.has_perm("integrations.change_siteaddress") and sees_all(request.user)):
-        return Step(name, purpose, _("A system or integration administrator saves it."), may_wait=may_wait)
     sentence = _("Still %(url)s, which only this machine reaches.") % {"url": address.url if address else "—"}
     if may_wait:
         sentence = _("%(sentence)s For a trial with the sandbox it may stay.") % {"sentence": sentence}
+    if not (request.user.has_perm(_ADDRESS) and sees_all(request.user)):
+        return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _ADDRESS, ()), may_wait=may_wait)
     page = reverse("admin:integrations_siteaddress_changelist") if address is None else _change_page(address)
     return Step(name, purpose, sentence, label=_("Save the site address"), url=page, may_wait=may_wait)
 
@@ -140,13 +149,13 @@ def _company(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     enabled = [corp.name for corp in corps if corp.is_enabled]
     if enabled:
         return Step(name, purpose, _("Enabled: %(names)s") % {"names": _(", ").join(enabled[:3])}, is_done=True)
-    if not request.user.has_perm("integrations.change_corp"):
-        return Step(name, purpose, _("A system or integration administrator connects one."))
     if corps:
         sentence = _("“%(corp)s” is not enabled yet.") % {"corp": corps[0]}
+        if not request.user.has_perm(_COMPANY):
+            return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _COMPANY, [corps[0].pk]))
         return Step(name, purpose, sentence, label=_("Go on"), url=_change_page(corps[0]))
-    if not (request.user.has_perm("integrations.add_corp") and sees_all(request.user)):
-        return Step(name, purpose, _("A system or integration administrator connects one."))
+    if not (request.user.has_perm(_NEW_COMPANY) and sees_all(request.user)):
+        return Step(name, purpose, _("No company yet."), ask=whom_to_ask(request.user, _NEW_COMPANY, ()))
     page = reverse("admin:integrations_corp_add")
     return Step(name, purpose, _("No company yet."), label=_("Connect a company"), url=page)
 
@@ -166,7 +175,7 @@ def _people(request: HttpRequest, corps: Sequence[Corp], facts: _Facts) -> Step:
     if request.user.has_perm("accounts.add_peopleimport"):
         page = reverse("admin:accounts_peopleimport_add")
         return Step(name, purpose, missing, label=_("Import people"), url=page)
-    return Step(name, purpose, _("An integration administrator synchronises the directory."))
+    return Step(name, purpose, missing, ask=whom_to_ask(request.user, SYNC))
 
 
 def _data(request: HttpRequest, facts: _Facts) -> Step:
@@ -179,7 +188,9 @@ def _data(request: HttpRequest, facts: _Facts) -> Step:
     if facts.push_id is not None:
         return Step(name, purpose, _("Not needed: the pushes so far are words only."), is_done=True)
     sentence, source = _("No card yet."), ""
-    if request.user.has_perm("integrations.add_datasource"):
+    if facts.has_hidden_data:
+        sentence = _("There are data sources of all companies, which you may not see.")
+    if request.user.has_perm(_SOURCE):
         source = reverse("admin:integrations_datasource_add")
     if request.user.has_perm("integrations.change_biconnection") and sees_all(request.user):
         page = reverse("admin:integrations_biconnection_changelist")
@@ -188,7 +199,7 @@ def _data(request: HttpRequest, facts: _Facts) -> Step:
         return Step(name, purpose, sentence, label=label, url=page, other_label=other, other_url=source)
     if source:
         return Step(name, purpose, sentence, label=_("Add a data source"), url=source)
-    return Step(name, purpose, _("A system or integration administrator adds a data source."))
+    return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _SOURCE))
 
 
 def _push(request: HttpRequest, facts: _Facts) -> Step:
@@ -196,10 +207,10 @@ def _push(request: HttpRequest, facts: _Facts) -> Step:
     purpose = _("What is sent, to whom and when.")
     if facts.push_id is not None:
         return Step(name, purpose, _("A push is enabled."), is_done=True)
-    if request.user.has_perm("notifications.add_subscription"):
+    if request.user.has_perm(_PUSH):
         page = reverse("admin:notifications_subscription_add")
         return Step(name, purpose, _("None is enabled."), label=_("New push"), url=page)
-    return Step(name, purpose, _("A push editor makes it."))
+    return Step(name, purpose, _("None is enabled."), ask=whom_to_ask(request.user, _PUSH))
 
 
 def _arrived(request: HttpRequest, facts: _Facts) -> Step:
@@ -215,9 +226,11 @@ def _arrived(request: HttpRequest, facts: _Facts) -> Step:
     ):
         page = reverse("admin:notifications_subscription_run", args=[facts.push_id])
         return Step(name, purpose, _("Nothing was sent yet."), label=_("Send it now"), url=page)
-    page = reverse("admin:notifications_run_changelist") if request.user.has_perm("notifications.view_run") else ""
     sentence = _("A message is on its way.") if facts.is_sending else _outcome(facts.last_status)
-    return Step(name, purpose, sentence, label=_("Open the log") if page else "", url=page)
+    if not request.user.has_perm(_LOG):
+        return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _LOG))
+    page = reverse("admin:notifications_run_changelist")
+    return Step(name, purpose, sentence, label=_("Open the log"), url=page)
 
 
 def _outcome(last_status: str | None) -> str:
@@ -231,14 +244,11 @@ def _outcome(last_status: str | None) -> str:
     return _("No message has gone out: the log says why.")
 
 
-def _may_take_any(request: HttpRequest) -> bool:
-    return any(
-        request.user.has_perm(permission)
-        for permission in (
-            *("integrations.change_siteaddress", "integrations.change_corp", "accounts.add_peopleimport"),
-            *("integrations.add_datasource", "notifications.add_subscription"),
-        )
-    )
+def _sees_any(request: HttpRequest) -> bool:
+    """Whether the person may take one of the steps, or look at what one is about."""
+    taking = (_ADDRESS, _COMPANY, "accounts.add_peopleimport", _SOURCE, _PUSH)
+    looking = ("integrations.view_corp", "notifications.view_subscription")
+    return any(request.user.has_perm(permission) for permission in (*taking, *looking))
 
 
 def _change_page(row: Corp | SiteAddress) -> str:

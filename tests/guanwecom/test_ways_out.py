@@ -6,10 +6,12 @@ import re
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import Attribute, User
 from integrations.core.ways_out import WAYS
+from integrations.models import DataSource
 from notifications.models import Robot
 from tests.notifications.factories import make_corp, make_manager, make_superuser
 
@@ -66,8 +68,19 @@ def test_people_robots_and_receivers_can_be_added_though_there_are_some(root: Cl
 def test_who_may_add_nothing_reads_whom_to_ask() -> None:
     editor = client_of(make_manager(make_corp(), permissions="subscription"))
     lines = lines_of(editor, PUSH)
-    assert lines["id_robot"] == "还没有录入群机器人。 请联系系统管理员或集成管理员。"
-    assert lines["id_departments"] == "还没有同步通讯录。 请联系系统管理员或集成管理员。"
+    assert lines["id_robot"] == "还没有录入群机器人。 请联系推送编辑、集成管理员或系统管理员。"
+    assert lines["id_departments"] == "还没有同步通讯录。 请联系集成管理员或系统管理员。"
+
+
+def test_who_has_no_company_and_who_sees_no_data_of_all_companies_reads_that() -> None:
+    DataSource.objects.create(name="BI", kind="guandata")
+    lines = lines_of(client_of(make_manager()), PUSH)
+    assert lines["id_corp"] == "您还没有可管理的企业微信公司。 请联系可管理全部公司的系统管理员。"
+    editor = make_manager(make_corp())
+    editor.user_permissions.add(*Permission.objects.filter(codename__in=("add_card", "view_card")))
+    page = client_of(editor).get("/admin/integrations/card/add/").text
+    assert "<p>已有面向全部公司的数据源，但您无权查看。</p>" in page
+    assert "<p>请联系可管理全部公司的集成管理员或系统管理员。</p>" in page
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.users.contacts import whom_to_ask
 from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS, listing_problem
 from integrations.bi import catalogue
 from integrations.core.queues import queue_on_commit
@@ -24,6 +25,10 @@ SHOWN_AT_MOST = 30
 ENTRIES_AT_MOST = 200
 NAME_CHARACTERS = 100
 TEMPLATE = "admin/notifications/subscription/_data.html"
+# What the ways to the BI need, and where they lead.
+_CONNECT = ("integrations.change_biconnection", "integrations_biconnection_changelist")
+_NEW_CARD = "integrations.add_card"
+_NEW_SOURCE = ("integrations.add_datasource", "integrations_datasource_add")
 
 
 def choices(request: HttpRequest) -> JsonResponse:
@@ -44,12 +49,14 @@ def choices(request: HttpRequest) -> JsonResponse:
         "cards": [] if page_id else cards.order_by("-changed_at")[:SHOWN_AT_MOST],
         "source": source,
         "entries": _entries(listing, wanted)[:ENTRIES_AT_MOST],
-        "may_add_card": request.user.has_perm("integrations.add_card"),
+        "may_add_card": request.user.has_perm(_NEW_CARD),
         "listing": listing,
         "is_running": listing is not None and listing.listed_at is None,
         "problem": listing_problem(listing),
         **_way_to_bi(request),
-        "add_card_url": _address(request, "integrations.add_card", "integrations_card_add"),
+        "are_cards_hidden": Card.objects.hidden_from(request.user).exists(),
+        "card_ask": "" if request.user.has_perm(_NEW_CARD) else whom_to_ask(request.user, _NEW_CARD),
+        "add_card_url": _address(request, _NEW_CARD, "integrations_card_add"),
     }
     html = render_to_string(TEMPLATE, context, request)
     return JsonResponse({"html": html, "is_unfinished": context["is_running"]})
@@ -57,7 +64,7 @@ def choices(request: HttpRequest) -> JsonResponse:
 
 def choose(request: HttpRequest) -> JsonResponse:
     """Makes a card here of one of the BI, unless there is one; answers with its key and name."""
-    if not request.user.has_perm("integrations.add_card"):
+    if not request.user.has_perm(_NEW_CARD):
         raise PermissionDenied
     source = _bi_source(request)
     page_id, card_id = (request.POST.get(name, "") for name in ("page", "card"))
@@ -115,13 +122,19 @@ def _free_name(source: DataSource, name: str) -> str:
 
 
 def _way_to_bi(request: HttpRequest) -> dict[str, Any]:
-    """Where the BI is connected, or made a source, for whoever may do that."""
+    """Why there is no BI to choose from, and where it is connected or made a source, for whoever may do that; else whom
+    to ask. Somebody who sees some companies alone learns of a source of no company that it is there."""
     is_connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exists()
-    page = _address(request, "integrations.change_biconnection", "integrations_biconnection_changelist")
-    if is_connected:
-        page = _address(request, "integrations.add_datasource", "integrations_datasource_add")
-        page = page and f"{page}?kind={SourceKind.GUANDATA.value}"
-    return {"is_bi_connected": is_connected, "bi_url": "" if corp_condition(request.user) else page}
+    sources = DataSource.objects.hidden_from(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
+    is_hidden = is_connected and sources.exists()
+    permission, view = _NEW_SOURCE if is_connected else _CONNECT
+    page = "" if corp_condition(request.user) else _address(request, permission, view)
+    return {
+        "is_bi_connected": is_connected,
+        "is_bi_hidden": is_hidden,
+        "bi_url": f"{page}?kind={SourceKind.GUANDATA.value}" if page and is_connected else page,
+        "bi_ask": "" if page else whom_to_ask(request.user, permission, ()),
+    }
 
 
 def _address(request: HttpRequest, permission: str, view: str) -> str:

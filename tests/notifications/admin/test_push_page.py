@@ -380,7 +380,7 @@ def test_a_connected_bi_is_made_a_data_source_from_the_page(root: Client) -> Non
 
 def test_who_may_not_connect_the_bi_reads_whom_to_ask() -> None:
     html = client_of(make_manager(make_corp())).post(f"{LIST}data/", {}).json()["html"]
-    assert "请联系系统管理员或集成管理员" in html
+    assert "请联系可管理全部公司的系统管理员。" in html
     assert "href" not in html
 
 
@@ -480,7 +480,7 @@ def test_without_the_right_to_add_cards_those_of_the_bi_are_shown_but_not_taken(
     listed("p1", ("c1", "门店日报", "CHART"))
     client = writer("view_subscription", "add_subscription", "add_report", "view_datasource")
     html = client.post(f"{LIST}data/", {"page": "p1"}).json()["html"]
-    assert "推送编辑或管理员" in html
+    assert "请联系推送编辑、集成管理员或系统管理员。" in html
     assert client.post(f"{LIST}data/choose/", {"page": "p1", "card": "c1"}).status_code == 403
 
 

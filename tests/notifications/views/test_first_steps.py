@@ -278,11 +278,20 @@ def test_disabled_people_and_pushes_tick_nothing() -> None:
 def test_who_may_not_take_a_step_reads_who_does() -> None:
     steps = steps_of(staff("add_subscription", manages_all_corps=True))
     assert [step.url for step in steps] == ["", "", "", "", "/admin/notifications/subscription/add/", ""]
-    assert steps[1].state == "由系统管理员或集成管理员接入。"
+    assert [step.ask for step in steps] == [
+        *("请联系集成管理员或系统管理员。", "请联系集成管理员或系统管理员。", "请联系集成管理员或系统管理员。"),
+        *("请联系集成管理员或系统管理员。", "", "请联系推送编辑或系统管理员。"),
+    ]
 
 
-def test_who_may_take_none_sees_none() -> None:
-    assert steps_of(staff("view_subscription", manages_all_corps=True)) == []
+def test_who_may_look_alone_reads_of_every_step_whom_to_ask() -> None:
+    steps = steps_of(staff("view_subscription", manages_all_corps=True))
+
+    assert [(step.url, bool(step.ask)) for step in steps] == [("", True)] * 6
+
+
+def test_who_sees_nothing_of_them_sees_none() -> None:
+    assert steps_of(staff("view_user", manages_all_corps=True)) == []
 
 
 def test_somebody_without_a_company_is_told_who_assigns_one() -> None:

@@ -1,0 +1,89 @@
+"""Whom somebody asks for what they may not do: which role, and which of the people whom they see."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Group
+
+from accounts.models import User, WeComAccount
+from accounts.users.contacts import whom_to_ask
+from accounts.users.roles import Role
+from integrations.models import Corp
+from tests.notifications.factories import make_corp, make_superuser
+
+pytestmark = pytest.mark.django_db
+ADD_PUSH, SYNC = "notifications.add_subscription", "integrations.sync_directory"
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp(name="北山制造")
+
+
+def make_staff(name: str, role: Role, *corps: Corp, account: Corp | None = None, **fields: bool) -> User:
+    person = User.objects.create(username=name, name=name, is_staff=True, **fields)
+    person.groups.add(Group.objects.get(name=role))
+    person.managed_corps.set(corps)
+    if account is not None:
+        WeComAccount.objects.create(user=person, corp=account, userid=name)
+    return person
+
+
+@pytest.fixture
+def reader(corp: Corp) -> User:
+    return make_staff("reader", Role.READ_ONLY, corp)
+
+
+def test_the_roles_that_may_are_named(reader: User) -> None:
+    assert whom_to_ask(reader, ADD_PUSH) == "请联系推送编辑或系统管理员。"
+    assert whom_to_ask(reader, "integrations.add_card") == "请联系推送编辑、集成管理员或系统管理员。"
+    assert whom_to_ask(reader, "integrations.change_biconnection", ()) == "请联系可管理全部公司的系统管理员。"
+
+
+def test_nobody_is_asked_for_what_no_role_may(reader: User) -> None:
+    assert whom_to_ask(reader, "notifications.add_delivery") == ""
+
+
+def test_people_who_may_are_named_with_superusers_last(corp: Corp, reader: User) -> None:
+    root = make_superuser()
+    WeComAccount.objects.create(user=root, corp=corp, userid="Root")
+    make_staff("乙", Role.PUSH_EDITOR, corp, account=corp)
+    make_staff("甲", Role.SYSTEM_ADMINISTRATOR, account=corp, manages_all_corps=True)
+    make_staff("丙", Role.INTEGRATION_ADMINISTRATOR, corp, account=corp)
+
+    assert whom_to_ask(reader, ADD_PUSH) == f"请联系推送编辑或系统管理员：乙、甲、{root.name or root.username}。"
+
+
+def test_of_many_three_are_named(corp: Corp, reader: User) -> None:
+    for name in "ABCD":
+        make_staff(name, Role.PUSH_EDITOR, corp, account=corp)
+
+    assert whom_to_ask(reader, ADD_PUSH) == "请联系推送编辑或系统管理员：A、B、C等人。"
+
+
+def test_nobody_is_named_whom_one_does_not_see_or_who_could_not_help(corp: Corp, reader: User) -> None:
+    other = make_corp(name="南河贸易")
+    make_staff("elsewhere", Role.PUSH_EDITOR, corp, account=other)
+    make_staff("without", Role.PUSH_EDITOR, other, account=corp)
+    make_staff("left", Role.PUSH_EDITOR, corp, account=corp, is_active=False)
+    User.objects.filter(pk=make_staff("outside", Role.PUSH_EDITOR, corp, account=corp).pk).update(is_staff=False)
+
+    assert whom_to_ask(reader, ADD_PUSH) == "请联系推送编辑或系统管理员。"
+
+
+def test_who_may_see_no_people_reads_no_name(corp: Corp, reader: User) -> None:
+    make_staff("editor", Role.PUSH_EDITOR, corp, account=corp)
+    reader.groups.clear()
+
+    assert whom_to_ask(User.objects.get(pk=reader.pk), ADD_PUSH) == "请联系推送编辑或系统管理员。"
+
+
+def test_of_one_company_its_own_administrators_are_named(corp: Corp, reader: User) -> None:
+    other = make_corp(name="南河贸易")
+    reader.managed_corps.add(other)
+    make_staff("ours", Role.INTEGRATION_ADMINISTRATOR, corp, account=corp)
+    make_staff("theirs", Role.INTEGRATION_ADMINISTRATOR, other, account=other)
+
+    assert whom_to_ask(reader, SYNC, [corp.pk]) == "请联系集成管理员或系统管理员：ours。"
+    assert whom_to_ask(reader, SYNC) == "请联系集成管理员或系统管理员：ours、theirs。"
+    assert whom_to_ask(reader, SYNC, ()) == "请联系可管理全部公司的集成管理员或系统管理员。"
