@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from accounts.users import roles
 from accounts.users.scopes import audit_entries_visible_to
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.paginator import CappedPaginator
-from integrations.models import Corp
+from integrations.models import Card, Corp
 
 TONES = {
     AuditEntry.Action.DELETED: "bad",
@@ -37,6 +38,14 @@ ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILE
 _COMPANY_NAME = "company_name"
 
 
+def _pairs(value: dict[str, Any]) -> str:
+    return gettext(", ").join(f"{name}: {text}" for name, text in value.items())
+
+
+signals.describe(Card, "types", _pairs)
+signals.describe(Card, "units", _pairs)
+
+
 class KindFilter(admin.SimpleListFilter):
     """What was changed: the models that are followed, by their names."""
 
@@ -44,7 +53,9 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(model._meta.label_lower, capfirst(str(model._meta.verbose_name))) for model in _kinds()]
+        kinds = _kinds()
+        counts = Counter(str(model._meta.verbose_name) for model in kinds)
+        return [(model._meta.label_lower, _kind_name(model, counts)) for model in kinds]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
         known = {choice for choice, _label in self.lookup_choices}
@@ -185,6 +196,14 @@ def _kinds() -> list[type[Model]]:
     return sorted(signals.tracked_models(), key=lambda model: str(model._meta.verbose_name))
 
 
+def _kind_name(model: type[Model], counts: Counter[str]) -> str:
+    """With its app, where two are called the same."""
+    name = str(model._meta.verbose_name)
+    if counts[name] == 1:
+        return capfirst(name)
+    return gettext("%(kind)s (%(app)s)") % {"kind": capfirst(name), "app": model._meta.app_config.verbose_name}
+
+
 def _model(label: str) -> type[Model] | None:
     try:
         return apps.get_model(label) if label else None
@@ -202,6 +221,8 @@ def _value(model: type[Model] | None, name: str, value: Any) -> str:
         return "—"
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
+    if model is not None and (words := signals.words_of_field(model, name, value)) is not None:
+        return words or "—"
     if isinstance(value, list):
         return ", ".join(roles.label_of(str(item)) for item in value)
     choices = signals.choices_of_field(model, name) if model else {}

@@ -105,10 +105,6 @@ class PeopleExportAdmin(RunPages):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may_import(request.user)
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Found where it was asked for: no line of the index for what is gone tomorrow."""
-        return False
-
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(require_GET(self.file_view))
         return [path("<int:run_id>/people.xlsx", view, name="accounts_peopleexport_file"), *super().get_urls()]

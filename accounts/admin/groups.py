@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from django.contrib import admin
@@ -20,7 +21,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.users import limited_administrators, roles
-from accounts.users.roles import PermissionsField, choosable, name_of
+from accounts.users.roles import PermissionsField, choosable, right_of
 from integrations.admin.base import NamedDeletions
 from integrations.core.concurrency import SeenForm
 from integrations.core.reauthentication import ConfirmedChanges
@@ -59,8 +60,10 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
 
     @admin.display(description=_("permissions"))
     def shown_permissions(self, group: Group) -> SafeString:
-        permissions = group.permissions.select_related("content_type")
-        return format_html_join("", "<div>{}</div>", ((name_of(permission),) for permission in permissions))
+        """A line for each kind of row, with all that may be done to it."""
+        found = group.permissions.select_related("content_type")
+        lines = [(kind, [right_of(one) for one in rows]) for kind, rows in groupby(found, lambda one: one.content_type)]
+        return format_html_join("", "<div>{}: {}</div>", ((kind, gettext(", ").join(rights)) for kind, rights in lines))
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if context.get("original") is not None:

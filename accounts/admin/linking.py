@@ -28,6 +28,7 @@ from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, f
 from accounts.users.scopes import people_changeable_by, people_visible_to
 from integrations.core.paginator import KeysetPage, keyset_page
 from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.ways_out import WAYS, line
 from integrations.models import Corp, Department, Member
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             "reasons": [(one.value, one.label) for one in reasons],
             "may_link": may_link(request),
             "empty_list": self.empty_list,
+            "way": _way_to_members(request),
             **kept,
             **_SHOWN[side](request, corp, kept),
             **(extra_context or {}),
@@ -342,6 +344,13 @@ def _around(kept: dict[str, Any], page: KeysetPage) -> dict[str, str]:
 
 
 # --- Small things -----------------------------------------------------------------------------------------------------
+
+
+def _way_to_members(request: HttpRequest) -> dict[str, Any]:
+    """To the synchronisation, as long as there are none."""
+    if Member.objects.visible_to(request.user).exists():
+        return {}
+    return line(WAYS[Department._meta.label], Department, request, is_empty=True)
 
 
 def _may_view(request: HttpRequest, side: str) -> bool:

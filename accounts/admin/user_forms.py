@@ -38,6 +38,7 @@ class UserCreationForm(CreationFormBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["usable_password"].initial = "false"
+        self.fields["usable_password"].label = _("Sign-in with a password")
         self.fields["usable_password"].help_text = _("Without a password the person signs in with WeCom only.")
 
 
@@ -47,6 +48,7 @@ class PasswordForm(PasswordFormBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if usable := self.fields.get("usable_password"):
+            usable.label = _("Sign-in with a password")
             usable.help_text = render_to_string("admin/accounts/user/_usable_password.html")
 
 

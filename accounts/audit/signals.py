@@ -5,6 +5,7 @@ What a service changes past save() (update(), bulk_create()) is recorded by that
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -47,6 +48,8 @@ class Tracked:
 
 
 _tracked: dict[type[Model], Tracked] = {}
+# How the trail's page says what a field keeps in a form for programs.
+_words: dict[tuple[type[Model], str], Callable[[Any], str]] = {}
 
 
 def track(
@@ -278,3 +281,20 @@ def choices_of_field(model: type[Model], name: str) -> dict[Any, Any]:
         return dict(getattr(model._meta.get_field(name), "flatchoices", ()))
     except FieldDoesNotExist:
         return {}
+
+
+def describe(model: type[Model], name: str, words: Callable[[Any], str]) -> None:
+    """Have the values of a field shown by `words`, which is given what the field kept."""
+    _words[model, name] = words
+
+
+def words_of_field(model: type[Model], name: str, value: Any) -> str | None:
+    """None where nothing describes the field, or the value was clipped or is of another version."""
+    words = _words.get((model, name))
+    if words is None:
+        return None
+    try:
+        kept = [literal_eval(one) for one in value] if isinstance(value, list) else value
+        return words(literal_eval(kept) if isinstance(kept, str) and kept.startswith("{") else kept)
+    except (ValueError, SyntaxError, KeyError, TypeError):
+        return None

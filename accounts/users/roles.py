@@ -45,10 +45,14 @@ def choosable() -> QuerySet[Permission]:
 
 def name_of(permission: Permission) -> str:
     """“People | user · change”. `permission`: with its content type, which is looked up otherwise."""
-    kind = permission.content_type
+    return f"{permission.content_type} · {right_of(permission)}"
+
+
+def right_of(permission: Permission) -> str:
+    """What may be done: “change”. `permission`: with its content type, which is looked up otherwise."""
     verb, _underscore, model = permission.codename.partition("_")
-    is_usual = verb in _VERBS and model == kind.model
-    return f"{kind} · {_VERBS[verb] if is_usual else gettext(permission.name)}"
+    is_usual = verb in _VERBS and model == permission.content_type.model
+    return str(_VERBS[verb]) if is_usual else gettext(permission.name)
 
 
 class PermissionsField(PermissionsFieldBase):

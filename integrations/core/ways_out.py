@@ -97,6 +97,8 @@ def offer_ways(
             kind = type(field.widget)
             field.widget.__class__ = type(kind.__name__, (Explained, kind), {})
             field.widget.way = line(way, queryset.model, request, is_empty=is_empty, in_windows=in_windows)
+            if field.widget.way["add_url"]:  # in place of Django's plus
+                field.widget.can_add_related = False
 
 
 def way_out(model: Any, request: HttpRequest, *, field: str) -> str:

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyStackedInline
@@ -37,12 +38,13 @@ from notifications.admin.rule.form import SilenceWindowForm
 from notifications.admin.rule.page import RulePage
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
-from notifications.alerts import incidents, routing
+from notifications.alerts import condition_words, incidents, routing
+from notifications.alerts.conditions import from_rows
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
 from notifications.subscriptions import addressees
 from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import described
+from notifications.subscriptions.schedules.descriptions import crontab_words, described
 
 CHECKS_SHOWN = 10
 
@@ -186,6 +188,10 @@ class RuleList(ChangeList):
         for rule in rules:
             rule.addressees_shown = words[rule.receiver_id]
         self.result_list = rules
+
+
+signals.describe(AlertRule, "conditions", lambda rows: "; ".join(map(condition_words.described, from_rows(rows))))
+signals.describe(AlertRule, "crontab", crontab_words)
 
 
 @admin.register(AlertRule)

@@ -29,7 +29,7 @@ from integrations.core.generics import AnyModelForm
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin import api_token_sending
-from notifications.admin.base import RowContextMixin, for_person, moment
+from notifications.admin.base import RowContextMixin, for_person, moment, offered_groups
 from notifications.api import tokens
 from notifications.models import ApiToken, Subscription
 
@@ -185,6 +185,8 @@ class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "send_departments":
             kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
+        if db_field.name == "send_groups":
+            kwargs["queryset"] = offered_groups()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:

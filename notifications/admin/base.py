@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import Group
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -19,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.directory.form_fields import DepartmentsSelect
 from accounts.models import User, WeComAccount, fold_userid
+from accounts.users.roles import role_groups
 from accounts.users.scopes import people_visible_to
 from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelAdmin
@@ -141,7 +143,14 @@ class RecipientsMixin(AnyModelAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "departments":
             kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
+        if db_field.related_model is Group:
+            kwargs["queryset"] = offered_groups()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+
+def offered_groups() -> QuerySet[Group]:
+    """As the search of the select offers them: those that stand for roles are nobody's address."""
+    return Group.objects.exclude(pk__in=role_groups())
 
 
 class ReadOnlyAdmin(RowContextMixin):

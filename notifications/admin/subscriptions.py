@@ -23,6 +23,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.core.sentences import shown
 from notifications.admin import subscription_forms, subscription_preview
@@ -51,7 +52,13 @@ from notifications.subscriptions import addressees
 from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.recipients import named_audience, reachability, trial_audience
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import calendar_notes, described, moment_line, zone_label
+from notifications.subscriptions.schedules.descriptions import (
+    calendar_notes,
+    crontab_words,
+    described,
+    moment_line,
+    zone_label,
+)
 from notifications.tasks import enqueue_runs
 
 RUNS_SHOWN = 10
@@ -69,10 +76,13 @@ class PushList(ChangeList):
         self.result_list = pushes
 
 
+signals.describe(Subscription, "crontab", crontab_words)
+
+
 @admin.register(Subscription)
 class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, RowContextMixin):
     empty_list = _(
-        "A push sends people a message made of your data, on a schedule. Add the first one on the right above."
+        "A push sends people a message made of your data, on a schedule. The first one begins with “New push”."
     )
     change_form_template = "admin/notifications/subscription/change_form.html"
     list_display = ("name", "addressees", "when", "next_run", "state", "last_run")

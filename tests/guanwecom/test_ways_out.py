@@ -6,7 +6,7 @@ import re
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
 from accounts.models import Attribute, User
@@ -63,6 +63,20 @@ def test_people_robots_and_receivers_can_be_added_though_there_are_some(root: Cl
         "id_robot": "新建群机器人",
     }
     assert lines_of(root, ALERT)["id_receiver"] == "还没有共用接收方。 新建共用接收方"
+
+
+@pytest.mark.parametrize("address", [PUSH, "/admin/notifications/alertreceiver/add/"])
+def test_groups_that_stand_for_roles_are_nobody_s_address(root: Client, address: str) -> None:
+    lines = lines_of(root, address)
+    assert lines["id_groups"] == "还没有用户组。 新建用户组"
+    Group.objects.create(name="早报读者")
+    assert "还没有" not in lines_of(root, address).get("id_groups", "")
+
+
+def test_what_can_be_added_has_one_link(root: Client) -> None:
+    text = root.get("/admin/accounts/user/add/").text + root.get("/admin/notifications/alertrule/add/").text
+    ids = re.findall(r'id="(add_id_\w+)"', text)
+    assert len(ids) == len(set(ids))
 
 
 def test_who_may_add_nothing_reads_whom_to_ask() -> None:

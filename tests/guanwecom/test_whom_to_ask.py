@@ -16,7 +16,7 @@ from tests.notifications.factories import make_corp, make_report, make_subscript
 
 pytestmark = pytest.mark.django_db
 LOOKING = '<p class="whom-to-ask">您可以查看，但不能修改。{}</p>'
-ADDING = '<p class="whom-to-ask">您不能在此新建。{}</p>'
+ADDING = '<p class="help whom-to-ask">您不能在此新建。{}</p>'
 DATA = "/admin/notifications/subscription/data/"
 
 

@@ -47,6 +47,10 @@
       }
     }
   };
+  // Before they are drawn: an empty box says what it is for.
+  const explainSelects = (root) => {
+    for (const select of root.querySelectorAll("select.admin-autocomplete[multiple]")) select.dataset.placeholder ||= words.choose;
+  };
   const chosenIn = (select) => [...select.selectedOptions].map(textOf).join(", ");
 
   const nameIcons = (root) => {
@@ -56,6 +60,7 @@
     }
   };
 
+  explainSelects(document);
   document.addEventListener("DOMContentLoaded", () => {
     nameIcons(document);
     nameCells(document);

@@ -21,8 +21,8 @@ from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
 from accounts.users.roles import Role
 from accounts.users.scopes import audit_entries_visible_to
 from integrations.companies import services
-from integrations.models import Corp, SiteAddress, VerificationFile
-from notifications.models import Report, Subscription
+from integrations.models import Card, Corp, DataSource, SiteAddress, VerificationFile
+from notifications.models import AlertReceiver, AlertRule, Report, Subscription
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, sent_form, signed_in, with_role
 from tests.integrations.diagnosing import passed
@@ -417,6 +417,31 @@ class TestList:
         page = browser.get(TRAIL, {"company": str(corp.pk)})
 
         assert [entry.subject for entry in page.context["cl"].result_list] == ["mine"]
+
+    def test_conditions_times_and_units_are_no_code(self, browser: Client, corp: Corp) -> None:
+        source = DataSource.objects.create(name="仓库", kind="sql", corp=corp)
+        card = Card.objects.create(name="库存", source=source, sql="SELECT 1", units={"数量": "件", "重量": "吨"})
+        conditions = [
+            {"aggregate": "any", "column": "数量", "comparison": "lt", "values": ["5"], "filters": {}},
+            {"aggregate": "sum", "column": "重量", "comparison": "gt", "values": ["9"], "filters": {"仓": ["东"]}},
+        ]
+        receiver = AlertReceiver.objects.create(name="值班", corp=corp)
+        AlertRule.objects.create(
+            name="缺货", card=card, receiver=receiver, crontab="*/10 * * * *", conditions=conditions
+        )
+
+        text = browser.get("/admin/accounts/auditentry/").content.decode()
+
+        assert "数量: 件、重量: 吨</div>" in text
+        assert "时间表达式: — → 每 10 分钟</div>" in text
+        assert "{&#x27;" not in text
+        assert "aggregate" not in text
+
+    def test_two_kinds_of_one_name_stand_with_their_app(self, browser: Client) -> None:
+        text = browser.get("/admin/accounts/auditentry/").content.decode()
+
+        assert ">卡片（系统集成）</a>" in text
+        assert ">卡片（推送与预警）</a>" in text
 
     def test_shows_fields_and_values_in_words(self, browser: Client, corp: Corp) -> None:
         AuditEntry.objects.all().delete()

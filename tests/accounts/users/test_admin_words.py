@@ -78,7 +78,7 @@ def test_a_roles_page_is_for_reading(root: User) -> None:
 
     assert '<div class="readonly">只读</div>' in page
     assert "<h2>只读</h2>" in page
-    assert "<div>人员 | 用户 · 查看</div>" in page
+    assert "<div>人员 | 用户: 查看</div>" in page
     assert "Can view" not in page
 
 
