@@ -71,7 +71,6 @@ def render(example: str, installation: Installation) -> str:
 
 
 def _values(installation: Installation) -> dict[str, str]:
-    site = urlsplit(installation.site)
     return {
         "SECRET_KEY": secrets.token_urlsafe(50),
         "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
@@ -79,8 +78,7 @@ def _values(installation: Installation) -> dict[str, str]:
         "INSTALLATION_NAME": secrets.token_hex(4),
         "DATABASE_URL": installation.database,
         "VALKEY_URL": installation.valkey,
-        "ALLOWED_HOSTS": site.netloc,
-        "HOST_COOKIES": "true" if site.scheme == "https" else "false",
+        "ALLOWED_HOSTS": urlsplit(installation.site).netloc,
         # The reverse proxy of the same machine; compose.yaml names its own network in its place.
         "TRUSTED_PROXIES": "127.0.0.1,::1",
     }

@@ -40,7 +40,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--file", type=Path, default=ROOT / ".env", help="where to write (default: %(default)s)")
+        parser.add_argument("--file", default=ROOT / ".env", help="where to write; - prints it (default: %(default)s)")
         parser.add_argument(
             "--site", help="the address at which people open the product, such as https://bi.example.com"
         )
@@ -53,14 +53,19 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["compose"] and (options["database"] or options["valkey"]):
             raise CommandError("--compose brings its own database and Valkey: leave out --database and --valkey.")
-        _refuse_existing(options["file"])
+        path = None if options["file"] == "-" else Path(options["file"])
+        if path:
+            _refuse_existing(path)
         asked = (SITE,) if options["compose"] else (SITE, DATABASE, VALKEY)
         answers = {question.name: self._answer(question, options[question.name]) for question in asked}
         chosen = env_file.for_compose(**answers) if options["compose"] else env_file.Installation(**answers)
         text = env_file.render((ROOT / ".env.example").read_text(encoding="utf-8"), chosen)
-        _write(options["file"], text)
-        self.stdout.write(f"{options['file']} is written. Keep a copy in a safe place: without")
-        self.stdout.write("FIELD_ENCRYPTION_KEYS nobody can read the secrets in the database.")
+        if path:
+            _write(path, text)
+            self.stdout.write(f"{path} is written. Keep a copy in a safe place: without")
+            self.stdout.write("FIELD_ENCRYPTION_KEYS nobody can read the secrets in the database.")
+        else:
+            self.stdout.write(text, ending="")
 
     def _answer(self, question: Question, given: str | None) -> str:
         if given is None and not sys.stdin.isatty():
