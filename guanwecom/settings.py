@@ -120,7 +120,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "queue_order_strategy": "priority",
 }
 # Alerts and the clock do not stand behind reports: a worker takes from the first queue that has something. Production
-# adds a worker for "urgent" alone (README), so that one is free when all others are at work.
+# adds a worker for "urgent" alone (docs/en/install.md), so that one is free when all others are at work.
 # What fetches data waits for other people's systems: "data", for which production has workers of its own, too.
 CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery"), Queue("data")]
 CELERY_TASK_DEFAULT_QUEUE = "celery"
@@ -382,5 +382,9 @@ _log_format = e.read(e.one_of("json", "console"), "LOG_FORMAT", "json" if ENVIRO
 LOGGING = logs.configuration(e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"), _log_format)
 # Whether each request is a line, without its query; not for those of monitors and of static files.
 ACCESS_LOG = e.read(e.boolean, "ACCESS_LOG", "true")
+
+# --- Health of a process, for whoever looks at it from outside (compose.yaml) ----------------------------------------
+# A file that web, workers and beat touch every few seconds while they do their work; empty: none.
+HEARTBEAT_FILE = e.read(str, "HEARTBEAT_FILE", "")
 
 e.refuse_unknown()

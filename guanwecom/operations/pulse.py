@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection
+from pathlib import Path
 
+from django.conf import settings
 from django.db import Error, connections
 
 from guanwecom.operations import watch
@@ -54,6 +56,7 @@ class Pulse(threading.Thread):
                 queues = self._queues()
                 if queues is not None:
                     heartbeats.beat(kind=self._kind, name=self._process, queues=queues)
+                    _touch_file()
                 if self._watches:
                     watch.check()
                 self._is_failing = False
@@ -73,6 +76,11 @@ def _use_own_connection() -> None:
         name: value for name, value in own.settings_dict.get("OPTIONS", {}).items() if name != "pool"
     }
     connections["default"] = own
+
+
+def _touch_file() -> None:
+    if settings.HEARTBEAT_FILE:
+        Path(settings.HEARTBEAT_FILE).touch()
 
 
 def start_in_web() -> Pulse:

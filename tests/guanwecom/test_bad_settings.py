@@ -43,7 +43,7 @@ BAD: dict[str, tuple[str, ...]] = {
     ),
     "VALKEY_CA_BUNDLE": ("/nonexistent/ca.pem", "/", __file__),
     "TIME_ZONE": ("", "Asia/Beijing", "../../etc/passwd", "Asia", LONG),
-    "STATIC_ROOT": ("static", "./static"),
+    **dict.fromkeys(("STATIC_ROOT", "GUIDES_FOLDER"), ("static", "./static")),
     "LOG_LEVEL": ("", "LOUD", "info"),
     "LOG_FORMAT": ("", "xml"),
     "ACCESS_LOG": SWITCH,
@@ -65,7 +65,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "MAIL_DOOR_NETWORKS": ("10.0.0.1/8", "bi.example.com", "0.0.0.0/0", "::/0"),
     "MAIL_DOOR_SIZE_MB": (*NUMBER, "101"),
     # Read by the process that listens: tests/notifications/inbound/mail/test_command.py
-    **dict.fromkeys(("MAIL_DOOR_CERTIFICATE", "MAIL_DOOR_KEY"), ()),
+    **dict.fromkeys(("MAIL_DOOR_CERTIFICATE", "MAIL_DOOR_KEY", "HEARTBEAT_FILE"), ()),
     "EGRESS_NAME": ("", "two words", "x" * 65),
     "INSTALLATION_NAME": ("two words", "x" * 65),
     "DIRECTORY_GUARD_PERCENT": (*LIMIT, "101"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError
+from pytest_django import Settings
 
 from guanwecom.operations.pulse import Pulse
 from integrations.core.heartbeats import process_name
@@ -31,6 +33,17 @@ def test_a_process_is_heard_until_it_ends_in_order() -> None:
 
     pulse.forget()
     assert rows() == []
+
+
+def test_a_process_that_does_its_work_touches_its_file(settings: Settings, tmp_path: Path) -> None:
+    settings.HEARTBEAT_FILE = str(tmp_path / "heartbeat")
+    idle, busy = Pulse(WORKER, lambda: None, watches=False), Pulse(WORKER, lambda: ["celery"], watches=False)
+
+    idle._beat()
+    assert not (tmp_path / "heartbeat").exists()
+
+    busy._beat()
+    assert (tmp_path / "heartbeat").exists()
 
 
 def test_a_process_that_does_not_do_its_work_is_not_heard() -> None:
