@@ -1,0 +1,252 @@
+#!/bin/sh
+# Installs or upgrades guanwecom on this machine, as root: deploy/install.sh --site https://bi.example.com
+# Run it in the unpacked bundle (no internet is needed) or in a clone. It may be run again at any time: what is there stays.
+#
+# It makes, in this order:
+#   the user guanwecom, without rights and without a shell
+#   /opt/guanwecom/releases/VERSION   code, .venv and static files of this version; older ones stay beside it
+#   /etc/guanwecom/.env               the settings, with fresh keys (manage.py init_env); never changed afterwards
+#   /etc/guanwecom/tls/               the certificate; one that is signed by itself until yours is put there
+#   the tables in the database        manage.py migrate; running processes of the last version keep working
+#   /opt/guanwecom/current            the link to this version
+#   /etc/systemd/system/guanwecom*    the units
+#   /etc/nginx/conf.d/guanwecom*      the site; it stays as it is where it is there
+# and restarts what runs: one web after the other, workers after their messages.
+set -eu
+
+usage() {
+    cat <<'USAGE'
+usage: deploy/install.sh [--site URL] [--database URL] [--valkey URL] [--dry-run] [--no-nginx] [--no-start] [--help]
+
+  --site URL      the address at which people open the product; needed for the first installation
+  --database URL  PostgreSQL; by default this machine's, over its socket: a user and a database guanwecom, made if missing
+  --valkey URL    Valkey or Redis; by default redis://127.0.0.1:6379/0
+  --no-nginx      leave nginx alone
+  --no-start      install everything, and start or restart nothing
+  --dry-run       print every command, and run none
+
+Needed: systemd, Python 3.11 to 3.14 with venv (PYTHON=/usr/bin/python3.13 chooses one), PostgreSQL 14 or newer and Valkey or
+Redis somewhere, nginx and openssl here. Exit codes: 0 installed, 1 something failed, 2 wrong options or something is missing.
+USAGE
+}
+
+prefix=/opt/guanwecom
+settings=/etc/guanwecom
+default_database='postgresql://guanwecom:@/guanwecom?host=/var/run/postgresql'
+site='' database='' valkey='' dry_run='' nginx=yes start=yes
+python=${PYTHON:-python3}
+
+say() { printf '\n== %s\n' "$*"; }
+refuse() {
+    printf 'install.sh: %s\n' "$*" >&2
+    exit 2
+}
+# Runs a command, or prints it.
+run() {
+    if [ "$dry_run" ]; then
+        printf '+ %s\n' "$*"
+    else
+        "$@"
+    fi
+}
+
+read_options() {
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --site | --database | --valkey)
+            [ $# -ge 2 ] || refuse "$1 needs a value"
+            eval "${1#--}=\$2"
+            shift
+            ;;
+        --dry-run) dry_run=yes ;;
+        --no-nginx) nginx='' ;;
+        --no-start) start='' ;;
+        --help | -h)
+            usage
+            exit 0
+            ;;
+        *) refuse "$1: no such option; --help lists them" ;;
+        esac
+        shift
+    done
+}
+
+check_machine() {
+    [ "$(id -u)" = 0 ] || [ "$dry_run" ] || refuse "run it as root"
+    [ -f manage.py ] && [ -f requirements-charts.txt ] || refuse "run it from the bundle or a clone of guanwecom"
+    "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null ||
+        refuse "no Python 3.11 to 3.14; PYTHON=/path/to/python names one"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || refuse "Python has no venv; on Debian: apt install python3-venv"
+    [ "$dry_run" ] || command -v systemctl >/dev/null || refuse "this machine has no systemd"
+    [ "$dry_run" ] || [ ! "$nginx" ] || command -v nginx >/dev/null || refuse "nginx is missing; --no-nginx does without"
+    if [ -f SHA256SUMS ]; then
+        sha256sum --quiet --check SHA256SUMS || refuse "the bundle is damaged: its checksums do not match"
+        "$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$(cat PYTHON)')" ||
+            refuse "the bundle is for Python $(cat PYTHON); PYTHON=/path/to/python names one"
+    fi
+    [ -f "$settings/.env" ] || [ "$site" ] || refuse "--site is needed for the first installation"
+    [ -f "$settings/.env" ] || [ "$database" ] || [ "$dry_run" ] || [ -S /var/run/postgresql/.s.PGSQL.5432 ] ||
+        refuse "no PostgreSQL runs on this machine; --database names another one"
+}
+
+# The number of the version, and what tells two builds of it apart.
+version() {
+    number=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+    if [ -f SHA256SUMS ]; then
+        build=$(sha256sum SHA256SUMS | cut -c -8)
+    else
+        build=$(git rev-parse --short=8 HEAD 2>/dev/null || echo source)
+    fi
+    printf '%s-%s\n' "$number" "$build"
+}
+
+add_user() {
+    say "user guanwecom"
+    getent passwd guanwecom >/dev/null ||
+        run useradd --system --user-group --home-dir "$prefix" --no-create-home --shell /usr/sbin/nologin guanwecom
+}
+
+# A version is whole once the file .installed stands in its folder; what was broken off before is made anew.
+install_release() {
+    say "version $(basename "$release") in $release"
+    if [ -e "$release/.installed" ]; then
+        echo "is there already"
+        return
+    fi
+    run rm -rf "$release"
+    run install -d -m 755 "$prefix" "$prefix/releases" "$release"
+    run cp -R accounts deploy guanwecom integrations notifications "$release/"
+    run cp manage.py gunicorn.conf.py pyproject.toml .env.example requirements-charts.txt "$release/"
+    run "$python" -m venv "$release/.venv"
+    if [ -d wheels ]; then
+        pip_install --no-index --find-links wheels
+        run cp -R staticfiles "$release/"
+    else
+        pip_install
+        run install -D tools/messages.py "$release/tools/messages.py"
+        run "$release/.venv/bin/python" "$release/tools/messages.py" compile
+    fi
+    run ln -s "$settings/.env" "$release/.env"
+    run "$release/.venv/bin/python" -m compileall -q "$release"
+    run chmod -R go=rX "$release"
+    run touch "$release/.installed"
+}
+
+pip_install() {
+    run "$release/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "$@" \
+        -r requirements-charts.txt
+}
+
+write_settings() {
+    say "settings in $settings/.env"
+    run install -d -m 755 "$settings"
+    if [ -e "$settings/.env" ]; then
+        echo "are there already, and stay"
+    else
+        run "$release/.venv/bin/python" "$release/manage.py" init_env --file "$settings/.env" \
+            --site "$site" --database "${database:-$default_database}" --valkey "${valkey:-redis://127.0.0.1:6379/0}"
+    fi
+    run chown root:guanwecom "$settings/.env"
+    run chmod 640 "$settings/.env"
+}
+
+place_certificate() {
+    say "certificate in $settings/tls"
+    run install -d -m 700 "$settings/tls"
+    if [ -e "$settings/tls/site.pem" ]; then
+        echo "is there already, and stays"
+        return
+    fi
+    host=$(host_of_site)
+    run openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj "/CN=$host" -addext "subjectAltName=DNS:$host" \
+        -keyout "$settings/tls/site.key" -out "$settings/tls/site.pem"
+    echo "signed by itself: put the real one, with its chain, into site.pem and its key into site.key; then nginx -s reload"
+}
+
+host_of_site() {
+    if [ -f "$settings/.env" ]; then
+        sed -n 's/^ALLOWED_HOSTS=\([^,:]*\).*/\1/p' "$settings/.env"
+    else
+        echo "$site" | sed 's|^[a-z]*://||; s|[:/].*||'
+    fi
+}
+
+# as USER COMMAND…
+as() {
+    user=$1
+    shift
+    run setpriv --reuid "$user" --regid "$user" --init-groups "$@"
+}
+
+prepare_database() {
+    say "database"
+    if [ -z "$database" ] && { [ "$dry_run" ] || grep -qxF "DATABASE_URL=$default_database" "$settings/.env"; }; then
+        lacks "SELECT 1 FROM pg_roles WHERE rolname = 'guanwecom'" && as postgres createuser guanwecom
+        lacks "SELECT 1 FROM pg_database WHERE datname = 'guanwecom'" && as postgres createdb --owner guanwecom guanwecom
+    fi
+    as guanwecom "$release/.venv/bin/python" "$release/manage.py" migrate
+}
+
+# Whether this machine's PostgreSQL answers the question $1 with nothing.
+lacks() { [ "$dry_run" ] || [ -z "$(as postgres psql -tAc "$1" postgres)" ]; }
+
+collect_static_files() {
+    [ -d "$release/staticfiles" ] || run "$release/.venv/bin/python" "$release/manage.py" collectstatic --noinput --verbosity 0
+}
+
+install_units() {
+    say "units of systemd"
+    run install -d -m 755 /etc/systemd/system/guanwecom-.service.d
+    run install -m 644 deploy/systemd/*.service deploy/systemd/*.socket deploy/systemd/*.target /etc/systemd/system/
+    run install -m 644 deploy/systemd/guanwecom-.service.d/common.conf /etc/systemd/system/guanwecom-.service.d/
+    run systemctl daemon-reload
+    run systemctl enable --quiet guanwecom.target guanwecom-web.socket guanwecom-web@1 guanwecom-web@2 guanwecom-worker-urgent \
+        guanwecom-worker guanwecom-worker-data guanwecom-worker-charts guanwecom-beat
+}
+
+install_site() {
+    [ "$nginx" ] || return 0
+    say "site of nginx"
+    if [ -e /etc/nginx/conf.d/guanwecom.conf ]; then
+        echo "is there already, and stays"
+        return
+    fi
+    run install -m 644 deploy/nginx/guanwecom.conf /etc/nginx/conf.d/guanwecom.conf
+    run install -m 644 deploy/nginx/upstream-systemd.conf /etc/nginx/conf.d/guanwecom-upstream.conf
+    run sed -i "s/server_name _;/server_name $(host_of_site);/" /etc/nginx/conf.d/guanwecom.conf
+    run nginx -t
+}
+
+start_all() {
+    [ "$start" ] || return 0
+    say "start"
+    run systemctl start guanwecom.target guanwecom-web.socket
+    # What ran before runs the new version from now on: one web while the other serves, and workers after their messages,
+    # for which nobody waits here.
+    run systemctl restart guanwecom-web@1
+    run systemctl restart guanwecom-web@2
+    run systemctl --no-block try-restart guanwecom-beat guanwecom-worker-urgent guanwecom-worker guanwecom-worker-data \
+        guanwecom-worker-charts guanwecom-worker-snapshots guanwecom-mail-door
+    [ ! "$nginx" ] || run systemctl reload-or-restart nginx
+}
+
+main() {
+    cd "$(dirname "$0")/.."
+    read_options "$@"
+    check_machine
+    release=$prefix/releases/$(version)
+    add_user
+    install_release
+    write_settings
+    collect_static_files
+    place_certificate
+    prepare_database
+    run ln -sfn "$release" "$prefix/current"
+    install_units
+    install_site
+    start_all
+    say "done"
+    echo "The first administrator: cd $prefix/current && .venv/bin/python manage.py createsuperuser"
+}
+
+main "$@"
