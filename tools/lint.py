@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.services import ENVIRON
 
 ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
 APPS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox")
 CODE = (*APPS, "tools", "tests", "benchmarks")
 CHECKS: dict[str, tuple[str, ...]] = {
@@ -25,7 +26,11 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "system checks": ("django", "check", "--fail-level", "WARNING", "--settings", "tools.static_settings"),
     "translations": ("tools.messages", "check"),
     "pins": ("tools.pins",),
+    "shell": ("shellcheck", "deploy/install.sh", "deploy/compose/restart-web.sh", ".ci/run"),
+    "Dockerfile": ("hadolint", "Dockerfile"),
 }
+# Programs of .venv that are no modules of Python.
+PROGRAMS = {"shellcheck", "hadolint"}
 
 
 def main() -> int:
@@ -38,8 +43,10 @@ def main() -> int:
 def passes(name: str, command: tuple[str, ...]) -> bool:
     """Run one check with the suite's invented environment; its output is shown only if it fails."""
     started = time.monotonic()
+    name_of_program, *words = command
+    program = [str(BIN / name_of_program)] if name_of_program in PROGRAMS else [sys.executable, "-m", name_of_program]
     done = subprocess.run(
-        [sys.executable, "-m", *command],
+        [*program, *words],
         cwd=ROOT,
         env={**os.environ, **ENVIRON},
         stdout=subprocess.PIPE,

@@ -1,0 +1,66 @@
+# One image for web, workers, beat and the mail door, and two that add to it:
+#   docker build --target guanwecom .   the product
+#   docker build --target charts .      and what draws charts, for workers of the queue "charts"
+#   docker build --target snapshots .   and a Chromium, for workers of the queue "snapshots"
+# They run as a user without rights on a root that may be read-only; /tmp alone is written to.
+ARG DEBIAN=debian:trixie-slim
+
+FROM ${DEBIAN} AS runtime
+# hadolint ignore=DL3008  # Debian's stable release changes a package for its security only
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates python3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --home-dir /tmp --shell /usr/sbin/nologin guanwecom
+WORKDIR /opt/guanwecom
+ENV PATH=/opt/guanwecom/.venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+USER 10001
+EXPOSE 8000
+# Of web. Workers, beat and the mail door have no address: compose.yaml looks at their heartbeat in its place.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz/live', timeout=5)"]
+CMD ["gunicorn", "guanwecom.wsgi", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "8", "--no-control-socket"]
+
+# Everything that is needed to install: it stays behind.
+FROM runtime AS build
+# hadolint ignore=DL3002  # nothing runs in this stage
+USER 0
+# hadolint ignore=DL3008,DL3009  # as above; lists do not matter in a stage that stays behind
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
+RUN python3 -m venv .venv
+COPY requirements.txt ./
+RUN pip install --no-cache-dir --require-hashes -r requirements.txt
+COPY . ./
+# collectstatic asks the settings, which need values; these open nothing and are not kept.
+RUN python tools/messages.py compile \
+    && SECRET_KEY=invented-for-collectstatic-and-not-kept FIELD_ENCRYPTION_KEYS="$(python manage.py generate_key)" \
+       DATABASE_URL=postgresql://build@/build VALKEY_URL=redis://build/0 \
+       python manage.py collectstatic --noinput --verbosity 0 \
+    && rm -rf tools requirements*.txt \
+    && python -m compileall -q .
+
+FROM build AS build-charts
+COPY requirements-charts.txt ./
+RUN pip install --no-cache-dir --require-hashes -r requirements-charts.txt \
+    && rm requirements-charts.txt && python -m compileall -q .venv
+
+FROM build-charts AS build-snapshots
+COPY requirements-snapshots.txt ./
+RUN pip install --no-cache-dir --require-hashes -r requirements-snapshots.txt \
+    && rm requirements-snapshots.txt && python -m compileall -q .venv
+
+FROM runtime AS charts
+COPY --from=build-charts /opt/guanwecom /opt/guanwecom
+
+FROM runtime AS snapshots
+USER 0
+# hadolint ignore=DL3008  # as above
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends chromium fonts-noto-cjk \
+    && rm -rf /var/lib/apt/lists/*
+USER 10001
+COPY --from=build-snapshots /opt/guanwecom /opt/guanwecom
+
+FROM runtime AS guanwecom
+COPY --from=build /opt/guanwecom /opt/guanwecom

@@ -1,0 +1,100 @@
+"""compose.yaml and the Dockerfile: Docker's own reading of them, and what every container has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from guanwecom import environment
+from tests.deploy.commands import UNITS, compose, composed, of_units
+
+OURS = (*UNITS, "web-2", "migrate")
+
+
+@pytest.fixture
+def folder(project_root: Path, tmp_path: Path) -> Path:
+    """A copy of compose.yaml beside a new .env."""
+    shutil.copy(project_root / "compose.yaml", tmp_path)
+    options = ["--file", str(tmp_path / ".env"), "--compose", "--site", "https://bi.example.com"]
+    subprocess.run([project_root / ".venv/bin/python", project_root / "manage.py", "init_env", *options], check=True)
+    return tmp_path
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
+def test_docker_compose_reads_it(folder: Path) -> None:
+    run = ["docker-compose", "--profile", "*", "config", "--services"]
+
+    done = subprocess.run(
+        run, cwd=folder, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {*OURS, "postgres", "valkey", "nginx"}
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
+def test_without_a_new_env_it_says_what_to_do(folder: Path) -> None:
+    (folder / ".env").write_text("SECRET_KEY=mine\n")
+
+    done = subprocess.run(
+        ["docker-compose", "config"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode != 0
+    assert "run manage.py init_env --compose first" in done.stderr
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_write_nothing_and_may_nothing(project_root: Path, name: str) -> None:
+    service = compose(project_root)["services"][name]
+
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]  # noqa: S108  # of the container
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "healthcheck" in service
+    assert "user" not in service  # the Dockerfile names it
+
+
+def test_every_variable_that_it_sets_is_a_setting(project_root: Path) -> None:
+    names = {name for command in composed(project_root).values() for name in command.environment}
+
+    assert names - environment._read_names == set()
+    assert "TRUSTED_PROXIES" in names
+
+
+def test_containers_and_units_run_the_same_programs(project_root: Path) -> None:
+    containers, units = composed(project_root), of_units(project_root)
+
+    for name in UNITS:
+        words = containers[name].words
+        if name == "web-1":  # two containers of two processes, two units of one; systemd gives the address
+            words = ["gunicorn", "guanwecom.wsgi", "--workers", "1", *words[words.index("--threads") :]]
+        assert units[name].words == words, name
+
+
+def test_every_queue_has_a_worker(project_root: Path) -> None:
+    workers = [command.words for name, command in composed(project_root).items() if name.startswith("worker")]
+    queues = {queue for words in workers for queue in words[words.index("-Q") + 1].split(",")}
+
+    assert queues == {"urgent", "celery", "data", "charts", "snapshots"}
+
+
+def test_the_webs_have_the_addresses_that_nginx_asks(project_root: Path) -> None:
+    services = compose(project_root)["services"]
+    addresses = [services[name]["networks"]["default"]["ipv4_address"] for name in ("web-1", "web-2")]
+    upstream = (project_root / "deploy/nginx/upstream-compose.conf").read_text(encoding="utf-8")
+    script = (project_root / "deploy/compose/restart-web.sh").read_text(encoding="utf-8")
+
+    assert addresses == ["172.31.250.11", "172.31.250.12"]
+    assert all(f"server {address}:8000;" in upstream for address in addresses)
+    assert 'address="172.31.250.1$number:8000"' in script

@@ -1,0 +1,98 @@
+"""deploy/install.sh: what it would do, and what it refuses. tests/deploy/test_offline_install.py runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SITE = ("--site", "https://bi.example.com")
+
+
+def install(root: Path, *options: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": path or os.environ["PATH"], "PYTHON": str(root / ".venv/bin/python")}
+    return subprocess.run(
+        [str(root / "deploy/install.sh"), *options], env=environ, cwd="/", capture_output=True, text=True, check=False
+    )
+
+
+def test_dry_run_prints_each_step_and_touches_nothing(project_root: Path) -> None:
+    done = install(project_root, "--dry-run", *SITE)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = re.findall(r"^== (\S+)", done.stdout, re.MULTILINE)
+    assert steps == ["user", "version", "settings", "certificate", "database", "units", "site", "start", "done"]
+    assert "manage.py init_env --file /etc/guanwecom/.env --site https://bi.example.com --database" in done.stdout
+    assert not Path("/opt/guanwecom").exists()
+    assert not Path("/etc/guanwecom").exists()
+
+
+def test_it_installs_every_unit_and_enables_what_every_installation_needs(project_root: Path) -> None:
+    printed = install(project_root, "--dry-run", *SITE).stdout
+
+    units = {path.name for path in (project_root / "deploy/systemd").iterdir() if path.is_file()}
+    copied = re.search(r"^\+ install -m 644 (deploy/systemd/.*) /etc/systemd/system/$", printed, re.MULTILINE)
+    assert copied is not None
+    assert {Path(word).name for word in copied[1].split()} == units
+    enabled = re.search(r"^\+ systemctl enable --quiet (.*)$", printed, re.MULTILINE)
+    assert enabled is not None
+    optional = {"guanwecom-worker-snapshots.service", "guanwecom-mail-door.service", "guanwecom-web@.service"}
+    wanted = {name.removesuffix(".service") for name in units - optional} | {"guanwecom-web@1", "guanwecom-web@2"}
+    assert set(enabled[1].split()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "absent"),
+    [(("--no-nginx",), ["nginx"]), (("--no-start",), ["systemctl start", "restart"])],
+)
+def test_parts_can_be_left_out(project_root: Path, options: tuple[str, ...], absent: list[str]) -> None:
+    commands = [
+        line for line in install(project_root, "--dry-run", *SITE, *options).stdout.splitlines() if line[:1] == "+"
+    ]
+
+    assert [line for line in commands if any(word in line for word in absent)] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        (("--dry-run",), "--site is needed for the first installation"),
+        (("--site",), "--site needs a value"),
+        (("--sight", "x"), "--sight: no such option; --help lists them"),
+    ],
+)
+def test_what_cannot_work_is_refused(project_root: Path, options: tuple[str, ...], refusal: str) -> None:
+    done = install(project_root, *options)
+
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"install.sh: {refusal}\n")
+
+
+def test_it_refuses_a_machine_without_systemd(project_root: Path, tmp_path: Path) -> None:
+    for program in ("dirname", "id", "sh"):
+        found = shutil.which(program)
+        assert found is not None
+        (tmp_path / program).symlink_to(found)
+
+    done = install(project_root, *SITE, path=str(tmp_path))
+
+    assert (done.returncode, done.stderr) == (2, "install.sh: this machine has no systemd\n")
+
+
+def test_a_damaged_bundle_is_refused(project_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    shutil.copy(project_root / "deploy/install.sh", tmp_path / "deploy")
+    for name in ("manage.py", "requirements-charts.txt"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  manage.py\n")
+
+    done = subprocess.run(
+        [str(tmp_path / "deploy/install.sh"), "--dry-run", *SITE], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.endswith("install.sh: the bundle is damaged: its checksums do not match\n")
+    assert "== " not in done.stdout

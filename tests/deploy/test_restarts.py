@@ -1,0 +1,204 @@
+"""Restarts under traffic: no request fails, and no message is lost or doubled."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from accounts.models import WeComAccount
+from integrations.models import Corp
+from notifications.models import Report, Run, Subscription
+from tests.deploy.commands import of_units
+from tests.e2e.stack import BIN, READY_SECONDS, Program, Stack
+from tests.e2e.waiting import eventually
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
+
+pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+PEOPLE = 60
+# As systemd does: the socket is number 3, and says so to the process that takes the place of this one.
+ACTIVATE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def stop_seconds(root: Path, unit: str) -> int:
+    """For how long systemd waits for the unit to end, before it kills."""
+    text = (root / "deploy" / "systemd" / unit).read_text(encoding="utf-8")
+    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+    return int(seconds)
+
+
+class Webs:
+    """guanwecom-web.socket, and services that it starts."""
+
+    def __init__(self, root: Path, env: dict[str, str], folder: Path) -> None:
+        self.root, self.folder = root, folder
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.ready.bind(str(folder / "notify"))
+        self.ready.settimeout(READY_SECONDS)
+        self.env = {**env, "NOTIFY_SOCKET": str(folder / "notify")}
+
+    @property
+    def port(self) -> int:
+        return int(self.listener.getsockname()[1])
+
+    @contextmanager
+    def started(self, name: str) -> Iterator[Program]:
+        """By the unit's command; goes on once it says that it is ready, as systemd does."""
+        command = of_units(self.root)["web-1"]
+        words = [str(BIN / command.words[0]), *command.words[1:], "--worker-tmp-dir", str(self.folder)]
+        number = self.listener.fileno()
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", ACTIVATE, str(number), *words],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**self.env, **command.environment},
+                cwd=self.root,
+                pass_fds=[number],
+            )
+        program = Program(name, process, log)
+        try:
+            assert self.ready.recv(1000) == b"READY=1", program.tail()
+            yield program
+        finally:
+            program.stop()
+
+    def close(self) -> None:
+        self.listener.close()
+        self.ready.close()
+
+
+class Traffic:
+    """Requests from several threads, one after the other, with new connections, until it is left."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.outcomes: Counter[str] = Counter()
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(method,)) for method in ("GET", "POST") * 2]
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def more(self) -> None:
+        """Wait until further requests have been answered."""
+        before = self.outcomes.total()
+        eventually(lambda: self.outcomes.total() > before + 8)
+
+    def _ask(self, method: str) -> None:
+        while not self._is_over.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=READY_SECONDS)
+            try:
+                connection.request(method, "/login/", headers={"Host": "testserver"})
+                with connection.getresponse() as answer:
+                    answer.read()
+                    outcome = f"{method} {answer.status}"
+            except (OSError, http.client.HTTPException) as error:
+                outcome = f"{method} {type(error).__name__}"
+            finally:
+                connection.close()
+            self.outcomes[outcome] += 1
+
+
+def test_while_webs_restart_one_after_the_other_no_request_fails(
+    process_environ: dict[str, str], project_root: Path, tmp_path: Path
+) -> None:
+    webs = Webs(project_root, process_environ, tmp_path)
+    with ExitStack() as exits:
+        exits.callback(webs.close)
+        first, second = (exits.enter_context(webs.started(name)) for name in ("first", "second"))
+        with Traffic(webs.port) as traffic:
+            traffic.more()
+            for name, program in (("first again", first), ("second again", second)):
+                program.stop(stop_seconds(project_root, "guanwecom-web@.service"))
+                traffic.more()
+                exits.enter_context(webs.started(name))
+                traffic.more()
+
+    assert first.process.returncode == second.process.returncode == 0
+    assert set(traffic.outcomes) == {"GET 200", "POST 403"}  # a form without its token is refused
+
+
+def test_requests_wait_for_a_web_that_starts(
+    process_environ: dict[str, str], project_root: Path, tmp_path: Path
+) -> None:
+    """The only one of a small machine, or both at once: systemd holds the socket."""
+    webs = Webs(project_root, process_environ, tmp_path)
+    with ExitStack() as exits:
+        exits.callback(webs.close)
+        with Traffic(webs.port) as traffic:
+            exits.enter_context(webs.started("only"))
+            traffic.more()
+
+    assert set(traffic.outcomes) == {"GET 200", "POST 403"}
+
+
+@pytest.fixture
+def crowd(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
+    """A company whose calls take a while; no worker or beat yet."""
+    members: list[dict[str, Any]] = [
+        {"userid": f"p{number:03}", "name": f"员工{number}", "department": [2]} for number in range(PEOPLE)
+    ]
+    with start_sandbox(seed={"companies": [company(members=members, tags=[])]}) as sandbox:
+        corp = Corp.objects.create(
+            name="北山制造",
+            corpid=CORPID,
+            agentid=AGENTID,
+            secret=SECRET,
+            api_base_url=sandbox.base_url,
+            is_enabled=True,
+        )
+        for member in members:
+            person = get_user_model().objects.create_user(member["userid"], name=member["name"])
+            WeComAccount.objects.create(user=person, corp=corp, userid=member["userid"])
+        env = {**process_environ, "SEND_PARALLEL_PER_TASK": "2"}
+        yield Stack(env=env, root=project_root, folder=tmp_path, sandbox=sandbox)
+
+
+def test_a_worker_that_is_stopped_ends_its_messages_and_another_goes_on(crowd: Stack, project_root: Path) -> None:
+    crowd.sandbox.fault("slow", "message/send", seconds=0.3, count=None)
+    report = Report.objects.create(title="日报", body="今天一切正常。")
+    for person in get_user_model().objects.all():
+        Subscription.objects.create(name=person.username, report=report, crontab="* * * * *").users.add(person)
+    Subscription.objects.update(next_run_at=datetime.now(UTC).replace(second=0, microsecond=0))
+    with ExitStack() as exits:
+        first = crowd.start_worker(exits, "first")
+        crowd.start_beat(exits)
+        eventually(lambda: crowd.sandbox.calls("message/send"), crowd.programs.values())
+        Subscription.objects.update(is_enabled=False)
+
+        first.stop(stop_seconds(project_root, "guanwecom-worker.service"))
+        sent_by_first = len(crowd.sandbox.calls("message/send"))
+        crowd.start_worker(exits, "second")
+        eventually(lambda: Run.objects.filter(status="finished").count() == PEOPLE, crowd.programs.values())
+
+    assert first.process.returncode == 0  # it ended by itself
+    assert 0 < sent_by_first < PEOPLE
+    people = WeComAccount.objects.values_list("userid", flat=True)
+    assert [len(crowd.sandbox.messages(CORPID, userid)) for userid in people] == [1] * PEOPLE

@@ -1,0 +1,58 @@
+"""The units of systemd, by systemd's own reading of them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.commands import BIN, UNITS
+
+pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+# Chromium has a sandbox of its own, for which this one is wider.
+EXPOSED_AT_MOST = {**dict.fromkeys(UNITS.values(), 1.5), "guanwecom-worker-snapshots.service": 3.0}
+
+
+@pytest.fixture
+def units(project_root: Path, tmp_path: Path) -> Path:
+    """A copy of the units whose programs are there."""
+    folder = tmp_path / "units"
+    shutil.copytree(project_root / "deploy" / "systemd", folder)
+    for unit in folder.glob("*.service"):
+        unit.write_text(unit.read_text(encoding="utf-8").replace(f"ExecStart={BIN}", "ExecStart=/usr/bin/env "))
+    return folder
+
+
+def test_systemd_understands_every_line(units: Path) -> None:
+    paths = [str(path) for path in sorted(units.iterdir()) if path.is_file()]
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--generators=no", *paths],
+        env={"SYSTEMD_UNIT_PATH": f"{units}:", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "guanwecom" in line]) == (0, [])
+    assert len(paths) == len(UNITS) + 2
+
+
+@pytest.mark.parametrize("unit", UNITS.values())
+def test_what_a_service_may_do_is_little(units: Path, unit: str) -> None:
+    """systemd's own number, from 0 (nothing) to 10 (everything)."""
+    name = unit.replace("@.", "@1.")
+    if name != unit:
+        shutil.copy(units / unit, units / name)
+
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSED_AT_MOST[unit] * 10:.0f}", name],
+        env={"SYSTEMD_UNIT_PATH": f"{units}:", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout.splitlines()[-1:] + done.stderr.splitlines()[-3:]
