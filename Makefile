@@ -7,7 +7,7 @@ TESTS := $(RUN) -m pytest -n auto --dist worksteal
 # Byte code is kept, whatever the environment says: tests start dozens of our programs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox test-sqlite lint docs docs-links format messages requirements sbom bench journey chaos nightly
+.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox test-sqlite lint docs docs-links format messages requirements sbom bundle bench journey chaos nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -63,6 +63,9 @@ sbom: setup-dev ## write sbom/*.cdx.json: every package that is pinned, as Cyclo
 	@mkdir -p sbom
 	@for set in $(SETS); do $(RUN) -m cyclonedx_py requirements --output-reproducible --short-PURLs \
 		--pyproject pyproject.toml -o sbom/$$set.cdx.json $$set.txt || exit; done
+
+bundle: setup-dev ## make dist/guanwecom-….tar.gz, which installs the committed code on a machine without internet
+	@$(RUN) -m tools.bundle
 
 bench: setup-dev ## measure the WeCom client, the sandbox, signing in, the directory and the push engine
 	@$(RUN) -m benchmarks

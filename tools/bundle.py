@@ -1,0 +1,172 @@
+"""Makes the bundle that installs guanwecom without internet: `python -m tools.bundle`.
+
+dist/guanwecom-VERSION-linux-ARCH-pyXY.tar.gz holds the code of HEAD with its compiled catalogues and static files,
+every dependency as a wheel with its hash, their licences, a bill of materials, checksums of all that, and
+deploy/install.sh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from tools import messages
+
+ROOT = Path(__file__).resolve().parent.parent
+CODE = (
+    *("accounts", "guanwecom", "integrations", "notifications", "deploy", "docs", "manage.py", "gunicorn.conf.py"),
+    *(
+        ".env.example",
+        "pyproject.toml",
+        "requirements-charts.txt",
+        "README.md",
+        "README.zh-CN.md",
+        "CHANGELOG.md",
+        "LICENSE",
+    ),
+)
+REQUIREMENTS = "requirements-charts.txt"
+# Where wheels keep the texts of their licences, by the beginnings of file names.
+LICENCE_FILES = ("licen", "copying", "notice", "authors")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make the bundle that installs without internet.")
+    parser.add_argument("--output", type=Path, default=ROOT / "dist", help="the folder to write to")
+    output = parser.parse_args().output
+    name = f"guanwecom-{version()}-linux-{platform.machine()}-py{sys.version_info.major}{sys.version_info.minor}"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / name
+        folder.mkdir()
+        copy_code(folder)
+        # deploy/install.sh compares it with the machine's.
+        (folder / "PYTHON").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
+        download_wheels(folder)
+        for app in messages.APPS:
+            messages.compile_app(app, folder)
+        collect_static_files(folder)
+        write_licences(folder)
+        write_bill(folder)
+        write_checksums(folder)
+        output.mkdir(parents=True, exist_ok=True)
+        archive = output / f"{name}.tar.gz"
+        pack(folder, archive)
+    print(f"{archive} ({archive.stat().st_size // 1_000_000} MB)")
+    return 0
+
+
+def version() -> str:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["project"]["version"])
+
+
+def copy_code(folder: Path) -> None:
+    """What is committed, and nothing that lies about."""
+    packed = subprocess.run(["git", "archive", "HEAD", *CODE], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
+
+
+def download_wheels(folder: Path) -> None:
+    """For this machine's kind and this Python, each with a hash that the requirements name."""
+    run = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    wheels = folder / "wheels"
+    subprocess.run([*run, "--only-binary", ":all:", "-r", str(ROOT / REQUIREMENTS), "-d", str(wheels)], check=True)
+
+
+def collect_static_files(folder: Path) -> None:
+    """collectstatic asks the settings, which need values; these open nothing and are not kept."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "SECRET_KEY": "invented for collectstatic, and not kept",
+        "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+        "DATABASE_URL": "postgresql://build@/build",
+        "VALKEY_URL": "redis://build/0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+    subprocess.run(collect, cwd=folder, env=environ, check=True)
+
+
+def write_licences(folder: Path) -> None:
+    """licences/INDEX.md names the licence of each dependency; beside it lie the texts that the wheels bring."""
+    target = folder / "licences"
+    target.mkdir()
+    lines = [
+        "# Licences of what guanwecom is installed with\n",
+        "| package | version | licence | texts |",
+        "|---|---|---|---|",
+    ]
+    for wheel in sorted((folder / "wheels").iterdir()):
+        with zipfile.ZipFile(wheel) as archive:
+            name, number, licence = described(archive)
+            texts = licence_texts(archive)
+            for member in texts:
+                path = target / name / Path(member).name
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(archive.read(member))
+        shown = ", ".join(sorted({Path(member).name for member in texts})) or "none in the wheel"
+        lines.append(f"| {name} | {number} | {licence} | {shown} |")
+    (target / "INDEX.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def described(wheel: zipfile.ZipFile) -> tuple[str, str, str]:
+    """Name, version and licence of a wheel, as its METADATA says them."""
+    (path,) = (name for name in wheel.namelist() if name.count("/") == 1 and name.endswith(".dist-info/METADATA"))
+    metadata = HeaderParser().parsestr(wheel.read(path).decode())
+    classified = [value.rpartition(" :: ")[2] for value in metadata.get_all("Classifier", []) if value[:7] == "License"]
+    licence = metadata["License-Expression"] or "; ".join(classified) or (metadata["License"] or "").splitlines()[:1]
+    return (
+        metadata["Name"],
+        metadata["Version"],
+        licence if isinstance(licence, str) else "".join(licence) or "not said",
+    )
+
+
+def licence_texts(wheel: zipfile.ZipFile) -> list[str]:
+    within = (name for name in wheel.namelist() if ".dist-info/" in name and not name.endswith("/"))
+    return [name for name in within if Path(name).name.lower().startswith(LICENCE_FILES)]
+
+
+def write_bill(folder: Path) -> None:
+    """sbom.cdx.json, in CycloneDX."""
+    bill = [sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible", "--short-PURLs"]
+    named = ["--pyproject", "pyproject.toml", "-o", str(folder / "sbom.cdx.json"), REQUIREMENTS]
+    subprocess.run([*bill, *named], cwd=ROOT, check=True)
+
+
+def write_checksums(folder: Path) -> None:
+    """SHA256SUMS, which `sha256sum --check` and deploy/install.sh compare."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in paths]
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Owned by root, as whoever unpacks it is."""
+
+    def owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = 0
+        member.uname = member.gname = "root"
+        return member
+
+    part = archive.with_suffix(".part")
+    with tarfile.open(part, "w:gz", compresslevel=1) as packed:
+        packed.add(folder, folder.name, filter=owned)
+    shutil.move(part, archive)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
