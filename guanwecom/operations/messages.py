@@ -1,4 +1,4 @@
-"""Sentences about what fails in the engine, with the command that fixes it: those of README (a test compares)."""
+"""Sentences about what fails in the engine, with the command that fixes it: those of docs/en/install.md."""
 
 from __future__ import annotations
 

@@ -165,8 +165,8 @@ def test_durations_are_rough(seconds: float, words: str) -> None:
         assert messages.duration(seconds) == words
 
 
-def test_the_commands_are_those_of_the_readme(project_root: Path) -> None:
-    text = (project_root / "README.md").read_text(encoding="utf-8")
+def test_the_commands_are_those_of_the_guide(project_root: Path) -> None:
+    text = (project_root / "docs/en/install.md").read_text(encoding="utf-8")
     (block,) = (found for found in re.findall(r"```sh\n(.*?)```", text, re.S) if "gunicorn" in found)
     commands = [shlex.split(line) for line in block.strip().splitlines()]
 
