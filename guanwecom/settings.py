@@ -128,6 +128,7 @@ CELERY_TASK_ROUTES = {
     "notifications.tick": {"queue": "urgent"},
     "integrations.fetch_card_data": {"queue": "data"},
     "integrations.test_source": {"queue": "data"},
+    "integrations.test_unsaved": {"queue": "data"},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

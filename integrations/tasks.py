@@ -13,7 +13,7 @@ from integrations.callbacks import queue, worker
 from integrations.companies import console, credentials, site_certificates, verification_files
 from integrations.companies.diagnosis import runner
 from integrations.core.background import database_clock, guarded
-from integrations.datasources import fetch, source_tests
+from integrations.datasources import fetch, source_tests, unsaved_tests
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,12 @@ def fetch_card_data(row_id: int) -> None:
 def test_source(source_id: int) -> None:
     """Try a data source that was saved; a repeat of a finished test does nothing."""
     source_tests.carry_out(source_id=source_id, clock=timezone.now)
+
+
+@shared_task(name=unsaved_tests.TASK, expires=unsaved_tests.TASK_SECONDS, time_limit=unsaved_tests.TASK_SECONDS)
+def test_unsaved(token: str) -> None:
+    """Try a data source or a card that is not saved yet; a repeat of a finished test does nothing."""
+    unsaved_tests.carry_out(token=token, clock=timezone.now)
 
 
 def sweep_card_data() -> None:

@@ -274,6 +274,12 @@ SOURCES = [
         method="post",
         args=("source",),
     ),
+    Row("integrations_datasource_try", expect(f"{INTEGRATION} {INTEGRATION_ELSEWHERE}"), method="post"),
+    Row(
+        "integrations_datasource_tried",
+        expect("", unseen=(f"{INTEGRATION} {INTEGRATION_ELSEWHERE}", 404)),
+        args=("=x",),
+    ),
     Row("integrations_datasource_state", expect(INTEGRATION, unseen=(INTEGRATION_ELSEWHERE, 404)), args=("source",)),
     lists("integrations_card", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
     *adds("integrations_card", f"{CARD_KEEPERS} {CARD_KEEPERS_ELSEWHERE}"),
@@ -288,6 +294,8 @@ SOURCES = [
         args=("card",),
         changed_by=CARD_KEEPERS,
     ),
+    Row("integrations_card_try", expect(f"{CARD_KEEPERS} {CARD_KEEPERS_ELSEWHERE}"), method="post"),
+    Row("integrations_card_tried", expect("", unseen=(f"{CARD_KEEPERS} {CARD_KEEPERS_ELSEWHERE}", 404)), args=("=x",)),
     Row("integrations_card_choose", expect(CARD_KEEPERS, unseen=(CARD_KEEPERS_ELSEWHERE, 404)), query=OF_SOURCE),
     Row(
         "integrations_card_choose",

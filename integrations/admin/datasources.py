@@ -25,8 +25,8 @@ from integrations.admin import card_picker
 from integrations.admin.base import own_page
 from integrations.admin.database_fields import NAMES
 from integrations.admin.datasource_forms import CardForm, DataSourceForm
+from integrations.admin.unsaved_tests import UnsavedTests
 from integrations.clients.sources.table import Kind
-from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.core.ways_out import WAYS, line
 from integrations.datasources import fetch, previews, source_tests
@@ -46,9 +46,9 @@ _KINDS = {
 
 
 @admin.register(DataSource)
-class DataSourceAdmin(ConfirmedChanges, AnyModelAdmin):
+class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
     form = DataSourceForm
-    unconfirmed_pages = frozenset({"integrations_datasource_test"})
+    unconfirmed_pages = frozenset({"integrations_datasource_test", "integrations_datasource_try"})
     change_form_template = "admin/integrations/datasource/change_form.html"
     list_display = ("name", "kind", "company", "is_enabled", "allows_private_addresses", "powers", "cards_count")
     list_filter = ("kind", "is_enabled", "allows_private_addresses")
@@ -57,7 +57,8 @@ class DataSourceAdmin(ConfirmedChanges, AnyModelAdmin):
     empty_list = _(
         "Where reports and alerts get their data: the BI, a database, or a web service. Begin with “Add data source”."
     )
-    _common = ("name", "kind", "is_enabled", "corp", "timeout_seconds", "row_limit", "parallel_limit")
+    _common = ("name", "kind", "is_enabled", "corp")
+    _limits = ("timeout_seconds", "row_limit", "parallel_limit")
     _web = ("http_url", "allows_private_addresses", "ca_bundle")
 
     class Media:
@@ -81,7 +82,9 @@ class DataSourceAdmin(ConfirmedChanges, AnyModelAdmin):
         further = {SourceKind.SQL: database, SourceKind.JSON: web}
         kind = self._kind(request, obj)
         fields = further.get(kind, ()) if kind else ()
-        return [(None, {"fields": self._common}), *([(_("Connection"), {"fields": fields})] if fields else [])]
+        limits = (_("Limits"), {"classes": ["collapse"], "fields": self._limits})
+        connection = [(_("Connection"), {"fields": fields})] if fields else []
+        return [(None, {"fields": self._common}), *connection, limits]
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -101,7 +104,9 @@ class DataSourceAdmin(ConfirmedChanges, AnyModelAdmin):
                 messages.warning(request, datasource_messages.too_much_power(source.account_powers))
             if source is not None and self.has_change_permission(request, source):
                 extra_context = {**(extra_context or {}), **_source_test(source, request)}
-        return super().changeform_view(request, object_id, form_url, extra_context)
+        row = self.get_object(request, object_id) if object_id else None
+        extra = {**(extra_context or {}), "unsaved_test": self.unsaved_test(request, row, self._kind(request, row))}
+        return super().changeform_view(request, object_id, form_url, extra)
 
     def get_urls(self) -> list[URLPattern]:
         wrapped = self.admin_site.admin_view
@@ -181,7 +186,7 @@ class DataSourceAdmin(ConfirmedChanges, AnyModelAdmin):
 
 
 @admin.register(Card)
-class CardAdmin(AnyModelAdmin):
+class CardAdmin(UnsavedTests):
     form = CardForm
     change_form_template = f"{FOLDER}/change_form.html"
     list_display = ("name", "source_name", "changed_at")
@@ -273,6 +278,7 @@ class CardAdmin(AnyModelAdmin):
             extra |= {"card": card, "test": _test_of(card, request)}
         elif object_id is None and request.method == "GET" and request.user.has_perm("integrations.change_datasource"):
             extra |= _source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]), request)
+        extra["unsaved_test"] = self.unsaved_test(request, card, self._kind(request, card))
         return super().changeform_view(request, object_id, form_url, extra)
 
     def _choose_source(self, request: HttpRequest) -> HttpResponse:

@@ -36,14 +36,14 @@ def _queue_all(task: Any, row_ids: Sequence[int], otherwise: Callable[[Sequence[
             return
 
 
-def queue_by_name_on_commit(name: str, row_ids: Sequence[int], *, expires_seconds: int) -> None:
+def queue_by_name_on_commit(name: str, row_ids: Sequence[int | str], *, expires_seconds: int) -> None:
     """Queue the task of this name for each row after the commit: for services, which know no task. Without a broker
     the rows wait for the sweep that their task must have."""
     if row_ids:
         transaction.on_commit(partial(_queue_by_name, name, row_ids, expires_seconds))
 
 
-def _queue_by_name(name: str, row_ids: Sequence[int], expires_seconds: int) -> None:
+def _queue_by_name(name: str, row_ids: Sequence[int | str], expires_seconds: int) -> None:
     try:
         for row_id in row_ids:
             current_app.send_task(name, args=(row_id,), expires=expires_seconds, ignore_result=True)

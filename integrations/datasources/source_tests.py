@@ -28,7 +28,7 @@ KEPT = timedelta(hours=1)
 # After so long no worker answers any more.
 WAITED_AT_MOST = timedelta(seconds=TASK_SECONDS + 30)
 # The service answered; what its queries ask for lies below its address.
-_ANSWERED = frozenset({Problem.NOT_FOUND, Problem.NO_TABLE, Problem.NOT_UNDERSTOOD, Problem.EXPRESSION})
+ANSWERED = frozenset({Problem.NOT_FOUND, Problem.NO_TABLE, Problem.NOT_UNDERSTOOD, Problem.EXPRESSION})
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def carry_out(*, source_id: int, clock: Clock) -> None:
     try:
         query.try_source(source, now=began_at)
     except SourceError as error:
-        if not (source.kind == SourceKind.JSON and error.problem in _ANSWERED):
+        if not (source.kind == SourceKind.JSON and error.problem in ANSWERED):
             found = {"problem": error.problem.value, "facts": error.facts}
     ended_at = clock()
     took = round((ended_at - began_at).total_seconds() * 1000)

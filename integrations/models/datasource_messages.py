@@ -19,7 +19,8 @@ def sentence(code: str, facts: Mapping[str, Any], *, sees_network: bool = False)
     """
     if not sees_network and (code == Problem.UNREACHABLE or facts.get("silent")):
         return str(_SENTENCES["silence"])
-    words = str(_SENTENCES.get(code, _SENTENCES[Problem.UNEXPECTED]))
+    reason = f"{code}-{facts.get('reason', '')}"
+    words = str(_SENTENCES.get(reason) or _SENTENCES.get(code, _SENTENCES[Problem.UNEXPECTED]))
     spoken = _words(facts)
     try:
         return words % {name: spoken.get(str(value), value) for name, value in facts.items()}
@@ -101,12 +102,31 @@ _SENTENCES = {
     Problem.UNREACHABLE: gettext_lazy(
         "The data source could not be reached (%(reason)s). Check that it runs, its address, and the firewall."
     ),
+    "unreachable-dns": gettext_lazy(
+        "No host of this name is known. Check how it is spelt, and that the DNS of this server knows it."
+    ),
+    "unreachable-refused": gettext_lazy(
+        "Nothing answers at this host and port. Check the port, and that the data source runs and takes connections "
+        "from other machines."
+    ),
+    "unreachable-timeout": gettext_lazy(
+        "The host does not answer. Check the address, and that the firewall lets this server through to the port."
+    ),
     Problem.TOO_SLOW: gettext_lazy(
         "The data source took longer than %(seconds)s seconds. Ask for less, or raise its time limit."
     ),
     Problem.TOO_BIG: gettext_lazy("The answer is larger than %(megabytes)s MB. Ask for fewer rows or columns."),
     Problem.NOT_ADMITTED: gettext_lazy(
         "The data source refuses the credentials. Enter them again, or let its administrator admit this account."
+    ),
+    Problem.NO_RIGHT: gettext_lazy(
+        "The account may not read what is asked for. Let the database's administrator give it the right to connect to "
+        "the database, and to read the tables."
+    ),
+    Problem.NO_DATABASE: gettext_lazy("The server has no database of this name. Check the name of the database."),
+    Problem.NO_TLS: gettext_lazy(
+        "No encrypted connection (TLS) came about. Switch TLS on at the data source, or connect without: take the CA "
+        "bundle, or the option sslmode, out."
     ),
     Problem.NOT_FOUND: gettext_lazy(
         "The data source does not know what is asked for: it was deleted or renamed. Choose it anew in the card."
@@ -129,7 +149,8 @@ _SENTENCES = {
         "The address of the database is refused: %(what)s Enter another in the data source."
     ),
     Problem.ADDRESS_FORBIDDEN: gettext_lazy(
-        "The address leads into an internal network, which this source may not enter. A superuser can allow it."
+        "The address leads into an internal network, which this source may not enter. A superuser can allow it: by the "
+        "tick “may be in the internal network”."
     ),
     Problem.ADDRESS_NEVER: gettext_lazy(
         "The address leads to where no data source may go, such as the metadata of a cloud. Enter another."

@@ -204,7 +204,7 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
     inlines = (SilenceWindowInline,)
     list_display = (
         *("name", "is_enabled", "level", "open_count", "card", "addressees", "when"),
-        *("last_incident", "last_check", "next_check"),
+        *("last_incident", "last_check"),
     )
     list_filter = (RuleStateFilter, "is_enabled", "severity", ("receiver", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("card", "receiver")
@@ -284,9 +284,13 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
     def addressees(self, rule: AlertRule) -> str:
         return str(rule.addressees_shown)  # type: ignore[attr-defined]  # set by RuleList
 
-    @admin.display(description=_("schedule"))
+    @admin.display(description=_("schedule"), ordering="next_run_at")
     def when(self, rule: AlertRule) -> str:
-        return described(rule)
+        """With the next check."""
+        if not rule.is_enabled or rule.next_run_at is None:
+            return described(rule)
+        after = gettext("next: %(time)s") % {"time": f"{timezone.localtime(rule.next_run_at):%m-%d %H:%M}"}
+        return format_html('{}<div class="help">{}</div>', described(rule), after)
 
     @admin.display(description=_("last incident"))
     def last_incident(self, rule: AlertRule) -> str:
@@ -300,10 +304,6 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
         if rule.problem:
             return format_html("{} {}", tone_pill("bad", gettext("no data")), moment(rule.checked_slot_at))
         return moment(rule.checked_slot_at)
-
-    @admin.display(description=_("next check"), ordering="next_run_at")
-    def next_check(self, rule: AlertRule) -> str:
-        return moment(rule.next_run_at) if rule.is_enabled else "—"
 
     def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
         return {"rule": rule, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}

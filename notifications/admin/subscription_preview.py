@@ -61,8 +61,11 @@ def of_subscription(subscription: Subscription, *, seen_by: Person, now: datetim
     )
 
 
-def of_form(form: SubscriptionForm, *, now: datetime, with_message: bool = True) -> SubscriptionPreview:
-    """The preview of a form that was cleaned, with or without errors."""
+def of_form(
+    form: SubscriptionForm, *, now: datetime, with_message: bool = True, is_check: bool = False
+) -> SubscriptionPreview:
+    """The preview of a form that was cleaned, with or without errors. `is_check`: of a rule, which only looks at these
+    times: crowded ones are no matter."""
     cleaned: dict[str, Any] = form.cleaned_data
     subscription = schedule_forms.candidate(cleaned, form.instance.pk)
     subscription.message_form = cleaned.get("message_form", MessageForm.TEXTCARD)
@@ -72,20 +75,20 @@ def of_form(form: SubscriptionForm, *, now: datetime, with_message: bool = True)
         message, preview_error = _message_preview(subscription, now)
     return SubscriptionPreview(
         time_zone=descriptions.zone_label(subscription.time_zone),
-        **_times_of_form(form, subscription, now),
+        **_times_of_form(form, subscription, now, is_check=is_check),
         found=form.found,
         preview=message,
         preview_error=preview_error,
     )
 
 
-def _times_of_form(form: SubscriptionForm, subscription: Subscription, now: datetime) -> _Times:
+def _times_of_form(form: SubscriptionForm, subscription: Subscription, now: datetime, *, is_check: bool) -> _Times:
     complaints = _complaints(form, *sorted(SCHEDULE_FIELDS))
     if complaints:
         return {"next_times": [], "schedule_error": " ".join(complaints), "schedule_notes": []}
     if not SCHEDULE_FIELDS.isdisjoint(form.errors):  # something is still empty
         return {"next_times": [], "schedule_error": "", "schedule_notes": []}
-    return _times(subscription, now)
+    return _times(subscription, now, is_check=is_check)
 
 
 def _complaints(form: SubscriptionForm, *names: str) -> list[str]:
@@ -106,7 +109,7 @@ def own_reason(person: User, subscription: Subscription) -> str:
     return "" if recipient.reason is None else str(recipient.reason.label)
 
 
-def _times(subscription: Subscription, now: datetime) -> _Times:
+def _times(subscription: Subscription, now: datetime, *, is_check: bool = False) -> _Times:
     try:
         zone = slots.zone(subscription.time_zone)
         found = list(islice(slots.due_times(subscription, now), TIMES_SHOWN))
@@ -116,7 +119,7 @@ def _times(subscription: Subscription, now: datetime) -> _Times:
     return {
         "next_times": [descriptions.time_line(each, zone, is_saved=is_saved) for each in found],
         "schedule_error": "",
-        "schedule_notes": descriptions.notes(subscription, found),
+        "schedule_notes": (descriptions.calendar_notes if is_check else descriptions.notes)(subscription, found),
     }
 
 

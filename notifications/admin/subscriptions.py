@@ -122,7 +122,12 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             *("integrations/live.js", "notifications/schedule.js", "notifications/rows.js"),
             *("notifications/one_page.js", "notifications/data_browser.js", "notifications/form_rows.js"),
             *("notifications/person_chooser.js", "notifications/template_editor.js"),
-            *("notifications/push_message.js", "notifications/own_rows.js", "notifications/renaming.js"),
+            *(
+                "notifications/push_message.js",
+                "notifications/searching_select.js",
+                "notifications/own_rows.js",
+                "notifications/renaming.js",
+            ),
             "notifications/push.js",
         )
 

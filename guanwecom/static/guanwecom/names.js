@@ -28,9 +28,10 @@
   };
 
   const nameSelects = (root) => {
-    for (const select of root.querySelectorAll("select.admin-autocomplete")) {
+    for (const select of root.querySelectorAll("select.admin-autocomplete, select.searching-select")) {
       const name = textOf(select.labels?.[0]) || select.ariaLabel;
-      const widget = select.parentElement.querySelector(".select2");
+      const next = select.nextElementSibling;
+      const widget = next?.matches(".select2") ? next : select.parentElement.querySelector(".select2");
       if (!name || !widget) continue;
       // The button that empties it stands among the items of the list.
       widget.querySelector("ul > .select2-selection__clear")?.setAttribute("role", "listitem");

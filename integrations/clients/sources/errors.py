@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import socket
 from enum import StrEnum
 
 
@@ -17,6 +18,8 @@ class Problem(StrEnum):
     TOO_SLOW = "too-slow"
     TOO_BIG = "too-big"
     NOT_ADMITTED = "not-admitted"
+    NO_RIGHT = "no-right"
+    NO_DATABASE = "no-database"
     NOT_FOUND = "not-found"
     REFUSED = "refused"
     BROKEN = "broken"
@@ -24,6 +27,7 @@ class Problem(StrEnum):
     NOT_UNDERSTOOD = "not-understood"
     NO_TABLE = "no-table"
     CERTIFICATE = "certificate"
+    NO_TLS = "no-tls"
     ADDRESS_REFUSED = "address-refused"
     ADDRESS_FORBIDDEN = "address-forbidden"
     ADDRESS_NEVER = "address-never"
@@ -65,3 +69,16 @@ class SourceError(Exception):
     def may_pass(self) -> bool:
         """Whether it is worth asking again, after a while."""
         return self.problem in PASSING
+
+
+# Of a connection that never came about, by what the system said.
+_REASONS: dict[type[BaseException], str] = {
+    socket.gaierror: "dns",
+    ConnectionRefusedError: "refused",
+    TimeoutError: "timeout",
+}
+
+
+def unreachable(cause: BaseException) -> SourceError:
+    """No connection, because of this."""
+    return SourceError(Problem.UNREACHABLE, reason=_REASONS.get(type(cause), type(cause).__name__))

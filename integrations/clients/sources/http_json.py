@@ -19,7 +19,7 @@ from jmespath.exceptions import JMESPathError
 
 from integrations.clients.network import causes, moment_of
 from integrations.clients.sources import jmespath_worker
-from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.errors import Problem, SourceError, unreachable
 from integrations.clients.sources.ssrf import AddressForbiddenError, Reach, open_pool
 from integrations.clients.sources.table import Column, Kind, Table
 from integrations.clients.sources.table_builder import Wishes, table_of
@@ -232,7 +232,7 @@ def as_source_error(error: Exception, seconds: float) -> SourceError:
             return SourceError(Problem.TOO_SLOW, seconds=round(seconds), silent=1)
         if isinstance(cause, zlib.error):
             return SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
-    return SourceError(Problem.UNREACHABLE, reason=type(chain[-1]).__name__)
+    return unreachable(chain[-1])
 
 
 # --- Evaluating -------------------------------------------------------------------------------------------------------

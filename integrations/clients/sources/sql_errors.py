@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.errors import Problem, SourceError, unreachable
 from integrations.clients.sources.sql_engine import UncheckedDriverError
 from integrations.clients.sources.ssrf import AddressForbiddenError
 
@@ -15,19 +15,21 @@ CLIPPED_CHARACTERS = 160
 _POSTGRESQL = {
     "57014": Problem.TOO_SLOW,
     "25006": Problem.NOT_A_QUERY,
-    "42501": Problem.NOT_ADMITTED,
-    "3D000": Problem.NOT_FOUND,
+    "42501": Problem.NO_RIGHT,
+    "3D000": Problem.NO_DATABASE,
     "54000": Problem.TOO_BIG,
     **dict.fromkeys(("55P03", "40001", "40P01", "53300", "53200", "57P03"), Problem.BUSY),
     **dict.fromkeys(("57P01", "57P02"), Problem.UNREACHABLE),
 }
 _MYSQL = {
-    **dict.fromkeys((1044, 1045, 1142, 1143, 1227, 1370, 1698), Problem.NOT_ADMITTED),
+    **dict.fromkeys((1045, 1698), Problem.NOT_ADMITTED),
+    **dict.fromkeys((1044, 1142, 1143, 1227, 1370), Problem.NO_RIGHT),
     **dict.fromkeys((1205, 1213, 1040, 1203, 1226), Problem.BUSY),
     **dict.fromkeys((3024, 1969, 1317), Problem.TOO_SLOW),
     **dict.fromkeys((1792, 1290), Problem.NOT_A_QUERY),
     **dict.fromkeys((2002, 2003, 2005, 2006, 2013, 2014, 2055, 1053, 1927), Problem.UNREACHABLE),
-    1049: Problem.NOT_FOUND,
+    1049: Problem.NO_DATABASE,
+    2026: Problem.NO_TLS,
 }
 _SQLITE = {
     **dict.fromkeys(("SQLITE_BUSY", "SQLITE_LOCKED"), Problem.BUSY),
@@ -68,13 +70,14 @@ def of_driver(error: Exception, driver: str, *, seconds: float) -> SourceError:
         return SourceError(Problem.DRIVER_MISSING, driver=driver)
     if isinstance(error, TimeoutError):
         return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
-    return SourceError(Problem.UNREACHABLE, reason=type(error).__name__)
+    return unreachable(error)
 
 
 # What a database says of itself before it lets anybody in, and what is known before anybody is asked.
 _BEFORE_CONNECTING = frozenset(
     {
-        *(Problem.NOT_ADMITTED, Problem.NOT_FOUND, Problem.BUSY, Problem.CERTIFICATE, Problem.DRIVER_MISSING),
+        *(Problem.NOT_ADMITTED, Problem.NO_RIGHT, Problem.NO_DATABASE, Problem.NOT_FOUND, Problem.BUSY),
+        *(Problem.CERTIFICATE, Problem.NO_TLS, Problem.DRIVER_MISSING),
         *(Problem.ADDRESS_FORBIDDEN, Problem.ADDRESS_NEVER, Problem.LOOPBACK_FORBIDDEN, Problem.DRIVER_UNCHECKED),
     }
 )
@@ -123,14 +126,18 @@ def _of_no_connection(said: str, seconds: float) -> SourceError:
     if "authentication failed" in text or "pg_hba" in text or "no password supplied" in text:
         return SourceError(Problem.NOT_ADMITTED)
     if "does not exist" in text:
-        return SourceError(Problem.NOT_FOUND)
+        return SourceError(Problem.NOT_ADMITTED if "role" in text else Problem.NO_DATABASE)
+    if "permission denied" in text:
+        return SourceError(Problem.NO_RIGHT)
     if "certificate" in text:
         return SourceError(Problem.CERTIFICATE)
+    if "does not support ssl" in text or "ssl error" in text:
+        return SourceError(Problem.NO_TLS)
     if "too many" in text or "starting up" in text:
         return SourceError(Problem.BUSY)
     if "timeout" in text or "timed out" in text:
         return SourceError(Problem.UNREACHABLE, reason="timeout")
-    return SourceError(Problem.UNREACHABLE, reason="connection")
+    return SourceError(Problem.UNREACHABLE, reason="refused" if "refused" in text else "connection")
 
 
 def _of_pymysql(cause: Any, seconds: float) -> SourceError:

@@ -254,6 +254,43 @@
     });
   };
 
+  // --- [data-unsaved-test]: tries the form around it as it stands, at its button, and by itself once all fields that it
+  // needs (data-needs) are filled in and left. What was typed meanwhile waits for the next time.
+  const unsavedTest = (box) => {
+    const form = box.closest("form");
+    const place = box.querySelector("[data-unsaved-test-place]");
+    const needed = box.dataset.needs.split(" ").filter(Boolean);
+    let number = 0;
+
+    const begin = () => {
+      const mine = (number += 1);
+      const isCurrent = () => mine === number;
+      const body = new FormData(form);
+      body.set("_id", box.dataset.id);
+      let url = "";
+      const poll = async () => {
+        const answer = url ? await jsonOf(url) : await jsonOf(box.dataset.url, { method: "POST", body });
+        if (!isCurrent()) return 0;
+        url = answer.url;
+        showHtml(place, answer.html);
+        return answer.is_unfinished ? LIVE_MS : 0;
+      };
+      const failed = () => place.replaceChildren(paragraph("problem", box.dataset.failed));
+      follow(poll, { firstMs: 0, isCurrent, failed });
+    };
+
+    const values = () => needed.map((name) => form.elements[name]?.value.trim() ?? "");
+    let tried = JSON.stringify(values());
+    form.addEventListener("change", (event) => {
+      const now = values();
+      if (!needed.includes(event.target.name) || now.includes("") || JSON.stringify(now) === tried) return;
+      tried = JSON.stringify(now);
+      begin();
+    });
+    box.querySelector("[data-unsaved-test-button]").addEventListener("click", begin);
+    box.hidden = false;
+  };
+
   // The page of a push draws its preview itself (push.js).
   window.followMaking = making;
 
@@ -261,6 +298,7 @@
     "[data-live]": live,
     "[data-diagnosis]": diagnosis,
     "[data-preview]": preview,
+    "[data-unsaved-test]": unsavedTest,
   };
   document.addEventListener("DOMContentLoaded", () => {
     for (const [selector, begin] of Object.entries(PARTS)) document.querySelectorAll(selector).forEach((part) => begin(part));

@@ -192,11 +192,12 @@ def sample(request: HttpRequest, tables: Mapping[str, Table], *, waiting: DataPr
     return render_to_string(f"{FOLDER}/_rows.html", {"tables": shown, "waiting": waiting}, request)
 
 
-def outlook(request: HttpRequest, found: SubscriptionPreview) -> str:
+def outlook(request: HttpRequest, found: SubscriptionPreview, *, is_rule: bool = False) -> str:
     """The next times and the people."""
     reach = found.found
     context = {
         "found": reach,
+        "is_rule": is_rule,
         "time_zone": found.time_zone,
         "next_times": found.next_times,
         "schedule_error": found.schedule_error,

@@ -153,7 +153,7 @@ class RulePage(OnePage, PreviewMixin):
             return self.preview_answer(request, data, context)
         token = data.token if data is not None else ""
         state = {"waiting": data if token else None, "problem": data.problem if data is not None else "", **context}
-        found = subscription_preview.of_form(form, now=timezone.now(), with_message=False)
+        found = subscription_preview.of_form(form, now=timezone.now(), with_message=False, is_check=True)
         tables = {} if table is None else {str(form.cleaned_data["card"]): table}
         return JsonResponse(
             {
@@ -165,7 +165,7 @@ class RulePage(OnePage, PreviewMixin):
                 "missing": self._missing(request, form, data, table),
                 "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],
                 "dates": [str(label) for label in relative_dates.LABELS.values()],
-                "outlook": outlook(request, found),
+                "outlook": outlook(request, found, is_rule=True),
                 "folded": summaries(PARTS, (form, form.people), request.POST, [SilenceWindow]),
             }
         )

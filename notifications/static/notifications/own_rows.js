@@ -8,18 +8,19 @@ window.ownRowsSwitch = ({ find, rows, cards, onChange }) => {
   const columnChoice = find("[data-own-rows-column]");
   const attributeChoice = find("[data-own-rows-attribute]");
   const choice = find("[data-own-rows-choice]");
+  const [columns, attributes] = [columnChoice, attributeChoice].map(searchingSelect);
   const rules = () => rows.live(PREFIX).filter((row) => rows.field(row, "column").value);
   const offerAttributes = () => {
-    const attributes = find(`#${PREFIX}-empty [name$='-attribute']`) ?? find(`[name^='${PREFIX}-'][name$='-attribute']`);
-    const offered = [...(attributes?.options ?? [])].filter((one) => one.value);
+    const known = find(`#${PREFIX}-empty [name$='-attribute']`) ?? find(`[name^='${PREFIX}-'][name$='-attribute']`);
+    const offered = [...(known?.options ?? [])].filter((one) => one.value);
     const before = attributeChoice.value;
     attributeChoice.replaceChildren(...offered.map((one) => new Option(one.textContent, one.value)));
     if (before) attributeChoice.value = before;
   };
-  // `columns`: of each card, by its alias.
-  const offer = (columns) => {
+  // `found`: the columns of each card, by its alias.
+  const offer = (found) => {
     const [first] = cards();
-    const names = first ? (columns[first.alias] ?? []) : [];
+    const names = first ? (found[first.alias] ?? []) : [];
     const [rule] = rules();
     part.hidden = !rule && !names.length;
     const column = rule ? rows.field(rule, "column").value : columnChoice.value;
@@ -30,6 +31,8 @@ window.ownRowsSwitch = ({ find, rows, cards, onChange }) => {
     if (rule) attributeChoice.value = rows.field(rule, "attribute").value;
     box.checked = Boolean(rule);
     choice.hidden = !rule;
+    columns.redraw();
+    attributes.redraw();
   };
   const write = () => {
     const [rule] = rules();

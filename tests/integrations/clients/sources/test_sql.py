@@ -237,9 +237,9 @@ class TestServers:
         port = good.url.rpartition(":")[2].partition("/")[0]
 
         assert Database(good.url.replace(SECRET, "wrong")).problem("SELECT 1") is Problem.NOT_ADMITTED
-        assert good.problem("SELECT n FROM hidden") is Problem.NOT_ADMITTED
+        assert good.problem("SELECT n FROM hidden") is Problem.NO_RIGHT
         nothing = Database(good.url.rpartition("/")[0] + "/nothing").problem("SELECT 1")
-        assert nothing in (Problem.NOT_FOUND, Problem.NOT_ADMITTED)  # MariaDB does not tell who may not see it
+        assert nothing in (Problem.NO_DATABASE, Problem.NO_RIGHT)  # MariaDB does not tell who may not see it
         assert Database(good.url.replace(port, "1")).problem("SELECT 1") is Problem.UNREACHABLE
 
     @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
@@ -277,7 +277,7 @@ class TestServers:
         ],
     )
     def test_nothing_ends_the_read_only_transaction(self, postgresql: Database, statement: str) -> None:
-        assert postgresql.problem(statement) in (Problem.NOT_A_QUERY, Problem.QUERY_REFUSED, Problem.NOT_ADMITTED)
+        assert postgresql.problem(statement) in (Problem.NOT_A_QUERY, Problem.QUERY_REFUSED, Problem.NO_RIGHT)
 
         assert postgresql.ask("SELECT count(*) FROM facts").rows == ((100,),)
 

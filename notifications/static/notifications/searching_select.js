@@ -1,0 +1,18 @@
+// A select whose choices the page has, with a search in it: drawn as the searching selects of Django's admin, which ask
+// the server.
+"use strict";
+// So many choices can be looked through without a search.
+const FEW_CHOICES = 10;
+// `select`: its choices may be replaced at any time; `redraw` shows what is chosen then.
+window.searchingSelect = (select) => {
+  const widget = django.jQuery(select);
+  const other = document.querySelector("select.admin-autocomplete");
+  select.classList.add("searching-select");
+  widget.select2({
+    theme: "admin-autocomplete",
+    language: other?.lang,
+    minimumResultsForSearch: FEW_CHOICES,
+    width: "style",
+  });
+  return { redraw: () => widget.trigger("change.select2") };
+};

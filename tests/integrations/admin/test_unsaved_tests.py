@@ -1,0 +1,191 @@
+"""A data source and a query are tried as they are typed, before they are saved; no password comes back."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from sqlalchemy.exc import OperationalError
+
+from integrations import tasks
+from integrations.clients.sources import sql_errors
+from integrations.clients.sources.errors import Problem
+from integrations.clients.sources.sql_errors import before_connecting
+from integrations.datasources import source_tests, unsaved_tests
+from integrations.models import Card, Corp, DataSource
+from integrations.models.datasource_messages import sentence
+from tests.browser_form import untouched
+from tests.http_server import serving
+from tests.integrations.admin.test_source_admin import ALL, BACKEND, CARD, SECRET, SOURCE, root
+from tests.integrations.admin.test_source_tests import Service, folder
+from tests.integrations.clients.sources.place import make_source
+from tests.integrations.conftest import staff
+
+__all__ = ["folder", "root"]
+pytestmark = pytest.mark.django_db
+TRY_SOURCE, TRY_CARD = "/admin/integrations/datasource/try/", "/admin/integrations/card/try/"
+FIELDS = {"db_kind": "postgresql", "db_host": "db.example.com", "db_name": "sales", "db_user": "reader"}
+
+
+def token_of(answer: dict[str, Any]) -> str:
+    return str(answer["url"]).rstrip("/").rpartition("/")[2]
+
+
+def tried(client: Client, address: str, values: dict[str, Any]) -> str:
+    """What the page shows in the end."""
+    answer = client.post(address, values).json()
+    if answer["is_unfinished"]:
+        assert "正在测试" in answer["html"]
+        tasks.test_unsaved(token_of(answer))
+        answer = client.get(answer["url"]).json()
+    assert not answer["is_unfinished"]
+    return str(answer["html"])
+
+
+def test_a_database_is_tried_before_it_is_saved(root: Client, folder: Path) -> None:
+    values = {**SOURCE, "name": "", "new_sql_url": f"sqlite:///{folder}/facts.db"}
+    assert "连接正常" in tried(root, TRY_SOURCE, values)
+    assert "errorlist" in tried(root, TRY_SOURCE, {**values, "new_sql_url": f"sqlite:///{folder}/none.db"})
+    assert not DataSource.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence_shown"),
+    [
+        ({"db_host": ""}, "主机"),
+        ({"db_host": "db.example.com", "db_port": "99999"}, "端口"),
+        ({"kind": "json", "http_url": "ftp://x"}, "https://主机/路径"),
+        ({"new_sql_url": "oracle://u:p@h/db"}, "oracle"),
+    ],
+)
+def test_what_is_wrong_without_asking_anybody_is_said_at_once(
+    root: Client, values: dict[str, str], sentence_shown: str
+) -> None:
+    html = tried(root, TRY_SOURCE, {**SOURCE, **FIELDS, "db_password": SECRET, **values})
+    assert 'class="errorlist"' in html
+    assert sentence_shown in html
+    assert SECRET not in html
+
+
+def test_a_password_is_neither_in_the_cache_nor_in_an_answer(root: Client) -> None:
+    answer = root.post(TRY_SOURCE, {**SOURCE, **FIELDS, "db_password": SECRET})
+    kept = cache.get(f"integrations.unsaved_test:{token_of(answer.json())}")
+    assert SECRET not in repr(kept)
+    assert SECRET not in answer.content.decode()
+
+
+def test_a_saved_password_is_tried_at_its_own_place_and_sent_to_no_other(root: Client) -> None:
+    saved = f"postgresql://reader:{SECRET}@db.example.com:5433/sales"
+    source = make_source(name="库", kind="sql", sql_url=saved)
+    page = reverse("admin:integrations_datasource_change", args=[source.pk])
+    values = {**untouched(root.get(page).content.decode(), "datasource_form"), "_id": source.pk}
+
+    moved = root.post(TRY_SOURCE, {**values, "db_host": "evil.example.com"}).json()
+    same = root.post(TRY_SOURCE, {**values, "db_name": "stock"}).json()
+
+    assert "请重新输入密码" in moved["html"]
+    assert not moved["is_unfinished"]
+    assert same["is_unfinished"]
+    source.refresh_from_db()
+    assert source.sql_url == saved
+
+
+@pytest.mark.parametrize(("status", "shown"), [(200, "连接正常"), (401, "拒绝")])
+def test_a_web_service_is_tried_before_it_is_saved(root: Client, settings: Any, status: int, shown: str) -> None:
+    settings.DATA_ALLOW_LOOPBACK = True
+    with serving(Service, status=status) as port:
+        values = {**SOURCE, "kind": "json", "http_url": f"http://127.0.0.1:{port}", "allows_private_addresses": "on"}
+        assert shown in tried(root, TRY_SOURCE, values)
+
+
+def test_a_network_that_the_source_may_not_enter_is_said_with_the_fix(root: Client) -> None:
+    html = tried(root, TRY_SOURCE, {**SOURCE, "kind": "json", "http_url": "http://127.0.0.1:1"})
+    assert "该地址指向本机" in html
+    assert "可以位于内网" in sentence(Problem.ADDRESS_FORBIDDEN, {})
+
+
+def test_the_first_rows_of_a_query_are_shown_before_it_is_saved(root: Client, folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "facts.db")) as opened:
+        opened.executemany("INSERT INTO sales VALUES (?)", [(number,) for number in range(12)])
+        opened.commit()
+    source = make_source(kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
+    values = {**CARD, "name": "", "source": source.pk, "sql": "SELECT amount AS 金额 FROM sales ORDER BY amount"}
+
+    html = tried(root, TRY_CARD, values)
+
+    assert '<th scope="col">金额' in html
+    assert html.count("<td>") == unsaved_tests.ROWS_SHOWN
+    assert "还有更多行" in html
+    assert "没有" not in html
+    assert not Card.objects.exists()
+    assert "no such table" in tried(root, TRY_CARD, {**values, "sql": "SELECT * FROM nowhere"})
+    assert "只能" in tried(root, TRY_CARD, {**values, "sql": "DELETE FROM sales"})
+
+
+def test_a_test_is_its_own_person_s_alone(root: Client, client: Client, corp: Corp) -> None:
+    answer = root.post(TRY_SOURCE, {**SOURCE, **FIELDS, "db_password": SECRET}).json()
+    other = Client()
+    other.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    assert other.get(answer["url"]).status_code == 404
+    assert root.get("/admin/integrations/datasource/try/forged/").status_code == 404
+
+
+def test_no_worker_is_said_in_the_end_and_a_test_is_not_run_twice(root: Client, folder: Path) -> None:
+    source = DataSource(kind="sql", sql_url=f"sqlite:///{folder}/facts.db", timeout_seconds=5)
+    late = timezone.now() - source_tests.WAITED_AT_MOST - timedelta(seconds=1)
+    person_id = int(root.session["_auth_user_id"])
+    token = unsaved_tests.request(source, None, person_id=person_id, now=late)
+    assert "没有 worker" in root.get(f"{TRY_SOURCE}{token}/").json()["html"]
+    tasks.test_unsaved(token)
+    first = unsaved_tests.latest(token, person_id=person_id)
+    tasks.test_unsaved(token)
+    assert unsaved_tests.latest(token, person_id=person_id) == first
+
+
+def test_who_may_not_add_or_change_tries_nothing(client: Client, corp: Corp, other_corp: Corp) -> None:
+    theirs = make_source(name="乙", kind="sql", corp=other_corp)
+    client.force_login(staff("reader", corp, permissions=("view_datasource", "view_card")), backend=BACKEND)
+    assert client.post(TRY_SOURCE, SOURCE).status_code == 403
+    assert client.post(TRY_CARD, CARD).status_code == 403
+    client.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    assert client.post(TRY_SOURCE, {**SOURCE, "_id": theirs.pk}).status_code == 404
+    assert "errorlist" in client.post(TRY_CARD, {**CARD, "source": theirs.pk, "sql": "SELECT 1"}).json()["html"]
+
+
+# --- Each error in words ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "words"),
+    [
+        (socket.gaierror(8, "x"), Problem.UNREACHABLE, "找不到这个主机名"),
+        (ConnectionRefusedError(), Problem.UNREACHABLE, "拒绝连接"),
+        ("connection failed: Connection refused", Problem.UNREACHABLE, "拒绝连接"),
+        ("connection timeout expired", Problem.UNREACHABLE, "主机没有响应"),
+        ('password authentication failed for user "u"', Problem.NOT_ADMITTED, "凭证"),
+        ('role "u" does not exist', Problem.NOT_ADMITTED, "凭证"),
+        ('database "d" does not exist', Problem.NO_DATABASE, "没有这个数据库"),
+        ('permission denied for database "d"', Problem.NO_RIGHT, "没有权限"),
+        ("server does not support SSL, but SSL was required", Problem.NO_TLS, "TLS"),
+        ("SSL error: certificate verify failed", Problem.CERTIFICATE, "证书"),
+    ],
+)
+def test_each_error_says_what_to_do(error: Any, problem: Problem, words: str) -> None:
+    if isinstance(error, str):
+        wrapped = OperationalError("connect", None, psycopg.OperationalError(error))
+        found = sql_errors.of(wrapped, seconds=5, is_late=False)
+    else:
+        found = sql_errors.of_driver(error, "psycopg", seconds=5)
+    found = before_connecting(found)
+    assert found.problem is problem
+    assert words in sentence(found.problem, found.facts, sees_network=True)
