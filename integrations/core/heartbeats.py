@@ -12,6 +12,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from integrations.models import Heartbeat
@@ -42,6 +43,11 @@ def beat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> No
     Heartbeat.objects.bulk_create(
         [Heartbeat(kind=kind, name=name, queues=joined, beat_at=Now())], ignore_conflicts=True
     )
+
+
+def living() -> QuerySet[Heartbeat]:
+    """Rows of processes that have shown a sign of life within STALE_SECONDS."""
+    return Heartbeat.objects.filter(beat_at__gt=Now() - timedelta(seconds=STALE_SECONDS))
 
 
 def end(*, kind: Heartbeat.Kind, name: str) -> None:

@@ -31,7 +31,7 @@ def is_copy() -> bool:
     """Whether the database is a copy that nobody has confirmed: nothing may be sent from it, and nobody signs in with
     WeCom. One query. An installation without a row is the real one, and gets its row. Raises django.db.Error."""
     row = present()
-    if _numbers(row.version) < _numbers(settings.VERSION):
+    if numbers(row.version) < numbers(settings.VERSION):
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
     return is_copied(row)
 
@@ -65,5 +65,6 @@ def is_copied(row: Installation) -> bool:
     return row.is_held or (row.place, row.deployment) != (here, settings.INSTALLATION_NAME)
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """To compare versions by."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,0 +1,35 @@
+"""Write a backup of the database into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from guanwecom.operations.backup.backup import back_up
+from guanwecom.operations.backup.errors import BackupError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+class Command(BaseCommand):
+    help = (
+        "Write a backup of the database into a new file, while the product runs: a dump of one moment (pg_dump, custom "
+        "format) and a manifest with version, migrations, checksum and the fingerprints of the encryption keys. The "
+        "keys themselves are not in it: keep .env in another place."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, help="the new file; one that exists is not overwritten")
+        parser.add_argument("--programs", metavar="FOLDER", help="where pg_dump is, if not in its usual place")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            made = back_up(options["file"], programs_folder=options["programs"])
+        except BackupError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"{options['file']}: {made.bytes:,} bytes of version {made.version}, {made.made_at}.")
+        keys = sorted({key for counts in made.secrets.values() for key in counts})
+        self.stdout.write(f"Keys that its secrets need (fingerprints): {', '.join(keys) or 'none'}.")

@@ -1,0 +1,53 @@
+"""Restore a backup of the database from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from guanwecom.operations.backup import restore as operation
+from guanwecom.operations.backup.errors import BackupError
+from guanwecom.operations.backup.restore import Wishes
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+class Command(BaseCommand):
+    help = (
+        "Restore a file of `manage.py backup` into the database that DATABASE_URL names, which must be empty. It is a "
+        "copy then, from which nothing is sent until somebody confirms it: manage.py installation --confirm."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--check", action="store_true", help="say whether it can be restored, and change nothing")
+        parser.add_argument("--replace", action="store_true", help="delete what is in the database now")
+        parser.add_argument(
+            "--without-keys", action="store_true", help="also if keys are missing; their secrets cannot be read then"
+        )
+        parser.add_argument("--programs", metavar="FOLDER", help="where pg_restore is, if not in its usual place")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        wishes = Wishes(
+            replaces=options["replace"],
+            without_keys=options["without_keys"],
+            programs_folder=options["programs"],
+        )
+        try:
+            if options["check"]:
+                described = operation.check(options["file"], wishes)
+                self.stdout.write(f"The backup of {described.made_at}, version {described.version}, can be restored.")
+                return
+            described = operation.restore(options["file"], wishes, say=self.stdout.write)
+        except BackupError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Restored: the database of {described.made_at}, version {described.version}.")
+        for line in operation.lost_secrets(described):
+            self.stdout.write(f"Cannot be read without its key, enter these again: {line}")
+        self.stdout.write(
+            "It is a copy: nothing is sent from it. If it is the real installation now, run: manage.py upgrade, then "
+            "manage.py installation --confirm"
+        )

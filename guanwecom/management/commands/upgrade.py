@@ -1,0 +1,90 @@
+"""Bring the database and the static files up to this version, or say what that would do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+
+from guanwecom.operations.upgrade import plan
+from guanwecom.operations.upgrade.plan import Plan, Step
+from integrations.core import heartbeats, installation
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+# Names the lock under which one upgrade at a time runs, among PostgreSQL's advisory locks.
+_UPGRADE = 1_196_770_628
+
+
+class Command(BaseCommand):
+    help = (
+        "Bring the database up to this version: check, migrate, collect the static files, and say what to restart. "
+        "With --check change nothing. Exit code 0: nothing stands in the way, or it is done; 1: refused."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--check", action="store_true", help="say what would be done, and change nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["check"]:
+            self._check()
+            return
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":  # who starts a second one waits, and finds nothing to do
+                cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE])
+        self._check()
+        call_command("migrate", interactive=False, verbosity=options["verbosity"], stdout=self.stdout)
+        installation.is_copy()  # writes down the version
+        if settings.ENVIRONMENT == "production":
+            call_command("collectstatic", interactive=False, verbosity=0)
+            self.stdout.write(f"Static files: {settings.STATIC_ROOT}")
+        self._say_what_to_restart()
+
+    def _check(self) -> None:
+        found = plan.read()
+        former = found.former_version or "a new database"
+        self.stdout.write(f"From {former} to {settings.VERSION}.")
+        self._say_steps(found)
+        for warning in found.warnings:
+            self.stdout.write(f"Note: {warning}")
+        if found.refusals:
+            raise CommandError("\n".join(found.refusals))
+
+    def _say_steps(self, found: Plan) -> None:
+        if not found.steps:
+            self.stdout.write("No migration is pending.")
+        migration = ""
+        for step in found.steps:
+            if step.migration != migration:
+                migration = step.migration
+                self.stdout.write(f"{migration}:")
+            self.stdout.write(f"  {step.text}: {_words(step)}")
+
+    def _say_what_to_restart(self) -> None:
+        counts = Counter(
+            (name.partition(":")[0], kind) for kind, name in heartbeats.living().values_list("kind", "name")
+        )
+        if not counts:
+            self.stdout.write("Done. No process runs; start web, workers and beat.")
+            return
+        self.stdout.write("Done. Restart what still runs the former version, workers and beat first:")
+        for (host, kind), count in sorted(counts.items()):
+            self.stdout.write(f"  {host}: {kind} ({count})")
+
+
+def _words(step: Step) -> str:
+    lock = step.lock
+    if lock is None:
+        return "locks nothing"
+    seconds = lock.seconds(step.row_count)
+    if seconds is None:
+        return "runs code of its own; the release notes say for how long"
+    work = {"NONE": "no row is touched", "READ": "reads", "INDEX": "indexes", "REWRITE": "rewrites"}[lock.work.name]
+    rows = "" if lock.work.value is None else f" {step.row_count:,} rows"
+    length = "a moment" if seconds < 1 else f"about {seconds:,.0f} s"
+    return f"{lock.table}: blocks {lock.blocks} for {length} ({work}{rows})"

@@ -1,0 +1,57 @@
+"""Makes a backup: a dump of one consistent snapshot, beside the running product."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from guanwecom.operations.backup import archive, manifest
+from guanwecom.operations.backup.errors import BackupError
+from guanwecom.operations.backup.manifest import Manifest
+from guanwecom.operations.backup.programs import complaint, programs
+from integrations.core import installation
+from integrations.models import Installation
+
+
+def back_up(path: Path, *, programs_folder: str | None = None) -> Manifest:
+    """Write the database into a new file. Raises BackupError."""
+    if connection.vendor != "postgresql":
+        raise BackupError(
+            "This installation runs on SQLite, which is for trials. Stop its processes and copy the file that "
+            "DATABASE_URL names, with the files beside it that end in -wal and -shm."
+        )
+    if path.exists():
+        raise BackupError(f"{path} exists already. Give another name; no backup is overwritten.")
+    if not path.absolute().parent.is_dir():
+        raise BackupError(f"The folder {path.absolute().parent} does not exist.")
+    installation.present()
+    with programs(programs_folder) as pg, transaction.atomic(), tempfile.TemporaryFile() as said:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute("SELECT pg_export_snapshot()")
+            snapshot: str = cursor.fetchone()[0]
+        described = manifest.of_database()
+        arguments = ["--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
+        process = pg.start("pg_dump", *arguments, stdout=subprocess.PIPE, stderr=said)
+        if process.stdout is None:
+            raise TypeError("started with a pipe")
+
+        def ended(sha256: str, size: int) -> Manifest:
+            if process.wait():
+                said.seek(0)
+                raise complaint(process, said.read())
+            return Manifest(**described, sha256=sha256, bytes=size)
+
+        try:
+            made = archive.write(path, process.stdout, ended)
+        except OSError as error:
+            raise BackupError(f"{path} cannot be written: {error.strerror}.") from error
+        finally:
+            process.kill()
+            process.communicate()
+    Installation.objects.update(backed_up_at=Now())
+    return made

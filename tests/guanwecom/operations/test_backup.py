@@ -1,0 +1,238 @@
+"""Backups with real servers: what is in the file, and what a restore does and refuses."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from integrations.core.heartbeats import beat
+from integrations.models import Corp, Heartbeat, Installation
+from tests import postgresql_programs
+from tests.notifications.factories import make_corp, make_subscription
+from tools.services import Service, start_postgresql
+
+OLD_KEY = Fernet.generate_key().decode()
+pytestmark = [pytest.mark.postgresql, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(scope="module")
+def other_server() -> Iterator[Service]:
+    service = start_postgresql()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def empty_url(other_server: Service) -> Iterator[str]:
+    postgresql_programs.execute(other_server.url, "CREATE DATABASE restored")
+    yield urlsplit(other_server.url)._replace(path="/restored").geturl()
+    postgresql_programs.execute(other_server.url, "DROP DATABASE restored WITH (FORCE)")
+
+
+class Machine:
+    """`manage.py` with the environment of one machine."""
+
+    def __init__(self, env: dict[str, str], root: Path) -> None:
+        self.env, self.root = env, root
+
+    def __call__(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", *arguments]
+        env = {**self.env, **variables}
+        return subprocess.run(command, env=env, cwd=self.root, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def machine(process_environ: dict[str, str], project_root: Path) -> Machine:
+    return Machine(process_environ, project_root)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A backup of a company and a push; the Secret is encrypted by the key of the settings."""
+    make_corp(name="北山制造", secret="the Secret of the company")
+    make_subscription(name="日报")
+    path = tmp_path / "monday.backup"
+    call_command("backup", str(path), programs=str(postgresql_programs.programs()))
+    return path
+
+
+def options() -> tuple[str, str]:
+    return "--programs", str(postgresql_programs.programs())
+
+
+def _table_count(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
+    return int(found[0]) if found else 0
+
+
+def test_it_is_restored_into_another_server_and_is_a_copy_there(machine: Machine, file: Path, empty_url: str) -> None:
+    checked = machine("restore", str(file), "--check", DATABASE_URL=empty_url)
+    assert (checked.returncode, "can be restored" in checked.stdout) == (0, True), checked.stderr
+    assert _table_count(empty_url) == 0
+
+    done = machine("restore", str(file), *options(), DATABASE_URL=empty_url)
+
+    assert done.returncode == 0, done.stderr
+    assert "It is a copy: nothing is sent from it." in done.stdout
+    with psycopg.connect(empty_url) as restored:
+        assert restored.execute("SELECT name FROM integrations_corp").fetchall() == [("北山制造",)]
+        assert restored.execute("SELECT name FROM notifications_subscription").fetchall() == [("日报",)]
+    assert machine("installation", DATABASE_URL=empty_url).returncode == 3
+    assert machine("reencrypt_secrets", "--check", DATABASE_URL=empty_url).returncode == 0
+    assert Installation.objects.get().backed_up_at is not None
+    assert not Installation.objects.get().is_held
+
+
+def test_a_plain_restore_elsewhere_is_a_copy_too(machine: Machine, file: Path, empty_url: str, tmp_path: Path) -> None:
+    with tarfile.open(file) as archive:
+        archive.extract("database.dump", tmp_path, filter="data")
+
+    postgresql_programs.run(
+        "pg_restore", "--no-owner", "-d", "restored", str(tmp_path / "database.dump"), url=empty_url
+    )
+
+    assert machine("installation", DATABASE_URL=empty_url).returncode == 3
+
+
+def test_the_file_is_whole_private_and_without_keys(file: Path) -> None:
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with tarfile.open(file) as archive:
+        assert archive.getnames() == ["database.dump", "manifest.json"]
+        manifest = archive.extractfile("manifest.json")
+        assert manifest is not None
+        text = manifest.read().decode()
+    assert '"version": "0.9.0"' in text
+    assert '"0001_initial"' in text
+    content = file.read_bytes()
+    for secret in (*settings.FIELD_ENCRYPTION_KEYS, settings.SECRET_KEY, "the Secret of the company"):
+        assert secret.encode() not in content
+    with pytest.raises(CommandError, match="exists already"):
+        call_command("backup", str(file))
+
+
+def test_no_program_gets_the_password_or_a_key_by_argument_or_variable(
+    machine: Machine, file: Path, empty_url: str, tmp_path: Path
+) -> None:
+    folder, seen = tmp_path / "programs", tmp_path / "seen"
+    folder.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        script = folder / name
+        real = postgresql_programs.programs() / name
+        script.write_text(f'#!/bin/sh\n(env; echo "$@") >> {seen}\nexec {real} "$@"\n')
+        script.chmod(0o700)
+
+    backup = machine("backup", str(tmp_path / "b"), "--programs", str(folder))
+    restore = machine("restore", str(file), "--programs", str(folder), DATABASE_URL=empty_url)
+
+    assert (backup.returncode, restore.returncode) == (0, 0)
+    said = seen.read_text() + backup.stdout + backup.stderr + restore.stdout + restore.stderr
+    assert "--single-transaction" in said
+    passwords = {unquote(urlsplit(url).password or "") for url in (machine.env["DATABASE_URL"], empty_url)}
+    for secret in (*passwords, *settings.FIELD_ENCRYPTION_KEYS, settings.SECRET_KEY):
+        assert secret
+        assert secret not in said
+
+
+def test_without_the_right_keys_it_says_what_is_lost_before_anything_is_changed(
+    machine: Machine, file: Path, empty_url: str
+) -> None:
+    elsewhere = {"DATABASE_URL": empty_url, "FIELD_ENCRYPTION_KEYS": OLD_KEY}
+
+    refused = machine("restore", str(file), *options(), **elsewhere)
+
+    assert refused.returncode == 1
+    assert "FIELD_ENCRYPTION_KEYS lacks keys of this backup" in refused.stderr
+    assert ": 1 of integrations.Corp" in refused.stderr
+    assert _table_count(empty_url) == 0
+
+    done = machine("restore", str(file), "--without-keys", *options(), **elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert "enter these again: key" in done.stdout
+
+
+def test_a_database_that_is_not_empty_is_replaced_only_on_request_and_without_running_processes(
+    machine: Machine, file: Path
+) -> None:
+    Corp.objects.update(name="since then")
+    refused = machine("restore", str(file), *options())
+    assert refused.returncode == 1
+    assert "The database is not empty" in refused.stderr
+    beat(kind=Heartbeat.Kind.WORKER, name="host:7")
+    running = machine("restore", str(file), "--replace", *options())
+    assert running.returncode == 1
+    assert "these still run: worker host:7" in running.stderr
+    assert Corp.objects.get().name == "since then"
+
+    Heartbeat.objects.all().delete()
+    done = machine("restore", str(file), "--replace", *options())
+
+    assert done.returncode == 0, done.stderr
+    assert Corp.objects.get().name == "北山制造"
+    assert Installation.objects.get().is_held
+
+
+def test_what_fails_leaves_the_database_as_it_was(machine: Machine, file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    (folder / "pg_dump").write_text("")
+    (folder / "pg_restore").write_text("#!/bin/sh\ncat > /dev/null\necho 'error: no' >&2\nexit 1\n")
+    (folder / "pg_restore").chmod(0o700)
+
+    done = machine("restore", str(file), "--replace", "--programs", str(folder))
+
+    assert done.returncode == 1
+    assert "pg_restore failed (exit code 1):\nerror: no" in done.stderr
+    assert Corp.objects.get().name == "北山制造"
+
+
+def test_a_damaged_file_is_refused(file: Path, tmp_path: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[5000] ^= 1
+    damaged, other = tmp_path / "damaged", tmp_path / "other"
+    damaged.write_bytes(content)
+    other.write_text("no backup")
+
+    for path, words in ((damaged, "is damaged"), (other, "it is no backup of guanwecom"), (tmp_path / "x", "No such")):
+        with pytest.raises(CommandError, match=words):
+            call_command("restore", str(path))
+
+
+def test_a_newer_backup_is_refused(file: Path, tmp_path: Path) -> None:
+    newer = tmp_path / "newer"
+    with tarfile.open(file) as archive:
+        archive.extractall(tmp_path, filter="data")
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"0001_initial"', '"0999_of_tomorrow"'))
+    with tarfile.open(newer, "w") as archive:
+        for name in ("database.dump", "manifest.json"):
+            archive.add(tmp_path / name, name)
+
+    with pytest.raises(CommandError, match="which is newer: .*0999_of_tomorrow"):
+        call_command("restore", str(newer))
+
+
+def test_what_pg_dump_complains_of_is_said_and_no_file_is_left(tmp_path: Path) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        (folder / name).write_text("#!/bin/sh\necho 'error: server version mismatch' >&2\nexit 1\n")
+        (folder / name).chmod(0o700)
+
+    with pytest.raises(CommandError, match="pg_dump failed .*\nerror: server version mismatch"):
+        call_command("backup", str(tmp_path / "b"), programs=str(folder))
+    with pytest.raises(CommandError, match="There is no pg_dump in"):
+        call_command("backup", str(tmp_path / "b"), programs=str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["programs"]

@@ -1,0 +1,203 @@
+"""`manage.py upgrade`: what pending migrations lock, and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.core.management import CommandError, call_command
+from django.db import connection, migrations, models
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models.functions import Now
+from django.test import override_settings
+from django.utils import timezone
+
+from guanwecom.operations.upgrade import locks, plan
+from guanwecom.operations.upgrade.locks import EVERYTHING, NOTHING, WRITES, Lock, Work
+from integrations.core import installation
+from integrations.core.heartbeats import beat
+from integrations.models import Heartbeat, Installation
+from tests import postgresql_programs
+from tests.nightly import IS_NIGHTLY
+
+TABLE = "shop_order"
+SKIPPED = "Version 0.9.0 cannot be upgraded to 1.1.0 at once. Install 1.0.0 first, and upgrade to it."
+
+
+def state() -> ProjectState:
+    fields: list[tuple[str, Any]] = [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("name", models.CharField(max_length=10)),
+        ("note", models.CharField(max_length=10, null=True)),
+        ("count", models.IntegerField(default=0)),
+    ]
+    shop = ProjectState()
+    shop.add_model(ModelState("shop", "Order", fields))
+    return shop
+
+
+def row(work: Work, blocks: str = EVERYTHING) -> list[Lock]:
+    return [Lock(TABLE, blocks, work)]
+
+
+TEXT = models.CharField(max_length=10, db_default="")
+CASES: list[tuple[Operation, list[Lock]]] = [
+    (migrations.AddField("order", "a", TEXT), row(Work.NONE)),
+    (migrations.AddField("order", "a", models.IntegerField(null=True)), row(Work.NONE)),
+    (migrations.AddField("order", "a", models.DateTimeField(db_default=Now())), row(Work.REWRITE)),
+    (migrations.AddField("order", "a", models.IntegerField(null=True, db_index=True)), row(Work.INDEX)),
+    (migrations.AddField("order", "a", models.IntegerField(null=True, unique=True)), row(Work.INDEX)),
+    (migrations.AddField("order", "a", models.ManyToManyField("shop.Order")), row(Work.NONE, WRITES)),
+    (migrations.AlterField("order", "name", models.CharField(max_length=20)), row(Work.NONE)),
+    (migrations.AlterField("order", "name", models.TextField()), row(Work.NONE)),
+    (migrations.AlterField("order", "name", models.CharField(max_length=5)), row(Work.REWRITE)),
+    (migrations.AlterField("order", "count", models.BigIntegerField(default=0)), row(Work.REWRITE)),
+    (migrations.AlterField("order", "count", models.IntegerField(default=0, db_index=True)), row(Work.INDEX)),
+    (migrations.AlterField("order", "note", models.CharField(max_length=10)), row(Work.READ)),
+    (migrations.AlterField("order", "count", models.IntegerField(default=7, help_text="x")), []),
+    (migrations.AlterField("order", "count", models.IntegerField(default=0, db_default=0)), row(Work.NONE)),
+    (migrations.RemoveField("order", "note"), row(Work.NONE)),
+    (migrations.RenameField("order", "note", "remark"), row(Work.NONE)),
+    (migrations.DeleteModel("order"), row(Work.NONE)),
+    (migrations.AddIndex("order", models.Index(fields=["name"], name="i")), row(Work.INDEX, WRITES)),
+    (AddIndexConcurrently("order", models.Index(fields=["name"], name="i")), row(Work.READ, NOTHING)),
+    (migrations.AddConstraint("order", models.UniqueConstraint(fields=["name"], name="c")), row(Work.INDEX)),
+    (
+        migrations.AddConstraint("order", models.CheckConstraint(condition=models.Q(count__gte=0), name="c")),
+        row(Work.READ),
+    ),
+    (migrations.AlterModelOptions("order", {"verbose_name": "x"}), []),
+    (migrations.RunPython(migrations.RunPython.noop), [Lock("", "what its code touches", Work.UNKNOWN)]),
+    (
+        migrations.CreateModel(
+            "Line",
+            [("id", models.BigAutoField(primary_key=True)), ("order", models.ForeignKey("shop.Order", models.CASCADE))],
+        ),
+        row(Work.NONE, WRITES),
+    ),
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("operation", "expected"), CASES, ids=lambda case: getattr(case, "describe", str)()[:60])
+def test_what_an_operation_locks(operation: Operation, expected: list[Lock]) -> None:
+    before, after = state(), state()
+    operation.state_forwards("shop", after)
+
+    assert locks.of(operation, "shop", before, after) == expected
+
+
+def test_how_long_follows_from_the_rows() -> None:
+    assert Lock(TABLE, EVERYTHING, Work.REWRITE).seconds(1_000_000) == 20
+    assert Lock(TABLE, EVERYTHING, Work.NONE).seconds(1_000_000) == 0
+    assert Lock("", EVERYTHING, Work.UNKNOWN).seconds(0) is None
+
+
+def check() -> str:
+    out = StringIO()
+    call_command("upgrade", check=True, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.django_db
+@pytest.mark.each_database
+def test_pending_migrations_are_listed_with_what_they_lock() -> None:
+    installation.present()
+    assert check() == "From 0.9.0 to 0.9.0.\nNo migration is pending.\n"
+    MigrationRecorder(connection).record_unapplied("notifications", "0004_broken_alert_rules")
+
+    lines = check().splitlines()
+
+    assert lines[1] == "notifications.0004_broken_alert_rules:"
+    assert all(line.startswith("  ") for line in lines[2:-1])
+    assert "notifications_alertrule: blocks reading and writing for a moment (no row is touched)" in lines[2]
+    assert lines[-1] == "Note: No backup by manage.py backup is known. Make one before you upgrade."
+
+
+@pytest.mark.django_db
+def test_an_old_backup_is_named_and_a_fresh_one_is_not() -> None:
+    installation.present()
+    MigrationRecorder(connection).record_unapplied("notifications", "0004_broken_alert_rules")
+    for days, words in ((0, ""), (3, "Note: The last backup by manage.py backup is 3 days old.")):
+        Installation.objects.update(backed_up_at=timezone.now() - timedelta(days=days, minutes=1))
+
+        assert words in check()
+        assert ("Note" in check()) == bool(words)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("former", "present", "refusals"),
+    [
+        ("0.9.0", "1.0.0", []),
+        ("1.0.0", "1.4.0", []),
+        ("0.9.0", "1.1.0", [SKIPPED]),
+        ("", "1.1.0", [SKIPPED]),
+    ],
+)
+def test_no_milestone_is_skipped(former: str, present: str, refusals: list[str]) -> None:
+    installation.present()
+    Installation.objects.update(version=former)
+
+    with override_settings(VERSION=present):
+        assert plan.read().refusals == refusals
+
+
+@pytest.mark.django_db
+def test_a_database_that_is_newer_is_refused() -> None:
+    MigrationRecorder(connection).record_applied("accounts", "0999_of_tomorrow")
+
+    with pytest.raises(CommandError, match=r"does not know: accounts.0999_of_tomorrow"):
+        check()
+
+
+@pytest.mark.django_db
+def test_it_migrates_and_says_what_to_restart() -> None:
+    beat(kind=Heartbeat.Kind.WORKER, name="host-a:7")
+    beat(kind=Heartbeat.Kind.WORKER, name="host-a:8")
+    beat(kind=Heartbeat.Kind.BEAT, name="host-b:1")
+    out = StringIO()
+
+    call_command("upgrade", stdout=out)
+
+    assert out.getvalue().splitlines()[-2:] == ["  host-a: worker (2)", "  host-b: beat (1)"]
+    assert Installation.objects.get().version == "0.9.0"
+
+
+@pytest.fixture
+def empty_url(process_environ: dict[str, str]) -> Iterator[str]:
+    url = urlsplit(process_environ["DATABASE_URL"])
+    name, server = f"{url.path.lstrip('/')}_empty", url._replace(path="/postgres").geturl()
+    postgresql_programs.execute(server, f'CREATE DATABASE "{name}"')
+    yield url._replace(path=f"/{name}").geturl()
+    postgresql_programs.execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.mark.skipif(not IS_NIGHTLY, reason="runs with `make nightly`")
+@pytest.mark.postgresql
+@pytest.mark.processes
+@pytest.mark.django_db(transaction=True)
+def test_two_upgrades_of_an_empty_database_at_once_both_end_well(
+    process_environ: dict[str, str], empty_url: str, project_root: Path
+) -> None:
+    env = {**process_environ, "DATABASE_URL": empty_url}
+    command = [sys.executable, "manage.py", "upgrade"]
+    both = [
+        subprocess.Popen(command, env=env, cwd=project_root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(2)
+    ]
+
+    said = [process.communicate()[0].decode() for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("make the tables" in text for text in said) == 1
