@@ -316,6 +316,21 @@ PICTURE_LINK_DAYS = e.read(e.days, "PICTURE_LINK_DAYS", "30")
 # of a whole company may stand behind one.
 PICTURES_PER_ADDRESS = e.read(e.count, "PICTURES_PER_ADDRESS", "3000")
 
+# --- Pictures of the BI's pages, by workers with -Q snapshots (docs/en/page-pictures.md) -----------------------------
+# The path of Chromium; unset: the first that is found. Above so many megabytes of memory it is ended.
+SNAPSHOT_BROWSER = e.read(str, "SNAPSHOT_BROWSER", "")
+SNAPSHOT_MEGABYTES = e.read(e.whole(300, 100_000), "SNAPSHOT_MEGABYTES", "1500")
+# Hosts beside the BI's own that its pages load from, separated by commas. The browser reaches no other.
+SNAPSHOT_HOSTS = e.read(e.hosts, "SNAPSHOT_HOSTS", "")
+# CSS selectors of the BI's pages: its cards, what says that all has drawn, that something draws, that it failed.
+SNAPSHOT_CARD_SELECTOR = e.read(str, "SNAPSHOT_CARD_SELECTOR", "")
+SNAPSHOT_READY_SELECTOR = e.read(str, "SNAPSHOT_READY_SELECTOR", "")
+SNAPSHOT_BUSY_SELECTOR = e.read(str, "SNAPSHOT_BUSY_SELECTOR", "")
+SNAPSHOT_ERROR_SELECTOR = e.read(str, "SNAPSHOT_ERROR_SELECTOR", "")
+# A path of the BI's API that exports a page for {login}, used in place of a browser; and the body of its call.
+SNAPSHOT_EXPORT_PATH = e.read(str, "SNAPSHOT_EXPORT_PATH", "")
+SNAPSHOT_EXPORT_BODY = e.read(e.export_body, "SNAPSHOT_EXPORT_BODY", '{"pgId": "{page}", "loginId": "{login}"}')
+
 # --- Mail: to the administrators when pushes are held up or stand still -------------------------------------------
 # smtp://user:password@host:25, smtp+tls://…:587 or smtp+ssl://…:465. Unset: nothing is mailed.
 _mail = e.read(e.email, "EMAIL_URL", "")

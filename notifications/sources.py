@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from django.db.models import QuerySet
 
 from accounts.models import Attribute
+from integrations.clients.snapshots.options import Options
 from integrations.clients.sources.table import Table
 from integrations.hooks import Hook
 from notifications.charts.definition import Chart
-from notifications.models import Channel, Medium, MessageForm, Operator, RulesMatch, Run
+from notifications.models import Channel, Medium, MessageForm, Operator, Receipt, RulesMatch, Run
 
 if TYPE_CHECKING:
     from integrations.models import Corp, SiteAddress
@@ -51,6 +52,19 @@ class ReadyMedium:
 
 
 @dataclass(frozen=True, slots=True)
+class PageView:
+    """A page or card of the BI as one account there sees it. `path`: without its first slash; `name`: its heading;
+    `slot_at`: the time for which it is taken; `options`: how it is shown, but for what depends on the message's form.
+    """
+
+    path: str
+    identity: str
+    name: str
+    slot_at: datetime
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What a message is made of, before it has a form's bytes: nothing in it depends on who of the slice gets it.
 
@@ -59,7 +73,7 @@ class Content:
     `as_of`: of the oldest table; `note`: that the data is stale or cut, in words, or empty; it begins `text` already.
     `link`: where the message leads, a page of the BI where the report names no other; empty: nowhere. `time_zone`: of
     all of its times, by name; empty for what was frozen before it was kept: the site's. `media`: what came with it; a
-    content has these or cards.
+    content has these or cards. `page`: of the BI, a picture of which goes with it.
     """
 
     title: str
@@ -71,6 +85,7 @@ class Content:
     link: str = ""
     time_zone: str = ""
     media: tuple[ReadyMedium, ...] = ()
+    page: PageView | None = None
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -140,8 +155,8 @@ class RunContents(Protocol):
     def learn(self, user_ids: Collection[int]) -> None:
         """Read at once what decides what each of these people gets."""
 
-    def leaves_out(self, user_id: int) -> bool:
-        """Whether there is nothing for the person."""
+    def reason_against(self, user_id: int) -> Receipt.Reason | None:
+        """Why the person gets nothing; None for who does."""
 
     def key_of(self, user_id: int) -> Hashable:
         """Equal for people who get the same."""
@@ -162,8 +177,8 @@ class OneContent:
     def learn(self, user_ids: Collection[int]) -> None:
         """Nothing depends on them."""
 
-    def leaves_out(self, user_id: int) -> bool:
-        return False
+    def reason_against(self, user_id: int) -> None:
+        """Everybody gets it."""
 
     def key_of(self, user_id: int) -> Hashable:
         return None

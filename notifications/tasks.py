@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 
 from integrations.core.background import database_clock, guarded
 from notifications.alerts import broken_rules, card_updates, evaluation, incidents, notify
-from notifications.delivery.attachments import jobs
+from notifications.delivery.attachments import jobs, snapshots
 from notifications.delivery.maintenance import clock_repair, purge, sweep
 from notifications.delivery.rendering import render, report_data
 from notifications.delivery.runs import auto_pause, idempotency, owner_notices, recall, scheduler
@@ -228,6 +228,22 @@ def make_medium(medium_ids: list[int]) -> None:
         jobs.make(medium_id, clock=database_clock())
 
 
+@shared_task(
+    name="notifications.take_snapshots",
+    ignore_result=True,
+    acks_late=False,
+    reject_on_worker_lost=False,
+    time_limit=snapshots.SECONDS_AT_MOST,
+)
+def take_snapshots(medium_ids: list[int]) -> None:
+    """Take these pictures of pages of the BI; of a task there is one, so that its time limit ends nothing else."""
+    if billiard.current_process().name == "MainProcess" and not take_snapshots.request.is_eager:
+        logger.error("pictures of pages are taken in a worker of their own: -Q snapshots --pool prefork")
+        return
+    for medium_id in medium_ids:
+        jobs.make(medium_id, clock=database_clock())
+
+
 @shared_task(name="notifications.prepare_deliveries", ignore_result=True)
 def prepare_deliveries(delivery_ids: list[int]) -> None:
     """Upload what these messages carry, freeze them, and hand them out to be sent."""
@@ -305,9 +321,12 @@ def enqueue_previews(medium_ids: list[int]) -> None:
 
 
 def _enqueue_media(medium_ids: list[int]) -> None:
-    files = jobs.files_among(medium_ids)
-    _enqueue(make_medium, [pk for pk in medium_ids if pk not in files], 1, jobs.CHARTS_QUEUE)
-    _enqueue(make_medium, sorted(files), 1, jobs.CHARTS_QUEUE, time_limit=jobs.FILE_SECONDS_AT_MOST)
+    found = jobs.sorted_out(medium_ids)
+    _enqueue(make_medium, found.pictures, 1, jobs.CHARTS_QUEUE)
+    _enqueue(make_medium, found.files, 1, jobs.CHARTS_QUEUE, time_limit=jobs.FILE_SECONDS_AT_MOST)
+    # Without a worker they are handed out again and again; the queue holds those of the last time.
+    expires = jobs.QUEUED.total_seconds()
+    _enqueue(take_snapshots, found.snapshots, 1, jobs.SNAPSHOTS_QUEUE, expires=expires)
 
 
 def _enqueue(

@@ -6,7 +6,7 @@ What an administrator may see and change of whom is decided by the callers (acco
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -52,10 +52,10 @@ def values_of(*, attribute: Attribute, users: QuerySet[User] | Sequence[int] | N
     return found
 
 
-def bi_login_id_of(*, user_id: int) -> str:
-    """As whom the person enters the BI, by the attribute that is marked for it; empty where none is, or no value."""
-    rows = AttributeValue.objects.filter(user=user_id, attribute__is_bi_login_id=True)
-    return rows.values_list("value", flat=True).first() or ""
+def bi_login_ids_of(user_ids: Collection[int]) -> dict[int, str]:
+    """As whom each of these people enters the BI, by the attribute that is marked for it. One query."""
+    rows = AttributeValue.objects.filter(user__in=user_ids, attribute__is_bi_login_id=True).order_by("-pk")
+    return dict(rows.values_list("user_id", "value"))
 
 
 def page_of(*, user_id: int) -> list[tuple[Attribute, list[str]]]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import SESSION_KEY
-from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.authentication import sessions
-from accounts.models import Attribute, DirectoryPolicy, User, WeComAccount, barred_by_wecom
-from accounts.users import limited_administrators
-from accounts.users.attributes import bi_login_id_of
+from accounts.models import Attribute, DirectoryPolicy, WeComAccount, barred_by_wecom
+from accounts.users import bi_accounts, limited_administrators
+from accounts.users.attributes import bi_login_ids_of
 from accounts.users.bi_identity_sources import EMAIL, LOGIN_ID, USERNAME
 from accounts.users.scopes import sees_all
 from integrations.bi import sso
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from integrations.models.scoping import Person
-
 
 def external_ids() -> list[ExternalId]:
     """What can be somebody's account in the BI. The attribute is offered while one is marked for it."""
@@ -39,7 +36,7 @@ def external_ids() -> list[ExternalId]:
                 "It is the name with which you sign in here. One that was made with a number, because somebody else "
                 "had yours, does not count: an administrator can give you another."
             ),
-            _username,
+            bi_accounts.usernames,
             _caution_of_wecom,
             limited_administrators.objection_to_names,
         ),
@@ -47,20 +44,20 @@ def external_ids() -> list[ExternalId]:
             EMAIL,
             _("e-mail"),
             _("An administrator sets it on your user's page. It must be yours alone."),
-            _email,
+            bi_accounts.emails,
             objection=_objection_to_email,
         ),
     ]
     attribute = Attribute.objects.bi_login_ids().first()
     if attribute is not None:
         where = _("An administrator of all companies sets it on your user's page, or for many people at once.")
-        found.append(ExternalId(LOGIN_ID, attribute.name, where, _login_id))
+        found.append(ExternalId(LOGIN_ID, attribute.name, where, bi_login_ids_of))
     return found
 
 
 def corp_of_entry(request: HttpRequest) -> Corp | None:
     """The company through which the person may enter the BI: the session's, or one of theirs after a password."""
-    open_corps = Corp.objects.enabled().filter(bi_sign_in_enabled=True)
+    open_corps = bi_accounts.open_corps()
     corp_id = request.session.get(sessions.CORP_KEY)
     if corp_id is not None:
         return open_corps.filter(pk=corp_id).first()
@@ -71,27 +68,6 @@ def corp_of_entry(request: HttpRequest) -> Corp | None:
 def is_entered_by_login_id() -> bool:
     """Whether people enter the BI by the attribute that is marked as its loginId."""
     return sso.is_open() and sso.connection().external_id_source == LOGIN_ID
-
-
-def _username(person: Person) -> str:
-    """Not one that somebody else spells in upper case: two names here can be one account in the BI. Nor one that the
-    directory has made (accounts.directory.newcomers): it may be another person's there."""
-    if isinstance(person, User) and person.has_made_username:
-        return ""
-    others = User.objects.alias(folded=Lower("username")).filter(folded=person.get_username().lower())
-    return "" if others.exclude(username=person.get_username()).exists() else person.get_username()
-
-
-def _email(person: Person) -> str:
-    """A shared value is refused: the BI could not tell the people apart, and would let one in as the other."""
-    if not isinstance(person, User) or not person.email:
-        return ""
-    others = User.objects.exclude(email="").alias(folded=Lower("email")).filter(folded=person.email.lower())
-    return "" if others.exclude(pk=person.pk).exists() else person.email
-
-
-def _login_id(person: Person) -> str:
-    return bi_login_id_of(user_id=person.pk) if person.pk is not None else ""
 
 
 def _caution_of_wecom() -> str:

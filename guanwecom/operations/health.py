@@ -23,7 +23,7 @@ from notifications.models import AlertRule, TickClaim
 TICK_STALE_SECONDS = 30
 SLOT_OVERDUE_SECONDS = 30
 # Queues that an installation may leave unserved: nothing waits in them while nothing is asked of them.
-OPTIONAL_QUEUES = (jobs.CHARTS_QUEUE,)
+OPTIONAL_QUEUES = (jobs.CHARTS_QUEUE, jobs.SNAPSHOTS_QUEUE)
 # Beat's entries. An administrator may switch them off.
 PERIODIC_TASKS = tuple(settings.CELERY_BEAT_SCHEDULE)
 COUNTED = 1000
@@ -114,8 +114,9 @@ def _queues(beats: Iterable[tuple[str, datetime]], now: datetime) -> Iterable[Se
             heard.setdefault(name, []).append(at)
     for queue in settings.CELERY_TASK_QUEUES:
         yield _served(queue.name, heard.get(queue.name, []), now)
-    waiting = jobs.overdue_count(now=now, at_most=COUNTED)
-    yield _served(jobs.CHARTS_QUEUE, heard.get(jobs.CHARTS_QUEUE, []), now, is_optional=True, waiting_count=waiting)
+    for name in OPTIONAL_QUEUES:
+        waiting = jobs.overdue_count(name, now=now, at_most=COUNTED)
+        yield _served(name, heard.get(name, []), now, is_optional=True, waiting_count=waiting)
 
 
 def _idle_tasks(*, is_beat_up: bool) -> tuple[str, ...]:

@@ -24,6 +24,9 @@ CHARTS_COMMAND = (
     "--max-memory-per-child 500000 --loglevel INFO"
 )
 
+SNAPSHOTS_COMMAND = f"{CELERY} worker -Q snapshots -n snapshots@%h --pool prefork --concurrency 1 --loglevel INFO"
+_OPTIONAL_COMMANDS = {"charts": CHARTS_COMMAND, "snapshots": SNAPSHOTS_COMMAND}
+
 
 @dataclass(frozen=True, slots=True)
 class EngineExplanation(Explanation):
@@ -82,7 +85,7 @@ def _about_queue(queue: Served) -> EngineExplanation:
         "queue": queue.name,
         "consequence": _consequence(queue.name),
     }
-    command = CHARTS_COMMAND if queue.is_optional else WORKER_COMMAND
+    command = _OPTIONAL_COMMANDS.get(queue.name, WORKER_COMMAND)
     return EngineExplanation(f"{what} {heard(queue)}", where=_start(), command=command)
 
 
@@ -91,6 +94,7 @@ def _consequence(queue: str) -> str:
         "urgent": _("the clock, alerts and urgent pushes wait."),
         "celery": _("pushes, directory runs and imports wait."),
         "data": _("reports and alerts wait for their data."),
+        "snapshots": _("messages wait for pictures of the BI's pages, and go out without them after 30 minutes."),
         "charts": _("messages wait for their pictures and files, and go out without them after 30 minutes."),
     }
     return known.get(queue, _("what stands in it waits."))

@@ -28,6 +28,8 @@ from integrations.models.companies import HomePage
 from integrations.models.fields import opened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from integrations.models.scoping import Person
@@ -111,6 +113,13 @@ def entrance_for(saved: BiConnection, person: Person, *, page: str, query: str, 
     For the Location of a redirect and nothing else: never stored, shown or logged. `page`: decoded, without its first
     slash; `query`: as it stood in the address. Raises CannotEnter.
     """
+    return entrance_as(saved, lambda: external_id(saved, person), page=page, query=query, on_phone=on_phone, now=now)
+
+
+def entrance_as(
+    saved: BiConnection, identity: Callable[[], str], *, page: str, query: str, on_phone: bool, now: datetime
+) -> str:
+    """The same for whoever is `identity` in the BI, asked for once all else is in order: for a browser of ours, too."""
     if not saved.base_url:
         raise CannotEnter(Obstacle.NO_ADDRESS)
     if not is_page(page, query):
@@ -118,7 +127,7 @@ def entrance_for(saved: BiConnection, person: Person, *, page: str, query: str, 
     address = page_for(page, query, forms=forms_of(saved), on_phone=on_phone)
     if has_reserved(address):  # in the path, from which nothing is left out
         raise CannotEnter(Obstacle.NO_PAGE)
-    claims = sso.Claims(external_id(saved, person), int(now.timestamp()), saved.token_seconds, saved.domain_id)
+    claims = sso.Claims(identity(), int(now.timestamp()), saved.token_seconds, saved.domain_id)
     token = sso.sealed(claims, private_key(saved))
     return sso.entrance(base_url=saved.base_url, page=address, provider=saved.provider, token=token)
 

@@ -109,9 +109,10 @@ def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | No
     return CallbackCrypto(token, aes_key, corp.corpid) if token and aes_key else None
 
 
-def guandata_client(connection: BiConnection) -> GuandataClient:
-    """The client of the BI's public API, with the token that all processes share."""
-    return _guandata_client(connection, BiTokens(_bi_token_store(settings.VALKEY_URL)))
+def guandata_client(connection: BiConnection, *, total_seconds: float | None = None) -> GuandataClient:
+    """The client of the BI's public API, with the token that all processes share. `total_seconds`: for a whole call;
+    usually that of settings."""
+    return _guandata_client(connection, BiTokens(_bi_token_store(settings.VALKEY_URL)), total_seconds)
 
 
 def testing_guandata_client(connection: BiConnection) -> GuandataClient:
@@ -143,7 +144,7 @@ class BiTokens:
         self._store.forget(account, 0)
 
 
-def _guandata_client(connection: BiConnection, tokens: BiTokens) -> GuandataClient:
+def _guandata_client(connection: BiConnection, tokens: BiTokens, total_seconds: float | None = None) -> GuandataClient:
     login = None
     if connection.api_login and connection.api_password:
         login = Login(connection.api_domain, connection.api_login, opened(connection.api_password))
@@ -156,7 +157,7 @@ def _guandata_client(connection: BiConnection, tokens: BiTokens) -> GuandataClie
         proxy=opened(connection.proxy_url),
         ca_bundle=certificate_path(connection.ca_bundle),
         connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
-        total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
+        total_seconds=total_seconds or settings.WECOM_TOTAL_TIMEOUT_SECONDS,
         observe=observers.bi_call,
     )
 

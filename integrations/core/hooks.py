@@ -121,17 +121,21 @@ attentions: Hook[[HttpRequest, Sequence[Corp]], list[Attention]] = Hook()
 class ExternalId:
     """A value of people that can be their account in the BI.
 
-    `of`: the value for one person, empty where there is none that is theirs alone. `where`: the sentence that says
-    where it is set. `caution`: what an administrator should think of, in whole sentences. `objection`: why it cannot be
-    chosen now, as a sentence; empty where nothing is against it.
+    `of_all`: the value by the key of each of these people who has one that is theirs alone, in a fixed number of
+    queries. `where`: the sentence that says where it is set. `caution`: what an administrator should think of, in whole
+    sentences. `objection`: why it cannot be chosen now, as a sentence; empty where nothing is against it.
     """
 
     key: str
     label: str | _StrPromise
     where: str | _StrPromise
-    of: Callable[[Person], str]
+    of_all: Callable[[Collection[int]], dict[int, str]]
     caution: Callable[[], str] = str
     objection: Callable[[], str] = str
+
+    def of(self, person: Person) -> str:
+        """Of one person; empty where there is none."""
+        return "" if person.pk is None else self.of_all([person.pk]).get(person.pk, "")
 
 
 # Asked what can be chosen at the moment: attributes come and go.

@@ -212,15 +212,19 @@ def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> list[Att
 
 def _about_media(now: datetime) -> list[Attention]:
     """Pictures and files that no worker makes: messages wait for them."""
-    count = jobs.overdue_count(now=now, at_most=COUNTED)
-    if not count:
-        return []
-    sentence = ngettext(
-        "%(count)s picture or file waits and none is being made: does a worker take from the queue “charts”?",
-        "%(count)s pictures or files wait and none is being made: does a worker take from the queue “charts”?",
-        count,
-    )
-    return [Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="preparing"))]
+    found = []
+    for queue in (jobs.CHARTS_QUEUE, jobs.SNAPSHOTS_QUEUE):
+        if count := jobs.overdue_count(queue, now=now, at_most=COUNTED):
+            sentence = ngettext(
+                "%(count)s picture or file waits and none is being made: does a worker take from the queue "
+                "“%(queue)s”?",
+                "%(count)s pictures or files wait and none is being made: does a worker take from the queue "
+                "“%(queue)s”?",
+                count,
+            )
+            words = {"count": _number(count), "queue": queue}
+            found.append(Attention(sentence % words, _deliveries(status__exact="preparing")))
+    return found
 
 
 def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:

@@ -125,7 +125,8 @@ def _words(medium: Medium, now: datetime) -> str:
         return ""
     if medium.status == Medium.Status.FAILED:
         return _("Could not be made: %(reason)s") % {"reason": medium.error_text}
-    if not medium.make_count and now - medium.created_at >= jobs.OVERDUE and jobs.overdue_count(now=now, at_most=1):
+    is_overdue = not medium.make_count and now - medium.created_at >= jobs.OVERDUE
+    if is_overdue and jobs.overdue_count(jobs.CHARTS_QUEUE, now=now, at_most=1):
         return _("It is not drawn: no worker takes from the queue “charts”. Your administrator can start one.")
     return _("It is still being drawn: open this page again in a moment.")
 

@@ -50,7 +50,7 @@ def picture(request: HttpRequest, signed: str) -> HttpResponse:
     if medium is None:
         raise Http404
     return _answer(
-        bytes(medium.content),
+        bytes(medium.cover or medium.content),
         medium.content_type or _TYPES["png"],
         {
             "Cache-Control": "private, max-age=86400",

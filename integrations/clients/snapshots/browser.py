@@ -7,24 +7,31 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from integrations.clients.snapshots import page_state
-from integrations.clients.snapshots.options import Kind, Options, PageMarks, Reason, SnapshotError, Theme, Width
-
-try:
-    from playwright import sync_api as playwright
-except ImportError:  # requirements-snapshots.txt is not installed
-    playwright = None  # type: ignore[assignment]
+from integrations.clients.snapshots.options import (
+    Kind,
+    Options,
+    PageMarks,
+    Picture,
+    Reason,
+    SnapshotError,
+    Theme,
+    Width,
+)
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import ModuleType, TracebackType
     from typing import Self
 
     from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Response, Route
 
 DRAWN_WITHIN_SECONDS = 60
+# For the first byte: a BI that has not answered by then is down.
+ANSWERED_WITHIN_SECONDS = 20
 # Of a page, in CSS pixels; what is longer is no picture for a phone.
 HEIGHT_AT_MOST = 10_000
 FIRST_HEIGHT = {Width.PHONE: 844, Width.DESKTOP: 900}
@@ -33,6 +40,8 @@ WIDTHS = {Width.PHONE: 390, Width.DESKTOP: 1280}
 BYTES_AT_MOST = {Kind.PICTURE: 10 * 1024 * 1024, Kind.PDF: 20 * 1024 * 1024}
 # Above it a picture has one pixel for each CSS pixel, instead of four.
 SHARP_PIXELS_AT_MOST = 4_000_000
+# A cover as wide as WeCom shows it, or sharp where it is not.
+COVER_WIDTH = 1068
 RENDERER_MEGABYTES = 512
 _PHONE = (
     "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36"
@@ -54,15 +63,14 @@ class SnapshotBrowser:
 
     def __init__(self, executable: str, access: Access) -> None:
         """`executable`: the path of Chromium; empty for the one that playwright knows. Raises SnapshotError."""
-        if playwright is None:
-            raise SnapshotError(Reason.NOT_INSTALLED)
         self._access = access
-        self._driver: Playwright = playwright.sync_playwright().start()
+        self._api = _playwright()
+        self._driver: Playwright = self._api.sync_playwright().start()
         try:
             self._browser: Browser = self._driver.chromium.launch(
                 executable_path=executable or None, args=list(_flags(access)), proxy=_proxy(access.proxy_url)
             )
-        except playwright.Error as error:
+        except self._api.Error as error:
             self._driver.stop()
             raise SnapshotError(Reason.NOT_INSTALLED) from error
 
@@ -78,31 +86,43 @@ class SnapshotBrowser:
         """Ends Chromium. A browser that is gone already is closed, too."""
         try:
             self._browser.close()
-        except playwright.Error:
+        except self._api.Error:
             pass
         finally:
             self._driver.stop()
 
     def take(
         self, address: str, options: Options, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
-    ) -> bytes:
-        """PNG, or PDF, of the page at `address`, which may carry a token: it stands in no error and no log.
-
-        Raises SnapshotError.
-        """
+    ) -> Picture:
+        """The page at `address`, which may carry a token: it stands in no error and no log. Raises SnapshotError."""
         deadline = time.monotonic() + within_seconds
         try:
             with self._page(options) as (page, traffic):
-                _open(page, address, deadline)
+                self._open(page, address, deadline)
                 page_state.wait_until_drawn(page, traffic, marks, deadline=deadline)
                 page_state.check_sight(page, marks)
                 _unfold(page, traffic, marks, options, deadline)
                 return _taken(page, options, marks)
-        except playwright.TimeoutError as error:
+        except self._api.TimeoutError as error:
             raise SnapshotError(Reason.NOT_DRAWN) from error.with_traceback(None)
-        except playwright.Error:
+        except self._api.Error:
             # Why from None? The text of playwright's errors holds the address.
             raise SnapshotError(Reason.BROWSER_FAILED) from None
+
+    def _open(self, page: Page, address: str, deadline: float) -> None:
+        """Raises SnapshotError for what is no page of the BI."""
+        seconds = min(ANSWERED_WITHIN_SECONDS, deadline - time.monotonic())
+        try:
+            response: Response | None = page.goto(address, wait_until="commit", timeout=max(1.0, seconds * 1000))
+        except self._api.Error:
+            raise SnapshotError(Reason.UNREACHABLE) from None
+        status = 0 if response is None else response.status
+        if status in {401, 403}:
+            raise SnapshotError(Reason.SIGN_IN_PAGE)
+        if status in {502, 503, 504}:
+            raise SnapshotError(Reason.UNREACHABLE)
+        if status >= 400:
+            raise SnapshotError(Reason.ERROR_PAGE)
 
     @contextmanager
     def _page(self, options: Options) -> Iterator[tuple[Page, page_state.Traffic]]:
@@ -162,23 +182,6 @@ def _proxy(url: str) -> Any:
     return {"server": server, "username": parts.username or "", "password": parts.password or ""}
 
 
-def _open(page: Page, address: str, deadline: float) -> None:
-    """Raises SnapshotError for what is no page of the BI."""
-    try:
-        response: Response | None = page.goto(address, wait_until="commit", timeout=_left_ms(deadline))
-    except playwright.TimeoutError:
-        raise SnapshotError(Reason.UNREACHABLE) from None
-    except playwright.Error:
-        raise SnapshotError(Reason.UNREACHABLE) from None
-    status = 0 if response is None else response.status
-    if status in {401, 403}:
-        raise SnapshotError(Reason.SIGN_IN_PAGE)
-    if status in {502, 503, 504}:
-        raise SnapshotError(Reason.UNREACHABLE)
-    if status >= 400:
-        raise SnapshotError(Reason.ERROR_PAGE)
-
-
 def _unfold(page: Page, traffic: page_state.Traffic, marks: PageMarks, options: Options, deadline: float) -> None:
     """Show the whole page at once: cards below the fold draw when they are seen."""
     height = page_state.whole_height(page)
@@ -189,25 +192,36 @@ def _unfold(page: Page, traffic: page_state.Traffic, marks: PageMarks, options: 
         page_state.wait_until_drawn(page, traffic, marks, deadline=deadline)
 
 
-def _taken(page: Page, options: Options, marks: PageMarks) -> bytes:
-    box = page_state.box_of_cards(page, marks) if options.is_cropped else None
+def _taken(page: Page, options: Options, marks: PageMarks) -> Picture:
+    width, height = WIDTHS[options.width], page_state.whole_height(page)
     if options.kind == Kind.PDF:
-        content = page.pdf(
-            width=f"{WIDTHS[options.width]}px", height=f"{page_state.whole_height(page) + 1}px", print_background=True
-        )
+        picture = Picture(page.pdf(width=f"{width}px", height=f"{height + 1}px", print_background=True))
     else:
-        clip: Any = box or {"x": 0, "y": 0, "width": WIDTHS[options.width], "height": page_state.whole_height(page)}
-        is_small = clip["width"] * clip["height"] <= SHARP_PIXELS_AT_MOST
-        content = page.screenshot(
-            full_page=True, clip=clip, scale="device" if is_small else "css", animations="disabled"
-        )
-    if len(content) > BYTES_AT_MOST[options.kind]:
+        box = page_state.box_of_cards(page, marks) if options.is_cropped else None
+        clip = box or {"x": 0, "y": 0, "width": width, "height": height}
+        cover = b""
+        if options.cover_ratio:
+            above = min(clip["height"], clip["width"] / options.cover_ratio)
+            cover = _cut_out(page, {**clip, "height": above}, is_sharp=clip["width"] < COVER_WIDTH)
+        content = _cut_out(page, clip, is_sharp=clip["width"] * clip["height"] <= SHARP_PIXELS_AT_MOST)
+        picture = Picture(content, round(clip["width"]), round(clip["height"]), cover)
+    if len(picture.content) > BYTES_AT_MOST[options.kind]:
         raise SnapshotError(Reason.TOO_LARGE)
-    return content
+    return picture
 
 
-def _left_ms(deadline: float) -> float:
-    return max(1.0, (deadline - time.monotonic()) * 1000)
+def _cut_out(page: Page, clip: Any, *, is_sharp: bool) -> bytes:
+    return page.screenshot(full_page=True, clip=clip, scale="device" if is_sharp else "css", animations="disabled")
+
+
+@cache
+def _playwright() -> ModuleType:
+    """Raises SnapshotError where it is not installed."""
+    try:
+        from playwright import sync_api  # optional package: only workers that take pictures have it, and it is large
+    except ImportError as error:
+        raise SnapshotError(Reason.NOT_INSTALLED) from error
+    return sync_api
 
 
 def hosts_of(*addresses: str) -> Sequence[str]:

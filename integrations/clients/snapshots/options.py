@@ -23,12 +23,24 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a page is shown and cut out. `is_cropped`: only the cards, without the BI's own frame."""
+    """How a page is shown and cut out. `is_cropped`: only the cards, without the BI's own frame. `cover_ratio`: width
+    by height of a cover that is cut from its upper edge, too; 0 for none."""
 
     width: Width = Width.DESKTOP
     theme: Theme = Theme.LIGHT
     kind: Kind = Kind.PICTURE
     is_cropped: bool = True
+    cover_ratio: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """`content`: PNG or PDF. `width`, `height`: of a PNG, in CSS pixels. `cover`: PNG; empty where none was asked."""
+
+    content: bytes
+    width: int = 0
+    height: int = 0
+    cover: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import logging
 import zlib
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
+from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence
-from notifications.delivery.attachments import recipes
+from notifications.delivery.attachments import recipes, snapshots
 from notifications.delivery.locking import unlocked, update_unlocked
-from notifications.models import Medium
+from notifications.models import MakerQueue, Medium
 from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Only workers with `-Q charts` take from it (docs/en/charts.md).
-CHARTS_QUEUE = "charts"
+# Only workers with `-Q charts` take from the one (docs/en/charts.md), with `-Q snapshots` from the other
+# (docs/en/page-pictures.md).
+CHARTS_QUEUE, SNAPSHOTS_QUEUE = MakerQueue.CHARTS.value, MakerQueue.SNAPSHOTS.value
 # A worker that takes longer is killed with all that it has in hand, which is this one thing.
 SECONDS_AT_MOST = 30
 # A file with as many cells as it may have takes 10 s of a processor, which a busy machine may not have for minutes.
@@ -34,16 +37,20 @@ FILE_SECONDS_AT_MOST = 240
 LEASE_AFTER = timedelta(seconds=15)
 # From handing it to a task until it is handed to another: the queue is kept short enough for that.
 QUEUED = timedelta(seconds=120)
-QUEUED_AT_MOST = 100
+QUEUED_AT_MOST = {CHARTS_QUEUE: 100, SNAPSHOTS_QUEUE: 12}
 TRIES_AT_MOST = 3
-# Messages wait for their pictures no longer than this, then they go without.
+# Messages wait for their pictures no longer than this, then they go without. For those of pages this holds while there
+# is no worker for them: else they wait as long as they are good for something (Medium.give_up_at).
 PATIENCE = timedelta(minutes=30)
 # How long a preview is kept.
 PREVIEW_KEPT = timedelta(hours=1)
 # A picture that waits so long: no worker takes from the queue.
 OVERDUE = timedelta(minutes=2)
 _CRASHED = Sentence("Making it took too long, or ended the program each time.")
-_LATE = Sentence("No worker made it within 30 minutes: does one take from the queue “charts”?")
+_LATE = {
+    CHARTS_QUEUE: Sentence("No worker made it within 30 minutes: does one take from the queue “charts”?"),
+    SNAPSHOTS_QUEUE: Sentence("No worker made it in time: does one take from the queue “snapshots”?"),
+}
 
 
 def due(now: Moment) -> list[QuerySet[Medium]]:
@@ -55,11 +62,18 @@ def hand_out(*, now: datetime) -> list[int]:
     """Ids of what is to be made now; nobody else gets them for QUEUED. Pictures of incidents pass those of reports."""
     if not Medium.objects.due(now).exists():
         return []
-    room = QUEUED_AT_MOST - Medium.objects.filter(status=Medium.Status.WAITING, make_after__gt=now).count()
+    return [pk for queue, at_most in QUEUED_AT_MOST.items() for pk in _hand_out_of(queue, at_most, now)]
+
+
+def _hand_out_of(queue: str, at_most: int, now: datetime) -> list[int]:
+    waiting = Medium.objects.filter(status=Medium.Status.WAITING, queue=queue)
+    queued = waiting.filter(make_after__gt=now, make_after__lte=now + QUEUED)
+    room = at_most - queued.count()
     if room <= 0:
         return []
     with transaction.atomic():
-        due = Medium.objects.due(now).order_by("make_count", F("incident").asc(nulls_last=True), "pk").only("pk")
+        due = Medium.objects.due(now).filter(queue=queue)
+        due = due.order_by("make_count", F("incident").asc(nulls_last=True), "pk").only("pk")
         ids = [medium.pk for medium in unlocked(due)[:room]]
         Medium.objects.filter(pk__in=ids).update(make_after=now + QUEUED)
     return ids
@@ -75,26 +89,50 @@ def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
     return ids
 
 
-def files_among(medium_ids: list[int]) -> set[int]:
-    """Which of these are files, and may take FILE_SECONDS_AT_MOST."""
-    files = Medium.objects.filter(pk__in=medium_ids).exclude(kind=Medium.Kind.PICTURE)
-    return set(files.values_list("pk", flat=True))
+@dataclass(frozen=True)
+class SortedOut:
+    """Ids by who makes them and how long it may take: SECONDS_AT_MOST, FILE_SECONDS_AT_MOST,
+    snapshots.SECONDS_AT_MOST."""
+
+    pictures: list[int]
+    files: list[int]
+    snapshots: list[int]
+
+
+def sorted_out(medium_ids: list[int]) -> SortedOut:
+    """In their order."""
+    rows = Medium.objects.filter(pk__in=medium_ids).order_by().values_list("pk", "queue", "kind")
+    facts = {pk: (queue, kind) for pk, queue, kind in rows}
+
+    def those(queue: str, *, are_pictures: bool) -> list[int]:
+        found = [pk for pk in medium_ids if facts.get(pk, ("", ""))[0] == queue]
+        return [pk for pk in found if (facts[pk][1] == Medium.Kind.PICTURE) == are_pictures]
+
+    pages = [pk for pk in medium_ids if facts.get(pk, ("", ""))[0] == SNAPSHOTS_QUEUE]
+    return SortedOut(those(CHARTS_QUEUE, are_pictures=True), those(CHARTS_QUEUE, are_pictures=False), pages)
 
 
 def make(medium_id: int, *, clock: Clock) -> bool:
-    """Make it, unless that was done or given up. Returns whether it is ready by this."""
+    """Make it, unless that was done, given up or put off. Returns whether it is ready by this."""
     waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)
-    medium = waiting.only("kind", "recipe").first()
+    medium = waiting.only("kind", "recipe", "queue", "make_count").first()
     if medium is None:
         return False
+    is_page = medium.queue == SNAPSHOTS_QUEUE
     begun = waiting.filter(make_count__lt=TRIES_AT_MOST)
+    if is_page:
+        begun = begun.filter(make_after__lte=clock() + QUEUED)  # else it was put off while this task stood in the queue
     # Committed before the work: a recipe that ends its worker leaves a trace.
     if not begun.update(make_count=F("make_count") + 1, make_after=clock() + _lease(medium)):
         return False
     try:
-        made = recipes.make(medium.kind, bytes(medium.recipe))
+        recipe = bytes(medium.recipe)
+        made = snapshots.make(recipe, clock=clock) if is_page else recipes.make(medium.kind, recipe)
     except recipes.MediumError as error:
         _fail(medium_id, error.sentence, clock())
+        return False
+    except snapshots.PutOffError as error:
+        _put_off(medium, error, clock())
         return False
     is_mine = waiting.update(
         status=Medium.Status.READY,
@@ -102,6 +140,8 @@ def make(medium_id: int, *, clock: Clock) -> bool:
         svg=zlib.compress(made.svg.encode()) if made.svg else b"",
         width=made.width,
         height=made.height,
+        cover=made.cover or None,
+        error="",
         recipe=b"",
         made_at=clock(),
     )
@@ -109,8 +149,24 @@ def make(medium_id: int, *, clock: Clock) -> bool:
 
 
 def _lease(medium: Medium) -> timedelta:
+    if medium.queue == SNAPSHOTS_QUEUE:
+        return timedelta(seconds=snapshots.SECONDS_AT_MOST) + LEASE_AFTER
     seconds = SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
     return timedelta(seconds=seconds) + LEASE_AFTER
+
+
+def _put_off(medium: Medium, error: snapshots.PutOffError, now: datetime) -> None:
+    """Its row says why it waits. Where the BI is down, none of the others need find that out for itself."""
+    later = {"make_after": now + snapshots.AGAIN_AFTER, "error": error.sentence.stored()}
+    if error.concerns_all:
+        others = Medium.objects.filter(status=Medium.Status.WAITING, queue=SNAPSHOTS_QUEUE).exclude(pk=medium.pk)
+        count = update_unlocked(others.filter(make_after__lt=now + snapshots.AGAIN_AFTER), **later)
+        Medium.objects.filter(pk=medium.pk, status=Medium.Status.WAITING).update(make_count=medium.make_count, **later)
+        logger.warning("the BI does not answer: %d pictures of its pages are put off", count + 1)
+    elif medium.make_count + 1 >= TRIES_AT_MOST:
+        _fail(medium.pk, error.sentence, now)
+    else:
+        Medium.objects.filter(pk=medium.pk, status=Medium.Status.WAITING).update(**later)
 
 
 def _fail(medium_id: int, sentence: Sentence, now: datetime) -> None:
@@ -127,23 +183,36 @@ def sweep(*, now: datetime) -> int:
     count = update_unlocked(crashed, error=_CRASHED.stored(), **fields)
     if count:
         logger.error("%d pictures or files given up: each try ended its worker", count)
-    late = waiting.filter(created_at__lte=now - PATIENCE)
-    late_count = update_unlocked(late, error=_LATE.stored(), **fields)
-    if late_count:
-        logger.error("%d pictures or files given up: no worker took them", late_count)
+    late_count = _give_up_late(waiting, fields, now)
     previews = _old_previews(now)
     previews._raw_delete(previews.db)  # why raw? nothing hangs on a preview
     return count + late_count
+
+
+def _give_up_late(waiting: QuerySet[Medium], fields: dict[str, Any], now: datetime) -> int:
+    charts, pages = (waiting.filter(queue=queue) for queue in (CHARTS_QUEUE, SNAPSHOTS_QUEUE))
+    impatient = charts.filter(created_at__lte=now - PATIENCE)
+    count = update_unlocked(impatient, error=_LATE[CHARTS_QUEUE].stored(), **fields)
+    if pages.exists():
+        late = Q(give_up_at__lte=now)
+        if not is_served(SNAPSHOTS_QUEUE, now=now):
+            late |= Q(created_at__lte=now - PATIENCE)
+        count += update_unlocked(pages.filter(late).exclude(error=""), **fields)
+        count += update_unlocked(pages.filter(late, error=""), error=_LATE[SNAPSHOTS_QUEUE].stored(), **fields)
+    if count:
+        logger.error("%d pictures or files given up: no worker took them", count)
+    return count
 
 
 def _old_previews(now: Moment) -> QuerySet[Medium]:
     return Medium.objects.previews().filter(created_at__lte=now - PREVIEW_KEPT)
 
 
-def overdue_count(*, now: datetime, at_most: int) -> int:
-    """How many wait although nobody has made anything for a while: there is no worker, or none that keeps up."""
-    waiting = Medium.objects.filter(status=Medium.Status.WAITING, created_at__lte=now - OVERDUE)
+def overdue_count(queue: str, *, now: datetime, at_most: int) -> int:
+    """How many of a queue wait although nobody has made anything for a while: there is no worker, or none that keeps
+    up. Not those that are put off."""
+    waiting = Medium.objects.filter(status=Medium.Status.WAITING, queue=queue, created_at__lte=now - OVERDUE, error="")
     count = waiting[:at_most].count()
-    if not count or Medium.objects.filter(made_at__gt=now - OVERDUE).exists():
+    if not count or Medium.objects.filter(queue=queue, made_at__gt=now - OVERDUE).exists():
         return 0
     return count

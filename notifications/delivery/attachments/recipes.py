@@ -6,12 +6,13 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone, translation
 
+from integrations.clients.snapshots.options import Kind, Options, Theme, Width
 from integrations.clients.sources.table import Table, from_document, to_document
 from integrations.core.sentences import Sentence, SentenceError
 from notifications.charts import definition as charts
@@ -30,12 +31,13 @@ class MediumError(SentenceError):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """`svg`, `width` and `height` belong to pictures alone."""
+    """`svg`, `width` and `height` belong to pictures alone, `cover` to those of pages."""
 
     content: bytes
     svg: str = ""
     width: int = 0
     height: int = 0
+    cover: bytes = b""
 
 
 def picture(chart: Chart, table: Table, *, shape: theme.Shape, language: str, time_zone: str = "") -> bytes:
@@ -63,6 +65,25 @@ def file(tables: Sequence[tuple[str, Table]], *, language: str, time_zone: str =
         "time_zone": time_zone,
     }
     return _packed(document)
+
+
+def page(path: str, identity: str, options: Options) -> bytes:
+    """The recipe of a picture or PDF of a page of the BI as this account there sees it. `path`: without its first
+    slash."""
+    return _packed({"version": VERSION, "path": path, "identity": identity, **asdict(options)})
+
+
+def page_of(recipe: bytes) -> tuple[str, str, Options]:
+    """What `page` was given."""
+    document = json.loads(zlib.decompress(recipe))
+    options = Options(
+        Width(document["width"]),
+        Theme(document["theme"]),
+        Kind(document["kind"]),
+        document["is_cropped"],
+        document["cover_ratio"],
+    )
+    return document["path"], document["identity"], options
 
 
 def digest(kind: str, recipe: bytes) -> str:

@@ -29,4 +29,4 @@ def picture_of(signed: str, *, now: datetime) -> Medium | None:
     if int(until) <= now.timestamp():
         return None
     ready = Medium.objects.filter(pk=int(medium_id), kind=Medium.Kind.PICTURE, status=Medium.Status.READY)
-    return ready.only("content", "content_type", "digest").first()
+    return ready.only("cover", "content", "content_type", "digest").first()

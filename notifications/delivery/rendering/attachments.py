@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
+from integrations.clients.snapshots.options import Kind
 from notifications.charts import theme
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import jobs, recipes
-from notifications.models import Channel, Medium, MessageForm
-from notifications.sources import Content, ReadyMedium
+from notifications.delivery.attachments.spreadsheets import file_name
+from notifications.models import Channel, MakerQueue, Medium, MessageForm
+from notifications.sources import Content, PageView, ReadyMedium
 
 PICTURE_FORMS = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
 FILE_FORMS = frozenset({MessageForm.XLSX, MessageForm.CSV})
@@ -22,17 +25,23 @@ _SHAPES = {
     MessageForm.NEWS_NOTICE: theme.Shape.CARD,
     MessageForm.IMAGE: theme.Shape.FREE,
 }
+# Width by height of what stands above the words, as WeCom shows it.
+_COVERS = {MessageForm.NEWS: 1068 / 455, MessageForm.NEWS_NOTICE: theme.CARD_RATIO}
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A medium that is to be made. `alias`: the report's card of which it is; `medium_id`: of one that is there."""
+    """A medium that is to be made. `alias`: the report's card of which it is; `medium_id`: of one that is there.
+    `name`, `content_type`: of a file with a name of its own; `queue`: whose workers make it."""
 
     kind: Medium.Kind
     recipe: bytes
     title: str
     alias: str = ""
     medium_id: int | None = None
+    name: str = ""
+    content_type: str = ""
+    queue: MakerQueue = MakerQueue.CHARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,11 @@ def plan(
         )
         for alias, chart in drawable
     ]
+    if content.page is not None:
+        page = wanted_page(form, content.page)
+        shown.insert(0, page)
+        if form in PICTURE_FORMS or form == MessageForm.FILE:
+            return Plan(page, tuple(shown))
     carried = None
     if form in PICTURE_FORMS and drawable:
         alias, chart = drawable[0]
@@ -88,6 +102,20 @@ def plan(
         carried = Wanted(kind, recipes.file(sheets, language=language, time_zone=time_zone), "")
         shown.append(carried)
     return Plan(carried, tuple(shown))
+
+
+def wanted_page(form: MessageForm, page: PageView) -> Wanted:
+    """Its picture, with the cover of a message that has one above its words; or its PDF."""
+    is_pdf = form == MessageForm.FILE
+    options = replace(page.options, kind=Kind.PDF if is_pdf else Kind.PICTURE, cover_ratio=_COVERS.get(form, 0.0))
+    return Wanted(
+        Medium.Kind.FILE if is_pdf else Medium.Kind.PICTURE,
+        recipes.page(page.path, page.identity, options),
+        page.name,
+        name=file_name(page.name, page.slot_at, "pdf" if is_pdf else "png"),
+        content_type="application/pdf" if is_pdf else "image/png",
+        queue=MakerQueue.SNAPSHOTS,
+    )
 
 
 def _ready(form: MessageForm, media: Sequence[ReadyMedium]) -> Plan:
@@ -105,4 +133,10 @@ def preview(wanted: Wanted, *, now: datetime) -> Medium:
     known = same.exclude(status=Medium.Status.FAILED).order_by("-pk").first()
     if known is not None:
         return known
-    return Medium.objects.create(kind=wanted.kind, digest=digest, recipe=wanted.recipe, created_at=now, make_after=now)
+    return Medium.objects.create(digest=digest, created_at=now, make_after=now, **row_of(wanted))
+
+
+def row_of(wanted: Wanted) -> dict[str, Any]:
+    """The columns of its medium that say what is to be made."""
+    names = ("kind", "recipe", "name", "content_type", "queue")
+    return {name: getattr(wanted, name) for name in names}

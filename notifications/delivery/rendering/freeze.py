@@ -15,7 +15,7 @@ from integrations.clients.wecom.messages.limits import MessageError
 from integrations.companies import links
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
-from notifications.delivery.attachments import recipes, urls
+from notifications.delivery.attachments import jobs, recipes, snapshots, urls
 from notifications.delivery.bulk import write_receipts
 from notifications.delivery.rendering import attachments, message_builder
 from notifications.delivery.rendering.errors import RenderingError
@@ -24,6 +24,7 @@ from notifications.models import (
     Channel,
     Delivery,
     FrozenContent,
+    MakerQueue,
     Medium,
     MessageForm,
     Receipt,
@@ -138,10 +139,11 @@ def write_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> 
 
 
 @transaction.atomic
-def _media_of(run: Run, planned: attachments.Plan, *, now: datetime) -> dict[attachments.Wanted, Medium]:
+def _media_of(delivery: Delivery, planned: attachments.Plan, *, now: datetime) -> dict[attachments.Wanted, Medium]:
     """The row of each medium of the plan: what the run has already is not made a second time."""
     wanted = [*planned.shown, *([planned.carried] if planned.carried else [])]
-    return {each: _medium(run, each, now) for each in wanted}
+    give_up_at = max(now + jobs.PATIENCE, delivery.expires_at - snapshots.WORDS_BEFORE)
+    return {each: _medium(delivery.run, each, now, give_up_at) for each in wanted}
 
 
 def write_frozen(
@@ -159,7 +161,7 @@ def write_frozen(
     `body`: the bytes in a form. `absolute`: a path of this site as an address. Raises messages.MessageError.
     """
     form, words = MessageForm(delivery.message_form), replace(words, task_id=delivery.mark)
-    media = _media_of(delivery.run, planned, now=now)
+    media = _media_of(delivery, planned, now=now)
     if planned.carried is not None:
         delivery.medium = media[planned.carried]
         delivery.status = Delivery.Status.PREPARING
@@ -184,11 +186,13 @@ def _attach(delivery: Delivery, planned: attachments.Plan, media: dict[attachmen
     )
 
 
-def _medium(run: Run | None, wanted: attachments.Wanted, now: datetime) -> Medium:
+def _medium(run: Run, wanted: attachments.Wanted, now: datetime, give_up_at: datetime) -> Medium:
     if wanted.medium_id is not None:
         return Medium.objects.only("pk").get(pk=wanted.medium_id, run=run and run.first_sent)
     digest = recipes.digest(wanted.kind, wanted.recipe)
-    fields = {"kind": wanted.kind, "recipe": wanted.recipe, "created_at": now, "make_after": now}
+    fields = {"created_at": now, "make_after": now, **attachments.row_of(wanted)}
+    if wanted.queue == MakerQueue.SNAPSHOTS:
+        fields["give_up_at"] = give_up_at
     found, _is_new = Medium.objects.get_or_create(run=run, digest=digest, defaults=fields)
     return found
 

@@ -111,7 +111,7 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
 def _read(run_id: int) -> Run:
     """With whether its report has cards: of most it has none, and need not be asked for them."""
     has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
-    runs = Run.objects.select_related("subscription__report", "message").defer("message__original")
+    runs = Run.objects.select_related("subscription__report__page_picture", "message").defer("message__original")
     return runs.annotate(has_cards=has_cards).get(pk=run_id)
 
 
@@ -139,7 +139,7 @@ def _planned(run: Run, now: datetime) -> _Plan:
     if audience.robot_id is not None:
         robot = _robot_batch(audience.robot_id, contents.of(None))
         return _Plan(source, audience, _with_media([robot], media), [], contents.fingerprint)
-    by_corp, mailed, skipped = _sorted(_with_rows(resolve(audience), contents))
+    by_corp, mailed, skipped = _sorted(_with_own(resolve(audience), contents))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     calls = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
     mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
@@ -156,7 +156,7 @@ class _Media:
 
     def of(self, batch: Batch) -> attachments.Plan:
         content, key = batch.content, (id(batch.content), batch.channel)
-        if not (content.cards or content.media):
+        if not (content.cards or content.media or content.page):
             return attachments.NOTHING
         if key not in self._known:
             self._known[key] = attachments.plan(
@@ -174,18 +174,18 @@ def _with_media(batches: list[Batch], media: _Media) -> list[Batch]:
     return [replace(batch, media=media.of(batch)) for batch in batches]
 
 
-def _with_rows(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:
-    """Where each person has rows of their own: whoever sees none gets a reason, if the report is not for them."""
+def _with_own(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:
+    """Where what people get depends on who they are: whoever gets nothing gets a reason."""
     if not contents.is_split:
         return people
     known = list(people)
     contents.learn([person.user_id for person in known])
-    return [
-        replace(person, reason=Receipt.Reason.NO_ROWS, address=f"user:{person.user_id}")
-        if person.reason is None and contents.leaves_out(person.user_id)
-        else person
-        for person in known
-    ]
+    return [_unless_left_out(person, contents) if person.reason is None else person for person in known]
+
+
+def _unless_left_out(person: Recipient, contents: RunContents) -> Recipient:
+    reason = contents.reason_against(person.user_id)
+    return person if reason is None else replace(person, reason=reason, address=f"user:{person.user_id}")
 
 
 def _robot_batch(robot_id: int, content: Content) -> Batch:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
@@ -21,13 +21,14 @@ from integrations.models import Card
 from notifications.charts.definition import Chart
 from notifications.delivery.rendering import message_builder, report_data, skip_rules
 from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
+from notifications.delivery.rendering.page_pictures import RecipientPages, pages_of
 from notifications.delivery.rendering.report_data import Loaded
-from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Run, Subscription
+from notifications.models import MessageForm, OwnRowsRule, Receipt, Report, ReportCard, ReportChart, Run, Subscription
 from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError
-from notifications.sources import Audience, CardContent, Content, Figure, Terms
+from notifications.sources import Audience, CardContent, Content, Figure, PageView, Terms
 from notifications.subscriptions.recipients import audience_of
 from notifications.subscriptions.schedules.descriptions import moment_line
 
@@ -77,15 +78,16 @@ def rules_of(subscription: Subscription) -> skip_rules.Rules:
 class Contents:
     """One content for each distinct slice, written when it is first asked for (notifications.sources.RunContents)."""
 
-    def __init__(self, report: Report, loaded: Loaded, order: Order) -> None:
-        """Raises RenderingError where a rule of own rows or a chart does not fit the data, or the data is not whole:
-        nobody sees anything then."""
-        self._report, self._loaded, self._order = report, loaded, order
+    def __init__(self, report: Report, loaded: Loaded, order: Order, pages: RecipientPages | None = None) -> None:
+        """`pages`: those of the BI of which a picture goes with it. Raises RenderingError where a rule of own rows or a
+        chart does not fit the data, or the data is not whole: nobody sees anything then."""
+        self._report, self._loaded, self._order, self._pages = report, loaded, order, pages
         self._own_rows = _own_rows(report, loaded) if loaded.cards else None
         _check_charts(loaded.tables, self.charts)
         self._link = link_of(report, loaded.cards)
         self._values: dict[int, dict[int, frozenset[str]]] = {}
         self._written: dict[Hashable, Content] = {}
+        self._with_pages: dict[tuple[Hashable, PageView], Content] = {}
 
     @cached_property
     def charts(self) -> Sequence[tuple[str, Chart]]:
@@ -101,23 +103,29 @@ class Contents:
 
     @property
     def is_split(self) -> bool:
-        """Whether people get rows of their own."""
-        return self._own_rows is not None
+        """Whether people get rows of their own, or a page with their own rights."""
+        return self._own_rows is not None or (self._pages is not None and self._pages.is_split)
 
     def learn(self, user_ids: Collection[int]) -> None:
-        """Read the attributes that decide, of all these people at once."""
+        """Read the attributes and the accounts that decide, of all these people at once."""
         if self._own_rows is not None:
             self._values = attribute_values(user_ids, self._own_rows.attribute_ids)
+        if self._pages is not None:
+            self._pages.learn(user_ids)
 
-    def leaves_out(self, user_id: int) -> bool:
-        """Whether the person sees no rows and the report is not for such people."""
-        if self._own_rows is None or not self._report.skips_people_without_rows:
-            return False
-        return self._own_rows.is_empty(self._own_rows.key(self._values.get(user_id, {})))
+    def reason_against(self, user_id: int) -> Receipt.Reason | None:
+        """Of somebody who sees no rows where the report is not for such people, or no page."""
+        is_left_out = self._own_rows is not None and self._report.skips_people_without_rows
+        if is_left_out and self._own_rows is not None and self._own_rows.is_empty(self._rows_key(user_id)):
+            return Receipt.Reason.NO_ROWS
+        if self._pages is not None and not self._pages.identity_of(user_id):
+            return Receipt.Reason.NO_BI_IDENTITY
+        return None
 
     def key_of(self, user_id: int) -> Hashable:
         """Equal for people who get the same."""
-        return None if self._own_rows is None else self._own_rows.key(self._values.get(user_id, {}))
+        identity = "" if self._pages is None else self._pages.identity_of(user_id)
+        return self._rows_key(user_id), identity
 
     def of(self, user_id: int | None) -> Content:
         """What the person gets; None: a group, which is nobody. Raises RenderingError."""
@@ -126,11 +134,17 @@ class Contents:
         elif user_id is None:
             raise RenderingError(Sentence("Everybody in the group would read the same: own rows cannot go to a robot."))
         else:
-            key = self._own_rows.key(self._values.get(user_id, {}))
+            key = self._rows_key(user_id)
             tables = self._own_rows.tables(key)
         if key not in self._written:
             self._written[key] = written(self._report, self._loaded.cards, tables, self._order, self._link)
-        return self._written[key]
+        if self._pages is None:
+            return self._written[key]
+        page = self._pages.view_of(user_id)
+        return self._with_pages.setdefault((key, page), replace(self._written[key], page=page))
+
+    def _rows_key(self, user_id: int) -> Any:
+        return None if self._own_rows is None else self._own_rows.key(self._values.get(user_id, {}))
 
 
 def written(
@@ -324,7 +338,8 @@ class SubscriptionSource:
         loaded = self._loaded(now)
         if reason := reason_to_skip(self.run, self.subscription, loaded):
             raise NotWorthSending(reason)
-        return Contents(self.subscription.report, loaded, order_of(self.subscription, self.run.slot_at))
+        order = order_of(self.subscription, self.run.slot_at)
+        return Contents(self.subscription.report, loaded, order, pages_of(self.run, self.subscription))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
         """As its message form says."""

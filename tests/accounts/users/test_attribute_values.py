@@ -13,7 +13,7 @@ from accounts.models import Attribute, AttributeValue, AuditEntry, User
 from accounts.users.attribute_definitions import ensure_bi_login_id
 from accounts.users.attributes import (
     ValueTakenError,
-    bi_login_id_of,
+    bi_login_ids_of,
     check_definition,
     holders_of,
     page_of,
@@ -189,8 +189,8 @@ class TestReading:
     def test_the_login_id(self, person: User) -> None:
         set_values(attribute=Attribute.objects.bi_login_ids().get(), values={person.pk: ["lilei@bi"]})
 
-        assert bi_login_id_of(user_id=person.pk) == "lilei@bi"
-        assert bi_login_id_of(user_id=0) == ""
+        assert bi_login_ids_of([person.pk]) == {person.pk: "lilei@bi"}
+        assert bi_login_ids_of([0]) == {}
 
 
 class TestSetting:

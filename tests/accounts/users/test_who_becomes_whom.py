@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.directory.matching import matches
 from accounts.models import Attribute, DirectoryPolicy, LinkConflict, User
 from accounts.users.attribute_fields import field_name
-from accounts.users.attributes import bi_login_id_of
+from accounts.users.attributes import bi_login_ids_of
 from accounts.users.bi_identity_sources import LOGIN_ID
 from accounts.users.roles import Role
 from integrations.admin.bi_forms import BiConnectionForm
@@ -235,7 +235,7 @@ def test_as_whom_somebody_enters_the_bi_is_set_by_administrators_of_all_companie
     found = []
     for name in (OWN, ALL):
         signed_in(site.persons[name]).post(path, form)
-        found.append(bi_login_id_of(user_id=person.pk))
+        found.append(bi_login_ids_of([person.pk]).get(person.pk, ""))
 
     assert found == ["", "api"]
 

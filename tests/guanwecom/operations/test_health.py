@@ -71,6 +71,7 @@ def test_a_monitor_is_told_how_everything_stands() -> None:
             "celery": {"processes": 1},
             "data": {"processes": 1},
             "charts": {"processes": 0},
+            "snapshots": {"processes": 0},
         },
         "tick": {},
         "overdue": {"count": 1},

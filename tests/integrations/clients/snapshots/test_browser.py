@@ -17,6 +17,7 @@ from integrations.clients.snapshots.options import (
     Kind,
     Options,
     PageMarks,
+    Picture,
     Reason,
     SnapshotError,
     Theme,
@@ -70,7 +71,7 @@ class InThread:
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._browser = self._thread.submit(SnapshotBrowser, executable, Access(hosts=("127.0.0.1",))).result()
 
-    def take(self, *args: Any, **options: Any) -> bytes:
+    def take(self, *args: Any, **options: Any) -> Picture:
         return self._thread.submit(self._browser.take, *args, **options).result()
 
     def close(self) -> None:
@@ -111,7 +112,7 @@ def brightness(picture: Image.Image) -> int:
 
 def taken(snapshots: InThread, bi: SandboxHandle, page: str, **options: Any) -> bytes:
     person = options.pop("person", "hanmeimei")
-    return snapshots.take(address_of(bi, page, person), Options(**options), MARKS, within_seconds=30)
+    return snapshots.take(address_of(bi, page, person), Options(**options), MARKS, within_seconds=30).content
 
 
 def refused(snapshots: InThread, address: str, *, marks: PageMarks = MARKS, seconds: float = 30) -> Reason:
@@ -148,6 +149,15 @@ def test_widths_themes_and_the_cut_differ(snapshots: InThread, bi: SandboxHandle
     assert cropped.height < desktop.height / 2
 
 
+def test_a_cover_is_cut_from_the_upper_edge(snapshots: InThread, bi: SandboxHandle) -> None:
+    taken_with = snapshots.take(address_of(bi, "long"), Options(cover_ratio=1068 / 455), MARKS, within_seconds=30)
+
+    cover, whole = picture_of(taken_with.cover), picture_of(taken_with.content)
+    assert cover.width == pytest.approx(cover.height * 1068 / 455, rel=0.01)
+    assert (whole.width, whole.height) == (2 * taken_with.width, 2 * taken_with.height)
+    assert taken_with.height > taken_with.width * 455 / 1068
+
+
 def test_a_page_becomes_a_pdf(snapshots: InThread, bi: SandboxHandle) -> None:
     assert taken(snapshots, bi, "plain", kind=Kind.PDF).startswith(b"%PDF-")
 
@@ -179,7 +189,8 @@ def test_the_page_that_asks_for_a_password_is_no_picture(snapshots: InThread, bi
 def test_the_sign_of_the_bi_itself_is_enough(snapshots: InThread, bi: SandboxHandle) -> None:
     marks = PageMarks(card=".bi-card", ready="#card-c4")
 
-    assert snapshots.take(address_of(bi, "never"), Options(), marks, within_seconds=30).startswith(b"\x89PNG")
+    picture = snapshots.take(address_of(bi, "never"), Options(), marks, within_seconds=30)
+    assert picture.content.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("address", ["http://localhost:9/", "file:///etc/passwd", "http://169.254.169.254/latest"])

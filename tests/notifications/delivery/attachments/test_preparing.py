@@ -467,7 +467,7 @@ def test_what_ends_its_worker_each_time_is_given_up(clock: FakeClock) -> None:
 def test_what_no_worker_takes_is_given_up_and_pointed_at(clock: FakeClock) -> None:
     medium = make_medium(make_run())
 
-    assert jobs.overdue_count(now=NOW + jobs.OVERDUE, at_most=10) == 1
+    assert jobs.overdue_count("charts", now=NOW + jobs.OVERDUE, at_most=10) == 1
     assert jobs.sweep(now=NOW + jobs.PATIENCE) == 1
 
     medium.refresh_from_db()
@@ -476,12 +476,12 @@ def test_what_no_worker_takes_is_given_up_and_pointed_at(clock: FakeClock) -> No
 
 def test_no_more_is_handed_out_than_is_made_soon() -> None:
     run = make_run()
-    for _ in range(jobs.QUEUED_AT_MOST + 5):
+    for _ in range(jobs.QUEUED_AT_MOST["charts"] + 5):
         make_medium(run, recipe=b"")
 
-    assert len(jobs.hand_out(now=NOW)) == jobs.QUEUED_AT_MOST
+    assert len(jobs.hand_out(now=NOW)) == jobs.QUEUED_AT_MOST["charts"]
     assert jobs.hand_out(now=NOW) == []
-    assert len(jobs.hand_out(now=NOW + jobs.QUEUED)) == jobs.QUEUED_AT_MOST
+    assert len(jobs.hand_out(now=NOW + jobs.QUEUED)) == jobs.QUEUED_AT_MOST["charts"]
 
 
 def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> None:

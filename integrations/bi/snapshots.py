@@ -1,0 +1,148 @@
+"""Takes pictures of the BI's pages as one account there sees them: by a browser of ours, or by the BI's own export."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from django.conf import settings
+
+from integrations.bi import sso
+from integrations.clients.errors import ConfigurationError, IntegrationError, TransientError
+from integrations.clients.snapshots.browser import BYTES_AT_MOST, DRAWN_WITHIN_SECONDS, Access, hosts_of
+from integrations.clients.snapshots.lasting import LastingBrowser
+from integrations.clients.snapshots.options import (
+    Kind,
+    Options,
+    PageMarks,
+    Picture,
+    Reason,
+    SnapshotError,
+    Width,
+)
+from integrations.core import client_factory
+from integrations.models import BiConnection
+from integrations.models.fields import opened
+
+# Names of Chromium's program, tried in their order where SNAPSHOT_BROWSER names none.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# In SNAPSHOT_EXPORT_BODY.
+LOGIN, PAGE, FORMAT, WIDTH = "{login}", "{page}", "{format}", "{width}"
+_PNG_SIZE = slice(16, 24)
+
+
+class Snapshots(Protocol):
+    def take(self, saved: BiConnection, path: str, identity: str, options: Options, *, now: datetime) -> Picture:
+        """`path`: of a page or card in the BI, without its first slash; `identity`: an account there. Raises
+        SnapshotError and sso.CannotEnter."""
+
+
+def take(path: str, identity: str, options: Options, *, now: datetime) -> Picture:
+    """The page as `identity` sees it in the BI. Takes a minute at most, and some seconds where the browser hangs.
+
+    `path`: of a page or card, without its first slash. Raises SnapshotError and sso.CannotEnter.
+    """
+    way: Snapshots = _export if settings.SNAPSHOT_EXPORT_PATH else _browser
+    return way.take(sso.open_connection(), path, identity, options, now=now)
+
+
+def browser_path() -> str:
+    """Of Chromium's program; empty where there is none."""
+    return settings.SNAPSHOT_BROWSER or next(filter(None, map(shutil.which, BROWSERS)), "")
+
+
+class _BrowserSnapshots:
+    """One browser for this process, signed in by our single sign-on anew for each picture."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, Access, int] | None = None
+        self._lasting: LastingBrowser | None = None
+
+    def take(self, saved: BiConnection, path: str, identity: str, options: Options, *, now: datetime) -> Picture:
+        on_phone = options.width == Width.PHONE
+        address = sso.entrance_as(saved, lambda: identity, page=path, query="", on_phone=on_phone, now=now)
+        return self._running(saved).take(address, options, page_marks())
+
+    def _running(self, saved: BiConnection) -> LastingBrowser:
+        """Another connection has another browser: it reaches the BI's hosts alone."""
+        hosts = (*hosts_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
+        access = Access(hosts, proxy_url=opened(saved.proxy_url), time_zone=settings.TIME_ZONE)
+        path = browser_path()
+        if not path:
+            raise SnapshotError(Reason.NOT_INSTALLED)
+        key = (path, access, settings.SNAPSHOT_MEGABYTES)
+        if self._lasting is None or key != self._key:
+            self.close()
+            self._key = key
+            self._lasting = LastingBrowser(path, access, megabytes_at_most=settings.SNAPSHOT_MEGABYTES)
+        return self._lasting
+
+    def close(self) -> None:
+        if self._lasting is not None:
+            self._lasting.close()
+        self._key = self._lasting = None
+
+
+class _ExportedSnapshots:
+    """What the BI exports by its API, as settings describe the call."""
+
+    def take(self, saved: BiConnection, path: str, identity: str, options: Options, *, now: datetime) -> Picture:
+        facts = {
+            LOGIN: identity,
+            PAGE: path.partition("/")[2],
+            FORMAT: "PDF" if options.kind == Kind.PDF else "PNG",
+            WIDTH: options.width.value,
+        }
+        client = client_factory.guandata_client(saved, total_seconds=DRAWN_WITHIN_SECONDS)
+        try:
+            content = client.page_export(settings.SNAPSHOT_EXPORT_PATH, filled(settings.SNAPSHOT_EXPORT_BODY, facts))
+        except TransientError as error:
+            raise SnapshotError(Reason.UNREACHABLE) from error
+        except ConfigurationError as error:
+            raise SnapshotError(Reason.SIGN_IN_PAGE) from error
+        except IntegrationError as error:
+            raise SnapshotError(Reason.ERROR_PAGE) from error
+        if content.startswith(b"%PDF-") != (options.kind == Kind.PDF):
+            raise SnapshotError(Reason.ERROR_PAGE)
+        if len(content) > BYTES_AT_MOST[options.kind]:
+            raise SnapshotError(Reason.TOO_LARGE)
+        width, height = (0, 0) if options.kind == Kind.PDF else struct.unpack(">II", content[_PNG_SIZE])
+        return Picture(content, width, height)
+
+
+def filled(template: Mapping[str, Any], facts: Mapping[str, str]) -> dict[str, Any]:
+    """The body with what stands for each {name} in its texts, at any depth."""
+    return {name: _filled(value, facts) for name, value in template.items()}
+
+
+def _filled(value: Any, facts: Mapping[str, str]) -> Any:
+    match value:
+        case str():
+            for name, fact in facts.items():
+                value = value.replace(name, fact)
+            return value
+        case Mapping():
+            return filled(value, facts)
+        case list():
+            return [_filled(one, facts) for one in value]
+        case _:
+            return value
+
+
+def page_marks() -> PageMarks:
+    """By which selectors this BI's pages are read."""
+    usual = PageMarks()
+    return PageMarks(
+        card=settings.SNAPSHOT_CARD_SELECTOR,
+        ready=settings.SNAPSHOT_READY_SELECTOR,
+        busy=settings.SNAPSHOT_BUSY_SELECTOR or usual.busy,
+        error=settings.SNAPSHOT_ERROR_SELECTOR,
+    )
+
+
+_browser, _export = _BrowserSnapshots(), _ExportedSnapshots()
+# Ends this process's browser, where it has one.
+close = _browser.close

@@ -1,0 +1,146 @@
+"""Keeps one browser for a worker: in a thread of its own, killed and started anew when it hangs or takes too much."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from integrations.clients.snapshots.browser import DRAWN_WITHIN_SECONDS, Access, SnapshotBrowser
+from integrations.clients.snapshots.options import Options, PageMarks, Picture, Reason, SnapshotError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# After the time of a page: what has not returned by then hangs.
+HANGS_AFTER_SECONDS = 20
+# A browser starts within so many seconds, or never.
+STARTS_WITHIN_SECONDS = 30
+ENDS_WITHIN_SECONDS = 5
+LOOKED_AT_EVERY_SECONDS = 1.0
+# Browsers leak: after so many pictures another one begins.
+PICTURES_AT_MOST = 200
+_MEGABYTE = 1024 * 1024
+
+
+class LastingBrowser:
+    """Takes pictures one after the other. Starts its browser when the first is asked for. For one thread.
+
+    Why a thread of its own? Playwright leaves an event loop in the thread that it runs in, where Django's database
+    refuses to work, and whoever waits for it from outside can end what hangs.
+    """
+
+    def __init__(self, executable: str, access: Access, *, megabytes_at_most: int) -> None:
+        """`megabytes_at_most`: of all processes of the browser together; above it the browser is ended."""
+        self._executable, self._access, self._megabytes_at_most = executable, access, megabytes_at_most
+        self._thread: ThreadPoolExecutor | None = None
+        self._browser: SnapshotBrowser | None = None
+        self._processes: list[Any] = []
+        self._count = 0
+
+    def take(
+        self, address: str, options: Options, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
+    ) -> Picture:
+        """As SnapshotBrowser.take. Raises SnapshotError, BROWSER_FAILED also for one that hangs or grows too large."""
+        self._renew_where_worn()
+        browser = self._running()
+        try:
+            future = self._threads().submit(browser.take, address, options, marks, within_seconds=within_seconds)
+            picture: Picture = self._result(future, within_seconds + HANGS_AFTER_SECONDS)
+        except SnapshotError as error:
+            if error.reason == Reason.BROWSER_FAILED:
+                self.kill()
+            raise
+        self._count += 1
+        return picture
+
+    def close(self) -> None:
+        """Ends the browser in order, or by force where it does not end."""
+        browser, self._browser = self._browser, None
+        if browser is not None:
+            with suppress(SnapshotError):
+                self._result(self._threads().submit(browser.close), HANGS_AFTER_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the browser by force, with all its processes; the next picture begins with another one."""
+        for one in self._family():
+            with suppress(_psutil().Error):
+                one.kill()
+        if self._thread is not None:
+            if self._browser is not None:
+                # Its thread has what is left of it, and is free again now.
+                wait([self._thread.submit(self._browser.close)], ENDS_WITHIN_SECONDS)
+            self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread, self._browser, self._processes, self._count = None, None, [], 0
+
+    def megabytes(self) -> int:
+        """Of all processes of the browser together; what they share counts once."""
+        return sum(_megabytes_of(one) for one in self._family())
+
+    def _renew_where_worn(self) -> None:
+        if self._count >= PICTURES_AT_MOST or (self._browser and self.megabytes() > self._megabytes_at_most):
+            self.close()
+
+    def _running(self) -> SnapshotBrowser:
+        if self._browser is None:
+            known = {one.pid for one in _children()}
+            started = self._threads().submit(SnapshotBrowser, self._executable, self._access)
+            try:
+                self._browser = started.result(STARTS_WITHIN_SECONDS)
+            except TimeoutError:
+                raise SnapshotError(Reason.BROWSER_FAILED) from None
+            finally:
+                self._processes = [one for one in _children() if one.pid not in known]
+                if self._browser is None:
+                    self.kill()
+        return self._browser
+
+    def _result(self, future: Future[Any], seconds: float) -> Any:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return future.result(LOOKED_AT_EVERY_SECONDS)
+            except TimeoutError:
+                if time.monotonic() > deadline or self.megabytes() > self._megabytes_at_most:
+                    raise SnapshotError(Reason.BROWSER_FAILED) from None
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshots")
+        return self._thread
+
+    def _family(self) -> list[Any]:
+        found = []
+        for one in self._processes:
+            with suppress(_psutil().Error):
+                found += [*one.children(recursive=True), one]
+        return found
+
+
+def _children() -> list[Any]:
+    children: list[Any] = _psutil().Process().children()
+    return children
+
+
+def _megabytes_of(process: Any) -> int:
+    """Where the system does not say what it shares with others: all that it has."""
+    psutil = _psutil()
+    with suppress(psutil.NoSuchProcess):
+        try:
+            return int(process.memory_full_info().pss // _MEGABYTE)
+        except (psutil.AccessDenied, AttributeError):
+            return int(process.memory_info().rss // _MEGABYTE)
+    return 0
+
+
+@cache
+def _psutil() -> ModuleType:
+    """Raises SnapshotError where it is not installed."""
+    try:
+        import psutil  # optional package: requirements-snapshots.txt brings it
+    except ImportError as error:
+        raise SnapshotError(Reason.NOT_INSTALLED) from error
+    return psutil

@@ -1,0 +1,106 @@
+"""As whom each recipient sees the page of the BI whose picture a report carries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from accounts.users import bi_accounts
+from integrations.bi import sso
+from integrations.clients.snapshots.options import Options, Theme, Width
+from integrations.core.heartbeats import is_served
+from integrations.core.sentences import Sentence
+from notifications.delivery.attachments import jobs
+from notifications.delivery.rendering.errors import RenderingError
+from notifications.models import PagePicture, Run, Subscription
+from notifications.sources import PageView
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+class RecipientPages:
+    """The page as each person's account in the BI sees it, or for all of them as the owner's does."""
+
+    def __init__(self, picture: PagePicture, slot_at: datetime, *, owner_id: int | None = None) -> None:
+        """`owner_id`: as whom all see it. Raises RenderingError where nobody gets a picture."""
+        self._picture, self._slot_at = picture, slot_at
+        self._identities: dict[int, str] = {}
+        self._owners = ""
+        if (obstacle := _obstacle_of_connection()) is not None:
+            raise RenderingError(obstacle)
+        self.is_split = owner_id is None
+        if owner_id is not None:
+            self._owners = bi_accounts.identities([owner_id]).get(owner_id, "")
+            if not self._owners:
+                raise RenderingError(
+                    Sentence("The picture of a page is shown as the owner sees it, who has no account in the BI.")
+                )
+
+    def learn(self, user_ids: Collection[int]) -> None:
+        """Look up the accounts of all these people at once."""
+        if self.is_split:
+            self._identities = bi_accounts.identities(user_ids)
+
+    def identity_of(self, user_id: int) -> str:
+        """Empty for somebody who has none."""
+        return self._identities.get(user_id, "") if self.is_split else self._owners
+
+    def view_of(self, user_id: int | None) -> PageView:
+        """None: a group, which is nobody. Raises RenderingError."""
+        if user_id is None and self.is_split:
+            raise RenderingError(
+                Sentence(
+                    "Everybody in the group would see the same: a picture of a page with each recipient's own rights "
+                    "cannot go to a robot."
+                )
+            )
+        return _view(self._picture, self._owners if user_id is None else self.identity_of(user_id), self._slot_at)
+
+
+def pages_of(run: Run, subscription: Subscription) -> RecipientPages | None:
+    """None where the report has no picture of a page. As the owner sees it only in the owner's own pushes, and never
+    for somebody who has a push sent to themselves to try it. Raises RenderingError."""
+    picture: PagePicture | None = getattr(subscription.report, "page_picture", None)
+    if picture is None:
+        return None
+    is_owners = picture.shown_as_id is not None and picture.shown_as_id == subscription.owner_id
+    owner_id = picture.shown_as_id if is_owners and run.trigger != Run.Trigger.TRIAL else None
+    return RecipientPages(picture, run.slot_at, owner_id=owner_id)
+
+
+def for_editor(picture: PagePicture, editor: User, *, now: datetime) -> PageView:
+    """For a preview: as the editor's own account sees it, whoever will get it. `picture` need not be saved. Raises
+    RenderingError, with a sentence."""
+    if (obstacle := _obstacle_of_connection()) is not None:
+        raise RenderingError(obstacle)
+    identity = bi_accounts.identities([editor.pk]).get(editor.pk, "")
+    if not identity:
+        raise RenderingError(
+            Sentence("You have no account in the BI: its page is previewed with your own rights alone.")
+        )
+    return _view(picture, identity, now)
+
+
+def obstacle(*, now: datetime) -> Sentence | None:
+    """Why no picture of a page can be taken at this installation now; None where nothing is in the way."""
+    found = _obstacle_of_connection()
+    if found is None and not is_served(jobs.SNAPSHOTS_QUEUE, now=now):
+        return Sentence(
+            "No worker takes pictures of pages: an administrator installs requirements-snapshots.txt and Chromium, and "
+            "starts a worker with -Q snapshots."
+        )
+    return found
+
+
+def _obstacle_of_connection() -> Sentence | None:
+    saved = sso.connection()
+    if saved.is_enabled and saved.base_url and saved.has_key:
+        return None
+    return Sentence("Nobody enters the BI from here: its address or key is missing, or it is switched off.")
+
+
+def _view(picture: PagePicture, identity: str, slot_at: datetime) -> PageView:
+    options = Options(Width(picture.width), Theme(picture.theme), is_cropped=picture.is_cropped)
+    return PageView(picture.path, identity, picture.name, slot_at, options)

@@ -1,0 +1,111 @@
+"""The browser of a worker: ended and started anew where it hangs, dies or grows too large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from integrations.clients.snapshots import lasting
+from integrations.clients.snapshots.browser import Access
+from integrations.clients.snapshots.lasting import LastingBrowser
+from integrations.clients.snapshots.options import Options, Reason, SnapshotError
+from tests.chromium import required_chromium
+from tests.integrations.clients.snapshots.test_browser import MARKS, SEED, address_of, rows_on
+from tests.sandbox_process import SandboxHandle, start_sandbox
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def bi() -> Iterator[SandboxHandle]:
+    with start_sandbox(seed=SEED) as handle:
+        yield handle
+
+
+@pytest.fixture
+def browser() -> Iterator[LastingBrowser]:
+    opened = LastingBrowser(required_chromium(), Access(hosts=("127.0.0.1",)), megabytes_at_most=2000)
+    yield opened
+    opened.close()
+
+
+def rows(browser: LastingBrowser, bi: SandboxHandle) -> int:
+    return rows_on(browser.take(address_of(bi, "late"), Options(), MARKS, within_seconds=30).content)
+
+
+def started(browser: LastingBrowser) -> list[psutil.Process]:
+    return [one for process in browser._processes for one in [process, *process.children(recursive=True)]]
+
+
+def test_it_starts_when_a_picture_is_asked_for_and_ends_with_all_its_processes(
+    browser: LastingBrowser, bi: SandboxHandle
+) -> None:
+    assert browser.megabytes() == 0
+    assert rows(browser, bi) == 6
+    processes = started(browser)
+    assert browser.megabytes() > 50
+
+    browser.close()
+
+    assert psutil.wait_procs(processes, timeout=30)[1] == []
+
+
+def test_a_browser_that_died_is_followed_by_another(browser: LastingBrowser, bi: SandboxHandle) -> None:
+    rows(browser, bi)
+    for process in reversed(started(browser)):
+        process.kill()
+
+    with pytest.raises(SnapshotError) as caught:
+        rows(browser, bi)
+
+    assert caught.value.reason == Reason.BROWSER_FAILED
+    assert rows(browser, bi) == 6
+
+
+def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows(browser, bi)
+    processes = started(browser)
+    monkeypatch.setattr(lasting, "HANGS_AFTER_SECONDS", 1)
+    for process in processes:
+        process.suspend()
+
+    with pytest.raises(SnapshotError) as caught:
+        browser.take(address_of(bi, "late"), Options(), MARKS, within_seconds=1)
+
+    assert caught.value.reason == Reason.BROWSER_FAILED
+    assert psutil.wait_procs(processes, timeout=30)[1] == []
+    monkeypatch.undo()
+    assert rows(browser, bi) == 6
+
+
+def test_one_that_grows_too_large_gives_way_to_another(browser: LastingBrowser, bi: SandboxHandle) -> None:
+    rows(browser, bi)
+    first = started(browser)
+    browser._megabytes_at_most = 10
+
+    with pytest.raises(SnapshotError):  # while a page is drawn that never ends
+        browser.take(address_of(bi, "never"), Options(), MARKS, within_seconds=30)
+
+    assert psutil.wait_procs(first, timeout=30)[1] == []
+
+
+def test_after_many_pictures_another_one_begins(
+    browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lasting, "PICTURES_AT_MOST", 1)
+    rows(browser, bi)
+    first = started(browser)
+
+    assert rows(browser, bi) == 6
+    assert psutil.wait_procs(first, timeout=30)[1] == []
+
+
+def test_a_program_that_is_no_browser_is_said(tmp_path: object) -> None:
+    browser = LastingBrowser(f"{tmp_path}/chromium", Access(hosts=()), megabytes_at_most=2000)
+
+    with pytest.raises(SnapshotError) as caught:
+        browser.take("http://127.0.0.1:9/", Options(), MARKS)
+
+    assert caught.value.reason == Reason.NOT_INSTALLED

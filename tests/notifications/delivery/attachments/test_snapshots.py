@@ -1,0 +1,200 @@
+"""Pictures of the BI's pages as pieces of work: which failures are tried again, and what a BI that is down costs.
+
+The BI's own export stands in for the browser here. Its answers are re-made: the real ones were never seen.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import responses
+from pytest_django import Settings
+
+from integrations.clients.snapshots.options import Kind, Options
+from integrations.core import heartbeats
+from integrations.models import Heartbeat
+from notifications.delivery.attachments import jobs, recipes, snapshots
+from notifications.delivery.sending import uploads
+from notifications.models import Attachment, Delivery, MakerQueue, Medium, MessageForm
+from notifications.sources import Content, PageView
+from tests.bi import BI, make_bi
+from tests.guandata import APP_TOKEN
+from tests.notifications.conftest import FakeClock
+from tests.notifications.delivery.attachments.places import make_delivery, make_run
+from tests.notifications.factories import NOW, make_corp
+
+pytestmark = pytest.mark.django_db
+EXPORT = "/public-api/page/export"
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 640, 480) + b"rest"
+Status = Medium.Status
+
+
+@pytest.fixture
+def wire(settings: Settings) -> Iterator[responses.RequestsMock]:
+    make_bi(app_token=APP_TOKEN)
+    settings.SNAPSHOT_EXPORT_PATH = EXPORT
+    settings.SNAPSHOT_EXPORT_BODY = {"pgId": "{page}", "user": {"loginId": "{login}"}, "formats": ["{format}"], "n": 1}
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+def answers(wire: responses.RequestsMock, content: bytes | Exception, status: int = 200) -> None:
+    wire.upsert("POST", BI + EXPORT, body=content, status=status)
+
+
+def make_page(identity: str = "lilei", kind: Kind = Kind.PICTURE, **fields: Any) -> Medium:
+    recipe = recipes.page("page/p1", identity, Options(kind=kind))
+    defaults = {
+        **{"run": make_run(), "kind": "picture", "recipe": recipe, "digest": recipes.digest("picture", recipe)},
+        **{"name": "看板.png", "content_type": "image/png", "queue": MakerQueue.SNAPSHOTS},
+        **{"created_at": NOW, "make_after": NOW, "give_up_at": NOW + timedelta(hours=20)},
+    }
+    return Medium.objects.create(**{**defaults, **fields})
+
+
+def served(now: Any) -> None:
+    """A worker takes from the queue at this moment."""
+    heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=["snapshots"])
+    Heartbeat.objects.update(beat_at=now)
+
+
+def test_what_the_bi_exports_for_the_account_is_the_picture(wire: responses.RequestsMock, clock: FakeClock) -> None:
+    answers(wire, PNG)
+    medium = make_page()
+
+    assert jobs.make(medium.pk, clock=clock)
+
+    medium.refresh_from_db()
+    assert (medium.status, bytes(medium.content)) == (Status.READY, PNG)
+    assert (medium.width, medium.height, medium.cover, bytes(medium.recipe)) == (640, 480, None, b"")
+    assert json.loads(wire.calls[0].request.body or b"") == {
+        **{"pgId": "p1", "user": {"loginId": "lilei"}, "formats": ["PNG"], "n": 1},
+        "token": APP_TOKEN,
+    }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"%PDF-1.7", b"<html>", b'{"result":"fail","error":{"status":1,"message":"no"}}', b'{"result":"ok","response":1}'],
+)
+def test_an_answer_that_is_no_picture_is_tried_a_few_times_and_never_sent(
+    wire: responses.RequestsMock, clock: FakeClock, answer: bytes
+) -> None:
+    answers(wire, answer)
+    medium = make_page()
+
+    for _ in range(jobs.TRIES_AT_MOST):
+        assert not jobs.make(medium.pk, clock=clock)
+        clock.advance(seconds=snapshots.AGAIN_AFTER.total_seconds())
+
+    medium.refresh_from_db()
+    assert (medium.status, bytes(medium.content)) == (Status.FAILED, b"")
+    assert "错误页面" in medium.error_text
+
+
+def test_an_account_that_the_bi_refuses_is_not_tried_again(wire: responses.RequestsMock, clock: FakeClock) -> None:
+    answers(wire, b"", status=401)
+    medium = make_page()
+
+    jobs.make(medium.pk, clock=clock)
+
+    medium.refresh_from_db()
+    assert medium.status == Status.FAILED
+    assert "密码" in medium.error_text
+
+
+def test_while_the_bi_is_down_one_picture_finds_out_and_none_is_lost(
+    wire: responses.RequestsMock, clock: FakeClock
+) -> None:
+    media = [make_page(f"person{number}") for number in range(300)]
+    answers(wire, ConnectionError())
+    handed_out = jobs.hand_out(now=clock())
+    assert len(handed_out) == jobs.QUEUED_AT_MOST["snapshots"]
+
+    for pk in handed_out:  # they stand in the queue already
+        jobs.make(pk, clock=clock)
+
+    assert len(wire.calls) == 1
+    assert set(Medium.objects.values_list("status", "make_count")) == {(Status.WAITING, 0)}
+    assert jobs.hand_out(now=clock()) == []
+    assert "没有响应" in Medium.objects.all()[0].error_text
+
+    for _ in range(20):  # an hour later: nothing was given up, and as long as a worker lives, nothing will be
+        now = clock.advance(seconds=snapshots.AGAIN_AFTER.total_seconds() + 30)
+        served(now)
+        jobs.sweep(now=now)
+        for pk in jobs.hand_out(now=now):
+            jobs.make(pk, clock=clock)
+    assert len(wire.calls) == 21
+
+    answers(wire, PNG)
+    clock.advance(seconds=snapshots.AGAIN_AFTER.total_seconds())
+    while found := jobs.hand_out(now=clock()):
+        for pk in found:
+            assert jobs.make(pk, clock=clock)
+    assert Medium.objects.filter(status=Status.READY).count() == len(media)
+
+
+def test_what_the_message_does_not_live_to_see_is_given_up_with_the_reason(
+    wire: responses.RequestsMock, clock: FakeClock
+) -> None:
+    answers(wire, ConnectionError())
+    medium = make_page(give_up_at=NOW + timedelta(hours=1))
+    jobs.make(medium.pk, clock=clock)
+    served(clock.advance(hours=1))
+
+    assert jobs.sweep(now=clock()) == 1
+
+    medium.refresh_from_db()
+    assert (medium.status, "没有响应" in medium.error_text) == (Status.FAILED, True)
+
+
+def test_without_a_worker_messages_wait_half_an_hour(clock: FakeClock) -> None:
+    medium = make_page()
+    assert jobs.overdue_count("snapshots", now=NOW + jobs.OVERDUE, at_most=10) == 1
+    assert jobs.overdue_count("charts", now=NOW + jobs.OVERDUE, at_most=10) == 0
+
+    assert jobs.sweep(now=NOW + jobs.PATIENCE) == 1
+
+    medium.refresh_from_db()
+    assert "snapshots" in medium.error_text
+
+
+def test_a_worker_that_died_in_the_middle_costs_a_try_and_no_message(
+    wire: responses.RequestsMock, clock: FakeClock
+) -> None:
+    medium = make_page(make_count=1, make_after=NOW + timedelta(seconds=100))  # as it left the row
+    assert jobs.hand_out(now=NOW) == []
+
+    clock.advance(seconds=110)
+    answers(wire, PNG)
+
+    assert [jobs.make(pk, clock=clock) for pk in jobs.hand_out(now=clock())] == [True]
+    assert not jobs.make(medium.pk, clock=clock)  # a second worker, later
+
+
+def test_where_nobody_enters_the_bi_it_fails_with_a_sentence(clock: FakeClock) -> None:
+    make_bi(is_enabled=False)
+    medium = make_page()
+
+    jobs.make(medium.pk, clock=clock)
+
+    medium.refresh_from_db()
+    assert (medium.status, "单点登录" in medium.error_text) == (Status.FAILED, True)
+
+
+def test_its_words_go_without_a_picture_that_could_not_be_taken(clock: FakeClock) -> None:
+    page = PageView("page/p1", "lilei", "看板", NOW, Options())
+    delivery = make_delivery(make_corp(), MessageForm.IMAGE, content=Content("日报", "今天", page=page))
+    Medium.objects.update(status=Status.FAILED, error="x")
+
+    assert uploads.prepare_delivery(delivery.pk, clock=clock)
+
+    delivery.refresh_from_db()
+    assert (delivery.status, json.loads(bytes(delivery.body))["msgtype"]) == (Delivery.Status.PENDING, "textcard")
+    assert Attachment.objects.get().title == "看板"

@@ -1,0 +1,217 @@
+"""Who gets which picture of a page of the BI, before any is taken."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from accounts.models import User
+from accounts.users import bi_accounts
+from integrations.clients.snapshots.options import Kind, Options, Theme, Width
+from integrations.core import heartbeats
+from integrations.models import Corp, Heartbeat
+from notifications.delivery.attachments import jobs, recipes
+from notifications.delivery.rendering import page_pictures
+from notifications.delivery.rendering.errors import RenderingError
+from notifications.delivery.rendering.render import render_run
+from notifications.models import (
+    Channel,
+    Delivery,
+    Medium,
+    MessageForm,
+    PagePicture,
+    Receipt,
+    Report,
+    Robot,
+    Run,
+    Subscription,
+)
+from tests.bi import make_bi
+from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp() -> Corp:
+    make_bi()
+    return make_corp()
+
+
+@pytest.fixture
+def people(corp: Corp) -> list[User]:
+    return [make_person(corp, name, username=name) for name in ("lilei", "hanmeimei", "zhangsan")]
+
+
+def make_push(*people: User, form: str = MessageForm.IMAGE, **fields: Any) -> Subscription:
+    options = {name: fields.pop(name) for name in ("shown_as", "width", "theme", "kind") if name in fields}
+    report: Report = fields.pop("report", None) or make_report()
+    PagePicture.objects.create(report=report, bi_id="p1", name="销售看板", **options)
+    return make_subscription(*people, report=report, message_form=form, **fields)
+
+
+def rendered(push: Subscription, **fields: Any) -> Run:
+    run = make_run(push, **fields)
+    render_run(run_id=run.pk, now=NOW)
+    run.refresh_from_db()
+    return run
+
+
+def recipe_of(delivery: Delivery) -> tuple[str, str, Options]:
+    assert delivery.medium is not None
+    return recipes.page_of(bytes(delivery.medium.recipe))
+
+
+def identities() -> dict[str, str]:
+    """By userid as whom their picture is to be taken."""
+    found = {}
+    for delivery in Delivery.objects.select_related("medium"):
+        for userid in json.loads(bytes(delivery.body))["touser"].split("|"):
+            found[userid] = recipe_of(delivery)[1]
+    return found
+
+
+def test_each_gets_the_page_as_their_own_account_sees_it(people: list[User]) -> None:
+    rendered(make_push(*people))
+
+    assert identities() == {"lilei": "lilei", "hanmeimei": "hanmeimei", "zhangsan": "zhangsan"}
+    assert Medium.objects.count() == 3
+    assert set(Delivery.objects.values_list("status", flat=True)) == {Delivery.Status.PREPARING}
+
+
+def test_what_is_to_be_on_it_is_in_the_recipe(people: list[User]) -> None:
+    rendered(make_push(people[0], form=MessageForm.NEWS, width="phone", theme="dark", kind="card"))
+
+    path, identity, options = recipe_of(Delivery.objects.get())
+    assert (path, identity) == ("card/p1", "lilei")
+    assert (options.width, options.theme, options.kind) == (Width.PHONE, Theme.DARK, Kind.PICTURE)
+    assert options.cover_ratio == pytest.approx(1068 / 455)
+    medium = Medium.objects.get()
+    assert (medium.queue, medium.name, medium.content_type) == ("snapshots", "销售看板 2026-11-24.png", "image/png")
+    assert medium.give_up_at is not None
+    assert medium.give_up_at < Delivery.objects.get().expires_at
+
+
+def test_a_file_is_the_pdf(people: list[User]) -> None:
+    rendered(make_push(people[0], form=MessageForm.FILE))
+
+    delivery = Delivery.objects.select_related("medium").get()
+    assert recipe_of(delivery)[2].kind == Kind.PDF
+    assert delivery.medium is not None
+    assert (delivery.medium.kind, delivery.medium.name) == (Medium.Kind.FILE, "销售看板 2026-11-24.pdf")
+
+
+def test_beside_other_forms_it_stands_on_the_page_of_the_message(people: list[User]) -> None:
+    rendered(make_push(people[0], form=MessageForm.TEXTCARD))
+
+    delivery = Delivery.objects.get()
+    assert (delivery.status, delivery.medium) == (Delivery.Status.PENDING, None)
+    assert [attachment.title for attachment in delivery.attachments.all()] == ["销售看板"]
+
+
+def test_nobody_without_an_account_gets_it_and_the_receipt_says_why(corp: Corp, people: list[User]) -> None:
+    made = make_person(corp, "new", username="new1", made_username="new1")
+
+    run = rendered(make_push(people[0], made))
+
+    [skipped] = Receipt.objects.filter(status=Receipt.Status.SKIPPED)
+    assert (skipped.user, skipped.reason) == (made, Receipt.Reason.NO_BI_IDENTITY)
+    assert "BI 账号" in skipped.get_reason_display()
+    assert (run.recipient_count, run.skipped_count) == (1, 1)
+
+
+def test_nor_who_may_not_enter_the_bi(people: list[User]) -> None:
+    closed = make_corp(bi_sign_in_enabled=False)
+    outside = make_person(closed, "outside", username="outside")
+
+    rendered(make_push(people[0], outside))
+
+    assert Receipt.objects.get(status=Receipt.Status.SKIPPED).user == outside
+
+
+def test_as_the_owner_all_get_one_picture(corp: Corp, people: list[User]) -> None:
+    guest = make_person(corp, "guest", username="guest1", made_username="guest1")  # has no account in the BI
+    owner = people[0]
+
+    rendered(make_push(*people, guest, owner=owner, shown_as=owner))
+
+    delivery = Delivery.objects.get()
+    assert recipe_of(delivery)[1] == "lilei"
+    assert delivery.recipient_count == 4
+
+
+def test_a_push_of_somebody_else_shows_each_their_own(people: list[User]) -> None:
+    rendered(make_push(*people, owner=people[1], shown_as=people[0]))
+
+    assert identities()["zhangsan"] == "zhangsan"
+
+
+def test_who_tries_it_sees_their_own_and_not_the_owners(people: list[User]) -> None:
+    owner, editor, _other = people
+    push = make_push(*people, owner=owner, shown_as=owner)
+
+    rendered(push, trigger=Run.Trigger.TRIAL, requested_by=editor)
+
+    assert identities() == {"hanmeimei": "hanmeimei"}
+
+
+def test_as_an_owner_without_an_account_nothing_is_sent(corp: Corp, people: list[User]) -> None:
+    owner = make_person(corp, "boss", username="boss1", made_username="boss1")
+
+    run = rendered(make_push(*people, owner=owner, shown_as=owner))
+
+    assert run.status == Run.Status.FAILED
+    assert "BI 账号" in run.error_text
+
+
+def test_a_robots_group_gets_the_owners_picture_alone(corp: Corp, people: list[User]) -> None:
+    robot = Robot.objects.create(corp=corp, name="群", key="k")
+    push = make_push(channel=Channel.ROBOT, robot=robot, owner=people[0])
+
+    run = rendered(push)
+    assert run.status == Run.Status.FAILED
+
+    PagePicture.objects.update(shown_as=people[0])
+    rendered(push)
+    assert recipe_of(Delivery.objects.get())[1] == "lilei"
+
+
+def test_without_a_connection_to_the_bi_the_run_says_so(people: list[User]) -> None:
+    make_bi(is_enabled=False)
+
+    run = rendered(make_push(*people))
+
+    assert run.status == Run.Status.FAILED
+    assert "BI" in run.error_text
+    assert not Medium.objects.exists()
+
+
+def test_many_people_cost_no_more_questions(corp: Corp, people: list[User], django_assert_max_num_queries: Any) -> None:
+    with django_assert_max_num_queries(6):
+        found = bi_accounts.identities([person.pk for person in people])
+
+    assert found == {person.pk: person.username for person in people}
+
+
+class TestPreview:
+    def test_it_is_the_editors_own(self, people: list[User]) -> None:
+        view = page_pictures.for_editor(PagePicture(bi_id="p1", name="看板"), people[1], now=NOW)
+
+        assert (view.identity, view.path) == ("hanmeimei", "page/p1")
+
+    def test_an_editor_without_an_account_sees_none(self, corp: Corp) -> None:
+        editor = make_person(username="editor")  # of no company
+
+        with pytest.raises(RenderingError):
+            page_pictures.for_editor(PagePicture(bi_id="p1", name="看板"), editor, now=NOW)
+
+    def test_what_is_missing_is_said(self, corp: Corp) -> None:
+        assert "snapshots" in str(page_pictures.obstacle(now=NOW))
+
+        heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=[jobs.SNAPSHOTS_QUEUE])
+        assert page_pictures.obstacle(now=Heartbeat.objects.get().beat_at) is None
+
+        make_bi(is_enabled=False)
+        assert page_pictures.obstacle(now=NOW) is not None
