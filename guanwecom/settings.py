@@ -223,6 +223,8 @@ CONTENT_SECURITY_POLICY = {
         "form-action": [SELF],
         "frame-ancestors": [NONE],
         "object-src": [NONE],
+        "report-uri": ["/content-policy-reports/"],
+        "report-to": ["reports"],
     }
 }
 

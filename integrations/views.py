@@ -112,7 +112,7 @@ def _signed(request: HttpRequest) -> callbacks.Signed:
 # --- The first middleware: the site answers under its saved addresses only, and their scheme decides what is secure ---
 
 # Half a year: long enough to protect people who come now and then, short enough for a site that must go back to http.
-HSTS_SECONDS = 180 * 24 * 3600
+HSTS_SECONDS = 365 * 24 * 3600
 
 
 class SiteAddressMiddleware:

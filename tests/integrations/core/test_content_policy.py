@@ -53,7 +53,8 @@ def test_every_answer_takes_from_this_site_alone_and_cannot_be_framed(path: str)
 
     assert {name: found[name] for name in BASE} == BASE
     assert found["form-action"] == ["'self'"]
-    assert set(found) - set(BASE) - {"form-action"} <= {"frame-src"}
+    assert (found["report-uri"], found["report-to"]) == (["/content-policy-reports/"], ["reports"])
+    assert set(found) - set(BASE) - {"form-action"} <= {"frame-src", "report-uri", "report-to"}
     assert "frame-src" not in found or found["frame-src"] == []
 
 
