@@ -11,6 +11,7 @@ from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import post_migrate, post_save
 from django.utils.translation import gettext_lazy as _
 
+from accounts.admin.audit import unsent_attentions
 from accounts.admin.transfers import move_action
 from accounts.audit import bulk, services, signals
 from accounts.authentication import checks  # noqa: F401  # importing it registers its checks
@@ -143,6 +144,7 @@ def _show_on_pages() -> None:
     hooks.attentions.register(directory_attentions)
     hooks.attentions.register(link_requests.attentions)
     hooks.attentions.register(bi_identity.attentions)
+    hooks.attentions.register(unsent_attentions)
     navigation.home_entries.register(home_entries)
     navigation.tabs.register(Tab("account", _("Account")))
 

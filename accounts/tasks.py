@@ -7,7 +7,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from accounts.audit import services
+from accounts.audit import services, syslog
 from accounts.authentication import lockout, session_records
 from accounts.authentication import services as authentication_services
 from accounts.directory import link_requests, sync, transfers
@@ -42,6 +42,15 @@ def purge_audit() -> None:
     logger.info("audit entries removed count=%d", services.purge(now=now))
 
 
+@shared_task(name=syslog.TASK, ignore_result=True, expires=syslog.TASK_EXPIRES_SECONDS, time_limit=syslog.LOCK_SECONDS)
+def send_audit(_entry_id: int) -> None:
+    """Send what waits to the syslog server, up to the newest entry. A repeat finds nothing."""
+    try:
+        syslog.send_waiting()
+    except OSError as error:
+        logger.error("audit entries wait for the syslog server error=%s", type(error).__name__)
+
+
 @shared_task(name="accounts.run_people_import", ignore_result=True, expires=600)
 def run_people_import(run_id: int) -> None:
     """Read an uploaded file of people, or write it once confirmed; a repeat goes on where it was cut off."""
@@ -73,8 +82,10 @@ def sync_directory(run_id: int) -> None:
 
 @shared_task(name="accounts.directory_tick", ignore_result=True, expires=59)
 def directory_tick() -> None:
-    """Ask for the nightly runs that are due, and queue every run and every move that waits for a worker."""
+    """Ask for the nightly runs that are due, and queue every run, every move and every audit entry that waits."""
     sync.request_nightly(now=timezone.now())
+    if syslog.waiting().count:
+        send_audit.delay(0)
     for run_id in sync.waiting_for_a_worker(now=timezone.now()):
         sync_directory.delay(run_id)
     for move_id in transfers.waiting_for_a_worker(now=timezone.now()):

@@ -199,6 +199,16 @@ def listen_address(text: str) -> tuple[str, int]:
     return host, whole(1, 65_535)(port)
 
 
+def syslog_server(text: str) -> tuple[str, tuple[str, int]] | None:
+    """tcp://host:port or udp://host:port: the kind, and host and port. Raises ValueError."""
+    if not text:
+        return None
+    kind, _separator, address = text.partition("://")
+    if kind not in {"tcp", "udp"}:
+        raise ValueError(f"expected tcp://host:port or udp://host:port, not {_shown(text)}")
+    return kind, listen_address(address)
+
+
 def mail_domains(text: str) -> list[str]:
     """What may stand behind the @ of an account, at least one. Raises ValueError."""
     domains = [word.lower() for word in words(text)]

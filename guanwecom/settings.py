@@ -183,6 +183,8 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 # How long the audit trail is kept, in days.
 AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
+# The syslog server to which each entry is sent as well: tcp://host:port or udp://host:port; unset: none.
+AUDIT_SYSLOG = e.read(e.syslog_server, "AUDIT_SYSLOG", "")
 
 # --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.views) -----------
 SESSION_ENGINE = "accounts.authentication.session_store"

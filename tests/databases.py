@@ -17,6 +17,9 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.backends.base.operations import BaseDatabaseOperations
 
+# The database lets nobody else delete entries of the audit trail.
+LET_DELETE_AUDIT = "SET LOCAL guanwecom.removes_old_audit = 'on'"
+
 
 def use(name: str) -> None:
     """From now on every thread of this process connects to this database."""
@@ -96,7 +99,7 @@ def statements_that_empty(operations: BaseDatabaseOperations, tables: list[str])
     """
     names = [operations.quote_name(table) for table in tables]
     deletes = [f"DELETE FROM {name}" for name in names]  # noqa: S608  # our tables
-    return ["; ".join([f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE", *deletes])]
+    return ["; ".join([LET_DELETE_AUDIT, f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE", *deletes])]
 
 
 def somebody_waits() -> bool:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET
 
-from accounts.audit import services, signals
+from accounts.audit import services, signals, syslog
 from accounts.authentication import totp
+from accounts.importexport.writers import csv_line
 from accounts.models import AuditEntry
 from accounts.users import roles
-from accounts.users.scopes import audit_entries_visible_to
+from accounts.users.scopes import audit_entries_visible_to, sees_all
 from integrations.core.generics import AnyModelAdmin
+from integrations.core.hooks import Attention
 from integrations.core.paginator import CappedPaginator
 from integrations.models import Card, Corp
 
@@ -34,6 +41,9 @@ TONES = {
 }
 # Of those without a subject: what was typed is not written down.
 ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILED, AuditEntry.Action.UNLOCKED}
+EXPORTED_AT_ONCE = 2000
+# How long entries may wait for the syslog server before somebody is told.
+UNSENT_FOR = timedelta(minutes=2)
 # Set on the entries of a page.
 _COMPANY_NAME = "company_name"
 
@@ -110,6 +120,21 @@ class AuditEntryAdmin(AnyModelAdmin):
     fields = ("moment", "who", "ip", "what_was_done", "subject_shown", "changes_shown", "company")
     readonly_fields = fields
 
+    def get_urls(self) -> list[URLPattern]:
+        csv = self.admin_site.admin_view(require_GET(self.csv_view))
+        return [path("export.csv", csv, name="accounts_auditentry_csv"), *super().get_urls()]
+
+    def csv_view(self, request: HttpRequest) -> StreamingHttpResponse:
+        """What the list shows, with its filters and search, the newest first. The trail says who took it away."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        entries = self.get_changelist_instance(request).get_queryset(request)
+        services.record(action=AuditEntry.Action.DONE, name=str(AuditEntry._meta.verbose_name_plural), note="csv")
+        response = StreamingHttpResponse(_csv_lines(entries), content_type="text/csv; charset=utf-8")
+        name = f"guanwecom-audit-{timezone.localtime():%Y%m%d-%H%M%S}.csv"
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         return audit_entries_visible_to(request.user)
 
@@ -182,6 +207,35 @@ class AuditEntryAdmin(AnyModelAdmin):
         if not hasattr(entry, _COMPANY_NAME):
             _name_companies([entry])
         return getattr(entry, _COMPANY_NAME) or "—"
+
+
+def unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
+    """For the overview of who sees the whole trail: how many entries wait, once that is longer than usual."""
+    if not (request.user.has_perm("accounts.view_auditentry") and sees_all(request.user)):
+        return []
+    found = syslog.waiting()
+    if found.since is None or timezone.now() - found.since < UNSENT_FOR:
+        return []
+    sentence = ngettext(
+        "%(count)d entry of the audit trail waits for the syslog server since %(since)s.",
+        "%(count)d entries of the audit trail wait for the syslog server since %(since)s.",
+        found.count,
+    )
+    since = f"{timezone.localtime(found.since):%Y-%m-%d %H:%M}"
+    url = reverse("admin:accounts_auditentry_changelist")
+    return [Attention(sentence % {"count": found.count, "since": since}, url)]
+
+
+def _csv_lines(entries: QuerySet[AuditEntry]) -> Iterator[str]:
+    """As it is stored, times with their zone, values as JSON. No cell is a formula."""
+    yield "\ufeff" + csv_line(
+        ["id", "at", "actor", "ip", "action", "kind", "object_id", "subject", "note", "company_id", "changes"]
+    )
+    for one in entries.iterator(EXPORTED_AT_ONCE):
+        keys = [str(key) if key is not None else "" for key in (one.object_id, one.corp_id)]
+        changes = json.dumps(one.changes, ensure_ascii=False)
+        who = [str(one.pk), one.at.isoformat(), one.actor_name, one.ip or ""]
+        yield csv_line([*who, one.action, one.model, keys[0], one.subject, one.note, keys[1], changes])
 
 
 def _name_companies(entries: Any) -> None:

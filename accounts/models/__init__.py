@@ -1,7 +1,7 @@
 """Who a person is here and in WeCom, who did what, and how people may sign in."""
 
 from accounts.models.attributes import Attribute, AttributeValue, fold_value
-from accounts.models.audit import AuditEntry
+from accounts.models.audit import AuditEntry, UnsentAudit
 from accounts.models.directory import DirectoryPolicy, LinkConflict, PeopleRun
 from accounts.models.groups import DepartmentGroup, GivenGroup
 from accounts.models.imports import ExportFile, ImportFile, ImportRow, PeopleExport, PeopleImport
@@ -30,6 +30,7 @@ __all__ = [
     "SignInPolicy",
     "SignedInSession",
     "TotpDevice",
+    "UnsentAudit",
     "User",
     "WeComAccount",
     "WeComAccountQuerySet",

@@ -84,3 +84,16 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{timezone.localtime(self.at):%Y-%m-%d %H:%M:%S} {self.get_action_display()} {self.subject}".rstrip()
+
+
+class UnsentAudit(models.Model):
+    """An entry that the syslog server has not been sent yet. `at`: of the entry."""
+
+    entry_id = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.entry_id)

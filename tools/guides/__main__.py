@@ -29,7 +29,7 @@ def main() -> int:
 
 def build(builder: str, folder: Path, tree: str) -> int:
     """Sphinx's exit code."""
-    arguments = ["-q", "-E", "-W", "--keep-going", "-b", builder, "-c", DOCS, "-d", folder / "doctrees" / tree]
+    arguments = ["-q", "-E", "-W", "--keep-going", "-b", builder, "-c", DOCS, "-d", f"{folder}-read/{tree}"]
     failed = build_main(
         [*map(str, arguments), "-D", f"language={LANGUAGES[tree]}", f"{DOCS / tree}", f"{folder / tree}"]
     )

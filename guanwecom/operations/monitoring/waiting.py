@@ -11,6 +11,7 @@ from celery import current_app
 from django.conf import settings
 from django.db.models import QuerySet
 
+from accounts.models import UnsentAudit
 from integrations.core.redis import valkey
 from integrations.models import CardData, EventWork
 from notifications.delivery.attachments import jobs
@@ -26,6 +27,7 @@ WORK: dict[str, Callable[[datetime], QuerySet[Any]]] = {
     "events": lambda _now: EventWork.objects.waiting(),
     "inbound_files": lambda _now: InboundFetch.objects.all(),
     "webhooks": lambda now: IncomingMessage.objects.to_call_back(now),
+    "audit_for_syslog": lambda _now: UnsentAudit.objects.all(),
     "mails": lambda now: OutgoingMail.objects.due(now),
 }
 

@@ -25,6 +25,7 @@ from integrations.models import Card, Corp, DataSource, SiteAddress, Verificatio
 from notifications.models import AlertReceiver, AlertRule, Report, Subscription
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, sent_form, signed_in, with_role
+from tests.audit import clear_trail
 from tests.integrations.diagnosing import passed
 
 TRAIL = "/admin/accounts/auditentry/"
@@ -39,7 +40,7 @@ def root(db: None) -> User:
 @pytest.fixture
 def browser(root: User, corp: Corp) -> Client:
     client = signed_in(root)
-    AuditEntry.objects.all().delete()
+    clear_trail()
     return client
 
 
@@ -83,7 +84,7 @@ class TestWhatIsRecorded:
 
     def test_a_person_with_account_password_and_rights(self, browser: Client, corp: Corp) -> None:
         person = make_person("lilei", corp, "LiLei")
-        AuditEntry.objects.all().delete()
+        clear_trail()
         path = f"{LIST}{person.pk}/change/"
         role = Group.objects.get(name=Role.READ_ONLY)
 
@@ -104,7 +105,7 @@ class TestWhatIsRecorded:
 
     def test_what_is_taken_away(self, browser: Client, corp: Corp) -> None:
         person = with_role("lilei", Role.READ_ONLY, corp)
-        AuditEntry.objects.all().delete()
+        clear_trail()
         path = f"{LIST}{person.pk}/change/"
 
         browser.post(path, {**sent_form(browser, path), "roles": [], "managed_corps": []})
@@ -116,7 +117,7 @@ class TestWhatIsRecorded:
 
     def test_deletion_keeps_what_was_deleted(self, browser: Client, corp: Corp) -> None:
         person = make_person("lilei", corp, "LiLei", name="李雷")
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         browser.post(LIST, {"action": "delete_selected", "_selected_action": [person.pk], "post": "yes"})
 
@@ -127,7 +128,7 @@ class TestWhatIsRecorded:
 
     def test_deletion_is_recorded_once(self, browser: Client, corp: Corp) -> None:
         person = make_person("lilei", corp, "LiLei")
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         browser.post(f"{LIST}{person.pk}/delete/", {"post": "yes"})
 
@@ -192,7 +193,7 @@ class TestWhatIsRecorded:
         Corp.objects.filter(pk=corp.pk).update(is_enabled=False, first_enabled_at=None)
         corp.refresh_from_db()
         passed(corp)
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         for action in ("enable", "enable", "disable", "disable"):
             browser.post(f"/admin/integrations/corp/{corp.pk}/{action}/")
@@ -214,7 +215,7 @@ class TestWhatIsRecorded:
         people = [make_person(name, corp, name) for name in ("aa", "bb")]
         if way == "set":
             make_person("elsewhere-too", corp, "cc")
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         if way == "move":
             now = timezone.now()
@@ -230,7 +231,7 @@ class TestWhatIsRecorded:
 
     def test_new_accounts_of_many_people(self, browser: Client, corp: Corp) -> None:
         people = [make_person(name) for name in ("aa", "bb")]
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         transfer_batches.set_company(people=User.objects.filter(pk__in=[p.pk for p in people]), corp=corp)
 
@@ -249,7 +250,7 @@ class TestWhatIsRecorded:
             user = make_person(name, corp, name, is_staff=is_staff)
             user.set_password("right-password-1")
             user.save()
-            AuditEntry.objects.filter(action__in=["created", "changed"]).delete()
+            clear_trail(action__in=["created", "changed"])
             client = Client(headers={"host": "bi.example.com"}, SERVER_NAME="bi.example.com", REMOTE_ADDR="192.0.2.4")
             client.post("/login/", {"username": name, "password": "right-password-1"})
 
@@ -265,7 +266,7 @@ class TestWhatIsRecorded:
         boss.set_password("right-password-1")
         boss.save()
         boss.managed_corps.set([other_corp] if reach == "the other one" else [])
-        AuditEntry.objects.all().delete()
+        clear_trail()
         client = Client(headers={"host": "bi.example.com"}, SERVER_NAME="bi.example.com")
 
         for password in ("wrong-password", "right-password-1"):
@@ -295,7 +296,7 @@ class TestWhatIsRecorded:
 class TestWhoSeesIt:
     @pytest.fixture
     def entries(self, corp: Corp, other_corp: Corp) -> None:
-        AuditEntry.objects.all().delete()
+        clear_trail()
         both = make_person("both", corp, "both")
         WeComAccount.objects.create(user=both, corp=other_corp, userid="both", is_primary=False)
         make_person("mine", corp, "mine")
@@ -410,7 +411,7 @@ class TestList:
         assert sorted(entry.subject for entry in page.context["cl"].result_list) == subjects
 
     def test_can_be_filtered_by_a_company_that_one_sees(self, browser: Client, corp: Corp, other_corp: Corp) -> None:
-        AuditEntry.objects.all().delete()
+        clear_trail()
         AuditEntry.objects.create(action="done", subject="mine", corp=corp)
         AuditEntry.objects.create(action="done", subject="theirs", corp=other_corp)
 
@@ -444,7 +445,7 @@ class TestList:
         assert ">卡片（推送与预警）</a>" in text
 
     def test_shows_fields_and_values_in_words(self, browser: Client, corp: Corp) -> None:
-        AuditEntry.objects.all().delete()
+        clear_trail()
         role = Role.READ_ONLY.value
         changes = [["is_enabled", False, True], ["name", "<b>旧</b>", "新"], ["gone", None, "x"]]
         AuditEntry.objects.create(
@@ -464,7 +465,7 @@ class TestList:
 
 def test_old_entries_are_removed(db: None, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     settings.AUDIT_RETENTION_DAYS = 30
-    AuditEntry.objects.all().delete()
+    clear_trail()
     now = timezone.now()
     AuditEntry.objects.create(action="done", subject="old", at=now - timedelta(days=31))
     AuditEntry.objects.create(action="done", subject="new", at=now - timedelta(days=29))

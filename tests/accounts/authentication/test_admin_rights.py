@@ -18,6 +18,7 @@ from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, IPHONE_WECOM, Visitor, make_person, visitor
 from tests.accounts.people import signed_in, with_role
 from tests.accounts.wecom import WeCom
+from tests.audit import clear_trail
 
 LOGIN = "/admin/login/"
 PASSWORD = "right-password-1"
@@ -168,7 +169,7 @@ class TestByACode:
 
     def test_the_session_becomes_a_full_one(self, device: TotpDevice, phone: Visitor, corp: Corp) -> None:
         before = phone.client.session
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         answer = self.enter(phone, self.code())
 

@@ -16,6 +16,7 @@ from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, Visitor, make_corp, make_person, query_of, visitor
 from tests.accounts.people import sent_form, signed_in, with_role
 from tests.accounts.wecom import WeCom
+from tests.audit import clear_trail
 
 LOGIN = "/admin/login/"
 ASKED = "/admin/integrations/corp/?q=北山"
@@ -211,7 +212,7 @@ class TestSwitchedOff:
     @pytest.mark.parametrize("page", ["/login/", LOGIN])
     def test_the_right_password_is_refused_and_not_counted(self, page: str) -> None:
         client = visitor(DESKTOP).client
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         answers = [client.post(page, {"username": "boss", "password": PASSWORD}) for _ in range(7)]
 

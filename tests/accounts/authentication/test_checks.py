@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from accounts import tasks
 from accounts.models import AuditEntry
+from tests.audit import clear_trail
 
 WECOM, GATE, PASSWORDS = (
     "accounts.authentication.backends.WeComBackend",
@@ -53,7 +54,7 @@ def test_the_gate_stands_before_the_passwords(settings: Settings, backends: list
 @pytest.mark.django_db
 class TestPurging:
     def test_the_task_leaves_what_is_new(self) -> None:
-        AuditEntry.objects.all().delete()
+        clear_trail()
         AuditEntry.objects.create(action="done", subject="new")
 
         tasks.purge_audit()

@@ -25,6 +25,7 @@ from integrations.models import Corp
 from tests.accounts.conftest import HOST, Visitor, make_person, state_in
 from tests.accounts.people import signed_in, with_role
 from tests.accounts.wecom import WeCom
+from tests.audit import clear_trail
 
 RIGHT, WRONG = "right-password-1", "wrong-password"
 HERE, THERE = "203.0.113.5", "198.51.100.7"
@@ -40,7 +41,7 @@ def person(corp: Corp) -> User:
     user = make_person("lilei", corp, "LiLei", name="李雷")
     user.set_password(RIGHT)
     user.save()
-    AuditEntry.objects.all().delete()
+    clear_trail()
     return user
 
 

@@ -15,6 +15,7 @@ from integrations.directory import admit_member
 from integrations.models import Member
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, links, make
+from tests.audit import clear_trail
 
 EVERYBODY = {"LiLei", "hanmeimei", "jim"}
 
@@ -431,7 +432,7 @@ def test_what_happened_to_people_stands_in_the_trail(people: People) -> None:
     people.set_policy(mode="create")
     people.sync()
     people.place.delete_member("LiLei")
-    AuditEntry.objects.all().delete()
+    clear_trail()
 
     people.sync()
 
@@ -443,7 +444,7 @@ def test_what_happened_to_people_stands_in_the_trail(people: People) -> None:
 
 
 def test_a_changed_policy_stands_in_the_trail(people: People) -> None:
-    AuditEntry.objects.all().delete()
+    clear_trail()
 
     people.policy.mode = DirectoryPolicy.Mode.CREATE
     people.policy.save()

@@ -20,6 +20,7 @@ from integrations.models import Corp, Department, Member, Membership
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People
 from tests.accounts.people import signed_in, with_role
+from tests.audit import clear_trail
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_departments_below_count_where_that_is_wanted(created: People) -> None:
 def test_nothing_is_written_when_nothing_changed(created: People) -> None:
     rule(created, "财务部", "finance")
     created.sync()
-    AuditEntry.objects.all().delete()
+    clear_trail()
     before = list(GivenGroup.objects.order_by("pk").values())
 
     with CaptureQueriesContext(connection) as queries:

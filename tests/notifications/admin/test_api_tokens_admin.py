@@ -16,6 +16,7 @@ from accounts.models import AuditEntry, User
 from integrations.models import Corp
 from notifications.admin.api_tokens import ApiTokenForm
 from notifications.models import ApiToken, Subscription
+from tests.audit import clear_trail
 from tests.notifications.admin.test_admin import client_of
 from tests.notifications.api.conftest import client_with, make_editor, make_token
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription, make_superuser
@@ -89,7 +90,7 @@ class TestMaking:
         assert (answer.status_code, answer.headers["Location"]) == (302, LIST)
 
     def test_stands_in_the_audit_trail(self, editor: User, corp: Corp) -> None:
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         client_of(editor).post(ADD, sent(reach="corps", corps=[corp.pk]))
 

@@ -13,6 +13,7 @@ from accounts.models import AuditEntry
 from notifications.api import tokens
 from notifications.api.tokens import Action
 from notifications.models import ApiToken, Report, Run
+from tests.audit import clear_trail
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.factories import (
     make_corp,
@@ -51,7 +52,7 @@ def test_revoking_is_for_good_and_stands_in_the_audit_trail() -> None:
     token, client = make_token(make_superuser())
     secret = client.defaults["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
     now = timezone.now()
-    AuditEntry.objects.all().delete()
+    clear_trail()
 
     done = [tokens.revoke(token, now=now), tokens.revoke(token, now=now + timedelta(hours=1))]
 

@@ -17,6 +17,7 @@ from accounts.models import AuditEntry, User
 from integrations.models import Corp
 from notifications.delivery.runs import idempotency, triggers
 from notifications.models import AcceptedRequest, ApiToken, Run, Subscription
+from tests.audit import clear_trail
 from tests.notifications.api.conftest import client_with, make_editor, make_token
 from tests.notifications.api.test_security import LIST, assert_problem, run_path
 from tests.notifications.factories import make_corp, make_person, make_report, make_run, make_subscription
@@ -88,7 +89,7 @@ class TestRunning:
         self, editor: User, corp: Corp, subscription: Subscription
     ) -> None:
         token, client = make_token(editor)
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         run_once(client, subscription, REMOTE_ADDR="192.0.2.5")
 

@@ -19,6 +19,7 @@ from notifications.sources import Audience, Rule
 from notifications.subscriptions import attribute_rules, preferences
 from notifications.subscriptions.attribute_rules import rules_of, save_rules
 from notifications.subscriptions.recipients import named_audience, reachability, resolve
+from tests.audit import clear_trail
 from tests.notifications.admin.test_admin import client_of
 from tests.notifications.factories import (
     NOW,
@@ -171,7 +172,7 @@ class TestSaving:
         first, second = Rule(title, IS, ("经理",)), Rule(regions, ONE_OF, ("华北", "华南"))
         assert save_rules(subscription, [first, second])
         kept = AttributeRule.objects.get(operator="is").pk
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         changed = save_rules(subscription, [first, Rule(regions, CONTAINS, ("华北",))])
 
@@ -187,7 +188,7 @@ class TestSaving:
     def test_of_the_same_rules_changes_nothing(self, title: Attribute) -> None:
         subscription, rules = make_subscription(), [Rule(title, IS, ("经理",))]
         save_rules(subscription, rules)
-        AuditEntry.objects.all().delete()
+        clear_trail()
 
         assert not save_rules(subscription, rules)
         assert not AuditEntry.objects.exists()

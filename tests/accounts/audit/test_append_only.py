@@ -1,0 +1,123 @@
+"""Nobody changes or deletes an entry of the audit trail; everybody who sees it may take it away as csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import timedelta
+
+import pytest
+from django.db import ProgrammingError, transaction
+from django.urls import get_resolver
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.audit import services
+from accounts.models import AuditEntry, User
+from accounts.users.roles import Role
+from integrations.models import Corp
+from tests.accounts.people import signed_in, with_role
+from tests.audit import clear_trail
+
+pytestmark = pytest.mark.django_db
+EXPORT = "/admin/accounts/auditentry/export.csv"
+
+
+@pytest.fixture
+def entry() -> AuditEntry:
+    clear_trail()
+    services.record(action=AuditEntry.Action.DONE, name="=cmd|' /C calc'!A1", note="a note", changes=[["a", 1, "二"]])
+    return AuditEntry.objects.get()
+
+
+@pytest.fixture
+def root() -> User:
+    user = User.objects.create(username="root", is_staff=True, is_superuser=True)
+    clear_trail()
+    return user
+
+
+@pytest.mark.postgresql
+def test_the_database_refuses_to_change_an_entry(entry: AuditEntry) -> None:
+    for change in (
+        lambda: AuditEntry.objects.update(note="another"),
+        lambda: AuditEntry.objects.all().delete(),
+        lambda: entry.delete(),
+        lambda: entry.save(),
+    ):
+        with pytest.raises(ProgrammingError, match="the audit trail is append-only"), transaction.atomic():
+            change()
+
+    assert AuditEntry.objects.get().note == "a note"
+
+
+def test_only_what_is_too_old_goes(entry: AuditEntry, settings: Settings) -> None:
+    settings.AUDIT_RETENTION_DAYS = 30
+
+    assert services.purge(now=timezone.now() + timedelta(days=29)) == 0
+    assert services.purge(now=timezone.now() + timedelta(days=31)) == 1
+
+
+@pytest.mark.parametrize(("name", "status"), [("add/", 403), ("{pk}/delete/", 403), ("{pk}/change/", 403), ("", 200)])
+def test_no_page_changes_it_not_even_for_a_superuser(root: User, entry: AuditEntry, name: str, status: int) -> None:
+    path = f"/admin/accounts/auditentry/{name.format(pk=entry.pk)}"
+    sent = {"note": "another", "post": "yes", "action": "delete_selected", "_selected_action": [str(entry.pk)]}
+
+    answer = signed_in(root).post(path, sent)
+
+    assert answer.status_code == status
+    assert list(AuditEntry.objects.filter(pk=entry.pk).values_list("note", flat=True)) == ["a note"]
+
+
+def test_no_other_address_names_it() -> None:
+    """Its pages are the list, the entry, its history and the export; the API has none."""
+    found = {str(name) for name in _names(get_resolver()) if "auditentry" in str(name)}
+
+    assert found == {
+        f"accounts_auditentry_{name}" for name in ("add", "change", "changelist", "csv", "delete", "history")
+    }
+
+
+def _names(resolver: object) -> list[object]:
+    found: list[object] = []
+    for pattern in resolver.url_patterns:  # type: ignore[attr-defined]  # Django's
+        found += _names(pattern) if hasattr(pattern, "url_patterns") else [pattern.name]
+    return found
+
+
+def test_the_export_holds_what_the_list_shows(root: User, entry: AuditEntry) -> None:
+    services.record(action=AuditEntry.Action.UNLOCKED, note="another")
+
+    answer = signed_in(root).get(f"{EXPORT}?action__exact=done&q=note")
+
+    assert answer.headers["Content-Disposition"].startswith('attachment; filename="guanwecom-audit-')
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]  # a stream
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["id"], row["action"], row["note"]) == (str(entry.pk), "done", "a note")
+    assert row["at"] == entry.at.isoformat()
+    assert json.loads(row["changes"]) == [["a", 1, "二"]]
+    # No cell is a formula (CSV injection).
+    assert row["subject"] == "'=cmd|' /C calc'!A1"
+
+
+def test_the_trail_says_who_took_it_away(root: User, entry: AuditEntry) -> None:
+    signed_in(root).get(EXPORT)
+
+    found = AuditEntry.objects.filter(actor=root, action="done").latest("pk")
+    assert (found.note, found.subject) == ("csv", "审计日志")
+
+
+def test_the_export_keeps_to_what_somebody_may_see(entry: AuditEntry) -> None:
+    """Somebody of one company sees its entries alone; who may not see the list gets none."""
+    corp = Corp.objects.create(name="乙", corpid="ww2", agentid=2, secret="s")
+    clear_trail()
+    services.record(action=AuditEntry.Action.DONE, note="of another company", corps=[10**6])
+    services.record(action=AuditEntry.Action.DONE, note="of theirs", corps=[corp.pk])
+    own = with_role("own", Role.SYSTEM_ADMINISTRATOR, corp)
+
+    rows = list(csv.DictReader(io.StringIO(b"".join(signed_in(own).get(EXPORT).streaming_content).decode("utf-8-sig"))))  # type: ignore[attr-defined]  # a stream
+
+    assert "of theirs" in [row["note"] for row in rows]
+    assert "of another company" not in [row["note"] for row in rows]
+    assert signed_in(with_role("nobody", None)).get(EXPORT).status_code == 403
