@@ -84,7 +84,6 @@ WSGI_APPLICATION = "guanwecom.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "guanwecom" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

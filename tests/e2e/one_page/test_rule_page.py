@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from integrations.models import Card
 from notifications.models import AlertRule, Draft
 from tests.e2e.journey import Counted
 from tests.e2e.one_page.conftest import assert_few_inputs
+from tests.e2e.one_page.test_push_page import press_on
 from tests.e2e.policy import refusals_in
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.notifications.factories import make_corp, make_person
@@ -149,3 +150,36 @@ def test_a_column_that_the_source_renamed_is_put_right_on_the_page(page: Page, c
     expect(page.locator(".messagelist .success")).to_be_visible()
     rule.refresh_from_db()
     assert (rule.conditions[0]["column"], rule.conditions[0]["filters"]) == ("销售额万元", {"大区": ["华东"]})
+
+
+def test_an_alert_is_made_by_keyboard_alone(page: Page, card: Card) -> None:
+    make_person(make_corp(), "lilei", name="李雷")
+    choice = page.get_by_role("button", name="门店销售额")
+    expect(choice).to_be_visible()
+
+    press_on(page, choice, "Enter")
+    first = page.get_by_role("group", name="条件 1", exact=True)
+    expect(first.locator("select[name$=column]")).to_be_visible()
+    for label, wanted in (("取值方式", "合计"), ("列", "销售额"), ("比较方式", "大于")):
+        pick(page, first.get_by_label(label, exact=True), wanted)
+    press_on(page, first.get_by_label("值", exact=True), "Home")
+    page.keyboard.type("150")
+    expect(page.locator("[data-trial] .pill-bad")).to_have_text("会触发")
+    press_on(page, page.get_by_role("checkbox", name="所有已关联企业微信的人"), "Space")
+    expect(page.locator("[data-outlook-place] .pill-good")).to_have_text("1 人")
+    press_on(page, page.get_by_role("button", name="保存并启用"), "Enter")
+
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    rule = AlertRule.objects.get()
+    assert (rule.name, rule.is_enabled, rule.receiver.to_everyone) == ("门店销售额", True, True)
+    assert [(one["aggregate"], one["column"], one["values"]) for one in rule.conditions] == [("sum", "销售额", ["150"])]
+
+
+def pick(page: Page, select: Locator, wanted: str) -> None:
+    """Go on with Tab until the select has the focus, then down to the option."""
+    press_on(page, select, "Home")
+    for _step in range(select.locator("option").count()):
+        if select.evaluate("one => one.selectedOptions[0].text.trim()") == wanted:
+            return
+        page.keyboard.press("ArrowDown")
+    pytest.fail(f"no way by keyboard to {wanted}")
