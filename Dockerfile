@@ -37,18 +37,21 @@ RUN python tools/messages.py compile \
     && SECRET_KEY=invented-for-collectstatic-and-not-kept FIELD_ENCRYPTION_KEYS="$(python manage.py generate_key)" \
        DATABASE_URL=postgresql://build@/build VALKEY_URL=redis://build/0 \
        python manage.py collectstatic --noinput --verbosity 0 \
-    && rm -rf tools requirements*.txt \
-    && python -m compileall -q .
+    && rm -rf tools requirements*.txt
+
+# Babel and pip are for installing only, and so are the sources of catalogues.
+FROM build AS build-guanwecom
+RUN pip uninstall --yes babel pip && find . -name '*.po' -delete && python -m compileall -q .
 
 FROM build AS build-charts
 COPY requirements-charts.txt ./
-RUN pip install --no-cache-dir --require-hashes -r requirements-charts.txt \
-    && rm requirements-charts.txt && python -m compileall -q .venv
+RUN pip install --no-cache-dir --require-hashes -r requirements-charts.txt && rm requirements-charts.txt \
+    && pip uninstall --yes babel pip && find . -name '*.po' -delete && python -m compileall -q .
 
-FROM build-charts AS build-snapshots
+FROM build AS build-snapshots
 COPY requirements-snapshots.txt ./
-RUN pip install --no-cache-dir --require-hashes -r requirements-snapshots.txt \
-    && rm requirements-snapshots.txt && python -m compileall -q .venv
+RUN pip install --no-cache-dir --require-hashes -r requirements-snapshots.txt && rm requirements-snapshots.txt \
+    && pip uninstall --yes babel pip && find . -name '*.po' -delete && python -m compileall -q .
 
 FROM runtime AS charts
 COPY --from=build-charts /opt/guanwecom /opt/guanwecom
@@ -63,4 +66,4 @@ USER 10001
 COPY --from=build-snapshots /opt/guanwecom /opt/guanwecom
 
 FROM runtime AS guanwecom
-COPY --from=build /opt/guanwecom /opt/guanwecom
+COPY --from=build-guanwecom /opt/guanwecom /opt/guanwecom

@@ -126,6 +126,8 @@ install_release() {
         run install -D tools/messages.py "$release/tools/messages.py"
         run "$release/.venv/bin/python" "$release/tools/messages.py" compile
     fi
+    # The guides, where they are built: web serves them to administrators.
+    [ ! -d docs/_build/html ] || run cp -R --parents docs/_build/html "$release/"
     run ln -s "$settings/.env" "$release/.env"
     run "$release/.venv/bin/python" -m compileall -q "$release"
     run chmod -R go=rX "$release"

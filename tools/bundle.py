@@ -39,6 +39,7 @@ CODE = (
     ),
 )
 REQUIREMENTS = "requirements-charts.txt"
+BUILT_GUIDES = "docs/_build/html"
 # Where wheels keep the texts of their licences, by the beginnings of file names.
 LICENCE_FILES = ("licen", "copying", "notice", "authors")
 
@@ -58,6 +59,7 @@ def main() -> int:
         for app in messages.APPS:
             messages.compile_app(app, folder)
         collect_static_files(folder)
+        build_guides(folder)
         write_licences(folder)
         write_bill(folder)
         write_checksums(folder)
@@ -98,6 +100,13 @@ def collect_static_files(folder: Path) -> None:
     }
     collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
     subprocess.run(collect, cwd=folder, env=environ, check=True)
+
+
+def build_guides(folder: Path) -> None:
+    """As web processes serve them, without internet, too."""
+    subprocess.run([sys.executable, "-m", "tools.guides"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for tree in ("en", "zh-cn"):
+        shutil.copytree(ROOT / BUILT_GUIDES / tree, folder / BUILT_GUIDES / tree)
 
 
 def write_licences(folder: Path) -> None:

@@ -1,0 +1,83 @@
+"""An empty Debian of its own: its root by debootstrap, its init systemd, in namespaces of its own and without a network."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGES = (
+    *("systemd-sysv", "dbus", "iproute2", "curl", "python3", "python3-venv", "postgresql", "valkey-server"),
+    *("nginx-light", "openssl"),
+)
+NEEDED = ("debootstrap", "unshare", "nsenter", "pivot_root")
+# The first process of the new namespaces: the root with its /proc, /sys, /dev and cgroups, and then systemd.
+BOOT = """
+set -eu
+root=$1
+mount --make-rprivate /
+mount --bind "$root" "$root"
+cd "$root"
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t tmpfs tmpfs run
+mount -t tmpfs tmpfs tmp
+mount -t tmpfs tmpfs dev
+mkdir dev/pts dev/shm old
+for device in null zero full random urandom tty; do
+    touch "dev/$device"
+    mount --bind "/dev/$device" "dev/$device"
+done
+mount -t devpts devpts dev/pts -o newinstance,ptmxmode=0666
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+pivot_root . old
+umount -l old
+export container=a-test
+exec /lib/systemd/systemd --log-target=console
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`pid`: of its systemd, as this machine numbers it."""
+
+    pid: int
+    root: Path
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/"]
+        env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"]
+        done = subprocess.run([*enter, *env, *command], capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/", *command]
+        return subprocess.Popen(enter, stdout=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def booted(folder: Path) -> Iterator[Machine]:
+    """Its packages come from where this machine's come from; from its start on it reaches nothing."""
+    root = folder / "root"
+    make = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "trixie", str(root)]
+    subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+    kinds = ["--pid", "--fork", "--kill-child", "--mount", "--net", "--uts", "--ipc", "--cgroup"]
+    with (folder / "console.log").open("wb") as console:
+        outer = subprocess.Popen(
+            ["unshare", *kinds, "sh", "-c", BOOT, "boot", str(root)], stdout=console, stderr=subprocess.STDOUT
+        )
+    try:
+        children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+        while not (pids := children.read_text().split()):
+            assert outer.poll() is None, (folder / "console.log").read_text()
+        yield Machine(int(pids[0]), root)
+    finally:
+        outer.kill()  # and with it everything in its namespaces
+        outer.wait()
+        shutil.rmtree(root, ignore_errors=True)

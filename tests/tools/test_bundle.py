@@ -1,0 +1,85 @@
+"""What the bundle for machines without internet holds; tests/deploy/test_offline_install.py installs one."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tools import bundle
+
+METADATA = "Metadata-Version: 2.4\nName: {name}\nVersion: 1.2\n{licence}\n"
+
+
+def wheel(folder: Path, name: str, licence: str, *texts: str) -> None:
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / f"{name}-1.2-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{name}-1.2.dist-info/METADATA", METADATA.format(name=name, licence=licence))
+        archive.writestr(f"{name}/LICENSE.py", "no licence")
+        for text in texts:
+            archive.writestr(f"{name}-1.2.dist-info/{text}", f"text of {text}")
+
+
+@pytest.mark.parametrize(
+    ("licence", "shown"),
+    [
+        ("License-Expression: BSD-3-Clause\nLicense: other", "BSD-3-Clause"),
+        ("Classifier: License :: OSI Approved :: MIT License\nClassifier: Topic :: Internet", "MIT License"),
+        ("License: Apache 2.0", "Apache 2.0"),
+        ("License: The MIT License\n        and its whole text", "The MIT License"),
+        ("Summary: nothing", "not said"),
+    ],
+)
+def test_the_index_names_the_licence_of_each_wheel(tmp_path: Path, licence: str, shown: str) -> None:
+    wheel(tmp_path / "wheels", "pack", licence)
+
+    bundle.write_licences(tmp_path)
+
+    index = (tmp_path / "licences/INDEX.md").read_text().splitlines()
+    assert index[-1] == f"| pack | 1.2 | {shown} | none in the wheel |"
+
+
+def test_texts_of_licences_lie_beside_the_index(tmp_path: Path) -> None:
+    wheel(tmp_path / "wheels", "first", "License: MIT", "licenses/LICENSE.txt", "licenses/NOTICE", "RECORD")
+    wheel(tmp_path / "wheels", "second", "License: BSD", "COPYING")
+
+    bundle.write_licences(tmp_path)
+
+    texts = {str(path.relative_to(tmp_path / "licences")) for path in (tmp_path / "licences").rglob("*.*")}
+    assert texts == {"INDEX.md", "first/LICENSE.txt"}
+    assert (tmp_path / "licences/second/COPYING").read_text() == "text of COPYING"
+    assert (tmp_path / "licences/first/NOTICE").exists()
+
+
+def test_checksums_cover_every_file_and_name_a_changed_one(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "wheels").mkdir(parents=True)
+    (folder / "manage.py").write_text("code")
+    (folder / "wheels" / "x.whl").write_text("wheel")
+
+    bundle.write_checksums(folder)
+
+    def check() -> subprocess.CompletedProcess[str]:
+        run = ["sha256sum", "--quiet", "--check", "SHA256SUMS"]
+        return subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
+
+    assert len((folder / "SHA256SUMS").read_text().splitlines()) == 2
+    assert check().returncode == 0
+    (folder / "wheels" / "x.whl").write_text("another")
+    assert check().stdout == "wheels/x.whl: FAILED\n"
+
+
+def test_the_archive_belongs_to_root(tmp_path: Path) -> None:
+    folder = tmp_path / "guanwecom-1.0"
+    folder.mkdir()
+    (folder / "manage.py").write_text("code")
+
+    bundle.pack(folder, tmp_path / "out.tar.gz")
+
+    with tarfile.open(tmp_path / "out.tar.gz") as packed:
+        found = [(member.name, member.uid, member.uname) for member in packed]
+    assert found == [("guanwecom-1.0", 0, "root"), ("guanwecom-1.0/manage.py", 0, "root")]
+    assert not (tmp_path / "out.tar.part").exists()
