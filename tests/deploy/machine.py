@@ -1,4 +1,4 @@
-"""An empty Debian of its own: its root by debootstrap, its init systemd, in namespaces of its own and without a network."""
+"""An empty Debian of its own: root by debootstrap, systemd as its init, in namespaces of its own without a network."""
 
 from __future__ import annotations
 

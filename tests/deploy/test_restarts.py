@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -21,10 +23,13 @@ from django.contrib.auth import get_user_model
 from accounts.models import WeComAccount
 from integrations.models import Corp
 from notifications.models import Report, Run, Subscription
-from tests.deploy.commands import of_units
-from tests.e2e.stack import BIN, READY_SECONDS, Program, Stack
+from tests.deploy.commands import composed, of_units
+from tests.deploy.nginx import configuration
+from tests.e2e.stack import BIN, READY_SECONDS, Program, Stack, running, wait_for_http
 from tests.e2e.waiting import eventually
+from tests.nightly import nightly
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
+from tools.services import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 PEOPLE = 60
@@ -90,8 +95,8 @@ class Webs:
 class Traffic:
     """Requests from several threads, one after the other, with new connections, until it is left."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+        self.port, self.tls = port, tls
         self.outcomes: Counter[str] = Counter()
         self._is_over = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(method,)) for method in ("GET", "POST") * 2]
@@ -111,9 +116,14 @@ class Traffic:
         before = self.outcomes.total()
         eventually(lambda: self.outcomes.total() > before + 8)
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.tls:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=READY_SECONDS, context=self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=READY_SECONDS)
+
     def _ask(self, method: str) -> None:
         while not self._is_over.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=READY_SECONDS)
+            connection = self._connection()
             try:
                 connection.request(method, "/login/", headers={"Host": "testserver"})
                 with connection.getresponse() as answer:
@@ -154,6 +164,64 @@ def test_requests_wait_for_a_web_that_starts(
         exits.callback(webs.close)
         with Traffic(webs.port) as traffic:
             exits.enter_context(webs.started("only"))
+            traffic.more()
+
+    assert set(traffic.outcomes) == {"GET 200", "POST 403"}
+
+
+# In Docker's place: `exec nginx` runs here, and `up web-N` waits until the test has replaced that web.
+DOCKER = """#!/bin/sh
+case "$*" in
+"compose exec -T nginx sed -i "*) exec sed -i "$7" {folder}/conf.d/guanwecom-upstream.conf ;;
+"compose exec -T nginx nginx -s reload") exec nginx -p {folder} -c {folder}/nginx.conf -s reload ;;
+"compose up --detach --no-deps --wait web-"*)
+    touch {folder}/replace-"$6"
+    while [ -e {folder}/replace-"$6" ]; do sleep 0.1; done ;;
+*) echo "docker: $*" >&2; exit 1 ;;
+esac
+"""
+
+
+@nightly
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_while_compose_replaces_web_containers_no_request_fails(
+    process_environ: dict[str, str], project_root: Path, tmp_path: Path
+) -> None:
+    port, https = free_port(), free_port()
+    servers = {f"172.31.250.1{number}:8000": f"127.0.0.{number}:{port}" for number in (1, 2)}
+    path = configuration(project_root, tmp_path, upstream="compose", ports=(free_port(), https), servers=servers)
+    (tmp_path / "docker").write_text(DOCKER.format(folder=tmp_path))
+    (tmp_path / "docker").chmod(0o755)
+    script = (project_root / "deploy/compose/restart-web.sh").read_text(encoding="utf-8")
+    script = script.replace("172.31.250.1$number:8000", f"127.0.0.$number:{port}")
+    words = composed(project_root)["web-1"].words
+    env = {**process_environ, "PATH": f"{tmp_path}:{process_environ['PATH']}"}
+    with ExitStack() as exits:
+
+        def start(name: str, *command: str) -> Program:
+            return exits.enter_context(running(name, list(command), env=env, folder=tmp_path, cwd=project_root))
+
+        def start_web(number: int) -> Program:
+            address = f"127.0.0.{number}:{port}"
+            options = [word.replace("0.0.0.0:8000", address) for word in words[1:]]
+            web = start(f"web-{number}", str(BIN / words[0]), *options, "--worker-tmp-dir", str(tmp_path))
+            wait_for_http(f"http://{address}/healthz/live", web)
+            return web
+
+        webs = {number: start_web(number) for number in (1, 2)}
+        nginx = start("nginx", "nginx", "-p", str(tmp_path), "-c", str(path))
+        eventually((tmp_path / "nginx.pid").exists, [nginx])  # written once it listens
+        with Traffic(https, tls=ssl._create_unverified_context()) as traffic:  # noqa: S323  # this test signed it
+            traffic.more()
+            restart = start("restart", "sh", "-c", script)
+            for number, web in webs.items():
+                asked = tmp_path / f"replace-web-{number}"
+                eventually(asked.exists, [restart])
+                web.stop(stop_seconds(project_root, "guanwecom-web@.service"))
+                traffic.more()
+                start_web(number)
+                asked.unlink()
+            assert restart.process.wait(READY_SECONDS) == 0, restart.tail()
             traffic.more()
 
     assert set(traffic.outcomes) == {"GET 200", "POST 403"}
