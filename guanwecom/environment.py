@@ -231,6 +231,17 @@ def mail_addresses(text: str) -> list[str]:
     return [mail_address(word) for word in words(text)]
 
 
+def robot_webhook(text: str) -> tuple[str, str] | None:
+    """Base address and key of a group robot's webhook; None for none. Raises ValueError, which does not show it."""
+    if not text:
+        return None
+    parts = urlsplit(text)
+    key = parse_qs(parts.query).get("key", [""])[0]
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not key:
+        raise ValueError("expected a group robot's webhook address, https://…?key=… (the value is not shown)")
+    return f"{parts.scheme}://{parts.netloc}", key
+
+
 def short_name(text: str) -> str:
     """Up to 64 letters, digits, dots, dashes or underscores. Raises ValueError."""
     if not _NAME.fullmatch(text):

@@ -134,6 +134,7 @@ SECTIONS = (
                 "integrations.SiteAddress",
                 "accounts.SignInPolicy",
                 "accounts.Lockout",
+                "notifications.OperatorContacts",
                 "django_celery_beat.PeriodicTask",
             ),
             _entry(pgettext_lazy("menu", "Audit"), "accounts.AuditEntry"),

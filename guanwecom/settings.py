@@ -346,6 +346,8 @@ EMAIL_TIMEOUT = 15
 DEFAULT_FROM_EMAIL = e.read(e.mail_address, "EMAIL_FROM", "guanwecom@localhost")
 # Who is told, separated by commas.
 OPERATOR_EMAILS = e.read(e.mail_addresses, "OPERATOR_EMAILS", "")
+# The webhook address of a group robot that tells its group the same, at WeCom and without a proxy.
+OPERATOR_ROBOT = e.read(e.robot_webhook, "OPERATOR_ROBOT_URL", "")
 
 # --- The mail door: takes other systems' mails by SMTP and makes messages of them (docs/en/mail-door.md) -------------
 # Where `manage.py mail_door` listens.

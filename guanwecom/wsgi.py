@@ -1,5 +1,6 @@
 """The WSGI application: `gunicorn guanwecom.wsgi`."""
 
+import atexit
 import os
 
 from django.core.wsgi import get_wsgi_application
@@ -13,4 +14,4 @@ application = get_wsgi_application()
 
 from guanwecom.operations import pulse  # noqa: E402  # models can be imported only after the apps are loaded
 
-pulse.start_in_web()
+atexit.register(pulse.start_in_web().forget)

@@ -65,6 +65,7 @@ from notifications.models import (
     IncidentEvent,
     IncomingMessage,
     Medium,
+    OperatorContacts,
     Receipt,
     Report,
     Robot,
@@ -292,6 +293,7 @@ def _security(world: World, first: Corp) -> None:
         "entry": AuditEntry.objects.create(action="done", subject="Alpha entry", corp=first),
         "lockout": lockout,
         "policy": SignInPolicy.objects.create(),
+        "operators": OperatorContacts.objects.create(),
         "asking": LinkRequest.objects.create(
             corp=first,
             userid="Alpha-userid",
@@ -346,6 +348,7 @@ def statements() -> dict[str, str]:
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, AttributeRule, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),
+        OperatorContacts,
         *(InboundChannel, IncomingMessage),
         PeriodicTask,
         *(AlertReceiver, AlertRoute, AlertRule, Incident, IncidentEvent),

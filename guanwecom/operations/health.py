@@ -58,6 +58,7 @@ class EngineHealth:
     beat: Served
     queues: tuple[Served, ...]
     mail_door: Served
+    web: Served
     # Since the last tick, in seconds; None where there was none yet.
     tick_seconds: float | None
     # Names of PERIODIC_TASKS that are switched off, or missing although beat runs, which makes them as it starts.
@@ -74,7 +75,7 @@ class EngineHealth:
     @property
     def problems(self) -> list[str]:
         """Codes of what fails: "copy" alone in a copy, else "valkey", "beat", "queue:<name>", "task:<name>", and "tick"
-        and "slots" where nothing of that explains them; and "mail". What operators are told of."""
+        and "slots" where nothing of that explains them; and "mail" and "web". What operators are told of."""
         if self.is_copy:
             return ["copy"]
         found = [] if self.is_valkey_up else ["valkey"]
@@ -83,13 +84,13 @@ class EngineHealth:
             found += [f"queue:{queue.name}" for queue in self.queues if queue.is_failing]
         found += [f"task:{name}" for name in self.idle_tasks]
         found = found or ["tick"] * self.is_tick_old + ["slots"] * (self.overdue_count > 0)
-        return found + ["mail"] * self.mail_door.is_failing
+        return found + ["mail"] * self.mail_door.is_failing + ["web"] * self.web.is_failing
 
 
 def read() -> EngineHealth:
     """Raises django.db.Error."""
     now = database_clock()()
-    beats = list(Heartbeat.objects.exclude(kind=Heartbeat.Kind.WEB).values_list("kind", "queues", "beat_at"))
+    beats = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
     count, oldest = _overdue(now)
     period = TickClaim.objects.filter(name=scheduler.TICK).values_list("period", flat=True).first()
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
@@ -100,6 +101,7 @@ def read() -> EngineHealth:
         beat=beat,
         queues=tuple(_queues([(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER], now)),
         mail_door=_served("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
+        web=_served("web", heard[Heartbeat.Kind.WEB], now, is_optional=True),
         tick_seconds=None if period is None else max(0.0, now.timestamp() - period),
         idle_tasks=_idle_tasks(is_beat_up=beat.process_count > 0),
         overdue_count=count,

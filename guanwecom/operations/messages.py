@@ -18,6 +18,7 @@ CELERY = ".venv/bin/celery -A guanwecom"
 BEAT_COMMAND = f"{CELERY} beat --loglevel INFO"
 WORKER_COMMAND = f"{CELERY} worker --pool threads --concurrency 16 --loglevel INFO"
 CONFIRM_COMMAND = ".venv/bin/python manage.py installation --confirm"
+WEB_COMMAND = ".venv/bin/gunicorn guanwecom.wsgi --bind 127.0.0.1:8000 --workers 2 --threads 8 --no-control-socket"
 MAIL_DOOR_COMMAND = ".venv/bin/python manage.py mail_door"
 CHARTS_COMMAND = (
     f"{CELERY} worker -Q charts -n charts@%h --pool prefork --concurrency 2 --max-tasks-per-child 200 "
@@ -51,6 +52,7 @@ def names(state: EngineHealth) -> str:
         "valkey": "Valkey",
         "beat": "beat",
         "mail": _("mail door"),
+        "web": _("web"),
         "tick": _("scheduled work"),
         "slots": _("overdue times"),
     }
@@ -75,6 +77,9 @@ def _explanation(code: str, state: EngineHealth) -> EngineExplanation:
     if code == "mail":
         what = _("The mail door is not running: other systems keep their mails and try again later.")
         return EngineExplanation(f"{what} {heard(state.mail_door)}", where=_start(), command=MAIL_DOOR_COMMAND)
+    if code == "web":
+        what = _("No web process is running: nobody can sign in or open a page, and callbacks of WeCom are lost.")
+        return EngineExplanation(f"{what} {heard(state.web)}", where=_start(), command=WEB_COMMAND)
     if code.startswith("task:"):
         return _about_task(code.partition(":")[2])
     return _about_tick(state) if code == "tick" else _about_slots(state)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from django.conf import settings
-from django.db import Error, connections
+from django.db import Error, InterfaceError, OperationalError, connections
 
-from guanwecom.operations import watch
+from guanwecom.operations import operators, watch
 from integrations.core import heartbeats
 from integrations.core.background import guarded
 from integrations.models import Heartbeat
@@ -31,6 +31,7 @@ class Pulse(threading.Thread):
         self._process = heartbeats.process_name()
         self._ended = threading.Event()
         self._is_failing = False
+        self._database = watch.DatabaseWatch()
 
     def run(self) -> None:
         _use_own_connection()
@@ -58,12 +59,16 @@ class Pulse(threading.Thread):
                     heartbeats.beat(kind=self._kind, name=self._process, queues=queues)
                     _touch_file()
                 if self._watches:
+                    operators.remember()
                     watch.check()
+                    self._database.answered()
                 self._is_failing = False
         except Error as error:
             if not self._is_failing:
                 logger.warning("no heartbeat can be written: %s", type(error).__name__)
             self._is_failing = True
+            if self._watches and isinstance(error, OperationalError | InterfaceError):
+                self._database.failed()
         finally:
             # An idle process holds no connection, and a child that is forked meanwhile inherits none.
             connections.close_all()

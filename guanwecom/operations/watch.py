@@ -1,4 +1,4 @@
-"""Mails operators when the engine stops and when it runs again, once for each change.
+"""Tells operators when the engine stops and when it runs again, once for each change.
 
 Every process looks every few seconds; of all that look within a period one does the work.
 """
@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import redis
 from django.conf import settings
-from django.core.mail import send_mail
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from guanwecom.operations import health, messages
+from guanwecom.operations import health, messages, operators
 from guanwecom.operations.health import EngineHealth
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import HEARTBEAT_SECONDS
+from integrations.core.redis import valkey
 from integrations.models import EngineWatch, SiteAddress
 
 logger = logging.getLogger(__name__)
@@ -68,19 +71,13 @@ def is_new(problems: list[str], *, now: datetime) -> bool:
 
 
 def tell(state: EngineHealth) -> None:
-    """A line in the log, and a mail where addresses are set."""
+    """A line in the log, and a message to whom operators.tell knows."""
     if state.problems:
         logger.error("the engine stands still: %s", ", ".join(state.problems))
     else:
         logger.warning("the engine runs again")
-    if not settings.OPERATOR_EMAILS:
-        return
     with translation.override(settings.LANGUAGE_CODE):
-        subject, body = mail(state)
-        try:
-            send_mail(subject, body, None, settings.OPERATOR_EMAILS)
-        except OSError as error:
-            logger.error("operators could not be told of the engine: %s", type(error).__name__)
+        operators.tell(*mail(state))
 
 
 def mail(state: EngineHealth) -> tuple[str, str]:
@@ -90,3 +87,68 @@ def mail(state: EngineHealth) -> tuple[str, str]:
         return _("Pushes run again"), "\n".join([_("Beat and the workers of all queues are running."), address])
     lines = [line for one in messages.explanations(state) for line in (*one.lines, "")]
     return _("Pushes stand still: %(parts)s") % {"parts": messages.names(state)}, "\n".join([*lines, address])
+
+
+# --- While the database is away, Valkey says who tells ---
+
+_AWAY_KEY = "operations:database-away"
+_AWAY_SECONDS = 7 * 24 * 60 * 60
+
+
+class DatabaseWatch:
+    """Of one process. It looks at the database with each heartbeat; of all processes one tells that it is away, and one
+    that it is back. Without Valkey, too, nobody can be chosen, and only a monitor elsewhere is left."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failing_since: float | None = None
+        self._answering_since = clock()
+
+    def failed(self) -> None:
+        """The database did not answer."""
+        now = self._clock()
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        self._answering_since = now
+        if now - self._failing_since < CONFIRMED_AFTER.total_seconds():
+            return
+        try:
+            is_mine = valkey().set(_AWAY_KEY, 1, nx=True, ex=_AWAY_SECONDS)
+        except redis.RedisError:
+            return
+        if is_mine:
+            logger.error("the database does not answer")
+            _tell_in_thread(_database_away)
+
+    def answered(self) -> None:
+        """The database answered."""
+        now = self._clock()
+        if self._failing_since is not None:
+            self._failing_since, self._answering_since = None, now
+        if now - self._answering_since < CONFIRMED_AFTER.total_seconds():
+            return
+        try:
+            was_told = valkey().delete(_AWAY_KEY)
+        except redis.RedisError:
+            return
+        if was_told:
+            logger.warning("the database answers again")
+            _tell_in_thread(_database_back)
+
+
+def _tell_in_thread(words: Callable[[], tuple[str, str]]) -> None:
+    def tell_now() -> None:
+        with translation.override(settings.LANGUAGE_CODE):
+            operators.tell(*words())
+
+    threading.Thread(target=tell_now, name="tell-operators", daemon=True).start()
+
+
+def _database_away() -> tuple[str, str]:
+    what = _("The database does not answer: nobody can sign in, and nothing is pushed.")
+    return _("The database does not answer"), "\n".join(
+        [what, _("Start PostgreSQL, or read its log. The address /healthz/ready says what it answers.")]
+    )
+
+
+def _database_back() -> tuple[str, str]:
+    return _("The database answers again"), _("Pushes that were missed go out within their grace period.")

@@ -68,6 +68,16 @@ def robot_client(corp: Corp, key: str) -> RobotClient:
     )
 
 
+def robot_of_environment() -> RobotClient | None:
+    """The client of settings.OPERATOR_ROBOT, which belongs to no company; None where it is not set."""
+    if settings.OPERATOR_ROBOT is None:
+        return None
+    base_url, key = settings.OPERATOR_ROBOT
+    return RobotClient(
+        key=key, base_url=base_url, session=_session(), timeouts=_timeouts(), observe=observers.wecom_call
+    )
+
+
 def contacts_client(corp: Corp) -> WeComClient:
     """The client of the directory-sync assistant, which has a secret of its own and no agent."""
     return _client(corp, token_store(), agentid=None, secret=opened(corp.contacts_secret))

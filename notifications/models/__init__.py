@@ -19,6 +19,7 @@ from notifications.models.drafts import Draft
 from notifications.models.inbound import InboundCall, InboundChannel, InboundFetch, InboundPayload
 from notifications.models.media import Attachment, MakerQueue, Medium, Upload
 from notifications.models.messages import IncomingMessage
+from notifications.models.operators import OperatorContacts
 from notifications.models.outgoing_mails import OutgoingMail
 from notifications.models.page_pictures import PagePicture
 from notifications.models.receipts import Receipt
@@ -78,6 +79,7 @@ __all__ = [
     "MessageForm",
     "MonthDay",
     "Operator",
+    "OperatorContacts",
     "OutgoingMail",
     "OwnRowsRule",
     "PagePicture",

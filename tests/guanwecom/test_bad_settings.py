@@ -59,6 +59,7 @@ BAD: dict[str, tuple[str, ...]] = {
         "smtp://user:pa55@mail.example.com:port",
     ),
     "EMAIL_FROM": ("", "guanwecom", "guanwecom@", "数据"),
+    "OPERATOR_ROBOT_URL": ("https://qyapi.weixin.qq.com/cgi-bin/webhook/send", "qyapi?key=0a1b2c3d"),
     "OPERATOR_EMAILS": ("operator", "a@example.com;b@example.com", "a@example.com,b"),
     "MAIL_DOOR_LISTEN": ("", "2525", "localhost", "localhost:smtp", "127.0.0.1:0", "127.0.0.1:70000", "a b:25"),
     "MAIL_DOOR_NAME": ("", "two words", "x" * 65),

@@ -19,7 +19,7 @@ from integrations.models import Corp
 from integrations.models.scoping import Person
 from notifications.delivery.channels.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
 from notifications.delivery.locking import update_unlocked
-from notifications.models import CorpQueue, Delivery
+from notifications.models import CorpQueue, Delivery, OperatorContacts
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
 def unnotified() -> QuerySet[CorpQueue]:
     """Blocked companies of which no mail was written; none where no addresses are set."""
     rows = CorpQueue.objects.blocked().filter(notified_at__isnull=True)
-    return rows if settings.OPERATOR_EMAILS else rows.none()
+    return rows if settings.OPERATOR_EMAILS else rows.filter(Exists(OperatorContacts.objects.with_emails()))
 
 
 def notify_administrators(*, now: datetime) -> int:
@@ -120,7 +120,7 @@ def _mail(queue: CorpQueue) -> None:
     with translation.override(settings.LANGUAGE_CODE):
         subject = _("Pushes of %(corp)s are held up") % {"corp": queue.corp}
         try:
-            send_mail(subject, explanation(queue), None, settings.OPERATOR_EMAILS)
+            send_mail(subject, explanation(queue), None, OperatorContacts.objects.addresses())
         except OSError as error:
             logger.error("corp=%s: the administrators could not be told: %s", queue.corp_id, type(error).__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from integrations.core.background import database_clock
 from integrations.models import Heartbeat
 from notifications.delivery.runs.scheduler import TICK
 from notifications.models import TickClaim
+from tests.notifications.wire import Wire, running_wire
 
 
 def heard(kind: Heartbeat.Kind, name: str, *, seconds_ago: float = 0, queues: str = "") -> None:
@@ -31,3 +33,10 @@ def running(db: None) -> None:
         ModelEntry.from_entry(name, **entry)
     heard(Heartbeat.Kind.BEAT, "host:1")
     heard(Heartbeat.Kind.WORKER, "host:2", queues=",".join(queue.name for queue in settings.CELERY_TASK_QUEUES))
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """A WeCom that keeps what was sent."""
+    with running_wire() as wire:
+        yield wire

@@ -170,5 +170,5 @@ def test_the_commands_are_those_of_the_guide(project_root: Path) -> None:
     (block,) = (found for found in re.findall(r"```sh\n(.*?)```", text, re.S) if "gunicorn" in found)
     commands = [shlex.split(line) for line in block.strip().splitlines()]
 
-    ours = (messages.WORKER_COMMAND, messages.CHARTS_COMMAND, messages.BEAT_COMMAND)
-    assert commands[1:] == [shlex.split(command) for command in ours]
+    ours = (messages.WEB_COMMAND, messages.WORKER_COMMAND, messages.CHARTS_COMMAND, messages.BEAT_COMMAND)
+    assert commands == [shlex.split(command) for command in ours]

@@ -1,0 +1,92 @@
+"""What the overview points at: what the rules would tell, to those who see all companies, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from celery import current_app
+from django.conf import settings as configured
+from django.test import RequestFactory
+from django.utils import timezone, translation
+from pytest_django import Settings
+
+from accounts.models import AuditEntry, User
+from guanwecom.operations.monitoring import attention, expiry
+from guanwecom.operations.monitoring.attention import monitoring_attentions
+from integrations.models import SiteAddress
+from notifications.delivery.channels.wecom_app import company_scope
+from notifications.delivery.limiter import Request, query
+from notifications.models import Robot
+from tests.notifications.factories import make_corp, make_manager, make_superuser
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _unread() -> None:
+    expiry.forget()
+
+
+def sentences(person: User) -> list[tuple[str, str]]:
+    request = RequestFactory().get("/admin/")
+    request.user = person
+    with translation.override("en"):
+        return [(one.sentence, one.tone) for one in monitoring_attentions(request, [])]
+
+
+def test_while_nothing_needs_attention_nothing_is_said() -> None:
+    make_corp()
+
+    assert sentences(make_superuser()) == []
+
+
+def test_certificates_that_end_soon() -> None:
+    for host, left in (("a", timedelta(days=21, hours=1)), ("b", timedelta(days=20, hours=1)), ("c", -timedelta(1))):
+        SiteAddress.objects.create(url=f"https://{host}.example.com/", certificate_ends_at=timezone.now() + left)
+
+    assert sentences(make_superuser()) == [
+        ("The certificate of b.example.com ends in 20 days.", "warn"),
+        ("The certificate of c.example.com has ended.", "bad"),
+    ]
+
+
+def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "TASKS_AT_MOST", 1)
+    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_COMPANY_PER_HOUR = 10, 0
+    corp = make_corp()
+    Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")
+    AuditEntry.objects.filter(model="notifications.robot").update(at=timezone.now() - timedelta(days=366))
+    scopes = (company_scope(corp.corpid),)
+    query(lambda gate: gate.acquire([Request(id=str(number), scopes=scopes, is_urgent=True) for number in range(10)]))
+    for _ in range(2):
+        current_app.send_task("nothing", queue="data")
+
+    assert sentences(make_superuser()) == [
+        ("1 stored secret has not been changed for a year.", "warn"),
+        ("100 % of a limit of WeCom is used: calls a minute of one company. What is more waits.", "warn"),
+        ("2 tasks stand in the queue “data”: add workers.", "bad"),
+    ]
+
+
+def test_those_of_single_companies_are_told_nothing() -> None:
+    SiteAddress.objects.create(url="https://a.example.com/", certificate_ends_at=timezone.now())
+
+    assert sentences(make_manager(make_corp())) == []
+
+
+def test_the_numbers_are_those_of_the_rules() -> None:
+    rules = (Path(configured.BASE_DIR) / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8")
+
+    for part in (
+        f"/ 86400 < {attention.CERTIFICATE_DAYS}\n",
+        f"/ 86400 > {attention.SECRET_DAYS}\n",
+        f"guanwecom_limit_used_ratio > {attention.LIMIT_SHARE}\n",
+        f"guanwecom_queue_tasks > {attention.TASKS_AT_MOST}\n",
+        f'guanwecom_work_waiting{{work!="pictures"}} > {attention.WORK_AT_MOST}\n',
+        f'guanwecom_work_waiting{{work="pictures"}} > {attention.PICTURES_AT_MOST}\n',
+    ):
+        assert part in rules

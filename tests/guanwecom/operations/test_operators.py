@@ -1,0 +1,209 @@
+"""Who is told by which way, who says so, and what is told while the database is away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.test import Client
+from django.utils import translation
+from pytest_django import Settings
+
+from accounts.models import AuditEntry
+from guanwecom.operations import operators, watch
+from guanwecom.operations.watch import CONFIRMED_AFTER, DatabaseWatch
+from notifications.models import OperatorContacts, Robot
+from tests.notifications.factories import make_corp, make_manager, make_superuser
+from tests.notifications.wire import Wire, errcode
+
+pytestmark = pytest.mark.django_db
+PAGE = "/admin/notifications/operatorcontacts/1/change/"
+
+
+@pytest.fixture(autouse=True)
+def _nobody_remembered() -> Iterator[None]:
+    operators.forget()
+    yield
+    operators.forget()
+
+
+def contacts(wire: Wire, emails: str = "a@example.com\nb@example.com") -> OperatorContacts:
+    robot = Robot.objects.create(corp=make_corp(api_base_url=wire.url), name="运维群", key="0a1b2c3d")
+    return OperatorContacts.objects.create(emails=emails, robot=robot)
+
+
+def texts(wire: Wire) -> list[str]:
+    return [json.loads(body)["text"]["content"] for body in wire.bodies]
+
+
+# --- By which way ----------------------------------------------------------------------------------------------------
+
+
+def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Settings, wire: Wire) -> None:
+    settings.OPERATOR_EMAILS = ["b@example.com", "c@example.com"]
+    settings.OPERATOR_ROBOT = (wire.url, "4e5f6a7b")
+    contacts(wire)
+
+    operators.remember()
+    operators.tell("推送已停止：beat", "beat 没有运行")
+
+    (sent,) = mail.outbox
+    assert (sent.subject, sent.body) == ("推送已停止：beat", "beat 没有运行")
+    assert sent.to == ["b@example.com", "c@example.com", "a@example.com"]
+    assert texts(wire) == ["推送已停止：beat\nbeat 没有运行"] * 2
+
+
+def test_before_anything_was_read_those_of_the_environment_are_told(settings: Settings, wire: Wire) -> None:
+    settings.OPERATOR_EMAILS, settings.OPERATOR_ROBOT = ["ops@example.com"], (wire.url, "4e5f6a7b")
+
+    operators.tell("subject", "body")
+
+    assert [sent.to for sent in mail.outbox] == [["ops@example.com"]]
+    assert texts(wire) == ["subject\nbody"]
+
+
+def test_what_is_too_long_for_a_group_is_cut(settings: Settings, wire: Wire) -> None:
+    settings.OPERATOR_ROBOT = (wire.url, "4e5f6a7b")
+
+    operators.tell("主题", "文" * 1000)
+
+    (text,) = texts(wire)
+    assert text.startswith("主题\n文文")
+    assert 2045 <= len(text.encode()) <= 2048
+
+
+def test_a_robot_that_fails_keeps_no_mail_back(
+    settings: Settings, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.OPERATOR_EMAILS, settings.OPERATOR_ROBOT = ["ops@example.com"], (wire.url, "4e5f6a7b")
+    wire.sends.append(errcode(93000))
+
+    operators.tell("subject", "body")
+
+    assert len(mail.outbox) == 1
+    assert "the operators' group could not be told: wecom webhook_send 93000" in caplog.text
+    assert "4e5f6a7b" not in caplog.text
+
+
+# --- Who chooses -----------------------------------------------------------------------------------------------------
+
+
+def signed_in(person: Any) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def test_a_superuser_chooses_under_settings(wire: Wire) -> None:
+    robot = Robot.objects.create(corp=make_corp(), name="运维群", key="0a1b2c3d")
+    client = signed_in(make_superuser())
+    assert client.get("/admin/notifications/operatorcontacts/").headers["Location"] == PAGE
+
+    answer = client.post(PAGE, {"emails": "ops@example.com", "robot": robot.pk})
+
+    assert answer.status_code == 302
+    assert OperatorContacts.objects.addresses() == ["ops@example.com"]
+    assert OperatorContacts.objects.chosen_robot() == robot
+    entry = AuditEntry.objects.filter(model="notifications.operatorcontacts", action="changed").get()
+    assert entry.changes == [["emails", "", "ops@example.com"], ["robot", None, "运维群"]]
+
+
+def test_what_is_no_address_is_refused() -> None:
+    OperatorContacts.objects.create()
+
+    answer = signed_in(make_superuser()).post(PAGE, {"emails": "ops@example.com\nnobody"})
+
+    assert answer.status_code == 200
+    assert OperatorContacts.objects.addresses() == []
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_nobody_else_sees_or_changes_it(method: str) -> None:
+    OperatorContacts.objects.create(emails="ops@example.com")
+    manager = signed_in(make_manager(make_corp(), permissions="operatorcontacts"))
+
+    for path in (PAGE, "/admin/notifications/operatorcontacts/"):
+        assert getattr(manager, method)(path, {"emails": "me@example.com"}).status_code == 403
+    assert OperatorContacts.objects.addresses() == ["ops@example.com"]
+    assert "operatorcontacts" not in manager.get("/admin/").content.decode()
+
+
+# --- While the database is away --------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+LASTED = CONFIRMED_AFTER.total_seconds()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Subjects, in the order in which they were told, without a thread."""
+    found: list[str] = []
+
+    def tell(words: Any) -> None:
+        with translation.override("en"):
+            found.append(words()[0])
+
+    monkeypatch.setattr(watch, "_tell_in_thread", tell)
+    return found
+
+
+def test_of_all_processes_one_tells_that_it_is_away_and_one_that_it_is_back(told: list[str]) -> None:
+    clock = Clock()
+    processes = [DatabaseWatch(clock), DatabaseWatch(clock)]
+
+    def all_see(what: str, seconds: float) -> None:
+        clock.now += seconds
+        for process in processes:
+            getattr(process, what)()
+
+    all_see("failed", 0)
+    all_see("failed", LASTED - 1)
+    assert told == []
+    all_see("failed", 1)
+    all_see("failed", 3600)
+    assert told == ["The database does not answer"]
+
+    all_see("answered", 5)
+    all_see("answered", LASTED - 1)
+    assert len(told) == 1
+    all_see("answered", 1)
+    all_see("answered", 3600)
+    assert told == ["The database does not answer", "The database answers again"]
+
+
+def test_what_passes_soon_is_not_told(told: list[str]) -> None:
+    clock = Clock()
+    process = DatabaseWatch(clock)
+
+    for _ in range(3):
+        process.failed()
+        clock.now += LASTED - 1
+        process.answered()
+        clock.now += 1
+
+    assert told == []
+
+
+def test_without_valkey_nobody_is_told_and_nothing_breaks(settings: Settings, told: list[str]) -> None:
+    clock = Clock()
+    process = DatabaseWatch(clock)
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+
+    process.failed()
+    clock.now += 2 * LASTED
+    process.failed()
+    process.answered()
+    clock.now += 2 * LASTED
+    process.answered()
+
+    assert told == []
