@@ -44,11 +44,12 @@ def _certificates(now: datetime) -> Iterator[Attention]:
         left = certificate.ends_at - now
         if left >= timedelta(days=CERTIFICATE_DAYS):
             continue
-        words = {"name": _name(certificate), "count": max(0, left.days)}
+        days = max(0, left.days)
+        words = {"name": _name(certificate), "count": days}
         sentence = ngettext(
             "The certificate of %(name)s ends in %(count)d day.",
             "The certificate of %(name)s ends in %(count)d days.",
-            words["count"],
+            days,
         )
         if left <= timedelta():
             sentence = _("The certificate of %(name)s has ended.")
