@@ -399,7 +399,7 @@ ACCOUNTS = [
     *deletes("accounts_lockout", "lockout", SYSTEM, SYSTEM_ELSEWHERE),
     Row("notifications_operatorcontacts_changelist", expect("U", 302)),
     Row("notifications_operatorcontacts_change", expect("U"), args=("operators",)),
-    Row("notifications_operatorcontacts_change", expect("U"), method="post", args=("operators",)),
+    Row("notifications_operatorcontacts_change", expect("U", 302), method="post", args=("operators",)),
     Row("notifications_operatorcontacts_history", expect("U"), args=("operators",)),
     never("notifications_operatorcontacts_add"),
     never("notifications_operatorcontacts_delete", "operators", method="post"),
