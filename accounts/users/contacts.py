@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from integrations.models.scoping import Person
 
 NAMED_AT_MOST = 3
+# What is nobody else's.
+_OF_SUPERUSERS = frozenset({"auth.add_group"})
 # From the one that may do least.
 _ROLES = {
     Role.PUSH_EDITOR: gettext_lazy("a push editor"),
@@ -34,6 +36,8 @@ def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | Non
     Only people whom `person` sees in the administration are named.
     """
     names = [str(name) for role, name in _ROLES.items() if permission in permissions_of(role)]
+    if permission in _OF_SUPERUSERS:
+        names = [_("a superuser")]
     if not names:
         return ""
     roles = names[-1]

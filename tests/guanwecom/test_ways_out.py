@@ -8,8 +8,10 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
+from django.urls import NoReverseMatch, reverse
 
 from accounts.models import Attribute, User
+from accounts.users.roles import Role
 from integrations.core.ways_out import WAYS
 from integrations.models import DataSource
 from notifications.models import Robot
@@ -137,3 +139,55 @@ def test_own_rows_of_a_push_lead_to_an_attribute_where_there_is_none(root: Clien
     assert "own-rows-attribute" not in lines_of(root, PUSH)
     Attribute.objects.all().delete()
     assert lines_of(root, PUSH)["own-rows-attribute"] == "还没有用户属性。 新建用户属性"
+
+
+def dead_ends(client: Client, address: str) -> list[str]:
+    """Selects of the form that have nothing to choose, and no reason or nobody to ask and nowhere to go."""
+    answer = client.get(address)
+    if answer.status_code != 200 or "adminform" not in (answer.context or {}):
+        return []
+    formsets = [one.formset for one in answer.context["inline_admin_formsets"]]
+    forms = [answer.context["adminform"].form, *(form for one in formsets for form in [*one.forms, one.empty_form])]
+    content = getattr(forms[0], "content", None)
+    found = []
+    for form in [*forms, *([content] if content is not None else [])]:
+        for name, field in form.fields.items():
+            queryset = getattr(field, "queryset", None)
+            if queryset is None or field.disabled or field.widget.is_hidden or queryset.exists():
+                continue
+            way = getattr(field.widget, "way", {})
+            if not (way.get("why") and (way.get("add_url") or way.get("page_url") or way.get("ask"))):
+                found.append(f"{address} {name}")
+    return found
+
+
+WHO = [(None, "all"), *((role, manages) for role in Role for manages in ("all", "one", "none"))]
+
+
+@pytest.mark.parametrize(("role", "manages"), WHO)
+def test_no_form_of_an_empty_product_has_a_dead_end(role: Role | None, manages: str) -> None:
+    Attribute.objects.all().delete()
+    person = make_superuser() if role is None else make_manager()
+    if role is not None:
+        person.user_permissions.clear()
+        person.groups.add(Group.objects.get(name=role))
+        person.manages_all_corps = manages == "all"
+        person.save()
+        person.managed_corps.set([make_corp()] if manages == "one" else [])
+    client = client_of(person)
+
+    found = [one for address in add_forms() for one in dead_ends(client, address)]
+
+    assert found == []
+
+
+def add_forms() -> list[str]:
+    names = [f"admin:{model._meta.app_label}_{model._meta.model_name}_add" for model in admin.site._registry]
+    addresses = []
+    for name in names:
+        try:
+            addresses.append(reverse(name))
+        except NoReverseMatch:
+            continue
+    kinds = [f"/admin/integrations/datasource/add/?kind={kind}" for kind in ("guandata", "sql", "json")]
+    return [*addresses, *kinds]

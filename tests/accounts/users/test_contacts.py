@@ -42,6 +42,7 @@ def test_the_roles_that_may_are_named(reader: User) -> None:
 
 def test_nobody_is_asked_for_what_no_role_may(reader: User) -> None:
     assert whom_to_ask(reader, "notifications.add_delivery") == ""
+    assert whom_to_ask(reader, "auth.add_group") == "请联系超级用户。"
 
 
 def test_people_who_may_are_named_with_superusers_last(corp: Corp, reader: User) -> None:
