@@ -119,6 +119,24 @@ def shown(text: str) -> str:
     return url.set(query={}, password=None if url.password is None else "***").render_as_string(hide_password=True)
 
 
+def has_password(text: str) -> bool:
+    """False also for an address that is none."""
+    try:
+        return bool(make_url(text).password)
+    except (ArgumentError, ValueError):
+        return False
+
+
+def without_password(text: str) -> str:
+    """The address without password and options; empty for one that is none."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        return ""
+    bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
+    return bare.render_as_string(hide_password=False)
+
+
 def _sqlite(url: URL, allowed: Admitted) -> URL:
     """Only a file that is there, in an admitted folder, and none of ours, wherever links lead."""
     if url.query:

@@ -40,6 +40,7 @@ def end_waiting(*, now: datetime) -> int:
         _skip_to_next(rows, now)
     count = _end_runs(now)
     Run.objects.unnotified().update(owner_notified_at=now)
+    AlertRule.objects.filter(is_broken=True, owner_notified_at__isnull=True).update(owner_notified_at=now)
     Incident.objects.notice_due(now).update(notice_due_at=None, notice_kind="")
     for sources in (AlertRoute.objects.all(), AlertRule.objects.all()):
         sources.filter(gather_until__isnull=False).update(gather_until=None)

@@ -1,0 +1,1 @@
+"""The configuration as one YAML file without secrets: exported, compared, imported."""
