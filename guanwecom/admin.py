@@ -21,7 +21,7 @@ from accounts.views import confirmation, second_factor
 from accounts.views.login import AdminLogin
 from accounts.views.own_password import OwnPassword
 from guanwecom import navigation
-from guanwecom.operations.pages import confirm_installation
+from guanwecom.operations import pages
 from guanwecom.operations.panel import panel
 from integrations.core import guides
 from integrations.core.paginator import CappedPaginator
@@ -215,15 +215,19 @@ class GuanwecomAdminSite(admin.AdminSite):
         }
 
     def get_urls(self) -> list[Any]:
-        pages = [
+        own = [
             path("first-steps/", self.admin_view(first_steps_view), name="first-steps"),
             path("search/", self.admin_view(partial(search_page, site=self)), name="search"),
             path("confirm/", self.admin_view(confirmation.page), name="confirm"),
-            path("installation/confirm/", self.admin_view(confirm_installation), name="installation-confirm"),
+            path("installation/confirm/", self.admin_view(pages.confirm_installation), name="installation-confirm"),
+            path("maintenance/", self.admin_view(pages.maintenance), name="maintenance"),
+            path("maintenance/export/", self.admin_view(pages.export_configuration), name="configuration-export"),
+            path("maintenance/import/", self.admin_view(pages.import_configuration), name="configuration-import"),
+            path("maintenance/support/", self.admin_view(pages.support), name="support-bundle"),
             path("second-factor/", self.admin_view(second_factor.own_page), name="second-factor"),
             path("second-factor/code/", self.admin_view(second_factor.code_page), name="second-factor-code"),
         ]
-        return [*pages, *super().get_urls()]
+        return [*own, *super().get_urls()]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(

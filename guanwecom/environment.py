@@ -51,6 +51,11 @@ def read_dotenv(path: Path) -> None:
     env.read_env(path)
 
 
+def read_names() -> frozenset[str]:
+    """The variables that settings have asked for."""
+    return frozenset(_read_names)
+
+
 def refuse_unknown() -> None:
     """Raise ImproperlyConfigured for a variable of .env that no setting reads: a slip of the pen changes nothing."""
     for name, line in _dotenv_lines.items():

@@ -133,9 +133,9 @@ def _empty_secrets(row: Model) -> list[str]:
 def _secrets_of_source(source: DataSource) -> Iterator[str]:
     """An address whose user has no password, and headers, where there may be some."""
     if source.kind == SourceKind.SQL and not sql_url.has_password(source.sql_url):
-        yield str(source._meta.get_field("sql_url").verbose_name)  # type: ignore[union-attr]  # a column of ours
+        yield str(source._meta.get_field("sql_url").verbose_name)
     if source.kind == SourceKind.JSON and not source.http_headers:
-        yield str(source._meta.get_field("http_headers").verbose_name)  # type: ignore[union-attr]  # a column of ours
+        yield str(source._meta.get_field("http_headers").verbose_name)
 
 
 def texts(error: ValidationError) -> list[str]:

@@ -68,8 +68,8 @@ def _named(model: type[Model]) -> Iterator[tuple[str, Any]]:
     if model is User:
         yield from ((row.username, row) for row in User.objects.only("username"))
     elif model is Department:
-        for row in Department.objects.select_related("corp"):
-            yield f"{row.corp.name} / {row.wecom_department_id}", row
+        for department in Department.objects.select_related("corp"):
+            yield f"{department.corp.name} / {department.wecom_department_id}", department
     else:
         kind, seen = BY_MODEL[model], Counter[str]()
         for row in model._default_manager.order_by("pk"):

@@ -1,0 +1,33 @@
+"""Write a file for support."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from guanwecom.operations.support_bundle import bundle
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+class Command(BaseCommand):
+    help = (
+        "Write a new zip file for support: versions, settings, diagnosis of each company, the last errors, migrations, "
+        "queues and heartbeats. No secret, no message and no directory is in it. Look through it before you send it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, help="the new file, such as support.zip")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path, content = options["file"], bundle()
+        try:
+            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise CommandError(f"{path} cannot be written: {error.strerror}") from error
+        self.stdout.write(f"{path}: {len(content):,} bytes.")

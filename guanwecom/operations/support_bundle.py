@@ -1,0 +1,211 @@
+"""One zip file for support: versions, settings, diagnosis, last errors, migrations, queues, heartbeats; no secret."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from importlib.metadata import distributions
+from urllib.parse import quote, unquote, urlsplit
+
+import redis
+from django.conf import settings
+from django.core import checks
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Count
+from django.utils import timezone, translation
+
+from guanwecom import environment
+from guanwecom.operations import health, views
+from guanwecom.operations.upgrade import plan
+from integrations.companies.diagnosis.export import export_text
+from integrations.core import installation
+from integrations.core.key_rotation import encrypted_columns
+from integrations.core.redis import valkey
+from integrations.models import CallbackEvent, CardData, Corp, Heartbeat, SyncRun
+from integrations.models.fields import Unreadable
+from notifications.delivery.attachments.jobs import CHARTS_QUEUE
+from notifications.models import Attempt, Delivery, Run
+
+ERRORS_AT_MOST = 200
+# Of these variables only whether they are set is said; of the addresses among them where they lead.
+_SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASSWORD|DSN|URL|HEADERS|CREDENTIAL")
+# Shorter ones are no secrets, and would tear holes into every word.
+_SECRET_AT_LEAST = 6
+MASK = "***"
+
+
+def bundle() -> bytes:
+    """The file. Raises django.db.Error."""
+    hidden = _secrets()
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, translation.override("en"):
+        for name, text in _parts(timezone.now()):
+            archive.writestr(name, _scrubbed(text, hidden))
+    return file.getvalue()
+
+
+def _parts(now: datetime) -> Iterator[tuple[str, str]]:
+    parts: dict[str, Callable[[], object]] = {
+        "about.json": lambda: _about(now),
+        "settings.json": _settings,
+        "migrations.json": _migrations,
+        "engine.json": _engine,
+        "queues.json": _queues,
+        "heartbeats.json": _heartbeats,
+        "errors.json": _errors,
+        "checks.json": _checks,
+    }
+    for name, part in parts.items():
+        yield name, json.dumps(part(), indent=1, ensure_ascii=False, default=str) + "\n"
+    for corp in Corp.objects.order_by("pk"):
+        yield f"diagnosis/{corp.pk}.txt", export_text(corp, now=now) + "\n"
+
+
+def _about(now: datetime) -> object:
+    row = installation.present()
+    return {
+        "made_at": now.isoformat(timespec="seconds"),
+        "guanwecom": settings.VERSION,
+        "is_copy": installation.is_copied(row),
+        "highest_version": row.version,
+        "backed_up_at": row.backed_up_at,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "database": f"{connection.vendor} {'.'.join(map(str, connection.get_database_version()))}",
+        "free_bytes_of_database": plan.free_bytes(),
+        "valkey": _valkey_version(),
+        "packages": {one.name: one.version for one in sorted(distributions(), key=lambda one: one.name.lower())},
+    }
+
+
+def _valkey_version() -> str:
+    try:
+        return str(valkey().info("server").get("redis_version", ""))
+    except redis.RedisError as error:
+        return type(error).__name__
+
+
+def _settings() -> object:
+    found = {}
+    for name in sorted(environment.read_names()):
+        value = os.environ.get(name, "")
+        if f"{name}_FILE" in os.environ:
+            found[name] = "(set by a file)"
+        elif not value:
+            found[name] = "(not set)"
+        else:
+            found[name] = _place(value) if _SECRET_NAME.search(name) else value
+    return found
+
+
+def _place(value: str) -> str:
+    """Of an address its scheme, host and port; else that it is set."""
+    try:
+        parts = urlsplit(value)
+        where = f" ({parts.scheme}://{parts.hostname}:{parts.port})" if parts.scheme and parts.hostname else ""
+    except ValueError:
+        where = ""
+    return f"(set{where})"
+
+
+def _migrations() -> object:
+    applied = MigrationRecorder(connection).applied_migrations()
+    return {
+        "applied": sorted(f"{app}.{name}" for app, name in applied),
+        "pending": sorted({step.migration for step in plan.read().steps}),
+    }
+
+
+def _engine() -> object:
+    return views.document(health.read())
+
+
+def _queues() -> object:
+    names = [*(queue.name for queue in settings.CELERY_TASK_QUEUES), CHARTS_QUEUE]
+    return {
+        "waiting_tasks": {name: _length(name) for name in names},
+        "runs": dict(Run.objects.order_by().values_list("status").annotate(Count("pk"))),
+        "deliveries": dict(Delivery.objects.unsettled().order_by().values_list("status").annotate(Count("pk"))),
+    }
+
+
+def _length(queue: str) -> int | str:
+    try:
+        return int(valkey().llen(queue))
+    except redis.RedisError as error:
+        return type(error).__name__
+
+
+def _heartbeats() -> object:
+    return list(Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at"))
+
+
+def _errors() -> object:
+    """The last ones: codes, times and ids; neither messages nor what was answered."""
+    wrong = [Attempt.Outcome.REFUSED, Attempt.Outcome.NOT_SENT, Attempt.Outcome.UNCLEAR]
+    attempts = Attempt.objects.filter(outcome__in=wrong).order_by("-pk")
+    runs = Run.objects.went_wrong().order_by("-pk").only("trigger", "slot_at", "status", "error")
+    data = CardData.objects.filter(status=CardData.Status.FAILED).order_by("-pk")
+    syncs = SyncRun.objects.filter(status="failed").order_by("-pk")
+    return {
+        "attempts": list(
+            attempts.values("delivery_id", "number", "started_at", "outcome", "errcode", "duration_ms")[:ERRORS_AT_MOST]
+        ),
+        "runs": [
+            {
+                "id": run.pk,
+                "trigger": run.trigger,
+                "slot_at": run.slot_at,
+                "status": run.status,
+                "error": run.error_text,
+            }
+            for run in runs[:ERRORS_AT_MOST]
+        ],
+        "card_data": list(data.values("card_id", "requested_at", "problem_code", "took_milliseconds")[:ERRORS_AT_MOST]),
+        "directory": list(syncs.values("pk", "corp_id", "requested_at", "status")[:ERRORS_AT_MOST]),
+    }
+
+
+def _checks() -> object:
+    return [f"{found.id}: {found.msg}" for found in checks.run_checks(databases=["default"])]
+
+
+# --- Nothing secret is put in; what other systems answered may be anything -------------------------------------------
+
+
+def _secrets() -> set[str]:
+    """Those of the settings, and those that are stored; of addresses their passwords."""
+    found = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
+    found |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
+    found.add(_password(settings.VALKEY_URL))
+    for model, names in encrypted_columns().items():
+        if model is CallbackEvent:
+            continue
+        for row in model._base_manager.values_list(*names).iterator():
+            found |= {text for value in row if value and not isinstance(value, Unreadable) for text in _of(value)}
+    return {text for text in found if len(text) >= _SECRET_AT_LEAST}
+
+
+def _of(value: str) -> set[str]:
+    return {value, _password(value)}
+
+
+def _password(address: str) -> str:
+    try:
+        return unquote(urlsplit(address).password or "")
+    except ValueError:
+        return ""
+
+
+def _scrubbed(text: str, hidden: set[str]) -> str:
+    for secret in sorted(hidden, key=len, reverse=True):
+        for spelling in {secret, quote(secret, safe=""), json.dumps(secret, ensure_ascii=False)[1:-1]}:
+            text = text.replace(spelling, MASK)
+    return text
