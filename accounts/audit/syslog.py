@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.conf import settings
+from django.db.models import Count, Min
 from redis.exceptions import LockError
 
 from accounts.models import AuditEntry, UnsentAudit
@@ -53,11 +54,10 @@ def note(entries: Sequence[AuditEntry]) -> None:
 
 
 def waiting() -> Waiting:
-    """In two queries at most, and none where no server is set."""
+    """In one query, and none where no server is set."""
     if settings.AUDIT_SYSLOG is None:
         return Waiting()
-    oldest = UnsentAudit.objects.order_by("entry_id").first()
-    return Waiting(UnsentAudit.objects.count(), oldest.at) if oldest is not None else Waiting()
+    return Waiting(**UnsentAudit.objects.aggregate(count=Count("entry_id"), since=Min("at")))
 
 
 def send_waiting() -> int:

@@ -7,14 +7,16 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.db import transaction
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
 
 from accounts import tasks
+from accounts.admin.audit import unsent_attentions
 from accounts.audit import services, syslog
 from accounts.models import AuditEntry, UnsentAudit, User
 from integrations.core.redis import valkey
@@ -135,15 +137,19 @@ def test_a_server_that_is_away_stops_nobody_and_loses_nothing(
     assert syslog.waiting().count == 0
 
 
-def test_the_overview_tells_who_sees_the_whole_trail(settings: Settings) -> None:
+def test_the_overview_tells_who_sees_the_whole_trail(settings: Settings, rf: RequestFactory) -> None:
+    people = (User.objects.create(username="root", is_staff=True, is_superuser=True), with_role("nobody", None))
     settings.AUDIT_SYSLOG = ("tcp", ("127.0.0.1", free_port()))
-    since = timezone.now() - timezone.timedelta(minutes=5)  # type: ignore[attr-defined]  # of datetime
+    since = timezone.now() - timedelta(minutes=5)
     UnsentAudit.objects.create(entry_id=7, at=since)
-    root = User.objects.create(username="root", is_staff=True, is_superuser=True)
-    local = f"{timezone.localtime(since):%Y-%m-%d %H:%M}"
+    told = {}
+    for person in people:
+        request = rf.get("/admin/")
+        request.user = person
+        told[person.username] = [one.sentence for one in unsent_attentions(request, [])]
 
-    assert f"自 {local} 起" in signed_in(root).get("/admin/").text
-    assert f"自 {local} 起" not in signed_in(with_role("nobody", None)).get("/admin/").text
+    local = f"{timezone.localtime(since):%Y-%m-%d %H:%M}"
+    assert told == {"root": [f"自 {local} 起，有 1 条审计记录等待发送到 syslog 服务器。"], "nobody": []}
 
 
 def test_only_one_process_sends_at_a_time(server: TcpServer) -> None:

@@ -1,0 +1,74 @@
+"""The threat model and the table of the ASVS name tests that exist, alike in both languages, and every requirement."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TREES = ("en", "zh-cn")
+# Requirements of levels 1 and 2 in each chapter of OWASP ASVS 5.0.0.
+CHAPTERS = {
+    1: 27,
+    2: 11,
+    3: 19,
+    4: 10,
+    5: 9,
+    6: 35,
+    7: 18,
+    8: 7,
+    9: 7,
+    10: 29,
+    11: 14,
+    12: 9,
+    13: 13,
+    14: 9,
+    15: 13,
+    16: 16,
+    17: 7,
+}
+
+
+def named(tree: str, guide: str) -> list[str]:
+    return re.findall(r"`(tests/[\w/.]+::\w+)`", (ROOT / "docs" / tree / guide).read_text())
+
+
+def rows(tree: str, guide: str) -> list[list[str]]:
+    """Of all tables, without their heads."""
+    lines = [line for line in (ROOT / "docs" / tree / guide).read_text().splitlines() if line.startswith("| ")]
+    return [
+        cells for line in lines if (cells := line.strip("| ").split(" | "))[0] not in {"STRIDE", "requirement", "编号"}
+    ]
+
+
+@cache
+def functions(path: str) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("guide", ["threat-model.md", "asvs.md"])
+def test_every_test_that_is_named_exists(guide: str) -> None:
+    tests = named("en", guide)
+
+    assert [one for one in tests if one.split("::")[1] not in functions(one.split("::")[0])] == []
+    assert len(tests) > 50
+    assert named("zh-cn", guide) == tests
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_every_threat_has_a_test(tree: str) -> None:
+    assert [row for row in rows(tree, "threat-model.md") if "::test_" not in row[3]] == []
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_every_requirement_has_one_row_and_a_reason(tree: str) -> None:
+    table = rows(tree, "asvs.md")
+    chapters = [int(row[0].split(".")[0]) for row in table]
+
+    assert {chapter: chapters.count(chapter) for chapter in sorted(set(chapters))} == CHAPTERS
+    assert len({row[0] for row in table}) == sum(CHAPTERS.values())
+    assert [row for row in table if not row[2].strip()] == []
