@@ -33,7 +33,7 @@ USAGE
 prefix=/opt/guanwecom
 settings=/etc/guanwecom
 default_database='postgresql://guanwecom:@/guanwecom?host=/var/run/postgresql'
-site='' database='' valkey='' dry_run='' nginx=yes start=yes
+site='' database='' valkey='' dry_run='' upgrade='' nginx=yes start=yes
 python=${PYTHON:-python3}
 
 say() { printf '\n== %s\n' "$*"; }
@@ -196,13 +196,17 @@ collect_static_files() {
     [ -d "$release/staticfiles" ] || run "$release/.venv/bin/python" "$release/manage.py" collectstatic --noinput --verbosity 0
 }
 
+# Whether an earlier version runs here, or is to run.
+is_upgrade() { [ "$upgrade" ]; }
+
 install_units() {
     say "units of systemd"
     run install -d -m 755 /etc/systemd/system/guanwecom-.service.d
     run install -m 644 deploy/systemd/*.service deploy/systemd/*.socket deploy/systemd/*.target /etc/systemd/system/
     run install -m 644 deploy/systemd/guanwecom-.service.d/common.conf /etc/systemd/system/guanwecom-.service.d/
     run systemctl daemon-reload
-    run systemctl enable --quiet guanwecom.target guanwecom-web.socket guanwecom-web@1 guanwecom-web@2 guanwecom-worker-urgent \
+    # Later versions leave alone what was disabled on this machine.
+    is_upgrade || run systemctl enable --quiet guanwecom.target guanwecom-web.socket guanwecom-web@1 guanwecom-web@2 guanwecom-worker-urgent \
         guanwecom-worker guanwecom-worker-data guanwecom-worker-charts guanwecom-beat
 }
 
@@ -222,13 +226,17 @@ install_site() {
 start_all() {
     [ "$start" ] || return 0
     say "start"
-    run systemctl start guanwecom.target guanwecom-web.socket
-    # What ran before runs the new version from now on: one web while the other serves, and workers after their messages,
-    # for which nobody waits here.
-    run systemctl restart guanwecom-web@1
-    run systemctl restart guanwecom-web@2
-    run systemctl --no-block try-restart guanwecom-beat guanwecom-worker-urgent guanwecom-worker guanwecom-worker-data \
-        guanwecom-worker-charts guanwecom-worker-snapshots guanwecom-mail-door
+    if is_upgrade; then
+        # What ran runs the new version from now on: one web while the other serves, and workers after their messages, for
+        # which nobody waits here.
+        for web in $(systemctl list-units --plain --no-legend --state=active 'guanwecom-web@*' | cut -d ' ' -f 1); do
+            run systemctl restart "$web"
+        done
+        run systemctl --no-block try-restart guanwecom-beat guanwecom-worker-urgent guanwecom-worker \
+            guanwecom-worker-data guanwecom-worker-charts guanwecom-worker-snapshots guanwecom-mail-door
+    else
+        run systemctl start guanwecom.target guanwecom-web.socket
+    fi
     [ ! "$nginx" ] || run systemctl reload-or-restart nginx
 }
 
@@ -237,6 +245,7 @@ main() {
     read_options "$@"
     check_machine
     release=$prefix/releases/$(version)
+    upgrade=$(systemctl is-enabled guanwecom.target 2>/dev/null | grep -x enabled || true)
     add_user
     install_release
     write_settings
