@@ -127,8 +127,7 @@ CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery"), Queue("data")]
 CELERY_TASK_DEFAULT_QUEUE = "celery"
 CELERY_TASK_ROUTES = {
     "notifications.tick": {"queue": "urgent"},
-    "integrations.fetch_card_data": {"queue": "data"},
-    "integrations.test_source": {"queue": "data"},
+    **dict.fromkeys(("integrations.fetch_card_data", "integrations.test_source"), {"queue": "data"}),
     "integrations.test_unsaved": {"queue": "data"},
 }
 CELERY_TASK_IGNORE_RESULT = True
@@ -178,8 +177,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "accounts.views.login.page"
 AXES_CLIENT_IP_CALLABLE = "accounts.authentication.throttling.network_of"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_ENABLE_ADMIN = False
-AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # How long the audit trail is kept, in days.
 AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
 # The syslog server to which each entry is sent as well: tcp://host:port or udp://host:port; unset: none.
@@ -203,9 +201,8 @@ STAFF_TOTP_REQUIRED = e.read(e.boolean, "STAFF_TOTP_REQUIRED", "false")
 # take such cookies over https only: for sites all of whose addresses are https (a system check).
 HOST_COOKIES = e.read(e.boolean, "HOST_COOKIES", "false")
 SESSION_COOKIE_NAME = "__Host-sessionid" if HOST_COOKIES else "sessionid"
-SESSION_COOKIE_SECURE = HOST_COOKIES
 CSRF_COOKIE_NAME = "__Host-csrftoken" if HOST_COOKIES else "csrftoken"
-CSRF_COOKIE_SECURE = HOST_COOKIES
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HOST_COOKIES
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
@@ -328,10 +325,7 @@ SNAPSHOT_MEGABYTES = e.read(e.whole(300, 100_000), "SNAPSHOT_MEGABYTES", "1500")
 # Hosts beside the BI's own that its pages load from, separated by commas. The browser reaches no other.
 SNAPSHOT_HOSTS = e.read(e.hosts, "SNAPSHOT_HOSTS", "")
 # CSS selectors of the BI's pages: its cards, what says that all has drawn, that something draws, that it failed.
-SNAPSHOT_CARD_SELECTOR = e.read(str, "SNAPSHOT_CARD_SELECTOR", "")
-SNAPSHOT_READY_SELECTOR = e.read(str, "SNAPSHOT_READY_SELECTOR", "")
-SNAPSHOT_BUSY_SELECTOR = e.read(str, "SNAPSHOT_BUSY_SELECTOR", "")
-SNAPSHOT_ERROR_SELECTOR = e.read(str, "SNAPSHOT_ERROR_SELECTOR", "")
+SNAPSHOT_SELECTORS = {sign: e.read(str, f"SNAPSHOT_{sign}_SELECTOR", "") for sign in ("CARD", "READY", "BUSY", "ERROR")}
 # A path of the BI's API that exports a page for {login}, used in place of a browser; and the body of its call.
 SNAPSHOT_EXPORT_PATH = e.read(str, "SNAPSHOT_EXPORT_PATH", "")
 SNAPSHOT_EXPORT_BODY = e.read(e.export_body, "SNAPSHOT_EXPORT_BODY", '{"pgId": "{page}", "loginId": "{login}"}')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +11,13 @@ from django.conf import settings
 
 from integrations.bi import sso
 from integrations.clients.errors import ConfigurationError, IntegrationError, TransientError
-from integrations.clients.snapshots.browser import BYTES_AT_MOST, DRAWN_WITHIN_SECONDS, Access, hosts_of
+from integrations.clients.snapshots.browser import (
+    BYTES_AT_MOST,
+    DRAWN_WITHIN_SECONDS,
+    Access,
+    hosts_of,
+    installed_browser,
+)
 from integrations.clients.snapshots.lasting import LastingBrowser
 from integrations.clients.snapshots.options import (
     Kind,
@@ -27,8 +32,6 @@ from integrations.core import client_factory
 from integrations.models import BiConnection
 from integrations.models.fields import opened
 
-# Names of Chromium's program, tried in their order where SNAPSHOT_BROWSER names none.
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # In SNAPSHOT_EXPORT_BODY.
 LOGIN, PAGE, FORMAT, WIDTH = "{login}", "{page}", "{format}", "{width}"
 _PNG_SIZE = slice(16, 24)
@@ -49,11 +52,6 @@ def take(path: str, identity: str, options: Options, *, now: datetime) -> Pictur
     return way.take(sso.open_connection(), path, identity, options, now=now)
 
 
-def browser_path() -> str:
-    """Of Chromium's program; empty where there is none."""
-    return settings.SNAPSHOT_BROWSER or next(filter(None, map(shutil.which, BROWSERS)), "")
-
-
 class _BrowserSnapshots:
     """One browser for this process, signed in by our single sign-on anew for each picture."""
 
@@ -70,7 +68,7 @@ class _BrowserSnapshots:
         """Another connection has another browser: it reaches the BI's hosts alone."""
         hosts = (*hosts_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
         access = Access(hosts, proxy_url=opened(saved.proxy_url), time_zone=settings.TIME_ZONE)
-        path = browser_path()
+        path = settings.SNAPSHOT_BROWSER or installed_browser()
         if not path:
             raise SnapshotError(Reason.NOT_INSTALLED)
         key = (path, access, settings.SNAPSHOT_MEGABYTES)
@@ -134,13 +132,7 @@ def _filled(value: Any, facts: Mapping[str, str]) -> Any:
 
 def page_marks() -> PageMarks:
     """By which selectors this BI's pages are read."""
-    usual = PageMarks()
-    return PageMarks(
-        card=settings.SNAPSHOT_CARD_SELECTOR,
-        ready=settings.SNAPSHOT_READY_SELECTOR,
-        busy=settings.SNAPSHOT_BUSY_SELECTOR or usual.busy,
-        error=settings.SNAPSHOT_ERROR_SELECTOR,
-    )
+    return PageMarks(**{sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector})
 
 
 _browser, _export = _BrowserSnapshots(), _ExportedSnapshots()

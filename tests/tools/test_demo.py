@@ -26,6 +26,7 @@ from tools.supervisor import end_marked
 
 START_SECONDS = 180
 PROGRAMS = {"valkey", "sandbox", "web", "worker", "charts", "beat", "mail"}
+PROGRAMS |= {"snapshots"} if demo_program.takes_pictures() else set()
 LAST_LINE = "`make demo-reset` throws"
 
 

@@ -143,8 +143,9 @@ def test_reports_say_what_the_data_sets_say() -> None:
     for run in runs:
         render.render_run(run_id=run.pk, now=NOW)
 
-    drawn = Medium.objects.filter(run__in=runs[:2], kind=Medium.Kind.PICTURE)
+    drawn = Medium.objects.filter(run__in=runs[:2], kind=Medium.Kind.PICTURE, queue="charts")
     assert [recipes.make(one.kind, bytes(one.recipe)).content[:4] for one in drawn] == [b"\x89PNG"] * 3
+    assert Medium.objects.filter(run=runs[1], queue="snapshots").count() == 1  # as its owner sees the page
     weather, power = (Delivery.objects.filter(run=run).order_by("pk")[0] for run in runs[:2])
     assert weather.title == "西雅图天气简报（2015 年 12 月）"
     assert weather.text.splitlines()[0] == "降水 284.5 毫米，环比 ↑33.8%，同比 ↑133.6%"

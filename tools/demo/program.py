@@ -17,12 +17,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import psutil
 from cryptography.fernet import Fernet
 
+from integrations.clients.snapshots.browser import installed_browser
 from tools.services import free_port, valkey_answers, valkey_command, valkey_config, valkey_url
 from tools.supervisor import ProgramEnded, StopRequested, Supervisor, end_marked
 
@@ -175,6 +177,7 @@ def demo_environ(place: Place, valkey: str) -> dict[str, str]:
         "ALLOWED_HOSTS": "localhost",
         "TRUSTED_PROXIES": "",
         "DATA_ALLOW_LOOPBACK": "true",
+        "SNAPSHOT_CARD_SELECTOR": ".bi-card",
         "MAIL_DOOR_LISTEN": f"127.0.0.1:{place.mail_port}",
         "MAIL_DOOR_CERTIFICATE": "",
         "MAIL_DOOR_KEY": "",
@@ -226,6 +229,8 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     worker = ["worker", "--pool", "threads", "--concurrency", WORKER_THREADS, "--loglevel", "INFO"]
     supervisor.start("worker", [*celery, *worker, "--without-gossip", "--without-mingle"])
     supervisor.start("charts", charts_command())
+    if takes_pictures():
+        supervisor.start("snapshots", snapshots_command())
     supervisor.start("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""])
     supervisor.start("mail", [*manage, "mail_door"])
     supervisor.wait_until(lambda: answers(place.sandbox_url) and answers(place.site_url))
@@ -240,6 +245,18 @@ def charts_command() -> list[str]:
     celery = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom", "worker", "--queues", "charts"]
     celery += ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "--hostname", "charts@%h"]
     celery += ["--max-tasks-per-child", "200", "--max-memory-per-child", "500000"]
+    return [*celery, "--without-gossip", "--without-mingle"]
+
+
+def takes_pictures() -> bool:
+    """Whether this machine has what a worker for pictures of the BI's pages needs."""
+    return bool(find_spec("playwright") and installed_browser())
+
+
+def snapshots_command() -> list[str]:
+    """Takes pictures of the BI's pages, one after the other."""
+    celery = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom", "worker", "--queues", "snapshots"]
+    celery += ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "--hostname", "snapshots@%h"]
     return [*celery, "--without-gossip", "--without-mingle"]
 
 

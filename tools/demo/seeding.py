@@ -24,6 +24,7 @@ from notifications.models import (
     Delivery,
     MessageForm,
     OwnRowsRule,
+    PagePicture,
     Report,
     ReportCard,
     ReportChart,
@@ -208,7 +209,7 @@ def _regions(users: list[User]) -> Attribute:
     return region
 
 
-def _report(demo: DemoReport, region: Attribute) -> Report:
+def _report(demo: DemoReport, region: Attribute, owner: User) -> Report:
     source, _is_new = DataSource.objects.get_or_create(name=SOURCE, defaults={"kind": SourceKind.GUANDATA})
     page, card_id = bi.PLACES[demo.alias]
     question = {"bi_page_id": page, "bi_card_id": card_id, "units": demo.units, "kinds": demo.kinds}
@@ -219,6 +220,9 @@ def _report(demo: DemoReport, region: Attribute) -> Report:
         ReportChart.objects.create(report=report, alias=demo.alias, **demo.chart)
     if demo.own_column:
         OwnRowsRule.objects.create(report=report, alias=demo.alias, column=demo.own_column, attribute=region)
+    if demo is POWER:
+        # As the owner sees it: one picture for all.
+        PagePicture.objects.create(report=report, bi_id=page, name=demo.heading or demo.card, shown_as=owner)
     return report
 
 
@@ -230,7 +234,7 @@ def _subscription(
     if existing is None:
         subscription = Subscription(
             name=name,
-            report=_report(demo, region),
+            report=_report(demo, region, owner),
             owner=owner,
             message_form=form,
             crontab=crontab,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Response, Route
 
+# Names of Chromium's program.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DRAWN_WITHIN_SECONDS = 60
 # For the first byte: a BI that has not answered by then is down.
 ANSWERED_WITHIN_SECONDS = 20
@@ -222,6 +225,11 @@ def _playwright() -> ModuleType:
     except ImportError as error:
         raise SnapshotError(Reason.NOT_INSTALLED) from error
     return sync_api
+
+
+def installed_browser() -> str:
+    """The path of this machine's Chromium; empty where there is none."""
+    return next(filter(None, map(shutil.which, BROWSERS)), "")
 
 
 def hosts_of(*addresses: str) -> Sequence[str]:

@@ -172,3 +172,6 @@ def test_the_commands_are_those_of_the_guide(project_root: Path) -> None:
 
     ours = (messages.WEB_COMMAND, messages.WORKER_COMMAND, messages.CHARTS_COMMAND, messages.BEAT_COMMAND)
     assert commands == [shlex.split(command) for command in ours]
+    for language in ("en", "zh-cn"):
+        guide = (project_root / f"docs/{language}/page-pictures.md").read_text(encoding="utf-8")
+        assert f"\n{messages.SNAPSHOTS_COMMAND}\n" in guide

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image
 
 from integrations.clients.guandata import keys
 from integrations.clients.guandata.sso import Claims, entrance, sealed
@@ -23,18 +22,13 @@ from integrations.clients.snapshots.options import (
     Theme,
     Width,
 )
+from tests.bi_pages import card, picture_of, rows_on
 from tests.chromium import required_chromium
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 pytestmark = pytest.mark.e2e
 KEY = keys.load(keys.generate())
-BLUE = (10, 132, 255)
 MARKS = PageMarks(card=".bi-card")
-
-
-def card(number: int, **values: Any) -> dict[str, Any]:
-    rows = [{"区域": region, "销售额": number} for region in ("华东", "华北", "华南")]
-    return {"card_id": f"c{number}", "name": f"卡片 {number}", "columns": ["区域", "销售额"], "rows": rows, **values}
 
 
 PAGES = [
@@ -90,19 +84,6 @@ def address_of(bi: SandboxHandle, page: str, person: str = "hanmeimei", key: Any
     claims = Claims(external_user_id=person, issued_at=int(bi.control("GET", "clock")["now"]), lifetime_seconds=60)
     token = sealed(claims, key)
     return entrance(base_url=f"{bi.base_url}/guandata", page=f"/page/{page}", provider="Guan", token=token)
-
-
-def picture_of(png: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(png)).convert("RGB")
-
-
-def rows_on(png: bytes) -> int:
-    """The BI draws a blue square for each row: counted by its upper left corner."""
-    plain = Image.new("RGB", picture_of(png).size, BLUE)
-    blue = ImageChops.difference(picture_of(png), plain).convert("L").point(lambda value: 0 if value else 255)
-    left, above = ImageChops.offset(blue, 1, 0), ImageChops.offset(blue, 0, 1)
-    corners = ImageChops.subtract(ImageChops.subtract(blue, left), above)
-    return corners.histogram()[255]
 
 
 def brightness(picture: Image.Image) -> int:

@@ -11,8 +11,9 @@ from integrations.clients.snapshots import lasting
 from integrations.clients.snapshots.browser import Access
 from integrations.clients.snapshots.lasting import LastingBrowser
 from integrations.clients.snapshots.options import Options, Reason, SnapshotError
+from tests.bi_pages import rows_on
 from tests.chromium import required_chromium
-from tests.integrations.clients.snapshots.test_browser import MARKS, SEED, address_of, rows_on
+from tests.integrations.clients.snapshots.test_browser import MARKS, SEED, address_of
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 pytestmark = pytest.mark.e2e

@@ -1,0 +1,146 @@
+"""A real worker with a real Chromium takes pictures of the sandbox's BI, as each recipient sees its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+from django.utils import timezone
+
+from accounts.models import User
+from integrations.clients.guandata import keys
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.models import Attempt, Delivery, Medium, MessageForm, PagePicture, Receipt
+from tests.bi import KEY, make_bi
+from tests.bi_pages import card, rows_on
+from tests.chromium import required_chromium
+from tests.e2e.stack import BIN, Program, Stack, wait_for_log
+from tests.e2e.waiting import eventually
+from tests.notifications.factories import make_person, make_report, make_run, make_subscription
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
+
+pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+PEOPLE = [f"person{number:02d}" for number in range(30)]
+# Who sees but some regions: of two cards with a row for each.
+SEES = {"person03": ["华东"], "person11": ["华东", "华北"], "person29": ["华南"]}
+ROWS = {userid: 2 * len(SEES.get(userid, ["华东", "华北", "华南"])) for userid in PEOPLE}
+PAGE = {"page_id": "late", "name": "销售看板", "cards": [card(1, draws_after=0.2), card(2, draws_after=0.6)]}
+# A picture takes two or three seconds, and five times as long on a busy machine.
+ALL_WITHIN_SECONDS = 900
+
+
+@pytest.fixture
+def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
+    """The sandbox with thirty people and their accounts in the BI; no worker yet."""
+    environ = {**process_environ, "SNAPSHOT_BROWSER": required_chromium(), "SNAPSHOT_CARD_SELECTOR": ".bi-card"}
+    members: list[dict[str, Any]] = [{"userid": userid, "name": userid, "department": [2]} for userid in PEOPLE]
+    users = [
+        {"login_id": name, "sees": {"区域": SEES[name]}} if name in SEES else {"login_id": name} for name in PEOPLE
+    ]
+    bi = {"provider": "guanbi", "public_key": keys.public_line(keys.load(KEY)), "users": users, "pages": [PAGE]}
+    with start_sandbox(seed={"companies": [company(members=members, tags=[])], "bi": bi}) as sandbox:
+        yield Stack(env=environ, root=project_root, folder=tmp_path, sandbox=sandbox)
+
+
+@pytest.fixture
+def people(stack: Stack) -> list[User]:
+    make_bi(base_url=f"{stack.sandbox.base_url}/guandata")
+    corp = Corp.objects.create(
+        name="北山制造",
+        corpid=CORPID,
+        agentid=AGENTID,
+        secret=SECRET,
+        api_base_url=stack.sandbox.base_url,
+        is_enabled=True,
+    )
+    return [make_person(corp, name, username=name) for name in PEOPLE]
+
+
+def start_snapshots(stack: Stack, exits: ExitStack, name: str = "snapshots") -> Program:
+    command = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "snapshots", "-n", f"{name}@%h"]
+    command += ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "--without-mingle"]
+    program = stack.start(name, command, exits)
+    wait_for_log("ready.", program)
+    return program
+
+
+def push_to(people: list[User]) -> None:
+    report = make_report(title="日报", body="今天")
+    PagePicture.objects.create(report=report, bi_id="late", name="销售看板")
+    now = timezone.now()
+    push = make_subscription(*people, report=report, message_form=MessageForm.IMAGE, is_enabled=False)
+    render_run(run_id=make_run(push, now=now).pk, now=now)
+
+
+def kill_with_children(program: Program) -> list[psutil.Process]:
+    """As kill -9 does, first the process that has the browser. Returns what hung on it."""
+    children = psutil.Process(program.process.pid).children()
+    below = [one for child in children for one in child.children(recursive=True)]
+    for child in children:
+        child.kill()
+    program.kill()
+    return below
+
+
+def image_of(stack: Stack, userid: str) -> bytes:
+    """The one picture on the person's phone."""
+    [message] = stack.sandbox.messages(CORPID, userid)
+    assert message["msgtype"] == "image"
+    return requests.get(f"{stack.sandbox.base_url}/sandbox/media/{message['image']['media_id']}", timeout=30).content
+
+
+def count_of(**fields: Any) -> Callable[[], int]:
+    return Medium.objects.filter(**fields).count
+
+
+def test_each_gets_what_they_see_once_though_the_worker_is_killed_on_the_way(stack: Stack, people: list[User]) -> None:
+    push_to(people)
+    assert count_of(queue="snapshots")() == len(PEOPLE)
+    with ExitStack() as exits:
+        stack.start_worker(exits)
+        stack.start_beat(exits)
+        first = start_snapshots(stack, exits, "first")
+        programs = stack.programs.values()
+        ready = count_of(status="ready")
+        eventually(lambda: ready() >= 3, programs, seconds=ALL_WITHIN_SECONDS)
+
+        orphans = kill_with_children(first)
+
+        assert psutil.wait_procs(orphans, timeout=60)[1] == []
+        # What was begun and lost comes back as soon as its lease ends: here the test ends it.
+        Medium.objects.filter(status="waiting").update(make_after=timezone.now())
+        start_snapshots(stack, exits, "second")
+        accepted = Delivery.objects.filter(status="accepted")
+        eventually(lambda: accepted.count() == len(PEOPLE), programs, seconds=ALL_WITHIN_SECONDS)
+
+    assert Attempt.objects.count() == Receipt.objects.count() == len(PEOPLE)
+    assert {userid: rows_on(image_of(stack, userid)) for userid in PEOPLE} == ROWS
+    log = "".join(path.read_text(errors="replace") for path in stack.folder.glob("*.log"))
+    assert "ssoToken" not in log
+
+
+def test_while_the_bi_is_down_messages_wait_and_go_when_it_is_back(stack: Stack, people: list[User]) -> None:
+    base_url = f"{stack.sandbox.base_url}/guandata"
+    make_bi(base_url="http://127.0.0.1:9")
+    push_to(people[:3])
+    with ExitStack() as exits:
+        stack.start_worker(exits)
+        stack.start_beat(exits)
+        start_snapshots(stack, exits)
+        programs = stack.programs.values()
+        eventually(lambda: count_of(status="waiting")() == 3 and not count_of(error="")(), programs, seconds=180)
+
+        make_bi(base_url=base_url)
+        Medium.objects.update(make_after=timezone.now() + timedelta(seconds=1))
+        accepted = Delivery.objects.filter(status="accepted")
+        eventually(lambda: accepted.count() == 3, programs, seconds=ALL_WITHIN_SECONDS)
+
+    assert [rows_on(image_of(stack, userid)) for userid in PEOPLE[:3]] == [6, 6, 6]
