@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.auth import forms as auth_forms
+from django.contrib.auth.hashers import is_password_usable
 from django.contrib.auth.models import Group
 from django.utils.text import capfirst
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import user_attributes
@@ -45,9 +47,23 @@ class RolesField(RolesFieldBase):
         return roles.label_of(obj.name)
 
 
+class PasswordState(auth_forms.ReadOnlyPasswordHashWidget):
+    """Whether there is one, in place of how it is stored."""
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        is_set = bool(value) and is_password_usable(value)
+        context["summary"] = [{"label": gettext("A password is set.") if is_set else gettext("No password is set.")}]
+        return context
+
+
 class UserChangeForm(SeenForm, ChangeFormBase):
     """A person's form for one editor: fields that the editor may not change are not there, whatever is sent."""
 
+    password = auth_forms.ReadOnlyPasswordHashField(
+        label=capfirst(_("password")),
+        widget=PasswordState,
+    )
     roles = RolesField(
         queryset=Group.objects.none(),
         required=False,
@@ -67,6 +83,8 @@ class UserChangeForm(SeenForm, ChangeFormBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if password := self.fields.get("password"):
+            password.help_text = _("With a password the person can sign in without WeCom, too.")
         allowed = rights_fields(self.editor, self.instance if self.instance.pk else None)
         for name in EVERY_RIGHT:
             if name not in allowed:

@@ -211,6 +211,8 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
         fieldsets = []
         for title, options in super().get_fieldsets(request, obj):
             fields = allowed if options["fields"] is EVERY_RIGHT else options["fields"]
+            if obj is not None and not self.has_change_permission(request, obj):
+                fields = tuple(name for name in fields if name != "password")
             if fields:
                 fieldsets.append((title, {**options, "fields": fields}))
         return fieldsets

@@ -145,3 +145,22 @@ def test_the_step_about_data_says_that_there_are_sources_of_all_companies(corp: 
     [step] = [one for one in client.get("/admin/").context["overview"].steps if one.name == "数据"]
 
     assert (step.state, step.ask) == ("已有面向全部公司的数据源，但您无权查看。", "请联系集成管理员或系统管理员。")
+
+
+# --- A person's page --------------------------------------------------------------------------------------------------
+
+
+def test_whether_a_password_is_set_is_said_and_not_how_it_is_stored(corp: Corp, reader: Client) -> None:
+    person = User.objects.create_user("lilei", password="a long enough password")
+    WeComAccount.objects.create(user=person, corp=corp, userid="LiLei")
+    root = Client()
+    root.force_login(make_superuser())
+    address = f"/admin/accounts/user/{person.pk}/change/"
+
+    page = root.get(address).text
+
+    assert "已设置密码。" in page
+    assert "pbkdf2" not in page
+    looking = reader.get(address).text
+    assert "重置密码" not in looking
+    assert "已设置密码。" not in looking
