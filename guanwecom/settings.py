@@ -127,8 +127,7 @@ CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery"), Queue("data")]
 CELERY_TASK_DEFAULT_QUEUE = "celery"
 CELERY_TASK_ROUTES = {
     "notifications.tick": {"queue": "urgent"},
-    **dict.fromkeys(("integrations.fetch_card_data", "integrations.test_source"), {"queue": "data"}),
-    "integrations.test_unsaved": {"queue": "data"},
+    **{f"integrations.{name}": {"queue": "data"} for name in ("fetch_card_data", "test_source", "test_unsaved")},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

@@ -6,7 +6,7 @@ A chart shows the column of a condition, with its thresholds as lines.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,8 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from integrations.clients.sources.table import Kind, Table
-from notifications.alerts import condition_words, conditions, recipients, verdicts
-from notifications.alerts.conditions import BY_CHANGE, BY_ROW, WITHOUT_VALUE, Aggregate, Comparison
+from notifications.alerts import condition_words, conditions, earlier_days, recipients, verdicts
+from notifications.alerts.conditions import BY_CHANGE, BY_ROW, WITHOUT_VALUE, Against, Aggregate, Comparison
 from notifications.charts import definition as charts
 from notifications.charts import theme
 from notifications.charts.aggregate import POINTS_AT_MOST
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 # A check of a rule that is split may open a thousand incidents at once.
 REQUESTED_AT_MOST = 20
+# Of a fall or a rise, so that both days stand in the chart.
+DAYS_CHARTED = {Against.DAY: 31, Against.WEEK: 31, Against.YEAR: 400}
 _TIMES = frozenset({Kind.DATE, Kind.DATETIME})
 _DOWN = frozenset({Comparison.LESS, Comparison.AT_MOST})
 _UP = frozenset({Comparison.GREATER, Comparison.AT_LEAST})
@@ -164,6 +166,8 @@ def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> t
     if not axis:
         return None
     kind = ChartKind.LINE if kinds[axis] in _TIMES else ChartKind.BAR
+    if condition.against is not None and kind == ChartKind.LINE:
+        counting = _latest_days(counting, axis, DAYS_CHARTED[condition.against])
     together = _together(condition, counting, axis, POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST)
     if together is None:
         return None
@@ -174,6 +178,13 @@ def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> t
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=together, title=title, thresholds=lines
     )
     return chart, _only(counting, (axis, condition.column))
+
+
+def _latest_days(table: Table, axis: str, count: int) -> Table:
+    """The rows of the latest so many days: among years of them the two that are compared would not be seen."""
+    days = [earlier_days.day_of(value) for value in table.values(axis)]
+    first = max(day for day in days if day is not None) - timedelta(days=count - 1)
+    return table.with_rows([row for row, day in zip(table.rows, days, strict=True) if day is not None and day >= first])
 
 
 def _only(table: Table, names: Sequence[str]) -> Table:

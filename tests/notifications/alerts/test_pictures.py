@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 import pytest
 
 from integrations.clients.sources.table import Column, Kind, Table
@@ -124,3 +126,12 @@ def test_lines_cross_the_drawing_at_their_values(text: str, table: Table, axis: 
         low, high = lines["encoding"][axis]["scale"]["domain"]
         assert low < -5
         assert high > 20_000_000
+
+
+@pytest.mark.parametrize(("against", "count"), [("day", 31), ("week", 31), ("year", 400)])
+def test_a_fall_is_drawn_over_the_days_in_which_it_can_be_seen(against: str, count: int) -> None:
+    days = [date(2026, 11, 28) - timedelta(days=number) for number in range(500)]
+    table = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), tuple((day, 1) for day in days), AS_OF)
+    found = pictured(f"sum 销售额 fell 20 % {against}", table)
+    assert found is not None
+    assert sorted(found[1].values("日期")) == sorted(days[:count])
