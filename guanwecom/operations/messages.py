@@ -1,4 +1,4 @@
-"""Sentences about what fails in the engine, with the command that fixes it: those of docs/en/install.md."""
+"""Sentences about what fails in the engine, with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -14,30 +14,20 @@ from integrations.clients.explanations import Explanation
 if TYPE_CHECKING:
     from guanwecom.operations.health import EngineHealth, Served
 
-CELERY = ".venv/bin/celery -A guanwecom"
-BEAT_COMMAND = f"{CELERY} beat --loglevel INFO"
-WORKER_COMMAND = f"{CELERY} worker --pool threads --concurrency 16 --loglevel INFO"
 CONFIRM_COMMAND = ".venv/bin/python manage.py installation --confirm"
-WEB_COMMAND = ".venv/bin/gunicorn guanwecom.wsgi --bind 127.0.0.1:8000 --workers 2 --threads 8 --no-control-socket"
-MAIL_DOOR_COMMAND = ".venv/bin/python manage.py mail_door"
-CHARTS_COMMAND = (
-    f"{CELERY} worker -Q charts -n charts@%h --pool prefork --concurrency 2 --max-tasks-per-child 200 "
-    "--max-memory-per-child 500000 --loglevel INFO"
-)
-
-SNAPSHOTS_COMMAND = f"{CELERY} worker -Q snapshots -n snapshots@%h --pool prefork --concurrency 1 --loglevel INFO"
-_OPTIONAL_COMMANDS = {"charts": CHARTS_COMMAND, "snapshots": SNAPSHOTS_COMMAND}
+# Of compose.yaml, and after "guanwecom-" of systemd: what serves a queue, where it is not named after it.
+_WORKERS = {"celery": "worker"}
 
 
 @dataclass(frozen=True, slots=True)
 class EngineExplanation(Explanation):
-    """`where`: also how it is mended. `command`: the one for it; empty where there is none."""
+    """`where`: also how it is mended. `command`: the one for it, or one a line; empty where there is none."""
 
     command: str = ""
 
     @property
     def lines(self) -> list[str]:
-        return [*self.sentences, *([f"    {self.command}"] if self.command else [])]
+        return [*self.sentences, *(f"    {line}" for line in self.command.splitlines())]
 
 
 def explanations(state: EngineHealth) -> list[EngineExplanation]:
@@ -73,13 +63,13 @@ def _explanation(code: str, state: EngineHealth) -> EngineExplanation:
         )
     if code == "beat":
         what = _("Beat is not running: nothing that is scheduled begins.")
-        return EngineExplanation(f"{what} {heard(state.beat)}", where=_start(), command=BEAT_COMMAND)
+        return EngineExplanation(f"{what} {heard(state.beat)}", where=_start(), command=restart("beat"))
     if code == "mail":
         what = _("The mail door is not running: other systems keep their mails and try again later.")
-        return EngineExplanation(f"{what} {heard(state.mail_door)}", where=_start(), command=MAIL_DOOR_COMMAND)
+        return EngineExplanation(f"{what} {heard(state.mail_door)}", where=_start(), command=restart("mail-door"))
     if code == "web":
         what = _("No web process is running: nobody can sign in or open a page, and callbacks of WeCom are lost.")
-        return EngineExplanation(f"{what} {heard(state.web)}", where=_start(), command=WEB_COMMAND)
+        return EngineExplanation(f"{what} {heard(state.web)}", where=_start(), command=restart("web-1", unit="web@1"))
     if code.startswith("task:"):
         return _about_task(code.partition(":")[2])
     return _about_tick(state) if code == "tick" else _about_slots(state)
@@ -90,7 +80,7 @@ def _about_queue(queue: Served) -> EngineExplanation:
         "queue": queue.name,
         "consequence": _consequence(queue.name),
     }
-    command = _OPTIONAL_COMMANDS.get(queue.name, WORKER_COMMAND)
+    command = restart(_WORKERS.get(queue.name, f"worker-{queue.name}"))
     return EngineExplanation(f"{what} {heard(queue)}", where=_start(), command=command)
 
 
@@ -154,8 +144,13 @@ def duration(seconds: float) -> str:
     return ngettext("%(count)d hour", "%(count)d hours", int(seconds // 3600)) % {"count": seconds // 3600}
 
 
+def restart(service: str, *, unit: str = "") -> str:
+    """For systemd, and for Docker Compose. `unit`: where its name is another than the service's."""
+    return f"systemctl restart guanwecom-{unit or service}\ndocker compose restart {service}"
+
+
 def _start() -> str:
-    return _("Start it on a server of the product, in its folder, and have a service manager keep it running:")
+    return _("Restart it on a server of the product, by systemd or Docker Compose:")
 
 
 def _read_logs() -> str:

@@ -98,3 +98,15 @@ def test_the_webs_have_the_addresses_that_nginx_asks(project_root: Path) -> None
     assert addresses == ["172.31.250.11", "172.31.250.12"]
     assert all(f"server {address}:8000;" in upstream for address in addresses)
     assert 'address="172.31.250.1$number:8000"' in script
+
+
+@pytest.mark.parametrize("language", ["en", "zh-cn"])
+def test_the_guides_give_the_same_commands(project_root: Path, language: str) -> None:
+    commands = {name: " ".join(command.words) for name, command in composed(project_root).items()}
+    guides = project_root / "docs" / language
+
+    installing = (guides / "install.md").read_text(encoding="utf-8")
+    assert f"\n.venv/bin/{commands['worker-charts']}\n" in installing
+    assert f"\n.venv/bin/{commands['beat']}\n" in installing
+    assert commands["worker-charts"] in (guides / "charts.md").read_text(encoding="utf-8")
+    assert commands["worker-snapshots"] in (guides / "page-pictures.md").read_text(encoding="utf-8")

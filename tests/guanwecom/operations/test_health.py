@@ -180,7 +180,7 @@ def test_a_mail_door_that_was_killed_is_missed_and_one_that_ended_or_never_ran_i
     with translation.override("en"):
         explanation = messages.explanations(health.read())[-1]
     assert explanation.what.startswith("The mail door is not running: other systems keep their mails and try again")
-    assert explanation.command == ".venv/bin/python manage.py mail_door"
+    assert explanation.command == "systemctl restart guanwecom-mail-door\ndocker compose restart mail-door"
 
     heard(Heartbeat.Kind.MAIL, "host:7")
     ticked()

@@ -15,7 +15,7 @@ from tests.guanwecom.operations.conftest import heard
 from tests.notifications.factories import make_corp, make_manager, make_superuser
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("running")]
-COMMAND = ".venv/bin/celery -A guanwecom beat --loglevel INFO"
+COMMAND = "systemctl restart guanwecom-beat"
 
 
 def index(person: User, language: str = "zh-hans") -> str:

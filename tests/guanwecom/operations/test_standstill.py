@@ -82,7 +82,7 @@ def test_killed_processes_are_told_of_once_each_and_so_is_the_end(stack: Stack) 
         assert engine(stack)[1]["overdue"]["count"] == 1
         text = index_text()
         assert "beat 没有运行：定时推送和预警都不会开始。" in text
-        assert ".venv/bin/celery -A guanwecom beat --loglevel INFO" in text
+        assert "systemctl restart guanwecom-beat" in text
         (mail,) = eventually(lambda: mails(stack), stack.programs.values())
         assert "beat 没有运行" in mail
         assert not Run.objects.exists()

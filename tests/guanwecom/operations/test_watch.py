@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import shlex
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,11 +12,14 @@ from django.utils import translation
 from pytest_django import Settings
 
 from guanwecom.operations import health, messages, watch
+from guanwecom.operations.health import Served
 from guanwecom.operations.watch import CONFIRMED_AFTER, is_new
 from integrations.models import EngineWatch, Heartbeat
+from tests.deploy.commands import UNITS
 from tests.guanwecom.operations.conftest import heard, ticked
 
 pytestmark = pytest.mark.django_db
+QUEUES = ("urgent", "celery", "data", "charts", "snapshots")
 START = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 
 
@@ -115,12 +117,14 @@ def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pyt
     assert (sent.subject, sent.to) == ("推送已停止：beat, data", ["ops@example.com"])
     assert sent.body == (
         "beat 没有运行：定时推送和预警都不会开始。 最后一次心跳在 45 秒前。\n"
-        "请在产品所在服务器的安装目录下启动，并交给服务管理器（如 systemd）保持运行：\n"
-        "    .venv/bin/celery -A guanwecom beat --loglevel INFO\n"
+        "请在产品所在的服务器上用 systemd 或 Docker Compose 重启：\n"
+        "    systemctl restart guanwecom-beat\n"
+        "    docker compose restart beat\n"
         "\n"
         "没有 worker 处理队列“data”：推送和预警在等待取数。 没有收到过心跳。\n"
-        "请在产品所在服务器的安装目录下启动，并交给服务管理器（如 systemd）保持运行：\n"
-        "    .venv/bin/celery -A guanwecom worker --pool threads --concurrency 16 --loglevel INFO\n"
+        "请在产品所在的服务器上用 systemd 或 Docker Compose 重启：\n"
+        "    systemctl restart guanwecom-worker-data\n"
+        "    docker compose restart worker-data\n"
         "\n"
         "概览：http://localhost:3001/admin/"
     )
@@ -165,13 +169,13 @@ def test_durations_are_rough(seconds: float, words: str) -> None:
         assert messages.duration(seconds) == words
 
 
-def test_the_commands_are_those_of_the_guide(project_root: Path) -> None:
-    text = (project_root / "docs/en/install.md").read_text(encoding="utf-8")
-    (block,) = (found for found in re.findall(r"```sh\n(.*?)```", text, re.S) if "gunicorn" in found)
-    commands = [shlex.split(line) for line in block.strip().splitlines()]
+@pytest.mark.parametrize("code", ["beat", "mail", "web", *(f"queue:{name}" for name in QUEUES)])
+def test_every_command_names_a_unit_and_a_service_that_there_are(project_root: Path, code: str) -> None:
+    queue = Served(code.partition(":")[2], 0, None)
+    state = replace(health.read(), queues=(queue,))
 
-    ours = (messages.WEB_COMMAND, messages.WORKER_COMMAND, messages.CHARTS_COMMAND, messages.BEAT_COMMAND)
-    assert commands == [shlex.split(command) for command in ours]
-    for language in ("en", "zh-cn"):
-        guide = (project_root / f"docs/{language}/page-pictures.md").read_text(encoding="utf-8")
-        assert f"\n{messages.SNAPSHOTS_COMMAND}\n" in guide
+    systemd, compose = messages._explanation(code, state).command.splitlines()
+
+    unit = systemd.removeprefix("systemctl restart ").replace("@1", "@")
+    assert (project_root / f"deploy/systemd/{unit}.service").exists()
+    assert compose.removeprefix("docker compose restart ") in UNITS
