@@ -201,9 +201,10 @@ is_upgrade() { [ "$upgrade" ]; }
 
 install_units() {
     say "units of systemd"
-    run install -d -m 755 /etc/systemd/system/guanwecom-.service.d
     run install -m 644 deploy/systemd/*.service deploy/systemd/*.socket deploy/systemd/*.target /etc/systemd/system/
-    run install -m 644 deploy/systemd/guanwecom-.service.d/common.conf /etc/systemd/system/guanwecom-.service.d/
+    for part in deploy/systemd/*.d/*.conf; do
+        run install -D -m 644 "$part" "/etc/systemd/system/${part#deploy/systemd/}"
+    done
     run systemctl daemon-reload
     # Later versions leave alone what was disabled on this machine.
     is_upgrade || run systemctl enable --quiet guanwecom.target guanwecom-web.socket guanwecom-web@1 guanwecom-web@2 guanwecom-worker-urgent \

@@ -44,7 +44,7 @@ def composed(root: Path) -> dict[str, Command]:
 def of_units(root: Path) -> dict[str, Command]:
     """Of each unit, with what the common part adds, by the name of compose.yaml's service."""
     folder = root / "deploy" / "systemd"
-    common = (folder / "guanwecom-.service.d" / "common.conf").read_text(encoding="utf-8")
+    common = (folder / "guanwecom-.service.d" / "10-common.conf").read_text(encoding="utf-8")
     return {name: _of_unit(common + (folder / unit).read_text(encoding="utf-8")) for name, unit in UNITS.items()}
 
 
