@@ -50,9 +50,12 @@ _WHOLE_HEIGHT = """() => {
 _CARDS_BOX = """(card) => {
     const boxes = [...document.querySelectorAll(card)].map((one) => one.getBoundingClientRect())
         .filter((box) => box.width > 0 && box.height > 0);
-    const left = Math.min(...boxes.map((box) => box.left)), top = Math.min(...boxes.map((box) => box.top));
-    const right = Math.max(...boxes.map((box) => box.right)), bottom = Math.max(...boxes.map((box) => box.bottom));
-    return {x: left + scrollX, y: top + scrollY, width: right - left, height: bottom - top};
+    const page = document.documentElement, margin = 16;
+    const left = Math.max(0, Math.min(...boxes.map((box) => box.left)) + scrollX - margin);
+    const top = Math.max(0, Math.min(...boxes.map((box) => box.top)) + scrollY - margin);
+    const right = Math.min(page.scrollWidth, Math.max(...boxes.map((box) => box.right)) + scrollX + margin);
+    const bottom = Math.min(page.scrollHeight, Math.max(...boxes.map((box) => box.bottom)) + scrollY + margin);
+    return {x: left, y: top, width: right - left, height: bottom - top};
 }"""
 _SIGN_IN_PATH = re.compile(r"/(login|sign-?in|passport)\b", re.IGNORECASE)
 # A page of few words and nothing drawn that says one of these is no dashboard.
@@ -119,7 +122,7 @@ def whole_height(page: Page) -> int:
 
 
 def box_of_cards(page: Page, marks: PageMarks) -> dict[str, float] | None:
-    """The rectangle around all cards, in CSS pixels; None where the page's cards are not known."""
+    """The rectangle around all cards with a margin, in CSS pixels; None where the page's cards are not known."""
     if not marks.card:
         return None
     box: dict[str, float] = page.evaluate(_CARDS_BOX, marks.card)

@@ -32,7 +32,7 @@ _SENTENCES = {
     Reason.UNREACHABLE: Sentence("The BI did not answer."),
     Reason.SIGN_IN_PAGE: Sentence("The BI asked for a password: it does not know the person, or not our key."),
     Reason.ERROR_PAGE: Sentence("The BI showed an error in place of the page."),
-    Reason.EMPTY: Sentence("The page had nothing on it."),
+    Reason.EMPTY: Sentence("The page had nothing on it, or its cards look otherwise than the settings say."),
     Reason.NOT_DRAWN: Sentence("Not every card of the page had drawn after 60 seconds."),
     Reason.TOO_LARGE: Sentence("The page is too long for a picture, or its file too large."),
 }

@@ -17,10 +17,11 @@ from integrations.hooks import Hook
 from notifications.delivery.attachments import jobs
 from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.attachments import Plan, Wanted
-from notifications.models import Medium
+from notifications.models import MakerQueue, Medium
 
-# Whoever looks at a page is not kept waiting longer; a message would wait for making.PATIENCE.
-PATIENCE = timedelta(seconds=60)
+# Whoever looks at a page is not kept waiting longer; a message would wait for jobs.PATIENCE. A page of the BI may take
+# a minute by itself.
+PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: timedelta(seconds=120)}
 # All people together may have so many waiting: messages need the workers, too.
 WAITING_AT_MOST = 60
 _SALT = "notifications.report_drawings"
@@ -94,7 +95,7 @@ def state_of(token: str, *, by: User, now: datetime) -> State | None:
         return State(seconds, medium)
     if medium.status == Medium.Status.FAILED:
         return State(seconds, problem=medium.error_text)
-    if seconds >= PATIENCE.total_seconds():
+    if seconds >= PATIENCE[MakerQueue(medium.queue)].total_seconds():
         return State(seconds, problem=_late(medium, seconds))
     return State(seconds)
 
@@ -106,7 +107,8 @@ def _late(medium: Medium, seconds: int) -> str:
             "It is not made after %(count)d seconds: there may be too much to draw.",
             seconds,
         ) % {"count": seconds}
-    return _("No worker took it within a minute: does one take from the queue “charts”?")
+    sentence = _("No worker took it within a minute: does one take from the queue “%(queue)s”?")
+    return sentence % {"queue": medium.queue}
 
 
 def _token(medium: Medium, by: User, now: datetime) -> str:

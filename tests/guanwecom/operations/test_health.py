@@ -17,7 +17,7 @@ from integrations.core.background import database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Card, DataSource, Heartbeat
 from notifications.delivery.runs.scheduler import TICK
-from notifications.models import Subscription, TickClaim
+from notifications.models import Medium, Subscription, TickClaim
 from tests.guanwecom.operations.conftest import heard, ticked
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.test_rules import make_rule
@@ -161,14 +161,23 @@ def test_web_processes_serve_no_queue() -> None:
     assert problems() == ["beat", "queue:urgent", "queue:celery", "queue:data"]
 
 
-def test_charts_workers_that_were_killed_are_missed_and_those_that_ended_are_not() -> None:
-    heard(Heartbeat.Kind.WORKER, "host:5", queues="charts", seconds_ago=SILENT)
+@pytest.mark.parametrize("queue", ["charts", "snapshots"])
+def test_optional_workers_that_were_killed_are_missed_and_those_that_ended_are_not(queue: str) -> None:
+    heard(Heartbeat.Kind.WORKER, "host:5", queues=queue, seconds_ago=SILENT)
 
-    assert problems() == ["queue:charts"]
+    assert problems() == [f"queue:{queue}"]
 
     Heartbeat.objects.filter(name="host:5").delete()
 
     assert problems() == []
+
+
+def test_pictures_of_pages_that_wait_for_a_worker_are_told_with_its_command() -> None:
+    since = database_clock()() - timedelta(minutes=3)
+    Medium.objects.create(kind="picture", digest="d", queue="snapshots", recipe=b"", created_at=since, make_after=since)
+
+    assert problems() == ["queue:snapshots"]
+    assert messages.explanations(health.read())[0].command == messages.SNAPSHOTS_COMMAND
 
 
 def test_a_mail_door_that_was_killed_is_missed_and_one_that_ended_or_never_ran_is_not() -> None:

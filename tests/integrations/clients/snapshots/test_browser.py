@@ -156,6 +156,11 @@ def test_what_is_no_dashboard_is_no_picture(snapshots: InThread, bi: SandboxHand
     assert refused(snapshots, address_of(bi, page)) == reason
 
 
+def test_a_page_that_has_changed_its_layout_is_no_picture(snapshots: InThread, bi: SandboxHandle) -> None:
+    """None of its cards is found any more: nobody gets a part of it, or an empty one."""
+    assert refused(snapshots, address_of(bi, "plain"), marks=PageMarks(card=".card-of-before")) == Reason.EMPTY
+
+
 def test_a_page_on_which_a_card_never_draws_is_no_picture(snapshots: InThread, bi: SandboxHandle) -> None:
     assert refused(snapshots, address_of(bi, "never"), seconds=4) == Reason.NOT_DRAWN
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from django.test import Client
@@ -13,10 +14,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
+from integrations.clients.snapshots.options import Options
 from notifications.delivery.maintenance import purge
 from notifications.models import Channel, Delivery, Medium, MessageForm, Run, new_mark
+from notifications.sources import Content, PageView
 from tests.notifications.delivery.attachments.places import make_delivery, make_medium, make_run
-from tests.notifications.factories import make_corp, make_person, make_superuser
+from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -158,3 +161,41 @@ def test_the_index_says_that_no_worker_makes_pictures() -> None:
     assert "有 2 个图片或文件在等待" in page()
     make_medium(run, status="ready", made_at=timezone.now())  # one is at work
     assert "个图片或文件在等待" not in page()
+
+
+# --- Pictures of pages of the BI ---
+
+PAGE = Content("销售日报", "今天", page=PageView("page/p1", "lilei", "销售看板", NOW, Options()))
+
+
+@pytest.fixture
+def page_delivery() -> Delivery:
+    return make_delivery(make_corp(), MessageForm.NEWS, content=PAGE)
+
+
+def test_wecom_gets_the_cover_of_a_page_and_its_reader_the_whole(page_delivery: Delivery) -> None:
+    Medium.objects.update(status="ready", content=PNG, cover=b"cover", width=640, height=480)
+    someone = make_person(page_delivery.corp, "li")
+    page_delivery.receipts.create(run=page_delivery.run, user=someone, channel=Channel.WECOM, address="1:li")
+    [article] = json.loads(bytes(page_delivery.body))["news"]["articles"]
+
+    cover = fetched(None, urlsplit(article["picurl"]).path)
+    whole = fetched(someone, address(page_delivery, extension="png"))
+    page = fetched(someone, reverse("message", args=[page_delivery.mark])).content.decode()
+
+    assert (cover.status_code, cover.content, cover["Content-Type"]) == (200, b"cover", "image/png")
+    assert (whole.status_code, whole.content, whole["Content-Type"]) == (200, PNG, "image/png")
+    assert f'src="{address(page_delivery, extension="png")}" width="640" height="480"' in page
+    assert fetched(make_person(page_delivery.corp, "han"), address(page_delivery, extension="png")).status_code == 404
+
+
+@pytest.mark.parametrize(("status", "said"), [("waiting", "图片正在生成"), ("failed", "未能生成")])
+def test_a_page_that_is_not_there_yet_or_never_will_be_is_said(page_delivery: Delivery, status: str, said: str) -> None:
+    Medium.objects.update(status=status)
+    someone = make_person(page_delivery.corp, "li")
+    page_delivery.receipts.create(run=page_delivery.run, user=someone, channel=Channel.WECOM, address="1:li")
+
+    page = fetched(someone, reverse("message", args=[page_delivery.mark])).content.decode()
+
+    assert said in page
+    assert "<img" not in page.partition('class="chart"')[2].partition("</figure>")[0]
