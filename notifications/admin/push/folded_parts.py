@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 VALUE_CHARACTERS = 30
+# What a list of settings leaves out.
+_TEMPLATE_CODE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 NAMED_AT_MOST = 4
 ROWS_AT_MOST = 100
 
@@ -145,4 +148,5 @@ def _values(field: BoundField) -> Iterator[str]:
         labels = {str(key): str(label) for key, label in field.field.choices}
         yield from (labels.get(str(one), str(one)) for one in several)
     else:
-        yield from (Truncator(str(one)).chars(VALUE_CHARACTERS) for one in several if one not in (None, ""))
+        shown = (_TEMPLATE_CODE.sub("…", str(one)) for one in several if one not in (None, ""))
+        yield from (Truncator(one).chars(VALUE_CHARACTERS) for one in shown)

@@ -186,6 +186,14 @@ def test_what_is_set_in_a_folded_part_stands_in_its_line(root: Client) -> None:
     }
 
 
+def test_no_code_of_a_template_stands_in_the_line_of_a_folded_part(root: Client) -> None:
+    report = make_report(is_template=True, figures="降水: {{ sales.sum('降水') }}\n{% if a %}气温: {{ b }}{% endif %}")
+    parts = root.get(change(make_subscription(make_person(make_corp(), "lilei"), report=report))).context[
+        "folded_parts"
+    ]
+    assert parts["look"].summary == "关键指标：降水: …\n…气温: ……"
+
+
 def test_the_line_of_a_folded_part_follows_what_is_typed(root: Client) -> None:
     sent = as_browsers_send(root, ADD, priority="0", **{"charts-TOTAL_FORMS": "2", "charts-0-DELETE": "on"})
     assert root.post(f"{LIST}outlook/", sent).json()["folded"] == {
