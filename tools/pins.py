@@ -9,17 +9,8 @@ from packaging.utils import canonicalize_name
 from pip_requirements_parser import RequirementsFile
 
 ROOT = Path(__file__).resolve().parent.parent
-# What may be left out: the others do not contain it, but for the developers'.
-OPTIONAL = "requirements-telemetry"
-# Each of the others contains the ones before it and is held to their versions. The Makefile compiles in this order.
-SETS = (
-    "requirements",
-    OPTIONAL,
-    "requirements-charts",
-    "requirements-snapshots",
-    "requirements-demo",
-    "requirements-dev",
-)
+# Each contains the ones before it and is held to their versions. The Makefile compiles them in this order.
+SETS = ("requirements", "requirements-charts", "requirements-snapshots", "requirements-demo", "requirements-dev")
 
 
 def check(root: Path = ROOT) -> list[str]:
@@ -41,7 +32,7 @@ def check(root: Path = ROOT) -> list[str]:
         for package, versions in earlier.items():
             if pins.get(package) != versions:
                 problems.append(f"{name}.txt: {package} is pinned otherwise in an earlier file")
-        earlier |= {} if name == OPTIONAL else pins
+        earlier |= pins
     return problems
 
 

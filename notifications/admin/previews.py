@@ -77,7 +77,7 @@ class PreviewMixin(AnyModelAdmin):
                 return TemplateResponse(request, "admin/notifications/making_page.html", {"state": state})
             return JsonResponse({"seconds": state.seconds, "problem": state.problem})
         medium = state.medium
-        extension = "svg" if medium.kind == Medium.Kind.PICTURE else medium.kind
+        extension = "svg" if medium.kind == Medium.Kind.PICTURE and not medium.name else medium.extension
         address = reverse(f"admin:{self.preview_name}_made", args=[token, extension])
         if is_shown:
             return HttpResponseRedirect(address)

@@ -1,4 +1,5 @@
-"""The parts of a content as rows of a page: its cards, charts and rules of own rows; and help for its templates."""
+"""The parts of a content as rows of a page: its cards, charts, rules of own rows and page picture; and help for its
+templates."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from integrations.core.generics import AnyStackedInline, AnyTabularInline
-from notifications.admin import report_forms
+from notifications.admin import page_picture_form, report_forms
 from notifications.admin.base import PartPermissions, administrator, without_links
-from notifications.models import OwnRowsRule, ReportCard, ReportChart
+from notifications.admin.page_picture_form import PagePictureForm, PagePictureFormSet
+from notifications.delivery.runs import page_rights
+from notifications.models import OwnRowsRule, PagePicture, Report, ReportCard, ReportChart
 from notifications.reports.templates import reference
 
 
@@ -75,6 +78,22 @@ class OwnRowsInline(_ReportPart, AnyTabularInline):
         attribute: Any = formset.form.base_fields.get("attribute")
         if attribute is not None:
             without_links(attribute.widget)
+        return formset
+
+
+class PagePictureInline(_ReportPart, AnyStackedInline):
+    model = PagePicture
+    form = PagePictureForm
+    formset = PagePictureFormSet
+    extra = max_num = 1
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        is_offered = page_rights.may_show_as(obj or Report(), administrator(request))
+        return [*page_picture_form.FIELDS, *(["seen_by"] if is_offered else [])]
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset: Any = super().get_formset(request, obj, **{**kwargs, "fields": page_picture_form.FIELDS})
+        formset.person = administrator(request)
         return formset
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.conf import settings
-from django.contrib.admin.sites import AdminSite
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.db.models import Q
-from django.forms import BoundField, Form, ModelChoiceField, modelform_factory
+from django.forms import modelform_factory
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
@@ -20,17 +18,18 @@ from accounts.models import Attribute, User
 from accounts.users.scopes import people_visible_to
 from integrations.clients.sources.table import Table
 from integrations.models import Card
+from notifications.admin import page_picture_form
 from notifications.admin.report_forms import CHART_FIELDS, CHARTS_AT_MOST, cards_in, is_key, rules_in
 from notifications.delivery.attachments.spreadsheets import file_name
-from notifications.delivery.rendering import attachments
+from notifications.delivery.rendering import attachments, page_pictures
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.message_builder import PLAIN_FORMS
 from notifications.delivery.rendering.previews import Preview, preview_of
 from notifications.delivery.rendering.report_contents import Order, attribute_values, checked_own_rows, link_of, written
-from notifications.models import Channel, MessageForm, Report, ReportCard, ReportChart, Subscription
+from notifications.models import Channel, MessageForm, Report, ReportCard, ReportChart
 from notifications.reports.html_tables import ShownTable, shown_tables
 from notifications.reports.row_filters import ColumnMissingError, Condition
-from notifications.sources import Content
+from notifications.sources import Content, PageView
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -45,7 +44,8 @@ class PreviewRefusedError(Exception):
 
 @dataclass(frozen=True)
 class PreviewRequest:
-    """What is to be previewed, read from a page's values. `person`: as whom; None: as everybody without own rows."""
+    """What is to be previewed, read from a page's values. `person`: as whom; None: as everybody without own rows.
+    `page`: of the BI, as whoever previews it sees it, or `page_problem`: why there is none."""
 
     report: Report
     cards: list[ReportCard]
@@ -53,6 +53,8 @@ class PreviewRequest:
     own_rows: list[Condition]
     person: User | None
     order: Order
+    page: PageView | None = None
+    page_problem: str = ""
 
     @property
     def distinct_cards(self) -> list[Card]:
@@ -84,8 +86,11 @@ def request_of(values: QueryDict, *, by: User, now: datetime) -> PreviewRequest:
         link=values.get("link", ""),
         is_template="is_template" in values,
     )
-    # Without scripts one types a name; with them one chooses.
-    person = _named_person(values.get("_as", ""), by) or _chosen_person(values.get("_person", ""), by)
+    person = (
+        _chosen_person(values.get("_person", ""), by)
+        if "_person" in values
+        else _named_person(values.get("_as", ""), by)
+    )
     own_rows = _own_rows(values)
     if own_rows and person is None:
         raise PreviewRefusedError(_("Each person sees rows of their own: choose as whom to look."))
@@ -94,7 +99,21 @@ def request_of(values: QueryDict, *, by: User, now: datetime) -> PreviewRequest:
     order = Order(
         form if form in MessageForm else MessageForm.TEXTCARD, _moment(values.get("_at", ""), now, zone), zone.key
     )
-    return PreviewRequest(report, cards_of(values, by), _charts(values), own_rows, person, order)
+    page, page_problem = _page(values, by, now)
+    return PreviewRequest(
+        report, cards_of(values, by), _charts(values), own_rows, person, order, page=page, page_problem=page_problem
+    )
+
+
+def _page(values: QueryDict, by: User, now: datetime) -> tuple[PageView | None, str]:
+    """The page of the BI as `by` sees it there, whoever else is looked as; else why not."""
+    picture = page_picture_form.previewed(values)
+    if picture is None:
+        return None, ""
+    try:
+        return page_pictures.for_editor(picture, by, now=now), ""
+    except RenderingError as error:
+        return None, str(error)
 
 
 def render(requested: PreviewRequest, found: Mapping[int, Table]) -> ReportPreview:
@@ -107,6 +126,7 @@ def render(requested: PreviewRequest, found: Mapping[int, Table]) -> ReportPrevi
             content = written(
                 requested.report, requested.cards, seen, requested.order, link_of(requested.report, requested.cards)
             )
+            content = replace(content, page=requested.page)
             media = _media(content, requested.order, requested.charts)
             preview, lacks = _preview(content, requested.order, media)
         except RenderingError as error:
@@ -140,7 +160,9 @@ def _preview(content: Content, order: Order, media: attachments.Plan) -> tuple[P
     """The message as it will go out: without a picture or a file where the report has none for it."""
     form = MessageForm(order.form)
     lacks = form in attachments.MEDIA_FORMS and media.carried is None
-    name = file_name(content.title, order.slot_at, form.value) if form in attachments.FILE_FORMS else ""
+    name = media.carried.name if media.carried is not None else ""
+    if form in attachments.FILE_FORMS:
+        name = file_name(content.title, order.slot_at, form.value)
     return preview_of(content, PLAIN_FORMS[form] if lacks else form, None, file_name=name), lacks
 
 
@@ -188,10 +210,8 @@ def _own_rows(values: Mapping[str, Any]) -> list[Condition]:
     return found
 
 
-def _chosen_person(key: str, by: User) -> User | None:
-    """Oneself, or one of those whom the administrator sees; None where nobody is chosen."""
-    if not key:
-        return None
+def _chosen_person(key: str, by: User) -> User:
+    """Oneself, or one of those whom the administrator sees."""
     found = looked_at_as(by).filter(pk=int(key)).first() if is_key(key) else None
     if found is None:
         raise PreviewRefusedError(_("Nobody whom you see is “%(typed)s”.") % {"typed": key})
@@ -201,15 +221,6 @@ def _chosen_person(key: str, by: User) -> User | None:
 def looked_at_as(by: User) -> QuerySet[User]:
     """As whom `by` may look at a message."""
     return people_visible_to(by) | User.objects.filter(pk=by.pk)
-
-
-def person_chooser(name: str, site: AdminSite, by: User, *, chosen: User | None) -> BoundField:
-    """As whom a page looks: a searching select of Django's admin."""
-    field: Any = Subscription._meta.get_field("users")
-    widget = AutocompleteSelect(field, site, attrs={"data-as": ""})
-    form = Form(auto_id="preview-%s", initial={name: chosen})
-    form.fields[name] = ModelChoiceField(looked_at_as(by), widget=widget, required=chosen is not None)
-    return form[name]
 
 
 def _named_person(typed: str, by: User) -> User | None:

@@ -37,6 +37,7 @@ from notifications.admin.base import (
     pill,
     run_pill,
 )
+from notifications.admin.page_picture_form import note_edit
 from notifications.admin.push.actions import PushActions
 from notifications.admin.push.filters import PushStateFilter
 from notifications.admin.push.one_page import apply_button, form_key_in
@@ -128,7 +129,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
                 "notifications/own_rows.js",
                 "notifications/renaming.js",
             ),
-            "notifications/push.js",
+            *("notifications/page_picture.js", "notifications/push.js"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
@@ -221,6 +222,8 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         obj.save(update_fields=["next_run_at"])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        edited = [form, form.content, *formsets] if change and form.copied is None else []
+        enqueue_runs(note_edit(form.instance.report, edited, administrator(request)))
         super().save_related(request, form, formsets, change)
         save_rules(form.instance, form.cleaned_data["rules"])
         self.forget_draft(request, is_new=not change, row=form.instance)

@@ -32,8 +32,9 @@ _NEW_SOURCE = ("integrations.add_datasource", "integrations_datasource_add")
 
 
 def choices(request: HttpRequest) -> JsonResponse:
-    """What can be chosen. `q`: a part of a name; `page`: of the BI, whose cards are wanted. The page asks again with
-    `poll` while the BI lists: then the BI is not asked anew."""
+    """What can be chosen. `q`: a part of a name; `page`: of the BI, whose cards are wanted; `pictures`: whether pages
+    and cards are also offered as pictures. The page asks again with `poll` while the BI lists: then the BI is not asked
+    anew."""
     wanted = request.POST.get("q", "").replace("\x00", "").strip()
     source = _bi_source(request)
     # Whoever does not see the BI learns no name of its pages.
@@ -51,6 +52,7 @@ def choices(request: HttpRequest) -> JsonResponse:
         "entries": _entries(listing, wanted)[:ENTRIES_AT_MOST],
         "may_add_card": request.user.has_perm(_NEW_CARD),
         "listing": listing,
+        "with_pictures": "pictures" in request.POST,
         "is_running": listing is not None and listing.listed_at is None,
         "problem": listing_problem(listing),
         **_way_to_bi(request),

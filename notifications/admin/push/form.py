@@ -10,11 +10,12 @@ from django.forms.utils import ErrorDict
 from django.utils.translation import gettext_lazy as _
 
 from integrations.core import concurrency
+from notifications.admin import page_picture_form
 from notifications.admin.push.copies import CopiedReport
 from notifications.admin.push.seen import SeenContent, page_saved
 from notifications.admin.report_forms import ReportForm, is_key, removed_rules, rules_in
 from notifications.admin.subscription_forms import SubscriptionForm
-from notifications.models import OwnRowsRule, Report, Subscription
+from notifications.models import MessageForm, OwnRowsRule, Report, Subscription
 
 if TYPE_CHECKING:
     from django.http import QueryDict
@@ -86,8 +87,15 @@ class PushForm(SubscriptionForm):
             report.widget = forms.HiddenInput()
         # The formsets of the page belong to it; without it there are none.
         self.instance.content_at_work = self.content.instance if self.content is not None else None
-        if self.content is not None:
-            self.instance.rows_at_work = self.content.rows_at_work
+        self.instance.rows_at_work = self._rows_at_work
+
+    def _rows_at_work(self) -> Any:
+        """The page's rows together with those that others saved meanwhile; None where nobody did."""
+        if self.content is None or not self.content.is_bound:
+            return None
+        self.content.is_valid()
+        merged: QueryDict | None = self.content.merged
+        return merged
 
     def _who(self, names: Collection[str]) -> str:
         saved = concurrency.last_saved.first(self.instance, names)
@@ -115,6 +123,8 @@ class PushForm(SubscriptionForm):
             self.content.is_valid()
             cleaned["report"] = self.content.instance  # also with errors: who would be reached is shown all the same
             self._check_same_content()
+            if cleaned.get("message_form") == MessageForm.FILE and not page_picture_form.is_wanted(self.data):
+                self.add_error("message_form", _("A PDF file is made of a page of the BI: choose its picture first."))
         elif cleaned.get("report") is None:
             cleaned.pop("report", None)
             self.add_error("report", _("Choose what is sent."))

@@ -77,7 +77,7 @@ def _sent(values: QueryDict, prefix: str) -> Iterator[_Sent]:
     for number in range(ROWS_AT_MOST):
         beginning = f"{prefix}-{number}-"
         row = {name.removeprefix(beginning): its for name, its in values.lists() if name.startswith(beginning)}
-        if _first(row, "id") or _first(row, "alias"):
+        if _first(row, "id") or _first(row, "alias") or _first(row, "bi_id"):
             yield row
 
 

@@ -11,9 +11,10 @@ from django.utils.translation import gettext as _
 
 from integrations.core import concurrency
 from integrations.core.concurrency import Saved, SeenForm
+from notifications.admin.page_picture_form import FIELDS, PREFIX
 from notifications.admin.push import row_merge
 from notifications.admin.report_forms import CHART_FIELDS
-from notifications.models import OwnRowsRule, ReportCard, ReportChart, Subscription
+from notifications.models import OwnRowsRule, PagePicture, ReportCard, ReportChart, Subscription
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -25,6 +26,7 @@ PARTS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "report_cards": (ReportCard, ("card", "alias", "title", "position"), "alias"),
     "charts": (ReportChart, CHART_FIELDS, "alias"),
     "own_rows_rules": (OwnRowsRule, ("alias", "column", "attribute", "value"), "column"),
+    PREFIX: (PagePicture, FIELDS, "name"),
 }
 
 
@@ -32,16 +34,6 @@ class SeenContent(SeenForm):
     """With the rows of a content. `merged`: a QueryDict, what the page is to show where others changed some."""
 
     merged: Any = None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.instance.rows_at_work = self.rows_at_work
-
-    def rows_at_work(self) -> Any:
-        """The page's rows together with those that others saved meanwhile; None where nobody did."""
-        if self.is_bound:
-            self.is_valid()
-        return self.merged
 
     def _values_of(self, row: Any) -> dict[str, Any]:
         return {**super()._values_of(row), "rows": _rows_of_content(row)}
@@ -76,12 +68,6 @@ class SeenContent(SeenForm):
         saved = concurrency.last_saved.first(self.instance, names) if names else None
         pushes = Subscription.objects.filter(report=self.instance.pk).values_list("pk", flat=True)
         return concurrency.who(saved or page_saved(list(pushes)))
-
-
-def merged_rows(row: Any) -> dict[str, Any]:
-    """For the formsets of a page about `row`: of rows that others saved meanwhile they show theirs and its own."""
-    merged = row.rows_at_work() if hasattr(row, "rows_at_work") else None
-    return {} if merged is None else {"data": merged}
 
 
 def page_saved(keys: Collection[int], model: type[Model] = Subscription) -> Saved | None:

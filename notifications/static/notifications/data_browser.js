@@ -1,7 +1,8 @@
 // Chooses data: cards that are here already, and those of the BI by their pages.
 "use strict";
-// `page`: of one_page.js. `take`: gets the key and the name of the chosen card.
-window.beginDataBrowser = (page, browser, take) => {
+// `page`: of one_page.js. `take`: gets the key and the name of the chosen card. `takePicture`: gets what is to be pictured
+// (a page or a card), its ID in the BI and its name; where there is none, pictures are not offered.
+window.beginDataBrowser = (page, browser, take, takePicture) => {
   const { find, post, problem, later, words, TYPING_MS, POLL_MS } = page;
   const choices = find("[data-choices]", browser);
   const search = find("[data-search]", browser);
@@ -12,6 +13,7 @@ window.beginDataBrowser = (page, browser, take) => {
     if (isPoll) body.set("poll", "1");
     body.set("q", search.value);
     body.set("page", biPage);
+    if (takePicture) body.set("pictures", "1");
     const wanted = `${biPage}\n${search.value}`;
     try {
       const found = await post(browser.dataset.url, body);
@@ -47,6 +49,7 @@ window.beginDataBrowser = (page, browser, take) => {
       search.focus();
     } else if (button.dataset.card) take(button.dataset.card, button.dataset.name);
     else if (button.dataset.biCard) choose(button);
+    else if (button.dataset.picture) takePicture(button.dataset.picture, button.dataset.id, button.dataset.name);
   });
   // A card that was made in a window of Django's admin, which tells jQuery only.
   const made = find("[data-new-card]", browser);

@@ -36,9 +36,20 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     changed();
   };
+  const picture = pagePicture({ find, onChange: () => changed(0) });
+  const takePicture = (kind, id, name) => {
+    page.nameAs(name);
+    message.beginWith(name);
+    browser.open = false;
+    picture.take(kind, id, name);
+  };
   const showChosen = () => {
-    page.showChosen(cards().map((one) => ({ name: nameOf(one), remove: () => remove(one) })));
-    const isBegun = cards().length > 0 || message.hasTexts();
+    const chosen = cards().map((one) => ({ name: nameOf(one), remove: () => remove(one) }));
+    const pictured = picture.chosen();
+    if (pictured) chosen.push({ name: `${words.picture}${pictured.name}`, remove: pictured.remove });
+    page.showChosen(chosen);
+    picture.show?.();
+    const isBegun = chosen.length > 0 || message.hasTexts();
     find("[data-words-offer]").hidden = isBegun;
     find("[data-first-data]").hidden = isBegun;
     find("[data-texts]").hidden = !isBegun;
@@ -93,7 +104,7 @@ document.addEventListener("DOMContentLoaded", () => {
   page.beginProblems(message.standIn);
 
   showChosen();
-  browser.open = !cards().length;
-  beginDataBrowser(page, browser, take);
+  browser.open = !cards().length && !picture.chosen();
+  beginDataBrowser(page, browser, take, picture.offered ? takePicture : undefined);
   refresh();
 });

@@ -28,6 +28,15 @@ window.pushMessage = ({ page, rows, cards, onChange }) => {
     (editors.title.isUsable ? editors.title.box : sources.title).focus();
   });
 
+  // Of a picture alone: its name as title and text, as a card with the picture as its cover.
+  const beginWith = (name) => {
+    if (hasTexts() || cards().length) return;
+    sources.title.value = sources.body.value = name;
+    isTemplate.checked = false;
+    find("#id_message_form").value = "news";
+    isOpened = true;
+  };
+
   // --- Starting points ---
   const points = find("[data-points]");
   let knownPoints = [];
@@ -106,6 +115,7 @@ window.pushMessage = ({ page, rows, cards, onChange }) => {
 
   return {
     hasTexts,
+    beginWith,
     isOwn: (target) => target.matches("[data-insert] *"),
     standIn: (target) => all.find((one) => one.source === target && one.isUsable)?.box ?? target,
     showTexts: (found) => NAMES.forEach((name) => editors[name].show(found.parts[name], found.sources[name])),

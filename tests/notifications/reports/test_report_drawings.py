@@ -20,7 +20,7 @@ from integrations.models import Card
 from notifications import tasks
 from notifications.delivery.attachments import jobs
 from notifications.delivery.rendering import attachments, preview_files
-from notifications.models import Medium, Report, ReportChart
+from notifications.models import MakerQueue, Medium, Report, ReportChart
 from tests.notifications import preview_pages
 from tests.notifications.delivery.attachments.places import make_medium, make_run
 from tests.notifications.factories import (
@@ -150,7 +150,7 @@ def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> N
     [address] = making_addresses(preview(root, card, charts=(CHART,)))
     medium, user = Medium.objects.get(), make_person(make_corp(), "other")
     token = preview_files._token(medium, user, timezone.now())
-    later = timezone.now() + preview_files.PATIENCE
+    later = timezone.now() + preview_files.PATIENCE[MakerQueue.CHARTS]
 
     def problem() -> str:
         state = preview_files.state_of(token, by=user, now=later)

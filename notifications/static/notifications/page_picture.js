@@ -1,0 +1,30 @@
+// The picture of a page of the BI: chosen in the list of data, shown as a part of the page once it is.
+"use strict";
+// `onChange`: called after it was taken or taken away. Without such a part on the page there is none to choose.
+window.pagePicture = ({ find, onChange }) => {
+  const part = find("[data-page-picture]");
+  if (!part) return { offered: false, chosen: () => null, take: () => {} };
+  const field = (name) => part.querySelector(`[name$="-${name}"]`);
+  const gone = field("DELETE");
+  const isChosen = () => Boolean(field("bi_id").value) && !gone?.checked;
+  const remove = () => {
+    if (gone) gone.checked = true;
+    else field("bi_id").value = "";
+    onChange();
+  };
+  const take = (kind, id, name) => {
+    const values = { kind, bi_id: id, name: name.slice(0, 128) };
+    for (const [key, value] of Object.entries(values)) field(key).value = value;
+    if (gone) gone.checked = false;
+    part.open = true;
+    onChange();
+  };
+  const show = () => {
+    part.hidden = !isChosen();
+    part.querySelector("[data-set]").textContent = isChosen() ? field("name").value : "";
+  };
+  // The list of data fills these in; whoever has no script writes them.
+  part.querySelector(".page-picture-id").hidden = !part.querySelector(".page-picture-id .errorlist");
+  if (gone) gone.closest("p").hidden = true;
+  return { offered: true, chosen: () => (isChosen() ? { name: field("name").value, remove } : null), take, show };
+};
