@@ -87,7 +87,7 @@ class PagePictureInline(_ReportPart, AnyStackedInline):
     formset = PagePictureFormSet
     extra = max_num = 1
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         is_offered = page_rights.may_show_as(obj or Report(), administrator(request))
         return [*page_picture_form.FIELDS, *(["seen_by"] if is_offered else [])]
 
