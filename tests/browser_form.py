@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.test import Client
 
 _NEVER_SENT = frozenset({"submit", "button", "reset", "image", "file"})
 Attributes = list[tuple[str, str | None]]
@@ -67,3 +73,9 @@ def untouched(html: str, form_id: str) -> dict[str, list[str]]:
     reader = _Reader(form_id)
     reader.feed(html)
     return {name: [value.removeprefix("\n") for value in values] for name, values in reader.sent.items()}
+
+
+def opened_with(client: Client, address: str) -> dict[str, str]:
+    """What a page of the administration carries of the values with which it was opened, to be sent with others."""
+    found = re.search(r'name="seen" value="([^"]*)"', client.get(address).content.decode())
+    return {"seen": unescape(found[1])} if found else {}

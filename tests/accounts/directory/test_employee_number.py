@@ -13,6 +13,7 @@ from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User
 from integrations.models import Member, SyncRun
 from tests.accounts.directory.people_of import People, links, make
 from tests.accounts.people import signed_in
+from tests.browser_form import opened_with
 
 FIELD = "工号"
 
@@ -170,7 +171,7 @@ def test_the_policy_takes_attributes_that_are_employee_numbers(
 ) -> None:
     region = Attribute.objects.create(key="region", name="区域")
     path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
-    values = {"mode": "link", "leavers": "unlink", "number_field": FIELD}
+    values = {"mode": "link", "leavers": "unlink", "number_field": FIELD, **opened_with(root, path)}
 
     assert "区域" not in root.get(path).content.decode()
     assert root.post(path, {**values, "number_attribute": region.pk}).status_code == 200

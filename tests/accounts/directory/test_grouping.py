@@ -21,6 +21,7 @@ from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People
 from tests.accounts.people import signed_in, with_role
 from tests.audit import clear_trail
+from tests.browser_form import opened_with
 
 
 @pytest.fixture
@@ -392,7 +393,9 @@ def test_a_rule_that_somebody_else_saves_anew_lends_no_rights(created: People, r
     assert found.may_lend_rights
 
     page = reverse("admin:accounts_departmentgroup_change", args=[found.pk])
-    assert admin_of().post(page, sent(place, group, with_subdepartments="")).status_code == 302
+    editor = admin_of()
+    values = {**sent(place, group, with_subdepartments=""), **opened_with(editor, page)}
+    assert editor.post(page, values).status_code == 302
 
     found.refresh_from_db()
     assert (found.may_lend_rights, found.with_subdepartments) == (False, False)

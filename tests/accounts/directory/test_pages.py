@@ -18,6 +18,7 @@ from integrations.models import Department, Member, SyncRun
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, links
 from tests.accounts.people import signed_in, with_role
+from tests.browser_form import opened_with
 
 
 @pytest.fixture
@@ -235,7 +236,7 @@ def test_an_account_that_came_back_is_confirmed(people: People, chief: Client) -
 
 def test_a_policy_is_set_by_who_sees_all_companies_only(people: People, chief: Client, root: Client) -> None:
     path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
-    values = {"mode": "create", "leavers": "unlink", "match_username": "on"}
+    values = {"mode": "create", "leavers": "unlink", "match_username": "on", **opened_with(root, path)}
 
     assert chief.post(path, values).status_code == 403
     assert root.post(path, values).status_code == 302
@@ -258,7 +259,8 @@ def test_who_keeps_a_given_group_is_told_when_the_policy_gives_none_any_more(
     GivenGroup.objects.create(corp=people.corp, user=person, group=group)
     path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
 
-    answer = root.post(path, {"mode": after, "leavers": "unlink", "match_username": "on"}, follow=True)
+    values = {"mode": after, "leavers": "unlink", "match_username": "on", **opened_with(root, path)}
+    answer = root.post(path, values, follow=True)
 
     assert ("有 1 人保留着通讯录按部门授予的用户组" in answer.content.decode()) is is_warned
     assert list(person.groups.all()) == [group]
