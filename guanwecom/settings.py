@@ -102,13 +102,8 @@ VALKEY_URL = e.read(e.valkey_url, "VALKEY_URL")
 # Whose certificates a rediss:// address may show, beside those that the system trusts: the path of a PEM file.
 VALKEY_CA_BUNDLE = e.read(e.certificates, "VALKEY_CA_BUNDLE", "")
 VALKEY_OPTIONS = e.valkey_options(VALKEY_URL, VALKEY_CA_BUNDLE)
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": VALKEY_URL,
-        "OPTIONS": VALKEY_OPTIONS,
-    }
-}
+_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": VALKEY_URL, "OPTIONS": VALKEY_OPTIONS}
+CACHES = {"default": _CACHE}
 
 CELERY_BROKER_URL = e.broker_url(VALKEY_URL)
 # Left to itself, Celery takes any certificate.
@@ -129,9 +124,7 @@ CELERY_TASK_ROUTES = {
     "notifications.tick": {"queue": "urgent"},
     **{f"integrations.{name}": {"queue": "data"} for name in ("fetch_card_data", "test_source", "test_unsaved")},
 }
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_IGNORE_RESULT = CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONSUMER = "guanwecom.worker_consumer:LastingConsumer"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

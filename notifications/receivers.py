@@ -100,6 +100,13 @@ def grant_to_roles() -> None:
     roles.grant(Role.INTEGRATION_ADMINISTRATOR, *robots, *queues)
 
 
+# What checks of an alert rule write, and nobody else.
+_OF_CHECKS = (
+    *("gather_until", "next_run_at", "checked_slot_at", "holding", "memory"),
+    *("failure_count", "problem", "form_key", "created_at"),
+)
+
+
 def track_orders() -> None:
     signals.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
     for part in (ReportCard, OwnRowsRule, PagePicture):
@@ -132,10 +139,7 @@ def track_orders() -> None:
     signals.track(
         AlertRule,
         corps=lambda rule: [rule.receiver.corp_id],
-        left_out=(
-            *("gather_until", "next_run_at", "checked_slot_at", "holding", "memory"),
-            *("failure_count", "problem", "form_key", "created_at"),
-        ),
+        left_out=_OF_CHECKS,
     )
     signals.track(SilenceWindow, corps=lambda window: [window.rule.receiver.corp_id])
     signals.track(AttributeRule, corps=lambda rule: [rule.order.only_corp_id])
