@@ -64,8 +64,8 @@ sbom: setup-dev ## write sbom/*.cdx.json: every package that is pinned, as Cyclo
 	@for set in $(SETS); do $(RUN) -m cyclonedx_py requirements --output-reproducible --short-PURLs \
 		--pyproject pyproject.toml -o sbom/$$set.cdx.json $$set.txt || exit; done
 
-bundle: setup-dev ## make dist/guanwecom-….tar.gz, which installs the committed code on a machine without internet
-	@$(RUN) -m tools.bundle
+bundle: setup-dev ## make dist/guanwecom-….tar.gz, which installs the committed code without internet; SNAPSHOTS=1: with page pictures
+	@$(RUN) -m tools.bundle $(if $(SNAPSHOTS),--snapshots)
 
 bench: setup-dev ## measure the WeCom client, the sandbox, signing in, the directory and the push engine
 	@$(RUN) -m benchmarks

@@ -16,11 +16,12 @@ set -eu
 
 usage() {
     cat <<'USAGE'
-usage: deploy/install.sh [--site URL] [--database URL] [--valkey URL] [--dry-run] [--no-nginx] [--no-start] [--help]
+usage: deploy/install.sh [--site URL] [--database URL] [--valkey URL] [--snapshots] [--no-nginx] [--no-start] [--dry-run]
 
   --site URL      the address at which people open the product; needed for the first installation
   --database URL  PostgreSQL; by default this machine's, over its socket: a user and a database guanwecom, made if missing
   --valkey URL    Valkey or Redis; by default redis://127.0.0.1:6379/0
+  --snapshots     also the worker that takes pictures of the BI's pages, with Chromium; say it for every version
   --no-nginx      leave nginx alone
   --no-start      install everything, and start or restart nothing
   --dry-run       print every command, and run none
@@ -33,7 +34,7 @@ USAGE
 prefix=/opt/guanwecom
 settings=/etc/guanwecom
 default_database='postgresql://guanwecom:@/guanwecom?host=/var/run/postgresql'
-site='' database='' valkey='' dry_run='' upgrade='' nginx=yes start=yes
+site='' database='' valkey='' dry_run='' upgrade='' snapshots='' nginx=yes start=yes
 python=${PYTHON:-python3}
 
 say() { printf '\n== %s\n' "$*"; }
@@ -59,6 +60,7 @@ read_options() {
             shift
             ;;
         --dry-run) dry_run=yes ;;
+        --snapshots) snapshots=yes ;;
         --no-nginx) nginx='' ;;
         --no-start) start='' ;;
         --help | -h)
@@ -79,6 +81,9 @@ check_machine() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || refuse "Python has no venv; on Debian: apt install python3-venv"
     [ "$dry_run" ] || command -v systemctl >/dev/null || refuse "this machine has no systemd"
     [ "$dry_run" ] || [ ! "$nginx" ] || command -v nginx >/dev/null || refuse "nginx is missing; --no-nginx does without"
+    [ "$dry_run" ] || [ ! "$snapshots" ] || command -v chromium >/dev/null || refuse "chromium is missing"
+    [ ! "$snapshots" ] || [ ! -d wheels ] || [ -f requirements-snapshots.txt ] ||
+        refuse "this bundle was made without --snapshots"
     if [ -f SHA256SUMS ]; then
         sha256sum --quiet --check SHA256SUMS || refuse "the bundle is damaged: its checksums do not match"
         "$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$(cat PYTHON)')" ||
@@ -118,11 +123,10 @@ install_release() {
     run cp -R accounts deploy guanwecom integrations notifications "$release/"
     run cp manage.py gunicorn.conf.py pyproject.toml .env.example requirements-charts.txt "$release/"
     run "$python" -m venv "$release/.venv"
+    pip_install requirements-charts.txt
     if [ -d wheels ]; then
-        pip_install --no-index --find-links wheels
         run cp -R staticfiles "$release/"
     else
-        pip_install
         run install -D tools/messages.py "$release/tools/messages.py"
         run "$release/.venv/bin/python" "$release/tools/messages.py" compile
     fi
@@ -134,9 +138,17 @@ install_release() {
     run touch "$release/.installed"
 }
 
+# pip_install FILE: from the bundle's wheels, or from the internet.
 pip_install() {
-    run "$release/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "$@" \
-        -r requirements-charts.txt
+    set -- -r "$1"
+    [ ! -d wheels ] || set -- --no-index --find-links wheels "$@"
+    run "$release/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "$@"
+}
+
+install_snapshots() {
+    [ "$snapshots" ] || return 0
+    say "what takes pictures of pages"
+    pip_install requirements-snapshots.txt
 }
 
 write_settings() {
@@ -209,6 +221,7 @@ install_units() {
     # Later versions leave alone what was disabled on this machine.
     is_upgrade || run systemctl enable --quiet guanwecom.target guanwecom-web.socket guanwecom-web@1 guanwecom-web@2 guanwecom-worker-urgent \
         guanwecom-worker guanwecom-worker-data guanwecom-worker-charts guanwecom-beat
+    [ ! "$snapshots" ] || run systemctl enable --quiet guanwecom-worker-snapshots
 }
 
 install_site() {
@@ -238,6 +251,7 @@ start_all() {
     else
         run systemctl start guanwecom.target guanwecom-web.socket
     fi
+    [ ! "$snapshots" ] || run systemctl start guanwecom-worker-snapshots
     [ ! "$nginx" ] || run systemctl reload-or-restart nginx
 }
 
@@ -249,6 +263,7 @@ main() {
     upgrade=$(systemctl is-enabled guanwecom.target 2>/dev/null | grep -x enabled || true)
     add_user
     install_release
+    install_snapshots
     write_settings
     collect_static_files
     place_certificate

@@ -39,6 +39,8 @@ CODE = (
     ),
 )
 REQUIREMENTS = "requirements-charts.txt"
+# Contains those.
+SNAPSHOTS = "requirements-snapshots.txt"
 BUILT_GUIDES = "docs/_build/html"
 # Where wheels keep the texts of their licences, by the beginnings of file names.
 LICENCE_FILES = ("licen", "copying", "notice", "authors")
@@ -47,7 +49,9 @@ LICENCE_FILES = ("licen", "copying", "notice", "authors")
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make the bundle that installs without internet.")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="the folder to write to")
-    output = parser.parse_args().output
+    parser.add_argument("--snapshots", action="store_true", help="with what takes pictures of the BI's pages")
+    options = parser.parse_args()
+    output, requirements = options.output, SNAPSHOTS if options.snapshots else REQUIREMENTS
     name = f"guanwecom-{version()}-linux-{platform.machine()}-py{sys.version_info.major}{sys.version_info.minor}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
@@ -55,13 +59,14 @@ def main() -> int:
         copy_code(folder)
         # deploy/install.sh compares it with the machine's.
         (folder / "PYTHON").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
-        download_wheels(folder)
+        shutil.copy(ROOT / requirements, folder)
+        download_wheels(folder, requirements)
         for app in messages.APPS:
             messages.compile_app(app, folder)
         collect_static_files(folder)
         build_guides(folder)
         write_licences(folder)
-        write_bill(folder)
+        write_bill(folder, requirements)
         write_checksums(folder)
         output.mkdir(parents=True, exist_ok=True)
         archive = output / f"{name}.tar.gz"
@@ -81,11 +86,11 @@ def copy_code(folder: Path) -> None:
     subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
 
 
-def download_wheels(folder: Path) -> None:
+def download_wheels(folder: Path, requirements: str) -> None:
     """For this machine's kind and this Python, each with a hash that the requirements name."""
     run = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]
     wheels = folder / "wheels"
-    subprocess.run([*run, "--only-binary", ":all:", "-r", str(ROOT / REQUIREMENTS), "-d", str(wheels)], check=True)
+    subprocess.run([*run, "--only-binary", ":all:", "-r", str(ROOT / requirements), "-d", str(wheels)], check=True)
 
 
 def collect_static_files(folder: Path) -> None:
@@ -149,10 +154,10 @@ def licence_texts(wheel: zipfile.ZipFile) -> list[str]:
     return [name for name in within if Path(name).name.lower().startswith(LICENCE_FILES)]
 
 
-def write_bill(folder: Path) -> None:
+def write_bill(folder: Path, requirements: str) -> None:
     """sbom.cdx.json, in CycloneDX."""
     bill = [sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible", "--short-PURLs"]
-    named = ["--pyproject", "pyproject.toml", "-o", str(folder / "sbom.cdx.json"), REQUIREMENTS]
+    named = ["--pyproject", "pyproject.toml", "-o", str(folder / "sbom.cdx.json"), requirements]
     subprocess.run([*bill, *named], cwd=ROOT, check=True)
 
 

@@ -57,6 +57,14 @@ def test_parts_can_be_left_out(project_root: Path, options: tuple[str, ...], abs
     assert [line for line in commands if any(word in line for word in absent)] == []
 
 
+def test_page_pictures_come_with_their_packages_and_their_worker(project_root: Path) -> None:
+    printed = install(project_root, "--dry-run", *SITE, "--snapshots").stdout.splitlines()
+
+    assert any(line.endswith("--require-hashes -r requirements-snapshots.txt") for line in printed)
+    assert "+ systemctl enable --quiet guanwecom-worker-snapshots" in printed
+    assert "+ systemctl start guanwecom-worker-snapshots" in printed
+
+
 @pytest.mark.parametrize(
     ("options", "refusal"),
     [
