@@ -19,7 +19,7 @@ from notifications.sources import Rule
 from notifications.subscriptions.attribute_rules import rules_of, save_rules
 from tests.browser_form import untouched
 from tests.notifications.factories import make_corp, make_person
-from tests.notifications.reports.places import make_region
+from tests.notifications.reports.places import make_data_report, make_region
 
 pytestmark = pytest.mark.django_db
 NOTHING = "您的修改尚未保存"
@@ -175,6 +175,22 @@ def test_the_preview_of_a_channel_says_nothing_of_others(corp: Corp, second: Cli
     InboundChannel.objects.filter(pk=row.pk).update(name="第一个人改的")
     answer = second.post(reverse("admin:notifications_inboundchannel_preview", args=[row.pk]), values)
     assert NOTHING not in answer.json()["trial"]
+
+
+def test_rows_of_a_report_without_a_push_are_not_overwritten(corp: Corp, second: Client) -> None:
+    report = make_data_report()
+    values = opened(second, report)
+    report.report_cards.update(title="第一个人改的")
+
+    answer: Any = second.post(page(report), {**values, "title": "新标题"})
+
+    assert NOTHING.replace("尚未", "没有") in strip_tags(answer.content.decode())
+    rows = next(one.formset for one in answer.context["inline_admin_formsets"] if one.formset.prefix == "report_cards")
+    assert rows.forms[0]["title"].value() == "第一个人改的"
+    again = {**untouched(answer.content.decode(), "report_form")}
+    assert second.post(page(report), again).status_code == 302
+    report.refresh_from_db()
+    assert (report.title, report.report_cards.get().title) == ("新标题", "第一个人改的")
 
 
 def test_permissions_of_a_group_and_roles_of_a_person_are_not_overwritten(corp: Corp, second: Client) -> None:

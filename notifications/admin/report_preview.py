@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.conf import settings
+from django.contrib.admin.sites import AdminSite
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.db.models import Q
-from django.forms import modelform_factory
+from django.forms import BoundField, Form, ModelChoiceField, modelform_factory
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
@@ -26,7 +28,7 @@ from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.message_builder import PLAIN_FORMS
 from notifications.delivery.rendering.previews import Preview, preview_of
 from notifications.delivery.rendering.report_contents import Order, attribute_values, checked_own_rows, link_of, written
-from notifications.models import Channel, MessageForm, Report, ReportCard, ReportChart
+from notifications.models import Channel, MessageForm, Report, ReportCard, ReportChart, Subscription
 from notifications.reports.html_tables import ShownTable, shown_tables
 from notifications.reports.row_filters import ColumnMissingError, Condition
 from notifications.sources import Content, PageView
@@ -86,11 +88,8 @@ def request_of(values: QueryDict, *, by: User, now: datetime) -> PreviewRequest:
         link=values.get("link", ""),
         is_template="is_template" in values,
     )
-    person = (
-        _chosen_person(values.get("_person", ""), by)
-        if "_person" in values
-        else _named_person(values.get("_as", ""), by)
-    )
+    # Without scripts one types a name; with them one chooses.
+    person = _named_person(values.get("_as", ""), by) or _chosen_person(values.get("_person", ""), by)
     own_rows = _own_rows(values)
     if own_rows and person is None:
         raise PreviewRefusedError(_("Each person sees rows of their own: choose as whom to look."))
@@ -210,8 +209,10 @@ def _own_rows(values: Mapping[str, Any]) -> list[Condition]:
     return found
 
 
-def _chosen_person(key: str, by: User) -> User:
-    """Oneself, or one of those whom the administrator sees."""
+def _chosen_person(key: str, by: User) -> User | None:
+    """Oneself, or one of those whom the administrator sees; None where nobody is chosen."""
+    if not key:
+        return None
     found = looked_at_as(by).filter(pk=int(key)).first() if is_key(key) else None
     if found is None:
         raise PreviewRefusedError(_("Nobody whom you see is “%(typed)s”.") % {"typed": key})
@@ -221,6 +222,15 @@ def _chosen_person(key: str, by: User) -> User:
 def looked_at_as(by: User) -> QuerySet[User]:
     """As whom `by` may look at a message."""
     return people_visible_to(by) | User.objects.filter(pk=by.pk)
+
+
+def person_chooser(name: str, site: AdminSite, by: User, *, chosen: User | None) -> BoundField:
+    """As whom a page looks: a searching select of Django's admin."""
+    field: Any = Subscription._meta.get_field("users")
+    widget = AutocompleteSelect(field, site, attrs={"data-as": ""})
+    form = Form(auto_id="preview-%s", initial={name: chosen})
+    form.fields[name] = ModelChoiceField(looked_at_as(by), widget=widget, required=chosen is not None)
+    return form[name]
 
 
 def _named_person(typed: str, by: User) -> User | None:

@@ -17,6 +17,7 @@ from notifications import tasks
 from notifications.models import AlertRule, Incident, Medium, OwnRowsRule, Report, ReportChart
 from tests.conftest import program_environ
 from tests.e2e import sales
+from tests.e2e.one_page.test_push_page import choose_person
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.e2e.stack import BIN, Program, running, wait_for_log
@@ -88,7 +89,7 @@ def test_the_button_shows_the_chart_of_somebodys_own_rows(
 
     page.get_by_role("button", name="读取数据并预览").click()
     expect(page.locator("[data-preview-place] .problem")).to_contain_text("请选择以谁的身份预览")
-    page.get_by_label("以谁的身份").fill("韩梅梅")
+    choose_person(page, "韩梅梅")
     page.get_by_role("button", name="读取数据并预览").click()
 
     expect(page.locator("[data-preview-place]")).to_contain_text("可以看到 3 行中的 2 行。")

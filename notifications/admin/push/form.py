@@ -87,15 +87,8 @@ class PushForm(SubscriptionForm):
             report.widget = forms.HiddenInput()
         # The formsets of the page belong to it; without it there are none.
         self.instance.content_at_work = self.content.instance if self.content is not None else None
-        self.instance.rows_at_work = self._rows_at_work
-
-    def _rows_at_work(self) -> Any:
-        """The page's rows together with those that others saved meanwhile; None where nobody did."""
-        if self.content is None or not self.content.is_bound:
-            return None
-        self.content.is_valid()
-        merged: QueryDict | None = self.content.merged
-        return merged
+        if self.content is not None:
+            self.instance.rows_at_work = self.content.rows_at_work
 
     def _who(self, names: Collection[str]) -> str:
         saved = concurrency.last_saved.first(self.instance, names)

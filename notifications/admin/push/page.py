@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.forms import BoundField, Form, ModelChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path
 from django.utils import timezone, translation
@@ -28,6 +26,7 @@ from notifications.admin.push.form import CONTENT_IS_SENT, PushForm
 from notifications.admin.push.one_page import ADDED_HERE, OnePage, problems_of
 from notifications.admin.push.preview import page_state
 from notifications.admin.push.renaming import changes, renaming_in
+from notifications.admin.push.seen import merged_rows
 from notifications.admin.report_forms import CARDS_AT_MOST, is_key
 from notifications.admin.report_parts import (
     OwnRowsInline,
@@ -102,11 +101,7 @@ class PushPage(OnePage):
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Subscription, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
-        # Of rows that somebody else saved meanwhile the page shows theirs and its own.
-        rows_at_work: Callable[[], Any] = getattr(obj, "rows_at_work", lambda: None)
-        merged = rows_at_work()
-        further = {} if merged is None else {"data": merged}
-        return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report(), **further}
+        return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report(), **merged_rows(obj)}
 
     def save_content(self, form: PushForm) -> None:
         """Write the report, so that the subscription can name it. Its rows follow in `save_related`."""
@@ -172,26 +167,17 @@ class PushPage(OnePage):
         may = self.has_add_permission(request) if subscription is None else self.has_change_permission(request)
         if not may:
             return {}
+        person = administrator(request)
         return {
             "is_push_page": True,
             "draft": self.draft_offered(request, subscription),
             "starting_points": offered_points(),
             "field_formats": field_choices.formats(),
-            "chooser": self._chooser(request),
+            "chooser": report_preview.person_chooser("as", self.admin_site, person, chosen=person),
             "attributes_way": way_out(Attribute, request, field="own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.reserved_names())),
             **template_help(timezone.get_current_timezone()),
         }
-
-    def _chooser(self, request: HttpRequest) -> BoundField:
-        """As whom the preview looks: at first the person at work."""
-        person = administrator(request)
-        field: Any = Subscription._meta.get_field("users")
-        widget = AutocompleteSelect(field, self.admin_site, attrs={"data-as": ""})
-        known = report_preview.looked_at_as(person)
-        form = Form(auto_id="push-%s", initial={"as": person})
-        form.fields["as"] = ModelChoiceField(known, widget=widget)
-        return form["as"]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

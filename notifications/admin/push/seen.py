@@ -35,6 +35,16 @@ class SeenContent(SeenForm):
 
     merged: Any = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.rows_at_work = self.rows_at_work
+
+    def rows_at_work(self) -> Any:
+        """The page's rows together with those that others saved meanwhile; None where nobody did."""
+        if self.is_bound:
+            self.is_valid()
+        return self.merged
+
     def _values_of(self, row: Any) -> dict[str, Any]:
         return {**super()._values_of(row), "rows": _rows_of_content(row)}
 
@@ -68,6 +78,12 @@ class SeenContent(SeenForm):
         saved = concurrency.last_saved.first(self.instance, names) if names else None
         pushes = Subscription.objects.filter(report=self.instance.pk).values_list("pk", flat=True)
         return concurrency.who(saved or page_saved(list(pushes)))
+
+
+def merged_rows(row: Any) -> dict[str, Any]:
+    """For the formsets of a page about `row`: of rows that others saved meanwhile they show theirs and its own."""
+    merged = row.rows_at_work() if hasattr(row, "rows_at_work") else None
+    return {} if merged is None else {"data": merged}
 
 
 def page_saved(keys: Collection[int], model: type[Model] = Subscription) -> Saved | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
@@ -10,7 +13,8 @@ from accounts.models import User
 from integrations.models import Card, DataSource
 from notifications.models import AlertReceiver, Subscription
 from tests.e2e.one_page.test_push_page import press_on
-from tests.e2e.test_admin_accessibility import PHONE, faults_of, look
+from tests.e2e.policy import refusals_in
+from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.notifications.factories import make_corp, make_person
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -63,6 +67,46 @@ def test_a_query_with_its_data_source_is_added_in_one_window_and_chosen(page: Pa
     expect(page.locator("[data-chosen] li")).to_contain_text(["今日订单"])
     expect(page.locator("[name=name]")).to_have_value("订单")
     assert Card.objects.get(name="今日订单").source == DataSource.objects.get(name="订单服务")
+
+
+def test_a_database_and_its_query_are_tested_before_they_are_saved(
+    page: Page, card: Card, databases: Path, settings: Any
+) -> None:
+    """A wrong database is told at once, and what was typed stays."""
+    settings.DATA_SQLITE_FOLDERS = [str(databases)]
+    refusals = refusals_in(page.context)
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="新建数据库或 Web 服务查询").click()
+    window = opened.value
+    window.get_by_role("link", name="添加数据源").click()
+    window.get_by_role("link", name="数据库（SQL）").click()
+    for name, typed in (("db_host", "127.0.0.1"), ("db_name", "sales"), ("db_user", "reader"), ("db_password", "pw-9")):
+        window.fill(f"[name={name}]", typed)
+    window.locator("[name=db_password]").press("Tab")
+    shown = window.locator("[data-unsaved-test-place]")
+    expect(shown).to_contain_text("该地址指向本机")
+    expect(window.locator("[name=db_host]")).to_have_value("127.0.0.1")
+    for appearance in (PHONE, DESK):
+        look(window, appearance)
+        assert faults_of(window) == {}
+
+    window.fill("[name=name]", "本地库")
+    window.select_option("[name=db_kind]", "")
+    window.fill("[name=new_sql_url]", f"sqlite:///{databases / 'facts.db'}")
+    window.get_by_role("button", name="测试连接").click()
+    expect(shown).to_contain_text("连接正常")
+    assert not DataSource.objects.filter(name="本地库").exists()
+    window.locator("[name=_save]").click()
+    window.fill("[name=name]", "门店")
+    window.fill("[name=sql]", "SELECT 门店, 销售额 FROM sales")
+    window.get_by_role("button", name="试运行并显示前几行").click()
+    expect(shown).to_contain_text("杭州")
+    assert not Card.objects.filter(name="门店").exists()
+    with window.expect_event("close"):
+        window.locator("[name=_save]").click()
+
+    expect(page.locator("[data-chosen] li")).to_contain_text(["门店"])
+    assert refusals == []
 
 
 def test_the_directory_is_synchronised_in_another_tab_from_which_one_comes_back(page: Page, card: Card) -> None:

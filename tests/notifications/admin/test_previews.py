@@ -248,6 +248,14 @@ def token_in(response: Any) -> str:
     return unescape(token)
 
 
+def test_the_page_of_a_report_has_the_person_chooser_of_a_push(root: Client, card: Card) -> None:
+    report = make_data_report(card=card)
+    page: Any = root.get(f"/admin/notifications/report/{report.pk}/change/")
+    assert page.context["chooser"].field.queryset.model.__name__ == "User"
+    assert 'name="_person"' in page.text
+    assert "select2" in str(page.context["media"])
+
+
 def test_the_page_of_a_report_without_scripts_offers_the_choices(root: Client, card: Card) -> None:
     report = make_data_report(card=card)
     make_subscription(make_person(make_corp(), "li"), report=report, time_zone="Europe/Berlin")
@@ -275,6 +283,7 @@ def test_what_is_wrong_without_data_is_said_before_anything_is_fetched(root: Cli
 
     assert "请选择以谁的身份预览" in preview(root, OF_REPORT, page_values(card, rules=(rule,)))
     assert "您可见的人中没有" in preview(root, OF_REPORT, page_values(card, _as="nobody"))
+    assert "您可见的人中没有" in preview(root, OF_REPORT, page_values(card, _person="99999999"))
     assert "请按 2026-11-28 09:00 的格式填写时间。" in preview(root, OF_REPORT, page_values(card, _at="tomorrow"))
     assert not CardData.objects.exists()
     # The page of a rule shows the rows also while a condition is wrong.
