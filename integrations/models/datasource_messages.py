@@ -157,7 +157,7 @@ _SENTENCES = {
     ),
     Problem.LOOPBACK_FORBIDDEN: gettext_lazy(
         "The address leads to this machine itself. Where everything runs on one machine, set DATA_ALLOW_LOOPBACK, "
-        "and let a superuser allow the source the internal network."
+        "and let a superuser tick “may be in the internal network”."
     ),
     Problem.DRIVER_UNCHECKED: gettext_lazy(
         "Nobody can check where the driver of this kind of database connects to. A superuser can allow the source "

@@ -14,6 +14,7 @@ from notifications.alerts.conditions import (
     Aggregate,
     Comparison,
     Condition,
+    ConditionError,
     Unit,
     filters_line,
     from_rows,
@@ -70,16 +71,19 @@ def described(condition: Condition) -> str:
     return words + _narrowed(condition)
 
 
-def findings(rule: AlertRule, verdict: Verdict) -> str:
-    """Each condition with what was found, a line each: for a card and the page."""
-    return "\n".join(_finding(*each) for each in zip(from_rows(rule.conditions), verdict.found, strict=True))
+def findings(rule: AlertRule, verdict: Verdict, *, unknown: ConditionError | None = None) -> str:
+    """Each condition with what was found, a line each: for a card and the page. `unknown`: why nobody knows what a
+    condition that gives no reason of its own says."""
+    pairs = zip(from_rows(rule.conditions), verdict.found, strict=True)
+    return "\n".join(_finding(condition, found, unknown) for condition, found in pairs)
 
 
-def _finding(condition: Condition, found: Found) -> str:
-    if found.problem is not None:
+def _finding(condition: Condition, found: Found, unknown: ConditionError | None) -> str:
+    problem = found.problem or (unknown if found.holds is None else None)
+    if problem is not None:
         return _("%(condition)s: cannot be known. %(why)s") % {
             "condition": described(condition),
-            "why": conditions.sentence(found.problem),
+            "why": conditions.sentence(problem),
         }
     if found.holds is None:
         return _("%(condition)s: cannot be known") % {"condition": described(condition)}

@@ -267,6 +267,7 @@ _SENTENCES = {
     "no_number_or_date": gettext_lazy("“%(about)s” is neither a number nor a date such as 2026-11-03."),
     "no_date": gettext_lazy("“%(about)s” is no date such as 2026-11-03, 2026-11-03 09:30, or yesterday."),
     "no_value": gettext_lazy("The data has nothing in it that the conditions could be compared with."),
+    "nothing_counts": gettext_lazy("No row counts, or there is no value in those that do."),
     "cut": gettext_lazy("The data was cut at the source's row limit: what was not read may change the answer."),
     "never_empty": gettext_lazy("A count or a change is never empty: choose another comparison."),
     "no_order": gettext_lazy("The column “%(about)s” has no larger and smaller: compare it with = or !=."),
@@ -282,7 +283,7 @@ _SENTENCES = {
     "no_earlier": gettext_lazy("There is no data of %(about)s to compare with."),
     "not_kept": gettext_lazy(
         "There is no data of %(about)s to compare with: the data has no column of days, and none that was fetched on "
-        "that day is kept."
+        "that day is kept. What the rule's checks fetch is kept from now on."
     ),
     "from_zero": gettext_lazy(
         "It was 0 on %(about)s: no percentage can be computed from that. Compare by the amount instead."

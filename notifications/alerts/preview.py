@@ -71,8 +71,10 @@ def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
     except ConditionError as error:
         return Trial(problem=conditions.sentence(error))
     tables = verdicts.parts_of(rule, table)
+    unknown = ConditionError("cut" if table.is_cut else "nothing_counts")
+    lines = {part: condition_words.findings(rule, verdict, unknown=unknown) for part, verdict in found.items()}
     parts = [
-        _shown(part, verdict.holds, condition_words.findings(rule, verdict).splitlines(), tables[part], verdict.rows)
+        _shown(part, verdict.holds, lines[part].splitlines(), tables[part], verdict.rows)
         for part, verdict in sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN]
     ]
     return Trial(

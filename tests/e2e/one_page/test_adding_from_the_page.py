@@ -86,6 +86,7 @@ def test_a_database_and_its_query_are_tested_before_they_are_saved(
     shown = window.locator("[data-unsaved-test-place]")
     expect(shown).to_contain_text("该地址指向本机")
     expect(window.locator("[name=db_host]")).to_have_value("127.0.0.1")
+    assert refusals == []
     for appearance in (PHONE, DESK):
         look(window, appearance)
         assert faults_of(window) == {}
@@ -106,7 +107,6 @@ def test_a_database_and_its_query_are_tested_before_they_are_saved(
         window.locator("[name=_save]").click()
 
     expect(page.locator("[data-chosen] li")).to_contain_text(["门店"])
-    assert refusals == []
 
 
 def test_the_directory_is_synchronised_in_another_tab_from_which_one_comes_back(page: Page, card: Card) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
@@ -447,3 +448,22 @@ def test_with_a_source_that_is_down_the_page_says_so_and_saves(root: Client, car
     assert (state["columns"], "1 人</span>" in state["outlook"]) == ([], True)
     assert send_new(root, card, users=[person.pk], _enable="1").status_code == 302
     assert AlertRule.objects.get().is_enabled
+
+
+def test_what_cannot_be_known_is_said_with_its_reason_and_days_without_data_too(root: Client, card: Card) -> None:
+    table = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), ((date(2015, 12, 31), 5),), NOW)
+    values = {"card": card.pk, **row(0, "sum", "销售额", "lt", "100", filters="日期=昨天")}
+    token = root.post(f"{LIST}try/", values).json()["token"]
+    CardData.objects.previews().update(status="ready", content=packed(table), finished_at=NOW, notified_at=NOW)
+
+    html = root.post(f"{LIST}try/", {**values, "_token": token}).json()["html"]
+
+    assert "没有符合条件范围的数据行，或这些行中没有值。" in html
+    assert "数据中没有过去 30 天的内容" in html
+
+
+def test_a_rule_s_times_are_those_of_checks_and_crowded_ones_are_no_matter(root: Client, card: Card) -> None:
+    values = {**untouched(root.get(ADD).content.decode(), "alertrule_form"), "repeat": "every_30"}
+    outlook = root.post(f"{LIST}try/", values).json()["outlook"]
+    assert "接下来的检查时间" in outlook
+    assert "错峰" not in outlook
