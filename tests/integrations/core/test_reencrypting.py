@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,59 @@ def test_what_is_saved_meanwhile_is_not_lost(
         corp.pk: f"s3cret-{corp.agentid}" for corp in corps if corp.pk not in saved
     }
     assert opened_by(OLD) == 0
+
+
+# Saves secrets of its own companies until it is asked to end, and reads each back; then prints the last round.
+WRITER = """
+import signal, sys
+from integrations.models import Corp
+ends = []
+signal.signal(signal.SIGTERM, lambda *_: ends.append(True))
+rows = Corp.objects.filter(agentid__lte=20)
+corps, number = list(rows if sys.argv[-1] == "low" else Corp.objects.exclude(pk__in=rows)), 0
+while not ends:
+    number += 1
+    for corp in corps:
+        Corp.objects.filter(pk=corp.pk).update(secret=f"round {number}")
+        assert Corp.objects.get(pk=corp.pk).secret == f"round {number}"
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.postgresql
+@pytest.mark.processes
+@pytest.mark.django_db(transaction=True)
+def test_old_and_new_processes_write_beside_it_and_nothing_is_lost(
+    under_old: Settings, process_environ: dict[str, str], project_root: Path, tmp_path: Path
+) -> None:
+    """One process still has the keys in the old order: step 3 of docs/en/secrets.md, half done."""
+    for number in range(1, 41):
+        make_corp(number)
+    script = f"import sys; sys.argv.append('%s')\n{WRITER}"
+
+    def writer(which: str, keys: str) -> AbstractContextManager[Program]:
+        arguments = [sys.executable, "manage.py", "shell", "--no-imports", "-c", script.replace("%s", which, 1)]
+        env = {**process_environ, "FIELD_ENCRYPTION_KEYS": keys}
+        return running(which, arguments, env=env, folder=tmp_path, cwd=project_root)
+
+    with writer("low", f"{OLD},{NEW}") as old, writer("high", f"{NEW},{OLD}") as new:
+        eventually(lambda: old.log.read_text() and new.log.read_text(), [old, new])
+        with command(process_environ, project_root, tmp_path, "beside") as beside:
+            assert ended(beside) == 1
+        assert "restart it; then start this again" in beside.log.read_text()
+        old.stop()
+        assert old.process.returncode == 0, old.tail()
+        with command(process_environ, project_root, tmp_path, "again") as again:
+            assert ended(again) == 0, again.tail()
+        new.stop()
+        assert new.process.returncode == 0, new.tail()
+
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW]
+    last = {which: f"round {program.log.read_text().split()[-1]}" for which, program in (("low", old), ("high", new))}
+    stored = dict(Corp.objects.values_list("agentid", "secret"))
+    assert stored == {number: last["low" if number <= 20 else "high"] for number in range(1, 41)}
+    assert opened_by(OLD) == 0
+    assert reencrypt("--check")[-1] == "Everything is under the first key: the others can go."
 
 
 @pytest.mark.postgresql
