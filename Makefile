@@ -1,7 +1,7 @@
 # What developers run. `make` alone lists it. The first call sets up .venv by itself (tools/bootstrap.sh).
 RUN := .venv/bin/python
 # Each contains the ones before it and is held to their versions.
-SETS := requirements requirements-charts requirements-snapshots requirements-demo requirements-dev
+SETS := requirements requirements-telemetry requirements-charts requirements-snapshots requirements-demo requirements-dev
 # A worker that is done takes tests from those that are not (pytest-xdist). How many workers: tests/services.py.
 TESTS := $(RUN) -m pytest -n auto --dist worksteal
 # Byte code is kept, whatever the environment says: tests start dozens of our programs.

@@ -2,6 +2,9 @@
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
+from django.core import checks
+
+from guanwecom.operations import telemetry
 
 
 class AdminConfig(DjangoAdminConfig):
@@ -15,6 +18,7 @@ class AdminConfig(DjangoAdminConfig):
         from integrations.core.hooks import attentions
         from notifications.delivery.metrics import metrics_scraped
 
+        checks.register(telemetry.check)
         metrics_scraped.register(engine_metrics)
         metrics_scraped.register(counted_metrics)
         attentions.register(monitoring_attentions)

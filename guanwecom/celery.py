@@ -7,7 +7,7 @@ from celery import Celery
 from celery.signals import import_modules
 
 from guanwecom import worker_connections
-from guanwecom.operations import startup, task_context
+from guanwecom.operations import startup, task_context, telemetry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 
@@ -26,6 +26,7 @@ def load_settings(**_signal: Any) -> None:
 def pass_checks(**_signal: Any) -> None:
     """Celery's own receiver, connected before, has set up Django; what it asks the checks it does not look at."""
     startup.pass_checks()
+    telemetry.set_up()
 
 
 __all__ = ["app", "task_context", "worker_connections"]

@@ -9,8 +9,17 @@ from packaging.utils import canonicalize_name
 from pip_requirements_parser import RequirementsFile
 
 ROOT = Path(__file__).resolve().parent.parent
-# Each contains the ones before it and is held to their versions. The Makefile compiles them in this order.
-SETS = ("requirements", "requirements-charts", "requirements-snapshots", "requirements-demo", "requirements-dev")
+# What may be left out: the others do not contain it, but for the developers'.
+OPTIONAL = "requirements-telemetry"
+# Each of the others contains the ones before it and is held to their versions. The Makefile compiles in this order.
+SETS = (
+    "requirements",
+    OPTIONAL,
+    "requirements-charts",
+    "requirements-snapshots",
+    "requirements-demo",
+    "requirements-dev",
+)
 
 
 def check(root: Path = ROOT) -> list[str]:
@@ -32,7 +41,7 @@ def check(root: Path = ROOT) -> list[str]:
         for package, versions in earlier.items():
             if pins.get(package) != versions:
                 problems.append(f"{name}.txt: {package} is pinned otherwise in an earlier file")
-        earlier |= pins
+        earlier |= {} if name == OPTIONAL else pins
     return problems
 
 

@@ -13,6 +13,8 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
+from guanwecom.operations import telemetry
+
 # What gunicorn takes for "the application cannot be loaded": with most others it starts workers again and again.
 EXIT_CODE = 4
 
@@ -22,6 +24,7 @@ def set_up() -> None:
     load_settings()
     django.setup()
     pass_checks()
+    telemetry.set_up()
 
 
 def load_settings() -> None:

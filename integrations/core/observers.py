@@ -6,8 +6,12 @@ import logging
 
 from integrations.clients.wecom.errcodes.table import ENTRIES
 from integrations.core.metrics import QUICK_SECONDS, CountedMetric, TimedMetric
+from integrations.hooks import Hook
 
 logger = logging.getLogger(__name__)
+
+# Told of each call: the other side, the operation, the outcome and the seconds.
+calls_observed: Hook[[str, str, str, float], None] = Hook()
 
 # Their rows say all of an accepted message, and a line for each costs more than writing the rows.
 _SENDS = frozenset({"message_send", "webhook_send"})
@@ -32,6 +36,7 @@ def wecom_call(operation: str, outcome: str, seconds: float) -> None:
     _WECOM_SECONDS.add(seconds, operation)
     level = logging.DEBUG if is_accepted and operation in _SENDS else logging.INFO
     logger.log(level, "wecom %s errcode=%s ms=%d", operation, outcome, seconds * 1000)
+    calls_observed("wecom", operation, outcome, seconds)
 
 
 def bi_call(operation: str, outcome: str, seconds: float) -> None:
@@ -40,3 +45,4 @@ def bi_call(operation: str, outcome: str, seconds: float) -> None:
     _BI_CALLS.add(operation, outcome if is_known else "other")
     _BI_SECONDS.add(seconds, operation)
     logger.info("bi %s outcome=%s ms=%d", operation, outcome, seconds * 1000)
+    calls_observed("bi", operation, outcome, seconds)

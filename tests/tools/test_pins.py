@@ -18,6 +18,8 @@ numpy==2.5 ; python_version >= '3.12'{HASH}
 FILES = {
     "requirements.in": "# what runs\nDjango>=5.2,<5.3\ncelery[redis]\n",
     "requirements.txt": RUNS,
+    "requirements-telemetry.in": "-c requirements.txt\n-r requirements.in\nsentry-sdk\n",
+    "requirements-telemetry.txt": f"{RUNS}sentry-sdk==2.75{HASH}\n",
     "requirements-charts.in": "-c requirements.txt\n-r requirements.in\n",
     "requirements-charts.txt": RUNS,
     "requirements-snapshots.in": "-c requirements-charts.txt\n-r requirements-charts.in\npsutil\n",

@@ -1,0 +1,156 @@
+"""What Sentry and OpenTelemetry get: kinds, places, ids and times; nothing of what people wrote, and no secret."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from guanwecom.operations import telemetry
+from tests.http_server import serving
+from tests.notifications.wire import Wire
+
+pytestmark = pytest.mark.django_db(transaction=True)
+# A process that fails in a view, in a log line and in a task, each with data of people, and calls WeCom.
+PROGRAM = """
+import logging, os
+from django.urls import path
+os.environ["DJANGO_SETTINGS_MODULE"] = "guanwecom.settings"
+from guanwecom import celery
+from guanwecom.operations import startup
+startup.set_up()
+from guanwecom import urls
+
+def boom(request, token):
+    secret = "local-4711"
+    raise ValueError("words-4711 of " + request.POST["name"])
+
+urls.urlpatterns.insert(0, path("boom/<str:token>/", boom, name="boom"))
+
+@celery.app.task(name="failing")
+def failing(name):
+    raise KeyError("words-4711 " + name)
+
+from django.test import Client
+client = Client(raise_request_exception=False)
+client.cookies["sessionid"] = "cookie-4711"
+client.post("/boom/path-4711/?q=query-4711", {"name": "body-4711"}, headers={"x-api-key": "header-4711"})
+logging.getLogger("guanwecom.test").error("sent to %s", "argument-4711")
+celery.app.conf.task_always_eager = True
+failing.delay("argument-4711")
+from integrations.core import client_factory
+from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.clients.wecom.messages.robots import robot_text
+client_factory.robot_of_environment().webhook_send(body_bytes(robot_text("body-4711")))
+"""
+FLUSH = """
+import sys
+if "sentry_sdk" in sys.modules:
+    sys.modules["sentry_sdk"].flush(10)
+    from opentelemetry import trace
+    trace.get_tracer_provider().force_flush()
+print("sentry_sdk" in sys.modules or "opentelemetry.exporter" in sys.modules)
+"""
+SECRET_VARIABLES = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "VALKEY_URL", "OPERATOR_ROBOT_URL")
+
+
+@dataclass
+class Received:
+    """By path: what the other side of SENTRY_DSN and the collector were sent."""
+
+    bodies: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def at(self, part: str) -> list[bytes]:
+        return [body for path, body in self.bodies if part in path]
+
+
+@contextmanager
+def collecting() -> Iterator[tuple[int, Received]]:
+    received = Received()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            is_packed = self.headers.get("Content-Encoding") == "gzip"
+            received.bodies.append((self.path, gzip.decompress(body) if is_packed else body))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_arguments: object) -> None:
+            """Says nothing."""
+
+    with serving(Handler) as port:
+        yield port, received
+
+
+def run(env: dict[str, str], root: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM + FLUSH],
+        env=env,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_events_and_spans_say_what_and_where_and_nothing_of_people(
+    process_environ: dict[str, str], project_root: Path, wire: Wire
+) -> None:
+    env = {**process_environ, "OPERATOR_ROBOT_URL": f"{wire.url}/cgi-bin/webhook/send?key=robot-4711"}
+    with collecting() as (port, received):
+        ours = {
+            "SENTRY_DSN": f"http://publickey@127.0.0.1:{port}/1",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+            "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer collector-4711",
+        }
+        run({**env, **ours}, project_root)
+
+    events = [
+        json.loads(line) for body in received.at("/envelope/") for line in body.splitlines() if b'"level"' in line
+    ]
+    kinds = [value["type"] for event in events for value in event.get("exception", {}).get("values", [])]
+    assert {"ValueError", "KeyError"} <= set(kinds)
+    assert "sent to %s" in [event.get("logentry", {}).get("message") for event in events]
+    assert [event["tags"]["request_id"] for event in events if event["tags"].get("request_id")] != []
+    assert not [event for event in events if {"request", "user", "breadcrumbs", "extra", "contexts"} & set(event)]
+    spans = b"".join(received.at("/v1/traces"))
+    assert b"boom/<str:token>/" in spans
+    assert b"wecom webhook_send" in spans
+    sent = b"".join(body for _path, body in received.bodies)
+    texts = [env[name] for name in SECRET_VARIABLES if env.get(name)]
+    assert [text for text in texts if text.encode() in sent] == []
+    # Source lines of the failing program are no data of people.
+    sent = re.sub(rb'"(pre_context|context_line|post_context)": ?(\[.*?\]|".*?")', b"", sent)
+    assert re.findall(rb"\w+-4711", sent) == []
+
+
+def test_without_the_settings_nothing_is_imported_or_sent(
+    process_environ: dict[str, str], project_root: Path, wire: Wire
+) -> None:
+    env = {**process_environ, "OPERATOR_ROBOT_URL": f"{wire.url}/cgi-bin/webhook/send?key=robot-4711"}
+
+    assert run(env, project_root).splitlines()[-1] == "False"
+
+
+def test_what_is_asked_for_must_be_installed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.SENTRY_DSN = "https://publickey@sentry.example.com/1"
+    assert telemetry.check() == []
+
+    monkeypatch.setattr(telemetry, "_PARTS", (("SENTRY_DSN", "nowhere", "no_such_package"),))
+    (found,) = telemetry.check()
+    assert (found.id, found.msg) == ("guanwecom.E001", "SENTRY_DSN is set, but no_such_package is not installed.")
