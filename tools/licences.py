@@ -15,7 +15,16 @@ from tools.pins import ROOT, SETS
 
 # What may be delivered with the product. LGPL and MPL: as unchanged libraries, whose source anybody can have.
 ADMITTED = {
-    *("0BSD", "Apache Software License", "Apache-2.0", "BSD License", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0"),
+    *(
+        "0BSD",
+        "3-Clause BSD License",
+        "Apache Software License",
+        "Apache-2.0",
+        "BSD License",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "CC0-1.0",
+    ),
     *(
         "CNRI-Python",
         "ISC License (ISCL)",

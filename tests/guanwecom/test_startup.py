@@ -59,7 +59,7 @@ def test_no_process_starts_with_settings_that_do_not_hold(
     )
 
     lines = (done.stdout + done.stderr).splitlines()
-    said_anyway = ("[INFO]", "[ERROR]", "is starting.")  # by gunicorn, and by beat
+    said_anyway = ("[INFO]", "[ERROR]", "gunicorn.error", "is starting.")  # by gunicorn, and by beat
     of_ours = [line for line in lines if not any(words in line for words in said_anyway)]
     assert of_ours == [f"guanwecom does not start: {reason}"]
     assert done.returncode == 4
@@ -97,5 +97,5 @@ def test_beat_without_its_database_ends_in_one_line(
     )
 
     [line] = [line for line in (done.stdout + done.stderr).splitlines() if line]
-    assert line.endswith("beat does not start: the database cannot be asked (OperationalError)")
+    assert "beat does not start: the database cannot be asked (OperationalError)" in line
     assert done.returncode == 1
