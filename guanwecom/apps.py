@@ -13,12 +13,15 @@ class AdminConfig(DjangoAdminConfig):
     def ready(self) -> None:
         super().ready()
         # Imported here: models can be imported only after all apps are loaded.
+        from accounts.audit.signals import track
         from guanwecom.operations.monitoring.attention import monitoring_attentions
         from guanwecom.operations.monitoring.metrics import counted_metrics, engine_metrics
         from integrations.core.hooks import attentions
         from notifications.delivery.metrics import metrics_scraped
+        from notifications.models import OperatorContacts
 
         checks.register(telemetry.check)
+        track(OperatorContacts, corps=lambda _contacts: [])
         metrics_scraped.register(engine_metrics)
         metrics_scraped.register(counted_metrics)
         attentions.register(monitoring_attentions)

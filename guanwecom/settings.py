@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from kombu import Queue
 
 from guanwecom import environment as e
+from guanwecom import environment_urls as urls
 from guanwecom import version
 from guanwecom.operations import logs
 
@@ -43,19 +44,13 @@ ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = [
     "guanwecom.apps.GuanwecomConfig",
     "guanwecom.apps.AdminConfig",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
+    *(f"django.contrib.{name}" for name in ("auth", "contenttypes", "sessions", "messages")),
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
-    "django_celery_beat",
-    "axes",
-    "csp",
-    "notifications",
-    "accounts",
-    "integrations",
+    *("django_celery_beat", "axes", "csp"),
+    *("notifications", "accounts", "integrations"),
 ]
+_AFTER_SIGN_IN = ("SessionRecord", "WeComSession", "SessionLifetime", "SecondFactor")
 MIDDLEWARE = [
     "guanwecom.operations.access.AccessMiddleware",
     "integrations.core.csp.ContentPolicyMiddleware",
@@ -65,14 +60,10 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "accounts.authentication.middleware.SessionBindingMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    *("django.middleware.locale.LocaleMiddleware", "django.middleware.common.CommonMiddleware"),
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "accounts.authentication.middleware.SessionRecordMiddleware",
-    "accounts.authentication.middleware.WeComSessionMiddleware",
-    "accounts.authentication.middleware.SessionLifetimeMiddleware",
-    "accounts.authentication.middleware.SecondFactorMiddleware",
+    *(f"accounts.authentication.middleware.{_name}Middleware" for _name in _AFTER_SIGN_IN),
     "accounts.audit.middleware.AuditMiddleware",
     "guanwecom.operations.middleware.CopyMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -87,8 +78,7 @@ TEMPLATES = [
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
-                "django.template.context_processors.request",
-                "django.contrib.auth.context_processors.auth",
+                *("django.template.context_processors.request", "django.contrib.auth.context_processors.auth"),
                 "django.contrib.messages.context_processors.messages",
             ],
         },
@@ -139,8 +129,7 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 # --- People ----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
-    "accounts.authentication.lockout.PasswordGate",
-    "accounts.authentication.backends.WeComBackend",
+    *("accounts.authentication.lockout.PasswordGate", "accounts.authentication.backends.WeComBackend"),
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -333,7 +322,7 @@ DEFAULT_FROM_EMAIL = e.read(e.mail_address, "EMAIL_FROM", "guanwecom@localhost")
 # Who is told, separated by commas.
 OPERATOR_EMAILS = e.read(e.mail_addresses, "OPERATOR_EMAILS", "")
 # The webhook address of a group robot that tells its group the same, at WeCom and without a proxy.
-OPERATOR_ROBOT = e.read(e.robot_webhook, "OPERATOR_ROBOT_URL", "")
+OPERATOR_ROBOT = e.read(urls.robot_webhook, "OPERATOR_ROBOT_URL", "")
 
 # --- The mail door: takes other systems' mails by SMTP and makes messages of them (docs/en/mail-door.md) -------------
 # Where `manage.py mail_door` listens.
@@ -390,9 +379,9 @@ EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 _log_format = e.read(e.one_of("json", "console"), "LOG_FORMAT", "json" if ENVIRONMENT == "production" else "console")
 LOGGING = logs.configuration(e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"), _log_format)
 # Errors to Sentry, traces to a collector of OpenTelemetry by HTTP (requirements-telemetry.txt). Unset: nothing is sent.
-SENTRY_DSN = e.read(e.http_url, "SENTRY_DSN", "")
-OTEL_EXPORTER_OTLP_ENDPOINT = e.read(e.http_url, "OTEL_EXPORTER_OTLP_ENDPOINT", "")
-OTEL_EXPORTER_OTLP_HEADERS = e.read(e.pairs, "OTEL_EXPORTER_OTLP_HEADERS", "")
+SENTRY_DSN = e.read(urls.http_url, "SENTRY_DSN", "")
+OTEL_EXPORTER_OTLP_ENDPOINT = e.read(urls.http_url, "OTEL_EXPORTER_OTLP_ENDPOINT", "")
+OTEL_EXPORTER_OTLP_HEADERS = e.read(urls.pairs, "OTEL_EXPORTER_OTLP_HEADERS", "")
 OTEL_SERVICE_NAME = e.read(e.short_name, "OTEL_SERVICE_NAME", "guanwecom")
 # Whether each request is a line, without its query; not for those of monitors and of static files.
 ACCESS_LOG = e.read(e.boolean, "ACCESS_LOG", "true")

@@ -19,7 +19,6 @@ from notifications.models import (
     CorpQueue,
     Delivery,
     InboundChannel,
-    OperatorContacts,
     OwnRowsRule,
     PagePicture,
     Report,
@@ -111,7 +110,6 @@ def track_orders() -> None:
     signals.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
     for part in (ReportCard, OwnRowsRule, PagePicture):
         signals.track(part, corps=lambda row: [row.report.corp_id])
-    signals.track(OperatorContacts, corps=lambda _contacts: [])
     signals.track(Robot, corps=lambda robot: [robot.corp_id], left_out=("created_at",))
     signals.track(
         CorpQueue,

@@ -114,12 +114,14 @@ def _waiting(now: datetime) -> Iterator[Attention]:
         "runs": _("pushes to be made"),
         "data": _("fetches of data"),
         "pictures": _("pictures and files"),
+        "page_pictures": _("pictures of pages"),
+        "audit_for_syslog": _("audit entries for the syslog server"),
         "events": _("changes of the directory"),
         "inbound_files": _("files of other systems"),
         "webhooks": _("answers to other systems"),
         "mails": _("mails"),
     }
     for work, count in waiting.work(now=now).items():
-        if count > (PICTURES_AT_MOST if work == "pictures" else WORK_AT_MOST):
+        if count > (PICTURES_AT_MOST if "pictures" in work else WORK_AT_MOST):
             sentence = _("%(count)d %(work)s wait.") % {"count": count, "work": words.get(work, work)}
             yield Attention(sentence, _guide("guanwecomworkwaits"), "warn")

@@ -14,8 +14,7 @@ from django.db.models import QuerySet
 from accounts.models import UnsentAudit
 from integrations.core.redis import valkey
 from integrations.models import CardData, EventWork
-from notifications.delivery.attachments import jobs
-from notifications.models import InboundFetch, IncomingMessage, Medium, OutgoingMail, Run
+from notifications.models import InboundFetch, IncomingMessage, MakerQueue, Medium, OutgoingMail, Run
 
 # More are not counted: they are too many in any case.
 COUNTED = 10_000
@@ -23,7 +22,8 @@ COUNTED = 10_000
 WORK: dict[str, Callable[[datetime], QuerySet[Any]]] = {
     "runs": lambda _now: Run.objects.filter(status=Run.Status.WAITING),
     "data": lambda _now: CardData.objects.waiting(),
-    "pictures": lambda _now: Medium.objects.filter(status=Medium.Status.WAITING),
+    "pictures": lambda _now: _media(MakerQueue.CHARTS),
+    "page_pictures": lambda _now: _media(MakerQueue.SNAPSHOTS),
     "events": lambda _now: EventWork.objects.waiting(),
     "inbound_files": lambda _now: InboundFetch.objects.all(),
     "webhooks": lambda now: IncomingMessage.objects.to_call_back(now),
@@ -32,15 +32,19 @@ WORK: dict[str, Callable[[datetime], QuerySet[Any]]] = {
 }
 
 
+def _media(queue: MakerQueue) -> QuerySet[Medium]:
+    return Medium.objects.filter(status=Medium.Status.WAITING, queue=queue)
+
+
 def work(*, now: datetime) -> dict[str, int]:
     """How many rows of each kind of work are to be done, counted up to COUNTED. Raises django.db.Error."""
     return {name: rows(now).order_by()[:COUNTED].count() for name, rows in WORK.items()}
 
 
 def queue_names() -> Iterator[str]:
-    """The queues of settings, and that of pictures and files."""
+    """The queues of settings, and those of pictures, files and pictures of pages."""
     yield from (queue.name for queue in settings.CELERY_TASK_QUEUES)
-    yield jobs.CHARTS_QUEUE
+    yield from MakerQueue.values
 
 
 def tasks() -> dict[str, int]:

@@ -86,7 +86,7 @@ def test_the_numbers_are_those_of_the_rules() -> None:
         f"/ 86400 > {attention.SECRET_DAYS}\n",
         f"guanwecom_limit_used_ratio > {attention.LIMIT_SHARE}\n",
         f"guanwecom_queue_tasks > {attention.TASKS_AT_MOST}\n",
-        f'guanwecom_work_waiting{{work!="pictures"}} > {attention.WORK_AT_MOST}\n',
-        f'guanwecom_work_waiting{{work="pictures"}} > {attention.PICTURES_AT_MOST}\n',
+        f'guanwecom_work_waiting{{work!~"pictures|page_pictures"}} > {attention.WORK_AT_MOST}\n',
+        f'guanwecom_work_waiting{{work=~"pictures|page_pictures"}} > {attention.PICTURES_AT_MOST}\n',
     ):
         assert part in rules

@@ -50,7 +50,7 @@ def test_tasks_are_counted_by_their_queue() -> None:
     current_app.send_task("nothing", queue="data")
     current_app.send_task("nothing", queue="data")
 
-    assert waiting.tasks() == {"urgent": 0, "celery": 0, "data": 2, "charts": 0}
+    assert waiting.tasks() == {"urgent": 0, "celery": 0, "data": 2, "charts": 0, "snapshots": 0}
 
 
 def test_without_valkey_no_queue_is_told(settings: Settings) -> None:

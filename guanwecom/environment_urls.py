@@ -1,0 +1,34 @@
+"""Reads addresses of the servers that are told of errors, traces and standstills."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+from guanwecom.environment import words
+
+
+def robot_webhook(text: str) -> tuple[str, str] | None:
+    """Base address and key of a group robot's webhook; None for none. Raises ValueError, which does not show it."""
+    if not text:
+        return None
+    parts = urlsplit(text)
+    key = parse_qs(parts.query).get("key", [""])[0]
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not key:
+        raise ValueError("expected a group robot's webhook address, https://…?key=… (the value is not shown)")
+    return f"{parts.scheme}://{parts.netloc}", key
+
+
+def http_url(text: str) -> str:
+    """http:// or https:// with a host; empty for none. Raises ValueError, which does not show it: it may hold a key."""
+    parts = urlsplit(text)
+    if text and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("expected an address that begins with https:// (the value is not shown)")
+    return text
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """name=value with commas between them. Raises ValueError, which does not show them."""
+    found = [word.partition("=") for word in words(text)]
+    if not all(name and equals for name, equals, _value in found):
+        raise ValueError("expected name=value with commas between (the value is not shown)")
+    return [(name.strip(), value.strip()) for name, _equals, value in found]
