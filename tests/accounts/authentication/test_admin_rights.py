@@ -19,6 +19,7 @@ from tests.accounts.conftest import DESKTOP, IPHONE_WECOM, Visitor, make_person,
 from tests.accounts.people import signed_in, with_role
 from tests.accounts.wecom import WeCom
 from tests.audit import clear_trail
+from tests.browser_form import opened_with
 
 LOGIN = "/admin/login/"
 PASSWORD = "right-password-1"
@@ -305,7 +306,8 @@ def test_where_passwords_are_switched_off_the_page_says_who_helps(boss: User, co
     Corp.objects.update(admin_rights_enabled=True)
     phone = through_wecom(corp, wecom, "Boss")
     from_password.get("/admin/accounts/signinpolicy/")
-    assert from_password.post("/admin/accounts/signinpolicy/1/change/", {}).status_code == 302
+    page = "/admin/accounts/signinpolicy/1/change/"
+    assert from_password.post(page, opened_with(from_password, page)).status_code == 302
     Corp.objects.update(admin_rights_enabled=False)  # past the page, which refuses it
 
     text = phone.get(LOGIN).content.decode()

@@ -17,6 +17,7 @@ from tests.accounts.conftest import DESKTOP, Visitor, make_corp, make_person, qu
 from tests.accounts.people import sent_form, signed_in, with_role
 from tests.accounts.wecom import WeCom
 from tests.audit import clear_trail
+from tests.browser_form import opened_with
 
 LOGIN = "/admin/login/"
 ASKED = "/admin/integrations/corp/?q=北山"
@@ -141,7 +142,7 @@ class TestSwitchingPasswordsOff:
 
         refused = client.post(POLICY, {})
         arrive(phone, corp, wecom, "boss", "/admin/")
-        done = client.post(POLICY, {})
+        done = client.post(POLICY, opened_with(client, POLICY))
 
         assert refused.status_code == 200
         assert "还没有超级用户通过企业微信登录过" in refused.content.decode()
@@ -183,7 +184,7 @@ class TestSwitchingPasswordsOff:
         self.prove(boss, corp)
 
         assert refused.status_code == 200
-        assert chief.post(POLICY, {}).status_code == 302
+        assert chief.post(POLICY, opened_with(chief, POLICY)).status_code == 302
         assert AuditEntry.objects.get(model="accounts.signinpolicy", action="changed").actor_name == "chief"
 
     def test_not_who_manages_some_companies_only(self, boss: User, corp: Corp) -> None:
