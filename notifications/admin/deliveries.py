@@ -35,7 +35,7 @@ from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering.previews import Preview, shown
 from notifications.delivery.runs import names
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
-from notifications.models import Delivery, Medium, MessageForm
+from notifications.models import Delivery, MakerQueue, Medium, MessageForm
 from notifications.views.media import picture_answer
 
 
@@ -121,7 +121,7 @@ class DeliveryAdmin(ExportedLog):
         delivery = self.get_object(request, str(pk))
         if delivery is None or not self.has_view_permission(request, delivery):
             raise PermissionDenied
-        return picture_answer(delivery.medium)
+        return picture_answer(delivery.medium if _may_be_looked_at(delivery.medium) else None)
 
     @admin.display(description=_("company"))
     def corp_name(self, delivery: Delivery) -> str:
@@ -192,10 +192,16 @@ class DeliveryAdmin(ExportedLog):
         }
 
 
+def _may_be_looked_at(medium: Medium | None) -> bool:
+    """A page of the BI as somebody sees it with their own rights is for its recipients alone."""
+    return medium is not None and medium.queue != MakerQueue.SNAPSHOTS
+
+
 def _preview(delivery: Delivery) -> Preview:
     """As it was, or will be, sent."""
     medium = delivery.medium
     is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
+    is_drawn = is_drawn and _may_be_looked_at(medium)
     picture = reverse("admin:notifications_delivery_picture", args=[delivery.pk]) if is_drawn else ""
     extension = delivery.message_form if delivery.message_form in {MessageForm.XLSX, MessageForm.CSV} else "png"
     given = "" if medium is None else medium.name

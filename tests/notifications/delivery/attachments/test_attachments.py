@@ -189,6 +189,19 @@ def test_wecom_gets_the_cover_of_a_page_and_its_reader_the_whole(page_delivery: 
     assert fetched(make_person(page_delivery.corp, "han"), address(page_delivery, extension="png")).status_code == 404
 
 
+def test_the_log_does_not_show_what_a_recipient_sees_in_the_bi(page_delivery: Delivery) -> None:
+    """Who edits a push would look into the BI with everybody's rights."""
+    Medium.objects.update(status="ready", content=PNG, cover=PNG)
+    root = make_superuser()
+
+    picture = fetched(root, reverse("admin:notifications_delivery_picture", args=[page_delivery.pk]))
+    page = fetched(root, reverse("admin:notifications_delivery_change", args=[page_delivery.pk])).content.decode()
+
+    assert picture.status_code == 404
+    assert '<img class="phone-picture"' not in page
+    assert "picurl" not in page
+
+
 @pytest.mark.parametrize(("status", "said"), [("waiting", "图片正在生成"), ("failed", "未能生成")])
 def test_a_page_that_is_not_there_yet_or_never_will_be_is_said(page_delivery: Delivery, status: str, said: str) -> None:
     Medium.objects.update(status=status)
