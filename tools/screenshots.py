@@ -112,6 +112,17 @@ def push(page: Page) -> None:
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
 
 
+def page_picture(page: Page) -> None:
+    """A page of the BI, chosen for a new push and taken for its preview."""
+    new_push(page)
+    page.locator("[data-choices] button[data-page]").first.click()
+    page.locator("button[data-picture=page]").click()
+    page.get_by_role("checkbox", name="所有已关联企业微信的人").check()
+    page.locator("[data-outlook-place] .pill-good").wait_for()
+    page.locator("[data-phone] .phone-picture img").wait_for(timeout=120_000)
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+
+
 def report(page: Page) -> None:
     """A report on the page of its push, with a chart in the message."""
     sign_in(page)
@@ -203,6 +214,7 @@ PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int]]] = {
     "choosing": (choosing, DESKTOP),
     "push-data": (push_data, DESKTOP),
     "push": (push, TALL_DESKTOP),
+    "page-picture": (page_picture, TALL_DESKTOP),
     "report": (report, TALL_DESKTOP),
     "week": (week, DESKTOP),
     "alert-rule": (alert_rule, DESKTOP),
