@@ -7,7 +7,7 @@ TESTS := $(RUN) -m pytest -n auto --dist worksteal
 # Byte code is kept, whatever the environment says: tests start dozens of our programs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox test-sqlite lint docs docs-links format messages requirements sbom bundle bench journey chaos nightly
+.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox test-sqlite lint docs docs-links screenshots format messages requirements sbom bundle bench journey chaos nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -45,6 +45,9 @@ docs: setup-dev ## build the guides of both languages into docs/_build/html, war
 
 docs-links: setup-dev
 	@$(RUN) -m tools.guides linkcheck
+
+screenshots: setup-dev ## take the pictures of the guides in both languages from a running `make demo`
+	@$(RUN) -m tools.screenshots
 
 format: setup-dev ## put Python and templates into the common format
 	$(RUN) -m ruff format .

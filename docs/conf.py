@@ -53,6 +53,9 @@ _PRODUCT = re.compile(r"^```\{product\} ([a-z-]+)\n```$", re.M)
 # The line that leads from a guide to its twin: each page of the site has a switch in its place.
 _TWIN = re.compile(r"^\[(?:English|简体中文)\]\(\S+\)$\n", re.M)
 # What is in the repository, but not in the site, is named and not linked.
+# A line of Chinese goes on in the next one without a space between them.
+_BROKEN = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
+_CODE = re.compile(r"^```.*?^```$", re.M | re.S)
 _OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\((?:\.\./)+([^)#\s]+)(?:#[^)\s]*)?\)")
 
 
@@ -64,7 +67,18 @@ def fill_in(app: Sphinx, name: str, source: list[str]) -> None:
     text = _TWIN.sub("", source[0], count=1)
     text = _OUTSIDE.sub(lambda link: link[1] if link[2] in link[1] else f"{link[1]} (`{link[2]}`)", text)
     _title, language = LANGUAGES[_tree(app)]
+    if language != "en":
+        text = _without_breaks(text)
     source[0] = _PRODUCT.sub(lambda block: TABLES[block[1]](language), text)
+
+
+def _without_breaks(text: str) -> str:
+    """Text between blocks of code on one line, where a line of it ends within Chinese."""
+    parts, at = [], 0
+    for block in _CODE.finditer(text):
+        parts += [_BROKEN.sub("", text[at : block.start()]), block[0]]
+        at = block.end()
+    return "".join([*parts, _BROKEN.sub("", text[at:])])
 
 
 def offer_languages(

@@ -1,13 +1,14 @@
-"""Takes the pictures of README and docs from a running `make demo`.
+"""Takes the pictures of README and guides from a running `make demo`, in both languages: `make screenshots`.
 
-`.venv/bin/python -m tools.screenshots [FOLDER [NAME …]]` needs a Chromium (CHROMIUM names its path), and DEMO_WEB_PORT
-and DEMO_SANDBOX_PORT as `make demo` had them. All pictures are in Chinese; phone pages have 390 px, the others 1440 px.
-tests/e2e/gallery.py draws every page that employees see, with all its errors.
+`.venv/bin/python -m tools.screenshots [TREE [NAME …]]` takes those of one language (en, zh-cn) into its folder. It
+needs a Chromium (CHROMIUM names its path), and DEMO_WEB_PORT and DEMO_SANDBOX_PORT as `make demo` had them. Phone pages
+have 390 px, the others 1440 px. tests/e2e/gallery.py draws every page that employees see, with all its errors.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -22,6 +23,34 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 DESKTOP = {"width": 1440, "height": 900}
 TALL_DESKTOP = {"width": 1440, "height": 1500}
 PHONE = {"width": 390, "height": 844}
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+LOCALES = {"en": "en-US", "zh-cn": "zh-CN"}
+# What the pages say, where a picture needs a click; the demo's data have Chinese names in both languages.
+CHINESE = {
+    "Diagnosis": "诊断",
+    "waiting": "等待中",
+    "running": "进行中",
+    "Drop them": "放弃修改",
+    "everyone linked to WeCom": "所有已关联企业微信的人",
+    "value taken of the column": "取值方式",
+    "column": "列",
+    "comparison": "比较方式",
+    "value": "值",
+    "second value": "第二个值",
+    "Take": "认领",
+    "Condition 2": "条件 2",
+}
+_tree = ["zh-cn"]
+
+
+def say(english: str) -> str:
+    """A text of a page in the language of the pictures."""
+    return CHINESE[english] if _tree[0] == "zh-cn" else english
+
+
+def whole(text: str) -> re.Pattern[str]:
+    """A label that is this and no more; forms capitalise it."""
+    return re.compile(rf"^\s*{re.escape(text)}\s*$", re.IGNORECASE)
 
 
 def sign_in(page: Page) -> None:
@@ -53,12 +82,12 @@ def corp(page: Page) -> None:
 def diagnosis(page: Page) -> None:
     """The list of checks, after a run of all of them."""
     corp(page)
-    page.locator("[data-part-tabs]").get_by_role("link", name="诊断").click()
+    page.locator("[data-part-tabs]").get_by_role("link", name=say("Diagnosis")).click()
     page.click("[data-run-all]")
-    waiting = page.locator("[data-diagnosis-summary] .pill-quiet", has_text="等待中")
+    waiting = page.locator("[data-diagnosis-summary] .pill-quiet", has_text=say("waiting"))
     waiting.wait_for()
     waiting.wait_for(state="detached")
-    page.locator("[data-diagnosis-summary] .pill-quiet", has_text="进行中").wait_for(state="detached")
+    page.locator("[data-diagnosis-summary] .pill-quiet", has_text=say("running")).wait_for(state="detached")
 
 
 def index(page: Page) -> None:
@@ -95,7 +124,7 @@ def new_push(page: Page) -> None:
     """The empty page, whatever the picture before left as a draft."""
     sign_in(page)
     page.goto(f"{SITE}/admin/notifications/subscription/add/")
-    drop = page.get_by_role("button", name="放弃修改")
+    drop = page.get_by_role("button", name=say("Drop them"))
     if drop.count():
         drop.click()
         drop.wait_for(state="detached")
@@ -107,7 +136,7 @@ def push(page: Page) -> None:
     page.locator("[data-choices] button[data-card]", has_text="西雅图").first.click()
     page.locator("[data-point=ranking]:not([disabled]), [data-point=key_figures]:not([disabled])").first.click()
     page.locator("[data-phone] .phone-title").wait_for()
-    page.get_by_role("checkbox", name="所有已关联企业微信的人").check()
+    page.get_by_role("checkbox", name=say("everyone linked to WeCom")).check()
     page.locator("[data-outlook-place] .pill-good").wait_for()
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
 
@@ -149,12 +178,12 @@ def alert_rule(page: Page) -> None:
     sign_in(page)
     page.goto(f"{SITE}/admin/notifications/alertrule/")
     page.get_by_role("link", name="高温预警", exact=True).click()
-    second = page.get_by_role("group", name="条件 2")
-    second.get_by_label("取值方式").select_option("avg")
-    second.get_by_label("列", exact=True).fill("降水")
-    second.get_by_label("比较方式").select_option("outside")
-    second.get_by_label("值", exact=True).fill("1")
-    second.get_by_label("第二个值").fill("8")
+    second = page.get_by_role("group", name=say("Condition 2"))
+    second.get_by_label(say("value taken of the column")).select_option("avg")
+    second.get_by_label(whole(say("column"))).fill("降水")
+    second.get_by_label(say("comparison")).select_option("outside")
+    second.get_by_label(whole(say("value"))).fill("1")
+    second.get_by_label(say("second value")).fill("8")
     page.evaluate("document.activeElement.blur()")
     page.locator("[data-trial] .preview-chart img").nth(1).wait_for()
     page.locator("#rule-conditions").evaluate("heading => heading.scrollIntoView()")
@@ -165,7 +194,7 @@ def alert(page: Page) -> Page:
     own_page = home(page)
     own_page.goto(f"{SITE}/alerts/")
     own_page.get_by_role("link", name="高温预警").first.click()
-    acknowledge = own_page.get_by_role("button", name="认领", exact=True)
+    acknowledge = own_page.get_by_role("button", name=say("Take"), exact=True)
     if acknowledge.count():
         acknowledge.click()
         acknowledge.wait_for(state="detached")
@@ -226,7 +255,7 @@ PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int]]] = {
 
 def capture(browser: Browser, folder: Path, name: str) -> None:
     show, size = PICTURES[name]
-    context = browser.new_context(viewport=size, locale="zh-CN", timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
+    context = browser.new_context(viewport=size, locale=LOCALES[_tree[0]], timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
     page = context.new_page()
     shown = show(page) or page
     shown.screenshot(path=folder / f"{name}.png")
@@ -235,13 +264,16 @@ def capture(browser: Browser, folder: Path, name: str) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/zh-cn/screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
+    trees = sys.argv[1:2] or list(LOCALES)
     with sync_playwright() as playwright:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        for name in sys.argv[2:] or PICTURES:
-            capture(browser, folder, name)
+        for tree in trees:
+            _tree[0] = tree
+            folder = DOCS / tree / "screenshots"
+            folder.mkdir(exist_ok=True)
+            for name in sys.argv[2:] or PICTURES:
+                capture(browser, folder, name)
         browser.close()
 
 
