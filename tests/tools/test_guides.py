@@ -16,6 +16,8 @@ TWINS = {
     ROOT / "README.md": ROOT / "README.zh-CN.md",
     **{ENGLISH / path.relative_to(CHINESE): path for path in sorted(CHINESE.rglob("*.md"))},
 }
+# Each language has its own, under the same names.
+PICTURES, ITS_PICTURES = "docs/en/screenshots/", "docs/zh-cn/screenshots/"
 ENGLISH_OF = {twin: guide for guide, twin in TWINS.items()}
 
 
@@ -41,7 +43,7 @@ def links(path: Path, text: str) -> list[str]:
             name, _hash, anchor = target.partition("#")
             other = (path.parent / name).resolve() if name else path
             place = str(anchors(other).index(anchor)) if anchor else ""
-            target = f"{name_of(ENGLISH_OF.get(other, other))}#{place}"
+            target = f"{name_of(ENGLISH_OF.get(other, other))}#{place}".replace(ITS_PICTURES, PICTURES)
         found.append(target)
     return sorted(found)
 
