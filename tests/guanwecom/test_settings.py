@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cryptography.fernet import Fernet
 from django.db import connection
 
 from guanwecom.environment import database
+from guanwecom.version import VERSION
 
 READ = "from django.conf import settings; print({})"
 GOOD = {
@@ -194,3 +196,9 @@ def test_a_key_can_be_made_before_any_setting_stands(project_root: Path) -> None
     done = subprocess.run(command, env={}, cwd=project_root, capture_output=True, text=True, check=False)  # noqa: S603  # our own command
 
     assert Fernet(done.stdout.strip()), done.stderr
+
+
+def test_the_version_is_that_of_the_project(project_root: Path) -> None:
+    project = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert project["version"] == VERSION

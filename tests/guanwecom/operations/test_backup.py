@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
+from guanwecom.version import VERSION
 from integrations.core.heartbeats import beat
 from integrations.models import Corp, Heartbeat, Installation
 from tests import postgresql_programs
@@ -114,7 +115,7 @@ def test_the_file_is_whole_private_and_without_keys(file: Path) -> None:
         manifest = archive.extractfile("manifest.json")
         assert manifest is not None
         text = manifest.read().decode()
-    assert '"version": "0.9.0"' in text
+    assert f'"version": "{VERSION}"' in text
     assert '"0001_initial"' in text
     content = file.read_bytes()
     for secret in (*settings.FIELD_ENCRYPTION_KEYS, settings.SECRET_KEY, "the Secret of the company"):

@@ -13,9 +13,12 @@ from django.test import Client, override_settings
 
 from accounts.models import AuditEntry
 from guanwecom.operations import health, watch
+from guanwecom.version import VERSION
 from integrations.core import installation
 from integrations.models import EngineWatch, Installation
 from notifications.delivery.runs import scheduler
+from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
+from notifications.inbound.mail.intake import Intake
 from notifications.models import Delivery, Run, Subscription
 from notifications.tasks import render_runs, tick
 from tests.notifications.factories import (
@@ -48,7 +51,7 @@ def command(*arguments: str) -> str:
 
 def test_a_database_without_a_row_is_the_installation() -> None:
     assert not installation.is_copy()
-    assert Installation.objects.get().version == "0.9.0"
+    assert Installation.objects.get().version == VERSION
     assert command() == "This database is the real installation.\n"
 
 
@@ -188,6 +191,14 @@ def test_what_waited_is_ended_and_not_sent_late() -> None:
     assert Run.objects.count() == 3
     assert not Delivery.objects.unsettled().exists()
     assert command("--confirm") == "It was the real installation already. Nothing was changed.\n"
+
+
+@pytest.mark.usefixtures("copy")
+def test_the_mail_door_asks_senders_to_try_again_later() -> None:
+    mail = Mail("a@example.com", ("lilei@wecom.local",), b"Subject: x\r\n\r\nx")
+
+    with pytest.raises(RefusedError, match="451 4.3.0 This is a copy"):
+        Intake(enqueue=lambda _ids: None).take(SignIn(0, "", "192.0.2.1"), mail)
 
 
 def test_an_installation_is_held_by_hand() -> None:

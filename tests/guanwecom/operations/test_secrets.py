@@ -16,6 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import TotpDevice, User
+from guanwecom.version import VERSION
 from integrations.core.key_rotation import encrypted_columns
 from integrations.models import CallbackEvent, CheckRun, Corp, DataSource
 from notifications.models import InboundChannel, InboundFetch, InboundPayload
@@ -108,7 +109,7 @@ def test_the_file_holds_what_support_asks_for_and_is_private(tmp_path: Path) -> 
         texts = {name: archive.read(name).decode() for name in names}
     kinds = ("about", "settings", "migrations", "engine", "queues", "heartbeats", "errors", "checks")
     assert names == [*(f"{kind}.json" for kind in kinds), f"diagnosis/{Corp.objects.get().pk}.txt"]
-    assert '"guanwecom": "0.9.0"' in texts["about.json"]
+    assert f'"guanwecom": "{VERSION}"' in texts["about.json"]
     assert '"integrations.0001_initial"' in texts["migrations.json"]
     assert '"SECRET_KEY": "(set)"' in texts["settings.json"]
     assert '"TIME_ZONE": "Asia/Shanghai"' in texts["settings.json"]
