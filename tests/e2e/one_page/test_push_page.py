@@ -96,7 +96,7 @@ def test_the_preview_looks_as_oneself_then_as_the_first_recipient_then_as_whom_o
     page: Page, card: Card
 ) -> None:
     make_person(make_corp(), "lilei", name="李雷")
-    chosen = page.locator("#push-as")
+    chosen = page.locator("#preview-as")
     expect(chosen).to_contain_text("root")
 
     page.get_by_role("checkbox", name="所有已关联企业微信的人").check()
@@ -120,7 +120,7 @@ def test_a_push_is_made_by_keyboard_alone(page: Page, card: Card) -> None:
     press_on(page, page.get_by_role("checkbox", name="所有已关联企业微信的人"), "Space")
     expect(page.locator("[data-outlook-place] .pill-good")).to_have_text("1 人")
     choose_person(page, "韩梅梅")
-    expect(page.locator("#push-as")).to_contain_text("韩梅梅")
+    expect(page.locator("#preview-as")).to_contain_text("韩梅梅")
     press_on(page, page.get_by_role("button", name="保存并启用"), "Enter")
 
     expect(page.locator(".messagelist .success")).to_be_visible()
@@ -223,7 +223,7 @@ def test_a_look_at_the_page_leaves_no_draft(page: Page, card: Card) -> None:
     page.reload()
     expect(page.locator("[data-choices] button").first).to_be_visible()
     page.clock.run_for(60_000)
-    expect(page.locator("#push-as option:checked")).to_have_text("root")
+    expect(page.locator("#preview-as option:checked")).to_have_text("root")
     assert "outlook" in sent
     assert "draft" not in sent
 
