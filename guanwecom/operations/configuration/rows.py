@@ -17,7 +17,8 @@ from guanwecom.operations.configuration.values import ADDRESS, MissingError, Nam
 from integrations.clients.sources import sql_url
 from integrations.models import Corp, DataSource, VerificationFile
 from integrations.models.datasources import SourceKind
-from notifications.models import AlertRule, Subscription
+from notifications.delivery.runs import page_rights
+from notifications.models import AlertRule, Report, Subscription
 from notifications.models.subscriptions import Scheduled
 from notifications.subscriptions.schedules import slots
 
@@ -62,6 +63,9 @@ def load(kind: Kind, name: str, values: dict[str, Any], names: Names, pass_over:
             _replace(row, child, values[child.name], names, pass_over, now)
     changes = [(key, before.get(key), value) for key, value in values.items() if before.get(key) != value]
     change = Change.NEW if is_new else Change.CHANGED if changes else Change.NONE
+    if isinstance(row, Subscription | Report) and change is not Change.NONE:
+        # A file names other people, or another page, than whoever shows all of them what they see themselves.
+        page_rights.note_edit(row.report if isinstance(row, Subscription) else row, by=None, now=now)
     return Item(kind.section, name, change, changes if before else [], _empty_secrets(row))
 
 

@@ -62,14 +62,15 @@ _COLUMNS = ("shown_as", "ended_by", "ended_at")
 
 
 @transaction.atomic
-def note_edit(report: Report, *, by: User, now: datetime) -> list[int]:
+def note_edit(report: Report, *, by: User | None, now: datetime) -> list[int]:
     """Somebody has edited a push that sends the report, or the report. Where its page is shown as another person sees
-    it, that ends. Returns the run of the notice to that person, to be rendered after the transaction.
+    it, that ends. Returns the run of the notice to that person, to be rendered after the transaction; where nobody does
+    that, the engine renders it a little later. `by`: None for a file that was imported.
 
     Call it before what `by` chooses is saved: whoever is the owner may choose it anew in the same edit.
     """
     rows = PagePicture.objects.select_for_update(of=("self",)).filter(report=report.pk, shown_as__isnull=False)
-    picture = rows.exclude(shown_as=by.pk).first()
+    picture = rows.exclude(shown_as=by).first()
     if picture is None:
         return []
     owner_id = picture.shown_as_id

@@ -43,6 +43,7 @@ from notifications.models import (
     ReportCard,
     ReportChart,
     Robot,
+    Run,
     SilenceWindow,
     Subscription,
 )
@@ -144,16 +145,46 @@ def test_exported_imported_and_exported_again_is_the_same_to_the_byte() -> None:
 
     assert export() == before
     assert "companies: 北山制造: Secret" in result.to_enter
-    assert (
-        "robots: 北山制造 / 销售群: webhook key" in [one.replace("Webhook", "webhook") for one in result.to_enter]
-        or True
-    )
+    assert [one for one in result.to_enter if one.startswith("robots: 北山制造 / 销售群: ")]
     assert not Corp.objects.get().is_enabled
     assert not InboundChannel.objects.get().is_enabled
     assert not Corp.objects.get().secret
     assert PagePicture.objects.get().shown_as is None
     assert all(row.next_run_at is not None for row in [*Subscription.objects.all(), *AlertRule.objects.all()])
     assert imported(before).changed == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("old", "new", "is_shown", "notice_count"),
+    [("to_everyone: false", "to_everyone: true", False, 1), ("bi_id: abc", "bi_id: x", False, 0), ("", "", True, 0)],
+    ids=["who gets it", "which page", "nothing"],
+)
+def test_an_import_that_changes_a_push_ends_that_all_see_its_page_as_the_owner(
+    old: str, new: str, is_shown: bool, notice_count: int
+) -> None:
+    """It may name other people, or another page, than its owner chose. Another picture never was the owner's."""
+    a_whole_configuration()
+    owner = User.objects.get()
+    before = export()
+    assert old in before
+
+    imported(before.replace(old, new))
+
+    assert (PagePicture.objects.get().shown_as == owner) == is_shown
+    assert Run.objects.filter(trigger="notice", requested_by=owner).count() == notice_count
+
+
+@pytest.mark.django_db
+def test_an_import_that_adds_a_push_of_somebody_shows_nobody_what_they_see() -> None:
+    a_whole_configuration()
+    document = yaml.safe_load(export())
+    [push, *_others] = document["pushes"].values()
+    added = {"format": document["format"], "pushes": {"另一个": {**push, "name": "另一个", "to_everyone": True}}}
+
+    imported(yaml.safe_dump(added, allow_unicode=True))
+
+    assert PagePicture.objects.get().shown_as is None
 
 
 class TestAnyTexts(TestCase):
