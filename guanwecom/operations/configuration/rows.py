@@ -15,7 +15,7 @@ from guanwecom.operations.configuration import values as plain
 from guanwecom.operations.configuration.kinds import Child, Kind
 from guanwecom.operations.configuration.values import ADDRESS, MissingError, Names
 from integrations.clients.sources import sql_url
-from integrations.models import Corp, DataSource, VerificationFile
+from integrations.models import BiConnection, Corp, DataSource, VerificationFile
 from integrations.models.datasources import SourceKind
 from notifications.delivery.runs import page_rights
 from notifications.models import AlertRule, Report, Subscription
@@ -23,6 +23,12 @@ from notifications.models.subscriptions import Scheduled
 from notifications.subscriptions.schedules import slots
 
 PassOver = Callable[[MissingError], bool]
+# By which columns the way is known on which a row's secrets are sent, and which secrets these are.
+_WAYS: dict[type[Model], tuple[tuple[str, ...], tuple[str, ...]]] = {
+    Corp: (("api_base_url", "ca_bundle"), ("secret", "contacts_secret")),
+    BiConnection: (("base_url", "ca_bundle"), ("api_password", "app_token")),
+    DataSource: (("http_url", "ca_bundle"), ("http_headers",)),
+}
 
 
 class Change(Enum):
@@ -50,11 +56,14 @@ def load(kind: Kind, name: str, values: dict[str, Any], names: Names, pass_over:
     before = {} if is_new else plain.written(row, kind, names)
     row = kind.model() if row is None else row
     _refuse_unknown(kind, values)
+    _refuse_other(row, kind)
     _fill(row, kind, values, names, pass_over)
     _check(row, kind, before)
+    _refuse_other_way(row, before)
     if isinstance(row, Subscription | AlertRule) and _is_rescheduled(row, values, before):
         slots.reschedule(row, now=now)
     row.save()
+    _refuse_other(row, kind)
     if is_new:
         names.add(row, name)
     _fill_many(row, kind, values, names, pass_over)
@@ -74,6 +83,23 @@ def _refuse_unknown(kind: Kind, values: dict[str, Any]) -> None:
     known |= {ADDRESS} if kind.model is DataSource else set()
     if unknown := sorted(str(name) for name in values.keys() - known):
         raise ValidationError(f"unknown: {', '.join(unknown)}")
+
+
+def _refuse_other(row: Any, kind: Kind) -> None:
+    """One that no export holds."""
+    if not row._state.adding and not kind.rows(kind.model._default_manager.filter(pk=row.pk)).exists():
+        raise ValidationError("it is no part of a configuration")
+
+
+def _refuse_other_way(row: Any, before: dict[str, Any]) -> None:
+    """As the forms do: otherwise a file could have a stored secret sent to an address of its own."""
+    columns, names = _WAYS.get(type(row), ((), ()))
+    if not before or not any(getattr(row, name) for name in names):
+        return
+    message = "stored secrets would be sent another way: change it on its page, and enter them again there"
+    moved = {name: message for name in columns if before[name] != getattr(row, name)}
+    if moved:
+        raise ValidationError(moved)
 
 
 def _fill(row: Any, kind: Kind | Child, values: dict[str, Any], names: Names, pass_over: PassOver) -> None:

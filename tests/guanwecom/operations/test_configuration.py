@@ -49,6 +49,7 @@ from notifications.models import (
 )
 
 SECRET = "very-secret-{}"
+OTHER_WAY = "stored secrets would be sent another way"
 CONDITIONS = [{"aggregate": "count", "column": "", "comparison": "gt", "values": ["1"], "filters": {}}]
 
 
@@ -267,6 +268,9 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(tmp_path: Path) ->
         ("pushes", "日报", {"users": "lilei"}, "users: expected a list of names"),
         ("companies", "北山制造", {"corpid": "x"}, "corpid: "),
         ("companies", "北山制造", {"secret": "x"}, "unknown: secret"),
+        ("companies", "北山制造", {"api_base_url": "https://other.example"}, f"api_base_url: {OTHER_WAY}"),
+        ("bi", "the one", {"base_url": "https://other.example"}, f"base_url: {OTHER_WAY}"),
+        ("data_sources", "仓库", {"http_url": "https://other.example"}, f"http_url: {OTHER_WAY}"),
         ("reports", "日报", {"cards": ["x"]}, "cards: expected a list of rows"),
         ("alert_rules", "规则", {"hold_checks": "many"}, "hold_checks: "),
     ],
@@ -285,6 +289,18 @@ def test_a_conflict_is_named_and_nothing_is_written(
 
     assert f"  {section}: {name}: {problem}" in str(refused.value)
     assert export() == before
+
+
+@pytest.mark.django_db
+def test_roles_are_neither_made_nor_renamed() -> None:
+    a_whole_configuration()
+    names = {"早报读者": "role:of-my-own", "role:new": "role:new", "role:read-only": "读者"}
+    rows = {name: {"name": other} for name, other in names.items()}
+    text = yaml.safe_dump({"format": 1, "groups": rows}, sort_keys=False)
+
+    result = load(text, writes=True)
+
+    assert result.problems == [f"groups: {name}: it is no part of a configuration" for name in rows]
 
 
 @pytest.mark.django_db
