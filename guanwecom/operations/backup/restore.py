@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -52,12 +53,13 @@ def restore(path: Path, wishes: Wishes, *, say: Callable[[str], None] = lambda _
             say("The present tables are set aside until the new ones are there.")
             _set_aside()
         connection.close()
+        is_there = False
         try:
             _run(pg, dump)
-        except BackupError:
-            if is_aside:
+            is_there = True
+        finally:  # also where somebody breaks it off
+            if is_aside and not is_there:
                 _put_back()
-            raise
         _mark_as_copy()
         if is_aside:
             _execute(f"DROP SCHEMA {ASIDE} CASCADE")
@@ -136,14 +138,17 @@ def _run(pg: Programs, dump: IO[bytes]) -> None:
         if process.stdin is None:
             raise TypeError("started with a pipe")
         try:
-            while chunk := dump.read(1024 * 1024):
-                process.stdin.write(chunk)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it failed, and says why
-        if process.wait():
-            said.seek(0)
-            raise complaint(process, said.read())
+            with suppress(BrokenPipeError):  # it failed, and says why
+                while chunk := dump.read(1024 * 1024):
+                    process.stdin.write(chunk)
+                process.stdin.close()
+            if process.wait():
+                said.seek(0)
+                raise complaint(process, said.read())
+        finally:
+            # What it had not committed is gone with it, and so are its locks, once the server has noticed.
+            process.kill()
+            process.communicate()
 
 
 def _set_aside() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from guanwecom.version import VERSION
 from integrations.core.heartbeats import beat
 from integrations.models import Corp, Heartbeat, Installation
 from tests import postgresql_programs
+from tests.e2e.waiting import eventually
 from tests.notifications.factories import make_corp, make_subscription
 from tools.services import Service, start_postgresql
 
@@ -196,6 +198,22 @@ def test_what_fails_leaves_the_database_as_it_was(machine: Machine, file: Path, 
 
     assert done.returncode == 1
     assert "pg_restore failed (exit code 1):\nerror: no" in done.stderr
+    assert Corp.objects.get().name == "北山制造"
+
+
+def test_what_is_broken_off_leaves_the_database_as_it_was(machine: Machine, file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    (folder / "pg_dump").write_text("")
+    (folder / "pg_restore").write_text(f"#!/bin/sh\ntouch {tmp_path}/begun\nexec sleep 600\n")
+    (folder / "pg_restore").chmod(0o700)
+    command = [sys.executable, "manage.py", "restore", str(file), "--replace", "--programs", str(folder)]
+
+    with subprocess.Popen(command, env=machine.env, cwd=machine.root, stderr=subprocess.DEVNULL) as restore:
+        eventually((tmp_path / "begun").exists)
+        restore.send_signal(signal.SIGINT)
+
+    assert restore.returncode != 0
     assert Corp.objects.get().name == "北山制造"
 
 
