@@ -13,7 +13,7 @@ from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.client import RobotClient
 from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.messages.robots import TEXT_BYTES, robot_text
-from integrations.core import client_factory
+from integrations.core import client_factory, installation
 from notifications.models import OperatorContacts
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,9 @@ def remember() -> None:
 
 
 def _read() -> Contacts:
+    """Nobody in a copy of an installation: its operators are told by the original."""
+    if installation.is_copy():
+        return Contacts()
     robots = [client_factory.robot_of_environment()]
     chosen = OperatorContacts.objects.chosen_robot()
     if chosen is not None:

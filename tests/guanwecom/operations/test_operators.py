@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry
 from guanwecom.operations import operators, watch
+from guanwecom.operations.installation import hold
 from guanwecom.operations.watch import CONFIRMED_AFTER, DatabaseWatch
 from notifications.models import OperatorContacts, Robot
 from tests.notifications.factories import make_corp, make_manager, make_superuser
@@ -63,6 +64,18 @@ def test_before_anything_was_read_those_of_the_environment_are_told(settings: Se
 
     assert [sent.to for sent in mail.outbox] == [["ops@example.com"]]
     assert texts(wire) == ["subject\nbody"]
+
+
+def test_from_a_copy_nobody_is_told(settings: Settings, wire: Wire) -> None:
+    settings.OPERATOR_EMAILS = ["ops@example.com"]
+    contacts(wire)
+    hold()
+
+    operators.remember()
+    operators.tell("subject", "body")
+
+    assert mail.outbox == []
+    assert texts(wire) == []
 
 
 def test_what_is_too_long_for_a_group_is_cut(settings: Settings, wire: Wire) -> None:
