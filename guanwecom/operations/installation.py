@@ -23,9 +23,10 @@ logger = logging.getLogger(__name__)
 def confirm() -> int | None:
     """The database is the real one from now on. Returns how many runs that had waited were ended, so that none of them
     is sent late; None where it was the real one already, and nothing was done."""
-    row = installation.present()
+    installation.present()
     Installation.objects.select_for_update().get(pk=THE_ONE)
-    if not installation.is_copied(row):
+    # As it is under the lock: of two who confirm at once, the second would end what has begun since.
+    if not installation.is_copied(installation.present()):
         return None
     count = restored.end_waiting(now=database_clock()())
     # WeCom told the original, which has acted on it; the next synchronisation reads the directory whole.

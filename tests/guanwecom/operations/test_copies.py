@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +15,10 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts.models import User, WeComAccount
+from guanwecom.operations import installation as operation
 from integrations.core import installation
 from integrations.models import Corp
 from notifications.models import Report, Run, Subscription
@@ -84,6 +86,32 @@ def test_maintenance_of_the_database_makes_no_copy_of_it(url: str) -> None:
     postgresql_programs.execute(url, "VACUUM FULL integrations_installation", "REINDEX TABLE integrations_installation")
 
     assert not installation.is_copy()
+
+
+def test_of_two_who_confirm_at_once_one_does_it(url: str) -> None:
+    """What begins once the first has confirmed must not be ended by the second."""
+    operation.hold()
+
+    def confirm() -> int | None:
+        try:
+            return operation.confirm()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as threads:
+        with transaction.atomic():
+            assert operation.confirm() == 0
+            second = threads.submit(confirm)
+            eventually(lambda: _waits_for_a_lock(url))
+        assert second.result() is None
+
+
+def _waits_for_a_lock(url: str) -> bool:
+    with psycopg.connect(url) as other:
+        waiting = other.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return waiting.fetchone() == (1,)
 
 
 @pytest.fixture
