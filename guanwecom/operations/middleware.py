@@ -14,8 +14,8 @@ from integrations.views import ANSWERED_UNDER_EVERY_HOST
 from notifications.api import problems
 from notifications.api.middleware import ROOTS
 
-# The administration with its sign-in by password, and what monitors ask.
-SERVED = ("/admin/", "/login/", "/logout/", "/i18n/", "/metrics")
+# The administration with its sign-in by password and its guides, and what monitors ask.
+SERVED = ("/admin/", "/docs/", "/login/", "/logout/", "/i18n/", "/metrics")
 
 
 class CopyMiddleware:

@@ -124,6 +124,11 @@ def test_administrators_and_monitors_are_served(client: Client, path: str) -> No
 
 
 @pytest.mark.usefixtures("copy")
+def test_administrators_read_the_guides_in_a_copy(client: Client) -> None:
+    assert client.get("/docs/en/backup.html").headers["Location"] == "/admin/login/?next=/docs/en/backup.html"
+
+
+@pytest.mark.usefixtures("copy")
 def test_a_copy_is_the_only_problem_and_nobody_gets_mail_of_it() -> None:
     assert health.read().problems == ["copy"]
 
