@@ -8,7 +8,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from django.db import ProgrammingError, transaction
+from django.db import ProgrammingError, connection, transaction
 from django.urls import get_resolver
 from django.utils import timezone
 from pytest_django import Settings
@@ -45,11 +45,19 @@ def test_the_database_refuses_to_change_an_entry(entry: AuditEntry) -> None:
         lambda: AuditEntry.objects.all().delete(),
         lambda: entry.delete(),
         lambda: entry.save(),
+        lambda: _execute("TRUNCATE accounts_auditentry CASCADE"),
+        # Not even the job that removes what is too old.
+        lambda: _execute("SET LOCAL guanwecom.removes_old_audit = 'on'; TRUNCATE accounts_auditentry CASCADE"),
     ):
         with pytest.raises(ProgrammingError, match="the audit trail is append-only"), transaction.atomic():
             change()
 
     assert AuditEntry.objects.get().note == "a note"
+
+
+def _execute(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
 
 
 def test_only_what_is_too_old_goes(entry: AuditEntry, settings: Settings) -> None:
