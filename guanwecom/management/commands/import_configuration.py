@@ -30,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--leave-out-people",
             action="store_true",
-            help="leave out people and departments that are not there, instead of refusing",
+            help="leave out people and departments that are not there, and rows that need them, instead of refusing",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -17,12 +17,18 @@ HEAD = (
 )
 
 
+# Unicode's other ends of lines, which YAML reads as spaces where they stand unquoted.
+_RARE_BREAKS = frozenset("\x85\u2028\u2029")
+
+
 class _Dumper(yaml.SafeDumper):
     """Texts of several lines as such."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    is_escaped = not _RARE_BREAKS.isdisjoint(text)
+    style = '"' if is_escaped else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)

@@ -13,7 +13,7 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.db.models import Model, QuerySet
 
-from accounts.models import Attribute, DirectoryPolicy, SignInPolicy
+from accounts.models import Attribute, DepartmentGroup, DirectoryPolicy, SignInPolicy
 from accounts.models.groups import ROLE_PREFIX
 from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, VerificationFile
 from notifications.models import (
@@ -22,6 +22,7 @@ from notifications.models import (
     AlertRule,
     AttributeRule,
     InboundChannel,
+    OperatorContacts,
     OwnRowsRule,
     PagePicture,
     Report,
@@ -92,10 +93,18 @@ KINDS = (
             ),
         ),
     ),
+    Kind(
+        "department_groups",
+        DepartmentGroup,
+        lambda row: f"{row.department.corp.name} / {row.department.wecom_department_id} → {row.group.name}",
+        # Lending rights stays a superuser's decision: it is made by saving the row.
+        left_out=frozenset({"may_lend_rights"}),
+    ),
     Kind("bi", BiConnection, _the_one, left_out=frozenset({"is_enabled"})),
     Kind("data_sources", DataSource, lambda row: row.name),
     Kind("cards", Card, lambda row: f"{row.source.name} / {row.name}"),
     Kind("robots", Robot, lambda row: f"{row.corp.name} / {row.name}"),
+    Kind("told_of_standstills", OperatorContacts, _the_one),
     Kind(
         "reports",
         Report,

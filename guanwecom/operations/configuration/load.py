@@ -45,8 +45,8 @@ class Result:
 def load(text: str, *, writes: bool, leaves_out_people: bool = False) -> Result:
     """Compare with what is there, and write if `writes` and nothing conflicts.
 
-    `leaves_out_people`: people and departments that are missing are left out, instead of being conflicts. Raises
-    UnreadableError.
+    `leaves_out_people`: people and departments that are missing are left out, with rows that cannot be without them,
+    instead of being conflicts. Raises UnreadableError.
     """
     document = _document(text)
     result = Result()
@@ -110,7 +110,10 @@ def _load_row(
         with transaction.atomic():
             item = rows.load(kind, name, values, names, pass_over, now=timezone.now())
     except MissingError as error:
-        result.problems.append(f"{what}: there is no {error.what}")
+        if error.is_person and leaves_out_people:  # it cannot be without
+            result.left_out.append(f"{what}: the whole row, which needs {error.what}")
+        else:
+            result.problems.append(f"{what}: there is no {error.what}")
     except ValidationError as error:
         result.problems += [f"{what}: {text}" for text in rows.texts(error)]
     except IntegrityError:
