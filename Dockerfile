@@ -22,6 +22,18 @@ HEALTHCHECK --interval=10s --timeout=6s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz/live', timeout=5)"]
 CMD ["gunicorn", "guanwecom.wsgi", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "8", "--no-control-socket"]
 
+# The guides, which web serves under /docs/: what builds them stays behind, too.
+FROM runtime AS guides
+# hadolint ignore=DL3002  # nothing runs in this stage
+USER 0
+# hadolint ignore=DL3008,DL3009  # as above; lists do not matter in a stage that stays behind
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
+RUN python3 -m venv .venv
+COPY requirements-dev.txt ./
+RUN pip install --no-cache-dir --require-hashes -r requirements-dev.txt
+COPY . ./
+RUN python tools/messages.py compile && python -m tools.guides
+
 # Everything that is needed to install: it stays behind.
 FROM runtime AS build
 # hadolint ignore=DL3002  # nothing runs in this stage
@@ -37,7 +49,8 @@ RUN python tools/messages.py compile \
     && SECRET_KEY=invented-for-collectstatic-and-not-kept FIELD_ENCRYPTION_KEYS="$(python manage.py generate_key)" \
        DATABASE_URL=postgresql://build@/build VALKEY_URL=redis://build/0 \
        python manage.py collectstatic --noinput --verbosity 0 \
-    && rm -rf tools requirements*.txt
+    && rm -rf docs tests tools requirements*.txt
+COPY --from=guides /opt/guanwecom/docs/_build/html docs/_build/html
 
 # Babel and pip are for installing only, and so are the sources of catalogues.
 FROM build AS build-guanwecom

@@ -7,7 +7,7 @@
 #   /opt/guanwecom/releases/VERSION   code, .venv and static files of this version; older ones stay beside it
 #   /etc/guanwecom/.env               the settings, with fresh keys (manage.py init_env); never changed afterwards
 #   /etc/guanwecom/tls/               the certificate; one that is signed by itself until yours is put there
-#   the tables in the database        manage.py migrate; running processes of the last version keep working
+#   the tables in the database        manage.py upgrade; running processes of the last version keep working
 #   /opt/guanwecom/current            the link to this version
 #   /etc/systemd/system/guanwecom*    the units
 #   /etc/nginx/conf.d/guanwecom*      the site; it stays as it is where it is there
@@ -198,7 +198,7 @@ prepare_database() {
         lacks "SELECT 1 FROM pg_roles WHERE rolname = 'guanwecom'" && as postgres createuser guanwecom
         lacks "SELECT 1 FROM pg_database WHERE datname = 'guanwecom'" && as postgres createdb --owner guanwecom guanwecom
     fi
-    as guanwecom "$release/.venv/bin/python" "$release/manage.py" migrate
+    as guanwecom "$release/.venv/bin/python" "$release/manage.py" upgrade --no-static
 }
 
 # Whether this machine's PostgreSQL answers the question $1 with nothing.

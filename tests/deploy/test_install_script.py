@@ -27,6 +27,10 @@ def test_dry_run_prints_each_step_and_touches_nothing(project_root: Path) -> Non
     steps = re.findall(r"^== (\S+)", done.stdout, re.MULTILINE)
     assert steps == ["user", "version", "settings", "certificate", "database", "units", "site", "start", "done"]
     assert "manage.py init_env --file /etc/guanwecom/.env --site https://bi.example.com --database" in done.stdout
+    # Under its lock and after its checks; the static files lie there, and may be written by root alone.
+    assert re.search(
+        r"^\+ setpriv .* manage.py upgrade --no-static$", done.stdout.replace("/manage", " manage"), re.MULTILINE
+    )
     assert not Path("/opt/guanwecom").exists()
     assert not Path("/etc/guanwecom").exists()
 

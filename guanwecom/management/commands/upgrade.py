@@ -29,6 +29,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--check", action="store_true", help="say what would be done, and change nothing")
+        parser.add_argument("--no-static", action="store_true", help="leave the static files, which are there already")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check"]:
@@ -40,7 +41,7 @@ class Command(BaseCommand):
         self._check()
         call_command("migrate", interactive=False, verbosity=options["verbosity"], stdout=self.stdout)
         installation.is_copy()  # writes down the version
-        if settings.ENVIRONMENT == "production":
+        if settings.ENVIRONMENT == "production" and not options["no_static"]:
             call_command("collectstatic", interactive=False, verbosity=0)
             self.stdout.write(f"Static files: {settings.STATIC_ROOT}")
         self._say_what_to_restart()

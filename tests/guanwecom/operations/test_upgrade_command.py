@@ -22,6 +22,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models.functions import Now
 from django.test import override_settings
 from django.utils import timezone
+from pytest_django import Settings
 
 from guanwecom.operations.upgrade import locks, plan
 from guanwecom.operations.upgrade.locks import EVERYTHING, NOTHING, WRITES, Lock, Work
@@ -181,6 +182,18 @@ def test_it_migrates_and_says_what_to_restart() -> None:
 
     assert out.getvalue().splitlines()[-2:] == ["  host-a: worker (2)", "  host-b: beat (1)"]
     assert Installation.objects.get().version == VERSION
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("options", "is_collected"), [({}, True), ({"no_static": True}, False)])
+def test_static_files_are_collected_in_production_unless_they_are_there(
+    options: dict[str, bool], is_collected: bool, settings: Settings, tmp_path: Path
+) -> None:
+    settings.ENVIRONMENT, settings.STATIC_ROOT = "production", str(tmp_path / "static")
+
+    call_command("upgrade", stdout=StringIO(), **options)
+
+    assert (tmp_path / "static").exists() == is_collected
 
 
 @pytest.fixture
