@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -32,6 +33,8 @@ from integrations.core import client_factory
 from integrations.models import BiConnection
 from integrations.models.fields import opened
 
+# A BI whose first page takes longer is down.
+ALIVE_WITHIN_SECONDS = 5
 # In SNAPSHOT_EXPORT_BODY.
 LOGIN, PAGE, FORMAT, WIDTH = "{login}", "{page}", "{format}", "{width}"
 _PNG_SIZE = slice(16, 24)
@@ -49,7 +52,23 @@ def take(path: str, identity: str, options: Options, *, now: datetime) -> Pictur
     `path`: of a page or card, without its first slash. Raises SnapshotError and sso.CannotEnter.
     """
     way: Snapshots = _export if settings.SNAPSHOT_EXPORT_PATH else _browser
-    return way.take(sso.open_connection(), path, identity, options, now=now)
+    saved = sso.open_connection()
+    try:
+        return way.take(saved, path, identity, options, now=now)
+    except SnapshotError as error:
+        if error.reason == Reason.UNREACHABLE and _answers(saved):
+            # It is this page that does not answer: the others need not wait for it.
+            raise SnapshotError(Reason.ERROR_PAGE) from error
+        raise
+
+
+def _answers(saved: BiConnection) -> bool:
+    """Whether the BI answers at its first page, whatever it says there."""
+    try:
+        found = client_factory.guandata_client(saved, total_seconds=ALIVE_WITHIN_SECONDS).open_page("/")
+    except IntegrationError:
+        return False
+    return found.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class _BrowserSnapshots:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import time
@@ -101,8 +103,9 @@ class SnapshotBrowser:
         deadline = time.monotonic() + within_seconds
         try:
             with self._page(options) as (page, traffic):
-                self._open(page, address, deadline)
+                self._open(page, address, traffic, deadline)
                 page_state.wait_until_drawn(page, traffic, marks, deadline=deadline)
+                self._check_place(traffic)
                 page_state.check_sight(page, marks)
                 _unfold(page, traffic, marks, options, deadline)
                 return _taken(page, options, marks)
@@ -112,12 +115,13 @@ class SnapshotBrowser:
             # Why from None? The text of playwright's errors holds the address.
             raise SnapshotError(Reason.BROWSER_FAILED) from None
 
-    def _open(self, page: Page, address: str, deadline: float) -> None:
+    def _open(self, page: Page, address: str, traffic: page_state.Traffic, deadline: float) -> None:
         """Raises SnapshotError for what is no page of the BI."""
         seconds = min(ANSWERED_WITHIN_SECONDS, deadline - time.monotonic())
         try:
             response: Response | None = page.goto(address, wait_until="commit", timeout=max(1.0, seconds * 1000))
         except self._api.Error:
+            self._check_place(traffic)
             raise SnapshotError(Reason.UNREACHABLE) from None
         status = 0 if response is None else response.status
         if status in {401, 403}:
@@ -127,6 +131,11 @@ class SnapshotBrowser:
         if status >= 400:
             raise SnapshotError(Reason.ERROR_PAGE)
 
+    def _check_place(self, traffic: page_state.Traffic) -> None:
+        """A BI that leads to another host has people sign in there. Raises SnapshotError."""
+        if urlsplit(traffic.address).hostname not in self._access.hosts:
+            raise SnapshotError(Reason.SIGN_IN_PAGE)
+
     @contextmanager
     def _page(self, options: Options) -> Iterator[tuple[Page, page_state.Traffic]]:
         context = self._context(options)
@@ -134,6 +143,7 @@ class SnapshotBrowser:
             traffic = page_state.Traffic()
             traffic.watch(context)
             page = context.new_page()
+            traffic.follow(page)
             context.on("page", lambda popup: popup.close())
             yield page, traffic
         finally:
@@ -166,11 +176,14 @@ class SnapshotBrowser:
 
 
 def _flags(access: Access) -> Iterator[str]:
-    """Why the rules of the resolver, too? Redirects pass the route unseen."""
+    """Why the rules of the resolver and the proxy, too? Redirects and web sockets pass the route unseen."""
     yield "--disable-dev-shm-usage"
     yield f"--js-flags=--max-old-space-size={RENDERER_MEGABYTES}"
-    if not access.proxy_url:
-        yield f"--host-resolver-rules=MAP * ~NOTFOUND{''.join(f', EXCLUDE {host}' for host in access.hosts)}"
+    resolved = hosts_of(access.proxy_url) if access.proxy_url else access.hosts
+    yield f"--host-resolver-rules=MAP * ~NOTFOUND{''.join(f', EXCLUDE {host}' for host in resolved)}"
+    if access.proxy_url:
+        yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{_proxy_script(access)}"
+    else:
         yield "--no-proxy-server"
     if os.geteuid() == 0:
         # Chromium's own sandbox refuses root.
@@ -185,6 +198,17 @@ def _proxy(url: str) -> Any:
     return {"server": server, "username": parts.username or "", "password": parts.password or ""}
 
 
+def _proxy_script(access: Access) -> str:
+    """In base64: asks the proxy for the BI's hosts alone. All else is led to a port where nobody listens."""
+    parts = urlsplit(access.proxy_url)
+    way = f"{'HTTPS' if parts.scheme == 'https' else 'PROXY'} {parts.hostname}:{parts.port or 80}"
+    script = (
+        f"function FindProxyForURL(url, host) {{ "
+        f"return {json.dumps(access.hosts)}.includes(host) ? {json.dumps(way)} : 'PROXY 127.0.0.1:9'; }}"
+    )
+    return base64.b64encode(script.encode()).decode()
+
+
 def _unfold(page: Page, traffic: page_state.Traffic, marks: PageMarks, options: Options, deadline: float) -> None:
     """Show the whole page at once: cards below the fold draw when they are seen."""
     height = page_state.whole_height(page)
@@ -192,12 +216,15 @@ def _unfold(page: Page, traffic: page_state.Traffic, marks: PageMarks, options: 
         raise SnapshotError(Reason.TOO_LARGE)
     if height > FIRST_HEIGHT[options.width]:
         page.set_viewport_size({"width": WIDTHS[options.width], "height": height})
+        page_state.begin_anew(page)
         page_state.wait_until_drawn(page, traffic, marks, deadline=deadline)
+        page_state.check_sight(page, marks)
 
 
 def _taken(page: Page, options: Options, marks: PageMarks) -> Picture:
     width, height = WIDTHS[options.width], page_state.whole_height(page)
     if options.kind == Kind.PDF:
+        page.emulate_media(media="screen")
         picture = Picture(page.pdf(width=f"{width}px", height=f"{height + 1}px", print_background=True))
     else:
         box = page_state.box_of_cards(page, marks) if options.is_cropped else None

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from integrations.clients.snapshots.options import PageMarks, Reason, SnapshotError
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page, Request
+    from playwright.sync_api import BrowserContext, Frame, Page, Request
 
 # Neither a request under way nor an element added for so long: the page has drawn.
 QUIET_SECONDS = 0.7
@@ -64,15 +64,20 @@ _ERROR_WORDS = ("不存在", "无权限", "没有权限", "出错", "异常", "�
 
 @dataclass
 class Traffic:
-    """The requests of a context that are under way. Streams that never end do not count."""
+    """The requests of a context that are under way. Streams that never end do not count. `address`: to which its page
+    went last, or tried to go."""
 
     _open: set[Request] = field(default_factory=set)
     changed_at: float = field(default_factory=time.monotonic)
+    address: str = ""
 
     def watch(self, context: BrowserContext) -> None:
         context.on("request", self._began)
         context.on("requestfinished", self._ended)
         context.on("requestfailed", self._ended)
+
+    def follow(self, page: Page) -> None:
+        page.on("request", lambda request: self._leads(request, page.main_frame))
 
     def is_quiet(self) -> bool:
         return not self._open and time.monotonic() - self.changed_at > QUIET_SECONDS
@@ -82,9 +87,18 @@ class Traffic:
             self._open.add(request)
             self.changed_at = time.monotonic()
 
+    def _leads(self, request: Request, frame: Frame) -> None:
+        if request.is_navigation_request() and request.frame == frame:
+            self.address = request.url
+
     def _ended(self, request: Request) -> None:
         self._open.discard(request)
         self.changed_at = time.monotonic()
+
+
+def begin_anew(page: Page) -> None:
+    """What it shows has just changed: it is not quiet before QUIET_SECONDS from now."""
+    page.evaluate("() => { window.__changedAt = performance.now(); }")
 
 
 def wait_until_drawn(page: Page, traffic: Traffic, marks: PageMarks, *, deadline: float) -> None:
@@ -104,9 +118,10 @@ def _has_drawn(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
 def check_sight(page: Page, marks: PageMarks) -> None:
     """Raises SnapshotError where the page is another than a dashboard with something on it."""
     sight: dict[str, Any] = page.evaluate(_SIGHT, [marks.card, marks.error])
-    if sight["asksPassword"] or _SIGN_IN_PATH.search(urlsplit(page.url).path):
+    place = urlsplit(page.url)
+    if sight["asksPassword"] or _SIGN_IN_PATH.search(place.path) or _SIGN_IN_PATH.search(place.fragment):
         raise SnapshotError(Reason.SIGN_IN_PAGE)
-    if sight["hasError"]:
+    if sight["hasError"] or place.scheme not in {"http", "https"}:  # the browser's own page of an error
         raise SnapshotError(Reason.ERROR_PAGE)
     text, has_drawings = sight["text"].lower(), sight["drawings"] > 0
     if not has_drawings and len(text) < 300 and any(word in text for word in _ERROR_WORDS):

@@ -29,6 +29,7 @@ from tests.sandbox_process import SandboxHandle, start_sandbox
 pytestmark = pytest.mark.e2e
 KEY = keys.load(keys.generate())
 MARKS = PageMarks(card=".bi-card")
+LOCAL = Access(hosts=("127.0.0.1",))
 
 
 PAGES = [
@@ -61,9 +62,9 @@ def bi() -> Iterator[SandboxHandle]:
 class InThread:
     """The browser in a thread of its own: this one may have playwright's event loop already."""
 
-    def __init__(self, executable: str) -> None:
+    def __init__(self, executable: str, access: Access = LOCAL) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._browser = self._thread.submit(SnapshotBrowser, executable, Access(hosts=("127.0.0.1",))).result()
+        self._browser = self._thread.submit(SnapshotBrowser, executable, access).result()
 
     def take(self, *args: Any, **options: Any) -> Picture:
         return self._thread.submit(self._browser.take, *args, **options).result()
@@ -181,7 +182,8 @@ def test_the_sign_of_the_bi_itself_is_enough(snapshots: InThread, bi: SandboxHan
 
 @pytest.mark.parametrize("address", ["http://localhost:9/", "file:///etc/passwd", "http://169.254.169.254/latest"])
 def test_no_other_host_is_reached(snapshots: InThread, address: str) -> None:
-    assert refused(snapshots, address) == Reason.UNREACHABLE
+    """What is elsewhere is taken for the sign-in of another system."""
+    assert refused(snapshots, address) == Reason.SIGN_IN_PAGE
 
 
 def test_a_program_that_is_no_browser_is_said(tmp_path: Any) -> None:

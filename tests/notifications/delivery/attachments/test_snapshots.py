@@ -47,6 +47,11 @@ def answers(wire: responses.RequestsMock, content: bytes | Exception, status: in
     wire.upsert("POST", BI + EXPORT, body=content, status=status)
 
 
+def exports(wire: responses.RequestsMock) -> int:
+    """How often a picture was asked for."""
+    return sum(call.request.method == "POST" for call in wire.calls)
+
+
 def make_page(identity: str = "lilei", kind: Kind = Kind.PICTURE, **fields: Any) -> Medium:
     recipe = recipes.page("page/p1", identity, Options(kind=kind))
     defaults = {
@@ -119,7 +124,7 @@ def test_while_the_bi_is_down_one_picture_finds_out_and_none_is_lost(
     for pk in handed_out:  # they stand in the queue already
         jobs.make(pk, clock=clock)
 
-    assert len(wire.calls) == 1
+    assert exports(wire) == 1
     assert set(Medium.objects.values_list("status", "make_count")) == {(Status.WAITING, 0)}
     assert jobs.hand_out(now=clock()) == []
     assert "没有响应" in Medium.objects.all()[0].error_text
@@ -130,7 +135,7 @@ def test_while_the_bi_is_down_one_picture_finds_out_and_none_is_lost(
         jobs.sweep(now=now)
         for pk in jobs.hand_out(now=now):
             jobs.make(pk, clock=clock)
-    assert len(wire.calls) == 21
+    assert exports(wire) == 21
 
     answers(wire, PNG)
     clock.advance(seconds=snapshots.AGAIN_AFTER.total_seconds())
@@ -138,6 +143,26 @@ def test_while_the_bi_is_down_one_picture_finds_out_and_none_is_lost(
         for pk in found:
             assert jobs.make(pk, clock=clock)
     assert Medium.objects.filter(status=Status.READY).count() == len(media)
+
+
+def test_a_page_that_alone_does_not_answer_keeps_no_other_waiting(
+    wire: responses.RequestsMock, clock: FakeClock
+) -> None:
+    broken, others = make_page("lilei"), [make_page(f"person{number}") for number in range(3)]
+    wire.get(BI + "/", body="<html>")
+    wire.add_callback(
+        "POST", BI + EXPORT, lambda asked: (504, {}, "") if "lilei" in str(asked.body) else (200, {}, PNG)
+    )
+
+    for _ in range(jobs.TRIES_AT_MOST):
+        for pk in jobs.hand_out(now=clock()):
+            jobs.make(pk, clock=clock)
+        assert {one.status for one in Medium.objects.exclude(pk=broken.pk)} == {Status.READY}
+        clock.advance(seconds=snapshots.AGAIN_AFTER.total_seconds())
+
+    broken.refresh_from_db()
+    assert broken.status == Status.FAILED
+    assert Medium.objects.filter(status=Status.READY).count() == len(others)
 
 
 def test_what_the_message_does_not_live_to_see_is_given_up_with_the_reason(
