@@ -101,6 +101,14 @@ def test_the_webs_have_the_addresses_that_nginx_asks(project_root: Path) -> None
     assert 'address="172.31.250.1$number:8000"' in script
 
 
+def test_no_container_but_nginx_says_whose_address_a_request_has(project_root: Path) -> None:
+    """Where Docker hides the address of the person, nginx sees the network's gateway: that one is not believed."""
+    nginx = compose(project_root)["services"]["nginx"]["networks"]["default"]["ipv4_address"]
+
+    programs = composed(project_root).values()
+    assert {command.environment["TRUSTED_PROXIES"] for command in programs if command.words[0] == "gunicorn"} == {nginx}
+
+
 @pytest.mark.parametrize("language", ["en", "zh-cn"])
 def test_the_guides_give_the_same_commands(project_root: Path, language: str) -> None:
     commands = {name: " ".join(command.words) for name, command in composed(project_root).items()}
