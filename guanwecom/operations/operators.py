@@ -57,21 +57,24 @@ def _read() -> Contacts:
     return Contacts(OperatorContacts.objects.addresses(), [robot for robot in robots if robot is not None])
 
 
-def tell(subject: str, body: str) -> None:
+def tell(subject: str, body: str) -> bool:
     """Send both ways what was remembered last; what is set in the environment where nothing was. A way that fails is a
-    line in the log."""
+    line in the log. False where every way failed."""
     contacts = _last[0].contacts if _last else Contacts(settings.OPERATOR_EMAILS, _of_environment())
+    way_count, told_count = bool(contacts.emails) + len(contacts.robots), 0
     if contacts.emails:
         try:
-            send_mail(subject, body, None, contacts.emails)
+            told_count += bool(send_mail(subject, body, None, contacts.emails))
         except OSError as error:
             logger.error("operators could not be told of the engine: %s", type(error).__name__)
     text = f"{subject}\n{body}".encode()[:TEXT_BYTES].decode(errors="ignore")
     for robot in contacts.robots:
         try:
             robot.webhook_send(body_bytes(robot_text(text)))
+            told_count += 1
         except IntegrationError as error:
             logger.error("the operators' group could not be told: %s", error)
+    return told_count > 0 or not way_count
 
 
 def _of_environment() -> list[RobotClient]:

@@ -1,4 +1,4 @@
-"""Tells operators when the engine stops and when it runs again, once for each change.
+"""Tells operators when the engine stops and when it runs again, once for each change; again where no way went through.
 
 Every process looks every few seconds; of all that look within a period one does the work.
 """
@@ -9,10 +9,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 
 import redis
 from django.conf import settings
+from django.db import connections
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import translation
@@ -38,11 +41,23 @@ _CLOCK_TOLERANCE = timedelta(minutes=1)
 
 def check() -> None:
     """Look, unless another process has just done so. Raises django.db.Error."""
-    if _claim():
-        state = health.read()
-        # Nothing is sent from a copy, not even that.
-        if not state.is_copy and is_new(state.problems, now=database_clock()()):
-            threading.Thread(target=tell, args=[state], name="tell-operators", daemon=True).start()
+    if not _claim():
+        return
+    state = health.read()
+    if state.is_copy:  # nothing is sent from it, not even that
+        return
+    known = EngineWatch.objects.values_list("notified", flat=True).get(pk=_ROW)
+    if is_new(state.problems, now=database_clock()()):
+        _in_thread(partial(_tell_or_forget, state, known))
+
+
+def _tell_or_forget(state: EngineHealth, known: str) -> None:
+    """`known`: what operators had been told before. Where nobody could be told now, that is so still."""
+    try:
+        if not tell(state):
+            EngineWatch.objects.filter(pk=_ROW).update(notified=known, found_since=Now())
+    finally:
+        connections.close_all()
 
 
 def _claim() -> bool:
@@ -70,14 +85,14 @@ def is_new(problems: list[str], *, now: datetime) -> bool:
     return not problems or not known.issuperset(problems)
 
 
-def tell(state: EngineHealth) -> None:
-    """A line in the log, and a message to whom operators.tell knows."""
+def tell(state: EngineHealth) -> bool:
+    """A line in the log, and a message to whom operators.tell knows, whose answer is returned."""
     if state.problems:
         logger.error("the engine stands still: %s", ", ".join(state.problems))
     else:
         logger.warning("the engine runs again")
     with translation.override(settings.LANGUAGE_CODE):
-        operators.tell(*mail(state))
+        return operators.tell(*mail(state))
 
 
 def mail(state: EngineHealth) -> tuple[str, str]:
@@ -117,7 +132,7 @@ class DatabaseWatch:
             return
         if is_mine:
             logger.error("the database does not answer")
-            _tell_in_thread(_database_away)
+            _in_thread(_tell_that_it_is_away)
 
     def answered(self) -> None:
         """The database answered."""
@@ -132,23 +147,24 @@ class DatabaseWatch:
             return
         if was_told:
             logger.warning("the database answers again")
-            _tell_in_thread(_database_back)
+            _in_thread(_tell_that_it_is_back)
 
 
-def _tell_in_thread(words: Callable[[], tuple[str, str]]) -> None:
-    def tell_now() -> None:
-        with translation.override(settings.LANGUAGE_CODE):
-            operators.tell(*words())
-
-    threading.Thread(target=tell_now, name="tell-operators", daemon=True).start()
+def _in_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="tell-operators", daemon=True).start()
 
 
-def _database_away() -> tuple[str, str]:
-    what = _("The database does not answer: nobody can sign in, and nothing is pushed.")
-    return _("The database does not answer"), "\n".join(
-        [what, _("Start PostgreSQL, or read its log. The address /healthz/ready says what it answers.")]
-    )
+def _tell_that_it_is_away() -> None:
+    with translation.override(settings.LANGUAGE_CODE):
+        what = _("The database does not answer: nobody can sign in, and nothing is pushed.")
+        where = _("Start PostgreSQL, or read its log. The address /healthz/ready says what it answers.")
+        is_told = operators.tell(_("The database does not answer"), f"{what}\n{where}")
+    if not is_told:
+        with suppress(redis.RedisError):
+            valkey().expire(_AWAY_KEY, CONFIRMED_AFTER)
 
 
-def _database_back() -> tuple[str, str]:
-    return _("The database answers again"), _("Pushes that were missed go out within their grace period.")
+def _tell_that_it_is_back() -> None:
+    with translation.override(settings.LANGUAGE_CODE):
+        text = _("Pushes that were missed go out within their grace period.")
+        operators.tell(_("The database answers again"), text)

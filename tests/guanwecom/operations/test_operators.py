@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.test import Client
-from django.utils import translation
 from pytest_django import Settings
 
 from accounts.models import AuditEntry
 from guanwecom.operations import operators, watch
 from guanwecom.operations.installation import hold
 from guanwecom.operations.watch import CONFIRMED_AFTER, DatabaseWatch
+from integrations.core.redis import valkey
 from notifications.models import OperatorContacts, Robot
 from tests.notifications.factories import make_corp, make_manager, make_superuser
 from tests.notifications.wire import Wire, errcode
@@ -158,19 +158,19 @@ LASTED = CONFIRMED_AFTER.total_seconds()
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Subjects, in the order in which they were told, without a thread."""
-    found: list[str] = []
-
-    def tell(words: Any) -> None:
-        with translation.override("en"):
-            found.append(words()[0])
-
-    monkeypatch.setattr(watch, "_tell_in_thread", tell)
-    return found
+def at_once(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    """Operators with an address, who are told without a thread."""
+    monkeypatch.setattr(watch, "_in_thread", lambda work: work())
+    settings.LANGUAGE_CODE, settings.OPERATOR_EMAILS = "en", ["ops@example.com"]
 
 
-def test_of_all_processes_one_tells_that_it_is_away_and_one_that_it_is_back(told: list[str]) -> None:
+def told() -> list[str]:
+    """Subjects, in the order in which they were told."""
+    return [str(sent.subject) for sent in mail.outbox]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_of_all_processes_one_tells_that_it_is_away_and_one_that_it_is_back() -> None:
     clock = Clock()
     processes = [DatabaseWatch(clock), DatabaseWatch(clock)]
 
@@ -181,20 +181,34 @@ def test_of_all_processes_one_tells_that_it_is_away_and_one_that_it_is_back(told
 
     all_see("failed", 0)
     all_see("failed", LASTED - 1)
-    assert told == []
+    assert told() == []
     all_see("failed", 1)
     all_see("failed", 3600)
-    assert told == ["The database does not answer"]
+    assert told() == ["The database does not answer"]
 
     all_see("answered", 5)
     all_see("answered", LASTED - 1)
-    assert len(told) == 1
+    assert len(told()) == 1
     all_see("answered", 1)
     all_see("answered", 3600)
-    assert told == ["The database does not answer", "The database answers again"]
+    assert told() == ["The database does not answer", "The database answers again"]
 
 
-def test_what_passes_soon_is_not_told(told: list[str]) -> None:
+@pytest.mark.usefixtures("at_once")
+def test_where_no_way_went_through_another_process_tries_soon(settings: Settings) -> None:
+    clock = Clock()
+    process = DatabaseWatch(clock)
+    process.failed()
+    settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 1
+
+    clock.now += LASTED
+    process.failed()
+
+    assert 0 < int(valkey().ttl("operations:database-away")) <= LASTED
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_passes_soon_is_not_told() -> None:
     clock = Clock()
     process = DatabaseWatch(clock)
 
@@ -204,10 +218,11 @@ def test_what_passes_soon_is_not_told(told: list[str]) -> None:
         process.answered()
         clock.now += 1
 
-    assert told == []
+    assert told() == []
 
 
-def test_without_valkey_nobody_is_told_and_nothing_breaks(settings: Settings, told: list[str]) -> None:
+@pytest.mark.usefixtures("at_once")
+def test_without_valkey_nobody_is_told_and_nothing_breaks(settings: Settings) -> None:
     clock = Clock()
     process = DatabaseWatch(clock)
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
@@ -219,4 +234,4 @@ def test_without_valkey_nobody_is_told_and_nothing_breaks(settings: Settings, to
     clock.now += 2 * LASTED
     process.answered()
 
-    assert told == []
+    assert told() == []

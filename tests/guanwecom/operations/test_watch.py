@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from django.core import mail
+from django.db import connections
 from django.utils import translation
 from pytest_django import Settings
 
 from guanwecom.operations import health, messages, watch
 from guanwecom.operations.health import Served
 from guanwecom.operations.watch import CONFIRMED_AFTER, is_new
+from integrations.core.background import database_clock
 from integrations.models import EngineWatch, Heartbeat
 from tests.deploy.commands import UNITS
 from tests.guanwecom.operations.conftest import heard, ticked
@@ -101,6 +103,28 @@ def test_the_first_look_of_all_makes_the_row() -> None:
     watch.check()
 
     assert EngineWatch.objects.get().checked_at is not None
+
+
+def test_what_nobody_could_be_told_is_told_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mail server is away: with the engine, perhaps, and back before it."""
+    monkeypatch.setattr(watch, "_in_thread", lambda work: work())
+    monkeypatch.setattr(connections, "close_all", lambda: None)
+    settings.OPERATOR_EMAILS, backend = ["ops@example.com"], settings.EMAIL_BACKEND
+    Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
+    lasted = database_clock()() - CONFIRMED_AFTER
+    look_again = {"checked_at": None, "found": "beat", "found_since": lasted}
+    settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 1
+
+    EngineWatch.objects.update(**look_again)
+    watch.check()
+    assert EngineWatch.objects.get().notified == ""
+    settings.EMAIL_BACKEND = backend
+    for _ in range(2):
+        EngineWatch.objects.update(**look_again)
+        watch.check()
+
+    assert len(mail.outbox) == 1
+    assert EngineWatch.objects.get().notified == "beat"
 
 
 # --- What is told ----------------------------------------------------------------------------------------------------
