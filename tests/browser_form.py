@@ -77,5 +77,5 @@ def untouched(html: str, form_id: str) -> dict[str, list[str]]:
 
 def opened_with(client: Client, address: str) -> dict[str, str]:
     """What a page of the administration carries of the values with which it was opened, to be sent with others."""
-    found = re.search(r'name="seen" value="([^"]*)"', client.get(address).content.decode())
-    return {"seen": unescape(found[1])} if found else {}
+    found = re.findall(r'name="((?:\w+-)?seen)" value="([^"]*)"', client.get(address).content.decode())
+    return {name: unescape(seal) for name, seal in found}

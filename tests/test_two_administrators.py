@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -9,12 +10,13 @@ from django.contrib.auth.models import Group, Permission
 from django.db import models
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import strip_tags
 
 from accounts.models import User
 from integrations.models import Card, Corp, DataSource
 from notifications.inbound import channels
-from notifications.models import AlertReceiver, AlertRoute, InboundChannel, Operator, Robot
+from notifications.models import AlertReceiver, AlertRoute, AlertRule, InboundChannel, Operator, Robot
 from notifications.sources import Rule
 from notifications.subscriptions.attribute_rules import rules_of, save_rules
 from tests.browser_form import untouched
@@ -191,6 +193,100 @@ def test_rows_of_a_report_without_a_push_are_not_overwritten(corp: Corp, second:
     assert second.post(page(report), again).status_code == 302
     report.refresh_from_db()
     assert (report.title, report.report_cards.get().title) == ("新标题", "第一个人改的")
+
+
+def rule(corp: Corp) -> AlertRule:
+    every = {"aggregate": "count", "column": "", "comparison": "eq", "values": ["0"], "filters": {}}
+    found = AlertRule.objects.create(
+        name="销售过低", card=card(corp), receiver=receiver(corp), conditions=[every], crontab="*/10 * * * *"
+    )
+    times = {"weekdays": "6,7", "from_time": time(22), "to_time": time(6)}
+    found.silence_windows.create(name="周末", **times)
+    noon = datetime(2027, 10, 1, 4, tzinfo=UTC)
+    found.silence_windows.create(name="国庆", kind="once", starts_at=noon, ends_at=noon + timedelta(days=1))
+    return found
+
+
+class TestRows:
+    """Rows of a page of their own: they are told like fields."""
+
+    def test_silence_windows_are_not_overwritten(self, corp: Corp, second: Client) -> None:
+        row = rule(corp)
+        values = opened(second, row)
+        row.silence_windows.filter(name="周末").update(from_time=time(20), weekdays="5,6")
+        row.silence_windows.filter(name="国庆").delete()
+        row.silence_windows.create(name="盘点", weekdays="1", from_time=time(1), to_time=time(2))
+
+        answer: Any = second.post(page(row), {**values, "name": "新名称"})
+
+        text = strip_tags(answer.content.decode())
+        assert "静默时段: 新增 盘点, 修改 周末, 去掉 国庆" in text
+        shown = untouched(answer.content.decode(), "alertrule_form")
+        assert shown["silence_windows-0-from_time"] == ["20:00"]
+        assert shown["silence_windows-0-weekdays"] == ["5", "6"]
+        assert second.post(page(row), shown).status_code == 302
+        row.refresh_from_db()
+        assert row.name == "新名称"
+        assert list(row.silence_windows.values_list("name", "weekdays")) == [("周末", "5,6"), ("盘点", "1")]
+
+    def test_what_one_wrote_in_a_changed_window_stands(self, corp: Corp, second: Client) -> None:
+        row = rule(corp)
+        values = opened(second, row)
+        row.silence_windows.filter(name="周末").update(name="第一个人改的")
+
+        answer: Any = second.post(page(row), {**values, "silence_windows-0-from_time": "21:00"})
+
+        shown = untouched(answer.content.decode(), "alertrule_form")
+        assert "修改 第一个人改的" in strip_tags(answer.content.decode())
+        assert (shown["silence_windows-0-name"], shown["silence_windows-0-from_time"]) == (["周末"], ["21:00"])
+        assert row.silence_windows.filter(name="第一个人改的", from_time=time(22)).exists()
+
+    def test_a_window_is_not_deleted_over_a_change(self, corp: Corp, second: Client) -> None:
+        row = rule(corp)
+        values = opened(second, row)
+        row.silence_windows.filter(name="周末").update(from_time=time(20))
+
+        text = save(second, row, values, **{"silence_windows-0-DELETE": "on"})
+
+        assert "修改 周末" in text
+        assert row.silence_windows.count() == 2
+
+    def test_untouched_windows_of_every_kind_count_as_untouched(self, corp: Corp, second: Client) -> None:
+        row = rule(corp)
+        values = opened(second, row)
+        row.silence_windows.update(name="第一个人改的")
+
+        answer: Any = second.post(page(row), values)
+
+        shown = untouched(answer.content.decode(), "alertrule_form")
+        assert [shown[f"silence_windows-{number}-name"] for number in range(2)] == [["第一个人改的"]] * 2
+
+    def test_windows_of_a_page_that_says_nothing_of_its_opening_are_kept(self, corp: Corp, second: Client) -> None:
+        row = rule(corp)
+        values = {**opened(second, row), "silence_windows-seen": ""}
+
+        text = save(second, row, values, **{"silence_windows-0-name": "新名称"})
+
+        assert "此页面打开太久" in text
+        assert not row.silence_windows.filter(name="新名称").exists()
+
+    def test_accounts_of_a_person_are_not_overwritten(self, corp: Corp, second: Client) -> None:
+        person = make_person(corp, "lilei", username="lilei")
+        Corp.objects.update(first_enabled_at=timezone.now())
+        values = opened(second, person)
+        person.wecom_accounts.update(userid="first")
+        person.wecom_accounts.create(corp=make_corp(name="第二家"), userid="more", is_primary=False)
+
+        answer: Any = second.post(page(person), {**values, "name": "新名称"})
+
+        assert "新增 more, 修改 first" in strip_tags(answer.content.decode())
+        shown = untouched(answer.content.decode(), "user_form")
+        assert "wecom_accounts-1-is_primary" not in shown
+        assert second.post(page(person), shown).status_code == 302
+        saved = person.wecom_accounts.order_by("pk").values_list("userid", "is_primary")
+        assert list(saved) == [("first", True), ("more", False)]
+        person.refresh_from_db()
+        assert person.name == "新名称"
 
 
 def test_permissions_of_a_group_and_roles_of_a_person_are_not_overwritten(corp: Corp, second: Client) -> None:

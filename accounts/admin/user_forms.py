@@ -13,17 +13,16 @@ from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import companies
 from accounts.users.scopes import people_visible_to, sees_all
 from integrations.admin.form_fields import TidyField
+from integrations.admin.seen_rows import SeenFormSet
 from integrations.core.generics import AnyModelForm
 from integrations.models import Corp
 
 if TYPE_CHECKING:
     from integrations.models.scoping import Person
 
-    AccountFormSetBase = forms.BaseInlineFormSet[WeComAccount, User, forms.ModelForm[WeComAccount]]
     CreationFormBase = auth_forms.AdminUserCreationForm[User]
     PasswordFormBase = auth_forms.AdminPasswordChangeForm[User]
 else:
-    AccountFormSetBase = forms.BaseInlineFormSet
     CreationFormBase = auth_forms.AdminUserCreationForm
     PasswordFormBase = auth_forms.AdminPasswordChangeForm
 
@@ -67,11 +66,12 @@ class WeComAccountForm(AnyModelForm):
         return exclusions | {"is_primary"}
 
 
-class WeComAccountFormSet(AccountFormSetBase):
+class WeComAccountFormSet(SeenFormSet):
     """A person's accounts. At most one receives messages, each identity belongs to one person."""
 
     # Who edits; set by the admin for each request.
     person: User
+    filled = ("userid", "corp")
 
     def add_fields(self, form: AnyModelForm, index: int | None) -> None:
         """A further account does not receive messages unless somebody says so."""

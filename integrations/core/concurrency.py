@@ -66,7 +66,7 @@ def opened(instance: models.Model, seal: str) -> Values | None:
     return values if isinstance(values, dict) else None
 
 
-def _plain(values: Values) -> Values:
+def plain(values: Values) -> Values:
     """As JSON can hold them: times as text."""
     return {name: value.isoformat() if isinstance(value, date | time) else value for name, value in values.items()}
 
@@ -114,7 +114,7 @@ class SeenForm(AnyModelForm):
         columns = [field.name for field in options.fields if field.name in names]
         chosen = [field.name for field in options.many_to_many if field.name in names]
         return {
-            **_plain(model_to_dict(row, columns)),
+            **plain(model_to_dict(row, columns)),
             **{name: getattr(row, name) for name in self.seen_columns},
             **{name: _digest(getattr(row, name)) for name in self.seen_secrets},
             **{name: sorted(getattr(row, name).values_list("pk", flat=True)) for name in chosen},

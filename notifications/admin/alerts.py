@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.admin.base import pill as tone_pill
+from integrations.admin.seen_rows import SeenFormSet, SeenRows
 from integrations.core.generics import AnyStackedInline
 from notifications.admin.alert_forms import (
     AlertReceiverForm,
@@ -149,10 +150,11 @@ class AlertRouteAdmin(NamedDeletions):
         return own_page(self, request, "admin/notifications/alertroute/try.html", context)
 
 
-class SilenceWindowInline(PartPermissions, AnyStackedInline):
+class SilenceWindowInline(SeenRows, PartPermissions, AnyStackedInline):
     whole = "alertrule"
     model = SilenceWindow
     form = SilenceWindowForm
+    formset = SeenFormSet
     extra = 0
     fields = ("name", "kind", "weekdays", ("from_time", "to_time"), ("starts_at", "ends_at"))
 

@@ -9,10 +9,11 @@ from django import forms
 from django.forms.utils import ErrorDict
 from django.utils.translation import gettext_lazy as _
 
+from integrations.admin.seen_rows import page_saved
 from integrations.core import concurrency
 from notifications.admin import page_picture_form
 from notifications.admin.push.copies import CopiedReport
-from notifications.admin.push.seen import SeenContent, page_saved
+from notifications.admin.push.seen import SeenContent
 from notifications.admin.report_forms import ReportForm, is_key, removed_rules, rules_in
 from notifications.admin.subscription_forms import SubscriptionForm
 from notifications.models import MessageForm, OwnRowsRule, Report, Subscription
@@ -92,7 +93,7 @@ class PushForm(SubscriptionForm):
 
     def _who(self, names: Collection[str]) -> str:
         saved = concurrency.last_saved.first(self.instance, names)
-        return concurrency.who(saved or page_saved([self.instance.pk]))
+        return concurrency.who(saved or page_saved([self.instance.pk], Subscription))
 
     def is_valid(self) -> bool:
         return super().is_valid() and (self.content is None or self.content.is_valid())

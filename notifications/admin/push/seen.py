@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.admin.models import LogEntry
-from django.contrib.contenttypes.models import ContentType
-from django.utils.translation import gettext as _
-
-from integrations.core import concurrency
-from integrations.core.concurrency import Saved, SeenForm
+from integrations.admin import seen_rows
+from integrations.admin.seen_rows import page_saved
+from integrations.core import concurrency, row_merge
+from integrations.core.concurrency import SeenForm
 from notifications.admin.page_picture_form import FIELDS, PREFIX
-from notifications.admin.push import row_merge
 from notifications.admin.report_forms import CHART_FIELDS
 from notifications.models import OwnRowsRule, PagePicture, ReportCard, ReportChart, Subscription
 
 if TYPE_CHECKING:
-    from django.db.models import Model
-
-    from notifications.admin.push.row_merge import Merged, Rows
+    from integrations.core.row_merge import Rows
 
 # By the prefix of its formset each part of a content, with its fields and the one by which a row is called.
 PARTS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
@@ -62,43 +57,25 @@ class SeenContent(SeenForm):
         data: Any = self.data
         lines: list[str] = []
         for prefix, (model, _names, called) in PARTS.items():
-            found = row_merge.merge(data, prefix, seen=seen[prefix], saved=saved["rows"][prefix])
-            if found.added or found.changed or found.removed:
+            rows = row_merge.sent(data, prefix, ("alias", "bi_id"))
+            found = row_merge.merge(rows, seen=seen[prefix], saved=saved["rows"][prefix])
+            if found.is_news:
                 row_merge.write(data, prefix, found.sent)
                 names = {**seen[prefix], **saved["rows"][prefix]}
-                said = ", ".join(_said(found, {key: str(row[called]) for key, row in names.items()}))
+                said = seen_rows.said(found, {key: str(row[called]) for key, row in names.items()})
                 lines.append(f"{model._meta.verbose_name_plural}: {said}")
-        message = _(
-            "%(who)s Nothing of yours was saved. What changed: %(changes)s. Rows that you had left alone show what is "
-            "saved now, yours stand as you wrote them. Check, then save again."
-        )
-        self.add_error(None, message % {"who": self._who(()), "changes": "; ".join(lines)})
+        self.add_error(None, seen_rows.message(self._who(()), "; ".join(lines)))
 
     def _who(self, names: Collection[str]) -> str:
         saved = concurrency.last_saved.first(self.instance, names) if names else None
         pushes = Subscription.objects.filter(report=self.instance.pk).values_list("pk", flat=True)
-        return concurrency.who(saved or page_saved(list(pushes)))
+        return concurrency.who(saved or page_saved(list(pushes), Subscription))
 
 
 def merged_rows(row: Any) -> dict[str, Any]:
     """For the formsets of a page about `row`: of rows that others saved meanwhile they show theirs and its own."""
     merged = row.rows_at_work() if hasattr(row, "rows_at_work") else None
     return {} if merged is None else {"data": merged}
-
-
-def page_saved(keys: Collection[int], model: type[Model] = Subscription) -> Saved | None:
-    """Who saved the page of one of these rows last."""
-    entries = LogEntry.objects.filter(
-        content_type=ContentType.objects.get_for_model(model), object_id__in=[str(key) for key in keys]
-    )
-    last = entries.select_related("user").order_by("-pk").first()
-    return None if last is None else Saved(str(last.user), last.action_time)
-
-
-def _said(found: Merged, names: dict[str, str]) -> Iterator[str]:
-    yield from (_("%(row)s added") % {"row": names[key]} for key in found.added)
-    yield from (_("%(row)s changed") % {"row": names[key]} for key in found.changed)
-    yield from (_("%(row)s taken away") % {"row": names[key]} for key in found.removed)
 
 
 def _rows_of_content(report: Any) -> dict[str, Rows]:

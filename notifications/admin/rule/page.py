@@ -130,7 +130,7 @@ class RulePage(OnePage, PreviewMixin):
             is_sent = request.method == "POST"
             people = form.people if is_sent and form.has_own_people() else None
             context["problems"] = list(problems_of((form, people), formsets)) if is_sent else []
-            context["is_second"] = any(one is not None and one.is_second for one in (form, people))
+            context["is_second"] = any(one is not None and one.is_second for one in (form, people, *formsets))
             context["errors"] = None  # Django's line, in place of which the list stands
             inlines = context["inline_admin_formsets"]
             context["folded_parts"] = folded(PARTS, (form, form.people), inlines, is_sent=is_sent)

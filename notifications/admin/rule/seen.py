@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from integrations.admin.seen_rows import page_saved
 from integrations.core import concurrency
 from integrations.core.concurrency import SeenForm
 from notifications.admin.condition_fields import PARTS_OF_ROW, ConditionsField
-from notifications.admin.push.seen import page_saved
 from notifications.alerts import condition_words, conditions
 from notifications.alerts.conditions import CONDITIONS_AT_MOST
 from notifications.models import AlertReceiver, AlertRule
