@@ -63,13 +63,18 @@ class SeenFormSet(AnyInlineFormSet):
         super().clean()
 
     @property
+    def _row_meta(self) -> Any:
+        model: Any = self.model
+        return model._meta
+
+    @property
     def _remembers(self) -> bool:
         return self.is_compared and self.instance.pk is not None
 
     @cached_property
     def _fields(self) -> dict[str, forms.Field]:
         """What a person fills in, in each row."""
-        hidden = {self.fk.name, self.model._meta.pk.name, DELETION_FIELD_NAME}
+        hidden = {self.fk.name, self._row_meta.pk.name, DELETION_FIELD_NAME}
         return {name: field for name, field in self.empty_form.fields.items() if name not in hidden}
 
     def _saved_rows(self) -> Rows:
@@ -90,12 +95,12 @@ class SeenFormSet(AnyInlineFormSet):
         self._show(found.sent, saved)
         names = {key: self._name_of(row) for key, row in {**seen, **saved}.items()}
         who = concurrency.who(page_saved([self.instance.pk], type(self.instance)))
-        self._problem = message(who, f"{self.model._meta.verbose_name_plural}: {said(found, names)}")
+        self._problem = message(who, f"{self._row_meta.verbose_name_plural}: {said(found, names)}")
 
     def _show(self, rows: list[Sent], saved: Rows) -> None:
         """Have the page come back with these rows, and remember what is saved now."""
         data: Any = self.data.copy()  # type: ignore[attr-defined]  # a QueryDict, the data of a request
-        row_merge.write(data, self.prefix, rows)
+        row_merge.write(data, str(self.prefix), rows)
         data[f"{self.prefix}-seen"] = concurrency.sealed(self.instance, saved)
         self.data = data
         for made in ("forms", "management_form"):
@@ -110,22 +115,23 @@ class SeenFormSet(AnyInlineFormSet):
         found: Sent = {}
         for name, value in row.items():
             field = self._fields[name]
-            widget, shown = _widget(field), field.prepare_value(self._revived(name, value))
-            if isinstance(widget, forms.MultiWidget):
+            widget: Any = _widget(field)
+            kind, shown = type(widget), field.prepare_value(self._revived(name, value))
+            if issubclass(kind, forms.MultiWidget):
                 parts = zip(widget.widgets_names, widget.widgets, widget.decompress(shown), strict=True)
                 found |= {f"{name}{ending}": [str(one.format_value(part) or "")] for ending, one, part in parts}
-            elif isinstance(widget, forms.CheckboxInput):
+            elif issubclass(kind, forms.CheckboxInput):
                 found[name] = ["on"] if value else []
-            elif isinstance(widget, forms.CheckboxSelectMultiple):
+            elif issubclass(kind, forms.CheckboxSelectMultiple):
                 found[name] = [one for one in widget.format_value(shown) if one]
-            elif isinstance(widget, forms.Select):
+            elif issubclass(kind, forms.Select):
                 found[name] = widget.format_value(shown)
             else:
                 found[name] = [str(widget.format_value(shown) or "")]
         return found
 
     def _revived(self, name: str, value: Any) -> Any:
-        return self.model._meta.get_field(name).to_python(value) if isinstance(value, str) else value
+        return self._row_meta.get_field(name).to_python(value) if isinstance(value, str) else value
 
     def _name_of(self, row: dict[str, Any]) -> str:
         return str(row.get(self.filled[0]) or "—")

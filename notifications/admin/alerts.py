@@ -237,6 +237,7 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
             *(
                 "notifications/one_page.js",
                 "notifications/data_browser.js",
+                "notifications/searching_select.js",
                 "notifications/renaming.js",
                 "notifications/rule.js",
             ),

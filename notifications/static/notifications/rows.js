@@ -1,5 +1,5 @@
 // Rows of a form: attribute rules, conditions. Buttons add an empty one and take one away. Without this script saving
-// gives empty ones, and an emptied one is gone then.
+// gives empty ones, and an emptied one is gone then. A box says "rows:changed" after its rows were.
 "use strict";
 (() => {
   const newButton = (text) => {
@@ -37,22 +37,26 @@
     const most = Number(box.dataset.most);
     const rows = () => [...box.querySelectorAll(":scope > [role='group']")];
     const adder = newButton(`+ ${addLabel}`);
+    // Copied before other scripts draw anything in the rows.
+    const pattern = rows().at(-1).cloneNode(true);
+    empty(pattern);
+    delete pattern.dataset.spare;
 
     const settle = (focused) => {
       rows().forEach((row, index) => count(row, index, label));
       adder.hidden = rows().length >= most;
       focused.querySelector("select").focus();
       focused.dispatchEvent(new Event("change", { bubbles: true }));
+      box.dispatchEvent(new Event("rows:changed"));
     };
 
     const add = () => {
-      const row = rows().at(-1).cloneNode(true);
-      empty(row);
+      const row = pattern.cloneNode(true);
       adder.before(row);
       settle(row);
     };
 
-    // The only one is emptied: the next is made from it.
+    // The only one is emptied: there is always one to fill in.
     const remove = (row) => {
       const neighbour = row.nextElementSibling?.matches("[role='group']") ? row.nextElementSibling : rows().at(-2);
       if (neighbour) row.remove();
@@ -60,7 +64,9 @@
       settle(neighbour || row);
     };
 
-    for (const row of rows()) {
+    // One to fill in without a script: here the button gives it.
+    for (const row of rows()) if (row.matches("[data-spare]")) row.remove();
+    for (const row of [...rows(), pattern]) {
       const remover = newButton("×");
       remover.dataset.removeRow = "";
       remover.setAttribute("aria-label", removeLabel);

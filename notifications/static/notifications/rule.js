@@ -38,24 +38,27 @@ document.addEventListener("DOMContentLoaded", () => {
   // --- 2 Conditions: columns are chosen from those of the data, once it is there ---
   const rows = () => [...form.querySelectorAll(".condition-row")];
   const part = (row, name) => row.querySelector(`[name$="-${name}"]`);
+  const columnSelect = (input) => {
+    const select = make("select", { name: input.name, ariaLabel: input.ariaLabel });
+    input.replaceWith(select);
+    return select;
+  };
+  const drawn = new WeakMap();
   const offerColumns = (columns) => {
     const names = columns.map(([name]) => name);
     for (const row of rows()) {
       const before = part(row, "column");
-      const known = before.value && !names.includes(before.value) ? [before.value, ...names] : names;
-      const options = ["", ...known].map((name) => new Option(name || words.column, name));
-      if (before.tagName === "SELECT") {
-        const value = before.value;
-        before.replaceChildren(...options);
-        before.value = value;
-        continue;
-      }
-      const select = make("select", { name: before.name, id: before.id, ariaLabel: before.ariaLabel });
-      select.append(...options);
-      select.value = before.value;
+      const { value } = before;
+      const known = value && !names.includes(value) ? [value, ...names] : names;
       const isFocused = document.activeElement === before;
-      before.replaceWith(select);
-      if (isFocused) select.focus();
+      const select = before.tagName === "SELECT" ? before : columnSelect(before);
+      select.id = `id_${select.name}`;
+      select.replaceChildren(...["", ...known].map((name) => new Option(name || words.column, name)));
+      select.value = value;
+      // What is drawn refers to the row by its number.
+      if (drawn.get(select)?.id === select.id) drawn.get(select).redraw();
+      else drawn.set(select, { id: select.id, ...searchingSelect(select) });
+      if (isFocused) find("[role=combobox]", select.nextElementSibling).focus();
     }
   };
 
@@ -78,6 +81,14 @@ document.addEventListener("DOMContentLoaded", () => {
       }
     }
   };
+
+  let offered = null;
+  const offer = (found) => {
+    offered = found;
+    offerColumns(found.columns);
+    offerDates(found.columns, found.dates);
+  };
+  find("[data-rows]", find("[data-conditions]")).addEventListener("rows:changed", () => offered && offer(offered));
 
   // --- 3 Who: a shared receiver goes before the people ---
   const receiver = find("#id_receiver");
@@ -128,9 +139,7 @@ document.addEventListener("DOMContentLoaded", () => {
     renaming.show(found.missing);
     showHtml(find("[data-outlook-place]", beside), found.outlook);
     find("[data-no-columns]").hidden = !card.value || Boolean(found.token) || found.columns.length > 0;
-    if (!found.columns.length) return;
-    offerColumns(found.columns);
-    offerDates(found.columns, found.dates);
+    if (found.columns.length) offer(found);
   };
   const refresh = page.beginPreview({
     keyOf: () => card.value,

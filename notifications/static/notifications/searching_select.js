@@ -6,6 +6,8 @@ const FEW_CHOICES = 10;
 // `select`: its choices may be replaced at any time; `redraw` shows what is chosen then.
 window.searchingSelect = (select) => {
   const widget = django.jQuery(select);
+  // A page whose person may choose no people comes without Select2.
+  if (!widget.select2) return { redraw: () => {} };
   const other = document.querySelector("select.admin-autocomplete");
   select.classList.add("searching-select");
   widget.select2({

@@ -16,7 +16,7 @@ from integrations.models import Card
 from notifications.models import AlertRule, Draft
 from tests.e2e.journey import Counted
 from tests.e2e.one_page.conftest import assert_few_inputs
-from tests.e2e.one_page.test_push_page import press_on
+from tests.e2e.one_page.test_push_page import choose, press_on
 from tests.e2e.policy import refusals_in
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.notifications.factories import make_corp, make_person
@@ -160,8 +160,9 @@ def test_an_alert_is_made_by_keyboard_alone(page: Page, card: Card) -> None:
     press_on(page, choice, "Enter")
     first = page.get_by_role("group", name="条件 1", exact=True)
     expect(first.locator("select[name$=column]")).to_be_visible()
-    for label, wanted in (("取值方式", "合计"), ("列", "销售额"), ("比较方式", "大于")):
-        pick(page, first.get_by_label(label, exact=True), wanted)
+    pick(page, first.get_by_label("取值方式"), "合计")
+    choose(page, "列", "销售额")
+    pick(page, first.get_by_label("比较方式"), "大于")
     press_on(page, first.get_by_label("值", exact=True), "Home")
     page.keyboard.type("150")
     expect(page.locator("[data-trial] .pill-bad")).to_have_text("会触发")
@@ -183,3 +184,50 @@ def pick(page: Page, select: Locator, wanted: str) -> None:
             return
         page.keyboard.press("ArrowDown")
     pytest.fail(f"no way by keyboard to {wanted}")
+
+
+def test_conditions_on_two_of_200_columns_are_written_by_keyboard(page: Page, card: Card) -> None:
+    columns = ", ".join(f"销售额 AS 指标{number}" for number in range(199))
+    Card.objects.update(sql=f"SELECT 区域, {columns} FROM sales")  # noqa: S608  # our own numbers
+    make_person(make_corp(), "lilei", name="李雷")
+    page.get_by_role("button", name="门店销售额").click()
+    expect(page.locator(".condition-row .select2")).to_have_count(1)
+
+    for number, column in ((1, "指标187"), (2, "指标42")):
+        if number == 2:
+            page.get_by_role("button", name="添加条件").press("Enter")
+        row = page.get_by_role("group", name=f"条件 {number}", exact=True)
+        row.get_by_label("取值方式").select_option("合计")
+        row.get_by_label("取值方式").press("Tab")
+        expect(row.locator(".select2 [role=combobox]")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("searchbox", name="列")).to_be_focused()
+        page.keyboard.insert_text(column)
+        page.keyboard.press("Enter")
+        expect(row.locator(".select2")).to_contain_text(column)
+        row.get_by_label("值", exact=True).fill("1")
+    page.get_by_role("checkbox", name="所有已关联企业微信的人").click()
+    for appearance in (PHONE, DESK):
+        look(page, appearance)
+        assert faults_of(page) == {}
+    page.get_by_role("button", name="保存，暂不启用").click()
+
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    assert [one["column"] for one in AlertRule.objects.get().conditions] == ["指标187", "指标42"]
+
+
+def test_a_column_stays_with_its_condition_when_another_is_taken_away(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    drawn = page.locator(".condition-row .select2")
+    expect(drawn).to_have_count(1)
+    page.get_by_role("button", name="添加条件").click()
+    expect(drawn).to_have_count(2)
+    for number, column in ((1, "门店"), (2, "销售额")):
+        page.get_by_role("group", name=f"条件 {number}", exact=True).get_by_label("列", exact=True).select_option(column)
+
+    page.get_by_role("group", name="条件 1", exact=True).get_by_role("button", name="移除这个条件").click()
+
+    expect(drawn).to_have_count(1)
+    expect(drawn).to_contain_text("销售额")
+    expect(page.locator("[name=conditions-0-column]")).to_have_value("销售额")
+    assert faults_of(page) == {}
