@@ -391,6 +391,7 @@ ACCOUNTS = [
         for answer in ("skip", "discard")
     ),
     lists("accounts_auditentry", AUDITORS, AUDITORS_ELSEWHERE),
+    Row("accounts_auditentry_csv", expect(f"{AUDITORS} {AUDITORS_ELSEWHERE}")),
     reads("accounts_auditentry", "entry", AUDITORS, AUDITORS_ELSEWHERE),
     history("accounts_auditentry", "entry", AUDITORS, BLIND),
     never("accounts_auditentry_add"),

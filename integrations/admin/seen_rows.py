@@ -53,7 +53,7 @@ class SeenFormSet(AnyInlineFormSet):
         return form
 
     def full_clean(self) -> None:
-        if self.is_bound and self._remembers:
+        if self.is_bound and self.data and self._remembers:
             self._compare()
         super().full_clean()
 

@@ -13,6 +13,7 @@
       const heads = cell.closest("table").tHead?.rows[0];
       const head = heads && ([...heads.cells].find((one) => column && one.classList.contains(column)) ?? heads.lastElementChild);
       if (index < 1 || !head) continue;
+      cell.dataset.label = textOf(head);
       for (const control of cell.querySelectorAll("input:not([type=hidden]), select, textarea")) {
         if (!isNamed(control)) control.ariaLabel = textOf(head);
       }

@@ -24,7 +24,7 @@ from accounts.models import (
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import BiConnection, Corp, DataSource, SiteAddress, SyncRun
 from integrations.models.fields import EncryptedTextField
-from notifications.models import ApiToken, InboundChannel, IncomingMessage, Robot
+from notifications.models import ApiToken, InboundChannel, IncomingMessage, OperatorContacts, Robot
 from tests.accounts.conftest import DESKTOP, Visitor, make_person, state_in, visitor
 from tests.accounts.wecom import WeCom
 
@@ -301,6 +301,7 @@ CONFIRMED = {
     *(User, Group, SignInPolicy, DirectoryPolicy, LinkConflict, LinkRequest, PeopleImport),
     *(Attribute, DepartmentGroup),  # which attribute names people in the BI; groups lend rights
     *(Corp, SiteAddress, BiConnection, DataSource, Robot, ApiToken, InboundChannel),
+    OperatorContacts,  # who is told when the program stands still
     SyncRun,  # the directory policy is set on the page on which one synchronises
 }
 

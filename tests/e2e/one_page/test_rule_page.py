@@ -223,7 +223,8 @@ def test_a_column_stays_with_its_condition_when_another_is_taken_away(page: Page
     page.get_by_role("button", name="添加条件").click()
     expect(drawn).to_have_count(2)
     for number, column in ((1, "门店"), (2, "销售额")):
-        page.get_by_role("group", name=f"条件 {number}", exact=True).get_by_label("列", exact=True).select_option(column)
+        row = page.get_by_role("group", name=f"条件 {number}", exact=True)
+        row.get_by_label("列", exact=True).select_option(column)
 
     page.get_by_role("group", name="条件 1", exact=True).get_by_role("button", name="移除这个条件").click()
 
