@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
@@ -23,7 +23,7 @@ T = TypeVar("T")
 UNSET: Any = object()
 env = environ.FileAwareEnv()
 # No cause behind it: of a password with a bare "/", Python takes what stands before it for the port, and quotes it.
-_NOT_AN_ADDRESS = "not an address; percent-encode / # ? @ in its password (the value is not shown)"
+NOT_AN_ADDRESS = "not an address; percent-encode / # ? @ in its password (the value is not shown)"
 _ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_0-9]+)=")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
@@ -293,30 +293,6 @@ def certificates(text: str) -> str:
     return text
 
 
-def valkey_url(text: str) -> str:
-    """redis://, rediss:// or unix://, with the number of the database. Raises ValueError."""
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018  # raises for a port that is none
-    except ValueError:
-        raise ValueError(_NOT_AN_ADDRESS) from None
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("expected redis://, rediss:// or unix:// (the value is not shown)")
-    if parts.scheme == "unix":
-        number = parse_qs(parts.query, keep_blank_values=True).get("db", ["0"])[0]
-        if parts.netloc or not parts.path.strip("/"):
-            raise ValueError("names no socket after unix:/// (the value is not shown)")
-    else:
-        number = parts.path.strip("/") or "0"
-        if not parts.hostname:
-            raise ValueError("names no host (the value is not shown)")
-    if not re.fullmatch("[0-9]{1,5}", number):
-        raise ValueError("the number of its database is none (the value is not shown)")
-    if any(name.startswith("ssl_") for name in parse_qs(parts.query, keep_blank_values=True)):
-        raise ValueError("takes no ssl_ options: certificates are always verified; VALKEY_CA_BUNDLE names whose")
-    return text
-
-
 # Of libpq. Without them a connection whose server went away without a word, as in a failover, keeps its process waiting
 # for minutes or hours: the system gives up on unanswered data after some 15 minutes, on silence never.
 _POSTGRESQL: dict[str, Any] = {
@@ -329,14 +305,14 @@ _POSTGRESQL: dict[str, Any] = {
 
 def database(text: str) -> dict[str, Any]:
     """A database URL as Django's settings. SQLite gets WAL and immediate transactions, or locks would lose work;
-    PostgreSQL the time limits of _POSTGRESQL, where the address names no others."""
+    PostgreSQL the time limits of _POSTGRESQL, and of several hosts the primary, where the address names no others."""
     scheme = text.partition("://")[0]
     if scheme not in {"sqlite", "postgres", "postgresql"}:
         raise ValueError("expected postgresql://… or sqlite:///… (the value is not shown)")
     try:
         config: dict[str, Any] = dict(environ.Env.db_url_config(text))
     except ValueError:
-        raise ValueError(_NOT_AN_ADDRESS) from None
+        raise ValueError(NOT_AN_ADDRESS) from None
     if not config["NAME"] or (config["NAME"] == ":memory:" and ":memory:" not in text):
         raise ValueError("names no database (the value is not shown)")
     if scheme == "sqlite":
@@ -346,7 +322,9 @@ def database(text: str) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
         }
     else:
-        config["OPTIONS"] = _POSTGRESQL | config.get("OPTIONS", {})
+        # Of several hosts the one that takes writes: the others are its standbys.
+        writable = {"target_session_attrs": "read-write"} if "," in str(config.get("HOST", "")) else {}
+        config["OPTIONS"] = _POSTGRESQL | writable | config.get("OPTIONS", {})
         config["CONN_MAX_AGE"] = 60
         config["CONN_HEALTH_CHECKS"] = True
     return config
@@ -360,29 +338,7 @@ def email(text: str) -> dict[str, Any]:
     try:
         config = dict(environ.Env.email_url_config(text or "dummymail://"))
     except ValueError:
-        raise ValueError(_NOT_AN_ADDRESS) from None
+        raise ValueError(NOT_AN_ADDRESS) from None
     if parts.scheme.startswith("smtp") and not config["EMAIL_HOST"]:
         raise ValueError("names no host (the value is not shown)")
     return config
-
-
-def broker_url(url: str) -> str:
-    """Celery's spelling of a Valkey URL: a unix socket is `redis+socket://` there, its database `virtual_host`."""
-    parts = urlsplit(url)
-    if parts.scheme != "unix":
-        return url
-    database_number = parse_qs(parts.query).get("db", ["0"])[0]
-    return f"redis+socket://{parts.path}?virtual_host={database_number}"
-
-
-def valkey_tls(url: str, ca_bundle: str) -> dict[str, Any]:
-    """How redis-py and Celery verify the server of a rediss:// address; empty for the others."""
-    if urlsplit(url).scheme != "rediss":
-        return {}
-    verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
-    return {**verified, "ssl_ca_certs": ca_bundle} if ca_bundle else verified
-
-
-def valkey_options(url: str, ca_bundle: str) -> dict[str, Any]:
-    """How redis-py connects: everything goes on without Valkey, not after minutes, and verifies who answers."""
-    return {"socket_timeout": 5, "socket_connect_timeout": 3, **valkey_tls(url, ca_bundle)}

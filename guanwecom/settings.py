@@ -13,6 +13,7 @@ from kombu import Queue
 
 from guanwecom import environment as e
 from guanwecom import environment_urls as urls
+from guanwecom import environment_valkey as valkey
 from guanwecom import version
 from guanwecom.operations import logs
 
@@ -88,22 +89,24 @@ TEMPLATES = [
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
 DATABASES = {"default": e.read(e.database, "DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-VALKEY_URL = e.read(e.valkey_url, "VALKEY_URL")
-# Whose certificates a rediss:// address may show, beside those that the system trusts: the path of a PEM file.
+VALKEY_URL = e.read(valkey.address, "VALKEY_URL")
+# The password that Sentinels ask for, where they ask for one.
+VALKEY_SENTINEL_PASSWORD = e.read(str, "VALKEY_SENTINEL_PASSWORD", "")
+# Whose certificates a rediss address may show, beside those that the system trusts: the path of a PEM file.
 VALKEY_CA_BUNDLE = e.read(e.certificates, "VALKEY_CA_BUNDLE", "")
-VALKEY_OPTIONS = e.valkey_options(VALKEY_URL, VALKEY_CA_BUNDLE)
-_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": VALKEY_URL, "OPTIONS": VALKEY_OPTIONS}
-CACHES = {"default": _CACHE}
+VALKEY_OPTIONS = valkey.options(VALKEY_URL, VALKEY_CA_BUNDLE, VALKEY_SENTINEL_PASSWORD)
+CACHES = {"default": valkey.cache(VALKEY_URL, VALKEY_OPTIONS)}
 
-CELERY_BROKER_URL = e.broker_url(VALKEY_URL)
+CELERY_BROKER_URL = valkey.broker_url(VALKEY_URL)
 # Left to itself, Celery takes any certificate.
-CELERY_BROKER_USE_SSL = e.valkey_tls(VALKEY_URL, VALKEY_CA_BUNDLE) or False
+CELERY_BROKER_USE_SSL = valkey.tls(VALKEY_URL, VALKEY_CA_BUNDLE) or False
 # The visibility timeout exceeds the longest task; a killed worker's tasks come back after it, looked for every 5 s.
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 300,
     "unacked_restore_throttle": 1,
     "unacked_restore_interval": 5,
     "queue_order_strategy": "priority",
+    **valkey.broker_options(VALKEY_URL, VALKEY_OPTIONS),
 }
 # Alerts and the clock do not stand behind reports: a worker takes from the first queue that has something. Production
 # adds a worker for "urgent" alone (docs/en/install.md), so that one is free when all others are at work.

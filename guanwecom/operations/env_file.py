@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from cryptography.fernet import Fernet
 
 from guanwecom import environment as e
+from guanwecom import environment_valkey
 
 _LINE = re.compile(r"#?(?P<name>[A-Z_]+)=")
 # Programs that read an .env file (ours, a shell, compose) take these in different ways.
@@ -61,7 +62,7 @@ def database_url(text: str) -> str:
 
 def valkey_url(text: str) -> str:
     """The same of a Valkey URL."""
-    e.valkey_url(text)
+    environment_valkey.address(text)
     return _unambiguous(text)
 
 

@@ -184,7 +184,7 @@ def _secrets() -> set[str]:
     """Those of the settings, and those that are stored; of addresses their passwords."""
     found = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
     found |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
-    found.add(_password(settings.VALKEY_URL))
+    found |= {_password(settings.VALKEY_URL), settings.VALKEY_SENTINEL_PASSWORD}
     for model, names in encrypted_columns().items():
         if model is CallbackEvent:
             continue

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import redis
 from django.conf import settings
+from redis.sentinel import Sentinel
+
+
+class ConnectionPools:
+    """Makes pools of connections to a Valkey, or to whichever of several is the primary. Django's cache calls it."""
+
+    @staticmethod
+    def from_url(url: str, **options: Any) -> redis.ConnectionPool:
+        """`options`: settings.VALKEY_OPTIONS. Where they name Sentinels, those are asked for each new connection."""
+        if "sentinels" not in options:
+            return redis.ConnectionPool.from_url(url, **options)
+        service_name = options.pop("service_name")
+        sentinel = Sentinel(options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs"))  # type: ignore[no-untyped-call]
+        primary: redis.Redis = sentinel.master_for(service_name, **options)  # type: ignore[no-untyped-call]
+        pool: redis.ConnectionPool = primary.connection_pool
+        return pool
 
 
 @cache
 def _client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, **settings.VALKEY_OPTIONS)
+    return redis.Redis(connection_pool=ConnectionPools.from_url(url, **settings.VALKEY_OPTIONS))
 
 
 def valkey() -> redis.Redis:

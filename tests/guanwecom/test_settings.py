@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import connection
 
+from guanwecom import environment_valkey
 from guanwecom.environment import database
 from guanwecom.version import VERSION
 
@@ -158,10 +160,44 @@ def test_this_connection_has_these_limits() -> None:
         ("rediss://valkey.example:6380/0", "rediss://valkey.example:6380/0"),
         ("unix:///run/valkey.sock?db=3", "redis+socket:///run/valkey.sock?virtual_host=3"),
         ("unix:///run/valkey.sock", "redis+socket:///run/valkey.sock?virtual_host=0"),
+        (
+            "rediss+sentinel://app:p%2Fw@a.example,b.example:26380/main.primary/2",
+            "sentinel://app:p%2Fw@a.example:26379/2;sentinel://app:p%2Fw@b.example:26380/2",
+        ),
+        ("redis+sentinel://a.example/main", "sentinel://a.example:26379/0"),
     ],
 )
 def test_celery_gets_its_own_spelling_of_valkey_s_address(project_root: Path, url: str, broker: str) -> None:
     assert value(project_root, "settings.CELERY_BROKER_URL", VALKEY_URL=url) == broker
+
+
+def test_sentinels_are_asked_for_the_primary_and_verified_as_it_is() -> None:
+    url = "rediss+sentinel://app:p%2Fw@a.example,b.example:26380/main.primary/2"
+    verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, "ssl_ca_certs": "/ca.pem"}
+    connecting = {"socket_timeout": 5, "socket_connect_timeout": 3, "ssl": True, **verified}
+    asked = {**connecting, "password": "another"}
+
+    options = environment_valkey.options(url, "/ca.pem", "another")
+
+    assert options == {
+        **{"sentinels": [("a.example", 26379), ("b.example", 26380)], "service_name": "main.primary", "db": 2},
+        **{"username": "app", "password": "p/w", "sentinel_kwargs": asked},
+        **connecting,
+    }
+    assert environment_valkey.tls(url, "/ca.pem") == verified
+    broker = environment_valkey.broker_options(url, options)
+    assert (broker["master_name"], broker["sentinel_kwargs"]) == ("main.primary", asked)
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"), [("", "read-write"), ("?target_session_attrs=prefer-standby", "prefer-standby")]
+)
+def test_of_several_databases_the_one_that_takes_writes_is_used(query: str, wanted: str) -> None:
+    """Unless the address asks for something else."""
+    found = database(f"postgresql://u:p@a.example:5432,b.example:5433/name{query}")
+
+    assert (found["HOST"], found["PORT"]) == ("a.example,b.example", "5432,5433")
+    assert found["OPTIONS"]["target_session_attrs"] == wanted
 
 
 @pytest.mark.parametrize(

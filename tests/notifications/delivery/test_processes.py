@@ -3,81 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connection
 
-from accounts.models import User, WeComAccount
 from integrations.companies import services
 from integrations.models import Corp
-from notifications import tasks
-from notifications.models import Attempt, Delivery, MessageForm, Run
+from notifications.models import Attempt, Delivery, Run
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
-from tests.notifications.factories import make_report, make_run, make_subscription
-from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
+from tests.notifications.delivery.many_people import (
+    MESSAGES,
+    ONE_EACH,
+    all_accepted,
+    arrived,
+    ask_for_personal_messages,
+    stack_of_many,
+)
 from tools.services import start_valkey
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
-# As many as one task makes and one task sends: when the first is accepted, none is still to be made or handed out.
-MESSAGES = tasks.RUNS_PER_TASK
 # What a service manager gives a program that it asks to end, before it kills it.
 GRACE_SECONDS = 60
-# The shortest that the checks allow: longer than a call's total deadline.
-LEASE_SECONDS = 21
 
 
 @pytest.fixture
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
     """One company, one person for each message; no worker yet."""
-    members: list[dict[str, Any]] = [
-        {"userid": f"P{number:03}", "name": f"员工{number}", "department": [2]} for number in range(MESSAGES)
-    ]
-    with start_sandbox(seed={"companies": [company(members=members, tags=[])]}) as sandbox:
-        corp = Corp.objects.create(
-            name="北山制造",
-            corpid=CORPID,
-            agentid=AGENTID,
-            secret=SECRET,
-            api_base_url=sandbox.base_url,
-            is_enabled=True,
-        )
-        for member in members:
-            person = User.objects.create(username=member["userid"])
-            WeComAccount.objects.create(user=person, corp=corp, userid=member["userid"])
-        env = {**process_environ, "DELIVERY_LEASE_SECONDS": str(LEASE_SECONDS)}
-        yield Stack(env=env, root=project_root, folder=tmp_path, sandbox=sandbox)
-
-
-def ask_for_personal_messages() -> None:
-    """One run, and so one delivery, for each person: all of them are made by one task, and sent by another."""
-    now = datetime.now(UTC)
-    form = MessageForm.TEXT
-    runs: list[Run] = []
-    for person in User.objects.order_by("pk"):
-        subscription = make_subscription(person, report=make_report(), message_form=form, next_run_at=None)
-        runs.append(make_run(subscription, now=now))
-    tasks.enqueue_runs([run.pk for run in runs])
-
-
-def arrived(stack: Stack) -> Counter[str]:
-    people = WeComAccount.objects.values_list("userid", flat=True)
-    return Counter({userid: len(stack.sandbox.messages(CORPID, userid)) for userid in people})
-
-
-ONE_EACH = Counter({f"P{number:03}": 1 for number in range(MESSAGES)})
-
-
-def all_accepted() -> bool:
-    return Delivery.objects.filter(status=Delivery.Status.ACCEPTED).count() == MESSAGES
+    with stack_of_many(env=process_environ, root=project_root, folder=tmp_path) as stack:
+        yield stack
 
 
 def test_a_worker_stopped_in_the_middle_ends_after_the_message_it_is_at(stack: Stack) -> None:
