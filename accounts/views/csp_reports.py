@@ -26,6 +26,8 @@ BYTES_AT_MOST = 16 * 1024
 REPORTS_AT_MOST = 20
 # Within a minute: reports of one address (of IPv6: its /48), lines of one kind, and lines of all kinds together.
 REPORTS_PER_ADDRESS, LINES_PER_KIND, LINES_AT_MOST = 60, 1, 30
+# The longest name of a host, its scheme and port: what is longer would fill lines and keys.
+ORIGIN_CHARACTERS = 268
 # A report, in the two forms that browsers send: the names of its directive, of what was refused, and of its page.
 _OLD = ("effective-directive", "blocked-uri", "document-uri")
 _NEW = ("effectiveDirective", "blockedURL", "documentURL")
@@ -77,7 +79,8 @@ def _word(text: str) -> str:
 def _source(text: str) -> str:
     """A word of the policy (inline, eval, data), or the origin of an address, never its path."""
     try:
-        return origin_of(text) or _word(text.partition(":")[0])
+        origin = origin_of(text) or _word(text.partition(":")[0])
+        return origin if len(origin) <= ORIGIN_CHARACTERS else "other"
     except ValueError:
         return "other"
 

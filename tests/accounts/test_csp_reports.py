@@ -70,6 +70,7 @@ def test_one_address_is_held_back(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("values", "line"),
     [
+        ({"blocked-uri": f"https://{'a' * 9000}.test"}, "script-src-elem refused other"),
         ({"effective-directive": "img-src\n2026-01-01 root signed in"}, "other refused https://evil.example.test"),
         ({"blocked-uri": "javascript:alert(1)"}, "script-src-elem refused javascript"),
         ({"blocked-uri": "https://user:secret@evil.example.test/"}, "script-src-elem refused https"),
