@@ -12,13 +12,14 @@ from django.test import RequestFactory
 from django.utils import timezone, translation
 from pytest_django import Settings
 
-from accounts.models import AuditEntry, User
+from accounts.models import User
 from guanwecom.operations.monitoring import attention, expiry
 from guanwecom.operations.monitoring.attention import monitoring_attentions
 from integrations.models import SiteAddress
 from notifications.delivery.channels.wecom_app import company_scope
 from notifications.delivery.limiter import Request, query
 from notifications.models import Robot
+from tests.audit import move_trail
 from tests.notifications.factories import make_corp, make_manager, make_superuser
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +60,7 @@ def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
     settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_COMPANY_PER_HOUR = 10, 0
     corp = make_corp()
     Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")
-    AuditEntry.objects.filter(model="notifications.robot").update(at=timezone.now() - timedelta(days=366))
+    move_trail(timezone.now() - timedelta(days=366), model="notifications.robot")
     scopes = (company_scope(corp.corpid),)
     query(lambda gate: gate.acquire([Request(id=str(number), scopes=scopes, is_urgent=True) for number in range(10)]))
     for _ in range(2):

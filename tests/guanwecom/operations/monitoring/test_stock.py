@@ -27,6 +27,7 @@ from integrations.models import SiteAddress
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
 from notifications.delivery.limiter import Request, query
 from notifications.models import Robot
+from tests.audit import move_trail
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
@@ -165,7 +166,7 @@ def test_a_site_is_looked_at_once_an_hour(django_capture_on_commit_callbacks: An
 def test_a_secret_is_as_old_as_its_last_change() -> None:
     corp = make_corp()
     robot = Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")
-    AuditEntry.objects.filter(model="notifications.robot").update(at=NOW - timedelta(days=400))
+    move_trail(NOW - timedelta(days=400), model="notifications.robot")
 
     robot.name = "weekly"
     robot.save()
