@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pygments.lexers.special import TextLexer
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tools.guides import errors
+from tools.guides import diagrams, errors
 from tools.guides.search import ChineseSearch
 
 if TYPE_CHECKING:
@@ -69,6 +67,7 @@ def fill_in(app: Sphinx, name: str, source: list[str]) -> None:
     _title, language = LANGUAGES[_tree(app)]
     if language != "en":
         text = _without_breaks(text)
+    text = diagrams.BLOCK.sub(lambda block: diagrams.as_table(block[1], language), text)
     source[0] = _PRODUCT.sub(lambda block: TABLES[block[1]](language), text)
 
 
@@ -98,7 +97,6 @@ def _is_there(folder: Path, name: str) -> bool:
 
 
 def setup(app: Sphinx) -> None:
-    app.add_lexer("mermaid", TextLexer)
     app.add_search_language(ChineseSearch)
     app.connect("source-read", fill_in)
     app.connect("html-page-context", offer_languages)
