@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -103,6 +104,19 @@ def table_of(*, rows: int, columns: int) -> Table:
         tuple((f"门店{number}", *range(columns - 1)) for number in range(rows)),
         NOW,
     )
+
+
+def test_a_number_below_ten_thousand_is_written_as_it_is(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, title="库存", body="甲 {{ 255|wan }}，乙 {{ 25500|wan }}", is_template="on")
+    assert "甲 255，乙 2.6万" in root.post(f"{LIST}outlook/", sent).json()["phone"]
+
+
+def test_without_scripts_it_is_previewed_on_a_page_of_its_own(root: Client) -> None:
+    page = root.get(ADD).text
+    [noscript] = re.findall(r"<noscript>(<input.*?)</noscript>", page, re.DOTALL)
+    [path] = re.findall(r'formaction="([^"]+)"', noscript)
+    sent = as_browsers_send(root, ADD, title="库存", body="甲 {{ 255|wan }}", is_template="on", _page="1", _report="")
+    assert "甲 255" in root.post(path, sent).content.decode()
 
 
 def test_of_100000_rows_the_page_gets_a_few(root: Client) -> None:
