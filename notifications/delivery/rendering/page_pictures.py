@@ -66,7 +66,7 @@ def pages_of(run: Run, subscription: Subscription) -> RecipientPages | None:
     if picture is None:
         return None
     is_owners = picture.shown_as_id is not None and picture.shown_as_id == subscription.owner_id
-    owner_id = picture.shown_as_id if is_owners and run.trigger != Run.Trigger.TRIAL else None
+    owner_id = picture.shown_as_id if is_owners and run.first_sent.trigger != Run.Trigger.TRIAL else None
     return RecipientPages(picture, run.slot_at, owner_id=owner_id)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from accounts.models import User
+from accounts.models import Attribute, AttributeValue, User
 from accounts.users import bi_accounts
+from accounts.users.attribute_definitions import ensure_bi_login_id
 from integrations.clients.snapshots.options import Kind, Options, Theme, Width
 from integrations.core import heartbeats
 from integrations.models import Corp, Heartbeat
@@ -16,6 +17,7 @@ from notifications.delivery.attachments import jobs, recipes
 from notifications.delivery.rendering import page_pictures
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import triggers
 from notifications.models import (
     Channel,
     Delivery,
@@ -79,6 +81,20 @@ def test_each_gets_the_page_as_their_own_account_sees_it(people: list[User]) -> 
     assert identities() == {"lilei": "lilei", "hanmeimei": "hanmeimei", "zhangsan": "zhangsan"}
     assert Medium.objects.count() == 3
     assert set(Delivery.objects.values_list("status", flat=True)) == {Delivery.Status.PREPARING}
+
+
+def test_people_who_are_one_account_in_the_bi_share_a_message_and_a_picture(people: list[User]) -> None:
+    make_bi(external_id_source="bi_login_id")
+    ensure_bi_login_id()
+    login_id = Attribute.objects.get(is_bi_login_id=True)
+    for person, account in zip(people, ("sales", "sales", "boss"), strict=True):
+        AttributeValue.objects.create(attribute=login_id, user=person, value=account, folded=account, position=0)
+
+    rendered(make_push(*people))
+
+    assert identities() == {"lilei": "sales", "hanmeimei": "sales", "zhangsan": "boss"}
+    assert sorted(delivery.recipient_count for delivery in Delivery.objects.all()) == [1, 2]
+    assert Medium.objects.count() == 2
 
 
 def test_what_is_to_be_on_it_is_in_the_recipe(people: list[User]) -> None:
@@ -155,6 +171,21 @@ def test_who_tries_it_sees_their_own_and_not_the_owners(people: list[User]) -> N
     rendered(push, trigger=Run.Trigger.TRIAL, requested_by=editor)
 
     assert identities() == {"hanmeimei": "hanmeimei"}
+
+
+def test_nor_when_a_trial_is_sent_again(corp: Corp, people: list[User]) -> None:
+    """Who has no account in the BI was not reached by it, and sees nothing of the owner's by asking twice."""
+    owner, editor = people[0], make_person(corp, "editor", username="editor1", made_username="editor1")
+    push = make_push(*people, owner=owner, shown_as=owner)
+    trial = rendered(push, trigger=Run.Trigger.TRIAL, requested_by=editor)
+    assert trial.skipped_count == 1
+
+    [again], _is_new = triggers.request_resend(trial, number=1, with_unknown=False, person=editor, now=NOW)
+    render_run(run_id=again.pk, now=NOW)
+
+    again.refresh_from_db()
+    assert (again.skipped_count, again.recipient_count) == (1, 0)
+    assert not Medium.objects.exists()
 
 
 def test_as_an_owner_without_an_account_nothing_is_sent(corp: Corp, people: list[User]) -> None:
