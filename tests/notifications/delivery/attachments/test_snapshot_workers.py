@@ -23,6 +23,7 @@ from tests.bi_pages import card, rows_on
 from tests.chromium import required_chromium
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
+from tests.integrations.clients.snapshots.test_strange_pages import Site, served
 from tests.notifications.factories import make_person, make_report, make_run, make_subscription
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
@@ -72,9 +73,9 @@ def start_snapshots(stack: Stack, exits: ExitStack, name: str = "snapshots") -> 
     return program
 
 
-def push_to(people: list[User]) -> None:
+def push_to(people: list[User], page: str = "late") -> None:
     report = make_report(title="日报", body="今天")
-    PagePicture.objects.create(report=report, bi_id="late", name="销售看板")
+    PagePicture.objects.create(report=report, bi_id=page, name="销售看板")
     now = timezone.now()
     push = make_subscription(*people, report=report, message_form=MessageForm.IMAGE, is_enabled=False)
     render_run(run_id=make_run(push, now=now).pk, now=now)
@@ -125,6 +126,27 @@ def test_each_gets_what_they_see_once_though_the_worker_is_killed_on_the_way(sta
     assert {userid: rows_on(image_of(stack, userid)) for userid in PEOPLE} == ROWS
     log = "".join(path.read_text(errors="replace") for path in stack.folder.glob("*.log"))
     assert "ssoToken" not in log
+
+
+def test_a_page_that_hangs_costs_its_own_picture_alone(stack: Stack, people: list[User]) -> None:
+    """Its script never lets go: the browser is killed, and another one takes the next picture."""
+    hangs, draws = "<p>…</p><script>setTimeout(() => { for (;;); }, 50)</script>", "<p>看板</p>"
+    with served(Site({"/page/hangs": hangs, "/page/late": draws}, "")) as bi, ExitStack() as exits:
+        make_bi(base_url=bi.address)
+        push_to(people[:1], page="hangs")
+        push_to(people[1:2])
+        first = Medium.objects.order_by("pk")[0]
+        stack.env.pop("SNAPSHOT_CARD_SELECTOR")
+        stack.start_worker(exits)
+        stack.start_beat(exits)
+        snapshots = start_snapshots(stack, exits)
+        programs = stack.programs.values()
+        eventually(lambda: count_of(status="ready")() == 1, programs, seconds=ALL_WITHIN_SECONDS)
+        browsers = psutil.Process(snapshots.process.pid).children(recursive=True)
+
+    first.refresh_from_db()
+    assert (first.status, first.make_count) == ("waiting", 1)
+    assert psutil.wait_procs(browsers, timeout=60)[1] == []
 
 
 def test_while_the_bi_is_down_messages_wait_and_go_when_it_is_back(stack: Stack, people: list[User]) -> None:
