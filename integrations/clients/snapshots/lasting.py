@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from integrations.clients.snapshots.browser import DRAWN_WITHIN_SECONDS, Access, SnapshotBrowser
@@ -23,6 +25,7 @@ LOOKED_AT_EVERY_SECONDS = 1.0
 # Browsers leak: after so many pictures another one begins.
 PICTURES_AT_MOST = 200
 _MEGABYTE = 1024 * 1024
+_FOLDER = "--user-data-dir="
 
 
 class LastingBrowser:
@@ -65,10 +68,16 @@ class LastingBrowser:
         self.kill()
 
     def kill(self) -> None:
-        """Ends the browser by force, with all its processes; the next picture begins with another one."""
-        for one in self._family():
+        """Ends the browser by force, with its processes and its folder; the next picture begins with another one."""
+        family = self._family()
+        folders = _folders_of(family)
+        for one in family:
             with suppress(_psutil().Error):
                 one.kill()
+        if family:
+            _psutil().wait_procs(family, timeout=ENDS_WITHIN_SECONDS)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
         if self._thread is not None:
             if self._browser is not None:
                 # Its thread has what is left of it, and is free again now.
@@ -123,6 +132,15 @@ class LastingBrowser:
 def _children() -> list[Any]:
     children: list[Any] = _psutil().Process().children()
     return children
+
+
+def _folders_of(processes: list[Any]) -> set[str]:
+    """In which a browser keeps its profile: playwright removes it, but not of one that is killed."""
+    found = set()
+    for one in processes:
+        with suppress(_psutil().Error):
+            found |= {word.removeprefix(_FOLDER) for word in one.cmdline() if word.startswith(_FOLDER)}
+    return {folder for folder in found if Path(folder).name.startswith("playwright_")}
 
 
 def _megabytes_of(process: Any) -> int:

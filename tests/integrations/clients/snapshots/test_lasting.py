@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -68,6 +69,8 @@ def test_a_browser_that_died_is_followed_by_another(browser: LastingBrowser, bi:
 def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
     rows(browser, bi)
     processes = started(browser)
+    [folder] = lasting._folders_of(processes)
+    assert Path(folder).exists()
     monkeypatch.setattr(lasting, "HANGS_AFTER_SECONDS", 1)
     for process in processes:
         process.suspend()
@@ -77,6 +80,7 @@ def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, mo
 
     assert caught.value.reason == Reason.BROWSER_FAILED
     assert psutil.wait_procs(processes, timeout=30)[1] == []
+    assert not Path(folder).exists()
     monkeypatch.undo()
     assert rows(browser, bi) == 6
 
