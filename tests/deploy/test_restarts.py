@@ -15,20 +15,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 
-from accounts.models import WeComAccount
-from integrations.models import Corp
 from notifications.models import Report, Run, Subscription
+from tests.crowd import arrived_by_person, crowd, one_each
 from tests.deploy.commands import composed, of_units
 from tests.deploy.nginx import configuration
 from tests.e2e.stack import BIN, READY_SECONDS, Program, Stack, running, wait_for_http
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
-from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 from tools.services import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -229,45 +226,30 @@ def test_while_compose_replaces_web_containers_no_request_fails(
 
 
 @pytest.fixture
-def crowd(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
+def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
     """A company whose calls take a while; no worker or beat yet."""
-    members: list[dict[str, Any]] = [
-        {"userid": f"p{number:03}", "name": f"员工{number}", "department": [2]} for number in range(PEOPLE)
-    ]
-    with start_sandbox(seed={"companies": [company(members=members, tags=[])]}) as sandbox:
-        corp = Corp.objects.create(
-            name="北山制造",
-            corpid=CORPID,
-            agentid=AGENTID,
-            secret=SECRET,
-            api_base_url=sandbox.base_url,
-            is_enabled=True,
-        )
-        for member in members:
-            person = get_user_model().objects.create_user(member["userid"], name=member["name"])
-            WeComAccount.objects.create(user=person, corp=corp, userid=member["userid"])
-        env = {**process_environ, "SEND_PARALLEL_PER_TASK": "2"}
-        yield Stack(env=env, root=project_root, folder=tmp_path, sandbox=sandbox)
+    env = {**process_environ, "SEND_PARALLEL_PER_TASK": "2"}
+    with crowd(PEOPLE, env=env, root=project_root, folder=tmp_path) as stack:
+        yield stack
 
 
-def test_a_worker_that_is_stopped_ends_its_messages_and_another_goes_on(crowd: Stack, project_root: Path) -> None:
-    crowd.sandbox.fault("slow", "message/send", seconds=0.3, count=None)
+def test_a_worker_that_is_stopped_ends_its_messages_and_another_goes_on(stack: Stack, project_root: Path) -> None:
+    stack.sandbox.fault("slow", "message/send", seconds=0.3, count=None)
     report = Report.objects.create(title="日报", body="今天一切正常。")
     for person in get_user_model().objects.all():
         Subscription.objects.create(name=person.username, report=report, crontab="* * * * *").users.add(person)
     Subscription.objects.update(next_run_at=datetime.now(UTC).replace(second=0, microsecond=0))
     with ExitStack() as exits:
-        first = crowd.start_worker(exits, "first")
-        crowd.start_beat(exits)
-        eventually(lambda: crowd.sandbox.calls("message/send"), crowd.programs.values())
+        first = stack.start_worker(exits, "first")
+        stack.start_beat(exits)
+        eventually(lambda: stack.sandbox.calls("message/send"), stack.programs.values())
         Subscription.objects.update(is_enabled=False)
 
         first.stop(stop_seconds(project_root, "guanwecom-worker.service"))
-        sent_by_first = len(crowd.sandbox.calls("message/send"))
-        crowd.start_worker(exits, "second")
-        eventually(lambda: Run.objects.filter(status="finished").count() == PEOPLE, crowd.programs.values())
+        sent_by_first = len(stack.sandbox.calls("message/send"))
+        stack.start_worker(exits, "second")
+        eventually(lambda: Run.objects.filter(status="finished").count() == PEOPLE, stack.programs.values())
 
     assert first.process.returncode == 0  # it ended by itself
     assert 0 < sent_by_first < PEOPLE
-    people = WeComAccount.objects.values_list("userid", flat=True)
-    assert [len(crowd.sandbox.messages(CORPID, userid)) for userid in people] == [1] * PEOPLE
+    assert arrived_by_person(stack) == one_each(PEOPLE)

@@ -9,17 +9,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 
-from accounts.models import WeComAccount
-from integrations.models import Corp
 from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
+from tests.crowd import arrived_by_person, crowd, one_each
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
-from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
+from tests.sandbox_process import CORPID
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -39,25 +36,10 @@ print(json.dumps(scheduler.claim_due(now=timezone.now())), flush=True)
 
 
 @pytest.fixture
-def crowd(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
-    """The sandbox with one company of 40 people, all linked; no web, worker or beat yet."""
-    members: list[dict[str, Any]] = [
-        {"userid": f"p{number:03}", "name": f"员工{number}", "department": [2]} for number in range(40)
-    ]
-    with start_sandbox(seed={"companies": [company(members=members, tags=[])]}) as sandbox:
-        corp = Corp.objects.create(
-            name="北山制造",
-            corpid=CORPID,
-            agentid=AGENTID,
-            secret=SECRET,
-            api_base_url=sandbox.base_url,
-            is_enabled=True,
-        )
-        for member in members:
-            person = get_user_model().objects.create_user(member["userid"])
-            WeComAccount.objects.create(user=person, corp=corp, userid=member["userid"])
-        env = {**process_environ, "DELIVERY_LEASE_SECONDS": str(LEASE_SECONDS)}
-        yield Stack(env=env, root=project_root, folder=tmp_path, sandbox=sandbox)
+def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
+    env = {**process_environ, "DELIVERY_LEASE_SECONDS": str(LEASE_SECONDS)}
+    with crowd(40, env=env, root=project_root, folder=tmp_path) as stack:
+        yield stack
 
 
 def subscribe(title: str, *, due_at: datetime) -> Subscription:
@@ -72,22 +54,17 @@ def pause(subscription: Subscription) -> None:
     Subscription.objects.filter(pk=subscription.pk).update(is_enabled=False)
 
 
-def arrived_by_person(stack: Stack) -> dict[str, int]:
-    people = WeComAccount.objects.values_list("userid", flat=True)
-    return {userid: len(stack.sandbox.messages(CORPID, userid)) for userid in people}
-
-
-def test_two_dispatchers_at_once_claim_each_slot_once(crowd: Stack) -> None:
+def test_two_dispatchers_at_once_claim_each_slot_once(stack: Stack) -> None:
     now = datetime.now(UTC)
     for number in range(200):
         subscribe(f"日报 {number}", due_at=now)
     command = [sys.executable, "-c", DISPATCHER]
-    env = {**crowd.env, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
+    env = {**stack.env, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
     with ExitStack() as exits:
         dispatchers = [
             exits.enter_context(
                 subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=crowd.root
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=stack.root
                 )
             )
             for _ in range(2)
@@ -103,56 +80,56 @@ def test_two_dispatchers_at_once_claim_each_slot_once(crowd: Stack) -> None:
     assert Run.objects.count() == 200
 
 
-def test_a_worker_killed_between_call_and_settling_sends_nothing_twice(crowd: Stack) -> None:
+def test_a_worker_killed_between_call_and_settling_sends_nothing_twice(stack: Stack) -> None:
     # WeCom takes the message, and the answer never comes: the worker dies waiting for it.
-    crowd.sandbox.fault("hang", "message/send", processed=True, seconds=120)
+    stack.sandbox.fault("hang", "message/send", processed=True, seconds=120)
     subscription = subscribe("日报", due_at=datetime.now(UTC))
     with ExitStack() as exits:
-        doomed = crowd.start_worker(exits, "doomed")
-        crowd.start_beat(exits)
-        eventually(lambda: crowd.sandbox.messages(CORPID, "p000"), crowd.programs.values())
+        doomed = stack.start_worker(exits, "doomed")
+        stack.start_beat(exits)
+        eventually(lambda: stack.sandbox.messages(CORPID, "p000"), stack.programs.values())
         pause(subscription)
         assert Attempt.objects.get().outcome == Attempt.Outcome.STARTED
         doomed.kill()
-        crowd.start_worker(exits, "second")
+        stack.start_worker(exits, "second")
 
-        eventually(Delivery.objects.filter(status="accepted").exists, crowd.programs.values(), seconds=240)
+        eventually(Delivery.objects.filter(status="accepted").exists, stack.programs.values(), seconds=240)
 
-    assert arrived_by_person(crowd) == {f"p{number:03}": 1 for number in range(40)}
+    assert arrived_by_person(stack) == one_each(40)
     assert list(Attempt.objects.order_by("number").values_list("outcome", flat=True)) == ["unclear", "accepted"]
     assert Receipt.objects.filter(status="", delivery__status="accepted").count() == 40
-    sent = [call for call in crowd.sandbox.calls("message/send") if call["errcode"] == 0]
+    sent = [call for call in stack.sandbox.calls("message/send") if call["errcode"] == 0]
     assert len(sent) <= 2
 
 
-def test_the_same_text_ten_minutes_apart_arrives_twice(crowd: Stack) -> None:
+def test_the_same_text_ten_minutes_apart_arrives_twice(stack: Stack) -> None:
     now = datetime.now(UTC)
     with ExitStack() as exits:
-        crowd.start_worker(exits)
-        crowd.start_beat(exits)
+        stack.start_worker(exits)
+        stack.start_beat(exits)
         for due_at in (now - timedelta(minutes=10), now):
             subscription = subscribe("日报", due_at=now)
             Subscription.objects.filter(pk=subscription.pk).update(next_run_at=due_at.replace(second=0, microsecond=0))
             run = eventually(
-                Run.objects.filter(subscription=subscription, status="finished").first, crowd.programs.values()
+                Run.objects.filter(subscription=subscription, status="finished").first, stack.programs.values()
             )
             pause(subscription)
             assert run.deliveries.get().status == Delivery.Status.ACCEPTED
 
-    assert set(arrived_by_person(crowd).values()) == {2}
+    assert set(arrived_by_person(stack).values()) == {2}
 
 
-def test_a_worker_asked_to_stop_loses_nothing(crowd: Stack) -> None:
-    crowd.sandbox.fault("slow", "message/send", seconds=2)
+def test_a_worker_asked_to_stop_loses_nothing(stack: Stack) -> None:
+    stack.sandbox.fault("slow", "message/send", seconds=2)
     subscription = subscribe("日报", due_at=datetime.now(UTC))
     with ExitStack() as exits:
-        worker = crowd.start_worker(exits)
-        crowd.start_beat(exits)
-        eventually(Attempt.objects.exists, crowd.programs.values())
+        worker = stack.start_worker(exits)
+        stack.start_beat(exits)
+        eventually(Attempt.objects.exists, stack.programs.values())
         pause(subscription)
 
         worker.stop(seconds=60)
 
     assert worker.process.returncode == 0
     assert Delivery.objects.get().status == Delivery.Status.ACCEPTED
-    assert set(arrived_by_person(crowd).values()) == {1}
+    assert set(arrived_by_person(stack).values()) == {1}

@@ -15,13 +15,13 @@ from django.db import connection
 from integrations.companies import services
 from integrations.models import Corp
 from notifications.models import Attempt, Delivery, Run
+from tests.crowd import arrived_by_person
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
 from tests.notifications.delivery.many_people import (
     MESSAGES,
     ONE_EACH,
     all_accepted,
-    arrived,
     ask_for_personal_messages,
     stack_of_many,
 )
@@ -61,7 +61,7 @@ def test_a_worker_stopped_in_the_middle_ends_after_the_message_it_is_at(stack: S
         stack.start_beat(exits)
         eventually(all_accepted, stack.programs.values())
 
-    assert arrived(stack) == ONE_EACH
+    assert arrived_by_person(stack) == ONE_EACH
     assert Attempt.objects.count() == MESSAGES
 
 
@@ -79,7 +79,7 @@ def test_a_worker_killed_in_the_middle_of_many_messages_loses_and_doubles_none(s
 
         eventually(all_accepted, stack.programs.values(), seconds=240)
 
-    assert arrived(stack) == ONE_EACH
+    assert arrived_by_person(stack) == ONE_EACH
 
 
 def test_a_company_disabled_in_the_middle_gets_nothing_more_until_it_is_enabled_again(stack: Stack) -> None:
@@ -99,17 +99,17 @@ def test_a_company_disabled_in_the_middle_gets_nothing_more_until_it_is_enabled_
         # Calls under way at that moment are settled; the worker that has the others in hand sends none of them.
         sending = Delivery.objects.filter(status=Delivery.Status.SENDING)
         eventually(lambda: not sending.exists(), stack.programs.values())
-        attempt_count, arrived_before = Attempt.objects.count(), arrived(stack).total()
+        attempt_count, arrived_before = Attempt.objects.count(), arrived_by_person(stack).total()
         assert 3 <= arrived_before == attempt_count < MESSAGES
         time.sleep(3 * settings.DISPATCH_INTERVAL_SECONDS)  # ticks hand nothing out either
         assert Attempt.objects.count() == attempt_count
-        assert arrived(stack).total() == arrived_before
+        assert arrived_by_person(stack).total() == arrived_before
         assert Delivery.objects.filter(status=Delivery.Status.PENDING).count() == MESSAGES - attempt_count
 
         Corp.objects.filter(pk=corp.pk).update(is_enabled=True)
         eventually(all_accepted, stack.programs.values(), seconds=240)
 
-    assert arrived(stack) == ONE_EACH
+    assert arrived_by_person(stack) == ONE_EACH
 
 
 def test_answers_lost_on_the_way_are_asked_for_again_with_the_same_bytes(stack: Stack) -> None:
@@ -121,7 +121,7 @@ def test_answers_lost_on_the_way_are_asked_for_again_with_the_same_bytes(stack: 
 
         eventually(all_accepted, stack.programs.values(), seconds=240)
 
-    assert arrived(stack) == ONE_EACH
+    assert arrived_by_person(stack) == ONE_EACH
     assert Attempt.objects.filter(outcome=Attempt.Outcome.UNCLEAR).count() == MESSAGES // 2
     assert Delivery.objects.filter(unclear_since__isnull=False).count() == MESSAGES // 2
 
@@ -164,4 +164,4 @@ def test_a_worker_outlives_a_broker_that_goes_away_while_a_task_is_under_way(sta
     finally:
         broker.stop()
 
-    assert arrived(stack) == ONE_EACH
+    assert arrived_by_person(stack) == ONE_EACH

@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from notifications.models import Attempt, Run
+from tests.crowd import arrived_by_person
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
 from tests.notifications.delivery.hosts.sentinel import SENTINEL_PASSWORD, Watched, watched_valkeys
 from tests.notifications.delivery.many_people import (
     ONE_EACH,
     all_accepted,
-    arrived,
     ask_for_personal_messages,
     stack_of_many,
 )
@@ -121,5 +121,5 @@ def test_a_failover_loses_and_doubles_no_message(
         eventually(all_accepted, stack.programs.values(), seconds=240)
 
         assert [worker.process.poll(), beat.process.poll()] == [None, None]
-        assert arrived(stack) == ONE_EACH
+        assert arrived_by_person(stack) == ONE_EACH
         assert tried < len(ONE_EACH)
