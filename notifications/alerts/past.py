@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from notifications.alerts import conditions, earlier_days, verdicts
-from notifications.alerts.conditions import BY_CHANGE, Against, Condition, Join
+from notifications.alerts.conditions import BY_CHANGE, Against, Condition, ConditionError, Join
 from notifications.alerts.earlier_days import Kept
 from notifications.alerts.verdicts import Memory
 from notifications.reports.templates.dates import EARLIER
@@ -71,7 +71,12 @@ def tried_on(rule: AlertRule, tables: Mapping[date, Table]) -> Past:
             against: (EARLIER[against](day), _parts(rule, tables.get(EARLIER[against](day))))
             for against in earlier_days.againsts(found, table)
         }
-        holds = None if table.is_cut else _holds(rule, found, table, day, memory, earlier)
+        try:
+            holds = None if table.is_cut else _holds(rule, found, table, day, memory, earlier)
+        except ConditionError:
+            if table.rows:
+                raise
+            holds = None  # no rows say nothing of which kind a column is
         if holds is not None:
             answers.append((day, holds))
     return Past(len(answers), [day for day, holds in answers if holds])

@@ -87,6 +87,15 @@ def test_each_day_is_judged_by_its_own_answer_and_compared_with_that_of_the_day_
     assert tried("sum 销售额 fell 20 % day") == Past(2, [TODAY])
 
 
+def test_a_day_without_rows_has_no_answer_and_the_others_are_judged() -> None:
+    tables = {
+        TODAY: Table((Column("销售额", Kind.TEXT),), (), NOW),
+        TODAY - timedelta(days=1): Table((Column("销售额", Kind.NUMBER),), ((40,),), NOW),
+    }
+    rule = AlertRule(conditions=to_rows(parse("sum 销售额 < 95")))
+    assert past.tried_on(rule, tables) == Past(1, [TODAY - timedelta(days=1)])
+
+
 # --- On the page ------------------------------------------------------------------------------------------------------
 
 
