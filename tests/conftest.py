@@ -134,6 +134,8 @@ def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     if "live_server" not in request.fixturenames:
         monkeypatch.setattr("integrations.core.http.ADMITTED_SECONDS", 3600)
         monkeypatch.setattr("integrations.core.csp.READ_SECONDS", 3600)
+        # No earlier test has made a copy of this database.
+        monkeypatch.setattr("integrations.core.installation._known.is_copy", False)
         monkeypatch.setattr("integrations.core.installation._known.until", math.inf)
 
 
