@@ -23,6 +23,7 @@ from integrations.core.heartbeats import beat
 from integrations.models import Corp, Heartbeat, Installation
 from tests import postgresql_programs
 from tests.e2e.waiting import eventually
+from tests.nightly import nightly
 from tests.notifications.factories import make_corp, make_subscription
 from tools.services import Service, start_postgresql
 
@@ -99,6 +100,7 @@ def test_it_is_restored_into_another_server_and_is_a_copy_there(machine: Machine
     assert not Installation.objects.get().is_held
 
 
+@nightly
 def test_a_plain_restore_elsewhere_is_a_copy_too(machine: Machine, file: Path, empty_url: str, tmp_path: Path) -> None:
     with tarfile.open(file) as archive:
         archive.extract("database.dump", tmp_path, filter="data")
@@ -126,6 +128,7 @@ def test_the_file_is_whole_private_and_without_keys(file: Path) -> None:
         call_command("backup", str(file))
 
 
+@nightly
 def test_no_program_gets_the_password_or_a_key_by_argument_or_variable(
     machine: Machine, file: Path, empty_url: str, tmp_path: Path
 ) -> None:
@@ -166,6 +169,7 @@ def test_without_the_right_keys_it_says_what_is_lost_before_anything_is_changed(
     assert "enter these again: key" in done.stdout
 
 
+@nightly
 def test_a_database_that_is_not_empty_is_replaced_only_on_request_and_without_running_processes(
     machine: Machine, file: Path
 ) -> None:
@@ -187,6 +191,7 @@ def test_a_database_that_is_not_empty_is_replaced_only_on_request_and_without_ru
     assert Installation.objects.get().is_held
 
 
+@nightly
 def test_what_fails_leaves_the_database_as_it_was(machine: Machine, file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "programs"
     folder.mkdir()
