@@ -15,6 +15,7 @@ from django.utils.translation import gettext, override
 from accounts.models import User
 from guanwecom.admin import texts_of_labels
 from notifications.models import Report
+from tests.browser_form import opened_with
 
 ADMINS = list(admin.site._registry.items())
 
@@ -44,10 +45,9 @@ def test_a_change_is_told_in_the_language_of_who_reads(admin_client: Client) -> 
         for part in ("report_cards", "charts", "own_rows_rules")
         for count in ("TOTAL", "INITIAL")
     }
-    admin_client.post(
-        f"/admin/notifications/report/{report.pk}/change/",
-        {"title": "周报", "body": "……", "link": "", "corp": "", "skips_people_without_rows": "on", **parts},
-    )
+    path = f"/admin/notifications/report/{report.pk}/change/"
+    typed = {"title": "周报", "body": "……", "link": "", "corp": "", "skips_people_without_rows": "on", **parts}
+    admin_client.post(path, {**typed, **opened_with(admin_client, path)})
 
     entry = LogEntry.objects.get()
     with override("zh-hans"):
