@@ -53,11 +53,15 @@ def read() -> Plan:
     former = _former_version(executor)
     steps = list(_steps(executor)) if former else list(_new(executor))
     refusals = _jump(former, settings.VERSION)
+    warnings = [*_space(steps), *(_backup(timezone.now()) if former and steps else [])]
     unknown = sorted(key for key in executor.loader.applied_migrations if _is_ours(executor, key))
     if unknown:
         names = ", ".join(f"{app}.{name}" for app, name in unknown[:5])
-        refusals.append(f"The database has migrations that this version does not know: {names}. Install a newer one.")
-    warnings = [*_space(steps), *(_backup(timezone.now()) if former and steps else [])]
+        newer = f"The database has migrations that this version does not know: {names}."
+        if steps:  # of another branch, so nobody has tried the two together
+            refusals.append(f"{newer} Install a newer one.")
+        else:  # back to the former version, which runs on the newer database as in a rolling upgrade
+            warnings.append(f"{newer} It runs on them; nothing is taken back.")
     return Plan(former, steps, refusals, warnings)
 
 
