@@ -21,13 +21,13 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from guanwecom.environment import database
 from notifications.models import Attempt
+from tests.crowd import arrived_by_person
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
 from tests.notifications.delivery.many_people import (
     MESSAGES,
     ONE_EACH,
     all_accepted,
-    arrived,
     ask_for_personal_messages,
     stack_of_many,
 )
@@ -126,4 +126,4 @@ def test_a_failover_loses_and_doubles_no_message(
 
         assert tried < MESSAGES
         assert [worker.process.poll(), beat.process.poll()] == [None, None]
-        assert arrived(stack) == ONE_EACH
+        assert arrived_by_person(stack) == ONE_EACH
