@@ -50,9 +50,9 @@ def add_conflict_errors(form: Any) -> None:
     saved = {attribute.key: values for attribute, values in page_of(user_id=person.pk)}
     seen = opened(person, form.cleaned_data.get(SEEN) or "")
     if seen is None:
-        form.add_error(
-            None, gettext("This page was open for too long to tell what others changed. Check and save again.")
-        )
+        message = gettext("This page was open for too long to tell what others changed. Check and save again.")
+        if message not in form.non_field_errors():  # the person's other fields may say so, too
+            form.add_error(None, message)
         form.data = _renewed(form, saved, [])
         return
     entered = form.attribute_values()

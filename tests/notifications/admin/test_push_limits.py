@@ -162,7 +162,7 @@ WRITES = ("view_subscription", "add_subscription", "change_subscription", "view_
 def test_who_may_not_edit_data_sources_is_told_whom_to_ask() -> None:
     client = writer(*WRITES, "view_datasource", "view_card")
     html = client.post(f"{LIST}data/", {}).json()["html"]
-    assert "系统管理员或集成管理员" in html
+    assert "请联系推送编辑、集成管理员或系统管理员。" in html
     assert "/admin/integrations/datasource/add/" not in html
     for address in ("/admin/integrations/datasource/add/", "/admin/integrations/card/add/"):
         assert client.post(address, {"name": "x"}).status_code == 403
@@ -174,7 +174,7 @@ def test_who_may_not_add_cards_is_told_whom_to_ask() -> None:
     listed("", ("p1", "销售", "PAGE"))
     listed("p1", ("c1", "门店日报", "CHART"))
     client = writer(*WRITES, "view_datasource")
-    assert "推送编辑或管理员" in client.post(f"{LIST}data/", {"page": "p1"}).json()["html"]
+    assert "请联系推送编辑、集成管理员或系统管理员。" in client.post(f"{LIST}data/", {"page": "p1"}).json()["html"]
     assert client.post(f"{LIST}data/choose/", {"page": "p1", "card": "c1"}).status_code == 403
     assert not Card.objects.exists()
 
