@@ -107,7 +107,7 @@ def take_card(hand: Counted) -> None:
     """From the BI's page to the message with its key figures."""
     page = hand.page
     hand.click(page.get_by_role("button", name="销售总览"))
-    hand.click(page.get_by_role("button", name="每日销售额"))
+    hand.click(page.get_by_role("button", name="每日销售额", exact=True))
     hand.click(page.locator("[data-point=key_figures]"))
     expect(page.locator(".phone-content")).to_contain_text("128.5", timeout=TEST_PATIENCE_MS)
 

@@ -304,9 +304,9 @@ def test_the_door_lets_a_mail_through_that_carries_the_largest_file(settings: Se
 def test_a_mail_costs_as_many_queries_however_many_files_it_has(channel: InboundChannel, zhang: User) -> None:
     """A channel's mails are written one after the other: each query holds up the next mail."""
     counts = []
-    for number in (1, 5):
+    for name, number in {"first": 1, "one": 1, "five": 5}.items():  # a process asks once who it is
         message = MIMEMultipart("mixed")
-        message["Message-ID"] = f"<files-{number}@bi>"
+        message["Message-ID"] = f"<{name}@bi>"
         for position in range(number):
             file = MIMEApplication(b"%PDF-1.7 rest", _subtype="pdf")
             file.add_header("Content-Disposition", "attachment", filename=f"{position}.pdf")
@@ -316,4 +316,4 @@ def test_a_mail_costs_as_many_queries_however_many_files_it_has(channel: Inbound
         counts.append(len(asked))
         assert len(run_ids) == number
 
-    assert counts[0] == counts[1]
+    assert counts[1] == counts[2]
