@@ -112,6 +112,10 @@ _SENTENCES = {
     "unreachable-timeout": gettext_lazy(
         "The host does not answer. Check the address, and that the firewall lets this server through to the port."
     ),
+    "unreachable-tls": gettext_lazy(
+        "The port answers, but no encrypted connection (TLS) came about. Check the port, and whether the data source "
+        "speaks TLS."
+    ),
     Problem.TOO_SLOW: gettext_lazy(
         "The data source took longer than %(seconds)s seconds. Ask for less, or raise its time limit."
     ),

@@ -131,8 +131,10 @@ def _of_no_connection(said: str, seconds: float) -> SourceError:
         return SourceError(Problem.NO_RIGHT)
     if "certificate" in text:
         return SourceError(Problem.CERTIFICATE)
-    if "does not support ssl" in text or "ssl error" in text:
+    if "does not support ssl" in text:  # what PostgreSQL alone answers
         return SourceError(Problem.NO_TLS)
+    if "ssl error" in text:  # any service does, such as SSH: that a port is open is told to superusers alone
+        return SourceError(Problem.UNREACHABLE, reason="tls")
     if "too many" in text or "starting up" in text:
         return SourceError(Problem.BUSY)
     if "timeout" in text or "timed out" in text:

@@ -178,6 +178,7 @@ def test_who_may_not_add_or_change_tries_nothing(client: Client, corp: Corp, oth
         ('permission denied for database "d"', Problem.NO_RIGHT, "没有权限"),
         ("server does not support SSL, but SSL was required", Problem.NO_TLS, "TLS"),
         ("SSL error: certificate verify failed", Problem.CERTIFICATE, "证书"),
+        ("SSL error: wrong version number", Problem.UNREACHABLE, "端口有响应"),
     ],
 )
 def test_each_error_says_what_to_do(error: Any, problem: Problem, words: str) -> None:
