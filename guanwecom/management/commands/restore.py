@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +44,8 @@ class Command(BaseCommand):
                 described = operation.check(options["file"], wishes)
                 self.stdout.write(f"The backup of {described.made_at}, version {described.version}, can be restored.")
                 return
-            described = operation.restore(options["file"], wishes, say=self.stdout.write)
+            with _ends_in_order():
+                described = operation.restore(options["file"], wishes, say=self.stdout.write)
         except BackupError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Restored: the database of {described.made_at}, version {described.version}.")
@@ -51,3 +55,13 @@ class Command(BaseCommand):
             "It is a copy: nothing is sent from it. If it is the real installation now, run: manage.py upgrade, then "
             "manage.py installation --confirm"
         )
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """A service manager's SIGTERM breaks off as Ctrl-C does, so that what was in the database is put back."""
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

@@ -216,7 +216,7 @@ def test_what_is_broken_off_leaves_the_database_as_it_was(machine: Machine, file
 
     with subprocess.Popen(command, env=machine.env, cwd=machine.root, stderr=subprocess.DEVNULL) as restore:
         eventually((tmp_path / "begun").exists)
-        restore.send_signal(signal.SIGINT)
+        restore.send_signal(signal.SIGTERM)  # not SIGINT, which programs ignore that a shell put into the background
 
     assert restore.returncode != 0
     assert Corp.objects.get().name == "北山制造"
