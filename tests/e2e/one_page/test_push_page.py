@@ -37,6 +37,7 @@ def choose(page: Page, label: str, name: str) -> None:
     """With the keyboard, from choices that the page has; few of them have no search."""
     press_on(page, page.get_by_role("combobox", name=label), "Enter")
     options = page.locator(".select2-results__option")
+    chosen = page.locator(".select2-results__option--highlighted")
     search = page.locator(".select2-container--open .select2-search__field")
     if search.is_visible():
         expect(search).to_be_focused()
@@ -44,10 +45,9 @@ def choose(page: Page, label: str, name: str) -> None:
         expect(options).to_have_text([name])
     else:
         names = options.all_inner_texts()
-        chosen = page.locator(".select2-results__option--highlighted")
         for _step in range(names.index(name) - names.index(chosen.inner_text())):
             page.keyboard.press("ArrowDown")
-        expect(chosen).to_have_text(name)
+    expect(chosen).to_have_text(name)  # it is marked a moment after it is found, and Enter takes what is marked
     page.keyboard.press("Enter")
 
 
