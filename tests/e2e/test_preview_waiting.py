@@ -93,7 +93,8 @@ def test_without_scripts_the_preview_has_a_page_of_its_own(
     expect(own.get_by_text("正在读取数据…")).to_be_visible()
     with data_worker(project_root, tmp_path, tmp_path):
         for _reload in range(60):
-            own.get_by_role("button", name="刷新").click()
+            with own.expect_navigation():
+                own.get_by_role("button", name="刷新").click()
             if own.get_by_text("共 288.5 万元").count():
                 break
             own.wait_for_timeout(500)
