@@ -79,10 +79,10 @@ _JSON = {"Content-Type": "application/json"}
 def start_sandbox(
     *, seed: object = None, arguments: tuple[str, ...] = (), env: dict[str, str] | None = None
 ) -> Iterator[SandboxHandle]:
-    """Run `python -m sandbox` on a free port of 127.0.0.1 while the block runs. `env`: added variables."""
+    """Run `python -m wecom_sandbox` on a free port of 127.0.0.1 while the block runs. `env`: added variables."""
     with tempfile.TemporaryDirectory() as folder, requests.Session() as session:
         session.trust_env = False
-        command = [sys.executable, "-m", "sandbox", "--port", "0", *arguments]
+        command = [sys.executable, "-m", "wecom_sandbox", "--port", "0", *arguments]
         if seed is not None:
             path = Path(folder) / "seed.json"
             path.write_text(json.dumps(seed), encoding="utf-8")

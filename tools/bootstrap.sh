@@ -10,7 +10,7 @@ venv="$PWD/.venv"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 
-demo_files="requirements.txt requirements-snapshots.txt requirements-demo.txt"
+demo_files="requirements.txt requirements-snapshots.txt requirements-demo.txt sandbox/pyproject.toml"
 dev_files="$demo_files requirements-dev.txt" # what the tests need contains what the demo needs
 
 # Whether the set $1 was installed from the files that follow as they are now.
@@ -85,6 +85,8 @@ install() {
     echo "Installing requirements-$wanted.txt into .venv (a minute or two the first time)"
     rm -f "$venv"/.installed-*
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "requirements-$wanted.txt"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+        --config-settings editable_mode=compat --editable sandbox
     cat "$@" | cksum >"$venv/.installed-$wanted"
 }
 

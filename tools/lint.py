@@ -12,7 +12,7 @@ from tests.services import ENVIRON
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-APPS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox")
+APPS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox/wecom_sandbox")
 CODE = (*APPS, "tools", "tests", "benchmarks")
 CHECKS: dict[str, tuple[str, ...]] = {
     "format": ("ruff", "format", "--check", "--quiet", "."),

@@ -25,7 +25,7 @@ from babel.messages.pofile import read_po, write_po
 from django.utils.translation.template import templatize
 
 ROOT = Path(__file__).resolve().parent.parent
-APPS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox")
+APPS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox/wecom_sandbox")
 LANGUAGE = "zh_Hans"
 KEYWORDS = {
     **DEFAULT_KEYWORDS,

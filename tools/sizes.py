@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox", "tools", "benchmarks")
+FOLDERS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox/wecom_sandbox", "tools", "benchmarks")
 FILE_LINES = 400
 FUNCTION_LINES = 50
 BROAD_EXCEPTS = 6

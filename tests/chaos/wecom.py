@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from wecom_sandbox.server import serving_on
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.world import World
 
-from sandbox.server import serving_on
-from sandbox.state import administration
-from sandbox.state.world import World
 from tests.sandbox_process import ROOT, SandboxHandle
 from tools.services import free_port
 

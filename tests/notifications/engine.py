@@ -15,6 +15,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from wecom_sandbox.limits.faults import Fault
+from wecom_sandbox.server import serving_on
+from wecom_sandbox.state.clock import Clock
+from wecom_sandbox.state.world import World
+
 from integrations.clients.wecom.errcodes import STALE_TOKEN_CODES
 from notifications.delivery.channels import channel_of
 from notifications.delivery.limiter import Gate
@@ -26,10 +31,6 @@ from notifications.delivery.sending.queue import claim_deliveries, hand_out
 from notifications.delivery.sending.settle import Ended, settle_all
 from notifications.delivery.sending.throttling import Admission
 from notifications.models import CorpQueue, Delivery, Run
-from sandbox.limits.faults import Fault
-from sandbox.server import serving_on
-from sandbox.state.clock import Clock
-from sandbox.state.world import World
 from tests.chaos.judge import Arrived, arrived
 from tests.notifications.conftest import FakeClock
 

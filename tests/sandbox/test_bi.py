@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+from wecom_sandbox.state import bi as bi_state
 
 from integrations.clients.errors import ConfigurationError, UnexpectedResponseError
 from integrations.clients.guandata import keys
@@ -14,7 +15,6 @@ from integrations.clients.guandata.client import GuandataClient, Login
 from integrations.clients.guandata.schemas import Card
 from integrations.clients.guandata.sso import Claims, entrance, sealed
 from integrations.clients.wecom.transport import open_session
-from sandbox.state import bi as bi_state
 from tests.integrations.clients.guandata.test_client import MemoryTokens
 from tests.sandbox_process import SandboxHandle, start_sandbox
 

@@ -1,4 +1,4 @@
-"""python -m sandbox: where it starts, what it loads, what it keeps."""
+"""python -m wecom_sandbox: where it starts, what it loads, what it keeps."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from wecom_sandbox.limits.faults import KINDS
+from wecom_sandbox.settings import Settings
 
-from sandbox.limits.faults import KINDS
-from sandbox.settings import Settings
 from tests.sandbox_process import CORPID, ROOT, company, start_sandbox
 
 
 def run(*arguments: str, environment: str = "test") -> subprocess.CompletedProcess[str]:
     """The command, when it is expected to end by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "sandbox", "--port", "0", *arguments],
+        [sys.executable, "-m", "wecom_sandbox", "--port", "0", *arguments],
         cwd=ROOT,
         env={**os.environ, "ENVIRONMENT": environment},
         capture_output=True,
@@ -124,7 +124,7 @@ def test_a_seed_with_unchecked_addresses_is_told(tmp_path: Path) -> None:
     ]
     seed.write_text(json.dumps({"companies": [company(apps=apps)]}), encoding="utf-8")
     process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--port", "0", "--seed", str(seed)],
+        [sys.executable, "-m", "wecom_sandbox", "--port", "0", "--seed", str(seed)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -152,7 +152,7 @@ def test_a_snapshot_is_not_lost_when_the_start_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_quietly(number: signal.Signals) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--port", "0"],
+        [sys.executable, "-m", "wecom_sandbox", "--port", "0"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

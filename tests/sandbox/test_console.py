@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import requests
+from wecom_sandbox.api import load_endpoints
+from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
+from wecom_sandbox.limits.faults import KINDS
 
-from sandbox.api import load_endpoints
-from sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
-from sandbox.limits.faults import KINDS
 from tests.sandbox.conftest import Api
 from tests.sandbox.receiver import listening
 from tests.sandbox.test_oauth import authorize, hold_phone

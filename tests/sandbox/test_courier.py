@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from wecom_sandbox.callbacks.courier import Courier
+from wecom_sandbox.state.world import Callback, World
 
-from sandbox.callbacks.courier import Courier
-from sandbox.state.world import Callback, World
 from tests.sandbox.receiver import AES_KEY, TOKEN, listening
 from tests.sandbox.test_callbacks import APP, LILEI, log
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import pytest
+from wecom_sandbox.pages import drawing
 
-from sandbox.pages import drawing
 from tests.sandbox.conftest import Api, hold_phone
 from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, OPTIONS, TEXT_NOTICE, VOTE
 from tests.sandbox.test_other_calls import AMR, MP4, PNG, push, upload

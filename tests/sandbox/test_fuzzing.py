@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from wecom_sandbox.api import pipeline
+from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS, Request
+from wecom_sandbox.callbacks import crypto
+from wecom_sandbox.callbacks.clicks import update
+from wecom_sandbox.errors import ApiError
+from wecom_sandbox.http import xml
+from wecom_sandbox.http.envelope import JSON_TYPE
+from wecom_sandbox.http.multipart import read_media
+from wecom_sandbox.messages.inbox import CardView
+from wecom_sandbox.pages import bubbles, richtext, targets
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.world import World
 
-from sandbox.api import pipeline
-from sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS, Request
-from sandbox.callbacks import crypto
-from sandbox.callbacks.clicks import update
-from sandbox.errors import ApiError
-from sandbox.http import xml
-from sandbox.http.envelope import JSON_TYPE
-from sandbox.http.multipart import read_media
-from sandbox.messages.inbox import CardView
-from sandbox.pages import bubbles, richtext, targets
-from sandbox.state import administration
-from sandbox.state.world import World
 from tests.nightly import IS_NIGHTLY
 from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
 from tests.sandbox.test_other_calls import MENU

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from wecom_sandbox.errors import ApiError
+from wecom_sandbox.messages import cards, content
 
-from sandbox.errors import ApiError
-from sandbox.messages import cards, content
 from tests.sandbox.conftest import Api
 from tests.sandbox_process import CORPID, SandboxHandle
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from wecom_sandbox.state.directory import BrokenRule, Department, Directory
 
-from sandbox.state.directory import BrokenRule, Department, Directory
 from tests.sandbox.conftest import Api
 from tests.sandbox_process import CORPID, SandboxHandle
 

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from wecom_sandbox.api import jssdk
 
-from sandbox.api import jssdk
 from tests.sandbox.conftest import Api
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 

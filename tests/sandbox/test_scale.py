@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from wecom_sandbox.api import pipeline
+from wecom_sandbox.api.call import Request
+from wecom_sandbox.messages import inbox
+from wecom_sandbox.messages.inbox import Mailroom, Message
+from wecom_sandbox.settings import Settings
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.directory import Directory, Member
+from wecom_sandbox.state.world import World
 
-from sandbox.api import pipeline
-from sandbox.api.call import Request
-from sandbox.messages import inbox
-from sandbox.messages.inbox import Mailroom, Message
-from sandbox.settings import Settings
-from sandbox.state import administration
-from sandbox.state.directory import Directory, Member
-from sandbox.state.world import World
 from tests.sandbox.conftest import Api
 from tests.sandbox.test_messages import BUTTON
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle, company

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
+from wecom_sandbox.state import bi
 
 from accounts.models import AttributeValue, User, WeComAccount
 from integrations.bi import services
@@ -23,7 +24,6 @@ from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, 
 from notifications.reports.contents import thawed
 from notifications.sources import Audience
 from notifications.subscriptions.recipients import reachability
-from sandbox.state import bi
 from tests.bi import BI, make_bi
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 from tests.notifications.reports.places import answer

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 APPS = ("accounts", "guanwecom", "integrations", "notifications")
 # Imported only where a setting asks for it, with what it needs.
 OPTIONAL = {ROOT / "guanwecom" / "operations" / "telemetry": "requirements-telemetry.txt"}
-OURS = {*APPS, "benchmarks", "sandbox", "tests", "tools"}
+OURS = {*APPS, "benchmarks", "tests", "tools", "wecom_sandbox"}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

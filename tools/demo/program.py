@@ -223,7 +223,7 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     sign_ins = seed(supervisor, place)
     sandbox = ["--port", str(place.sandbox_port), "--seed", str(place.companies)]
     supervisor.start(
-        "sandbox", [sys.executable, "-m", "sandbox", *sandbox, "--snapshot", str(place.folder / "sandbox.json")]
+        "sandbox", [sys.executable, "-m", "wecom_sandbox", *sandbox, "--snapshot", str(place.folder / "sandbox.json")]
     )
     supervisor.start("web", web_command(place))
     worker = ["worker", "--pool", "threads", "--concurrency", WORKER_THREADS, "--loglevel", "INFO"]

@@ -105,7 +105,7 @@ def reset() -> None:
 
 
 def sandbox_seed(corps: list[Corp]) -> dict[str, Any]:
-    """The demo's companies for `python -m sandbox --seed`, each app set up as WeCom's console would have it."""
+    """The demo's companies for `python -m wecom_sandbox --seed`, each app set up as WeCom's console would have it."""
     by_corpid = {corp.corpid: corp for corp in corps}
     companies = [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]
     return {"companies": companies, "bi": bi.sandbox_seed(services.ensure(), corps)}

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--web-address", default=f"http://localhost:{web_port}/")
         parser.add_argument("--sandbox-address", default=f"http://127.0.0.1:{sandbox_port}")
         parser.add_argument(
-            "--sandbox-seed", type=Path, help="write the same companies there, for python -m sandbox --seed"
+            "--sandbox-seed", type=Path, help="write the same companies there, for python -m wecom_sandbox --seed"
         )
         parser.add_argument("--reset", action="store_true", help="remove the demo's rows first")
 

@@ -13,6 +13,10 @@ import pytest
 import redis
 import requests
 from django.test import Client
+from wecom_sandbox.callbacks import clicks
+from wecom_sandbox.messages.inbox import Message
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.world import World
 
 from accounts.models import User
 from integrations.callbacks import queue
@@ -23,10 +27,6 @@ from notifications.alerts.ingest import Alert
 from notifications.delivery.limiter import shared_gate
 from notifications.delivery.sending import throttling
 from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident, IncidentEvent
-from sandbox.callbacks import clicks
-from sandbox.messages.inbox import Message
-from sandbox.state import administration
-from sandbox.state.world import World
 from tests.integrations.directory.wecom_events import AES_KEY, APP, TOKEN, Recorder, recording
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.conftest import FakeClock

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 from pytest_django import Settings
+from wecom_sandbox.limits.faults import Fault
 
 from notifications.alerts import card_updates
 from notifications.delivery.sending import circuit_breaker
 from notifications.models import AlertCard, CardCode, CorpQueue, Delivery, Incident
-from sandbox.limits.faults import Fault
 from tests.notifications.alerts.conftest import Duty, alert
 from tests.notifications.factories import NOW
 

@@ -10,12 +10,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from wecom_sandbox.limits.faults import Fault
 
 from accounts.models import AuditEntry, User
 from integrations.callbacks import queue
 from integrations.models import CallbackEvent, Corp
 from notifications.models import AlertCard, CardCode, Delivery, Incident, IncidentEvent, Run
-from sandbox.limits.faults import Fault
 from tests.notifications.alerts.conftest import Duty, alert
 from tests.notifications.delivery.test_failures import in_language
 from tests.notifications.factories import NOW, make_superuser

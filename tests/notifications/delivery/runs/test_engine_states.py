@@ -28,6 +28,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from pytest_django import Settings
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.world import World
 
 from accounts.models import User, WeComAccount
 from integrations.companies import services
@@ -37,8 +39,6 @@ from notifications.delivery.runs import owner_notices, recall, scheduler, trigge
 from notifications.delivery.sending import throttling
 from notifications.models import CorpQueue, Delivery, MessageForm, Receipt, Run, Subscription
 from notifications.subscriptions.schedules import slots
-from sandbox.state import administration
-from sandbox.state.world import World
 from tests.chaos.judge import doubled, stuck, unfounded, wrongs
 from tests.nightly import IS_NIGHTLY
 from tests.notifications.conftest import FakeClock

@@ -1,0 +1,97 @@
+"""Starts the WeCom sandbox: `python -m wecom_sandbox --port 3002 --seed companies.json` (docs/en/sandbox.md)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import django
+import environ
+from django.conf import settings
+
+from wecom_sandbox import server
+from wecom_sandbox.state import leniency, snapshot
+from wecom_sandbox.state.world import World
+
+FOLDER = Path(__file__).resolve().parent
+REFUSED = (
+    "The WeCom sandbox does not start in production: it lets anybody sign in as anybody. On a machine for trials, "
+    "set ENVIRONMENT=demo."
+)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m wecom_sandbox",
+        description="Runs a stand-in for WeCom (API, authorise page, QR page, phone, console) on a loopback address.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address; others are refused")
+    parser.add_argument("--port", type=int, default=3002, help="0 takes a free one and prints it")
+    parser.add_argument("--seed", type=Path, help="a JSON file with companies (docs/en/sandbox.md)")
+    parser.add_argument("--snapshot", type=Path, help="a file to load at the start and to write at the end")
+    return parser.parse_args(arguments)
+
+
+def is_production() -> bool:
+    """Whether the settings of the folder, its `.env` included, are those of production."""
+    environment_file = Path.cwd() / ".env"
+    if environment_file.exists():
+        environ.Env.read_env(str(environment_file))
+    return os.environ.get("ENVIRONMENT", "") == "production"
+
+
+def configure() -> None:
+    """Set up what the pages use of Django: templates and translations."""
+    settings.configure(
+        LANGUAGE_CODE="zh-hans",
+        LANGUAGES=[("zh-hans", "简体中文"), ("en", "English")],
+        LOCALE_PATHS=[FOLDER / "locale"],
+        TIME_ZONE=os.environ.get("TIME_ZONE", "Asia/Shanghai"),
+        USE_TZ=True,
+    )
+    django.setup()
+
+
+async def serve(world: World, host: str, port: int) -> None:
+    """Until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with server.serving_on(world, host, port) as actual:
+        print(f"WeCom sandbox on http://{host}:{actual}/", flush=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await stop.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM. Returns 1, with one line on standard error, for what cannot be started."""
+    options = parse(arguments)
+    if is_production():
+        print(REFUSED, file=sys.stderr)
+        return 1
+    configure()
+    world = World()
+    kept: Path | None = options.snapshot
+    sources = [options.seed, kept if kept and kept.exists() else None]
+    try:
+        for source in filter(None, sources):
+            snapshot.read(world, source)
+        for warning in leniency.warnings(world):
+            print(warning, file=sys.stderr)
+        asyncio.run(serve(world, options.host, options.port))
+        if kept is not None:
+            snapshot.write(world, kept)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

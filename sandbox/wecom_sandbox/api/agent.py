@@ -1,0 +1,103 @@
+"""The app itself: agent/get, agent/list, agent/set, and WeCom's own addresses."""
+
+from __future__ import annotations
+
+from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, as_int, endpoint
+from wecom_sandbox.api.media import media_check
+from wecom_sandbox.errors import ApiError
+from wecom_sandbox.state.world import App
+
+_LOGO = "https://wework.qpic.cn/sandbox/logo/0"
+# Addresses of RFC 5737: nobody's.
+CALLBACK_IPS = ["192.0.2.1", "192.0.2.0/28"]
+API_IPS = ["198.51.100.1", "198.51.100.2"]
+
+
+@endpoint("GET", "agent/get", APP)
+def agent_get(call: Call) -> Json:
+    app = own_agent(call, call.query.get("agentid"))
+    scope = app.scope
+    return {
+        "agentid": app.agentid,
+        "name": app.name,
+        "square_logo_url": _LOGO,
+        "description": app.description,
+        "allow_userinfos": {"user": [{"userid": userid} for userid in scope.userids]},
+        "allow_partys": {"partyid": scope.partyids},
+        "allow_tags": {"tagid": scope.tagids},
+        "close": int(app.disabled),
+        "redirect_domain": app.trusted_domain,
+        "report_location_flag": app.report_location_flag,
+        "isreportenter": app.isreportenter,
+        "home_url": app.home_url,
+    }
+
+
+@endpoint("GET", "agent/list", APP, empty=("agentlist",))
+def agent_list(call: Call) -> Json:
+    app = call.own_app
+    return {"agentlist": [{"agentid": app.agentid, "name": app.name, "square_logo_url": _LOGO}]}
+
+
+@endpoint("POST", "agent/set", APP)
+def agent_set(call: Call) -> Json:
+    """Only the fields that are sent change."""
+    app = call.own_app
+    changes: dict[str, str | int] = {}
+    for name, wrong in (("report_location_flag", 40059), ("isreportenter", 40058)):
+        if name in call.document:
+            changes[name] = _flag(call, name, wrong)
+    if "name" in call.document:
+        changes["name"] = _sized(call, "name", 1, 32, 45022)
+    if "description" in call.document:
+        changes["description"] = _sized(call, "description", 4, 120, 45004)
+    if call.text("logo_mediaid"):
+        media_check(call)(call.text("logo_mediaid"), "image")
+    domain = call.text("redirect_domain")
+    if domain and (domain != app.trusted_domain or not app.domain_verified):
+        raise ApiError(85005)
+    if "home_url" in call.document:
+        changes["home_url"] = call.text("home_url", missing=40094)
+        if not str(changes["home_url"]).startswith(("http://", "https://")):
+            raise ApiError(40094)
+    own_agent(call, call.document.get("agentid"))
+    for name, value in changes.items():
+        setattr(app, name, value)
+    return {}
+
+
+def _flag(call: Call, name: str, wrong: int) -> int:
+    value = call.number(name)
+    if value not in (0, 1):
+        raise ApiError(wrong)
+    return value
+
+
+def _sized(call: Call, name: str, least: int, most: int, wrong: int) -> str:
+    value = call.text(name)
+    if not least <= len(value) <= most:
+        raise ApiError(wrong)
+    return value
+
+
+@endpoint("GET", "getcallbackip", APP, CONTACTS, empty=("ip_list",))
+def getcallbackip(call: Call) -> Json:
+    return {"ip_list": CALLBACK_IPS}
+
+
+@endpoint("GET", "get_api_domain_ip", APP, CONTACTS, empty=("ip_list",))
+def get_api_domain_ip(call: Call) -> Json:
+    return {"ip_list": API_IPS}
+
+
+def own_agent(call: Call, value: object) -> App:
+    """The token's app, if `value` names it. Raises ApiError 41011, 40056 or 301002."""
+    if value is None or value == "":
+        raise ApiError(41011)
+    try:
+        agentid = as_int(value, "agentid")
+    except ApiError as error:
+        raise ApiError(40056) from error
+    if agentid != call.own_app.agentid:
+        raise ApiError(301002)
+    return call.own_app

@@ -1,0 +1,144 @@
+"""Group chats that an app makes and writes to."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from wecom_sandbox.api.call import APP, Call, Json, endpoint, texts
+from wecom_sandbox.api.media import media_check
+from wecom_sandbox.errors import ApiError
+from wecom_sandbox.limits.limits import DAY, HOUR
+from wecom_sandbox.messages import content, fields
+from wecom_sandbox.messages.inbox import Message, new_id
+from wecom_sandbox.state.directory import ROOT_DEPARTMENT, fold
+from wecom_sandbox.state.world import Chat
+
+_CHATID = re.compile(r"[0-9A-Za-z]+")
+_LEAST, _MOST = 2, 2000
+_CREATED_PER_DAY, _CHANGED_PER_HOUR = 1000, 1000
+_TYPES = content.TYPES - {"miniprogram_notice"}
+
+
+@endpoint("POST", "appchat/create", APP)
+def appchat_create(call: Call) -> Json:
+    _check_right(call)
+    _count(call, "appchat/create", DAY, _CREATED_PER_DAY)
+    name = fields.text(call.document, "name")
+    if len(name) > 50:
+        raise fields.invalid("name")
+    members = _members(call, call.document.get("userlist"), "userlist", 86007)
+    _check_size(members)
+    owner = fold(fields.text(call.document, "owner")) or next(iter(members))
+    if owner not in members:
+        raise ApiError(86207)
+    chatid = _new_chatid(call)
+    corpid, agentid = call.company.corpid, call.own_app.agentid
+    call.world.chats[chatid] = Chat(chatid, corpid, agentid, name or "群聊", owner, members)
+    return {"chatid": chatid}
+
+
+@endpoint("POST", "appchat/update", APP)
+def appchat_update(call: Call) -> Json:
+    _check_right(call)
+    chat = _chat(call, fields.text(call.document, "chatid"))
+    _count(call, "appchat/update", HOUR, _CHANGED_PER_HOUR)
+    name = fields.text(call.document, "name")
+    if len(name) > 50:
+        raise fields.invalid("name")
+    added = _members(call, call.document.get("add_user_list"), "add_user_list", 86216)
+    removed = {fold(one) for one in texts(call.document.get("del_user_list"), "del_user_list", most=_MOST)}
+    members = {folded: None for folded in chat.members | added if folded not in removed}
+    _check_size(members)
+    owner = fold(fields.text(call.document, "owner")) or (chat.owner if chat.owner in members else next(iter(members)))
+    if owner not in members:
+        raise ApiError(86207)
+    chat.name, chat.owner, chat.members = name or chat.name, owner, members
+    return {}
+
+
+@endpoint("GET", "appchat/get", APP)
+def appchat_get(call: Call) -> Json:
+    _check_right(call)
+    chat = _chat(call, call.query.get("chatid", ""))
+    spelt = [
+        call.company.directory.members[one].userid for one in chat.members if one in call.company.directory.members
+    ]
+    owner = call.company.directory.find(chat.owner)
+    info = {"chatid": chat.chatid, "name": chat.name, "owner": owner.userid if owner else "", "userlist": spelt}
+    return {"chat_info": info}
+
+
+@endpoint("POST", "appchat/send", APP)
+def appchat_send(call: Call) -> Json:
+    """errcode and errmsg only; what is above a member's limit is dropped without a word."""
+    _check_right(call)
+    chat = _chat(call, fields.text(call.document, "chatid"))
+    msgtype, safe = call.text("msgtype", missing=40008), call.number("safe")
+    if msgtype not in _TYPES:
+        raise ApiError(40008)
+    part = fields.child(call.document, msgtype, missing=40063)
+    shown = content.read(msgtype, part, safe=safe, media=media_check(call))
+    people = [one for one in chat.members if one in call.company.directory.members]
+    corpid, agentid = call.company.corpid, call.own_app.agentid
+    limits = call.world.limits
+    limits.check_group(corpid, people=len(people), now=call.now)
+    admitted = {one: None for one in people if limits.admits_group_message(corpid, agentid, one, now=call.now)}
+    message = Message(new_id("sim-msg"), corpid, agentid, msgtype, shown, call.now, safe, chat.chatid)
+    message.receivers, message.dropped = tuple(admitted), tuple(one for one in people if one not in admitted)
+    call.world.mail.deliver(message)
+    for folded in admitted:
+        call.world.changed(corpid, folded)
+    return {}
+
+
+def _check_right(call: Call) -> None:
+    """Only apps that see the root department."""
+    if ROOT_DEPARTMENT not in call.company.visibility(call.own_app).departments:
+        raise ApiError(48002)
+
+
+def _count(call: Call, name: str, seconds: int, limit: int) -> None:
+    call.world.limits.check_special(name, call.company.corpid, seconds=seconds, limit=limit, now=call.now)
+
+
+def _chat(call: Call, chatid: str) -> Chat:
+    if not chatid:
+        raise ApiError(86001)
+    chat = call.world.chats.get(chatid)
+    if chat is None or chat.corpid != call.company.corpid:
+        raise ApiError(86003)
+    if chat.agentid != call.own_app.agentid:
+        raise ApiError(86008)
+    return chat
+
+
+def _new_chatid(call: Call) -> str:
+    chatid = fields.text(call.document, "chatid")
+    if not chatid:
+        return secrets.token_hex(16)
+    if len(chatid) > 32:
+        raise ApiError(86205)
+    if not _CHATID.fullmatch(chatid):
+        raise ApiError(86001)
+    if chatid in call.world.chats:
+        raise ApiError(86215)
+    return chatid
+
+
+def _members(call: Call, value: object, name: str, wrong: int) -> dict[str, None]:
+    """Folded userids that the app may write to. Raises ApiError `wrong` for one that it may not."""
+    found: dict[str, None] = {}
+    for userid in texts(value, name, most=_MOST, too_many=86006):
+        member = call.company.directory.find(userid)
+        if member is None or not call.company.receives(call.own_app, member):
+            raise ApiError(wrong)
+        found[member.folded] = None
+    return found
+
+
+def _check_size(members: dict[str, None]) -> None:
+    if len(members) < _LEAST:
+        raise ApiError(86204)
+    if len(members) > _MOST:
+        raise ApiError(86006)

@@ -1,0 +1,147 @@
+"""Files: upload, download, and the check that a message names one that is there."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint
+from wecom_sandbox.errors import ApiError
+from wecom_sandbox.http.envelope import Reply
+from wecom_sandbox.http.multipart import Upload, read_media
+from wecom_sandbox.limits.limits import DAY
+from wecom_sandbox.messages.fields import MediaCheck
+from wecom_sandbox.messages.inbox import new_id
+from wecom_sandbox.state.world import Media, World
+
+KINDS = ("image", "voice", "video", "file")
+_LEAST_BYTES = 6
+# Above this many files, expired ones are thrown away.
+_KEPT = 200
+_MB = 1024 * 1024
+# kind: most bytes, and the error beyond
+_SIZES = {"image": (10 * _MB, 40009), "voice": (2 * _MB, 45001), "video": (10 * _MB, 40011), "file": (20 * _MB, 45001)}
+_PICTURE_BYTES, _PICTURES_PER_DAY, _PICTURES_PER_MONTH = 2 * _MB, 1000, 3000
+_AMR = b"#!AMR\n"
+# Bytes of a frame of 20 ms by its mode, header byte included.
+_AMR_FRAMES = {0: 13, 1: 14, 2: 16, 3: 18, 4: 20, 5: 21, 6: 27, 7: 32, 8: 6, 15: 1}
+_VOICE_SECONDS = 60
+_RANGE = re.compile(r"bytes=(\d{1,12})-(\d{0,12})")
+
+
+@endpoint("POST", "media/upload", APP, CONTACTS)
+def media_upload(call: Call) -> Json:
+    kind = call.query.get("type", "")
+    if kind not in KINDS:
+        raise ApiError(40005)
+    media = store(call.world, call.company.corpid, kind, read_media(call.request.content_type, call.request.body))
+    return {"errmsg": "", "type": kind, "media_id": media.media_id, "created_at": str(int(call.now))}
+
+
+@endpoint("POST", "media/uploadimg", APP, CONTACTS)
+def media_uploadimg(call: Call) -> Json:
+    """A picture that stays; its address is for mpnews and WeCom's own pages."""
+    upload = read_media(call.request.content_type, call.request.body)
+    _check_picture(upload.body)
+    if not _LEAST_BYTES <= len(upload.body) <= _PICTURE_BYTES:
+        raise ApiError(40009)
+    corpid, now, limits = call.company.corpid, call.now, call.world.limits
+    limits.check_special("uploadimg-day", corpid, seconds=DAY, limit=_PICTURES_PER_DAY, now=now)
+    limits.check_special("uploadimg-month", corpid, seconds=30 * DAY, limit=_PICTURES_PER_MONTH, now=now)
+    media = Media(
+        new_id("sim-picture"), corpid, "picture", upload.filename, _picture_type(upload.body), upload.body, 1e12
+    )
+    call.world.media[media.media_id] = media
+    return {"errmsg": "", "url": f"{call.request.base_url}/sandbox/media/{media.media_id}"}
+
+
+@endpoint("GET", "media/get", APP, CONTACTS)
+def media_get(call: Call) -> Reply:
+    """The file itself; an error comes as JSON."""
+    media_id = call.query.get("media_id", "")
+    if not media_id:
+        raise ApiError(41006)
+    media = call.world.media.get(media_id)
+    if media is None or media.corpid != call.company.corpid or call.now >= media.expires_at:
+        raise ApiError(40007)
+    name = media.filename.replace('"', "'")
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name.encode("ascii", "replace").decode()}"; '
+        f"filename*=utf-8''{quote(media.filename, safe='')}"
+    }
+    match = _RANGE.fullmatch(call.request.range)
+    if match is None:
+        return Reply(media.body, content_type=media.content_type, headers=headers)
+    start, total = int(match.group(1)), len(media.body)
+    end = min(int(match.group(2) or total - 1), total - 1)
+    if start > end:
+        return Reply(b"", status=416, content_type=media.content_type)
+    headers["Content-Range"] = f"bytes {start}-{end}/{total}"
+    return Reply(media.body[start : end + 1], status=206, content_type=media.content_type, headers=headers)
+
+
+@endpoint("GET", "media/get/jssdk", APP, CONTACTS)
+def media_get_jssdk(call: Call) -> Reply:
+    """The voice of a JS-SDK recording; here as it was uploaded, nothing is transcoded."""
+    return media_get(call)  # type: ignore[return-value]  # the decorator's type is the wider one
+
+
+def media_check(call: Call) -> MediaCheck:
+    """What a message uses to check a media_id of this company: known, three days, of the kind that is needed."""
+    return check_for(call.world, call.company.corpid)
+
+
+def check_for(world: World, corpid: str) -> MediaCheck:
+    def check(media_id: str, kind: str) -> str:
+        media = world.media.get(media_id)
+        if media is None or media.corpid != corpid or world.now() >= media.expires_at or media.kind != kind:
+            raise ApiError(40007)
+        return media.filename
+
+    return check
+
+
+def store(world: World, corpid: str, kind: str, upload: Upload) -> Media:
+    """Check and keep for three days. Raises ApiError for a size or format that WeCom refuses."""
+    most, too_large = _SIZES[kind]
+    if len(upload.body) < _LEAST_BYTES:
+        raise ApiError(40006)
+    if len(upload.body) > most:
+        raise ApiError(too_large)
+    content_type = upload.content_type
+    if kind == "image":
+        _check_picture(upload.body)
+        content_type = _picture_type(upload.body)
+    elif kind == "voice":
+        _check_voice(upload.body)
+        content_type = "audio/amr"
+    elif kind == "video" and upload.body[4:8] != b"ftyp":
+        raise ApiError(40004)
+    now = world.now()
+    if len(world.media) > _KEPT:
+        world.media = {media_id: one for media_id, one in world.media.items() if one.expires_at > now}
+    expires_at = now + world.settings.media_seconds
+    media = Media(new_id("sim-media"), corpid, kind, upload.filename, content_type, upload.body, expires_at)
+    world.media[media.media_id] = media
+    return media
+
+
+def _picture_type(body: bytes) -> str:
+    return "image/png" if body.startswith(b"\x89PNG\r\n\x1a\n") else "image/jpeg"
+
+
+def _check_picture(body: bytes) -> None:
+    if not body.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+        raise ApiError(40123)
+
+
+def _check_voice(body: bytes) -> None:
+    """AMR (narrow band) of at most a minute."""
+    if not body.startswith(_AMR):
+        raise ApiError(301017)
+    position, frames = len(_AMR), 0
+    while position < len(body):
+        position += _AMR_FRAMES.get(body[position] >> 3 & 15, len(body))
+        frames += 1
+    if frames > _VOICE_SECONDS * 50:
+        raise ApiError(45007)

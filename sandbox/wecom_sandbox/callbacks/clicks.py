@@ -1,0 +1,227 @@
+"""What members do with messages and apps on their phone, and what the app's callback hears and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import Element
+
+from wecom_sandbox.errors import ApiError
+from wecom_sandbox.http import xml
+from wecom_sandbox.messages import cards
+from wecom_sandbox.messages.inbox import CardView, Message, new_id
+from wecom_sandbox.state import events
+from wecom_sandbox.state.directory import Member
+
+if TYPE_CHECKING:
+    from wecom_sandbox.state.world import App, Company, World
+
+_TEXT_BYTES = 2048
+# What a phone would have scanned, photographed or chosen, by the type of the menu's entry.
+_SCANNED: dict[str, object] = {"ScanCodeInfo": {"ScanType": "qrcode", "ScanResult": "sandbox"}}
+_PICTURE: dict[str, object] = {
+    "SendPicsInfo": {"Count": 1, "PicList": {"item": {"PicMd5Sum": "0cc175b9c0f1b6a831c399e269772661"}}}
+}
+_PLACE: dict[str, object] = {
+    "SendLocationInfo": {
+        "Location_X": "23.1291",
+        "Location_Y": "113.2644",
+        "Scale": "15",
+        "Label": "广东省广州市",
+        "Poiname": "",
+    }
+}
+_FOUND = {
+    "scancode_push": _SCANNED,
+    "scancode_waitmsg": _SCANNED,
+    "pic_sysphoto": _PICTURE,
+    "pic_photo_or_album": _PICTURE,
+    "pic_weixin": _PICTURE,
+    "location_select": _PLACE,
+}
+
+
+class Impossible(Exception):
+    """The phone would not let one do that."""
+
+
+def shown_card(message: Message, folded: str) -> dict[str, Any]:
+    """The card as this person sees it now."""
+    view = message.views.get(folded)
+    return dict(view.card if view is not None and view.card is not None else message.content)
+
+
+def click(
+    world: World, company: Company, member: Member, message: Message, key: str, selected: Mapping[str, list[str]]
+) -> None:
+    """Press a button, the submit button or an entry of the card's menu. Raises Impossible."""
+    card = shown_card(message, member.folded)
+    view = message.views.get(member.folded)
+    if message.msgtype != "template_card" or message.recalled or member.folded not in message.receivers:
+        raise Impossible("no such card")
+    app = company.apps.get(message.agentid or 0)
+    if app is None:
+        raise Impossible("the app is gone")
+    is_menu = key in cards.menu_keys(card)
+    if not is_menu:
+        if key not in cards.keys(card) or (view is not None and _is_greyed(view, card)):
+            raise Impossible("no such button")
+        _check_selected(card, selected)
+        message.views[member.folded] = CardView(view.card if view else None, "", dict(selected), key)
+    _tell(world, company, app, member, message, card, key, selected, is_menu=is_menu)
+    world.changed(company.corpid, member.folded)
+
+
+def _is_greyed(view: CardView, card: Mapping[str, Any]) -> bool:
+    return bool(view.replace_name or card.get("replace_text"))
+
+
+def _check_selected(card: dict[str, Any], selected: Mapping[str, list[str]]) -> None:
+    questions = cards.questions(card)
+    for question, chosen in selected.items():
+        options, several = questions.get(question, (set(), False))
+        if not set(chosen) <= options or (len(chosen) > 1 and not several):
+            raise Impossible("no such option")
+
+
+def _tell(
+    world: World,
+    company: Company,
+    app: App,
+    member: Member,
+    message: Message,
+    card: Mapping[str, Any],
+    key: str,
+    selected: Mapping[str, list[str]],
+    *,
+    is_menu: bool,
+) -> None:
+    """The event, with a fresh response_code; the passive reply changes what this person sees."""
+    now = world.now()
+    name = "template_card_menu_event" if is_menu else "template_card_event"
+    elements: dict[str, object] = {
+        "EventKey": key,
+        # A card that took this one's place without a task_id of its own stands for the same task.
+        "TaskId": card.get("task_id") or message.content.get("task_id", ""),
+        "CardType": card.get("card_type", ""),
+        "ResponseCode": world.mail.new_response_code(message, now=now, folded=member.folded),
+    }
+    if selected:
+        items = [{"QuestionKey": one, "OptionIds": {"OptionId": list(chosen)}} for one, chosen in selected.items()]
+        elements["SelectedItems"] = {"SelectedItem": items}
+    event = events.event(company.corpid, app.agentid, name, now=now, userid=member.userid, **elements)
+    send_event(world, company, app, event, lambda reply: _reply_to_click(world, company, member, message, reply))
+
+
+def send_event(world: World, company: Company, app: App, elements: Mapping[str, object], on_reply: Any = None) -> None:
+    """Queue an event for an app, if it has a callback address."""
+    if app.callback.url:
+        world.outbox.add(events.Outgoing(company.corpid, app.agentid, elements, on_reply))
+
+
+def _reply_to_click(world: World, company: Company, member: Member, message: Message, reply: Element) -> None:
+    kind = (reply.findtext("MsgType") or "").strip()
+    view = message.views.get(member.folded) or CardView()
+    if kind == "update_button":
+        view.replace_name = (reply.findtext("Button/ReplaceName") or "").strip()
+    elif kind == "update_template_card":
+        card = reply.find("TemplateCard")
+        if card is None:
+            raise ValueError("TemplateCard is missing")
+        update(view, xml.as_card(card))
+    else:
+        receive_reply(world, company, message.agentid or 0, member, reply)
+        return
+    message.views[member.folded] = view
+    world.changed(company.corpid, member.folded)
+
+
+def update(view: CardView, card: dict[str, object]) -> None:
+    """Put another card in the place of the one that is seen. Raises ValueError for one that WeCom would refuse."""
+    try:
+        view.card = cards.check(card, media=lambda media_id, kind: media_id, is_update=True)
+    except ApiError as error:
+        raise ValueError(f"{error.code} {error.text}") from error
+    view.replace_name, view.clicked_key, view.selected = "", "", {}
+
+
+def receive_reply(world: World, company: Company, agentid: int, member: Member, reply: Element) -> None:
+    """A passive reply that is a message of its own: text, image, voice, video, news."""
+    kind = (reply.findtext("MsgType") or "").strip()
+    if kind == "text":
+        content: dict[str, object] = {
+            "content": (reply.findtext("Content") or "").encode()[:_TEXT_BYTES].decode(errors="replace")
+        }
+    elif kind in ("image", "voice", "video"):
+        media_id = (reply.findtext(f"{kind.capitalize()}/MediaId") or "").strip()
+        media = world.media.get(media_id)
+        content = {"media_id": media_id, "filename": media.filename if media else ""}
+    elif kind == "news":
+        names = {"title": "Title", "description": "Description", "picurl": "PicUrl", "url": "Url"}
+        items = reply.findall("Articles/item")[:8]
+        content = {"articles": [{name: item.findtext(tag) or "" for name, tag in names.items()} for item in items]}
+    else:
+        raise ValueError(f"MsgType {kind!r} is no passive reply")
+    message = Message(
+        new_id("sim-msg"), company.corpid, agentid, kind, content, world.now(), receivers=(member.folded,)
+    )
+    world.mail.deliver(message)
+    world.changed(company.corpid, member.folded)
+
+
+def write_text(world: World, company: Company, app: App, member: Member, text: str) -> None:
+    """The member writes to the app."""
+    now = world.now()
+    message = Message(new_id("sim-in"), company.corpid, app.agentid, "text", {"content": text}, now)
+    message.sender, message.receivers = member.folded, (member.folded,)
+    world.mail.deliver(message)
+    event = events.ordinary(company.corpid, app.agentid, "text", now=now, userid=member.userid, Content=text)
+    send_event(world, company, app, event, _replier(world, company, app, member))
+    world.changed(company.corpid, member.folded)
+
+
+def send_message(
+    world: World, company: Company, app: App, member: Member, kind: str, elements: Mapping[str, object]
+) -> None:
+    """The member sends the app a message of another kind (image, voice, video, location, link): its callback hears."""
+    event = events.ordinary(company.corpid, app.agentid, kind, now=world.now(), userid=member.userid, **elements)
+    send_event(world, company, app, event, _replier(world, company, app, member))
+
+
+def press_menu(world: World, company: Company, app: App, member: Member, path: list[int]) -> str:
+    """Press an entry of the app's own menu, by its position (and that below). Returns the address it opens, or ""."""
+    entry = _menu_entry(app, path)
+    kind, now = str(entry.get("type")), world.now()
+    elements: dict[str, object] = {"EventKey": entry.get("url") if kind == "view" else entry.get("key", "")}
+    if kind == "view_miniprogram":
+        elements = {"EventKey": entry.get("pagepath", ""), "AppId": entry.get("appid", "")}
+    elements |= _FOUND.get(kind, {})
+    event = events.event(company.corpid, app.agentid, kind, now=now, userid=member.userid, **elements)
+    send_event(world, company, app, event, _replier(world, company, app, member))
+    return str(entry.get("url", "")) if kind == "view" else ""
+
+
+def _menu_entry(app: App, path: list[int]) -> dict[str, Any]:
+    rows: Any = (app.menu or {}).get("button", [])
+    entry: dict[str, Any] = {}
+    for index in path:
+        if not 0 <= index < len(rows):
+            raise Impossible("no such menu entry")
+        entry = rows[index]
+        rows = entry.get("sub_button") or []
+    if rows or not entry:
+        raise Impossible("no such menu entry")
+    return entry
+
+
+def enter(world: World, company: Company, app: App, member: Member) -> None:
+    """The member opens the app's conversation: told only where the app asked for it."""
+    if app.isreportenter:
+        event = events.event(
+            company.corpid, app.agentid, "enter_agent", now=world.now(), userid=member.userid, EventKey=""
+        )
+        send_event(world, company, app, event, _replier(world, company, app, member))
+
+
+def _replier(world: World, company: Company, app: App, member: Member) -> Any:
+    return lambda reply: receive_reply(world, company, app.agentid, member, reply)

@@ -1,0 +1,253 @@
+"""Delivers events to callback addresses: encrypted, within 5 seconds, at most three times, to this machine only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+from functools import partial
+from ipaddress import ip_address
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+from aiohttp import AddrInfoType, web
+
+from wecom_sandbox.callbacks import crypto
+from wecom_sandbox.http import xml
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.events import DeliveryRecord, Outbox, Outgoing
+from wecom_sandbox.state.world import App, Callback, Company, World
+
+logger = logging.getLogger(__name__)
+_REPLY_MOST_BYTES = 1024 * 1024
+_VERIFY_SECONDS = 1.0
+# Events that are under way to one app at once; those of other apps do not count.
+_SENDERS = 4
+
+
+class Undeliverable(Exception):
+    """Why a try failed, in a few words for the log; `status` is the HTTP status where there was one."""
+
+    def __init__(self, outcome: str, status: int = 0) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+        self.status = status
+
+
+class _ElsewhereError(OSError):
+    """An address that is not this machine's."""
+
+
+class Courier:
+    """One per server. `run` works until it is cancelled."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        self._world.wake_courier = self._wake.set
+        self._wake.set()
+        async with client_session() as session, asyncio.TaskGroup() as group:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                outbox = self._world.outbox
+                for outgoing in outbox.claim(most_running=_SENDERS):
+                    task = group.create_task(self._deliver(session, outbox, outgoing))
+                    task.add_done_callback(partial(_tell_done, outbox, outgoing))
+
+    async def _deliver(self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing) -> None:
+        callback = self._callback(outgoing)
+        if callback is None:
+            return
+        fault = self._world.faults.claim("callback", corpid=outgoing.corpid, agentid=outgoing.agentid)
+        for _ in range(2 if fault is not None and fault.kind == "duplicate_callback" else 1):
+            try:
+                await self._try_often(session, outbox, outgoing, callback)
+            except Exception:  # one event that breaks something must not end the delivery of all others
+                logger.exception("callback to %s/%s failed", outgoing.corpid, outgoing.agentid)
+
+    async def _try_often(
+        self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing, callback: Callback
+    ) -> None:
+        """Until it is delivered, tried often enough, or forgotten by a reset."""
+        settings = self._world.settings
+        for attempt in range(1, settings.callback_attempts + 1):
+            if attempt > 1:
+                await asyncio.sleep(settings.callback_pause_seconds)
+            if self._world.outbox is not outbox:
+                return
+            try:
+                outcome = await self._attempt(session, outbox, outgoing, callback)
+            except Undeliverable as error:
+                self._note(outbox, outgoing, attempt, error.outcome, error.status)
+                continue
+            self._note(outbox, outgoing, attempt, outcome, 200)
+            return
+
+    async def _attempt(
+        self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing, callback: Callback
+    ) -> str:
+        """One POST, with a new signature, timestamp, nonce and ciphertext. Raises Undeliverable."""
+        try:
+            key = crypto.aes_key(callback.aes_key)
+        except ValueError as error:
+            raise Undeliverable(str(error)) from error
+        encrypted = crypto.encrypt(xml.write(outgoing.elements).encode(), key=key, receiveid=outgoing.corpid)
+        agentid = "" if outgoing.agentid is None else str(outgoing.agentid)
+        envelope = {"ToUserName": outgoing.corpid, "AgentID": agentid, "Encrypt": encrypted}
+        url = self._signed_url(callback, encrypted)
+        seconds = self._world.settings.callback_timeout_seconds
+        status, body = await fetch(session, "POST", url, seconds=seconds, body=xml.write(envelope).encode())
+        if status != 200:
+            raise Undeliverable("not 200", status)
+        if body.strip() in (b"", b"success"):
+            return "ok"
+        return self._read_reply(outbox, outgoing, callback, key, body)
+
+    def _read_reply(self, outbox: Outbox, outgoing: Outgoing, callback: Callback, key: bytes, body: bytes) -> str:
+        """A passive reply. A bad one is not asked for again: the address has answered.
+
+        One that comes after a reset changes nothing: it belongs to what was forgotten.
+        """
+        try:
+            reply = xml.parse(body)
+            parts = {name: (reply.findtext(name) or "").strip() for name in ("Encrypt", "TimeStamp", "Nonce")}
+            crypto.check_signature(
+                (reply.findtext("MsgSignature") or "").strip(),
+                token=callback.token,
+                timestamp=parts["TimeStamp"],
+                nonce=parts["Nonce"],
+                encrypted=parts["Encrypt"],
+            )
+            plain = xml.parse(crypto.decrypt(parts["Encrypt"], key=key, receiveid=outgoing.corpid))
+            if outgoing.on_reply is not None and self._world.outbox is outbox:
+                outgoing.on_reply(plain)
+        except (ValueError, crypto.BadCallback) as error:
+            return f"bad reply: {error}"
+        return "replied"
+
+    def _signed_url(self, callback: Callback, encrypted: str, **more: str) -> str:
+        timestamp, nonce = str(int(self._world.now())), str(secrets.randbelow(10**10))
+        signature = crypto.sign(callback.token, timestamp, nonce, encrypted)
+        query = urlencode({"msg_signature": signature, "timestamp": timestamp, "nonce": nonce, **more})
+        return f"{callback.url}{'&' if '?' in callback.url else '?'}{query}"
+
+    def _callback(self, outgoing: Outgoing) -> Callback | None:
+        company = self._world.companies.get(outgoing.corpid)
+        if company is None:
+            return None
+        if outgoing.agentid is None:
+            return company.contacts_callback
+        app = company.apps.get(outgoing.agentid)
+        return app.callback if app is not None and not app.disabled else None
+
+    def _note(self, outbox: Outbox, outgoing: Outgoing, attempt: int, outcome: str, status: int) -> None:
+        name = str(outgoing.elements.get("Event") or outgoing.elements.get("MsgType", ""))
+        now = self._world.now()
+        outbox.log.append(DeliveryRecord(now, outgoing.corpid, outgoing.agentid, name, attempt, outcome, status))
+
+    async def verify(self, corpid: str, callback: Callback) -> str:
+        """What saving the address in WeCom's console does: a GET whose answer proves the key. "" when all is well."""
+        echo = str(secrets.randbelow(10**19))
+        try:
+            encrypted = crypto.encrypt(echo.encode(), key=crypto.aes_key(callback.aes_key), receiveid=corpid)
+        except ValueError as error:
+            return str(error)
+        url = self._signed_url(callback, encrypted, echostr=encrypted)
+        try:
+            async with client_session() as session:
+                status, body = await fetch(session, "GET", url, seconds=_VERIFY_SECONDS)
+        except Undeliverable as error:
+            return error.outcome
+        if status != 200:
+            return f"HTTP {status}"
+        return "" if body == echo.encode() else "the answer is not the plain echo"
+
+    async def verify_domain(self, company: Company, app: App) -> str:
+        """Look for the verification file and remember the result. "" when it is right."""
+        name = administration.verification_file(company, app)
+        problem = "there is no trusted domain"
+        for scheme in ("https", "http") if app.trusted_domain else ():
+            try:
+                async with client_session() as session:
+                    status, body = await fetch(session, "GET", f"{scheme}://{app.trusted_domain}/{name}", seconds=5)
+            except Undeliverable as error:
+                problem = error.outcome
+                continue
+            right = body == name.removeprefix("WW_verify_").removesuffix(".txt").encode()
+            problem = "" if status == 200 and right else f"HTTP {status}, body {'right' if right else 'wrong'}"
+            if not problem:
+                break
+        app.domain_verified = not problem
+        return problem
+
+
+# Where the web application keeps it for its handlers.
+COURIER = web.AppKey("courier", Courier)
+
+
+async def fetch(
+    session: aiohttp.ClientSession, method: str, url: str, *, seconds: float, body: bytes = b""
+) -> tuple[int, bytes]:
+    """Status and body, from this machine only, no redirects. Raises Undeliverable."""
+    try:
+        async with asyncio.timeout(seconds):
+            _check_scheme(url)
+            headers = {"Content-Type": "text/xml"} if body else {}
+            async with session.request(
+                method, url, data=body or None, headers=headers, allow_redirects=False
+            ) as answer:
+                return answer.status, await _body(answer)
+    except TimeoutError as error:
+        raise Undeliverable(f"no answer within {seconds:g} s") from error
+    except aiohttp.ClientConnectorError as error:
+        elsewhere = isinstance(error.os_error, _ElsewhereError)
+        raise Undeliverable("not on this machine" if elsewhere else f"no connection: {type(error).__name__}") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise Undeliverable(f"no connection: {type(error).__name__}") from error
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """All of it, in however many pieces it comes; what is beyond _REPLY_MOST_BYTES is left out."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) >= _REPLY_MOST_BYTES:
+            break
+    return bytes(body[:_REPLY_MOST_BYTES])
+
+
+def client_session() -> aiohttp.ClientSession:
+    """Connects to this machine only, keeps no cookies, and lets no address wait for connections to another."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, socket_factory=_loopback_socket),
+        timeout=aiohttp.ClientTimeout(total=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
+
+
+def _loopback_socket(found: AddrInfoType) -> socket.socket:
+    """The check of the address that is connected to, whatever the name in the URL meant a moment before."""
+    family, kind, protocol, _, (host, *_) = found
+    try:
+        here = ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if not here:
+        raise _ElsewhereError("not on this machine")
+    return socket.socket(family, kind, protocol)
+
+
+def _check_scheme(url: str) -> None:
+    """Raises Undeliverable."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Undeliverable("not an http address")
+
+
+def _tell_done(outbox: Outbox, outgoing: Outgoing, _: object) -> None:
+    outbox.done(outgoing)

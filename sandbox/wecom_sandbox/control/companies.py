@@ -1,0 +1,146 @@
+"""Control of companies: what an administrator does in WeCom's console, without its delays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from wecom_sandbox.api import jssdk, token
+from wecom_sandbox.callbacks.courier import COURIER
+from wecom_sandbox.control.routes import app_of, as_list, as_object, company_of, number_in_path, route, text_of
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.world import Company, World
+
+APP_NAMES = tuple(sorted(administration.APP_FIELDS - {"agentid"}))
+
+
+@route("GET", "companies")
+async def get_companies(request: web.Request, world: World, document: object) -> object:
+    rows = [{"corpid": one.corpid, "name": one.name, "members": len(one.directory.members)} for one in _all(world)]
+    return {"companies": rows}
+
+
+def _all(world: World) -> list[Company]:
+    return list(world.companies.values())
+
+
+@route("POST", "companies")
+async def post_company(request: web.Request, world: World, document: Any) -> object:
+    return administration.company_as_json(administration.put_company(world, document))
+
+
+@route("GET", "companies/{corpid}")
+async def get_company(request: web.Request, world: World, document: object) -> object:
+    return administration.company_as_json(company_of(request, world))
+
+
+@route("PATCH", "companies/{corpid}")
+async def patch_company(request: web.Request, world: World, document: Any) -> object:
+    company = company_of(request, world)
+    administration.change_company(company, document)
+    return administration.company_as_json(company)
+
+
+@route("DELETE", "companies/{corpid}")
+async def delete_company(request: web.Request, world: World, document: object) -> object:
+    del world.companies[request.match_info["corpid"]]
+    return {}
+
+
+@route("POST", "companies/{corpid}/departments")
+async def post_departments(request: web.Request, world: World, document: Any) -> object:
+    return {"count": administration.put_departments(world, company_of(request, world), as_list(document))}
+
+
+@route("DELETE", "companies/{corpid}/departments/{id}")
+async def delete_department(request: web.Request, world: World, document: object) -> object:
+    administration.remove_department(world, company_of(request, world), number_in_path(request, "id"))
+    return {}
+
+
+@route("POST", "companies/{corpid}/members")
+async def post_members(request: web.Request, world: World, document: Any) -> object:
+    return {"count": administration.put_members(world, company_of(request, world), as_list(document))}
+
+
+@route("DELETE", "companies/{corpid}/members/{userid}")
+async def delete_member(request: web.Request, world: World, document: object) -> object:
+    administration.remove_member(world, company_of(request, world), request.match_info["userid"])
+    return {}
+
+
+@route("POST", "companies/{corpid}/tags")
+async def post_tags(request: web.Request, world: World, document: Any) -> object:
+    return {"count": administration.put_tags(world, company_of(request, world), as_list(document))}
+
+
+@route("POST", "companies/{corpid}/robots")
+async def post_robots(request: web.Request, world: World, document: Any) -> object:
+    return {"count": administration.put_robots(company_of(request, world), as_list(document))}
+
+
+@route("POST", "companies/{corpid}/apps")
+async def post_apps(request: web.Request, world: World, document: Any) -> object:
+    company = company_of(request, world)
+    administration.put_apps(world, company, as_list(document))
+    return {"apps": [administration.app_as_json(app) for app in company.apps.values()]}
+
+
+@route("PATCH", "companies/{corpid}/apps/{agentid}")
+async def patch_app(request: web.Request, world: World, document: Any) -> object:
+    app = app_of(request, world)
+    administration.put_apps(
+        world, company_of(request, world), [{**as_object(document, *APP_NAMES), "agentid": app.agentid}]
+    )
+    return administration.app_as_json(app)
+
+
+@route("POST", "companies/{corpid}/apps/{agentid}/invalidate")
+async def invalidate(request: web.Request, world: World, document: Any) -> object:
+    """Spoil the app's tokens: {"code": 40014} (default) or {"code": 42001}."""
+    app = app_of(request, world)
+    code = as_object(document, "code").get("code", 40014)
+    if code not in (40014, 42001):
+        raise ValueError("code must be 40014 or 42001")
+    return {"tokens": token.invalidate(world, company_of(request, world).corpid, app.agentid, code=code)}
+
+
+@route("POST", "companies/{corpid}/apps/{agentid}/secret")
+async def reset_secret(request: web.Request, world: World, document: object) -> object:
+    """A new secret; the old one and its tokens are good for nothing (40001)."""
+    app = app_of(request, world)
+    app.secret = administration.new_secret()
+    return {"secret": app.secret}
+
+
+@route("POST", "companies/{corpid}/apps/{agentid}/callback/verify")
+async def verify_callback(request: web.Request, world: World, document: object) -> object:
+    """What saving the address in WeCom's console does: {"problem": ""} when the app answers rightly within a second."""
+    app = app_of(request, world)
+    return {"problem": await request.app[COURIER].verify(company_of(request, world).corpid, app.callback)}
+
+
+@route("POST", "companies/{corpid}/contacts/callback/verify")
+async def verify_contacts_callback(request: web.Request, world: World, document: object) -> object:
+    company = company_of(request, world)
+    return {"problem": await request.app[COURIER].verify(company.corpid, company.contacts_callback)}
+
+
+@route("POST", "companies/{corpid}/apps/{agentid}/domain/verify")
+async def verify_domain(request: web.Request, world: World, document: object) -> object:
+    """Look for the verification file on the trusted domain: {"problem": "", "file": "WW_verify_….txt"}."""
+    company, app = company_of(request, world), app_of(request, world)
+    return {
+        "problem": await request.app[COURIER].verify_domain(company, app),
+        "file": administration.verification_file(company, app),
+    }
+
+
+@route("POST", "companies/{corpid}/apps/{agentid}/signature")
+async def check_signature(request: web.Request, world: World, document: Any) -> object:
+    """Which JS-SDK ticket of the app a signature was made with: {"ticket": "config" | "agent_config" | ""}."""
+    values = as_object(document, "signature", "noncestr", "timestamp", "url")
+    signed = {name: text_of(values, name) for name in ("noncestr", "timestamp", "url")}
+    corpid, app = company_of(request, world).corpid, app_of(request, world)
+    return {"ticket": jssdk.signed_with(world, corpid, app.agentid, text_of(values, "signature"), **signed)}

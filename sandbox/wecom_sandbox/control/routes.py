@@ -1,0 +1,127 @@
+"""How the control interface answers: JSON in and out, errors as {"error": …}."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from wecom_sandbox.callbacks.clicks import Impossible
+from wecom_sandbox.http import strict_json
+from wecom_sandbox.state.directory import Member
+from wecom_sandbox.state.keys import WORLD
+from wecom_sandbox.state.world import App, Company, World
+
+Handler = Callable[[web.Request, World, Any], Awaitable[object]]
+_ROUTES: list[tuple[str, str, Handler]] = []
+
+
+def route(method: str, path: str) -> Callable[[Handler], Handler]:
+    def register(handler: Handler) -> Handler:
+        _ROUTES.append((method, f"/sandbox/api/{path}", handler))
+        return handler
+
+    return register
+
+
+def add_routes(app: web.Application) -> None:
+    for method, path, handler in _ROUTES:
+        app.router.add_route(method, path, _as_http(handler))
+
+
+def _as_http(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """JSON in and out; ValueError is 400, KeyError 404, both with {"error": …}."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        document: object = None
+        if request.method != "GET":
+            if request.content_type != "application/json":
+                return _answer({"error": "Content-Type must be application/json"}, 415)
+            try:
+                document = strict_json.loads(await request.read() or b"null")
+            except ValueError:
+                return _answer({"error": "the body is not JSON"}, 400)
+        try:
+            return _answer(await handler(request, request.app[WORLD], document), 200)
+        except (ValueError, Impossible) as error:
+            return _answer({"error": str(error)}, 400)
+        except KeyError as error:
+            return _answer({"error": f"there is no {error.args[0] if error.args else 'such thing'}"}, 404)
+
+    return answer
+
+
+def _answer(document: object, status: int) -> web.Response:
+    body = json.dumps(document, ensure_ascii=False).encode()
+    return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
+
+
+def company_of(request: web.Request, world: World) -> Company:
+    """The company in the path. Raises KeyError."""
+    return world.companies[request.match_info["corpid"]]
+
+
+def app_of(request: web.Request, world: World) -> App:
+    """The app in the path. Raises KeyError."""
+    return company_of(request, world).apps[number_in_path(request, "agentid")]
+
+
+def person_of(request: web.Request, world: World) -> tuple[Company, Member]:
+    """Company and member in the path. Raises KeyError."""
+    company = company_of(request, world)
+    member = company.directory.find(request.match_info["userid"])
+    if member is None:
+        raise KeyError(request.match_info["userid"])
+    return company, member
+
+
+def number_in_path(request: web.Request, name: str) -> int:
+    """Raises KeyError for something that is no number."""
+    text = request.match_info[name]
+    if not text.isdecimal() or len(text) > 12:
+        raise KeyError(text)
+    return int(text)
+
+
+def as_list(document: object) -> list[object]:
+    if not isinstance(document, list):
+        raise ValueError("the body must be a list")
+    return document
+
+
+def as_object(document: object, *names: str) -> dict[str, Any]:
+    """The body as an object that has no other names than these."""
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ValueError(f"the body must be an object of {', '.join(names)}")
+    unknown = sorted(set(document) - set(names))
+    if unknown:
+        raise ValueError(f"the body must be an object of {', '.join(names)}; it has {', '.join(unknown)}")
+    return document
+
+
+def text_of(values: dict[str, Any], name: str) -> str:
+    """A text of the body, or the digits of a number; "" when absent. Raises ValueError."""
+    value = values.get(name, "")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"{name} must be a text")
+    return str(value)
+
+
+def number_of(values: dict[str, Any], name: str) -> int:
+    """A whole number of the body; 0 when absent. Raises ValueError."""
+    value = values.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} must be a whole number")
+    return value
+
+
+def flag_of(values: dict[str, Any], name: str) -> bool:
+    """true or false of the body; false when absent. Raises ValueError."""
+    value = values.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false")
+    return value

@@ -1,0 +1,132 @@
+"""Control of the sandbox as a whole: state, settings, clock, logs, faults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from wecom_sandbox.control.routes import as_object, flag_of, number_in_path, route
+from wecom_sandbox.limits.faults import KINDS, Fault
+from wecom_sandbox.state import administration, leniency
+from wecom_sandbox.state import bi as bi_state
+from wecom_sandbox.state.world import World
+
+
+@route("GET", "health")
+async def health(request: web.Request, world: World, document: object) -> object:
+    return {"sandbox": True, "companies": len(world.companies)}
+
+
+@route("GET", "state")
+async def get_state(request: web.Request, world: World, document: object) -> object:
+    return administration.dump(world)
+
+
+@route("PUT", "state")
+async def put_state(request: web.Request, world: World, document: object) -> object:
+    """Replace everything by a seed. `warnings`: where the sandbox is laxer with it than WeCom would be."""
+    fresh = World()
+    administration.load(fresh, document)
+    world.reset()
+    administration.load(world, document)
+    return {"companies": len(world.companies), "warnings": leniency.warnings(world)}
+
+
+@route("POST", "reset")
+async def reset(request: web.Request, world: World, document: object) -> object:
+    """Forget what happened; with {"companies": true} the companies and settings as well."""
+    if flag_of(as_object(document, "companies"), "companies"):
+        world.reset()
+    else:
+        world.forget()
+    return {}
+
+
+@route("GET", "settings")
+async def get_settings(request: web.Request, world: World, document: object) -> object:
+    return world.settings.as_json()
+
+
+@route("PATCH", "settings")
+async def patch_settings(request: web.Request, world: World, document: Any) -> object:
+    world.settings.change(as_object(document, *world.settings.as_json()))
+    return world.settings.as_json()
+
+
+@route("GET", "bi")
+async def get_bi(request: web.Request, world: World, document: object) -> object:
+    return bi_state.as_json(world.bi)
+
+
+@route("PUT", "bi")
+async def put_bi(request: web.Request, world: World, document: object) -> object:
+    """Replace the stand-in BI with everything in it."""
+    world.bi = bi_state.from_json(document)
+    return bi_state.as_json(world.bi)
+
+
+@route("GET", "clock")
+async def get_clock(request: web.Request, world: World, document: object) -> object:
+    return {"now": world.now()}
+
+
+@route("POST", "clock/advance")
+async def advance(request: web.Request, world: World, document: Any) -> object:
+    seconds = as_object(document, "seconds").get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise ValueError("seconds must be a number")
+    world.clock.advance(seconds)
+    return {"now": world.now()}
+
+
+@route("GET", "calls")
+async def get_calls(request: web.Request, world: World, document: object) -> object:
+    """Oldest first. ?endpoint=message/send leaves the others out."""
+    wanted = request.query.get("endpoint", "")
+    records = [record for record in world.calls if not wanted or record.path == f"/cgi-bin/{wanted}"]
+    return {"calls": [record.as_json() for record in records]}
+
+
+@route("DELETE", "calls")
+async def delete_calls(request: web.Request, world: World, document: object) -> object:
+    world.calls.clear()
+    return {}
+
+
+@route("GET", "faults")
+async def get_faults(request: web.Request, world: World, document: object) -> object:
+    return {"faults": [fault.as_json() for fault in world.faults.active], "kinds": KINDS}
+
+
+@route("POST", "faults")
+async def post_fault(request: web.Request, world: World, document: Any) -> object:
+    fault = Fault.from_json(document)
+    world.faults.add(fault)
+    return fault.as_json()
+
+
+@route("DELETE", "faults")
+async def delete_faults(request: web.Request, world: World, document: object) -> object:
+    return {"removed": world.faults.clear()}
+
+
+@route("DELETE", "faults/{id}")
+async def delete_fault(request: web.Request, world: World, document: object) -> object:
+    if not world.faults.clear(number_in_path(request, "id")):
+        raise KeyError(request.match_info["id"])
+    return {"removed": 1}
+
+
+@route("GET", "callbacks")
+async def get_callbacks(request: web.Request, world: World, document: object) -> object:
+    """Every try to deliver an event, oldest first; how many events still wait, and how many are being delivered."""
+    outbox = world.outbox
+    records = [record.as_json() for record in outbox.log]
+    return {"callbacks": records, "waiting": outbox.waiting, "under_way": outbox.under_way}
+
+
+@route("DELETE", "callbacks")
+async def delete_callbacks(request: web.Request, world: World, document: object) -> object:
+    world.outbox.log.clear()
+    return {}

@@ -1,0 +1,152 @@
+"""WeCom's frequency limits (page 访问频率限制): who called what how often, and who is blocked until when."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from wecom_sandbox.errors import ApiError
+from wecom_sandbox.messages.inbox import china_day
+from wecom_sandbox.settings import Settings
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+GROUP_PER_MINUTE, GROUP_PER_DAY = 200, 10_000
+
+
+@dataclass(slots=True)
+class _Window:
+    """Counts from its first call on; over the limit it blocks for its own length. A day is the calendar's."""
+
+    ends_at: float = 0.0
+    count: int = 0
+    blocked_until: float = 0.0
+
+    def hit(self, *, now: float, seconds: int, limit: int, amount: int = 1) -> bool:
+        """Count a call; False when it is refused. `seconds` DAY: until the natural day ends, in China's time."""
+        ends_at = _day_ends_at(now) if seconds == DAY else now + seconds
+        return self.hit_until(ends_at, now=now, limit=limit, amount=amount)
+
+    def hit_until(self, ends_at: float, *, now: float, limit: int, amount: int = 1) -> bool:
+        """Count a call; False when it is refused. A new count, and a new block, last until `ends_at`."""
+        if now < self.blocked_until:
+            return False
+        if now >= self.ends_at:
+            self.ends_at, self.count = ends_at, 0
+        self.count += amount
+        if self.count > limit:
+            self.blocked_until = ends_at
+            return False
+        return True
+
+
+def _day_ends_at(now: float) -> float:
+    """When the day ends that `now` lies in, in China: there it is eight hours later than in UTC."""
+    return float((china_day(now) + 1) * DAY - 8 * HOUR)
+
+
+class Limits:
+    """All counters of one sandbox. Raises 45009 and 45033; the surplus per member is dropped without an error."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._windows: dict[tuple[object, ...], _Window] = {}
+        self._parallel: dict[tuple[str, str], int] = {}
+        self._members: dict[tuple[str, int, str], deque[float]] = {}
+        self._days: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def check_call(self, *, corpid: str, ip: str, api: str, now: float) -> None:
+        """Count one call of an API by a company and by an address. Raises ApiError 45009."""
+        settings = self._settings
+        if not settings.limits_enabled:
+            return
+        rules = (
+            (("corp", corpid, api, MINUTE), MINUTE, settings.company_per_minute),
+            (("corp", corpid, api, HOUR), HOUR, settings.company_per_hour),
+            (("ip", ip, api, MINUTE), MINUTE, settings.ip_per_minute),
+            (("ip", ip, api, HOUR), HOUR, settings.ip_per_hour),
+        )
+        results = [self._window(key).hit(now=now, seconds=seconds, limit=limit) for key, seconds, limit in rules]
+        if not all(results):
+            raise ApiError(45009)
+
+    def check_special(self, *key: object, seconds: int, limit: int, now: float, amount: int = 1) -> None:
+        """A limit of one API of its own (tickets, robots, uploads). Raises ApiError 45009."""
+        if self._settings.limits_enabled and not self._window(key).hit(
+            now=now, seconds=seconds, limit=limit, amount=amount
+        ):
+            raise ApiError(45009)
+
+    def check_debug(self, corpid: str, *, now: float) -> None:
+        """Count a call with debug=1 in its query, of whatever API. Raises ApiError 45009."""
+        self.check_special("debug", corpid, seconds=MINUTE, limit=self._settings.debug_per_minute, now=now)
+
+    def check_group(self, corpid: str, *, people: int, now: float) -> None:
+        """Count person-times of a company's messages to app groups. Raises ApiError 45009."""
+        settings = self._settings
+        rules = ((MINUTE, settings.group_per_minute), (HOUR, settings.group_per_hour))
+        for seconds, limit in rules:
+            self.check_special("appchat/send", corpid, seconds, seconds=seconds, limit=limit, now=now, amount=people)
+
+    def check_blocked(self, *key: object, now: float) -> None:
+        """Raises ApiError 45009 while this key is blocked by what `count` saw."""
+        window = self._windows.get(key)
+        if self._settings.limits_enabled and window is not None and now < window.blocked_until:
+            raise ApiError(45009)
+
+    def count(self, *key: object, seconds: int, limit: int, now: float) -> None:
+        """Count something wrong (secrets, telephone numbers); above the limit the key is blocked for `seconds`."""
+        self._window(key).hit_until(now + seconds, now=now, limit=limit)
+
+    def enter(self, corpid: str, api: str) -> None:
+        """A call begins; `leave` must follow, whatever happens. Raises ApiError 45033 (and then must not be left)."""
+        running = self._parallel.get((corpid, api), 0)
+        if self._settings.limits_enabled and running >= self._settings.parallel_calls:
+            raise ApiError(45033)
+        self._parallel[corpid, api] = running + 1
+
+    def leave(self, corpid: str, api: str) -> None:
+        self._parallel[corpid, api] -= 1
+        if not self._parallel[corpid, api]:
+            del self._parallel[corpid, api]
+
+    def admits_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
+        """Count a message of an app to a member; False: WeCom drops it without a word."""
+        settings = self._settings
+        if not settings.limits_enabled:
+            return True
+        key = (corpid, agentid, folded)
+        sent = self._members.get(key)
+        if sent is None or sent.maxlen != settings.member_per_hour:
+            sent = self._members[key] = deque(sent or (), maxlen=settings.member_per_hour)
+        minute = settings.member_per_minute
+        if len(sent) >= minute and (not minute or now - sent[-minute] < MINUTE):
+            return False
+        if len(sent) == settings.member_per_hour and now - sent[0] < HOUR:
+            return False
+        sent.append(now)
+        return True
+
+    def admits_group_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
+        """The same for the group chats of an app: 200 a minute and 10,000 a day for each member."""
+        if not self._settings.limits_enabled:
+            return True
+        rules = ((MINUTE, GROUP_PER_MINUTE), (DAY, GROUP_PER_DAY))
+        windows = [(self._window(("group", corpid, agentid, folded, rule[0])), rule) for rule in rules]
+        return all(window.hit(now=now, seconds=rule[0], limit=rule[1]) for window, rule in windows)
+
+    def check_daily(self, corpid: str, agentid: int, *, people: int, limit: int, now: float) -> None:
+        """Count person-times of an app's day. Raises ApiError 45009; then nothing is counted."""
+        if not self._settings.limits_enabled:
+            return
+        today = china_day(now)
+        day, used = self._days.get((corpid, agentid), (today, 0))
+        used = used if day == today else 0
+        if used + people > limit:
+            raise ApiError(45009)
+        self._days[corpid, agentid] = (today, used + people)
+
+    def _window(self, key: tuple[object, ...]) -> _Window:
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window()
+        return window

@@ -1,0 +1,212 @@
+"""Conversations on the phone: an app's, a group's, a robot's; reading them, and doing something in them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+from django.utils import translation
+from django.utils.translation import gettext_lazy as _
+
+from wecom_sandbox.callbacks import clicks
+from wecom_sandbox.http import strict_json
+from wecom_sandbox.http.digits import read_integer
+from wecom_sandbox.messages.inbox import Message
+from wecom_sandbox.pages import browser, drawing, people
+from wecom_sandbox.pages.browser import Holder
+from wecom_sandbox.pages.bubbles import bubble, local_time
+from wecom_sandbox.pages.phone import context, need_holder
+from wecom_sandbox.pages.rendering import page
+from wecom_sandbox.state.keys import WORLD
+from wecom_sandbox.state.world import App, World
+
+_TEXT_MOST = 2000
+# What the phone says when something cannot be done; clicks.Impossible has the keys.
+_COMPLAINTS = {
+    "no such card": _("This card is not there any more."),
+    "no such button": _("This button can no longer be pressed."),
+    "no such option": _("This choice is no longer offered."),
+    "no such menu entry": _("The app has changed its menu. Open the conversation again."),
+    "the app is gone": _("This app does not exist any more."),
+}
+_NOBODY = _("Nobody holds this phone any more. Choose who does.")
+_GUEST = _("A guest can only read. Choose a member of the company to hold this phone.")
+_NONSENSE = _("The sandbox did not understand that.")
+_PICTURES = ("image/png", "image/jpeg")
+# What stands in an article is the app's own: it may show pictures of this machine and nothing else.
+_ARTICLE_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data: http://localhost:* http://127.0.0.1:*"
+)
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_get("/phone/chat/{agentid}", chat)
+    app.router.add_post("/phone/chat/{agentid}/write", _doing(write))
+    app.router.add_post("/phone/chat/{agentid}/menu", _doing(menu))
+    app.router.add_post("/phone/chat/{agentid}/click", _doing(click))
+    app.router.add_get("/phone/group/{chatid}", group)
+    app.router.add_get("/phone/robot/{key}", robot)
+    app.router.add_get("/phone/article/{msgid}/{index}", article)
+    app.router.add_get("/phone/article/{msgid}/{index}/body", article_body)
+    app.router.add_get("/sandbox/media/{media_id}", media)
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    """One app's conversation with this person, oldest first."""
+    world, holder = request.app[WORLD], need_holder(request)
+    app = _app(request, holder)
+    if holder.member is not None and "X-Refresh" not in request.headers:
+        clicks.enter(world, holder.company, app, holder.member)
+    messages = (one for one in _inbox(world, holder) if one.agentid == app.agentid and not one.chatid)
+    buttons = app.menu.get("button", []) if app.menu else []
+    return _thread(request, holder, app.name, messages, {"app": app, "menu": buttons, "thread": app.agentid})
+
+
+async def group(request: web.Request) -> web.StreamResponse:
+    world, holder = request.app[WORLD], need_holder(request)
+    found = world.chats.get(request.match_info["chatid"])
+    if found is None or found.corpid != holder.company.corpid or holder.folded not in found.members:
+        raise web.HTTPNotFound(text="no such group\n")
+    messages = (one for one in _inbox(world, holder) if one.chatid == found.chatid)
+    return _thread(request, holder, f"{found.name} ({len(found.members)})", messages, {})
+
+
+async def robot(request: web.Request) -> web.StreamResponse:
+    world, holder = request.app[WORLD], need_holder(request)
+    found = holder.company.robots.get(request.match_info["key"])
+    if found is None or holder.member is None:
+        raise web.HTTPNotFound(text="no such robot\n")
+    messages = world.mail.groups.get((holder.company.corpid, found.key), ())
+    return _thread(request, holder, found.name or found.key, messages, {})
+
+
+def _thread(
+    request: web.Request, holder: Holder, title: str, messages: Iterable[Message], more: dict[str, object]
+) -> web.Response:
+    name_of = people.namer(holder.company)
+    drawn = [bubble(message, holder.folded, name_of) for message in messages]
+    values = {"title": title, "bubbles": drawn, **more}
+    return page(request, "phone/chat.html", context(holder, "messages") | values)
+
+
+def _doing(
+    act: Callable[[World, Holder, App, dict[str, Any]], dict[str, object]],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Something that the holder does in an app's conversation: JSON in and out, {"error"} when it cannot be done."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        world = request.app[WORLD]
+        holder = browser.holder(request, world)
+        if holder is None or holder.member is None:
+            return _refusal(request, _NOBODY if holder is None else _GUEST, 403)
+        if request.content_type != "application/json":
+            return _refusal(request, _NONSENSE, 415)
+        try:
+            document = strict_json.loads(await request.read())
+            if not isinstance(document, dict):
+                raise ValueError("a JSON object is expected")
+            return web.json_response(act(world, holder, _app(request, holder), document))
+        except clicks.Impossible as error:
+            return _refusal(request, _COMPLAINTS.get(str(error), _NONSENSE), 400)
+        except web.HTTPNotFound:
+            return _refusal(request, _COMPLAINTS["the app is gone"], 404)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return _refusal(request, _NONSENSE, 400)
+
+    return answer
+
+
+def _refusal(request: web.Request, text: object, status: int) -> web.Response:
+    """In the reader's language: the phone shows it."""
+    with translation.override(browser.language(request)):
+        return web.json_response({"error": str(text)}, status=status)
+
+
+def write(world: World, holder: Holder, app: App, document: dict[str, Any]) -> dict[str, object]:
+    text = str(document["text"]).strip()[:_TEXT_MOST]
+    if text and holder.member is not None:
+        clicks.write_text(world, holder.company, app, holder.member, text)
+    return {}
+
+
+def menu(world: World, holder: Holder, app: App, document: dict[str, Any]) -> dict[str, object]:
+    if holder.member is None:
+        return {}
+    path = [int(index) for index in document["path"]]
+    return {"url": drawing.href(clicks.press_menu(world, holder.company, app, holder.member, path))}
+
+
+def click(world: World, holder: Holder, app: App, document: dict[str, Any]) -> dict[str, object]:
+    message = world.mail.messages.get(str(document["msgid"]))
+    if message is None:
+        raise clicks.Impossible("no such card")
+    answers = document.get("selected", {})
+    if not isinstance(answers, dict):
+        raise ValueError("selected must be an object")
+    if holder.member is not None and message.corpid == holder.company.corpid and message.agentid == app.agentid:
+        selected = {str(key): [str(one) for one in chosen] for key, chosen in answers.items()}
+        clicks.click(world, holder.company, holder.member, message, str(document["key"]), selected)
+    return {}
+
+
+async def article(request: web.Request) -> web.StreamResponse:
+    """One article of an mpnews message."""
+    message, found = _article(request)
+    values = {
+        "article": found,
+        "msgid": message.msgid,
+        "index": request.match_info["index"],
+        "sent_at": local_time(message.sent_at),
+        "source": drawing.href(found.get("content_source_url")),
+    }
+    return page(request, "phone/article.html", values, frames=True)
+
+
+async def article_body(request: web.Request) -> web.StreamResponse:
+    """The app's own HTML, without scripts, forms, cookies or anything from other machines."""
+    _, found = _article(request)
+    headers = {"Content-Security-Policy": _ARTICLE_POLICY, "X-Content-Type-Options": "nosniff"}
+    return web.Response(text=str(found.get("content", "")), content_type="text/html", headers=headers)
+
+
+def _article(request: web.Request) -> tuple[Message, dict[str, Any]]:
+    world, holder = request.app[WORLD], need_holder(request)
+    message = world.mail.messages.get(request.match_info["msgid"])
+    index = request.match_info["index"]
+    articles: Any = message.content.get("articles", []) if message is not None else []
+    if message is None or holder.folded not in message.receivers or message.recalled or message.msgtype != "mpnews":
+        raise web.HTTPNotFound(text="no such article\n")
+    number = read_integer(index)
+    if number is None or not 0 <= number < len(articles):
+        raise web.HTTPNotFound(text="no such article\n")
+    return message, articles[number]
+
+
+async def media(request: web.Request) -> web.StreamResponse:
+    """A picture or file of a message. Shown in the page only when it is a picture, so that it can do nothing there."""
+    found = request.app[WORLD].media.get(request.match_info["media_id"])
+    if found is None:
+        raise web.HTTPNotFound(text="no such file\n")
+    shown = found.content_type in _PICTURES
+    disposition = "inline" if shown else "attachment"
+    headers = {
+        "Content-Type": found.content_type if shown else "application/octet-stream",
+        "Content-Disposition": f"{disposition}; filename*=utf-8''{quote(found.filename, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return web.Response(body=found.body, headers=headers)
+
+
+def _app(request: web.Request, holder: Holder) -> App:
+    text = request.match_info["agentid"]
+    app = holder.company.apps.get(int(text)) if text.isdecimal() and len(text) < 12 else None
+    if app is None:
+        raise web.HTTPNotFound(text="no such app\n")
+    return app
+
+
+def _inbox(world: World, holder: Holder) -> list[Message]:
+    return world.mail.inbox(holder.company.corpid, holder.folded) if holder.member else []

@@ -1,0 +1,143 @@
+"""The console: what a company's administrator sees in WeCom, and what only a sandbox has (faults, logs)."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from aiohttp import web
+from django.utils.translation import gettext_lazy as _
+
+from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
+from wecom_sandbox.pages import people
+from wecom_sandbox.pages.bubbles import local_time
+from wecom_sandbox.pages.rendering import page
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.directory import ACTIVE, DISABLED, Department
+from wecom_sandbox.state.keys import WORLD
+from wecom_sandbox.state.world import App, Company
+
+FAULT_LABELS = {
+    "busy": _("system busy (-1), nothing done"),
+    "errcode": _("an errcode that you choose, nothing done"),
+    "token_revoked": _("the token is revoked (40014)"),
+    "rate_limited": _("called too often (45009)"),
+    "concurrent": _("too many calls at once (45033)"),
+    "ip_refused": _("IP not trusted (60020)"),
+    "http_500": _("HTTP 500"),
+    "html": _("a page instead of JSON"),
+    "broken_json": _("JSON that ends in the middle"),
+    "wrong_json_warning": _("done, with a warning about the JSON"),
+    "hang": _("no answer"),
+    "slow": _("slow answer"),
+    "drip": _("answer byte by byte"),
+    "close_before": _("connection closed before it was done"),
+    "close_after": _("done, then the connection closed: the answer is lost"),
+    "duplicate_callback": _("an event delivered twice"),
+}
+_SHOWN_PEOPLE, _SHOWN_RECORDS, _SHOWN_DEPARTMENTS, _NAMED_DEPARTMENTS = 50, 100, 200, 40
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_get("/console", companies)
+    app.router.add_get("/console/faults", faults)
+    app.router.add_get("/console/log", log)
+    app.router.add_get("/console/{corpid}", company)
+    app.router.add_get("/sandbox/verification/{corpid}/{agentid}", verification)
+    app.router.add_get("/console/{corpid}/members", members)
+    app.router.add_get("/console/{corpid}/apps/{agentid}", agent)
+
+
+async def companies(request: web.Request) -> web.StreamResponse:
+    found = list(request.app[WORLD].companies.values())
+    return page(request, "console/companies.html", {"companies": found, "section": "companies"})
+
+
+async def company(request: web.Request) -> web.StreamResponse:
+    """One company: its id, its apps, its departments, the sync assistant."""
+    found = _company(request)
+    values = {
+        "company": found,
+        "departments": _departments(found, _SHOWN_DEPARTMENTS),
+        "department_count": len(found.directory.departments),
+    }
+    return page(request, "console/company.html", values | {"section": "company"})
+
+
+async def members(request: web.Request) -> web.StreamResponse:
+    """?q= searches; joining, moving, disabling and leaving."""
+    found, query = _company(request), request.query.get("q", "")
+    values = {
+        "company": found,
+        "people": people.search(found, query, most=_SHOWN_PEOPLE),
+        "shown": _SHOWN_PEOPLE,
+        "count": len(found.directory.members),
+        "departments": _departments(found, _SHOWN_DEPARTMENTS),
+        "q": query,
+        "active": ACTIVE,
+        "disabled": DISABLED,
+    }
+    return page(request, "console/members.html", values | {"section": "members"})
+
+
+async def agent(request: web.Request) -> web.StreamResponse:
+    """One app: everything that WeCom's page of a self-built app has."""
+    found = _company(request)
+    app = _app(request, found)
+    world = request.app[WORLD]
+    now = world.now()
+    waiting = {ip: round(at - now) for ip, at in app.ip_effective_at.items() if at > now}
+    values = {
+        "company": found,
+        "app": app,
+        "file": administration.verification_file(found, app),
+        "waiting": waiting,
+        "unchecked": app.trusted_ips is None and not world.settings.trusted_ips_required,
+        "departments": _departments(found, _NAMED_DEPARTMENTS),
+        "section": "company",
+    }
+    return page(request, "console/app.html", values)
+
+
+async def faults(request: web.Request) -> web.StreamResponse:
+    world = request.app[WORLD]
+    endpoints = sorted([*ENDPOINTS, *OPEN_ENDPOINTS, "callback"])
+    active = [(fault, FAULT_LABELS[fault.kind]) for fault in world.faults.active]
+    values = {"faults": active, "kinds": FAULT_LABELS, "endpoints": endpoints, "section": "faults"}
+    return page(request, "console/faults.html", values | {"settings": world.settings, "now": local_time(world.now())})
+
+
+async def log(request: web.Request) -> web.StreamResponse:
+    """The last calls and the last callbacks, newest first."""
+    world = request.app[WORLD]
+    recent = islice(reversed(world.calls), _SHOWN_RECORDS)
+    calls = [(local_time(one.at), one, FAULT_LABELS.get(one.fault, "")) for one in recent]
+    callbacks = [(local_time(one.at), one) for one in islice(reversed(world.outbox.log), _SHOWN_RECORDS)]
+    return page(request, "console/log.html", {"calls": calls, "callbacks": callbacks, "section": "log"})
+
+
+async def verification(request: web.Request) -> web.StreamResponse:
+    """The verification file, to be put on the trusted domain."""
+    found = _company(request)
+    name = administration.verification_file(found, _app(request, found))
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return web.Response(text=name.removeprefix("WW_verify_").removesuffix(".txt"), headers=headers)
+
+
+def _departments(found: Company, most: int) -> list[tuple[str, Department]]:
+    """The tree from its root, each department with the white space that shows how deep it stands."""
+    return [("\u3000" * depth, one) for depth, one in islice(found.directory.tree(), most)]
+
+
+def _company(request: web.Request) -> Company:
+    found = request.app[WORLD].companies.get(request.match_info["corpid"])
+    if found is None:
+        raise web.HTTPNotFound(text="no such company\n")
+    return found
+
+
+def _app(request: web.Request, found: Company) -> App:
+    text = request.match_info["agentid"]
+    app = found.apps.get(int(text)) if text.isdecimal() and len(text) < 12 else None
+    if app is None:
+        raise web.HTTPNotFound(text="no such app\n")
+    return app

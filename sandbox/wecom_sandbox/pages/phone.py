@@ -1,0 +1,167 @@
+"""The phone: who holds it, the workbench, the list of conversations."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from wecom_sandbox.messages.inbox import Message
+from wecom_sandbox.pages import browser, people
+from wecom_sandbox.pages.browser import GUEST, Holder
+from wecom_sandbox.pages.bubbles import Preview, local_time, preview
+from wecom_sandbox.pages.rendering import page
+from wecom_sandbox.state.keys import WORLD
+from wecom_sandbox.state.world import App, World
+
+# An event stream says that it lives, so that a closed browser is noticed.
+_HEARTBEAT_SECONDS = 15
+# A path of the sandbox itself.
+_INSIDE = re.compile(r"/(?!/)[!-\[\]-~]*")
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_get("/phone", home)
+    app.router.add_get("/phone/choose", choose)
+    app.router.add_get("/phone/workbench", workbench)
+    app.router.add_get("/phone/me", me)
+    app.router.add_get("/phone/events", events)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A line of the list. `app` None: a group or a robot. `at` None: nothing was said yet."""
+
+    title: str
+    link: str
+    preview: Preview | None = None
+    at: datetime | None = None
+    app: App | None = None
+    is_today: bool = True
+
+
+async def home(request: web.Request) -> web.StreamResponse:
+    """?corpid=&userid= puts the phone into this person's hand (userid ~guest: not a member), &next= goes on there."""
+    world = request.app[WORLD]
+    if "corpid" in request.query:
+        return _change_holder(request, world)
+    holder = browser.holder(request, world)
+    if holder is None:
+        raise web.HTTPFound("/phone/choose")
+    return page(request, "phone/messages.html", context(holder, "messages") | {"rows": _conversations(world, holder)})
+
+
+def _change_holder(request: web.Request, world: World) -> web.StreamResponse:
+    corpid, name = request.query["corpid"], request.query.get("userid", "")
+    company = world.companies.get(corpid)
+    member = company.directory.find(name) if company else None
+    if company is None or (member is None and name != GUEST):
+        raise web.HTTPNotFound(text="no such company or member\n")
+    following = request.query.get("next", "")
+    inside = _INSIDE.fullmatch(following) is not None
+    response = web.Response(status=302, headers={"Location": following if inside else "/phone"})
+    browser.hold_phone(response, corpid, member.folded if member else GUEST)
+    return response
+
+
+async def choose(request: web.Request) -> web.StreamResponse:
+    """Who holds this phone? ?corpid= shows one company, ?q= searches."""
+    world = request.app[WORLD]
+    wanted = request.query.get("corpid", "")
+    companies = [one for one in world.companies.values() if not wanted or one.corpid == wanted]
+    query = request.query.get("q", "")
+    groups: list[dict[str, Any]] = [
+        {"company": one, "people": [(found, people.initials(found)) for found in people.search(one, query, most=12)]}
+        for one in companies
+    ]
+    values = {"groups": groups, "q": query, "corpid": wanted, "next": request.query.get("next", ""), "guest": GUEST}
+    return page(request, "phone/choose.html", values)
+
+
+async def workbench(request: web.Request) -> web.StreamResponse:
+    """The apps that this person sees; tapping one opens its home page."""
+    holder = need_holder(request)
+    return page(request, "phone/workbench.html", context(holder, "workbench") | {"apps": _apps(holder)})
+
+
+async def me(request: web.Request) -> web.StreamResponse:
+    holder = need_holder(request)
+    departments = holder.company.directory.departments
+    names = [departments[number].name for number in holder.member.department] if holder.member else []
+    return page(request, "phone/me.html", context(holder, "me") | {"departments": names})
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """Server-sent events: "changed" whenever something on this person's phone did."""
+    world, holder = request.app[WORLD], need_holder(request)
+    stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    wake = asyncio.Event()
+    stop = world.watch(holder.company.corpid, holder.folded, wake.set)
+    try:
+        await stream.prepare(request)
+        await stream.write(b": hello\n\n")
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), _HEARTBEAT_SECONDS)
+            await stream.write(b"data: changed\n\n" if wake.is_set() else b": alive\n\n")
+            wake.clear()
+    except (ConnectionError, asyncio.CancelledError):
+        return stream
+    finally:
+        stop()
+
+
+def need_holder(request: web.Request) -> Holder:
+    """Raises the redirect to the page that asks who holds the phone."""
+    holder = browser.holder(request, request.app[WORLD])
+    if holder is None:
+        raise web.HTTPFound("/phone/choose")
+    return holder
+
+
+def context(holder: Holder, tab: str) -> dict[str, object]:
+    """What every page of the phone shows."""
+    return {"holder": holder, "company": holder.company, "member": holder.member, "tab": tab}
+
+
+def _apps(holder: Holder) -> list[App]:
+    if holder.member is None:
+        return []
+    member, company = holder.member, holder.company
+    return [app for app in company.apps.values() if not app.disabled and company.receives(app, member)]
+
+
+def _conversations(world: World, holder: Holder) -> list[Conversation]:
+    """What was written to last comes first; apps that the person sees but that never wrote stand below."""
+    company = holder.company
+    newest: dict[str, Message] = {}
+    for message in world.mail.inbox(company.corpid, holder.folded) if holder.member else ():
+        newest[f"/phone/group/{message.chatid}" if message.chatid else f"/phone/chat/{message.agentid}"] = message
+    if holder.member is not None:
+        for robot in company.robots.values():
+            said = world.mail.groups.get((company.corpid, robot.key))
+            if said:
+                newest[f"/phone/robot/{robot.key}"] = said[-1]
+    rows = [_conversation(world, holder, link, message) for link, message in newest.items()]
+    found = sorted((row for row in rows if row is not None), key=lambda row: str(row.at), reverse=True)
+    silent = [app for app in _apps(holder) if f"/phone/chat/{app.agentid}" not in newest]
+    return found + [Conversation(app.name, f"/phone/chat/{app.agentid}", app=app) for app in silent]
+
+
+def _conversation(world: World, holder: Holder, link: str, message: Message) -> Conversation | None:
+    app = holder.company.apps.get(message.agentid or 0)
+    title = app.name if app is not None else ""
+    if message.chatid:
+        chat = world.chats.get(message.chatid)
+        title, app = chat.name if chat else "", None
+    elif message.robot:
+        title = holder.company.robots[message.robot].name or message.robot
+    at = local_time(message.sent_at)
+    is_today = at.date() == local_time(world.now()).date()
+    shown = preview(message, people.namer(holder.company))
+    return Conversation(title, link, shown, at, app, is_today) if title else None

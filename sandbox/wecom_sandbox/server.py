@@ -1,0 +1,163 @@
+"""The web server: one aiohttp application for the API, the pages and the control interface."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_address
+from pathlib import Path
+
+from aiohttp import web
+
+from wecom_sandbox import control, serving
+from wecom_sandbox.api import pipeline
+from wecom_sandbox.api.call import Request
+from wecom_sandbox.bi import pages as bi_pages
+from wecom_sandbox.callbacks.courier import COURIER, Courier
+from wecom_sandbox.errors import ApiError
+from wecom_sandbox.http.envelope import Reply, failure
+from wecom_sandbox.limits.faults import Fault
+from wecom_sandbox.pages import chats, console, login, oauth, phone
+from wecom_sandbox.state.keys import WORLD
+from wecom_sandbox.state.world import CallRecord, World
+
+# The largest upload is a file of 20 MB in a multipart body.
+BODY_MOST_BYTES = 32 * 1024 * 1024
+STATIC = Path(__file__).resolve().parent / "static"
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_NO_SUCH_PAGE = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the sandbox may listen there: it has no passwords and answers for companies."""
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ip_address(host).is_loopback
+    return False
+
+
+def make_app(world: World) -> web.Application:
+    app = web.Application(middlewares=[_loopback_only], client_max_size=BODY_MOST_BYTES)
+    app[WORLD] = world
+    app[COURIER] = Courier(world)
+    app.cleanup_ctx.append(_courier_at_work)
+    app.router.add_route("*", "/cgi-bin/{tail:.*}", answer_api)
+    app.router.add_static("/sandbox/static/", STATIC)
+    app.router.add_get("/", _to_phone)
+    oauth.add_routes(app)
+    login.add_routes(app)
+    phone.add_routes(app)
+    chats.add_routes(app)
+    console.add_routes(app)
+    bi_pages.add_routes(app)
+    control.add_routes(app)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def serving_on(world: World, host: str, port: int) -> AsyncIterator[int]:
+    """Listen on a loopback address while the block runs. Gives the port (of use with port 0). Raises OSError."""
+    if not is_loopback(host):
+        raise ValueError(f"{host} is not a loopback address")
+    runner = web.AppRunner(make_app(world), access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, reuse_address=True).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
+    task = asyncio.create_task(app[COURIER].run())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+@web.middleware
+async def _loopback_only(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Refuse names that another site's page could have pointed here (DNS rebinding)."""
+    name = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
+    if name.lower() not in _LOOPBACK_NAMES:
+        raise web.HTTPMisdirectedRequest(text="The sandbox answers on loopback names only.\n")
+    return await handler(request)
+
+
+async def _to_phone(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPFound("/phone")
+
+
+async def answer_api(request: web.Request) -> web.StreamResponse:
+    """One call of WeCom's API, with the fault that is switched on for it, if any."""
+    world = request.app[WORLD]
+    started = time.perf_counter()
+    name = pipeline.endpoint_name(request.path)
+    if name is None:
+        return web.Response(body=_NO_SUCH_PAGE, status=404, content_type="text/html", headers={"Server": "nginx"})
+    api_request = Request(
+        request.method,
+        request.path,
+        request.query,
+        b"",
+        world.settings.caller_ip or request.remote or "",
+        request.headers.get("Content-Type", ""),
+        f"{request.scheme}://{request.host}",
+        request.headers.get("Range", ""),
+    )
+    who = pipeline.caller(world, api_request)
+    # A POST /sandbox/api/reset in the middle of a call starts other limits.
+    limits = world.limits
+    try:
+        # Before the body is read: calls that are still on their way in are parallel, too.
+        limits.enter(who.corpid, name)
+    except ApiError as error:
+        reply = failure(error.code, error.text, ip=api_request.ip, now=world.now())
+        _record(world, api_request, who, reply, None, started)
+        return serving.response(reply)
+    try:
+        api_request.body = await request.read()
+        return await _carry_out(request, name, api_request, who, started)
+    finally:
+        limits.leave(who.corpid, name)
+
+
+async def _carry_out(
+    request: web.Request, name: str, api_request: Request, who: pipeline.Caller, started: float
+) -> web.StreamResponse:
+    """A call that was let in: only such a one uses up a fault."""
+    world = request.app[WORLD]
+    fault = world.faults.claim(name, corpid=who.corpid, agentid=who.agentid)
+    if world.settings.latency_seconds:
+        await asyncio.sleep(world.settings.latency_seconds)
+    if fault is None:
+        reply = pipeline.answer(world, name, api_request)
+        _record(world, api_request, who, reply, None, started)
+        return serving.response(reply)
+    reply = serving.reply_despite(world, name, api_request, fault)
+    _record(world, api_request, who, reply, fault, started)
+    return await serving.spoil(request, reply, fault)
+
+
+def _record(
+    world: World, api_request: Request, who: pipeline.Caller, reply: Reply, fault: Fault | None, started: float
+) -> None:
+    world.log_call(
+        CallRecord(
+            at=world.now(),
+            method=api_request.method,
+            path=api_request.path,
+            errcode=reply.errcode,
+            ip=api_request.ip,
+            corpid=who.corpid,
+            agentid=who.agentid,
+            fault=fault.kind if fault else "",
+            milliseconds=round((time.perf_counter() - started) * 1000, 3),
+        )
+    )

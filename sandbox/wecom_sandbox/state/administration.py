@@ -1,0 +1,262 @@
+"""What a company's administrator does in WeCom's console: companies, departments, members, tags, apps.
+
+The console page and the control interface both come here. Values are JSON; errors are ValueError and KeyError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import TypeVar
+
+from wecom_sandbox.http import typed
+from wecom_sandbox.state import bi as bi_state
+from wecom_sandbox.state import menus, renaming
+from wecom_sandbox.state.announcements import Announcer
+from wecom_sandbox.state.directory import ROOT_DEPARTMENT, BrokenRule, Department, Member, Tag, fold
+from wecom_sandbox.state.world import App, Company, Robot, World
+
+_LETTERS = string.ascii_letters + string.digits
+T = TypeVar("T", Department, Tag)
+_CORPID = re.compile(r"(ww|wx)[0-9A-Za-z]{4,62}")
+_COMPANY_FIELDS = frozenset({"corpid", "name", "contacts_secret", "contacts_callback", "contacts_old_ips"}) | {
+    "account_limit"
+}
+_LISTS = ("departments", "members", "tags", "apps", "robots")
+APP_FIELDS = frozenset(App.__slots__) - {"ip_effective_at"}
+
+
+def new_secret() -> str:
+    """43 characters, as WeCom's secrets have."""
+    return secrets.token_urlsafe(32)
+
+
+def put_company(world: World, values: object) -> Company:
+    """Create a company, or replace the one with this corpid, with everything in it."""
+    if not isinstance(values, Mapping):
+        raise ValueError("a company must be an object")
+    own = {name: value for name, value in values.items() if name not in _LISTS}
+    company = typed.build(Company, own, path="company", allowed=_COMPANY_FIELDS)
+    if not _CORPID.fullmatch(company.corpid):
+        raise ValueError("corpid must be ww (or wx) and 4 to 62 letters or digits")
+    _put_departments(company, _rows(values, "departments"), None)
+    _put_members(company, _rows(values, "members"), None)
+    _put_tags(company, _rows(values, "tags"), None)
+    _put_apps(company, _rows(values, "apps"))
+    put_robots(company, _rows(values, "robots"))
+    world.companies[company.corpid] = company
+    return company
+
+
+def change_company(company: Company, values: object) -> None:
+    """Only the given fields change. Raises ValueError."""
+    typed.merge(company, values, path="company", allowed=_COMPANY_FIELDS - {"corpid"})
+
+
+def put_departments(world: World, company: Company, rows: list[object], *, tell_contacts: bool = True) -> int:
+    """Add or change; parents may stand after their children in the list. Returns how many."""
+    announcer = Announcer(world, company, tell_contacts=tell_contacts)
+    with announcer.scopes():
+        return _put_departments(company, rows, announcer)
+
+
+def remove_department(world: World, company: Company, number: int, *, tell_contacts: bool = True) -> None:
+    """Raises KeyError, or BrokenRule for the root and for one that is not empty.
+
+    Tags and scopes lose it. No update_tag tells that: WeCom may leave it out, so an app must read the tag again.
+    """
+    old = company.directory.departments[number]
+    company.directory.remove_department(number)
+    for tag in company.directory.tags.values():
+        tag.partyids = [one for one in tag.partyids if one != number]
+    for app in company.apps.values():
+        app.scope.partyids = [one for one in app.scope.partyids if one != number]
+    company.forget_visibility()
+    Announcer(world, company, tell_contacts=tell_contacts).department(old, None)
+
+
+def put_members(world: World, company: Company, rows: list[object], *, tell_contacts: bool = True) -> int:
+    """Add or change; of a known member only the given fields change. Returns how many."""
+    announcer = Announcer(world, company, tell_contacts=tell_contacts)
+    userids = (row.get("userid") for row in rows if isinstance(row, Mapping))
+    with announcer.scopes([one for one in userids if isinstance(one, str)]):
+        return _put_members(company, rows, announcer)
+
+
+def remove_member(world: World, company: Company, userid: str, *, tell_contacts: bool = True) -> None:
+    """The person leaves the company, her tags and all scopes; what stood on the phone is gone. Raises KeyError."""
+    announcer = Announcer(world, company, tell_contacts=tell_contacts)
+    with announcer.scopes([userid]):
+        member = company.directory.remove_member(userid)
+        world.mail.inboxes.pop((company.corpid, member.folded), None)
+        announcer.member(member, None)
+        for tag in list(company.directory.tags.values()):
+            left = replace(tag, userids=[one for one in tag.userids if fold(one) != member.folded])
+            company.directory.put_tag(left)
+            announcer.tag(tag, left)
+        for app in company.apps.values():
+            app.scope.userids = [one for one in app.scope.userids if fold(one) != member.folded]
+        company.forget_visibility()
+
+
+def rename_member(world: World, company: Company, userid: str, new_userid: str) -> None:
+    """Give a member another userid: the same person, so scopes, tags, groups and the phone's messages stay hers.
+
+    Nobody enters or leaves a scope by that. Raises KeyError, or ValueError for a userid that is taken or wrong.
+    """
+    old = company.directory.members[fold(userid)]
+    if fold(new_userid) != old.folded and company.directory.find(new_userid) is not None:
+        raise ValueError(f"userid {new_userid} is taken")
+    new = typed.build(Member, asdict(old) | {"userid": new_userid})
+    company.directory.rename_member(old, new)
+    renaming.carry_over(world, company, old, new)
+    Announcer(world, company).member(old, new)
+
+
+def put_tags(world: World, company: Company, rows: list[object]) -> int:
+    """Add or change. Returns how many. Raises ValueError."""
+    announcer = Announcer(world, company)
+    with announcer.scopes():
+        return _put_tags(company, rows, announcer)
+
+
+def put_apps(world: World, company: Company, rows: list[object]) -> int:
+    """Add or change; of a known app only the given fields change. A new app without a secret gets one."""
+    with Announcer(world, company).scopes():
+        return _put_apps(company, rows)
+
+
+def _put_departments(company: Company, rows: list[object], announcer: Announcer | None) -> int:
+    known = company.directory.departments
+    waiting = [_merged(known, "id", row, Department) for row in rows]
+    while waiting:
+        ready = [one for one in waiting if one.id == ROOT_DEPARTMENT or one.parentid in known]
+        if not ready:
+            raise BrokenRule(60004, f"departments {[one.id for one in waiting]} hang on unknown parents")
+        for department in ready:
+            old = known.get(department.id)
+            company.directory.put_department(department)
+            if announcer is not None:
+                announcer.department(old, department)
+        done = {department.id for department in ready}
+        waiting = [one for one in waiting if one.id not in done]
+    return len(rows)
+
+
+def _put_members(company: Company, rows: list[object], announcer: Announcer | None) -> int:
+    for row in rows:
+        userid = row.get("userid") if isinstance(row, Mapping) else None
+        old = company.directory.find(userid) if isinstance(userid, str) else None
+        known = asdict(old) if old is not None else {}
+        if isinstance(row, Mapping) and "department" in row:
+            # Fields that follow the departments one by one start afresh with them.
+            known = {k: v for k, v in known.items() if k not in {"order", "is_leader_in_dept", "main_department"}}
+        values = known | dict(typed.check_fields(Member, row, path=f"member {userid}"))
+        if old is not None:
+            # Found in another spelling: the id stays as it is.
+            values["userid"] = old.userid
+        member = typed.build(Member, values, path=f"member {userid}")
+        company.directory.put_member(member)
+        if announcer is not None:
+            announcer.member(old, member)
+    return len(rows)
+
+
+def _put_tags(company: Company, rows: list[object], announcer: Announcer | None) -> int:
+    for row in rows:
+        tag = _merged(company.directory.tags, "tagid", row, Tag)
+        old = company.directory.tags.get(tag.tagid)
+        company.directory.put_tag(tag)
+        if announcer is not None:
+            announcer.tag(old, tag)
+    return len(rows)
+
+
+def _put_apps(company: Company, rows: list[object]) -> int:
+    for row in rows:
+        agentid = row.get("agentid") if isinstance(row, Mapping) else None
+        menus.check_row(row, path=f"app {agentid}")
+        old = company.apps.get(agentid) if isinstance(agentid, int) else None
+        if old is not None:
+            typed.merge(old, row, path=f"app {agentid}", allowed=APP_FIELDS)
+            old.ip_effective_at.clear()
+            continue
+        values = {"secret": new_secret(), **row} if isinstance(row, Mapping) else row
+        app = typed.build(App, values, path=f"app {agentid}", allowed=APP_FIELDS)
+        company.apps[app.agentid] = app
+    company.forget_visibility()
+    return len(rows)
+
+
+def put_robots(company: Company, rows: list[object]) -> int:
+    """Add or replace, by their keys. Returns how many. Raises ValueError."""
+    for row in rows:
+        robot = typed.build(Robot, row, path="robot")
+        company.robots[robot.key] = robot
+    return len(rows)
+
+
+def verification_file(company: Company, app: App) -> str:
+    """The file whose presence on the trusted domain proves that it is the company's; its body is the middle part."""
+    digest = hashlib.sha256(f"{company.corpid}/{app.agentid}".encode()).digest()
+    code = "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:16])
+    return f"WW_verify_{code}.txt"
+
+
+def company_as_json(company: Company) -> dict[str, object]:
+    """The whole company in the form that `put_company` takes."""
+    directory = company.directory
+    return {
+        "corpid": company.corpid,
+        "name": company.name,
+        "contacts_secret": company.contacts_secret,
+        "contacts_callback": asdict(company.contacts_callback),
+        "contacts_old_ips": company.contacts_old_ips,
+        "account_limit": company.account_limit,
+        "departments": [asdict(department) for department in directory.departments.values()],
+        "members": [asdict(member) for member in directory.members.values()],
+        "tags": [asdict(tag) for tag in directory.tags.values()],
+        "apps": [app_as_json(app) for app in company.apps.values()],
+        "robots": [asdict(robot) for robot in company.robots.values()],
+    }
+
+
+def app_as_json(app: App) -> dict[str, object]:
+    return {name: value for name, value in asdict(app).items() if name in APP_FIELDS}
+
+
+def load(world: World, document: object) -> None:
+    """A seed file: {"companies": [...], "bi": {...}, "settings": {...}}. What stands in it is replaced."""
+    if not isinstance(document, Mapping) or set(document) - {"companies", "bi", "settings"}:
+        raise ValueError('a seed is an object with "companies" and optionally "bi" and "settings"')
+    world.settings.change(document.get("settings", {}))
+    for values in _rows(document, "companies"):
+        put_company(world, values)
+    if "bi" in document:
+        world.bi = bi_state.from_json(document["bi"])
+
+
+def dump(world: World) -> dict[str, object]:
+    """Everything that `load` takes; tokens, codes, messages and faults are not kept."""
+    companies = [company_as_json(company) for company in world.companies.values()]
+    return {"settings": world.settings.as_json(), "bi": bi_state.as_json(world.bi), "companies": companies}
+
+
+def _rows(values: Mapping[str, object], name: str) -> list[object]:
+    rows = values.get(name, [])
+    if not isinstance(rows, list):
+        raise ValueError(f"{name} must be a list")
+    return rows
+
+
+def _merged(known: Mapping[int, T], key: str, row: object, cls: type[T]) -> T:
+    """A new instance from the row, laid over the known one with the same number."""
+    number = row.get(key) if isinstance(row, Mapping) else None
+    old = known.get(number) if isinstance(number, int) else None
+    values = typed.check_fields(cls, row, path=f"{cls.__name__.lower()} {number}")
+    before = {name: getattr(old, name) for name in cls.__slots__} if old is not None else {}
+    return typed.build(cls, before | values, path=f"{cls.__name__.lower()} {number}")

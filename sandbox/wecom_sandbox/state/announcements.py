@@ -1,0 +1,143 @@
+"""Events of a company's directory, by who receives them: change_contact, subscribe, unsubscribe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from wecom_sandbox.state.directory import Department, Member, Tag, Visibility, fold
+from wecom_sandbox.state.events import Outgoing, event
+from wecom_sandbox.state.world import Company, World
+
+# Fields of a member in a change_contact event: ours to WeCom's.
+_MEMBER_ELEMENTS = {
+    "name": "Name",
+    "department": "Department",
+    "main_department": "MainDepartment",
+    "is_leader_in_dept": "IsLeaderInDept",
+    "direct_leader": "DirectLeader",
+    "position": "Position",
+    "mobile": "Mobile",
+    "gender": "Gender",
+    "email": "Email",
+    "biz_mail": "BizMail",
+    "status": "Status",
+    "avatar": "Avatar",
+    "alias": "Alias",
+    "telephone": "Telephone",
+    "address": "Address",
+}
+# All that a callback set up after 2022-08-15 carries.
+_MINIMAL_MEMBER, _MINIMAL_DEPARTMENT = frozenset({"Department"}), frozenset({"ParentId"})
+
+
+class Announcer:
+    """Tells the sync assistant (unless the change is its own) and, where that is switched on, the apps."""
+
+    def __init__(self, world: World, company: Company, *, tell_contacts: bool = True) -> None:
+        self._world = world
+        self._company = company
+        self._tell_contacts = tell_contacts
+
+    def member(self, old: Member | None, new: Member | None) -> None:
+        """`old` None: joined; `new` None: left."""
+        if new is None:
+            if old is not None:
+                self._announce("delete_user", UserID=old.userid)
+            return
+        before = _member_elements(old) if old is not None else {}
+        elements = {name: value for name, value in _member_elements(new).items() if before.get(name) != value}
+        if self._world.settings.contact_events_minimal:
+            elements = {name: value for name, value in elements.items() if name in _MINIMAL_MEMBER}
+        if old is None:
+            self._announce("create_user", UserID=new.userid, **elements)
+        elif asdict(old) != asdict(new):
+            renamed = {"NewUserID": new.userid} if old.userid != new.userid else {}
+            self._announce("update_user", UserID=old.userid, **renamed, **elements)
+
+    def department(self, old: Department | None, new: Department | None) -> None:
+        if new is None:
+            if old is not None:
+                self._announce("delete_party", Id=old.id)
+            return
+        before = _department_elements(old) if old is not None else {}
+        elements = {name: value for name, value in _department_elements(new).items() if before.get(name) != value}
+        if self._world.settings.contact_events_minimal:
+            elements = {name: value for name, value in elements.items() if name in _MINIMAL_DEPARTMENT}
+        if old is None or old != new:
+            self._announce("create_party" if old is None else "update_party", Id=new.id, **elements)
+
+    def tag(self, old: Tag | None, new: Tag) -> None:
+        users, parties = set(old.userids if old else ()), set(old.partyids if old else ())
+        changes: dict[str, Sequence[object]] = {
+            "AddUserItems": [one for one in new.userids if one not in users],
+            "DelUserItems": sorted(users - set(new.userids)),
+            "AddPartyItems": [one for one in new.partyids if one not in parties],
+            "DelPartyItems": sorted(parties - set(new.partyids)),
+        }
+        filled: dict[str, object] = {name: _joined(value) for name, value in changes.items() if value}
+        if filled:
+            self._announce("update_tag", TagId=new.tagid, **filled)
+
+    @contextmanager
+    def scopes(self, userids: Iterable[str] = ()) -> Iterator[None]:
+        """Around a change: members who enter or leave the scope of an app with a callback are told to it.
+
+        `userids`: the members who themselves change (join, move, are disabled, leave); of others only those are looked
+        at who stand where a scope grew or shrank, so that one change among 100,000 people costs little.
+        """
+        directory = self._company.directory
+        before = {fold(userid): directory.find(userid) for userid in userids}
+        seen = self._seen()
+        yield
+        for agentid, new in self._seen().items():
+            old = seen.get(agentid)
+            if old is None:
+                continue
+            moved = sorted((old.singles ^ new.singles) - before.keys())
+            moved += [one.folded for one in directory.members_below(sorted(old.departments ^ new.departments))]
+            affected = dict.fromkeys([*before, *moved])
+            pairs = [(before.get(one, directory.find(one)), directory.find(one)) for one in affected]
+            entered = [now.userid for was, now in pairs if _gets(new, now) and now and not _gets(old, was)]
+            left = [was.userid for was, now in pairs if _gets(old, was) and was and not _gets(new, now)]
+            self._announce_to_app(agentid, "subscribe", entered)
+            self._announce_to_app(agentid, "unsubscribe", left)
+
+    def _seen(self) -> dict[int, Visibility]:
+        """What each app sees that hears events."""
+        apps = self._company.apps.values()
+        return {app.agentid: self._company.visibility(app) for app in apps if app.callback.url}
+
+    def _announce_to_app(self, agentid: int, name: str, userids: list[str]) -> None:
+        for userid in userids:
+            elements = event(self._company.corpid, agentid, name, now=self._world.now(), userid=userid)
+            self._world.outbox.add(Outgoing(self._company.corpid, agentid, elements))
+
+    def _announce(self, change: str, **details: object) -> None:
+        corpid = self._company.corpid
+        elements = event(corpid, None, "change_contact", now=self._world.now()) | {"ChangeType": change} | details
+        if self._tell_contacts and self._company.contacts_callback.url:
+            self._world.outbox.add(Outgoing(corpid, None, elements))
+        if self._world.settings.apps_get_contact_events:
+            for app in self._company.apps.values():
+                if app.callback.url:
+                    self._world.outbox.add(Outgoing(corpid, app.agentid, elements))
+
+
+def _gets(visibility: Visibility, member: Member | None) -> bool:
+    """Whether messages of an app that sees this reach the member."""
+    return member is not None and visibility.reaches(member)
+
+
+def _member_elements(member: Member) -> dict[str, object]:
+    values = {theirs: getattr(member, ours) for ours, theirs in _MEMBER_ELEMENTS.items()}
+    return {name: _joined(value) if isinstance(value, list) else value for name, value in values.items() if value != ""}
+
+
+def _department_elements(department: Department) -> dict[str, object]:
+    return {"Name": department.name, "ParentId": department.parentid, "Order": department.order}
+
+
+def _joined(values: Sequence[object]) -> str:
+    return ",".join(str(value) for value in values)

@@ -1,0 +1,135 @@
+"""What the stand-in BI knows. Plain Python; written by a seed or the control interface."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from wecom_sandbox.http import typed
+
+
+@dataclass(slots=True)
+class BiUser:
+    """`login_id` or, in e-mail mode, `email` is what a token names. An empty password signs nobody in to the API.
+
+    `sees`: by the name of a column the values whose rows the person sees on pages; of other columns all.
+    """
+
+    login_id: str
+    name: str = ""
+    email: str = ""
+    password: str = ""
+    sees: dict[str, list[object]] = field(default_factory=dict)
+
+    def rows_of(self, card: BiCard) -> list[dict[str, object]]:
+        """The rows of the card that the person sees."""
+        limits = {column: values for column, values in self.sees.items() if column in card.columns}
+        return [row for row in card.rows if all(row.get(column) in values for column, values in limits.items())]
+
+
+@dataclass(slots=True)
+class BiPivot:
+    """How a card is drawn as a table with a merged header: one line for each combination of `rows`, below one column
+    for each combination of `columns` and each of `values`, which are summed up."""
+
+    rows: list[str]
+    columns: list[str]
+    values: list[str]
+
+
+@dataclass(slots=True)
+class BiParameter:
+    """A dynamic parameter: the rows whose `column` fulfils `filter_type` with `values`, or with what is sent."""
+
+    name: str
+    column: str
+    filter_type: str = "EQ"
+    values: list[object] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class BiCard:
+    """A card with its data: each row by the names of `columns`. `aliases`: under which title a column is shown.
+
+    With a `pivot` it answers to GRID with a merged header, and to GRAPH with one title a column. `draws_after`: so many
+    seconds after its page a script draws the card; None: the script waits for ever; 0: it stands in the page."""
+
+    card_id: str
+    name: str
+    kind: str = "CHART"
+    source: str = ""
+    columns: list[str] = field(default_factory=list)
+    rows: list[dict[str, object]] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    parameters: list[BiParameter] = field(default_factory=list)
+    pivot: BiPivot | None = None
+    draws_after: float | None = 0.0
+
+
+@dataclass(slots=True)
+class BiPage:
+    """`fails`: the BI answers with its error page instead."""
+
+    page_id: str
+    name: str
+    is_deleted: bool = False
+    fails: bool = False
+    cards: list[BiCard] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Bi:
+    """`public_key`: PEM or its base64 alone; without one nobody is signed in by a token. `accepts_forever`: whether a
+    token without a timestamp is taken, as the real one takes it."""
+
+    provider: str = "guanbi"
+    domain: str = "guanbi"
+    public_key: str = ""
+    app_token: str = ""
+    accepts_forever: bool = True
+    users: list[BiUser] = field(default_factory=list)
+    pages: list[BiPage] = field(default_factory=list)
+    # What happened: who is signed in in which browser, and the API's tokens with their end in unix seconds.
+    _sessions: dict[str, str] = field(default_factory=dict)
+    _tokens: dict[str, float] = field(default_factory=dict)
+
+    def user(self, external_id: str) -> BiUser | None:
+        return next((one for one in self.users if external_id in (one.login_id, one.email)), None)
+
+    def page(self, page_id: str) -> BiPage | None:
+        return next((one for one in self.pages if one.page_id == page_id and not one.is_deleted), None)
+
+    def card(self, card_id: str) -> BiCard | None:
+        cards = (card for page in self.pages for card in page.cards)
+        return next((card for card in cards if card.card_id == card_id), None)
+
+    def open_session(self, user: BiUser) -> str:
+        session = secrets.token_urlsafe(24)
+        self._sessions[session] = user.login_id
+        return session
+
+    def user_of_session(self, session: str) -> BiUser | None:
+        return self.user(self._sessions.get(session, "")) if session in self._sessions else None
+
+    def new_token(self, *, ends_at: float) -> str:
+        token = secrets.token_urlsafe(24)
+        self._tokens[token] = ends_at
+        return token
+
+    def is_token(self, token: str, *, now: float) -> bool:
+        return self._tokens.get(token, 0.0) > now
+
+    def forget(self) -> None:
+        """Drop what happened."""
+        self._sessions.clear()
+        self._tokens.clear()
+
+
+def from_json(values: object) -> Bi:
+    """Raises ValueError."""
+    return typed.build(Bi, values, path="bi")
+
+
+def as_json(bi: Bi) -> Mapping[str, object]:
+    return {name: value for name, value in asdict(bi).items() if not name.startswith("_")}

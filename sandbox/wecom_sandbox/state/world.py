@@ -1,0 +1,265 @@
+"""The sandbox's whole state: companies, apps, and everything short-lived that hangs on them. Plain Python."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from wecom_sandbox.limits.faults import FaultBoard
+from wecom_sandbox.limits.limits import Limits
+from wecom_sandbox.messages.inbox import Mailroom
+from wecom_sandbox.settings import Settings
+from wecom_sandbox.state.bi import Bi
+from wecom_sandbox.state.clock import Clock
+from wecom_sandbox.state.directory import Department, Directory, Member, Visibility
+from wecom_sandbox.state.events import Outbox
+
+# Above this, codes that are of no use any more are forgotten (they then are unknown, which is answered alike).
+KEPT_CODES = 10_000
+
+
+@dataclass(slots=True)
+class Callback:
+    """Where an app (or the directory-sync assistant) receives events: the triple of the console's page."""
+
+    url: str = ""
+    token: str = ""
+    aes_key: str = ""
+
+
+@dataclass(slots=True)
+class Scope:
+    userids: list[str] = field(default_factory=list)
+    partyids: list[int] = field(default_factory=list)
+    tagids: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class App:
+    """One self-built app. Domains are host or host:port. `trusted_ips` None: the sandbox does not look at the IP."""
+
+    agentid: int
+    name: str
+    secret: str
+    description: str = ""
+    home_url: str = ""
+    trusted_domain: str = ""
+    callback_domain: str = ""
+    # Whether the verification file was found on trusted_domain; without it nobody is redirected there.
+    domain_verified: bool = True
+    trusted_ips: list[str] | None = None
+    scope: Scope = field(default_factory=Scope)
+    callback: Callback = field(default_factory=Callback)
+    disabled: bool = False
+    # Apps made after 2022-06-20 do not get mobile, email, avatar and the like from user/get.
+    created_after_2022_06_20: bool = True
+    # The mini program that this app is bound to: only such an app may send miniprogram_notice.
+    mini_program_appid: str = ""
+    isreportenter: int = 0
+    report_location_flag: int = 0
+    menu: dict[str, object] | None = None
+    # Entries of trusted_ips made in the console: when each takes effect, unix seconds.
+    ip_effective_at: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Robot:
+    key: str
+    name: str = ""
+    disabled: bool = False
+
+
+@dataclass(slots=True)
+class Chat:
+    """A group chat that an app made. `members`: folded userids, each once."""
+
+    chatid: str
+    corpid: str
+    agentid: int
+    name: str
+    owner: str
+    members: dict[str, None]
+
+
+@dataclass(slots=True)
+class Company:
+    corpid: str
+    name: str
+    contacts_secret: str = ""
+    contacts_callback: Callback = field(default_factory=Callback)
+    # Addresses from which the sync assistant was used before 2022-08-15: from others details give 48009.
+    contacts_old_ips: list[str] = field(default_factory=list)
+    account_limit: int = 100_000
+    apps: dict[int, App] = field(default_factory=dict)
+    robots: dict[str, Robot] = field(default_factory=dict)
+    directory: Directory = field(default_factory=Directory)
+    _seen: dict[int, tuple[int, Visibility]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.directory.departments:
+            self.directory.put_department(Department(id=1, name=self.name, parentid=0))
+
+    def visibility(self, app: App) -> Visibility:
+        """What the app sees now; kept until the directory or the scope changes (`forget_visibility`)."""
+        known = self._seen.get(app.agentid)
+        if known is None or known[0] != self.directory.version:
+            scope = app.scope
+            known = (self.directory.version, self.directory.visibility(scope.userids, scope.partyids, scope.tagids))
+            self._seen[app.agentid] = known
+        return known[1]
+
+    def forget_visibility(self) -> None:
+        self._seen.clear()
+
+    def receives(self, app: App, member: Member) -> bool:
+        """Whether the app's messages reach this member: in its scope, neither disabled nor gone."""
+        return self.visibility(app).reaches(member)
+
+
+@dataclass(slots=True)
+class Token:
+    value: str
+    corpid: str
+    agentid: int | None
+    expires_at: float
+    # The secret for which it was given: a reset secret makes its tokens useless (40001).
+    secret: str
+
+
+@dataclass(slots=True)
+class Code:
+    """What a browser brings back from the authorise or the QR page. `userid` "" means: not a member, see `openid`."""
+
+    value: str
+    corpid: str
+    userid: str
+    openid: str
+    netloc: str
+    expires_at: float
+    user_ticket: str = ""
+    used: bool = False
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A user_ticket (scope snsapi_privateinfo) or a JS-SDK ticket (`userid` "")."""
+
+    value: str
+    corpid: str
+    agentid: int
+    expires_at: float
+    userid: str = ""
+
+
+@dataclass(slots=True)
+class Media:
+    """An uploaded file. `kind`: image, voice, video or file."""
+
+    media_id: str
+    corpid: str
+    kind: str
+    filename: str
+    content_type: str
+    body: bytes
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call of the API. Holds no query and no body: secrets and tokens stand there."""
+
+    at: float
+    method: str
+    path: str
+    errcode: int
+    ip: str
+    corpid: str
+    agentid: int | None
+    fault: str
+    milliseconds: float
+
+    def as_json(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class World:
+    """Everything. One per process; not safe for threads: the server is one loop."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.settings = Settings()
+        self.companies: dict[str, Company] = {}
+        self.bi = Bi()
+        self.wake_courier: Callable[[], None] = lambda: None
+        self._listeners: dict[tuple[str, str], set[Callable[[], None]]] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what happened; companies, the BI, settings and the clock stay."""
+        self.tokens: dict[str, Token] = {}
+        self.codes: dict[str, Code] = {}
+        self.user_tickets: dict[str, Ticket] = {}
+        self.media: dict[str, Media] = {}
+        # corpid, agentid, and what the ticket is for (api/jssdk.py)
+        self.js_tickets: dict[tuple[str, int, str], Ticket] = {}
+        self.faults = FaultBoard()
+        self.limits = Limits(self.settings)
+        self.mail = Mailroom(self.settings)
+        self.calls: deque[CallRecord] = deque()
+        self.chats: dict[str, Chat] = {}
+        self.outbox = Outbox(wake=lambda: self.wake_courier())
+        self.consents: dict[tuple[str, int, str], float] = {}
+        self.bi.forget()
+
+    def reset(self) -> None:
+        """Drop everything but the clock."""
+        self.companies.clear()
+        self.settings = Settings()
+        self.bi = Bi()
+        self.forget()
+
+    def now(self) -> float:
+        return self.clock.now()
+
+    def log_call(self, record: CallRecord) -> None:
+        """Keep it, and no more than `calls_kept` of the newest."""
+        self.calls.append(record)
+        while len(self.calls) > self.settings.calls_kept:
+            self.calls.popleft()
+
+    def app(self, corpid: str, agentid: int) -> App:
+        """Raises KeyError."""
+        return self.companies[corpid].apps[agentid]
+
+    def new_code(self, *, corpid: str, userid: str, netloc: str, openid: str = "", user_ticket: str = "") -> Code:
+        """A code for one use within 5 minutes, bound to the host (and port) to which the browser is sent."""
+        now = self.now()
+        if len(self.codes) > KEPT_CODES:
+            self.codes = {value: one for value, one in self.codes.items() if not one.used and one.expires_at > now}
+        expires_at = now + self.settings.code_seconds
+        code = Code(secrets.token_urlsafe(32), corpid, userid, openid, netloc, expires_at, user_ticket)
+        self.codes[code.value] = code
+        return code
+
+    def watch(self, corpid: str, folded: str, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` whenever something changes on this person's phone; returns what ends that."""
+        self._listeners.setdefault((corpid, folded), set()).add(listener)
+        return lambda: self._unwatch(corpid, folded, listener)
+
+    def _unwatch(self, corpid: str, folded: str, listener: Callable[[], None]) -> None:
+        listeners = self._listeners[corpid, folded]
+        listeners.discard(listener)
+        if not listeners:
+            del self._listeners[corpid, folded]
+
+    def changed(self, corpid: str, folded: str) -> None:
+        for listener in tuple(self._listeners.get((corpid, folded), ())):
+            listener()
+
+    def changed_for_all(self, corpid: str) -> None:
+        """The same for every phone of a company that somebody looks at."""
+        for watched, folded in tuple(self._listeners):
+            if watched == corpid:
+                self.changed(corpid, folded)
