@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from ipaddress import ip_address
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -17,31 +17,43 @@ from wecom_sandbox.api.call import Request
 from wecom_sandbox.bi import pages as bi_pages
 from wecom_sandbox.callbacks.courier import COURIER, Courier
 from wecom_sandbox.errors import ApiError
+from wecom_sandbox.http import hosts
+from wecom_sandbox.http.authority import Authority
 from wecom_sandbox.http.envelope import Reply, failure
 from wecom_sandbox.limits.faults import Fault
 from wecom_sandbox.pages import chats, console, login, oauth, phone
-from wecom_sandbox.state.keys import WORLD
+from wecom_sandbox.state.keys import AUTHORITY, WORLD
 from wecom_sandbox.state.world import CallRecord, World
 
 # The largest upload is a file of 20 MB in a multipart body.
 BODY_MOST_BYTES = 32 * 1024 * 1024
 STATIC = Path(__file__).resolve().parent / "static"
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _NO_SUCH_PAGE = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether the sandbox may listen there: it has no passwords and answers for companies."""
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ip_address(host).is_loopback
-    return False
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where the sandbox listens and by which names it is called. Port 0: a free one; `tls_port` None: without TLS."""
+
+    host: str
+    port: int
+    tls_port: int | None = None
+    authority: Authority | None = None
+    allowed: tuple[str, ...] = ()
 
 
-def make_app(world: World) -> web.Application:
-    app = web.Application(middlewares=[_loopback_only], client_max_size=BODY_MOST_BYTES)
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports in use."""
+
+    plain: int
+    tls: int | None
+
+
+def make_app(world: World, reach: Reach) -> web.Application:
+    app = web.Application(middlewares=[hosts.guard(reach.allowed)], client_max_size=BODY_MOST_BYTES)
     app[WORLD] = world
+    app[AUTHORITY] = reach.authority
     app[COURIER] = Courier(world)
     app.cleanup_ctx.append(_courier_at_work)
     app.router.add_route("*", "/cgi-bin/{tail:.*}", answer_api)
@@ -58,15 +70,19 @@ def make_app(world: World) -> web.Application:
 
 
 @contextlib.asynccontextmanager
-async def serving_on(world: World, host: str, port: int) -> AsyncIterator[int]:
-    """Listen on a loopback address while the block runs. Gives the port (of use with port 0). Raises OSError."""
-    if not is_loopback(host):
-        raise ValueError(f"{host} is not a loopback address")
-    runner = web.AppRunner(make_app(world), access_log=None, shutdown_timeout=0.2)
+async def serving_on(world: World, reach: Reach) -> AsyncIterator[Ports]:
+    """Listen on a loopback address while the block runs. Raises OSError, and ValueError for another address."""
+    if not hosts.is_loopback(reach.host):
+        raise ValueError(f"{reach.host} is not a loopback address")
+    runner = web.AppRunner(make_app(world, reach), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, reuse_address=True).start()
-        yield int(runner.addresses[0][1])
+        await web.TCPSite(runner, reach.host, reach.port, reuse_address=True).start()
+        if reach.tls_port is not None and reach.authority is not None:
+            context = reach.authority.server_context()
+            await web.TCPSite(runner, reach.host, reach.tls_port, ssl_context=context, reuse_address=True).start()
+        plain, *tls = [int(address[1]) for address in runner.addresses]
+        yield Ports(plain, tls[0] if tls else None)
     finally:
         await runner.cleanup()
 
@@ -77,17 +93,6 @@ async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-@web.middleware
-async def _loopback_only(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Refuse names that another site's page could have pointed here (DNS rebinding)."""
-    name = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-    if name.lower() not in _LOOPBACK_NAMES:
-        raise web.HTTPMisdirectedRequest(text="The sandbox answers on loopback names only.\n")
-    return await handler(request)
 
 
 async def _to_phone(request: web.Request) -> web.StreamResponse:

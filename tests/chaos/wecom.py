@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from wecom_sandbox.server import serving_on
+from wecom_sandbox.server import Reach, serving_on
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.world import World
 
@@ -93,7 +93,7 @@ async def _serve(world: World, port: int, memory: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, die)
-    async with serving_on(world, "127.0.0.1", port):
+    async with serving_on(world, Reach("127.0.0.1", port)):
         await asyncio.Event().wait()
 
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from wecom_sandbox.limits.faults import Fault
-from wecom_sandbox.server import serving_on
+from wecom_sandbox.server import Reach, serving_on
 from wecom_sandbox.state.clock import Clock
 from wecom_sandbox.state.world import World
 
@@ -57,8 +57,8 @@ def sandbox_in_thread(world: World) -> Iterator[str]:
     async def serve() -> None:
         ending = asyncio.Event()
         stop.append((asyncio.get_running_loop(), ending))
-        async with serving_on(world, "127.0.0.1", 0) as actual:
-            port.set_result(actual)
+        async with serving_on(world, Reach("127.0.0.1", 0)) as ports:
+            port.set_result(ports.plain)
             await ending.wait()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)

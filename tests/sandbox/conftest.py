@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from wecom_sandbox.http.hosts import WECOM_HOSTS
 
 from tests.e2e.conftest import browser_type_launch_args  # noqa: F401  # a fixture: which Chromium is started
 from tests.sandbox.receiver import Receiver, listening
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from tools.services import free_port
+
+HTTPS_PORT = 443
 
 
 @pytest.fixture(scope="session")
-def running_sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox() as handle:
+def tls_port() -> int:
+    """Where the same sandbox answers by TLS."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def running_sandbox(tls_port: int) -> Iterator[SandboxHandle]:
+    with start_sandbox(arguments=("--tls-port", str(tls_port))) as handle:
         yield handle
+
+
+@pytest.fixture(scope="session")
+def ca_file(running_sandbox: SandboxHandle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a program must trust to talk to it by TLS."""
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    path.write_text(running_sandbox.control("GET", "ca")["certificate"], encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def wecom_hosts(sandbox: SandboxHandle, tls_port: int, ca_file: Path, monkeypatch: pytest.MonkeyPatch) -> SandboxHandle:
+    """Programs in this process reach the sandbox under WeCom's own addresses: a resolver rule, and its CA trusted."""
+    look_up = socket.getaddrinfo
+
+    def ruled(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        led = host in WECOM_HOSTS and port == HTTPS_PORT
+        return look_up("127.0.0.1" if led else host, tls_port if led else port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", ruled)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(ca_file))
+    monkeypatch.setenv("NO_PROXY", "*")
+    return sandbox
 
 
 @pytest.fixture

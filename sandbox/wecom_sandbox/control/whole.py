@@ -10,12 +10,22 @@ from wecom_sandbox.control.routes import as_object, flag_of, number_in_path, rou
 from wecom_sandbox.limits.faults import KINDS, Fault
 from wecom_sandbox.state import administration, leniency
 from wecom_sandbox.state import bi as bi_state
+from wecom_sandbox.state.keys import AUTHORITY
 from wecom_sandbox.state.world import World
 
 
 @route("GET", "health")
 async def health(request: web.Request, world: World, document: object) -> object:
     return {"sandbox": True, "companies": len(world.companies)}
+
+
+@route("GET", "ca")
+async def get_authority(request: web.Request, world: World, document: object) -> object:
+    """The certificate authority of the port with TLS: what programs are told to trust."""
+    authority = request.app[AUTHORITY]
+    if authority is None:
+        raise KeyError("certificate authority: start with --tls-port")
+    return {"certificate": authority.pem, "spki_sha256": authority.spki_sha256, "hosts": list(authority.names)}
 
 
 @route("GET", "state")
