@@ -11,6 +11,22 @@ from pathlib import Path
 import pytest
 
 MINOR = sys.version_info.minor
+# A distribution that is built without another package, in the sandbox's place.
+PYPROJECT = """[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+BACKEND = """import zipfile
+NAME, FOLDER = "stand_in-1-py3-none-any.whl", "stand_in-1.dist-info"
+FILES = {"METADATA": "Metadata-Version: 2.1\\nName: stand-in\\nVersion: 1\\n",
+         "WHEEL": "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n", "RECORD": ""}
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    with zipfile.ZipFile(f"{folder}/{NAME}", "w") as wheel:
+        for name, text in FILES.items():
+            wheel.writestr(f"{FOLDER}/{name}", text)
+    return NAME
+"""
 NEWER = [minor for minor in (14, 13, 12, 11) if minor > MINOR]
 
 
@@ -26,6 +42,9 @@ class Machine:
         (self.clone / "tools" / "messages.py").write_text("import sys; print('messages', *sys.argv[1:])")
         for name in ("requirements", "requirements-snapshots", "requirements-demo", "requirements-dev"):
             (self.clone / f"{name}.txt").write_text("")
+        (self.clone / "sandbox").mkdir()
+        (self.clone / "sandbox" / "pyproject.toml").write_text(PYPROJECT)
+        (self.clone / "sandbox" / "backend.py").write_text(BACKEND)
         for program in ("sh", "cat", "cksum", "dirname", "grep", "mktemp", "rm"):
             found = shutil.which(program)
             assert found is not None
