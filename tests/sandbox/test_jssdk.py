@@ -1,22 +1,25 @@
-"""WeCom's own QR panel, @wecom/jssdk, in Chromium, with its fixed host led to the sandbox."""
+"""WeCom's own QR panel, @wecom/jssdk, in Chromium, which reaches its fixed host by a resolver rule and TLS.
+
+Nothing is intercepted: the sandbox's authority is trusted by its fingerprint, and the site of the app is a server.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, FrameLocator, Page, expect
+from playwright.sync_api import Browser, BrowserType, FrameLocator, Page, expect
 
-from tests.browsing import close, lead
+from tests.http_server import serving
 from tests.sandbox.conftest import Api
 from tests.sandbox.programs import npm_modules
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 pytestmark = pytest.mark.e2e
-HOST = "https://login.work.weixin.qq.com"
-SITE = "http://localhost:3001"
 LOGIN_PAGE = """<!doctype html><title>login</title><div id="panel"></div>
 <script src="/wecom.js"></script>
 <script>
@@ -30,33 +33,81 @@ LOGIN_PAGE = """<!doctype html><title>login</title><div id="panel"></div>
 </script>"""
 
 
+@dataclass
+class Site:
+    """An app's site on a port of localhost. `pages`: path to content type and body."""
+
+    origin: str
+    pages: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+
+
+class SiteHandler(BaseHTTPRequestHandler):
+    pages: dict[str, tuple[str, bytes]]
+
+    def do_GET(self) -> None:
+        kind, body = self.pages.get(self.path.partition("?")[0], ("text/html", b"signed in"))
+        self.send_response(200)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Says nothing."""
+
+
 @pytest.fixture
-def page(browser: Browser, sandbox: SandboxHandle) -> Iterator[Page]:
-    """WeCom's host and the app's site are answered here; everything else is refused."""
-    script = (npm_modules() / "@wecom" / "jssdk" / "dist" / "wecom.global.prod.js").read_text(encoding="utf-8")
-    context = browser.new_context()
-    context.route("**/*", lambda route: route.abort())
-    lead(context, HOST, sandbox.base_url)
-    context.route(f"{SITE}/**", lambda route: route.fulfill(body="signed in", content_type="text/html"))
-    context.route(f"{SITE}/wecom.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
-    page = context.new_page()
-    yield page
-    close(context)
+def other_site() -> Iterator[Site]:
+    """A site that is not the app's."""
+    script = npm_modules() / "@wecom" / "jssdk" / "dist" / "wecom.global.prod.js"
+    pages = {"/wecom.js": ("text/javascript", script.read_bytes())}
+    with serving(SiteHandler, pages=pages) as port:
+        yield Site(f"http://localhost:{port}", pages)
 
 
-def open_panel(page: Page, origin: str = SITE, **changes: str) -> FrameLocator:
-    """The app's login page with WeCom's component on it; gives the inside of the panel."""
+@pytest.fixture
+def site(other_site: Site, sandbox: SandboxHandle) -> Iterator[Site]:
+    """The app's own: its trusted domain."""
+    pages = dict(other_site.pages)
+    with serving(SiteHandler, pages=pages) as port:
+        sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_domain": f"localhost:{port}"})
+        yield Site(f"http://localhost:{port}", pages)
+
+
+@pytest.fixture(scope="module")
+def led_browser(
+    browser_type: BrowserType, browser_type_launch_args: dict[str, Any], running_sandbox: SandboxHandle, tls_port: int
+) -> Iterator[Browser]:
+    """Chromium as the guide starts it; other hosts are not found."""
+    flags = [
+        f"--host-resolver-rules=MAP *.qq.com:443 127.0.0.1:{tls_port},MAP * ~NOTFOUND,EXCLUDE localhost",
+        f"--ignore-certificate-errors-spki-list={running_sandbox.control('GET', 'ca')['spki_sha256']}",
+    ]
+    options = {**browser_type_launch_args, "args": [*browser_type_launch_args["args"], *flags]}
+    browser = browser_type.launch(**options)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(led_browser: Browser) -> Iterator[Page]:
+    context = led_browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+def open_panel(page: Page, site: Site, redirect_uri: str = "", **changes: str) -> FrameLocator:
+    """The site's login page with WeCom's component on it; gives the inside of the panel."""
     params = {
         "login_type": "CorpApp",
         "appid": CORPID,
         "agentid": str(AGENTID),
-        "redirect_uri": f"{SITE}/cb",
+        "redirect_uri": redirect_uri or f"{site.origin}/cb",
         "state": "S1",
         **changes,
     }
-    body = LOGIN_PAGE % json.dumps(params)
-    page.context.route(f"{origin}/login", lambda route: route.fulfill(body=body, content_type="text/html"))
-    page.goto(f"{origin}/login")
+    site.pages["/login"] = ("text/html", (LOGIN_PAGE % json.dumps(params)).encode())
+    page.goto(f"{site.origin}/login")
     return page.frame_locator("#panel iframe")
 
 
@@ -70,17 +121,17 @@ def reported(page: Page, count: int) -> list[Any]:
     return list(page.evaluate("window.reported"))
 
 
-def test_the_component_takes_the_page_along(page: Page, api: Api) -> None:
-    scan(open_panel(page, redirect_type="top"), "确认登录")
+def test_the_component_takes_the_page_along(page: Page, site: Site, api: Api) -> None:
+    scan(open_panel(page, site, redirect_type="top"), "确认登录")
 
-    page.wait_for_url(f"{SITE}/cb?code=*")
+    page.wait_for_url(f"{site.origin}/cb?code=*")
     code = page.url.split("code=")[1].partition("&")[0]
     assert page.url.endswith("&state=S1")
     assert api.get("auth/getuserinfo", code=code)["userid"] == "LiLei"
 
 
-def test_the_component_hands_the_code_to_a_callback(page: Page, api: Api) -> None:
-    panel = open_panel(page, redirect_type="callback")
+def test_the_component_hands_the_code_to_a_callback(page: Page, site: Site, api: Api) -> None:
+    panel = open_panel(page, site, redirect_type="callback")
     assert reported(page, 1) == [["check", {"isWeComLogin": False}]]
 
     scan(panel, "确认登录")
@@ -88,39 +139,33 @@ def test_the_component_hands_the_code_to_a_callback(page: Page, api: Api) -> Non
     name, data = reported(page, 2)[1]
     assert name == "success"
     assert api.get("auth/getuserinfo", code=data["code"])["userid"] == "LiLei"
-    assert page.url == f"{SITE}/login"
+    assert page.url == f"{site.origin}/login"
 
 
-def test_refusing_in_the_panel(page: Page) -> None:
-    scan(open_panel(page, redirect_type="callback"), "拒绝")
+def test_refusing_in_the_panel(page: Page, site: Site) -> None:
+    scan(open_panel(page, site, redirect_type="callback"), "拒绝")
 
     assert reported(page, 2)[1] == ["fail", {"errCode": 40029, "errMsg": "refused"}]
 
 
-def test_another_site_s_panel_gets_no_code(page: Page) -> None:
-    page.context.route(
-        "http://localhost:4001/wecom.js",
-        lambda route: route.fulfill(
-            path=str(npm_modules() / "@wecom" / "jssdk" / "dist" / "wecom.global.prod.js"),
-            content_type="text/javascript",
-        ),
-    )
-    scan(open_panel(page, origin="http://localhost:4001", redirect_type="callback"), "确认登录")
+def test_another_site_s_panel_gets_no_code(page: Page, site: Site, other_site: Site) -> None:
+    panel = open_panel(page, other_site, redirect_uri=f"{site.origin}/cb", redirect_type="callback")
+    scan(panel, "确认登录")
 
     assert reported(page, 2)[1] == ["fail", {"errCode": 50001, "errMsg": "redirect_uri unauthorized"}]
 
 
-def test_the_panel_alone_may_navigate(page: Page) -> None:
-    panel = open_panel(page, redirect_type="self")
+def test_the_panel_alone_may_navigate(page: Page, site: Site) -> None:
+    panel = open_panel(page, site, redirect_type="self")
     scan(panel, "确认登录")
 
     expect(panel.get_by_text("signed in")).to_be_visible()
-    assert page.url == f"{SITE}/login"
+    assert page.url == f"{site.origin}/login"
 
 
 @pytest.mark.parametrize(("size", "width"), [("middle", 480), ("small", 320)])
-def test_the_panel_fits_its_frame(page: Page, size: str, width: int) -> None:
-    panel = open_panel(page, panel_size=size)
+def test_the_panel_fits_its_frame(page: Page, site: Site, size: str, width: int) -> None:
+    panel = open_panel(page, site, panel_size=size)
 
     box = page.locator("#panel iframe").bounding_box()
     assert box is not None

@@ -13,25 +13,19 @@ from tests.sandbox.test_other_calls import PNG
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle
 
 
-class Client(WeChatClient):  # type: ignore[misc]  # wechatpy has no types
-    """Pointed at the sandbox: wechatpy writes WeCom's address into one method."""
-
-    API_BASE_URL = ""
-
-    def fetch_access_token(self) -> Any:
-        query = {"corpid": self.corp_id, "corpsecret": self.secret}
-        return self._fetch_access_token(url=f"{self.API_BASE_URL}gettoken", params=query)
+def connect(secret: str = SECRET) -> Any:
+    """As it is: WeCom's address stands in its code."""
+    return WeChatClient(CORPID, secret, timeout=60)
 
 
-def connect(sandbox: SandboxHandle, secret: str = SECRET) -> Any:
-    client = Client(CORPID, secret, timeout=60)
-    client.API_BASE_URL = f"{sandbox.base_url}/cgi-bin/"
-    return client
+@pytest.fixture
+def sandbox(wecom_hosts: SandboxHandle) -> SandboxHandle:
+    return wecom_hosts
 
 
 @pytest.fixture
 def client(sandbox: SandboxHandle) -> Any:
-    return connect(sandbox)
+    return connect()
 
 
 def test_directory(client: Any) -> None:
@@ -61,8 +55,7 @@ def test_messages(client: Any, sandbox: SandboxHandle) -> None:
     kinds = [message["msgtype"] for message in sandbox.messages(CORPID, "lilei")]
     assert kinds == ["text", "textcard", "image", "markdown", "news"]
     assert sandbox.messages(CORPID, "lilei")[2]["image"]["filename"] == "图.png"
-    # wechatpy's own download goes to WeCom's address, whatever it was told.
-    assert client.get("media/get", params={"media_id": picture}).content == PNG
+    assert client.media.download(picture).content == PNG
 
 
 def test_sign_in(client: Any, sandbox: SandboxHandle) -> None:
@@ -90,7 +83,7 @@ def test_menu_tickets_and_addresses(client: Any) -> None:
 
 
 def test_the_sync_assistant(sandbox: SandboxHandle) -> None:
-    contacts = connect(sandbox, "sandbox-secret-of-contacts")
+    contacts = connect("sandbox-secret-of-contacts")
 
     contacts.user.create("Lucy", "露西", department=[2], mobile="13000000009")
     contacts.user.delete("Lucy")
