@@ -77,19 +77,19 @@ _JSON = {"Content-Type": "application/json"}
 
 @contextmanager
 def start_sandbox(
-    *, seed: object = None, arguments: tuple[str, ...] = (), env: dict[str, str] | None = None
+    *, seed: object = None, arguments: tuple[str, ...] = (), env: dict[str, str] | None = None, folder: Path = ROOT
 ) -> Iterator[SandboxHandle]:
     """Run `python -m wecom_sandbox` on a free port of 127.0.0.1 while the block runs. `env`: added variables."""
-    with tempfile.TemporaryDirectory() as folder, requests.Session() as session:
+    with tempfile.TemporaryDirectory() as scratch, requests.Session() as session:
         session.trust_env = False
         command = [sys.executable, "-m", "wecom_sandbox", "--port", "0", *arguments]
         if seed is not None:
-            path = Path(folder) / "seed.json"
+            path = Path(scratch) / "seed.json"
             path.write_text(json.dumps(seed), encoding="utf-8")
             command += ["--seed", str(path)]
         process = subprocess.Popen(  # noqa: S603  # our own command
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, "ENVIRONMENT": "test", **(env or {})},
             stdout=subprocess.PIPE,
             text=True,

@@ -12,7 +12,8 @@ from tests.services import ENVIRON
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-APPS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox/wecom_sandbox")
+DJANGO_APPS = ("guanwecom", "integrations", "accounts", "notifications")
+APPS = (*DJANGO_APPS, "sandbox/wecom_sandbox")
 CODE = (*APPS, "tools", "tests", "benchmarks")
 CHECKS: dict[str, tuple[str, ...]] = {
     "format": ("ruff", "format", "--check", "--quiet", "."),
@@ -21,7 +22,8 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "types": ("mypy", *(folder for folder in CODE if any((ROOT / folder).glob("*.py")))),
     "import contracts": ("importlinter.cli", "lint"),
     "security": ("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "-ll", *APPS),
-    "templates": ("djlint", "--lint", "--quiet", *APPS),
+    "templates": ("djlint", "--lint", "--quiet", *DJANGO_APPS),
+    "sandbox templates": ("djlint", "--lint", "--quiet", "sandbox/wecom_sandbox"),
     "migrations": ("django", "makemigrations", "--check", "--dry-run", "--settings", "tools.static_settings"),
     "system checks": ("django", "check", "--fail-level", "WARNING", "--settings", "tools.static_settings"),
     "translations": ("tools.messages", "check"),

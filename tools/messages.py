@@ -1,8 +1,9 @@
 """Translations without GNU gettext: `python tools/messages.py update|check|compile|missing|fill`.
 
-Texts are written in English in Python (`gettext`, `_` and their kin) and in Django templates (`translate`,
-`blocktranslate`). Each app keeps its Chinese in `<app>/locale/zh_Hans/LC_MESSAGES/django.po`. English has no catalogue:
-Django shows the text itself.
+Texts are written in English in Python (`gettext`, `_` and their kin) and in templates: Django's (`translate`,
+`blocktranslate`), or Jinja2's in the sandbox, which is no app of Django (`_` and its kin). Each keeps its Chinese in
+`<app>/locale/zh_Hans/LC_MESSAGES/`, in `django.po`, the sandbox in `messages.po`. English has no catalogue: the text
+itself is shown.
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import DEFAULT_KEYWORDS, extract
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from django.utils.translation.template import templatize
+from jinja2.exceptions import TemplateSyntaxError
 
 ROOT = Path(__file__).resolve().parent.parent
-APPS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox/wecom_sandbox")
+DJANGO_APPS = ("guanwecom", "integrations", "accounts", "notifications")
+SANDBOX = "sandbox/wecom_sandbox"
+APPS = (*DJANGO_APPS, SANDBOX)
 LANGUAGE = "zh_Hans"
 KEYWORDS = {
     **DEFAULT_KEYWORDS,
@@ -64,6 +69,8 @@ WORDS = {
     re.compile("本站(?!点)|本站点"): "本系统",
     re.compile("(?<!企业)可信 ?IP|企业可信 IP"): "企业可信IP",
 }
+# A line, its text or its forms, its comments, its context.
+Extracted = tuple[int, str | tuple[str, ...], list[str], str | None]
 CONTEXT_SEPARATOR = "\x04"  # what gettext itself puts between a context and its text
 
 
@@ -81,7 +88,12 @@ class CatalogueFile:
 
     @property
     def po(self) -> Path:
-        return self.root / self.app / "locale" / self.language / "LC_MESSAGES" / "django.po"
+        return self.root / self.app / "locale" / self.language / "LC_MESSAGES" / f"{self.domain}.po"
+
+    @property
+    def domain(self) -> str:
+        """What gettext calls the catalogue."""
+        return "messages" if self.app == SANDBOX else "django"
 
     @property
     def mo(self) -> Path:
@@ -121,11 +133,9 @@ def extract_app(app: str, root: Path) -> Catalog:
     for path in sorted(_sources(root / app)):
         location = str(path.relative_to(root))
         try:
-            for _line, messages, comments, context in extract(
-                "python", _as_python(path, location), keywords=KEYWORDS, comment_tags=TRANSLATOR_COMMENTS
-            ):
+            for _line, messages, comments, context in _texts_of(path, location, is_jinja=app == SANDBOX):
                 template.add(messages, None, [(location, 1)], auto_comments=comments, context=context)
-        except (SyntaxError, tokenize.TokenError) as error:
+        except (SyntaxError, tokenize.TokenError, TemplateSyntaxError) as error:
             raise MessagesError(f"{location}: {error}") from error
     return template
 
@@ -136,8 +146,18 @@ def _sources(folder: Path) -> Iterator[Path]:
         yield from folder.rglob(f"templates/**/{pattern}")
 
 
+def _texts_of(path: Path, location: str, *, is_jinja: bool) -> Iterable[Extracted]:
+    """Of a Python file or a template."""
+    if is_jinja and path.suffix != ".py":
+        # Without `silent` a template that Jinja2 cannot read is an error, not a template without texts.
+        options: dict[str, Any] = {"silent": "false"}
+        with path.open("rb") as file:
+            return list(extract("jinja2", file, KEYWORDS, TRANSLATOR_COMMENTS, options))
+    return extract("python", _as_python(path, location), KEYWORDS, TRANSLATOR_COMMENTS)
+
+
 def _as_python(path: Path, location: str) -> io.BytesIO:
-    """The file as Python. A template's texts are put into parentheses, where indentation has no meaning."""
+    """The file as Python. A Django template's texts are put into parentheses, where indentation has no meaning."""
     source = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         source = f"(\n{templatize(source, origin=location)}\n)\n"
@@ -178,7 +198,7 @@ def check(app: str, root: Path = ROOT) -> list[str]:
 def conflicts(root: Path = ROOT) -> list[str]:
     """Texts that two apps translate differently, one line each: Django merges catalogues, and one of them is lost."""
     translations: dict[str, dict[str, str]] = {}
-    for app in APPS:
+    for app in DJANGO_APPS:
         for message in _texts(CatalogueFile(app, LANGUAGE, root).read()):
             translations.setdefault(_json_key(message), {})[app] = " / ".join(_forms(message.string))
     return [
@@ -215,7 +235,7 @@ def placeholders(text: str) -> list[str]:
 
 
 def compile_app(app: str, root: Path = ROOT) -> list[str]:
-    """Write the .mo file that Django reads, if older than its .po. Raises MessagesError if it would be empty."""
+    """Write the .mo file that programs read, if older than its .po. Raises MessagesError if it would be empty."""
     file = CatalogueFile(app, LANGUAGE, root)
     if not file.po.exists() or (file.mo.exists() and file.mo.stat().st_mtime_ns >= file.po.stat().st_mtime_ns):
         return []
@@ -306,7 +326,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
             "check",
             "fail on a missing, empty, fuzzy or unused text, differing placeholders, and a text of two translations",
         ),
-        ("compile", "write the .mo files that Django reads"),
+        ("compile", "write the .mo files that programs read"),
     ):
         command = verbs.add_parser(verb, help=help_text)
         command.add_argument("apps", nargs="*", metavar="app", help=f"one of {', '.join(APPS)} (all)")

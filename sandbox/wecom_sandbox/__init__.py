@@ -1,7 +1,6 @@
 """A stand-in for WeCom (企业微信) to integrate with where the real one cannot be reached.
 
 One process, its state in memory: the server API, the authorise page, the QR page, a phone, a console, and faults on
-request. It is a second reading of WeCom's contract and therefore imports nothing of `integrations.clients.wecom`; the
-modules of its state and API are plain Python and know no web server, the pages use Django's templates. See
-docs/en/sandbox.md.
+request. It is a second reading of WeCom's contract and therefore imports nothing of guanwecom, whose client it tests.
+The modules of its state and API are plain Python and know no web server.
 """

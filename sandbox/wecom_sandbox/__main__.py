@@ -7,15 +7,12 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-
-import django
-import environ
-from django.conf import settings
 
 from wecom_sandbox import server
 from wecom_sandbox.http import hosts
@@ -23,7 +20,8 @@ from wecom_sandbox.http.authority import Authority
 from wecom_sandbox.state import leniency, snapshot
 from wecom_sandbox.state.world import World
 
-FOLDER = Path(__file__).resolve().parent
+# The line of a .env file that says so, as programs that read such files understand it.
+_PRODUCTION = re.compile(r"""^\s*(?:export\s+)?ENVIRONMENT\s*=\s*["']?production["']?\s*(?:#.*)?$""", re.MULTILINE)
 REFUSED = (
     "The WeCom sandbox does not start in production: it lets anybody sign in as anybody. On a machine for trials, "
     "set ENVIRONMENT=demo."
@@ -63,23 +61,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def is_production() -> bool:
-    """Whether the settings of the folder, its `.env` included, are those of production."""
-    environment_file = Path.cwd() / ".env"
-    if environment_file.exists():
-        environ.Env.read_env(str(environment_file))
-    return os.environ.get("ENVIRONMENT", "") == "production"
-
-
-def configure() -> None:
-    """Set up what the pages use of Django: templates and translations."""
-    settings.configure(
-        LANGUAGE_CODE="zh-hans",
-        LANGUAGES=[("zh-hans", "简体中文"), ("en", "English")],
-        LOCALE_PATHS=[FOLDER / "locale"],
-        TIME_ZONE=os.environ.get("TIME_ZONE", "Asia/Shanghai"),
-        USE_TZ=True,
-    )
-    django.setup()
+    """Whether ENVIRONMENT is production: in the environment, else in the `.env` of the folder."""
+    if "ENVIRONMENT" in os.environ:
+        return os.environ["ENVIRONMENT"] == "production"
+    with contextlib.suppress(FileNotFoundError):
+        return _PRODUCTION.search(Path(".env").read_text(encoding="utf-8")) is not None
+    return False
 
 
 def reach_of(options: argparse.Namespace) -> server.Reach:
@@ -138,7 +125,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if is_production():
         print(REFUSED, file=sys.stderr)
         return 1
-    configure()
     world = World()
     kept: Path | None = options.snapshot
     sources = [options.seed, kept if kept and kept.exists() else None]

@@ -18,12 +18,13 @@ from wecom_sandbox.settings import Settings
 from tests.sandbox_process import CORPID, ROOT, company, start_sandbox
 
 
-def run(*arguments: str, environment: str = "test") -> subprocess.CompletedProcess[str]:
-    """The command, when it is expected to end by itself."""
+def run(*arguments: str, environment: str | None = "test", folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """The command, when it is expected to end by itself. `environment`: the variable ENVIRONMENT; None: without it."""
+    others = {name: value for name, value in os.environ.items() if name != "ENVIRONMENT"}
     return subprocess.run(
         [sys.executable, "-m", "wecom_sandbox", "--port", "0", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "ENVIRONMENT": environment},
+        cwd=folder,
+        env=others | ({} if environment is None else {"ENVIRONMENT": environment}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -36,6 +37,23 @@ def test_production_refuses_it() -> None:
 
     assert result.returncode == 1
     assert "does not start in production" in result.stderr
+
+
+@pytest.mark.parametrize("line", ["ENVIRONMENT=production", 'export ENVIRONMENT = "production"  # the site'])
+def test_a_folder_of_a_site_in_production_refuses_it(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"SECRET_KEY=x\n{line}\nDEBUG=\n", encoding="utf-8")
+
+    result = run(environment=None, folder=tmp_path)
+
+    assert result.returncode == 1
+    assert "does not start in production" in result.stderr
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ENVIRONMENT=production\n", encoding="utf-8")
+
+    with start_sandbox(folder=tmp_path) as handle:
+        assert handle.control("GET", "health")["sandbox"] is True
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.com", "::"])  # noqa: S104  # these are refused

@@ -196,19 +196,62 @@ def test_check_refuses_fuzzy_and_retired_entries(root: Path, chinese: CatalogueF
 def test_check_refuses_a_text_that_two_apps_translate_differently(
     root: Path, chinese: CatalogueFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(root / "accounts", root / "sandbox")
+    shutil.copytree(root / "accounts", root / "integrations")
     translate_all(root)
-    other = CatalogueFile("sandbox", "zh_Hans", root)
+    other = CatalogueFile("integrations", "zh_Hans", root)
     text = chinese.po.read_text()
 
     other.po.write_text(text)
-    assert messages.main(["check", "accounts", "sandbox"], root) == 0
+    assert messages.main(["check", "accounts", "integrations"], root) == 0
     other.po.write_text(text.replace("译 Save", "保存").replace("译 verb\x04Post", "提交"))
-    assert messages.main(["check", "accounts", "sandbox"], root) == 1
+    assert messages.main(["check", "accounts", "integrations"], root) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "'Save' differs: accounts 译 Save, sandbox 保存",
-        "'verb: Post' differs: accounts 译 verb\x04Post, sandbox 提交",
+        "'Save' differs: integrations 保存, accounts 译 Save",
+        "'verb: Post' differs: integrations 提交, accounts 译 verb\x04Post",
     ]
+
+
+JINJA = """{% extends "base.html" %}
+<h1 title="{{ _("Save") }}">{{ pgettext("noun", "Post") }}</h1>
+{% if one %}{{ ngettext("%(n)s row", "%(n)s rows", n, n=n) }}{{ _(label) }}{% endif %}
+{% trans name=one.name %}Hello, {{ name }}{% endtrans %}
+"""
+
+
+@pytest.fixture
+def sandbox_page(tmp_path: Path) -> Path:
+    """A template of the sandbox, which is written for Jinja2."""
+    page = tmp_path / messages.SANDBOX / "templates" / "page.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(JINJA)
+    return page
+
+
+def test_templates_of_the_sandbox_are_read_as_jinja(sandbox_page: Path, tmp_path: Path) -> None:
+    name = f"{messages.SANDBOX}/locale/zh_Hans/LC_MESSAGES/messages.po"
+
+    assert messages.update(messages.SANDBOX, tmp_path) == [f"{name}: 4 texts, 4 untranslated, written"]
+    assert set(messages.missing(messages.SANDBOX, tmp_path)) == {
+        "Save",
+        "noun\x04Post",
+        "%(n)s row",
+        "Hello, %(name)s",
+    }
+
+
+def test_a_template_that_jinja_cannot_read_is_named(sandbox_page: Path, tmp_path: Path) -> None:
+    sandbox_page.write_text("{% if one %}")
+
+    with pytest.raises(MessagesError, match=r"sandbox/wecom_sandbox/templates/page\.html: "):
+        messages.update(messages.SANDBOX, tmp_path)
+
+
+def test_catalogues_of_the_sandbox_conflict_with_none(root: Path, chinese: CatalogueFile, sandbox_page: Path) -> None:
+    translate_all(root)
+    texts = {"Save": "保存", "noun\x04Post": "岗位", "%(n)s row": "%(n)s 行", "Hello, %(name)s": "%(name)s，您好"}
+    messages.fill(messages.SANDBOX, texts, root)
+
+    assert messages.main(["check", "accounts", messages.SANDBOX], root) == 0
 
 
 @pytest.mark.parametrize(

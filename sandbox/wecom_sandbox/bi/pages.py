@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from django.utils.translation import gettext_lazy as _
 
 from wecom_sandbox.bi import api, tokens
 from wecom_sandbox.pages.rendering import page
+from wecom_sandbox.pages.translation import gettext_noop as _
 from wecom_sandbox.state.bi import Bi, BiCard, BiUser
 from wecom_sandbox.state.keys import WORLD
 

@@ -7,14 +7,13 @@ from ipaddress import ip_address
 from typing import Any
 
 from aiohttp import web
-from django.utils import translation
-from django.utils.translation import gettext as _
 
 from wecom_sandbox.callbacks.courier import COURIER
 from wecom_sandbox.control.routes import app_of, as_object, company_of, route
 from wecom_sandbox.http import typed
 from wecom_sandbox.pages.browser import language
 from wecom_sandbox.pages.drawing import href
+from wecom_sandbox.pages.translation import Translate, translations
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.world import App, Callback, Company, World
 
@@ -38,8 +37,7 @@ async def save_in_console(request: web.Request, world: World, document: Any) -> 
     """The given fields, as WeCom's console saves them: a domain must be verified anew, an address takes a minute."""
     company, app = company_of(request, world), app_of(request, world)
     values = as_object(document, *_FIELDS)
-    with translation.override(language(request)):
-        await _check(request, company, app, values)
+    await _check(request, company, app, values)
     old_domain, old_ips = app.trusted_domain, dict.fromkeys(app.trusted_ips or ())
     effective = app.ip_effective_at.copy()
     administration.put_apps(world, company, [{**values, "agentid": app.agentid}])
@@ -53,19 +51,20 @@ async def save_in_console(request: web.Request, world: World, document: Any) -> 
 
 async def _check(request: web.Request, company: Company, app: App, values: dict[str, Any]) -> None:
     """Raises ValueError in the reader's language: a person reads it beside the button."""
+    _ = translations(language(request)).gettext
     for name in ("trusted_domain", "callback_domain"):
         if values.get(name):
-            _check_domain(values[name])
+            _check_domain(values[name], _)
     typed.check_fields(App, values, path="app")
     if values.get("home_url") and not href(values["home_url"]):
         raise ValueError(_("The home page must begin with http:// or https://."))
     if "callback" in values:
-        await _check_callback(request, company.corpid, values["callback"])
+        await _check_callback(request, company.corpid, values["callback"], _)
     if values.get("trusted_ips") is not None:
-        _check_ips(app, values)
+        _check_ips(app, values, _)
 
 
-def _check_domain(domain: object) -> None:
+def _check_domain(domain: object, _: Translate) -> None:
     """Host, or host:port: no scheme, no path, no "_", no IP address. Raises ValueError."""
     text = domain if isinstance(domain, str) else ""
     if "://" in text:
@@ -75,7 +74,7 @@ def _check_domain(domain: object) -> None:
         raise ValueError(_("The domain must be a host name, with its port where there is one; no path, no IP address."))
 
 
-def _check_ips(app: App, values: dict[str, Any]) -> None:
+def _check_ips(app: App, values: dict[str, Any], _: Translate) -> None:
     """Raises ValueError."""
     domain, callback = values.get("trusted_domain", app.trusted_domain), values.get("callback", {})
     if not (domain or app.callback.url or callback):
@@ -87,7 +86,7 @@ def _check_ips(app: App, values: dict[str, Any]) -> None:
             raise ValueError(_("%(ip)s is not an IP address; several are separated by ;") % {"ip": ip}) from error
 
 
-async def _check_callback(request: web.Request, corpid: str, values: object) -> None:
+async def _check_callback(request: web.Request, corpid: str, values: object, _: Translate) -> None:
     """Raises ValueError when the address does not answer as WeCom wants; an empty one switches callbacks off."""
     callback = typed.build(Callback, values, path="callback")
     if not callback.url:

@@ -1,1 +1,1 @@
-"""The pages that people see: authorise, QR, phone, console. They use Django's templates and translations."""
+"""The pages that people see: authorise, QR, phone, console. Jinja2 draws them, in Chinese and English."""

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
-
-from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from wecom_sandbox.messages.inbox import Message
 from wecom_sandbox.pages import drawing, richtext
+from wecom_sandbox.pages.drawing import Part
+from wecom_sandbox.pages.translation import gettext_noop as _
 
+# WeCom's own time; China has no other.
+_CHINA = timezone(timedelta(hours=8))
 _PREVIEW_LENGTH = 40
 _PLAIN = {"text": richtext.text_plain, "markdown": richtext.markdown_plain}
 _LABELS = {
-    "image": pgettext_lazy("sandbox", "Picture"),
-    "voice": pgettext_lazy("sandbox", "Voice"),
-    "video": pgettext_lazy("sandbox", "Video"),
-    "file": pgettext_lazy("sandbox", "File"),
+    "image": _("Picture"),
+    "voice": _("Voice"),
+    "video": _("Video"),
+    "file": _("File"),
 }
 
 
@@ -29,7 +29,7 @@ class Bubble:
 
     message: Message
     template: str
-    content: dict[str, Any]
+    content: Part
     sent_at: datetime
 
     @property
@@ -40,12 +40,12 @@ class Bubble:
 def bubble(message: Message, folded: str, name_of: richtext.NameOf = str) -> Bubble:
     """As this person sees it: a recalled message is gone, a card may have changed for her alone."""
     name = "recalled" if message.recalled else message.msgtype
-    content = {} if message.recalled else _content(message, folded, name_of)
-    return Bubble(message, f"sandbox/messages/{name}.html", content, local_time(message.sent_at))
+    content = Part() if message.recalled else _content(message, folded, name_of)
+    return Bubble(message, f"messages/{name}.html", content, local_time(message.sent_at))
 
 
-def _content(message: Message, folded: str, name_of: richtext.NameOf) -> dict[str, Any]:
-    content: dict[str, Any] = dict(message.content)
+def _content(message: Message, folded: str, name_of: richtext.NameOf) -> Part:
+    content = Part(message.content)
     kind = message.msgtype
     if kind == "text":
         mentioned = [*content.get("mentioned_list", ()), *content.get("mentioned_mobile_list", ())]
@@ -53,7 +53,7 @@ def _content(message: Message, folded: str, name_of: richtext.NameOf) -> dict[st
     elif kind == "markdown":
         content["body"] = richtext.markdown_html(content["content"], name_of)
     elif kind == "textcard":
-        content |= {"body": richtext.card_html(content["description"]), "href": drawing.href(content["url"])}
+        content.update(body=richtext.card_html(content["description"]), href=drawing.href(content["url"]))
     elif kind == "news":
         content["articles"] = drawing.articles(content)
     elif kind == "template_card":
@@ -65,14 +65,15 @@ def _content(message: Message, folded: str, name_of: richtext.NameOf) -> dict[st
 class Preview:
     """A message in one line of the list of conversations. `label`: what it is, where its text does not say that."""
 
-    text: object
-    label: object = ""
+    text: str = ""
+    label: str = ""
+    recalled: bool = False
 
 
 def preview(message: Message, name_of: richtext.NameOf = str) -> Preview:
     content: dict[str, Any] = dict(message.content)
     if message.recalled:
-        return Preview(_("This message was recalled."))
+        return Preview(recalled=True)
     articles = content.get("articles")
     if isinstance(articles, list) and articles:
         content = articles[0]
@@ -88,4 +89,5 @@ def _title(content: dict[str, Any]) -> str:
 
 
 def local_time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC).astimezone(timezone.get_default_timezone())
+    """Unix seconds in WeCom's time zone."""
+    return datetime.fromtimestamp(seconds, _CHINA)

@@ -7,8 +7,6 @@ from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
-from django.utils import translation
-from django.utils.translation import gettext_lazy as _
 
 from wecom_sandbox.callbacks import clicks
 from wecom_sandbox.http import strict_json
@@ -19,6 +17,8 @@ from wecom_sandbox.pages.browser import Holder
 from wecom_sandbox.pages.bubbles import bubble, local_time
 from wecom_sandbox.pages.phone import context, need_holder
 from wecom_sandbox.pages.rendering import page
+from wecom_sandbox.pages.translation import gettext_noop as _
+from wecom_sandbox.pages.translation import translations
 from wecom_sandbox.state.keys import WORLD
 from wecom_sandbox.state.world import App, World
 
@@ -87,7 +87,7 @@ def _thread(
 ) -> web.Response:
     name_of = people.namer(holder.company)
     drawn = [bubble(message, holder.folded, name_of) for message in messages]
-    values = {"title": title, "bubbles": drawn, **more}
+    values = {"title": title, "bubbles": drawn, "app": None, "menu": [], "thread": "", **more}
     return page(request, "phone/chat.html", context(holder, "messages") | values)
 
 
@@ -118,10 +118,9 @@ def _doing(
     return answer
 
 
-def _refusal(request: web.Request, text: object, status: int) -> web.Response:
+def _refusal(request: web.Request, text: str, status: int) -> web.Response:
     """In the reader's language: the phone shows it."""
-    with translation.override(browser.language(request)):
-        return web.json_response({"error": str(text)}, status=status)
+    return web.json_response({"error": translations(browser.language(request)).gettext(text)}, status=status)
 
 
 def write(world: World, holder: Holder, app: App, document: dict[str, Any]) -> dict[str, object]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import islice
 
 from aiohttp import web
-from django.utils.translation import gettext_lazy as _
 
 from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
 from wecom_sandbox.pages import people
 from wecom_sandbox.pages.bubbles import local_time
 from wecom_sandbox.pages.rendering import page
+from wecom_sandbox.pages.translation import gettext_noop as _
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.directory import ACTIVE, DISABLED, Department
 from wecom_sandbox.state.keys import WORLD
@@ -49,7 +49,7 @@ def add_routes(app: web.Application) -> None:
 
 async def companies(request: web.Request) -> web.StreamResponse:
     found = list(request.app[WORLD].companies.values())
-    return page(request, "console/companies.html", {"companies": found, "section": "companies"})
+    return page(request, "console/companies.html", {"companies": found, "company": None, "section": "companies"})
 
 
 async def company(request: web.Request) -> web.StreamResponse:
@@ -102,7 +102,7 @@ async def faults(request: web.Request) -> web.StreamResponse:
     world = request.app[WORLD]
     endpoints = sorted([*ENDPOINTS, *OPEN_ENDPOINTS, "callback"])
     active = [(fault, FAULT_LABELS[fault.kind]) for fault in world.faults.active]
-    values = {"faults": active, "kinds": FAULT_LABELS, "endpoints": endpoints, "section": "faults"}
+    values = {"faults": active, "kinds": FAULT_LABELS, "endpoints": endpoints, "company": None, "section": "faults"}
     return page(request, "console/faults.html", values | {"settings": world.settings, "now": local_time(world.now())})
 
 
@@ -112,7 +112,9 @@ async def log(request: web.Request) -> web.StreamResponse:
     recent = islice(reversed(world.calls), _SHOWN_RECORDS)
     calls = [(local_time(one.at), one, FAULT_LABELS.get(one.fault, "")) for one in recent]
     callbacks = [(local_time(one.at), one) for one in islice(reversed(world.outbox.log), _SHOWN_RECORDS)]
-    return page(request, "console/log.html", {"calls": calls, "callbacks": callbacks, "section": "log"})
+    return page(
+        request, "console/log.html", {"calls": calls, "callbacks": callbacks, "company": None, "section": "log"}
+    )
 
 
 async def verification(request: web.Request) -> web.StreamResponse:

@@ -28,8 +28,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     try:
         target = visit.checked(world, web_login=True)
     except Refused as refused:
-        context = {"text": refused.text, "detail": refused.detail, "panel": True}
-        return page(request, "refused.html", context, embeddable=True)
+        return page(request, "refused.html", {"text": refused.text, "detail": refused.detail}, embeddable=True)
     holder = browser.holder(request, world)
     own = holder.member if holder and holder.company is target.company else None
     if own is not None and browser.TAPPED_COOKIE in request.cookies and target.admits(own.userid):

@@ -25,7 +25,7 @@ async def authorize(request: web.Request) -> web.StreamResponse:
     world = request.app[WORLD]
     holder = browser.holder(request, world)
     if not browser.is_wecom(request) and holder is None:
-        return page(request, "refused.html", {"text": NOT_IN_WECOM, "outside": True})
+        return page(request, "refused.html", {"text": NOT_IN_WECOM, "detail": "", "outside": True})
     visit = Visit.from_query(request.query)
     try:
         target = visit.checked(world, web_login=False)
