@@ -98,9 +98,26 @@ def test_the_sync_assistant_lists_ids_page_by_page(contacts: Api) -> None:
     assert (second["dept_user"], second["next_cursor"]) == ([{"userid": "jim", "department": 4}], "")
 
 
-@pytest.mark.parametrize(("cursor", "errcode"), [("nonsense", 50100), ("sim-99", 50100)])
-def test_a_bad_cursor_is_told(contacts: Api, cursor: str, errcode: int) -> None:
-    assert contacts.post("user/list_id", {"cursor": cursor})["errcode"] == errcode
+@pytest.mark.parametrize("cursor", ["nonsense", "sim-2", "2", "2-", "2-00000000000000000000000000000000"])
+def test_an_invented_cursor_is_told(contacts: Api, cursor: str) -> None:
+    assert contacts.post("user/list_id", {"cursor": cursor})["errcode"] == 50100
+
+
+def test_a_cursor_is_of_no_use_to_another_company(contacts: Api, sandbox: SandboxHandle) -> None:
+    cursor = contacts.post("user/list_id", {"limit": 3})["next_cursor"]
+    sandbox.control("POST", "companies", company(corpid="ww0000000000000002"))
+    other = Api(sandbox, "ww0000000000000002", contacts.secret)
+
+    assert other.post("user/list_id", {"limit": 3, "cursor": cursor})["errcode"] == 50100
+    assert other.post("user/list_id", {"limit": 3})["errcode"] == 0
+
+
+def test_a_cursor_beyond_the_end_is_told(contacts: Api, sandbox: SandboxHandle) -> None:
+    cursor = contacts.post("user/list_id", {"limit": 3})["next_cursor"]
+    for userid in ("jim", "hanmeimei"):
+        sandbox.control("DELETE", f"companies/{CORPID}/members/{userid}", {})
+
+    assert contacts.post("user/list_id", {"cursor": cursor})["errcode"] == 50100
 
 
 def test_rights_of_the_two_kinds_of_secret(api: Api, contacts: Api) -> None:

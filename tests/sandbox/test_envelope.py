@@ -171,18 +171,18 @@ def test_there_is_no_warning_where_nothing_is_laxer_than_at_wecom(sandbox: Sandb
 
 
 @pytest.mark.parametrize(
-    ("path", "document", "wrong", "errcode"),
+    ("path", "document", "foreign", "wrong", "errcode"),
     [
-        ("message/send", {"touser": "lilei", "msgtype": "text", "text": {"content": "x"}}, {"text": {}}, 44004),
-        ("message/update_template_card", {"button": {"replace_name": "x"}}, {"button": 1}, 40058),
-        ("agent/set", {"name": "x"}, {"name": ""}, 45022),
-        ("menu/create", {"button": [{"type": "click", "name": "n", "key": "k"}]}, {"button": []}, 40016),
+        ("message/send", {"touser": "lilei", "msgtype": "text", "text": {"content": "x"}}, 301002, {"text": {}}, 44004),
+        ("message/update_template_card", {"button": {"replace_name": "x"}}, 42015, {"button": 1}, 40058),
+        ("agent/set", {"name": "x"}, 301002, {"name": ""}, 45022),
+        ("menu/create", {"button": [{"type": "click", "name": "n", "key": "k"}]}, 301002, {"button": []}, 40016),
     ],
 )
 def test_parameters_are_checked_before_the_agentid(
-    api: Api, path: str, document: dict[str, object], wrong: dict[str, object], errcode: int
+    api: Api, path: str, document: dict[str, object], foreign: int, wrong: dict[str, object], errcode: int
 ) -> None:
-    assert api.post(path, {"agentid": 3, **document}, agentid=3)["errcode"] == 301002
+    assert api.post(path, {"agentid": 3, **document}, agentid=3)["errcode"] == foreign
     assert api.post(path, {"agentid": 3, **document, **wrong}, agentid=3)["errcode"] == errcode
 
 

@@ -22,7 +22,7 @@ from wecom_sandbox.http.multipart import read_media
 from wecom_sandbox.messages.inbox import CardView
 from wecom_sandbox.pages import bubbles, richtext, targets
 from wecom_sandbox.state import administration
-from wecom_sandbox.state.world import World
+from wecom_sandbox.state.world import Company, World
 
 from tests.nightly import IS_NIGHTLY
 from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
@@ -163,10 +163,9 @@ def test_any_call_gets_an_errcode(name: str, secret: str, query: dict[str, str],
     world = World()
     administration.load(world, {"companies": [company(contacts_old_ips=["127.0.0.1"])]})
     called = ENDPOINTS.get(name) or OPEN_ENDPOINTS[name]
-    raw = json.dumps(body).encode() if called.method == "POST" else b""
-    request = Request(
-        called.method, f"/cgi-bin/{name}", {**query, "access_token": token(world, secret)}, raw, "127.0.0.1"
-    )
+    method = called.methods[-1]
+    raw = json.dumps(body).encode() if method == "POST" else b""
+    request = Request(method, f"/cgi-bin/{name}", {**query, "access_token": token(world, secret)}, raw, "127.0.0.1")
 
     reply = pipeline.answer(world, name, request)
 
@@ -276,7 +275,11 @@ def test_any_reply(body: bytes) -> None:
 @given(VALUES)
 def test_any_card_in_a_reply(values: object) -> None:
     with pytest.raises(ValueError, match=r"^\d"):
-        update(CardView(), {"card_type": "text_notice", "main_title": values, "card_action": values})
+        update(
+            CardView(),
+            {"card_type": "text_notice", "main_title": values, "card_action": values},
+            Company(CORPID, "北山"),
+        )
 
 
 class Tags(HTMLParser):

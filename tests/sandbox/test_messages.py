@@ -47,10 +47,17 @@ NEWS_NOTICE: dict[str, Any] = {
 }
 
 
+GHOST = {"keyname": "负责人", "type": 3, "userid": "ghost"}
+
+
 def no_media(media_id: str, kind: str) -> str:
     if media_id != f"m-{kind}":
         raise ApiError(40007)
     return f"{kind}.bin"
+
+
+def is_lilei(userid: str) -> bool:
+    return userid == "LiLei"
 
 
 def read(msgtype: str, safe: int = 0, **values: Any) -> dict[str, Any]:
@@ -132,7 +139,7 @@ def test_button_text_of_a_textcard_has_a_default() -> None:
 
 @pytest.mark.parametrize("card", [BUTTON, VOTE, MULTIPLE, TEXT_NOTICE, NEWS_NOTICE])
 def test_whole_cards_are_taken(card: dict[str, Any]) -> None:
-    assert cards.check(dict(card), media=no_media) == card
+    assert cards.check(dict(card), media=no_media, is_member=is_lilei) == card
 
 
 def without(card: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -159,6 +166,7 @@ def without(card: dict[str, Any], *names: str) -> dict[str, Any]:
         (TEXT_NOTICE | {"horizontal_content_list": [{"keyname": "k", "type": 2}]}, 42029),
         (TEXT_NOTICE | {"horizontal_content_list": [{"keyname": "k", "type": 2, "media_id": "gone"}]}, 40007),
         (TEXT_NOTICE | {"horizontal_content_list": [{"keyname": "k", "type": 3}]}, 42050),
+        (TEXT_NOTICE | {"horizontal_content_list": [GHOST]}, 42050),
         (TEXT_NOTICE | {"jump_list": [{"title": "t"}] * 4}, 42042),
         (TEXT_NOTICE | {"jump_list": [{"type": 1, "url": "https://a.example/"}]}, 42033),
         (TEXT_NOTICE | {"jump_list": [{"title": "t", "type": 2}]}, 42030),
@@ -205,7 +213,7 @@ def without(card: dict[str, Any], *names: str) -> dict[str, Any]:
 )
 def test_refused_cards(card: dict[str, Any], errcode: int) -> None:
     with pytest.raises(ApiError) as caught:
-        cards.check(card, media=no_media)
+        cards.check(card, media=no_media, is_member=is_lilei)
     assert caught.value.code == errcode
 
 
@@ -291,9 +299,20 @@ def test_a_new_card_needs_no_task_id(api: Api, sandbox: SandboxHandle) -> None:
         ({"userids": []}, 82101),
         ({"userids": ["jim"]}, 82102),
         ({"userids": "lilei"}, 40035),
-        ({"agentid": 5}, 301002),
+        ({"userids": [7]}, 40035),
+        ({"userids": [True]}, 40035),
+        ({"partyids": ["2"]}, 40035),
+        ({"partyids": 2}, 40035),
+        ({"tagids": ["1"]}, 40035),
+        ({"tagids": [True]}, 40035),
+        ({"atall": 2}, 40058),
+        ({"enable_id_trans": 3}, 40058),
+        ({"agentid": 5}, 42015),
+        ({"agentid": ""}, 41011),
+        ({"agentid": "x"}, 40056),
         ({"button": None}, 40058),
         ({"template_card": {"card_type": "x"}, "button": None}, 42031),
+        ({"template_card": TEXT_NOTICE | {"horizontal_content_list": [GHOST]}, "button": None}, 42050),
     ],
 )
 def test_refused_updates(api: Api, values: dict[str, Any], errcode: int) -> None:

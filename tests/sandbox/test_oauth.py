@@ -61,6 +61,31 @@ def test_a_code_lives_five_minutes(sandbox: SandboxHandle, api: Api) -> None:
     assert api.get("auth/getuserinfo", code=code)["errcode"] == 40029
 
 
+@pytest.mark.parametrize("path", ["auth/getuserinfo", "user/getuserinfo"])
+@pytest.mark.parametrize("status", [2, 5, None])
+def test_a_code_of_somebody_who_left_is_of_no_use(
+    sandbox: SandboxHandle, api: Api, path: str, status: int | None
+) -> None:
+    code = sandbox.authorize(CORPID, "lilei", redirect_uri="http://localhost:3001/cb")["code"]
+    if status is None:
+        sandbox.control("DELETE", f"companies/{CORPID}/members/lilei", {})
+    else:
+        sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "status": status}])
+
+    answer = api.get(path, code=code)
+
+    assert (answer["errcode"], set(answer)) == (40029, {"errcode", "errmsg"})
+
+
+def test_a_ticket_of_somebody_who_left_is_of_no_use(sandbox: SandboxHandle, api: Api) -> None:
+    visit = {"redirect_uri": "http://localhost:3001/cb", "scope": "snsapi_privateinfo", "agentid": str(AGENTID)}
+    code = sandbox.authorize(CORPID, "lilei", **visit)["code"]
+    ticket = api.get("auth/getuserinfo", code=code)["user_ticket"]
+    sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "status": 5}])
+
+    assert api.post("auth/getuserdetail", {"user_ticket": ticket})["errcode"] == 60011
+
+
 def test_the_older_spelling(sandbox: SandboxHandle, api: Api) -> None:
     code = sandbox.authorize(CORPID, "lilei", redirect_uri="http://localhost:3001/cb")["code"]
 

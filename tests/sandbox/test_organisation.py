@@ -13,6 +13,9 @@ from tests.sandbox_process import CORPID, SandboxHandle
 MOST_ID = 2**31 - 1
 
 
+LUCY: dict[str, Any] = {"userid": "Lucy", "name": "Lucy", "department": [2], "mobile": "13000000009"}
+
+
 def create(contacts: Api, name: str, parentid: object = 1, **values: object) -> dict[str, Any]:
     return contacts.post("department/create", {"name": name, "parentid": parentid, **values})
 
@@ -20,7 +23,7 @@ def create(contacts: Api, name: str, parentid: object = 1, **values: object) -> 
 def test_the_sync_assistant_changes_the_directory(contacts: Api, api: Api) -> None:
     assert create(contacts, "研发部", 2, id=7) == {"errcode": 0, "errmsg": "created", "id": 7}
     assert contacts.post("department/update", {"id": 7, "name": "开发部"}) == {"errcode": 0, "errmsg": "updated"}
-    assert contacts.post("user/create", {"userid": "Lucy", "name": "Lucy", "department": [7]})["errmsg"] == "created"
+    assert contacts.post("user/create", LUCY | {"department": [7]})["errmsg"] == "created"
     assert contacts.post("user/update", {"userid": "lucy", "name": "露西"})["errmsg"] == "updated"
     assert contacts.get("department/delete", id=7)["errcode"] == 60005
 
@@ -49,7 +52,7 @@ def test_the_warning_about_the_json_follows_what_was_done(contacts: Api) -> None
     [
         ("user/create", {"userid": "LILEI", "name": "x"}, 60102),
         ("user/create", {"userid": "-", "name": "x"}, 40003),
-        ("user/create", {"userid": "new", "name": "x", "department": [99]}, 60123),
+        ("user/create", LUCY | {"department": [99]}, 60123),
         ("user/update", {"userid": "ghost"}, 60111),
         ("department/create", {"parentid": 1, "id": 2, "name": "x"}, 60008),
         ("department/create", {"parentid": 1, "id": 1, "name": "x"}, 60008),

@@ -100,6 +100,13 @@ def test_everybody_of_a_scope_that_is_empty(
         ({"text": "hello"}, 40058),
         ({"safe": 2}, 40058),
         ({"duplicate_check_interval": "x", "enable_duplicate_check": 1}, 40058),
+        ({"duplicate_check_interval": 14_401, "enable_duplicate_check": 1}, 40058),
+        ({"duplicate_check_interval": 14_401}, 40058),
+        ({"duplicate_check_interval": -1}, 40058),
+        ({"enable_duplicate_check": 2}, 40058),
+        ({"enable_duplicate_check": -1}, 40058),
+        ({"enable_id_trans": 2}, 40058),
+        ({"enable_id_trans": "x"}, 40058),
     ],
 )
 def test_refusals_send_nothing(api: Api, sandbox: SandboxHandle, values: dict[str, Any], errcode: int) -> None:
@@ -155,9 +162,11 @@ def test_a_refused_request_is_not_the_first_of_two(api: Api, sandbox: SandboxHan
 
 
 def test_the_interval_is_at_most_four_hours(api: Api, sandbox: SandboxHandle) -> None:
-    values: dict[str, Any] = {"enable_duplicate_check": 1, "duplicate_check_interval": 99_999}
+    values: dict[str, Any] = {"enable_duplicate_check": 1, "duplicate_check_interval": 14_400}
     api.send(**values)
-    sandbox.advance(14_400)
+    sandbox.advance(14_390)
+    api.send(**values)
+    sandbox.advance(10)
     api.send(**values)
 
     assert len(sandbox.messages(CORPID, "lilei")) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.sandbox.conftest import Api
@@ -23,6 +25,34 @@ APP = f"companies/{CORPID}/apps/{AGENTID}"
 )
 def test_gettoken(api: Api, query: dict[str, str], errcode: int) -> None:
     assert api.raw("GET", "gettoken", params=query).json()["errcode"] == errcode
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"params": {"corpid": CORPID, "corpsecret": SECRET}},
+        {"params": {"corpid": CORPID, "corpsecret": SECRET}, "json": {}},
+        {"json": {"corpid": CORPID, "corpsecret": SECRET}},
+        {"data": {"corpid": CORPID, "corpsecret": SECRET}},
+    ],
+)
+def test_gettoken_by_post(api: Api, given: dict[str, Any]) -> None:
+    assert api.raw("POST", "gettoken", **given).json()["access_token"] == api.token()
+
+
+@pytest.mark.parametrize(
+    ("given", "errcode"),
+    [
+        ({}, 41002),
+        ({"json": {"corpid": CORPID}}, 41004),
+        ({"json": {"corpid": 7, "corpsecret": SECRET}}, 40013),
+        ({"json": {"corpid": CORPID, "corpsecret": ["x"]}}, 40001),
+        ({"json": {"corpid": CORPID, "corpsecret": "wrong"}}, 40001),
+        ({"data": b"[]"}, 40058),
+    ],
+)
+def test_gettoken_by_post_refused(api: Api, given: dict[str, Any], errcode: int) -> None:
+    assert api.raw("POST", "gettoken", **given).json()["errcode"] == errcode
 
 
 def test_the_same_token_comes_again_and_counts_down(api: Api, sandbox: SandboxHandle) -> None:

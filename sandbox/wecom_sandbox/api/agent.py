@@ -46,7 +46,7 @@ def agent_set(call: Call) -> Json:
     changes: dict[str, str | int] = {}
     for name, wrong in (("report_location_flag", 40059), ("isreportenter", 40058)):
         if name in call.document:
-            changes[name] = _flag(call, name, wrong)
+            changes[name] = call.flag(name, wrong)
     if "name" in call.document:
         changes["name"] = _sized(call, "name", 1, 32, 45022)
     if "description" in call.document:
@@ -64,13 +64,6 @@ def agent_set(call: Call) -> Json:
     for name, value in changes.items():
         setattr(app, name, value)
     return {}
-
-
-def _flag(call: Call, name: str, wrong: int) -> int:
-    value = call.number(name)
-    if value not in (0, 1):
-        raise ApiError(wrong)
-    return value
 
 
 def _sized(call: Call, name: str, least: int, most: int, wrong: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from wecom_sandbox.errors import ApiError
@@ -13,6 +14,7 @@ from wecom_sandbox.http.envelope import Reply
 from wecom_sandbox.state.world import App, Company, World
 
 Json = dict[str, object]
+T = TypeVar("T")
 APP, CONTACTS = "app", "contacts"
 WARNING = "Warning: wrong json format. "
 
@@ -81,10 +83,17 @@ class Call:
         value = self.document.get(name, "")
         return default if value is None or value == "" else as_int(value, name)
 
+    def flag(self, name: str, wrong: int = 40058) -> int:
+        """0 or 1 of the body, 0 when absent. Raises ApiError `wrong` for another number."""
+        value = self.number(name)
+        if value not in (0, 1):
+            raise ApiError(wrong, f"invalid Request Parameter: {name}" if wrong == 40058 else "")
+        return value
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    method: str
+    methods: tuple[str, ...]
     path: str
     handler: Callable[[Call], Json | Reply]
     rights: frozenset[str]
@@ -98,7 +107,7 @@ class Endpoint:
 class OpenEndpoint:
     """A call without a token: gettoken and the group robots."""
 
-    method: str
+    methods: tuple[str, ...]
     path: str
     handler: Callable[[World, Request, float], Json | Reply]
 
@@ -113,19 +122,19 @@ def endpoint(
     """Register a call. `path` without /cgi-bin/; `rights`: whose token may make it."""
 
     def register(handler: Callable[[Call], Json | Reply]) -> Callable[[Call], Json | Reply]:
-        ENDPOINTS[path] = Endpoint(method, path, handler, frozenset(rights), empty, counted)
+        ENDPOINTS[path] = Endpoint((method,), path, handler, frozenset(rights), empty, counted)
         return handler
 
     return register
 
 
 def open_endpoint(
-    method: str, path: str
+    methods: tuple[str, ...], path: str
 ) -> Callable[[Callable[[World, Request, float], Json | Reply]], Callable[[World, Request, float], Json | Reply]]:
     def register(
         handler: Callable[[World, Request, float], Json | Reply],
     ) -> Callable[[World, Request, float], Json | Reply]:
-        OPEN_ENDPOINTS[path] = OpenEndpoint(method, path, handler)
+        OPEN_ENDPOINTS[path] = OpenEndpoint(methods, path, handler)
         return handler
 
     return register
@@ -179,10 +188,19 @@ def as_int(value: object, name: str) -> int:
 
 def texts(value: object, name: str, *, most: int, too_many: int = 40035) -> list[str]:
     """A JSON array of texts. Raises ApiError 40035 for another type, `too_many` for too many."""
+    return _array(value, name, str, most=most, too_many=too_many)
+
+
+def numbers(value: object, name: str, *, most: int, too_many: int = 40035) -> list[int]:
+    """A JSON array of numbers, not of their digits. Raises ApiError 40035 for another type, `too_many` for too many."""
+    return _array(value, name, int, most=most, too_many=too_many)
+
+
+def _array(value: object, name: str, kind: type[T], *, most: int, too_many: int) -> list[T]:
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(item, str | int) for item in value):
-        raise ApiError(40035, f"invalid parameter: {name} should be array")
+    if not isinstance(value, list) or not all(type(item) is kind for item in value):
+        raise ApiError(40035, f"invalid parameter: {name} should be array of {kind.__name__}")
     if len(value) > most:
         raise ApiError(too_many)
-    return [str(item) for item in value]
+    return list(value)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from wecom_sandbox.api.agent import own_agent
-from wecom_sandbox.api.call import APP, Call, Json, endpoint, texts
+from wecom_sandbox.api.call import APP, Call, Json, endpoint, numbers, texts
 from wecom_sandbox.api.media import media_check
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.http.digits import read_integer
 from wecom_sandbox.messages import cards, fields
 from wecom_sandbox.messages.inbox import CardView, ResponseCode, china_day
 from wecom_sandbox.state.directory import fold
@@ -20,8 +19,8 @@ def update_template_card(call: Call) -> Json:
     button, card = fields.child(call.document, "button"), fields.child(call.document, "template_card")
     if bool(button) == bool(card):
         raise fields.invalid("one of button and template_card")
-    app = own_agent(call, call.document.get("agentid"))
-    code = _response_code(call, app.agentid)
+    call.flag("enable_id_trans")
+    code = _response_code(call)
     targets, invalid = _targets(call, code.message.receivers)
     replace_name = ""
     if button:
@@ -29,7 +28,7 @@ def update_template_card(call: Call) -> Json:
             raise fields.invalid("button")
         replace_name = fields.text(button, "replace_name", missing=42038)
     else:
-        cards.check(card, media=media_check(call), is_update=True)
+        cards.check(card, media=media_check(call), is_member=call.company.has_member, is_update=True)
     code.used = True
     for folded in targets:
         if card:
@@ -68,8 +67,12 @@ def message_get_statistics(call: Call) -> Json:
     return {"statistics": [{"agentid": app.agentid, "app_name": app.name, "count": count}] if count else []}
 
 
-def _response_code(call: Call, agentid: int) -> ResponseCode:
-    """Raises ApiError 60140 (unknown, used, expired) or 42015 (another app's card)."""
+def _response_code(call: Call) -> ResponseCode:
+    """Raises ApiError 60140 (unknown, used, expired) or 42015 (another app's card, or another app in `agentid`)."""
+    try:
+        agentid = own_agent(call, call.document.get("agentid")).agentid
+    except ApiError as error:
+        raise ApiError(42015) if error.code == 301002 else error from error
     code = call.world.mail.response_codes.get(call.text("response_code", missing=60140))
     if code is None or code.message.corpid != call.company.corpid:
         raise ApiError(60140)
@@ -82,18 +85,17 @@ def _response_code(call: Call, agentid: int) -> ResponseCode:
 
 def _targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Receivers to update, and the named userids that are none (in small letters). Raises ApiError 82101 or 82102."""
-    if call.number("atall") == 1:
+    if call.flag("atall"):
         return list(receivers), []
     directory, document = call.company.directory, call.document
     userids = [fold(one) for one in texts(document.get("userids"), "userids", most=_USERS_MOST, too_many=40032)]
-    parties = texts(document.get("partyids"), "partyids", most=_OTHERS_MOST, too_many=82002)
-    tagids = texts(document.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
+    parties = numbers(document.get("partyids"), "partyids", most=_OTHERS_MOST, too_many=82002)
+    tagids = numbers(document.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
     if not userids and not parties and not tagids:
         raise ApiError(82101)
-    tags = [directory.tags[number] for number in map(read_integer, tagids) if number in directory.tags]
-    numbers = [number for number in map(read_integer, parties) if number is not None]
-    numbers += [number for tag in tags for number in tag.partyids]
-    below = {number for one in numbers for number in directory.subtree(one)}
+    tags = [directory.tags[number] for number in tagids if number in directory.tags]
+    parties += [number for tag in tags for number in tag.partyids]
+    below = {number for one in parties for number in directory.subtree(one)}
     tagged = [fold(one) for tag in tags for one in tag.userids]
     people = [member.folded for member in directory.members_below(sorted(below))]
     known = set(receivers)

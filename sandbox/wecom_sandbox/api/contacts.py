@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, as_int, endpoint
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.http.digits import read_integer
+from wecom_sandbox.http import cursors
 from wecom_sandbox.limits.limits import DAY
 from wecom_sandbox.state.directory import Department, Member, is_userid
 
@@ -51,9 +51,9 @@ def user_list_id(call: Call) -> Json:
     limit = call.number("limit", _LIST_ID_MOST)
     if not 1 <= limit <= _LIST_ID_MOST:
         raise ApiError(40035)
-    cursor = call.text("cursor")
-    start = read_integer(cursor.removeprefix("sim-")) or 0
-    if cursor and not start > 0:
+    purpose = (call.request.path, call.company.corpid)
+    start = cursors.read(call.text("cursor"), *purpose)
+    if start is None:
         raise ApiError(50100)
     rows: list[Json] = []
     position = 0
@@ -63,7 +63,7 @@ def user_list_id(call: Call) -> Json:
             if position > start:
                 rows.append({"userid": member.userid, "department": number})
             if len(rows) > limit:
-                return {"next_cursor": f"sim-{start + limit}", "dept_user": rows[:limit]}
+                return {"next_cursor": cursors.write(start + limit, *purpose), "dept_user": rows[:limit]}
     if start > position:
         raise ApiError(50100)
     return {"next_cursor": "", "dept_user": rows}
@@ -232,6 +232,10 @@ def _member(call: Call, member: Member) -> Json:
         "qr_code": f"https://open.work.weixin.qq.com/wwopen/userQRCode?vcode=sandbox-{member.folded}",
         "extattr": member.extattr or {"attrs": []},
     }
+    if member.external_position:
+        row["external_position"] = member.external_position
+    if member.external_profile is not None:
+        row["external_profile"] = member.external_profile
     if member.main_department and _sees_department(call, member.main_department):
         row["main_department"] = member.main_department
     if call.app is not None and call.app.created_after_2022_06_20:

@@ -47,6 +47,7 @@ def message_send(call: Call) -> Json:
     msgtype = call.text("msgtype", missing=40008)
     safe = call.number("safe")
     interval = _duplicate_interval(call)
+    call.flag("enable_id_trans")
     shown = _read_content(call, msgtype, safe)
     app = own_agent(call, call.document.get("agentid"))
     if msgtype == "miniprogram_notice" and shown["appid"] != app.mini_program_appid:
@@ -96,18 +97,20 @@ def _read_content(call: Call, msgtype: str, safe: int) -> Json:
     if msgtype == "template_card":
         if safe:
             raise fields.invalid("safe")
-        return cards.check(part, media=media)
+        return cards.check(part, media=media, is_member=call.company.has_member)
     return content.read(msgtype, part, safe=safe, media=media)
 
 
 def _duplicate_interval(call: Call) -> int:
-    """Seconds within which the identical JSON is not delivered again; 0: not asked for."""
-    if call.number("enable_duplicate_check") != 1:
-        return 0
+    """Seconds within which the identical JSON is not delivered again; 0: not asked for.
+
+    The page (90236) names 0 and 1, and four hours at most; an interval out of range is refused even where it is not
+    used. What WeCom answers is not documented: 40058 is assumed.
+    """
     seconds = call.number("duplicate_check_interval", _DUPLICATE_DEFAULT_SECONDS)
-    if seconds < 0:
+    if not 0 <= seconds <= _DUPLICATE_MOST_SECONDS:
         raise fields.invalid("duplicate_check_interval")
-    return min(seconds, _DUPLICATE_MOST_SECONDS)
+    return seconds if call.flag("enable_duplicate_check") else 0
 
 
 def _recipients(call: Call, app: App) -> Recipients:

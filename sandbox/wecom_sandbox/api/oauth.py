@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.state.world import App, Code, Ticket
+from wecom_sandbox.state.directory import DISABLED, LEFT
+from wecom_sandbox.state.world import App, Code, Company, Ticket
 
 
 @endpoint("GET", "auth/getuserinfo", APP, CONTACTS, counted=False)
@@ -34,7 +35,7 @@ def auth_getuserdetail(call: Call) -> Json:
     """What the member let the app see on the consent page; the member must be in the app's scope."""
     ticket = _user_ticket(call)
     member = call.company.directory.find(ticket.userid)
-    if member is None or not call.company.visibility(call.own_app).sees(member):
+    if member is None or not call.company.receives(call.own_app, member):
         raise ApiError(60011)
     return {
         "userid": member.userid,
@@ -49,12 +50,21 @@ def auth_getuserdetail(call: Call) -> Json:
 
 
 def _redeem(call: Call) -> Code:
-    """Use a code up. Raises ApiError 41008, 40029 or 50001; 50001 leaves the code unused."""
+    """Use a code up. Raises ApiError 41008, 40029 or 50001; 50001 leaves the code unused.
+
+    A code of somebody who was disabled or left since is no code any more: 40029.
+    """
     value = call.query.get("code", "")
     if not value:
         raise ApiError(41008)
     code = call.world.codes.get(value)
-    if code is None or code.used or call.now >= code.expires_at or code.corpid != call.company.corpid:
+    if (
+        code is None
+        or code.used
+        or call.now >= code.expires_at
+        or code.corpid != call.company.corpid
+        or not _may_enter(call.company, code.userid)
+    ):
         # Only valid codes are exempt from the frequency limits.
         path = call.request.path.removeprefix("/cgi-bin/")
         call.world.limits.check_call(corpid=call.company.corpid, ip=call.request.ip, api=path, now=call.now)
@@ -63,6 +73,12 @@ def _redeem(call: Call) -> Code:
         raise ApiError(50001)
     code.used = True
     return code
+
+
+def _may_enter(company: Company, userid: str) -> bool:
+    """Whether somebody still is who she was on the authorise page; "" is nobody of the company."""
+    member = company.directory.find(userid)
+    return not userid or (member is not None and member.status not in (DISABLED, LEFT))
 
 
 def domains(app: App) -> set[str]:

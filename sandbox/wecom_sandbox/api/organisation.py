@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wecom_sandbox.api import member_rules
 from wecom_sandbox.api.call import CONTACTS, Call, Json, endpoint
 from wecom_sandbox.api.contacts import query_int
 from wecom_sandbox.errors import ApiError
@@ -10,6 +11,7 @@ from wecom_sandbox.state.directory import DISABLED, NOT_ACTIVATED, BrokenRule, i
 
 _NAMES = ("userid", "name", "department", "order", "position", "mobile", "gender", "email", "biz_mail", "alias")
 _MORE = ("is_leader_in_dept", "direct_leader", "telephone", "address", "main_department", "extattr")
+_OUTWARD = ("external_position", "external_profile")
 
 
 @endpoint("POST", "user/create", CONTACTS)
@@ -19,16 +21,24 @@ def user_create(call: Call) -> Json:
         raise ApiError(40003)
     if call.company.directory.find(userid) is not None:
         raise ApiError(60102)
-    call.text("name", missing=40063)
-    return _put_member(call, {"status": NOT_ACTIVATED})
+    member_rules.check_new(call)
+    _put_member(call, {"status": NOT_ACTIVATED})
+    return {"errmsg": "created"}
 
 
 @endpoint("POST", "user/update", CONTACTS)
 def user_update(call: Call) -> Json:
+    """Only the fields that are sent change; `new_userid` gives the member another id."""
     userid = call.text("userid", missing=41009)
-    if call.company.directory.find(userid) is None:
+    old = call.company.directory.find(userid)
+    if old is None:
         raise ApiError(60111, f"invalid string value `{userid}`. userid not found")
-    return _put_member(call, {})
+    member_rules.check_changed(call, old)
+    new_userid = member_rules.check_new_userid(call, old)
+    _put_member(call, {})
+    if new_userid:
+        administration.rename_member(call.world, call.company, userid, new_userid, tell_contacts=False)
+    return {"errmsg": "updated"}
 
 
 @endpoint("GET", "user/delete", CONTACTS)
@@ -79,8 +89,8 @@ def department_delete(call: Call) -> Json:
     return {"errmsg": "deleted"}
 
 
-def _put_member(call: Call, defaults: Json) -> Json:
-    row = defaults | {name: call.document[name] for name in (*_NAMES, *_MORE) if name in call.document}
+def _put_member(call: Call, defaults: Json) -> None:
+    row = defaults | {name: call.document[name] for name in (*_NAMES, *_MORE, *_OUTWARD) if name in call.document}
     if "gender" in row:
         # Programs send the number, too.
         row["gender"] = call.text("gender")
@@ -92,7 +102,6 @@ def _put_member(call: Call, defaults: Json) -> Json:
         raise ApiError(error.code) from error
     except ValueError as error:
         raise ApiError(40058, "invalid Request Parameter") from error
-    return {"errmsg": "created" if defaults else "updated"}
 
 
 def _put_department(call: Call, number: int) -> None:

@@ -44,7 +44,7 @@ def answer(world: World, name: str, request: Request) -> Reply:
     try:
         opened = OPEN_ENDPOINTS.get(name)
         if opened is not None:
-            _check_method(opened.method, request.method)
+            _check_method(opened.methods, request.method)
             _check_debug(world, request.query.get("corpid", ""), request, now)
             return _as_reply(opened.handler(world, request, now), "")
         endpoint = ENDPOINTS[name]
@@ -62,7 +62,7 @@ def _as_reply(result: dict[str, object] | Reply, warning: str) -> Reply:
 
 def _admit(world: World, endpoint: Endpoint, request: Request, now: float) -> Call:
     """The checks that all calls share."""
-    _check_method(endpoint.method, request.method)
+    _check_method(endpoint.methods, request.method)
     token = _check_token(world, request.query.get("access_token", ""), now)
     company = world.companies[token.corpid]
     app = None if token.agentid is None else company.apps[token.agentid]
@@ -75,9 +75,9 @@ def _admit(world: World, endpoint: Endpoint, request: Request, now: float) -> Ca
     return Call(world, request, now, company, app)
 
 
-def _check_method(expected: str, actual: str) -> None:
-    if expected != actual:
-        raise ApiError(40058 if expected == "POST" else 40063)
+def _check_method(expected: tuple[str, ...], actual: str) -> None:
+    if actual not in expected:
+        raise ApiError(40058 if expected == ("POST",) else 40063)
 
 
 def _check_token(world: World, value: str, now: float) -> Token:

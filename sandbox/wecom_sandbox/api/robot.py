@@ -20,7 +20,7 @@ _TEXT_BYTES, _MARKDOWN_BYTES, _PICTURE_BYTES = 2048, 4096, 2 * 1024 * 1024
 _CARDS = ("text_notice", "news_notice")
 
 
-@open_endpoint("POST", "webhook/send")
+@open_endpoint(("POST",), "webhook/send")
 def webhook_send(world: World, request: Request, now: float) -> Json | Reply:
     company, robot = _robot(world, request)
     limit = world.settings.robot_per_minute
@@ -36,7 +36,7 @@ def webhook_send(world: World, request: Request, now: float) -> Json | Reply:
     return success({}, warning="" if clean else WARNING)
 
 
-@open_endpoint("POST", "webhook/upload_media")
+@open_endpoint(("POST",), "webhook/upload_media")
 def webhook_upload_media(world: World, request: Request, now: float) -> Json:
     company, _ = _robot(world, request)
     kind = request.query.get("type", "")
@@ -66,7 +66,7 @@ def _read(world: World, company: Company, msgtype: str, part: Json) -> Json:
     if msgtype == "image":
         return _picture(world, company, part)
     if msgtype == "template_card":
-        card = cards.check(part, media=media)
+        card = cards.check(part, media=media, is_member=company.has_member)
         if card["card_type"] not in _CARDS:
             raise ApiError(42031)
         return card

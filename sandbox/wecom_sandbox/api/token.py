@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Mapping
 
-from wecom_sandbox.api.call import Json, Request, open_endpoint
+from wecom_sandbox.api.call import Json, Request, open_endpoint, read_body
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.limits.limits import HOUR
 from wecom_sandbox.state.world import Company, Token, World
 
 
-@open_endpoint("GET", "gettoken")
+@open_endpoint(("GET", "POST"), "gettoken")
 def gettoken(world: World, request: Request, now: float) -> Json:
-    """Not subject to the trusted IPs. Wrong secrets, too often, block the address for an hour (45009)."""
-    corpid, secret = request.query.get("corpid", ""), request.query.get("corpsecret", "")
+    """Not subject to the trusted IPs. Wrong secrets, too often, block the address for an hour (45009).
+
+    The page (91039) has GET only; many public programs POST, with the two values in the query or as JSON.
+    """
+    corpid, secret = _credentials(request)
     world.limits.check_blocked("secrets", request.ip, now=now)
     if not corpid:
         raise ApiError(41002)
@@ -34,6 +38,19 @@ def gettoken(world: World, request: Request, now: float) -> Json:
     token = _token(world, corpid, agentid, secret, now)
     left = int(token.expires_at - now) if world.settings.expires_in_counts_down else world.settings.token_seconds
     return {"access_token": token.value, "expires_in": left}
+
+
+def _credentials(request: Request) -> tuple[str, str]:
+    """corpid and corpsecret, from the query or, by POST, from the body. Raises ApiError for a body that is none."""
+    given: Mapping[str, object] = request.query
+    if request.method == "POST" and request.body.strip() and "corpid" not in given and "corpsecret" not in given:
+        given, _ = read_body(request.body)
+    corpid, secret = given.get("corpid") or "", given.get("corpsecret") or ""
+    if not isinstance(corpid, str):
+        raise ApiError(40013)
+    if not isinstance(secret, str):
+        raise ApiError(40001)
+    return corpid, secret
 
 
 def _owner(company: Company, secret: str) -> tuple[bool, int | None]:

@@ -128,7 +128,7 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
         card = reply.find("TemplateCard")
         if card is None:
             raise ValueError("TemplateCard is missing")
-        update(view, xml.as_card(card))
+        update(view, xml.as_card(card), company)
     else:
         receive_reply(world, company, message.agentid or 0, member, reply)
         return
@@ -136,10 +136,12 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
     world.changed(company.corpid, member.folded)
 
 
-def update(view: CardView, card: dict[str, object]) -> None:
+def update(view: CardView, card: dict[str, object], company: Company) -> None:
     """Put another card in the place of the one that is seen. Raises ValueError for one that WeCom would refuse."""
     try:
-        view.card = cards.check(card, media=lambda media_id, kind: media_id, is_update=True)
+        view.card = cards.check(
+            card, media=lambda media_id, kind: media_id, is_member=company.has_member, is_update=True
+        )
     except ApiError as error:
         raise ValueError(f"{error.code} {error.text}") from error
     view.replace_name, view.clicked_key, view.selected = "", "", {}

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.messages import fields
-from wecom_sandbox.messages.fields import Json, MediaCheck
+from wecom_sandbox.messages.fields import Json, MediaCheck, MemberCheck
 
 INTERACTIVE = frozenset({"button_interaction", "vote_interaction", "multiple_interaction"})
 TYPES = INTERACTIVE | {"text_notice", "news_notice"}
 _TASK_ID = re.compile(r"[0-9A-Za-z_\-@]{1,128}")
 
 
-def check(card: Json, *, media: MediaCheck, is_update: bool = False) -> Json:
+def check(card: Json, *, media: MediaCheck, is_member: MemberCheck, is_update: bool = False) -> Json:
     """The card as it was sent, when WeCom would take it. Raises ApiError.
 
     `is_update`: it takes the place of another card and needs no task_id of its own: WeCom's examples have none.
@@ -27,7 +27,7 @@ def check(card: Json, *, media: MediaCheck, is_update: bool = False) -> Json:
     _check_task_id(card, is_needed=not is_update and is_callback_card(card))
     _check_action_menu(card, kind)
     _check_quote(card)
-    _check_horizontal(card, media)
+    _check_horizontal(card, media, is_member)
     _check_jumps(card)
     _check_card_action(card, kind)
     _CHECKS[kind](card)
@@ -107,7 +107,7 @@ def _check_jump(part: Json) -> None:
         fields.text(part, "appid", missing=42030)
 
 
-def _check_horizontal(card: Json, media: MediaCheck) -> None:
+def _check_horizontal(card: Json, media: MediaCheck, is_member: MemberCheck) -> None:
     for row in fields.children(card, "horizontal_content_list", least=0, most=6, wrong=42035):
         fields.text(row, "keyname", missing=42027)
         kind = fields.number(row, "type", most=3)
@@ -115,8 +115,8 @@ def _check_horizontal(card: Json, media: MediaCheck) -> None:
             fields.link(row, "url", missing=42028)
         elif kind == 2:
             media(fields.text(row, "media_id", missing=42029), "file")
-        elif kind == 3:
-            fields.text(row, "userid", missing=42050)
+        elif kind == 3 and not is_member(fields.text(row, "userid", missing=42050)):
+            raise ApiError(42050)
 
 
 def _check_jumps(card: Json) -> None:

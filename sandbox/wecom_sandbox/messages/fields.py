@@ -10,6 +10,8 @@ from wecom_sandbox.errors import ApiError
 Json = dict[str, object]
 # Raises ApiError 40007 for a media_id that is unknown, expired or of another kind; returns the file's name.
 MediaCheck = Callable[[str, str], str]
+# Whether a userid is somebody of the company.
+MemberCheck = Callable[[str], bool]
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://\S")
 
 

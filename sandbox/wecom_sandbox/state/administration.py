@@ -103,7 +103,7 @@ def remove_member(world: World, company: Company, userid: str, *, tell_contacts:
         company.forget_visibility()
 
 
-def rename_member(world: World, company: Company, userid: str, new_userid: str) -> None:
+def rename_member(world: World, company: Company, userid: str, new_userid: str, *, tell_contacts: bool = True) -> None:
     """Give a member another userid: the same person, so scopes, tags, groups and the phone's messages stay hers.
 
     Nobody enters or leaves a scope by that. Raises KeyError, or ValueError for a userid that is taken or wrong.
@@ -114,7 +114,7 @@ def rename_member(world: World, company: Company, userid: str, new_userid: str) 
     new = typed.build(Member, asdict(old) | {"userid": new_userid})
     company.directory.rename_member(old, new)
     renaming.carry_over(world, company, old, new)
-    Announcer(world, company).member(old, new)
+    Announcer(world, company, tell_contacts=tell_contacts).member(old, new)
 
 
 def put_tags(world: World, company: Company, rows: list[object]) -> int:

@@ -63,6 +63,9 @@ class Member:
     status: int = ACTIVE
     main_department: int = 0
     extattr: dict[str, object] | None = None
+    # What customers see of her.
+    external_position: str = ""
+    external_profile: dict[str, object] | None = None
     # Without an interface licence: told in unlicenseduser, gets nothing (matters for apps of third parties).
     unlicensed: bool = False
 

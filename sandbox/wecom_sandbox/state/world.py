@@ -113,6 +113,9 @@ class Company:
     def forget_visibility(self) -> None:
         self._seen.clear()
 
+    def has_member(self, userid: str) -> bool:
+        return self.directory.find(userid) is not None
+
     def receives(self, app: App, member: Member) -> bool:
         """Whether the app's messages reach this member: in its scope, neither disabled nor gone."""
         return self.visibility(app).reaches(member)

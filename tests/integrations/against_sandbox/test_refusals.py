@@ -70,7 +70,6 @@ APPLICATION: tuple[Row, ...] = (
     (CONFIG, 301002, lambda at: at.client(agentid=WHOLE).agent_get()),
     (CONFIG, 301002, lambda at: at.client(agentid=WHOLE).menu_delete()),
     (CONFIG, 301002, lambda at: at.whole.message_send(text())),
-    (CONFIG, 301002, lambda at: at.whole.message_update_template_card(update("any"))),
     (DROP, 46003, lambda at: at.app.menu_get()),
     (CONFIG, 85005, lambda at: at.app.agent_set(AgentChanges(redirect_domain="other.example.com"))),
 )
