@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -30,8 +30,14 @@ from accounts.importexport import export_jobs, writers
 from accounts.importexport.rows import ROWS_AT_MOST
 from accounts.models import AuditEntry, PeopleExport, User
 from integrations.admin.base import own_page
+from integrations.clients.late import late
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.queues import queue_on_commit
+
+if TYPE_CHECKING:
+    from accounts.importexport import xlsx_writer
+else:
+    xlsx_writer = late("accounts.importexport.xlsx_writer")
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 FOLDER = "admin/accounts/peopleexport"
@@ -65,7 +71,7 @@ class ExportPages(AnyModelAdmin):
         people = self._people(request)
         if request.method != "POST" and people[: AT_ONCE + 1].count() <= AT_ONCE:
             _record(people.count())
-            file = writers.write_xlsx(writers.Sheet(people=people, reader=_reader(request)))
+            file = xlsx_writer.write_xlsx(writers.Sheet(people=people, reader=_reader(request)))
             return FileResponse(file, as_attachment=True, filename=_name("xlsx"), content_type=_XLSX)
         keys = list(people.order_by("pk").values_list("pk", flat=True)[: ROWS_AT_MOST + 1])
         if request.method == "POST":

@@ -8,14 +8,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import translation
 
 from accounts.importexport.jobs import CHANGE, IMPORT
-from accounts.importexport.writers import Sheet, write_xlsx
+from accounts.importexport.writers import Sheet
 from accounts.models import ExportFile, PeopleExport, User
+from integrations.clients.late import late
 from integrations.models.jobs import LET_GO, LeaseLostError
+
+if TYPE_CHECKING:
+    from accounts.importexport import xlsx_writer
+else:
+    xlsx_writer = late("accounts.importexport.xlsx_writer")
 
 logger = logging.getLogger(__name__)
 
@@ -93,5 +100,5 @@ def _made(export: PeopleExport, clock: Clock) -> bytes:
 
     with translation.override(export.language):
         sheet = Sheet(people=export.user_ids, reader=export.requested_by, progress=hold)
-        with write_xlsx(sheet) as file:
+        with xlsx_writer.write_xlsx(sheet) as file:
             return file.read()

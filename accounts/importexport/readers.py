@@ -9,10 +9,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from accounts.importexport import xlsx_reader
 from accounts.importexport.columns import Header, Recogniser
 from accounts.importexport.rows import COLUMNS_AT_MOST, HEADER_WITHIN, FileRefusedError, Line, counted, text_problem
+from integrations.clients.late import late
+
+if TYPE_CHECKING:
+    from accounts.importexport import xlsx_reader
+else:
+    xlsx_reader = late("accounts.importexport.xlsx_reader")
 
 SEPARATORS = (",", "\t", ";", "，", "|")  # noqa: RUF001  # the Chinese comma is meant
 # Excel takes a cell with such a beginning for a formula. Our own files put a ' before it, which is taken away again.

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from integrations.admin.form_fields import TidyField, WriteOnlyInput
+from integrations.clients.late import late
 from integrations.clients.sources.sql_url import DRIVERS
 from integrations.core.generics import AnyModelForm
 from integrations.models.fields import Unreadable
+
+if TYPE_CHECKING:
+    import sqlalchemy
+    from sqlalchemy import URL
+else:
+    sqlalchemy = late("sqlalchemy")
 
 # Kinds that are written in fields, with the port that each usually has. Others are written as one address.
 PORTS: Mapping[str, int] = {"postgresql": 5432, "mysql": 3306}
@@ -79,7 +84,7 @@ class DatabaseFields(AnyModelForm):
             self.add_error(name, ValidationError(_("Fill this in."), code="required"))
         if missing or not set(NAMES).isdisjoint(self.errors):
             return ""
-        address = URL.create(
+        address = sqlalchemy.URL.create(
             cleaned["db_kind"],
             username=cleaned["db_user"] or None,
             password=cleaned["db_password"] or None,
@@ -106,8 +111,8 @@ def saved_address(row: Any) -> URL | None:
     if not row.sql_url or isinstance(row.sql_url, Unreadable):
         return None
     try:
-        address = make_url(row.sql_url)
-    except (ArgumentError, ValueError):
+        address = sqlalchemy.make_url(row.sql_url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         return None
     return address if kind_of(address) else None
 

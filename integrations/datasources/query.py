@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils import timezone
 
 from integrations.bi import sso
 from integrations.clients.errors import UnreadableSecretError
+from integrations.clients.late import late
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.clients.sources.http_url import headers_from, joined
-from integrations.clients.sources.sql import SqlQuestion, read_query
-from integrations.clients.sources.sql_account import powers_of
 from integrations.clients.sources.sql_url import AddressRefused, Admitted, admitted_url
 from integrations.clients.sources.table import Table
 from integrations.clients.sources.table_builder import Wishes
@@ -23,6 +23,12 @@ from integrations.datasources.reach import reach_for
 from integrations.models import BiConnection, Card, DataSource, SourceKind
 from integrations.models.bi import THE_ONE
 from integrations.models.fields import opened
+
+if TYPE_CHECKING:
+    from integrations.clients.sources import sql, sql_account
+else:
+    sql = late("integrations.clients.sources.sql")
+    sql_account = late("integrations.clients.sources.sql_account")
 
 # How often a database is asked what the account of its source may do, and how long it may take to answer.
 ACCOUNT_CHECKED_EVERY = timedelta(days=1)
@@ -68,7 +74,7 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
         failure = SourceError(Problem.ADDRESS_REFUSED, what=refusal.flaw.value, detail=refusal.detail)
     if failure is not None:
         raise failure
-    question = SqlQuestion(
+    question = sql.SqlQuestion(
         url=url,
         statement=card.sql,
         parameters=card.sql_parameters,
@@ -76,16 +82,16 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
         ca_bundle=certificate_path(source.ca_bundle) or "",
         wishes=_wishes(card),
     )
-    table = read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
+    table = sql.read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
     if source.account_checked_at is None or now - source.account_checked_at >= ACCOUNT_CHECKED_EVERY:
         _check_account(source, question, now)
     return table
 
 
-def _check_account(source: DataSource, question: SqlQuestion, now: datetime) -> None:
+def _check_account(source: DataSource, question: sql.SqlQuestion, now: datetime) -> None:
     """Note what the account may do beyond reading tables: whoever sees the source is warned."""
     try:
-        powers = powers_of(question, seconds=ACCOUNT_SECONDS)
+        powers = sql_account.powers_of(question, seconds=ACCOUNT_SECONDS)
     except SourceError:  # some databases do not say it; the data is here all the same
         powers = frozenset()
     # Not where somebody entered another address meanwhile.

@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from integrations.clients.late import late
+
+if TYPE_CHECKING:
+    import sqlalchemy
+    from sqlalchemy import URL
+else:
+    sqlalchemy = late("sqlalchemy")
 
 # Which driver speaks for which kind of database.
 DRIVERS: Mapping[str, str] = MappingProxyType(
@@ -59,9 +65,9 @@ class Admitted:
 def admitted_url(text: str, allowed: Admitted) -> URL:
     """The address with the driver that speaks for it. Raises AddressRefused."""
     try:
-        url = make_url(text.strip())
+        url = sqlalchemy.make_url(text.strip())
         port = url.port
-    except (ArgumentError, ValueError):
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         raise AddressRefused(Flaw.NO_ADDRESS) from None
     driver = DRIVERS.get(url.drivername, url.drivername if url.drivername in allowed.drivers else "")
     if not driver:
@@ -83,11 +89,11 @@ def admitted_url(text: str, allowed: Admitted) -> URL:
 def is_installed(driver: str) -> bool:
     """Whether SQLAlchemy knows this kind of database, and its driver can be imported."""
     try:
-        dialect = make_url(f"{driver}://").get_dialect()
+        dialect = sqlalchemy.make_url(f"{driver}://").get_dialect()
         importing = getattr(dialect, "import_dbapi", None)  # dialects for SQLAlchemy 1 have none, and are believed
         if importing is not None:
             importing()
-    except (ArgumentError, NoSuchModuleError, ImportError):
+    except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError):
         return False
     return True
 
@@ -95,8 +101,8 @@ def is_installed(driver: str) -> bool:
 def backend_of(text: str) -> str:
     """SQLAlchemy's name of the kind of database at this address; empty for one that is none."""
     try:
-        name = make_url(text.strip()).drivername
-    except (ArgumentError, ValueError):
+        name = sqlalchemy.make_url(text.strip()).drivername
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         return ""
     return DRIVERS.get(name, name).partition("+")[0]
 
@@ -104,17 +110,17 @@ def backend_of(text: str) -> str:
 def place_of(text: str) -> tuple[str, str, int | None] | None:
     """Driver, host and port: where a connection leads. None for an address that is none."""
     try:
-        url = make_url(text.strip())
+        url = sqlalchemy.make_url(text.strip())
         return DRIVERS.get(url.drivername, url.drivername), (url.host or "").lower(), url.port
-    except (ArgumentError, ValueError):
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         return None
 
 
 def shown(text: str) -> str:
     """The address without password and options, as a page may show it; empty for one that is none."""
     try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
+        url = sqlalchemy.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         return ""
     return url.set(query={}, password=None if url.password is None else "***").render_as_string(hide_password=True)
 
@@ -122,18 +128,18 @@ def shown(text: str) -> str:
 def has_password(text: str) -> bool:
     """False also for an address that is none."""
     try:
-        return bool(make_url(text).password)
-    except (ArgumentError, ValueError):
+        return bool(sqlalchemy.make_url(text).password)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         return False
 
 
 def without_password(text: str) -> str:
     """The address without password and options; empty for one that is none."""
     try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
+        url = sqlalchemy.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         return ""
-    bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
+    bare = sqlalchemy.URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
     return bare.render_as_string(hide_password=False)
 
 

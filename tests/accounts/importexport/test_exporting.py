@@ -12,7 +12,7 @@ from openpyxl import load_workbook
 
 from accounts import tasks
 from accounts.admin import exports
-from accounts.importexport import export_jobs, writers
+from accounts.importexport import export_jobs, xlsx_writer
 from accounts.models import AuditEntry, ExportFile, PeopleExport, User
 from accounts.users.roles import Role
 from integrations.models import Corp
@@ -94,7 +94,7 @@ class TestMaking:
 
         export = requested(editor, person)
         with monkeypatch.context() as patched:
-            patched.setattr(export_jobs, "write_xlsx", die)
+            patched.setattr(xlsx_writer, "write_xlsx", die)
             with pytest.raises(KilledError):
                 made(export)
         assert export_jobs.waiting_for_a_worker(now=NOW) == []
@@ -110,13 +110,13 @@ class TestMaking:
     def test_a_worker_that_was_overtaken_keeps_nothing(
         self, editor: User, person: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        export, real = requested(editor, person), writers.write_xlsx
+        export, real = requested(editor, person), xlsx_writer.write_xlsx
 
         def slow(sheet: Any) -> Any:
             PeopleExport.objects.update(lease_token="another")
             return real(sheet)
 
-        monkeypatch.setattr(export_jobs, "write_xlsx", slow)
+        monkeypatch.setattr(xlsx_writer, "write_xlsx", slow)
 
         assert made(export).status == Status.RUNNING
         assert not ExportFile.objects.exists()
