@@ -11,15 +11,11 @@ from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import post_migrate, post_save
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin.audit import unsent_attentions
-from accounts.admin.transfers import move_action
 from accounts.audit import bulk, services, signals
 from accounts.authentication import checks  # noqa: F401  # importing it registers its checks
 from accounts.authentication.password_policy import disabling_shuts_out
 from accounts.authentication.sessions import note_sign_in
-from accounts.directory import link_requests
 from accounts.directory.event_handlers import PEOPLE_CONSUMER, follow_rename, may_follow
-from accounts.directory.hooks import directory_action, directory_attentions, directory_lines
 from accounts.models import (
     Attribute,
     DepartmentGroup,
@@ -29,7 +25,6 @@ from accounts.models import (
     User,
     WeComAccount,
 )
-from accounts.users import bi_identity
 from accounts.users.attribute_definitions import ensure_bi_login_id, notice_of_first_enabling
 from accounts.users.bi_identity import external_ids
 from accounts.users.companies import disabling_stops, rests_on_corpid
@@ -37,12 +32,10 @@ from accounts.users.contacts import whom_to_ask
 from accounts.users.roles import ensure_roles
 from accounts.users.scopes import corps_of
 from accounts.views import navigation
-from accounts.views.bi import home_entries
-from accounts.views.confirmation import gate
 from accounts.views.navigation import Tab
 from integrations.bi.sso import is_open
 from integrations.callbacks.registry import consumers
-from integrations.core import concurrency, hooks, reauthentication
+from integrations.core import concurrency, hooks
 from integrations.core.hooks import LandingPage
 from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials, VerificationFile
 from integrations.models.scoping import corp_conditions
@@ -108,7 +101,7 @@ def _note_done(instance: LogEntry, created: bool, **_signal: Any) -> None:
         signals.note_done(instance)
 
 
-# --- What accounts registers with integrations, with Django and with its own pages once all apps are loaded ---
+# --- What accounts registers with integrations and with Django once all apps are loaded ---
 
 
 def register(app: AppConfig) -> None:
@@ -117,7 +110,6 @@ def register(app: AppConfig) -> None:
     _show_on_pages()
     _after_migrating(app)
     corp_conditions.register(corps_of)
-    reauthentication.change_sent.register(gate)
     hooks.external_ids.register(external_ids)
     hooks.whom_to_ask.register(whom_to_ask)
     concurrency.last_saved.register(services.last_saved)
@@ -137,15 +129,7 @@ def _show_on_pages() -> None:
     hooks.corp_disabling.register(disabling_shuts_out)
     hooks.sign_in_ending.register(disabling_shuts_out)
     hooks.corpid_uses.register(rests_on_corpid)
-    hooks.corp_actions.register(directory_action)
-    hooks.corp_actions.register(move_action)
     hooks.first_corp_enabled.register(notice_of_first_enabling)
-    hooks.index_lines.register(directory_lines, place=2)
-    hooks.attentions.register(directory_attentions)
-    hooks.attentions.register(link_requests.attentions)
-    hooks.attentions.register(bi_identity.attentions)
-    hooks.attentions.register(unsent_attentions)
-    navigation.home_entries.register(home_entries)
     navigation.tabs.register(Tab("account", _("Account")))
 
 

@@ -1,22 +1,22 @@
 """The admin with our own site class (title, index), and the operators' commands."""
 
 from django.apps import AppConfig
-from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
+from django.contrib.admin.apps import SimpleAdminConfig
 from django.core import checks
 
 from guanwecom.operations import telemetry
 
 
-class AdminConfig(DjangoAdminConfig):
+class AdminConfig(SimpleAdminConfig):
+    """Loads no pages: guanwecom.urls does. A worker needs none until it makes a link."""
+
     default_site = "guanwecom.admin.GuanwecomAdminSite"
 
     def ready(self) -> None:
         super().ready()
         # Imported here: models can be imported only after all apps are loaded.
         from accounts.audit.signals import track
-        from guanwecom.operations.monitoring.attention import monitoring_attentions
         from guanwecom.operations.monitoring.metrics import counted_metrics, engine_metrics
-        from integrations.core.hooks import attentions
         from notifications.delivery.metrics import metrics_scraped
         from notifications.models import OperatorContacts
 
@@ -24,7 +24,6 @@ class AdminConfig(DjangoAdminConfig):
         track(OperatorContacts, corps=lambda _contacts: [])
         metrics_scraped.register(engine_metrics)
         metrics_scraped.register(counted_metrics)
-        attentions.register(monitoring_attentions)
 
 
 class GuanwecomConfig(AppConfig):

@@ -10,6 +10,8 @@ from guanwecom import worker_connections
 from guanwecom.operations import startup, task_context, telemetry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
+# Celery would ask all checks and not look at their answers.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
 app = Celery("guanwecom", task_cls="guanwecom.operations.task:InstallationTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -24,8 +26,8 @@ def load_settings(**_signal: Any) -> None:
 
 @import_modules.connect(sender=app, weak=False)
 def pass_checks(**_signal: Any) -> None:
-    """Celery's own receiver, connected before, has set up Django; what it asks the checks it does not look at."""
-    startup.pass_checks()
+    """Celery's own receiver, connected before, has set up Django."""
+    startup.pass_checks(with_packages=False)
     telemetry.set_up()
 
 

@@ -21,13 +21,9 @@ class IntegrationsConfig(AppConfig):
 
     def ready(self) -> None:
         # Importing the first registers its checks; models can be imported only after all apps are loaded.
-        from integrations.admin.dashboard import connection_attentions, connection_lines, source_attentions
         from integrations.callbacks.registry import consumers
-        from integrations.core import checks, hooks  # noqa: F401  # see above
+        from integrations.core import checks  # noqa: F401  # see above
         from integrations.directory.event_consumer import DIRECTORY_CONSUMER
 
         consumers.register(DIRECTORY_CONSUMER)
-        hooks.index_lines.register(connection_lines, place=1)
-        hooks.attentions.register(connection_attentions)
-        hooks.attentions.register(source_attentions)
         post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")

@@ -1,4 +1,5 @@
-"""How an app asks or tells higher ones that it does not import: they register in AppConfig.ready()."""
+"""How an app asks or tells higher ones that it does not import: they register in AppConfig.ready(), or for pages in
+guanwecom.page_hooks."""
 
 from __future__ import annotations
 

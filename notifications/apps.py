@@ -18,13 +18,10 @@ class NotificationsConfig(AppConfig):
         from accounts.directory.leavers import people_left
         from accounts.directory.transfer_batches import people_moving
         from accounts.users.attribute_definitions import values_dropped
-        from accounts.users.panels import person_panels
         from accounts.views.navigation import Tab, tabs
         from integrations.callbacks.registry import consumers
         from integrations.core import hooks
         from integrations.datasources.fetch import card_data_finished
-        from notifications.admin.dashboard import push_attentions, push_lines
-        from notifications.admin.person_panel import person_panel
         from notifications.alerts.actions import CLICKS_CONSUMER
         from notifications.alerts.evaluation import follow
         from notifications.alerts.messages import source_of_alert
@@ -52,12 +49,9 @@ class NotificationsConfig(AppConfig):
         values_dropped.register(rules_naming)
         people_left.register(withdraw)
         people_moving.register(moving_leaves_behind)
-        person_panels.register(person_panel)
         hooks.member_renamed.register(readdress)
         hooks.connection_mended.register(probe_at_once)
         hooks.corp_disabling.register(disabling_holds_back)
-        hooks.index_lines.register(push_lines, place=3)
-        hooks.attentions.register(push_attentions)
         hooks.landing_pages.register(hooks.LandingPage("", _("Home"), in_menu=True))
         for tab in EMPLOYEE_TABS:
             tabs.register(Tab(*tab))

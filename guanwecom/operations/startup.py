@@ -6,7 +6,7 @@ Django's own commands ask the system checks; gunicorn and celery would start wha
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import django
 from django.conf import settings
@@ -35,11 +35,20 @@ def load_settings() -> None:
         _refuse([str(error)])
 
 
-def pass_checks() -> None:
-    """Ask what `manage.py check` asks, once the apps are loaded; an error ends this process."""
-    errors = [found for found in checks.run_checks() if found.is_serious() and not found.is_silenced()]
+def pass_checks(*, with_packages: bool = True) -> None:
+    """Ask the system checks, once the apps are loaded; an error ends this process.
+
+    `with_packages`: also those of Django and other packages, which look at our code and load all pages for it.
+    """
+    asked = [one for one in checks.registry.registry.get_checks() if with_packages or _is_own(one)]
+    found = [message for one in asked for message in one(app_configs=None, databases=None)]
+    errors = [message for message in found if message.is_serious() and not message.is_silenced()]
     if errors:
         _refuse([f"({error.id}) {error.msg} {error.hint or ''}".strip() for error in errors])
+
+
+def _is_own(check: Any) -> bool:
+    return check.__module__.partition(".")[0] in {"guanwecom", "integrations", "accounts", "notifications"}
 
 
 def _refuse(reasons: list[str]) -> NoReturn:

@@ -13,7 +13,6 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -170,8 +169,8 @@ def page_path(incidents: Sequence[Incident], mark: str) -> str:
     somebody who is not signed in comes."""
     query = urlencode({"m": mark})
     if len(incidents) == 1:
-        return f"{reverse('alert', args=[incidents[0].pk])}?{query}"
-    return f"{reverse('alerts')}?{query}"
+        return f"/alerts/{incidents[0].pk}/?{query}"
+    return f"/alerts/?{query}"
 
 
 def state_line(incident: Incident, now: datetime) -> str:

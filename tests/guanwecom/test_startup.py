@@ -99,3 +99,27 @@ def test_beat_without_its_database_ends_in_one_line(
     [line] = [line for line in (done.stdout + done.stderr).splitlines() if line]
     assert "beat does not start: the database cannot be asked (OperationalError)" in line
     assert done.returncode == 1
+
+
+def test_a_worker_loads_no_pages_and_can_still_make_their_links(
+    process_environ: dict[str, str], project_root: Path
+) -> None:
+    """Pages and these packages take a third of a process's memory."""
+    program = (
+        "import sys; from guanwecom.celery import app; app.loader.import_default_modules(); "
+        "heavy = ('guanwecom.urls', 'notifications.admin', 'sqlalchemy.engine', 'openpyxl', 'ninja'); "
+        "print([name for name in heavy if name in sys.modules]); "
+        "from django.urls import reverse; print(reverse('admin:notifications_run_change', args=[7]))"
+    )
+
+    done = subprocess.run(
+        [str(BIN / "python"), "-c", program],
+        env=process_environ,
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.stdout.splitlines() == ["[]", "/admin/notifications/run/7/change/"], done.stderr
