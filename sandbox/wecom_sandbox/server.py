@@ -28,7 +28,10 @@ from wecom_sandbox.state.world import CallRecord, World
 # The largest upload is a file of 20 MB in a multipart body.
 BODY_MOST_BYTES = 32 * 1024 * 1024
 STATIC = Path(__file__).resolve().parent / "static"
-_NO_SUCH_PAGE = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
+_NO_SUCH_CALL = (
+    "404: the WeCom sandbox has no {method} {path}. "
+    "GET /sandbox/api/missing counts what was asked for and is not there.\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
     started = time.perf_counter()
     name = pipeline.endpoint_name(request.path)
     if name is None:
-        return web.Response(body=_NO_SUCH_PAGE, status=404, content_type="text/html", headers={"Server": "nginx"})
+        return _no_such_call(request, world)
     api_request = Request(
         request.method,
         request.path,
@@ -131,6 +134,12 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         return await _carry_out(request, name, api_request, who, started)
     finally:
         limits.leave(who.corpid, name)
+
+
+def _no_such_call(request: web.Request, world: World) -> web.Response:
+    world.missing.note(request.method, request.path)
+    text = _NO_SUCH_CALL.format(method=request.method, path=request.path[:200])
+    return web.Response(text=text, status=404, headers={"Server": "nginx"})
 
 
 async def _carry_out(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from wecom_sandbox.state.missing import Missing
 
 from tests.sandbox.conftest import Api
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
@@ -67,11 +68,29 @@ def test_an_answer_that_would_be_too_large_is_a_fault_on_request(api: Api, sandb
     assert api.get("user/list", department_id=2)["errcode"] == 0
 
 
-def test_unknown_path_is_a_page(api: Api) -> None:
-    response = api.raw("GET", "user/nothing")
+def test_a_call_that_is_not_there_says_so_and_is_counted(api: Api, sandbox: SandboxHandle) -> None:
+    responses = [api.raw("GET", "user/nothing"), api.raw("POST", "kf/sync_msg"), api.raw("GET", "user/nothing")]
 
-    assert response.status_code == 404
-    assert response.headers["Content-Type"] == "text/html"
+    assert [response.status_code for response in responses] == [404] * 3
+    assert responses[1].text.startswith("404: the WeCom sandbox has no POST /cgi-bin/kf/sync_msg.")
+    assert sandbox.control("GET", "missing")["missing"] == [
+        {"method": "GET", "path": "/cgi-bin/user/nothing", "count": 2},
+        {"method": "POST", "path": "/cgi-bin/kf/sync_msg", "count": 1},
+    ]
+    sandbox.control("DELETE", "missing", {})
+    assert sandbox.control("GET", "missing") == {"missing": []}
+
+
+def test_of_what_is_missing_no_more_than_a_thousand_paths_are_kept() -> None:
+    missing = Missing()
+    for number in range(1100):
+        missing.note("GET", f"/cgi-bin/{number}")
+    missing.note("GET", "/cgi-bin/100")
+
+    rows = missing.as_json()
+
+    assert len(rows) == 1000
+    assert rows[0] == {"method": "GET", "path": "/cgi-bin/100", "count": 2}
 
 
 def test_expired_token_has_no_hint(api: Api, sandbox: SandboxHandle) -> None:

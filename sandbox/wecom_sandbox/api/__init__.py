@@ -9,6 +9,8 @@ SUBJECTS = (
     "menu",
     "contacts",
     "organisation",
+    "account",
+    "tag",
     "message",
     "card",
     "appchat",

@@ -1,4 +1,4 @@
-"""Reading the directory: members, departments, tags."""
+"""Reading the directory: members and departments."""
 
 from __future__ import annotations
 
@@ -109,25 +109,6 @@ def user_get_userid_by_email(call: Call) -> Json:
     return {"userid": _find(call, lambda one: (one.biz_mail if kind == 1 else one.email).lower() == email)}
 
 
-@endpoint("GET", "tag/get", APP, CONTACTS, empty=("userlist", "partylist"))
-def tag_get(call: Call) -> Json:
-    tag = call.company.directory.tags.get(query_int(call, "tagid", 40068))
-    if tag is None:
-        raise ApiError(40068)
-    found = (call.company.directory.find(userid) for userid in tag.userids)
-    members = [member for member in found if member is not None and _sees(call, member)]
-    return {
-        "tagname": tag.tagname,
-        "userlist": [{"userid": member.userid, "name": member.name} for member in members],
-        "partylist": [number for number in tag.partyids if _sees_department(call, number)],
-    }
-
-
-@endpoint("GET", "tag/list", APP, CONTACTS, empty=("taglist",))
-def tag_list(call: Call) -> Json:
-    return {"taglist": [{"tagid": tag.tagid, "tagname": tag.tagname} for tag in call.company.directory.tags.values()]}
-
-
 def _refuse_new_ip(call: Call) -> None:
     """The sync assistant reads details only from addresses that it used before 2022-08-15."""
     if call.app is None and call.request.ip not in call.company.contacts_old_ips:
@@ -136,23 +117,23 @@ def _refuse_new_ip(call: Call) -> None:
 
 def _find(call: Call, wanted: Callable[[Member], bool]) -> str:
     for member in call.company.directory.members.values():
-        if wanted(member) and _sees(call, member):
+        if wanted(member) and sees(call, member):
             return member.userid
     raise ApiError(46004)
 
 
-def _sees(call: Call, member: Member) -> bool:
+def sees(call: Call, member: Member) -> bool:
     return call.app is None or call.company.visibility(call.app).sees(member)
 
 
-def _sees_department(call: Call, number: int) -> bool:
+def sees_department(call: Call, number: int) -> bool:
     if call.app is None:
         return number in call.company.directory.departments
     return number in call.company.visibility(call.app).departments
 
 
 def _seen_departments(call: Call, member: Member) -> list[int]:
-    return [number for number in member.department if _sees_department(call, number)]
+    return [number for number in member.department if sees_department(call, number)]
 
 
 def query_int(call: Call, name: str, code: int) -> int:
@@ -169,7 +150,7 @@ def _requested_department(call: Call, name: str) -> Department:
     department = call.company.directory.departments.get(number)
     if department is None:
         raise ApiError(60003)
-    if not _sees_department(call, number):
+    if not sees_department(call, number):
         raise ApiError(60011)
     return department
 
@@ -208,7 +189,7 @@ def _department(call: Call, department: Department) -> Json:
 
 def _member(call: Call, member: Member) -> Json:
     """As this caller sees the member: departments of its scope only, no personal details for newer apps."""
-    seen = [index for index, number in enumerate(member.department) if _sees_department(call, number)]
+    seen = [index for index, number in enumerate(member.department) if sees_department(call, number)]
     leaders = (call.company.directory.find(userid) for userid in member.direct_leader)
     row: Json = {
         "userid": member.userid,
@@ -221,7 +202,7 @@ def _member(call: Call, member: Member) -> Json:
         "email": member.email,
         "biz_mail": member.biz_mail,
         "is_leader_in_dept": [member.is_leader_in_dept[index] for index in seen],
-        "direct_leader": [leader.userid for leader in leaders if leader is not None and _sees(call, leader)],
+        "direct_leader": [leader.userid for leader in leaders if leader is not None and sees(call, leader)],
         "avatar": member.avatar,
         "thumb_avatar": member.avatar.removesuffix("/0") + "/100" if member.avatar else "",
         "telephone": member.telephone,
@@ -236,7 +217,7 @@ def _member(call: Call, member: Member) -> Json:
         row["external_position"] = member.external_position
     if member.external_profile is not None:
         row["external_profile"] = member.external_profile
-    if member.main_department and _sees_department(call, member.main_department):
+    if member.main_department and sees_department(call, member.main_department):
         row["main_department"] = member.main_department
     if call.app is not None and call.app.created_after_2022_06_20:
         for name in _RESTRICTED:

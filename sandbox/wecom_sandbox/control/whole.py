@@ -104,6 +104,18 @@ async def delete_calls(request: web.Request, world: World, document: object) -> 
     return {}
 
 
+@route("GET", "missing")
+async def get_missing(request: web.Request, world: World, document: object) -> object:
+    """Paths that were asked for and that the sandbox does not have, the most wanted first."""
+    return {"missing": world.missing.as_json()}
+
+
+@route("DELETE", "missing")
+async def delete_missing(request: web.Request, world: World, document: object) -> object:
+    world.missing.clear()
+    return {}
+
+
 @route("GET", "faults")
 async def get_faults(request: web.Request, world: World, document: object) -> object:
     return {"faults": [fault.as_json() for fault in world.faults.active], "kinds": KINDS}

@@ -66,6 +66,8 @@ class Member:
     # What customers see of her.
     external_position: str = ""
     external_profile: dict[str, object] | None = None
+    # Her id in WeChat, made when an app first asks for it.
+    openid: str = ""
     # Without an interface licence: told in unlicenseduser, gets nothing (matters for apps of third parties).
     unlicensed: bool = False
 
@@ -89,6 +91,8 @@ class Tag:
     tagname: str
     userids: list[str] = field(default_factory=list)
     partyids: list[int] = field(default_factory=list)
+    # The app that made it; 0: the console or the sync assistant.
+    agentid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,11 @@ class Directory:
 
     def put_tag(self, tag: Tag) -> None:
         self.tags[tag.tagid] = tag
+        self.version += 1
+
+    def remove_tag(self, tagid: int) -> None:
+        """Raises KeyError."""
+        del self.tags[tagid]
         self.version += 1
 
     def find(self, userid: str) -> Member | None:
