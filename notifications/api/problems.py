@@ -46,6 +46,7 @@ TITLES: dict[str, tuple[int, _StrPromise]] = {
     "idempotency_key_reused": (422, _("The Idempotency-Key belongs to another request.")),
     "too_many_requests": (429, _("Too many requests.")),
     "internal_error": (500, _("Something went wrong here; the log says what.")),
+    "busy": (503, _("More requests arrive than can be answered; try again soon.")),
     "restored_copy": (503, _("This is a restored copy of the installation: it takes nothing.")),
     "unavailable": (503, _("Requests cannot be counted at the moment; try again soon.")),
 }

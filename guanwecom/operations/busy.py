@@ -1,0 +1,65 @@
+"""Tells requests to come again that waited too long for web, so that those behind them need not wait, too.
+
+Nothing of them has been read or stored yet: whoever comes again loses nothing, and WeCom repeats its callbacks. This
+stands before Django, because refusing must cost much less than answering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils import translation
+
+from integrations.core.metrics import CountedMetric
+from integrations.views import ANSWERED_UNDER_EVERY_HOST
+from notifications.api import problems
+from notifications.api.middleware import ROOTS
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+# gunicorn.conf.py marks a request with it. A client that sends it itself is refused, and nobody else.
+LATE = "HTTP_WAITED_TOO_LONG"
+AGAIN_SECONDS = 2
+# Monitors, and what takes no longer than a refusal.
+ANSWERED = ("/metrics", settings.STATIC_URL, *ANSWERED_UNDER_EVERY_HOST)
+LANGUAGES_AT_MOST = 100
+
+_REFUSED = CountedMetric("guanwecom_http_refused", "Requests told to come again because web was busy", "method")
+
+
+def refusing_late(application: Application) -> Application:
+    """`application`, which gets only what did not wait too long. The others get 503 with Retry-After; a browser comes
+    again by itself."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if LATE not in environ or path.startswith(ANSWERED):
+            return application(environ, start_response)
+        is_get = environ["REQUEST_METHOD"] == "GET"
+        _REFUSED.add("GET" if is_get else "other")
+        kind, body = _words(environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200], is_api=path.startswith(ROOTS))
+        headers = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
+        again = {"Retry-After": str(AGAIN_SECONDS)} | ({"Refresh": str(AGAIN_SECONDS)} if is_get else {})
+        start_response("503 Service Unavailable", list({**headers, **again}.items()))
+        return [body]
+
+    return answer
+
+
+@lru_cache(LANGUAGES_AT_MOST)
+def _words(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
+    """Media type and body in the browser's language."""
+    with translation.override(_language(accept_language)):
+        if is_api:
+            return problems.CONTENT_TYPE, problems.response(problems.ProblemError("busy")).content
+        return "text/html; charset=utf-8", render_to_string("busy.html").encode()
+
+
+def _language(accept_language: str) -> str:
+    request = HttpRequest()
+    request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language
+    return translation.get_language_from_request(request)

@@ -1,0 +1,126 @@
+"""Requests that waited for web too long are told to come again, and are given to nothing of ours."""
+
+from __future__ import annotations
+
+import io
+import runpy
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guanwecom.operations.busy import refusing_late
+from tests.e2e.stack import BIN, running, wait_for_http
+from tests.e2e.waiting import eventually
+from tools.services import free_port
+
+THREADS = 2
+
+
+def reach(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """In place of Django."""
+    start_response("200 OK", [])
+    return [b"reached " + environ["PATH_INFO"].encode()]
+
+
+def asked(path: str, method: str = "GET", **environ: str) -> tuple[str, dict[str, str], bytes]:
+    given: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(), **environ}
+    said: list[tuple[str, dict[str, str]]] = []
+    answer = refusing_late(reach)(given, lambda status, headers: said.append((status, dict(headers))))
+    body = b"".join(answer)
+    [(status, headers)] = said
+    return status, headers, body
+
+
+def late(path: str, method: str = "GET", **environ: str) -> tuple[str, dict[str, str], bytes]:
+    return asked(path, method, HTTP_WAITED_TOO_LONG="1", **environ)
+
+
+def test_what_did_not_wait_reaches_the_site() -> None:
+    assert asked("/login/") == ("200 OK", {}, b"reached /login/")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/healthz/live", "/healthz/engine", "/metrics", "/static/a.css"])
+def test_monitors_and_static_files_are_answered_however_long_they_waited(path: str) -> None:
+    assert late(path)[0] == "200 OK"
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("zh-CN,zh;q=0.9", "现在访问的人很多"), ("en", "Many people are here just now")]
+)
+def test_a_browser_gets_a_page_that_comes_again_by_itself(language: str, words: str) -> None:
+    status, headers, body = late("/wecom/1/start/", HTTP_ACCEPT_LANGUAGE=language)
+
+    assert status == "503 Service Unavailable"
+    assert (headers["Retry-After"], headers["Refresh"], headers["Cache-Control"]) == ("2", "2", "no-store")
+    assert words in body.decode()
+    assert headers["Content-Length"] == str(len(body))
+
+
+def test_what_was_posted_is_not_posted_again_by_itself() -> None:
+    status, headers, _body = late("/wecom/1/events/", "POST")
+
+    assert (status, headers["Retry-After"]) == ("503 Service Unavailable", "2")
+    assert "Refresh" not in headers
+
+
+@pytest.mark.parametrize("path", ["/api/v1/messages", "/in/abc"])
+def test_programs_get_a_problem(path: str) -> None:
+    status, headers, body = late(path, "POST")
+
+    assert (status, headers["Content-Type"]) == ("503 Service Unavailable", "application/problem+json")
+    assert b'"code": "busy"' in body
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with ExitStack() as exits:
+        listener = exits.enter_context(socket.create_server(("127.0.0.1", 0)))
+        client = exits.enter_context(socket.create_connection(listener.getsockname()))
+        server, _address = listener.accept()
+        yield client, exits.enter_context(server)
+
+
+def test_waiting_begins_with_the_last_that_the_client_sent(
+    project_root: Path, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    waited = runpy.run_path(str(project_root / "gunicorn.conf.py"))["waited_milliseconds"]
+    client, server = pair
+    client.sendall(b"GET / ")
+    eventually(lambda: waited(server) > 300)
+
+    client.sendall(b"HTTP/1.1")
+    server.recv(100, socket.MSG_WAITALL | socket.MSG_PEEK)
+    eventually(lambda: waited(server) < 300)
+
+
+@pytest.mark.processes
+def test_who_waits_behind_busy_threads_is_told_to_come_again_where_the_queue_is_long(
+    process_environ: dict[str, str], project_root: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    command = [str(BIN / "gunicorn"), "guanwecom.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", str(THREADS)]
+    command += ["--no-control-socket", "--worker-tmp-dir", str(tmp_path)]
+    with ExitStack() as exits:
+
+        def send(request: bytes) -> socket.socket:
+            client = exits.enter_context(socket.create_connection(("127.0.0.1", port), timeout=120))
+            client.sendall(request)
+            return client
+
+        web = exits.enter_context(running("web", command, env=process_environ, folder=tmp_path, cwd=project_root))
+        wait_for_http(f"http://127.0.0.1:{port}/healthz/live", web)
+        first: dict[str, bytes] = {}
+        for name, count in (("short", THREADS), ("long", 5 * THREADS)):
+            for _thread in range(THREADS):
+                send(b"GET / HTTP/1.1\r\nHost: 127")
+            # Both threads wait for the rest of a request for seconds; meanwhile these wait for them.
+            waiting = [send(b"GET /login/ HTTP/1.1\r\nConnection: close\r\n\r\n") for _ in range(count)]
+            first[name] = [client.makefile("rb").read() for client in waiting][0]
+
+    assert first["short"].startswith(b"HTTP/1.1 200 ")
+    assert first["long"].startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 2" in first["long"]
