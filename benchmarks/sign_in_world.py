@@ -32,14 +32,19 @@ class Browser:
 
     def ask(self, address: str, form: dict[str, str] | None = None) -> str:
         """Where the answer leads; empty for a page. Raises AssertionError for an answer that is neither."""
-        status, headers = self._answer(address, urlencode(form or {}).encode())
-        for name, value in headers:
-            if name == "Set-Cookie":
-                self.cookies |= {key: morsel.value for key, morsel in SimpleCookie(value).items()}
+        status, headers, _body = self.answer(address, urlencode(form or {}).encode())
         assert status.startswith(("200", "302")), (address, status)
         return dict(headers).get("Location", "")
 
-    def _answer(self, address: str, body: bytes) -> tuple[str, list[tuple[str, str]]]:
+    def answer(self, address: str, body: bytes = b"") -> tuple[str, list[tuple[str, str]], bytes]:
+        """Status, headers and body of the answer. With a `body` the request is a form's POST."""
+        status, headers, page = self._answer(address, body)
+        for name, value in headers:
+            if name == "Set-Cookie":
+                self.cookies |= {key: morsel.value for key, morsel in SimpleCookie(value).items()}
+        return status, headers, page
+
+    def _answer(self, address: str, body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
         parts, received = urlsplit(address), []
         environ = {
             "REQUEST_METHOD": "POST" if body else "GET",
@@ -65,10 +70,10 @@ class Browser:
             "wsgi.run_once": False,
         }
         answer = self.application(environ, lambda status, headers, _error=None: received.append((status, headers)))
-        b"".join(answer)
+        page = b"".join(answer)
         answer.close()
         [(status, headers)] = received
-        return status, headers
+        return status, headers, page
 
 
 # --- The contenders: each gives a function that signs the person of a number in ---------------------------------------

@@ -1,0 +1,79 @@
+"""Rows for benchmarks.pages: an installation some years old, written by PostgreSQL itself. All names are invented.
+
+Every table that an administrator can list has rows. Keys ascend with time, as they do where rows are written one after
+the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth.hashers import make_password
+from django.db import connection, transaction
+from django.db.models import DateTimeField, Field, Model
+
+from benchmarks.page_tables import KEYS_BEFORE, Size, tables
+
+HOST = "localhost:3001"
+PASSWORD = "a long enough password"  # noqa: S105  # of this benchmark alone
+ROOT, OPERATOR = "root", "operator"
+EMPLOYEE = "person40"
+
+
+def fill(size: Size) -> None:
+    """Rows in every table, into a migrated database without any, and who looks at them."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # keys are right by how they are made
+        for label, rows, values in tables(size):
+            _write(cursor, label, rows, values)
+    _make_administrators()
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")  # as PostgreSQL does by itself after a while
+
+
+def _write(cursor: Any, label: str, rows: int, values: Mapping[str, str]) -> None:
+    """`rows` rows, numbered by `n` from 1. `values`: SQL by column; else the default of the model, else NULL."""
+    model = apps.get_model(label)
+    fields = [one for one in model._meta.concrete_fields if not one.generated]
+    parameters: list[Any] = []
+    expressions = [values.get(one.column) or _default(one, model, parameters) for one in fields]
+    names = ", ".join(f'"{one.column}"' for one in fields)
+    cursor.execute(
+        f'INSERT INTO "{model._meta.db_table}" ({names}) SELECT {", ".join(expressions)}'  # noqa: S608  # our own words
+        " FROM generate_series(1, %s) n",
+        [*parameters, rows],
+    )
+    if model._meta.auto_field is not None:
+        sequence = [model._meta.db_table, model._meta.auto_field.column, rows + KEYS_BEFORE]
+        cursor.execute("SELECT setval(pg_get_serial_sequence(%s, %s), %s)", sequence)
+
+
+def _default(field: Field[Any, Any], model: type[Model], parameters: list[Any]) -> str:
+    if field.primary_key:
+        return "n"
+    if isinstance(field, DateTimeField) and not field.null and not field.has_default():
+        return "now()"
+    value = None if field.null and not field.has_default() else field.get_default()
+    if value is None:
+        return "NULL"
+    parameters.append(field.get_db_prep_save(value, connection))
+    return f"%s::{field.db_type(connection)}"
+
+
+def _make_administrators() -> None:
+    """A superuser, somebody with every permission for two companies, and a password for one of the people."""
+    from django.contrib.auth.models import Permission
+
+    from accounts.models import User
+    from integrations.models import Corp, SiteAddress
+
+    people = User.objects
+    password = make_password(PASSWORD)
+    people.create(username=ROOT, password=password, is_staff=True, is_superuser=True)
+    operator = people.create(username=OPERATOR, password=password, is_staff=True)
+    operator.user_permissions.set(Permission.objects.all())
+    operator.managed_corps.set(Corp.objects.filter(pk__in=[2, 3]))
+    people.filter(username=EMPLOYEE).update(password=password)
+    SiteAddress.objects.filter(is_default=True).update(url=f"http://{HOST}/")

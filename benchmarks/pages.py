@@ -1,0 +1,268 @@
+"""How fast the pages are when the installation is old: `python -m benchmarks.pages [--rounds N]`.
+
+100,000 people, 10,000 pushes, 5,100,000 receipts (benchmarks.page_world) in one PostgreSQL. A superuser and somebody
+who manages two of twenty companies open every list of the administration with each of its filters, its searches, its
+orders and its pages, the first row of each, and every page that the overview leads to; an employee opens the own ones.
+
+Requests are handed to the WSGI application of one process. Server time is the processor time of that process and of
+its connection's PostgreSQL process together, which other programs of this machine change little; the time on the
+clock is kept, too. PostgreSQL uses one process for a query, as where no processor is free. Each page is opened once
+before, then `rounds` times; its time is the median.
+
+Goals: of the administration's pages 95 of 100 within 150 ms and none above 300 ms; an employee's home and a message
+within 40 ms; as many queries of each page as in an installation with a hundredth of the log. Results are added to
+benchmarks/results/pages.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlencode, urlsplit
+
+from benchmarks import runner
+from benchmarks.page_tables import Size
+from benchmarks.page_world import EMPLOYEE, OPERATOR, PASSWORD, ROOT
+from benchmarks.sign_in_world import BROWSER, Browser
+
+Pages = dict[str, dict[str, Any]]
+# What is a page, or the only row of its list.
+SHOWN = {HTTPStatus.OK, HTTPStatus.FOUND}
+SMALL, LARGE = Size(10_000, 1_000, 1_000), Size(100_000, 10_000, 100_000)
+GOAL_P95, GOAL_WORST, GOAL_EMPLOYEE = 150.0, 300.0, 40.0
+WORDS = ("7", "员工7777", "person7777", "日报7", "没有这样的")
+# What is typed into the filters of the log.
+TYPED = [{"person": "person7777"}, {"person": "员工7777"}, {"push": "订阅777"}, {"push": "没有这样的"}]
+# Selects that are no filters: what is done with ticked rows, and the language.
+_NO_FILTERS = {"action", "language"}
+# Not pages: they lead out, or make files.
+LEFT_OUT = ("/admin/logout/", "/admin/jsi18n/", "/docs/", "/static/")
+_LATER = re.compile(r"\?p=[0-9]+")
+EMPLOYEE_PAGES = ("/", f"/?{urlencode({'q': '日报7'})}", "/subscriptions/", "/account/")
+
+
+class _Links(HTMLParser):
+    """Where a page leads: its links, and what its forms of filters can be set to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, None] = {}
+        self._select = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        of = dict(attrs)
+        if tag == "a" and of.get("href"):
+            self.found[str(of["href"])] = None
+        elif tag == "select" and of.get("name") not in _NO_FILTERS:
+            self._select = of.get("name") or ""
+        elif tag == "option" and self._select and of.get("value"):
+            self.found[f"?{urlencode({self._select: of['value']})}"] = None
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "select":
+            self._select = ""
+
+
+# --- In the process that is measured ----------------------------------------------------------------------------------
+
+
+def measure(rounds: int) -> Pages:
+    """Each page's figures, by who opens it and its address."""
+    from django.core.wsgi import get_wsgi_application
+
+    application = get_wsgi_application()
+    found = {}
+    for who, pages_of in ((ROOT, _administration), (OPERATOR, _administration), (EMPLOYEE, _employee)):
+        browser = _signed_in(application, who)
+        for path in pages_of(browser):
+            found[f"{who} {path}"] = _opened(browser, path, rounds)
+    return found
+
+
+def _signed_in(application: Any, who: str) -> Browser:
+    browser = Browser(application, BROWSER)
+    browser.answer("/login/")
+    token = browser.cookies["csrftoken"]
+    form = {"username": who, "password": PASSWORD, "csrfmiddlewaretoken": token}
+    assert browser.ask("/login/", form), "no sign-in"
+    return browser
+
+
+def _administration(browser: Browser) -> list[str]:
+    """Every page that can be reached: those of the overview, each list under each of its filters, a row of each."""
+    from django.contrib import admin
+    from django.urls import reverse
+
+    first = [path for path in _links(browser, "/admin/") if path.startswith("/admin/")]
+    lists = {
+        reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"): one
+        for model, one in admin.site._registry.items()
+    }
+    pages = dict.fromkeys(["/admin/", *first, *(f"/admin/search/?{urlencode({'q': words})}" for words in WORDS)])
+    for path, model_admin in lists.items():
+        pages |= dict.fromkeys([path, *_under(path, _links(browser, path))])
+        queries = [{"q": words} for words in WORDS] if model_admin.search_fields else []
+        queries += TYPED if _takes_people(model_admin) else []
+        pages |= dict.fromkeys(f"{path}?{urlencode(query)}" for query in queries)
+    return [page for page in pages if not page.startswith(LEFT_OUT) and not page.endswith("/add/")]
+
+
+def _takes_people(model_admin: Any) -> bool:
+    return any(getattr(one, "parameter_name", "") == "person" for one in model_admin.list_filter)
+
+
+def _under(path: str, links: list[str]) -> list[str]:
+    """Of a list's links those of its own, and the first row's with its history."""
+    later = [link for link in links if _LATER.fullmatch(link)]
+    left_out = set(later[1:-1])  # of the further pages the next one and the last
+    queries = [f"{path}{link}" for link in links if link.startswith("?") and link not in left_out]
+    rows = [link for link in links if link.startswith(path) and link.endswith("/change/")]
+    return [*queries, *rows[:1], *(row.replace("/change/", "/history/") for row in rows[:1])]
+
+
+def _employee(browser: Browser) -> list[str]:
+    links = _links(browser, "/")
+    older = [link for link in links if "older=" in link]
+    marks = [link for link in links if link.startswith("/m/")]
+    return [*EMPLOYEE_PAGES, *(f"/{urlsplit(link)._replace(path='').geturl()}" for link in older[:1]), *marks[:3]]
+
+
+def _links(browser: Browser, path: str) -> list[str]:
+    status, _headers, page = browser.answer(path)
+    parser = _Links()
+    if status.startswith("200"):
+        parser.feed(page.decode())
+    return [link.partition("#")[0] for link in parser.found if link.partition("#")[0]]
+
+
+def _opened(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
+    from django.db import connection
+
+    status, _headers, _page = browser.answer(path)
+    statements: list[str] = []
+
+    def counted(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        statements.append(sql)
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(counted):
+        browser.answer(path)
+    processor, clock = [], []
+    for _round in range(rounds):
+        began = time.perf_counter(), _processor_milliseconds()
+        browser.answer(path)
+        clock.append((time.perf_counter() - began[0]) * 1000)
+        processor.append(_processor_milliseconds() - began[1])
+    return {
+        "status": int(status[:3]),
+        "queries": len(statements),
+        "server_ms": round(statistics.median(processor), 1),
+        "clock_ms": round(statistics.median(clock), 1),
+    }
+
+
+def _processor_milliseconds() -> float:
+    """Of this process and of the PostgreSQL process that serves it."""
+    from django.db import connection
+
+    connection.ensure_connection()
+    of_backend = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat").read_text().split()[0]
+    return time.process_time() * 1000 + int(of_backend) / 1e6
+
+
+def prepare(size: Size) -> None:
+    import django
+
+    django.setup()
+    from benchmarks.page_world import fill
+
+    fill(size)
+
+
+# --- In the process that compares -------------------------------------------------------------------------------------
+
+
+def pages_in(size: Size, rounds: int) -> Pages:
+    """Every page's figures in an installation of that size."""
+    with runner.servers(DJANGO_SETTINGS_MODULE="benchmarks.page_settings") as servers:
+        runner.migrate(servers.env)
+        numbers = [str(number) for number in (size.people, size.pushes, size.runs)]
+        runner.measured("pages", "--prepare", *numbers, env=servers.env)
+        found: Pages = runner.measured("pages", "--measure", str(rounds), env=servers.env)
+        return found
+
+
+def summary(small: Pages, large: Pages) -> dict[str, Any]:
+    """What the goals are about. `more_queries`: pages with more of them in the large installation."""
+    shown = {name: page for name, page in large.items() if page["status"] in SHOWN}
+    administration = {name: page["server_ms"] for name, page in shown.items() if not name.startswith(EMPLOYEE)}
+    employee = {name: page["server_ms"] for name, page in shown.items() if name.startswith(EMPLOYEE)}
+    both = [name for name in shown if name in small]
+    more = {name: [small[name]["queries"], large[name]["queries"]] for name in both}
+    return {
+        "pages": len(administration),
+        "p50": statistics.median(administration.values()),
+        "p95": statistics.quantiles(administration.values(), n=20)[-1],
+        "worst": dict(sorted(administration.items(), key=lambda one: -one[1])[:20]),
+        "employee": employee,
+        "more_queries": {name: counts for name, counts in more.items() if counts[1] > counts[0]},
+        "errors": [name for name, page in large.items() if page["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR],
+    }
+
+
+def report(found: dict[str, Any]) -> bool:
+    """Prints the figures; whether the goals are met."""
+    worst, employee = max(found["worst"].values()), max(found["employee"].values())
+    for title, pages in (("slowest pages of the administration", found["worst"]), ("employee", found["employee"])):
+        print(f"{title}:")
+        for name, milliseconds in pages.items():
+            print(f"{milliseconds:8.1f} ms  {unquote(name)}")
+    for name, counts in found["more_queries"].items():
+        print(f"queries {counts[0]} -> {counts[1]}  {unquote(name)}")
+    for name in found["errors"]:
+        print(f"failed: {unquote(name)}")
+    rows = (
+        (f"p95 of {found['pages']} pages of the administration", found["p95"], GOAL_P95),
+        ("its slowest page", worst, GOAL_WORST),
+        ("the slowest page of employees", employee, GOAL_EMPLOYEE),
+    )
+    for name, measured, goal in rows:
+        print(f"{name}: {measured:.0f} ms, wanted at most {goal:.0f}: {'met' if measured <= goal else 'MISSED'}")
+    more = len(found["more_queries"])
+    print(f"pages with more queries than in a small installation: {more}, wanted 0: {'MISSED' if more else 'met'}")
+    return not more and not found["errors"] and all(measured <= goal for _name, measured, goal in rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Open every page of an old installation.")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each page is opened (3)")
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", nargs=3, type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.prepare:
+        prepare(Size(*options.prepare))
+        print("{}")
+        return 0
+    if options.measure:
+        print(json.dumps(measure(options.measure)))
+        return 0
+    before = runner.load()
+    small = pages_in(SMALL, 1)
+    large = pages_in(LARGE, options.rounds)
+    found = summary(small, large)
+    is_met = report(found)
+    runner.keep("pages", {"load_before": before, "load": runner.load(), **found, "is_met": is_met, "all": large})
+    return 0 if is_met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
