@@ -11,6 +11,8 @@ SUBJECTS = (
     "organisation",
     "account",
     "tag",
+    "batch",
+    "export",
     "message",
     "card",
     "appchat",

@@ -28,21 +28,20 @@ def user_get(call: Call) -> Json:
         raise ApiError(60111, f"invalid string value `{userid}`. userid not found")
     if call.app is not None and not call.company.visibility(call.app).sees(member):
         raise ApiError(60011)
-    return _member(call, member)
+    return member_row(call, member)
 
 
 @endpoint("GET", "user/simplelist", APP, CONTACTS, empty=("userlist",))
 def user_simplelist(call: Call) -> Json:
     _refuse_new_ip(call)
     members = _members_of(call)
-    rows = [{"userid": one.userid, "name": one.name, "department": _seen_departments(call, one)} for one in members]
-    return {"userlist": rows}
+    return {"userlist": [simple_member_row(call, member) for member in members]}
 
 
 @endpoint("GET", "user/list", APP, CONTACTS, empty=("userlist",))
 def user_list(call: Call) -> Json:
     _refuse_new_ip(call)
-    return {"userlist": [_member(call, member) for member in _members_of(call)]}
+    return {"userlist": [member_row(call, member) for member in _members_of(call)]}
 
 
 @endpoint("POST", "user/list_id", CONTACTS, empty=("dept_user",))
@@ -72,7 +71,7 @@ def user_list_id(call: Call) -> Json:
 @endpoint("GET", "department/list", APP, CONTACTS, empty=("department",))
 def department_list(call: Call) -> Json:
     _refuse_new_ip(call)
-    return {"department": [_department(call, one) for one in _departments_below(call)]}
+    return {"department": [department_row(one) for one in _departments_below(call)]}
 
 
 @endpoint("GET", "department/simplelist", APP, CONTACTS, empty=("department_id",))
@@ -83,7 +82,7 @@ def department_simplelist(call: Call) -> Json:
 
 @endpoint("GET", "department/get", APP, CONTACTS)
 def department_get(call: Call) -> Json:
-    return {"department": _department(call, _requested_department(call, "id"))}
+    return {"department": department_row(_requested_department(call, "id"))}
 
 
 @endpoint("POST", "user/getuserid", APP, CONTACTS)
@@ -132,8 +131,10 @@ def sees_department(call: Call, number: int) -> bool:
     return number in call.company.visibility(call.app).departments
 
 
-def _seen_departments(call: Call, member: Member) -> list[int]:
-    return [number for number in member.department if sees_department(call, number)]
+def seen_departments(call: Call) -> list[Department]:
+    directory = call.company.directory
+    numbers = directory.departments if call.app is None else call.company.visibility(call.app).departments
+    return [directory.departments[number] for number in sorted(numbers)]
 
 
 def query_int(call: Call, name: str, code: int) -> int:
@@ -158,13 +159,9 @@ def _requested_department(call: Call, name: str) -> Department:
 def _departments_below(call: Call) -> list[Department]:
     """The asked department and all below it; without `id`, everything visible."""
     directory = call.company.directory
-    if call.query.get("id"):
-        numbers = directory.subtree(_requested_department(call, "id").id)
-    elif call.app is None:
-        numbers = set(directory.departments)
-    else:
-        numbers = set(call.company.visibility(call.app).departments)
-    return [directory.departments[number] for number in sorted(numbers)]
+    if not call.query.get("id"):
+        return seen_departments(call)
+    return [directory.departments[one] for one in sorted(directory.subtree(_requested_department(call, "id").id))]
 
 
 def _members_of(call: Call) -> list[Member]:
@@ -176,7 +173,12 @@ def _members_of(call: Call) -> list[Member]:
     return list(directory.direct_members(department.id))
 
 
-def _department(call: Call, department: Department) -> Json:
+def simple_member_row(call: Call, member: Member) -> Json:
+    seen = [number for number in member.department if sees_department(call, number)]
+    return {"userid": member.userid, "name": member.name, "department": seen}
+
+
+def department_row(department: Department) -> Json:
     return {
         "id": department.id,
         "name": department.name,
@@ -187,7 +189,7 @@ def _department(call: Call, department: Department) -> Json:
     }
 
 
-def _member(call: Call, member: Member) -> Json:
+def member_row(call: Call, member: Member) -> Json:
     """As this caller sees the member: departments of its scope only, no personal details for newer apps."""
     seen = [index for index, number in enumerate(member.department) if sees_department(call, number)]
     leaders = (call.company.directory.find(userid) for userid in member.direct_leader)

@@ -16,7 +16,7 @@ _USERS_MOST, _PARTIES_MOST = 1000, 100
 
 @endpoint("GET", "tag/get", APP, CONTACTS, empty=("userlist", "partylist"))
 def tag_get(call: Call) -> Json:
-    tag = _known(call, call.query.get("tagid", ""))
+    tag = known_tag(call, call.query.get("tagid", ""))
     found = (call.company.directory.find(userid) for userid in tag.userids)
     members = [member for member in found if member is not None and sees(call, member)]
     return {
@@ -114,7 +114,7 @@ def _change(call: Call, tag: Tag) -> None:
     tags.put(call.world, call.company, tag, tell_contacts=call.app is not None)
 
 
-def _known(call: Call, tagid: object) -> Tag:
+def known_tag(call: Call, tagid: object) -> Tag:
     """Raises ApiError 40068."""
     try:
         return call.company.directory.tags[as_int(tagid, "tagid")]
@@ -129,7 +129,7 @@ def _own(call: Call, tagid: object) -> Tag:
     """
     if tagid is None or tagid == "":
         raise ApiError(41017)
-    tag = _known(call, tagid)
+    tag = known_tag(call, tagid)
     if tag.agentid != (0 if call.app is None else call.app.agentid):
         raise ApiError(81011)
     return tag

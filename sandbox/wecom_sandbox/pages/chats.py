@@ -185,8 +185,9 @@ def _article(request: web.Request) -> tuple[Message, dict[str, Any]]:
 
 async def media(request: web.Request) -> web.StreamResponse:
     """A picture or file of a message. Shown in the page only when it is a picture, so that it can do nothing there."""
-    found = request.app[WORLD].media.get(request.match_info["media_id"])
-    if found is None:
+    world = request.app[WORLD]
+    found = world.media.get(request.match_info["media_id"])
+    if found is None or world.now() >= found.expires_at:
         raise web.HTTPNotFound(text="no such file\n")
     shown = found.content_type in _PICTURES
     disposition = "inline" if shown else "attachment"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
+    from wecom_sandbox.state.world import Callback
+
 LOG_LENGTH = 5000
 # An app of a company; agentid None: its directory-sync assistant.
 Receiver = tuple[str, int | None]
@@ -19,12 +21,16 @@ _message_ids = itertools.count(7_000_000_000_000_000_001)
 
 @dataclass(slots=True)
 class Outgoing:
-    """One event. `agentid` None: to the directory-sync assistant. `on_reply` gets the passive reply, decrypted."""
+    """One event. `agentid` None: to the directory-sync assistant. `on_reply` gets the passive reply, decrypted.
+
+    `callback`: where it goes instead of the receiver's own address.
+    """
 
     corpid: str
     agentid: int | None
     elements: Mapping[str, object]
     on_reply: Callable[[Element], None] | None = None
+    callback: Callback | None = None
 
     @property
     def receiver(self) -> Receiver:

@@ -15,6 +15,7 @@ from wecom_sandbox.state.bi import Bi
 from wecom_sandbox.state.clock import Clock
 from wecom_sandbox.state.directory import Department, Directory, Member, Visibility
 from wecom_sandbox.state.events import Outbox
+from wecom_sandbox.state.jobs import Jobs
 from wecom_sandbox.state.missing import Missing
 
 # Above this, codes that are of no use any more are forgotten (they then are unknown, which is answered alike).
@@ -213,6 +214,7 @@ class World:
         self.mail = Mailroom(self.settings)
         self.calls: deque[CallRecord] = deque()
         self.missing = Missing()
+        self.jobs = Jobs()
         self.chats: dict[str, Chat] = {}
         self.outbox = Outbox(wake=lambda: self.wake_courier())
         self.consents: dict[tuple[str, int, str], float] = {}

@@ -1,0 +1,175 @@
+"""Many people at once: invitations, and the directory from a CSV file. Pages 90975 and 90979 to 90983."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+from wecom_sandbox.api import jobs
+from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint, numbers, texts
+from wecom_sandbox.api.contacts import sees, sees_department
+from wecom_sandbox.api.organisation import department_create, department_update, user_create, user_update
+from wecom_sandbox.errors import ApiError
+from wecom_sandbox.http.digits import read_integer
+from wecom_sandbox.messages import fields
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.directory import ROOT_DEPARTMENT, BrokenRule, Department, fold
+from wecom_sandbox.state.world import Callback
+
+_USERS_MOST, _OTHERS_MOST = 1000, 100
+# Columns of WeCom's sample files (batch_user_sample.csv, batch_party_sample.csv), and what newer ones are called [2].
+_MEMBER_COLUMNS = {
+    "姓名": "name",
+    "帐号": "userid",
+    "账号": "userid",
+    "手机号": "mobile",
+    "手机": "mobile",
+    "邮箱": "email",
+    "企业邮箱": "biz_mail",
+    "所在部门": "department",
+    "部门": "department",
+    "职位": "position",
+    "职务": "position",
+    "别名": "alias",
+    "座机": "telephone",
+    "地址": "address",
+}
+_PARTY_COLUMNS = {"部门名称": "name", "部门ID": "id", "父部门ID": "parentid", "排序": "order"}
+# A department's row may do several of these at once.
+_CREATED, _RENAMED, _MOVED, _REORDERED = 1, 2, 4, 8
+
+
+@endpoint("POST", "batch/invite", APP, CONTACTS)
+def batch_invite(call: Call) -> Json:
+    """Who can be found is invited, the others are named; an answer promises no invitation. Page 90975.
+
+    Nobody named gives 81012, nobody that can be found 81013: the table has them for that; the page names no number [m].
+    """
+    users = texts(call.document.get("user"), "user", most=_USERS_MOST, too_many=40032)
+    parties = numbers(call.document.get("party"), "party", most=_OTHERS_MOST, too_many=82002)
+    tagids = numbers(call.document.get("tag"), "tag", most=_OTHERS_MOST, too_many=82003)
+    if not users and not parties and not tagids:
+        raise ApiError(81012)
+    members = {userid: call.company.directory.find(userid) for userid in users}
+    answer: Json = {
+        "invaliduser": [fold(one) for one, member in members.items() if member is None or not sees(call, member)],
+        "invalidparty": [number for number in parties if not sees_department(call, number)],
+        "invalidtag": [number for number in tagids if number not in call.company.directory.tags],
+    }
+    if [len(members), len(parties), len(tagids)] == [len(rows) for rows in answer.values() if isinstance(rows, list)]:
+        raise ApiError(81013, fields=answer)
+    return answer
+
+
+@endpoint("POST", "batch/syncuser", CONTACTS)
+def batch_syncuser(call: Call) -> Json:
+    """Members of the file are added or changed; the others stay."""
+    rows = _rows(call, _MEMBER_COLUMNS, "userid")
+    return _start(call, "sync_user", [_put_member(call, row) for row in rows])
+
+
+@endpoint("POST", "batch/replaceuser", CONTACTS)
+def batch_replaceuser(call: Call) -> Json:
+    """The same, and members that are not in the file are deleted."""
+    rows = _rows(call, _MEMBER_COLUMNS, "userid")
+    result = [_put_member(call, row) for row in rows]
+    named = {fold(str(row["userid"])) for row in rows}
+    for member in list(call.company.directory.members.values()):
+        if member.folded not in named:
+            administration.remove_member(call.world, call.company, member.userid, tell_contacts=False)
+            result.append({"userid": member.userid, "errcode": 0, "errmsg": "ok"})
+    return _start(call, "replace_user", result)
+
+
+@endpoint("POST", "batch/replaceparty", CONTACTS)
+def batch_replaceparty(call: Call) -> Json:
+    """Departments of the file are added or changed; others are deleted where nobody and nothing stands in them."""
+    rows = _rows(call, _PARTY_COLUMNS, "id")
+    result = [_put_party(call, row) for row in rows]
+    named = {ROOT_DEPARTMENT, *(row["id"] for row in rows)}
+    for _, department in reversed(list(call.company.directory.tree())):
+        if department.id not in named:
+            _remove_empty(call, department)
+    return _start(call, "replace_party", result)
+
+
+@endpoint("GET", "batch/getresult", CONTACTS)
+def batch_getresult(call: Call) -> Json:
+    """`status` 1: it began, 3: it is done. The newest five jobs of a company have results (40089)."""
+    job, is_done = jobs.ask(call, is_export=False)
+    answer: Json = {"status": 3 if is_done else 1, "type": job.kind, "total": job.total}
+    return answer | {"percentage": 100 if is_done else 0, "result": job.result if is_done else []}
+
+
+def _start(call: Call, kind: str, result: list[Json]) -> Json:
+    given = fields.child(call.document, "callback")
+    callback = None
+    if given:
+        names = ("url", "token", "encodingaeskey")
+        url, token, key = (fields.text(given, name, missing=40063) for name in names)
+        callback = Callback(url, token, key)
+    return {"jobid": jobs.start(call, kind, total=len(result), result=result, callback=callback)}
+
+
+def _rows(call: Call, columns: dict[str, str], key: str) -> list[Json]:
+    """The file's rows by our names. Raises ApiError 41006, 40007, or 40092 for a file that is no such table."""
+    media_id = call.text("media_id", missing=41006)
+    media = call.world.media.get(media_id)
+    if media is None or media.corpid != call.company.corpid or call.now >= media.expires_at or media.kind != "file":
+        raise ApiError(40007)
+    try:
+        lines = [line for line in csv.reader(io.StringIO(media.body.decode("utf-8-sig")), strict=True) if any(line)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ApiError(40092) from error
+    names = [columns.get(name.strip(), "") for name in lines[0]] if lines else []
+    if key not in names:
+        raise ApiError(40092)
+    return [_row(names, line) for line in lines[1:]]
+
+
+def _row(names: list[str], line: list[str]) -> Json:
+    """Empty cells change nothing."""
+    row: Json = {name: cell.strip() for name, cell in zip(names, line, strict=False) if name and cell.strip()}
+    for name in ("id", "parentid", "order"):
+        if name in row:
+            row[name] = read_integer(str(row[name]))
+    if "department" in row:
+        row["department"] = [read_integer(number.strip()) for number in str(row["department"]).split(";")]
+    return {"userid": ""} | row if "userid" in names else row
+
+
+def _put_member(call: Call, row: Json) -> Json:
+    exists = call.company.has_member(str(row["userid"]))
+    return {"userid": row["userid"]} | _outcome(call, row, user_update if exists else user_create)
+
+
+def _put_party(call: Call, row: Json) -> Json:
+    number = row.get("id")
+    old = call.company.directory.departments.get(number) if isinstance(number, int) else None
+    action = _CREATED if old is None else _changes(old, row)
+    outcome = _outcome(call, row, department_create if old is None else department_update)
+    return {"action": action, "partyid": number or 0} | outcome
+
+
+def _changes(old: Department, row: Json) -> int:
+    bits = ((_RENAMED, "name"), (_MOVED, "parentid"), (_REORDERED, "order"))
+    return sum(bit for bit, name in bits if name in row and row[name] != getattr(old, name))
+
+
+def _outcome(call: Call, row: Json, change: Callable[[Call], object]) -> Json:
+    """What the single call says to this row."""
+    try:
+        change(replace(call, _document=row))
+    except ApiError as error:
+        return {"errcode": error.code, "errmsg": error.text}
+    return {"errcode": 0, "errmsg": "ok"}
+
+
+def _remove_empty(call: Call, department: Department) -> None:
+    try:
+        administration.remove_department(call.world, call.company, department.id, tell_contacts=False)
+    except BrokenRule:
+        # Somebody or something stands in it.
+        return

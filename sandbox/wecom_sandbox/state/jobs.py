@@ -1,0 +1,46 @@
+"""Work that WeCom does after its answer: imports and exports of the directory. Here it is done at once."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+# Results of so many jobs of a company are kept, and so many ids of all companies are known.
+RESULTS_KEPT, _KNOWN = 5, 1000
+
+
+@dataclass(slots=True)
+class Job:
+    """`kind`: sync_user, export_user … `pending`: answers that still say that it is under way. `result`: the rows."""
+
+    corpid: str
+    agentid: int | None
+    kind: str
+    total: int
+    result: list[dict[str, object]] | None
+    pending: int = 0
+    jobid: str = field(default_factory=lambda: f"sim-job-{secrets.token_urlsafe(24)}")
+
+    @property
+    def is_export(self) -> bool:
+        return self.kind.startswith("export_")
+
+
+class Jobs:
+    """All jobs of all companies; of each company the newest RESULTS_KEPT imports, and as many exports, have results."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+
+    def add(self, job: Job) -> None:
+        self._jobs[job.jobid] = job
+        like = [one for one in self._jobs.values() if (one.corpid, one.is_export) == (job.corpid, job.is_export)]
+        for old in like[:-RESULTS_KEPT]:
+            old.result = None
+        if len(self._jobs) > _KNOWN:
+            self._jobs.popitem(last=False)
+
+    def find(self, jobid: str, *, corpid: str, is_export: bool) -> Job | None:
+        job = self._jobs.get(jobid)
+        return job if job is not None and (job.corpid, job.is_export) == (corpid, is_export) else None

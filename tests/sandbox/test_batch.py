@@ -1,0 +1,168 @@
+"""Invitations, and the directory from CSV files: what each row gets, who is gone afterwards, who is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.sandbox.conftest import Api
+from tests.sandbox.receiver import Receiver, listening
+from tests.sandbox_process import CORPID, SandboxHandle
+
+HEAD = "姓名,帐号,微信号,手机号,邮箱,所在部门,职位\n"
+PARTIES = "部门名称,部门ID,父部门ID,排序\n"
+
+
+def upload(api: Api, text: str | bytes) -> str:
+    body = text if isinstance(text, bytes) else text.encode()
+    query = {"access_token": api.token(), "type": "file"}
+    answer = api.raw("POST", "media/upload", params=query, files={"media": ("people.csv", body)}).json()
+    return str(answer["media_id"])
+
+
+def run(contacts: Api, path: str, text: str) -> dict[str, Any]:
+    """The result of the job."""
+    started = contacts.post(path, {"media_id": upload(contacts, text)})
+    assert started["errcode"] == 0, started
+    first = contacts.get("batch/getresult", jobid=started["jobid"])
+    assert (first["status"], first["percentage"], first["result"]) == (1, 0, [])
+    return contacts.get("batch/getresult", jobid=started["jobid"])
+
+
+def members(sandbox: SandboxHandle) -> dict[str, Any]:
+    return {row["userid"]: row for row in sandbox.control("GET", f"companies/{CORPID}")["members"]}
+
+
+def test_a_file_adds_and_changes_members(contacts: Api, sandbox: SandboxHandle) -> None:
+    rows = "李磊,lilei,,,,,总监\n露西,Lucy,,13000000009,,2;4,\n,Bad,,13000000008,,2,\n无名,Two,,x,,2,\n"
+
+    answer = run(contacts, "batch/syncuser", HEAD + rows)
+
+    assert answer == {
+        "errcode": 0,
+        "errmsg": "ok",
+        "status": 3,
+        "type": "sync_user",
+        "total": 4,
+        "percentage": 100,
+        "result": [
+            {"userid": "lilei", "errcode": 0, "errmsg": "ok"},
+            {"userid": "Lucy", "errcode": 0, "errmsg": "ok"},
+            {"userid": "Bad", "errcode": 60112, "errmsg": "invalid member name"},
+            {"userid": "Two", "errcode": 60103, "errmsg": "invalid mobile"},
+        ],
+    }
+    found = members(sandbox)
+    assert set(found) == {"LiLei", "hanmeimei", "jim", "Lucy"}
+    assert (found["LiLei"]["name"], found["LiLei"]["position"], found["LiLei"]["mobile"]) == (
+        "李磊",
+        "总监",
+        "13000000001",
+    )
+    assert (found["Lucy"]["department"], found["Lucy"]["status"]) == ([2, 4], 4)
+
+
+def test_a_whole_file_deletes_who_is_not_in_it(contacts: Api, sandbox: SandboxHandle) -> None:
+    answer = run(contacts, "batch/replaceuser", "﻿" + HEAD + "李雷,LILEI,,,,,\n")
+
+    assert (answer["type"], answer["total"]) == ("replace_user", 3)
+    assert {row["userid"] for row in answer["result"]} == {"LILEI", "hanmeimei", "jim"}
+    assert set(members(sandbox)) == {"LiLei"}
+
+
+def test_a_file_of_departments(contacts: Api) -> None:
+    rows = "北山制造,1,,\n销售一部,2,1,\n华东区,3,1,20\n研发部,7,2,\n坏,8,99,\n"
+
+    answer = run(contacts, "batch/replaceparty", PARTIES + rows)
+
+    assert [(row["partyid"], row["action"], row["errcode"]) for row in answer["result"]] == [
+        (1, 0, 0),
+        (2, 2, 0),
+        (3, 4 + 8, 0),
+        (7, 1, 0),
+        (8, 1, 60004),
+    ]
+    found = contacts.get("department/simplelist")["department_id"]
+    # People stand in 4, so it stays although the file does not name it.
+    assert [(row["id"], row["parentid"]) for row in found] == [(1, 0), (2, 1), (3, 1), (4, 1), (7, 2)]
+    run(contacts, "batch/replaceparty", PARTIES + "销售一部,2,1,\n")
+    assert [row["id"] for row in contacts.get("department/simplelist")["department_id"]] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "errcode"),
+    [("", 40092), ("姓名,部门\n李雷,2\n", 40092), (HEAD.encode("gb18030"), 40092), (HEAD + 'x,"y', 40092)],
+)
+def test_files_that_are_no_such_table(contacts: Api, text: str | bytes, errcode: int) -> None:
+    media_id = upload(contacts, text or " " * 6)
+
+    assert contacts.post("batch/syncuser", {"media_id": media_id})["errcode"] == errcode
+
+
+@pytest.mark.parametrize(
+    ("values", "errcode"),
+    [({}, 41006), ({"media_id": "x"}, 40007), ({"callback": {"url": "http://127.0.0.1/"}}, 40063)],
+)
+def test_refused_jobs(contacts: Api, values: dict[str, Any], errcode: int) -> None:
+    if "callback" in values:
+        values = values | {"media_id": upload(contacts, HEAD)}
+
+    assert contacts.post("batch/syncuser", values)["errcode"] == errcode
+
+
+def test_results_are_kept_of_the_newest_five(contacts: Api, api: Api) -> None:
+    media_id = upload(contacts, HEAD + "李雷,lilei,,,,,\n")
+    jobs = [contacts.post("batch/syncuser", {"media_id": media_id})["jobid"] for _ in range(6)]
+
+    assert contacts.get("batch/getresult", jobid=jobs[0])["errcode"] == 40089
+    assert contacts.get("batch/getresult", jobid=jobs[1])["errcode"] == 0
+    assert contacts.get("batch/getresult", jobid="x")["errcode"] == 40088
+    assert contacts.get("batch/getresult")["errcode"] == 40063
+    assert contacts.get("export/get_result", jobid=jobs[1])["errcode"] == 40088
+    assert api.get("batch/getresult", jobid=jobs[1])["errcode"] == 48002
+
+
+def test_the_end_of_a_job_is_told_where_the_call_wants_it(
+    contacts: Api, sandbox: SandboxHandle, directory_receiver: Receiver
+) -> None:
+    with listening(CORPID) as wanted:
+        callback = {"encodingaeskey" if name == "aes_key" else name: value for name, value in wanted.callback.items()}
+        body = {"media_id": upload(contacts, HEAD + "李雷,lilei,,,,,\n"), "callback": callback}
+        jobid = contacts.post("batch/syncuser", body)["jobid"]
+        [event] = wanted.wait(1)
+
+    assert (event["Event"], event["FromUserName"]) == ("batch_job_result", "sys")
+    assert event["BatchJob"] == {"JobId": jobid, "JobType": "sync_user", "ErrCode": "0", "ErrMsg": "ok"}
+    assert contacts.get("batch/getresult", jobid=jobid)["status"] == 3
+    assert directory_receiver.events == []
+
+
+def test_who_can_be_found_is_invited(api: Api, contacts: Api) -> None:
+    body = {"user": ["lilei", "Ghost", "jim"], "party": [2, 4], "tag": [1, 9]}
+
+    assert api.post("batch/invite", body) == {
+        "errcode": 0,
+        "errmsg": "ok",
+        "invaliduser": ["ghost", "jim"],
+        "invalidparty": [4],
+        "invalidtag": [9],
+    }
+    assert contacts.post("batch/invite", {"user": ["jim"]})["invaliduser"] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "errcode"),
+    [
+        ({}, 81012),
+        ({"user": []}, 81012),
+        ({"user": ["ghost"], "party": [99]}, 81013),
+        ({"user": "lilei"}, 40035),
+        ({"party": ["2"]}, 40035),
+        ({"user": ["u"] * 1001}, 40032),
+        ({"party": [2] * 101}, 82002),
+        ({"tag": [1] * 101}, 82003),
+    ],
+)
+def test_refused_invitations(api: Api, values: dict[str, Any], errcode: int) -> None:
+    assert api.post("batch/invite", values)["errcode"] == errcode
