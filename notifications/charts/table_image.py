@@ -167,7 +167,7 @@ def _placed(layers: list[Spec], height: float) -> Spec:
 
 def _said(text: str, *, y: float, size: int, colour: str, is_bold: bool = False) -> Spec:
     mark = {"type": "text", "align": "left", "baseline": "middle", "fontSize": size, "color": colour}
-    mark |= {"fontWeight": "bold" if is_bold else "normal", "limit": theme.WIDTH - 2 * theme.MARGIN}
+    mark |= {**(theme.BOLD if is_bold else {}), "limit": theme.WIDTH - 2 * theme.MARGIN}
     place = {"x": {"value": theme.MARGIN}, "y": {"value": y}, "text": {"field": "t"}}
     shown = within(one_line(text), theme.WIDTH - 2 * theme.MARGIN, size)
     return {"data": {"values": [{"t": shown}]}, "mark": mark, "encoding": place}
@@ -178,7 +178,7 @@ def _columns_of_text(cells: list[Spec], align: str) -> list[Spec]:
     layers = []
     for limit, weight in sorted({(cell["l"], cell["w"]) for cell in cells}):
         mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": FONT_SIZE, "limit": limit}
-        mark |= {"fontWeight": weight, "color": theme.INK}
+        mark |= {**(theme.BOLD if weight == "bold" else {}), "color": theme.INK}
         rows = [
             {key: cell[key] for key in ("t", "px", "py")} for cell in cells if (cell["l"], cell["w"]) == (limit, weight)
         ]

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-FONT = "Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif"
+# The packaged font has no bold letters; a system may have them, under its usual name.
+BOLD_FONT = "Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif"
+# Of our own, in drawings alone (notifications.charts.font).
+PREPARED_FONT = "Guanwecom Sans CJK SC"
+FONT = f"{PREPARED_FONT}, {BOLD_FONT}"
+BOLD: dict[str, Any] = {"font": BOLD_FONT, "fontWeight": "bold"}
 PAPER = "#ffffff"
 INK = "#1f2329"
 FAINT = "#5f6670"
@@ -94,6 +99,8 @@ CONFIG: dict[str, Any] = {
     },
     "title": {
         "anchor": "start",
+        "font": BOLD_FONT,
+        "subtitleFont": FONT,
         "color": INK,
         "fontSize": 15,
         "subtitleColor": FAINT,

@@ -299,7 +299,7 @@ def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool,
         if is_lying
         else {"align": "left", "dx": 3, "dy": -3, "x": 0, "baseline": "bottom"}
     )
-    mark = {"type": "text", "color": theme.THRESHOLD, "fontSize": 12, "fontWeight": "bold", **beside}
+    mark = {"type": "text", "color": theme.THRESHOLD, "fontSize": 12, **theme.BOLD, **beside}
     figure = {"mark": mark, "encoding": {"text": {"field": "t"}}}
     lines: Spec = {
         "data": {"values": rows},
@@ -356,6 +356,6 @@ def _round(chart: Chart, shaped: Shaped, language: str) -> Spec:
     ]
     if hole:
         total = [{"t": short(whole, language=language)}]
-        text = {"type": "text", "fontSize": 18, "fontWeight": "bold", "color": theme.INK}
+        text = {"type": "text", "fontSize": 18, **theme.BOLD, "color": theme.INK}
         layers.append({"data": {"values": total}, "mark": text, "encoding": {"text": {"field": "t"}}})
     return {"data": {"values": rows}, "layer": layers}
