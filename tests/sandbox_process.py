@@ -54,11 +54,20 @@ class SandboxHandle:
 
     def messages(self, corpid: str, userid: str) -> list[dict[str, Any]]:
         """What stands on a member's phone, oldest first."""
-        return list(self.control("GET", f"companies/{corpid}/members/{userid}/messages")["messages"])
+        return self.listed(f"companies/{corpid}/members/{userid}/messages", "messages")
 
     def calls(self, endpoint: str = "") -> list[dict[str, Any]]:
         """The calls of the API so far: time, path, errcode, ip, corpid, agentid, fault, milliseconds."""
-        return list(self.control("GET", "calls", endpoint=endpoint)["calls"])
+        return self.listed("calls", "calls", endpoint=endpoint)
+
+    def listed(self, path: str, name: str, **query: str) -> list[dict[str, Any]]:
+        """All rows of a list of the control interface, oldest first, page by page."""
+        rows: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"after": 0, "more": True}
+        while page["more"]:
+            page = self.control("GET", path, **query, after=str(page["after"]))
+            rows += page[name]
+        return rows
 
     def fault(self, kind: str, endpoint: str = "*", **values: object) -> dict[str, Any]:
         """Switch a fault on, by default for one call; count=None: until `control("DELETE", "faults")`."""

@@ -59,6 +59,8 @@ class Settings:
     caller_ip: str = ""
     # The newest calls that GET /sandbox/api/calls tells of.
     calls_kept: int = 20_000
+    # The newest messages of each company that stay on phones and in lists.
+    messages_kept: int = 200_000
     # Every call of the API waits this long before it is answered.
     latency_seconds: float = 0.0
     # So many answers to the question for a job's result say that it is under way, where no event tells its end.

@@ -236,7 +236,8 @@ class Town:
 
     def messages(self, number: int) -> list[dict[str, Any]]:
         """All that arrived in a company, at people and in groups."""
-        return list(self.control("GET", f"companies/{corpid(number)}/messages")["messages"])
+        path = f"companies/{corpid(number)}/messages"
+        return patiently(lambda: self.stack.sandbox.listed(path, "messages"), requests.ConnectionError)
 
     def arrived(self) -> Arrived:
         found: Arrived = Arrived()

@@ -116,9 +116,8 @@ def test_a_card_of_everybody_is_updated_for_a_large_tag(world: World) -> None:
     assert len(card.views) == 3000 - 20
 
 
-def test_robots_messages_have_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "KEPT_MESSAGES", 3)
-    mail = Mailroom(Settings())
+def test_robots_messages_have_an_end_too() -> None:
+    mail = Mailroom(Settings(messages_kept=3))
 
     for number in range(5):
         mail.deliver_to_group(Message(f"m{number}", CORPID, None, "text", {}, 0.0, robot="k"))
@@ -127,7 +126,7 @@ def test_robots_messages_have_an_end_too(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_was_sent_for_duplicates_has_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "KEPT_MESSAGES", 3)
+    monkeypatch.setattr(inbox, "KEPT_CODES", 3)
     mail = Mailroom(Settings())
 
     for body in (b"1", b"2", b"1", b"3", b"4"):
@@ -138,7 +137,7 @@ def test_what_was_sent_for_duplicates_has_an_end_too(monkeypatch: pytest.MonkeyP
 
 
 def test_remembering_one_message_looks_at_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "KEPT_MESSAGES", 2)
+    monkeypatch.setattr(inbox, "KEPT_CODES", 2)
     mail = Mailroom(Settings())
     mail._recent, mail.response_codes = Unwalked(), Unwalked()
     message = Message("m", CORPID, 2, "template_card", {}, 0.0)

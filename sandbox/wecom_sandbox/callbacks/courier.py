@@ -149,7 +149,7 @@ class Courier:
     def _note(self, outbox: Outbox, outgoing: Outgoing, attempt: int, outcome: str, status: int) -> None:
         name = str(outgoing.elements.get("Event") or outgoing.elements.get("MsgType", ""))
         now = self._world.now()
-        outbox.log.append(DeliveryRecord(now, outgoing.corpid, outgoing.agentid, name, attempt, outcome, status))
+        outbox.log.add(DeliveryRecord(now, outgoing.corpid, outgoing.agentid, name, attempt, outcome, status))
 
     async def verify(self, corpid: str, callback: Callback) -> str:
         """What saving the address in WeCom's console does: a GET whose answer proves the key. "" when all is well."""

@@ -9,8 +9,19 @@ from typing import Any
 from aiohttp import web
 
 from wecom_sandbox.callbacks import clicks
-from wecom_sandbox.control.routes import as_object, company_of, number_of, person_of, route, text_of
+from wecom_sandbox.control.routes import (
+    as_object,
+    company_of,
+    number_of,
+    page_as_json,
+    page_of,
+    person_of,
+    route,
+    text_of,
+)
 from wecom_sandbox.http import typed
+from wecom_sandbox.messages.inbox import Message
+from wecom_sandbox.messages.ring import Ring
 from wecom_sandbox.pages.targets import Refused, with_code
 from wecom_sandbox.pages.visits import Visit, code_for
 from wecom_sandbox.state import administration, events
@@ -29,16 +40,17 @@ async def get_member(request: web.Request, world: World, document: object) -> ob
 
 @route("GET", "companies/{corpid}/members/{userid}/messages")
 async def get_messages(request: web.Request, world: World, document: object) -> object:
-    """What stands on this person's phone, oldest first."""
+    """What stands on this person's phone, oldest first, page by page."""
     company, member = person_of(request, world)
-    return {"messages": [message.as_json(member.folded) for message in world.mail.inbox(company.corpid, member.folded)]}
+    page = page_of(request, world.mail.inboxes.get((company.corpid, member.folded), Ring()))
+    return page_as_json("messages", page, lambda message: message.as_json(member.folded))
 
 
 @route("GET", "companies/{corpid}/messages")
 async def get_company_messages(request: web.Request, world: World, document: object) -> object:
-    """All messages that are still kept, oldest first, with their receivers and whom WeCom dropped."""
-    corpid = company_of(request, world).corpid
-    return {"messages": [one.as_json() for one in world.mail.messages.values() if one.corpid == corpid]}
+    """The company's messages that are still kept, oldest first, page by page, with receivers and whom WeCom dropped."""
+    page = page_of(request, world.mail.companies.get(company_of(request, world).corpid, Ring()))
+    return page_as_json("messages", page, Message.as_json)
 
 
 @route("POST", "companies/{corpid}/members/{userid}/authorize")

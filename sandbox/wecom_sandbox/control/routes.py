@@ -10,11 +10,15 @@ from aiohttp import web
 
 from wecom_sandbox.callbacks.clicks import Impossible
 from wecom_sandbox.http import strict_json
+from wecom_sandbox.http.digits import read_integer
+from wecom_sandbox.messages.ring import Page, Ring, T
 from wecom_sandbox.state.directory import Member
 from wecom_sandbox.state.keys import WORLD
 from wecom_sandbox.state.world import App, Company, World
 
 Handler = Callable[[web.Request, World, Any], Awaitable[object]]
+# Rows of one answer: unless another number is asked for, and at most.
+_ROWS, _ROWS_MOST = 1000, 10_000
 _ROUTES: list[tuple[str, str, Handler]] = []
 
 
@@ -56,6 +60,29 @@ def _as_http(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamRe
 def _answer(document: object, status: int) -> web.Response:
     body = json.dumps(document, ensure_ascii=False).encode()
     return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
+
+
+def page_of(request: web.Request, ring: Ring[T], wanted: Callable[[T], bool] = lambda row: True) -> Page[T]:
+    """The rows that ?after= and ?limit= ask for. Raises ValueError."""
+    limit = _in_query(request, "limit", _ROWS)
+    if not 1 <= limit <= _ROWS_MOST:
+        raise ValueError(f"limit must be between 1 and {_ROWS_MOST}")
+    return ring.page(_in_query(request, "after", 0), limit, wanted)
+
+
+def page_as_json(name: str, page: Page[T], as_json: Callable[[T], object]) -> dict[str, object]:
+    """`after` is asked for next; `more`: there are rows already. `missed`: rows that fell out since the last page."""
+    rows = [as_json(row) for row in page.rows]
+    return {name: rows, "after": page.after, "more": page.more, "missed": page.missed}
+
+
+def _in_query(request: web.Request, name: str, default: int) -> int:
+    """A whole number of zero or more. Raises ValueError."""
+    text = request.query.get(name, "")
+    number = read_integer(text) if text else default
+    if number is None or number < 0:
+        raise ValueError(f"{name} must be a whole number of zero or more")
+    return number
 
 
 def company_of(request: web.Request, world: World) -> Company:

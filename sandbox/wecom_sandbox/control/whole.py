@@ -6,12 +6,13 @@ from typing import Any
 
 from aiohttp import web
 
-from wecom_sandbox.control.routes import as_object, flag_of, number_in_path, route
+from wecom_sandbox.control.routes import as_object, flag_of, number_in_path, page_as_json, page_of, route
 from wecom_sandbox.limits.faults import KINDS, Fault
 from wecom_sandbox.state import administration, leniency
 from wecom_sandbox.state import bi as bi_state
+from wecom_sandbox.state.events import DeliveryRecord
 from wecom_sandbox.state.keys import AUTHORITY
-from wecom_sandbox.state.world import World
+from wecom_sandbox.state.world import CallRecord, World
 
 
 @route("GET", "health")
@@ -92,10 +93,10 @@ async def advance(request: web.Request, world: World, document: Any) -> object:
 
 @route("GET", "calls")
 async def get_calls(request: web.Request, world: World, document: object) -> object:
-    """Oldest first. ?endpoint=message/send leaves the others out."""
+    """Oldest first, page by page. ?endpoint=message/send leaves the others out."""
     wanted = request.query.get("endpoint", "")
-    records = [record for record in world.calls if not wanted or record.path == f"/cgi-bin/{wanted}"]
-    return {"calls": [record.as_json() for record in records]}
+    page = page_of(request, world.calls, lambda record: not wanted or record.path == f"/cgi-bin/{wanted}")
+    return page_as_json("calls", page, CallRecord.as_json)
 
 
 @route("DELETE", "calls")
@@ -142,10 +143,10 @@ async def delete_fault(request: web.Request, world: World, document: object) -> 
 
 @route("GET", "callbacks")
 async def get_callbacks(request: web.Request, world: World, document: object) -> object:
-    """Every try to deliver an event, oldest first; how many events still wait, and how many are being delivered."""
+    """Every try to deliver an event, oldest first, page by page; how many events still wait, or are being delivered."""
     outbox = world.outbox
-    records = [record.as_json() for record in outbox.log]
-    return {"callbacks": records, "waiting": outbox.waiting, "under_way": outbox.under_way}
+    records = page_as_json("callbacks", page_of(request, outbox.log), DeliveryRecord.as_json)
+    return {**records, "waiting": outbox.waiting, "under_way": outbox.under_way}
 
 
 @route("DELETE", "callbacks")

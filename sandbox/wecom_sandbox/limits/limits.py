@@ -118,10 +118,12 @@ class Limits:
         sent = self._members.get(key)
         if sent is None or sent.maxlen != settings.member_per_hour:
             sent = self._members[key] = deque(sent or (), maxlen=settings.member_per_hour)
+        while sent and now - sent[0] >= HOUR:
+            sent.popleft()
         minute = settings.member_per_minute
         if len(sent) >= minute and (not minute or now - sent[-minute] < MINUTE):
             return False
-        if len(sent) == settings.member_per_hour and now - sent[0] < HOUR:
+        if len(sent) == settings.member_per_hour:
             return False
         sent.append(now)
         return True

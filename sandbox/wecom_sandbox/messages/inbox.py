@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from wecom_sandbox.messages.ring import Ring
 from wecom_sandbox.settings import Settings
 
 INBOX_LENGTH = 200
-KEPT_MESSAGES = 200_000
+# Of one company: what its messages may take, in characters of contents and receivers.
+KEPT_CHARACTERS = 200_000_000
+# Of all companies: response codes, and messages whose duplicates are known.
+KEPT_CODES = 200_000
+# Of a message: an id, times, and places in lists.
+_LEAST_CHARACTERS, _RECEIVER_CHARACTERS = 400, 16
 
 
 @dataclass(slots=True)
@@ -42,6 +48,10 @@ class Message:
     dropped: tuple[str, ...] = ()
     recalled: bool = False
     views: dict[str, CardView] = field(default_factory=dict)
+    # The right to update it, if it is a card: these codes go with it.
+    codes: list[str] | None = None
+    # What it takes of KEPT_CHARACTERS.
+    weight: int = 0
 
     def rename(self, old: str, new: str) -> None:
         """One receiver under another folded userid."""
@@ -86,16 +96,24 @@ class ResponseCode:
 
 
 class Mailroom:
-    """All messages of all companies. Old ones go when there are more than KEPT_MESSAGES, or INBOX_LENGTH a person."""
+    """All messages. Of a company `messages_kept` at most, of those INBOX_LENGTH on a phone; the oldest go first.
+
+    A message that a company's ring lost stands on no phone any more: however many come, what is kept does not grow.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.messages: OrderedDict[str, Message] = OrderedDict()
-        self.inboxes: dict[tuple[str, str], deque[Message]] = {}
-        self.groups: dict[tuple[str, str], deque[Message]] = {}
+        self.messages: dict[str, Message] = {}
+        self.companies: dict[str, Ring[Message]] = {}
+        self.inboxes: dict[tuple[str, str], Ring[Message]] = {}
+        # The conversation of a company's robot, by its key.
+        self.groups: dict[tuple[str, str], Ring[Message]] = {}
         self.response_codes: OrderedDict[str, ResponseCode] = OrderedDict()
         self.task_ids: set[tuple[str, int, str]] = set()
         self.person_times: dict[tuple[str, int, int], int] = {}
+        self._weights: dict[str, int] = {}
+        # Each folded userid once: it stands in thousands of messages.
+        self._names: dict[str, str] = {}
         self._recent: OrderedDict[tuple[str, int, bytes], float] = OrderedDict()
 
     def deliver(self, message: Message) -> None:
@@ -104,8 +122,8 @@ class Mailroom:
         for folded in message.receivers:
             inbox = self.inboxes.get((message.corpid, folded))
             if inbox is None:
-                inbox = self.inboxes[message.corpid, folded] = deque(maxlen=INBOX_LENGTH)
-            inbox.append(message)
+                inbox = self.inboxes[message.corpid, folded] = Ring(INBOX_LENGTH)
+            inbox.add(message)
         if message.agentid is not None and not message.sender and not message.chatid:
             key = (message.corpid, message.agentid, china_day(message.sent_at))
             self.person_times[key] = self.person_times.get(key, 0) + len(message.receivers)
@@ -114,12 +132,36 @@ class Mailroom:
         """A robot's message: everybody of the company sees the robot's conversation."""
         self._keep(message)
         key = (message.corpid, message.robot)
-        self.groups.setdefault(key, deque(maxlen=INBOX_LENGTH)).append(message)
+        if key not in self.groups:
+            self.groups[key] = Ring(INBOX_LENGTH)
+        self.groups[key].add(message)
 
     def _keep(self, message: Message) -> None:
+        corpid = message.corpid
+        message.receivers = tuple(self._names.setdefault(folded, folded) for folded in message.receivers)
+        people = len(message.receivers) + len(message.dropped)
+        message.weight = _LEAST_CHARACTERS + len(repr(message.content)) + _RECEIVER_CHARACTERS * people
         self.messages[message.msgid] = message
-        if len(self.messages) > KEPT_MESSAGES:
-            self.messages.popitem(last=False)
+        if corpid not in self.companies:
+            self.companies[corpid] = Ring()
+        ring = self.companies[corpid]
+        ring.add(message)
+        self._weights[corpid] = self._weights.get(corpid, 0) + message.weight
+        most = max(1, self._settings.messages_kept)
+        while len(ring) > most or (self._weights[corpid] > KEPT_CHARACTERS and len(ring) > 1):
+            self._forget(ring.drop())
+
+    def _forget(self, message: Message) -> None:
+        """The oldest of its company: wherever it still stands, it stands first."""
+        del self.messages[message.msgid]
+        self._weights[message.corpid] -= message.weight
+        for folded in message.receivers:
+            _drop_oldest(self.inboxes, (message.corpid, folded), message)
+        _drop_oldest(self.groups, (message.corpid, message.robot), message)
+        for value in message.codes or ():
+            self.response_codes.pop(value, None)
+        if message.msgtype == "template_card" and message.agentid is not None:
+            self.task_ids.discard((message.corpid, message.agentid, str(message.content.get("task_id", ""))))
 
     def inbox(self, corpid: str, folded: str) -> list[Message]:
         """Oldest first; recalled ones included, with `recalled` set."""
@@ -130,8 +172,8 @@ class Mailroom:
         inbox = self.inboxes.pop((corpid, old), None)
         if inbox is not None:
             self.inboxes[corpid, new] = inbox
-        for message in dict.fromkeys((*(inbox or ()), *self.messages.values())):
-            if message.corpid == corpid and (old in message.receivers or old in message.dropped):
+        for message in self.companies.get(corpid, ()):
+            if old in message.receivers or old in message.dropped:
                 message.rename(old, new)
         for code in self.response_codes.values():
             if code.message.corpid == corpid and code.folded == old:
@@ -144,20 +186,30 @@ class Mailroom:
     def remember(self, corpid: str, agentid: int, body: bytes, *, seconds: int, now: float) -> None:
         """This JSON was accepted: the identical one is a duplicate for so many seconds.
 
-        Above KEPT_MESSAGES the oldest is forgotten, over or not: looking for what is over would be work for each send.
+        Above KEPT_CODES the oldest is forgotten, over or not: looking for what is over would be work for each send.
         """
         key = (corpid, agentid, hashlib.sha256(body).digest())
         self._recent[key] = now + seconds
         self._recent.move_to_end(key)
-        if len(self._recent) > KEPT_MESSAGES:
+        if len(self._recent) > KEPT_CODES:
             self._recent.popitem(last=False)
 
     def new_response_code(self, message: Message, *, now: float, folded: str = "") -> str:
         code = ResponseCode(new_id("rc"), message, now + self._settings.response_code_seconds, folded)
         self.response_codes[code.value] = code
-        if len(self.response_codes) > KEPT_MESSAGES:
+        message.codes = [*(message.codes or ()), code.value]
+        if len(self.response_codes) > KEPT_CODES:
             self.response_codes.popitem(last=False)
         return code.value
+
+
+def _drop_oldest(rings: dict[tuple[str, str], Ring[Message]], key: tuple[str, str], message: Message) -> None:
+    """Take the message out if it stands first; an empty list goes, too."""
+    ring = rings.get(key)
+    if ring is not None and ring.oldest is message:
+        ring.drop()
+        if not ring:
+            del rings[key]
 
 
 def china_day(now: float) -> int:

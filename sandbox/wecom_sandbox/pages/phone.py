@@ -145,8 +145,8 @@ def _conversations(world: World, holder: Holder) -> list[Conversation]:
     if holder.member is not None:
         for robot in company.robots.values():
             said = world.mail.groups.get((company.corpid, robot.key))
-            if said:
-                newest[f"/phone/robot/{robot.key}"] = said[-1]
+            if said is not None and said.newest is not None:
+                newest[f"/phone/robot/{robot.key}"] = said.newest
     rows = [_conversation(world, holder, link, message) for link, message in newest.items()]
     found = sorted((row for row in rows if row is not None), key=lambda row: str(row.at), reverse=True)
     silent = [app for app in _apps(holder) if f"/phone/chat/{app.agentid}" not in newest]

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wecom_sandbox.messages.ring import Ring
+
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
@@ -60,7 +62,7 @@ class Outbox:
     queues: dict[Receiver, deque[Outgoing]] = field(default_factory=dict)
     # How many events are under way to each app.
     running: Counter[Receiver] = field(default_factory=Counter)
-    log: deque[DeliveryRecord] = field(default_factory=lambda: deque(maxlen=LOG_LENGTH))
+    log: Ring[DeliveryRecord] = field(default_factory=lambda: Ring(LOG_LENGTH))
     wake: Callable[[], None] = lambda: None
 
     def add(self, outgoing: Outgoing) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wecom_sandbox.limits.faults import FaultBoard
 from wecom_sandbox.limits.limits import Limits
 from wecom_sandbox.messages.inbox import Mailroom
+from wecom_sandbox.messages.ring import Ring
 from wecom_sandbox.settings import Settings
 from wecom_sandbox.state.bi import Bi
 from wecom_sandbox.state.clock import Clock
@@ -212,7 +212,7 @@ class World:
         self.faults = FaultBoard()
         self.limits = Limits(self.settings)
         self.mail = Mailroom(self.settings)
-        self.calls: deque[CallRecord] = deque()
+        self.calls: Ring[CallRecord] = Ring()
         self.missing = Missing()
         self.jobs = Jobs()
         self.chats: dict[str, Chat] = {}
@@ -232,9 +232,9 @@ class World:
 
     def log_call(self, record: CallRecord) -> None:
         """Keep it, and no more than `calls_kept` of the newest."""
-        self.calls.append(record)
+        self.calls.add(record)
         while len(self.calls) > self.settings.calls_kept:
-            self.calls.popleft()
+            self.calls.drop()
 
     def app(self, corpid: str, agentid: int) -> App:
         """Raises KeyError."""

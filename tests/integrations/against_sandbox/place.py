@@ -88,7 +88,7 @@ class Place:
 
     def all_messages(self) -> list[dict[str, Any]]:
         """All messages of the company, with receivers and those who were dropped."""
-        return list(self.sandbox.control("GET", f"companies/{CORPID}/messages")["messages"])
+        return self.sandbox.listed(f"companies/{CORPID}/messages", "messages")
 
     def errcodes(self, endpoint: str) -> list[int]:
         """What the sandbox answered to the calls of one endpoint, in order."""

@@ -1,0 +1,156 @@
+"""What the sandbox keeps has an end, and lists of it are read page by page."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+from wecom_sandbox.messages import inbox
+from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message
+from wecom_sandbox.messages.ring import Page, Ring
+from wecom_sandbox.settings import Settings
+
+from tests.sandbox.conftest import Api
+from tests.sandbox.test_messages import BUTTON
+from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
+
+OTHER = "ww0000000000000002"
+
+
+def ring(rows: str, most: int | None = None) -> Ring[str]:
+    found: Ring[str] = Ring(most)
+    for row in rows:
+        found.add(row)
+    return found
+
+
+def message(msgid: str, *receivers: str, corpid: str = CORPID, **values: object) -> Message:
+    content = {"content": msgid}
+    return Message(msgid, corpid, AGENTID, "text", content, 0.0, receivers=receivers, **values)  # type: ignore[arg-type]
+
+
+def shown(mail: Mailroom, userid: str, corpid: str = CORPID) -> list[str]:
+    return [one.msgid for one in mail.inbox(corpid, userid)]
+
+
+@pytest.mark.parametrize(
+    ("after", "most", "page"),
+    [
+        (0, 2, Page(["c", "d"], 4, more=True, missed=2)),
+        (4, 2, Page(["e"], 5, more=False, missed=0)),
+        (5, 2, Page([], 5, more=False, missed=0)),
+        (1, 3, Page(["c", "d", "e"], 5, more=False, missed=1)),
+        (99, 2, Page([], 5, more=False, missed=0)),
+    ],
+)
+def test_pages_of_a_ring(after: int, most: int, page: Page[str]) -> None:
+    assert ring("abcde", 3).page(after, most) == page
+
+
+def test_a_page_of_wanted_rows_goes_on_behind_the_last_of_them() -> None:
+    rows = ring("axbxxcx")
+
+    first = rows.page(0, 2, "x".__ne__)
+    assert (first.rows, first.after, first.more) == (["a", "b"], 3, True)
+    assert rows.page(first.after, 2, "x".__ne__) == Page(["c"], 7, more=False, missed=0)
+
+
+def test_a_ring_that_was_emptied_counts_on() -> None:
+    rows = ring("ab")
+    rows.clear()
+    rows.add("c")
+
+    assert rows.page(2, 9) == Page(["c"], 3, more=False, missed=0)
+
+
+def test_a_message_that_its_company_lost_stands_nowhere() -> None:
+    mail = Mailroom(Settings(messages_kept=2))
+    for number in range(3):
+        mail.deliver(message(f"m{number}", "lilei", "jim" if number == 0 else "han"))
+    mail.deliver(message("other", "lilei", corpid=OTHER))
+
+    assert list(mail.messages) == ["m1", "m2", "other"]
+    assert (shown(mail, "lilei"), shown(mail, "han")) == (["m1", "m2"], ["m1", "m2"])
+    assert set(mail.inboxes) == {(CORPID, "lilei"), (CORPID, "han"), (OTHER, "lilei")}
+
+
+def test_a_robot_s_message_that_its_company_lost_is_gone_from_the_group() -> None:
+    mail = Mailroom(Settings(messages_kept=1))
+    for msgid in ("m0", "m1"):
+        mail.deliver_to_group(message(msgid, robot="k"))
+
+    assert [one.msgid for one in mail.groups[CORPID, "k"]] == ["m1"]
+
+
+def test_a_lost_card_takes_its_codes_and_its_task_along() -> None:
+    mail = Mailroom(Settings(messages_kept=1))
+    card = Message("card", CORPID, AGENTID, "template_card", dict(BUTTON), 0.0, receivers=("lilei",))
+    mail.deliver(card)
+    mail.task_ids.add((CORPID, AGENTID, str(BUTTON["task_id"])))
+    mail.new_response_code(card, now=0.0)
+    mail.new_response_code(card, now=0.0, folded="lilei")
+    assert len(mail.response_codes) == 2
+
+    mail.deliver(message("m1"))
+
+    assert (dict(mail.response_codes), mail.task_ids) == ({}, set())
+
+
+def test_a_phone_holds_the_newest() -> None:
+    mail = Mailroom(Settings())
+    for number in range(INBOX_LENGTH + 1):
+        mail.deliver(message(f"m{number}", "lilei"))
+
+    assert shown(mail, "lilei") == [f"m{number}" for number in range(1, INBOX_LENGTH + 1)]
+
+
+def test_somebody_who_left_and_came_back_has_an_inbox_of_her_own() -> None:
+    mail = Mailroom(Settings(messages_kept=2))
+    mail.deliver(message("before", "lilei"))
+    del mail.inboxes[CORPID, "lilei"]
+    mail.deliver(message("after", "lilei"))
+    mail.deliver(message("elsewhere", "jim"))
+
+    assert shown(mail, "lilei") == ["after"]
+
+
+def test_large_messages_push_old_ones_out_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "KEPT_CHARACTERS", 5000)
+    mail = Mailroom(Settings())
+    for number in range(3):
+        mail.deliver(message(f"m{number}", *(f"u{one}" for one in range(100))))
+
+    assert list(mail.messages) == ["m1", "m2"]
+    mail.deliver(message("large", *(f"u{one}" for one in range(1000))))
+    assert list(mail.messages) == ["large"]
+
+
+def test_lists_are_read_page_by_page(api: Api, sandbox: SandboxHandle) -> None:
+    msgids = [api.send()["msgid"] for _ in range(3)]
+    path = f"companies/{CORPID}/messages"
+
+    first = sandbox.control("GET", path, limit="2")
+    assert [one["msgid"] for one in first["messages"]] == msgids[:2]
+    assert {name: first[name] for name in ("after", "more", "missed")} == {"after": 2, "more": True, "missed": 0}
+    second = sandbox.control("GET", path, limit="2", after="2")
+    assert [one["msgid"] for one in second["messages"]] == msgids[2:]
+    assert second["more"] is False
+    phone = sandbox.control("GET", f"companies/{CORPID}/members/lilei/messages", after="1", limit="1")
+    assert [one["msgid"] for one in phone["messages"]] == [msgids[1]]
+    calls = sandbox.control("GET", "calls", endpoint="message/send", limit="2")
+    assert (len(calls["calls"]), calls["more"]) == (2, True)
+    assert sandbox.control("GET", "callbacks", limit="1")["callbacks"] == []
+
+
+def test_a_reader_that_was_overtaken_is_told(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", "settings", {"messages_kept": 1})
+    msgids = [api.send()["msgid"] for _ in range(3)]
+
+    page = sandbox.control("GET", f"companies/{CORPID}/messages", after="1")
+
+    assert ([one["msgid"] for one in page["messages"]], page["missed"]) == ([msgids[2]], 1)
+
+
+@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "10001"}, {"limit": "x"}, {"after": "-1"}, {"after": "٣"}])
+def test_a_wrong_page_is_told(sandbox: SandboxHandle, query: dict[str, str]) -> None:
+    with pytest.raises(requests.HTTPError, match=f"400 .*{next(iter(query))} must be"):
+        sandbox.control("GET", f"companies/{CORPID}/messages", **query)
