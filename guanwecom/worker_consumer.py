@@ -1,4 +1,6 @@
-"""Keeps a worker alive when its broker goes away.
+"""Keeps a worker from the broker in a copy of the database, and alive when its broker goes away.
+
+A copy that was started with the original's Valkey would take the original's tasks and leave them out.
 
 Celery 5.7 with kombu 5.7 ends a worker ("Unrecoverable error: AttributeError") whose broker goes away while a task is
 under way: it closes a connection whose transport it has just taken apart. Found by `make chaos`.
@@ -7,15 +9,29 @@ under way: it closes a connection whose transport it has just taken apart. Found
 from __future__ import annotations
 
 import logging
+import time
 
 from celery.worker.consumer import Consumer
-from celery.worker.state import active_requests, reserved_requests
+from celery.worker.state import active_requests, maybe_shutdown, reserved_requests
+from django.db import Error, connections
+
+from guanwecom.operations import copies, pulse
+from integrations.core import installation
 
 logger = logging.getLogger(__name__)
+# How soon a worker takes tasks once a copy was confirmed, and ends once it was asked to.
+LOOK_SECONDS = 2
 
 
 class LastingConsumer(Consumer):
     """Named in settings.CELERY_WORKER_CONSUMER."""
+
+    def start(self) -> None:
+        while _may_be_copy():
+            pulse.touch_file()
+            maybe_shutdown()
+            time.sleep(LOOK_SECONDS)
+        super().start()
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """What tasks had not acknowledged comes back after the visibility timeout; the rows hold the truth anyway."""
@@ -27,3 +43,17 @@ class LastingConsumer(Consumer):
             for request in {*active_requests, *reserved_requests}:
                 request.acknowledged = True
             logger.warning("the lost connection to the broker could not be closed: %s", error)
+
+
+def _may_be_copy() -> bool:
+    """Also while the database cannot be asked."""
+    try:
+        is_copy = installation.is_copy()
+    except Error as error:
+        logger.warning("no task is taken until the database can be asked (%s)", type(error).__name__)
+        return True
+    finally:
+        connections.close_all()
+    if is_copy:
+        copies.warn("this worker takes no task")
+    return is_copy

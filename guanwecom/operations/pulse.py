@@ -57,7 +57,7 @@ class Pulse(threading.Thread):
                 queues = self._queues()
                 if queues is not None:
                     heartbeats.beat(kind=self._kind, name=self._process, queues=queues)
-                    _touch_file()
+                    touch_file()
                 if self._watches:
                     operators.remember()
                     watch.check()
@@ -83,7 +83,8 @@ def _use_own_connection() -> None:
     connections["default"] = own
 
 
-def _touch_file() -> None:
+def touch_file() -> None:
+    """For who asks a container whether it is well."""
     if settings.HEARTBEAT_FILE:
         Path(settings.HEARTBEAT_FILE).touch()
 

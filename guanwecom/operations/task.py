@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from celery import Task
 
+from guanwecom.operations import copies
 from integrations.core import installation
-
-logger = logging.getLogger(__name__)
 
 
 class InstallationTask(Task[Any, Any]):
@@ -21,7 +19,7 @@ class InstallationTask(Task[Any, Any]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self.request.called_directly:
             if installation.is_copy():
-                logger.warning("%s is left out: this database is a copy (manage.py installation)", self.name)
+                copies.warn(f"{self.name} and all other tasks are left out")
                 return None
             return self.run(*args, **kwargs)
         return super().__call__(*args, **kwargs)

@@ -90,10 +90,13 @@ def _make_room(document: dict[str, Any]) -> None:
     default = next((url for url, values in addresses.items() if values.get("is_default")), None)
     if default is None or SiteAddress.objects.filter(url=default, is_default=True).exists():
         return
-    initial = SiteAddress.objects.filter(url=DEFAULT_SITE_ADDRESS, is_default=True)
-    if DEFAULT_SITE_ADDRESS not in addresses and not SiteAddress.objects.filter(url=default).exists():
-        initial.update(url=default)
-    SiteAddress.objects.filter(is_default=True).exclude(url=default).update(is_default=False)
+    is_renamed = DEFAULT_SITE_ADDRESS not in addresses and not SiteAddress.objects.filter(url=default).exists()
+    for former in SiteAddress.objects.filter(is_default=True):
+        if is_renamed and former.url == DEFAULT_SITE_ADDRESS:
+            former.url = default
+        else:
+            former.is_default = False
+        former.save()  # writes the audit trail
 
 
 def _load_row(

@@ -382,3 +382,24 @@ def test_what_is_no_configuration_is_refused(text: str, words: str, tmp_path: Pa
     with pytest.raises(CommandError) as refused:
         call_command("import_configuration", str(file))
     assert words in str(refused.value)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("own", "subjects"),
+    [
+        ("http://localhost:3001/", ["https://new.example.com/"]),
+        ("https://old.example.com/", ["https://new.example.com/", "https://old.example.com/"]),
+    ],
+)
+def test_another_default_site_address_is_in_the_audit_trail(own: str, subjects: list[str]) -> None:
+    SiteAddress.objects.update(url=own)
+    AuditEntry.objects.all().delete()
+    new = "https://new.example.com/"
+    document = {"format": 1, "site_addresses": {new: {"url": new, "is_default": True}}}
+
+    assert load(yaml.safe_dump(document), writes=True).problems == []
+
+    entries = AuditEntry.objects.filter(model=SiteAddress._meta.label_lower)
+    assert sorted(entries.values_list("subject", flat=True)) == subjects
+    assert SiteAddress.objects.default().url == new

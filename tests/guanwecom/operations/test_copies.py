@@ -23,7 +23,7 @@ from integrations.core import installation
 from integrations.models import Corp
 from notifications.models import Report, Run, Subscription
 from tests import postgresql_programs
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 from tools import services
@@ -164,10 +164,16 @@ def test_a_standby_that_takes_over_is_no_copy(server: Service, tmp_path: Path) -
         log.close()
 
 
+@pytest.mark.parametrize("has_own_valkey", [True, False])
 def test_of_an_original_and_its_copy_only_the_original_sends(
-    process_environ: dict[str, str], url: str, copy_name: str, project_root: Path, tmp_path: Path
+    process_environ: dict[str, str],
+    url: str,
+    copy_name: str,
+    project_root: Path,
+    tmp_path: Path,
+    has_own_valkey: bool,
 ) -> None:
-    """Both run with a slot that is due: web, worker and beat of each, with a Valkey of its own."""
+    """Both run with a slot that is due, the copy with a Valkey of its own, or by mistake with the original's."""
     with ExitStack() as exits:
         sandbox = exits.enter_context(start_sandbox(seed={"companies": [company()]}))
         corp = Corp.objects.create(
@@ -191,25 +197,29 @@ def test_of_an_original_and_its_copy_only_the_original_sends(
         _copy(url, copy_name)
         valkey = start_valkey()
         exits.callback(valkey.stop)
+        of_copy = {**process_environ, "DATABASE_URL": copy_url}
+        if has_own_valkey:
+            of_copy["VALKEY_URL"] = valkey.url
         stacks = {}
-        for name, env in (
-            ("copy", {**process_environ, "DATABASE_URL": copy_url, "VALKEY_URL": valkey.url}),
-            ("original", process_environ),
-        ):
+        for name, env in (("copy", of_copy), ("original", process_environ)):
             folder = tmp_path / name
             folder.mkdir()
             stacks[name] = Stack(env=env, root=project_root, folder=folder, sandbox=sandbox)
             stacks[name].begin_worker(exits)
             stacks[name].begin_beat(exits)
+            if name == "copy":
+                for program in stacks[name].programs.values():
+                    wait_for_log("this database is a copy (manage.py installation)", program)
 
-        worker = stacks["copy"].programs["worker"]
-        eventually(lambda: "notifications.tick is left out" in worker.log.read_text(), stacks["copy"].programs.values())
         finished = Run.objects.filter(status=Run.Status.FINISHED)
         eventually(finished.exists, stacks["original"].programs.values())
 
         assert len(sandbox.messages(CORPID, "lilei")) == 1
         with psycopg.connect(copy_url) as copy:
             assert copy.execute("SELECT count(*) FROM notifications_run").fetchone() == (0,)
+        assert [program.tail().count("is a copy") for program in stacks["copy"].programs.values()] == [1, 1]
+        if not has_own_valkey:  # whoever confirms gives it one before
+            return
         env = stacks["copy"].env
         confirming = [sys.executable, "manage.py", "installation", "--confirm"]
         said = subprocess.run(confirming, env=env, cwd=project_root, capture_output=True, text=True, check=True).stdout
