@@ -52,6 +52,7 @@ TEXTS: dict[int, str] = {
     40091: "secret is invalid",
     40092: "invalid import file",
     40094: "invalid url",
+    40096: "invalid external_userid",
     40123: "invalid image",
     40126: "too many tags",
     40206: "request body is too large",
@@ -67,6 +68,7 @@ TEXTS: dict[int, str] = {
     41017: "tagid missing",
     41018: "tagname missing",
     41033: "description missing",
+    41035: "external_userid missing",
     42001: "access_token expired",
     42012: "invalid jsapi_ticket",
     42014: "invalid task_id",
@@ -160,6 +162,7 @@ TEXTS: dict[int, str] = {
     84014: "user_ticket expired",
     84015: "invalid user_ticket",
     84025: "invalid state",
+    84061: "no such external contact relation",
     85005: "redirect domain is not verified",
     86001: "invalid chatid",
     86003: "chatid not exist",
@@ -177,6 +180,12 @@ TEXTS: dict[int, str] = {
     301002: "not allow operate another agent with this accesstoken.",
     301016: "voice format is not allowed",
     301017: "voice is not amr",
+    301021: "invalid userid",
+    301023: "invalid useridlist size",
+    301024: "invalid period",
+    301025: "invalid approval parameter",
+    301026: "approval template not found",
+    301055: "no privilege to read approvals",
 }
 
 

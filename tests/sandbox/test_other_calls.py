@@ -119,6 +119,30 @@ def test_forms_that_wecom_does_not_understand(api: Api, content_type: str, head:
     assert answer["errcode"] == 44001
 
 
+@pytest.mark.parametrize(
+    ("query", "errcode"),
+    [
+        ({"media_type": "image", "attachment_type": "1"}, 0),
+        ({"media_type": "image", "attachment_type": "2"}, 0),
+        ({"media_type": "video", "attachment_type": "2"}, 40004),
+        ({"media_type": "image", "attachment_type": "3"}, 40005),
+        ({"media_type": "image"}, 40005),
+        ({"attachment_type": "1"}, 40005),
+    ],
+)
+def test_attachments(api: Api, query: dict[str, str], errcode: int) -> None:
+    params = {"access_token": api.token(), **query}
+    answer = api.raw("POST", "media/upload_attachment", params=params, files={"media": ("p.png", PNG)}).json()
+
+    assert answer["errcode"] == errcode
+    if not errcode:
+        assert (answer["type"], type(answer["created_at"])) == ("image", int)
+        assert (
+            api.raw("GET", "media/get", params={"access_token": api.token(), "media_id": answer["media_id"]}).content
+            == PNG
+        )
+
+
 def test_pictures_that_stay(api: Api, sandbox: SandboxHandle) -> None:
     url = upload(api, "", PNG, path="media/uploadimg")["url"]
 

@@ -15,6 +15,8 @@ from wecom_sandbox.messages.inbox import new_id
 from wecom_sandbox.state.world import Media, World
 
 KINDS = ("image", "voice", "video", "file")
+# attachment_type: what may be uploaded for it.
+_ATTACHMENTS = {"1": ("image", "video", "file"), "2": ("image",)}
 _LEAST_BYTES = 6
 # Above this many files, expired ones are thrown away.
 _KEPT = 200
@@ -36,6 +38,16 @@ def media_upload(call: Call) -> Json:
         raise ApiError(40005)
     media = store(call.world, call.company.corpid, kind, read_media(call.request.content_type, call.request.body))
     return {"errmsg": "", "type": kind, "media_id": media.media_id, "created_at": str(int(call.now))}
+
+
+@endpoint("POST", "media/upload_attachment", APP)
+def media_upload_attachment(call: Call) -> Json:
+    """For moments (`attachment_type` 1) and product albums (2, pictures only). `created_at` is a number here."""
+    kind, purpose = call.query.get("media_type", ""), call.query.get("attachment_type", "")
+    if kind not in _ATTACHMENTS.get(purpose, ()):
+        raise ApiError(40004 if purpose in _ATTACHMENTS and kind in KINDS else 40005)
+    media = store(call.world, call.company.corpid, kind, read_media(call.request.content_type, call.request.body))
+    return {"errmsg": "", "type": kind, "media_id": media.media_id, "created_at": int(call.now)}
 
 
 @endpoint("POST", "media/uploadimg", APP, CONTACTS)

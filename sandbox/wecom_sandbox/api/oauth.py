@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint
+from wecom_sandbox.api.customer import customer_of
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.state.directory import DISABLED, LEFT
 from wecom_sandbox.state.world import App, Code, Company, Ticket
@@ -12,7 +13,9 @@ from wecom_sandbox.state.world import App, Code, Company, Ticket
 def auth_getuserinfo(call: Call) -> Json:
     code = _redeem(call)
     if not code.userid:
-        return {"openid": code.openid}
+        customer = customer_of(call, code.openid)
+        found: Json = {"external_userid": customer.external_userid} if customer else {}
+        return {"openid": code.openid} | found
     answer: Json = {"userid": code.userid}
     return answer | ({"user_ticket": code.user_ticket} if code.user_ticket else {})
 
@@ -22,7 +25,9 @@ def user_getuserinfo(call: Call) -> Json:
     """The older path: same meaning, other letters."""
     code = _redeem(call)
     if not code.userid:
-        return {"OpenId": code.openid, "DeviceId": ""}
+        customer = customer_of(call, code.openid)
+        found: Json = {"external_userid": customer.external_userid} if customer else {}
+        return {"OpenId": code.openid, "DeviceId": ""} | found
     ticket: Json = {}
     if code.user_ticket:
         ticket = {"user_ticket": code.user_ticket, "expires_in": call.world.settings.user_ticket_seconds}

@@ -24,7 +24,8 @@ _LETTERS = string.ascii_letters + string.digits
 T = TypeVar("T", Department, Tag)
 _CORPID = re.compile(r"(ww|wx)[0-9A-Za-z]{4,62}")
 _COMPANY_FIELDS = frozenset({"corpid", "name", "contacts_secret", "contacts_callback", "contacts_old_ips"}) | {
-    "account_limit"
+    "account_limit",
+    "office",
 }
 _LISTS = ("departments", "members", "tags", "apps", "robots")
 APP_FIELDS = frozenset(App.__slots__) - {"ip_effective_at"}
@@ -100,6 +101,7 @@ def remove_member(world: World, company: Company, userid: str, *, tell_contacts:
             announcer.tag(tag, left)
         for app in company.apps.values():
             app.scope.userids = [one for one in app.scope.userids if fold(one) != member.folded]
+            app.workbench_data.pop(member.folded, None)
         company.forget_visibility()
 
 
@@ -217,6 +219,7 @@ def company_as_json(company: Company) -> dict[str, object]:
         "contacts_callback": asdict(company.contacts_callback),
         "contacts_old_ips": company.contacts_old_ips,
         "account_limit": company.account_limit,
+        "office": asdict(company.office),
         "departments": [asdict(department) for department in directory.departments.values()],
         "members": [asdict(member) for member in directory.members.values()],
         "tags": [asdict(tag) for tag in directory.tags.values()],

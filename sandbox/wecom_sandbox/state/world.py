@@ -17,6 +17,7 @@ from wecom_sandbox.state.directory import Department, Directory, Member, Visibil
 from wecom_sandbox.state.events import Outbox
 from wecom_sandbox.state.jobs import Jobs
 from wecom_sandbox.state.missing import Missing
+from wecom_sandbox.state.office import Office
 
 # Above this, codes that are of no use any more are forgotten (they then are unknown, which is answered alike).
 KEPT_CODES = 10_000
@@ -62,6 +63,11 @@ class App:
     isreportenter: int = 0
     report_location_flag: int = 0
     menu: dict[str, object] | None = None
+    # Of WeCom's own apps, what the company opened to this one: checkin, approval.
+    reads: list[str] = field(default_factory=list)
+    # What stands on the workbench instead of the app's picture: for all, and by folded userid for one member.
+    workbench: dict[str, object] | None = None
+    workbench_data: dict[str, object] = field(default_factory=dict)
     # Entries of trusted_ips made in the console: when each takes effect, unix seconds.
     ip_effective_at: dict[str, float] = field(default_factory=dict)
 
@@ -97,6 +103,7 @@ class Company:
     apps: dict[int, App] = field(default_factory=dict)
     robots: dict[str, Robot] = field(default_factory=dict)
     directory: Directory = field(default_factory=Directory)
+    office: Office = field(default_factory=Office)
     _seen: dict[int, tuple[int, Visibility]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
