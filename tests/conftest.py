@@ -21,9 +21,12 @@ from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
 from pytest_django import DjangoDbBlocker
+from wecom_sandbox.testing import Sandbox
 
 from tests.databases import drop, keep_rows, make_migrated, put_back, statements_that_empty
+from tests.sandbox_process import SandboxHandle, browsing
 from tests.services import SERVICES_KEY
+from tools.services import free_port
 
 
 def is_loopback(host: object) -> bool:
@@ -36,6 +39,25 @@ def is_loopback(host: object) -> bool:
         return ipaddress.ip_address(str(host)).is_loopback
     except ValueError:
         return False
+
+
+@pytest.fixture(scope="session")
+def tls_port() -> int:
+    """Where the sandbox of `running_sandbox` answers by TLS."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def wecom_sandbox_arguments(tls_port: int) -> tuple[str, ...]:
+    """Read by the sandbox's plugin."""
+    return ("--tls-port", str(tls_port))
+
+
+@pytest.fixture(scope="session")
+def running_sandbox(wecom_sandbox_process: Sandbox) -> Iterator[SandboxHandle]:
+    """One for all, of the sandbox's plugin; whoever takes it loads a seed, which replaces everything."""
+    with browsing(wecom_sandbox_process) as handle:
+        yield handle
 
 
 def pytest_sessionstart() -> None:

@@ -29,7 +29,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "translations": ("tools.messages", "check"),
     "pins": ("tools.pins",),
     "shell": ("shellcheck", "deploy/install.sh", "deploy/compose/restart-web.sh", ".ci/run"),
-    "Dockerfile": ("hadolint", "Dockerfile"),
+    "Dockerfiles": ("hadolint", "Dockerfile", "sandbox/Dockerfile"),
     "licences": ("tools.licences",),
 }
 # Programs of .venv that are no modules of Python.

@@ -4,3 +4,5 @@ One process, its state in memory: the server API, the authorise page, the QR pag
 request. It is a second reading of WeCom's contract and therefore imports nothing of guanwecom, whose client it tests.
 The modules of its state and API are plain Python and know no web server.
 """
+
+__version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Starts the WeCom sandbox: `python -m wecom_sandbox --port 3002 --seed companies.json` (docs/en/sandbox.md)."""
+"""Starts the WeCom sandbox: `wecom-sandbox --port 3002 --seed companies.json`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from wecom_sandbox import server
+from wecom_sandbox import __version__, server
 from wecom_sandbox.http import hosts
 from wecom_sandbox.http.authority import Authority
 from wecom_sandbox.state import leniency, snapshot
@@ -22,6 +22,8 @@ from wecom_sandbox.state.world import World
 
 # The line of a .env file that says so, as programs that read such files understand it.
 _PRODUCTION = re.compile(r"""^\s*(?:export\s+)?ENVIRONMENT\s*=\s*["']?production["']?\s*(?:#.*)?$""", re.MULTILINE)
+EXAMPLE = Path(__file__).resolve().parent / "example.json"
+EXAMPLE_CORPID = "wwsandbox"
 REFUSED = (
     "The WeCom sandbox does not start in production: it lets anybody sign in as anybody. On a machine for trials, "
     "set ENVIRONMENT=demo."
@@ -30,9 +32,10 @@ REFUSED = (
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m wecom_sandbox",
-        description="Runs a stand-in for WeCom (API, authorise page, QR page, phone, console) on a loopback address.",
+        prog="wecom-sandbox",
+        description="Runs a stand-in for WeCom: API, sign-in pages, phone and console, with an example company.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument(
         "command",
         nargs="?",
@@ -40,9 +43,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="serve",
         help="ca: print the certificate authority of the running sandbox on --port, or the one kept in --ca-folder",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address; others are refused")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="where to listen; beyond this machine only with --allow-host"
+    )
     parser.add_argument("--port", type=int, default=3002, help="0 takes a free one and prints it")
-    parser.add_argument("--seed", type=Path, help="a JSON file with companies (docs/en/sandbox.md)")
+    parser.add_argument("--seed", type=Path, help="a JSON file with companies, instead of the example")
     parser.add_argument("--snapshot", type=Path, help="a file to load at the start and to write at the end")
     parser.add_argument(
         "--tls-port", type=int, help="serve the same by TLS for WeCom's own host names; 0 takes a free one"
@@ -95,15 +100,37 @@ def certificate(options: argparse.Namespace) -> str:
         raise ValueError(f"{url}: {error}. Is the sandbox running there, with --tls-port?") from error
 
 
+def announcement(world: World, reach: server.Reach, ports: server.Ports) -> str:
+    """What is where, one line each; the first line is for programs, which read the address at its end."""
+    host = f"[{reach.host}]" if ":" in reach.host else reach.host
+    # Who listens everywhere is called by a name.
+    named = "127.0.0.1" if reach.host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
+    url = f"http://{named}:{ports.plain}"
+    lines = [
+        f"WeCom sandbox on {url}/",
+        f"  phone    {url}/phone",
+        f"  console  {url}/console",
+        f"  API      {url}/cgi-bin/",
+        f"  control  {url}/sandbox/api/",
+    ]
+    if ports.tls is not None:
+        lines.append(f"  TLS      https://{named}:{ports.tls}/ for WeCom's own hosts")
+    company = world.companies.get(EXAMPLE_CORPID)
+    if company is not None:
+        lines += [
+            f"  try      corpid={company.corpid} corpsecret={app.secret} agentid={app.agentid}"
+            for app in company.apps.values()
+        ]
+    return "\n".join(lines)
+
+
 async def serve(world: World, reach: server.Reach) -> None:
     """Until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with server.serving_on(world, reach) as ports:
-        print(f"WeCom sandbox on http://{reach.host}:{ports.plain}/", flush=True)
-        if ports.tls is not None:
-            print(f"with TLS for WeCom's own hosts on https://{reach.host}:{ports.tls}/", flush=True)
+        print(announcement(world, reach, ports), flush=True)
         with contextlib.suppress(asyncio.CancelledError):
             await stop.wait()
 
@@ -127,11 +154,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     world = World()
     kept: Path | None = options.snapshot
-    sources = [options.seed, kept if kept and kept.exists() else None]
+    given = [path for path in (options.seed, kept if kept and kept.exists() else None) if path]
     try:
-        for source in filter(None, sources):
-            snapshot.read(world, source)
-        for warning in leniency.warnings(world):
+        for path in given or [EXAMPLE]:
+            snapshot.read(world, path)
+        for warning in leniency.warnings(world) if given else ():
             print(warning, file=sys.stderr)
         asyncio.run(serve(world, reach_of(options)))
         if kept is not None:

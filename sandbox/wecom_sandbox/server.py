@@ -74,9 +74,11 @@ def make_app(world: World, reach: Reach) -> web.Application:
 
 @contextlib.asynccontextmanager
 async def serving_on(world: World, reach: Reach) -> AsyncIterator[Ports]:
-    """Listen on a loopback address while the block runs. Raises OSError, and ValueError for another address."""
-    if not hosts.is_loopback(reach.host):
-        raise ValueError(f"{reach.host} is not a loopback address")
+    """Listen while the block runs. Raises OSError, and ValueError for an address of others that nobody allowed."""
+    if not hosts.is_loopback(reach.host) and not reach.allowed:
+        raise ValueError(
+            f"{reach.host} is not a loopback address; --allow-host NAME says under which name it is called"
+        )
     runner = web.AppRunner(make_app(world, reach), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:

@@ -232,7 +232,7 @@ class Town:
 
     def control(self, method: str, path: str, document: object = None) -> Any:
         """A call of the sandbox's control interface, as soon as it is there: it may be away just now."""
-        return patiently(lambda: self.stack.sandbox.control(method, path, document), requests.ConnectionError)
+        return patiently(lambda: self.stack.sandbox.control(method, path, document), OSError)
 
     def messages(self, number: int) -> list[dict[str, Any]]:
         """All that arrived in a company, at people and in groups."""

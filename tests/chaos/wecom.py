@@ -49,12 +49,12 @@ class WeCom:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)  # noqa: S603  # ourselves
         session = requests.Session()
         session.trust_env = False
-        handle = SandboxHandle(f"http://127.0.0.1:{self.port}", session, self.process.pid)
+        handle = SandboxHandle(f"http://127.0.0.1:{self.port}", self.process.pid, session)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 handle.calls("none")
-            except requests.ConnectionError:
+            except OSError:
                 if time.monotonic() > deadline:
                     raise TimeoutError("the sandbox does not answer") from None
                 time.sleep(0.1)

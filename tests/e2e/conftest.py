@@ -16,7 +16,7 @@ from integrations.models import SiteAddress
 from tests.chromium import required_chromium
 from tests.e2e.joined import Joined, join
 from tests.e2e.journey import PROPERTY
-from tests.sandbox_process import SandboxHandle, start_sandbox
+from tests.sandbox_process import SandboxHandle
 
 CHROMIUM_FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -79,14 +79,7 @@ def site(live_server: LiveServer) -> Iterator[str]:
     http.forget()
 
 
-@pytest.fixture(scope="session")
-def joined_sandbox() -> Iterator[SandboxHandle]:
-    """One for all; whoever takes it loads a seed, which replaces everything."""
-    with start_sandbox() as handle:
-        yield handle
-
-
 @pytest.fixture
-def joined(site: str, joined_sandbox: SandboxHandle) -> Joined:
+def joined(site: str, running_sandbox: SandboxHandle) -> Joined:
     """The site with a company of the sandbox."""
-    return join(site, joined_sandbox)
+    return join(site, running_sandbox)

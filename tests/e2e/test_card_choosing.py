@@ -37,12 +37,12 @@ def listed(page: Page) -> None:
 
 @pytest.mark.parametrize("javascript", [True, False])
 def test_a_card_is_chosen_from_what_the_bi_lists(
-    browser: Browser, live_server: LiveServer, joined_sandbox: SandboxHandle, javascript: bool
+    browser: Browser, live_server: LiveServer, running_sandbox: SandboxHandle, javascript: bool
 ) -> None:
     make_rows()
     BiListing.objects.all().delete()
-    joined_sandbox.load({"companies": [], "bi": SEED})
-    make_bi(is_enabled=False, base_url=f"{joined_sandbox.base_url}/guandata", app_token="app-token")
+    running_sandbox.load({"companies": [], "bi": SEED})
+    make_bi(is_enabled=False, base_url=f"{running_sandbox.base_url}/guandata", app_token="app-token")
     context = browser.new_context(locale="zh-CN", viewport={"width": 390, "height": 844})
     refusals = refusals_in(context)
     base = signed_in(context, live_server)

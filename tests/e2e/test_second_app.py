@@ -29,14 +29,14 @@ FOREIGN_AGENTID, FOREIGN_SECRET, FOREIGN_DOMAIN = 1000009, "sandbox-secret-of-ap
 
 
 @pytest.fixture
-def joined(site: str, joined_sandbox: SandboxHandle) -> Joined:
+def joined(site: str, running_sandbox: SandboxHandle) -> Joined:
     """Two apps of one company: ours, long enabled, and the attacker's. Li Lei is a superuser here."""
-    found = join(site, joined_sandbox)
+    found = join(site, running_sandbox)
     domain = site.removeprefix("http://")
     ours = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
     theirs = {**ours, "agentid": FOREIGN_AGENTID, "name": "活动", "secret": FOREIGN_SECRET}
     theirs |= {"trusted_domain": FOREIGN_DOMAIN, "callback_domain": ""}
-    joined_sandbox.load({"companies": [company(apps=[ours, theirs])]})
+    running_sandbox.load({"companies": [company(apps=[ours, theirs])]})
     Corp.objects.update(first_enabled_at=timezone.now())
     User.objects.filter(username="LiLei").update(is_staff=True, is_superuser=True)
     return found

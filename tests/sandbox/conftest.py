@@ -1,4 +1,4 @@
-"""One sandbox process for the whole folder; every test finds it freshly seeded."""
+"""The sandbox, freshly seeded for each test; calls of its API; addresses that receive its callbacks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,13 @@ from typing import Any
 import pytest
 import requests
 from wecom_sandbox.http.hosts import WECOM_HOSTS
+from wecom_sandbox.testing import Sandbox
 
 from tests.e2e.conftest import browser_type_launch_args  # noqa: F401  # a fixture: which Chromium is started
 from tests.sandbox.receiver import Receiver, listening
-from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
-from tools.services import free_port
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 HTTPS_PORT = 443
-
-
-@pytest.fixture(scope="session")
-def tls_port() -> int:
-    """Where the same sandbox answers by TLS."""
-    return free_port()
-
-
-@pytest.fixture(scope="session")
-def running_sandbox(tls_port: int) -> Iterator[SandboxHandle]:
-    with start_sandbox(arguments=("--tls-port", str(tls_port))) as handle:
-        yield handle
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +44,15 @@ def wecom_hosts(sandbox: SandboxHandle, tls_port: int, ca_file: Path, monkeypatc
 
 
 @pytest.fixture
-def sandbox(running_sandbox: SandboxHandle) -> SandboxHandle:
+def wecom_sandbox_seed() -> object:
+    """Read by the fixture `wecom_sandbox` of the sandbox's own plugin."""
+    return {"companies": [company()]}
+
+
+@pytest.fixture
+def sandbox(wecom_sandbox: Sandbox, running_sandbox: SandboxHandle) -> SandboxHandle:
+    """In which nothing has happened yet, with a browser that nobody has used."""
     running_sandbox.session.cookies.clear()
-    running_sandbox.load({"companies": [company()]})
     return running_sandbox
 
 

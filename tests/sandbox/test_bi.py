@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import requests
 from wecom_sandbox.state import bi as bi_state
+from wecom_sandbox.testing import ControlError
 
 from integrations.clients.errors import ConfigurationError, UnexpectedResponseError
 from integrations.clients.guandata import keys
@@ -266,7 +267,7 @@ def test_a_seed_that_is_not_right_changes_nothing(bi: SandboxHandle) -> None:
         {"pages": [{"page_id": 7, "name": "x"}]},
     ]
     for wrong in refused:
-        with pytest.raises(requests.HTTPError):
+        with pytest.raises(ControlError):
             bi.control("PUT", "bi", wrong)
 
     assert bi.control("GET", "bi")["provider"] == "Guan"

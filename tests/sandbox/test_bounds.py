@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import requests
 from wecom_sandbox.messages import inbox
 from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message
 from wecom_sandbox.messages.ring import Page, Ring
 from wecom_sandbox.settings import Settings
+from wecom_sandbox.testing import ControlError
 
 from tests.sandbox.conftest import Api
 from tests.sandbox.test_messages import BUTTON
@@ -152,5 +152,5 @@ def test_a_reader_that_was_overtaken_is_told(api: Api, sandbox: SandboxHandle) -
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "10001"}, {"limit": "x"}, {"after": "-1"}, {"after": "٣"}])
 def test_a_wrong_page_is_told(sandbox: SandboxHandle, query: dict[str, str]) -> None:
-    with pytest.raises(requests.HTTPError, match=f"400 .*{next(iter(query))} must be"):
+    with pytest.raises(ControlError, match=f"400 .*{next(iter(query))} must be"):
         sandbox.control("GET", f"companies/{CORPID}/messages", **query)

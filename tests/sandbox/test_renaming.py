@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import requests
+from wecom_sandbox.testing import ControlError
 
 from tests.sandbox.conftest import Api
 from tests.sandbox.receiver import Receiver, listening
@@ -102,7 +102,7 @@ def test_only_the_letters_change(sandbox: SandboxHandle, api: Api) -> None:
 def test_refused_userids_change_nothing(sandbox: SandboxHandle, userid: str) -> None:
     before = company(sandbox)
 
-    with pytest.raises(requests.HTTPError, match="400"):
+    with pytest.raises(ControlError, match="400"):
         rename(sandbox, "lilei", userid)
 
     assert company(sandbox) == before

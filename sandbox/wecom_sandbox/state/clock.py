@@ -9,13 +9,17 @@ ENDS_AT = 9_999_999_999
 
 
 class Clock:
-    """Unix seconds as float. Never goes back, and not beyond ENDS_AT."""
+    """Unix seconds as float. Goes back by `reset` alone, and not beyond ENDS_AT."""
 
     def __init__(self) -> None:
         self._offset_seconds = 0.0
 
     def now(self) -> float:
         return time.time() + self._offset_seconds
+
+    def reset(self) -> None:
+        """The machine's again: only where nothing is left that is of a later time."""
+        self._offset_seconds = 0.0
 
     def advance(self, seconds: float) -> None:
         """Move forward. `seconds`: zero or more. Raises ValueError."""

@@ -228,7 +228,8 @@ class World:
         self.bi.forget()
 
     def reset(self) -> None:
-        """Drop everything but the clock."""
+        """Drop everything; the clock is the machine's again."""
+        self.clock.reset()
         self.companies.clear()
         self.settings = Settings()
         self.bi = Bi()

@@ -11,24 +11,16 @@ from django.utils import timezone
 from tests.accounts.directory.people_of import People
 from tests.integrations.directory.place import Directory, seed
 from tests.integrations.directory.wecom_events import Recorder, WeComEvents, recording
-from tests.sandbox_process import SandboxHandle, start_sandbox
-
-
-@pytest.fixture(scope="session")
-def people_sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox() as handle:
-        yield handle
+from tests.sandbox_process import SandboxHandle
 
 
 @pytest.fixture
-def place(db: None, people_sandbox: SandboxHandle) -> Directory:
-    people_sandbox.control("DELETE", "faults")
+def place(db: None, running_sandbox: SandboxHandle) -> Directory:
     values = seed()
     # An app of the old kind, which is still told mobile numbers and e-mail addresses.
     values["companies"][0]["apps"][0]["created_after_2022_06_20"] = False
-    people_sandbox.load(values)
-    people_sandbox.control("DELETE", "calls")
-    place = Directory.connected(people_sandbox)
+    running_sandbox.load(values)
+    place = Directory.connected(running_sandbox)
     place.corp.is_enabled = True
     place.corp.save()
     return place

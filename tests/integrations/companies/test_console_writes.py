@@ -19,7 +19,7 @@ from integrations.tasks import run_console_write
 from tests.sandbox_process import AGENTID as SANDBOX_AGENTID
 from tests.sandbox_process import CORPID as SANDBOX_CORPID
 from tests.sandbox_process import SECRET as SANDBOX_SECRET
-from tests.sandbox_process import SandboxHandle, company, start_sandbox
+from tests.sandbox_process import SandboxHandle, company
 from tests.wecom import AGENTID, CALLER_IP, CORPID, SECRET, WeComAnswers, fixture, wecom_answers
 
 pytestmark = pytest.mark.django_db
@@ -366,22 +366,16 @@ def test_a_change_of_a_company_that_is_gone_does_nothing(corp: Corp) -> None:
 # --- Against the sandbox ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox() as handle:
-        yield handle
-
-
 @pytest.fixture
-def sandbox_corp(db: None, sandbox: SandboxHandle) -> Corp:
-    sandbox.load({"companies": [company()]})
+def sandbox_corp(db: None, running_sandbox: SandboxHandle) -> Corp:
+    running_sandbox.load({"companies": [company()]})
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": "https://bi.example.com/"})
     return Corp.objects.create(
         name="北山制造",
         corpid=SANDBOX_CORPID,
         agentid=SANDBOX_AGENTID,
         secret=SANDBOX_SECRET,
-        api_base_url=sandbox.base_url,
+        api_base_url=running_sandbox.base_url,
     )
 
 
@@ -391,19 +385,19 @@ def home_page_in(sandbox: SandboxHandle) -> str:
     return home_page
 
 
-def test_a_verified_domain_lets_the_home_page_be_written(sandbox_corp: Corp, sandbox: SandboxHandle) -> None:
-    sandbox.control(
+def test_a_verified_domain_lets_the_home_page_be_written(sandbox_corp: Corp, running_sandbox: SandboxHandle) -> None:
+    running_sandbox.control(
         "PATCH",
         f"companies/{SANDBOX_CORPID}/apps/{SANDBOX_AGENTID}",
         {"trusted_domain": "bi.example.com", "domain_verified": True},
     )
     write = step(ask(sandbox_corp))
     assert list(changes(write)) == ["home_url"]
-    assert home_page_in(sandbox) == "http://localhost:3001/"  # shown is not written
+    assert home_page_in(running_sandbox) == "http://localhost:3001/"  # shown is not written
 
     assert step(confirmed(write)).status == "done"
 
-    assert home_page_in(sandbox) == links.home_page_link(sandbox_corp)
+    assert home_page_in(running_sandbox) == links.home_page_link(sandbox_corp)
     assert step(ask(sandbox_corp)).changes == []
 
 
@@ -423,8 +417,10 @@ def test_the_menu_in_the_sandbox_becomes_ours(sandbox_corp: Corp) -> None:
     assert step(ask(sandbox_corp, MENU)).changes == []
 
 
-def test_after_a_write_the_checks_that_it_concerns_run_again(sandbox_corp: Corp, sandbox: SandboxHandle) -> None:
-    sandbox.control(
+def test_after_a_write_the_checks_that_it_concerns_run_again(
+    sandbox_corp: Corp, running_sandbox: SandboxHandle
+) -> None:
+    running_sandbox.control(
         "PATCH",
         f"companies/{SANDBOX_CORPID}/apps/{SANDBOX_AGENTID}",
         {"trusted_domain": "bi.example.com", "domain_verified": True},

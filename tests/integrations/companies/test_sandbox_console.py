@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from pytest_django.live_server_helper import LiveServer
@@ -11,23 +11,16 @@ from pytest_django.live_server_helper import LiveServer
 from integrations.clients.wecom import callbacks as wire
 from integrations.companies import callbacks, verification_files
 from integrations.models import CallbackEvent, Corp, SiteAddress
-from tests.sandbox_process import AGENTID, CORPID, SandboxHandle, company, start_sandbox
+from tests.sandbox_process import AGENTID, CORPID, SandboxHandle, company
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 Kind = CallbackEvent.Kind
 APP = f"companies/{CORPID}/apps/{AGENTID}"
 
 
-@pytest.fixture(scope="module")
-def running_sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox() as handle:
-        yield handle
-
-
 @pytest.fixture
 def sandbox(running_sandbox: SandboxHandle) -> SandboxHandle:
     running_sandbox.load({"companies": [company()]})
-    running_sandbox.control("DELETE", "callbacks", {})
     return running_sandbox
 
 

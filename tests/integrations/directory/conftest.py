@@ -10,22 +10,14 @@ from django.utils import timezone
 
 from tests.integrations.directory.place import Directory, seed
 from tests.integrations.directory.wecom_events import Recorder, WeComEvents, recording
-from tests.sandbox_process import SandboxHandle, start_sandbox
-
-
-@pytest.fixture(scope="session")
-def directory_sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox() as handle:
-        yield handle
+from tests.sandbox_process import SandboxHandle
 
 
 @pytest.fixture
-def place(db: None, directory_sandbox: SandboxHandle) -> Directory:
+def place(db: None, running_sandbox: SandboxHandle) -> Directory:
     """The app sees the whole company; the contacts secret is not connected."""
-    directory_sandbox.control("DELETE", "faults")
-    directory_sandbox.load(seed())
-    directory_sandbox.control("DELETE", "calls")
-    return Directory.connected(directory_sandbox)
+    running_sandbox.load(seed())
+    return Directory.connected(running_sandbox)
 
 
 @pytest.fixture(scope="session")

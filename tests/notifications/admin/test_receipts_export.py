@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,27 +28,21 @@ from tests.notifications.factories import (
     make_subscription,
     make_superuser,
 )
-from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 pytestmark = pytest.mark.django_db
 FILE = reverse("admin:notifications_receipt_csv")
 LICENCE = errcodes.explain(NO_LICENCE)
 
 
-@pytest.fixture(scope="module")
-def sandbox_process() -> Iterator[SandboxHandle]:
-    with start_sandbox() as handle:
-        yield handle
-
-
 @pytest.fixture
-def run(sandbox_process: SandboxHandle) -> Run:
+def run(running_sandbox: SandboxHandle) -> Run:
     """Sent to two people of the sandbox, of whom one has no licence."""
     seed = company()
     [unlicensed] = [member for member in seed["members"] if member["userid"] == "hanmeimei"]
     unlicensed["unlicensed"] = True
-    sandbox_process.load({"companies": [seed]})
-    corp = make_corp(corpid=CORPID, agentid=AGENTID, secret=SECRET, api_base_url=sandbox_process.base_url)
+    running_sandbox.load({"companies": [seed]})
+    corp = make_corp(corpid=CORPID, agentid=AGENTID, secret=SECRET, api_base_url=running_sandbox.base_url)
     people = [
         make_person(corp, "LiLei", username="lilei", name="=李雷"),
         make_person(corp, "hanmeimei", username="han", name="韩梅梅"),
@@ -58,7 +51,7 @@ def run(sandbox_process: SandboxHandle) -> Run:
     run = make_run(make_subscription(*people, now=now), now=now)
     ids = render_run(run_id=run.pk, now=now)
     assert send_deliveries(ids, clock=timezone.now, is_stopping=lambda: False) == 1
-    assert [len(sandbox_process.messages(CORPID, userid)) for userid in ("lilei", "hanmeimei")] == [1, 0]
+    assert [len(running_sandbox.messages(CORPID, userid)) for userid in ("lilei", "hanmeimei")] == [1, 0]
     return run
 
 

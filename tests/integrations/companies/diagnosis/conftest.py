@@ -10,7 +10,6 @@ from django.utils import translation
 
 from integrations.models import Corp, SiteAddress
 from tests.integrations.companies.diagnosis.wire import Wire
-from tests.sandbox_process import SandboxHandle, start_sandbox
 
 
 @pytest.fixture(autouse=True)
@@ -31,10 +30,3 @@ def at_home(corp: Corp) -> Corp:
     """The corp at a real address."""
     SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com/")
     return corp
-
-
-@pytest.fixture(scope="package")
-def running_sandbox() -> Iterator[SandboxHandle]:
-    """One for all; whoever takes it loads a seed, which replaces everything."""
-    with start_sandbox() as handle:
-        yield handle

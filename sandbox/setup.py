@@ -1,0 +1,23 @@
+"""Compiles the catalogues of translations, which the packages contain. Everything else stands in pyproject.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+LOCALE = Path(__file__).resolve().parent / "wecom_sandbox" / "locale"
+
+
+class BuildWithCatalogues(build_py):
+    def run(self) -> None:
+        for source in LOCALE.rglob("*.po"):
+            with source.open("rb") as texts, source.with_suffix(".mo").open("wb") as compiled:
+                write_mo(compiled, read_po(texts, locale=source.parts[-3]))
+        super().run()
+
+
+setup(cmdclass={"build_py": BuildWithCatalogues})

@@ -1,0 +1,171 @@
+"""A running sandbox as a test sees it; the fixtures of pytest_plugin.py give it. Of the standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode
+from urllib.request import ProxyHandler, Request, build_opener
+
+EXAMPLE = Path(__file__).resolve().parent / "example.json"
+_STOP_SECONDS, _ANSWER_SECONDS = 10, 30
+# No proxy leads to this machine.
+_OPENER = build_opener(ProxyHandler({}))
+
+
+class ControlError(Exception):
+    """The control interface refused a call; the text has its status and its reason."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """`url` has no slash at its end and serves API, sign-in pages, phone and console alike."""
+
+    url: str
+    pid: int
+
+    def control(self, method: str, path: str, document: object = None, **query: str) -> Any:
+        """A call of the control interface; `path` without /sandbox/api/. Raises ControlError."""
+        body = None if method == "GET" else json.dumps(document).encode()
+        address = f"{self.url}/sandbox/api/{quote(path, safe='/%')}" + (f"?{urlencode(query)}" if query else "")
+        request = Request(address, body, {"Content-Type": "application/json"}, method=method)  # noqa: S310  # http
+        try:
+            with _OPENER.open(request, timeout=_ANSWER_SECONDS) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            with error:
+                raise ControlError(f"{error.code} {error.read().decode(errors='replace')}") from None
+
+    def load(self, seed: object) -> None:
+        """Replace everything by a seed: companies, messages, faults, settings; the clock goes right again."""
+        self.control("PUT", "state", seed)
+
+    def company(self, corpid: str = "") -> dict[str, Any]:
+        """A company with its departments, members and apps, as in a seed; "": the first one."""
+        return dict(self.control("GET", f"companies/{corpid or self._first()}"))
+
+    def person(self, userid: str, corpid: str = "") -> Person:
+        """A member of a company; "": of the first one. A member who is not there is told by what is done next."""
+        return Person(self, corpid or self._first(), userid)
+
+    def fault(self, kind: str, endpoint: str = "*", **values: object) -> dict[str, Any]:
+        """Switch a fault on, by default for one call; count=None: until the test ends."""
+        return dict(self.control("POST", "faults", {"kind": kind, "endpoint": endpoint, **values}))
+
+    def advance(self, seconds: float) -> None:
+        """Move the sandbox's clock forward: tokens expire, windows pass."""
+        self.control("POST", "clock/advance", {"seconds": seconds})
+
+    def calls(self, endpoint: str = "") -> list[dict[str, Any]]:
+        """The calls of the API so far: time, path, errcode, ip, corpid, agentid, fault, milliseconds."""
+        return self.listed("calls", "calls", endpoint=endpoint)
+
+    def listed(self, path: str, name: str, **query: str) -> list[dict[str, Any]]:
+        """All rows of a list of the control interface, oldest first, page by page."""
+        rows: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"after": 0, "more": True}
+        while page["more"]:
+            page = self.control("GET", path, **query, after=str(page["after"]))
+            rows += page[name]
+        return rows
+
+    def _first(self) -> str:
+        return str(self.control("GET", "companies")["companies"][0]["corpid"])
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a phone."""
+
+    sandbox: Sandbox
+    corpid: str
+    userid: str
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What stands on the phone, oldest first."""
+        return self.sandbox.listed(f"{self._path}/messages", "messages")
+
+    def write(self, agentid: int, text: str) -> None:
+        """Write to an app: its callback receives it."""
+        self._post("write", {"agentid": agentid, "text": text})
+
+    def click(self, msgid: str, key: str, selected: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Press a button of a card. `selected`: question keys to ids of options."""
+        self._post("click", {"msgid": msgid, "key": key, "selected": selected or {}})
+
+    def authorize(self, **visit: object) -> dict[str, str]:
+        """Pass the authorise page: {"code", "url"}. `visit`: redirect_uri; state, agentid and scope as wished."""
+        return dict(self._post("authorize", visit))
+
+    def leave(self) -> None:
+        """Leave the company."""
+        self.sandbox.control("DELETE", self._path, {})
+
+    @property
+    def _path(self) -> str:
+        return f"companies/{self.corpid}/members/{self.userid}"
+
+    def _post(self, what: str, document: object) -> Any:
+        return self.sandbox.control("POST", f"{self._path}/{what}", document)
+
+
+def example() -> Any:
+    """The seed of the example company."""
+    return json.loads(EXAMPLE.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def running(
+    *,
+    seed: object = None,
+    arguments: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Iterator[Sandbox]:
+    """A sandbox of its own on a free port of 127.0.0.1 while the block runs, in a process of its own.
+
+    `seed`: None for the example; `arguments` of the command; `env`: variables added to those of the caller; `folder`:
+    where it runs. Raises RuntimeError when it does not start; it has then said why on standard error.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "wecom_sandbox", "--port", "0", *arguments]
+        if seed is not None:
+            path = Path(scratch) / "seed.json"
+            path.write_text(json.dumps(seed), encoding="utf-8")
+            command += ["--seed", str(path)]
+        process = subprocess.Popen(  # noqa: S603  # our own command
+            command, cwd=folder, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            yield Sandbox(_address(process), process.pid)
+        finally:
+            _end(process)
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    """From the first line that the command prints when it listens."""
+    line = process.stdout.readline() if process.stdout is not None else ""
+    if "http://" not in line:
+        raise RuntimeError(f"the sandbox did not start: {line!r}, exit code {process.wait(_STOP_SECONDS)}")
+    return line.split()[-1].rstrip("/")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask it to end; after _STOP_SECONDS, as with thousands of open connections, it is not asked any more."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
