@@ -1,10 +1,10 @@
 """The control interface: everything that a test or a seeding program does to the sandbox, as JSON over HTTP.
 
-Documented in docs/en/sandbox.md. A write needs Content-Type application/json, which a page of another site cannot send
-without the sandbox's leave.
+Described by its own OpenAPI document, /sandbox/api/openapi.json. A write needs Content-Type application/json, which a
+page of another site cannot send without the sandbox's leave.
 """
 
-from wecom_sandbox.control import companies, console, people, whole
+from wecom_sandbox.control import companies, console, openapi, people, whole
 from wecom_sandbox.control.routes import add_routes
 
-__all__ = ["add_routes", "companies", "console", "people", "whole"]
+__all__ = ["add_routes", "companies", "console", "openapi", "people", "whole"]

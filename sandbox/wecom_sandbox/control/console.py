@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from wecom_sandbox.callbacks.courier import COURIER
+from wecom_sandbox.control import schemas
 from wecom_sandbox.control.routes import app_of, as_object, company_of, route
 from wecom_sandbox.http import typed
 from wecom_sandbox.pages.browser import language
@@ -32,7 +33,7 @@ _FIELDS = (
 )
 
 
-@route("PATCH", "companies/{corpid}/apps/{agentid}/console")
+@route("PATCH", "companies/{corpid}/apps/{agentid}/console", body=schemas.of(App, only=_FIELDS, required=()))
 async def save_in_console(request: web.Request, world: World, document: Any) -> object:
     """The given fields, as WeCom's console saves them: a domain must be verified anew, an address takes a minute."""
     company, app = company_of(request, world), app_of(request, world)

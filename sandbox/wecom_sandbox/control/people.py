@@ -19,6 +19,7 @@ from wecom_sandbox.control.routes import (
     route,
     text_of,
 )
+from wecom_sandbox.control.schemas import ANY_OBJECT, INTEGER, PAGE, TEXT_OR_INTEGER, an_object, page, rows
 from wecom_sandbox.http import typed
 from wecom_sandbox.messages.inbox import Message
 from wecom_sandbox.messages.ring import Ring
@@ -29,16 +30,21 @@ from wecom_sandbox.state.world import App, Company, World
 
 # What a member can send to an app, apart from texts.
 _KINDS = ("image", "voice", "video", "location", "link")
+_VISIT = an_object(**dict.fromkeys(("redirect_uri", "state", "agentid", "scope"), TEXT_OR_INTEGER))
+_CLICK = an_object(msgid=TEXT_OR_INTEGER, key=TEXT_OR_INTEGER, selected=ANY_OBJECT)
+_EVENT = an_object(agentid=INTEGER, event=TEXT_OR_INTEGER, elements=ANY_OBJECT)
+_MESSAGE = an_object(["msgtype"], agentid=INTEGER, msgtype={"enum": list(_KINDS)}, elements=ANY_OBJECT)
 _ELEMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
 
 
 @route("GET", "companies/{corpid}/members/{userid}")
 async def get_member(request: web.Request, world: World, document: object) -> object:
+    """One member."""
     company, member = person_of(request, world)
     return asdict(member)
 
 
-@route("GET", "companies/{corpid}/members/{userid}/messages")
+@route("GET", "companies/{corpid}/members/{userid}/messages", query=PAGE, answer=page("messages"))
 async def get_messages(request: web.Request, world: World, document: object) -> object:
     """What stands on this person's phone, oldest first, page by page."""
     company, member = person_of(request, world)
@@ -46,14 +52,14 @@ async def get_messages(request: web.Request, world: World, document: object) -> 
     return page_as_json("messages", page, lambda message: message.as_json(member.folded))
 
 
-@route("GET", "companies/{corpid}/messages")
+@route("GET", "companies/{corpid}/messages", query=PAGE, answer=page("messages"))
 async def get_company_messages(request: web.Request, world: World, document: object) -> object:
     """The company's messages that are still kept, oldest first, page by page, with receivers and whom WeCom dropped."""
     page = page_of(request, world.mail.companies.get(company_of(request, world).corpid, Ring()))
     return page_as_json("messages", page, Message.as_json)
 
 
-@route("POST", "companies/{corpid}/members/{userid}/authorize")
+@route("POST", "companies/{corpid}/members/{userid}/authorize", body=_VISIT)
 async def authorize(request: web.Request, world: World, document: Any) -> object:
     """The person's browser passes the authorise page: {"redirect_uri", "state", "agentid", "scope"}."""
     company, member = person_of(request, world)
@@ -70,14 +76,15 @@ async def authorize(request: web.Request, world: World, document: Any) -> object
     return {"code": code, "url": with_code(visit.redirect_uri, code, visit.state)}
 
 
-@route("POST", "companies/{corpid}/members/{userid}/rename")
+@route("POST", "companies/{corpid}/members/{userid}/rename", body=an_object(["userid"], userid=TEXT_OR_INTEGER))
 async def rename(request: web.Request, world: World, document: Any) -> object:
+    """Give the person another userid; scopes, tags, groups and messages stay hers."""
     company, member = person_of(request, world)
     administration.rename_member(world, company, member.userid, text_of(as_object(document, "userid"), "userid"))
     return {}
 
 
-@route("POST", "companies/{corpid}/members/{userid}/click")
+@route("POST", "companies/{corpid}/members/{userid}/click", body=_CLICK)
 async def click(request: web.Request, world: World, document: Any) -> object:
     """Press a button of a card: {"msgid", "key", "selected": {question_key: [option id]}}."""
     company, member = person_of(request, world)
@@ -88,7 +95,7 @@ async def click(request: web.Request, world: World, document: Any) -> object:
     return {}
 
 
-@route("POST", "companies/{corpid}/members/{userid}/write")
+@route("POST", "companies/{corpid}/members/{userid}/write", body=an_object(agentid=INTEGER, text=TEXT_OR_INTEGER))
 async def write(request: web.Request, world: World, document: Any) -> object:
     """Write to an app: {"agentid", "text"}."""
     company, member = person_of(request, world)
@@ -97,7 +104,7 @@ async def write(request: web.Request, world: World, document: Any) -> object:
     return {}
 
 
-@route("POST", "companies/{corpid}/members/{userid}/message")
+@route("POST", "companies/{corpid}/members/{userid}/message", body=_MESSAGE)
 async def message(request: web.Request, world: World, document: Any) -> object:
     """Send an app a message of any kind: {"agentid", "msgtype": "location", "elements": {"Location_X": "23.1", …}}."""
     company, member = person_of(request, world)
@@ -113,7 +120,7 @@ async def message(request: web.Request, world: World, document: Any) -> object:
     return {}
 
 
-@route("POST", "companies/{corpid}/members/{userid}/menu")
+@route("POST", "companies/{corpid}/members/{userid}/menu", body=an_object(agentid=INTEGER, path=rows(INTEGER)))
 async def menu(request: web.Request, world: World, document: Any) -> object:
     """Press an entry of an app's menu: {"agentid", "path": [0, 1]}; answers the address that it opens."""
     company, member = person_of(request, world)
@@ -124,7 +131,11 @@ async def menu(request: web.Request, world: World, document: Any) -> object:
     return {"url": clicks.press_menu(world, company, _app(company, values), member, path)}
 
 
-@route("POST", "companies/{corpid}/members/{userid}/event")
+@route(
+    "POST",
+    "companies/{corpid}/members/{userid}/event",
+    body=_EVENT,
+)
 async def event(request: web.Request, world: World, document: Any) -> object:
     """Send an app any event in this person's name: {"agentid", "event": "LOCATION", "elements": {…}}."""
     company, member = person_of(request, world)

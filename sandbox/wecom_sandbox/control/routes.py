@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -19,20 +20,44 @@ from wecom_sandbox.state.world import App, Company, World
 Handler = Callable[[web.Request, World, Any], Awaitable[object]]
 # Rows of one answer: unless another number is asked for, and at most.
 _ROWS, _ROWS_MOST = 1000, 10_000
-_ROUTES: list[tuple[str, str, Handler]] = []
 
 
-def route(method: str, path: str) -> Callable[[Handler], Handler]:
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One call, with the JSON Schemas of its body, of the parameters in its query, and of its answer."""
+
+    method: str
+    path: str
+    handler: Handler
+    body: dict[str, Any]
+    query: dict[str, dict[str, Any]]
+    answer: dict[str, Any]
+
+
+ROUTES: list[Route] = []
+
+
+def route(
+    method: str,
+    path: str,
+    *,
+    body: dict[str, Any] | None = None,
+    query: dict[str, dict[str, Any]] | None = None,
+    answer: dict[str, Any] | None = None,
+) -> Callable[[Handler], Handler]:
+    """Make a handler a call; the schemas stand in the OpenAPI document. Without `body` any object will do."""
+    anything = {"type": "object"}
+
     def register(handler: Handler) -> Handler:
-        _ROUTES.append((method, f"/sandbox/api/{path}", handler))
+        ROUTES.append(Route(method, f"/sandbox/api/{path}", handler, body or anything, query or {}, answer or anything))
         return handler
 
     return register
 
 
 def add_routes(app: web.Application) -> None:
-    for method, path, handler in _ROUTES:
-        app.router.add_route(method, path, _as_http(handler))
+    for one in ROUTES:
+        app.router.add_route(one.method, one.path, _as_http(one.handler))
 
 
 def _as_http(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

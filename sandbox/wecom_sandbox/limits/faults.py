@@ -31,7 +31,7 @@ _EITHER = frozenset({"http_500", "html", "broken_json", "hang"})
 _ERRCODES = {"busy": -1, "rate_limited": 45009, "concurrent": 45033, "ip_refused": 60020}
 _SECONDS_MOST = 86_400
 # What a fault is made of from outside: its id is ours.
-_GIVEN = frozenset({"kind", "endpoint", "count", "corpid", "agentid", "code", "seconds", "processed"})
+GIVEN = frozenset({"kind", "endpoint", "count", "corpid", "agentid", "code", "seconds", "processed"})
 _serial = itertools.count(1)
 
 
@@ -52,7 +52,7 @@ class Fault:
     @classmethod
     def from_json(cls, values: object) -> Fault:
         """Raises ValueError."""
-        fault = typed.build(cls, values, path="fault", allowed=_GIVEN)
+        fault = typed.build(cls, values, path="fault", allowed=GIVEN)
         if fault.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}")
         if fault.count is not None and fault.count < 1:

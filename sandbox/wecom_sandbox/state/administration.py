@@ -23,7 +23,7 @@ from wecom_sandbox.state.world import App, Company, Robot, World
 _LETTERS = string.ascii_letters + string.digits
 T = TypeVar("T", Department, Tag)
 _CORPID = re.compile(r"(ww|wx)[0-9A-Za-z]{4,62}")
-_COMPANY_FIELDS = frozenset({"corpid", "name", "contacts_secret", "contacts_callback", "contacts_old_ips"}) | {
+COMPANY_FIELDS = frozenset({"corpid", "name", "contacts_secret", "contacts_callback", "contacts_old_ips"}) | {
     "account_limit",
     "office",
 }
@@ -41,7 +41,7 @@ def put_company(world: World, values: object) -> Company:
     if not isinstance(values, Mapping):
         raise ValueError("a company must be an object")
     own = {name: value for name, value in values.items() if name not in _LISTS}
-    company = typed.build(Company, own, path="company", allowed=_COMPANY_FIELDS)
+    company = typed.build(Company, own, path="company", allowed=COMPANY_FIELDS)
     if not _CORPID.fullmatch(company.corpid):
         raise ValueError("corpid must be ww (or wx) and 4 to 62 letters or digits")
     _put_departments(company, _rows(values, "departments"), None)
@@ -55,7 +55,7 @@ def put_company(world: World, values: object) -> Company:
 
 def change_company(company: Company, values: object) -> None:
     """Only the given fields change. Raises ValueError."""
-    typed.merge(company, values, path="company", allowed=_COMPANY_FIELDS - {"corpid"})
+    typed.merge(company, values, path="company", allowed=COMPANY_FIELDS - {"corpid"})
 
 
 def put_departments(world: World, company: Company, rows: list[object], *, tell_contacts: bool = True) -> int:
