@@ -121,6 +121,40 @@ def test_approvals_page_by_page(office: Api) -> None:
     assert office.post("oa/getapprovalinfo", {**period, "new_cursor": "2"})["errcode"] == 50100
 
 
+def test_approvals_in_the_older_way(office: Api) -> None:
+    period = {"starttime": MORNING, "endtime": MORNING + 60}
+    first = office.post("corp/getapprovaldata", period)
+    later = office.post("corp/getapprovaldata", period | {"next_spnum": 202611020003})
+
+    assert (first["count"], first["total"], "next_spnum" in first) == (3, 3, False)
+    assert (later["count"], later["data"][0]["sp_num"]) == (1, "202611020003")
+    assert first["data"][0] | {"approval_name": [], "notify_name": []} == {
+        "spname": "请假",
+        "apply_name": "李雷",
+        "apply_org": "北山制造",
+        "approval_name": [],
+        "notify_name": [],
+        "sp_status": 1,
+        "sp_num": "202611020001",
+        "apply_time": MORNING + 1,
+        "apply_user_id": "LiLei",
+        "comm": {"apply_data": "[]"},
+    }
+
+
+def test_the_older_way_reads_a_hundred_at_once(office: Api, sandbox: SandboxHandle) -> None:
+    many = [
+        {"sp_no": f"20261102{n:04d}", "template_id": "T1", "userid": "jim", "apply_time": MORNING} for n in range(101)
+    ]
+    sandbox.control("PATCH", f"companies/{CORPID}", {"office": {"approvals": many}})
+
+    first = office.post("corp/getapprovaldata", {"starttime": MORNING, "endtime": MORNING})
+    rest = {"starttime": MORNING, "endtime": MORNING, "next_spnum": first["next_spnum"]}
+
+    assert (first["count"], first["next_spnum"]) == (100, 202611020100)
+    assert office.post("corp/getapprovaldata", rest)["count"] == 1
+
+
 @pytest.mark.parametrize(
     ("key", "value", "count"),
     [("creator", "lilei", 3), ("creator", "jim", 0), ("template_id", "T1", 3), ("sp_status", "2", 0)],
@@ -166,6 +200,7 @@ def test_an_app_applies_for_a_member(office: Api) -> None:
         ("oa/getapprovalinfo", {"starttime": MORNING, "endtime": MORNING + 32 * DAY}, 301025),
         ("oa/getapprovalinfo", {"starttime": MORNING, "endtime": MORNING, "size": 101}, 301025),
         ("oa/getapprovalinfo", {"starttime": MORNING, "endtime": MORNING + 9, "filters": [{"key": "x"}]}, 301025),
+        ("corp/getapprovaldata", {"starttime": MORNING, "endtime": MORNING + 32 * DAY}, 301025),
         ("oa/applyevent", {"template_id": "T2"}, 301026),
         ("oa/applyevent", {"template_id": "T1", "creator_userid": "ghost"}, 301025),
         ("oa/applyevent", {"template_id": "T1", "creator_userid": "lilei"}, 301025),
@@ -177,7 +212,8 @@ def test_refused_approvals(office: Api, path: str, values: dict[str, Any], errco
 
 @pytest.mark.parametrize(
     ("path", "errcode"),
-    [("checkin/getcheckindata", 48002), ("checkin/getcorpcheckinoption", 48002), ("oa/getapprovalinfo", 301055)],
+    [("checkin/getcheckindata", 48002), ("checkin/getcorpcheckinoption", 48002), ("oa/getapprovalinfo", 301055)]
+    + [("corp/getapprovaldata", 301055)],
 )
 def test_an_app_to_which_they_are_not_open(api: Api, contacts: Api, path: str, errcode: int) -> None:
     assert api.post(path, PERIOD)["errcode"] == errcode

@@ -23,6 +23,7 @@ from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, compan
 from tools.sandbox_calls import paths_of
 
 CALLBACK = ("http://127.0.0.1:9/", "token", "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aQ")
+COLOURED = {"summary": "休假", "color": "#00FF00"}
 PARTIES = "部门名称,部门ID,父部门ID,排序\n北山制造,1,,\n"
 
 
@@ -45,6 +46,18 @@ class At:
 
     def media(self, body: bytes = PNG, kind: str = "image") -> str:
         return str(self.contacts.media.upload(kind, ("p.dat", io.BytesIO(body)))["media_id"])
+
+    def calendar(self) -> str:
+        return str(self.app.calendar.add("lilei", "值班", "#FF3030", shares=["jim"]))
+
+    def schedule(self, cal_id: str = "") -> str:
+        hour = (MORNING, MORNING + 3600)
+        return str(self.app.schedule.add("lilei", *hour, ["jim"], summary="评审", calendar_id=cal_id))
+
+    def filled_calendar(self) -> str:
+        cal_id = self.calendar()
+        self.schedule(cal_id)
+        return cal_id
 
     def job(self) -> str:
         return str(self.contacts.batch.sync_user(*CALLBACK, self.media(HEAD.encode(), "file"))["jobid"])
@@ -126,6 +139,31 @@ CALLS: dict[str, tuple[Callable[[At], Any], set[str]]] = {
     "oa/applyevent": (
         lambda at: at.app.OA.apply_event("lilei", "T1", 0, [], {"contents": CONTENTS}, []),
         {"sp_no"},
+    ),
+    "oa/calendar/add": (lambda at: {at.calendar(): 1}, set()),
+    # wechatpy's own method reads a cal_id from the answer, which WeCom's page does not have.
+    "oa/calendar/update": (
+        lambda at: at.app.post("oa/calendar/update", data={"calendar": {"cal_id": at.calendar(), **COLOURED}}),
+        {"errcode"},
+    ),
+    "oa/calendar/get": (
+        lambda at: at.app.calendar.get([at.calendar()]),
+        {"cal_id", "organizer", "summary", "color", "shares"},
+    ),
+    "oa/calendar/del": (lambda at: at.app.calendar.delete(at.calendar()), {"errcode"}),
+    "oa/schedule/add": (lambda at: {at.schedule(): 1}, set()),
+    "oa/schedule/update": (
+        lambda at: at.app.schedule.update("lilei", at.schedule(), MORNING, MORNING + 60, ["jim"], summary="评审"),
+        {"errcode"},
+    ),
+    "oa/schedule/get": (
+        lambda at: at.app.schedule.get([at.schedule()]),
+        {"schedule_id", "organizer", "attendees", "start_time", "end_time", "status"},
+    ),
+    "oa/schedule/del": (lambda at: at.app.schedule.delete(at.schedule()), {"errcode"}),
+    "oa/schedule/get_by_calendar": (
+        lambda at: at.app.schedule.get_by_calendar(at.filled_calendar()),
+        {"schedule_id", "attendees", "summary", "cal_id"},
     ),
     "tag/create": (lambda at: at.app.tag.create("乒乓球"), {"tagid"}),
     "tag/update": (lambda at: at.app.tag.update(at.tag(), "台球"), {"errcode"}),

@@ -17,6 +17,7 @@ SUBJECTS = (
     "checkin",
     "approval",
     "customer",
+    "calendar",
     "message",
     "card",
     "appchat",

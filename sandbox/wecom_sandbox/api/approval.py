@@ -5,12 +5,14 @@ Only an app to which the company opened them (`reads` of the app) may; others ge
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 from wecom_sandbox.api.call import APP, Call, Json, endpoint, texts
 from wecom_sandbox.api.checkin import check_right
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http import cursors
+from wecom_sandbox.http.digits import read_integer
 from wecom_sandbox.limits.limits import DAY
 from wecom_sandbox.messages import fields
 from wecom_sandbox.state.office import Approval, ApprovalTemplate
@@ -96,6 +98,47 @@ def getapprovaldetail(call: Call) -> Json:
         "comments": [],
     }
     return {"info": info}
+
+
+@endpoint("POST", "corp/getapprovaldata", APP, empty=("data",))
+def getapprovaldata(call: Call) -> Json:
+    """The older way: all of them at once, a hundred a page; `next_spnum`: the first of the next page. Page 91530."""
+    check_right(call, APPROVAL, _NO_RIGHT)
+    start, end = call.number("starttime"), call.number("endtime")
+    if start <= 0 or end < start or end - start > _DAYS_MOST * DAY:
+        raise ApiError(_WRONG)
+    found = [one for one in call.company.office.approvals if start <= one.apply_time <= end]
+    left = [one for one in found if _number(one) >= call.number("next_spnum")]
+    page, rest = left[:_SIZE_MOST], left[_SIZE_MOST:]
+    answer: Json = {"count": len(page), "total": len(found), "data": [_older(call, one) for one in page]}
+    return answer | ({"next_spnum": _number(rest[0])} if rest else {})
+
+
+def _older(call: Call, approval: Approval) -> Json:
+    template = call.company.office.template(approval.template_id)
+    department = call.company.directory.departments.get(approval.partyid)
+    return {
+        "spname": template.name if template else "",
+        "apply_name": _name(call, approval.userid),
+        "apply_org": department.name if department else "",
+        "approval_name": [_name(call, userid) for userid in approval.approvers],
+        "notify_name": [_name(call, userid) for userid in approval.notifyer],
+        "sp_status": approval.sp_status,
+        "sp_num": approval.sp_no,
+        "apply_time": approval.apply_time,
+        "apply_user_id": approval.userid,
+        "comm": {"apply_data": json.dumps(approval.contents, ensure_ascii=False)},
+    }
+
+
+def _number(approval: Approval) -> int:
+    """Numbers of approvals are digits; one that a seed spelt otherwise stands first."""
+    return read_integer(approval.sp_no) or 0
+
+
+def _name(call: Call, userid: str) -> str:
+    member = call.company.directory.find(userid)
+    return member.name if member is not None else userid
 
 
 def _template(call: Call) -> ApprovalTemplate:

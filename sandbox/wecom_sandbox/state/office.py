@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wecom_sandbox.state.calendars import Calendar, Schedule
+
 PENDING = 1
 
 
@@ -89,12 +91,17 @@ class Office:
     approval_templates: list[ApprovalTemplate] = field(default_factory=list)
     approvals: list[Approval] = field(default_factory=list)
     customers: list[Customer] = field(default_factory=list)
+    calendars: list[Calendar] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
 
     def rename(self, folded: str, userid: str) -> None:
         """Another userid for the member who has this folded one."""
         done: list[CheckinRecord | Approval] = [*self.checkin_records, *self.approvals]
         for one in done:
             one.userid = userid if one.userid.lower() == folded else one.userid
+        organized: list[Calendar | Schedule] = [*self.calendars, *self.schedules]
+        for kept in organized:
+            kept.organizer = userid if kept.organizer.lower() == folded else kept.organizer
         for group in self.checkin_groups:
             group.userids = [userid if old.lower() == folded else old for old in group.userids]
         for customer in self.customers:
