@@ -75,8 +75,9 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     if not person.is_active:
         raise SignInRefused(Reason.USER_DISABLED, userid=userid)
     # Checked again: WeCom may have taken seconds to answer, and disabling takes effect at once.
-    has_called_wecom = require_let_in(client=client, corp=corp, userid=userid, now=now)
-    signs_in = person.corp_signs_in  # type: ignore[attr-defined]  # annotated below
+    is_ruled, signs_in = person.is_ruled, person.corp_signs_in  # type: ignore[attr-defined]  # annotated below
+    member = _member(corp.pk, fold_userid(userid)) if is_ruled else None
+    has_called_wecom = require_let_in(client=client, corp=corp, userid=userid, member=member, now=now)
     if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_called_wecom else signs_in):
         raise SignInRefused(Reason.COMPANY_DISABLED)
     return person
@@ -107,7 +108,7 @@ def member_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode)
 
 def person_with(*, corp: Corp, userid: str) -> User:
     """The user whose account has both attributes. Raises SignInRefused saying which one is missing."""
-    person = _person(corp.pk, fold_userid(userid)).first()
+    person = next(iter(_person(corp.pk, fold_userid(userid))), None)
     if person is not None:
         return person
     if WeComAccount.objects.without_corp().for_userid(userid).exists():
@@ -116,19 +117,23 @@ def person_with(*, corp: Corp, userid: str) -> User:
 
 
 def _person(corp_id: int, userid_folded: str) -> QuerySet[User]:
-    """`corp_signs_in`: whether the corp does so now."""
+    """At most one. `corp_signs_in`: whether the corp does so now; `is_ruled`: whether its policy is in force."""
     theirs = User.objects.filter(wecom_accounts__corp=corp_id, wecom_accounts__userid_folded=userid_folded)
     signs_in = Q(wecom_accounts__corp__is_enabled=True, wecom_accounts__corp__sign_in_enabled=True)
-    return theirs.annotate(corp_signs_in=ExpressionWrapper(signs_in, BooleanField()))
+    is_ruled = Q(wecom_accounts__corp__directory_policy__mode__in=_IN_FORCE)
+    return theirs.annotate(
+        corp_signs_in=ExpressionWrapper(signs_in, BooleanField()),
+        is_ruled=ExpressionWrapper(is_ruled, BooleanField()),
+    )
 
 
-def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetime) -> bool:
+def require_let_in(*, client: WeComClient, corp: Corp, userid: str, member: Member | None, now: datetime) -> bool:
     """Raises SignInRefused for somebody outside the app's visible scope, or whose userid had been deleted meanwhile.
 
     Somebody whom the copied directory has out of scope or disabled, and WeCom lets in by now, is let in from here on.
-    Returns whether WeCom was asked. `corp`: enabled, or the directory's policy would not be in force.
+    Returns whether WeCom was asked. `corp`: enabled, or the directory's policy would not be in force. `member`: what
+    the copied directory has of somebody, None where its policy is not in force.
     """
-    member = _member(corp.pk, fold_userid(userid)).first()
     if member is None:
         require_in_scope(client=client, userid=userid)
         return True
@@ -149,11 +154,10 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetim
     return True
 
 
-def _member(corp_id: int, userid_folded: str) -> QuerySet[Member]:
-    """What the copied directory has of somebody, if its policy is in force. `synced_at`: see last_sync_at."""
-    ruled = Member.objects.filter(corp=corp_id, corp__directory_policy__mode__in=_IN_FORCE)
-    synced_at = last_sync_at(corp_id=corp_id)
-    return ruled.filter(userid_folded=userid_folded).only(*_STANDING).annotate(synced_at=synced_at)
+def _member(corp_id: int, userid_folded: str) -> Member | None:
+    """What the copied directory has of somebody. `synced_at`: see last_sync_at."""
+    named = Member.objects.filter(corp=corp_id, userid_folded=userid_folded).order_by()
+    return next(iter(named.only(*_STANDING).annotate(synced_at=last_sync_at(corp_id=corp_id))), None)
 
 
 def require_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
