@@ -111,10 +111,16 @@ class WeComAccountInline(SeenRows, AnyTabularInline):
 
 
 def may_change(request: HttpRequest, person: User | None) -> bool:
-    """Whether the rules of accounts.users.scopes let the administrator change `person`; True where nobody is named."""
+    """Whether the rules of accounts.users.scopes let the administrator change `person`; True where nobody is named.
+
+    Looked up once in a request: the page of a person asks some thirty times.
+    """
     if person is None or person.pk is None:
         return True
-    return people_changeable_by(administrator(request)).filter(pk=person.pk).exists()
+    known: dict[int, bool] = request.__dict__.setdefault("_may_change", {})
+    if person.pk not in known:
+        known[person.pk] = people_changeable_by(administrator(request)).filter(pk=person.pk).exists()
+    return known[person.pk]
 
 
 @admin.register(User)
