@@ -30,6 +30,7 @@ def fill(size: Size) -> None:
             _write(cursor, label, rows, values)
     _make_administrators()
     with connection.cursor() as cursor:
+        cursor.execute("ALTER ROLE CURRENT_USER SET max_parallel_workers_per_gather = 0")  # see benchmarks.pages
         cursor.execute("VACUUM ANALYZE")  # as PostgreSQL does by itself after a while
 
 
