@@ -155,7 +155,7 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
         return self.filter(barred_by_wecom() | Q(left_at__isnull=False))
 
     def visible_to(self, person: Person) -> Self:
-        return self.filter(Q(corp__isnull=True) | Q(corp__in=Corp.objects.visible_to(person)))
+        return self.filter(Q(corp__isnull=True) | Q(corp__in=Corp.objects.keys_visible_to(person)))
 
 
 def barred_by_wecom(corp: str = "corp_id", userid_folded: str = "userid_folded") -> Exists:

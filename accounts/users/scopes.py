@@ -15,7 +15,7 @@ from accounts.models.security import Lockout
 from accounts.models.users import User, WeComAccount
 from accounts.users import roles
 from integrations.models import Corp
-from integrations.models.scoping import NOTHING, Person
+from integrations.models.scoping import EVERYTHING, NOTHING, Person
 
 
 def corps_of(person: Person) -> Q:
@@ -39,8 +39,7 @@ def sees_all_corps(person: Person) -> bool:
 
 def scope_condition(person: Person) -> Q:
     """The condition on a model with a nullable `corp` (empty: for people of every company)."""
-    visible = Q(corp__in=Corp.objects.visible_to(person))
-    return visible | Q(corp__isnull=True) if sees_all_corps(person) else visible
+    return EVERYTHING if sees_all_corps(person) else Q(corp__in=Corp.objects.visible_to(person))
 
 
 def people_visible_to(person: Person) -> QuerySet[User]:
@@ -77,7 +76,7 @@ def rights_changeable_by(person: Person) -> QuerySet[User]:
 def audit_entries_visible_to(person: Person) -> QuerySet[AuditEntry]:
     """Entries about the companies that `person` sees; about none or several, for those who see all."""
     entries = AuditEntry.objects.all()
-    return entries if sees_all(person) else entries.filter(corp__in=Corp.objects.visible_to(person))
+    return entries if sees_all(person) else entries.filter(corp__in=Corp.objects.keys_visible_to(person))
 
 
 def lockouts_visible_to(person: Person) -> QuerySet[Lockout]:

@@ -140,6 +140,13 @@ class CorpQuerySet(models.QuerySet["Corp"]):
     def visible_to(self, person: scoping.Person) -> Self:
         return self.filter(scoping.corp_condition(person))
 
+    def keys_visible_to(self, person: scoping.Person) -> list[int]:
+        """For conditions on large tables, whose rows the database estimates far better from keys than from a subquery.
+
+        One query; none for who sees nothing.
+        """
+        return list(self.visible_to(person).order_by().values_list("pk", flat=True))
+
 
 class HomePage(models.TextChoices):
     OURS = "ours", _("the home page here")

@@ -16,6 +16,8 @@ from integrations.hooks import Hook
 
 Person = AbstractBaseUser | AnonymousUser
 NOTHING = Q(pk__in=[])
+# Not Q(), which joined by OR with a condition would be that condition.
+EVERYTHING = ~NOTHING
 
 # Asked for the condition on Corp that a person's view is limited to. Several are joined by AND.
 corp_conditions: Hook[[Person], Q] = Hook()

@@ -7,7 +7,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -116,8 +117,9 @@ class AlertRouteAdmin(NamedDeletions):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRoute]:
-        is_open = Q(incidents__status=Incident.Status.OPEN)
-        return AlertRoute.objects.visible_to(request.user).annotate(open_total=Count("incidents", filter=is_open))
+        incidents = Incident.objects.open().filter(route=OuterRef("pk")).order_by().values("route")
+        open_total = Coalesce(Subquery(incidents.annotate(total=Count("pk")).values("total")), 0)
+        return AlertRoute.objects.visible_to(request.user).annotate(open_total=open_total)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["receiver", "senders"])
@@ -171,7 +173,7 @@ class RuleStateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case "open":
-                return queryset.filter(open_total__gt=0)  # annotated by AlertRuleAdmin.get_queryset
+                return queryset.filter(Exists(Incident.objects.open().filter(rule=OuterRef("pk"))))
             case "broken":
                 return queryset.filter(is_broken=True)
             case "no_data":
@@ -179,16 +181,23 @@ class RuleStateFilter(admin.SimpleListFilter):
         return queryset
 
 
+_OPEN = Q(status=Incident.Status.OPEN)
+
+
 class RuleList(ChangeList):
-    """With the recipients of its rules in words, for all its rows at once."""
+    """With the recipients of its rules in words, and their incidents, for all its rows at once."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rules = list(self.result_list)
         receivers = {rule.receiver_id: rule.receiver for rule in rules}
         words = addressees.in_words(list(receivers.values()), AlertReceiver, seen_by=administrator(request))
+        incidents = Incident.objects.filter(rule__in=rules).order_by().values_list("rule")
+        found = incidents.annotate(open=Count("pk", filter=_OPEN), last=Max("opened_at"))
+        counted = {key: (open_total, last) for key, open_total, last in found}
         for rule in rules:
             rule.addressees_shown = words[rule.receiver_id]
+            rule.open_total, rule.last_opened_at = counted.get(rule.pk, (0, None))
         self.result_list = rules
 
 
@@ -244,12 +253,7 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
-        is_open = Q(incidents__status=Incident.Status.OPEN)
-        seen = AlertRule.objects.visible_to(request.user).order_by("-pk")
-        newest = Incident.objects.filter(rule=OuterRef("pk")).order_by("-pk")
-        return seen.annotate(
-            open_total=Count("incidents", filter=is_open), last_opened_at=Subquery(newest.values("opened_at")[:1])
-        )
+        return AlertRule.objects.visible_to(request.user).order_by("-pk")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RuleList
@@ -281,7 +285,7 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
 
     @admin.display(description=_("open"))
     def open_count(self, rule: AlertRule) -> int:
-        return int(rule.open_total)  # type: ignore[attr-defined]  # annotated in get_queryset
+        return int(rule.open_total)  # type: ignore[attr-defined]  # set by RuleList
 
     @admin.display(description=_("recipients"))
     def addressees(self, rule: AlertRule) -> str:
@@ -297,7 +301,7 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
 
     @admin.display(description=_("last incident"))
     def last_incident(self, rule: AlertRule) -> str:
-        return moment(rule.last_opened_at)  # type: ignore[attr-defined]  # annotated in get_queryset
+        return moment(rule.last_opened_at)  # type: ignore[attr-defined]  # set by RuleList
 
     @admin.display(description=_("last check"), ordering="checked_slot_at")
     def last_check(self, rule: AlertRule) -> str:

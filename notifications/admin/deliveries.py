@@ -68,6 +68,7 @@ class DeliveryAdmin(ExportedLog):
         "created",
         "settled",
     )
+    sortable_by = ("title", "created")
     list_filter = (
         *(ExactRunFilter, PersonFilter, PushFilter, FormCorpFilter),
         *(FormDayFilter, SpanFilter, StatusFilter),

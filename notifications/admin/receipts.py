@@ -70,7 +70,7 @@ class ReceiptStatusFilter(FormFilter):
         return cast("ReceiptQuerySet", queryset).with_status(self.text)  # the admin filters its own rows only
 
 
-class ReceiptList(ChangeList):
+class ReceiptList(base.LogList):
     """With the names of the runs of which people got no message, for all its rows at once."""
 
     def get_results(self, request: HttpRequest) -> None:

@@ -92,7 +92,7 @@ class RunCorpFilter(FormCorpFilter):
 DELIVERIES_SHOWN = 100
 
 
-class RunList(ChangeList):
+class RunList(base.LogList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = _described(self.result_list)

@@ -10,11 +10,12 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from accounts.users.scopes import people_visible_to, sees_all_corps
+from accounts.models import WeComAccount
+from accounts.users.scopes import sees_all_corps
 from integrations.models import Corp
 from notifications.models.deliveries import Delivery
 from notifications.models.recipients import Channel
-from notifications.models.runs import Run
+from notifications.models.runs import Run, run_condition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,20 +32,27 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         """Receipts of visible deliveries; of skipped people, who have none, the visible ones of visible runs."""
         if sees_all_corps(person):
             return self.all()
-        skipped = Q(delivery__isnull=True, run__in=Run.objects.visible_to(person), user__in=people_visible_to(person))
-        return self.filter(Q(delivery__corp__in=Corp.objects.visible_to(person)) | skipped)
+        corp_ids = Corp.objects.keys_visible_to(person)
+        people = WeComAccount.objects.filter(corp__in=corp_ids).values("user")
+        # By joins: a subquery about all runs would be worked out whole, however few receipts are looked at.
+        skipped = Q(run_condition(person, path="run__"), delivery__isnull=True, user__in=people)
+        return self.filter(Q(delivery__corp__in=corp_ids) | skipped)
 
     def with_status(self, status: str) -> Self:
         """What became of it for the person: the receipt's own status, else its delivery's.
 
-        Two ways: nearly every receipt is accepted, so the newest ones are found by walking down from the top;
-        all others are few, and an OR over two tables would read the whole log to find them.
+        Two ways where both have it: nearly every receipt is accepted, so the newest ones are found by walking down
+        from the top; all others are few, and an OR over two tables would read the whole log to find them.
         """
-        inherited = Q(status="", delivery__status=status)
+        own, inherited = self.filter(status=status), self.filter(status="", delivery__status=status)
+        if status not in Delivery.Status.values:
+            return own
+        if status not in Receipt.Status.values:
+            return inherited
         if status == Receipt.Status.ACCEPTED:
-            return self.filter(Q(status=status) | inherited)
-        own = Receipt.objects.filter(status=status).order_by().values("pk")
-        return self.filter(pk__in=own.union(Receipt.objects.filter(inherited).order_by().values("pk"), all=True))
+            return self.filter(Q(status=status) | Q(status="", delivery__status=status))
+        found = own.order_by().values("pk").union(inherited.order_by().values("pk"), all=True)
+        return self.filter(pk__in=found)
 
     def arrived(self) -> Self:
         """Receipts of messages that stand, or may stand, on the person's phone."""

@@ -11,10 +11,10 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.scopes import scope_condition
+from accounts.users.scopes import sees_all_corps
 from integrations.core import sentences
 from integrations.models import Corp
-from integrations.models.scoping import NOTHING
+from integrations.models.scoping import EVERYTHING
 from notifications.models.lookups import Moment, RunStatus
 
 if TYPE_CHECKING:
@@ -48,10 +48,17 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def visible_to(self, person: Person) -> Self:
         """As their reports; and those of one's own messages to people of every company."""
-        own = NOTHING
-        if isinstance(person, User):
-            own = Q(message__requested_by=person.pk, corp__isnull=True)
-        return self.filter(scope_condition(person) | own)
+        return self.filter(run_condition(person))
+
+
+def run_condition(person: Person, *, path: str = "") -> Q:
+    """The condition on a run that `person` may see. `path`: from the filtered model to the run, as `run__`."""
+    if sees_all_corps(person):
+        return EVERYTHING
+    visible = Q(**{f"{path}corp__in": Corp.objects.keys_visible_to(person)})
+    if isinstance(person, User):
+        visible |= Q(**{f"{path}message__requested_by": person.pk, f"{path}corp__isnull": True})
+    return visible
 
 
 class Run(models.Model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 from django.contrib import admin
@@ -109,6 +110,29 @@ def test_what_a_list_shows_beside_a_row_is_not_worked_out_to_count_rows(clients:
     assert len(counts) == 1
     assert "notifications_report" in counts[0]
     assert "notifications_subscription" not in counts[0]
+
+
+def test_the_log_is_sorted_by_columns_with_an_index_alone(clients: dict[str, Client]) -> None:
+    fill(10)
+    path = reverse("admin:notifications_delivery_changelist")
+
+    orders = {column: queries_of(clients["superuser"], f"{path}?o={column}") for column in (1, 4)}
+
+    assert [sql for sql in orders[1] if 'ORDER BY "notifications_delivery"."title"' in sql]
+    assert [sql for sql in orders[4] if '"recipient_count" ASC' in sql] == []
+
+
+def test_a_persons_page_looks_up_once_whether_the_person_may_be_changed(clients: dict[str, Client]) -> None:
+    fill(1)
+    manages(Corp.objects.all())
+    person = User.objects.get(username__startswith="person")
+
+    queries = queries_of(clients["limited"], reverse("admin:accounts_user_change", args=[person.pk]))
+
+    mine = f'"accounts_user"."id" = {person.pk})'
+    asked = Counter(sql for sql in queries if sql.startswith("SELECT 1 ") and "is_staff" in sql and mine in sql)
+    assert asked
+    assert max(asked.values()) <= 2  # noqa: PLR2004  # whether, and the rights for two forms
 
 
 def test_a_full_count_would_be_found() -> None:
