@@ -25,5 +25,5 @@ if __name__ == "__main__":
         if command in WITHOUT_CHECKS:
             startup.load_settings()
         else:
-            startup.set_up()
+            startup.set_up(with_packages=False)  # a command asks those of packages itself
         execute_from_command_line(sys.argv)

@@ -19,11 +19,11 @@ from guanwecom.operations import telemetry
 EXIT_CODE = 4
 
 
-def set_up() -> None:
-    """Read the settings, load the apps and ask the checks."""
+def set_up(*, with_packages: bool = True) -> None:
+    """Read the settings, load the apps and ask the checks, all or our own (pass_checks)."""
     load_settings()
     django.setup()
-    pass_checks()
+    pass_checks(with_packages=with_packages)
     telemetry.set_up()
 
 
