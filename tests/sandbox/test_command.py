@@ -1,4 +1,4 @@
-"""python -m wecom_sandbox: where it starts, what it loads, what it keeps."""
+"""wecom-sandbox: where it starts, what it loads, what it keeps."""
 
 from __future__ import annotations
 
@@ -191,28 +191,6 @@ def test_the_seed_of_the_documentation_loads() -> None:
 
     with start_sandbox(seed=seed) as handle:
         assert [one["name"] for one in handle.control("GET", "companies")["companies"]] == ["北山制造"]
-
-
-def test_another_project_starts_it_as_the_documentation_says(tmp_path: Path) -> None:
-    """With nothing in the environment, from a folder of its own; only the places of the clone and its Python differ."""
-    text = (ROOT / "docs" / "en" / "sandbox.md").read_text(encoding="utf-8")
-    (tmp_path / "companies.json").write_text(text.split("```json\n", 1)[1].split("```", 1)[0], encoding="utf-8")
-    program = text.rsplit("```python\n", 1)[1].split("```", 1)[0]
-    program = program.replace("/path/to/guanwecom", str(ROOT))
-    program = program.replace('f"{GUANWECOM}/.venv/bin/python"', repr(sys.executable))
-    (tmp_path / "program.py").write_text(program + "print(len(shown))\n", encoding="utf-8")
-
-    ended = subprocess.run(
-        [sys.executable, "program.py"],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-    assert (ended.stdout, ended.stderr) == ("1\n", "")
 
 
 def test_the_documentation_names_every_setting_and_fault() -> None:

@@ -103,6 +103,13 @@ def test_the_first_message_as_the_readme_says(readme: str, text: str, tmp_path: 
     assert follow(readme, tmp_path, Path(sys.executable).parent) == [text]
 
 
+@pytest.mark.parametrize("guide", ["en", "zh-cn"])
+def test_the_guide_begins_as_the_readme(guide: str) -> None:
+    text = (ROOT / "docs" / guide / "sandbox.md").read_text(encoding="utf-8")
+
+    assert text.split("```sh\n", 1)[1].split("```", 1)[0].splitlines() == list(commands("README.md")[:2])
+
+
 @nightly
 @pytest.mark.parametrize(("readme", "text"), READMES.items())
 def test_the_first_message_in_an_empty_environment(readme: str, text: str, wheel: Path, tmp_path: Path) -> None:

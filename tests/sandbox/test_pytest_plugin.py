@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.sandbox_process import ROOT
+
 PROJECT = '''
 import json
 from urllib.parse import urlencode
@@ -104,6 +108,17 @@ def test_a_project_without_django_uses_the_fixtures(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout
     assert done.stdout.splitlines()[-1].startswith("6 passed")
+
+
+@pytest.mark.parametrize("language", ["en", "zh-cn"])
+def test_the_example_of_the_guide(language: str, tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / language / "sandbox.md").read_text(encoding="utf-8")
+    (tmp_path / "test_program.py").write_text(guide.rsplit("```python\n", 1)[1].split("```", 1)[0], encoding="utf-8")
+
+    done = run_pytest(tmp_path)
+
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1].startswith("2 passed")
 
 
 def test_a_sandbox_that_does_not_start_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import ssl
 import stat
@@ -188,3 +190,18 @@ def test_without_tls_there_is_no_authority_to_print() -> None:
     assert ended.stderr == (
         f"{handle.base_url}/sandbox/api/ca: HTTP Error 404: Not Found. Is the sandbox running there, with --tls-port?\n"
     )
+
+
+def test_in_a_container_it_listens_everywhere_and_answers_to_its_names() -> None:
+    """As its image starts it: the arguments of sandbox/Dockerfile."""
+    (entry,) = re.findall(r"^ENTRYPOINT (.*)$", (ROOT / "sandbox" / "Dockerfile").read_text(encoding="utf-8"), re.M)
+    name, *arguments = json.loads(entry)
+
+    with start_sandbox(arguments=tuple(arguments)) as handle:
+        statuses = [
+            handle.session.get(f"{handle.base_url}/phone/choose", headers={"Host": host}, timeout=60).status_code
+            for host in ("wecom:3002", "127.0.0.1:3002", "localhost", "evil.example")
+        ]
+
+    assert (name, handle.url.rpartition(":")[0]) == ("wecom-sandbox", "http://127.0.0.1")
+    assert statuses == [200, 200, 200, 421]
