@@ -64,7 +64,8 @@ def _there(language: str, known: dict[str, set[str]]) -> str:
     words = _WORDS[language]
     rights = {path: [words[right] for right in sorted(one.rights)] for path, one in ENDPOINTS.items()}
     rights |= {path: [words["open"]] for path in OPEN_ENDPOINTS}
-    methods = {path: one.methods for path, one in [*ENDPOINTS.items(), *OPEN_ENDPOINTS.items()]}
+    methods = {path: one.methods for path, one in ENDPOINTS.items()}
+    methods |= {path: one.methods for path, one in OPEN_ENDPOINTS.items()}
     rows = [
         [f"`{path}`", words["join"].join(methods[path]), words["join"].join(rights[path]), *_marks(path, known)]
         for path in sorted(rights)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from wecom_sandbox.api import jobs
 from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint
 from wecom_sandbox.api.contacts import department_row, member_row, seen_departments, sees, simple_member_row
+from wecom_sandbox.api.media import keep
 from wecom_sandbox.api.tag import known_tag
 from wecom_sandbox.callbacks import crypto
 from wecom_sandbox.http.envelope import dump
@@ -99,9 +100,7 @@ def _file(call: Call, body: bytes) -> Json:
         body,
         call.now + _FILE_SECONDS,
     )
-    call.world.media[media.media_id] = media
-    url = f"{call.request.base_url}/sandbox/media/{media.media_id}"
-    return {"url": url, "size": len(body), "md5": hashlib.md5(body, usedforsecurity=False).hexdigest()}
+    return {"url": keep(call, media), "size": len(body), "md5": hashlib.md5(body, usedforsecurity=False).hexdigest()}
 
 
 def _members(call: Call) -> list[Member]:

@@ -63,8 +63,7 @@ def media_uploadimg(call: Call) -> Json:
     media = Media(
         new_id("sim-picture"), corpid, "picture", upload.filename, _picture_type(upload.body), upload.body, 1e12
     )
-    call.world.media[media.media_id] = media
-    return {"errmsg": "", "url": f"{call.request.base_url}/sandbox/media/{media.media_id}"}
+    return {"errmsg": "", "url": keep(call, media)}
 
 
 @endpoint("GET", "media/get", APP, CONTACTS)
@@ -74,7 +73,7 @@ def media_get(call: Call) -> Reply:
     if not media_id:
         raise ApiError(41006)
     media = call.world.media.get(media_id)
-    if media is None or media.corpid != call.company.corpid or call.now >= media.expires_at:
+    if media is None or media.corpid != call.company.corpid or call.now >= media.expires_at or media.kind not in KINDS:
         raise ApiError(40007)
     name = media.filename.replace('"', "'")
     headers = {
@@ -129,13 +128,23 @@ def store(world: World, corpid: str, kind: str, upload: Upload) -> Media:
         content_type = "audio/amr"
     elif kind == "video" and upload.body[4:8] != b"ftyp":
         raise ApiError(40004)
-    now = world.now()
-    if len(world.media) > _KEPT:
-        world.media = {media_id: one for media_id, one in world.media.items() if one.expires_at > now}
-    expires_at = now + world.settings.media_seconds
+    expires_at = world.now() + world.settings.media_seconds
     media = Media(new_id("sim-media"), corpid, kind, upload.filename, content_type, upload.body, expires_at)
-    world.media[media.media_id] = media
+    _add(world, media)
     return media
+
+
+def keep(call: Call, media: Media) -> str:
+    """Keep a file that is fetched by its address, without a token, and give that address."""
+    _add(call.world, media)
+    return f"{call.request.base_url}/sandbox/media/{media.media_id}"
+
+
+def _add(world: World, media: Media) -> None:
+    if len(world.media) > _KEPT:
+        now = world.now()
+        world.media = {media_id: one for media_id, one in world.media.items() if one.expires_at > now}
+    world.media[media.media_id] = media
 
 
 def _picture_type(body: bytes) -> str:
