@@ -32,9 +32,10 @@ from notifications.delivery.channels.wecom_app import address_scope, company_sco
 from notifications.delivery.leases import QUEUE_LEASE, TASK_SECONDS
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.locking import unlocked, update_unlocked
-from notifications.delivery.sending import circuit_breaker, throttling
+from notifications.delivery.sending import circuit_breaker, shared_uploads, throttling
 from notifications.delivery.sending.queue import HandedOut
 from notifications.delivery.sending.settle import backoff
+from notifications.delivery.sending.shared_uploads import Uploaded
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ LEASE = timedelta(seconds=120)
 UPLOADED_FOR = timedelta(days=3) - timedelta(hours=6)
 HANDED_OUT_AT_ONCE = 500
 UPLOAD_API = "media_upload"
+# Then the same that another task uploads should be there.
+SAME_UNDER_WAY = timedelta(seconds=1)
 
 
 def hand_out(*, now: datetime) -> HandedOut:
@@ -133,6 +136,33 @@ def _claim(delivery_id: int, now: datetime) -> Delivery | None:
 def _upload(held: Delivery, medium: Medium, clock: Clock) -> bool:
     if held.channel == Channel.ROBOT and held.robot is None:
         return _refused(held, ROBOT_GONE.message, clock())
+    key = shared_uploads.key_of(held, medium, _name(held, medium))
+    seconds, used = LEASE.total_seconds(), _media_id_of(json.loads(bytes(held.body)))
+    try:
+        found = shared_uploads.once(key, lambda: _uploaded(held, medium, clock), seconds_at_most=seconds, used=used)
+    except shared_uploads.UnderWayError:
+        _give_back(held, clock() + SAME_UNDER_WAY)
+        return False
+    except _NoPermitError as error:
+        _give_back(held, clock() + timedelta(seconds=error.wait_seconds))
+        return False
+    except MessageError as error:
+        return _refused(held, str(error), clock())
+    except IntegrationError as error:
+        return _failed(held, error, clock())
+    return _freeze(held, lambda body: _with_media_id(body, found.media_id), found.until, clock())
+
+
+class _NoPermitError(Exception):
+    """The limits leave no room before so many seconds."""
+
+    def __init__(self, wait_seconds: float) -> None:
+        super().__init__(wait_seconds)
+        self.wait_seconds = wait_seconds
+
+
+def _uploaded(held: Delivery, medium: Medium, clock: Clock) -> Uploaded:
+    """Raises _NoPermitError, MessageError, IntegrationError."""
     request = Request(
         id=f"upload:{held.pk}.{held.prepare_count}",
         scopes=(address_scope(held.corp, UPLOAD_API), company_scope(held.corpid, UPLOAD_API)),
@@ -140,20 +170,14 @@ def _upload(held: Delivery, medium: Medium, clock: Clock) -> bool:
     )
     permit = throttling.permit(request, call_seconds=Timeouts().transfer_seconds)
     if not isinstance(permit, Permit):
-        _give_back(held, clock() + timedelta(seconds=permit))
-        return False
+        raise _NoPermitError(permit)
     try:
         media_id = _media_id(held, medium)
-    except MessageError as error:
-        return _refused(held, str(error), clock())
-    except IntegrationError as error:
-        return _failed(held, error, clock())
     finally:
         throttling.release([permit])
     if held.channel == Channel.WECOM:
         circuit_breaker.unblock([held.corp_id], now=clock())
-    until = clock() + UPLOADED_FOR
-    return _freeze(held, lambda body: _with_media_id(body, media_id), until, clock())
+    return Uploaded(media_id, clock() + UPLOADED_FOR)
 
 
 def _media_id(held: Delivery, medium: Medium) -> str:
@@ -273,6 +297,11 @@ def _name(delivery: Delivery, medium: Medium) -> str:
     with translation.override(delivery.language):
         extension = _EXTENSIONS.get(MessageForm(delivery.message_form), "png")
         return medium.name or file_name(delivery.title, delivery.created_at, extension)
+
+
+def _media_id_of(body: dict[str, Any]) -> str:
+    """Empty before its first upload."""
+    return str(body[body["msgtype"]].get("media_id", ""))
 
 
 def _with_media_id(body: dict[str, Any], media_id: str) -> dict[str, Any]:

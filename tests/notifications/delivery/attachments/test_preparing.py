@@ -17,6 +17,7 @@ from integrations.models import SiteAddress
 from notifications.charts.definition import Chart, ChartKind
 from notifications.charts.theme import Shape
 from notifications.delivery.attachments import jobs, recipes, urls
+from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.channels import email
 from notifications.delivery.channels.outcomes import ROBOT_GONE
 from notifications.delivery.channels.wecom_app import company_scope
@@ -24,7 +25,7 @@ from notifications.delivery.limiter import Permit, Request, shared_gate
 from notifications.delivery.maintenance import sweep
 from notifications.delivery.rendering import attachments
 from notifications.delivery.runs import recall
-from notifications.delivery.sending import queue, throttling, uploads
+from notifications.delivery.sending import queue, shared_uploads, throttling, uploads
 from notifications.models import Attachment, Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.sources import Content
 from tests.notifications.conftest import FakeClock
@@ -225,6 +226,74 @@ def test_uploads_count_against_limits_of_their_own(
     assert NOW < second.next_attempt_at <= NOW + timedelta(seconds=61)
     assert len(wire.bodies) == 1
     assert send_delivery(first.pk, clock=clock)  # message/send has a limit of its own
+
+
+def of_one_run(corp: Any, count: int) -> list[Delivery]:
+    """Messages that carry the same picture."""
+    run = make_run()
+    found = [make_delivery(corp, MessageForm.IMAGE, run=run) for _ in range(count)]
+    assert len({delivery.medium_id for delivery in found}) == 1
+    ready(medium_of(found[0]))
+    return found
+
+
+def test_the_same_picture_of_a_run_is_uploaded_once(wire: Wire, clock: FakeClock) -> None:
+    first, second = of_one_run(make_corp(api_base_url=wire.url), 2)
+    wire.sends.append(UPLOADED)
+
+    prepared(first, clock)
+    clock.advance(seconds=60)
+    prepared(second, clock)
+
+    assert [body_of(one)["image"] for one in (first, second)] == [{"media_id": "media-1"}] * 2
+    assert first.media_until == second.media_until == NOW + uploads.UPLOADED_FOR
+    assert len(wire.bodies) == 1
+
+
+def test_who_finds_the_same_upload_under_way_comes_back_for_it(wire: Wire, clock: FakeClock) -> None:
+    first, second = of_one_run(make_corp(api_base_url=wire.url), 2)
+
+    def meanwhile() -> shared_uploads.Uploaded:
+        assert prepared(second, clock).status == Status.PREPARING
+        return shared_uploads.Uploaded("media-1", NOW + uploads.UPLOADED_FOR)
+
+    name = file_name(first.title, first.created_at, "png")
+    key = shared_uploads.key_of(first, Medium.objects.get(), name)
+    shared_uploads.once(key, meanwhile, seconds_at_most=60)
+
+    assert second.next_attempt_at == NOW + uploads.SAME_UNDER_WAY
+    clock.now = second.next_attempt_at
+    assert body_of(prepared(second, clock))["image"] == {"media_id": "media-1"}
+    assert wire.bodies == []
+
+
+def test_a_failed_upload_is_no_upload_for_the_others(wire: Wire, clock: FakeClock) -> None:
+    first, second = of_one_run(make_corp(api_base_url=wire.url), 2)
+    wire.sends.extend([errcode(40006), {**UPLOADED, "media_id": "media-2"}])
+
+    prepared(first, clock)
+    prepared(second, clock)
+
+    assert body_of(first)["msgtype"] == "textcard"
+    assert body_of(second)["image"] == {"media_id": "media-2"}
+
+
+def test_uploads_are_shared_by_their_bytes_their_sender_and_their_run_alone(wire: Wire, clock: FakeClock) -> None:
+    """A picture of the same number, as after a restored backup, or of another company is another upload."""
+    corp = make_corp(api_base_url=wire.url)
+    first, second = of_one_run(corp, 2)
+    [elsewhere] = of_one_run(corp, 1)
+    other = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE, run=first.run)
+    wire.sends.extend({**UPLOADED, "media_id": f"media-{number}"} for number in range(4))
+
+    prepared(first, clock)
+    prepared(elsewhere, clock)
+    prepared(other, clock)
+    ready(medium_of(second), PNG + b"another")
+    prepared(second, clock)
+
+    sent = [body_of(one)["image"]["media_id"] for one in (first, elsewhere, other, second)]
+    assert sent == ["media-0", "media-1", "media-2", "media-3"]
 
 
 def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(

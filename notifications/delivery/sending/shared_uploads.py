@@ -1,0 +1,66 @@
+"""Shares uploads: what several messages of a run carry alike is uploaded once for the application that sends them.
+
+In the cache, and no more than a help: where it forgets, the same is uploaded again, which harms nobody. What is shared
+is named by all that an upload consists of, so nobody gets another's picture, whatever becomes of the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.core.cache import cache
+
+if TYPE_CHECKING:
+    from notifications.models import Delivery, Medium
+
+# Much less than WeCom keeps it.
+SHARED_FOR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """`until`: when WeCom may have forgotten it."""
+
+    media_id: str
+    until: datetime
+
+
+class UnderWayError(Exception):
+    """Another task uploads the same just now."""
+
+
+def once(key: str, upload: Callable[[], Uploaded], *, seconds_at_most: float, used: str = "") -> Uploaded:
+    """What was uploaded under this key, or what `upload` returns. Raises UnderWayError, and what `upload` raises.
+
+    `seconds_at_most`: how long an upload may take; a task that died holds up the others no longer. `used`: the media_id
+    that a message had before it came back; WeCom has forgotten that one.
+    """
+    lock = f"{key}:lock"
+    is_mine = cache.add(lock, 1, timeout=seconds_at_most)
+    try:
+        # Only now: whoever had the lock before may have just finished.
+        known: Uploaded | None = cache.get(key)
+        if known is not None and known.media_id != used:
+            return known
+        if not is_mine:
+            raise UnderWayError
+        found = upload()
+        cache.set(key, found, timeout=SHARED_FOR.total_seconds())
+        return found
+    finally:
+        if is_mine:
+            cache.delete(lock)
+
+
+def key_of(delivery: Delivery, medium: Medium, name: str) -> str:
+    """Equal for equal bytes of one run, by the same name, through the same application or robot."""
+    sender = (delivery.run_id, delivery.channel, delivery.corp_id, delivery.corpid, delivery.agentid, delivery.robot_id)
+    parts = (*sender, delivery.message_form, medium.pk, medium.content_type, name)
+    digest = hashlib.sha256(
+        repr([str(part) for part in parts]).encode("utf-8", "replace") + b"\0" + bytes(medium.content)
+    )
+    return f"upload:{digest.hexdigest()}"
