@@ -10,6 +10,8 @@ from guanwecom import worker_connections
 from guanwecom.operations import startup, task_context, telemetry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
+# Processes of a worker with --autoscale that had no task for so many seconds end; the next task starts one.
+os.environ.setdefault("AUTOSCALE_KEEPALIVE", "120")
 # Celery would ask all checks and not look at their answers.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 

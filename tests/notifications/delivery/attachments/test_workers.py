@@ -56,7 +56,7 @@ def start_charts(stack: Stack, exits: ExitStack, name: str, app: str = "guanweco
         "--loglevel",
         "INFO",
     ]
-    command += ["--pool", "prefork", "--concurrency", "1", "--max-tasks-per-child", "3", "--without-mingle"]
+    command += ["--pool", "prefork", "--autoscale", "1,0", "--max-tasks-per-child", "3", "--without-mingle"]
     program = stack.start(name, command, exits)
     wait_for_log("ready.", program)
     return program
@@ -125,6 +125,22 @@ def test_each_form_arrives_once_though_its_makers_are_killed(stack: Stack, corp:
             [image] = [message for message in messages if message["msgtype"] == "image"]
             picture = requests.get(f"{sandbox.base_url}/sandbox/media/{image['image']['media_id']}", timeout=10)
             assert picture.content.startswith(b"\x89PNG")
+
+
+def test_drawing_processes_end_when_idle_and_begin_with_the_next_picture(stack: Stack, corp: Corp) -> None:
+    stack.env["AUTOSCALE_KEEPALIVE"] = "1"
+    with ExitStack() as exits:
+        worker = start_charts(stack, exits, "charts")
+        family = psutil.Process(worker.process.pid)
+        assert not family.children()
+        for title in ("first", "second"):
+            medium = make_delivery(corp, MessageForm.IMAGE, run=make_run(), chart=replace(CHART, title=title)).medium
+            assert medium is not None
+            made = Medium.objects.filter(pk=medium.pk, status="ready", make_count=1)
+            make_within(jobs.SECONDS_AT_MOST, medium.pk)
+
+            eventually(made.exists, stack.programs.values())
+            eventually(lambda: not family.children(), stack.programs.values())
 
 
 def test_a_chart_that_hangs_and_a_worker_killed_while_uploading_cost_no_message_and_double_none(
