@@ -33,14 +33,17 @@ class UnderWayError(Exception):
     """Another task uploads the same just now."""
 
 
-def once(key: str, upload: Callable[[], Uploaded], *, seconds_at_most: float, used: str = "") -> Uploaded:
+def once(
+    key: str, upload: Callable[[], Uploaded], *, delivery_id: int, seconds_at_most: float, used: str = ""
+) -> Uploaded:
     """What was uploaded under this key, or what `upload` returns. Raises UnderWayError, and what `upload` raises.
 
-    `seconds_at_most`: how long an upload may take; a task that died holds up the others no longer. `used`: the media_id
-    that a message had before it came back; WeCom has forgotten that one.
+    `delivery_id`: of whoever asks; who asks again has lost the task before. `seconds_at_most`: how long an upload may
+    take; one that died holds up the others no longer. `used`: the media_id that a message had before it came back;
+    WeCom has forgotten that one.
     """
     lock = f"{key}:lock"
-    is_mine = cache.add(lock, 1, timeout=seconds_at_most)
+    is_mine = cache.add(lock, delivery_id, timeout=seconds_at_most) or cache.get(lock) == delivery_id
     try:
         # Only now: whoever had the lock before may have just finished.
         known: Uploaded | None = cache.get(key)

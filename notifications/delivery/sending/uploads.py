@@ -139,7 +139,13 @@ def _upload(held: Delivery, medium: Medium, clock: Clock) -> bool:
     key = shared_uploads.key_of(held, medium, _name(held, medium))
     seconds, used = LEASE.total_seconds(), _media_id_of(json.loads(bytes(held.body)))
     try:
-        found = shared_uploads.once(key, lambda: _uploaded(held, medium, clock), seconds_at_most=seconds, used=used)
+        found = shared_uploads.once(
+            key,
+            lambda: _uploaded(held, medium, clock),
+            delivery_id=held.pk,
+            seconds_at_most=seconds,
+            used=used,
+        )
     except shared_uploads.UnderWayError:
         _give_back(held, clock() + SAME_UNDER_WAY)
         return False

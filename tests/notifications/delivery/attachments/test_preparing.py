@@ -259,12 +259,29 @@ def test_who_finds_the_same_upload_under_way_comes_back_for_it(wire: Wire, clock
 
     name = file_name(first.title, first.created_at, "png")
     key = shared_uploads.key_of(first, Medium.objects.get(), name)
-    shared_uploads.once(key, meanwhile, seconds_at_most=60)
+    shared_uploads.once(key, meanwhile, delivery_id=first.pk, seconds_at_most=60)
 
     assert second.next_attempt_at == NOW + uploads.SAME_UNDER_WAY
     clock.now = second.next_attempt_at
     assert body_of(prepared(second, clock))["image"] == {"media_id": "media-1"}
     assert wire.bodies == []
+
+
+def test_an_upload_that_died_does_not_hold_up_its_own_message(wire: Wire, clock: FakeClock) -> None:
+    [delivery] = of_one_run(make_corp(api_base_url=wire.url), 1)
+    wire.sends.append(UPLOADED)
+
+    def dies() -> shared_uploads.Uploaded:
+        clock.advance(seconds=uploads.LEASE.total_seconds() + 1)
+        assert prepared(delivery, clock).status == Status.PENDING  # by another worker
+        raise InterruptedError
+
+    name = file_name(delivery.title, delivery.created_at, "png")
+    key = shared_uploads.key_of(delivery, Medium.objects.get(), name)
+    with pytest.raises(InterruptedError):
+        shared_uploads.once(key, dies, delivery_id=delivery.pk, seconds_at_most=60)
+
+    assert body_of(delivery)["image"] == {"media_id": "media-1"}
 
 
 def test_a_failed_upload_is_no_upload_for_the_others(wire: Wire, clock: FakeClock) -> None:
