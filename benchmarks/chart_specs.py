@@ -1,0 +1,34 @@
+"""The charts that benchmarks draw: of each kind one, from rows that differ by person."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from integrations.clients.sources.table import Column, Kind, Table
+
+DAYS, LANGUAGE = 30, "zh-hans"
+COLUMNS = (Column("门店", Kind.TEXT), Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER, "元"))
+# As fields of a report's chart. A table has as many rows as have room on a page, a donut its largest days and the rest.
+CHARTS: dict[str, dict[str, Any]] = {
+    kind: {"kind": kind, "x": "日期", "y": "销售额", "title": "日销售额", "top": 20 if kind == "table" else 10}
+    for kind in ("line", "table", "number", "donut")
+}
+
+
+def rows_of(person: int) -> list[tuple[Any, ...]]:
+    """A row for each day."""
+    first = date(2026, 10, 1)
+    return [
+        (f"门店{person}", first + timedelta(days=day), (person * 37 + day * day * 11) % 9973) for day in range(DAYS)
+    ]
+
+
+def spec_of(kind: str, person: int) -> dict[str, Any]:
+    """As the product's worker makes it. Django is set up."""
+    from notifications.charts.definition import from_document
+    from notifications.charts.vega import spec
+
+    chart = CHARTS[kind]
+    table = Table(COLUMNS, tuple(rows_of(person)), datetime(2026, 11, 1, tzinfo=UTC))
+    return spec(from_document({**chart, "y": [chart["y"]]}), table, language=LANGUAGE)
