@@ -102,6 +102,18 @@ def test_a_member_without_mobile_and_email_may_get_another_name(contacts: Api, s
     assert contacts.post("user/update", {"userid": "lilei", "mobile": "13000000001"})["errcode"] == 0
 
 
+def test_the_mobile_of_somebody_active_stays(contacts: Api, sandbox: SandboxHandle) -> None:
+    contacts.post("user/create", LUCY)
+
+    assert contacts.post("user/update", {"userid": "lilei", "mobile": "13000000007", "name": "李磊"})["errcode"] == 0
+    assert contacts.post("user/update", {"userid": "lilei", "mobile": "x"})["errcode"] == 0
+    assert contacts.post("user/update", {"userid": "lucy", "mobile": "13000000008"})["errcode"] == 0
+
+    found = {row["userid"]: row for row in sandbox.control("GET", f"companies/{CORPID}")["members"]}
+    assert (found["LiLei"]["mobile"], found["LiLei"]["name"]) == ("13000000001", "李磊")
+    assert found["Lucy"]["mobile"] == "13000000008"
+
+
 def test_a_member_gets_another_id(contacts: Api, api: Api, sandbox: SandboxHandle) -> None:
     api.send("lilei")
 

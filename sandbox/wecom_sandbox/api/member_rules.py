@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from wecom_sandbox.api.call import Call
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.messages import fields
-from wecom_sandbox.state.directory import Member, is_userid
+from wecom_sandbox.state.directory import ACTIVE, Member, is_userid
 
 # WeCom's examples put a space behind the country's code.
 _MOBILE = re.compile(r"(\+[0-9]{1,4} )?[0-9+\-]+")
@@ -31,8 +31,13 @@ def check_new(call: Call) -> None:
 
 
 def check_changed(call: Call, old: Member) -> None:
-    """Raises ApiError for what the member may not get: looked at is only what is sent."""
+    """Raises ApiError for what the member may not get: looked at is only what is sent.
+
+    The mobile number of somebody who is active is hers alone to change: it is left out, and that is no error (90197).
+    """
     sent = call.document
+    if old.status == ACTIVE:
+        sent.pop("mobile", None)
     if "name" in sent:
         _check_name(call.text("name"))
     if "department" in sent:
