@@ -262,3 +262,20 @@ def test_what_hangs_on_a_userid_follows_it(office: Api, sandbox: SandboxHandle) 
     assert [row["userid"] for row in kept["checkin_records"]] == ["jim", "lei", "lei", "hanmeimei"]
     assert {row["userid"] for row in kept["approvals"]} == {"lei"}
     assert kept["customers"][0]["follow_users"] == ["lei"]
+
+
+def test_they_stand_in_the_state(office: Api, contacts: Api, sandbox: SandboxHandle) -> None:
+    """Also who made a tag, an openid, and what stands on the workbench."""
+    office.post("oa/calendar/add", {"calendar": {"organizer": "lilei", "summary": "值班", "color": "#FF3030"}})
+    office.post("tag/create", {"tagname": "乒乓球"})
+    office.post("user/convert_to_openid", {"userid": "lilei"})
+    office.post(
+        "agent/set_workbench_template", {"agentid": AGENTID, "type": "image", "image": {"url": "https://a.cn/p"}}
+    )
+    before = sandbox.control("GET", "state")
+
+    sandbox.load(before)
+
+    assert sandbox.control("GET", "state") == before
+    assert office.post("tag/update", {"tagid": 2, "tagname": "台球"})["errcode"] == 0
+    assert contacts.post("tag/update", {"tagid": 2, "tagname": "网球"})["errcode"] == 81011
