@@ -102,7 +102,7 @@ def test_a_snapshot_is_for_its_owner_and_replaced_whole(tmp_path: Path) -> None:
         handle.load({"companies": [company()]})
 
     assert stat.S_IMODE(snapshot.stat().st_mode) == 0o600
-    assert json.loads(snapshot.read_text(encoding="utf-8"))["companies"][0]["corpid"] == CORPID
+    assert json.loads(snapshot.read_text(encoding="utf-8").splitlines()[0])["companies"][0]["corpid"] == CORPID
     assert old.read_text(encoding="utf-8") == '{"companies": []}'
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old.json", "state.json"]
 

@@ -19,6 +19,8 @@ from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 SCHEMA = schemathesis.openapi.from_dict(openapi.describe())
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)}
+# Its body is lines, of which schemathesis can make none: test_snapshots.py.
+del OPERATIONS["PUT /sandbox/api/snapshot"]
 # What else makes a body right or wrong (a name that is taken, a department that is not there) no schema tells; and a
 # query that is not asked for is ignored.
 DEEPER = [positive_data_acceptance, negative_data_rejection]

@@ -9,14 +9,13 @@ from typing import Any
 from aiohttp import web
 
 from wecom_sandbox import __version__
-from wecom_sandbox.control.routes import ROUTES, Route, route
+from wecom_sandbox.control.routes import JSON, ROUTES, Route, route
 from wecom_sandbox.control.schemas import ANY_OBJECT, INTEGER, TEXT, Schema, an_object
 from wecom_sandbox.state.world import World
 
 _NUMBERS = frozenset({"agentid", "id"})
 _ERROR = an_object(["error"], error=TEXT)
 _REFUSALS = {"400": "What was sent cannot be used: the text names the field.", "404": "There is no such thing."}
-_NOT_JSON = {"415": "Content-Type must be application/json."}
 
 
 @route("GET", "openapi.json")
@@ -48,12 +47,12 @@ def _operation(one: Route) -> dict[str, Any]:
         "summary": summary,
         "parameters": [_in_path(name) for name in re.findall(r"{(\w+)}", one.path)]
         + [{"name": name, "in": "query", "schema": schema} for name, schema in one.query.items()],
-        "responses": {"200": _content(summary, one.answer)}
+        "responses": {"200": _content(summary, one.answer, one.media_type if one.method == "GET" else JSON)}
         | {status: _content(text, _ERROR) for status, text in _REFUSALS.items()},
     }
     if one.method != "GET":
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": one.body}}}
-        found["responses"] |= {status: _content(text, _ERROR) for status, text in _NOT_JSON.items()}
+        found["requestBody"] = {"required": True, "content": {one.media_type: {"schema": one.body}}}
+        found["responses"]["415"] = _content(f"Content-Type must be {one.media_type}.", _ERROR)
     return found
 
 
@@ -61,5 +60,5 @@ def _in_path(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": INTEGER if name in _NUMBERS else TEXT}
 
 
-def _content(description: str, schema: Schema) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema or ANY_OBJECT}}}
+def _content(description: str, schema: Schema, media_type: str = JSON) -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": schema or ANY_OBJECT}}}

@@ -20,11 +20,15 @@ from wecom_sandbox.state.world import App, Company, World
 Handler = Callable[[web.Request, World, Any], Awaitable[object]]
 # Rows of one answer: unless another number is asked for, and at most.
 _ROWS, _ROWS_MOST = 1000, 10_000
+JSON, LINES = "application/json", "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One call, with the JSON Schemas of its body, of the parameters in its query, and of its answer."""
+    """One call, with the JSON Schemas of its body, of the parameters in its query, and of its answer.
+
+    `media_type` LINES: many documents, a line each, which the handler reads or writes by itself.
+    """
 
     method: str
     path: str
@@ -32,6 +36,7 @@ class Route:
     body: dict[str, Any]
     query: dict[str, dict[str, Any]]
     answer: dict[str, Any]
+    media_type: str = JSON
 
 
 ROUTES: list[Route] = []
@@ -44,12 +49,14 @@ def route(
     body: dict[str, Any] | None = None,
     query: dict[str, dict[str, Any]] | None = None,
     answer: dict[str, Any] | None = None,
+    media_type: str = JSON,
 ) -> Callable[[Handler], Handler]:
     """Make a handler a call; the schemas stand in the OpenAPI document. Without `body` any object will do."""
     anything = {"type": "object"}
 
     def register(handler: Handler) -> Handler:
-        ROUTES.append(Route(method, f"/sandbox/api/{path}", handler, body or anything, query or {}, answer or anything))
+        schemas = (body or anything, query or {}, answer or anything)
+        ROUTES.append(Route(method, f"/sandbox/api/{path}", handler, *schemas, media_type))
         return handler
 
     return register
@@ -57,23 +64,24 @@ def route(
 
 def add_routes(app: web.Application) -> None:
     for one in ROUTES:
-        app.router.add_route(one.method, one.path, _as_http(one.handler))
+        app.router.add_route(one.method, one.path, _as_http(one.handler, one.media_type))
 
 
-def _as_http(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """JSON in and out; ValueError is 400, KeyError 404, both with {"error": …}."""
+def _as_http(handler: Handler, media_type: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """JSON in and out (or lines of it); ValueError is 400, KeyError 404, both with {"error": …}."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         document: object = None
-        if request.method != "GET":
-            if request.content_type != "application/json":
-                return _answer({"error": "Content-Type must be application/json"}, 415)
+        if request.method != "GET" and request.content_type != media_type:
+            return _answer({"error": f"Content-Type must be {media_type}"}, 415)
+        if request.method != "GET" and media_type == JSON:
             try:
                 document = strict_json.loads(await request.read() or b"null")
             except ValueError:
                 return _answer({"error": "the body is not JSON"}, 400)
         try:
-            return _answer(await handler(request, request.app[WORLD], document), 200)
+            result = await handler(request, request.app[WORLD], document)
+            return result if isinstance(result, web.StreamResponse) else _answer(result, 200)
         except (ValueError, Impossible) as error:
             return _answer({"error": str(error)}, 400)
         except KeyError as error:

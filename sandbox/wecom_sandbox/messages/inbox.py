@@ -136,6 +136,15 @@ class Mailroom:
             self.groups[key] = Ring(INBOX_LENGTH)
         self.groups[key].add(message)
 
+    def put_back(self, message: Message) -> None:
+        """One of a snapshot, in its order."""
+        if message.robot:
+            self.deliver_to_group(message)
+        else:
+            self.deliver(message)
+        if message.msgtype == "template_card" and message.agentid is not None:
+            self.task_ids.add((message.corpid, message.agentid, str(message.content.get("task_id", ""))))
+
     def _keep(self, message: Message) -> None:
         corpid = message.corpid
         message.receivers = tuple(self._names.setdefault(folded, folded) for folded in message.receivers)
@@ -196,11 +205,14 @@ class Mailroom:
 
     def new_response_code(self, message: Message, *, now: float, folded: str = "") -> str:
         code = ResponseCode(new_id("rc"), message, now + self._settings.response_code_seconds, folded)
+        self.put_code(code)
+        return code.value
+
+    def put_code(self, code: ResponseCode) -> None:
         self.response_codes[code.value] = code
-        message.codes = [*(message.codes or ()), code.value]
+        code.message.codes = [*(code.message.codes or ()), code.value]
         if len(self.response_codes) > KEPT_CODES:
             self.response_codes.popitem(last=False)
-        return code.value
 
 
 def _drop_oldest(rings: dict[tuple[str, str], Ring[Message]], key: tuple[str, str], message: Message) -> None:

@@ -1,21 +1,42 @@
-"""The state in a file: read whole or not at all, replaced whole or not at all, and nobody else's to read."""
+"""The state as lines of JSON, and in a file: read whole or not at all, replaced whole or not at all.
+
+The first line is a seed. Each other line is an object with one name: a message, a card's response_code, a group chat, a
+file, or the clock. Tokens, codes of sign-ins, faults and the logs are not kept.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
-from wecom_sandbox.http import strict_json
+from wecom_sandbox.http import strict_json, typed
+from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode
 from wecom_sandbox.state import administration
-from wecom_sandbox.state.world import World
+from wecom_sandbox.state.world import Chat, Media, World
+
+_LISTS = ("receivers", "dropped")
+_MESSAGE_FIELDS = frozenset(
+    {"msgid", "corpid", "agentid", "msgtype", "content", "sent_at", "safe", "chatid", "robot", "sender", "recalled"}
+)
+_CODE_FIELDS = frozenset({"value", "expires_at", "folded", "used"})
+_CHAT_FIELDS = frozenset({"chatid", "corpid", "agentid", "name", "owner"})
+_MEDIA_FIELDS = frozenset({"media_id", "corpid", "kind", "filename", "content_type", "expires_at"})
 
 
 def read(world: World, path: Path) -> None:
     """Load a seed or a snapshot. Raises OSError and ValueError."""
-    administration.load(world, strict_json.loads(path.read_bytes()))
+    content = path.read_bytes()
+    lines = content.splitlines()
+    if len(lines) > 1 and _is_object(lines[0]):
+        restore(world, lines)
+    else:
+        administration.load(world, strict_json.loads(content))
 
 
 def write(world: World, path: Path) -> None:
@@ -24,12 +45,11 @@ def write(world: World, path: Path) -> None:
     A full disk or a lost power supply leaves the old file or the new one, never half of one.
     """
     target = path.resolve()
-    content = json.dumps(administration.dump(world), ensure_ascii=False).encode()
     # Files of this function have mode 0600.
     number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with open(number, "wb") as file:
-            file.write(content)
+            file.writelines(lines_of(world))
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, target)
@@ -38,6 +58,140 @@ def write(world: World, path: Path) -> None:
             os.unlink(name)
         raise
     _sync_folder(target.parent)
+
+
+def lines_of(world: World) -> Iterator[bytes]:
+    """Each with its end. What is there when the first is asked for; the caller may do other work between two."""
+    mail = world.mail
+    messages, codes = list(mail.messages.values()), list(mail.response_codes.values())
+    chats, media = list(world.chats.values()), list(world.media.values())
+    yield _line(administration.dump(world))
+    yield _line({"clock": world.now()})
+    yield from (_line({"chat": asdict(chat) | {"members": list(chat.members)}}) for chat in chats)
+    yield from (_line({"media": asdict(one) | {"body": base64.b64encode(one.body).decode()}}) for one in media)
+    yield from (_line({"message": _message_as_json(message)}) for message in messages)
+    yield from (_line({"response_code": _code_as_json(code)}) for code in codes)
+
+
+def restore(world: World, lines: Iterable[bytes]) -> None:
+    """Load a snapshot into a world, line by line. Raises ValueError with the number of the line."""
+    for number, line in enumerate(lines, 1):
+        restore_line(world, number, line)
+
+
+def restore_line(world: World, number: int, line: bytes) -> None:
+    """One line; `number` 1 is the seed. Raises ValueError."""
+    try:
+        document = strict_json.loads(line)
+        if number == 1:
+            administration.load(world, document)
+            return
+        if not isinstance(document, dict) or len(document) != 1 or not document.keys() <= _READERS.keys():
+            raise ValueError(f"it must be an object with one of {', '.join(_READERS)}")
+        name, values = next(iter(document.items()))
+        _READERS[name](world, values)
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from error
+
+
+def _is_object(line: bytes) -> bool:
+    with suppress(ValueError):
+        return isinstance(strict_json.loads(line), dict)
+    return False
+
+
+def _line(document: object) -> bytes:
+    return json.dumps(document, ensure_ascii=False).encode() + b"\n"
+
+
+def _message_as_json(message: Message) -> dict[str, object]:
+    kept = {name: getattr(message, name) for name in (*_MESSAGE_FIELDS, *_LISTS)}
+    return kept | {"views": {folded: asdict(view) for folded, view in message.views.items()}}
+
+
+def _code_as_json(code: ResponseCode) -> dict[str, object]:
+    return {name: getattr(code, name) for name in _CODE_FIELDS} | {"msgid": code.message.msgid}
+
+
+def _read_message(world: World, values: object) -> None:
+    rest, parts = _parted(values, *_LISTS, "views")
+    message = typed.build(Message, rest, path="message", allowed=_MESSAGE_FIELDS)
+    _company_of(world, message.corpid)
+    if message.msgid in world.mail.messages:
+        raise ValueError(f"message {message.msgid} stands there twice")
+    message.receivers, message.dropped = (tuple(_texts(parts[name], name)) for name in _LISTS)
+    views = parts["views"]
+    if not isinstance(views, dict):
+        raise ValueError("message.views must be an object")
+    message.views = {folded: typed.build(CardView, view, path="message.views") for folded, view in views.items()}
+    world.mail.put_back(message)
+
+
+def _read_code(world: World, values: object) -> None:
+    rest, parts = _parted(values, "msgid")
+    fields = typed.check_fields(ResponseCode, rest, path="response_code", allowed=_CODE_FIELDS)
+    message = world.mail.messages.get(str(parts["msgid"]))
+    if message is None or fields.keys() != _CODE_FIELDS:
+        raise ValueError(f"response_code must have {', '.join(sorted(_CODE_FIELDS))}, and the msgid of a message above")
+    world.mail.put_code(ResponseCode(message=message, **fields))
+
+
+def _read_chat(world: World, values: object) -> None:
+    rest, parts = _parted(values, "members")
+    fields = typed.check_fields(Chat, rest, path="chat", allowed=_CHAT_FIELDS)
+    if fields.keys() != _CHAT_FIELDS:
+        raise ValueError(f"chat must have {', '.join(sorted(_CHAT_FIELDS))}")
+    chat = Chat(members=dict.fromkeys(_texts(parts["members"], "members")), **fields)
+    _company_of(world, chat.corpid)
+    world.chats[chat.chatid] = chat
+
+
+def _read_media(world: World, values: object) -> None:
+    rest, parts = _parted(values, "body")
+    fields = typed.check_fields(Media, rest, path="media", allowed=_MEDIA_FIELDS)
+    if fields.keys() != _MEDIA_FIELDS:
+        raise ValueError(f"media must have {', '.join(sorted(_MEDIA_FIELDS))}")
+    try:
+        body = base64.b64decode(str(parts["body"]), validate=True)
+    except ValueError as error:
+        raise ValueError("media.body must be base64") from error
+    media = Media(body=body, **fields)
+    world.media[media.media_id] = media
+
+
+def _read_clock(world: World, values: object) -> None:
+    """It never goes back."""
+    if isinstance(values, bool) or not isinstance(values, int | float):
+        raise ValueError("clock must be a number")
+    world.clock.advance(max(0.0, values - world.now()))
+
+
+_READERS: dict[str, Callable[[World, object], None]] = {
+    "clock": _read_clock,
+    "chat": _read_chat,
+    "media": _read_media,
+    "message": _read_message,
+    "response_code": _read_code,
+}
+
+
+def _parted(values: object, *names: str) -> tuple[dict[str, object], dict[str, object]]:
+    """An object without, and with only, these names. Raises ValueError."""
+    if not isinstance(values, dict) or not values.keys() >= set(names):
+        raise ValueError(f"an object with {', '.join(names)} is expected")
+    rest = {name: value for name, value in values.items() if name not in names}
+    return rest, {name: values[name] for name in names}
+
+
+def _texts(value: object, name: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"{name} must be a list of texts")
+    return value
+
+
+def _company_of(world: World, corpid: str) -> None:
+    if corpid not in world.companies:
+        raise ValueError(f"there is no company {corpid}")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,61 @@
+"""Control of the whole state with its messages, while calls go on: taken and restored line by line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from wecom_sandbox.control import schemas
+from wecom_sandbox.control.routes import LINES, route
+from wecom_sandbox.state import snapshot
+from wecom_sandbox.state.world import World
+
+# So many lines are made or read before other calls have their turn.
+_LINES_AT_ONCE = 200
+
+
+@route("GET", "snapshot", answer=schemas.TEXT, media_type=LINES)
+async def get_snapshot(request: web.Request, world: World, document: object) -> object:
+    """Companies, BI and settings, then every message, card code, group and file, each in a line of its own."""
+    stream = web.StreamResponse(headers={"Content-Type": LINES})
+    await stream.prepare(request)
+    waiting: list[bytes] = []
+    for line in snapshot.lines_of(world):
+        waiting.append(line)
+        if len(waiting) == _LINES_AT_ONCE:
+            await stream.write(b"".join(waiting))
+            waiting.clear()
+            await asyncio.sleep(0)
+    await stream.write(b"".join(waiting))
+    await stream.write_eof()
+    return stream
+
+
+@route("PUT", "snapshot", body=schemas.TEXT, media_type=LINES)
+async def put_snapshot(request: web.Request, world: World, document: object) -> object:
+    """Replace everything by a snapshot, all or nothing."""
+    fresh, number = World(), 0
+    async for line in _lines(request):
+        number += 1
+        snapshot.restore_line(fresh, number, line)
+        if number % _LINES_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    if not number:
+        raise ValueError("the body is empty")
+    world.adopt(fresh)
+    return {"companies": len(world.companies), "messages": len(world.mail.messages)}
+
+
+async def _lines(request: web.Request) -> AsyncIterator[bytes]:
+    """The body's lines, of whatever length."""
+    pieces: list[bytes] = []
+    async for chunk in request.content.iter_any():
+        *ended, rest = chunk.split(b"\n")
+        for end in ended:
+            yield b"".join((*pieces, end))
+            pieces.clear()
+        pieces.append(rest)
+    if last := b"".join(pieces):
+        yield last
