@@ -300,6 +300,10 @@ _POSTGRESQL: dict[str, Any] = {
     # Silence is tested after 15 s, three times, 5 s apart: a connection without a peer ends after 30 s.
     **{"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3},
     "tcp_user_timeout": 30_000,  # milliseconds for which sent data may stay unacknowledged
+    # The server's side of it: rows that a lost client has locked would stay so for two hours. The last one is for
+    # clients behind something that answers in their place, and for those that sleep.
+    "options": "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    " -c tcp_user_timeout=30000 -c idle_in_transaction_session_timeout=60000",
 }
 
 

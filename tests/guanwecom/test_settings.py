@@ -140,6 +140,8 @@ def test_a_connection_to_postgresql_whose_server_is_gone_ends_within_a_minute(
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,
+        "options": "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+        " -c tcp_user_timeout=30000 -c idle_in_transaction_session_timeout=60000",
     }
 
 
@@ -151,6 +153,12 @@ def test_this_connection_has_these_limits() -> None:
     with socket.socket(fileno=os.dup(connection.connection.fileno())) as own:
         limits = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
         assert [own.getsockopt(socket.IPPROTO_TCP, limit) for limit in limits] == [15, 5, 3, 30_000]
+    names = ("keepalives_idle", "keepalives_interval", "keepalives_count", "user_timeout")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT " + ", ".join(f"current_setting('tcp_{name}')" for name in names))
+        assert cursor.fetchone() == ("15", "5", "3", "30s")
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == ("1min",)
 
 
 @pytest.mark.parametrize(
