@@ -13,8 +13,10 @@ import sys
 
 from benchmarks import runner
 from benchmarks.load.bursts import callbacks, sign_ins
+from benchmarks.load.hour import hour
+from benchmarks.load.lists import lists
 
-MEASUREMENTS = {function.__name__: function for function in (sign_ins, callbacks)}
+MEASUREMENTS = {function.__name__: function for function in (sign_ins, callbacks, lists, hour)}
 
 
 def main() -> int:

@@ -118,7 +118,7 @@ def callbacks(seconds: float = 3) -> dict[str, Any]:
     """A thousand events a second, each of another person; WeCom repeats what was refused."""
     with running_world() as world:
         corp, requests = _company_with_keys(), list[bytes]()
-        requests.extend(_events(corp, round(CALLBACKS_PER_SECOND * seconds)))
+        requests.extend(events(corp, round(CALLBACKS_PER_SECOND * seconds)))
         port, _web = start_web(world)
         answers: list[Answer] = []
         taken: list[int] = []
@@ -172,17 +172,27 @@ def _is_met(found: dict[str, Any]) -> bool:
 
 def _company_with_keys() -> Any:
     from integrations.models import Corp
+
+    corp = Corp(name="北山制造", corpid=corpid(0), secret="s", is_enabled=True, api_base_url="http://127.0.0.1:9")
+    return company_keys(corp)
+
+
+def company_keys(corp: Any) -> Any:
+    """For its callbacks."""
     from tests.integrations.callback_sender import with_keys
 
-    return with_keys(Corp(name="北山制造", secret="s", is_enabled=True, api_base_url="http://127.0.0.1:9"))
+    return with_keys(corp, corpid=corp.corpid)
 
 
-def _events(corp: Any, count: int) -> Iterator[bytes]:
+def events(corp: Any, count: int) -> Iterator[bytes]:
     from tests.integrations.callback_sender import AGENTID, Sender, event_xml
 
-    sender = Sender(f"/wecom/{corp.pk}/events/")
+    """Requests that WeCom would send, each of another person."""
+    sender = Sender(f"/wecom/{corp.pk}/events/", receiveid=corp.corpid)
     now = int(time.time())
     for number in range(count):
-        plaintext = event_xml(name="subscribe", created_at=now, AgentID=AGENTID).replace("sys", f"u{number}")
+        plaintext = event_xml(corpid=corp.corpid, name="subscribe", created_at=now, AgentID=AGENTID).replace(
+            "sys", f"u{number}"
+        )
         query, body = sender.sealed(plaintext)
         yield traffic.post(f"{sender.path}?{urlencode(query)}", body)

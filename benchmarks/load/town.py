@@ -24,6 +24,11 @@ def start_web(world: World) -> tuple[int, Program]:
     return port, web
 
 
+def start_beat(world: World) -> Program:
+    command = [str(BIN / "celery"), "-A", "guanwecom", "beat", "--pidfile", str(world.folder / "beat.pid")]
+    return world.exits.enter_context(running("beat", command, env=world.env, folder=world.folder, cwd=ROOT))
+
+
 def make_company(world: World, people: int) -> Any:
     """A company whose directory is copied and in force; each of its people has an account."""
     from accounts.models import DirectoryPolicy

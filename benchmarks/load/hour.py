@@ -1,0 +1,115 @@
+"""An hour's traffic in a few minutes, and what the programs hold meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+from benchmarks.load import traffic
+from benchmarks.load.bursts import SignIns, company_keys, events
+from benchmarks.load.town import administrator_cookie, make_company, start_beat, start_web
+from benchmarks.load.traffic import Answer, ask, pour
+from benchmarks.push_world import World, make_personal_messages, running_world
+
+# Of a company of 10,000 people in its busiest hour.
+PEOPLE = 2000
+SIGN_INS, CALLBACKS, LISTS, MESSAGES = 2500, 1500, 1000, 10_000
+SAMPLE_SECONDS, BATCH_SECONDS = 2, 5
+# What may come between the second quarter and the last one.
+MEMORY_GROWTH, MORE_DESCRIPTORS = 1.05, 5
+
+
+def hour(minutes: float = 5) -> dict[str, Any]:
+    """Sign-ins, callbacks, lists and messages, all at once."""
+    with running_world() as world:
+        corp = make_company(world, PEOPLE)
+        company_keys(corp)
+        port, web = start_web(world)
+        world.start_worker(0, 8)
+        beat = start_beat(world)
+        programs = {"web": web.process.pid, "worker": world.workers[0].pid, "beat": beat.process.pid}
+        is_over = threading.Event()
+        samples: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        beside = [
+            threading.Thread(target=_sample, args=(programs, samples, is_over)),
+            threading.Thread(target=_order, args=(corp, minutes, is_over)),
+        ]
+        for thread in beside:
+            thread.start()
+        answers, visits = asyncio.run(_traffic(world, port, corp, minutes))
+        is_over.set()
+        for thread in beside:
+            thread.join()
+        from notifications.models import Delivery
+
+        accepted = Delivery.objects.filter(status="accepted").count()
+    found = {name: _growth(held) for name, held in samples.items()}
+    return {
+        "minutes": minutes,
+        "sign_ins": visits.are_in.total(),
+        "accepted": accepted,
+        **traffic.summary(answers + visits.answers),
+        "programs": found,
+        "goal": "an hour's traffic: memory grows by 5 % at most, and no descriptors are left over",
+        "is_met": all(one["is_flat"] for one in found.values()),
+    }
+
+
+async def _traffic(world: World, port: int, corp: Any, minutes: float) -> tuple[list[Answer], SignIns]:
+    seconds, answers = minutes * 60, list[Answer]()
+    visits = SignIns(world, port, corp, PEOPLE)
+    cookie = await asyncio.to_thread(administrator_cookie)
+    paths = ("/admin/notifications/receipt/", "/admin/notifications/run/", "/admin/accounts/user/?q=77", "/admin/")
+
+    def asking(request: bytes) -> Callable[[float], Any]:
+        async def visit(since: float) -> None:
+            answers.append(await ask(port, request, since=since))
+
+        return visit
+
+    def signing_in(number: int) -> Callable[[float], Any]:
+        return lambda since: visits.sign_in(number, since)
+
+    lists = [asking(traffic.get(paths[number % len(paths)], cookies=cookie)) for number in range(LISTS)]
+    callbacks = [asking(request) for request in await asyncio.to_thread(lambda: list(events(corp, CALLBACKS)))]
+    sign_ins = [signing_in(number) for number in range(SIGN_INS)]
+    await asyncio.gather(*(pour(these, per_second=len(these) / seconds) for these in (lists, callbacks, sign_ins)))
+    return answers, visits
+
+
+def _order(corp: Any, minutes: float, is_over: threading.Event) -> None:
+    """Messages that are due at once, every few seconds; beat hands them out."""
+    count = max(1, round(MESSAGES * BATCH_SECONDS / (minutes * 60)))
+    from django.db import connection
+
+    while not is_over.wait(BATCH_SECONDS):
+        make_personal_messages([corp], min(count, PEOPLE))
+    connection.close()
+
+
+def _sample(programs: dict[str, int], samples: dict[str, list[tuple[float, int]]], is_over: threading.Event) -> None:
+    """Megabytes and descriptors of each program with its children."""
+    while not is_over.wait(SAMPLE_SECONDS):
+        for name, pid in programs.items():
+            with suppress(psutil.NoSuchProcess):
+                first = psutil.Process(pid)
+                processes = [first, *first.children(recursive=True)]
+                held = sum(one.memory_info().rss for one in processes) / 2**20
+                samples[name].append((held, sum(one.num_fds() for one in processes)))
+
+
+def _growth(held: list[tuple[float, int]]) -> dict[str, Any]:
+    """Medians of the second quarter, after all is loaded, and of the last."""
+    quarter = len(held) // 4
+    before, after = held[quarter : 2 * quarter], held[-quarter:]
+    megabytes = [round(statistics.median(one[0] for one in part), 1) for part in (before, after)]
+    descriptors = [round(statistics.median(one[1] for one in part)) for part in (before, after)]
+    is_flat = megabytes[1] <= megabytes[0] * MEMORY_GROWTH and descriptors[1] <= descriptors[0] + MORE_DESCRIPTORS
+    return {"megabytes": megabytes, "descriptors": descriptors, "is_flat": is_flat}
