@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
+from wecom_sandbox import __version__
 from wecom_sandbox.limits.faults import KINDS
 from wecom_sandbox.settings import Settings
 
@@ -37,6 +39,39 @@ def test_production_refuses_it() -> None:
 
     assert result.returncode == 1
     assert "does not start in production" in result.stderr
+
+
+def test_it_says_what_is_where_and_has_an_example(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wecom_sandbox", "--port", "0"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline().strip() for _ in range(6)]
+    url = lines[0].split()[-1].rstrip("/")
+    pages = {page: requests.get(f"{url}/{page}", timeout=60) for page in ("phone", "console", "console/wwsandbox")}
+    process.terminate()
+    _, complaints = process.communicate(timeout=60)
+
+    assert [line.split() for line in lines] == [
+        ["WeCom", "sandbox", "on", f"{url}/"],
+        ["phone", f"{url}/phone"],
+        ["console", f"{url}/console"],
+        ["API", f"{url}/cgi-bin/"],
+        ["control", f"{url}/sandbox/api/"],
+        ["try", "corpid=wwsandbox", "corpsecret=app-secret", "agentid=1000002"],
+    ]
+    assert [page.status_code for page in pages.values()] == [200, 200, 200]
+    assert [("李雷" in pages["phone"].text), ("示例公司" in pages["console"].text)] == [True, True]
+    assert "示例应用" in pages["console/wwsandbox"].text
+    assert complaints == ""
+
+
+def test_it_says_which_version_it_is() -> None:
+    assert run("--version").stdout == f"wecom-sandbox {__version__}\n"
 
 
 @pytest.mark.parametrize("line", ["ENVIRONMENT=production", 'export ENVIRONMENT = "production"  # the site'])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
 from tests.nightly import nightly
 from tests.sandbox_process import ROOT
@@ -108,6 +109,18 @@ def test_the_guide_begins_as_the_readme(guide: str) -> None:
     text = (ROOT / "docs" / guide / "sandbox.md").read_text(encoding="utf-8")
 
     assert text.split("```sh\n", 1)[1].split("```", 1)[0].splitlines() == list(commands("README.md")[:2])
+
+
+DOCUMENTS = [*READMES, "../docs/en/sandbox.md", "../docs/zh-cn/sandbox.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_lines_of_services_are_yaml(document: str) -> None:
+    text = (DISTRIBUTION / document).read_text(encoding="utf-8")
+    github, gitlab = (yaml.safe_load(line)["services"] for line in re.findall(r"`(services: .*?)`", text))
+
+    assert github == {"wecom": {"image": "REGISTRY/wecom-sandbox", "ports": ["3002:3002"]}}
+    assert gitlab == [{"name": "REGISTRY/wecom-sandbox", "alias": "wecom"}]
 
 
 @nightly
