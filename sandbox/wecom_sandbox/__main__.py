@@ -104,7 +104,7 @@ def announcement(world: World, reach: server.Reach, ports: server.Ports) -> str:
     """What is where, one line each; the first line is for programs, which read the address at its end."""
     host = f"[{reach.host}]" if ":" in reach.host else reach.host
     # Who listens everywhere is called by a name.
-    named = "127.0.0.1" if reach.host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
+    named = "127.0.0.1" if hosts.is_everywhere(reach.host) else host
     url = f"http://{named}:{ports.plain}"
     lines = [
         f"WeCom sandbox on {url}/",

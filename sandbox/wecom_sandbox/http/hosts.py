@@ -30,6 +30,13 @@ def is_loopback(host: str) -> bool:
     return False
 
 
+def is_everywhere(host: str) -> bool:
+    """Whether it stands for all addresses of the machine."""
+    with suppress(ValueError):
+        return ip_address(host).is_unspecified
+    return False
+
+
 def checked(name: str) -> str:
     """A host name or an IP address in small letters, without scheme and port. Raises ValueError."""
     lowered = name.lower()
