@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
 import re
 import socket
 import ssl
@@ -26,7 +27,10 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 _thread = threading.local()
-_UNNOTICED_SECONDS = 0.02
+# A socket's time-out is left as it is where it differs from what is left by no more than this, and this share of it.
+_UNNOTICED_SECONDS, _UNNOTICED_SHARE = 0.02, 0.02
+# Less than this of a request is gathered and sent at once. A socket takes so much without waiting for the other side.
+_GATHERED_BYTES = 16 * 1024
 # http.client says it in words only.
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
@@ -66,11 +70,60 @@ def _remaining(ends_at: float | None) -> float | None:
 def _bound(sock: socket.socket, ends_at: float | None) -> None:
     """Let the next step on the socket end by the deadline, or so little later that nobody notices.
 
-    Not set anew each time: that is a system call, before which all other threads may run.
+    Not set anew each time: that is a system call, before which all other threads may run. With hundreds of them under
+    way, those calls and not our own code take most of a worker's time.
     """
     left, known = _remaining(ends_at), sock.gettimeout()
-    if left is None or known is None or abs(known - left) > _UNNOTICED_SECONDS:
+    if left is None or known is None or abs(known - left) > max(_UNNOTICED_SECONDS, left * _UNNOTICED_SHARE):
         sock.settimeout(left)
+
+
+# --- Turns: why hundreds of threads with calls under way do not fight for the interpreter ---
+
+
+class _Turn:
+    """Whose turn it is. After a fork nobody's: the thread that had it is not in the child."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_turn = _Turn()
+os.register_at_fork(after_in_child=_turn.begin_anew)
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Of this process's threads one at a time is inside, but for those that wait for the other side.
+
+    Why, where the interpreter runs one at a time anyway? It hands over at every system call, and each thread that waits
+    for it wakes up 200 times a second to ask: with 400 calls under way that took more time than the calls. A thread
+    that waits for its turn sleeps. Inside nothing may be waited for but through this module's connections.
+    """
+    with _turn.lock:
+        _thread.has_turn = True
+        try:
+            yield
+        finally:
+            _thread.has_turn = False
+
+
+@contextmanager
+def _out_of_turn() -> Iterator[None]:
+    """Around what may wait for the other side: others have their turns meanwhile."""
+    if not getattr(_thread, "has_turn", False):
+        yield
+        return
+    _thread.has_turn = False
+    _turn.lock.release()
+    try:
+        yield
+    finally:
+        _turn.lock.acquire()
+        _thread.has_turn = True
 
 
 class NotConnectedError(NewConnectionError):
@@ -104,49 +157,82 @@ class _DeadlineReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         _bound(self._sock, self._ends_at)
-        return self._file.readinto(buffer)
+        with _out_of_turn():
+            return self._file.readinto(buffer)
 
     def close(self) -> None:
         self._file.close()
         super().close()
 
 
-class _Readable:
-    """The one method of a socket that http.client's response uses."""
+class _DeadlineSocket:
+    """A connected socket, whose time-out is the deadline's affair alone."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, connected: socket.socket) -> None:
+        self.connected = connected
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connected, name)
+
+    def settimeout(self, _seconds: float | None) -> None:
+        """urllib3 wants its own before each half of an exchange: two system calls for nothing (see `_bound`)."""
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_DeadlineReader(self._sock, getattr(_thread, "ends_at", None)))
+        return io.BufferedReader(_DeadlineReader(self.connected, getattr(_thread, "ends_at", None)))
 
 
 class _DeadlineResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_Readable(sock), *args, **kwargs)  # type: ignore[arg-type]  # it only calls makefile
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        # A proxy's answer is read before the connection is made.
+        timed = sock if isinstance(sock, _DeadlineSocket) else _DeadlineSocket(sock)
+        super().__init__(timed, *args, **kwargs)  # type: ignore[arg-type]  # it only calls makefile
 
 
 class DeadlinedConnection(HTTPConnection):
     """A connection that minds the deadline of the thread that uses it."""
 
     response_class = _DeadlineResponse
+    # What of a request is not sent yet; None while none is written.
+    _gathered: bytearray | None = None
 
     def connect(self) -> None:
         try:
             left = remaining_seconds()
             if left is not None and isinstance(self.timeout, int | float):
                 self.timeout = min(self.timeout, left)
-            super().connect()
+            with _out_of_turn():
+                super().connect()
         except ConnectTimeoutError:  # NewConnectionError among them
             raise
         except (OSError, http.client.HTTPException, HTTPError, ValueError) as error:
             self.close()
             raise NotConnectedError(self, error) from error
+        self.sock = _DeadlineSocket(self.sock)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Head and body of a request go out together: one packet, one system call."""
+        if self.sock is None:  # not in between: what a proxy is asked first is no part of the request
+            self.connect()
+        self._gathered = gathered = bytearray()
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._gathered = None
+        self._send(gathered)
 
     def send(self, data: Any) -> None:
         """Send `data` (bytes) in pieces, so that a reader that takes a byte at a time cannot hold us either."""
-        if self.sock is None:
-            self.connect()
+        if self._gathered is not None:
+            if len(self._gathered) + len(data) < _GATHERED_BYTES:
+                self._gathered += data
+                return
+            head = bytes(self._gathered)
+            self._gathered.clear()
+            self._send(head)
+        with _out_of_turn():
+            self._send(data)
+
+    def _send(self, data: Any) -> None:
         view = memoryview(data)
         while view:
             _bound(self.sock, getattr(_thread, "ends_at", None))

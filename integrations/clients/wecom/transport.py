@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.poolmanager import PoolManager
 from urllib3.util import Url, parse_url
 
@@ -131,7 +132,7 @@ class Transport:
             # Not tried: a send that is bound to time out would be unclear; not begun, it is certain.
             raise TransientError("no time was left to send", system="wecom", operation=request.operation)
         failure: Exception | None = None
-        with deadline.total_deadline(seconds):
+        with deadline.total_deadline(seconds), deadline.in_turn():
             try:
                 return self._received(self._prepared(call, {**credentials, **(call.params or {})}))
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
@@ -141,12 +142,14 @@ class Transport:
         raise _connection_error(request, failure)
 
     def _prepared(self, call: Call, params: Params) -> requests.PreparedRequest:
+        # Not request.prepare(): a seventh of a call's time, for cookies, hooks, and an address that is always the same.
         request = requests.PreparedRequest()
+        request.method, request.body = call.method, call.body
+        request.url = f"{_prepared_url(self._base_url + call.path)}?{urlencode(params, quote_via=quote, safe='')}"
         headers = {"Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
         if call.body is not None:
-            headers["Content-Type"] = call.content_type
-        url = f"{self._base_url}{call.path}?{urlencode(params, quote_via=quote, safe='')}"
-        request.prepare(method=call.method, url=url, headers=headers, data=call.body)
+            headers |= {"Content-Type": call.content_type, "Content-Length": str(len(call.body))}
+        request.headers = CaseInsensitiveDict(headers)
         return request
 
     def _received(self, request: requests.PreparedRequest) -> Reply:
@@ -168,6 +171,15 @@ class Transport:
         return Reply(
             response.status_code, content, headers.get("Content-Type", ""), headers.get("Content-Disposition", "")
         )
+
+
+# Of all calls: they are some sixty for each company's address.
+@lru_cache(maxsize=1024)
+def _prepared_url(address: str) -> str | None:
+    """As requests sends it. Raises requests.RequestException for one that it does not take."""
+    request = requests.PreparedRequest()
+    request.prepare_url(address, None)
+    return request.url
 
 
 # Kept, because a client is made for each message.

@@ -6,6 +6,7 @@ import gzip
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import Queue
 
 import pytest
@@ -51,6 +52,11 @@ def _ends_at_the_deadline(sim: WireServer, case: Case, timeouts: Timeouts) -> No
         case.call(open_client(case, base_url=sim.url, timeouts=timeouts, token_store=_with_token(sim)))
 
     assert type(caught.value) is (TransientError if case.is_repeatable else OutcomeUnknownError)
+
+
+def _failing(call: Callable[[], object]) -> None:
+    with pytest.raises(IntegrationError):
+        call()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.endpoint)
@@ -192,6 +198,62 @@ def test_waiting_for_another_callers_token_ends_at_the_deadline(sim: WireServer)
     assert thread.is_alive()  # the other one still waits for WeCom
     go_on.set()
     thread.join()
+
+
+def test_a_call_that_waits_for_its_answer_holds_up_no_other(sim: WireServer) -> None:
+    is_asked, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_connection: socket.socket) -> None:
+        is_asked.set()
+        go_on.wait(60)
+
+    sim.misbehave["/cgi-bin/agent/get"] = hold_up
+    client = _app_client(sim)
+    slow = threading.Thread(target=lambda: _failing(client.agent_get))
+    slow.start()
+    assert is_asked.wait(60)
+
+    client.message_send(b"{}")
+
+    go_on.set()
+    slow.join()
+    assert sim.calls["/cgi-bin/message/send"] == 1
+
+
+def test_an_upload_that_nobody_reads_holds_up_no_other(sim: WireServer) -> None:
+    is_connected, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_connection: socket.socket) -> None:
+        is_connected.set()
+        go_on.wait(60)
+
+    with listening(hold_up) as url:
+        stuck = open_client(base_url=url, timeouts=PATIENT, token_store=_with_token(sim))
+        assert isinstance(stuck, WeComClient)
+        upload = partial(stuck.media_upload, b"x" * 20_000_000, kind="file", file_name="large.bin")
+        slow = threading.Thread(target=lambda: _failing(upload))
+        slow.start()
+        assert is_connected.wait(60)
+
+        _app_client(sim).message_send(b"{}")
+
+        go_on.set()
+        slow.join()
+    assert sim.calls["/cgi-bin/message/send"] == 1
+
+
+def test_head_and_body_arrive_together() -> None:
+    arrived: Queue[bytes] = Queue()
+
+    with listening(lambda connection: arrived.put(connection.recv(64 * 1024))) as url:
+        client = open_client(CASES[-2], base_url=url)
+
+        with pytest.raises(OutcomeUnknownError):
+            client.webhook_send(b'{"msgtype":"text"}')  # type: ignore[union-attr]  # the last cases are the robot's
+
+    head, _, body = arrived.get(timeout=60).partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /cgi-bin/webhook/send?key=")
+    assert body == b'{"msgtype":"text"}'
 
 
 def test_a_forked_process_opens_connections_of_its_own(sim: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
