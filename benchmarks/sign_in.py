@@ -13,8 +13,9 @@ Round by round, each in a process of its own against one PostgreSQL and one Valk
 All have one PostgreSQL, one Valkey and the product's other settings. WeCom is a stand-in on this machine that answers
 at once; its time is not subtracted. Printed are medians over the rounds, and the processor time of the application.
 
-Goals: the median sign-in of ours takes less than 15 ms, and ours signs at least half as many people in per second and
-process as `bare`; both take two requests. Results are added to benchmarks/results/sign_in.jsonl.
+Goals: the median sign-in of ours takes at most 10 ms, and ours signs at least 0.8 as many people in per second and
+process as `bare`; both take two requests. On a busy machine the ratio of the processor times says more. Results are
+added to benchmarks/results/sign_in.jsonl.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from benchmarks import runner
 from benchmarks import sign_in_world as world
 from benchmarks.stand_in import stand_in
 
-GOAL_MILLISECONDS, GOAL_RATIO = 15.0, 0.5
+GOAL_MILLISECONDS, GOAL_RATIO = 10.0, 0.8
 WARM_UP = 30
 OURS, NOT_COPIED, BARE, SHELL, ALLAUTH = "ours", "ours, not copied", "bare", "shell", "allauth"
 FORM_ONLY = ", form only"
@@ -120,10 +121,18 @@ def report(found: dict[str, Any]) -> bool:
             f"{name:20} {one['milliseconds']:10.2f} {one['processor_milliseconds']:14.2f} {one['per_second']:12.0f}"
             f" {one['of_bare']:8.2f} ({one['of_bare_least']:.2f})"
         )
-    is_quick = all(found[name]["milliseconds"] < GOAL_MILLISECONDS for name in (OURS, NOT_COPIED))
-    is_met = is_quick and bool(found[OURS]["of_bare"] >= GOAL_RATIO)
-    print(f"goals: below {GOAL_MILLISECONDS:g} ms, at least {GOAL_RATIO} × bare: {'met' if is_met else 'MISSED'}")
-    return is_met
+    ours, bare = found[OURS], found[BARE]
+    processor = bare["processor_milliseconds"] / ours["processor_milliseconds"]
+    is_quick, is_near = ours["milliseconds"] <= GOAL_MILLISECONDS, ours["of_bare"] >= GOAL_RATIO
+    print(f"a sign-in: {ours['milliseconds']:.1f} ms, wanted at most {GOAL_MILLISECONDS:g}: {_word(is_quick)}")
+    print(f"of Django's own rate: {ours['of_bare']:.2f}, wanted at least {GOAL_RATIO}: {_word(is_near)}")
+    print(f"of Django's own by processor time: {processor:.2f}")
+    print(f"of allauth's rate: {ours['of_bare'] / found[ALLAUTH]['of_bare']:.2f}")
+    return bool(is_quick and is_near)
+
+
+def _word(is_met: bool) -> str:
+    return "met" if is_met else "MISSED"
 
 
 def main() -> int:
