@@ -9,9 +9,11 @@ from wecom_sandbox.messages.ring import Page, Ring
 from wecom_sandbox.settings import Settings
 from wecom_sandbox.testing import ControlError
 
+from benchmarks.sandbox_throughput import big_company, measured
+from tests.nightly import nightly
 from tests.sandbox.conftest import Api
 from tests.sandbox.test_messages import BUTTON
-from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
+from tests.sandbox_process import AGENTID, CORPID, SandboxHandle, start_sandbox
 
 OTHER = "ww0000000000000002"
 
@@ -154,3 +156,14 @@ def test_a_reader_that_was_overtaken_is_told(api: Api, sandbox: SandboxHandle) -
 def test_a_wrong_page_is_told(sandbox: SandboxHandle, query: dict[str, str]) -> None:
     with pytest.raises(ControlError, match=f"400 .*{next(iter(query))} must be"):
         sandbox.control("GET", f"companies/{CORPID}/messages", **query)
+
+
+@nightly
+def test_a_million_messages_take_no_more_memory_than_the_first_ones() -> None:
+    """Over the wire, to 10,000 people; what the sandbox keeps is full after the first fifth."""
+    settings = {"limits_enabled": False, "messages_kept": 50_000}
+    with start_sandbox(seed={"companies": [big_company(10_000)], "settings": settings}) as handle:
+        first = measured(handle, range(200_000), 16, 10_000)
+        last = measured(handle, range(200_000, 1_000_000), 16, 10_000)
+
+    assert last.megabytes < 1.1 * first.megabytes

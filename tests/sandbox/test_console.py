@@ -133,3 +133,38 @@ def test_departments_are_shown_as_a_tree_and_not_without_end(sandbox: SandboxHan
 @pytest.mark.parametrize("path", ["/console/wwnone", f"/console/{CORPID}/apps/9", f"/console/{CORPID}/apps/x"])
 def test_what_is_not_there(sandbox: SandboxHandle, path: str) -> None:
     assert sandbox.session.get(sandbox.base_url + path, timeout=60).status_code == 404
+
+
+def shown(sandbox: SandboxHandle, path: str, pattern: str) -> tuple[list[str], str]:
+    """What a page of the console lists, by a pattern, and the address of its link to more."""
+    page = sandbox.session.get(f"{sandbox.base_url}/console/{path}", timeout=60)
+    assert page.status_code == 200
+    link = re.search(r'href="(\?[^"]*from=\d+)"', page.text)
+    return re.findall(pattern, page.text), link[1].replace("&amp;", "&") if link else ""
+
+
+def test_members_are_shown_page_by_page(sandbox: SandboxHandle) -> None:
+    rows = [{"userid": f"u{number}", "name": f"员工 {number}", "department": [4]} for number in range(60)]
+    sandbox.control("POST", f"companies/{CORPID}/members", rows)
+    path, pattern = f"{CORPID}/members", r"<code>(\w+)</code>"
+
+    first, more = shown(sandbox, f"{path}?q=员工", pattern)
+    assert first == [f"u{number}" for number in range(50)]
+    assert shown(sandbox, path + more, pattern) == ([f"u{number}" for number in range(50, 60)], "")
+
+
+def test_the_log_is_shown_page_by_page(api: Api, sandbox: SandboxHandle) -> None:
+    token = api.token()
+    for _ in range(104):
+        api.raw("GET", "department/list", params={"access_token": token})
+
+    pattern = r"GET /cgi-bin/(\w+)"
+    first, more = shown(sandbox, "log", pattern)
+    assert (first, more) == (["department"] * 100, "?from=100")
+    assert shown(sandbox, f"log{more}", pattern) == (["department"] * 4 + ["gettoken"], "")
+
+
+@pytest.mark.parametrize("place", ["-1", "x", "9" * 18, "٣"])
+def test_a_page_from_anywhere_is_drawn(sandbox: SandboxHandle, place: str) -> None:
+    assert shown(sandbox, f"log?from={place}", "<h1>")[0] == ["<h1>"]
+    assert shown(sandbox, f"{CORPID}/members?from={place}", "<h1>")[0] == ["<h1>"]

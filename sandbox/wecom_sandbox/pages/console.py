@@ -7,6 +7,7 @@ from itertools import islice
 from aiohttp import web
 
 from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
+from wecom_sandbox.http.digits import read_integer
 from wecom_sandbox.pages import people
 from wecom_sandbox.pages.bubbles import local_time
 from wecom_sandbox.pages.rendering import page
@@ -34,6 +35,8 @@ FAULT_LABELS = {
     "close_after": _("done, then the connection closed: the answer is lost"),
     "duplicate_callback": _("an event delivered twice"),
 }
+# No list is longer.
+_PLACE_MOST = 10**9
 _SHOWN_PEOPLE, _SHOWN_RECORDS, _SHOWN_DEPARTMENTS, _NAMED_DEPARTMENTS = 50, 100, 200, 40
 
 
@@ -64,12 +67,14 @@ async def company(request: web.Request) -> web.StreamResponse:
 
 
 async def members(request: web.Request) -> web.StreamResponse:
-    """?q= searches; joining, moving, disabling and leaving."""
-    found, query = _company(request), request.query.get("q", "")
+    """?q= searches, ?from= goes on; joining, moving, disabling and leaving."""
+    found, query, start = _company(request), request.query.get("q", ""), _start(request)
+    # One more than is shown tells whether there are more.
+    shown = people.search(found, query, most=_SHOWN_PEOPLE + 1, start=start)
     values = {
         "company": found,
-        "people": people.search(found, query, most=_SHOWN_PEOPLE),
-        "shown": _SHOWN_PEOPLE,
+        "people": shown[:_SHOWN_PEOPLE],
+        "more": start + _SHOWN_PEOPLE if len(shown) > _SHOWN_PEOPLE else 0,
         "count": len(found.directory.members),
         "departments": _departments(found, _SHOWN_DEPARTMENTS),
         "q": query,
@@ -107,14 +112,15 @@ async def faults(request: web.Request) -> web.StreamResponse:
 
 
 async def log(request: web.Request) -> web.StreamResponse:
-    """The last calls and the last callbacks, newest first."""
-    world = request.app[WORLD]
-    recent = islice(reversed(world.calls), _SHOWN_RECORDS)
+    """The last calls and the last callbacks, newest first; ?from= goes on with older ones."""
+    world, start = request.app[WORLD], _start(request)
+    end = start + _SHOWN_RECORDS
+    recent = islice(reversed(world.calls), start, end)
     calls = [(local_time(one.at), one, FAULT_LABELS.get(one.fault, "")) for one in recent]
-    callbacks = [(local_time(one.at), one) for one in islice(reversed(world.outbox.log), _SHOWN_RECORDS)]
-    return page(
-        request, "console/log.html", {"calls": calls, "callbacks": callbacks, "company": None, "section": "log"}
-    )
+    callbacks = [(local_time(one.at), one) for one in islice(reversed(world.outbox.log), start, end)]
+    more = end if max(len(world.calls), len(world.outbox.log)) > end else 0
+    values = {"calls": calls, "callbacks": callbacks, "more": more, "company": None, "section": "log"}
+    return page(request, "console/log.html", values)
 
 
 async def verification(request: web.Request) -> web.StreamResponse:
@@ -128,6 +134,11 @@ async def verification(request: web.Request) -> web.StreamResponse:
 def _departments(found: Company, most: int) -> list[tuple[str, Department]]:
     """The tree from its root, each department with the white space that shows how deep it stands."""
     return [("\u3000" * depth, one) for depth, one in islice(found.directory.tree(), most)]
+
+
+def _start(request: web.Request) -> int:
+    """The place from which a list goes on: ?from=, or 0 for what is no number."""
+    return min(max(0, read_integer(request.query.get("from", "")) or 0), _PLACE_MOST)
 
 
 def _company(request: web.Request) -> Company:

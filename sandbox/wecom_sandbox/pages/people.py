@@ -26,12 +26,12 @@ def initials(member: Member) -> str:
     return member.name[:1].upper() if member.name.isascii() else member.name[-2:]
 
 
-def search(company: Company, text: str, *, most: int = SHOWN) -> list[Member]:
-    """Members whose userid or name holds the text; the first ones when it is empty."""
+def search(company: Company, text: str, *, most: int = SHOWN, start: int = 0) -> list[Member]:
+    """Members whose userid or name holds the text, all when it is empty: so many, from the place `start` on."""
     wanted = text.strip().lower()
     found = (
         member
         for folded, member in company.directory.members.items()
         if not wanted or wanted in folded or wanted in member.name.lower()
     )
-    return list(islice(found, most))
+    return list(islice(found, start, start + most))
