@@ -12,6 +12,7 @@ JSON_TYPE = "application/json; charset=UTF-8"
 _MORE = "more info at https://open.work.weixin.qq.com/devtool/query?e="
 # These are answered without a hint id.
 _WITHOUT_HINT = frozenset({42001})
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _serial = itertools.count(secrets.randbelow(10**9))
 
 
@@ -28,7 +29,7 @@ class Reply:
 
 def dump(document: Mapping[str, object]) -> bytes:
     """JSON as WeCom writes it: UTF-8, nothing escaped that need not be."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(document).encode()
 
 
 def hint_id(now: float) -> str:
