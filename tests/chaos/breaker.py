@@ -91,10 +91,9 @@ class Breaker:
         town = self._town
         if target == "sandbox":
             return [psutil.Process(town.stack.sandbox.pid)]
-        if target == "broker":
-            return [psutil.Process(town.broker.process.pid)]
+        process = town.services[target].process if target in town.services else town.running[target].process
         try:
-            program = psutil.Process(town.running[target].process.pid)
+            program = psutil.Process(process.pid)
             return [program, *program.children(recursive=True)]
         except psutil.NoSuchProcess:  # it ended by itself: revived later
             return []

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WORKERS, BEATS, CHARTS = ("worker-1", "worker-2"), ("beat-1", "beat-2"), "charts"
+# What leads from the programs to database and broker.
+NETWORK = "network"
 PROGRAMS = ("web", *WORKERS, *BEATS, CHARTS)
 # Seconds over which a round's disturbances are spread, and how long what was killed stays away.
 SPAN_SECONDS, AWAY_SECONDS = 5.0, (0.2, 3.0)
@@ -92,7 +94,9 @@ def _order(kind: str) -> Callable[[random.Random, float, int], Disturbance]:
 def _freeze(*targets: str) -> Callable[[random.Random, float, int], Disturbance]:
     def make(chance: random.Random, at: float, _companies: int) -> Disturbance:
         target = chance.choice(targets)
-        return Disturbance(at, "freeze", target, chance.uniform(*(ASLEEP_SECONDS if target in PROGRAMS else (1, 4))))
+        return Disturbance(
+            at, "freeze", target, chance.uniform(*(ASLEEP_SECONDS if target in {*PROGRAMS, NETWORK} else (1, 4)))
+        )
 
     return make
 
@@ -166,4 +170,6 @@ _KINDS: tuple[Callable[[random.Random, float, int], Disturbance], ...] = (
     _ill("full", "broker"),
     _server("kill", CHARTS),
     _freeze("broker"),
+    _freeze("database"),
+    _freeze(NETWORK),
 )

@@ -20,10 +20,11 @@ from notifications.models import Channel, Delivery, Incident, Receipt, Run, Subs
 from tests.chaos import database as databases
 from tests.chaos.breaker import Breaker, at_once
 from tests.chaos.judge import doubled, in_groups, stuck, unfounded, wrong_groups, wrongs
-from tests.chaos.plan import Disturbance, plan
+from tests.chaos.network import ways
+from tests.chaos.plan import NETWORK, Disturbance, plan
 from tests.chaos.town import ON_DUTY, PEOPLE, Asked, Town, corpid, robot_key, userids, with_servers
 from tests.chaos.wecom import WeCom
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, wait_for_log
 from tests.sandbox_process import ROOT, company
 from tools.services import Service
 
@@ -63,8 +64,11 @@ def running_town(database: Service, broker: Service, folder: Path) -> Iterator[T
     with ExitStack() as exits:
         wecom = WeCom(folder, seed)
         exits.callback(wecom.stop)
-        stack = Stack(env=dict(os.environ), root=ROOT, folder=folder, sandbox=wecom.start())
+        command, env = ways(database, broker)
+        stack = Stack(env={**os.environ, **env}, root=ROOT, folder=folder, sandbox=wecom.start())
         town = Town(stack, exits, database, broker, wecom, secrets=secrets)
+        town.running[NETWORK] = stack.start(NETWORK, command, exits)
+        wait_for_log("leads", town.running[NETWORK])
         town.settle_in()
         yield town
         connection.close()
