@@ -156,7 +156,7 @@ def test_this_connection_has_these_limits() -> None:
     names = ("keepalives_idle", "keepalives_interval", "keepalives_count", "user_timeout")
     with connection.cursor() as cursor:
         cursor.execute("SELECT " + ", ".join(f"current_setting('tcp_{name}')" for name in names))
-        assert cursor.fetchone() == ("15", "5", "3", "30s")
+        assert cursor.fetchone() == ("15", "5", "3", "30000")
         cursor.execute("SHOW idle_in_transaction_session_timeout")
         assert cursor.fetchone() == ("1min",)
 
