@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -180,7 +181,8 @@ print(client.message.send_text({AGENTID}, ["lilei"], "hello")["errcode"])
 def recipe(language: str) -> str:
     """The commands of the guide, with sudo, for programs that look names up in /etc/hosts."""
     text = (ROOT / "docs" / language / "sandbox.md").read_text(encoding="utf-8")
-    return next(block for block in text.split("```\n")[1::2] if "/etc/hosts" in block)
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.M | re.S)
+    return next(block for block in blocks if "/etc/hosts" in block)
 
 
 def test_both_languages_have_the_same_recipe() -> None:
