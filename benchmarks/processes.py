@@ -1,0 +1,155 @@
+"""How soon a process is ready, and what a whole set of them holds at rest: `python -m benchmarks.processes`.
+
+The commands are those of deploy/systemd, in production. They start one after the other; the processor time of each is
+read once it is ready. Then all rest together. Memory is the proportional set size, in which a page that several share
+counts once.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import requests
+
+from benchmarks import runner
+from tools.services import free_port
+
+BIN = Path(sys.executable).parent
+UNITS = runner.ROOT / "deploy" / "systemd"
+# The set of the smallest installation; `worker-urgent` comes with a larger one.
+NAMES = ("web@1", "web@2", "worker", "worker-data", "worker-charts", "beat")
+READY_SECONDS_WANTED, MIGRATE_SECONDS_WANTED, MEGABYTES_WANTED = 3.0, 4.0, 700
+READY_WITHIN, REST_WITHIN = 300, 30
+# A set rests when it takes less than this share of a processor.
+REST_SHARE, LOOK_SECONDS = 0.1, 5
+
+
+class Unit:
+    """One of our services, with its processes."""
+
+    def __init__(self, name: str, env: dict[str, str], folder: Path, exits: ExitStack) -> None:
+        self.name, self.port, self.log = name, free_port(), folder / f"{name}.log"
+        command = _command(name)
+        if name.startswith("web"):
+            command += ["--bind", f"127.0.0.1:{self.port}", "--worker-tmp-dir", str(folder)]
+        if name == "beat":
+            command += ["--pidfile", str(folder / "beat.pid")]
+        output = exits.enter_context(self.log.open("wb"))
+        self.process = psutil.Popen(command, cwd=runner.ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
+        exits.callback(self._stop)
+
+    def is_ready(self) -> bool:
+        if not self.name.startswith("web"):
+            return ("Schedule changed" if self.name == "beat" else "ready.") in self.log.read_text(errors="replace")
+        try:
+            return requests.get(f"http://127.0.0.1:{self.port}/healthz/ready", timeout=10).ok
+        except requests.RequestException:
+            return False
+
+    def processes(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
+
+    def seconds(self) -> float:
+        """Processor time of all its processes."""
+        return sum(one.cpu_times().user + one.cpu_times().system for one in self.processes())
+
+    def megabytes(self) -> list[float]:
+        return [one.memory_full_info().pss / 2**20 for one in self.processes()]
+
+    def _stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def main() -> int:
+    with (
+        runner.servers(
+            ENVIRONMENT="production", PYTHONUNBUFFERED="1", LOG_LEVEL="INFO", LOG_FORMAT="console"
+        ) as servers,
+        ExitStack() as exits,
+    ):
+        before = runner.load()
+        migrating = _migrate_seconds(servers.env)
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))
+        units: list[Unit] = []
+        ready = {}
+        for name in NAMES:
+            unit = Unit(name, servers.env, folder, exits)
+            units.append(unit)
+            _wait(unit.is_ready, READY_WITHIN, unit)
+            ready[name] = round(unit.seconds(), 2)
+        _rest(units)
+        held = {unit.name: [round(one, 1) for one in unit.megabytes()] for unit in units}
+        total = sum(map(sum, held.values()))
+        runner.keep(
+            "processes",
+            {"load": [before, runner.load()], "migrate_s": migrating, "ready_s": ready, "pss_mb": held},
+        )
+    print("Processor time until ready, and proportional set size at rest (parent, then its children):")
+    for name in NAMES:
+        print(f"  {name:14} {ready[name]:5.2f} s   {' + '.join(f'{one:.0f}' for one in held[name])} MB")
+    rows = (
+        ("migrate from nothing, processor time", f"{migrating:.1f} s", migrating, MIGRATE_SECONDS_WANTED),
+        (
+            "slowest process until ready, processor time",
+            f"{max(ready.values()):.1f} s",
+            max(ready.values()),
+            READY_SECONDS_WANTED,
+        ),
+        ("the set at rest, proportional set size", f"{total:.0f} MB", total, MEGABYTES_WANTED),
+    )
+    for label, shown, measured, wanted in rows:
+        print(f"{label}: {shown}, wanted at most {wanted:g}: {'met' if measured <= wanted else 'NOT MET'}")
+    return int(any(measured > wanted for _label, _shown, measured, wanted in rows))
+
+
+def _command(name: str) -> list[str]:
+    """As systemd starts it, from this clone."""
+    unit = UNITS / f"guanwecom-{name.partition('@')[0]}{'@' if '@' in name else ''}.service"
+    [line] = [line for line in unit.read_text().splitlines() if line.startswith("ExecStart=")]
+    program, *arguments = shlex.split(line.removeprefix("ExecStart=").replace("%%", "%"))
+    return [str(BIN / Path(program).name), *arguments]
+
+
+def _migrate_seconds(env: dict[str, str]) -> float:
+    process = psutil.Popen([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=runner.ROOT, env=env)
+    spent = 0.0
+    while process.poll() is None:
+        try:
+            times = process.cpu_times()
+        except psutil.Error:  # it has just ended
+            break
+        spent = times.user + times.system
+        time.sleep(0.02)
+    if process.wait():
+        raise SystemExit("manage.py migrate failed")
+    return round(spent, 2)
+
+
+def _wait(is_ready: Callable[[], bool], seconds: float, unit: Unit) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_ready():
+        if unit.process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"{unit.name} does not start:\n{unit.log.read_text(errors='replace')[-2000:]}")
+        time.sleep(0.05)
+
+
+def _rest(units: list[Unit]) -> None:
+    deadline = time.monotonic() + REST_WITHIN
+    while time.monotonic() < deadline:
+        before = sum(unit.seconds() for unit in units)
+        time.sleep(LOOK_SECONDS)
+        if sum(unit.seconds() for unit in units) - before < REST_SHARE * LOOK_SECONDS:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
