@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.nightly import nightly
+
 MINOR = sys.version_info.minor
 # A distribution that is built without another package, in the sandbox's place.
 PYPROJECT = """[build-system]
@@ -117,6 +119,7 @@ def test_what_the_tests_installed_serves_the_demo(machine: Machine) -> None:
     assert machine.set_up("demo").stdout == "messages compile\n"
 
 
+@nightly
 def test_a_moved_clone_gets_a_new_environment(machine: Machine, tmp_path: Path) -> None:
     machine.add_python("python3")
     machine.set_up()
@@ -129,6 +132,7 @@ def test_a_moved_clone_gets_a_new_environment(machine: Machine, tmp_path: Path) 
     assert str(machine.clone) in (machine.clone / ".venv" / "bin" / "pip").read_text()
 
 
+@nightly
 def test_an_interpreter_that_is_gone_is_replaced(machine: Machine) -> None:
     machine.add_python("python3")
     machine.set_up()
