@@ -181,7 +181,7 @@ print(client.message.send_text({AGENTID}, ["lilei"], "hello")["errcode"])
 def recipe(language: str) -> str:
     """The commands of the guide, with sudo, for programs that look names up in /etc/hosts."""
     text = (ROOT / "docs" / language / "sandbox.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.M | re.S)
+    blocks: list[str] = re.findall(r"^```\w*\n(.*?)^```$", text, re.M | re.S)
     return next(block for block in blocks if "/etc/hosts" in block)
 
 
