@@ -65,8 +65,9 @@ class Unit:
         return [one.memory_full_info().pss / 2**20 for one in self.processes()]
 
     def _stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(60)
+        for one in self.processes():  # measured: nothing that they do matters any more
+            one.kill()
+        self.process.wait()
 
 
 def main() -> int:
