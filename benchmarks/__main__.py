@@ -13,7 +13,14 @@ FOLDER = Path(__file__).resolve().parent
 # The settings want them; a program that opens some starts its own.
 SERVICES = {"DATABASE_URL": "sqlite:////nowhere", "VALKEY_URL": "redis://127.0.0.1:1/0"}
 PROGRAMS = (
-    *("client_overhead.py", "sandbox_throughput.py", "sign_in.py", "directory_sync.py", "callback_reply.py"),
+    *(
+        "client_overhead.py",
+        "sandbox_throughput.py",
+        "sign_in.py",
+        "sign_in_rate.py",
+        "directory_sync.py",
+        "callback_reply.py",
+    ),
     *("people_import.py", "processes.py", "push_engine.py", "receipts_growth.py", "chart_push.py", "mail_door.py"),
     *("snapshots.py", "load", "pages.py"),
 )
