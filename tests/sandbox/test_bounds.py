@@ -7,6 +7,7 @@ from wecom_sandbox.messages import inbox
 from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message
 from wecom_sandbox.messages.ring import Page, Ring
 from wecom_sandbox.settings import Settings
+from wecom_sandbox.state import world
 from wecom_sandbox.testing import ControlError
 
 from benchmarks.sandbox_throughput import big_company, measured
@@ -124,6 +125,14 @@ def test_large_messages_push_old_ones_out_earlier(monkeypatch: pytest.MonkeyPatc
     assert list(mail.messages) == ["m1", "m2"]
     mail.deliver(message("large", *(f"u{one}" for one in range(1000))))
     assert list(mail.messages) == ["large"]
+
+
+def test_old_files_go_when_there_are_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "KEPT_MEDIA_BYTES", 10)
+    kept = world.World()
+    for name, size in (("a", 4), ("b", 4), ("c", 6), ("large", 11)):
+        kept.keep_media(world.Media(name, CORPID, "file", "f", "text/plain", b"x" * size, 0.0))
+        assert list(kept.media) == {"a": ["a"], "b": ["a", "b"], "c": ["b", "c"], "large": ["large"]}[name]
 
 
 def test_lists_are_read_page_by_page(api: Api, sandbox: SandboxHandle) -> None:

@@ -144,7 +144,7 @@ def _add(world: World, media: Media) -> None:
     if len(world.media) > _KEPT:
         now = world.now()
         world.media = {media_id: one for media_id, one in world.media.items() if one.expires_at > now}
-    world.media[media.media_id] = media
+    world.keep_media(media)
 
 
 def _picture_type(body: bytes) -> str:

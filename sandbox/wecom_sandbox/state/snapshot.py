@@ -156,7 +156,7 @@ def _read_media(world: World, values: object) -> None:
     except ValueError as error:
         raise ValueError("media.body must be base64") from error
     media = Media(body=body, **fields)
-    world.media[media.media_id] = media
+    world.keep_media(media)
 
 
 def _read_clock(world: World, values: object) -> None:

@@ -21,6 +21,8 @@ from wecom_sandbox.state.office import Office
 
 # Above this, codes that are of no use any more are forgotten (they then are unknown, which is answered alike).
 KEPT_CODES = 10_000
+# Of all uploaded files together; above, the oldest are forgotten.
+KEPT_MEDIA_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -252,6 +254,14 @@ class World:
         self.calls.add(record)
         while len(self.calls) > self.settings.calls_kept:
             self.calls.drop()
+
+    def keep_media(self, media: Media) -> None:
+        """Keep a file, and of the older ones what fits into KEPT_MEDIA_BYTES."""
+        self.media[media.media_id] = media
+        surplus = sum(len(one.body) for one in self.media.values()) - KEPT_MEDIA_BYTES
+        for old in list(self.media.values())[:-1] if surplus > 0 else ():
+            if surplus > 0:
+                surplus -= len(self.media.pop(old.media_id).body)
 
     def app(self, corpid: str, agentid: int) -> App:
         """Raises KeyError."""
