@@ -24,7 +24,7 @@ from notifications.charts.definition import (
     ChartKind,
     Sort,
 )
-from notifications.charts.labels import distinct_labels, number_of, one_line, shown_within
+from notifications.charts.labels import distinct_labels, number_of, one_line, series_label, shown_within
 
 # More places than these along an axis are counted together (times) or cut off (others).
 POINTS_AT_MOST = 120
@@ -171,7 +171,8 @@ def _labelled(shaped: Shaped) -> Shaped:
     """With names that have room, each of which looks like no other."""
     # The rest comes first: it keeps its name.
     places = distinct_labels([shaped.rest, *(shaped.places or ())], LABEL_PIXELS)
-    series = distinct_labels([shaped.rest, *shaped.series], LABEL_PIXELS)
+    labels = distinct_labels([shaped.rest, *shaped.series], LABEL_PIXELS)
+    series = {name: series_label(label) for name, label in labels.items()}
     points = [
         Point(places[point.place] if isinstance(point.place, str) else point.place, series[point.series], point.value)
         for point in shaped.points

@@ -118,6 +118,13 @@ def _long(value: float | Decimal, unit: str, language: str) -> str:
 FONT_SIZE = 12
 LABEL_CHARACTERS = 60
 _BROAD = frozenset("MWmw@%&")
+# What every object of JavaScript has: Object.getOwnPropertyNames(Object.prototype).
+_TAKEN = frozenset(
+    [
+        *("__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__", "constructor"),
+        *("hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf"),
+    ]
+)
 
 
 def width_of(text: str) -> float:
@@ -143,6 +150,12 @@ def distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
             labels[name] = _unique(name, pixels, used)
             used.add(labels[name])
     return labels
+
+
+def series_label(label: str) -> str:
+    """A label that the renderer can group by. It keeps groups in an object of JavaScript, where some names are taken:
+    these get a space behind them, which nobody sees."""
+    return f"{label} " if label in _TAKEN else label
 
 
 def _unique(name: str, pixels: float, used: set[str]) -> str:

@@ -150,6 +150,17 @@ def test_a_column_may_be_called_anything(draw: Draw, name: str) -> None:
     assert marks(draw(found).svg)["rect"] == 2
 
 
+@pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "valueOf"])
+@pytest.mark.parametrize("kind", [ChartKind.AREA, ChartKind.BAR, ChartKind.STACKED])
+def test_a_series_may_be_called_like_a_part_of_javascript(draw: Draw, kind: ChartKind, name: str) -> None:
+    columns = (Column("x", Kind.TEXT), Column("s", Kind.TEXT), Column("y", Kind.NUMBER))
+    table = Table(columns, (("a", name, 3), ("b", name, 5), ("a", "q", 1)), AS_OF)
+
+    found = spec(Chart(kind, "x", ("y",), "s"), table, language="zh-hans")
+
+    assert [text.strip() for text in texts(draw(found).svg) if text.strip() in {name, "q"}] == [name, "q"]
+
+
 def test_a_hundred_thousand_rows_become_few_marks_and_the_picture_says_so() -> None:
     many = Table(
         (Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), tuple((f"r{i}", 1) for i in range(100_000)), AS_OF, True
