@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,44 @@ def test_calls_go_on_while_a_full_ring_is_taken_and_restored(api: Api, sandbox: 
     assert len([row for row in parsed(saved) if "message" in row]) == 2000
     assert answer.json()["messages"] == 2000
     assert len(sandbox.listed(f"companies/{CORPID}/messages", "messages")) == 2000
+
+
+def nested(levels: int) -> dict[str, Any]:
+    return {"x": nested(levels - 1)} if levels else {}
+
+
+# Calls whose body is kept as it came, and how deep it is before what it holds begins.
+KEPT_WHOLE: list[tuple[str, Callable[[dict[str, Any]], dict[str, Any]], int]] = [
+    ("message/send", lambda inner: MESSAGE | {"template_card": BUTTON | {"main_title": {"title": "t", "x": inner}}}, 3),
+    ("menu/create", lambda inner: {"button": [{"type": "click", "name": "n", "key": "k", "x": inner}]}, 3),
+    ("agent/set_workbench_template", lambda inner: {**IMAGE, "image": {"url": "https://a.example/", "x": inner}}, 2),
+    ("agent/set_workbench_data", lambda inner: {**IMAGE, "userid": "lilei", "image": {**PICTURE, "x": inner}}, 2),
+    ("oa/applyevent", lambda inner: APPLICATION | {"apply_data": {"contents": [{"x": inner}]}}, 4),
+    ("oa/schedule/add", lambda inner: {"schedule": SCHEDULE | {"reminders": {"x": inner}}}, 3),
+]
+MESSAGE = {"touser": "lilei", "msgtype": "template_card", "agentid": AGENTID}
+PICTURE = {"url": "https://a.example/p.png"}
+IMAGE = {"agentid": AGENTID, "type": "image", "image": PICTURE}
+APPLICATION = {"template_id": "T1", "creator_userid": "lilei"}
+SCHEDULE = {"organizer": "lilei", "start_time": 1, "end_time": 2}
+
+
+@pytest.mark.parametrize(("path", "body", "around"), KEPT_WHOLE)
+def test_what_a_call_may_leave_can_be_restored(
+    path: str, body: Callable[[dict[str, Any]], dict[str, Any]], around: int, api: Api, sandbox: SandboxHandle
+) -> None:
+    """As deep as a body may be; a deeper one is refused."""
+    sandbox.load({"companies": [company(office={"approval_templates": [{"template_id": "T1", "name": "n"}]})]})
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"reads": ["approval"]})
+    api.post("agent/set_workbench_template", IMAGE)
+
+    assert api.post(path, body(nested(16 - around)), agentid=AGENTID)["errcode"] == 0
+    assert put(sandbox, take(sandbox)).status_code == 200
+    refused = api.post(path, body(nested(17 - around)), agentid=AGENTID)
+    assert (refused["errcode"], refused["errmsg"].partition(", hint")[0]) == (
+        40058,
+        "invalid Request Parameter: body is nested too deeply",
+    )
 
 
 SEED_LINE = json.dumps({"companies": [company()]}).encode()

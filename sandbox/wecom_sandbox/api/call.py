@@ -8,7 +8,7 @@ from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.http import strict_json
+from wecom_sandbox.http import strict_json, typed
 from wecom_sandbox.http.digits import read_integer
 from wecom_sandbox.http.envelope import Reply
 from wecom_sandbox.state.world import App, Company, World
@@ -17,6 +17,8 @@ Json = dict[str, object]
 T = TypeVar("T")
 APP, CONTACTS = "app", "contacts"
 WARNING = "Warning: wrong json format. "
+# Objects and lists in each other: less than a snapshot takes back, which has others around them.
+_DEPTH_MOST = 16
 
 
 @dataclass(slots=True)
@@ -157,7 +159,18 @@ def read_body(body: bytes) -> tuple[Json, bool]:
         document, clean = _read_leniently(text), False
     if not isinstance(document, dict):
         raise ApiError(40058, "invalid Request Parameter: body should be a json object")
+    _check_depth(text, document)
     return document, clean
+
+
+def _check_depth(text: str, document: Json) -> None:
+    """Raises ApiError 40058. Most bodies have so few brackets that they need not be looked into."""
+    if text.count("{") + text.count("[") <= _DEPTH_MOST:
+        return
+    try:
+        typed.check_depth(document, "body", most=_DEPTH_MOST)
+    except ValueError as error:
+        raise ApiError(40058, f"invalid Request Parameter: {error}") from error
 
 
 def _read_leniently(text: str) -> object:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.http import xml
+from wecom_sandbox.http import typed, xml
 from wecom_sandbox.messages import cards
 from wecom_sandbox.messages.inbox import CardView, Message, new_id
 from wecom_sandbox.state import events
@@ -138,6 +138,7 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
 
 def update(view: CardView, card: dict[str, object], company: Company) -> None:
     """Put another card in the place of the one that is seen. Raises ValueError for one that WeCom would refuse."""
+    typed.check_depth(card, "TemplateCard")
     try:
         view.card = cards.check(
             card, media=lambda media_id, kind: media_id, is_member=company.has_member, is_update=True
