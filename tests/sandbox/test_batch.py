@@ -90,6 +90,13 @@ def test_a_file_of_departments(contacts: Api) -> None:
     assert [row["id"] for row in contacts.get("department/simplelist")["department_id"]] == [1, 2, 3, 4]
 
 
+def test_a_department_without_an_id_is_not_made(contacts: Api) -> None:
+    answer = run(contacts, "batch/replaceparty", PARTIES + "甲部,abc,1,1\n乙部,,1,1\n")
+
+    refused = {"action": 1, "partyid": 0, "errcode": 60123, "errmsg": "invalid party id"}
+    assert answer["result"] == [refused, refused]
+
+
 @pytest.mark.parametrize(
     ("text", "errcode"),
     [("", 40092), ("姓名,部门\n李雷,2\n", 40092), (HEAD.encode("gb18030"), 40092), (HEAD + 'x,"y', 40092)],

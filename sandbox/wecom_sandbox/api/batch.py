@@ -88,7 +88,7 @@ def batch_replaceparty(call: Call) -> Json:
     """Departments of the file are added or changed; others are deleted where nobody and nothing stands in them."""
     rows = _rows(call, _PARTY_COLUMNS, "id")
     result = [_put_party(call, row) for row in rows]
-    named = {ROOT_DEPARTMENT, *(row["id"] for row in rows)}
+    named = {ROOT_DEPARTMENT, *(row.get("id") for row in rows)}
     for _, department in reversed(list(call.company.directory.tree())):
         if department.id not in named:
             _remove_empty(call, department)
@@ -147,10 +147,12 @@ def _put_member(call: Call, row: Json) -> Json:
 
 def _put_party(call: Call, row: Json) -> Json:
     number = row.get("id")
-    old = call.company.directory.departments.get(number) if isinstance(number, int) else None
+    if not isinstance(number, int):
+        return {"action": _CREATED, "partyid": 0} | _refusal(ApiError(60123))
+    old = call.company.directory.departments.get(number)
     action = _CREATED if old is None else _changes(old, row)
     outcome = _outcome(call, row, department_create if old is None else department_update)
-    return {"action": action, "partyid": number or 0} | outcome
+    return {"action": action, "partyid": number} | outcome
 
 
 def _changes(old: Department, row: Json) -> int:
@@ -163,8 +165,12 @@ def _outcome(call: Call, row: Json, change: Callable[[Call], object]) -> Json:
     try:
         change(replace(call, _document=row))
     except ApiError as error:
-        return {"errcode": error.code, "errmsg": error.text}
+        return _refusal(error)
     return {"errcode": 0, "errmsg": "ok"}
+
+
+def _refusal(error: ApiError) -> Json:
+    return {"errcode": error.code, "errmsg": error.text}
 
 
 def _remove_empty(call: Call, department: Department) -> None:
