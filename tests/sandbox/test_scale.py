@@ -61,9 +61,9 @@ def world() -> World:
     return found
 
 
-def call(world: World, name: str, body: dict[str, object]) -> dict[str, object]:
-    """A call of the second app."""
-    request = Request("GET", "/cgi-bin/gettoken", {"corpid": CORPID, "corpsecret": "s2"}, b"", "127.0.0.1")
+def call(world: World, name: str, body: dict[str, object], secret: str = "s2") -> dict[str, object]:
+    """A call of the second app, or of whom the secret is."""
+    request = Request("GET", "/cgi-bin/gettoken", {"corpid": CORPID, "corpsecret": secret}, b"", "127.0.0.1")
     token = str(json.loads(pipeline.answer(world, "gettoken", request).body)["access_token"])
     request = Request("POST", f"/cgi-bin/{name}", {"access_token": token}, json.dumps(body).encode(), "127.0.0.1")
     return dict(json.loads(pipeline.answer(world, name, request).body))
@@ -84,6 +84,22 @@ def test_one_member_changes_among_many(world: World, monkeypatch: pytest.MonkeyP
     administration.put_members(world, one, [{"userid": "u9", "status": 1}])
 
     assert announced(world) == [("unsubscribe", "u9"), ("subscribe", "u9")] * 2
+
+
+def test_a_new_member_s_mobile_is_compared_with_nobody_s() -> None:
+    world = World()
+    one = administration.put_company(world, company(contacts_secret="s"))
+    one.directory.members = Unwalked(one.directory.members)
+
+    def create(userid: str, mobile: str) -> object:
+        body: dict[str, object] = {"userid": userid, "name": "新人", "department": [2], "mobile": mobile}
+        return call(world, "user/create", body, secret="s")["errcode"]
+
+    assert (create("new", "13900000001"), create("newer", "+86 139-0000-0001")) == (0, 60104)
+    administration.put_members(world, one, [{"userid": "new", "mobile": "13900000002"}])
+    assert (create("newest", "13900000001"), create("newer", "13900000002")) == (0, 60104)
+    one.directory.remove_member("new")
+    assert create("newer", "13900000002") == 0
 
 
 def test_a_department_changes_its_place(world: World) -> None:

@@ -151,6 +151,11 @@ def nested(levels: int) -> dict[str, Any]:
     return {"x": nested(levels - 1)} if levels else {}
 
 
+MESSAGE = {"touser": "lilei", "msgtype": "template_card", "agentid": AGENTID}
+PICTURE = {"url": "https://a.example/p.png"}
+IMAGE = {"agentid": AGENTID, "type": "image", "image": PICTURE}
+APPLICATION = {"template_id": "T1", "creator_userid": "lilei"}
+SCHEDULE = {"organizer": "lilei", "start_time": 1, "end_time": 2}
 # Calls whose body is kept as it came, and how deep it is before what it holds begins.
 KEPT_WHOLE: list[tuple[str, Callable[[dict[str, Any]], dict[str, Any]], int]] = [
     ("message/send", lambda inner: MESSAGE | {"template_card": BUTTON | {"main_title": {"title": "t", "x": inner}}}, 3),
@@ -160,11 +165,6 @@ KEPT_WHOLE: list[tuple[str, Callable[[dict[str, Any]], dict[str, Any]], int]] = 
     ("oa/applyevent", lambda inner: APPLICATION | {"apply_data": {"contents": [{"x": inner}]}}, 4),
     ("oa/schedule/add", lambda inner: {"schedule": SCHEDULE | {"reminders": {"x": inner}}}, 3),
 ]
-MESSAGE = {"touser": "lilei", "msgtype": "template_card", "agentid": AGENTID}
-PICTURE = {"url": "https://a.example/p.png"}
-IMAGE = {"agentid": AGENTID, "type": "image", "image": PICTURE}
-APPLICATION = {"template_id": "T1", "creator_userid": "lilei"}
-SCHEDULE = {"organizer": "lilei", "start_time": 1, "end_time": 2}
 
 
 @pytest.mark.parametrize(("path", "body", "around"), KEPT_WHOLE)

@@ -7,7 +7,7 @@ number, 40058 is assumed. A member stands in 100 departments at most by the page
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from wecom_sandbox.api.call import Call
 from wecom_sandbox.errors import ApiError
@@ -93,9 +93,8 @@ def _check_given(call: Call, old: Member | None) -> None:
     for value, wrong in ((email, 60105), (biz_mail, 60143)):
         if value and not (len(value.encode()) <= _EMAIL_MOST_BYTES and _EMAIL.fullmatch(value)):
             raise ApiError(wrong)
-    _check_unique(call, old, mobile, lambda member: member.mobile, _same_mobile, 60104)
-    _check_unique(call, old, email, lambda member: member.email, _same_email, 60106)
-    _check_unique(call, old, biz_mail, lambda member: member.biz_mail, _same_email, 60145)
+    for name, value, wrong in (("mobile", mobile, 60104), ("email", email, 60106), ("biz_mail", biz_mail, 60145)):
+        _check_unique(call, old, name, value, wrong)
     for name, most in _LENGTHS.items():
         if len(call.text(name)) > most:
             raise fields.invalid(name)
@@ -103,29 +102,7 @@ def _check_given(call: Call, old: Member | None) -> None:
         raise fields.invalid("telephone")
 
 
-def _check_unique(
-    call: Call,
-    old: Member | None,
-    value: str,
-    value_of: Callable[[Member], str],
-    same: Callable[[str, str], bool],
-    wrong: int,
-) -> None:
-    if not value:
-        return
-    for member in call.company.directory.members.values():
-        if member is not old and same(value_of(member), value):
-            raise ApiError(wrong)
-
-
-def _same_email(one: str, other: str) -> bool:
-    return one.lower() == other.lower()
-
-
-def _same_mobile(one: str, other: str) -> bool:
-    """With and without China's code, which may be left out."""
-    return one[-4:] == other[-4:] and _plain_mobile(one) == _plain_mobile(other)
-
-
-def _plain_mobile(mobile: str) -> str:
-    return mobile.removeprefix("+86").replace("-", "").replace(" ", "")
+def _check_unique(call: Call, old: Member | None, name: str, value: str, wrong: int) -> None:
+    """Raises ApiError `wrong` for what another member has."""
+    if value and any(old is None or one != old.folded for one in call.company.directory.holders(name, value)):
+        raise ApiError(wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 ROOT_DEPARTMENT = 1
@@ -31,6 +31,15 @@ def fold(userid: str) -> str:
 def is_userid(text: str) -> bool:
     """Whether WeCom takes it: 1 to 64 letters, digits and some signs."""
     return _USERID.fullmatch(text) is not None
+
+
+def plain_mobile(mobile: str) -> str:
+    """Without China's code, which may be left out, and without what only divides the digits."""
+    return mobile.removeprefix("+86").replace("-", "").replace(" ", "")
+
+
+# What WeCom's API gives to one member only: the form in which two are compared.
+UNIQUE: dict[str, Callable[[str], str]] = {"mobile": plain_mobile, "email": str.lower, "biz_mail": str.lower}
 
 
 @dataclass(slots=True)
@@ -121,6 +130,8 @@ class Directory:
         self._direct: dict[int, dict[str, Member]] = {}
         # parentid: name to id; no two departments side by side have one name.
         self._children: dict[int, dict[str, int]] = {}
+        # A name of UNIQUE: its values to the folded userids of all who have them. Console and seeds refuse no second.
+        self._holders: dict[str, dict[str, list[str]]] = {name: {} for name in UNIQUE}
 
     def put_department(self, department: Department) -> None:
         """Add or replace. The root has id 1 and parentid 0, and the company's name. Raises BrokenRule."""
@@ -162,8 +173,7 @@ class Directory:
             raise BrokenRule(60123, f"member {member.userid} stands in unknown departments {unknown}")
         self._unlist(member.folded)
         self.members[member.folded] = member
-        for number in member.department:
-            self._direct.setdefault(number, {})[member.folded] = member
+        self._list(member)
         self.version += 1
 
     def remove_member(self, userid: str) -> Member:
@@ -178,8 +188,7 @@ class Directory:
         self._unlist(before)
         self.members = {after if key == before else key: one for key, one in self.members.items()}
         self.members[after] = new
-        for number in new.department:
-            self._direct.setdefault(number, {})[after] = new
+        self._list(new)
         for department in self.departments.values():
             _replace(department.department_leader, before, new.userid)
         for member in self.members.values():
@@ -199,6 +208,10 @@ class Directory:
 
     def find(self, userid: str) -> Member | None:
         return self.members.get(fold(userid))
+
+    def holders(self, name: str, value: str) -> list[str]:
+        """Folded userids of the members who have this mobile, email or biz_mail."""
+        return self._holders[name].get(UNIQUE[name](value), [])
 
     def subtree(self, number: int) -> set[int]:
         """The department and all below it; empty when unknown."""
@@ -273,10 +286,26 @@ class Directory:
             height += 1
         return height
 
+    def _list(self, member: Member) -> None:
+        for number in member.department:
+            self._direct.setdefault(number, {})[member.folded] = member
+        for name, plain in UNIQUE.items():
+            value = plain(getattr(member, name))
+            if value:
+                self._holders[name].setdefault(value, []).append(member.folded)
+
     def _unlist(self, folded: str) -> None:
         old = self.members.get(folded)
-        for number in old.department if old else ():
+        if old is None:
+            return
+        for number in old.department:
             self._direct.get(number, {}).pop(folded, None)
+        for name, plain in UNIQUE.items():
+            value = plain(getattr(old, name))
+            if value:
+                self._holders[name][value].remove(folded)
+                if not self._holders[name][value]:
+                    del self._holders[name][value]
 
 
 def _replace(userids: list[str], folded: str, userid: str) -> None:
