@@ -93,6 +93,15 @@ def test_a_snapshot_is_a_moment_to_go_back_to(api: Api, sandbox: SandboxHandle) 
     assert len(sandbox.control("GET", f"companies/{CORPID}")["members"]) == 3
 
 
+def test_a_deleted_company_leaves_nothing(api: Api, sandbox: SandboxHandle, lived: dict[str, str]) -> None:
+    sandbox.control("DELETE", f"companies/{CORPID}")
+
+    saved = take(sandbox)
+    assert [list(row) for row in parsed(saved)] == [["settings", "bi", "companies"]]
+    assert put(sandbox, saved).json() == {"companies": 0, "messages": 0}
+    assert lived["media_id"].encode() not in saved
+
+
 def test_the_clock_goes_on(sandbox: SandboxHandle) -> None:
     saved = take(sandbox)
     sandbox.advance(1000)

@@ -52,7 +52,7 @@ async def patch_company(request: web.Request, world: World, document: Any) -> ob
 @route("DELETE", "companies/{corpid}")
 async def delete_company(request: web.Request, world: World, document: object) -> object:
     """Forget a company with everything in it."""
-    del world.companies[request.match_info["corpid"]]
+    administration.remove_company(world, request.match_info["corpid"])
     return {}
 
 

@@ -172,6 +172,13 @@ class Mailroom:
         if message.msgtype == "template_card" and message.agentid is not None:
             self.task_ids.discard((message.corpid, message.agentid, str(message.content.get("task_id", ""))))
 
+    def forget_company(self, corpid: str) -> None:
+        """All of its messages."""
+        ring = self.companies.pop(corpid, None)
+        while ring:
+            self._forget(ring.drop())
+        self._weights.pop(corpid, None)
+
     def inbox(self, corpid: str, folded: str) -> list[Message]:
         """Oldest first; recalled ones included, with `recalled` set."""
         return list(self.inboxes.get((corpid, folded), ()))

@@ -11,7 +11,7 @@ import secrets
 import string
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wecom_sandbox.http import typed
 from wecom_sandbox.state import bi as bi_state
@@ -56,6 +56,16 @@ def put_company(world: World, values: object) -> Company:
 def change_company(company: Company, values: object) -> None:
     """Only the given fields change. Raises ValueError."""
     typed.merge(company, values, path="company", allowed=COMPANY_FIELDS - {"corpid"})
+
+
+def remove_company(world: World, corpid: str) -> None:
+    """Forget it with its messages, groups, files and tokens. Raises KeyError."""
+    del world.companies[corpid]
+    world.mail.forget_company(corpid)
+    tables: list[dict[str, Any]] = [world.chats, world.media, world.tokens, world.codes, world.user_tickets]
+    for table in tables:
+        for key in [key for key, one in table.items() if one.corpid == corpid]:
+            del table[key]
 
 
 def put_departments(world: World, company: Company, rows: list[object], *, tell_contacts: bool = True) -> int:
