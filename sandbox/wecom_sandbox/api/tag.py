@@ -83,7 +83,7 @@ def tag_deltagusers(call: Call) -> Json:
     gone = {fold(userid) for userid in named.userids}
     userids = [one for one in tag.userids if fold(one) not in gone]
     _change(call, tags.with_people(tag, userids, [one for one in tag.partyids if one not in named.partyids]))
-    return named.invalid
+    return {"errmsg": "deleted", **named.invalid}
 
 
 @dataclass(frozen=True, slots=True)
