@@ -90,7 +90,7 @@ def certificate(options: argparse.Namespace) -> str:
     """What `wecom-sandbox ca` prints. Raises OSError and ValueError."""
     if options.ca_folder is not None:
         return authority_of(options, tuple(map(hosts.checked, options.allow_host))).pem
-    url = f"http://{options.host}:{options.port}/sandbox/api/ca"
+    url = f"http://{called(options.host)}:{options.port}/sandbox/api/ca"
     # No proxy leads to this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -100,11 +100,16 @@ def certificate(options: argparse.Namespace) -> str:
         raise ValueError(f"{url}: {error}. Is the sandbox running there, with --tls-port?") from error
 
 
+def called(host: str) -> str:
+    """What stands in an address for where it listens: of what listens everywhere, this machine."""
+    if hosts.is_everywhere(host):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
 def announcement(world: World, reach: server.Reach, ports: server.Ports) -> str:
     """What is where, one line each; the first line is for programs, which read the address at its end."""
-    host = f"[{reach.host}]" if ":" in reach.host else reach.host
-    # Who listens everywhere is called by a name.
-    named = "127.0.0.1" if hosts.is_everywhere(reach.host) else host
+    named = called(reach.host)
     url = f"http://{named}:{ports.plain}"
     lines = [
         f"WeCom sandbox on {url}/",

@@ -173,6 +173,16 @@ def test_the_running_sandbox_s_authority_is_printed(sandbox: SandboxHandle, ca_f
     assert ended.stdout == ca_file.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::1"])  # noqa: S104  # what is asked for
+def test_the_authority_is_printed_of_one_that_listens_elsewhere(host: str) -> None:
+    arguments = ("--host", host, "--allow-host", "my-box", "--tls-port", str(free_port()))
+    with start_sandbox(arguments=arguments) as handle:
+        ended = run("ca", "--host", host, "--port", handle.base_url.rpartition(":")[2])
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("-----BEGIN CERTIFICATE-----\n")
+
+
 def test_the_kept_authority_is_printed_and_made_where_it_is_missing(tmp_path: Path) -> None:
     first = run("ca", "--ca-folder", str(tmp_path))
 
