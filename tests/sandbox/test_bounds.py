@@ -135,6 +135,21 @@ def test_old_files_go_when_there_are_too_many_bytes(monkeypatch: pytest.MonkeyPa
         assert list(kept.media) == {"a": ["a"], "b": ["a", "b"], "c": ["b", "c"], "large": ["large"]}[name]
 
 
+def test_user_tickets_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "KEPT_TICKETS", 2)
+    found = world.World()
+    for value in "abc":
+        found.keep_ticket(world.Ticket(value, CORPID, AGENTID, 0.0, "lilei"))
+
+    assert list(found.user_tickets) == ["b", "c"]
+
+
+def test_the_log_keeps_little_of_a_claimed_company(api: Api, sandbox: SandboxHandle) -> None:
+    api.raw("GET", "gettoken", params={"corpid": "w" * 5000, "corpsecret": "x"})
+
+    assert sandbox.control("GET", "calls")["calls"][-1]["corpid"] == "w" * 64
+
+
 def test_lists_are_read_page_by_page(api: Api, sandbox: SandboxHandle) -> None:
     msgids = [api.send()["msgid"] for _ in range(3)]
     path = f"companies/{CORPID}/messages"

@@ -96,5 +96,5 @@ def code_for(world: World, target: Target, userid: str) -> str:
     if target.private and target.admits(userid):
         ticket = secrets.token_urlsafe(48)
         expires_at = world.now() + world.settings.user_ticket_seconds
-        world.user_tickets[ticket] = Ticket(ticket, corpid, target.app.agentid, expires_at, userid)
+        world.keep_ticket(Ticket(ticket, corpid, target.app.agentid, expires_at, userid))
     return world.new_code(corpid=corpid, userid=userid, netloc=target.netloc, user_ticket=ticket).value

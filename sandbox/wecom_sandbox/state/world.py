@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ from wecom_sandbox.state.office import Office
 
 # Above this, codes that are of no use any more are forgotten (they then are unknown, which is answered alike).
 KEPT_CODES = 10_000
+# Of all user_tickets; above, the oldest is forgotten, over or not.
+KEPT_TICKETS = 200_000
 # Of all uploaded files together; above, the oldest are forgotten.
 KEPT_MEDIA_BYTES = 512 * 1024 * 1024
 
@@ -214,7 +217,7 @@ class World:
         """Drop what happened; companies, the BI, settings and the clock stay."""
         self.tokens: dict[str, Token] = {}
         self.codes: dict[str, Code] = {}
-        self.user_tickets: dict[str, Ticket] = {}
+        self.user_tickets: OrderedDict[str, Ticket] = OrderedDict()
         self.media: dict[str, Media] = {}
         # corpid, agentid, and what the ticket is for (api/jssdk.py)
         self.js_tickets: dict[tuple[str, int, str], Ticket] = {}
@@ -276,6 +279,12 @@ class World:
         code = Code(secrets.token_urlsafe(32), corpid, userid, openid, netloc, expires_at, user_ticket)
         self.codes[code.value] = code
         return code
+
+    def keep_ticket(self, ticket: Ticket) -> None:
+        """Keep a user_ticket."""
+        self.user_tickets[ticket.value] = ticket
+        if len(self.user_tickets) > KEPT_TICKETS:
+            self.user_tickets.popitem(last=False)
 
     def watch(self, corpid: str, folded: str, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` whenever something changes on this person's phone; returns what ends that."""
