@@ -31,6 +31,8 @@ def back_up(path: Path, *, programs_folder: str | None = None) -> Manifest:
     installation.present()
     with programs(programs_folder) as pg, transaction.atomic(), tempfile.TemporaryFile() as said:
         with connection.cursor() as cursor:
+            # It holds the snapshot, and is idle while pg_dump works.
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("SELECT pg_export_snapshot()")
             snapshot: str = cursor.fetchone()[0]

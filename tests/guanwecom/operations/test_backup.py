@@ -17,6 +17,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from guanwecom.version import VERSION
 from integrations.core.heartbeats import beat
@@ -70,6 +71,22 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "monday.backup"
     call_command("backup", str(path), programs=str(postgresql_programs.programs()))
     return path
+
+
+def test_it_may_take_longer_than_other_transactions_may_be_idle(tmp_path: Path) -> None:
+    """Its own does nothing but hold the snapshot while pg_dump works."""
+    (tmp_path / "pg_restore").touch()
+    slow = tmp_path / "pg_dump"
+    slow.write_text(f'#!/bin/sh\nsleep 0.5\nexec {postgresql_programs.programs()}/pg_dump "$@"\n')
+    slow.chmod(0o700)
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '200ms'")
+    try:
+        call_command("backup", str(tmp_path / "long.backup"), programs=str(tmp_path))
+    finally:
+        connection.close()
+
+    assert Installation.objects.get().backed_up_at is not None
 
 
 def options() -> tuple[str, str]:
