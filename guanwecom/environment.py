@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
@@ -329,6 +329,8 @@ def database(text: str) -> dict[str, Any]:
         # Of several hosts the one that takes writes: the others are its standbys.
         writable = {"target_session_attrs": "read-write"} if "," in str(config.get("HOST", "")) else {}
         config["OPTIONS"] = _POSTGRESQL | writable | config.get("OPTIONS", {})
+        if ("options", "") in parse_qsl(urlsplit(text).query, keep_blank_values=True):
+            del config["OPTIONS"]["options"]  # a pooler between may refuse any
         config["CONN_MAX_AGE"] = 60
         config["CONN_HEALTH_CHECKS"] = True
     return config

@@ -145,6 +145,13 @@ def test_a_connection_to_postgresql_whose_server_is_gone_ends_within_a_minute(
     }
 
 
+def test_a_pooler_that_refuses_options_gets_none() -> None:
+    given = database("postgresql://u:p@pooler.example/name?options=&connect_timeout=3")["OPTIONS"]
+
+    assert "options" not in given
+    assert given["connect_timeout"] == 3
+
+
 @pytest.mark.postgresql
 @pytest.mark.django_db
 def test_this_connection_has_these_limits() -> None:
