@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 from celery.worker.consumer import Consumer
 from celery.worker.state import active_requests, maybe_shutdown, reserved_requests
@@ -26,12 +27,22 @@ LOOK_SECONDS = 2
 class LastingConsumer(Consumer):
     """Named in settings.CELERY_WORKER_CONSUMER."""
 
+    # Celery's, which its stubs leave out.
+    controller: Any
+    prefetch_multiplier: int
+
     def start(self) -> None:
         while _may_be_copy():
             pulse.touch_file()
             maybe_shutdown()
             time.sleep(LOOK_SECONDS)
         super().start()
+
+    @property
+    def max_prefetch_count(self) -> int:
+        """Of all processes that there may be. With --autoscale Celery counts those that there are, maybe none; after a
+        lost connection the worker would take one task at a time, and never start a second process."""
+        return int(self.controller.max_concurrency or self.pool.num_processes) * self.prefetch_multiplier
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """What tasks had not acknowledged comes back after the visibility timeout; the rows hold the truth anyway."""

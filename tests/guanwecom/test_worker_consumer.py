@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from celery.beat import Scheduler
@@ -55,3 +56,30 @@ def beat() -> object:
 def test_nobody_stops_trying(connect: Callable[[], object]) -> None:
     with pytest.raises(StillWaitingError):
         connect()
+
+
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning")
+@pytest.mark.parametrize(
+    ("autoscaled_to", "processes", "tasks_at_once"),
+    [
+        pytest.param(2, 0, 2, id="without work all processes had ended"),
+        pytest.param(2, 1, 2, id="one of two processes was left"),
+        pytest.param(None, 16, 16, id="not scaled"),
+    ],
+)
+def test_a_worker_that_lost_its_broker_works_with_as_many_processes_as_before(
+    autoscaled_to: int | None, processes: int, tasks_at_once: int
+) -> None:
+    consumer = LastingConsumer.__new__(LastingConsumer)
+    vars(consumer).update(
+        app=app,
+        connection=app.connection_for_read(),
+        qos_global=True,
+        controller=SimpleNamespace(max_concurrency=autoscaled_to),
+        pool=SimpleNamespace(num_processes=processes),
+        prefetch_multiplier=1,
+    )
+
+    consumer.on_connection_error_after_connected(ConnectionResetError())
+
+    assert vars(consumer)["initial_prefetch_count"] == tasks_at_once
