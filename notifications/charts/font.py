@@ -7,13 +7,17 @@ Source of the tables: learn.microsoft.com/typography/opentype/spec (read 2026-11
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import tempfile
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from notifications.charts import theme
+
+logger = logging.getLogger(__name__)
 
 COLLECTION = "NotoSansCJK-Regular.ttc"
 # Of simplified Chinese, the third of the collection.
@@ -29,23 +33,43 @@ Tables = dict[bytes, bytes]
 
 
 def folder() -> Path:
-    """Where the font lies, alone: prepared by the first process of this user that asks. Raises OSError.
+    """Where the font lies, alone: prepared by the first process of this user that asks. The packaged one's folder where
+    it cannot be prepared: drawings look the same and take twice as long.
 
     Asked before each drawing: of a file that was cleaned up meanwhile the renderer would draw no letters.
     """
     packaged = Path(str(resources.files("noto_cjk_sans_otc")))
-    found = Path(tempfile.gettempdir()) / f"guanwecom-font-{os.geteuid()}"
-    found.mkdir(mode=0o700, exist_ok=True)
-    if found.is_symlink() or found.stat().st_uid != os.geteuid():
-        # Somebody else's, with whatever font in it.
+    try:
+        found = Path(tempfile.gettempdir()) / f"guanwecom-font-{os.geteuid()}"
+        found.mkdir(mode=0o700, exist_ok=True)
+        if found.is_symlink() or found.stat().st_uid != os.geteuid():
+            # Somebody else's, with whatever font in it.
+            return packaged
+        font = found / "prepared.otf"
+        if not font.exists():
+            _write(font, prepared((packaged / COLLECTION).read_bytes()))
+    except OSError as error:
+        _warn(str(error))
         return packaged
-    font = found / "prepared.otf"
-    if not font.exists():
-        with tempfile.NamedTemporaryFile(dir=found, delete=False) as file:
-            file.write(prepared((packaged / COLLECTION).read_bytes()))
-        # At once: another process sees the whole file or none.
-        Path(file.name).replace(font)
     return found
+
+
+def _write(font: Path, content: bytes) -> None:
+    """At once: another process sees the whole file or none."""
+    with tempfile.NamedTemporaryFile(dir=font.parent, delete=False) as file:
+        part = Path(file.name)
+        try:
+            file.write(content)
+            file.flush()
+            part.replace(font)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@cache
+def _warn(reason: str) -> None:
+    """Once for a process."""
+    logger.warning("drawings take twice as long: the font cannot be prepared (%s)", reason)
 
 
 def prepared(collection: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from importlib import resources
@@ -66,3 +67,33 @@ def test_takes_no_font_from_a_folder_that_somebody_else_laid(temporary: Path) ->
     ours.symlink_to(laid)
 
     assert font.folder() == Path(str(resources.files("noto_cjk_sans_otc")))
+
+
+def test_draws_with_the_packaged_font_where_none_can_be_written(
+    temporary: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    packaged = Path(str(resources.files("noto_cjk_sans_otc")))
+    ours = font.folder()
+    laid = ours.rename(temporary / "laid")
+    ours.write_text("no folder")
+
+    assert [font.folder(), font.folder()] == [packaged, packaged]
+
+    assert len(caplog.messages) == 1
+    assert "drawings take twice as long" in caplog.messages[0]
+    ours.unlink()
+    laid.rename(ours)
+    assert font.folder() == ours
+
+
+def test_a_full_disk_keeps_no_part_of_the_font(temporary: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        found = font.folder()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert found == Path(str(resources.files("noto_cjk_sans_otc")))
+    [ours] = temporary.iterdir()
+    assert list(ours.iterdir()) == []
