@@ -147,7 +147,8 @@ def _upload(held: Delivery, medium: Medium, clock: Clock) -> bool:
             used=used,
         )
     except shared_uploads.UnderWayError:
-        _give_back(held, clock() + SAME_UNDER_WAY)
+        # Nothing was tried: many looks must not make the wait long after a failure.
+        _give_back(held, clock() + SAME_UNDER_WAY, prepare_count=held.prepare_count - 1)
         return False
     except _NoPermitError as error:
         _give_back(held, clock() + timedelta(seconds=error.wait_seconds))
@@ -264,9 +265,9 @@ def _write(held: Delivery, now: datetime, **fields: Any) -> None:
     )
 
 
-def _give_back(held: Delivery, at: datetime, outcome: Outcome | None = None) -> None:
+def _give_back(held: Delivery, at: datetime, outcome: Outcome | None = None, **fields: Any) -> None:
     said = {"errcode": outcome.errcode, "error": outcome.message} if outcome else {}
-    _held(held).update(next_attempt_at=at, **said, **_FREE)
+    _held(held).update(next_attempt_at=at, **said, **fields, **_FREE)
 
 
 _FREE = {"fencing_token": None, "lease_until": None, "queued_until": None}

@@ -262,6 +262,7 @@ def test_who_finds_the_same_upload_under_way_comes_back_for_it(wire: Wire, clock
     shared_uploads.once(key, meanwhile, delivery_id=first.pk, seconds_at_most=60)
 
     assert second.next_attempt_at == NOW + uploads.SAME_UNDER_WAY
+    assert second.prepare_count == 0  # nothing was tried: should it fail later, it comes back as soon as any other
     clock.now = second.next_attempt_at
     assert body_of(prepared(second, clock))["image"] == {"media_id": "media-1"}
     assert wire.bodies == []
