@@ -49,10 +49,6 @@ def hold_phone(response: web.StreamResponse, corpid: str, name: str) -> None:
     _set(response, PHONE_COOKIE, quote(f"{corpid}/{name}", safe=""))
 
 
-def drop_phone(response: web.StreamResponse) -> None:
-    response.del_cookie(PHONE_COOKIE, path="/")
-
-
 def is_wecom(request: web.Request) -> bool:
     """The rule of WeCom's own JavaScript."""
     return _WECOM.search(request.headers.get("User-Agent", "")) is not None
