@@ -86,6 +86,24 @@ def test_a_ticket_of_somebody_who_left_is_of_no_use(sandbox: SandboxHandle, api:
     assert api.post("auth/getuserdetail", {"user_ticket": ticket})["errcode"] == 60011
 
 
+def test_who_gets_a_leaver_s_userid_gets_nothing_else_of_hers(sandbox: SandboxHandle, api: Api) -> None:
+    """Another person: not signed in by an old code, not shown for an old ticket, asked for consent again."""
+    hold_phone(sandbox, "lilei")
+    private = {"scope": "snsapi_privateinfo"}
+    url = f"{sandbox.base_url}/connect/oauth2/authorize"
+    allowed = sandbox.session.post(
+        url, params=VISIT | private, data={"answer": "allow"}, headers=WECOM, allow_redirects=False, timeout=60
+    )
+    ticket = api.get("auth/getuserinfo", code=code_of(allowed))["user_ticket"]
+    code = code_of(authorize(sandbox, **private))
+    sandbox.control("DELETE", f"companies/{CORPID}/members/lilei")
+    sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "LiLei", "name": "李蕾", "department": [2]}])
+
+    assert api.get("auth/getuserinfo", code=code)["errcode"] == 40029
+    assert api.post("auth/getuserdetail", {"user_ticket": ticket})["errcode"] == 84015
+    assert authorize(sandbox, **private).status_code == 200
+
+
 def test_the_older_spelling(sandbox: SandboxHandle, api: Api) -> None:
     code = sandbox.authorize(CORPID, "lilei", redirect_uri="http://localhost:3001/cb")["code"]
 

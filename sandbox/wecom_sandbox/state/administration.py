@@ -104,6 +104,7 @@ def remove_member(world: World, company: Company, userid: str, *, tell_contacts:
     with announcer.scopes([userid]):
         member = company.directory.remove_member(userid)
         world.mail.inboxes.pop((company.corpid, member.folded), None)
+        _forget_passes(world, company.corpid, member.folded)
         announcer.member(member, None)
         for tag in list(company.directory.tags.values()):
             left = replace(tag, userids=[one for one in tag.userids if fold(one) != member.folded])
@@ -113,6 +114,16 @@ def remove_member(world: World, company: Company, userid: str, *, tell_contacts:
             app.scope.userids = [one for one in app.scope.userids if fold(one) != member.folded]
             app.workbench_data.pop(member.folded, None)
         company.forget_visibility()
+
+
+def _forget_passes(world: World, corpid: str, folded: str) -> None:
+    """Codes, tickets and consents of somebody who left: who gets the same userid later is another person."""
+    tables: list[dict[str, Any]] = [world.codes, world.user_tickets]
+    for table in tables:
+        for key in [key for key, one in table.items() if one.corpid == corpid and fold(one.userid) == folded]:
+            del table[key]
+    for consent in [one for one in world.consents if one[0] == corpid and one[2] == folded]:
+        del world.consents[consent]
 
 
 def rename_member(world: World, company: Company, userid: str, new_userid: str, *, tell_contacts: bool = True) -> None:
