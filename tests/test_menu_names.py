@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from babel.messages.pofile import read_po
 from django.apps import apps
 from django.contrib import admin
 from django.test import RequestFactory
@@ -15,7 +14,7 @@ from django.utils.translation import gettext, override
 
 from accounts.models import User
 from guanwecom import navigation
-from tools.messages import APPS, ROOT
+from tools.messages import APPS, LANGUAGE, ROOT, CatalogueFile
 
 # Where a way begins, or a place is named, that is not ours: in WeCom, on the site's own pages, in the browser.
 ELSEWHERE = (
@@ -34,13 +33,12 @@ _HEADING = re.compile(r'<h[1-4][^>]*>[^<{]*{% translate "([^"]+)" %}')
 def texts() -> Iterator[tuple[str, str]]:
     """Every text of every app in English, with its translation."""
     for app in APPS:
-        with (ROOT / app / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po").open("rb") as file:
-            for message in read_po(file):
-                text, translation = (
-                    one if isinstance(one, str) else one[0] if one else "" for one in (message.id, message.string)
-                )
-                if text:
-                    yield text, translation
+        for message in CatalogueFile(app, LANGUAGE, ROOT).read():
+            text, translation = (
+                one if isinstance(one, str) else one[0] if one else "" for one in (message.id, message.string)
+            )
+            if text:
+                yield text, translation
 
 
 def called(language: str) -> list[list[str]]:

@@ -30,14 +30,14 @@ from accounts.importexport import export_jobs, writers
 from accounts.importexport.rows import ROWS_AT_MOST
 from accounts.models import AuditEntry, PeopleExport, User
 from integrations.admin.base import own_page
-from integrations.clients.late import late
+from integrations.clients.late import Late
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.queues import queue_on_commit
 
 if TYPE_CHECKING:
     from accounts.importexport import xlsx_writer
 else:
-    xlsx_writer = late("accounts.importexport.xlsx_writer")
+    xlsx_writer = Late("accounts.importexport.xlsx_writer")
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 FOLDER = "admin/accounts/peopleexport"

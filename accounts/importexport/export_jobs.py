@@ -16,13 +16,13 @@ from django.utils import translation
 from accounts.importexport.jobs import CHANGE, IMPORT
 from accounts.importexport.writers import Sheet
 from accounts.models import ExportFile, PeopleExport, User
-from integrations.clients.late import late
+from integrations.clients.late import Late
 from integrations.models.jobs import LET_GO, LeaseLostError
 
 if TYPE_CHECKING:
     from accounts.importexport import xlsx_writer
 else:
-    xlsx_writer = late("accounts.importexport.xlsx_writer")
+    xlsx_writer = Late("accounts.importexport.xlsx_writer")
 
 logger = logging.getLogger(__name__)
 

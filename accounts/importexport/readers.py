@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from accounts.importexport.columns import Header, Recogniser
 from accounts.importexport.rows import COLUMNS_AT_MOST, HEADER_WITHIN, FileRefusedError, Line, counted, text_problem
-from integrations.clients.late import late
+from integrations.clients.late import Late
 
 if TYPE_CHECKING:
     from accounts.importexport import xlsx_reader
 else:
-    xlsx_reader = late("accounts.importexport.xlsx_reader")
+    xlsx_reader = Late("accounts.importexport.xlsx_reader")
 
 SEPARATORS = (",", "\t", ";", "，", "|")  # noqa: RUF001  # the Chinese comma is meant
 # Excel takes a cell with such a beginning for a formula. Our own files put a ' before it, which is taken away again.

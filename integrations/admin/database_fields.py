@@ -11,7 +11,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.form_fields import TidyField, WriteOnlyInput
-from integrations.clients.late import late
+from integrations.clients.late import Late
 from integrations.clients.sources.sql_url import DRIVERS
 from integrations.core.generics import AnyModelForm
 from integrations.models.fields import Unreadable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import sqlalchemy
     from sqlalchemy import URL
 else:
-    sqlalchemy = late("sqlalchemy")
+    sqlalchemy = Late("sqlalchemy")
 
 # Kinds that are written in fields, with the port that each usually has. Others are written as one address.
 PORTS: Mapping[str, int] = {"postgresql": 5432, "mysql": 3306}

@@ -5,19 +5,18 @@ SQLAlchemy and openpyxl take 25 MB and a third of a second, and most workers nev
 
 from __future__ import annotations
 
-import sys
-from importlib.util import LazyLoader, find_spec, module_from_spec
-from types import ModuleType
+from importlib import import_module
+from typing import Any
 
 
-def late(name: str) -> ModuleType:
-    """The module of this name, which need not be loaded yet. Its packages are. Raises ModuleNotFoundError."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = find_spec(name)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(name=name)
-    spec.loader = LazyLoader(spec.loader)
-    module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+class Late:
+    """Stands for the module of this name, which need not be loaded yet: `sqlalchemy = Late("sqlalchemy")`.
+
+    Asking it for anything raises ModuleNotFoundError where it is not installed.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self._name), name)

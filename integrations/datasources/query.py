@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from integrations.bi import sso
 from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.late import late
+from integrations.clients.late import Late
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.clients.sources.http_json import JsonQuestion, read_json
@@ -27,8 +27,8 @@ from integrations.models.fields import opened
 if TYPE_CHECKING:
     from integrations.clients.sources import sql, sql_account
 else:
-    sql = late("integrations.clients.sources.sql")
-    sql_account = late("integrations.clients.sources.sql_account")
+    sql = Late("integrations.clients.sources.sql")
+    sql_account = Late("integrations.clients.sources.sql_account")
 
 # How often a database is asked what the account of its source may do, and how long it may take to answer.
 ACCOUNT_CHECKED_EVERY = timedelta(days=1)

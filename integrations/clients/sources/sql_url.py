@@ -10,13 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from integrations.clients.late import late
+from integrations.clients.late import Late
 
 if TYPE_CHECKING:
     import sqlalchemy
     from sqlalchemy import URL
 else:
-    sqlalchemy = late("sqlalchemy")
+    sqlalchemy = Late("sqlalchemy")
 
 # Which driver speaks for which kind of database.
 DRIVERS: Mapping[str, str] = MappingProxyType(
