@@ -95,13 +95,13 @@ def test_who_gets_a_leaver_s_userid_gets_nothing_else_of_hers(sandbox: SandboxHa
         url, params=VISIT | private, data={"answer": "allow"}, headers=WECOM, allow_redirects=False, timeout=60
     )
     ticket = api.get("auth/getuserinfo", code=code_of(allowed))["user_ticket"]
-    code = code_of(authorize(sandbox, **private))
+    code = code_of(authorize(sandbox, scope=private["scope"]))
     sandbox.control("DELETE", f"companies/{CORPID}/members/lilei")
     sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "LiLei", "name": "李蕾", "department": [2]}])
 
     assert api.get("auth/getuserinfo", code=code)["errcode"] == 40029
     assert api.post("auth/getuserdetail", {"user_ticket": ticket})["errcode"] == 84015
-    assert authorize(sandbox, **private).status_code == 200
+    assert authorize(sandbox, scope=private["scope"]).status_code == 200
 
 
 def test_the_older_spelling(sandbox: SandboxHandle, api: Api) -> None:
