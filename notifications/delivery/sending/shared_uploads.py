@@ -38,9 +38,9 @@ def once(
 ) -> Uploaded:
     """What was uploaded under this key, or what `upload` returns. Raises UnderWayError, and what `upload` raises.
 
-    `delivery_id`: of whoever asks; who asks again has lost the task before. `seconds_at_most`: how long an upload may
-    take; one that died holds up the others no longer. `used`: the media_id that a message had before it came back;
-    WeCom has forgotten that one.
+    `delivery_id`: of whoever asks; who asks again has lost the task before. `seconds_at_most`: how long an upload that
+    died or is slow holds up the others. `used`: the media_id that a message had before it came back; WeCom has
+    forgotten that one.
     """
     lock = f"{key}:lock"
     is_mine = cache.add(lock, delivery_id, timeout=seconds_at_most) or cache.get(lock) == delivery_id
@@ -55,7 +55,7 @@ def once(
         cache.set(key, found, timeout=SHARED_FOR.total_seconds())
         return found
     finally:
-        if is_mine:
+        if is_mine and cache.get(lock) == delivery_id:  # else another has begun meanwhile
             cache.delete(lock)
 
 

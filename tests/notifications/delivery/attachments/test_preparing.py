@@ -10,6 +10,8 @@ from typing import Any
 
 import openpyxl
 import pytest
+import redis
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -283,6 +285,21 @@ def test_an_upload_that_died_does_not_hold_up_its_own_message(wire: Wire, clock:
         shared_uploads.once(key, dies, delivery_id=delivery.pk, seconds_at_most=60)
 
     assert body_of(delivery)["image"] == {"media_id": "media-1"}
+
+
+def test_an_upload_whose_worker_died_holds_up_the_others_for_a_quarter_of_a_minute(
+    wire: Wire, clock: FakeClock, settings: Any
+) -> None:
+    [delivery] = of_one_run(make_corp(api_base_url=wire.url), 1)
+    key = shared_uploads.key_of(delivery, Medium.objects.get(), file_name(delivery.title, delivery.created_at, "png"))
+    seconds: list[int] = []
+    with redis.Redis.from_url(settings.VALKEY_URL) as valkey:
+        wire.on_send = lambda: seconds.append(valkey.ttl(cache.make_key(f"{key}:lock")))
+        wire.sends.append(UPLOADED)
+        prepared(delivery, clock)
+
+    assert len(seconds) == 1
+    assert 0 < seconds[0] <= 15
 
 
 def test_a_failed_upload_is_no_upload_for_the_others(wire: Wire, clock: FakeClock) -> None:
