@@ -21,6 +21,7 @@ from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
 from accounts.users.roles import Role
 from accounts.users.scopes import audit_entries_visible_to
 from integrations.companies import services
+from integrations.core.paginator import ROWS_COUNTED
 from integrations.models import Card, Corp, DataSource, SiteAddress, VerificationFile
 from notifications.models import AlertReceiver, AlertRule, Report, Subscription
 from tests.accounts.conftest import make_person
@@ -378,7 +379,7 @@ class TestList:
 
         assert len(statements[0]) == len(statements[1])
         counting = [sql for sql in statements[1] if "COUNT(" in sql and "auditentry" in sql]
-        assert [sql for sql in counting if "LIMIT 10000" not in sql] == []
+        assert [sql for sql in counting if f"LIMIT {ROWS_COUNTED}" not in sql] == []
 
     @pytest.mark.parametrize(
         ("query", "subjects"),
