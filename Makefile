@@ -76,8 +76,9 @@ bench: setup-dev ## measure the WeCom client, the sandbox, signing in, the direc
 chaos: setup-dev ## kill and break everything at random, and count what arrived; ROUNDS=100 SEED=1 as wished
 	@$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
 
-nightly: export HYPOTHESIS_PROFILE = nightly
-nightly: setup-dev ## all tests with 10,000 examples, every page and a million receipts; all on SQLite; chaos
-	@$(TESTS) --database postgresql
-	@$(TESTS) --database sqlite
-	@$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
+nightly: setup-dev ## all tests with 10,000 examples, every page and a million receipts; all on SQLite; chaos. Each part runs, whatever failed before
+	@failed=; \
+	HYPOTHESIS_PROFILE=nightly $(TESTS) --database postgresql || failed=1; \
+	$(TESTS) --database sqlite || failed=1; \
+	$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED)) || failed=1; \
+	test -z "$$failed"

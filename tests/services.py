@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import zlib
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -174,6 +175,13 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what cannot run here; with workers, mix the files, in the same order each time.
+
+    Tests of browsers and processes wait most of their time. At the end of the run, where pytest-django puts them, one
+    would wait behind the other; among the others, somebody always has something to compute.
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: zlib.crc32(item.nodeid.partition("::")[0].encode()))
     if config.getoption("database") != "postgresql":
         _skip(items, "postgresql", "needs --database postgresql")
     if find_chromium() is None:
