@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks import runner
 from integrations.clients.guandata import keys
 from integrations.clients.guandata.sso import Claims, entrance, sealed
-from integrations.clients.snapshots.browser import Access, installed_browser
+from integrations.clients.snapshots.browser import Access, host_of, installed_browser
 from integrations.clients.snapshots.lasting import LastingBrowser
 from integrations.clients.snapshots.options import Options, PageMarks
 from tests.bi_pages import card, rows_on
@@ -43,8 +43,9 @@ def address_of(sandbox: SandboxHandle, key: Any, number: int) -> str:
 def measure(accounts: int) -> dict[str, Any]:
     """Raises SystemExit for a picture on which rows are missing."""
     key, most = keys.load(keys.generate()), 0
-    browser = LastingBrowser(installed_browser(), Access(("127.0.0.1",)), megabytes_at_most=3000)
     with start_sandbox(seed=world(key, accounts)) as sandbox:
+        access = Access((host_of(sandbox.base_url),))
+        browser = LastingBrowser(installed_browser(), access, megabytes_at_most=3000)
         started = time.monotonic()
         for number in range(accounts):
             picture = browser.take(address_of(sandbox, key, number), Options(), PageMarks(card=".bi-card"))

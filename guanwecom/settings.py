@@ -306,7 +306,8 @@ PICTURES_PER_ADDRESS = e.read(e.count, "PICTURES_PER_ADDRESS", "3000")
 # The path of Chromium; unset: the first that is found. Above so many megabytes of memory it is ended.
 SNAPSHOT_BROWSER = e.read(str, "SNAPSHOT_BROWSER", "")
 SNAPSHOT_MEGABYTES = e.read(e.whole(300, 100_000), "SNAPSHOT_MEGABYTES", "1500")
-# Hosts beside the BI's own that its pages load from, separated by commas. The browser reaches no other.
+# Hosts beside the BI's own that its pages load from, with a port other than 80 and 443, separated by commas. The
+# browser reaches no other.
 SNAPSHOT_HOSTS = e.read(e.hosts, "SNAPSHOT_HOSTS", "")
 # CSS selectors of the BI's pages: its cards, what says that all has drawn, that something draws, that it failed.
 SNAPSHOT_SELECTORS = {sign: e.read(str, f"SNAPSHOT_{sign}_SELECTOR", "") for sign in ("CARD", "READY", "BUSY", "ERROR")}

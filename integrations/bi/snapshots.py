@@ -16,7 +16,7 @@ from integrations.clients.snapshots.browser import (
     BYTES_AT_MOST,
     DRAWN_WITHIN_SECONDS,
     Access,
-    hosts_of,
+    host_of,
     installed_browser,
 )
 from integrations.clients.snapshots.lasting import LastingBrowser
@@ -85,7 +85,7 @@ class _BrowserSnapshots:
 
     def _running(self, saved: BiConnection) -> LastingBrowser:
         """Another connection has another browser: it reaches the BI's hosts alone."""
-        hosts = (*hosts_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
+        hosts = (host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
         access = Access(hosts, proxy_url=opened(saved.proxy_url), time_zone=settings.TIME_ZONE)
         path = settings.SNAPSHOT_BROWSER or installed_browser()
         if not path:

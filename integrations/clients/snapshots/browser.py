@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -48,19 +48,42 @@ SHARP_PIXELS_AT_MOST = 4_000_000
 # A cover as wide as WeCom shows it, or sharp where it is not.
 COVER_WIDTH = 1068
 RENDERER_MEGABYTES = 512
+# Of each host that the browser may reach, beside the port that is named with it.
+WEB_PORTS = frozenset({80, 443})
 _PHONE = (
     "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36"
 )
 
 
+# Says with which host and port a request may go out (Access.reaches), in the words of a browser.
+_SCRIPT = """function FindProxyForURL(url, host) {
+    const [, place, port] = url.match(/^[a-z]+:\\/\\/((?:\\[[^\\]]*\\]|[^:\\/?#]*)(?::(\\d+))?)/);
+    const isWeb = port === undefined || %(ports)s.includes(port);
+    const isReached = isWeb ? %(names)s.includes(host) : %(hosts)s.includes(place);
+    return isReached ? %(way)s : "PROXY 127.0.0.1:9";
+}"""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where the browser may go, and how. `hosts`: names without ports. `proxy_url`: empty for none."""
+    """Where the browser may go, and how. `hosts`: names, each with a port where it is none of WEB_PORTS, at which all
+    of them are reached. `proxy_url`: empty for none."""
 
     hosts: tuple[str, ...]
     proxy_url: str = ""
     language: str = "zh-CN"
     time_zone: str = "Asia/Shanghai"
+
+    @property
+    def names(self) -> list[str]:
+        """The hosts without their ports, each once."""
+        return list(dict.fromkeys(name for host in self.hosts if (name := urlsplit(f"//{host}").hostname)))
+
+    def reaches(self, url: str) -> bool:
+        address = urlsplit(url)
+        if address.scheme not in {"http", "https"} or address.hostname not in self.names:
+            return False
+        return address.port is None or address.port in WEB_PORTS or address.netloc in self.hosts
 
 
 class SnapshotBrowser:
@@ -133,7 +156,7 @@ class SnapshotBrowser:
 
     def _check_place(self, traffic: page_state.Traffic) -> None:
         """A BI that leads to another host has people sign in there. Raises SnapshotError."""
-        if urlsplit(traffic.address).hostname not in self._access.hosts:
+        if not self._access.reaches(traffic.address):
             raise SnapshotError(Reason.SIGN_IN_PAGE)
 
     @contextmanager
@@ -168,8 +191,7 @@ class SnapshotBrowser:
         return context
 
     def _let_through(self, route: Route) -> None:
-        address = urlsplit(route.request.url)
-        if address.scheme in {"http", "https"} and address.hostname in self._access.hosts:
+        if self._access.reaches(route.request.url):
             route.continue_()
         else:
             route.abort("blockedbyclient")
@@ -179,12 +201,9 @@ def _flags(access: Access) -> Iterator[str]:
     """Why the rules of the resolver and the proxy, too? Redirects and web sockets pass the route unseen."""
     yield "--disable-dev-shm-usage"
     yield f"--js-flags=--max-old-space-size={RENDERER_MEGABYTES}"
-    resolved = hosts_of(access.proxy_url) if access.proxy_url else access.hosts
-    yield f"--host-resolver-rules=MAP * ~NOTFOUND{''.join(f', EXCLUDE {host}' for host in resolved)}"
-    if access.proxy_url:
-        yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{_proxy_script(access)}"
-    else:
-        yield "--no-proxy-server"
+    resolved = [urlsplit(access.proxy_url).hostname] if access.proxy_url else access.names
+    yield f"--host-resolver-rules=MAP * ~NOTFOUND{''.join(f', EXCLUDE {name}' for name in resolved)}"
+    yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{_proxy_script(access)}"
     if os.geteuid() == 0:
         # Chromium's own sandbox refuses root.
         yield "--no-sandbox"
@@ -199,13 +218,17 @@ def _proxy(url: str) -> Any:
 
 
 def _proxy_script(access: Access) -> str:
-    """In base64: asks the proxy for the BI's hosts alone. All else is led to a port where nobody listens."""
-    parts = urlsplit(access.proxy_url)
-    way = f"{'HTTPS' if parts.scheme == 'https' else 'PROXY'} {parts.hostname}:{parts.port or 80}"
-    script = (
-        f"function FindProxyForURL(url, host) {{ "
-        f"return {json.dumps(access.hosts)}.includes(host) ? {json.dumps(way)} : 'PROXY 127.0.0.1:9'; }}"
-    )
+    """In base64: leads to the BI's hosts alone, by the proxy if there is one; else to a port where nobody listens."""
+    way = "DIRECT"
+    if access.proxy_url:
+        parts = urlsplit(access.proxy_url)
+        way = f"{'HTTPS' if parts.scheme == 'https' else 'PROXY'} {parts.hostname}:{parts.port or 80}"
+    script = _SCRIPT % {
+        "names": json.dumps(access.names),
+        "hosts": json.dumps(access.hosts),
+        "ports": json.dumps(sorted(map(str, WEB_PORTS))),
+        "way": json.dumps(way),
+    }
     return base64.b64encode(script.encode()).decode()
 
 
@@ -259,6 +282,6 @@ def installed_browser() -> str:
     return next(filter(None, map(shutil.which, BROWSERS)), "")
 
 
-def hosts_of(*addresses: str) -> Sequence[str]:
-    """The names of the hosts of these addresses, each once."""
-    return tuple(dict.fromkeys(host for one in addresses if (host := urlsplit(one).hostname)))
+def host_of(address: str) -> str:
+    """The name of its host, with the port that it names."""
+    return urlsplit(address).netloc.rpartition("@")[2].lower()

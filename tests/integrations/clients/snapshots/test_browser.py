@@ -11,7 +11,7 @@ from PIL import Image
 
 from integrations.clients.guandata import keys
 from integrations.clients.guandata.sso import Claims, entrance, sealed
-from integrations.clients.snapshots.browser import Access, SnapshotBrowser
+from integrations.clients.snapshots.browser import Access, SnapshotBrowser, host_of
 from integrations.clients.snapshots.options import (
     Kind,
     Options,
@@ -29,7 +29,6 @@ from tests.sandbox_process import SandboxHandle, start_sandbox
 pytestmark = pytest.mark.e2e
 KEY = keys.load(keys.generate())
 MARKS = PageMarks(card=".bi-card")
-LOCAL = Access(hosts=("127.0.0.1",))
 
 
 PAGES = [
@@ -62,7 +61,7 @@ def bi() -> Iterator[SandboxHandle]:
 class InThread:
     """The browser in a thread of its own: this one may have playwright's event loop already."""
 
-    def __init__(self, executable: str, access: Access = LOCAL) -> None:
+    def __init__(self, executable: str, access: Access) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._browser = self._thread.submit(SnapshotBrowser, executable, access).result()
 
@@ -75,8 +74,8 @@ class InThread:
 
 
 @pytest.fixture(scope="module")
-def snapshots() -> Iterator[InThread]:
-    opened = InThread(required_chromium())
+def snapshots(bi: SandboxHandle) -> Iterator[InThread]:
+    opened = InThread(required_chromium(), Access(hosts=(host_of(bi.base_url),)))
     yield opened
     opened.close()
 
@@ -188,6 +187,6 @@ def test_no_other_host_is_reached(snapshots: InThread, address: str) -> None:
 
 def test_a_program_that_is_no_browser_is_said(tmp_path: Any) -> None:
     with pytest.raises(SnapshotError) as caught:
-        InThread(str(tmp_path / "chromium"))
+        InThread(str(tmp_path / "chromium"), Access(hosts=()))
 
     assert caught.value.reason == Reason.NOT_INSTALLED

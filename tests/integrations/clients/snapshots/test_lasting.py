@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from integrations.clients.snapshots import lasting
-from integrations.clients.snapshots.browser import Access
+from integrations.clients.snapshots.browser import Access, host_of
 from integrations.clients.snapshots.lasting import LastingBrowser
 from integrations.clients.snapshots.options import Options, Reason, SnapshotError
 from tests.bi_pages import rows_on
@@ -27,8 +27,8 @@ def bi() -> Iterator[SandboxHandle]:
 
 
 @pytest.fixture
-def browser() -> Iterator[LastingBrowser]:
-    opened = LastingBrowser(required_chromium(), Access(hosts=("127.0.0.1",)), megabytes_at_most=2000)
+def browser(bi: SandboxHandle) -> Iterator[LastingBrowser]:
+    opened = LastingBrowser(required_chromium(), Access(hosts=(host_of(bi.base_url),)), megabytes_at_most=2000)
     yield opened
     opened.close()
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from integrations.clients.snapshots.browser import Access
+from integrations.clients.snapshots.browser import Access, host_of
 from integrations.clients.snapshots.options import Kind, Options, PageMarks, Reason
 from tests.chromium import required_chromium
 from tests.integrations.clients.snapshots.test_browser import InThread, refused
@@ -86,28 +86,42 @@ PAGES = {
     "/refreshes": CARD + '<meta http-equiv="refresh" content="0;url={other}/login">',
     "/fails-below": FAILS_BELOW,
     "/reaches-out": REACHES_OUT,
+    "/frames": CARD + '<iframe src="{other}/frame"></iframe><img src="{other}/image">',
     "/print": CARD + "<style>@media print { body { display: none } }</style>",
 }
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[InThread]:
-    opened = InThread(required_chromium())
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Site]:
+def elsewhere_served() -> Iterator[Site]:
     with served(Site({}, "")) as site:
         site.address = site.address.replace("127.0.0.1", "localhost")
         yield site
 
 
-@pytest.fixture
-def bi(elsewhere: Site) -> Iterator[Site]:
-    with served(Site(PAGES, elsewhere.address)) as site:
+@pytest.fixture(scope="module")
+def bi_served(elsewhere_served: Site) -> Iterator[Site]:
+    with served(Site(PAGES, elsewhere_served.address)) as site:
         yield site
+
+
+@pytest.fixture(scope="module")
+def browser(bi_served: Site) -> Iterator[InThread]:
+    opened = InThread(required_chromium(), Access(hosts=(host_of(bi_served.address),)))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def elsewhere(elsewhere_served: Site) -> Site:
+    elsewhere_served.asked.clear()
+    return elsewhere_served
+
+
+@pytest.fixture
+def bi(bi_served: Site, elsewhere: Site) -> Site:
+    bi_served.asked.clear()
+    bi_served.other = elsewhere.address
+    return bi_served
 
 
 @pytest.mark.parametrize("path", ["/to/login", "/leaves", "/refreshes", "/scan#/login"])
@@ -138,8 +152,39 @@ def test_a_page_reaches_no_other_host_in_any_way(browser: InThread, bi: Site, el
     assert elsewhere.asked == []
 
 
-def test_nor_through_the_proxy(bi: Site, elsewhere: Site) -> None:
-    with served(Site({"/reaches-out": REACHES_OUT}, "http://other.example")) as proxy:
+def test_nor_another_port_of_the_bi(browser: InThread, bi: Site, elsewhere: Site) -> None:
+    bi.other = elsewhere.address.replace("localhost", "127.0.0.1")
+
+    browser.take(f"{bi.address}/frames", Options(), PageMarks(), within_seconds=30)
+
+    assert refused(browser, f"{bi.address}/leaves", marks=PageMarks()) == Reason.SIGN_IN_PAGE
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize(
+    ("url", "is_reached"),
+    [
+        ("http://bi.example:8080/page", True),
+        ("https://bi.example/page", True),
+        ("http://BI.example:80/page", True),
+        ("http://bi.example:22/", False),
+        ("https://maps.example/tile", True),
+        ("https://maps.example:8080/tile", False),
+        ("http://[fd00::1]:8080/", True),
+        ("http://[fd00::1]:9090/", False),
+        ("file://bi.example/etc/passwd", False),
+        ("https://other.example/", False),
+    ],
+)
+def test_which_hosts_and_ports_are_reached(url: str, is_reached: bool) -> None:
+    access = Access(hosts=("bi.example:8080", "maps.example", "[fd00::1]:8080"))
+
+    assert access.reaches(url) == is_reached
+
+
+@pytest.mark.parametrize("other", ["http://other.example", "http://bi.example:9090"])
+def test_nor_through_the_proxy(other: str) -> None:
+    with served(Site({"/reaches-out": REACHES_OUT}, other)) as proxy:
         access = Access(hosts=("bi.example",), proxy_url=proxy.address.replace("http://", "http://me:proxy-password@"))
         browser = InThread(required_chromium(), access)
         try:
@@ -150,7 +195,7 @@ def test_nor_through_the_proxy(bi: Site, elsewhere: Site) -> None:
         finally:
             browser.close()
 
-    assert {urlsplit(asked).hostname for asked in proxy.asked} == {"bi.example"}
+    assert {urlsplit(asked).netloc for asked in proxy.asked} == {"bi.example"}
     assert "http://bi.example/to/fetched" in proxy.asked
     assert any("proxy-pac-url" in command for command in commands)
     assert not any(secret in command for command in commands for secret in ("proxy-password", "sign-in-token"))
