@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import ValidationError
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from integrations.clients.errors import ConfigurationError, TransientError
 from integrations.clients.explanations import Explanation
 from integrations.clients.site import Page, SiteClient
+from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN
 from integrations.companies import links
+from integrations.core.explanations import translated
 from integrations.core.validators import without_invisible
 from integrations.models import Corp, SiteAddress, VerificationFile
 
@@ -137,33 +140,41 @@ def _judged(page: Page, code: str) -> tuple[Outcome, str]:
 
 def explanation(file: VerificationFile) -> Explanation:
     """What the last check of the public address means, in the active language; empty where all is well."""
-    network = _("The administrator of this server's network.")
-    proxy = _("Let the reverse proxy pass /WW_verify_*.txt on to this site, with its Host header as it comes.")
-    return {
-        Outcome.WRONG_CONTENT.value: Explanation(
-            _("Something else answers at this address: a login page, another server, or a copy of the file."),
-            network,
-            proxy,
+    english = EXPLANATIONS.get(file.outcome, Explanation(""))
+    return translated(english, {"url": file.checked_url})
+
+
+_PROXY = gettext_noop("Let the reverse proxy pass /WW_verify_*.txt on to this site, with its Host header as it comes.")
+# `url`: the address that was checked.
+EXPLANATIONS = {
+    Outcome.WRONG_CONTENT.value: Explanation(
+        gettext_noop("Something else answers at %(url)s: a login page, another server, or a copy of the file."),
+        NETWORK_ADMIN,
+        _PROXY,
+    ),
+    Outcome.WRONG_STATUS.value: Explanation(
+        gettext_noop("%(url)s answers, but not with the file: the request does not arrive at this site."),
+        NETWORK_ADMIN,
+        _PROXY,
+    ),
+    Outcome.REDIRECTED.value: Explanation(
+        gettext_noop("%(url)s sends the visitor elsewhere. WeCom looks for the file at this very address."),
+        NETWORK_ADMIN,
+        gettext_noop(
+            "If it leads from http:// to https://, save the site address with https://. "
+            "Otherwise exempt /WW_verify_*.txt from the redirection."
         ),
-        Outcome.WRONG_STATUS.value: Explanation(
-            _("The address answers, but not with the file: the request does not arrive at this site."), network, proxy
+    ),
+    Outcome.UNTRUSTED.value: Explanation(
+        gettext_noop("The certificate of %(url)s is not trusted."),
+        NETWORK_ADMIN,
+        gettext_noop(
+            "Install a valid certificate of a public authority for this host name, with its intermediate ones."
         ),
-        Outcome.REDIRECTED.value: Explanation(
-            _("The address sends the visitor elsewhere. WeCom looks for the file at this very address."),
-            network,
-            _(
-                "If it leads from http:// to https://, save the site address with https://. "
-                "Otherwise exempt /WW_verify_*.txt from the redirection."
-            ),
-        ),
-        Outcome.UNTRUSTED.value: Explanation(
-            _("The certificate of the address is not trusted."),
-            network,
-            _("Install a valid certificate of a public authority for this host name, with its intermediate ones."),
-        ),
-        Outcome.UNREACHABLE.value: Explanation(
-            _("The address cannot be reached from this server, or did not answer in time."),
-            network,
-            _("Check the DNS entry of the host name, the firewall and the reverse proxy."),
-        ),
-    }.get(file.outcome, Explanation(""))
+    ),
+    Outcome.UNREACHABLE.value: Explanation(
+        gettext_noop("%(url)s cannot be reached from this server, or did not answer in time."),
+        NETWORK_ADMIN,
+        gettext_noop("Check the DNS entry of the host name, the firewall and the reverse proxy."),
+    ),
+}
