@@ -1,8 +1,9 @@
 """How soon a process is ready, and what a whole set of them holds at rest: `python -m benchmarks.processes`.
 
-The commands are those of deploy/systemd, in production. They start one after the other; the processor time of each is
-read once it is ready. Then all rest together. Memory is the proportional set size, in which a page that several share
-counts once.
+The commands are those of deploy/systemd, in production, with the packages that deploy/install.sh installs and no
+others: some of ours import what developers have beside them. They start one after the other; the time of each is read
+once it is ready. Then all rest together. Memory is the proportional set size, in which a page that several share counts
+once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -22,7 +24,7 @@ import requests
 from benchmarks import runner
 from tools.services import free_port
 
-BIN = Path(sys.executable).parent
+PACKAGES = runner.ROOT / "requirements-charts.txt"
 UNITS = runner.ROOT / "deploy" / "systemd"
 # The set of the smallest installation; `worker-urgent` comes with a larger one.
 NAMES = ("web@1", "web@2", "worker", "worker-data", "worker-charts", "beat")
@@ -37,7 +39,7 @@ class Unit:
 
     def __init__(self, name: str, env: dict[str, str], folder: Path, exits: ExitStack) -> None:
         self.name, self.port, self.log = name, free_port(), folder / f"{name}.log"
-        command = _command(name)
+        command = _command(name, folder)
         if name.startswith("web"):
             command += ["--bind", f"127.0.0.1:{self.port}", "--worker-tmp-dir", str(folder)]
         if name == "beat":
@@ -70,6 +72,17 @@ class Unit:
         self.process.wait()
 
 
+@dataclass(frozen=True)
+class Spent:
+    """Seconds by the clock, which say little on a busy machine, and of the processor."""
+
+    clock: float
+    processor: float
+
+    def __str__(self) -> str:
+        return f"{self.processor:5.2f} s of processor, {self.clock:5.2f} s by the clock"
+
+
 def main() -> int:
     with (
         runner.servers(
@@ -77,51 +90,78 @@ def main() -> int:
         ) as servers,
         ExitStack() as exits,
     ):
-        before = runner.load()
-        migrating = _migrate_seconds(servers.env)
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))
+        _install(folder)
+        before = runner.load()
+        migrating = _migrate(folder, servers.env)
         units: list[Unit] = []
         ready = {}
         for name in NAMES:
+            started = time.monotonic()
             unit = Unit(name, servers.env, folder, exits)
             units.append(unit)
             _wait(unit.is_ready, READY_WITHIN, unit)
-            ready[name] = round(unit.seconds(), 2)
+            ready[name] = Spent(time.monotonic() - started, unit.seconds())
         _rest(units)
         held = {unit.name: [round(one, 1) for one in unit.megabytes()] for unit in units}
-        total = sum(map(sum, held.values()))
-        runner.keep(
-            "processes",
-            {"load": [before, runner.load()], "migrate_s": migrating, "ready_s": ready, "pss_mb": held},
-        )
-    print("Processor time until ready, and proportional set size at rest (parent, then its children):")
+        _keep([before, runner.load()], migrating, ready, held)
+    print("Until ready, and proportional set size at rest (parent, then its children):")
     for name in NAMES:
-        print(f"  {name:14} {ready[name]:5.2f} s   {' + '.join(f'{one:.0f}' for one in held[name])} MB")
+        print(f"  {name:14} {ready[name]}   {' + '.join(f'{one:.0f}' for one in held[name])} MB")
+    slowest = Spent(max(one.clock for one in ready.values()), max(one.processor for one in ready.values()))
     rows = (
-        ("migrate from nothing, processor time", f"{migrating:.1f} s", migrating, MIGRATE_SECONDS_WANTED),
-        (
-            "slowest process until ready, processor time",
-            f"{max(ready.values()):.1f} s",
-            max(ready.values()),
-            READY_SECONDS_WANTED,
-        ),
-        ("the set at rest, proportional set size", f"{total:.0f} MB", total, MEGABYTES_WANTED),
+        ("migrate from nothing, seconds of processor", migrating.processor, MIGRATE_SECONDS_WANTED),
+        ("migrate from nothing, seconds by the clock", migrating.clock, MIGRATE_SECONDS_WANTED),
+        ("slowest process until ready, seconds of processor", slowest.processor, READY_SECONDS_WANTED),
+        ("slowest process until ready, seconds by the clock", slowest.clock, READY_SECONDS_WANTED),
+        ("the set at rest, megabytes of proportional set size", sum(map(sum, held.values())), MEGABYTES_WANTED),
     )
-    for label, shown, measured, wanted in rows:
-        print(f"{label}: {shown}, wanted at most {wanted:g}: {'met' if measured <= wanted else 'NOT MET'}")
-    return int(any(measured > wanted for _label, _shown, measured, wanted in rows))
+    for label, measured, wanted in rows:
+        print(f"{label}: {measured:.1f}, wanted at most {wanted:g}: {'met' if measured <= wanted else 'NOT MET'}")
+    return int(any(measured > wanted for _label, measured, wanted in rows))
 
 
-def _command(name: str) -> list[str]:
+def _install(folder: Path) -> None:
+    """What production has, into a virtual environment in `folder`."""
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(folder / "venv")], check=True)  # noqa: S603  # our own arguments
+    install = [
+        *uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--compile-bytecode",
+        "--require-hashes",
+        "--python",
+        str(folder / "venv"),
+    ]
+    subprocess.run([*install, "-r", str(PACKAGES)], check=True)  # noqa: S603  # our own arguments
+
+
+def _keep(loads: list[float], migrating: Spent, ready: dict[str, Spent], held: dict[str, list[float]]) -> None:
+    figures = {
+        "load": loads,
+        "migrate_s": round(migrating.processor, 2),
+        "migrate_clock_s": round(migrating.clock, 2),
+        "ready_s": {name: round(one.processor, 2) for name, one in ready.items()},
+        "ready_clock_s": {name: round(one.clock, 2) for name, one in ready.items()},
+        "pss_mb": held,
+    }
+    runner.keep("processes", figures)
+
+
+def _command(name: str, folder: Path) -> list[str]:
     """As systemd starts it, from this clone."""
     unit = UNITS / f"guanwecom-{name.partition('@')[0]}{'@' if '@' in name else ''}.service"
     [line] = [line for line in unit.read_text().splitlines() if line.startswith("ExecStart=")]
     program, *arguments = shlex.split(line.removeprefix("ExecStart=").replace("%%", "%"))
-    return [str(BIN / Path(program).name), *arguments]
+    return [str(folder / "venv" / "bin" / Path(program).name), *arguments]
 
 
-def _migrate_seconds(env: dict[str, str]) -> float:
-    process = psutil.Popen([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=runner.ROOT, env=env)
+def _migrate(folder: Path, env: dict[str, str]) -> Spent:
+    started = time.monotonic()
+    command = [str(folder / "venv" / "bin" / "python"), "manage.py", "migrate", "-v", "0"]
+    process = psutil.Popen(command, cwd=runner.ROOT, env=env)
     spent = 0.0
     while process.poll() is None:
         try:
@@ -132,7 +172,7 @@ def _migrate_seconds(env: dict[str, str]) -> float:
         time.sleep(0.02)
     if process.wait():
         raise SystemExit("manage.py migrate failed")
-    return round(spent, 2)
+    return Spent(time.monotonic() - started, spent)
 
 
 def _wait(is_ready: Callable[[], bool], seconds: float, unit: Unit) -> None:

@@ -1,4 +1,4 @@
-"""The Celery application: `celery -A guanwecom worker`, `celery -A guanwecom beat`."""
+"""The Celery application: `python -m guanwecom worker` and `beat`, or `celery -A guanwecom worker` and `beat`."""
 
 import os
 from typing import Any
