@@ -12,6 +12,7 @@ from wecom_sandbox.api import pipeline
 from wecom_sandbox.api.call import Request
 from wecom_sandbox.messages import inbox
 from wecom_sandbox.messages.inbox import Mailroom, Message
+from wecom_sandbox.messages.recent import Recent
 from wecom_sandbox.settings import Settings
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.directory import Directory, Member
@@ -141,28 +142,29 @@ def test_robots_messages_have_an_end_too() -> None:
     assert list(mail.messages) == ["m2", "m3", "m4"]
 
 
-def test_what_was_sent_for_duplicates_has_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "KEPT_CODES", 3)
-    mail = Mailroom(Settings())
+def test_what_was_sent_for_duplicates_has_an_end_too() -> None:
+    recent = Recent(8)
+    bodies = [b"%d" % number for number in range(10)]
 
-    for body in (b"1", b"2", b"1", b"3", b"4"):
-        mail.remember(CORPID, AGENTID, body, seconds=1800, now=0.0)
+    for number, body in enumerate([*bodies[:8], bodies[0], *bodies[8:]], 1):
+        recent.add(CORPID, AGENTID, body, until=float(number))
 
-    known = [body for body in (b"1", b"2", b"3", b"4") if mail.is_duplicate(CORPID, AGENTID, body, now=1.0)]
-    assert known == [b"1", b"3", b"4"]
+    known = [recent.until(CORPID, AGENTID, body) for body in bodies]
+    assert known == [9.0, 0.0, 0.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 11.0]
+    assert len(recent) == 8
+    assert (recent.until("ww0000000000000002", AGENTID, b"9"), recent.until(CORPID, 2, b"9")) == (0.0, 0.0)
 
 
-def test_remembering_one_message_looks_at_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_code_looks_at_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "KEPT_CODES", 2)
     mail = Mailroom(Settings())
-    mail._recent, mail.response_codes = Unwalked(), Unwalked()
+    mail.response_codes = Unwalked()
     message = Message("m", CORPID, 2, "template_card", {}, 0.0)
 
-    for number in range(5):
-        mail.remember(CORPID, AGENTID, b"%d" % number, seconds=1800, now=0.0)
+    for _ in range(5):
         mail.new_response_code(message, now=0.0)
 
-    assert (len(mail._recent), len(mail.response_codes)) == (2, 2)
+    assert len(mail.response_codes) == 2
 
 
 def test_one_department_named_a_hundred_times_is_looked_at_once(world: World) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from wecom_sandbox.messages.recent import Recent
 from wecom_sandbox.messages.ring import Ring
 from wecom_sandbox.settings import Settings
 
@@ -114,7 +114,7 @@ class Mailroom:
         self._weights: dict[str, int] = {}
         # Each folded userid once: it stands in thousands of messages.
         self._names: dict[str, str] = {}
-        self._recent: OrderedDict[tuple[str, int, bytes], float] = OrderedDict()
+        self._recent = Recent(KEPT_CODES)
 
     def deliver(self, message: Message) -> None:
         """Put it on the phones of its receivers."""
@@ -197,18 +197,11 @@ class Mailroom:
 
     def is_duplicate(self, corpid: str, agentid: int, body: bytes, *, now: float) -> bool:
         """Whether the identical JSON was accepted, and its interval is not over."""
-        return self._recent.get((corpid, agentid, hashlib.sha256(body).digest()), 0.0) > now
+        return self._recent.until(corpid, agentid, body) > now
 
     def remember(self, corpid: str, agentid: int, body: bytes, *, seconds: int, now: float) -> None:
-        """This JSON was accepted: the identical one is a duplicate for so many seconds.
-
-        Above KEPT_CODES the oldest is forgotten, over or not: looking for what is over would be work for each send.
-        """
-        key = (corpid, agentid, hashlib.sha256(body).digest())
-        self._recent[key] = now + seconds
-        self._recent.move_to_end(key)
-        if len(self._recent) > KEPT_CODES:
-            self._recent.popitem(last=False)
+        """This JSON was accepted: the identical one is a duplicate for so many seconds."""
+        self._recent.add(corpid, agentid, body, until=now + seconds)
 
     def new_response_code(self, message: Message, *, now: float, folded: str = "") -> str:
         code = ResponseCode(new_id("rc"), message, now + self._settings.response_code_seconds, folded)
