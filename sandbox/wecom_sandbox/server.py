@@ -27,6 +27,8 @@ from wecom_sandbox.state.world import CallRecord, World
 
 # The largest upload is a file of 20 MB in a multipart body.
 BODY_MOST_BYTES = 32 * 1024 * 1024
+# Connections that the system takes while the loop is at something else. Of more than that Linux resets some.
+BACKLOG = 4096
 STATIC = Path(__file__).resolve().parent / "static"
 _NO_SUCH_CALL = (
     "404: the WeCom sandbox has no {method} {path}. "
@@ -82,10 +84,13 @@ async def serving_on(world: World, reach: Reach) -> AsyncIterator[Ports]:
     runner = web.AppRunner(make_app(world, reach), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
-        await web.TCPSite(runner, reach.host, reach.port, reuse_address=True).start()
+        await web.TCPSite(runner, reach.host, reach.port, backlog=BACKLOG, reuse_address=True).start()
         if reach.tls_port is not None and reach.authority is not None:
             context = reach.authority.server_context()
-            await web.TCPSite(runner, reach.host, reach.tls_port, ssl_context=context, reuse_address=True).start()
+            site = web.TCPSite(
+                runner, reach.host, reach.tls_port, ssl_context=context, backlog=BACKLOG, reuse_address=True
+            )
+            await site.start()
         plain, *tls = [int(address[1]) for address in runner.addresses]
         yield Ports(plain, tls[0] if tls else None)
     finally:

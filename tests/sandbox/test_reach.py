@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import socket
 import ssl
 import stat
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,3 +218,16 @@ def test_in_a_container_it_listens_everywhere_and_answers_to_its_names() -> None
 
     assert (name, handle.url.rpartition(":")[0]) == ("wecom-sandbox", "http://127.0.0.1")
     assert statuses == [200, 200, 200, 421]
+
+
+def test_many_connect_while_it_is_at_something_else() -> None:
+    """The system takes their connections; of those that it cannot keep it resets some. Here it stands still."""
+    with start_sandbox() as handle, ExitStack() as clients:
+        address = ("127.0.0.1", int(handle.url.rpartition(":")[2]))
+        os.kill(handle.pid, signal.SIGSTOP)
+        clients.callback(os.kill, handle.pid, signal.SIGCONT)
+        for _ in range(1000):
+            clients.enter_context(socket.create_connection(address, timeout=20))
+
+        os.kill(handle.pid, signal.SIGCONT)
+        assert handle.control("GET", "health")["sandbox"] is True
