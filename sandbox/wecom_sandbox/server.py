@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ BODY_MOST_BYTES = 32 * 1024 * 1024
 # Connections that the system takes while the loop is at something else. Of more than that Linux resets some.
 BACKLOG = 4096
 STATIC = Path(__file__).resolve().parent / "static"
+# Of the sandbox itself, and what browsers ask every site for; all other paths are WeCom's.
+_OWN = ("/sandbox", "/phone", "/console", "/guandata", "/favicon.ico")
 _NO_SUCH_CALL = (
     "404: the WeCom sandbox has no {method} {path}. "
     "GET /sandbox/api/missing counts what was asked for and is not there.\n"
@@ -56,7 +58,7 @@ class Ports:
 
 
 def make_app(world: World, reach: Reach) -> web.Application:
-    app = web.Application(middlewares=[hosts.guard(reach.allowed)], client_max_size=BODY_MOST_BYTES)
+    app = web.Application(middlewares=[hosts.guard(reach.allowed), _missing], client_max_size=BODY_MOST_BYTES)
     app[WORLD] = world
     app[AUTHORITY] = reach.authority
     app[COURIER] = Courier(world)
@@ -103,6 +105,16 @@ async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+@web.middleware
+async def _missing(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """A path of WeCom's hosts to which nothing leads is counted, as a call of the API is that is not there."""
+    if isinstance(request.match_info.http_exception, web.HTTPNotFound) and not request.path.startswith(_OWN):
+        return _no_such_call(request, request.app[WORLD])
+    return await handler(request)
 
 
 async def _to_phone(request: web.Request) -> web.StreamResponse:

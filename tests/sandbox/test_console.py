@@ -168,3 +168,15 @@ def test_the_log_is_shown_page_by_page(api: Api, sandbox: SandboxHandle) -> None
 def test_a_page_from_anywhere_is_drawn(sandbox: SandboxHandle, place: str) -> None:
     assert shown(sandbox, f"log?from={place}", "<h1>")[0] == ["<h1>"]
     assert shown(sandbox, f"{CORPID}/members?from={place}", "<h1>")[0] == ["<h1>"]
+
+
+def test_the_log_shows_what_was_asked_for_and_is_missing(sandbox: SandboxHandle) -> None:
+    def log() -> str:
+        return sandbox.session.get(f"{sandbox.base_url}/console/log", timeout=60).text
+
+    assert "请求过但沙箱没有" not in log()
+    for _ in range(2):
+        sandbox.session.get(f"{sandbox.base_url}/cgi-bin/kf/<b>", timeout=60)
+
+    assert "请求过但沙箱没有" in log()
+    assert "<td>GET /cgi-bin/kf/&lt;b&gt;</td><td>2</td>" in log()

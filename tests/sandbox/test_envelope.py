@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import requests
 from wecom_sandbox.state.missing import Missing
 
 from tests.sandbox.conftest import Api
@@ -79,6 +80,36 @@ def test_a_call_that_is_not_there_says_so_and_is_counted(api: Api, sandbox: Sand
     ]
     sandbox.control("DELETE", "missing", {})
     assert sandbox.control("GET", "missing") == {"missing": []}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/connect/qrconnect"), ("POST", "/wxa/getwxacode"), ("GET", "/wwopen/mng/login?x=1"), ("GET", "/cgi-bin")],
+)
+def test_other_paths_of_wecom_that_are_not_there_are_counted_too(
+    sandbox: SandboxHandle, method: str, path: str
+) -> None:
+    response = requests.request(method, sandbox.base_url + path, timeout=60)
+
+    bare = path.partition("?")[0]
+    assert (response.status_code, response.text.partition(". ")[0]) == (
+        404,
+        f"404: the WeCom sandbox has no {method} {bare}",
+    )
+    assert sandbox.control("GET", "missing")["missing"] == [{"method": method, "path": bare, "count": 1}]
+
+
+@pytest.mark.parametrize("path", ["/sandbox/api/nothing", "/phone/nothing", "/favicon.ico", "/console/a/b/c"])
+def test_what_is_missing_of_the_sandbox_itself_is_not_counted(sandbox: SandboxHandle, path: str) -> None:
+    assert requests.get(sandbox.base_url + path, timeout=60).status_code == 404
+    assert sandbox.control("GET", "missing") == {"missing": []}
+
+
+def test_under_wecom_s_own_names_what_is_missing_is_counted(wecom_hosts: SandboxHandle) -> None:
+    response = requests.get("https://open.work.weixin.qq.com/wwopen/nothing", timeout=60)
+
+    assert response.status_code == 404
+    assert wecom_hosts.control("GET", "missing")["missing"][0]["path"] == "/wwopen/nothing"
 
 
 def test_of_what_is_missing_no_more_than_a_thousand_paths_are_kept() -> None:

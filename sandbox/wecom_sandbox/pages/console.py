@@ -38,6 +38,7 @@ FAULT_LABELS = {
 # No list is longer.
 _PLACE_MOST = 10**9
 _SHOWN_PEOPLE, _SHOWN_RECORDS, _SHOWN_DEPARTMENTS, _NAMED_DEPARTMENTS = 50, 100, 200, 40
+_SHOWN_MISSING = 20
 
 
 def add_routes(app: web.Application) -> None:
@@ -112,7 +113,7 @@ async def faults(request: web.Request) -> web.StreamResponse:
 
 
 async def log(request: web.Request) -> web.StreamResponse:
-    """The last calls and the last callbacks, newest first; ?from= goes on with older ones."""
+    """The last calls and callbacks, newest first; ?from= goes on with older ones. Above them what is missing here."""
     world, start = request.app[WORLD], _start(request)
     end = start + _SHOWN_RECORDS
     recent = islice(reversed(world.calls), start, end)
@@ -120,7 +121,8 @@ async def log(request: web.Request) -> web.StreamResponse:
     callbacks = [(local_time(one.at), one) for one in islice(reversed(world.outbox.log), start, end)]
     more = end if max(len(world.calls), len(world.outbox.log)) > end else 0
     values = {"calls": calls, "callbacks": callbacks, "more": more, "company": None, "section": "log"}
-    return page(request, "console/log.html", values)
+    missing = [] if start else world.missing.as_json()[:_SHOWN_MISSING]
+    return page(request, "console/log.html", values | {"missing": missing})
 
 
 async def verification(request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Calls that were asked for and that the sandbox does not have: what to build next, and why a program fails."""
+"""Calls and pages of WeCom that programs asked for and the sandbox does not have: what to build next."""
 
 from __future__ import annotations
 
