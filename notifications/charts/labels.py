@@ -118,6 +118,8 @@ def _long(value: float | Decimal, unit: str, language: str) -> str:
 FONT_SIZE = 12
 LABEL_CHARACTERS = 60
 _BROAD = frozenset("MWmw@%&")
+# Bold letters of a system's font are wider than those that are estimated.
+_SURELY = 0.9
 # What every object of JavaScript has: Object.getOwnPropertyNames(Object.prototype).
 _TAKEN = frozenset(
     [
@@ -130,6 +132,12 @@ _TAKEN = frozenset(
 def width_of(text: str) -> float:
     """About how wide, in pixels: rather too much."""
     return FONT_SIZE * sum(map(_letter_width, text))
+
+
+def limit_of(text: str, pixels: float, font_size: float = FONT_SIZE) -> float:
+    """What the renderer is told to cut it at: 0, as for no limit, where it is shorter in any case. Measuring letters is
+    most of what a drawing costs."""
+    return 0 if width_of(text) * font_size / FONT_SIZE <= _SURELY * pixels else round(pixels, 1)
 
 
 def shown_within(text: str, pixels: float) -> str:

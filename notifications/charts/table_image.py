@@ -17,7 +17,7 @@ from integrations.core.sentences import Sentence
 from notifications.charts import theme
 from notifications.charts.aggregate import along
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartError, Sort
-from notifications.charts.labels import FONT_SIZE, number_of, one_line, short, text_of, width_of, within
+from notifications.charts.labels import FONT_SIZE, limit_of, number_of, one_line, short, text_of, width_of, within
 
 # Between a column and the next one.
 GAP = 14
@@ -127,7 +127,7 @@ def table_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) -
                 "px": start + width - GAP if is_number else start,
                 "py": _HEAD + _ROW * line + _ROW / 2,
             }
-            cell |= {"w": "bold" if line == 0 else "normal", "l": round(width - GAP, 1)}
+            cell |= {"w": "bold" if line == 0 else "normal", "l": limit_of(text, width - GAP)}
             (right if is_number else left).append(cell)
     layers = [_bands(len(rows)), *_columns_of_text(left, "left"), *_columns_of_text(right, "right")]
     layers.append(_said(chart.title or _("Table"), y=20, size=15, colour=theme.INK, is_bold=True))
@@ -167,14 +167,14 @@ def _placed(layers: list[Spec], height: float) -> Spec:
 
 def _said(text: str, *, y: float, size: int, colour: str, is_bold: bool = False) -> Spec:
     mark = {"type": "text", "align": "left", "baseline": "middle", "fontSize": size, "color": colour}
-    mark |= {**(theme.BOLD if is_bold else {}), "limit": theme.WIDTH - 2 * theme.MARGIN}
+    shown = within(one_line(text), ROOM, size)
+    mark |= {**(theme.BOLD if is_bold else {}), "limit": limit_of(shown, ROOM, size)}
     place = {"x": {"value": theme.MARGIN}, "y": {"value": y}, "text": {"field": "t"}}
-    shown = within(one_line(text), theme.WIDTH - 2 * theme.MARGIN, size)
     return {"data": {"values": [{"t": shown}]}, "mark": mark, "encoding": place}
 
 
 def _columns_of_text(cells: list[Spec], align: str) -> list[Spec]:
-    """A layer for each width, since a text's limit is its mark's."""
+    """A layer for each limit, which is its mark's."""
     layers = []
     for limit, weight in sorted({(cell["l"], cell["w"]) for cell in cells}):
         mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": FONT_SIZE, "limit": limit}

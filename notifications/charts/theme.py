@@ -80,6 +80,8 @@ CONFIG: dict[str, Any] = {
         "labelColor": FAINT,
         "labelFontSize": 12,
         "labelOverlap": "greedy",
+        # Names have limits of their own.
+        "labelLimit": 0,
         "labelSeparation": 8,
         "tickColor": RULE,
         "domainColor": RULE,
@@ -105,7 +107,6 @@ CONFIG: dict[str, Any] = {
         "fontSize": 15,
         "subtitleColor": FAINT,
         "subtitleFontSize": 12,
-        "limit": WIDTH - 2 * MARGIN,
         "offset": 8,
     },
     "range": {"category": list(COLOURS)},

@@ -21,7 +21,7 @@ from notifications.charts import definition as charts
 from notifications.charts import theme
 from notifications.charts.aggregate import LABEL_PIXELS, Shaped, Unit, shape
 from notifications.charts.definition import Chart, ChartError, ChartKind
-from notifications.charts.labels import one_line, scales, short, shown_within, width_of, within
+from notifications.charts.labels import limit_of, one_line, scales, short, shown_within, width_of, within
 from notifications.charts.table_image import number_spec, table_spec
 
 Spec = dict[str, Any]
@@ -97,7 +97,8 @@ def _title(chart: Chart, table: Table, urgent: Sequence[str], notes: Sequence[st
     as_of = _("as of %(time)s") % {"time": f"{timezone.localtime(table.as_of):%Y-%m-%d %H:%M}"}
     room = theme.WIDTH - 2 * theme.MARGIN
     lines = _lines([as_of, *urgent, *notes] if size.has_notes else urgent, room)
-    return {"text": within(text, room, 16), **({"subtitle": lines} if lines else {})}
+    limit = max(limit_of(text, room, 16), *(limit_of(line, room) for line in lines), 0)
+    return {"text": within(text, room, 16), "limit": limit, **({"subtitle": lines} if lines else {})}
 
 
 def _lines(notes: Sequence[str], room: float) -> list[str]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from integrations.clients.sources.table import Column, Kind, Table
 from notifications.charts.aggregate import LABEL_PIXELS, shape
 from notifications.charts.definition import Chart, ChartKind
-from notifications.charts.labels import distinct_labels, shown_within
+from notifications.charts.labels import distinct_labels, limit_of, shown_within
 from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, FIRST, texts
@@ -72,3 +72,8 @@ def test_whatever_is_different_looks_different(names: list[str]) -> None:
 
     assert list(found) == names
     assert len({shown_within(shown, LABEL_PIXELS) for shown in found.values()}) == len(names)
+
+
+def test_only_what_may_be_too_long_is_measured_and_cut() -> None:
+    assert [limit_of(text, 100) for text in ("十个", "一二三四五六七", "一二三四五六七八")] == [0, 0, 100]
+    assert limit_of("一二三四五六七", 100, 16) == 100
