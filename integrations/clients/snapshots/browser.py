@@ -240,7 +240,7 @@ def _unfold(page: Page, traffic: page_state.Traffic, marks: PageMarks, options: 
     if height > FIRST_HEIGHT[options.width]:
         page.set_viewport_size({"width": WIDTHS[options.width], "height": height})
         page_state.begin_anew(page)
-        page_state.wait_until_drawn(page, traffic, marks, deadline=deadline)
+        page_state.wait_until_unfolded(page, traffic, marks, deadline=deadline)
         page_state.check_sight(page, marks)
 
 

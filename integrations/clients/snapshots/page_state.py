@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # Neither a request under way nor an element added for so long: the page has drawn.
 QUIET_SECONDS = 0.7
 LOOKED_AT_EVERY_MS = 100
+# What comes into sight by unfolding draws within so many seconds, where the page's own sign stands there already.
+UNFOLDED_WITHIN_SECONDS = 5
 # Runs before the page's own scripts.
 WATCH_CHANGES = """
     window.__changedAt = performance.now();
@@ -109,9 +111,23 @@ def wait_until_drawn(page: Page, traffic: Traffic, marks: PageMarks, *, deadline
         page.wait_for_timeout(LOOKED_AT_EVERY_MS)
 
 
+def wait_until_unfolded(page: Page, traffic: Traffic, marks: PageMarks, *, deadline: float) -> None:
+    """What the unfolding brought into sight has drawn. The page's own sign stood there before: it says nothing of that,
+    and a page that has one need never be quiet. `deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN)."""
+    if marks.ready:
+        settled_by = min(deadline, time.monotonic() + UNFOLDED_WITHIN_SECONDS)
+        while not _is_quiet(page, traffic, marks) and time.monotonic() < settled_by:
+            page.wait_for_timeout(LOOKED_AT_EVERY_MS)
+    wait_until_drawn(page, traffic, marks, deadline=deadline)
+
+
 def _has_drawn(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
     if marks.ready:
         return page.locator(marks.ready).count() > 0
+    return _is_quiet(page, traffic, marks)
+
+
+def _is_quiet(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
     return traffic.is_quiet() and not page.evaluate(_IS_BUSY, [marks.busy, QUIET_SECONDS * 1000])
 
 

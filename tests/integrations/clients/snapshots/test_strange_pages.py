@@ -27,6 +27,12 @@ FAILS_BELOW = (
     + "new IntersectionObserver((seen) => { if (seen[0].isIntersecting) last.innerHTML = '<b class=failed>出错</b>' })"
     + ".observe(last)</script>"
 )
+# Its sign stands there from the start, and a clock keeps it from being quiet.
+READY_AT_ONCE = (
+    '<i id="ready"></i><b id="clock"></b>'
+    + FAILS_BELOW.replace("last.innerHTML =", "setTimeout(() => last.innerHTML =").replace("</b>' })", "</b>', 500) })")
+    + '<script>setInterval(() => { clock.innerHTML = "<u>now</u>" }, 200)</script>'
+)
 REACHES_OUT = (
     CARD
     + '<img src="/to/redirected"><img src="{other}/image"><iframe src="{other}/frame"></iframe>'
@@ -85,6 +91,7 @@ PAGES = {
     "/leaves": CARD + '<script>location.href = "{other}/login"</script>',
     "/refreshes": CARD + '<meta http-equiv="refresh" content="0;url={other}/login">',
     "/fails-below": FAILS_BELOW,
+    "/ready-at-once": READY_AT_ONCE,
     "/reaches-out": REACHES_OUT,
     "/frames": CARD + '<iframe src="{other}/frame"></iframe><img src="{other}/image">',
     "/print": CARD + "<style>@media print { body { display: none } }</style>",
@@ -132,10 +139,11 @@ def test_a_bi_that_sends_whoever_it_does_not_know_to_a_sign_in_is_not_down(
     assert elsewhere.asked == []
 
 
-def test_a_card_that_fails_below_the_fold_is_seen(browser: InThread, bi: Site) -> None:
-    marks = PageMarks(card=".card", error=".failed")
+@pytest.mark.parametrize(("path", "ready"), [("/fails-below", ""), ("/ready-at-once", "#ready")])
+def test_a_card_that_fails_below_the_fold_is_seen(browser: InThread, bi: Site, path: str, ready: str) -> None:
+    marks = PageMarks(card=".card", ready=ready, error=".failed")
 
-    assert refused(browser, f"{bi.address}/fails-below", marks=marks) == Reason.ERROR_PAGE
+    assert refused(browser, f"{bi.address}{path}", marks=marks) == Reason.ERROR_PAGE
 
 
 def test_a_pdf_shows_the_page_as_screens_do(browser: InThread, bi: Site) -> None:
