@@ -144,9 +144,13 @@ def _is_rescheduled(row: Scheduled, values: dict[str, Any], before: dict[str, An
 def _replace(row: Any, child: Child, found: Any, names: Names, pass_over: PassOver, now: datetime) -> None:
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise ValidationError({child.name: "expected a list of rows"})
-    plain.children_of(row, child).delete()
+    made_before = list(plain.children_of(row, child))
+    if len(made_before) != 1 or len(found) != 1:
+        plain.children_of(row, child).delete()
+        made_before = []
     for one in found:
-        made = child.model(**{child.parent: row})
+        # One that becomes another stays the same row: with it stands what no file holds (page_rights).
+        made = made_before.pop() if made_before else child.model(**{child.parent: row})
         _fill(made, child, one, names, pass_over)
         if isinstance(made, VerificationFile):
             made.uploaded_at = now

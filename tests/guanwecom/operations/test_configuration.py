@@ -169,13 +169,13 @@ def test_exported_imported_and_exported_again_is_the_same_to_the_byte() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("old", "new", "is_shown", "notice_count"),
-    [("to_everyone: false", "to_everyone: true", False, 1), ("bi_id: abc", "bi_id: x", False, 0), ("", "", True, 0)],
+    [("to_everyone: false", "to_everyone: true", False, 1), ("bi_id: abc", "bi_id: x", False, 1), ("", "", True, 0)],
     ids=["who gets it", "which page", "nothing"],
 )
 def test_an_import_that_changes_a_push_ends_that_all_see_its_page_as_the_owner(
     old: str, new: str, is_shown: bool, notice_count: int
 ) -> None:
-    """It may name other people, or another page, than its owner chose. Another picture never was the owner's."""
+    """It may name other people, or another page, than its owner chose. The owner gets a notice."""
     a_whole_configuration()
     owner = User.objects.get()
     before = export()
