@@ -6,6 +6,7 @@ Texts may be cut, visibly. A number or a date is whole or not there: half of it 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from django.utils import timezone
@@ -211,15 +212,25 @@ def _columns(chart: Chart, table: Table) -> list[Column]:
 
 
 def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
-    """In the order of its first column of numbers, where an order is asked for."""
+    """Where an order is asked for, in that of its column along the axis if it holds days, which is the newest first for
+    the largest; else of its first column of numbers."""
     rows = list(table.rows)
+    kinds = {column.name: column.kind for column in table.columns}
     if chart.sort == Sort.NAME and chart.x:
         return sorted(rows, key=lambda row: str(row[table.position(chart.x)]))
-    numbers = [name for name in chart.y if table.columns[table.position(name)].kind == Kind.NUMBER]
-    if chart.sort in {Sort.LARGEST, Sort.SMALLEST} and numbers:
-        at, sign = table.position(numbers[0]), -1 if chart.sort == Sort.LARGEST else 1
-        return sorted(rows, key=lambda row: sign * (number_of(row[at]) or 0.0))
-    return rows
+    if chart.sort not in {Sort.LARGEST, Sort.SMALLEST}:
+        return rows
+    is_largest_first = chart.sort == Sort.LARGEST
+    if kinds.get(chart.x) in {Kind.DATE, Kind.DATETIME}:
+        at = table.position(chart.x)
+        dated = [row for row in rows if row[at] is not None]
+        undated = [row for row in rows if row[at] is None]
+        return [*sorted(dated, key=itemgetter(at), reverse=is_largest_first), *undated]
+    numbers = [name for name in chart.y if kinds[name] == Kind.NUMBER]
+    if not numbers:
+        return rows
+    at, sign = table.position(numbers[0]), -1 if is_largest_first else 1
+    return sorted(rows, key=lambda row: sign * (number_of(row[at]) or 0.0))
 
 
 def _foot(table: Table, row_count: int, column_count: int) -> str:

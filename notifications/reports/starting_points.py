@@ -83,11 +83,13 @@ def _key_figures(columns: _Columns) -> StartingPoint:
 
 
 def _table(columns: _Columns) -> StartingPoint:
-    point = StartingPoint("table", _("Table"), _("A picture of the rows"), MessageForm.NEWS)
+    point = StartingPoint("table", _("Table"), _("A picture of the rows, the newest first"), MessageForm.NEWS)
     if not columns.every:
         return replace(point, lacks=_("This data has no columns."))
     count = shown(merge_fields.row_count(columns.alias), "thousands")
-    chart = Chart(ChartKind.TABLE, y=tuple(columns.every[:COLUMNS_AT_MOST]))
+    others = tuple(name for name in columns.every if name != columns.day)
+    order = Sort.LARGEST if columns.day else Sort.AS_IS
+    chart = Chart(ChartKind.TABLE, x=columns.day, y=others[:COLUMNS_AT_MOST], sort=order)
     body = _("%(count)s rows in all") % {"count": count}
     return replace(point, title=_title(columns), body=body, figures=_figures(columns), charts=(chart,))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from integrations.clients.sources.table import Column, Kind, Table
 from notifications.charts import labels, theme
 from notifications.charts import table_image as columns_of
-from notifications.charts.definition import Chart, ChartKind
+from notifications.charts.definition import Chart, ChartKind, Sort
 from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, texts
@@ -34,6 +34,27 @@ def drawn(draw: Draw, table: Table) -> list[str]:
     """Its cells from left to right and its foot, without title and heads."""
     found = texts(draw(spec(TABLE, table, language="zh-hans")).svg)
     return [text for text in found if text != "明细" and not text.startswith("第")]
+
+
+@pytest.mark.parametrize(
+    ("sort", "days"),
+    [
+        (Sort.AS_IS, ["2026-11-22", "", "2026-11-24", "2026-11-23"]),
+        (Sort.LARGEST, ["2026-11-24", "2026-11-23", "2026-11-22", ""]),
+        (Sort.SMALLEST, ["2026-11-22", "2026-11-23", "2026-11-24", ""]),
+    ],
+)
+def test_rows_with_days_are_ordered_by_them(draw: Draw, sort: Sort, days: list[str]) -> None:
+    columns = (Column("第1列", Kind.DATE), Column("第2列", Kind.NUMBER))
+    values = (date(2026, 11, 22), None, date(2026, 11, 24), date(2026, 11, 23))
+    table = Table(columns, tuple((day, number) for number, day in enumerate(values)), AS_OF)
+    chart = Chart(ChartKind.TABLE, x="第1列", y=("第2列",), sort=sort)
+
+    found = texts(draw(spec(chart, table, language="zh-hans")).svg)
+
+    assert [text for text in found if text.startswith("2026-11-2")] == [day for day in days if day]
+    numbers = {str(day or ""): str(number) for number, day in enumerate(values)}
+    assert [text for text in found if text in numbers.values()] == [numbers[day] for day in days]
 
 
 def test_numbers_that_have_room_are_written_out(draw: Draw) -> None:

@@ -43,10 +43,16 @@ def test_key_figures_with_their_change() -> None:
     assert shown(point, sales()) == ("销售日报 11月23日", "销售额 8,010 较前一天 ↑33.3%", "销售额: 8,010")
 
 
-def test_a_table_as_a_picture() -> None:
+def test_a_table_as_a_picture_with_the_newest_rows_first() -> None:
     point = points(sales())["table"]
     assert shown(point, sales()) == ("销售日报 11月23日", "共 8 行", "销售额: 8,010")
-    assert point.charts == (definition.Chart(definition.ChartKind.TABLE, y=("日期", "区域", "销售额")),)
+    chart = definition.Chart(definition.ChartKind.TABLE, x="日期", y=("区域", "销售额"), sort=definition.Sort.LARGEST)
+    assert point.charts == (chart,)
+
+
+def test_a_table_without_days_as_the_data_has_it() -> None:
+    point = points(Table((REGION, SALES), (("华东", 1),), SLOT))["table"]
+    assert point.charts == (definition.Chart(definition.ChartKind.TABLE, y=("区域", "销售额")),)
 
 
 def test_a_line_over_time() -> None:
