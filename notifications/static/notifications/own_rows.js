@@ -17,17 +17,27 @@ window.ownRowsSwitch = ({ find, rows, cards, onChange }) => {
     attributeChoice.replaceChildren(...offered.map((one) => new Option(one.textContent, one.value)));
     if (before) attributeChoice.value = before;
   };
+  // Where a column and an attribute are called alike, they are meant.
+  const proposePair = () => {
+    const [column, attribute] = [columnChoice, attributeChoice].map((select) => [...select.options]);
+    const pair = column.map((one) => [one, attribute.find((other) => other.textContent === one.textContent)]).find((one) => one[1]);
+    if (!pair) return;
+    columnChoice.value = pair[0].value;
+    attributeChoice.value = pair[1].value;
+  };
   // `found`: the columns of each card, by its alias.
   const offer = (found) => {
     const [first] = cards();
     const names = first ? (found[first.alias] ?? []) : [];
     const [rule] = rules();
     part.hidden = !rule && !names.length;
-    const column = rule ? rows.field(rule, "column").value : columnChoice.value;
+    const before = names.includes(columnChoice.value) ? columnChoice.value : "";
+    const column = rule ? rows.field(rule, "column").value : before;
     const known = [...new Set([...names, ...(column ? [column] : [])])];
     columnChoice.replaceChildren(...known.map((name) => new Option(name, name)));
     if (column) columnChoice.value = column;
     offerAttributes();
+    if (!column) proposePair();
     if (rule) attributeChoice.value = rows.field(rule, "attribute").value;
     box.checked = Boolean(rule);
     choice.hidden = !rule;

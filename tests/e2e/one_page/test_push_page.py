@@ -167,12 +167,10 @@ def test_a_figure_is_inserted_and_read_back_as_a_label(page: Page, card: Card) -
     expect(page.get_by_role("textbox", name="正文").locator(".template-chip")).to_have_count(1)
 
 
-def test_own_rows_are_one_switch(page: Page, card: Card) -> None:
+def test_own_rows_are_one_switch_that_proposes_what_is_called_alike(page: Page, card: Card) -> None:
     page.get_by_role("button", name="门店销售额").click()
     page.get_by_role("button", name="排名").click()
     page.get_by_role("checkbox", name="每人只看自己的行").check()
-    choose(page, "按列", "区域")
-    choose(page, "等于本人的", "区域")
     expect(page.locator("[data-phone] .problem")).to_contain_text("root 看不到这些数据中的任何一行")
     choose_person(page, "韩梅梅")
     expect(page.locator(".phone-content")).to_contain_text("1. 华东 128.5")
