@@ -74,7 +74,6 @@ def test_from_nothing_to_an_enabled_channel_by_clicks(
     page.keyboard.press("Enter")
     expect(text.locator(".template-chip")).to_have_text(["content"])
     page.get_by_label("谁会收到").select_option("user")
-    page.get_by_label("接收人所在字段").focus()
     page.get_by_role("button", name="receivers", exact=True).click()
     expect(page.get_by_label("接收人所在字段")).to_have_value("receivers")
     expect(page.locator("[data-trial] .phone-title")).to_have_text("门店日报")

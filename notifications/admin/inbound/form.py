@@ -114,7 +114,9 @@ class ChannelForm(SeenForm):
         label=_("the text is Markdown"), required=False, help_text=_("What stands in fields stays plain text.")
     )
     recipient_kind = forms.ChoiceField(label=_("Who gets it"), required=False, choices=RECIPIENTS)
-    recipient_path = _path(_("Field with the recipients"), _("One text may name several, with commas or spaces."))
+    recipient_path = _path(
+        _("Field with the recipients"), _("Pick it above. One text may name several, with commas or spaces.")
+    )
     recipient_attribute = forms.ChoiceField(label=_("User attribute"), required=False)
     only_path = _path(_("Send only if this field"), _("A field, or a JMESPath expression."))
     only_values = LinesField(label=_("is one of"), help_text=_("One a line. Empty: if it is true or not empty."))

@@ -61,6 +61,12 @@ document.addEventListener("DOMContentLoaded", () => {
     find("[data-by-attribute]").hidden = kind.value !== "attribute";
   };
 
+  // Whoever has just said that a field names them picks that field next.
+  kind.addEventListener("change", () => {
+    const named = find("#id_recipient_path");
+    if (kind.value && !named.value) target = named;
+  });
+
   // --- Beside the form ---
   let stamp = null;
   const show = (found) => {
