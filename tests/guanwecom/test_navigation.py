@@ -113,7 +113,7 @@ def test_a_list_alone_has_no_tabs(world: World) -> None:
         ("integrations/corp/{corp}/history/", "首页 › 系统集成 › 企业微信配置 › Alpha Company › 历史"),
         ("integrations/corp/{corp}/enable/", "首页 › 系统集成 › 企业微信配置 › Alpha Company › 启用“Alpha Company”"),
         ("integrations/department/", "首页 › 人员 › 通讯录 › 部门"),
-        ("notifications/subscription/week/", "首页 › 推送 › 推送 › 发送日历"),
+        ("notifications/subscription/week/", "首页 › 推送 › 发送日历"),
     ],
 )
 def test_the_way_to_a_page_stands_above_it_in_the_words_of_the_menu(world: World, path: str, way: str) -> None:
