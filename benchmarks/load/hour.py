@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from benchmarks.load import traffic
-from benchmarks.load.bursts import SignIns, company_keys, events
+from benchmarks.load.bursts import ALL_FROM_HERE, SignIns, company_keys, events
 from benchmarks.load.town import administrator_cookie, make_company, start_beat, start_web
 from benchmarks.load.traffic import Answer, ask, pour
 from benchmarks.push_world import World, make_personal_messages, running_world
@@ -26,9 +26,9 @@ SAMPLE_SECONDS, BATCH_SECONDS = 2, 5
 MEMORY_GROWTH, MORE_DESCRIPTORS = 1.05, 5
 
 
-def hour(minutes: float = 5) -> dict[str, Any]:
+def hour(minutes: float = 3) -> dict[str, Any]:
     """Sign-ins, callbacks, lists and messages, all at once."""
-    with running_world() as world:
+    with running_world(**ALL_FROM_HERE) as world:
         corp = make_company(world, PEOPLE)
         company_keys(corp)
         port, web = start_web(world)
