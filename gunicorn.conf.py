@@ -14,6 +14,8 @@ import os
 import socket
 import struct
 import sys
+import time
+from collections import deque
 from typing import Any
 
 from gunicorn import systemd
@@ -21,8 +23,8 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 RECEIVE_SECONDS = 10
 SEND_SECONDS = 30
-# What is left of a second is for the answer. WeCom gives up after five, people sooner.
-WAIT_MILLISECONDS = 500
+# What is left of a second is for the answer, which other threads slow down. WeCom gives up after five, people sooner.
+WAIT_MILLISECONDS = 400
 # In Linux's struct tcp_info: how long ago the last data came, in milliseconds.
 LAST_DATA = slice(52, 56)
 # Where systemd hears that a service has started, if it started this one.
@@ -36,6 +38,7 @@ def on_starting(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Called in a worker that takes requests from now on. deploy/install.sh restarts the next web then."""
+    worker.started_at = time.monotonic()
     if SYSTEMD:
         os.environ["NOTIFY_SOCKET"] = SYSTEMD
         systemd.sd_notify("READY=1", worker.log, unset_environment=True)
@@ -49,12 +52,36 @@ def when_ready(server: Any) -> None:
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Threads that mark the requests that waited too long. A short queue, as behind a slow start, is answered."""
+    """Threads that mark the requests that waited too long. Two kinds are answered however long they waited: the last of
+    the queue, because nobody waits for it, and a short queue from before the start."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.queue: deque[TConn] = deque()
+        self.started_at = time.monotonic()
+
+    def accept(self, listener: Any) -> None:
+        """One for each thread. gunicorn takes a single one, and waits for busy threads before the next: the queue would
+        stand in the kernel, where its length is not known."""
+        for _connection in range(self.cfg.threads):
+            before = self.nr_conns
+            super().accept(listener)
+            if self.nr_conns == before:
+                break
+
+    def enqueue_req(self, conn: TConn) -> None:
+        self.queue.append(conn)
+        super().enqueue_req(conn)
+
+    def handle(self, conn: TConn) -> Any:
+        self.queue.popleft()
+        return super().handle(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
-        idle = len(self.keepalived_conns) + len(self.pending_conns)
-        is_queue_long = self.nr_conns - idle > 2 * self.cfg.threads
-        if is_queue_long and waited_milliseconds(conn.sock) > WAIT_MILLISECONDS:
+        waited = waited_milliseconds(conn.sock)
+        is_from_before = waited > 1000 * (time.monotonic() - self.started_at)
+        is_refused = len(self.queue) > (self.cfg.threads if is_from_before else 0)
+        if is_refused and waited > WAIT_MILLISECONDS:
             req.headers.append(("WAITED-TOO-LONG", "1"))
         return bool(super().handle_request(req, conn))
 

@@ -6,10 +6,12 @@ stands before Django, because refusing must cost much less than answering.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
+from csp.utils import build_policy
 from django.conf import settings
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -23,10 +25,19 @@ from notifications.api.middleware import ROOTS
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # gunicorn.conf.py marks a request with it. A client that sends it itself is refused, and nobody else.
 LATE = "HTTP_WAITED_TOO_LONG"
-AGAIN_SECONDS = 2
+# Drawn for each, or all that were refused at once would come again at once.
+AGAIN_SECONDS = range(2, 7)
 # Monitors, and what takes no longer than a refusal.
 ANSWERED = ("/metrics", settings.STATIC_URL, *ANSWERED_UNDER_EVERY_HOST)
 LANGUAGES_AT_MOST = 100
+# What the middleware gives the site's own pages, which stands behind this.
+PAGE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": build_policy(replace={"report-to": None}),
+    "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 
 _REFUSED = CountedMetric("guanwecom_http_refused", "Requests told to come again because web was busy", "method")
 
@@ -42,8 +53,9 @@ def refusing_late(application: Application) -> Application:
         is_get = environ["REQUEST_METHOD"] == "GET"
         _REFUSED.add("GET" if is_get else "other")
         kind, body = _words(environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200], is_api=path.startswith(ROOTS))
-        headers = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
-        again = {"Retry-After": str(AGAIN_SECONDS)} | ({"Refresh": str(AGAIN_SECONDS)} if is_get else {})
+        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **PAGE_HEADERS}
+        seconds = str(random.choice(AGAIN_SECONDS))  # noqa: S311  # no secret
+        again = {"Retry-After": seconds} | ({"Refresh": seconds} if is_get else {})
         start_response("503 Service Unavailable", list({**headers, **again}.items()))
         return [body]
 
