@@ -9,17 +9,18 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from cryptography.fernet import InvalidToken
-from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
+from django.db import connection
 
 from accounts.authentication import state, throttling
 from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
 from integrations.clients.errors import IntegrationError, RecipientError
 from integrations.clients.wecom.api.contacts import User as WeComUser
 from integrations.clients.wecom.client import WeComClient
-from integrations.directory import last_sync_at, note_seen
-from integrations.models import Corp, Member
+from integrations.directory import note_seen
+from integrations.models import Corp, Member, SyncRun
 from integrations.models.fields import cipher
 
 # user/get about somebody outside the app's visible scope: no privilege, or "no such userid".
@@ -27,10 +28,6 @@ _OUT_OF_SCOPE_CODES = frozenset({60011, 60111})
 # For so long the last copy of the directory is believed without asking WeCom again: a night may be missed.
 FRESH = timedelta(hours=36)
 _DISABLED_STATUS = 2  # of user/get
-# In which modes the policy of an enabled company is in force.
-_IN_FORCE = (DirectoryPolicy.Mode.LINK, DirectoryPolicy.Mode.CREATE)
-# What is read of somebody in the copied directory.
-_STANDING = ("presence", "status", "waits_since")
 _GONE = frozenset({Member.Presence.DELETED, Member.Presence.MISSING})
 
 
@@ -71,22 +68,27 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     """
     require_signing_in(corp=corp)
     userid = member_for_code(client=client, corp=corp, code=code)
-    person = person_with(corp=corp, userid=userid)
-    if not person.is_active:
+    found = _found(corp=corp, userid=userid, now=now)
+    if not found.person.is_active:
         raise SignInRefused(Reason.USER_DISABLED, userid=userid)
+    has_called_wecom = require_let_in(client=client, corp=corp, userid=userid, member=found.member, now=now)
     # Checked again: WeCom may have taken seconds to answer, and disabling takes effect at once.
-    is_ruled, signs_in = person.is_ruled, person.corp_signs_in  # type: ignore[attr-defined]  # annotated below
-    member = _member(corp.pk, fold_userid(userid)) if is_ruled else None
-    has_called_wecom = require_let_in(client=client, corp=corp, userid=userid, member=member, now=now)
-    if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_called_wecom else signs_in):
+    if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_called_wecom else found.corp_signs_in):
         raise SignInRefused(Reason.COMPANY_DISABLED)
-    return person
+    return found.person
 
 
 def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
     """Remember that this account has signed its person in. Holds for this company and userid only."""
-    accounts = WeComAccount.objects.filter(user=user, corp=corp)
-    accounts.update(proven_corp_id=corp.pk, proven_userid=F("userid_folded"), signed_in_at=now)
+    at = connection.ops.adapt_datetimefield_value(now)
+    with connection.cursor() as cursor:
+        cursor.execute(_PROVEN, [at, user.pk, corp.pk])
+
+
+_PROVEN = """
+UPDATE accounts_wecomaccount SET proven_corp_id = corp_id, proven_userid = userid_folded, signed_in_at = %s
+WHERE user_id = %s AND corp_id = %s
+"""
 
 
 def require_signing_in(*, corp: Corp) -> None:
@@ -106,28 +108,67 @@ def member_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode)
     return userid
 
 
-def person_with(*, corp: Corp, userid: str) -> User:
-    """The user whose account has both attributes. Raises SignInRefused saying which one is missing."""
-    person = next(iter(_person(corp.pk, fold_userid(userid))), None)
-    if person is not None:
-        return person
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What the copied directory has of somebody. `is_fresh`: the last copy of what the app sees is young enough."""
+
+    pk: int
+    presence: str
+    status: str
+    waits: bool
+    is_fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """`corp_signs_in`: whether the corp does so now. `member`: None as well where no policy is in force."""
+
+    person: User
+    corp_signs_in: bool
+    member: _Listed | None
+
+
+# By hand: writing it takes Django longer than all that the database does for a sign-in.
+_PERSON = """
+SELECT person.*,
+    corp.is_enabled AND corp.sign_in_enabled AS corp_signs_in,
+    member.id AS member_id, member.presence AS presence, member.status AS member_status,
+    member.waits_since IS NOT NULL AS waits,
+    (
+        SELECT run.started_at >= %(fresh)s FROM integrations_syncrun AS run
+        WHERE run.corp_id = account.corp_id AND run.status = %(done)s AND run.source <> %(contacts)s
+        ORDER BY run.id DESC LIMIT 1
+    ) AS is_fresh
+FROM accounts_wecomaccount AS account
+JOIN accounts_user AS person ON person.id = account.user_id
+JOIN integrations_corp AS corp ON corp.id = account.corp_id
+LEFT JOIN accounts_directorypolicy AS policy
+    ON policy.corp_id = account.corp_id AND policy.mode IN (%(link)s, %(create)s)
+LEFT JOIN integrations_member AS member
+    ON member.corp_id = policy.corp_id AND member.userid_folded = account.userid_folded
+WHERE account.corp_id = %(corp)s AND account.userid_folded = %(userid)s
+"""
+
+
+def _found(*, corp: Corp, userid: str, now: datetime) -> _Found:
+    """Whose account has both attributes. Raises SignInRefused saying which one is missing."""
+    values = {
+        **{"corp": corp.pk, "userid": fold_userid(userid)},
+        **{"link": DirectoryPolicy.Mode.LINK, "create": DirectoryPolicy.Mode.CREATE},
+        **{"done": SyncRun.Status.DONE, "contacts": SyncRun.Source.CONTACTS},
+        "fresh": connection.ops.adapt_datetimefield_value(now - FRESH),
+    }
+    row: Any = next(iter(User.objects.raw(_PERSON, values)), None)
+    if row is not None:
+        is_listed = row.member_id is not None
+        member = _Listed(row.member_id, row.presence, row.member_status, row.waits, row.is_fresh) if is_listed else None
+        return _Found(row, row.corp_signs_in, member)
     if WeComAccount.objects.without_corp().for_userid(userid).exists():
         raise SignInRefused(Reason.COMPANY_MISSING, userid=userid)
     raise SignInRefused(Reason.NOT_LINKED, userid=userid)
 
 
-def _person(corp_id: int, userid_folded: str) -> QuerySet[User]:
-    """At most one. `corp_signs_in`: whether the corp does so now; `is_ruled`: whether its policy is in force."""
-    theirs = User.objects.filter(wecom_accounts__corp=corp_id, wecom_accounts__userid_folded=userid_folded)
-    signs_in = Q(wecom_accounts__corp__is_enabled=True, wecom_accounts__corp__sign_in_enabled=True)
-    is_ruled = Q(wecom_accounts__corp__directory_policy__mode__in=_IN_FORCE)
-    return theirs.annotate(
-        corp_signs_in=ExpressionWrapper(signs_in, BooleanField()),
-        is_ruled=ExpressionWrapper(is_ruled, BooleanField()),
-    )
-
-
-def require_let_in(*, client: WeComClient, corp: Corp, userid: str, member: Member | None, now: datetime) -> bool:
+def require_let_in(*, client: WeComClient, corp: Corp, userid: str, member: _Listed | None, now: datetime) -> bool:
     """Raises SignInRefused for somebody outside the app's visible scope, or whose userid had been deleted meanwhile.
 
     Somebody whom the copied directory has out of scope or disabled, and WeCom lets in by now, is let in from here on.
@@ -137,11 +178,10 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, member: Memb
     if member is None:
         require_in_scope(client=client, userid=userid)
         return True
-    if member.waits_since is not None or member.presence in _GONE:
+    if member.waits or member.presence in _GONE:
         raise SignInRefused(Reason.NOT_ADMITTED, userid=userid)
     is_able = member.presence == Member.Presence.HERE and member.status != Member.Status.DISABLED
-    synced_at = member.synced_at  # type: ignore[attr-defined]  # annotated above
-    if is_able and synced_at is not None and synced_at >= now - FRESH:
+    if is_able and member.is_fresh:
         return False
     if not is_able and corp.department_root_ids:
         # WeCom's answer tells nothing about the department roots that are set here.
@@ -150,14 +190,8 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, member: Memb
     if shown.is_enabled is False or shown.status == _DISABLED_STATUS:
         raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
     if not is_able:
-        note_seen(member=member, now=now)
+        note_seen(member_id=member.pk, now=now)
     return True
-
-
-def _member(corp_id: int, userid_folded: str) -> Member | None:
-    """What the copied directory has of somebody. `synced_at`: see last_sync_at."""
-    named = Member.objects.filter(corp=corp_id, userid_folded=userid_folded).order_by()
-    return next(iter(named.only(*_STANDING).annotate(synced_at=last_sync_at(corp_id=corp_id))), None)
 
 
 def require_in_scope(*, client: WeComClient, userid: str) -> WeComUser:

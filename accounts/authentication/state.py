@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -29,7 +28,6 @@ RANDOM_LENGTH = 40
 _BROWSER_COOKIE = "guanwecom-browser"
 _BROWSER_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
 _BROWSER_IDS_AT_MOST = 10
-_ALPHABET = string.ascii_letters + string.digits
 _FORM = re.compile(rf"[A-Za-z0-9]{{{RANDOM_LENGTH}}}[1-9]")
 
 
@@ -93,7 +91,7 @@ return {kept[3], kept[4], kept[5] or ''}
 
 def begin(*, state: LoginState, browser: str) -> str:
     """Keep `state` for settings.LOGIN_STATE_SECONDS; the text for WeCom's `state` parameter comes back."""
-    text = "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_LENGTH)) + str(state.attempt)
+    text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
     values: list[str | int] = [
         _digest(browser),
         state.corp_id,

@@ -44,7 +44,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     session = sessions.of_request(request, corp_id=corp_id)
     if _is_over_limit(request, session):
         return errors.page(request, ErrorDetails(Cause.TOO_MANY, corp_id=corp_id, target=target))
-    corp = Corp.objects.to_begin_sign_in().numbered(corp_id)
+    corp = Corp.objects.to_begin_sign_in(corp_id)
     if corp is None:
         return errors.page(request, ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
@@ -62,7 +62,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Take back a browser that WeCom sends with a code: always a redirect, so that the address is never shown."""
     target = sso.landing_of(inner_page(raw_query_of(request)))
-    corp = Corp.objects.to_call_wecom().numbered(corp_id)
+    corp = Corp.objects.to_call_wecom(corp_id)
     if corp is None:
         return errors.away(ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
@@ -100,7 +100,7 @@ def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
     logger.info("sign-in corp=%s outcome=%s", corp.pk, type(step).__name__.lower())
     match step:
         case flow.Restart():
-            corp = Corp.objects.to_begin_sign_in().numbered(corp.pk) or corp  # with what a beginning needs
+            corp = Corp.objects.to_begin_sign_in(corp.pk) or corp  # with what a beginning needs
             return _authorise(request, corp, target=step.target, attempt=step.attempt)
         case flow.Explain():
             return errors.away(_details(step.cause, corp, step.target))

@@ -13,7 +13,7 @@ who got another userid.
 `confirm_run` and `refuse_run` answer a run that asks; `admit_member` answers for a userid that had been deleted.
 """
 
-from integrations.directory.selectors import admit_member, changes_of, last_sync_at, note_seen
+from integrations.directory.selectors import admit_member, changes_of, note_seen
 from integrations.directory.sync import confirm_run, due_runs, refuse_run, request_run, run_sync
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "changes_of",
     "confirm_run",
     "due_runs",
-    "last_sync_at",
     "note_seen",
     "refuse_run",
     "request_run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
-from django.db.models import QuerySet, Subquery
+from django.db.models import Case, F, QuerySet, Value, When
 
 from integrations.directory.diff import DepartmentState, MemberState
 from integrations.directory.normalize import PLAIN_FIELDS
@@ -37,20 +37,11 @@ def admit_member(*, member: Member, now: datetime) -> bool:
     return bool(waiting.update(waits_since=None, changed_at=now))
 
 
-def last_sync_at(*, corp_id: int) -> Subquery:
-    """When the last finished run that saw what the app sees was begun: who was listed then was in scope.
-
-    For a query about a member, which is one with it.
-    """
-    done = SyncRun.objects.filter(corp=corp_id, status=SyncRun.Status.DONE).exclude(source=SyncRun.Source.CONTACTS)
-    return Subquery(done.order_by("-pk").values("started_at")[:1])
-
-
-def note_seen(*, member: Member, now: datetime) -> bool:
+def note_seen(*, member_id: int, now: datetime) -> bool:
     """WeCom has just shown somebody who was out of scope or disabled. False where the copy knows better by now."""
-    known = Member.objects.filter(pk=member.pk, presence__in=_HEALING, waits_since__isnull=True)
-    is_disabled = member.status == Member.Status.DISABLED
-    status = Member.Status.ACTIVE if is_disabled else member.status
+    known = Member.objects.filter(pk=member_id, presence__in=_HEALING, waits_since__isnull=True)
+    is_disabled = When(status=Member.Status.DISABLED, then=Value(Member.Status.ACTIVE))
+    status = Case(is_disabled, default=F("status"))
     return bool(known.update(presence=Member.Presence.HERE, left_at=None, status=status, changed_at=now))
 
 

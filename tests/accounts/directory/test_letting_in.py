@@ -54,7 +54,7 @@ def test_somebody_whom_the_last_copy_shows_costs_one_call(people: People, phone:
 
 @pytest.mark.usefixtures("_addresses_kept")
 def test_it_costs_few_statements(people: People, phone: Visitor) -> None:
-    """Begun: the company. Back: company, person, member; last sign-in of person and account; session and its record."""
+    """Begun: the company. Back: company, person; last sign-in of person and account; session and its record."""
     sign_in(people, phone)
     another = visitor()
 
@@ -63,7 +63,7 @@ def test_it_costs_few_statements(people: People, phone: Visitor) -> None:
 
     statements = [query["sql"] for query in queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
     assert [statement.split()[0] for statement in statements] == [
-        *("SELECT", "SELECT", "SELECT", "SELECT", "UPDATE", "UPDATE", "INSERT", "INSERT"),
+        *("SELECT", "SELECT", "SELECT", "UPDATE", "UPDATE", "INSERT", "INSERT"),
     ]
 
 
