@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import struct
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from importlib import resources
@@ -97,3 +98,13 @@ def test_a_full_disk_keeps_no_part_of_the_font(temporary: Path) -> None:
     assert found == Path(str(resources.files("noto_cjk_sans_otc")))
     [ours] = temporary.iterdir()
     assert list(ours.iterdir()) == []
+
+
+@pytest.mark.usefixtures("temporary")
+def test_what_is_looked_at_for_each_letter_stands_at_the_beginning() -> None:
+    """The system reads 64 KiB at once."""
+    found = (font.folder() / "drawings.otf").read_bytes()
+
+    (count,) = struct.unpack_from(">H", found, 4)
+    places = {tag: at for tag, _sum, at, _length in struct.iter_unpack(">4sIII", found[12 : 12 + 16 * count])}
+    assert max(places[tag] for tag in (b"head", b"hhea", b"maxp", b"OS/2", b"post", b"CFF ", b"GPOS")) < 1 << 16
