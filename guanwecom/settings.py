@@ -229,6 +229,7 @@ STATIC_ROOT = e.read(e.folder(BASE_DIR / "staticfiles"), "STATIC_ROOT", "")
 # The guides as `make docs` builds them, which web processes serve under /docs/ to who may enter the administration.
 GUIDES_FOLDER = e.read(e.folder(BASE_DIR / "docs" / "_build" / "html"), "GUIDES_FOLDER", "")
 # Outside production static files are served as they lie in the source, without collecting them before.
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = ENVIRONMENT != "production"
 if ENVIRONMENT == "production":
     STORAGES = {

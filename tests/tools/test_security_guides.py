@@ -72,3 +72,13 @@ def test_every_requirement_has_one_row_and_a_reason(tree: str) -> None:
     assert {chapter: chapters.count(chapter) for chapter in sorted(set(chapters))} == CHAPTERS
     assert len({row[0] for row in table}) == sum(CHAPTERS.values())
     assert [row for row in table if not row[2].strip()] == []
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_what_is_met_names_a_test_a_file_or_a_guide_that_there_is(tree: str) -> None:
+    met = [row for row in rows(tree, "asvs.md") if row[1] in {"met", "partly", "符合", "部分符合"}]
+    files = re.findall(r"`([\w./-]+/[\w./-]+|Makefile)(?:::\w+)?`", "".join(row[3] for row in met if len(row) > 3))
+
+    assert len(met) > 150
+    assert [row[0] for row in met if len(row) < 4 and "](" not in row[2]] == []
+    assert [name for name in files if not (ROOT / name).is_file()] == []
