@@ -64,9 +64,7 @@ def tag_delete(call: Call) -> Json:
 def tag_addtagusers(call: Call) -> Json:
     """Those that can be found are added, the others named; 40070 where none can be found."""
     tag = _own(call, call.document.get("tagid"))
-    named = _named(call)
-    if not named.userids and not named.partyids:
-        raise ApiError(40070, "all list invalid", fields=named.invalid)
+    named = _named(call, all_invalid=40070)
     held = {fold(userid) for userid in tag.userids}
     userids = [*tag.userids, *(one for one in named.userids if fold(one) not in held)]
     _change(call, tags.with_people(tag, userids, [*tag.partyids, *named.partyids]))
@@ -77,9 +75,7 @@ def tag_addtagusers(call: Call) -> Json:
 def tag_deltagusers(call: Call) -> Json:
     """The same the other way round; WeCom's page has 40031 where none can be found [1]."""
     tag = _own(call, call.document.get("tagid"))
-    named = _named(call)
-    if not named.userids and not named.partyids:
-        raise ApiError(40031, "all list invalid", fields=named.invalid)
+    named = _named(call, all_invalid=40031)
     gone = {fold(userid) for userid in named.userids}
     userids = [one for one in tag.userids if fold(one) not in gone]
     _change(call, tags.with_people(tag, userids, [one for one in tag.partyids if one not in named.partyids]))
@@ -95,8 +91,8 @@ class Named:
     invalid: Json
 
 
-def _named(call: Call) -> Named:
-    """Raises ApiError 40035 for no list at all, lists of another type and lists that are too long."""
+def _named(call: Call, *, all_invalid: int) -> Named:
+    """Raises ApiError `all_invalid` where nobody can be found; 40035 for no list at all, wrong types and too many."""
     users = texts(call.document.get("userlist"), "userlist", most=_USERS_MOST)
     parties = numbers(call.document.get("partylist"), "partylist", most=_PARTIES_MOST)
     if not users and not parties:
@@ -107,7 +103,10 @@ def _named(call: Call) -> Named:
     bad_parties = [number for number in parties if not sees_department(call, number)]
     invalid: Json = {"invalidlist": "|".join(bad_users)} if bad_users else {}
     invalid |= {"invalidparty": bad_parties} if bad_parties else {}
-    return Named(userids, [number for number in parties if number not in bad_parties], invalid)
+    partyids = [number for number in parties if number not in bad_parties]
+    if not userids and not partyids:
+        raise ApiError(all_invalid, "all list invalid", fields=invalid)
+    return Named(userids, partyids, invalid)
 
 
 def _change(call: Call, tag: Tag) -> None:
