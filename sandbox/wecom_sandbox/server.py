@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,7 @@ def make_app(world: World, reach: Reach) -> web.Application:
     app[WORLD] = world
     app[AUTHORITY] = reach.authority
     app[COURIER] = Courier(world)
+    world.in_slices = _between_calls
     app.cleanup_ctx.append(_courier_at_work)
     app.router.add_route("*", "/cgi-bin/{tail:.*}", answer_api)
     app.router.add_static("/sandbox/static/", STATIC)
@@ -105,6 +106,13 @@ async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+def _between_calls(work: Iterator[None]) -> None:
+    """A slice of it now, each other one after the calls that wait."""
+    with contextlib.suppress(StopIteration):
+        next(work)
+        asyncio.get_running_loop().call_soon(_between_calls, work)
 
 
 @web.middleware

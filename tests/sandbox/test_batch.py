@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from wecom_sandbox.api import pipeline
+from wecom_sandbox.api.call import Request
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.files import Media
+from wecom_sandbox.state.world import World
 
 from tests.sandbox.conftest import Api
 from tests.sandbox.receiver import Receiver, listening
-from tests.sandbox_process import CORPID, SandboxHandle
+from tests.sandbox_process import CORPID, SandboxHandle, company
 
 HEAD = "姓名,帐号,微信号,手机号,邮箱,所在部门,职位\n"
 PARTIES = "部门名称,部门ID,父部门ID,排序\n"
@@ -173,3 +180,90 @@ def test_who_can_be_found_is_invited(api: Api, contacts: Api) -> None:
 )
 def test_refused_invitations(api: Api, values: dict[str, Any], errcode: int) -> None:
     assert api.post("batch/invite", values)["errcode"] == errcode
+
+
+@pytest.fixture
+def world() -> World:
+    """In which long work is done slice by slice, when a test asks for the next one."""
+    found = World()
+    administration.put_company(found, company())
+    return found
+
+
+def call(world: World, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
+    """A call of the directory-sync assistant."""
+    secret = {"corpid": CORPID, "corpsecret": "sandbox-secret-of-contacts"}
+    token = pipeline.answer(world, "gettoken", Request("GET", "/cgi-bin/gettoken", secret, b"", "127.0.0.1"))
+    query = {"access_token": json.loads(token.body)["access_token"], **query}
+    request = Request(method, f"/cgi-bin/{path}", query, json.dumps(body).encode(), "127.0.0.1")
+    return dict(json.loads(pipeline.answer(world, path, request).body))
+
+
+def begin(world: World, path: str, people: int) -> tuple[Iterator[None], str]:
+    """An import of so many people: the work that is left, and its job."""
+    rows = "".join(f"员工{number},u{number},,{13000100000 + number},,2,\n" for number in range(people))
+    world.media.add(Media("m", CORPID, "file", "people.csv", "text/csv", (HEAD + rows).encode(), world.now() + 60))
+    works: list[Iterator[None]] = []
+    world.in_slices = works.append
+    jobid = str(call(world, "POST", path, {"media_id": "m"})["jobid"])
+    return works[0], jobid
+
+
+def progress(world: World, jobid: str) -> tuple[int, int, int, int]:
+    answer = call(world, "GET", "batch/getresult", jobid=jobid)
+    return answer["status"], answer["percentage"], answer["total"], len(answer["result"])
+
+
+def test_a_large_file_is_imported_in_slices(world: World) -> None:
+    work, jobid = begin(world, "batch/replaceuser", 250)
+    directory = world.companies[CORPID].directory
+
+    assert (progress(world, jobid), len(directory.members)) == ((2, 0, 250, 0), 3)
+    next(work)
+    assert (progress(world, jobid), len(directory.members)) == ((2, 40, 250, 0), 103)
+    next(work)
+    administration.remove_member(world, world.companies[CORPID], "jim")
+    assert list(work) == []
+    assert [progress(world, jobid) for _ in range(2)] == [(1, 0, 252, 0), (3, 100, 252, 252)]
+    assert len(directory.members) == 250
+
+
+def test_somebody_else_deletes_whom_an_import_is_about_to_delete(world: World) -> None:
+    list(begin(world, "batch/syncuser", 200)[0])
+    work, jobid = begin(world, "batch/replaceuser", 1)
+    next(work)
+
+    administration.remove_member(world, world.companies[CORPID], "u199")
+
+    assert len(list(work)) == 1
+    assert [progress(world, jobid) for _ in range(2)] == [(1, 0, 202, 0), (3, 100, 202, 202)]
+    assert list(world.companies[CORPID].directory.members) == ["u0"]
+
+
+@pytest.mark.parametrize("ended", [World.forget, lambda world: administration.remove_company(world, CORPID)])
+def test_an_import_ends_with_what_it_was_for(world: World, ended: Callable[[World], None]) -> None:
+    work, _ = begin(world, "batch/syncuser", 250)
+    directory = world.companies[CORPID].directory
+    next(work)
+
+    ended(world)
+
+    assert list(work) == []
+    assert len(directory.members) == 103
+
+
+def test_calls_are_answered_while_a_file_is_imported(contacts: Api, sandbox: SandboxHandle) -> None:
+    rows = "".join(f"员工{number},u{number},,{13000100000 + number},,2,\n" for number in range(3000))
+    with listening(CORPID) as wanted:
+        callback = {"encodingaeskey" if name == "aes_key" else name: value for name, value in wanted.callback.items()}
+        body = {"media_id": upload(contacts, HEAD + rows), "callback": callback}
+        jobid = contacts.post("batch/syncuser", body)["jobid"]
+        answers = [contacts.get("batch/getresult", jobid=jobid)]
+        while answers[-1]["status"] != 3:
+            answers.append(contacts.get("batch/getresult", jobid=jobid))
+        [event] = wanted.wait(1)
+
+    assert {answer["status"] for answer in answers[:-1]} <= {2}
+    assert len(answers[-1]["result"]) == 3000
+    assert len(members(sandbox)) == 3003
+    assert event["BatchJob"] == {"JobId": jobid, "JobType": "sync_user", "ErrCode": "0", "ErrMsg": "ok"}

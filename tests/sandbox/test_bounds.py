@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from wecom_sandbox.control.snapshots import lines
 from wecom_sandbox.messages import inbox
 from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message
 from wecom_sandbox.messages.ring import Page, Ring
 from wecom_sandbox.settings import Settings
-from wecom_sandbox.state import world
+from wecom_sandbox.state import events, files, office, world
 from wecom_sandbox.testing import ControlError
 
 from benchmarks.sandbox_throughput import big_company, measured
@@ -130,11 +133,82 @@ def test_large_messages_push_old_ones_out_earlier(monkeypatch: pytest.MonkeyPatc
 
 
 def test_old_files_go_when_there_are_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world, "KEPT_MEDIA_BYTES", 10)
-    kept = world.World()
-    for name, size in (("a", 4), ("b", 4), ("c", 6), ("large", 11)):
-        kept.keep_media(world.Media(name, CORPID, "file", "f", "text/plain", b"x" * size, 0.0))
-        assert list(kept.media) == {"a": ["a"], "b": ["a", "b"], "c": ["b", "c"], "large": ["large"]}[name]
+    monkeypatch.setattr(files, "BYTES_MOST", 10)
+    kept = files.Files()
+    for name, size in (("a", 4), ("b", 4), ("c", 6), ("large", 11), ("large", 4), ("d", 6)):
+        kept.add(files.Media(name, CORPID, "file", "f", "text/plain", b"x" * size, 0.0))
+        expected = {"a": ["a"], "b": ["a", "b"], "c": ["b", "c"], "large": ["large"], "d": ["large", "d"]}[name]
+        assert [one.media_id for one in kept] == expected
+
+
+def test_old_files_go_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FILES_MOST", 2)
+    kept = files.Files()
+    for name in "abc":
+        kept.add(files.Media(name, CORPID, "file", "f", "text/plain", b"", 0.0))
+
+    assert [one.media_id for one in kept] == ["b", "c"]
+
+
+def test_what_programs_add_to_calendars_and_approvals_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(office, "ROWS_MOST", 2)
+    rows: list[str] = []
+    for row in "abc":
+        office.add(rows, row)
+
+    assert rows == ["b", "c"]
+
+
+def test_events_that_wait_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app whose address hangs loses its oldest one; the log tells of it."""
+    monkeypatch.setattr(events, "WAITING_MOST", 3)
+    outbox = events.Outbox()
+    for agentid, name in ((1, "a"), (1, "b"), (2, "c"), (2, "d")):
+        outbox.add(events.Outgoing(CORPID, agentid, events.event(CORPID, agentid, name, now=7.0)))
+
+    assert [one.as_json() for one in outbox.log] == [
+        {
+            "at": 7.0,
+            "corpid": CORPID,
+            "agentid": 1,
+            "event": "a",
+            "attempt": 0,
+            "outcome": "given up: too many events wait",
+            "status": 0,
+        }
+    ]
+    assert [one.elements["Event"] for one in outbox.claim(most_running=9)] == ["b", "c", "d"]
+
+
+def read_lines(chunks: list[bytes], **most: int) -> list[bytes]:
+    async def sent() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    async def read() -> list[bytes]:
+        return [line async for line in lines(sent(), **most)]
+
+    # In a thread of its own: a browser of an earlier test may have left its event loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, read()).result()
+
+
+def test_a_snapshot_is_read_line_by_line() -> None:
+    assert read_lines([b"a", b"b\nc", b"\n\nd\n"], line_most=2, most=9) == [b"ab", b"c", b"", b"d"]
+
+
+@pytest.mark.parametrize("most", [{"line_most": 3}, {"most": 6}])
+def test_a_snapshot_that_is_too_large_is_refused(most: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="a snapshot has at most"):
+        read_lines([b"a\nbb", b"bb", b"\nc"], **most)
+
+
+def test_codes_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "KEPT_CODES", 2)
+    found = world.World()
+    codes = [found.new_code(corpid=CORPID, userid="lilei", netloc="localhost").value for _ in range(3)]
+
+    assert list(found.codes) == codes[1:]
 
 
 def test_user_tickets_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

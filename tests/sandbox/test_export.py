@@ -9,14 +9,10 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from wecom_sandbox.api import pipeline
-from wecom_sandbox.api.call import Request
-from wecom_sandbox.state import administration
-from wecom_sandbox.state.world import World
 
 from tests.sandbox.conftest import Api
 from tests.sandbox.receiver import Receiver
-from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
+from tests.sandbox_process import AGENTID, SandboxHandle
 
 KEY = "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aQ"
 
@@ -69,28 +65,6 @@ def test_a_file_is_no_media(api: Api) -> None:
     media_id = file["url"].rpartition("/")[2]
 
     assert api.get("media/get", media_id=media_id)["errcode"] == 40007
-
-
-def test_expired_files_are_thrown_away() -> None:
-    """A file a minute: the 202nd export finds more than 200 and keeps those of the last two hours."""
-    world = World()
-    administration.load(world, {"companies": [company()]})
-
-    for _ in range(202):
-        world.clock.advance(60)
-        assert export(world) == 0
-
-    assert len(world.media) == 120
-
-
-def export(world: World) -> int:
-    """The errcode of one export, without a server."""
-    given = {"corpid": CORPID, "corpsecret": SECRET}
-    fetched = pipeline.answer(world, "gettoken", Request("GET", "/cgi-bin/gettoken", given, b"", "127.0.0.1"))
-    query = {"access_token": str(json.loads(fetched.body)["access_token"])}
-    body = json.dumps({"encoding_aeskey": KEY}).encode()
-    request = Request("POST", "/cgi-bin/export/simple_user", query, body, "127.0.0.1")
-    return pipeline.answer(world, "export/simple_user", request).errcode
 
 
 def test_a_file_is_there_for_two_hours(api: Api, sandbox: SandboxHandle) -> None:

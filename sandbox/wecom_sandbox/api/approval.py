@@ -15,7 +15,7 @@ from wecom_sandbox.http import cursors
 from wecom_sandbox.http.digits import read_integer
 from wecom_sandbox.limits.limits import DAY
 from wecom_sandbox.messages import fields
-from wecom_sandbox.state.office import Approval, ApprovalTemplate
+from wecom_sandbox.state.office import Approval, ApprovalTemplate, add
 
 APPROVAL = "approval"
 _SIZE_MOST, _DAYS_MOST = 100, 31
@@ -49,11 +49,11 @@ def applyevent(call: Call) -> Json:
     ]
     office = call.company.office
     day = datetime.fromtimestamp(call.now + 8 * 3600, tz=UTC).strftime("%Y%m%d")
-    number = 1 + sum(one.sp_no.startswith(day) for one in office.approvals)
-    approval = Approval(f"{day}{number:04d}", template.template_id, member.userid, int(call.now))
+    numbers = (read_integer(one.sp_no[8:]) or 0 for one in office.approvals if one.sp_no.startswith(day))
+    approval = Approval(f"{day}{max(numbers, default=0) + 1:04d}", template.template_id, member.userid, int(call.now))
     approval.partyid, approval.approvers, approval.contents = member.main_department, approvers, rows
     approval.notifyer = texts(call.document.get("notifyer"), "notifyer", most=100, too_many=_WRONG)
-    office.approvals.append(approval)
+    add(office.approvals, approval)
     return {"sp_no": approval.sp_no}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from wecom_sandbox.api import jobs
@@ -67,50 +67,67 @@ def batch_invite(call: Call) -> Json:
 def batch_syncuser(call: Call) -> Json:
     """Members of the file are added or changed; the others stay."""
     rows = _rows(call, _MEMBER_COLUMNS, "userid")
-    return _start(call, "sync_user", [_put_member(call, row) for row in rows])
+    return _start(call, "sync_user", len(rows), (_put_member(call, row) for row in rows))
 
 
 @endpoint("POST", "batch/replaceuser", CONTACTS)
 def batch_replaceuser(call: Call) -> Json:
     """The same, and members that are not in the file are deleted."""
     rows = _rows(call, _MEMBER_COLUMNS, "userid")
-    result = [_put_member(call, row) for row in rows]
-    named = {fold(str(row["userid"])) for row in rows}
-    for member in list(call.company.directory.members.values()):
-        if member.folded not in named:
-            administration.remove_member(call.world, call.company, member.userid, tell_contacts=False)
-            result.append({"userid": member.userid, "errcode": 0, "errmsg": "ok"})
-    return _start(call, "replace_user", result)
+    return _start(call, "replace_user", len(rows), _replace_members(call, rows))
 
 
 @endpoint("POST", "batch/replaceparty", CONTACTS)
 def batch_replaceparty(call: Call) -> Json:
     """Departments of the file are added or changed; others are deleted where nobody and nothing stands in them."""
     rows = _rows(call, _PARTY_COLUMNS, "id")
-    result = [_put_party(call, row) for row in rows]
-    named = {ROOT_DEPARTMENT, *(row.get("id") for row in rows)}
-    for _, department in reversed(list(call.company.directory.tree())):
-        if department.id not in named:
-            _remove_empty(call, department)
-    return _start(call, "replace_party", result)
+    return _start(call, "replace_party", len(rows), _replace_departments(call, rows))
 
 
 @endpoint("GET", "batch/getresult", CONTACTS)
 def batch_getresult(call: Call) -> Json:
-    """`status` 1: it began, 3: it is done. The newest five jobs of a company have results (40089)."""
+    """`status` 1: it began, 2: rows are being done, 3: all are. Only the newest five jobs have results (40089)."""
     job, is_done = jobs.ask(call, is_export=False)
-    answer: Json = {"status": 3 if is_done else 1, "type": job.kind, "total": job.total}
-    return answer | {"percentage": 100 if is_done else 0, "result": job.result if is_done else []}
+    answer: Json = {"status": 3, "type": job.kind, "total": job.total, "percentage": 100, "result": job.result}
+    if is_done:
+        return answer
+    unfinished = {"status": 2, "percentage": job.percentage} if job.is_under_way else {"status": 1, "percentage": 0}
+    return answer | unfinished | {"result": []}
 
 
-def _start(call: Call, kind: str, result: list[Json]) -> Json:
+def _replace_members(call: Call, rows: list[Json]) -> Iterator[Json]:
+    """Each row of the file, then each member who is not in it."""
+    directory = call.company.directory
+    for row in rows:
+        yield _put_member(call, row)
+    named = {fold(str(row["userid"])) for row in rows}
+    for folded in [one for one in directory.members if one not in named]:
+        # Somebody else may have deleted her meanwhile.
+        member = directory.members.get(folded)
+        if member is not None:
+            administration.remove_member(call.world, call.company, member.userid, tell_contacts=False)
+            yield {"userid": member.userid, "errcode": 0, "errmsg": "ok"}
+
+
+def _replace_departments(call: Call, rows: list[Json]) -> Iterator[Json | None]:
+    """Each row of the file, then the others, the lowest first, which have no result."""
+    for row in rows:
+        yield _put_party(call, row)
+    named = {ROOT_DEPARTMENT, *(row.get("id") for row in rows)}
+    for _, department in reversed(list(call.company.directory.tree())):
+        if department.id not in named:
+            _remove_empty(call, department)
+            yield None
+
+
+def _start(call: Call, kind: str, total: int, rows: Iterable[Json | None]) -> Json:
     given = fields.child(call.document, "callback")
     callback = None
     if given:
         names = ("url", "token", "encodingaeskey")
         url, token, key = (fields.text(given, name, missing=40063) for name in names)
         callback = Callback(url, token, key)
-    return {"jobid": jobs.start(call, kind, total=len(result), result=result, callback=callback)}
+    return {"jobid": jobs.start(call, kind, total=total, rows=rows, callback=callback)}
 
 
 def _rows(call: Call, columns: dict[str, str], key: str) -> list[Json]:
@@ -176,6 +193,6 @@ def _refusal(error: ApiError) -> Json:
 def _remove_empty(call: Call, department: Department) -> None:
     try:
         administration.remove_department(call.world, call.company, department.id, tell_contacts=False)
-    except BrokenRule:
-        # Somebody or something stands in it.
+    except (BrokenRule, KeyError):
+        # Somebody or something stands in it, or it is gone.
         return

@@ -13,6 +13,7 @@ from wecom_sandbox.api.call import APP, Call, Json, endpoint, texts
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.messages import fields
 from wecom_sandbox.state.calendars import Calendar, Schedule
+from wecom_sandbox.state.office import add
 
 Kept = TypeVar("Kept", Calendar, Schedule)
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
@@ -25,9 +26,9 @@ _CALENDAR, _SCHEDULE = (90457, 90459, 90458), (90461, 90460, 90462)
 @endpoint("POST", "oa/calendar/add", APP)
 def calendar_add(call: Call) -> Json:
     given = fields.child(call.document, "calendar", missing=40058)
-    calendar = Calendar(call.own_app.agentid, _member(call, fields.text(given, "organizer", missing=90456)))
+    calendar = Calendar(call.own_app.agentid, _organizer(call, given))
     _fill_calendar(call, calendar, given)
-    call.company.office.calendars.append(calendar)
+    add(call.company.office.calendars, calendar)
     return {"cal_id": calendar.id}
 
 
@@ -36,9 +37,7 @@ def calendar_update(call: Call) -> Json:
     """All of it anew, but for the organizer, who stays."""
     given = fields.child(call.document, "calendar", missing=40058)
     calendar = _own(call, call.company.office.calendars, given.get("cal_id"), _CALENDAR)
-    organizer = fields.text(given, "organizer")
-    if organizer and _member(call, organizer) != calendar.organizer:
-        raise ApiError(90463)
+    _check_organizer(call, given, calendar, wrong=90463)
     _fill_calendar(call, calendar, given)
     return {}
 
@@ -63,13 +62,13 @@ def calendar_del(call: Call) -> Json:
 @endpoint("POST", "oa/schedule/add", APP)
 def schedule_add(call: Call) -> Json:
     given = fields.child(call.document, "schedule", missing=40058)
-    schedule = Schedule(call.own_app.agentid, _member(call, fields.text(given, "organizer", missing=90456)))
-    cal_id = fields.text(given, "cal_id")
-    if cal_id and _own(call, call.company.office.calendars, cal_id, _CALENDAR).organizer != schedule.organizer:
-        raise ApiError(90475)
-    schedule.cal_id = cal_id
+    schedule = Schedule(call.own_app.agentid, _organizer(call, given), cal_id=fields.text(given, "cal_id"))
+    if schedule.cal_id:
+        calendar = _own(call, call.company.office.calendars, schedule.cal_id, _CALENDAR)
+        if calendar.organizer != schedule.organizer:
+            raise ApiError(90475)
     _fill_schedule(call, schedule, given)
-    call.company.office.schedules.append(schedule)
+    add(call.company.office.schedules, schedule)
     return {"schedule_id": schedule.id}
 
 
@@ -78,9 +77,7 @@ def schedule_update(call: Call) -> Json:
     """All of it anew, but for organizer and calendar, which stay."""
     given = fields.child(call.document, "schedule", missing=40058)
     schedule = _own(call, call.company.office.schedules, given.get("schedule_id"), _SCHEDULE)
-    organizer = fields.text(given, "organizer")
-    if organizer and _member(call, organizer) != schedule.organizer:
-        raise ApiError(90468)
+    _check_organizer(call, given, schedule, wrong=90468)
     _fill_schedule(call, schedule, given)
     return {}
 
@@ -107,6 +104,18 @@ def schedule_get_by_calendar(call: Call) -> Json:
         raise ApiError(90469)
     mine = [one for one in call.company.office.schedules if one.cal_id == calendar.id and not one.is_deleted]
     return {"schedule_list": [_schedule(schedule) for schedule in mine[offset : offset + limit]]}
+
+
+def _organizer(call: Call, given: Json) -> str:
+    """The member's userid. Raises ApiError 90456 or 60111."""
+    return _member(call, fields.text(given, "organizer", missing=90456))
+
+
+def _check_organizer(call: Call, given: Json, old: Kept, *, wrong: int) -> None:
+    """Raises ApiError `wrong` for another one, 60111 for nobody."""
+    organizer = fields.text(given, "organizer")
+    if organizer and _member(call, organizer) != old.organizer:
+        raise ApiError(wrong)
 
 
 def _fill_calendar(call: Call, calendar: Calendar, given: Json) -> None:

@@ -21,7 +21,7 @@ from wecom_sandbox.http.envelope import dump
 from wecom_sandbox.messages import fields
 from wecom_sandbox.messages.inbox import new_id
 from wecom_sandbox.state.directory import Member
-from wecom_sandbox.state.world import Media
+from wecom_sandbox.state.files import Media
 
 _BLOCK_LEAST, _BLOCK_MOST = 10_000, 1_000_000
 _PADDING = 32
@@ -74,7 +74,7 @@ def _export(call: Call, kind: str, name: str, rows: list[Json]) -> Json:
         raise fields.invalid("block_size")
     files = [_file(call, _encrypt(dump({name: block}), key)) for block in _blocks(rows, size)]
     callback = call.company.contacts_callback if call.app is None else call.app.callback
-    jobid = jobs.start(call, kind, total=len(rows), result=files, callback=callback if callback.url else None)
+    jobid = jobs.start(call, kind, total=len(files), rows=files, callback=callback if callback.url else None)
     return {"jobid": jobid}
 
 

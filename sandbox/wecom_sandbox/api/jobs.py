@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from wecom_sandbox.api.call import Call
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.state.events import Outgoing, event
 from wecom_sandbox.state.jobs import Job
 from wecom_sandbox.state.world import Callback
 
+# Rows that are done before other calls have their turn.
+_ROWS_AT_ONCE = 100
+
 
 def start(
-    call: Call, kind: str, *, total: int, result: list[dict[str, object]], callback: Callback | None = None
+    call: Call,
+    kind: str,
+    *,
+    total: int,
+    rows: Iterable[dict[str, object] | None],
+    callback: Callback | None = None,
 ) -> str:
-    """The id of a job, which was done already. `callback`: who hears of its end, where it is told at all.
+    """The id of a job that does `rows`, of which each is something done and most have a result.
 
-    Where nobody hears of it, the first answers to the question for the result say that it is under way
-    (setting job_pending_answers): a program must ask again.
+    `callback`: who hears of its end, where it is told at all. Where nobody hears of it, the first answers to the
+    question for the result say that it began (setting job_pending_answers): a program must ask again.
     """
     agentid = None if call.app is None else call.app.agentid
     pending = 0 if callback is not None else call.world.settings.job_pending_answers
-    job = Job(call.company.corpid, agentid, kind, total, result, pending)
+    job = Job(call.company.corpid, agentid, kind, total, [], pending, is_under_way=True)
     call.world.jobs.add(job)
-    if callback is not None:
-        told = {"JobId": job.jobid, "JobType": kind, "ErrCode": 0, "ErrMsg": "ok"}
-        elements = event(call.company.corpid, agentid, "batch_job_result", now=call.now, BatchJob=told)
-        call.world.outbox.add(Outgoing(call.company.corpid, agentid, elements, callback=callback))
+    call.world.in_slices(_work(call, job, rows, callback))
     return job.jobid
+
+
+def _work(call: Call, job: Job, rows: Iterable[dict[str, object] | None], callback: Callback | None) -> Iterator[None]:
+    """Ends early where its company is gone, or everything was forgotten."""
+    world = call.world
+    result: list[dict[str, object]] = []
+    job.result = result
+    jobs, outbox = world.jobs, world.outbox
+    for number, row in enumerate(rows, 1):
+        if row is not None:
+            result.append(row)
+        if number % _ROWS_AT_ONCE == 0:
+            yield
+            if world.jobs is not jobs or world.companies.get(job.corpid) is not call.company:
+                return
+    job.total, job.is_under_way = len(result), False
+    if callback is not None:
+        told = {"JobId": job.jobid, "JobType": job.kind, "ErrCode": 0, "ErrMsg": "ok"}
+        elements = event(job.corpid, job.agentid, "batch_job_result", now=world.now(), BatchJob=told)
+        outbox.add(Outgoing(job.corpid, job.agentid, elements, callback=callback))
 
 
 def ask(call: Call, *, is_export: bool) -> tuple[Job, bool]:
@@ -38,6 +65,8 @@ def ask(call: Call, *, is_export: bool) -> tuple[Job, bool]:
         raise ApiError(40088)
     if job.result is None:
         raise ApiError(40089)
+    if job.is_under_way:
+        return job, False
     if job.pending:
         job.pending -= 1
         return job, False

@@ -56,6 +56,6 @@ def _ticket(call: Call, kind: str) -> Json:
     ticket = call.world.js_tickets.get((corpid, agentid, kind))
     if ticket is None or call.now >= ticket.expires_at:
         expires_at = call.now + call.world.settings.token_seconds
-        ticket = Ticket(secrets.token_urlsafe(64), corpid, agentid, expires_at)
+        ticket = Ticket(secrets.token_urlsafe(64), corpid, agentid, expires_at, kind=kind)
         call.world.js_tickets[corpid, agentid, kind] = ticket
     return {"ticket": ticket.value, "expires_in": int(ticket.expires_at - call.now)}

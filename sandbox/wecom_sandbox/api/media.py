@@ -12,14 +12,13 @@ from wecom_sandbox.http.multipart import Upload, read_media
 from wecom_sandbox.limits.limits import DAY
 from wecom_sandbox.messages.fields import MediaCheck
 from wecom_sandbox.messages.inbox import new_id
-from wecom_sandbox.state.world import Media, World
+from wecom_sandbox.state.files import Media
+from wecom_sandbox.state.world import World
 
 KINDS = ("image", "voice", "video", "file")
 # attachment_type: what may be uploaded for it.
 _ATTACHMENTS = {"1": ("image", "video", "file"), "2": ("image",)}
 _LEAST_BYTES = 6
-# Above this many files, expired ones are thrown away.
-_KEPT = 200
 _MB = 1024 * 1024
 # kind: most bytes, and the error beyond
 _SIZES = {"image": (10 * _MB, 40009), "voice": (2 * _MB, 45001), "video": (10 * _MB, 40011), "file": (20 * _MB, 45001)}
@@ -130,21 +129,14 @@ def store(world: World, corpid: str, kind: str, upload: Upload) -> Media:
         raise ApiError(40004)
     expires_at = world.now() + world.settings.media_seconds
     media = Media(new_id("sim-media"), corpid, kind, upload.filename, content_type, upload.body, expires_at)
-    _add(world, media)
+    world.media.add(media)
     return media
 
 
 def keep(call: Call, media: Media) -> str:
     """Keep a file that is fetched by its address, without a token, and give that address."""
-    _add(call.world, media)
+    call.world.media.add(media)
     return f"{call.request.base_url}/sandbox/media/{media.media_id}"
-
-
-def _add(world: World, media: Media) -> None:
-    if len(world.media) > _KEPT:
-        now = world.now()
-        world.media = {media_id: one for media_id, one in world.media.items() if one.expires_at > now}
-    world.keep_media(media)
 
 
 def _picture_type(body: bytes) -> str:

@@ -16,7 +16,7 @@ from aiohttp import AddrInfoType, web
 from wecom_sandbox.callbacks import crypto
 from wecom_sandbox.http import xml
 from wecom_sandbox.state import administration
-from wecom_sandbox.state.events import DeliveryRecord, Outbox, Outgoing
+from wecom_sandbox.state.events import Outbox, Outgoing
 from wecom_sandbox.state.world import App, Callback, Company, World
 
 logger = logging.getLogger(__name__)
@@ -147,9 +147,7 @@ class Courier:
         return app.callback if app is not None and not app.disabled else None
 
     def _note(self, outbox: Outbox, outgoing: Outgoing, attempt: int, outcome: str, status: int) -> None:
-        name = str(outgoing.elements.get("Event") or outgoing.elements.get("MsgType", ""))
-        now = self._world.now()
-        outbox.log.add(DeliveryRecord(now, outgoing.corpid, outgoing.agentid, name, attempt, outcome, status))
+        outbox.log.add(outgoing.record(self._world.now(), attempt=attempt, outcome=outcome, status=status))
 
     async def verify(self, corpid: str, callback: Callback) -> str:
         """What saving the address in WeCom's console does: a GET whose answer proves the key. "" when all is well."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 
 from aiohttp import web
 
@@ -14,11 +14,14 @@ from wecom_sandbox.state.world import World
 
 # So many lines are made or read before other calls have their turn.
 _LINES_AT_ONCE = 200
+# The longest line is the first, with the people of all companies; a file of 20 MB is the next.
+LINE_MOST_BYTES = 256 * 1024 * 1024
+MOST_BYTES = 4 * 1024 * 1024 * 1024
 
 
 @route("GET", "snapshot", answer=schemas.TEXT, media_type=LINES)
 async def get_snapshot(request: web.Request, world: World, document: object) -> object:
-    """Companies, BI and settings, then every message, card code, group and file, each in a line of its own."""
+    """Companies, BI and settings, then each message, file, group, token, code and job in a line of its own."""
     stream = web.StreamResponse(headers={"Content-Type": LINES})
     await stream.prepare(request)
     waiting: list[bytes] = []
@@ -37,7 +40,7 @@ async def get_snapshot(request: web.Request, world: World, document: object) -> 
 async def put_snapshot(request: web.Request, world: World, document: object) -> object:
     """Replace everything by a snapshot, all or nothing."""
     fresh, number = World(), 0
-    async for line in _lines(request):
+    async for line in lines(request.content.iter_any()):
         number += 1
         snapshot.restore_line(fresh, number, line)
         if number % _LINES_AT_ONCE == 0:
@@ -48,14 +51,21 @@ async def put_snapshot(request: web.Request, world: World, document: object) -> 
     return {"companies": len(world.companies), "messages": len(world.mail.messages)}
 
 
-async def _lines(request: web.Request) -> AsyncIterator[bytes]:
-    """The body's lines, of whatever length."""
+async def lines(
+    chunks: AsyncIterable[bytes], *, line_most: int = LINE_MOST_BYTES, most: int = MOST_BYTES
+) -> AsyncIterator[bytes]:
+    """The lines of a body. Raises ValueError for one of more than `line_most` bytes, and for more than `most`."""
     pieces: list[bytes] = []
-    async for chunk in request.content.iter_any():
+    begun = total = 0
+    async for chunk in chunks:
         *ended, rest = chunk.split(b"\n")
         for end in ended:
             yield b"".join((*pieces, end))
             pieces.clear()
+            begun = 0
         pieces.append(rest)
+        begun, total = begun + len(rest), total + len(chunk)
+        if begun > line_most or total > most:
+            raise ValueError(f"a snapshot has at most {most} bytes, and a line of it {line_most}")
     if last := b"".join(pieces):
         yield last

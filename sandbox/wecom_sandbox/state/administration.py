@@ -62,10 +62,14 @@ def remove_company(world: World, corpid: str) -> None:
     """Forget it with its messages, groups, files and tokens. Raises KeyError."""
     del world.companies[corpid]
     world.mail.forget_company(corpid)
-    tables: list[dict[str, Any]] = [world.chats, world.media, world.tokens, world.codes, world.user_tickets]
+    world.media.forget_company(corpid)
+    world.jobs.forget_company(corpid)
+    tables: list[dict[Any, Any]] = [world.chats, world.tokens, world.codes, world.user_tickets, world.js_tickets]
     for table in tables:
         for key in [key for key, one in table.items() if one.corpid == corpid]:
             del table[key]
+    for consent in [one for one in world.consents if one[0] == corpid]:
+        del world.consents[consent]
 
 
 def put_departments(world: World, company: Company, rows: list[object], *, tell_contacts: bool = True) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from wecom_sandbox.state.world import Callback
 
 LOG_LENGTH = 5000
+# Of all apps together; above, the longest queue loses its oldest event.
+WAITING_MOST = 100_000
 # An app of a company; agentid None: its directory-sync assistant.
 Receiver = tuple[str, int | None]
 _message_ids = itertools.count(7_000_000_000_000_000_001)
@@ -38,10 +40,14 @@ class Outgoing:
     def receiver(self) -> Receiver:
         return self.corpid, self.agentid
 
+    def record(self, at: float, *, attempt: int, outcome: str, status: int = 0) -> DeliveryRecord:
+        name = str(self.elements.get("Event") or self.elements.get("MsgType", ""))
+        return DeliveryRecord(at, self.corpid, self.agentid, name, attempt, outcome, status)
+
 
 @dataclass(slots=True)
 class DeliveryRecord:
-    """One try to deliver one event. `outcome`: ok, replied, or what went wrong."""
+    """One try to deliver one event. `outcome`: ok, replied, or what went wrong. `attempt` 0: given up untried."""
 
     at: float
     corpid: str
@@ -67,7 +73,15 @@ class Outbox:
 
     def add(self, outgoing: Outgoing) -> None:
         self.queues.setdefault(outgoing.receiver, deque()).append(outgoing)
+        if self.waiting > WAITING_MOST:
+            self._give_up()
         self.wake()
+
+    def _give_up(self) -> None:
+        """Of an app whose address hangs, in most cases."""
+        lost = max(self.queues.values(), key=len).popleft()
+        at = float(str(lost.elements["CreateTime"]))
+        self.log.add(lost.record(at, attempt=0, outcome="given up: too many events wait"))
 
     def claim(self, *, most_running: int) -> Iterator[Outgoing]:
         """What may be sent now: of each app as much as keeps it at `most_running`. Each must be told to `done`."""

@@ -1,9 +1,10 @@
-"""Work that WeCom does after its answer: imports and exports of the directory. Here it is done at once."""
+"""Work that WeCom does after its answer: imports and exports of the directory."""
 
 from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 # Results of so many jobs of a company are kept, and so many ids of all companies are known.
@@ -12,7 +13,10 @@ RESULTS_KEPT, _KNOWN = 5, 1000
 
 @dataclass(slots=True)
 class Job:
-    """`kind`: sync_user, export_user … `pending`: answers that still say that it is under way. `result`: the rows."""
+    """`kind`: sync_user, export_user … `result`: the rows; None: forgotten.
+
+    `pending`: answers that still say that it began, though it is done.
+    """
 
     corpid: str
     agentid: int | None
@@ -20,7 +24,13 @@ class Job:
     total: int
     result: list[dict[str, object]] | None
     pending: int = 0
+    is_under_way: bool = False
     jobid: str = field(default_factory=lambda: f"sim-job-{secrets.token_urlsafe(24)}")
+
+    @property
+    def percentage(self) -> int:
+        """How much of it is done, below 100."""
+        return min(99, 100 * len(self.result or ()) // max(1, self.total))
 
     @property
     def is_export(self) -> bool:
@@ -40,6 +50,13 @@ class Jobs:
             old.result = None
         if len(self._jobs) > _KNOWN:
             self._jobs.popitem(last=False)
+
+    def forget_company(self, corpid: str) -> None:
+        for job in [one for one in self if one.corpid == corpid]:
+            del self._jobs[job.jobid]
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
 
     def find(self, jobid: str, *, corpid: str, is_export: bool) -> Job | None:
         job = self._jobs.get(jobid)

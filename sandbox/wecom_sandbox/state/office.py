@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from wecom_sandbox.state.calendars import Calendar, Schedule
 
 PENDING = 1
+T = TypeVar("T")
+# Of a company's approvals, calendars and schedules: so many of each that programs made; the oldest go first.
+ROWS_MOST = 10_000
 
 
 @dataclass(slots=True)
@@ -82,6 +86,12 @@ class Customer:
     avatar: str = ""
     remark: str = ""
     follow_users: list[str] = field(default_factory=list)
+
+
+def add(rows: list[T], row: T) -> None:
+    """To one of the lists that programs add to."""
+    rows.append(row)
+    del rows[:-ROWS_MOST]
 
 
 @dataclass(slots=True)

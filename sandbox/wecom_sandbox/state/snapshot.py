@@ -18,7 +18,8 @@ from pathlib import Path
 from wecom_sandbox.http import strict_json, typed
 from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode
 from wecom_sandbox.state import administration
-from wecom_sandbox.state.world import Chat, Media, World
+from wecom_sandbox.state.files import Media
+from wecom_sandbox.state.world import Chat, World
 
 _LISTS = ("receivers", "dropped")
 _MESSAGE_FIELDS = frozenset(
@@ -64,7 +65,7 @@ def lines_of(world: World) -> Iterator[bytes]:
     """Each with its end. What is there when the first is asked for; the caller may do other work between two."""
     mail = world.mail
     messages, codes = list(mail.messages.values()), list(mail.response_codes.values())
-    chats, media = list(world.chats.values()), list(world.media.values())
+    chats, media = list(world.chats.values()), list(world.media)
     yield _line(administration.dump(world))
     yield _line({"clock": world.now()})
     yield from (_line({"chat": asdict(chat) | {"members": list(chat.members)}}) for chat in chats)
@@ -156,7 +157,7 @@ def _read_media(world: World, values: object) -> None:
     except ValueError as error:
         raise ValueError("media.body must be base64") from error
     media = Media(body=body, **fields)
-    world.keep_media(media)
+    world.media.add(media)
 
 
 def _read_clock(world: World, values: object) -> None:

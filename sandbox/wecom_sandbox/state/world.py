@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from wecom_sandbox.limits.faults import FaultBoard
@@ -16,16 +16,14 @@ from wecom_sandbox.state.bi import Bi
 from wecom_sandbox.state.clock import Clock
 from wecom_sandbox.state.directory import Department, Directory, Member, Visibility
 from wecom_sandbox.state.events import Outbox
+from wecom_sandbox.state.files import Files
 from wecom_sandbox.state.jobs import Jobs
 from wecom_sandbox.state.missing import Missing
 from wecom_sandbox.state.office import Office
 
-# Above this, codes that are of no use any more are forgotten (they then are unknown, which is answered alike).
-KEPT_CODES = 10_000
-# Of all user_tickets; above, the oldest is forgotten, over or not.
+# Of all codes of sign-ins, and of all user_tickets; above, the oldest is forgotten, over or not.
+KEPT_CODES = 100_000
 KEPT_TICKETS = 200_000
-# Of all uploaded files together; above, the oldest are forgotten.
-KEPT_MEDIA_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -161,26 +159,14 @@ class Code:
 
 @dataclass(slots=True)
 class Ticket:
-    """A user_ticket (scope snsapi_privateinfo) or a JS-SDK ticket (`userid` "")."""
+    """A user_ticket (scope snsapi_privateinfo), or a JS-SDK ticket: `userid` "", and `kind` for what it is."""
 
     value: str
     corpid: str
     agentid: int
     expires_at: float
     userid: str = ""
-
-
-@dataclass(slots=True)
-class Media:
-    """An uploaded file. `kind`: image, voice, video or file."""
-
-    media_id: str
-    corpid: str
-    kind: str
-    filename: str
-    content_type: str
-    body: bytes
-    expires_at: float
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +187,11 @@ class CallRecord:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+def _at_once(work: Iterator[None]) -> None:
+    for _ in work:
+        pass
+
+
 class World:
     """Everything. One per process; not safe for threads: the server is one loop."""
 
@@ -210,16 +201,18 @@ class World:
         self.companies: dict[str, Company] = {}
         self.bi = Bi()
         self.wake_courier: Callable[[], None] = lambda: None
+        # Does long work: all of it at once, unless a server does a slice of it between two calls.
+        self.in_slices: Callable[[Iterator[None]], None] = _at_once
         self._listeners: dict[tuple[str, str], set[Callable[[], None]]] = {}
         self.forget()
 
     def forget(self) -> None:
         """Drop what happened; companies, the BI, settings and the clock stay."""
         self.tokens: dict[str, Token] = {}
-        self.codes: dict[str, Code] = {}
+        self.codes: OrderedDict[str, Code] = OrderedDict()
         self.user_tickets: OrderedDict[str, Ticket] = OrderedDict()
-        self.media: dict[str, Media] = {}
-        # corpid, agentid, and what the ticket is for (api/jssdk.py)
+        self.media = Files()
+        # By corpid, agentid and kind (api/jssdk.py).
         self.js_tickets: dict[tuple[str, int, str], Ticket] = {}
         self.faults = FaultBoard()
         self.limits = Limits(self.settings)
@@ -244,7 +237,9 @@ class World:
         """Take a restored state over. The clock never goes back; who watches a phone is told."""
         self.settings, self.companies, self.bi = other.settings, other.companies, other.bi
         self.forget()
-        self.mail, self.chats, self.media = other.mail, other.chats, other.media
+        self.mail, self.chats, self.media, self.jobs = other.mail, other.chats, other.media, other.jobs
+        self.tokens, self.codes, self.consents = other.tokens, other.codes, other.consents
+        self.user_tickets, self.js_tickets = other.user_tickets, other.js_tickets
         self.clock.advance(max(0.0, other.now() - self.now()))
         for corpid in {corpid for corpid, _ in self._listeners}:
             self.changed_for_all(corpid)
@@ -258,27 +253,21 @@ class World:
         while len(self.calls) > self.settings.calls_kept:
             self.calls.drop()
 
-    def keep_media(self, media: Media) -> None:
-        """Keep a file, and of the older ones what fits into KEPT_MEDIA_BYTES."""
-        self.media[media.media_id] = media
-        surplus = sum(len(one.body) for one in self.media.values()) - KEPT_MEDIA_BYTES
-        for old in list(self.media.values())[:-1] if surplus > 0 else ():
-            if surplus > 0:
-                surplus -= len(self.media.pop(old.media_id).body)
-
     def app(self, corpid: str, agentid: int) -> App:
         """Raises KeyError."""
         return self.companies[corpid].apps[agentid]
 
     def new_code(self, *, corpid: str, userid: str, netloc: str, openid: str = "", user_ticket: str = "") -> Code:
         """A code for one use within 5 minutes, bound to the host (and port) to which the browser is sent."""
-        now = self.now()
-        if len(self.codes) > KEPT_CODES:
-            self.codes = {value: one for value, one in self.codes.items() if not one.used and one.expires_at > now}
-        expires_at = now + self.settings.code_seconds
+        expires_at = self.now() + self.settings.code_seconds
         code = Code(secrets.token_urlsafe(32), corpid, userid, openid, netloc, expires_at, user_ticket)
-        self.codes[code.value] = code
+        self.keep_code(code)
         return code
+
+    def keep_code(self, code: Code) -> None:
+        self.codes[code.value] = code
+        if len(self.codes) > KEPT_CODES:
+            self.codes.popitem(last=False)
 
     def keep_ticket(self, ticket: Ticket) -> None:
         """Keep a user_ticket."""

@@ -1,0 +1,54 @@
+"""Uploaded files, and those that the sandbox made."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# Of all files; above, the oldest are forgotten.
+BYTES_MOST = 512 * 1024 * 1024
+FILES_MOST = 100_000
+
+
+@dataclass(slots=True)
+class Media:
+    """`kind`: image, voice, video or file, or a picture or an export, which are fetched by their address."""
+
+    media_id: str
+    corpid: str
+    kind: str
+    filename: str
+    content_type: str
+    body: bytes
+    expires_at: float
+
+
+class Files:
+    """By their media_id. The newest one is kept however large it is."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Media] = OrderedDict()
+        self._bytes = 0
+
+    def add(self, media: Media) -> None:
+        self._remove(media.media_id)
+        self._kept[media.media_id] = media
+        self._bytes += len(media.body)
+        while len(self._kept) > FILES_MOST or (self._bytes > BYTES_MOST and len(self._kept) > 1):
+            self._remove(next(iter(self._kept)))
+
+    def get(self, media_id: str) -> Media | None:
+        return self._kept.get(media_id)
+
+    def forget_company(self, corpid: str) -> None:
+        for media in [one for one in self if one.corpid == corpid]:
+            self._remove(media.media_id)
+
+    def _remove(self, media_id: str) -> None:
+        media = self._kept.pop(media_id, None)
+        self._bytes -= 0 if media is None else len(media.body)
+
+    def __iter__(self) -> Iterator[Media]:
+        """The oldest first."""
+        return iter(self._kept.values())
