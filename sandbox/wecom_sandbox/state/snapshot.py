@@ -1,7 +1,7 @@
 """The state as lines of JSON, and in a file: read whole or not at all, replaced whole or not at all.
 
-The first line is a seed. Each other line is an object with one name: a message, a card's response_code, a group chat, a
-file, or the clock. Tokens, codes of sign-ins, faults and the logs are not kept.
+The first line is a seed. Each other line is an object with one name, one of `_READERS`. Not kept: faults, logs, what
+was used of limits, events that wait, and imports that are under way.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from wecom_sandbox.http import strict_json, typed
 from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.files import Media
-from wecom_sandbox.state.world import Chat, World
+from wecom_sandbox.state.jobs import Job
+from wecom_sandbox.state.world import Chat, Code, Ticket, Token, World
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _LISTS = ("receivers", "dropped")
 _MESSAGE_FIELDS = frozenset(
@@ -28,6 +33,23 @@ _MESSAGE_FIELDS = frozenset(
 _CODE_FIELDS = frozenset({"value", "expires_at", "folded", "used"})
 _CHAT_FIELDS = frozenset({"chatid", "corpid", "agentid", "name", "owner"})
 _MEDIA_FIELDS = frozenset({"media_id", "corpid", "kind", "filename", "content_type", "expires_at"})
+
+
+class _OfCompany(Protocol):
+    corpid: str
+
+
+@dataclass(slots=True)
+class _Consent:
+    """A member's, to what snsapi_privateinfo tells an app."""
+
+    corpid: str
+    agentid: int
+    folded: str
+    until: float
+
+
+T = TypeVar("T", bound=_OfCompany)
 
 
 def read(world: World, path: Path) -> None:
@@ -65,13 +87,26 @@ def lines_of(world: World) -> Iterator[bytes]:
     """Each with its end. What is there when the first is asked for; the caller may do other work between two."""
     mail = world.mail
     messages, codes = list(mail.messages.values()), list(mail.response_codes.values())
-    chats, media = list(world.chats.values()), list(world.media)
+    chats, media, passes = list(world.chats.values()), list(world.media), _passes(world)
     yield _line(administration.dump(world))
     yield _line({"clock": world.now()})
+    yield from (_line({name: asdict(one)}) for name, one in passes)
     yield from (_line({"chat": asdict(chat) | {"members": list(chat.members)}}) for chat in chats)
     yield from (_line({"media": asdict(one) | {"body": base64.b64encode(one.body).decode()}}) for one in media)
     yield from (_line({"message": _message_as_json(message)}) for message in messages)
     yield from (_line({"response_code": _code_as_json(code)}) for code in codes)
+
+
+def _passes(world: World) -> list[tuple[str, DataclassInstance]]:
+    """What somebody who is about to sign in, or an app that works, has in hand; each with the name of its lines."""
+    return [
+        *(("token", one) for one in world.tokens.values()),
+        *(("code", one) for one in world.codes.values()),
+        *(("user_ticket", one) for one in world.user_tickets.values()),
+        *(("js_ticket", one) for one in world.js_tickets.values()),
+        *(("consent", _Consent(*key, until)) for key, until in world.consents.items()),
+        *(("job", one) for one in world.jobs if not one.is_under_way),
+    ]
 
 
 def restore(world: World, lines: Iterable[bytes]) -> None:
@@ -156,8 +191,28 @@ def _read_media(world: World, values: object) -> None:
         body = base64.b64decode(str(parts["body"]), validate=True)
     except ValueError as error:
         raise ValueError("media.body must be base64") from error
-    media = Media(body=body, **fields)
-    world.media.add(media)
+    world.media.add(Media(body=body, **fields))
+
+
+def _read_token(world: World, values: object) -> None:
+    token = _of_company(world, Token, "token", values)
+    world.tokens[token.value] = token
+
+
+def _read_js_ticket(world: World, values: object) -> None:
+    ticket = _of_company(world, Ticket, "js_ticket", values)
+    world.js_tickets[ticket.corpid, ticket.agentid, ticket.kind] = ticket
+
+
+def _read_consent(world: World, values: object) -> None:
+    consent = _of_company(world, _Consent, "consent", values)
+    world.consents[consent.corpid, consent.agentid, consent.folded] = consent.until
+
+
+def _of_company(world: World, cls: type[T], name: str, values: object) -> T:
+    found = typed.build(cls, values, path=name)
+    _company_of(world, found.corpid)
+    return found
 
 
 def _read_clock(world: World, values: object) -> None:
@@ -169,6 +224,12 @@ def _read_clock(world: World, values: object) -> None:
 
 _READERS: dict[str, Callable[[World, object], None]] = {
     "clock": _read_clock,
+    "token": _read_token,
+    "code": lambda world, values: world.keep_code(_of_company(world, Code, "code", values)),
+    "user_ticket": lambda world, values: world.keep_ticket(_of_company(world, Ticket, "user_ticket", values)),
+    "js_ticket": _read_js_ticket,
+    "consent": _read_consent,
+    "job": lambda world, values: world.jobs.add(_of_company(world, Job, "job", values)),
     "chat": _read_chat,
     "media": _read_media,
     "message": _read_message,
