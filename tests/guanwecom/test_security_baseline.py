@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from celery import current_app
-from django.conf import settings
+from django.conf import global_settings, settings
 from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -96,7 +96,7 @@ def test_a_password_may_be_long_and_of_any_characters_and_counts_to_its_last(cli
 
 
 def test_passwords_are_hashed_by_what_django_recommends() -> None:
-    assert not settings.is_overridden("PASSWORD_HASHERS")
+    assert settings.PASSWORD_HASHERS == global_settings.PASSWORD_HASHERS
     assert settings.PASSWORD_HASHERS[0].endswith(".PBKDF2PasswordHasher")
 
 

@@ -18,6 +18,10 @@ TWINS = {
 }
 # Each language has its own, under the same names.
 PICTURES, ITS_PICTURES = "docs/en/screenshots/", "docs/zh-cn/screenshots/"
+# Every page that somebody reads on the site or in the repository.
+PAGES = sorted(
+    path for pattern in ("*.md", "docs/**/*.md", "*/README*.md", "*/*/README*.md") for path in ROOT.glob(pattern)
+)
 ENGLISH_OF = {twin: guide for guide, twin in TWINS.items()}
 
 
@@ -33,6 +37,11 @@ def anchors(path: Path) -> list[str]:
     """The anchors of its headings, in their order, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", without_code(path.read_text()), re.M)
     return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def places(path: Path) -> list[str]:
+    """Its headings, and what is named as a place by attributes."""
+    return anchors(path) + re.findall(r"\{#([\w-]+)\}", path.read_text())
 
 
 def links(path: Path, text: str) -> list[str]:
@@ -85,6 +94,20 @@ def test_every_guide_is_in_the_contents(tree: Path) -> None:
 
     guides = {str(path.relative_to(tree).with_suffix("")) for path in tree.rglob("*.md")}
     assert sorted(entries) == sorted(guides - {"index"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    """Also to what is not part of the site; those to other hosts are asked by `make docs-links`."""
+    lost = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", without_code(page.read_text()))):
+        name, _hash, anchor = target.partition("#")
+        other = (page.parent / name).resolve() if name else page
+        is_there = "://" in target or other.exists()
+        if not is_there or (anchor and other.suffix == ".md" and anchor not in places(other)):
+            lost.append(target)
+
+    assert lost == []
 
 
 @pytest.mark.parametrize("guide", TWINS, ids=name_of)
