@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -24,6 +25,9 @@ ENDS_WITHIN_SECONDS = 5
 LOOKED_AT_EVERY_SECONDS = 1.0
 # Browsers leak: after so many pictures another one begins.
 PICTURES_AT_MOST = 200
+# No browser of ours that still runs has begun so long ago without its process being there.
+LEFT_AFTER_SECONDS = 24 * 60 * 60
+_TEMPORARY = ("playwright_*", "playwright-artifacts-*")
 _MEGABYTE = 1024 * 1024
 _FOLDER = "--user-data-dir="
 
@@ -95,6 +99,7 @@ class LastingBrowser:
 
     def _running(self) -> SnapshotBrowser:
         if self._browser is None:
+            remove_left_folders(Path(tempfile.gettempdir()))
             known = {one.pid for one in _children()}
             started = self._threads().submit(SnapshotBrowser, self._executable, self._access)
             try:
@@ -141,6 +146,16 @@ def _folders_of(processes: list[Any]) -> set[str]:
         with suppress(_psutil().Error):
             found |= {word.removeprefix(_FOLDER) for word in one.cmdline() if word.startswith(_FOLDER)}
     return {folder for folder in found if Path(folder).name.startswith("playwright_")}
+
+
+def remove_left_folders(place: Path) -> None:
+    """Those of browsers that were killed together with their worker, so that nobody removed them."""
+    used = {folder for one in _psutil().process_iter() for folder in _folders_of([one])}
+    before = time.time() - LEFT_AFTER_SECONDS
+    for folder in (found for pattern in _TEMPORARY for found in place.glob(pattern)):
+        with suppress(OSError):
+            if str(folder) not in used and folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _megabytes_of(process: Any) -> int:

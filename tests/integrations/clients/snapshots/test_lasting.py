@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +86,24 @@ def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, mo
     assert not Path(folder).exists()
     monkeypatch.undo()
     assert rows(browser, bi) == 6
+
+
+def test_folders_that_killed_workers_left_are_removed(tmp_path: Path) -> None:
+    left, artifacts, young, used, other = (
+        tmp_path / name
+        for name in ("playwright_profile-1", "playwright-artifacts-1", "playwright_profile-2", "playwright_3", "mine")
+    )
+    for folder in (left, artifacts, young, used, other):
+        folder.mkdir()
+        (folder / "file").touch()
+        if folder is not young:
+            os.utime(folder, times=(0, 0))
+    command = [sys.executable, "-c", "input()", f"--user-data-dir={used}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as sleeper:
+        lasting.remove_left_folders(tmp_path)
+        sleeper.kill()
+
+    assert [folder.exists() for folder in (left, artifacts, young, used, other)] == [False, False, True, True, True]
 
 
 def test_one_that_grows_too_large_gives_way_to_another(browser: LastingBrowser, bi: SandboxHandle) -> None:
