@@ -23,6 +23,11 @@ def source_of_message(run: Run) -> MessageSource | None:
     return None if run.message is None else MessageSource(run, run.message)
 
 
+def is_main_of(message: IncomingMessage, run: Run) -> bool:
+    """Whether the run says the message itself, and not one of the files behind it."""
+    return run.first_sent.key == f"message:{message.pk}"
+
+
 class MessageSource:
     """The message itself, or a file that came with it; to the people whom its addresses named when it was accepted, or
     to those whom the run that it sends again did not reach."""
@@ -32,7 +37,7 @@ class MessageSource:
         first = run.first_sent
         row = Medium.objects.filter(run=first).only("kind", "name").order_by("pk").first()
         self._medium = None if row is None else ReadyMedium(row.pk, Medium.Kind(row.kind), row.name)
-        self._is_file = first.key != f"message:{message.pk}"
+        self._is_file = not is_main_of(message, run)
         self.terms = Terms(self._form(), message.priority, message.lifetime_hours, message.corp_id)
 
     def _form(self) -> MessageForm:

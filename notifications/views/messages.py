@@ -108,6 +108,7 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
         "link": inbox.link_target(delivery.link),
         **_whole(delivery, request.GET.get("page", "")),
         "attachments": inbox.attachments_of(delivery),
+        "is_from_outside": receipt.run.trigger == Run.Trigger.MESSAGE,
         "is_mail": mail_of(receipt) is not None,
         "sandbox": " ".join(SANDBOX),
     }

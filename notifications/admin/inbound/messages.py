@@ -26,6 +26,7 @@ from notifications.delivery.rendering import run_errors
 from notifications.delivery.runs import statistics
 from notifications.inbound.mail import page
 from notifications.inbound.recipients import Kind, Why
+from notifications.inbound.source import is_main_of
 from notifications.models import IncomingMessage, Medium, Run
 
 UNKNOWN_SHOWN = 100
@@ -118,7 +119,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
             "runs": [
                 {
                     "url": reverse("admin:notifications_run_change", args=[run.pk]),
-                    "name": files.get(run.first_sent.pk) or message.title,
+                    "name": message.title if is_main_of(message, run) else files.get(run.first_sent.pk),
                     "trigger": run.get_trigger_display(),
                     "state": run_pill(run),
                     "recipients": run.recipient_count,

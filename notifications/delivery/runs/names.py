@@ -45,9 +45,20 @@ def _without_alert(run: Run) -> str:
             return _("Notice to the owner")
         return _("Notice to the owner: %(person)s") % {"person": run.requested_by}
     if run.message is not None:
-        words = {"title": run.message.title, "origin": run.message.origin_name}
+        words = {"title": run.message.title, "origin": run.message.origin_name, "number": _file_number(run)}
+        if words["number"]:
+            return (
+                pgettext("a file of a message, and where it came from", "%(title)s (file %(number)s) · %(origin)s")
+                % words
+            )
         return pgettext("a message and where it came from", "%(title)s · %(origin)s") % words
     return _("Push that was deleted") if run.subscription is None else run.subscription.name
+
+
+def _file_number(run: Run) -> str:
+    """Of a file that came with a message (notifications.inbound.accept); empty for the message itself."""
+    kind, *numbers = run.key.split(":")
+    return numbers[1] if kind == Run.Trigger.MESSAGE and len(numbers) > 1 else ""
 
 
 def _of_alerts(run_ids: list[int]) -> dict[int, str]:

@@ -85,8 +85,9 @@ def test_the_page_shows_the_message_its_runs_and_whom_nobody_was_found_for(
     assert "&lt;b&gt;剩 5%&lt;/b&gt;" in page
     for words in ("剩余: 5%", "周报.pdf", "nobody@example.test", "不存在，或不在发送方可触达的范围内"):
         assert words in page
-    for run in Run.objects.all():
-        assert reverse("admin:notifications_run_change", args=[run.pk]) in page
+    for run, name in zip(Run.objects.order_by("pk"), ("磁盘快满了", "周报.pdf"), strict=True):
+        assert f'{reverse("admin:notifications_run_change", args=[run.pk])}">{name}</a>' in page
+    assert "看板.png" not in page
     assert "hush" not in page
 
 
@@ -130,11 +131,12 @@ def test_search_finds_it_by_its_title(page: str, message: IncomingMessage, edito
 
 
 def test_its_runs_are_named_by_it_and_lead_back_to_it(message: IncomingMessage, editor: User) -> None:
-    run = Run.objects.order_by("pk")[0]
+    run, file_run = Run.objects.order_by("pk")
 
     page = client_of(editor).get(reverse("admin:notifications_run_change", args=[run.pk])).content.decode()
 
     assert names.of_run(run) == "磁盘快满了 · 数据仓库"
+    assert names.of_run(file_run) == "磁盘快满了（文件 1） · 数据仓库"
     assert page_of(message) in page
     assert "数据仓库" in page
 
