@@ -143,8 +143,8 @@ FIELDSETS = [
         _("Who may get it"),
         {"fields": ("reach", "departments", "users", "groups", "with_subdepartments", "daily_limit")},
     ),
-    (_("Who is told by mail"), {"fields": ("tells_sender", "forward", "mail_domains")}),
-    (_("From where it may come"), {"fields": ("networks",)}),
+    (_("Who is told by mail"), {"classes": ("collapse",), "fields": ("tells_sender", "forward", "mail_domains")}),
+    (_("From where it may come"), {"classes": ("collapse",), "fields": ("networks",)}),
 ]
 
 
