@@ -23,7 +23,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -162,43 +161,41 @@ class Machine(RuleBasedStateMachine):
     def all_goes_well(self) -> None:
         self.engine.work_off()
 
-    has_tasks = precondition(lambda self: self.engine.broker)
+    # Without a task a worker does nothing. Why no preconditions? A call that is tried again waits for a while drawn by
+    # lot, and calls run side by side: of the same steps another number of tasks may be left, but the same is drawn.
 
-    @has_tasks
     @rule(position=st.integers(0, 3))
     def a_worker_does_a_task(self, position: int) -> None:
-        self.engine.do_task(position)
+        if self.engine.broker:
+            self.engine.do_task(position)
 
-    @has_tasks
     @rule(position=st.integers(0, 3))
     def a_worker_is_stopped(self, position: int) -> None:
-        self.engine.stop_at(position)
+        if self.engine.broker:
+            self.engine.stop_at(position)
 
-    @has_tasks
     @rule(position=st.integers(0, 3))
     def a_worker_dies_before_its_calls(self, position: int) -> None:
-        self.engine.die_before_the_call(position)
+        if self.engine.broker:
+            self.engine.die_before_the_call(position)
 
-    @has_tasks
     @rule(position=st.integers(0, 3))
     def a_worker_dies_after_its_calls(self, position: int) -> None:
-        self.engine.die_after_the_call(position)
+        if self.engine.broker:
+            self.engine.die_after_the_call(position)
 
-    @precondition(lambda self: self.engine.gone)
     @rule()
     def a_worker_thought_dead_settles(self) -> None:
         self.engine.settle_late()
 
-    @precondition(lambda self: self.engine.gone)
     @rule()
     def the_dead_stay_dead(self) -> None:
         self.engine.gone.clear()
 
-    @has_tasks
     @rule()
     def a_task_comes_twice(self) -> None:
-        kind, ids = self.engine.broker[0]
-        self.engine.broker.append((kind, list(ids)))
+        for kind, ids in list(self.engine.broker)[:1]:
+            self.engine.broker.append((kind, list(ids)))
 
     @rule()
     def valkey_is_emptied(self) -> None:
