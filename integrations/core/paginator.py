@@ -16,7 +16,7 @@ else:
     PaginatorBase = Paginator
 
 # The lists lead no further than this: beyond, a search or a filter finds more than leafing does.
-ROWS_COUNTED = 2_000
+ROWS_COUNTED = 1_000
 
 
 class CappedPaginator(PaginatorBase):

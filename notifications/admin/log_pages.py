@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -28,10 +28,6 @@ MAY = "notifications.change_subscription"
 PEOPLE_SHOWN = 10
 Status = Receipt.Status
 LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
-# Of a receipt's own status, or of its message.
-_NOT_REACHED = ~Q(status__in=["", Status.ACCEPTED]) | Q(
-    status="", delivery__status__in=[Delivery.Status.FAILED, Delivery.Status.UNKNOWN, Delivery.Status.CANCELED]
-)
 
 
 @dataclass(frozen=True)
@@ -91,16 +87,20 @@ def run_actions(request: HttpRequest, run: Run) -> dict[str, str]:
 
 def people_context(request: HttpRequest, **lookups: int) -> dict[str, Any]:
     """How many people of a run, or of a message, stand how; and the first of them, of a run those not reached alone.
-    Empty for who may not see receipts. Two queries."""
+    Empty for who may not see receipts. Three queries."""
     if not request.user.has_perm("notifications.view_receipt"):
         return {}
     receipts = Receipt.objects.visible_to(request.user).filter(**lookups)
+    deliveries = Delivery.objects.visible_to(request.user)
+    deliveries = (
+        deliveries.filter(run=lookups["run"]) if "run" in lookups else deliveries.filter(pk__in=lookups.values())
+    )
     query = {f"{name}__id__exact": value for name, value in lookups.items()}
-    listed = receipts.filter(_NOT_REACHED) if "run" in lookups else receipts
+    listed = receipts.not_reached() if "run" in lookups else receipts
     listed = listed.select_related("user", "delivery__corp").defer("delivery__body", "delivery__text")
     return {
         "receipts_url": receipts_url(**query),
-        "people_states": _people_states(receipts, query),
+        "people_states": _people_states(receipts, deliveries, query),
         "people": [_Line.of(receipt) for receipt in listed.order_by("-status", "pk")[:PEOPLE_SHOWN]],
     }
 
@@ -166,12 +166,20 @@ def reason(receipt: Receipt) -> str:
     return "" if said is None else said.what
 
 
-def _people_states(receipts: QuerySet[Receipt], query: dict[str, Any]) -> list[tuple[SafeString, int, str]]:
+def _people_states(
+    receipts: QuerySet[Receipt], deliveries: QuerySet[Delivery], query: dict[str, Any]
+) -> list[tuple[SafeString, int, str]]:
+    """By the messages' own counts, and the few receipts with a status of their own: nearly all have none."""
     counted: Counter[str] = Counter()
-    for own, inherited, count in receipts.order_by().values_list("status", "delivery__status").annotate(Count("pk")):
-        counted[own or inherited or ""] += count
+    for status, count in deliveries.order_by().values_list("status").annotate(Sum("recipient_count")):
+        counted[status] += count
+    own_ones = receipts.exclude(status="").order_by()
+    for own, inherited, count in own_ones.values_list("status", "delivery__status").annotate(Count("pk")):
+        counted[own] += count
+        if own != Status.SKIPPED:  # who is skipped is not counted among a message's recipients (any more)
+            counted[inherited] -= count
     return [
         (pill(status, label), counted[status], receipts_url(**query, status=status))
         for status, label in LABELS.items()
-        if status in counted
+        if counted[status] > 0
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, JsonResponse
 from django.urls import URLPattern, path, reverse
@@ -84,8 +84,9 @@ class RunCorpFilter(FormCorpFilter):
     """Runs for the company alone, and those with messages to it."""
 
     def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
-        own = Run.objects.filter(corp_id=int(corp_id)).order_by().values("pk")
-        return queryset.filter(pk__in=own.union(Delivery.objects.filter(corp_id=int(corp_id)).order_by().values("run")))
+        # Asked run by run: the newest ones are on the first page, and a union of all keys would be made whole.
+        sent_there = Exists(Delivery.objects.filter(run=OuterRef("pk"), corp_id=int(corp_id)))
+        return queryset.filter(Q(corp_id=int(corp_id)) | sent_there)
 
 
 # The first ones of a run; the lists show them all.

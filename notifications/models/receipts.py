@@ -38,6 +38,16 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         skipped = Q(run_condition(person, path="run__"), delivery__isnull=True, user__in=people)
         return self.filter(Q(delivery__corp__in=corp_ids) | skipped)
 
+    def not_reached(self) -> Self:
+        """Whose message did not arrive, or may not have: by their own status, or by their message's.
+
+        Two ways, as in with_status: an OR over two tables would read everybody of a run.
+        """
+        own = self.exclude(status__in=["", Receipt.Status.ACCEPTED])
+        inherited = self.filter(status="", delivery__status__in=[*_LOST, Delivery.Status.UNKNOWN])
+        found = own.order_by().values("pk").union(inherited.order_by().values("pk"), all=True)
+        return self.filter(pk__in=found)
+
     def with_status(self, status: str) -> Self:
         """What became of it for the person: the receipt's own status, else its delivery's.
 

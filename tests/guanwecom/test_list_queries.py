@@ -37,8 +37,9 @@ OF_A_QUERY = re.compile(rf"{COUNT}\((?!.* LIMIT \d+\) subquery$)", re.DOTALL)
 
 
 def lists() -> list[str]:
-    """The list of each registered model, a later page of it, and a search where it has one."""
-    found = []
+    """The overview, the search over all; the list of each registered model, a later page of it, and a search where it
+    has one."""
+    found = ["/admin/", "/admin/search/?q=1"]
     for model, model_admin in admin.site._registry.items():
         path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         found += [path, f"{path}?p=2"]

@@ -15,6 +15,7 @@ from django.urls import reverse
 from accounts.models import User
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs.recall import withdraw
 from notifications.models import Delivery, Receipt, Run, Subscription
 from tests.notifications.factories import (
     make_corp,
@@ -222,6 +223,26 @@ def test_a_page_counts_people_by_state_with_the_way_to_them(root: Client, two: T
     [(_pill, count, url)] = page.context["people_states"]
     assert count == 1
     assert [row.run_id for row in root.get(url).context["cl"].result_list] == [two.runs[1].pk]
+
+
+def test_each_person_of_a_run_is_counted_once(root: Client) -> None:
+    """Also who was taken out of a message, named by WeCom as invalid, or skipped without a message."""
+    corp = make_corp(name="北山制造")
+    people = [make_person(corp, f"u{n}", username=f"person{n}") for n in range(5)]
+    nowhere = User.objects.create(username="nowhere", name="无账号")
+    run = make_run(make_subscription(*people, nowhere, report=make_report(corp=corp)))
+    render_run(run_id=run.pk, now=NOW)
+    withdraw(corp, ["u0"], NOW)
+    Delivery.objects.filter(run=run).update(status="accepted", invalid_count=1)
+    Receipt.objects.filter(run=run, user=people[1]).update(status="invalid")
+
+    for client in (root, client_of(make_manager(corp, permissions="view"))):
+        page = client.get(reverse("admin:notifications_run_change", args=[run.pk]))
+        counts = {url.partition("status=")[2]: count for _pill, count, url in page.context["people_states"]}
+        listed = {line.name for line in page.context["people"]}
+        seen = 1 if client is not root else 2  # the person without an account is of no company
+        assert counts == {"accepted": 3, "invalid": 1, "skipped": seen}
+        assert listed == {"person0", "person1", *(["无账号 (nowhere)"] if client is root else [])}
 
 
 def test_who_may_not_see_receipts_sees_no_person_on_a_run(two: Two) -> None:
