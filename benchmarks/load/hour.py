@@ -23,12 +23,12 @@ PEOPLE = 2000
 SIGN_INS, CALLBACKS, LISTS, MESSAGES = 2500, 1500, 1000, 10_000
 SAMPLE_SECONDS, BATCH_SECONDS = 2, 5
 # Where the machine cannot do an hour's work in this while, what is under way after so long is broken off.
-LAST_SECONDS = 20
+LAST_SECONDS = 15
 # What may come between the second quarter and the last one.
 MEMORY_GROWTH, MORE_DESCRIPTORS = 1.05, 5
 
 
-def hour(minutes: float = 2.5) -> dict[str, Any]:
+def hour(minutes: float = 3) -> dict[str, Any]:
     """Sign-ins, callbacks, lists and messages, all at once."""
     with running_world(**ALL_FROM_HERE) as world:
         corp = make_company(world, PEOPLE)
