@@ -1,3 +1,3 @@
 """The version, as in pyproject.toml."""
 
-VERSION = "0.9.0"
+VERSION = "1.0.0"
