@@ -279,7 +279,7 @@ def _start_workers(world: World) -> None:
 
 
 def _start_beat(world: World) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "celery", "--app", "guanwecom", "beat", "--loglevel", "WARNING", "--pidfile", ""]
+    command = [sys.executable, "-m", "guanwecom", "beat", "--loglevel", "WARNING", "--pidfile", ""]
     process = subprocess.Popen(command, env=world.env)  # noqa: S603  # our own command
     world.exits.callback(process.wait)
     world.exits.callback(process.terminate)

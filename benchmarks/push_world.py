@@ -45,9 +45,8 @@ class World:
     def start_worker(self, number: int, threads: int) -> None:
         """A real worker; it is ready when this returns."""
         command = [
-            *(sys.executable, "-m", "celery", "--app", "guanwecom", "worker", "--pool", "threads"),
+            *(sys.executable, "-m", "guanwecom", "worker", "--pool", "threads"),
             *("--concurrency", str(threads), "--loglevel", "INFO", "-n", f"bench{number}@%h"),
-            *("--without-gossip", "--without-mingle"),
         ]
         log = self.folder / f"worker{number}.log"
         with log.open("wb") as output:

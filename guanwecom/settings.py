@@ -268,7 +268,7 @@ DATA_SQL_DRIVERS = e.read(e.words, "DATA_SQL_DRIVERS", "")
 DATA_ALLOW_LOOPBACK = e.read(e.boolean, "DATA_ALLOW_LOOPBACK", "false")
 
 # --- Push engine -----------------------------------------------------------------------------------------------------
-# How often beat looks for what is due, in seconds.
+# How often beat looks for what is due, in seconds (guanwecom.operations.beat).
 DISPATCH_INTERVAL_SECONDS = e.read(e.whole(1, 60), "DISPATCH_INTERVAL_SECONDS", "2")
 # Beat writes these rows as it starts, and leaves one that was switched off as it is. A tick that nobody took within its
 # period expires: the next one does its work.

@@ -12,7 +12,7 @@ from celery.signals import beat_init, worker_init
 from django.db import connections
 
 # A worker that has had nothing to do closes one connection after the other, each so many seconds.
-IDLE_SECONDS = 10
+IDLE_SECONDS = 15
 # How long a task waits for a connection while the database is away.
 WAIT_SECONDS = 10
 # Beside those of the tasks: for the worker's own thread, and for renewals of leases, which take turns.

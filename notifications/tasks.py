@@ -70,14 +70,14 @@ def stop_between_messages(**_signal: Any) -> None:
 
 @shared_task(name=scheduler.TICK, ignore_result=True)
 def tick() -> None:
-    """Runs every few seconds: claim what is due, sweep, queue what waits."""
+    """Runs when beat saw something due, and every few seconds: claim what is due, sweep, queue what waits."""
     now = database_clock()()
     # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
     if scheduler.clock_was_set_back(scheduler.TICK, now=now):
         clock_repair.repair(now=now)
     if not scheduler.claim_tick(scheduler.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
-    if not is_anything_due():
+    if not due().exists():
         return
     for step in _STEPS:
         # What is due goes out also where something cannot be swept.
@@ -94,10 +94,11 @@ class _Step:
     due: Callable[[Moment], Sequence[QuerySet[Any]]]
 
 
-def is_anything_due() -> bool:
-    """One query in place of some twenty: most ticks have no work."""
+def due() -> QuerySet[TickClaim]:
+    """A row while a tick has work. One query in place of some twenty, with the database's own clock: most ticks have
+    none, and beat asks before it queues one."""
     requested = (Exists(rows.order_by()) for step in _STEPS for rows in step.due(Now()))
-    return TickClaim.objects.filter(reduce(or_, requested, Q()), name=scheduler.TICK).exists()
+    return TickClaim.objects.filter(reduce(or_, requested, Q()), name=scheduler.TICK)
 
 
 def _claim_due(now: datetime) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
+
 import pytest
+import redis
 from celery import current_app
 from django.conf import settings
+from django.db import OperationalError, connection
 from django_celery_beat.models import PeriodicTask
 
-from guanwecom.operations.beat import LivingScheduler
+from guanwecom.operations.beat import LOOK_AFTER_SECONDS, LivingScheduler, PeriodicEntry
+from notifications import tasks
+from notifications.delivery.runs.scheduler import TICK
+from tests.guanwecom.operations.conftest import ticked
+from tests.notifications.factories import make_corp, make_person, make_subscription
 
 # Beat closes connections that it does not find in autocommit.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,3 +89,63 @@ def test_a_start_does_not_put_off_what_runs_once_a_day() -> None:
     begin()
 
     assert PeriodicTask.objects.get(pk=entry.pk).last_run_at == entry.date_changed
+
+
+# --- The tick of the push engine --------------------------------------------------------------------------------------
+
+
+def test_the_tick_is_queued_when_something_is_due_and_now_and_then_anyway(
+    valkey_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticked(seconds_ago=10)
+    beat, queued = LivingScheduler(app=current_app), []
+
+    def turn() -> None:
+        beat.apply_entry(beat.schedule[TICK])
+        queued.append(valkey_client.llen("urgent"))
+
+    turn()  # the first since beat began
+    turn()
+    with monkeypatch.context() as change:
+        change.setattr("guanwecom.operations.beat.TICK_AT_LEAST_SECONDS", 0)
+        turn()
+    turn()
+    make_subscription(make_person(make_corp(), "lilei"), next_run_at=datetime.now(UTC))
+    turn()
+
+    assert queued == [1, 1, 2, 2, 3]
+
+
+def test_while_the_database_cannot_be_asked_each_tick_is_queued(valkey_client: redis.Redis) -> None:
+    beat = LivingScheduler(app=current_app)
+    entry = beat.schedule[TICK]
+    beat.apply_entry(entry)
+
+    def refuse(*_arguments: object) -> None:
+        raise OperationalError("the server closed the connection")
+
+    with connection.execute_wrapper(refuse):
+        beat.apply_entry(entry)
+
+    assert valkey_client.llen("urgent") == 2
+
+
+def test_the_question_of_beat_holds_no_moment_of_its_start() -> None:
+    """It is compiled once, and asked for days."""
+    _sql, parameters = tasks.due().values("pk").query.sql_with_params()
+
+    assert not [value for value in parameters if isinstance(value, date)]
+
+
+def test_ticks_begin_with_a_period_whenever_beat_was_started() -> None:
+    begin()
+    entry = PeriodicEntry(PeriodicTask.objects.get(name=TICK), app=current_app)
+    following = next(entry)
+
+    late = (following.last_run_at.timestamp() - LOOK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
+    assert min(late, settings.DISPATCH_INTERVAL_SECONDS - late) < 0.001
+    assert following.model.last_run_at == following.last_run_at
+    entry.last_run_at = datetime.now(UTC) - timedelta(days=1)
+    state = entry.is_due()
+    assert state.is_due
+    assert 0 < state.next <= settings.DISPATCH_INTERVAL_SECONDS

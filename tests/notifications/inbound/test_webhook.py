@@ -284,7 +284,7 @@ def test_the_tick_hands_settled_messages_out(
     monkeypatch.setattr(tasks.call_back, "apply_async", lambda arguments, **options: sent.append((arguments, options)))
     TickClaim.objects.create(name=scheduler.TICK, period=0)
 
-    assert tasks.is_anything_due()
+    assert tasks.due().exists()
     with django_capture_on_commit_callbacks(execute=True):
         tasks.tick()
 
