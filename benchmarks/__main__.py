@@ -21,7 +21,15 @@ PROGRAMS = (
         "directory_sync.py",
         "callback_reply.py",
     ),
-    *("people_import.py", "processes.py", "push_engine.py", "receipts_growth.py", "chart_push.py", "mail_door.py"),
+    *(
+        "people_import.py",
+        "processes.py",
+        "push_engine.py",
+        "own_rows.py",
+        "receipts_growth.py",
+        "chart_push.py",
+        "mail_door.py",
+    ),
     *("snapshots.py", "load", "pages.py"),
 )
 

@@ -142,12 +142,13 @@ def _write(corp: Any) -> float:
     from notifications.models import Delivery
 
     people = list(User.objects.order_by("pk").values_list("pk", flat=True)[:PER_RUN])
-    rows = [(pk, f"{corp.pk}:u{n}", "") for n, pk in enumerate(people)]
     found = iter(Delivery.objects.filter(pk__in=_messages(corp, WRITTEN_RUNS)))
 
     def write() -> None:
+        one = next(found)
+        rows = [(one.pk, one.channel, pk, f"{corp.pk}:u{n}", "") for n, pk in enumerate(people)]
         with transaction.atomic():
-            write_receipts(next(found), rows)
+            write_receipts(one.run_id, rows)
 
     return _median(write, WRITTEN_RUNS)
 

@@ -66,7 +66,7 @@ _BEGIN = """
 """
 _RECEIPTS = """
     INSERT INTO notifications_receipt (run_id, delivery_id, channel, user_id, address, reason, status)
-    SELECT %s, %s, %s, listed.user_id, listed.address, listed.reason, '' FROM {listed}
+    SELECT %s, listed.delivery_id, listed.channel, listed.user_id, listed.address, listed.reason, '' FROM {listed}
 """
 _DELIVERIES = """
     UPDATE notifications_delivery
@@ -105,12 +105,11 @@ def move_subscriptions(rows: Sequence[tuple[int, datetime | None]]) -> None:
         cursor.execute(_NEXT_TIMES.format(listed=_listed(id="bigint", at="timestamptz")), [values])
 
 
-def write_receipts(delivery: Delivery, people: Sequence[tuple[int, str, str]]) -> None:
-    """One for each (id of the user, address, reason), in their order."""
-    listed = _listed(user_id="bigint", address="text", reason="text")
-    values: list[Any] = [delivery.run_id, delivery.pk, str(delivery.channel), _json(people)]
+def write_receipts(run_id: int, rows: Sequence[tuple[int, str, int | None, str, str]]) -> None:
+    """One for each (id of the delivery, channel, id of the user, address, reason), in their order."""
+    listed = _listed(delivery_id="bigint", channel="text", user_id="bigint", address="text", reason="text")
     with connection.cursor() as cursor:
-        cursor.execute(_RECEIPTS.format(listed=listed), values)
+        cursor.execute(_RECEIPTS.format(listed=listed), [run_id, _json(rows)])
 
 
 def begin_attempts(delivery_ids: Sequence[int], token: UUID, started_at: datetime) -> dict[int, int]:

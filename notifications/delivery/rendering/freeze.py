@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import translation
 
 from integrations.clients.wecom.messages.limits import MessageError
@@ -27,7 +26,6 @@ from notifications.models import (
     MakerQueue,
     Medium,
     MessageForm,
-    Receipt,
     Robot,
     Run,
     new_mark,
@@ -87,19 +85,34 @@ def mail_batches(
         yield Batch(enabled.get(person.corp_id or 0, usual), [person], content, content_id, channel=Channel.EMAIL)
 
 
-def freeze_content(run: Run, content: Content) -> int | None:
-    """Keep what the page of the deliveries shows. None where that is no more than their text."""
-    if not (content.cards or content.figures):
-        return None
-    return FrozenContent.objects.create(run=run, document=frozen(content)).pk
+def freeze_contents(run: Run, contents: Iterable[Content]) -> dict[int, int]:
+    """Keep what the pages of deliveries show. The ids of what is kept, by id() of the content; what is no more than its
+    text is not kept."""
+    shown = [content for content in contents if content.cards or content.figures]
+    kept = FrozenContent.objects.bulk_create(FrozenContent(run=run, document=frozen(content)) for content in shown)
+    return {id(content): row.pk for content, row in zip(shown, kept, strict=True)}
 
 
-def write_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> Delivery:
-    """One call with its receipts, pictures and files, written in the caller's transaction. Raises RenderingError for
-    what cannot be a message, as an empty title."""
+def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now: datetime) -> list[int]:
+    """The calls with their receipts, pictures and files, written in the caller's transaction, so many at a time as one
+    statement takes. Returns their ids. Raises RenderingError for what cannot be a message, as an empty title."""
+    corps = {batch.corp.pk: batch.corp for batch in batches}
+    addresses = {pk: links.site_address_for(corp) for pk, corp in corps.items()}
+    try:
+        rows = [_frozen(run, source, batch, addresses[batch.corp.pk], now) for batch in batches]
+    except MessageError as error:
+        raise RenderingError.of(error) from error
+    Delivery.objects.bulk_create(row.delivery for row in rows)
+    Attachment.objects.bulk_create(shown for row in rows for shown in row.attachments())
+    receipts = [one for row, batch in zip(rows, batches, strict=True) for one in _receipts(row.delivery, batch)]
+    write_receipts(run.pk, receipts)
+    return [row.delivery.pk for row in rows]
+
+
+def _frozen(run: Run, source: RunSource, batch: Batch, address: SiteAddress, now: datetime) -> Frozen:
+    """Raises messages.MessageError."""
     corp, people, terms = batch.corp, batch.people, source.terms
     mark = new_mark()
-    address = links.site_address_for(corp)
     words = words_of(batch.content, address, mark)
     link = batch.content.link or terms.link
     delivery = Delivery(
@@ -130,15 +143,9 @@ def write_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> 
             own = source.app_body(corp, userids, address=address, mark=mark, now=now)
         return _body(batch, form, words, link, address) if own is None else own
 
-    try:
-        write_frozen(delivery, batch.media, body, words, address.absolute, now=now)
-    except MessageError as error:
-        raise RenderingError.of(error) from error
-    _write_receipts(delivery, batch)
-    return delivery
+    return freeze(delivery, batch.media, body, words, address.absolute, now=now)
 
 
-@transaction.atomic
 def _media_of(delivery: Delivery, planned: attachments.Plan, *, now: datetime) -> dict[attachments.Wanted, Medium]:
     """The row of each medium of the plan: what the run has already is not made a second time."""
     wanted = [*planned.shown, *([planned.carried] if planned.carried else [])]
@@ -146,7 +153,21 @@ def _media_of(delivery: Delivery, planned: attachments.Plan, *, now: datetime) -
     return {each: _medium(delivery.run, each, now, give_up_at) for each in wanted}
 
 
-def write_frozen(
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A delivery that is still to be written, and what its page shows, in its order."""
+
+    delivery: Delivery
+    shown: list[tuple[attachments.Wanted, Medium]]
+
+    def attachments(self) -> Iterator[Attachment]:
+        """Once the delivery is written."""
+        for position, (each, medium) in enumerate(self.shown):
+            title, alias = each.title[:200], each.alias[:64]
+            yield Attachment(delivery=self.delivery, medium=medium, position=position, title=title, alias=alias)
+
+
+def freeze(
     delivery: Delivery,
     planned: attachments.Plan,
     body: Callable[[MessageForm, message_builder.Words], bytes],
@@ -154,9 +175,9 @@ def write_frozen(
     absolute: Callable[[str], str],
     *,
     now: datetime,
-) -> Delivery:
-    """Freeze `delivery` and write it. One that carries a picture or a file is written as being prepared, with what goes
-    out instead if that cannot be made; one that should carry one, and has none, goes out without.
+) -> Frozen:
+    """Freeze `delivery`; its pictures and files are written. One that carries a picture or a file is being prepared,
+    with what goes out instead if that cannot be made; one that should carry one, and has none, goes out without.
 
     `body`: the bytes in a form. `absolute`: a path of this site as an address. Raises messages.MessageError.
     """
@@ -171,19 +192,7 @@ def write_frozen(
     elif form in attachments.MEDIA_FORMS:
         form = message_builder.PLAIN_FORMS[form]
     delivery.body = body(form, words)
-    delivery.save(force_insert=True)
-    _attach(delivery, planned, media)
-    return delivery
-
-
-def _attach(delivery: Delivery, planned: attachments.Plan, media: dict[attachments.Wanted, Medium]) -> None:
-    """What the page of a message shows, in its order."""
-    Attachment.objects.bulk_create(
-        Attachment(
-            delivery=delivery, medium=media[each], position=position, title=each.title[:200], alias=each.alias[:64]
-        )
-        for position, each in enumerate(planned.shown)
-    )
+    return Frozen(delivery, [(each, media[each]) for each in planned.shown])
 
 
 def _medium(run: Run, wanted: attachments.Wanted, now: datetime, give_up_at: datetime) -> Medium:
@@ -216,9 +225,8 @@ def _report_link(link: str, address: SiteAddress) -> str:
     return address.absolute(link) if link.startswith("/") else link
 
 
-def _write_receipts(delivery: Delivery, batch: Batch) -> None:
+def _receipts(delivery: Delivery, batch: Batch) -> list[tuple[int, str, int | None, str, str]]:
+    channel = str(delivery.channel)
     if batch.robot is not None:
-        address = f"robot:{batch.robot.pk}"
-        Receipt.objects.create(run_id=delivery.run_id, delivery=delivery, channel=batch.channel, address=address)
-        return
-    write_receipts(delivery, [(person.user_id, person.address, person.detour or "") for person in batch.people])
+        return [(delivery.pk, channel, None, f"robot:{batch.robot.pk}", "")]
+    return [(delivery.pk, channel, one.user_id, one.address, one.detour or "") for one in batch.people]

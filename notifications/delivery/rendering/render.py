@@ -28,9 +28,9 @@ from notifications.delivery.rendering import attachments, batches, report_data, 
 from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.freeze import (
     Batch,
-    freeze_content,
+    freeze_contents,
     mail_batches,
-    write_delivery,
+    write_deliveries,
 )
 from notifications.delivery.rendering.report_data import DataPending
 from notifications.models import Channel, MessageForm, Receipt, ReportCard, Robot, Run
@@ -48,6 +48,8 @@ RENDERINGS_AT_MOST = 5
 # another worker's.
 KEPT_AT_MOST = timedelta(minutes=10)
 RECEIPT_BATCH = 2000
+# People whose messages are written at once.
+PORTION = 1000
 
 
 def render_run(*, run_id: int, now: datetime, language: str | None = None) -> list[int]:
@@ -240,7 +242,7 @@ def _changed(planned: Recipient, found: Recipient) -> Recipient:
 
 
 def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
-    delivery_ids = [write_delivery(run, plan.source, batch, now).pk for batch in _frozen(run, plan.batches)]
+    delivery_ids = _written(run, plan, now)
     _write_skipped(run, plan.skipped)
     run.recipient_count = sum(len(batch.people) or 1 for batch in plan.batches)
     run.skipped_count = len(plan.skipped)
@@ -262,13 +264,32 @@ _RENDERED = (
 )
 
 
-def _frozen(run: Run, batches: list[Batch]) -> Iterator[Batch]:
-    """The batches with what is kept of their contents: once for all that share one."""
-    kept: dict[int, int | None] = {}
+def _written(run: Run, plan: _Plan, now: datetime) -> list[int]:
+    """Writes what is kept of the contents, once for all who share one, and the deliveries. Returns their ids."""
+    delivery_ids: list[int] = []
+    kept: dict[int, int] = {}
+    seen: set[int] = set()
+    for part in _portions(plan.batches):
+        contents = {id(batch.content): batch.content for batch in part}
+        kept |= freeze_contents(run, [content for key, content in contents.items() if key not in seen])
+        seen |= contents.keys()
+        rows = [replace(batch, content_id=kept.get(id(batch.content))) for batch in part]
+        delivery_ids += write_deliveries(run, plan.source, rows, now)
+    return delivery_ids
+
+
+def _portions(batches: list[Batch]) -> Iterator[list[Batch]]:
+    """What is written at once: enough to save statements, and no more than there is memory for."""
+    portion: list[Batch] = []
+    count = 0
     for batch in batches:
-        if id(batch.content) not in kept:
-            kept[id(batch.content)] = freeze_content(run, batch.content)
-        yield replace(batch, content_id=kept[id(batch.content)])
+        portion.append(batch)
+        count += len(batch.people) or 1
+        if count >= PORTION:
+            yield portion
+            portion, count = [], 0
+    if portion:
+        yield portion
 
 
 def _sorted(

@@ -13,7 +13,7 @@ from django.utils import translation
 from accounts.models import WeComAccount
 from notifications.delivery.locking import share_freezing
 from notifications.delivery.rendering.errors import RenderingError
-from notifications.delivery.rendering.freeze import mail_batches, write_delivery
+from notifications.delivery.rendering.freeze import mail_batches, write_deliveries
 from notifications.delivery.rendering.report_contents import SubscriptionSource
 from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.sources import Content
@@ -70,8 +70,7 @@ def _mailed(run: Run, now: datetime) -> int:
     with translation.override(settings.LANGUAGE_CODE):
         try:
             batches = list(mail_batches(list(people), source.terms.corp_id, content_of))
-            for batch in batches:
-                write_delivery(run, source, batch, now)
+            write_deliveries(run, source, batches, now)
         except RenderingError as error:
             logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)
             return 0

@@ -13,7 +13,7 @@ from notifications.charts import theme
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import recipes
 from notifications.delivery.rendering import attachments, freeze, message_builder
-from notifications.models import Channel, Delivery, Medium, MessageForm, Robot, Run, new_mark
+from notifications.models import Attachment, Channel, Delivery, Medium, MessageForm, Robot, Run, new_mark
 from notifications.sources import CardContent, Content, Figure
 from tests.notifications.charts.tables import CHARTS
 from tests.notifications.factories import NOW
@@ -60,7 +60,7 @@ def make_delivery(
     """One that waits for its picture or file, as freezing writes it."""
     run = run or make_run()
     with translation.override("zh-hans"):
-        return freeze.write_frozen(
+        found = freeze.freeze(
             Delivery(
                 run=run,
                 corp=corp,
@@ -85,6 +85,9 @@ def make_delivery(
             lambda path: f"https://site.example.test{path}",
             now=NOW,
         )
+    found.delivery.save(force_insert=True)
+    Attachment.objects.bulk_create(found.attachments())
+    return found.delivery
 
 
 def _body(channel: str, form: MessageForm, words: message_builder.Words, corp: Corp) -> bytes:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from integrations.models import SiteAddress
@@ -213,3 +214,18 @@ def test_the_language_is_frozen() -> None:
     delivery = Delivery.objects.get()
     assert delivery.language == "en"
     assert ">View all</a>" in payload(delivery)["text"]["content"]
+
+
+def test_a_message_for_each_of_many_people_takes_no_more_statements() -> None:
+    corp = make_corp()
+
+    def statements(count: int) -> int:
+        people = [make_person(corp, f"u{count}-{n}", email=f"u{n}@example.com") for n in range(count)]
+        run = make_run(make_subscription(*people, channel="email"))
+        with CaptureQueriesContext(connection) as asked:
+            assert len(render_run(run_id=run.pk, now=NOW)) == count
+        return len(asked)
+
+    # Few enough for one statement of SQLite, too.
+    assert statements(12) == statements(2)
+    assert Receipt.objects.count() == 14
