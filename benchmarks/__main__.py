@@ -30,7 +30,7 @@ PROGRAMS = (
         "chart_push.py",
         "mail_door.py",
     ),
-    *("snapshots.py", "load", "pages.py"),
+    *("snapshots.py", "load", "pages.py", "fresh_clone.py"),
 )
 
 

@@ -84,7 +84,9 @@ install() {
     shift
     echo "Installing requirements-$wanted.txt into .venv (a minute or two the first time)"
     rm -f "$venv"/.installed-*
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "requirements-$wanted.txt"
+    # Byte code is made where it is first needed: most of it never is, and making all takes longer than the rest.
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
+        -r "requirements-$wanted.txt"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
         --config-settings editable_mode=compat --editable sandbox
     cat "$@" | cksum >"$venv/.installed-$wanted"
