@@ -26,7 +26,6 @@ from collections.abc import Callable
 from functools import partial
 from html.parser import HTMLParser
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
@@ -154,10 +153,10 @@ def _opened(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
     for _round in range(rounds):
         statements: list[str] = []
         with connection.execute_wrapper(partial(_noted, statements)):
-            began = time.perf_counter(), _processor_milliseconds()
+            began = time.perf_counter(), runner.processor_milliseconds(connection)
             browser.answer(path)
             clock.append((time.perf_counter() - began[0]) * 1000)
-            processor.append(_processor_milliseconds() - began[1])
+            processor.append(runner.processor_milliseconds(connection) - began[1])
         counts.append(len(statements))
     return {
         "status": int(status[:3]),
@@ -170,13 +169,6 @@ def _opened(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
 def _noted(statements: list[str], execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
     statements.append(sql)
     return execute(sql, *arguments)
-
-
-def _processor_milliseconds() -> float:
-    """Of this process and of the PostgreSQL process that serves it."""
-    connection.ensure_connection()
-    of_backend = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat").read_text().split()[0]
-    return time.process_time() * 1000 + int(of_backend) / 1e6
 
 
 def prepare(size: Size) -> None:

@@ -1,7 +1,8 @@
 """What receipts cost as they grow: their size, writing, reading and purging them with 1, 2, 5 and 10 million there.
 
 Run `python -m benchmarks.receipts_growth [--millions 10]`; it takes some ten minutes. The rows are made by the
-database; what is measured on top is the product's own: `write_receipts`, the pages' queries, `purge`.
+database; what is measured on top is the product's own: `write_receipts`, the pages' queries, `purge`. Times are
+processor time of this process and of its PostgreSQL process, which other programs of this machine change little.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ PER_RUN = 1000
 DAYS = 360
 MILLIONS = (1, 2, 5, 10)
 WRITTEN_RUNS, READ_ROUNDS, PURGE_CALLS = 30, 15, 300
+GROWTH = 1.5
 GOAL = "writing, purging and every page with the most receipts takes at most 1.5 times as long as with the fewest"
 
 
@@ -41,17 +43,19 @@ def main() -> int:
                 _show(steps[-1])
     first, last = steps[0], steps[-1]
     growth = {name: last["milliseconds"][name] / first["milliseconds"][name] for name in first["milliseconds"]}
-    is_met = max(growth.values()) <= 1.5
+    is_met = max(growth.values()) <= GROWTH
     figures = {"load_before": load_before, "load": runner.load(), "steps": steps, "growth": growth}
     runner.keep("receipts_growth", {**figures, "goal": GOAL, "is_met": is_met})
-    print("growth: " + ", ".join(f"{name} {value:.2f}" for name, value in growth.items()))
-    print(f"receipts_growth: {GOAL}: {'met' if is_met else 'NOT MET'}")
+    for name, value in growth.items():
+        print(f"{name}: {value:.2f} times as long, wanted at most {GROWTH}: {'met' if value <= GROWTH else 'MISSED'}")
     return 0 if is_met else 1
 
 
 def _show(step: dict[str, Any]) -> None:
     shown = ", ".join(f"{name} {value:.2f} ms" for name, value in step["milliseconds"].items())
-    print(f"{step['receipts']:>11,} receipts, {step['bytes_per_receipt']:.0f} bytes each: {shown}", flush=True)
+    written = PER_RUN * 1000 / step["milliseconds"]["write 1000"]
+    size = f"{step['receipts']:>11,} receipts, {step['bytes_per_receipt']:.0f} bytes each"
+    print(f"{size}: {shown}; {written:,.0f} written a second of processor time", flush=True)
 
 
 def _measured(world: Any, millions: int) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def _messages(corp: Any, count: int) -> list[int]:
 
 
 def _write(corp: Any) -> float:
-    """Median milliseconds of the receipts of one run, in its transaction."""
+    """Median milliseconds of processor time for the receipts of one run, in its transaction."""
     from django.db import transaction
 
     from accounts.models import User
@@ -195,11 +199,13 @@ def _bytes() -> int:
 
 
 def _median(step: Callable[[], object], rounds: int) -> float:
+    from django.db import connection
+
     found = []
     for _ in range(rounds):
-        started = time.perf_counter()
+        began = runner.processor_milliseconds(connection)
         step()
-        found.append((time.perf_counter() - started) * 1000)
+        found.append(runner.processor_milliseconds(connection) - began)
     return statistics.median(found)
 
 

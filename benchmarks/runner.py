@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -55,6 +56,13 @@ def measured(module: str, *arguments: str, env: dict[str, str]) -> Any:
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603  # ourselves
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def processor_milliseconds(connection: Any) -> float:
+    """Of this process, and of the PostgreSQL process that serves Django's `connection`, from their beginnings."""
+    connection.ensure_connection()
+    of_backend = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat").read_text().split()[0]
+    return time.process_time() * 1000 + int(of_backend) / 1e6
 
 
 def load() -> float:

@@ -150,9 +150,12 @@ def main() -> int:
         contender, base_url, count = options.measure
         print(json.dumps(measure(contender, base_url, int(count))))
         return 0
-    found = summary(compare(options.rounds, options.sign_ins))
+    before = runner.load()
+    rounds = compare(options.rounds, options.sign_ins)
+    found = summary(rounds)
     is_met = report(found)
-    runner.keep("sign_in", {"load": runner.load(), "rounds": options.rounds, **found, "is_met": is_met})
+    loads = {"load_before": before, "load": runner.load()}
+    runner.keep("sign_in", {**loads, **found, "is_met": is_met, "rounds": rounds})
     return 0 if is_met else 1
 
 

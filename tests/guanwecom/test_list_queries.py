@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
+from integrations.core import csp, http, installation
 from integrations.models import Corp, SiteAddress
 from notifications.models import Attempt
 from tests.many_rows import fill
@@ -49,8 +50,11 @@ def lists() -> list[str]:
 
 
 @pytest.fixture
-def clients() -> dict[str, Client]:
-    """Browsers of a superuser and of somebody with every permission for some companies."""
+def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Client]:
+    """Browsers of a superuser and of somebody with every permission for some companies. What a process keeps for
+    seconds is not read again, however slowly pages open."""
+    for module, name in ((http, "ADMITTED_SECONDS"), (csp, "READ_SECONDS"), (installation, "KNOWN_SECONDS")):
+        monkeypatch.setattr(module, name, 3600.0)
     SiteAddress.objects.filter(is_default=True).update(url="http://testserver/")
     return {who: client_of(who) for who in ("superuser", "limited")}
 
