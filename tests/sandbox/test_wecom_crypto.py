@@ -38,6 +38,8 @@ class Node:
         self.process = subprocess.Popen(
             [str(node), str(script)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        # Once it has answered, it is up: the sandbox waits for a callback address no longer than WeCom does.
+        self.ask("encrypt", "", "0", "0")
 
     def ask(self, verb: str, text: str, timestamp: str, nonce: str) -> dict[str, Any]:
         """decrypt: {"message", "id", "signature"}; encrypt: {"encrypted", "signature"}."""
