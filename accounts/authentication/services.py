@@ -13,6 +13,7 @@ from typing import Any
 
 from cryptography.fernet import InvalidToken
 from django.db import connection
+from django.db.models import F
 
 from accounts.authentication import state, throttling
 from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
@@ -80,15 +81,8 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
 
 def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
     """Remember that this account has signed its person in. Holds for this company and userid only."""
-    at = connection.ops.adapt_datetimefield_value(now)
-    with connection.cursor() as cursor:
-        cursor.execute(_PROVEN, [at, user.pk, corp.pk])
-
-
-_PROVEN = """
-UPDATE accounts_wecomaccount SET proven_corp_id = corp_id, proven_userid = userid_folded, signed_in_at = %s
-WHERE user_id = %s AND corp_id = %s
-"""
+    accounts = WeComAccount.objects.filter(user=user, corp=corp)
+    accounts.update(proven_corp_id=corp.pk, proven_userid=F("userid_folded"), signed_in_at=now)
 
 
 def require_signing_in(*, corp: Corp) -> None:
@@ -128,7 +122,8 @@ class _Found:
     member: _Listed | None
 
 
-# By hand: writing it takes Django longer than all that the database does for a sign-in.
+# By hand: writing it takes Django longer than all that the database does for a sign-in. `is_fresh` is NULL before the
+# first finished copy.
 _PERSON = """
 SELECT person.*,
     corp.is_enabled AND corp.sign_in_enabled AS corp_signs_in,
@@ -161,7 +156,8 @@ def _found(*, corp: Corp, userid: str, now: datetime) -> _Found:
     row: Any = next(iter(User.objects.raw(_PERSON, values)), None)
     if row is not None:
         is_listed = row.member_id is not None
-        member = _Listed(row.member_id, row.presence, row.member_status, row.waits, row.is_fresh) if is_listed else None
+        standing = (row.presence, row.member_status, row.waits, bool(row.is_fresh))
+        member = _Listed(row.member_id, *standing) if is_listed else None
         return _Found(row, row.corp_signs_in, member)
     if WeComAccount.objects.without_corp().for_userid(userid).exists():
         raise SignInRefused(Reason.COMPANY_MISSING, userid=userid)

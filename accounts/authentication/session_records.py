@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
-from django.db import connection
 from django.db.models import F
 
 from accounts.authentication import session_store
@@ -145,18 +144,18 @@ def _write_again(request: HttpRequest, user_id: int, key: str, now: datetime) ->
 
 def _write(request: HttpRequest, user_id: int, key: str, now: datetime) -> None:
     """One statement, so that two requests at once in one new browser write one row."""
-    at, user_agent = connection.ops.adapt_datetimefield_value(now), request.headers.get("User-Agent", "")
-    corp_id = request.session.get(CORP_KEY)
-    with connection.cursor() as cursor:
-        cursor.execute(_WRITE, [key, user_id, corp_id, user_agent[:USER_AGENT_CHARACTERS], at, at])
-
-
-_WRITE = """
-INSERT INTO accounts_signedinsession (session_key, user_id, corp_id, user_agent, began_at, last_used_at)
-VALUES (%s, %s, %s, %s, %s, %s)
-ON CONFLICT (session_key) DO UPDATE SET user_id = excluded.user_id, corp_id = excluded.corp_id,
-    user_agent = excluded.user_agent, last_used_at = excluded.last_used_at
-"""
+    row = SignedInSession(
+        session_key=key,
+        user_id=user_id,
+        corp_id=request.session.get(CORP_KEY),
+        user_agent=request.headers.get("User-Agent", "")[:USER_AGENT_CHARACTERS],
+        began_at=now,
+        last_used_at=now,
+    )
+    changed = ("user", "corp", "user_agent", "last_used_at")
+    SignedInSession.objects.bulk_create(
+        [row], update_conflicts=True, unique_fields=["session_key"], update_fields=changed
+    )
 
 
 def _forget(stored: str) -> None:

@@ -67,10 +67,24 @@ def test_it_costs_few_statements(people: People, phone: Visitor) -> None:
     ]
 
 
-@pytest.mark.parametrize("why", ["old copy", "no policy", "contacts secret only", "not in the copy"])
+@pytest.mark.parametrize(
+    "why",
+    [
+        "old copy",
+        "no finished copy",
+        "copy of another company",
+        "no policy",
+        "contacts secret only",
+        "not in the copy",
+    ],
+)
 def test_else_wecom_is_asked(people: People, phone: Visitor, why: str) -> None:
     if why == "old copy":
         SyncRun.objects.update(started_at=timezone.now() - FRESH - timedelta(minutes=1))
+    elif why == "no finished copy":
+        SyncRun.objects.update(status="failed")
+    elif why == "copy of another company":
+        SyncRun.objects.update(corp=make_corp("南湖贸易", 7))
     elif why == "no policy":
         people.set_policy(mode="off")
     elif why == "contacts secret only":
