@@ -172,11 +172,11 @@ def export_body(text: str) -> dict[str, Any]:
 
 
 def hosts(text: str) -> list[str]:
-    """Names or addresses of hosts, each with or without a port."""
+    """Names or addresses of hosts, each with or without a port, as browsers write them: small, IPv6 in brackets."""
     for word in words(text):
         if not _HOST.fullmatch(word) and not _is_ip_address(word):
             raise ValueError(f"expected host names such as bi.example.com, without scheme or path, not {_shown(word)}")
-    return words(text)
+    return [word.lower() if _HOST.fullmatch(word) else f"[{word.lower()}]" for word in words(text)]
 
 
 def _is_ip_address(text: str) -> bool:

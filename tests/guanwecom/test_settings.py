@@ -100,6 +100,12 @@ def test_lists_are_separated_by_commas(project_root: Path) -> None:
     assert networks == "10.0.0.0/8 fd00::/8 192.0.2.7/32"
 
 
+def test_hosts_are_written_as_browsers_write_them(project_root: Path) -> None:
+    hosts = value(project_root, "settings.SNAPSHOT_HOSTS", SNAPSHOT_HOSTS="Maps.Example:8443,FD00::1,[fd00::2]:8443")
+
+    assert hosts == "['maps.example:8443', '[fd00::1]', '[fd00::2]:8443']"
+
+
 def test_sqlite_does_not_lose_work(project_root: Path) -> None:
     options = value(project_root, 'settings.DATABASES["default"]["OPTIONS"]')
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import shutil
 import time
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Response, Route
 
+logger = logging.getLogger(__name__)
+
 # Names of Chromium's program.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DRAWN_WITHIN_SECONDS = 60
@@ -48,6 +51,8 @@ SHARP_PIXELS_AT_MOST = 4_000_000
 # A cover as wide as WeCom shows it, or sharp where it is not.
 COVER_WIDTH = 1068
 RENDERER_MEGABYTES = 512
+# A page may ask for any number of hosts.
+REFUSED_HOSTS_LOGGED = 20
 # Of each host that the browser may reach, beside the port that is named with it.
 WEB_PORTS = frozenset({80, 443})
 _PHONE = (
@@ -92,6 +97,7 @@ class SnapshotBrowser:
     def __init__(self, executable: str, access: Access) -> None:
         """`executable`: the path of Chromium; empty for the one that playwright knows. Raises SnapshotError."""
         self._access = access
+        self._refused_hosts: set[str] = set()
         self._api = _playwright()
         self._driver: Playwright = self._api.sync_playwright().start()
         try:
@@ -157,6 +163,7 @@ class SnapshotBrowser:
     def _check_place(self, traffic: page_state.Traffic) -> None:
         """A BI that leads to another host has people sign in there. Raises SnapshotError."""
         if not self._access.reaches(traffic.address):
+            self._log_refused(traffic.address)
             raise SnapshotError(Reason.SIGN_IN_PAGE)
 
     @contextmanager
@@ -194,7 +201,15 @@ class SnapshotBrowser:
         if self._access.reaches(route.request.url):
             route.continue_()
         else:
+            self._log_refused(route.request.url)
             route.abort("blockedbyclient")
+
+    def _log_refused(self, url: str) -> None:
+        """Each host once: a picture without its map, or no picture, says nothing of the setting that is missing."""
+        host = host_of(url)
+        if host and host not in self._refused_hosts and len(self._refused_hosts) < REFUSED_HOSTS_LOGGED:
+            self._refused_hosts.add(host)
+            logger.warning("a page of the BI asks for %s, which is neither the BI nor in SNAPSHOT_HOSTS: refused", host)
 
 
 def _flags(access: Access) -> Iterator[str]:

@@ -160,13 +160,16 @@ def test_a_page_reaches_no_other_host_in_any_way(browser: InThread, bi: Site, el
     assert elsewhere.asked == []
 
 
-def test_nor_another_port_of_the_bi(browser: InThread, bi: Site, elsewhere: Site) -> None:
+def test_nor_another_port_of_the_bi_and_the_log_names_it_once(
+    browser: InThread, bi: Site, elsewhere: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     bi.other = elsewhere.address.replace("localhost", "127.0.0.1")
 
     browser.take(f"{bi.address}/frames", Options(), PageMarks(), within_seconds=30)
 
     assert refused(browser, f"{bi.address}/leaves", marks=PageMarks()) == Reason.SIGN_IN_PAGE
     assert elsewhere.asked == []
+    assert caplog.text.count(f"asks for {host_of(bi.other)}, which is neither the BI nor in SNAPSHOT_HOSTS") == 1
 
 
 @pytest.mark.parametrize(
