@@ -66,6 +66,8 @@ def _write(font: Path, content: bytes) -> None:
         try:
             file.write(content)
             file.flush()
+            # Else a machine that loses its power may keep the name without the content, and draw no letters for good.
+            os.fsync(file.fileno())
             part.replace(font)
         finally:
             part.unlink(missing_ok=True)
