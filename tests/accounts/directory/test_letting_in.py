@@ -72,10 +72,10 @@ def test_it_costs_few_statements(people: People, phone: Visitor) -> None:
     [
         "old copy",
         "no finished copy",
-        "copy of another company",
+        "finished copy of another company",
         "no policy",
         "contacts secret only",
-        "not in the copy",
+        "in the copy of another company alone",
     ],
 )
 def test_else_wecom_is_asked(people: People, phone: Visitor, why: str) -> None:
@@ -83,14 +83,14 @@ def test_else_wecom_is_asked(people: People, phone: Visitor, why: str) -> None:
         SyncRun.objects.update(started_at=timezone.now() - FRESH - timedelta(minutes=1))
     elif why == "no finished copy":
         SyncRun.objects.update(status="failed")
-    elif why == "copy of another company":
+    elif why == "finished copy of another company":
         SyncRun.objects.update(corp=make_corp("南湖贸易", 7))
     elif why == "no policy":
         people.set_policy(mode="off")
     elif why == "contacts secret only":
         SyncRun.objects.update(source="contacts")
     else:
-        Member.objects.all().delete()
+        Member.objects.filter(userid_folded="lilei").update(corp=make_corp("南湖贸易", 7))
 
     assert sign_in(people, phone) == "/"
     assert people.place.calls() == {"auth/getuserinfo": 1, "user/get": 1}
