@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
 from django.contrib.auth import authenticate, user_login_failed
 from django.test import RequestFactory
+from django.utils import timezone
 
 from accounts.authentication.backends import WeComBackend
 from accounts.authentication.services import AuthorizationCode, Reason, SignInRefused
-from accounts.models import User, WeComAccount
-from integrations.models import Corp, SiteAddress
+from accounts.models import DirectoryPolicy, User, WeComAccount
+from integrations.models import Corp, Member, SiteAddress, SyncRun
 from tests.accounts.conftest import SECRET, Visitor, make_corp, make_person, query_of
 from tests.accounts.wecom import WeCom, refusal
 
@@ -188,20 +189,37 @@ def test_the_page_about_the_ip_shows_the_ip(corp: Corp, person: User, phone: Vis
     assert "hint: 1764000000123456789012345" in text
 
 
-def test_a_corp_that_is_disabled_while_wecom_is_asked_signs_nobody_in(
-    corp: Corp, person: User, phone: Visitor, wecom: WeCom, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("switched_off", ["is_enabled", "sign_in_enabled"])
+@pytest.mark.parametrize(("asked", "read"), [("_get", ["lilei"]), ("_getuserinfo", [])])
+def test_a_corp_that_is_disabled_while_wecom_is_asked_signs_nobody_in(  # noqa: PLR0913  # fixtures
+    *,
+    corp: Corp,
+    person: User,
+    phone: Visitor,
+    wecom: WeCom,
+    monkeypatch: pytest.MonkeyPatch,
+    switched_off: str,
+    asked: str,
+    read: list[str],
 ) -> None:
+    """Also somebody whom a fresh copy of the directory shows, about whom WeCom is not asked again."""
+    if asked == "_getuserinfo":
+        now = timezone.now()
+        DirectoryPolicy.objects.create(corp=corp, mode="link")
+        Member.objects.create(corp=corp, userid="lilei", userid_folded="lilei", first_seen_at=now, changed_at=now)
+        done = {"trigger": "manual", "source": "app", "status": "done", "requested_at": now, "started_at": now}
+        SyncRun.objects.create(corp=corp, **done)
     wecom.gives(CODE, userid="lilei")
-    state, read = phone.begin(corp), wecom._get
+    state, answer = phone.begin(corp), getattr(wecom, asked)
 
     def disable_then_answer(query: dict[str, str]) -> dict[str, Any]:
-        Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
-        return read(query)
+        Corp.objects.filter(pk=corp.pk).update(**{switched_off: False})
+        return cast("dict[str, Any]", answer(query))
 
-    monkeypatch.setattr(wecom, "_get", disable_then_answer)
+    monkeypatch.setattr(wecom, asked, disable_then_answer)
     status, text = error_page(phone, corp, code=CODE, state=state)
 
-    assert (status, phone.user_id, wecom.read) == (403, None, ["lilei"])
+    assert (status, phone.user_id, wecom.read) == (403, None, read)
     assert "企业微信登录已关闭" in text
 
 
