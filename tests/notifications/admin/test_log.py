@@ -245,6 +245,21 @@ def test_each_person_of_a_run_is_counted_once(root: Client) -> None:
         assert listed == {"person0", "person1", *(["无账号 (nowhere)"] if client is root else [])}
 
 
+def test_a_manager_counts_the_people_of_the_own_company_alone(root: Client, two: Two) -> None:
+    run = make_run(make_subscription(*two.people, report=make_report(title="月报标题")))
+    render_run(run_id=run.pk, now=NOW)
+    Run.objects.filter(pk=run.pk).update(corp=two.corps[0])
+    Delivery.objects.filter(run=run).update(status="failed")
+
+    for client, people in (
+        (root, two.people),
+        (client_of(make_manager(two.corps[0], permissions="view")), two.people[:1]),
+    ):
+        context = client.get(reverse("admin:notifications_run_change", args=[run.pk])).context
+        assert [count for _pill, count, _url in context["people_states"]] == [len(people)]
+        assert {line.name for line in context["people"]} == {str(person) for person in people}
+
+
 def test_who_may_not_see_receipts_sees_no_person_on_a_run(two: Two) -> None:
     manager = make_manager(*two.corps, permissions="view")
     manager.user_permissions.remove(*manager.user_permissions.filter(codename="view_receipt"))
