@@ -20,6 +20,8 @@ from django.core.management.color import Style
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from pytest_django import DjangoDbBlocker
 from wecom_sandbox.testing import Sandbox
 
@@ -27,6 +29,12 @@ from tests.databases import drop, keep_rows, make_migrated, put_back, statements
 from tests.sandbox_process import SandboxHandle, browsing
 from tests.services import SERVICES_KEY
 from tools.services import free_port
+
+# The same examples each time, however slow the machine; HYPOTHESIS_PROFILE=nightly looks further, and elsewhere.
+_any_machine = hypothesis_settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile("ci", _any_machine, max_examples=200, derandomize=True)
+hypothesis_settings.register_profile("nightly", _any_machine, max_examples=10_000)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def is_loopback(host: object) -> bool:
