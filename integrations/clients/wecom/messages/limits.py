@@ -87,7 +87,7 @@ def utf8_size(field: str, value: str) -> int:
 
 def check_bytes(field: str, value: str, limit_bytes: int, *, is_optional: bool = False) -> None:
     """Raises MessageError unless `value` has at most `limit_bytes` bytes of UTF-8, and at least one if not optional."""
-    if not value and not is_optional:
+    if not in_reading_order(value) and not is_optional:
         raise MessageError(field, "is empty")
     size = utf8_size(field, value)
     if size > limit_bytes:
@@ -97,8 +97,9 @@ def check_bytes(field: str, value: str, limit_bytes: int, *, is_optional: bool =
 def check_characters(field: str, value: str, shortest: int, longest: int) -> None:
     """Raises MessageError unless `value` has `shortest` to `longest` characters."""
     utf8_size(field, value)
-    if not shortest <= len(value) <= longest:
-        raise MessageError(field, f"{len(value)} characters, {shortest} to {longest}")
+    length = len(in_reading_order(value))
+    if not shortest <= length <= longest:
+        raise MessageError(field, f"{length} characters, {shortest} to {longest}")
 
 
 def check_count(field: str, count: int, limit: int, *, at_least: int = 0) -> None:

@@ -156,6 +156,13 @@ def test_bytes_are_counted_and_not_characters() -> None:
     assert refused(lambda: text_content("营" * 683)) == "text.content"
 
 
+@pytest.mark.parametrize("marks", ["\u061c", "\u202e\u2069"])
+def test_a_text_of_nothing_but_marks_of_reading_order_is_empty(marks: str) -> None:
+    """The body goes without them."""
+    assert refused(lambda: text_content(marks)) == "text.content"
+    assert refused(lambda: _card(title=marks)) == "textcard.title"
+
+
 def _card(**changed: str) -> Content:
     values = {"title": "t", "description": "d", "url": URL, **changed}
     return textcard_content(**values)
