@@ -4,6 +4,8 @@
 workers tell each other every two seconds that they live, which nobody here reads: ours write it into the database.
 """
 
+import sys
+
 import click
 from celery.bin.base import CLIContext
 from celery.bin.beat import beat
@@ -25,4 +27,8 @@ program.add_command(worker)
 program.add_command(beat)
 
 if __name__ == "__main__":
-    program(prog_name="python -m guanwecom")
+    words = sys.argv[1:]
+    # With these a worker starts itself anew after SIGHUP. By the path of this file it would find our celery.py in the
+    # place of Celery.
+    sys.argv[:1] = ["-m", "guanwecom"]
+    program(words, prog_name="python -m guanwecom")

@@ -17,6 +17,8 @@ from tests.sandbox_process import SandboxHandle, start_sandbox
 from tools.services import free_port
 
 BIN = Path(sys.executable).parent
+# Its commands are `worker` and `beat`.
+PROGRAM = [sys.executable, "-m", "guanwecom"]
 # A busy machine starts Python slowly; nothing waits that long where it comes.
 READY_SECONDS = 120
 STOP_SECONDS = 20
@@ -135,25 +137,13 @@ class Stack:
         return program
 
     def begin_worker(self, exits: ExitStack, name: str = "worker") -> Program:
-        celery = [str(BIN / "celery"), "-A", "guanwecom"]
-        worker = [
-            *celery,
-            "worker",
-            "--pool",
-            "threads",
-            "--concurrency",
-            "8",
-            "--loglevel",
-            "INFO",
-            "-n",
-            f"{name}@%h",
-        ]
-        return self.start(name, worker, exits)
+        options = ["--pool", "threads", "--concurrency", "8", "--loglevel", "INFO", "-n", f"{name}@%h"]
+        return self.start(name, [*PROGRAM, "worker", *options], exits)
 
     def start_charts_worker(self, exits: ExitStack) -> Program:
         """One that makes pictures and files, and nothing else (docs/en/charts.md)."""
         options = ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "-Q", "charts", "-n", "charts@%h"]
-        program = self.start("charts", [str(BIN / "celery"), "-A", "guanwecom", "worker", *options], exits)
+        program = self.start("charts", [*PROGRAM, "worker", *options], exits)
         wait_for_log("ready.", program)
         return program
 
@@ -164,8 +154,7 @@ class Stack:
 
     def begin_beat(self, exits: ExitStack, name: str = "beat") -> Program:
         pid_file = str(self.folder / f"{name}.pid")
-        command = [str(BIN / "celery"), "-A", "guanwecom", "beat", "--loglevel", "INFO", "--pidfile", pid_file]
-        return self.start(name, command, exits)
+        return self.start(name, [*PROGRAM, "beat", "--loglevel", "INFO", "--pidfile", pid_file], exits)
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import BIN
+from tests.e2e.stack import BIN, PROGRAM, running, wait_for_log
+from tests.e2e.waiting import eventually
 from tools.services import free_port
 
 pytestmark = pytest.mark.processes
@@ -80,6 +82,19 @@ def test_a_lease_that_is_too_short_keeps_a_worker_from_its_work(
 
     assert done.returncode == 4
     assert done.stderr.startswith("guanwecom does not start: (integrations.E002) DELIVERY_LEASE_SECONDS is not longer")
+
+
+def test_a_worker_starts_itself_anew_when_it_is_asked_to(
+    process_environ: dict[str, str], project_root: Path, tmp_path: Path
+) -> None:
+    command = [*PROGRAM, "worker", "--pool", "threads", "--concurrency", "1", "--loglevel", "INFO"]
+    with running("worker", command, env=process_environ, folder=tmp_path, cwd=project_root) as worker:
+        wait_for_log("ready.", worker)
+        worker.process.send_signal(signal.SIGHUP)
+        eventually(lambda: worker.log.read_text().count("ready.") == 2, [worker])
+        worker.stop()
+
+    assert worker.process.returncode == 0
 
 
 def test_beat_without_its_database_ends_in_one_line(
