@@ -99,3 +99,6 @@ def waited_milliseconds(client: socket.socket) -> int:
 
 
 worker_class = Worker
+# More wait in the kernel. gunicorn's 1,000 and our own files are more than the 1,024 descriptors that a process usually
+# has, and a worker that has none left ends, with all of its connections.
+worker_connections = 500
