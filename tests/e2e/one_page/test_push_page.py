@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute
@@ -179,6 +179,27 @@ def test_own_rows_are_one_switch_that_proposes_what_is_called_alike(page: Page, 
     expect(page.locator(".messagelist .success")).to_be_visible()
     rule = OwnRowsRule.objects.get()
     assert (rule.alias, rule.column, str(rule.attribute)) == ("门店销售额", "区域", "区域")
+
+
+def test_own_rows_are_chosen_from_a_list_that_is_open_while_the_preview_comes(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    page.get_by_role("button", name="排名").click()
+    expect(page.locator(".phone-content")).to_contain_text("1. ")
+    held: list[Route] = []
+    page.route("**/outlook/", lambda route: held.append(route), times=1)
+    with page.expect_request("**/outlook/"):
+        page.get_by_role("checkbox", name="每人只看自己的行").check()
+    press_on(page, page.get_by_role("combobox", name="等于本人的"), "Enter")
+    expect(page.locator(".select2-results__option").first).to_be_visible()
+
+    with page.expect_response("**/outlook/"):
+        held[0].continue_()
+    expect(page.locator("[data-phone] .problem")).to_contain_text("root 看不到这些数据中的任何一行")
+    page.locator(".select2-results__option", has_text="BI loginId").click()
+
+    page.get_by_role("button", name="保存，暂不启用").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    assert str(OwnRowsRule.objects.get().attribute) == "BI loginId"
 
 
 def test_own_rows_by_one_of_200_columns_and_attributes_are_found_by_keyboard(page: Page, card: Card) -> None:
