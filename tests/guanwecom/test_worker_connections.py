@@ -26,7 +26,7 @@ def in_a_worker(monkeypatch: pytest.MonkeyPatch, database: dict[str, object]) ->
 def test_postgresql_gets_a_pool_for_each_thread_and_two_more(monkeypatch: pytest.MonkeyPatch) -> None:
     found = in_a_worker(monkeypatch, POSTGRESQL)
 
-    pool = {"min_size": 0, "max_size": 10, "max_idle": 10, "timeout": 10}
+    pool = {"min_size": 0, "max_size": 10, "max_idle": 15, "timeout": 10}
     assert found["OPTIONS"] == {"sslmode": "prefer", "pool": pool}
     assert found["CONN_MAX_AGE"] == 0
 
