@@ -97,7 +97,9 @@ def test_every_list_takes_as_many_queries_for_many_rows_as_for_10(clients: dict[
 
     found = {(who, path): queries_of(clients[who], path) for who, path in counted}
     assert {visit: len(queries) for visit, queries in found.items()} == few
-    assert {visit: full_counts(queries) for visit, queries in found.items() if full_counts(queries)} == {}
+    # The overview counts runs of one day by their states.
+    of_lists = {visit: full_counts(queries) for visit, queries in found.items() if visit[1] != "/admin/"}
+    assert {visit: counts for visit, counts in of_lists.items() if counts} == {}
     later = {(who, path): clients[who].get(path).status_code for who, path in visits if path.endswith("p=2")}
     assert set(later.values()) <= {200, 302, 403}, later
 

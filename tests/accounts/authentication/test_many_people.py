@@ -54,7 +54,7 @@ def repeat(row: Model, numbers: str, **values: str) -> None:
 
 def touching(queries: CaptureQueriesContext) -> list[str]:
     """The statements that read a large table."""
-    tables = rf"^SELECT .*(FROM|JOIN) \"({'|'.join(LARGE_TABLES)})\""
+    tables = rf"^\s*SELECT .*(FROM|JOIN) \"?({'|'.join(LARGE_TABLES)})\b"
     return [one["sql"] for one in queries if re.search(tables, one["sql"], re.DOTALL)]
 
 
@@ -75,9 +75,9 @@ def test_signing_in_takes_one_look_up_in_an_index(
         code = services.AuthorizationCode(CODE)
         assert services.person_for_code(client=wecom_client(corp), corp=corp, code=code, now=timezone.now()) == person
 
-    account, member = touching(queries)
-    assert "Index Scan using one_account_per_wecom_identity on accounts_wecomaccount" in plan(account)
-    assert "Index Scan using one_row_per_wecom_member on integrations_member" in plan(member)
+    [person_and_member] = map(plan, touching(queries))
+    assert "Index Scan using one_account_per_wecom_identity on accounts_wecomaccount" in person_and_member
+    assert "Index Scan using one_row_per_wecom_member on integrations_member" in person_and_member
     # The whole request, with the session that it begins.
     wecom.gives(OTHER_CODE, userid="LILEI")
     state = phone.begin(corp)
@@ -85,5 +85,5 @@ def test_signing_in_takes_one_look_up_in_an_index(
         phone.arrive(corp, code=OTHER_CODE, state=state)
     assert phone.user_id == person.pk
     plans = [plan(sql) for sql in touching(queries)]
-    assert len(plans) >= 2
+    assert plans
     assert [one for one in plans if re.search(rf"Seq Scan on ({'|'.join(LARGE_TABLES)})", one)] == []
