@@ -11,7 +11,8 @@ from typing import Any
 from celery.signals import beat_init, worker_init
 from django.db import connections
 
-# A worker that has had nothing to do closes one connection after the other, each so many seconds.
+# A worker that has nothing to do closes one connection after the other, one in so many seconds. It keeps the last one:
+# it looks at the engine more often than that.
 IDLE_SECONDS = 15
 # How long a task waits for a connection while the database is away.
 WAIT_SECONDS = 10

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from tools.services import free_port
 
 BIN = Path(sys.executable).parent
 # Its commands are `worker` and `beat`.
-PROGRAM = [sys.executable, "-m", "guanwecom"]
+PROGRAM = (sys.executable, "-m", "guanwecom")
 # A busy machine starts Python slowly; nothing waits that long where it comes.
 READY_SECONDS = 120
 STOP_SECONDS = 20
@@ -106,6 +106,8 @@ class Stack:
     folder: Path
     sandbox: SandboxHandle
     web_port: int = field(default_factory=free_port)
+    # The command that starts worker and beat.
+    celery: Sequence[str] = PROGRAM
     programs: dict[str, Program] = field(default_factory=dict)
 
     @property
@@ -131,19 +133,19 @@ class Stack:
         self.wait_for_web()
         return web
 
-    def start_worker(self, exits: ExitStack, name: str = "worker") -> Program:
-        program = self.begin_worker(exits, name)
+    def start_worker(self, exits: ExitStack, name: str = "worker", *, concurrency: int = 8) -> Program:
+        program = self.begin_worker(exits, name, concurrency=concurrency)
         wait_for_log("ready.", program)
         return program
 
-    def begin_worker(self, exits: ExitStack, name: str = "worker") -> Program:
-        options = ["--pool", "threads", "--concurrency", "8", "--loglevel", "INFO", "-n", f"{name}@%h"]
-        return self.start(name, [*PROGRAM, "worker", *options], exits)
+    def begin_worker(self, exits: ExitStack, name: str = "worker", *, concurrency: int = 8) -> Program:
+        options = ["--pool", "threads", "--concurrency", str(concurrency), "--loglevel", "INFO", "-n", f"{name}@%h"]
+        return self.start(name, [*self.celery, "worker", *options], exits)
 
     def start_charts_worker(self, exits: ExitStack) -> Program:
         """One that makes pictures and files, and nothing else (docs/en/charts.md)."""
         options = ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "-Q", "charts", "-n", "charts@%h"]
-        program = self.start("charts", [*PROGRAM, "worker", *options], exits)
+        program = self.start("charts", [*self.celery, "worker", *options], exits)
         wait_for_log("ready.", program)
         return program
 
@@ -154,7 +156,7 @@ class Stack:
 
     def begin_beat(self, exits: ExitStack, name: str = "beat") -> Program:
         pid_file = str(self.folder / f"{name}.pid")
-        return self.start(name, [*PROGRAM, "beat", "--loglevel", "INFO", "--pidfile", pid_file], exits)
+        return self.start(name, [*self.celery, "beat", "--loglevel", "INFO", "--pidfile", pid_file], exits)
 
 
 @contextmanager

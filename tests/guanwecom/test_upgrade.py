@@ -21,7 +21,7 @@ import requests
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
 from notifications.models import Report, Run, Subscription
-from tests.e2e.stack import Stack
+from tests.e2e.stack import BIN, Stack
 from tests.e2e.waiting import eventually
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
@@ -98,7 +98,9 @@ def test_older_code_finds_all_its_columns_and_can_insert_into_all_its_tables(
 def older_stack(older_code: Path, process_environ: dict[str, str], tmp_path: Path) -> Iterator[Stack]:
     env = {**process_environ, "PYTHONPATH": str(older_code)}
     with start_sandbox(seed={"companies": [company()]}) as sandbox:
-        yield Stack(env=env, root=older_code, folder=tmp_path, sandbox=sandbox)
+        # That commit's services begin with Celery's own command.
+        celery = [str(BIN / "celery"), "-A", "guanwecom"]
+        yield Stack(env=env, root=older_code, folder=tmp_path, sandbox=sandbox, celery=celery)
 
 
 @pytest.mark.processes

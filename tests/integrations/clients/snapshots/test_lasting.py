@@ -98,8 +98,10 @@ def test_folders_that_killed_workers_left_are_removed(tmp_path: Path) -> None:
         (folder / "file").touch()
         if folder is not young:
             os.utime(folder, times=(0, 0))
-    command = [sys.executable, "-c", "input()", f"--user-data-dir={used}"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as sleeper:
+    command = [sys.executable, "-c", "print(flush=True); input()", f"--user-data-dir={used}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sleeper:
+        assert sleeper.stdout
+        sleeper.stdout.readline()  # until then the process may still carry our own command line
         lasting.remove_left_folders(tmp_path)
         sleeper.kill()
 
