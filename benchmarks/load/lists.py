@@ -34,7 +34,7 @@ def lists(people: int = PEOPLE) -> dict[str, Any]:
         make_people(corp, people)
         port, web = start_web(world)
         cookie = administrator_cookie()
-        world.start_worker(0, 8)
+        world.start_worker(0, 8, gives_way=True)
         _search(port, cookie, _after(5))  # all is loaded then
         run_to_end(order_push(to_everyone=True))  # something to search in
         quiet = _search(port, cookie, _after(QUIET_SECONDS))
