@@ -43,8 +43,8 @@ class World:
             self.sandbox.fault("slow", "message/send", seconds=latency_seconds, count=None)
 
     def start_worker(self, number: int, threads: int, *, gives_way: bool = False) -> None:
-        """A real worker; it is ready when this returns. `gives_way`: to web, as deploy/systemd and compose.yaml have it,
-        who give web four times as much of a processor; 6 steps of niceness are as much."""
+        """A real worker; it is ready when this returns. `gives_way`: web goes before it, as in deploy/systemd and
+        compose.yaml, which give web four times as much of a processor. 6 steps of niceness are as much."""
         command = [
             *(("nice", "-n", "6") if gives_way else ()),
             *(sys.executable, "-m", "guanwecom", "worker", "--pool", "threads"),
