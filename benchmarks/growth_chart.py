@@ -25,6 +25,7 @@ SERIES = (
 SIZES = (1000, 10_000, 100_000, 1_000_000)
 # Of what is not ours.
 _OTHERS = {"sandbox", "this"}
+TITLE = "microseconds for each person, by the number of people: time that passed, or of processors"
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 720, 460, 84, 106, 50, 30
 _STYLE = "font-family:sans-serif;font-size:13px"
 
@@ -73,7 +74,7 @@ def _svg(costs: dict[str, dict[int, float]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" style="{_STYLE}">',
         "<title>Time for each message by the number of messages</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        f'<text x="{20}" y="20" fill="#1f2328">microseconds for each person, by the number of people: time that passed, or of processors</text>',
+        f'<text x="20" y="20" fill="#1f2328">{TITLE}</text>',
     ]
     for power in range(lowest, highest + 1):
         height = y(10.0**power)
@@ -92,7 +93,7 @@ def _svg(costs: dict[str, dict[int, float]]) -> str:
             parts.append(
                 f'<text x="{left:.1f}" y="{height - 10:.1f}" text-anchor="middle" fill="{colour}">{value:,.0f}</text>'
             )
-        parts.append(f'<text x="{20}" y="{40 + 18 * number}" fill="{colour}">● {title}</text>')
+        parts.append(f'<text x="20" y="{40 + 18 * number}" fill="{colour}">● {title}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
