@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,7 +108,7 @@ async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
         await task
 
 
-def _between_calls(work: Iterator[None]) -> None:
+def _between_calls(work: Generator[None, None, None]) -> None:
     """A slice of it now, each other one after the calls that wait."""
     with contextlib.suppress(StopIteration):
         next(work)

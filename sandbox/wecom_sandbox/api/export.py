@@ -7,7 +7,7 @@ Whose files they are: an app's hold what it sees, the sync assistant's the whole
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -30,31 +30,24 @@ _FILE_SECONDS = 2 * 3600
 
 @endpoint("POST", "export/simple_user", APP, CONTACTS)
 def export_simple_user(call: Call) -> Json:
-    return _export(call, "export_simple_user", "userlist", [simple_member_row(call, one) for one in _members(call)])
+    return _export(call, "export_simple_user", "userlist", _members(call, simple_member_row))
 
 
 @endpoint("POST", "export/user", APP, CONTACTS)
 def export_user(call: Call) -> Json:
-    return _export(call, "export_user", "userlist", [member_row(call, one) for one in _members(call)])
+    return _export(call, "export_user", "userlist", _members(call, member_row))
 
 
 @endpoint("POST", "export/department", APP, CONTACTS)
 def export_department(call: Call) -> Json:
-    rows = [department_row(one) for one in seen_departments(call)]
-    return _export(call, "export_department", "department", rows)
+    return _export(call, "export_department", "department", map(department_row, seen_departments(call)))
 
 
 @endpoint("POST", "export/taguser", APP, CONTACTS)
 def export_taguser(call: Call) -> Json:
     """One list of the tag's people and departments, cut into blocks together."""
     tag = known_tag(call, call.document.get("tagid"))
-    found = (call.company.directory.find(userid) for userid in tag.userids)
-    rows: list[Json] = [
-        {"userid": one.userid, "name": one.name} for one in found if one is not None and sees(call, one)
-    ]
-    seen = {one.id for one in seen_departments(call)}
-    rows += [{"partyid": number} for number in tag.partyids if number in seen]
-    return _export(call, "export_taguser", "taguser", rows)
+    return _export(call, "export_taguser", "taguser", _tagged(call, list(tag.userids), list(tag.partyids)))
 
 
 @endpoint("GET", "export/get_result", APP, CONTACTS)
@@ -64,7 +57,8 @@ def export_get_result(call: Call) -> Json:
     return {"status": 2, "data_list": job.result} if is_done else {"status": 1}
 
 
-def _export(call: Call, kind: str, name: str, rows: list[Json]) -> Json:
+def _export(call: Call, kind: str, name: str, rows: Iterable[Json | None]) -> Json:
+    """`rows` are made when their turn comes; None: nothing to export."""
     try:
         key = crypto.aes_key(call.text("encoding_aeskey", missing=40063))
     except ValueError as error:
@@ -72,25 +66,58 @@ def _export(call: Call, kind: str, name: str, rows: list[Json]) -> Json:
     size = call.number("block_size", _BLOCK_MOST)
     if not _BLOCK_LEAST <= size <= _BLOCK_MOST:
         raise fields.invalid("block_size")
-    files = [_file(call, _encrypt(dump({name: block}), key)) for block in _blocks(rows, size)]
     callback = call.company.contacts_callback if call.app is None else call.app.callback
-    jobid = jobs.start(call, kind, total=len(files), rows=files, callback=callback if callback.url else None)
-    return {"jobid": jobid}
+    files = _files(call, name, rows, key=key, size=size)
+    return {"jobid": jobs.start(call, kind, total=0, rows=files, callback=callback if callback.url else None)}
 
 
-def _blocks(rows: list[Json], size: int) -> Iterator[list[Json]]:
-    for start in range(0, max(1, len(rows)), size):
-        yield rows[start : start + size]
+def _files(call: Call, name: str, rows: Iterable[Json | None], *, key: bytes, size: int) -> Iterator[Json | None]:
+    """A file for each `size` rows, at least one; None after each row, as the other steps of the job have no result."""
+    block = _Block(name, key)
+    for row in rows:
+        if row is not None:
+            if block.rows == size:
+                yield _file(call, *block.ended())
+                block = _Block(name, key)
+            block.add(row)
+        yield None
+    yield _file(call, *block.ended())
 
 
-def _encrypt(plain: bytes, key: bytes) -> bytes:
-    """AES-256-CBC over the whole file, padded to 32 bytes; no random start and no length, other than in callbacks."""
-    padding = _PADDING - len(plain) % _PADDING
-    encryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).encryptor()
-    return encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
+class _Block:
+    """The JSON of a list, encrypted as its rows come.
+
+    AES-256-CBC over the whole file, padded to 32 bytes; no random start and no length, other than in callbacks.
+    """
+
+    def __init__(self, name: str, key: bytes) -> None:
+        self.rows = 0
+        self._encryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).encryptor()
+        self._parts: list[bytes] = []
+        self._plain_bytes = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._write(b'{"' + name.encode() + b'":[')
+
+    def add(self, row: Json) -> None:
+        self._write((b"," if self.rows else b"") + dump(row))
+        self.rows += 1
+
+    def ended(self) -> tuple[bytes, str]:
+        """The whole file and its MD5."""
+        self._write(b"]}")
+        padding = _PADDING - self._plain_bytes % _PADDING
+        self._write(bytes([padding]) * padding)
+        return b"".join(self._parts), self._md5.hexdigest()
+
+    def _write(self, plain: bytes) -> None:
+        self._plain_bytes += len(plain)
+        part = self._encryptor.update(plain)
+        self._md5.update(part)
+        self._parts.append(part)
 
 
-def _file(call: Call, body: bytes) -> Json:
+def _file(call: Call, body: bytes, md5: str) -> Json:
+    expires_at = call.world.now() + _FILE_SECONDS
     media = Media(
         new_id("sim-export"),
         call.company.corpid,
@@ -98,10 +125,21 @@ def _file(call: Call, body: bytes) -> Json:
         "export.dat",
         "application/octet-stream",
         body,
-        call.now + _FILE_SECONDS,
+        expires_at,
     )
-    return {"url": keep(call, media), "size": len(body), "md5": hashlib.md5(body, usedforsecurity=False).hexdigest()}
+    return {"url": keep(call, media), "size": len(body), "md5": md5}
 
 
-def _members(call: Call) -> list[Member]:
-    return [member for member in call.company.directory.members.values() if sees(call, member)]
+def _members(call: Call, as_row: Callable[[Call, Member], Json]) -> Iterator[Json | None]:
+    """Who is there now, as the caller sees them when their turn comes."""
+    members = list(call.company.directory.members.values())
+    return (as_row(call, one) if sees(call, one) else None for one in members)
+
+
+def _tagged(call: Call, userids: list[str], partyids: list[int]) -> Iterator[Json | None]:
+    for userid in userids:
+        one = call.company.directory.find(userid)
+        yield {"userid": one.userid, "name": one.name} if one is not None and sees(call, one) else None
+    seen = {one.id for one in seen_departments(call)}
+    for number in partyids:
+        yield {"partyid": number} if number in seen else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from wecom_sandbox.api.call import Call
 from wecom_sandbox.errors import ApiError
@@ -35,7 +35,9 @@ def start(
     return job.jobid
 
 
-def _work(call: Call, job: Job, rows: Iterable[dict[str, object] | None], callback: Callback | None) -> Iterator[None]:
+def _work(
+    call: Call, job: Job, rows: Iterable[dict[str, object] | None], callback: Callback | None
+) -> Generator[None, None, None]:
     """Ends early where its company is gone, or everything was forgotten."""
     world = call.world
     result: list[dict[str, object]] = []

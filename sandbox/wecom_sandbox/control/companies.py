@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from wecom_sandbox.callbacks.courier import COURIER
 from wecom_sandbox.control import schemas
 from wecom_sandbox.control.routes import app_of, as_list, as_object, company_of, number_in_path, route, text_of
 from wecom_sandbox.control.schemas import TEXT_OR_INTEGER, an_object
+from wecom_sandbox.control.steps import ROWS_AT_ONCE, between_calls, large_answer
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.world import Company, World
 
@@ -32,13 +34,14 @@ def _all(world: World) -> list[Company]:
 @route("POST", "companies", body=schemas.COMPANY)
 async def post_company(request: web.Request, world: World, document: Any) -> object:
     """Create a company, or replace the one with this corpid, with everything in it."""
-    return administration.company_as_json(administration.put_company(world, document))
+    company = await between_calls(administration.put_company_in_steps(world, document))
+    return await large_answer(administration.company_as_json(company, iter))
 
 
 @route("GET", "companies/{corpid}")
 async def get_company(request: web.Request, world: World, document: object) -> object:
     """A whole company, as in a seed."""
-    return administration.company_as_json(company_of(request, world))
+    return await large_answer(administration.company_as_json(company_of(request, world), iter))
 
 
 @route("PATCH", "companies/{corpid}", body=schemas.COMPANY_CHANGES)
@@ -46,7 +49,7 @@ async def patch_company(request: web.Request, world: World, document: Any) -> ob
     """Change the given fields of a company's own."""
     company = company_of(request, world)
     administration.change_company(company, document)
-    return administration.company_as_json(company)
+    return await large_answer(administration.company_as_json(company, iter))
 
 
 @route("DELETE", "companies/{corpid}")
@@ -71,8 +74,14 @@ async def delete_department(request: web.Request, world: World, document: object
 
 @route("POST", "companies/{corpid}/members", body=schemas.MEMBERS)
 async def post_members(request: web.Request, world: World, document: Any) -> object:
-    """Add members, or change the given fields of known ones."""
-    return {"count": administration.put_members(world, company_of(request, world), as_list(document))}
+    """Add members, or change the given fields of known ones, one by one: those before a wrong one are there."""
+    company, rows = company_of(request, world), as_list(document)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        if world.companies.get(company.corpid) is not company:
+            raise KeyError(company.corpid)
+        administration.put_members(world, company, rows[start : start + ROWS_AT_ONCE])
+        await asyncio.sleep(0)
+    return {"count": len(rows)}
 
 
 @route("DELETE", "companies/{corpid}/members/{userid}")

@@ -9,11 +9,10 @@ from aiohttp import web
 
 from wecom_sandbox.control import schemas
 from wecom_sandbox.control.routes import LINES, route
+from wecom_sandbox.control.steps import ROWS_AT_ONCE, between_calls, in_blocks
 from wecom_sandbox.state import snapshot
 from wecom_sandbox.state.world import World
 
-# So many lines are made or read before other calls have their turn.
-_LINES_AT_ONCE = 200
 # The longest line is the first, with the people of all companies; a file of 20 MB is the next.
 LINE_MOST_BYTES = 256 * 1024 * 1024
 MOST_BYTES = 4 * 1024 * 1024 * 1024
@@ -24,14 +23,8 @@ async def get_snapshot(request: web.Request, world: World, document: object) -> 
     """Companies, BI and settings, then each message, file, group, token, code and job in a line of its own."""
     stream = web.StreamResponse(headers={"Content-Type": LINES})
     await stream.prepare(request)
-    waiting: list[bytes] = []
-    for line in snapshot.lines_of(world):
-        waiting.append(line)
-        if len(waiting) == _LINES_AT_ONCE:
-            await stream.write(b"".join(waiting))
-            waiting.clear()
-            await asyncio.sleep(0)
-    await stream.write(b"".join(waiting))
+    async for block in in_blocks(snapshot.pieces_of(world)):
+        await stream.write(block)
     await stream.write_eof()
     return stream
 
@@ -42,8 +35,8 @@ async def put_snapshot(request: web.Request, world: World, document: object) -> 
     fresh, number = World(), 0
     async for line in lines(request.content.iter_any()):
         number += 1
-        snapshot.restore_line(fresh, number, line)
-        if number % _LINES_AT_ONCE == 0:
+        await between_calls(snapshot.restore_in_steps(fresh, number, line))
+        if number % ROWS_AT_ONCE == 0:
             await asyncio.sleep(0)
     if not number:
         raise ValueError("the body is empty")

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from wecom_sandbox.control import schemas
 from wecom_sandbox.control.routes import as_object, flag_of, number_in_path, page_as_json, page_of, route
+from wecom_sandbox.control.steps import between_calls, large_answer
 from wecom_sandbox.limits.faults import KINDS, Fault
 from wecom_sandbox.state import administration, leniency
 from wecom_sandbox.state import bi as bi_state
@@ -37,16 +38,16 @@ async def get_authority(request: web.Request, world: World, document: object) ->
 @route("GET", "state")
 async def get_state(request: web.Request, world: World, document: object) -> object:
     """Everything as a seed: what PUT state takes."""
-    return administration.dump(world)
+    return await large_answer(administration.dump(world, iter))
 
 
 @route("PUT", "state", body=schemas.SEED)
 async def put_state(request: web.Request, world: World, document: object) -> object:
     """Replace everything by a seed. `warnings`: where the sandbox is laxer with it than WeCom would be."""
     fresh = World()
-    administration.load(fresh, document)
+    await between_calls(administration.load_in_steps(fresh, document))
     world.reset()
-    administration.load(world, document)
+    world.adopt(fresh)
     return {"companies": len(world.companies), "warnings": leniency.warnings(world)}
 
 

@@ -9,7 +9,7 @@ import hashlib
 import re
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from wecom_sandbox.state import bi as bi_state
 from wecom_sandbox.state import menus, renaming
 from wecom_sandbox.state.announcements import Announcer
 from wecom_sandbox.state.directory import ROOT_DEPARTMENT, BrokenRule, Department, Member, Tag, fold
+from wecom_sandbox.state.steps import at_once
 from wecom_sandbox.state.world import App, Company, Robot, World
 
 _LETTERS = string.ascii_letters + string.digits
@@ -27,6 +28,7 @@ COMPANY_FIELDS = frozenset({"corpid", "name", "contacts_secret", "contacts_callb
     "account_limit",
     "office",
 }
+Steps = Generator[None, None, None]
 _LISTS = ("departments", "members", "tags", "apps", "robots")
 APP_FIELDS = frozenset(App.__slots__) - {"ip_effective_at"}
 
@@ -37,16 +39,21 @@ def new_secret() -> str:
 
 
 def put_company(world: World, values: object) -> Company:
-    """Create a company, or replace the one with this corpid, with everything in it."""
+    """Create a company, or replace the one with this corpid, with everything in it. Raises ValueError."""
+    return at_once(put_company_in_steps(world, values))
+
+
+def put_company_in_steps(world: World, values: object) -> Generator[None, None, Company]:
+    """The same, a step for each row. The last one puts it in its place."""
     if not isinstance(values, Mapping):
         raise ValueError("a company must be an object")
     own = {name: value for name, value in values.items() if name not in _LISTS}
     company = typed.build(Company, own, path="company", allowed=COMPANY_FIELDS)
     if not _CORPID.fullmatch(company.corpid):
         raise ValueError("corpid must be ww (or wx) and 4 to 62 letters or digits")
-    _put_departments(company, _rows(values, "departments"), None)
-    _put_members(company, _rows(values, "members"), None)
-    _put_tags(company, _rows(values, "tags"), None)
+    yield from _put_departments(company, _rows(values, "departments"), None)
+    yield from _put_members(company, _rows(values, "members"), None)
+    yield from _put_tags(company, _rows(values, "tags"), None)
     _put_apps(company, _rows(values, "apps"))
     put_robots(company, _rows(values, "robots"))
     world.companies[company.corpid] = company
@@ -76,7 +83,8 @@ def put_departments(world: World, company: Company, rows: list[object], *, tell_
     """Add or change; parents may stand after their children in the list. Returns how many."""
     announcer = Announcer(world, company, tell_contacts=tell_contacts)
     with announcer.scopes():
-        return _put_departments(company, rows, announcer)
+        at_once(_put_departments(company, rows, announcer))
+    return len(rows)
 
 
 def remove_department(world: World, company: Company, number: int, *, tell_contacts: bool = True) -> None:
@@ -99,7 +107,8 @@ def put_members(world: World, company: Company, rows: list[object], *, tell_cont
     announcer = Announcer(world, company, tell_contacts=tell_contacts)
     userids = (row.get("userid") for row in rows if isinstance(row, Mapping))
     with announcer.scopes([one for one in userids if isinstance(one, str)]):
-        return _put_members(company, rows, announcer)
+        at_once(_put_members(company, rows, announcer))
+    return len(rows)
 
 
 def remove_member(world: World, company: Company, userid: str, *, tell_contacts: bool = True) -> None:
@@ -148,7 +157,8 @@ def put_tags(world: World, company: Company, rows: list[object]) -> int:
     """Add or change. Returns how many. Raises ValueError."""
     announcer = Announcer(world, company)
     with announcer.scopes():
-        return _put_tags(company, rows, announcer)
+        at_once(_put_tags(company, rows, announcer))
+    return len(rows)
 
 
 def put_apps(world: World, company: Company, rows: list[object]) -> int:
@@ -157,9 +167,12 @@ def put_apps(world: World, company: Company, rows: list[object]) -> int:
         return _put_apps(company, rows)
 
 
-def _put_departments(company: Company, rows: list[object], announcer: Announcer | None) -> int:
+def _put_departments(company: Company, rows: list[object], announcer: Announcer | None) -> Steps:
     known = company.directory.departments
-    waiting = [_merged(known, "id", row, Department) for row in rows]
+    waiting: list[Department] = []
+    for row in rows:
+        waiting.append(_merged(known, "id", row, Department))
+        yield
     while waiting:
         ready = [one for one in waiting if one.id == ROOT_DEPARTMENT or one.parentid in known]
         if not ready:
@@ -169,12 +182,12 @@ def _put_departments(company: Company, rows: list[object], announcer: Announcer 
             company.directory.put_department(department)
             if announcer is not None:
                 announcer.department(old, department)
+            yield
         done = {department.id for department in ready}
         waiting = [one for one in waiting if one.id not in done]
-    return len(rows)
 
 
-def _put_members(company: Company, rows: list[object], announcer: Announcer | None) -> int:
+def _put_members(company: Company, rows: list[object], announcer: Announcer | None) -> Steps:
     for row in rows:
         userid = row.get("userid") if isinstance(row, Mapping) else None
         old = company.directory.find(userid) if isinstance(userid, str) else None
@@ -190,17 +203,17 @@ def _put_members(company: Company, rows: list[object], announcer: Announcer | No
         company.directory.put_member(member)
         if announcer is not None:
             announcer.member(old, member)
-    return len(rows)
+        yield
 
 
-def _put_tags(company: Company, rows: list[object], announcer: Announcer | None) -> int:
+def _put_tags(company: Company, rows: list[object], announcer: Announcer | None) -> Steps:
     for row in rows:
         tag = _merged(company.directory.tags, "tagid", row, Tag)
         old = company.directory.tags.get(tag.tagid)
         company.directory.put_tag(tag)
         if announcer is not None:
             announcer.tag(old, tag)
-    return len(rows)
+        yield
 
 
 def _put_apps(company: Company, rows: list[object]) -> int:
@@ -234,8 +247,8 @@ def verification_file(company: Company, app: App) -> str:
     return f"WW_verify_{code}.txt"
 
 
-def company_as_json(company: Company) -> dict[str, object]:
-    """The whole company in the form that `put_company` takes."""
+def company_as_json(company: Company, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
+    """The whole company in the form that `put_company` takes. `rows` iter: rows of what is large are made later."""
     directory = company.directory
     return {
         "corpid": company.corpid,
@@ -245,9 +258,9 @@ def company_as_json(company: Company) -> dict[str, object]:
         "contacts_old_ips": company.contacts_old_ips,
         "account_limit": company.account_limit,
         "office": asdict(company.office),
-        "departments": [asdict(department) for department in directory.departments.values()],
-        "members": [asdict(member) for member in directory.members.values()],
-        "tags": [asdict(tag) for tag in directory.tags.values()],
+        "departments": rows(asdict(department) for department in list(directory.departments.values())),
+        "members": rows(asdict(member) for member in list(directory.members.values())),
+        "tags": rows(asdict(tag) for tag in list(directory.tags.values())),
         "apps": [app_as_json(app) for app in company.apps.values()],
         "robots": [asdict(robot) for robot in company.robots.values()],
     }
@@ -259,19 +272,24 @@ def app_as_json(app: App) -> dict[str, object]:
 
 def load(world: World, document: object) -> None:
     """A seed file: {"companies": [...], "bi": {...}, "settings": {...}}. What stands in it is replaced."""
+    at_once(load_in_steps(world, document))
+
+
+def load_in_steps(world: World, document: object) -> Steps:
+    """The same, a step for each row. Raises ValueError, also when some steps are done."""
     if not isinstance(document, Mapping) or set(document) - {"companies", "bi", "settings"}:
         raise ValueError('a seed is an object with "companies" and optionally "bi" and "settings"')
     world.settings.change(document.get("settings", {}))
     for values in _rows(document, "companies"):
-        put_company(world, values)
+        yield from put_company_in_steps(world, values)
     if "bi" in document:
         world.bi = bi_state.from_json(document["bi"])
 
 
-def dump(world: World) -> dict[str, object]:
-    """Everything that `load` takes; tokens, codes, messages and faults are not kept."""
-    companies = [company_as_json(company) for company in world.companies.values()]
-    return {"settings": world.settings.as_json(), "bi": bi_state.as_json(world.bi), "companies": companies}
+def dump(world: World, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
+    """Everything that `load` takes; tokens, codes, messages and faults are not kept. `rows` as in `company_as_json`."""
+    companies = [company_as_json(company, rows) for company in world.companies.values()]
+    return {"settings": world.settings.as_json(), "bi": bi_state.as_json(world.bi), "companies": rows(companies)}
 
 
 def _rows(values: Mapping[str, object], name: str) -> list[object]:

@@ -10,17 +10,19 @@ import base64
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from wecom_sandbox.http import strict_json, typed
+from wecom_sandbox.http.json_pieces import json_pieces
 from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.files import Media
 from wecom_sandbox.state.jobs import Job
+from wecom_sandbox.state.steps import at_once
 from wecom_sandbox.state.world import Chat, Code, Ticket, Token, World
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def write(world: World, path: Path) -> None:
     number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with open(number, "wb") as file:
-            file.writelines(lines_of(world))
+            file.writelines(pieces_of(world))
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, target)
@@ -83,12 +85,16 @@ def write(world: World, path: Path) -> None:
     _sync_folder(target.parent)
 
 
-def lines_of(world: World) -> Iterator[bytes]:
-    """Each with its end. What is there when the first is asked for; the caller may do other work between two."""
+def pieces_of(world: World) -> Iterator[bytes]:
+    """Whole lines, but the first, which has a piece for each row, each with its end.
+
+    What is there when the first is asked for; the caller may do other work between two.
+    """
     mail = world.mail
     messages, codes = list(mail.messages.values()), list(mail.response_codes.values())
     chats, media, passes = list(world.chats.values()), list(world.media), _passes(world)
-    yield _line(administration.dump(world))
+    yield from json_pieces(administration.dump(world, iter))
+    yield b"\n"
     yield _line({"clock": world.now()})
     yield from (_line({name: asdict(one)}) for name, one in passes)
     yield from (_line({"chat": asdict(chat) | {"members": list(chat.members)}}) for chat in chats)
@@ -112,15 +118,15 @@ def _passes(world: World) -> list[tuple[str, DataclassInstance]]:
 def restore(world: World, lines: Iterable[bytes]) -> None:
     """Load a snapshot into a world, line by line. Raises ValueError with the number of the line."""
     for number, line in enumerate(lines, 1):
-        restore_line(world, number, line)
+        at_once(restore_in_steps(world, number, line))
 
 
-def restore_line(world: World, number: int, line: bytes) -> None:
-    """One line; `number` 1 is the seed. Raises ValueError."""
+def restore_in_steps(world: World, number: int, line: bytes) -> Generator[None, None, None]:
+    """One line; `number` 1 is the seed, which has a step for each row. Raises ValueError."""
     try:
         document = strict_json.loads(line)
         if number == 1:
-            administration.load(world, document)
+            yield from administration.load_in_steps(world, document)
             return
         if not isinstance(document, dict) or len(document) != 1 or not document.keys() <= _READERS.keys():
             raise ValueError(f"it must be an object with one of {', '.join(_READERS)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from wecom_sandbox.limits.faults import FaultBoard
@@ -20,6 +20,7 @@ from wecom_sandbox.state.files import Files
 from wecom_sandbox.state.jobs import Jobs
 from wecom_sandbox.state.missing import Missing
 from wecom_sandbox.state.office import Office
+from wecom_sandbox.state.steps import at_once
 
 # Of all codes of sign-ins, and of all user_tickets; above, the oldest is forgotten, over or not.
 KEPT_CODES = 100_000
@@ -187,11 +188,6 @@ class CallRecord:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def _at_once(work: Iterator[None]) -> None:
-    for _ in work:
-        pass
-
-
 class World:
     """Everything. One per process; not safe for threads: the server is one loop."""
 
@@ -202,7 +198,7 @@ class World:
         self.bi = Bi()
         self.wake_courier: Callable[[], None] = lambda: None
         # Does long work: all of it at once, unless a server does a slice of it between two calls.
-        self.in_slices: Callable[[Iterator[None]], None] = _at_once
+        self.in_slices: Callable[[Generator[None, None, None]], None] = at_once
         self._listeners: dict[tuple[str, str], set[Callable[[], None]]] = {}
         self.forget()
 
