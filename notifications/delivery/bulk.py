@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, models
 
 from notifications.models import Attempt, Delivery, Run
 
@@ -56,6 +56,13 @@ _RUNS = """
 _NEXT_TIMES = """
     UPDATE notifications_subscription SET next_run_at = listed.at
     FROM {listed} WHERE notifications_subscription.id = listed.id
+"""
+
+# A parameter each: a document is no text, and of SQLite's parameters there may be 999.
+CONTENTS_AT_ONCE = 500
+_CONTENTS = "INSERT INTO notifications_frozencontent (run_id, document) VALUES {} RETURNING id"
+_MESSAGES = """
+    INSERT INTO notifications_delivery ({columns}) SELECT {columns} FROM {listed} RETURNING mark, id
 """
 
 _BEGIN = """
@@ -105,6 +112,59 @@ def move_subscriptions(rows: Sequence[tuple[int, datetime | None]]) -> None:
         cursor.execute(_NEXT_TIMES.format(listed=_listed(id="bigint", at="timestamptz")), [values])
 
 
+def insert_contents(run_id: int, documents: Sequence[bytes]) -> list[int]:
+    """Keep these documents (notifications.reports.contents). Returns their ids, in their order."""
+    found: list[int] = []
+    with connection.cursor() as cursor:
+        for start in range(0, len(documents), CONTENTS_AT_ONCE):
+            part = documents[start : start + CONTENTS_AT_ONCE]
+            cursor.execute(_CONTENTS.format(", ".join([f"({int(run_id)}, %s)"] * len(part))), part)
+            found += [pk for (pk,) in cursor.fetchall()]
+    return found
+
+
+def insert_deliveries(deliveries: Sequence[Delivery]) -> None:
+    """Write these, each with all of its columns, and give each its id. Their bodies are UTF-8, as JSON is."""
+    if not deliveries:
+        return
+    fields = [field for field in Delivery._meta.concrete_fields if not field.primary_key]
+    columns = {str(field.column): _column_type(field) for field in fields}
+    values_of = attrgetter(*(field.attname for field in fields))
+    adapted = [(n, adapter) for n, field in enumerate(fields) if (adapter := _adapter(field)) is not None]
+    rows = []
+    for delivery in deliveries:
+        row = list(values_of(delivery))
+        for n, adapter in adapted:
+            if row[n] is not None:
+                row[n] = adapter(row[n])
+        rows.append(row)
+    statement = _MESSAGES.format(columns=", ".join(columns), listed=_listed(**columns))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [json.dumps(rows, default=str, ensure_ascii=False)])
+        ids: dict[str, int] = dict(cursor.fetchall())
+    for delivery in deliveries:
+        delivery.pk = ids[delivery.mark]
+
+
+def _column_type(field: models.Field[Any, Any]) -> str:
+    """For _listed. Of a text no length: a cast would cut what is too long, and nobody would learn of it."""
+    kind = field.db_type(connection) or ""
+    return "text" if kind.startswith("varchar") else kind
+
+
+def _adapter(field: models.Field[Any, Any]) -> Callable[[Any], Any] | None:
+    """What makes a value of the field one that JSON can hold; None where it is one."""
+    token, moment = _adapters()
+    match field:
+        case models.DateTimeField():
+            return moment
+        case models.UUIDField():
+            return token
+        case models.BinaryField():
+            return lambda value: bytes(value).decode()
+    return None
+
+
 def write_receipts(run_id: int, rows: Sequence[tuple[int, str, int | None, str, str]]) -> None:
     """One for each (id of the delivery, channel, id of the user, address, reason), in their order."""
     listed = _listed(delivery_id="bigint", channel="text", user_id="bigint", address="text", reason="text")
@@ -147,7 +207,8 @@ def settle_attempts(rows: Sequence[tuple[int, int | None, datetime]]) -> None:
 def _listed(**columns: str) -> str:
     """A table of one parameter, a JSON list of rows. `columns`: their types in PostgreSQL, in the order of a row."""
     element = "json_extract(value, '$[{}]')" if connection.vendor == "sqlite" else "CAST(value ->> {} AS {})"
-    named = (f"{element.format(n, kind)} AS {name}" for n, (name, kind) in enumerate(columns.items()))
+    binary = {"bytea": "convert_to(value ->> {}, 'UTF8')", "BLOB": "CAST(json_extract(value, '$[{}]') AS BLOB)"}
+    named = (f"{binary.get(kind, element).format(n, kind)} AS {name}" for n, (name, kind) in enumerate(columns.items()))
     rows = "json_each(%s)" if connection.vendor == "sqlite" else "jsonb_array_elements(%s::jsonb) AS rows(value)"
     return f"(SELECT {', '.join(named)} FROM {rows}) AS listed"  # noqa: S608  # nosec B608  # our own words
 

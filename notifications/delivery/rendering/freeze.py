@@ -15,14 +15,13 @@ from integrations.companies import links
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from notifications.delivery.attachments import jobs, recipes, snapshots, urls
-from notifications.delivery.bulk import write_receipts
+from notifications.delivery.bulk import insert_contents, insert_deliveries, write_receipts
 from notifications.delivery.rendering import attachments, message_builder
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.models import (
     Attachment,
     Channel,
     Delivery,
-    FrozenContent,
     MakerQueue,
     Medium,
     MessageForm,
@@ -89,8 +88,8 @@ def freeze_contents(run: Run, contents: Iterable[Content]) -> dict[int, int]:
     """Keep what the pages of deliveries show. The ids of what is kept, by id() of the content; what is no more than its
     text is not kept."""
     shown = [content for content in contents if content.cards or content.figures]
-    kept = FrozenContent.objects.bulk_create(FrozenContent(run=run, document=frozen(content)) for content in shown)
-    return {id(content): row.pk for content, row in zip(shown, kept, strict=True)}
+    kept = insert_contents(run.pk, [frozen(content) for content in shown])
+    return {id(content): pk for content, pk in zip(shown, kept, strict=True)}
 
 
 def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now: datetime) -> list[int]:
@@ -102,7 +101,7 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
         rows = [_frozen(run, source, batch, addresses[batch.corp.pk], now) for batch in batches]
     except MessageError as error:
         raise RenderingError.of(error) from error
-    Delivery.objects.bulk_create(row.delivery for row in rows)
+    insert_deliveries([row.delivery for row in rows])
     Attachment.objects.bulk_create(shown for row in rows for shown in row.attachments())
     receipts = [one for row, batch in zip(rows, batches, strict=True) for one in _receipts(row.delivery, batch)]
     write_receipts(run.pk, receipts)
