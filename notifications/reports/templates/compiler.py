@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -15,12 +16,20 @@ from notifications.reports.templates.values import TemplateError
 
 TEMPLATE_CHARACTERS = 10_000
 DEPTH_AT_MOST = 30
+_LINE_END = re.compile(r"\r\n?")
 _LANGUAGE = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem),
     *(nodes.Call, nodes.Keyword, nodes.Filter, nodes.Test, nodes.Compare, nodes.Operand, nodes.And, nodes.Or),
     *(nodes.Not, nodes.CondExpr, nodes.If, nodes.For, nodes.Assign, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div),
     *(nodes.Mod, nodes.Neg, nodes.Pos, nodes.Concat, nodes.List, nodes.Tuple),
 )
+
+
+def plain_text(source: str) -> str | None:
+    """What comes out of a template in which nothing is computed, as of most titles; None for any other."""
+    if "{" in source or len(source) > TEMPLATE_CHARACTERS:
+        return None
+    return _LINE_END.sub("\n", source)
 
 
 @lru_cache(maxsize=256)

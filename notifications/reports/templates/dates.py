@@ -7,6 +7,7 @@ from calendar import monthrange
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -196,6 +197,12 @@ def of_day(period: Callable[[date], Period]) -> Callable[[Any], Any]:
 
 def named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:
     """Each macro's value by both of its names."""
+    return dict(_named_times(slot_at, zone))
+
+
+# One time of one subscription is rendered for each of its recipients.
+@lru_cache(maxsize=16)
+def _named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:
     local = slot_at.astimezone(zone)
     found: dict[str, Any] = {SLOT: local, SLOT_CHINESE: local}
     for macro in MACROS:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from integrations.clients.sources.table import Table
 from integrations.core.sentences import Sentence
 from notifications.reports.templates import dates
-from notifications.reports.templates.compiler import compiled
+from notifications.reports.templates.compiler import compiled, plain_text
 from notifications.reports.templates.environment import OUTPUT_CHARACTERS, RENDERING, too_long
 from notifications.reports.templates.numbers import Change
 from notifications.reports.templates.placeholders import UnknownView
@@ -56,6 +56,8 @@ def rendered(source: str, given: Given, form: str, *, is_cut: bool = False) -> s
 
     `is_cut`: a text that is too long is cut and ends in "…". Raises TemplateError with the line and a sentence.
     """
+    if (text := plain_text(source)) is not None:
+        return text
     template = compiled(source, frozenset({*given.tables, *given.values, *_time_names(), *_FUNCTIONS}))
     work = _Rendering(form, is_cut=is_cut)
     names = dates.named_times(given.slot_at, given.zone)

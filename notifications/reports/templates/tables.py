@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -72,39 +73,11 @@ class TableView(Exposed):
 
     def exposed(self, name: str) -> Any:
         """Functions where arguments are needed, values where not."""
-        found: dict[str, Any] = {
-            "count": len(self._table.rows),
-            "is_empty": not self._table.rows,
-            "is_cut": self._table.is_cut,
-            "as_of": self._table.as_of.astimezone(self._zone),
-            "columns": self._table.names,
-            **{label: Function(function) for label, function in self._functions().items()},
-        }
-        if name == "rows":
-            return self._rows()
-        return exposed_of({**found, "rows": ()}, name)
-
-    def _functions(self) -> dict[str, Callable[..., Any]]:
-        return {
-            "sum": self._sum,
-            "avg": self._avg,
-            "min": self._min,
-            "max": self._max,
-            "filled": self._filled,
-            "distinct": self._distinct,
-            "value": self._value,
-            "first": lambda column: self._value(column, 0),
-            "last": lambda column: self._value(column, -1),
-            "unit": self._unit,
-            "where": self._where,
-            "on": self._on,
-            "within": self._within,
-            "top": lambda count, column: self._sorted(column, True, count),
-            "bottom": lambda count, column: self._sorted(column, False, count),
-            "head": lambda count: self._with(self._table.rows[: _count(count)]),
-            "latest": self._latest,
-            "change": self._change,
-        }
+        if name in _METHODS:
+            return Function(partial(_METHODS[name], self))
+        if name in _PROPERTIES:
+            return _PROPERTIES[name](self)
+        return exposed_of(dict.fromkeys((*_METHODS, *_PROPERTIES)), name)
 
     # --- Cells and rows -----------------------------------------------------------------------------------------------
 
@@ -266,7 +239,38 @@ class TableView(Exposed):
         if not rows._table.rows:
             self._of(column)
             return None
-        return rows._functions()[of](column)
+        return _METHODS[of](rows, column)
+
+
+# What a template may name of a table; nothing else. First what takes arguments.
+_METHODS: Mapping[str, Callable[..., Any]] = {
+    "sum": TableView._sum,
+    "avg": TableView._avg,
+    "min": TableView._min,
+    "max": TableView._max,
+    "filled": TableView._filled,
+    "distinct": TableView._distinct,
+    "value": TableView._value,
+    "first": lambda view, column: view._value(column, 0),
+    "last": lambda view, column: view._value(column, -1),
+    "unit": TableView._unit,
+    "where": TableView._where,
+    "on": TableView._on,
+    "within": TableView._within,
+    "top": lambda view, count, column: view._sorted(column, True, count),
+    "bottom": lambda view, count, column: view._sorted(column, False, count),
+    "head": lambda view, count: view._with(view._table.rows[: _count(count)]),
+    "latest": TableView._latest,
+    "change": TableView._change,
+}
+_PROPERTIES: Mapping[str, Callable[[TableView], Any]] = {
+    "count": lambda view: len(view._table.rows),
+    "is_empty": lambda view: not view._table.rows,
+    "is_cut": lambda view: view._table.is_cut,
+    "as_of": lambda view: view._table.as_of.astimezone(view._zone),
+    "columns": lambda view: view._table.names,
+    "rows": TableView._rows,
+}
 
 
 def _added(numbers: list[Decimal]) -> Decimal:

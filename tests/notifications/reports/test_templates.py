@@ -51,6 +51,19 @@ def test_counts_days_in_the_time_zone_of_the_subscription() -> None:
     assert said("{{ today }}", slot_at=late, zone=ZoneInfo("America/New_York")) == "2026-11-24"
 
 
+@pytest.mark.parametrize("source", ["", "日报 <b>*1*", "a\r\nb\rc\n\n", "{ 100 % }", "}}", "%}"])
+def test_a_text_that_computes_nothing_stays_as_it_is(source: str) -> None:
+    line_ends = source.replace("\r\n", "\n").replace("\r", "\n")
+
+    # The same as where something follows that is computed.
+    assert said(source) == line_ends == said(source + "{{ today }}").removesuffix("2026-11-24")
+
+
+def test_even_a_text_that_computes_nothing_may_be_too_long() -> None:
+    with pytest.raises(TemplateError):
+        said("x" * 10_001)
+
+
 def test_a_leap_day_has_the_28th_a_year_before() -> None:
     assert said("{{ same_day_last_year }}", slot_at=datetime(2028, 2, 29, 4, tzinfo=UTC)) == "2027-02-28"
 
