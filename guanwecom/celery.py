@@ -15,7 +15,11 @@ os.environ.setdefault("AUTOSCALE_KEEPALIVE", "120")
 # Celery would ask all checks and not look at their answers.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
-app = Celery("guanwecom", task_cls="guanwecom.operations.task:InstallationTask")
+app = Celery(
+    "guanwecom",
+    task_cls="guanwecom.operations.task:InstallationTask",
+    fixups=["guanwecom.worker_connections:fixup"],
+)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.steps["consumer"].add("guanwecom.operations.worker:HeartbeatStep")

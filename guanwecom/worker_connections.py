@@ -6,10 +6,14 @@ PostgreSQL and us some 10 ms of processor time, as much as sending a dozen messa
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
+from celery import Celery
+from celery.fixups.django import DjangoFixup, DjangoWorkerFixup  # type: ignore[attr-defined]  # no stub of it
 from celery.signals import beat_init, worker_init
-from django.db import connections
+from django.db import connection, connections
 
 # A worker that has nothing to do closes one connection after the other, one in so many seconds. It keeps the last one:
 # it looks at the engine more often than that.
@@ -33,6 +37,42 @@ def pool_connections(sender: Any = None, **_signal: Any) -> None:
         "pool": {**size, "max_idle": IDLE_SECONDS, "timeout": WAIT_SECONDS},
     }
     database["CONN_MAX_AGE"] = 0  # the pool decides
+
+
+def fixup(app: Celery) -> DjangoFixup:
+    """Named in guanwecom.celery, in place of Celery's own."""
+    found = _Fixup(app)
+    found.install()
+    return found
+
+
+class _Fixup(DjangoFixup):
+    @cached_property
+    def worker_fixup(self) -> DjangoWorkerFixup:  # later than `fixup`: it reads the settings
+        return _WorkerFixup(self.app)
+
+
+class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
+    """Before and after each task Celery closes its connection, and in a forked process the pool as well: then each
+    chart would begin with four threads and a new connection."""
+
+    # What a forked process has of its parent's. Kept: its locks may be held by threads that are not here, and closing
+    # its connections would end them there.
+    _inherited: tuple[Any, ...] = ()
+
+    def on_worker_process_init(self, **_signal: Any) -> None:
+        """Called in each forked process before its first task."""
+        pools = getattr(connection, "_connection_pools", {})  # SQLite has none
+        self._inherited = (dict(pools), connections.all(initialized_only=True))
+        pools.clear()
+        for alias in connections:
+            with suppress(AttributeError):  # not used by this thread
+                del connections[alias]
+        self.close_cache()
+
+    def _is_prefork(self) -> bool:
+        """Asked whether the pool is to be closed with the connection."""
+        return False
 
 
 @beat_init.connect(weak=False)

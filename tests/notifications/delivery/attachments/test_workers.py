@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from django.db import connection
 from django.utils import timezone
 
 from integrations.clients.sources.table import Column, Kind, Table, Value
@@ -141,6 +142,24 @@ def test_drawing_processes_end_when_idle_and_begin_with_the_next_picture(stack: 
 
             eventually(made.exists, stack.programs.values())
             eventually(lambda: not family.children(), stack.programs.values())
+
+
+def test_a_drawing_process_keeps_its_connection_from_one_picture_to_the_next(stack: Stack, corp: Corp) -> None:
+    run, pids = make_run(), []
+    writer = """SELECT pid FROM pg_stat_activity WHERE query LIKE 'UPDATE "notifications_medium" SET "status"%'"""
+    with ExitStack() as exits:
+        start_charts(stack, exits, "charts")
+        for title in ("first", "second"):
+            medium = make_delivery(corp, MessageForm.IMAGE, run=run, chart=replace(CHART, title=title)).medium
+            assert medium is not None
+            make_within(jobs.SECONDS_AT_MOST, medium.pk)
+            eventually(Medium.objects.filter(pk=medium.pk, status="ready").exists, stack.programs.values())
+            with connection.cursor() as cursor:
+                cursor.execute(writer)
+                pids.append(cursor.fetchall())
+
+    assert len(pids[0]) == 1
+    assert pids[0] == pids[1]
 
 
 def test_a_chart_that_hangs_and_a_worker_killed_while_uploading_cost_no_message_and_double_none(
