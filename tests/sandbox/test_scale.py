@@ -117,6 +117,58 @@ def test_a_department_changes_its_place(world: World) -> None:
     assert announced(world) == [("unsubscribe", "u8"), ("unsubscribe", "u8")]
 
 
+def test_people_change_and_no_department_is_looked_at(world: World) -> None:
+    """Whom an app sees is worked out from the tree of departments once, however many people change after that."""
+    one = world.companies[CORPID]
+    list(map(one.visibility, one.apps.values()))
+    looked_at: list[int] = []
+    found = Directory.subtree
+
+    def subtree(self: Directory, number: int) -> set[int]:
+        looked_at.append(number)
+        return found(self, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Directory, "subtree", subtree)
+        administration.put_members(world, one, [{"userid": "u20", "name": "新名"}, {"userid": "n1", "name": "新人"}])
+        administration.remove_members(world, one, ["n1"])
+        assert looked_at == []
+        administration.put_departments(world, one, [{"id": 5, "name": "新部门", "parentid": 1}])
+
+    assert sorted(looked_at) == sorted(app.scope.partyids[0] for app in one.apps.values())
+    assert 5 in one.visibility(one.apps[2]).departments
+    announced(world)
+
+
+class Walks(OrderedDict[Any, Any]):
+    """A table that counts how often somebody goes through all of it."""
+
+    count = 0
+
+    def items(self) -> Any:
+        self.count += 1
+        return super().items()
+
+
+def test_many_people_leave_and_the_codes_are_gone_through_once() -> None:
+    world = World()
+    members = [{"userid": f"u{number}", "name": "x", "department": [2]} for number in range(200)]
+    tag = {"tagid": 1, "tagname": "x", "userids": ["u0", "U1", "kept"]}
+    kept = {"userid": "kept", "name": "x", "department": [2]}
+    administration.put_company(world, company(members=[*members, kept], tags=[tag], contacts_secret="s"))
+    codes = world.codes = Walks()
+    for number in range(200):
+        world.new_code(corpid=CORPID, userid=f"U{number}", netloc="localhost")
+    left = world.new_code(corpid=CORPID, userid="kept", netloc="localhost")
+
+    userids: dict[str, object] = {"useridlist": [f"u{number}" for number in range(200)]}
+    assert call(world, "user/batchdelete", userids, secret="s")["errcode"] == 0
+
+    assert (codes.count, list(codes)) == (1, [left.value])
+    one = world.companies[CORPID]
+    assert (list(one.directory.members), one.directory.tags[1].userids) == (["kept"], ["kept"])
+
+
 def test_a_card_of_everybody_is_updated_for_a_large_tag(world: World) -> None:
     """No member of the tag is looked for among the card's receivers one by one."""
     everybody = tuple(Compared(f"u{number}") for number in range(PEOPLE))

@@ -26,8 +26,7 @@ def user_batchdelete(call: Call) -> Json:
     members = {member.folded: member for userid in userids if (member := call.company.directory.find(userid))}
     if not all(call.company.has_member(userid) for userid in userids):
         raise ApiError(40031)
-    for member in members.values():
-        administration.remove_member(call.world, call.company, member.userid, tell_contacts=False)
+    administration.remove_members(call.world, call.company, list(members), tell_contacts=False)
     return {"errmsg": "deleted"}
 
 

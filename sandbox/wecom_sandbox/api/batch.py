@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from wecom_sandbox.api import jobs
 from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint, numbers, texts
@@ -66,22 +66,22 @@ def batch_invite(call: Call) -> Json:
 @endpoint("POST", "batch/syncuser", CONTACTS)
 def batch_syncuser(call: Call) -> Json:
     """Members of the file are added or changed; the others stay."""
-    rows = _rows(call, _MEMBER_COLUMNS, "userid")
-    return _start(call, "sync_user", len(rows), (_put_member(call, row) for row in rows))
+    table = _table(call, _MEMBER_COLUMNS, "userid")
+    return _start(call, "sync_user", len(table.lines), (_put_member(call, row) for row in table.rows()))
 
 
 @endpoint("POST", "batch/replaceuser", CONTACTS)
 def batch_replaceuser(call: Call) -> Json:
     """The same, and members that are not in the file are deleted."""
-    rows = _rows(call, _MEMBER_COLUMNS, "userid")
-    return _start(call, "replace_user", len(rows), _replace_members(call, rows))
+    table = _table(call, _MEMBER_COLUMNS, "userid")
+    return _start(call, "replace_user", len(table.lines), _replace_members(call, table))
 
 
 @endpoint("POST", "batch/replaceparty", CONTACTS)
 def batch_replaceparty(call: Call) -> Json:
     """Departments of the file are added or changed; others are deleted where nobody and nothing stands in them."""
-    rows = _rows(call, _PARTY_COLUMNS, "id")
-    return _start(call, "replace_party", len(rows), _replace_departments(call, rows))
+    table = _table(call, _PARTY_COLUMNS, "id")
+    return _start(call, "replace_party", len(table.lines), _replace_departments(call, table))
 
 
 @endpoint("GET", "batch/getresult", CONTACTS)
@@ -95,25 +95,28 @@ def batch_getresult(call: Call) -> Json:
     return answer | unfinished | {"result": []}
 
 
-def _replace_members(call: Call, rows: list[Json]) -> Iterator[Json]:
+def _replace_members(call: Call, table: _Table) -> Iterator[Json]:
     """Each row of the file, then each member who is not in it."""
     directory = call.company.directory
-    for row in rows:
+    named = set()
+    for row in table.rows():
+        named.add(fold(str(row["userid"])))
         yield _put_member(call, row)
-    named = {fold(str(row["userid"])) for row in rows}
-    for folded in [one for one in directory.members if one not in named]:
-        # Somebody else may have deleted her meanwhile.
-        member = directory.members.get(folded)
-        if member is not None:
-            administration.remove_member(call.world, call.company, member.userid, tell_contacts=False)
-            yield {"userid": member.userid, "errcode": 0, "errmsg": "ok"}
+    others = [one for one in directory.members if one not in named]
+    for start in range(0, len(others), jobs.ROWS_AT_ONCE):
+        # Somebody else may have deleted some of them meanwhile.
+        found = (directory.members.get(one) for one in others[start : start + jobs.ROWS_AT_ONCE])
+        userids = [one.userid for one in found if one is not None]
+        administration.remove_members(call.world, call.company, userids, tell_contacts=False)
+        yield from ({"userid": userid, "errcode": 0, "errmsg": "ok"} for userid in userids)
 
 
-def _replace_departments(call: Call, rows: list[Json]) -> Iterator[Json | None]:
+def _replace_departments(call: Call, table: _Table) -> Iterator[Json | None]:
     """Each row of the file, then the others, the lowest first, which have no result."""
-    for row in rows:
+    named: set[object] = {ROOT_DEPARTMENT}
+    for row in table.rows():
+        named.add(row.get("id"))
         yield _put_party(call, row)
-    named = {ROOT_DEPARTMENT, *(row.get("id") for row in rows)}
     for _, department in reversed(list(call.company.directory.tree())):
         if department.id not in named:
             _remove_empty(call, department)
@@ -130,8 +133,19 @@ def _start(call: Call, kind: str, total: int, rows: Iterable[Json | None]) -> Js
     return {"jobid": jobs.start(call, kind, total=total, rows=rows, callback=callback)}
 
 
-def _rows(call: Call, columns: dict[str, str], key: str) -> list[Json]:
-    """The file's rows by our names. Raises ApiError 41006, 40007, or 40092 for a file that is no such table."""
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A file's columns by our names, and its lines, of which rows are made when their turn comes."""
+
+    names: list[str]
+    lines: list[list[str]]
+
+    def rows(self) -> Iterator[Json]:
+        return (_row(self.names, line) for line in self.lines)
+
+
+def _table(call: Call, columns: dict[str, str], key: str) -> _Table:
+    """The file. Raises ApiError 41006, 40007, or 40092 for a file that is no such table."""
     media_id = call.text("media_id", missing=41006)
     media = call.world.media.get(media_id)
     if media is None or media.corpid != call.company.corpid or call.now >= media.expires_at or media.kind != "file":
@@ -143,7 +157,7 @@ def _rows(call: Call, columns: dict[str, str], key: str) -> list[Json]:
     names = [columns.get(name.strip(), "") for name in lines[0]] if lines else []
     if key not in names:
         raise ApiError(40092)
-    return [_row(names, line) for line in lines[1:]]
+    return _Table(names, lines[1:])
 
 
 def _row(names: list[str], line: list[str]) -> Json:

@@ -11,7 +11,7 @@ from wecom_sandbox.state.jobs import Job
 from wecom_sandbox.state.world import Callback
 
 # Rows that are done before other calls have their turn.
-_ROWS_AT_ONCE = 100
+ROWS_AT_ONCE = 100
 
 
 def start(
@@ -46,7 +46,7 @@ def _work(
     for number, row in enumerate(rows, 1):
         if row is not None:
             result.append(row)
-        if number % _ROWS_AT_ONCE == 0:
+        if number % ROWS_AT_ONCE == 0:
             yield
             if world.jobs is not jobs or world.companies.get(job.corpid) is not call.company:
                 return

@@ -113,29 +113,43 @@ def put_members(world: World, company: Company, rows: list[object], *, tell_cont
 
 def remove_member(world: World, company: Company, userid: str, *, tell_contacts: bool = True) -> None:
     """The person leaves the company, her tags and all scopes; what stood on the phone is gone. Raises KeyError."""
+    remove_members(world, company, [userid], tell_contacts=tell_contacts)
+
+
+def remove_members(world: World, company: Company, userids: list[str], *, tell_contacts: bool = True) -> None:
+    """Several at once: tags, codes and scopes are gone through once. Raises KeyError; those before are gone then."""
     announcer = Announcer(world, company, tell_contacts=tell_contacts)
-    with announcer.scopes([userid]):
-        member = company.directory.remove_member(userid)
-        world.mail.inboxes.pop((company.corpid, member.folded), None)
-        _forget_passes(world, company.corpid, member.folded)
-        announcer.member(member, None)
-        for tag in list(company.directory.tags.values()):
-            left = replace(tag, userids=[one for one in tag.userids if fold(one) != member.folded])
-            company.directory.put_tag(left)
-            announcer.tag(tag, left)
-        for app in company.apps.values():
-            app.scope.userids = [one for one in app.scope.userids if fold(one) != member.folded]
-            app.workbench_data.pop(member.folded, None)
-        company.forget_visibility()
+    gone: set[str] = set()
+    with announcer.scopes(userids):
+        try:
+            for userid in userids:
+                member = company.directory.remove_member(userid)
+                gone.add(member.folded)
+                world.mail.inboxes.pop((company.corpid, member.folded), None)
+                announcer.member(member, None)
+        finally:
+            _forget_people(world, company, gone, announcer)
 
 
-def _forget_passes(world: World, corpid: str, folded: str) -> None:
-    """Codes, tickets and consents of somebody who left: who gets the same userid later is another person."""
+def _forget_people(world: World, company: Company, gone: set[str], announcer: Announcer) -> None:
+    """Take them out of tags, scopes and workbenches; their codes, tickets and consents are gone, too.
+
+    Who gets the same userid later is another person.
+    """
+    for tag in list(company.directory.tags.values()):
+        left = [one for one in tag.userids if fold(one) not in gone]
+        if len(left) < len(tag.userids):
+            company.directory.put_tag(new := replace(tag, userids=left))
+            announcer.tag(tag, new)
+    for app in company.apps.values():
+        app.scope.userids = [one for one in app.scope.userids if fold(one) not in gone]
+        for folded in gone:
+            app.workbench_data.pop(folded, None)
     tables: list[dict[str, Any]] = [world.codes, world.user_tickets]
     for table in tables:
-        for key in [key for key, one in table.items() if one.corpid == corpid and fold(one.userid) == folded]:
+        for key in [key for key, one in table.items() if one.corpid == company.corpid and fold(one.userid) in gone]:
             del table[key]
-    for consent in [one for one in world.consents if one[0] == corpid and one[2] == folded]:
+    for consent in [one for one in world.consents if one[0] == company.corpid and one[2] in gone]:
         del world.consents[consent]
 
 

@@ -96,7 +96,8 @@ class Announcer:
             if old is None:
                 continue
             moved = sorted((old.singles ^ new.singles) - before.keys())
-            moved += [one.folded for one in directory.members_below(sorted(old.departments ^ new.departments))]
+            if old.departments is not new.departments:
+                moved += [one.folded for one in directory.members_below(sorted(old.departments ^ new.departments))]
             affected = dict.fromkeys([*before, *moved])
             pairs = [(before.get(one, directory.find(one)), directory.find(one)) for one in affected]
             entered = [now.userid for was, now in pairs if _gets(new, now) and now and not _gets(old, was)]

@@ -120,13 +120,16 @@ class Visibility:
 
 
 class Directory:
-    """`version` grows with every change, so that what was derived from an older one is recognised."""
+    """`version` grows with every change, so that what was derived from an older one is recognised.
+
+    `tree_version` grows with those of departments and tags alone.
+    """
 
     def __init__(self) -> None:
         self.departments: dict[int, Department] = {}
         self.members: dict[str, Member] = {}
         self.tags: dict[int, Tag] = {}
-        self.version = 0
+        self.version = self.tree_version = 0
         self._direct: dict[int, dict[str, Member]] = {}
         # parentid: name to id; no two departments side by side have one name.
         self._children: dict[int, dict[str, int]] = {}
@@ -145,7 +148,7 @@ class Directory:
             self._children[old.parentid].pop(old.name)
         self.departments[department.id] = department
         self._children.setdefault(department.parentid, {})[department.name] = department.id
-        self.version += 1
+        self._changed_tree()
 
     def remove_department(self, number: int) -> None:
         """Raises BrokenRule for the root and for a department that is not empty."""
@@ -157,7 +160,7 @@ class Directory:
             raise BrokenRule(60006, f"department {number} has departments below it")
         department = self.departments.pop(number)
         self._children[department.parentid].pop(department.name)
-        self.version += 1
+        self._changed_tree()
 
     def free_department_id(self) -> int:
         """The next id above all others; where there is none, the lowest that is free."""
@@ -195,16 +198,16 @@ class Directory:
             _replace(member.direct_leader, before, new.userid)
         for tag in self.tags.values():
             _replace(tag.userids, before, new.userid)
-        self.version += 1
+        self._changed_tree()
 
     def put_tag(self, tag: Tag) -> None:
         self.tags[tag.tagid] = tag
-        self.version += 1
+        self._changed_tree()
 
     def remove_tag(self, tagid: int) -> None:
         """Raises KeyError."""
         del self.tags[tagid]
-        self.version += 1
+        self._changed_tree()
 
     def find(self, userid: str) -> Member | None:
         return self.members.get(fold(userid))
@@ -246,14 +249,27 @@ class Directory:
                     seen.add(folded)
                     yield member
 
-    def visibility(self, userids: Iterable[str], partyids: Iterable[int], tagids: Iterable[int]) -> Visibility:
-        """Listed members, listed departments with their sub-departments, and what the listed tags hold."""
-        tags = [self.tags[number] for number in tagids if number in self.tags]
-        departments: set[int] = set()
-        for number in [*partyids, *(number for tag in tags for number in tag.partyids)]:
-            departments |= self.subtree(number)
+    def visibility(
+        self, userids: Iterable[str], partyids: Iterable[int], tagids: Iterable[int], departments: frozenset[int]
+    ) -> Visibility:
+        """Listed members, and what the listed tags hold; beside them `departments`, which are those of `seen_tree`."""
+        tags = self._known_tags(tagids)
         singles = {fold(userid) for userid in [*userids, *(userid for tag in tags for userid in tag.userids)]}
-        return Visibility(frozenset(departments), frozenset(singles & self.members.keys()))
+        return Visibility(departments, frozenset(singles & self.members.keys()))
+
+    def seen_tree(self, partyids: Iterable[int], tagids: Iterable[int]) -> frozenset[int]:
+        """Listed departments and those of the listed tags, with their sub-departments."""
+        departments: set[int] = set()
+        for number in [*partyids, *(number for tag in self._known_tags(tagids) for number in tag.partyids)]:
+            departments |= self.subtree(number)
+        return frozenset(departments)
+
+    def _known_tags(self, tagids: Iterable[int]) -> list[Tag]:
+        return [self.tags[number] for number in tagids if number in self.tags]
+
+    def _changed_tree(self) -> None:
+        self.version += 1
+        self.tree_version += 1
 
     def _check_place(self, department: Department) -> None:
         """Raises BrokenRule for a place in the tree that cannot be."""

@@ -109,6 +109,7 @@ class Company:
     directory: Directory = field(default_factory=Directory)
     office: Office = field(default_factory=Office)
     _seen: dict[int, tuple[int, Visibility]] = field(default_factory=dict)
+    _seen_trees: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.directory.departments:
@@ -118,13 +119,22 @@ class Company:
         """What the app sees now; kept until the directory or the scope changes (`forget_visibility`)."""
         known = self._seen.get(app.agentid)
         if known is None or known[0] != self.directory.version:
-            scope = app.scope
-            known = (self.directory.version, self.directory.visibility(scope.userids, scope.partyids, scope.tagids))
-            self._seen[app.agentid] = known
+            scope, tree = app.scope, self._seen_tree(app)
+            seen = self.directory.visibility(scope.userids, scope.partyids, scope.tagids, tree)
+            self._seen[app.agentid] = known = (self.directory.version, seen)
+        return known[1]
+
+    def _seen_tree(self, app: App) -> frozenset[int]:
+        """Kept while people alone change: there may be 30,000 departments."""
+        known = self._seen_trees.get(app.agentid)
+        if known is None or known[0] != self.directory.tree_version:
+            tree = self.directory.seen_tree(app.scope.partyids, app.scope.tagids)
+            self._seen_trees[app.agentid] = known = (self.directory.tree_version, tree)
         return known[1]
 
     def forget_visibility(self) -> None:
         self._seen.clear()
+        self._seen_trees.clear()
 
     def has_member(self, userid: str) -> bool:
         return self.directory.find(userid) is not None
