@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from wecom_sandbox.api.token import TOKENS_KEPT
 from wecom_sandbox.control.snapshots import lines
 from wecom_sandbox.messages import inbox
 from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message
@@ -218,6 +219,26 @@ def test_user_tickets_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         found.keep_ticket(world.Ticket(value, CORPID, AGENTID, 0.0, "lilei"))
 
     assert list(found.user_tickets) == ["b", "c"]
+
+
+def test_groups_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "KEPT_CHATS", 2)
+    found = world.World()
+    for chatid in "abc":
+        found.keep_chat(world.Chat(chatid, CORPID, AGENTID, "x", "lilei", {"lilei": None}))
+
+    assert list(found.chats) == ["b", "c"]
+
+
+def test_tokens_of_an_app_have_an_end(api: Api, contacts: Api, sandbox: SandboxHandle) -> None:
+    other = contacts.token()
+    sandbox.control("PATCH", "settings", {"rotate_tokens": True, "limits_enabled": False})
+    tokens = [api.token() for _ in range(TOKENS_KEPT + 1)]
+
+    def errcode(token: str) -> int:
+        return int(api.raw("GET", "department/simplelist", params={"access_token": token}).json()["errcode"])
+
+    assert [errcode(token) for token in (tokens[0], tokens[1], tokens[-1], other)] == [40014, 0, 0, 0]
 
 
 def test_the_log_keeps_little_of_a_claimed_company(api: Api, sandbox: SandboxHandle) -> None:

@@ -17,11 +17,13 @@ from wecom_sandbox.api import pipeline
 from wecom_sandbox.api.call import Request
 from wecom_sandbox.callbacks import crypto
 from wecom_sandbox.control import companies, whole
+from wecom_sandbox.control.people import get_company_messages
 from wecom_sandbox.control.steps import ROWS_AT_ONCE, between_calls
 from wecom_sandbox.http.json_pieces import json_pieces
+from wecom_sandbox.messages.inbox import Message
 from wecom_sandbox.state import administration, snapshot
 from wecom_sandbox.state.files import Media
-from wecom_sandbox.state.world import Company, World
+from wecom_sandbox.state.world import CallRecord, Company, World
 
 from tests.sandbox.test_export import KEY
 from tests.sandbox_process import AGENTID, CORPID, company
@@ -68,7 +70,7 @@ def turns_during(work: Callable[[], Awaitable[object]]) -> int:
 
 
 def request() -> web.Request:
-    return make_mocked_request("GET", "/", match_info={"corpid": CORPID})
+    return make_mocked_request("GET", "/?limit=10000", match_info={"corpid": CORPID})
 
 
 @pytest.mark.parametrize(
@@ -85,9 +87,12 @@ def test_others_have_their_turn_between_written_rows(world: World, handler: Any,
     assert len(world.companies[CORPID].directory.members) == PEOPLE
 
 
-@pytest.mark.parametrize("handler", [whole.get_state, companies.get_company])
+@pytest.mark.parametrize("handler", [whole.get_state, companies.get_company, get_company_messages, whole.get_calls])
 def test_others_have_their_turn_between_rows_of_an_answer(world: World, handler: Any) -> None:
     administration.put_members(world, world.companies[CORPID], list(people()))
+    for number in range(PEOPLE):
+        world.mail.deliver(Message(f"m{number}", CORPID, AGENTID, "text", {"content": "x"}, 0.0, receivers=("u1",)))
+        world.log_call(CallRecord(0.0, "GET", "/cgi-bin/x", 0, "127.0.0.1", CORPID, AGENTID, "", 0.0))
 
     assert turns_during(lambda: handler(request(), world, None)) >= PEOPLE / ROWS_AT_ONCE
 

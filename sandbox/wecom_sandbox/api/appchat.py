@@ -34,7 +34,7 @@ def appchat_create(call: Call) -> Json:
         raise ApiError(86207)
     chatid = _new_chatid(call)
     corpid, agentid = call.company.corpid, call.own_app.agentid
-    call.world.chats[chatid] = Chat(chatid, corpid, agentid, name or "群聊", owner, members)
+    call.world.keep_chat(Chat(chatid, corpid, agentid, name or "群聊", owner, members))
     return {"chatid": chatid}
 
 

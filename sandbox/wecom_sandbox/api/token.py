@@ -11,6 +11,9 @@ from wecom_sandbox.errors import ApiError
 from wecom_sandbox.limits.limits import HOUR
 from wecom_sandbox.state.world import Company, Token, World
 
+# Of one app; above, the oldest is unknown (40014). Setting rotate_tokens gives a new one to every call.
+TOKENS_KEPT = 100
+
 
 @open_endpoint(("GET", "POST"), "gettoken")
 def gettoken(world: World, request: Request, now: float) -> Json:
@@ -65,7 +68,10 @@ def _owner(company: Company, secret: str) -> tuple[bool, int | None]:
 
 def _token(world: World, corpid: str, agentid: int | None, secret: str, now: float) -> Token:
     """The same token while it is valid, as WeCom did when this was last documented; or a new one (`rotate_tokens`)."""
-    for old in _tokens_of(world, corpid, agentid):
+    mine = _tokens_of(world, corpid, agentid)
+    for old in mine[: 1 - TOKENS_KEPT]:
+        del world.tokens[old.value]
+    for old in mine[1 - TOKENS_KEPT :]:
         if now >= old.expires_at + world.settings.token_seconds:
             # Long gone: from here on it is unknown (40014) instead of expired (42001).
             del world.tokens[old.value]

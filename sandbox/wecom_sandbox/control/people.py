@@ -20,6 +20,7 @@ from wecom_sandbox.control.routes import (
     text_of,
 )
 from wecom_sandbox.control.schemas import ANY_OBJECT, INTEGER, PAGE, TEXT_OR_INTEGER, an_object, page, rows
+from wecom_sandbox.control.steps import large_answer
 from wecom_sandbox.http import typed
 from wecom_sandbox.messages.inbox import Message
 from wecom_sandbox.messages.ring import Ring
@@ -49,14 +50,14 @@ async def get_messages(request: web.Request, world: World, document: object) -> 
     """What stands on this person's phone, oldest first, page by page."""
     company, member = person_of(request, world)
     page = page_of(request, world.mail.inboxes.get((company.corpid, member.folded), Ring()))
-    return page_as_json("messages", page, lambda message: message.as_json(member.folded))
+    return await large_answer(page_as_json("messages", page, lambda message: message.as_json(member.folded)))
 
 
 @route("GET", "companies/{corpid}/messages", query=PAGE, answer=page("messages"))
 async def get_company_messages(request: web.Request, world: World, document: object) -> object:
     """The company's messages that are still kept, oldest first, page by page, with receivers and whom WeCom dropped."""
     page = page_of(request, world.mail.companies.get(company_of(request, world).corpid, Ring()))
-    return page_as_json("messages", page, Message.as_json)
+    return await large_answer(page_as_json("messages", page, Message.as_json))
 
 
 @route("POST", "companies/{corpid}/members/{userid}/authorize", body=_VISIT)

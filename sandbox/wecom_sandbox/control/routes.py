@@ -104,8 +104,11 @@ def page_of(request: web.Request, ring: Ring[T], wanted: Callable[[T], bool] = l
 
 
 def page_as_json(name: str, page: Page[T], as_json: Callable[[T], object]) -> dict[str, object]:
-    """`after` is asked for next; `more`: there are rows already. `missed`: rows that fell out since the last page."""
-    rows = [as_json(row) for row in page.rows]
+    """For `large_answer`, which makes the rows.
+
+    `after` is asked for next; `more`: there are rows already. `missed`: rows that fell out since the last page.
+    """
+    rows = map(as_json, page.rows)
     return {name: rows, "after": page.after, "more": page.more, "missed": page.missed}
 
 

@@ -108,7 +108,7 @@ async def get_calls(request: web.Request, world: World, document: object) -> obj
     """Oldest first, page by page. ?endpoint=message/send leaves the others out."""
     wanted = request.query.get("endpoint", "")
     page = page_of(request, world.calls, lambda record: not wanted or record.path == f"/cgi-bin/{wanted}")
-    return page_as_json("calls", page, CallRecord.as_json)
+    return await large_answer(page_as_json("calls", page, CallRecord.as_json))
 
 
 @route("DELETE", "calls")
@@ -164,7 +164,7 @@ async def get_callbacks(request: web.Request, world: World, document: object) ->
     """Every try to deliver an event, oldest first, page by page; how many events still wait, or are being delivered."""
     outbox = world.outbox
     records = page_as_json("callbacks", page_of(request, outbox.log), DeliveryRecord.as_json)
-    return {**records, "waiting": outbox.waiting, "under_way": outbox.under_way}
+    return await large_answer({**records, "waiting": outbox.waiting, "under_way": outbox.under_way})
 
 
 @route("DELETE", "callbacks")

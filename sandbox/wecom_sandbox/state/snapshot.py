@@ -185,7 +185,7 @@ def _read_chat(world: World, values: object) -> None:
         raise ValueError(f"chat must have {', '.join(sorted(_CHAT_FIELDS))}")
     chat = Chat(members=dict.fromkeys(_texts(parts["members"], "members")), **fields)
     _company_of(world, chat.corpid)
-    world.chats[chat.chatid] = chat
+    world.keep_chat(chat)
 
 
 def _read_media(world: World, values: object) -> None:

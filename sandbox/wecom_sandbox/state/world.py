@@ -22,9 +22,10 @@ from wecom_sandbox.state.missing import Missing
 from wecom_sandbox.state.office import Office
 from wecom_sandbox.state.steps import at_once
 
-# Of all codes of sign-ins, and of all user_tickets; above, the oldest is forgotten, over or not.
+# Of all codes of sign-ins, of all user_tickets and of all groups; above, the oldest is forgotten, over or not.
 KEPT_CODES = 100_000
 KEPT_TICKETS = 200_000
+KEPT_CHATS = 10_000
 
 
 @dataclass(slots=True)
@@ -226,7 +227,7 @@ class World:
         self.calls: Ring[CallRecord] = Ring()
         self.missing = Missing()
         self.jobs = Jobs()
-        self.chats: dict[str, Chat] = {}
+        self.chats: OrderedDict[str, Chat] = OrderedDict()
         self.outbox = Outbox(wake=lambda: self.wake_courier())
         self.consents: dict[tuple[str, int, str], float] = {}
         self.bi.forget()
@@ -280,6 +281,11 @@ class World:
         self.user_tickets[ticket.value] = ticket
         if len(self.user_tickets) > KEPT_TICKETS:
             self.user_tickets.popitem(last=False)
+
+    def keep_chat(self, chat: Chat) -> None:
+        self.chats[chat.chatid] = chat
+        if len(self.chats) > KEPT_CHATS:
+            self.chats.popitem(last=False)
 
     def watch(self, corpid: str, folded: str, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` whenever something changes on this person's phone; returns what ends that."""
