@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -97,8 +98,10 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
     statement takes. Returns their ids. Raises RenderingError for what cannot be a message, as an empty title."""
     corps = {batch.corp.pk: batch.corp for batch in batches}
     addresses = {pk: links.site_address_for(corp) for pk, corp in corps.items()}
+    of_each_way = {_way(batch): batch for batch in batches}
+    drafts = {way: _draft(run, source, batch, now) for way, batch in of_each_way.items()}
     try:
-        rows = [_frozen(run, source, batch, addresses[batch.corp.pk], now) for batch in batches]
+        rows = [_frozen(drafts[_way(batch)], source, batch, addresses[batch.corp.pk], now) for batch in batches]
     except MessageError as error:
         raise RenderingError.of(error) from error
     insert_deliveries([row.delivery for row in rows])
@@ -108,32 +111,41 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
     return [row.delivery.pk for row in rows]
 
 
-def _frozen(run: Run, source: RunSource, batch: Batch, address: SiteAddress, now: datetime) -> Frozen:
-    """Raises messages.MessageError."""
-    corp, people, terms = batch.corp, batch.people, source.terms
-    mark = new_mark()
-    words = words_of(batch.content, address, mark)
-    link = batch.content.link or terms.link
-    delivery = Delivery(
+def _way(batch: Batch) -> tuple[int, str, int | None]:
+    """Of the app, the robot or the mail."""
+    return batch.corp.pk, batch.channel, None if batch.robot is None else batch.robot.pk
+
+
+def _draft(run: Run, source: RunSource, batch: Batch, now: datetime) -> Delivery:
+    """What all deliveries of the run have in common that go the way of this one. Django takes 0.1 ms to make one, and a
+    fifth of that to copy it."""
+    terms = source.terms
+    return Delivery(
         run=run,
-        corp=corp,
+        corp=batch.corp,
         channel=batch.channel,
         robot=batch.robot,
         created_at=now,
         message_form=terms.form,
         priority=terms.priority,
-        title=words.title,
-        text=words.text,
-        link=link,
-        content_id=batch.content_id,
-        corpid=corp.corpid,
-        agentid=corp.agentid,
-        mark=mark,
+        corpid=batch.corp.corpid,
+        agentid=batch.corp.agentid,
         language=translation.get_language() or settings.LANGUAGE_CODE,
-        recipient_count=len(people) or 1,
-        next_attempt_at=now + timedelta(seconds=batch.wait_seconds),
         expires_at=run.slot_at + timedelta(hours=terms.lifetime_hours),
     )
+
+
+def _frozen(draft: Delivery, source: RunSource, batch: Batch, address: SiteAddress, now: datetime) -> Frozen:
+    """Raises messages.MessageError."""
+    corp, people = batch.corp, batch.people
+    delivery = copy(draft)
+    mark = delivery.mark = new_mark()
+    words = words_of(batch.content, address, mark)
+    link = batch.content.link or source.terms.link
+    delivery.title, delivery.text, delivery.link = words.title, words.text, link
+    delivery.content_id = batch.content_id
+    delivery.recipient_count = len(people) or 1
+    delivery.next_attempt_at = now + timedelta(seconds=batch.wait_seconds)
 
     def body(form: MessageForm, words: message_builder.Words) -> bytes:
         own = None

@@ -105,6 +105,28 @@ def test_people_travel_together_up_to_a_thousand_per_company() -> None:
     assert (run.recipient_count, run.skipped_count) == (2003, 1)
 
 
+def test_messages_of_one_run_go_each_its_own_way() -> None:
+    one, two = make_corp(), make_corp()
+    by_mail = make_person(email="wang@example.com")
+    people = [make_person(one, "li"), make_person(two, "han"), by_mail]
+    run = make_run(make_subscription(*people, fallback_channel="email", message_form=MessageForm.TEXT))
+
+    render_run(run_id=run.pk, now=NOW)
+
+    rows = {row.channel if row.channel == "email" else row.corp_id: row for row in Delivery.objects.all()}
+    assert {key: (row.corpid, row.agentid) for key, row in rows.items()} == {
+        one.pk: (one.corpid, one.agentid),
+        two.pk: (two.corpid, two.agentid),
+        "email": (one.corpid, one.agentid),
+    }
+    assert [(payload(rows[corp.pk])["agentid"], payload(rows[corp.pk])["touser"]) for corp in (one, two)] == [
+        (one.agentid, "li"),
+        (two.agentid, "han"),
+    ]
+    assert payload(rows["email"])["to"] == "wang@example.com"
+    assert len({row.mark for row in rows.values()}) == 3
+
+
 def test_every_body_carries_a_mark_of_its_own() -> None:
     people = make_people(make_corp(), 1001)
     subscription = make_subscription(*people)
