@@ -174,12 +174,18 @@ def main() -> int:
     parser.add_argument("kinds", nargs="*", choices=CHARTS, default=list(CHARTS))
     parser.add_argument("--charts", type=int, default=FULL)
     options = parser.parse_args()
-    found = []
-    for kind in options.kinds:
-        load = runner.load()
-        found.append(runner.keep("chart_push", {"load_before": load, **measure(kind, options.charts)}))
-        print(json.dumps(found[-1], ensure_ascii=False, indent=2), flush=True)
-    return 0 if all(one["is_met"] for one in found) else 1
+    if len(options.kinds) == 1:
+        return _measure(options.kinds[0], options.charts)
+    # Each in a process of its own: Django is set up once for one database.
+    command = [sys.executable, "-m", "benchmarks.chart_push", "--charts", str(options.charts)]
+    return max(subprocess.run([*command, kind], check=False).returncode for kind in options.kinds)  # noqa: S603  # ourselves
+
+
+def _measure(kind: str, charts: int) -> int:
+    load = runner.load()
+    found = runner.keep("chart_push", {"load_before": load, **measure(kind, charts)})
+    print(json.dumps(found, ensure_ascii=False, indent=2), flush=True)
+    return 0 if found["is_met"] else 1
 
 
 if __name__ == "__main__":
