@@ -51,8 +51,8 @@ DELIVERIES_PER_TASK = 50
 URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
 # What waits for other people's systems.
 DATA_QUEUE = "data"
-# Uploads of one task go one after the other.
-UPLOADS_PER_TASK = 10
+# Of them uploads.AT_ONCE are under way at once.
+UPLOADS_PER_TASK = 50
 # As many webhooks, each of which may take its whole time, as end within the lease of the last.
 CALLBACKS_PER_TASK = 5
 # Mails of the mail door, too.

@@ -1,4 +1,4 @@
-"""Writes runs, receipts, attempts and outcomes in bulk, one statement per table.
+"""Writes runs, receipts, frozen bodies, attempts and outcomes in bulk, one statement per table.
 
 Written in SQL: Django's bulk_create() and its update() with a CASE for each column build and resolve an expression
 for each value: half of all the time that a message costs. PostgreSQL and SQLite both take INSERT … SELECT, UPDATE …
@@ -65,6 +65,26 @@ _MESSAGES = """
     INSERT INTO notifications_delivery ({columns}) SELECT {columns} FROM {listed} RETURNING mark, id
 """
 
+
+@dataclass(slots=True)
+class Frozen:
+    """The final bytes of a delivery, in UTF-8. `until`: when what was uploaded for it is forgotten. `error`: why it
+    goes without that."""
+
+    delivery_id: int
+    body: bytes
+    until: datetime | None
+    error: str | None = None
+
+
+_FREEZE = """
+    UPDATE notifications_delivery
+    SET status = %s, next_attempt_at = %s, body = {body}, plain_body = %s, prepare_count = 0,
+        media_until = listed.until, error = COALESCE(listed.error, notifications_delivery.error),
+        fencing_token = NULL, lease_until = NULL, queued_until = NULL
+    FROM {listed}
+    WHERE notifications_delivery.id = listed.id
+"""
 _BEGIN = """
     INSERT INTO notifications_attempt (delivery_id, number, fencing_token, started_at, outcome, answer)
     SELECT delivery.id, delivery.attempt_count, %s, %s, %s, ''
@@ -170,6 +190,19 @@ def write_receipts(run_id: int, rows: Sequence[tuple[int, str, int | None, str, 
     listed = _listed(delivery_id="bigint", channel="text", user_id="bigint", address="text", reason="text")
     with connection.cursor() as cursor:
         cursor.execute(_RECEIPTS.format(listed=listed), [run_id, _json(rows)])
+
+
+def freeze_deliveries(rows: Sequence[Frozen], now: datetime) -> None:
+    """They wait to be sent from now on. The caller holds their locks."""
+    if not rows:
+        return
+    _token, moment = _adapters()
+    listed = _listed(id="bigint", body="text", until="timestamptz", error="text")
+    values = _json([[row.delivery_id, row.body.decode(), moment(row.until), row.error] for row in rows])
+    body = "CAST(listed.body AS BLOB)" if connection.vendor == "sqlite" else "convert_to(listed.body, 'UTF8')"
+    with connection.cursor() as cursor:
+        statement = _FREEZE.format(body=body, listed=listed)
+        cursor.execute(statement, [Delivery.Status.PENDING.value, moment(now), b"", values])
 
 
 def begin_attempts(delivery_ids: Sequence[int], token: UUID, started_at: datetime) -> dict[int, int]:

@@ -140,7 +140,7 @@ def _interleaved(by_corp: Sequence[list[int]]) -> list[int]:
 # --- Claims: a lease, a started attempt and the very rows that were locked ---
 
 # What a call needs of its company: secrets most of all cost time.
-_CALLED = ("name", "corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle")
+CALLED = ("name", "corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def claim_deliveries(deliveries: Collection[Sendable], *, now: datetime) -> list
         if not rows:
             return []
         # Before they are claimed: a company that cannot be read must leave them untouched.
-        corps = Corp.objects.only(*_CALLED).in_bulk({row.corp_id for row in rows})
+        corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in rows})
         for row in rows:
             row.corp = corps[row.corp_id]
         token = uuid.uuid4()

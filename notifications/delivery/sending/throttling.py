@@ -152,15 +152,27 @@ def hold(scopes: Iterable[Scope], outcome: Outcome) -> None:
             logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
 
 
-def permit(request: Request, *, call_seconds: float | None = None) -> Permit | float:
-    """For one call, waiting up to PATIENCE_SECONDS for it; else the seconds until it is worth asking again.
-    `call_seconds`: how long it may take, where that is not WECOM_TOTAL_TIMEOUT_SECONDS."""
+def permits(requests: Sequence[Request], *, call_seconds: float | None = None) -> list[Permit | float]:
+    """For one call each, waiting up to PATIENCE_SECONDS for them; else the seconds until it is worth asking again.
+    `call_seconds`: how long a call may take, where that is not WECOM_TOTAL_TIMEOUT_SECONDS."""
     until = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        [answer] = _answers([request], call_seconds=call_seconds)
-        if isinstance(answer, Permit) or time.monotonic() + answer > until:
-            return answer
-        time.sleep(answer)
+    answers: list[Permit | float] = [0.0] * len(requests)
+    asked = list(range(len(requests)))
+    while asked:
+        found = _answers([requests[place] for place in asked], call_seconds=call_seconds)
+        for place, answer in zip(asked, found, strict=True):
+            answers[place] = answer
+        waits = {place: answer for place in asked if not isinstance(answer := answers[place], Permit)}
+        asked = [place for place, seconds in waits.items() if time.monotonic() + seconds <= until]
+        if asked:
+            time.sleep(min(waits[place] for place in asked))
+    return answers
+
+
+def permit(request: Request, *, call_seconds: float | None = None) -> Permit | float:
+    """The same for one call."""
+    [answer] = permits([request], call_seconds=call_seconds)
+    return answer
 
 
 def _answers(requests: Sequence[Request], *, call_seconds: float | None = None) -> Sequence[Permit | float]:

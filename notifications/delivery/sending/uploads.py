@@ -1,41 +1,41 @@
-"""Uploads a delivery's picture or file, then freezes its bytes.
+"""Uploads what messages carry, pictures and files, then freezes their bytes.
 
-A delivery is taken under a lease with a fencing token, as for sending; the lease ends by itself, since uploading twice
-harms nobody: only who still holds the token freezes the bytes, once. Retries are rows (`next_attempt_at`).
+A task has some uploads under way at once: threads make the calls (`Callers`), the task alone speaks to the database
+and the cache, for many rows at a time. Retries are rows (`next_attempt_at`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import uuid
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import F, QuerySet
-from django.utils import translation
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.api.media import MediaKind
-from integrations.clients.wecom.messages.limits import MessageError, body_bytes
-from integrations.clients.wecom.messages.robots import robot_image
+from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.transport import Timeouts
 from integrations.core import client_factory
 from integrations.core.background import guarded
-from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.channels.outcomes import ROBOT_GONE, Kind, Outcome, outcome_of_error
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
-from notifications.delivery.leases import QUEUE_LEASE, TASK_SECONDS
+from notifications.delivery.leases import QUEUE_LEASE, STOP_SECONDS, TASK_SECONDS
 from notifications.delivery.limiter import Permit, Request
+from notifications.delivery.limiter.shared_gate import PERMIT_SECONDS
 from notifications.delivery.locking import unlocked, update_unlocked
-from notifications.delivery.sending import circuit_breaker, shared_uploads, throttling
+from notifications.delivery.sending import circuit_breaker, shared_uploads, throttling, upload_bodies, upload_rows
 from notifications.delivery.sending.queue import HandedOut
+from notifications.delivery.sending.send import SETTLE_SECONDS, Flights, callers
 from notifications.delivery.sending.settle import backoff
 from notifications.delivery.sending.shared_uploads import Uploaded
+from notifications.delivery.sending.upload_rows import Prepared
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
 
 if TYPE_CHECKING:
@@ -43,11 +43,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Longer than the longest upload (integrations.clients.wecom.transport.Timeouts.transfer_seconds).
-LEASE = timedelta(seconds=120)
 # WeCom keeps what was uploaded for three days; what was not sent by then is uploaded anew.
 UPLOADED_FOR = timedelta(days=3) - timedelta(hours=6)
 HANDED_OUT_AT_ONCE = 500
+# Of one task, side by side; fewer where they are large: so much of them is in memory, or one.
+AT_ONCE = 20
+BYTES_AT_ONCE = 32 * 2**20
 UPLOAD_API = "media_upload"
 # Then the same that another task uploads should be there.
 SAME_UNDER_WAY = timedelta(seconds=1)
@@ -64,46 +65,15 @@ def hand_out(*, now: datetime) -> HandedOut:
         rows = list(unlocked(ready.only("pk", "priority", "corp_id", "channel", "message_form"))[:HANDED_OUT_AT_ONCE])
         if not rows:
             return HandedOut()
-        probes = circuit_breaker.probes({row.corp_id for row in rows if _is_uploaded(row)}, now=now)
+        probes = circuit_breaker.probes({row.corp_id for row in rows if upload_bodies.is_uploaded(row)}, now=now)
         for row in rows:
-            if _is_uploaded(row) and row.corp_id in probes:
+            if upload_bodies.is_uploaded(row) and row.corp_id in probes:
                 if not probes[row.corp_id]:
                     continue
                 probes[row.corp_id] = False
             found[row.priority == Priority.URGENT].append(row.pk)
         Delivery.objects.filter(pk__in=[*found[True], *found[False]]).update(queued_until=now + QUEUE_LEASE)
     return HandedOut(found[True], found[False])
-
-
-def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Prepare each. Returns how many may be sent now. What was not begun in time is handed out again."""
-    waiting, count, end = list(delivery_ids), 0, clock() + timedelta(seconds=TASK_SECONDS)
-    while waiting and not is_stopping() and clock() < end:
-        pk = waiting.pop(0)
-        # One that fails is tried again when its lease has ended.
-        with guarded(logger, "delivery=%d could not be prepared", pk):
-            count += prepare_delivery(pk, clock=clock)
-    if waiting:
-        update_unlocked(_preparing(waiting).filter(queued_until__isnull=False), queued_until=None)
-    return count
-
-
-def prepare_delivery(delivery_id: int, *, clock: Clock) -> bool:
-    """Upload what the delivery carries and freeze its bytes. Returns whether it may be sent now."""
-    held = _claim(delivery_id, clock())
-    if held is None:
-        return False
-    with bound_contextvars(run_id=held.run_id, delivery_id=held.pk):
-        return _prepared(held, clock)
-
-
-def _prepared(held: Delivery, clock: Clock) -> bool:
-    medium = held.medium
-    if medium is None or medium.status == Medium.Status.FAILED:
-        return _freeze_plain(held, medium.error if medium else "", clock())
-    if not _is_uploaded(held):
-        return _freeze(held, lambda body: _filled(body, held, medium), None, clock())
-    return _upload(held, medium, clock)
 
 
 def renew(*, now: datetime) -> int:
@@ -116,107 +86,256 @@ def renew(*, now: datetime) -> int:
     return update_unlocked(old, status=Delivery.Status.PREPARING, media_until=None, queued_until=None)
 
 
+def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
+    """Upload what each carries and freeze its bytes. Returns how many may be sent now.
+
+    What was not begun in time is handed out again. A worker that ends waits at most STOP_SECONDS for uploads under way,
+    whose deliveries are taken by another when their lease has ended.
+    """
+    task = _Task(list(delivery_ids), clock)
+    end, stop_at = clock() + timedelta(seconds=TASK_SECONDS), None
+    while True:
+        if is_stopping():
+            stop_at = stop_at or time.monotonic() + STOP_SECONDS
+        if stop_at is None and clock() < end:
+            task.begin()
+        if not task.has_flying or (stop_at is not None and time.monotonic() >= stop_at):
+            break
+        task.settle_ended()
+    upload_rows.give_back_unbegun(task.waiting)
+    return task.prepared_count
+
+
+@dataclass(eq=False)
+class _Upload:
+    """One upload for all of a task's deliveries that carry the same. `key`: under which other tasks find it; empty
+    where nobody else carries it."""
+
+    held: list[Delivery]
+    content: bytes
+    key: str = ""
+    permit: Permit = field(init=False)
+
+    @property
+    def first(self) -> Delivery:
+        return self.held[0]
+
+
+class _Task:
+    def __init__(self, delivery_ids: list[int], clock: Clock) -> None:
+        self.waiting = delivery_ids
+        self.prepared_count = 0
+        self._clock = clock
+        self._sizes = upload_rows.sizes(delivery_ids)
+        self._flights: Flights[_Upload, str] = Flights(callers())
+        self._flying_bytes = 0
+
+    @property
+    def has_flying(self) -> bool:
+        return bool(self._flights)
+
+    def begin(self) -> None:
+        """Claim as many as have room, begin their uploads, and freeze those that need none. Until one is to upload or
+        none is left."""
+        # Half: claiming many rows at a time costs the database as much as claiming one.
+        while self.waiting and (not self._flights or len(self._flights) * 2 <= AT_ONCE):
+            chunk = self._next_chunk()
+            if not chunk:
+                return
+            # What fails is tried again when its lease has ended.
+            with guarded(logger, "%d deliveries could not be prepared", len(chunk)):
+                self._begin(self._claimed(chunk))
+
+    def settle_ended(self) -> None:
+        """Wait a moment for uploads under way, and write down what ended."""
+        ended = self._flights.wait(len(self._flights), seconds=SETTLE_SECONDS)
+        if not ended:
+            return
+        throttling.release([upload.permit for upload, _answer in ended])
+        self._flying_bytes -= sum(len(upload.content) for upload, _answer in ended)
+        now, prepared = self._clock(), []
+        for upload, answer in ended:
+            # One that fails is tried again when its lease has ended.
+            with guarded(logger, "delivery=%d could not be prepared", upload.first.pk):
+                prepared += _settled(upload, answer, now)
+        works = {
+            upload.first.corp_id for upload, answer in ended if isinstance(answer, str) and _is_wecom(upload.first)
+        }
+        if works:
+            circuit_breaker.unblock(works, now=now)
+        self.prepared_count += upload_rows.freeze(prepared, now)
+
+    def _next_chunk(self) -> list[int]:
+        chunk: list[int] = []
+        room, bytes_left = AT_ONCE - len(self._flights), BYTES_AT_ONCE - self._flying_bytes
+        while self.waiting and len(chunk) < room:
+            bytes_left -= self._sizes.get(self.waiting[0], 0)
+            if bytes_left < 0 and (chunk or self._flights):
+                break
+            chunk.append(self.waiting.pop(0))
+        return chunk
+
+    def _claimed(self, chunk: list[int]) -> list[Delivery]:
+        """One by one where that fails."""
+        with guarded(logger, "%d deliveries could not be claimed together", len(chunk)) as together:
+            found = upload_rows.claim(chunk, self._clock())
+        if together.error is None:
+            return found
+        found = []
+        for pk in chunk:
+            with guarded(logger, "delivery=%d could not be prepared", pk):
+                found += upload_rows.claim([pk], self._clock())
+        return found
+
+    def _begin(self, held: list[Delivery]) -> None:
+        made = [one for one in held if _is_made(one)]
+        prepared = [Prepared(one, reason=one.medium.error if one.medium else "") for one in held if one not in made]
+        contents = upload_rows.contents(made)
+        to_upload = []
+        for one in made:
+            with guarded(logger, "delivery=%d could not be prepared", one.pk):
+                content = contents[one.medium_id or 0]
+                if not upload_bodies.is_uploaded(one):
+                    prepared.append(Prepared(one, partial(upload_bodies.filled, held=one, content=content)))
+                elif one.channel == Channel.ROBOT and one.robot is None:
+                    prepared.append(_refused(one, ROBOT_GONE.message))
+                else:
+                    to_upload.append((one, content))
+        uploads = [one for one in _together(to_upload) if not self._is_elsewhere(one, prepared)]
+        self.prepared_count += upload_rows.freeze(prepared, self._clock())
+        self._call(uploads)
+
+    def _is_elsewhere(self, upload: _Upload, prepared: list[Prepared]) -> bool:
+        """Whether another task has made it, which is used, or makes it just now."""
+        if not upload.key:
+            return False
+        seconds = HOLDS_UP_OTHERS.total_seconds()
+        used = upload_bodies.media_id_of(upload.first)
+        try:
+            known = shared_uploads.begin(upload.key, delivery_id=upload.first.pk, seconds_at_most=seconds, used=used)
+        except shared_uploads.UnderWayError:
+            _come_back(upload.held, self._clock())
+            return True
+        prepared += _filled_by(upload.held, known) if known else []
+        return known is not None
+
+    def _call(self, uploads: Sequence[_Upload]) -> None:
+        answers = throttling.permits([_request(one.first) for one in uploads], call_seconds=Timeouts().transfer_seconds)
+        for upload, answer in zip(uploads, answers, strict=True):
+            if isinstance(answer, Permit):
+                upload.permit = answer
+                self._flying_bytes += len(upload.content)
+                self._flights.begin(upload, partial(copy_context().run, _caller(upload)))
+            else:
+                _end(upload)
+                for one in upload.held:
+                    upload_rows.give_back(one, self._clock() + timedelta(seconds=answer))
+
+
 # --- Steps ---
 
 
-def _claim(delivery_id: int, now: datetime) -> Delivery | None:
-    """The delivery with its company and medium, ours until the lease ends."""
-    token = uuid.uuid4()
-    mine = Delivery.objects.preparable(now).filter(pk=delivery_id)
-    with transaction.atomic():
-        ids = [row.pk for row in unlocked(mine.only("pk"))]
-        if not ids:
-            return None
-        Delivery.objects.filter(pk__in=ids).update(
-            fencing_token=token, lease_until=now + LEASE, prepare_count=F("prepare_count") + 1
-        )
-        # Inside: the token of a worker that takes it over later is not ours.
-        rows = Delivery.objects.select_related("corp", "robot", "medium").defer("medium__svg", "medium__recipe")
-        return rows.get(pk=delivery_id)
+def _is_wecom(held: Delivery) -> bool:
+    return held.channel == Channel.WECOM
 
 
-def _upload(held: Delivery, medium: Medium, clock: Clock) -> bool:
-    if held.channel == Channel.ROBOT and held.robot is None:
-        return _refused(held, ROBOT_GONE.message, clock())
-    key = shared_uploads.key_of(held, medium, _name(held, medium))
-    used = _media_id_of(json.loads(bytes(held.body)))
-    try:
-        found = shared_uploads.once(
-            key,
-            lambda: _uploaded(held, medium, clock),
-            delivery_id=held.pk,
-            seconds_at_most=HOLDS_UP_OTHERS.total_seconds(),
-            used=used,
-        )
-    except shared_uploads.UnderWayError:
-        # Nothing was tried: many looks must not make the wait long after a failure.
-        _give_back(held, clock() + SAME_UNDER_WAY, prepare_count=held.prepare_count - 1)
-        return False
-    except _NoPermitError as error:
-        _give_back(held, clock() + timedelta(seconds=error.wait_seconds))
-        return False
-    except MessageError as error:
-        return _refused(held, str(error), clock())
-    except IntegrationError as error:
-        return _failed(held, error, clock())
-    return _freeze(held, lambda body: _with_media_id(body, found.media_id), found.until, clock())
+def _is_made(held: Delivery) -> bool:
+    return held.medium is not None and held.medium.status != Medium.Status.FAILED
 
 
-class _NoPermitError(Exception):
-    """The limits leave no room before so many seconds."""
+def _together(to_upload: Sequence[tuple[Delivery, bytes]]) -> list[_Upload]:
+    """What is the same is uploaded once."""
+    alone: list[_Upload] = []
+    shared: dict[tuple[str, str], _Upload] = {}
+    for one, content in to_upload:
+        if not one.is_shared:  # type: ignore[attr-defined]  # annotated by `claim`
+            alone.append(_Upload([one], content))
+            continue
+        key = shared_uploads.key_of(one, content, upload_bodies.name_of(one))
+        way = (key, upload_bodies.media_id_of(one))
+        shared.setdefault(way, _Upload([], content, key)).held.append(one)
+    return [*alone, *shared.values()]
 
-    def __init__(self, wait_seconds: float) -> None:
-        super().__init__(wait_seconds)
-        self.wait_seconds = wait_seconds
 
-
-def _uploaded(held: Delivery, medium: Medium, clock: Clock) -> Uploaded:
-    """Raises _NoPermitError, MessageError, IntegrationError."""
-    request = Request(
+def _request(held: Delivery) -> Request:
+    return Request(
         id=f"upload:{held.pk}.{held.prepare_count}",
         scopes=(address_scope(held.corp, UPLOAD_API), company_scope(held.corpid, UPLOAD_API)),
         is_urgent=held.priority == Priority.URGENT,
     )
-    permit = throttling.permit(request, call_seconds=Timeouts().transfer_seconds)
-    if not isinstance(permit, Permit):
-        raise _NoPermitError(permit)
-    try:
-        media_id = _media_id(held, medium)
-    finally:
-        throttling.release([permit])
-    if held.channel == Channel.WECOM:
-        circuit_breaker.unblock([held.corp_id], now=clock())
-    return Uploaded(media_id, clock() + UPLOADED_FOR)
 
 
-def _media_id(held: Delivery, medium: Medium) -> str:
-    name, content = _name(held, medium), bytes(medium.content)
+class _NoThreadError(Exception):
+    """No thread was free in time."""
+
+
+def _caller(upload: _Upload) -> Callable[[], str]:
+    """The upload, ready to be made in a thread without a database. Returns the media_id; raises MessageError,
+    IntegrationError, _NoThreadError."""
+    held, content, permit = upload.first, upload.content, upload.permit
+    name, media_type = upload_bodies.name_of(held), upload_bodies.media_type_of(held)
     kind: MediaKind = "image" if held.message_form == MessageForm.IMAGE else "file"
-    media_type = medium.content_type or _MEDIA_TYPES[MessageForm(held.message_form)]
-    if held.robot is not None:
-        robot = client_factory.robot_client(held.corp, held.robot.key)
-        return robot.webhook_upload_media(content, kind="file", file_name=name, media_type=media_type).media_id
-    client = client_factory.wecom_client(held.corp)
-    return client.media_upload(content, kind=kind, file_name=name, media_type=media_type).media_id
+
+    def call() -> str:
+        bind_contextvars(run_id=held.run_id, delivery_id=held.pk)
+        if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given its place away before it ended
+            raise _NoThreadError
+        if held.robot is not None:
+            robot = client_factory.robot_client(held.corp, held.robot.key)
+            return robot.webhook_upload_media(content, kind="file", file_name=name, media_type=media_type).media_id
+        client = client_factory.wecom_client(held.corp)
+        return client.media_upload(content, kind=kind, file_name=name, media_type=media_type).media_id
+
+    return call
 
 
-def _failed(held: Delivery, error: IntegrationError, now: datetime) -> bool:
+def _settled(upload: _Upload, answer: str | BaseException, now: datetime) -> list[Prepared]:
+    """What can be frozen by it; the rest is given back. Who carries the same as one that failed tries for itself."""
+    found = Uploaded(answer, now + UPLOADED_FOR) if isinstance(answer, str) else None
+    _end(upload, found)
+    if found is not None:
+        return _filled_by(upload.held, found)
+    _come_back(upload.held[1:], now)
+    match answer:
+        case IntegrationError():
+            return _failed(upload.first, answer, now)
+        case MessageError():
+            return [_refused(upload.first, str(answer))]
+        case _NoThreadError():
+            _come_back([upload.first], now)
+        case BaseException():
+            logger.error("delivery=%d: its upload failed", upload.first.pk, exc_info=answer)
+    return []
+
+
+def _end(upload: _Upload, found: Uploaded | None = None) -> None:
+    if upload.key:
+        shared_uploads.end(upload.key, found, delivery_id=upload.first.pk)
+
+
+def _come_back(held: Iterable[Delivery], now: datetime) -> None:
+    """Nothing was tried: many looks must not make the wait long after a failure."""
+    for one in held:
+        upload_rows.give_back(one, now + SAME_UNDER_WAY, prepare_count=one.prepare_count - 1)
+
+
+def _failed(held: Delivery, error: IntegrationError, now: datetime) -> list[Prepared]:
     """Nothing was sent, whatever became of the upload: what may pass is tried again, later each time."""
     outcome = outcome_of_error(error)
     match outcome.kind:
         case Kind.REFUSED | Kind.RECIPIENTS:
-            return _refused(held, str(error), now)
+            return [_refused(held, str(error))]
         case Kind.POSTPONED:
             _hold_up(held, outcome, now)
-            _give_back(held, now + timedelta(seconds=outcome.wait_seconds), outcome)
+            upload_rows.give_back(held, now + timedelta(seconds=outcome.wait_seconds), outcome)
         case _:
-            _give_back(held, now + timedelta(seconds=backoff(held.prepare_count)), outcome)
+            upload_rows.give_back(held, now + timedelta(seconds=backoff(held.prepare_count)), outcome)
     logger.info("delivery=%d not uploaded errcode=%s", held.pk, outcome.errcode)
-    return False
+    return []
 
 
 def _hold_up(held: Delivery, outcome: Outcome, now: datetime) -> None:
-    if held.channel != Channel.WECOM:
+    if not _is_wecom(held):
         return
     if outcome.is_configuration:
         circuit_breaker.block(held.corp_id, outcome, now=now)
@@ -224,111 +343,11 @@ def _hold_up(held: Delivery, outcome: Outcome, now: datetime) -> None:
         throttling.hold([company_scope(held.corpid, UPLOAD_API)], outcome)
 
 
-def _refused(held: Delivery, reason: str, now: datetime) -> bool:
+def _refused(held: Delivery, reason: str) -> Prepared:
     """WeCom does not take the picture or file: the words go without it."""
     logger.warning("delivery=%d: its picture or file was refused", held.pk)
-    return _freeze_plain(held, reason, now)
+    return Prepared(held, reason=reason)
 
 
-def _freeze(
-    held: Delivery, completed: Callable[[dict[str, Any]], dict[str, Any]], until: datetime | None, now: datetime
-) -> bool:
-    """The final bytes, from what the row holds now: people may have been taken out of it meanwhile."""
-    with transaction.atomic():
-        mine = _held(held).select_for_update(of=("self",)).only("body", "channel").first()
-        if mine is None:
-            return False
-        try:
-            body = completed(json.loads(bytes(mine.body)))
-        except MessageError as error:
-            reason = str(error)
-        else:
-            _write(held, now, body=_bytes(mine, body), media_until=until)
-            return True
-    return _refused(held, reason, now)
-
-
-def _freeze_plain(held: Delivery, reason: str, now: datetime) -> bool:
-    with transaction.atomic():
-        mine = _held(held).select_for_update(of=("self",)).only("plain_body").first()
-        if mine is None:
-            return False
-        if mine.plain_body:
-            _write(held, now, body=bytes(mine.plain_body), error=reason)
-            return True
-        # Prepared anew, its plain body is gone.
-        _held(held).update(status=Delivery.Status.FAILED, settled_at=now, error=reason, **_FREE)
-    return False
-
-
-def _write(held: Delivery, now: datetime, **fields: Any) -> None:
-    _held(held).update(
-        status=Delivery.Status.PENDING, next_attempt_at=now, plain_body=b"", prepare_count=0, **fields, **_FREE
-    )
-
-
-def _give_back(held: Delivery, at: datetime, outcome: Outcome | None = None, **fields: Any) -> None:
-    said = {"errcode": outcome.errcode, "error": outcome.message} if outcome else {}
-    _held(held).update(next_attempt_at=at, **said, **fields, **_FREE)
-
-
-_FREE = {"fencing_token": None, "lease_until": None, "queued_until": None}
-
-
-def _held(held: Delivery) -> QuerySet[Delivery]:
-    return Delivery.objects.filter(pk=held.pk, status=Delivery.Status.PREPARING, fencing_token=held.fencing_token)
-
-
-def _preparing(ids: Iterable[int]) -> QuerySet[Delivery]:
-    return Delivery.objects.filter(pk__in=list(ids), status=Delivery.Status.PREPARING)
-
-
-# --- What goes where ---
-
-_UPLOADED = {
-    Channel.WECOM: frozenset({MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
-    Channel.ROBOT: frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
-}
-_MEDIA_TYPES = {
-    MessageForm.IMAGE: "image/png",
-    MessageForm.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    MessageForm.CSV: "text/csv",
-}
-_EXTENSIONS = {MessageForm.XLSX: "xlsx", MessageForm.CSV: "csv"}
-
-
-def _is_uploaded(delivery: Delivery) -> bool:
-    return delivery.message_form in _UPLOADED.get(Channel(delivery.channel), ())
-
-
-def _name(delivery: Delivery, medium: Medium) -> str:
-    """As it came, or in the message's language by its title."""
-    with translation.override(delivery.language):
-        extension = _EXTENSIONS.get(MessageForm(delivery.message_form), "png")
-        return medium.name or file_name(delivery.title, delivery.created_at, extension)
-
-
-def _media_id_of(body: dict[str, Any]) -> str:
-    """Empty before its first upload."""
-    return str(body[body["msgtype"]].get("media_id", ""))
-
-
-def _with_media_id(body: dict[str, Any], media_id: str) -> dict[str, Any]:
-    return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": media_id}}
-
-
-def _filled(body: dict[str, Any], held: Delivery, medium: Medium) -> dict[str, Any]:
-    """A robot's picture stands in the message itself; news and cards have its address already."""
-    if held.channel == Channel.ROBOT and held.message_form == MessageForm.IMAGE:
-        return robot_image(bytes(medium.content))
-    if held.channel == Channel.EMAIL:
-        return body | {"medium": {"id": medium.pk, "name": _name(held, medium), "digest": _sha(medium)}}
-    return body
-
-
-def _sha(medium: Medium) -> str:
-    return hashlib.sha256(bytes(medium.content)).hexdigest()
-
-
-def _bytes(delivery: Delivery, body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode() if delivery.channel == Channel.EMAIL else body_bytes(body)
+def _filled_by(held: Iterable[Delivery], found: Uploaded) -> list[Prepared]:
+    return [Prepared(one, lambda body: upload_bodies.with_media_id(body, found.media_id), found.until) for one in held]

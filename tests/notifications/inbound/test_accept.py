@@ -246,7 +246,7 @@ def test_a_file_is_uploaded_as_what_it_is_under_its_name(
     wire.sends.append({"errcode": 0, "errmsg": "", "type": kind, "media_id": "media-1", "created_at": "1764000000"})
     (delivery,) = sent(incoming(sender, make_person(corp, "Zhang"), files=[file]))
 
-    uploads.prepare_delivery(delivery.pk, clock=clock)
+    uploads.prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
     send_delivery(delivery.pk, clock=clock)
 
     upload, message = wire.bodies

@@ -27,7 +27,7 @@ from notifications.delivery.limiter import Permit, Request, shared_gate
 from notifications.delivery.maintenance import sweep
 from notifications.delivery.rendering import attachments
 from notifications.delivery.runs import recall
-from notifications.delivery.sending import queue, shared_uploads, throttling, uploads
+from notifications.delivery.sending import queue, shared_uploads, throttling, upload_rows, uploads
 from notifications.models import Attachment, Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.sources import Content
 from tests.notifications.conftest import FakeClock
@@ -52,7 +52,7 @@ def failed(medium: Medium, error: str = "没有数据") -> None:
 
 
 def prepared(delivery: Delivery, clock: FakeClock) -> Delivery:
-    uploads.prepare_delivery(delivery.pk, clock=clock)
+    uploads.prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
     delivery.refresh_from_db()
     return delivery
 
@@ -239,6 +239,12 @@ def of_one_run(corp: Any, count: int) -> list[Delivery]:
     return found
 
 
+def key_of(delivery: Delivery) -> str:
+    """Under which its upload is shared."""
+    content = bytes(Medium.objects.get(pk=medium_of(delivery).pk).content)
+    return shared_uploads.key_of(delivery, content, file_name(delivery.title, delivery.created_at, "png"))
+
+
 def test_the_same_picture_of_a_run_is_uploaded_once(wire: Wire, clock: FakeClock) -> None:
     first, second = of_one_run(make_corp(api_base_url=wire.url), 2)
     wire.sends.append(UPLOADED)
@@ -255,13 +261,12 @@ def test_the_same_picture_of_a_run_is_uploaded_once(wire: Wire, clock: FakeClock
 def test_who_finds_the_same_upload_under_way_comes_back_for_it(wire: Wire, clock: FakeClock) -> None:
     first, second = of_one_run(make_corp(api_base_url=wire.url), 2)
 
-    def meanwhile() -> shared_uploads.Uploaded:
-        assert prepared(second, clock).status == Status.PREPARING
-        return shared_uploads.Uploaded("media-1", NOW + uploads.UPLOADED_FOR)
+    key = key_of(first)
 
-    name = file_name(first.title, first.created_at, "png")
-    key = shared_uploads.key_of(first, Medium.objects.get(), name)
-    shared_uploads.once(key, meanwhile, delivery_id=first.pk, seconds_at_most=60)
+    assert shared_uploads.begin(key, delivery_id=first.pk, seconds_at_most=60) is None
+    assert prepared(second, clock).status == Status.PREPARING
+    found = shared_uploads.Uploaded("media-1", NOW + uploads.UPLOADED_FOR)
+    shared_uploads.end(key, found, delivery_id=first.pk)
 
     assert second.next_attempt_at == NOW + uploads.SAME_UNDER_WAY
     assert second.prepare_count == 0  # nothing was tried: should it fail later, it comes back as soon as any other
@@ -271,18 +276,11 @@ def test_who_finds_the_same_upload_under_way_comes_back_for_it(wire: Wire, clock
 
 
 def test_an_upload_that_died_does_not_hold_up_its_own_message(wire: Wire, clock: FakeClock) -> None:
-    [delivery] = of_one_run(make_corp(api_base_url=wire.url), 1)
+    delivery, _other = of_one_run(make_corp(api_base_url=wire.url), 2)
     wire.sends.append(UPLOADED)
 
-    def dies() -> shared_uploads.Uploaded:
-        clock.advance(seconds=uploads.LEASE.total_seconds() + 1)
-        assert prepared(delivery, clock).status == Status.PENDING  # by another worker
-        raise InterruptedError
-
-    name = file_name(delivery.title, delivery.created_at, "png")
-    key = shared_uploads.key_of(delivery, Medium.objects.get(), name)
-    with pytest.raises(InterruptedError):
-        shared_uploads.once(key, dies, delivery_id=delivery.pk, seconds_at_most=60)
+    assert shared_uploads.begin(key_of(delivery), delivery_id=delivery.pk, seconds_at_most=60) is None
+    assert prepared(delivery, clock).status == Status.PENDING  # by another worker
 
     assert body_of(delivery)["image"] == {"media_id": "media-1"}
 
@@ -290,8 +288,8 @@ def test_an_upload_that_died_does_not_hold_up_its_own_message(wire: Wire, clock:
 def test_an_upload_whose_worker_died_holds_up_the_others_for_a_quarter_of_a_minute(
     wire: Wire, clock: FakeClock, settings: Any
 ) -> None:
-    [delivery] = of_one_run(make_corp(api_base_url=wire.url), 1)
-    key = shared_uploads.key_of(delivery, Medium.objects.get(), file_name(delivery.title, delivery.created_at, "png"))
+    delivery, _other = of_one_run(make_corp(api_base_url=wire.url), 2)
+    key = key_of(delivery)
     seconds: list[int] = []
     with redis.Redis.from_url(settings.VALKEY_URL) as valkey:
         wire.on_send = lambda: seconds.append(valkey.ttl(cache.make_key(f"{key}:lock")))
@@ -439,15 +437,15 @@ def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: Wire, cl
     ready(medium_of(delivery))
     wire.sends.append(UPLOADED)
 
-    held = uploads._claim(delivery.pk, clock())  # and there it ends
-    assert held is not None
+    [held] = upload_rows.claim([delivery.pk], clock())  # and there it ends
     prepared(delivery, clock)
     assert delivery.status == Status.PREPARING  # while the lease lasts
-    clock.now += uploads.LEASE + timedelta(seconds=1)
+    clock.now += upload_rows.LEASE + timedelta(seconds=1)
     prepared(delivery, clock)
 
     assert delivery.status == Status.PENDING
-    assert not uploads._freeze(held, lambda body: body | {"image": {"media_id": "late"}}, None, clock())
+    late = upload_rows.Prepared(held, lambda body: body | {"image": {"media_id": "late"}})
+    assert upload_rows.freeze([late], clock()) == 0
     assert body_of(delivery)["image"] == {"media_id": "media-1"}
 
 
@@ -455,13 +453,12 @@ def test_a_canceled_message_is_not_frozen_by_an_upload_under_way(clock: FakeCloc
     run = make_run()
     delivery = make_delivery(make_corp(), MessageForm.IMAGE, run=run)
     ready(medium_of(delivery))
-    held = uploads._claim(delivery.pk, clock())
-    assert held is not None
+    [held] = upload_rows.claim([delivery.pk], clock())
 
     Run.objects.update(recall_requested_at=NOW)
     recall.cancel_recalled(now=NOW)
 
-    assert not uploads._freeze(held, lambda body: body, None, clock())
+    assert upload_rows.freeze([upload_rows.Prepared(held, lambda body: body)], clock()) == 0
     delivery.refresh_from_db()
     assert delivery.status == Status.CANCELED
 
@@ -481,11 +478,10 @@ def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: Wire, clo
     delivery = make_delivery(corp, MessageForm.IMAGE)
     delivery.receipts.create(run=delivery.run, channel=Channel.WECOM, address=f"{corp.pk}:lilei")
     ready(medium_of(delivery))
-    held = uploads._claim(delivery.pk, clock())
-    assert held is not None
+    [held] = upload_rows.claim([delivery.pk], clock())
 
     recall.withdraw(corp, ["lilei"], NOW)
-    uploads._freeze(held, lambda body: body | {"image": {"media_id": "m"}}, None, clock())
+    upload_rows.freeze([upload_rows.Prepared(held, lambda body: body | {"image": {"media_id": "m"}})], clock())
 
     assert (body_of(delivery)["touser"], body_of(delivery)["image"]) == ("HanMei", {"media_id": "m"})
 
@@ -542,7 +538,7 @@ def test_a_paused_or_disabled_company_uploads_nothing(clock: FakeClock) -> None:
     ready(medium_of(delivery))
 
     assert uploads.hand_out(now=NOW) == queue.HandedOut([], [])
-    assert not uploads.prepare_delivery(delivery.pk, clock=clock)
+    assert prepared(delivery, clock).status == Status.PREPARING
 
 
 def test_a_delivery_is_handed_out_once(clock: FakeClock) -> None:

@@ -218,7 +218,7 @@ def test_its_words_go_without_a_picture_that_could_not_be_taken(clock: FakeClock
     delivery = make_delivery(make_corp(), MessageForm.IMAGE, content=Content("日报", "今天", page=page))
     Medium.objects.update(status=Status.FAILED, error="x")
 
-    assert uploads.prepare_delivery(delivery.pk, clock=clock)
+    assert uploads.prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
 
     delivery.refresh_from_db()
     assert (delivery.status, json.loads(bytes(delivery.body))["msgtype"]) == (Delivery.Status.PENDING, "textcard")

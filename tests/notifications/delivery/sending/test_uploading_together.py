@@ -1,0 +1,183 @@
+"""A task that uploads for many messages: side by side, in few statements, and none keeps another from its own end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from notifications.delivery.limiter import Permit, Request, Scope
+from notifications.delivery.sending import throttling, upload_rows, uploads
+from notifications.models import Delivery, Medium, MessageForm
+from tests.notifications.conftest import FakeClock
+from tests.notifications.delivery.attachments.places import body_of, make_delivery, make_run
+from tests.notifications.factories import NOW, make_corp
+from tests.notifications.wire import Wire, errcode
+
+pytestmark = pytest.mark.django_db
+
+Status = Delivery.Status
+
+
+def uploaded(number: int) -> dict[str, Any]:
+    return {"errcode": 0, "errmsg": "", "type": "image", "media_id": f"media-{number}", "created_at": "1764000000"}
+
+
+def with_pictures(wire: Wire, count: int, *, is_same: bool = False) -> list[Delivery]:
+    """Messages of one company whose pictures are made: of each its own, or of all the same."""
+    corp, run = make_corp(api_base_url=wire.url), make_run()
+    found = [make_delivery(corp, MessageForm.IMAGE, run=run if is_same else make_run()) for _number in range(count)]
+    Medium.objects.update(status=Medium.Status.READY, content=b"\x89PNG" + b"\0" * 100, made_at=NOW)
+    assert Medium.objects.count() == (1 if is_same else count)
+    return found
+
+
+def prepare(deliveries: list[Delivery], clock: FakeClock, *, stops_after: float = float("inf")) -> int:
+    """`stops_after`: so many looks whether the worker is asked to end."""
+    looks = iter(range(1_000_000))
+    ids = [delivery.pk for delivery in deliveries]
+    count = uploads.prepare_deliveries(ids, clock=clock, is_stopping=lambda: next(looks) >= stops_after)
+    for delivery in deliveries:
+        delivery.refresh_from_db()
+    return count
+
+
+def statements(deliveries: list[Delivery], clock: FakeClock) -> int:
+    with CaptureQueriesContext(connection) as asked:
+        uploads.prepare_deliveries([one.pk for one in deliveries], clock=clock, is_stopping=lambda: False)
+    return len(asked)
+
+
+def test_uploads_of_a_task_are_under_way_side_by_side(wire: Wire, clock: FakeClock) -> None:
+    deliveries = with_pictures(wire, 3)
+    all_are_there = threading.Barrier(3)
+    wire.on_send = lambda: all_are_there.wait(timeout=20)
+    wire.sends.extend(map(uploaded, range(3)))
+
+    assert prepare(deliveries, clock) == 3
+
+    assert {delivery.status for delivery in deliveries} == {Status.PENDING}
+    assert {body_of(one)["image"]["media_id"] for one in deliveries} == {"media-0", "media-1", "media-2"}
+
+
+def test_eight_messages_take_as_many_statements_as_two(wire: Wire, clock: FakeClock) -> None:
+    deliveries = with_pictures(wire, 11)
+    wire.sends.extend(map(uploaded, range(11)))
+    prepare(deliveries[:1], clock)
+
+    assert statements(deliveries[1:3], clock) == statements(deliveries[3:], clock)
+
+
+def test_one_that_is_refused_keeps_no_other_from_its_picture(wire: Wire, clock: FakeClock) -> None:
+    deliveries = with_pictures(wire, 3)
+    wire.sends.extend([uploaded(0), errcode(40006), uploaded(2)])
+
+    assert prepare(deliveries, clock) == 3
+
+    assert sorted(body_of(one)["msgtype"] for one in deliveries) == ["image", "image", "textcard"]
+
+
+def test_one_that_waits_keeps_no_other_from_its_picture(wire: Wire, clock: FakeClock) -> None:
+    deliveries = with_pictures(wire, 3)
+    wire.sends.extend([uploaded(0), errcode(-1), uploaded(2)])
+
+    assert prepare(deliveries, clock) == 2
+
+    [waiting] = [one for one in deliveries if one.status == Status.PREPARING]
+    assert (waiting.errcode, waiting.lease_until, waiting.prepare_count) == (-1, None, 1)
+    assert waiting.next_attempt_at > NOW
+
+
+def test_the_same_picture_in_one_task_is_uploaded_once(wire: Wire, clock: FakeClock) -> None:
+    deliveries = with_pictures(wire, 3, is_same=True)
+    wire.sends.append(uploaded(1))
+
+    assert prepare(deliveries, clock) == 3
+
+    assert [body_of(one)["image"]["media_id"] for one in deliveries] == ["media-1"] * 3
+    assert len(wire.bodies) == 1
+
+
+def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: Wire, clock: FakeClock) -> None:
+    first, second = with_pictures(wire, 2, is_same=True)
+    wire.sends.extend([errcode(40006), uploaded(2)])
+
+    assert prepare([first, second], clock) == 1
+
+    assert body_of(first)["msgtype"] == "textcard"
+    assert (second.status, second.next_attempt_at, second.prepare_count) == (
+        Status.PREPARING,
+        NOW + uploads.SAME_UNDER_WAY,
+        0,
+    )
+    clock.now = second.next_attempt_at
+    assert prepare([second], clock) == 1
+    assert body_of(second)["image"] == {"media_id": "media-2"}
+
+
+def test_a_row_that_cannot_be_frozen_keeps_no_other_from_it(wire: Wire, clock: FakeClock) -> None:
+    broken, other = with_pictures(wire, 2)
+    Delivery.objects.filter(pk=broken.pk).update(body=b"no JSON")
+    wire.sends.extend([uploaded(0), uploaded(1)])
+
+    assert prepare([broken, other], clock) == 1
+
+    assert (broken.status, other.status) == (Status.PREPARING, Status.PENDING)
+    assert broken.lease_until == NOW + upload_rows.LEASE  # then it is tried again
+
+
+def test_of_large_files_one_is_under_way_at_a_time(
+    wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "BYTES_AT_ONCE", 150)
+    deliveries = with_pictures(wire, 3)
+    under_way, seen = threading.Semaphore(1), []
+
+    def alone() -> None:
+        seen.append(under_way.acquire(blocking=False))
+        time.sleep(0.05)
+        under_way.release()
+
+    wire.on_send = alone
+    wire.sends.extend(map(uploaded, range(3)))
+
+    assert prepare(deliveries, clock) == 3
+
+    assert seen == [True, True, True]
+
+
+def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_back(
+    wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "AT_ONCE", 1)
+    monkeypatch.setattr(uploads, "STOP_SECONDS", 0)
+    hanging, other = with_pictures(wire, 2)
+    Delivery.objects.update(queued_until=NOW + timedelta(seconds=60))
+    goes_on = threading.Event()
+    wire.on_send = lambda: goes_on.wait(timeout=20)
+    wire.sends.extend([uploaded(0), uploaded(1), uploaded(2)])
+
+    assert prepare([hanging, other], clock, stops_after=1) == 0
+    goes_on.set()
+
+    assert (hanging.status, hanging.lease_until) == (Status.PREPARING, NOW + upload_rows.LEASE)
+    assert (other.status, other.lease_until, other.queued_until) == (Status.PREPARING, None, None)
+    clock.now += upload_rows.LEASE + timedelta(seconds=1)
+    assert prepare([hanging, other], clock) == 2
+
+
+def test_calls_for_which_there_is_no_room_wait_and_the_others_begin(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LIMIT_RESERVED_PERCENT = 0
+    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 0)
+    scope = Scope("company:x:media_upload", per_minute=2, per_hour=0, parallel=0, reserved_percent=0)
+
+    answers = throttling.permits([Request(f"upload:{number}", (scope,)) for number in range(3)])
+
+    assert [isinstance(answer, Permit) for answer in answers] == [True, True, False]
