@@ -1,7 +1,6 @@
 """Beat's scheduler, with a heartbeat, and eyes: it queues the push engine's tick when something is due.
 
-A tick that finds nothing costs a worker ten times what the question costs beat: a message, a task, and a query that
-Django compiles. Here it is compiled once.
+A tick that finds nothing costs a worker ten times what the question costs beat: a message, a task, and more questions.
 """
 
 from __future__ import annotations
@@ -71,7 +70,6 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         super().__init__(*args, **kwargs)
         self._turned_at = time.monotonic()
         self._asked_at = self._ticked_at = float("-inf")
-        self._question: tuple[str, tuple[Any, ...]] | None = None
         self._pulse: Pulse | None = None
 
     def setup_schedule(self) -> None:
@@ -114,13 +112,8 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
 
     def _is_anything_due(self) -> bool:
         """True also while the database cannot be asked: the tick, and its worker, say what is wrong."""
-        if self._question is None:
-            # PostgreSQL's now() stands in it, not ours, so that it is the same each time.
-            self._question = tasks.due().values("pk").query.sql_with_params()
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(*self._question)
-                return cursor.fetchone() is not None
+            return tasks.is_anything_due()
         except Error:
             connection.close_if_unusable_or_obsolete()
             return True

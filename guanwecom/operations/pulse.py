@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 class Pulse(threading.Thread):
     """Beats until `end()`. `queues`: those that the process takes from, asked each time; None while it does not do its
-    work, and then no sign of life is written."""
+    work, and then no sign of life is written. `watches`: also looks at all others, and keeps its connection from one
+    beat to the next; not in a process that forks children."""
 
     def __init__(self, kind: Heartbeat.Kind, queues: Callable[[], Collection[str] | None], *, watches: bool) -> None:
         super().__init__(name="pulse", daemon=True)
@@ -35,10 +36,13 @@ class Pulse(threading.Thread):
 
     def run(self) -> None:
         _use_own_connection()
-        while True:
-            self._beat()
-            if self._ended.wait(heartbeats.HEARTBEAT_SECONDS):
-                return
+        try:
+            while True:
+                self._beat()
+                if self._ended.wait(heartbeats.HEARTBEAT_SECONDS):
+                    return
+        finally:
+            connections.close_all()
 
     def end(self) -> None:
         self._ended.set()
@@ -52,6 +56,7 @@ class Pulse(threading.Thread):
             logger.warning("the heartbeat was not taken back: %s", type(error).__name__)
 
     def _beat(self) -> None:
+        is_whole = False
         try:
             with guarded(logger, "heartbeat failed", unless=(Error,)):
                 queues = self._queues()
@@ -63,6 +68,7 @@ class Pulse(threading.Thread):
                     watch.check()
                     self._database.answered()
                 self._is_failing = False
+                is_whole = True
         except Error as error:
             if not self._is_failing:
                 logger.warning("no heartbeat can be written: %s", type(error).__name__)
@@ -70,8 +76,10 @@ class Pulse(threading.Thread):
             if self._watches and isinstance(error, OperationalError | InterfaceError):
                 self._database.failed()
         finally:
-            # An idle process holds no connection, and a child that is forked meanwhile inherits none.
-            connections.close_all()
+            # After an error the next beat opens another one. A child that is forked meanwhile must inherit none. Else
+            # it is kept: to open one costs more than all that a beat asks.
+            if not (is_whole and self._watches):
+                connections.close_all()
 
 
 def _use_own_connection() -> None:

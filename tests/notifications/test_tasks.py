@@ -61,9 +61,22 @@ def test_a_second_tick_of_the_period_does_nothing(wire: Wire, settings: Settings
 
 def test_whether_anything_is_due_is_one_question() -> None:
     with CaptureQueriesContext(connection) as asked:
-        assert not tasks.due().exists()
+        assert not tasks.is_anything_due()
 
     assert len(asked) == 1
+
+
+def test_what_becomes_due_after_the_question_was_written_is_seen() -> None:
+    TickClaim.objects.create(name="notifications.tick", period=0)
+    assert not tasks.is_anything_due()
+    written = tasks.question()
+
+    subscription = make_subscription(make_person(), next_run_at=datetime.now(UTC) - timedelta(hours=1))
+
+    assert tasks.is_anything_due()
+    subscription.delete()
+    assert not tasks.is_anything_due()
+    assert tasks.question() is written
 
 
 @pytest.mark.usefixtures("_eager")

@@ -132,7 +132,7 @@ def test_while_the_database_cannot_be_asked_each_tick_is_queued(valkey_client: r
 
 def test_the_question_of_beat_holds_no_moment_of_its_start() -> None:
     """It is compiled once, and asked for days."""
-    _sql, parameters = tasks.due().values("pk").query.sql_with_params()
+    _sql, parameters = tasks.question()
 
     assert not [value for value in parameters if isinstance(value, date)]
 

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from pytest_django import Settings
 
 from guanwecom.operations.pulse import Pulse
@@ -59,6 +59,57 @@ def test_a_process_that_does_not_do_its_work_is_not_heard() -> None:
     pulse.join()
 
     assert rows() == []
+
+
+def backends(monkeypatch: pytest.MonkeyPatch, *, watches: bool) -> tuple[Pulse, list[int]]:
+    """A running pulse without pauses, and the process of PostgreSQL that answers each of its beats."""
+    monkeypatch.setattr("guanwecom.operations.pulse.heartbeats.HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr("guanwecom.operations.operators._last", [])  # whom to tell, of this test alone
+    found: list[int] = []
+
+    def queues() -> list[str]:
+        connection.ensure_connection()
+        found.append(connection.connection.info.backend_pid)
+        return ["celery"]
+
+    pulse = Pulse(WORKER, queues, watches=watches)
+    pulse.start()
+    return pulse, found
+
+
+@pytest.mark.postgresql
+def test_who_watches_keeps_a_connection_until_it_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pulse, found = backends(monkeypatch, watches=True)
+    eventually(lambda: len(found) > 3)
+    first = found[0]
+    assert set(found[:3]) == {first}
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [first])
+    eventually(lambda: found[-1] != first)
+    Heartbeat.objects.all().delete()
+    eventually(lambda: rows() == [("worker", process_name(), "celery")])
+
+    pulse.end()
+    pulse.join()
+    last = found[-1]
+    eventually(lambda: not _is_there(last))
+
+
+@pytest.mark.postgresql
+def test_a_process_that_forks_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    pulse, found = backends(monkeypatch, watches=False)
+    eventually(lambda: len(found) > 3)
+    pulse.end()
+    pulse.join()
+
+    assert len(set(found)) == len(found)
+
+
+def _is_there(backend_pid: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [backend_pid])
+        return cursor.fetchone() is not None
 
 
 @pytest.mark.parametrize(
