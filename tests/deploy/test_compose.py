@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -64,6 +65,26 @@ def test_our_containers_write_nothing_and_may_nothing(project_root: Path, name: 
     assert service["security_opt"] == ["no-new-privileges:true", *filters]
     assert "healthcheck" in service
     assert "user" not in service  # the Dockerfile names it
+
+
+def test_podman_reads_the_same_health_checks(project_root: Path) -> None:
+    """Behind Docker's interface it takes the words of CMD apart at their spaces; what goes through a shell stays."""
+    checks = {name: one.get("healthcheck", {}).get("test") for name, one in compose(project_root)["services"].items()}
+
+    assert [name for name, test in checks.items() if test and test[0] == "CMD" and " " in "".join(test)] == []
+    for name in ("web-1", "mail-door"):
+        assert checks[name][0] == "CMD-SHELL"
+        program, _option, code = shlex.split(checks[name][1])
+        compile(code, program, "exec")
+
+
+def test_nginx_reads_a_key_that_its_owner_alone_may_read(project_root: Path) -> None:
+    """Without this right, root in the container cannot read a file of who started it; it writes nothing outside."""
+    nginx = compose(project_root)["services"]["nginx"]
+
+    assert "DAC_OVERRIDE" in nginx["cap_add"]
+    assert nginx["read_only"] is True
+    assert all(volume.endswith(":ro") for volume in nginx["volumes"])
 
 
 def test_every_variable_that_it_sets_is_a_setting(project_root: Path) -> None:
