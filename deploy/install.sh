@@ -196,7 +196,9 @@ prepare_database() {
     say "database"
     if [ -z "$database" ] && { [ "$dry_run" ] || grep -qxF "DATABASE_URL=$default_database" "$settings/.env"; }; then
         lacks "SELECT 1 FROM pg_roles WHERE rolname = 'guanwecom'" && as postgres createuser guanwecom
-        lacks "SELECT 1 FROM pg_database WHERE datname = 'guanwecom'" && as postgres createdb --owner guanwecom guanwecom
+        # A server that was installed without a locale makes databases that know no letters but English ones.
+        lacks "SELECT 1 FROM pg_database WHERE datname = 'guanwecom'" \
+            && as postgres createdb --owner guanwecom --encoding UTF8 --template template0 guanwecom
     fi
     as guanwecom "$release/.venv/bin/python" "$release/manage.py" upgrade --no-static
 }

@@ -31,6 +31,8 @@ def test_dry_run_prints_each_step_and_touches_nothing(project_root: Path) -> Non
     assert re.search(
         r"^\+ setpriv .* manage.py upgrade --no-static$", done.stdout.replace("/manage", " manage"), re.MULTILINE
     )
+    # A server without a locale would make one in which no Chinese word can be kept.
+    assert "createdb --owner guanwecom --encoding UTF8 --template template0 guanwecom\n" in done.stdout
     assert not Path("/opt/guanwecom").exists()
     assert not Path("/etc/guanwecom").exists()
 

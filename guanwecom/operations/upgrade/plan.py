@@ -52,7 +52,7 @@ def read() -> Plan:
     executor = MigrationExecutor(connection)
     former = _former_version(executor)
     steps = list(_steps(executor)) if former else list(_new(executor))
-    refusals = _jump(former, settings.VERSION)
+    refusals = [*_encoding(), *_jump(former, settings.VERSION)]
     warnings = [*_space(steps), *(_backup(timezone.now()) if former and steps else [])]
     unknown = sorted(key for key in executor.loader.applied_migrations if _is_ours(executor, key))
     if unknown:
@@ -76,6 +76,18 @@ def _former_version(executor: MigrationExecutor) -> str:
     if Installation._meta.db_table not in connection.introspection.table_names():
         return UNRECORDED
     return Installation.objects.values_list("version", flat=True).first() or UNRECORDED
+
+
+def _encoding() -> list[str]:
+    """A server that was installed without a locale makes databases in SQL_ASCII, which refuse much of our JSON."""
+    if connection.vendor != "postgresql":
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        [encoding] = cursor.fetchone()
+    if encoding == "UTF8":
+        return []
+    return [f"The database has the encoding {encoding}. Make one by createdb --encoding UTF8 --template template0."]
 
 
 def _jump(former: str, present: str) -> list[str]:

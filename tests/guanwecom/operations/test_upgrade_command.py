@@ -214,12 +214,32 @@ def test_static_files_are_collected_in_production_unless_they_are_there(
 
 
 @pytest.fixture
-def empty_url(process_environ: dict[str, str]) -> Iterator[str]:
+def empty_url(process_environ: dict[str, str], request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database without tables. Its parameter: what else CREATE DATABASE is to be told."""
     url = urlsplit(process_environ["DATABASE_URL"])
     name, server = f"{url.path.lstrip('/')}_empty", url._replace(path="/postgres").geturl()
-    postgresql_programs.execute(server, f'CREATE DATABASE "{name}"')
+    postgresql_programs.execute(server, f'CREATE DATABASE "{name}" {getattr(request, "param", "")}')
     yield url._replace(path=f"/{name}").geturl()
     postgresql_programs.execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.mark.postgresql
+@pytest.mark.processes
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "empty_url", ["ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"], indirect=True
+)
+def test_a_database_that_cannot_keep_every_letter_is_refused(
+    process_environ: dict[str, str], empty_url: str, project_root: Path
+) -> None:
+    env = {**process_environ, "DATABASE_URL": empty_url}
+
+    done = subprocess.run(
+        [sys.executable, "manage.py", "upgrade"], env=env, cwd=project_root, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert "encoding SQL_ASCII. Make one by createdb --encoding UTF8 --template template0." in done.stderr
 
 
 @pytest.mark.skipif(not IS_NIGHTLY, reason="runs with `make nightly`")
