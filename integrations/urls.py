@@ -9,6 +9,7 @@ urlpatterns = [
     path(views.HEALTH_PATH.lstrip("/"), views.ready, name="health"),
     path(views.LIVE_PATH.lstrip("/"), views.live, name="live"),
     path(views.READY_PATH.lstrip("/"), views.ready, name="ready"),
+    path("docs/", views.first_guide, name="first-guide"),
     path("docs/<path:path>", views.guides, name="guides"),
     re_path(r"^WW_verify_([0-9A-Za-z]{16})\.txt$", views.verification_file, name="verification-file"),
     path("wecom/<int:corp_id>/events/", views.events, {"kind": CallbackEvent.Kind.APP}, name="wecom-events"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
@@ -20,6 +20,7 @@ from django.views.static import serve
 from integrations import tasks
 from integrations.clients.wecom.crypto import CallbackError
 from integrations.companies import callbacks, verification_files
+from integrations.core import guides as built_guides
 from integrations.core import http, readiness
 from integrations.core.http import without_session
 from integrations.models import CallbackEvent
@@ -68,6 +69,19 @@ def verification_file(request: HttpRequest, code: str) -> HttpResponse:
 def guides(request: HttpRequest, path: str) -> HttpResponseBase:
     """The guides as `make docs` built them; 404 where it did not. For whoever may enter the administration."""
     return serve(request, path, document_root=str(settings.GUIDES_FOLDER))
+
+
+@require_safe
+@staff_member_required
+def first_guide(_request: HttpRequest) -> HttpResponse:
+    """Leads to the guides' first page in the reader's language; 404 where `make docs` did not build them.
+
+    For whoever may enter the administration.
+    """
+    address = built_guides.address("index")
+    if not address:
+        raise Http404
+    return HttpResponseRedirect(address)
 
 
 @without_session

@@ -45,11 +45,24 @@ def test_administrators_read_the_guides(built: Path) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("language", "tree"), [("zh-CN", "zh-cn"), ("en", "en")])
+def test_their_plain_address_leads_to_the_first_page(built: Path, language: str, tree: str) -> None:
+    client = signed_in(is_staff=True)
+
+    answer = client.get("/docs/", headers={"accept-language": language})
+
+    assert (answer.status_code, answer["Location"]) == (302, f"/docs/{tree}/index.html")
+    (built / "html" / tree / "index.html").unlink()
+    assert client.get("/docs/", headers={"accept-language": language}).status_code == 404
+
+
+@pytest.mark.django_db
 def test_nobody_else_does(built: Path) -> None:
     for client in (Client(), signed_in()):
-        answer = client.get("/docs/en/errors.html")
+        for address in ("/docs/", "/docs/en/errors.html"):
+            answer = client.get(address)
 
-        assert (answer.status_code, answer["Location"]) == (302, "/admin/login/?next=/docs/en/errors.html")
+            assert (answer.status_code, answer["Location"]) == (302, f"/admin/login/?next={address}")
 
 
 @pytest.mark.django_db
