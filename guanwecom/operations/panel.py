@@ -15,6 +15,7 @@ from guanwecom.operations import health, messages
 from guanwecom.operations.health import EngineHealth, Served
 from guanwecom.operations.messages import EngineExplanation
 from integrations.core.hooks import Line
+from notifications.models import MakerQueue
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def _served(served: Served) -> tuple[str, str]:
         return text % {"count": served.process_count}, "good"
     if served.is_failing:
         return _("not running"), "bad"
+    if served.name == MakerQueue.SNAPSHOTS:
+        return _("not served: start the worker of snapshots for pictures of the BI's pages"), "quiet"
     return _("not served: start the worker of charts for pictures and files"), "quiet"
 
 

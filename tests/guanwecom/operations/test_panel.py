@@ -36,6 +36,7 @@ def test_an_administrator_of_everything_sees_that_all_runs() -> None:
         "后台进程 beat（定时器） 1 个在运行 队列 urgent 1 个在运行 队列 celery 1 个在运行 队列 data 1 个在运行" in text
     )
     assert "队列 charts 未启用：需要图片和文件时启动 charts 的 worker" in text
+    assert "队列 snapshots 未启用：需要 BI 页面截图时启动 snapshots 的 worker" in text
     assert "逾期未执行 0" in text
     assert COMMAND not in text
 
