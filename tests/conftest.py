@@ -6,7 +6,7 @@ import ipaddress
 import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django import DjangoDbBlocker
 from wecom_sandbox.testing import Sandbox
 
+from tests import log_secrets
 from tests.databases import drop, keep_rows, make_migrated, put_back, statements_that_empty
 from tests.sandbox_process import SandboxHandle, browsing
 from tests.services import SERVICES_KEY
@@ -101,6 +102,21 @@ def _no_network() -> Iterator[None]:
         patch.setattr(socket.socket, "connect_ex", checked_connect_ex)
         patch.setattr(socket, "getaddrinfo", checked_getaddrinfo)
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop() -> Generator[None, object, object]:
+    """Read every line of the product's log, from DEBUG on, before and after pytest's own handlers are there."""
+    with log_secrets.watching():
+        return (yield)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_in_the_log() -> Iterator[None]:
+    """Fail the test in which a secret was logged."""
+    yield
+    if found := log_secrets.WATCH.take():
+        pytest.fail(f"a secret was logged: {found[0][:1000]}", pytrace=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

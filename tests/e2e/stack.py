@@ -13,6 +13,7 @@ from pathlib import Path
 
 import requests
 
+from tests.log_secrets import check_program
 from tests.sandbox_process import SandboxHandle, start_sandbox
 from tools.services import free_port
 
@@ -60,14 +61,18 @@ class Program:
 
 @contextmanager
 def running(name: str, command: list[str], *, env: dict[str, str], folder: Path, cwd: Path) -> Iterator[Program]:
+    """Its log, from DEBUG on, is looked through for secrets when it ends."""
     log = folder / f"{name}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env, cwd=cwd)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=env | {"LOG_LEVEL": "DEBUG"}, cwd=cwd
+        )
     program = Program(name, process, log)
     try:
         yield program
     finally:
         program.stop()
+        check_program(name, log)
 
 
 def wait_for_http(url: str, program: Program) -> None:

@@ -37,7 +37,7 @@ def shared_stack(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     """Web, worker, beat and sandbox. Why another database of Valkey? The first one is emptied before each test."""
-    env = {**program_environ(), "ALLOWED_HOSTS": "localhost,127.0.0.1", "LOG_LEVEL": "DEBUG"}
+    env = {**program_environ(), "ALLOWED_HOSTS": "localhost,127.0.0.1"}
     env["VALKEY_URL"] = settings.VALKEY_URL.removesuffix("/0") + "/1"
     with running_stack(env=env, root=project_root, folder=tmp_path_factory.mktemp("stack")) as stack:
         yield stack

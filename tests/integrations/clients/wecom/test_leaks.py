@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -62,17 +62,37 @@ FAILURES: dict[str, Failure] = {
 }
 
 
+class _Kept(logging.Handler):
+    """Every record, whatever pytest's own handler leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 @pytest.fixture
-def everything(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+def everything(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
     """All that was logged so far, of every library, with its arguments and tracebacks."""
-    caplog.set_level(logging.DEBUG)
     for name in ("urllib3", "urllib3.connectionpool", "urllib3.util.retry", "requests", "redis", "charset_normalizer"):
         caplog.set_level(logging.DEBUG, logger=name)
+    kept = _Kept()
 
     def logged() -> str:
-        return "\n".join(f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records)
+        texts = []
+        for record in kept.records:
+            # An earlier handler's work, where there is one.
+            traceback = record.exc_text or (
+                logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+            )
+            texts.append(f"{record.getMessage()} {record.args!r} {traceback}")
+        return "\n".join(texts)
 
-    return logged
+    logging.getLogger().addHandler(kept)
+    yield logged
+    logging.getLogger().removeHandler(kept)
 
 
 def _shown(error: BaseException) -> str:

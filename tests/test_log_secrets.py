@@ -1,0 +1,134 @@
+"""A test that logs a secret fails, as does a program whose log holds one."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from integrations.models import Corp
+from tests.log_secrets import KNOWN_MOST, WATCH, LogWatch, check_program
+
+SECRET = "invented-for-this-Test-7"
+LEAK = """
+import logging
+
+import pytest
+
+from integrations.models import Corp
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.ERROR])
+@pytest.mark.parametrize("what", ["saved", "other"])
+def test_leak(level, what):
+    Corp.objects.create(name="a", corpid="ww" + "1" * 16, agentid=7, secret="invented-for-this-Test-7")
+    logging.getLogger("integrations.x").log(level, "of %s", "invented-for-this-Test-7" if what == "saved" else what)
+"""
+
+
+def test_the_test_that_logs_a_secret_fails_and_no_other(tmp_path: Path, project_root: Path) -> None:
+    (tmp_path / "test_leak.py").write_text(LEAK)
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-q", "--tb=line"]
+
+    ended = subprocess.run(
+        [*command, "--show-capture=no", tmp_path / "test_leak.py"],
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "4 passed, 2 errors" in ended.stdout, ended.stdout
+    failed = [line.partition(" - ")[0] for line in ended.stdout.splitlines() if line.startswith("ERROR ")]
+    assert [name.rpartition("::")[2] for name in failed] == ["test_leak[saved-10]", "test_leak[saved-40]"]
+    assert [ended.stdout.count(f"[{level}] of *** [integrations.x]") for level in ("debug    ", "error    ")] == [1, 1]
+    assert SECRET not in ended.stdout
+
+
+@pytest.mark.django_db
+def test_secrets_of_every_kind_are_known() -> None:
+    Corp.objects.create(name="a", corpid="ww" + "1" * 16, agentid=7, secret=SECRET)
+    get_user_model().objects.create_user("jim", password="Pass-word-of-jim-1")
+    logger = logging.getLogger("integrations.x")
+
+    logger.debug("secret %s", SECRET)
+    logger.info("password %s", "Pass-word-of-jim-1")
+    logger.warning("token %s", secrets.token_urlsafe(32))
+    logger.error("corp %s", "ww" + "1" * 16)
+
+    found = WATCH.take()
+    assert [line.count("***") for line in found] == [1, 1, 1]
+    assert [word for word in ("secret ***", "password ***", "token ***") if word not in "".join(found)] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("abcdefghij12", "x=abcdefghij12&y"),
+        ('with"Quote-1234', r'{"event": "with\"Quote-1234"}'),
+        ("with/Slash-1234", "https://a.example/?q=with%2FSlash-1234"),
+        ("postgresql://u:a%2Fb-password-1@db/x", "password a/b-password-1 is wrong"),
+        ("https://a.example/hook?key=0123-4567-89ab-cdef", "key 0123-4567-89ab-cdef"),
+        ('{"Authorization": "Token0123456789"}', "sent Token0123456789"),
+        ("only-lower-case-words-but-long", "only-lower-case-words-but-long"),
+    ],
+)
+def test_a_known_value_is_found(value: str, line: str) -> None:
+    watch = LogWatch()
+    watch.remember(value)
+    watch.note("nothing here")
+    watch.note(line)
+
+    [found] = watch.take()
+    assert "***" in found
+    assert watch.take() == []
+
+
+@pytest.mark.parametrize(
+    "value", ["secret", "contacts_secret", "Abcdefgh123", "a text of several words 123", "http://u:pw@p:1", ""]
+)
+def test_a_short_or_ordinary_value_is_not_looked_for(value: str) -> None:
+    watch = LogWatch()
+    watch.remember(value)
+    watch.note(f"{value} stands here")
+
+    assert watch.take() == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Subject: =?utf-8?b?{'5o+Q6YaS'.replace('+', 'a') * 6}?=",
+        "5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx",
+        f"key {'Ab3-' * 10}",
+        f"path/{'Ab3-' * 20}",
+        f"{'abc-' * 20} {'ABC1' * 20}",
+    ],
+)
+def test_what_no_token_looks_like_is_not_found(line: str) -> None:
+    assert LogWatch().found_in(line) == []
+
+
+def test_the_oldest_values_are_forgotten() -> None:
+    watch = LogWatch()
+    for number in range(KNOWN_MOST + 1):
+        watch.remember(f"value-number-{number:04}")
+    watch.note("value-number-0000 value-number-0001")
+
+    assert watch.take() == ["value-number-0000 ***"]
+
+
+def test_a_programs_log_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    log.write_text("started\n")
+    check_program("web", log)
+    log.write_text(f"started\ntoken {secrets.token_urlsafe(64)} is bad\n")
+
+    with pytest.raises(pytest.fail.Exception, match=r"a secret stands in the log of web: token \*\*\* is bad"):
+        check_program("web", log)
