@@ -117,6 +117,7 @@ CELERY_TASK_ROUTES = {
     "notifications.tick": {"queue": "urgent"},
     **{f"integrations.{name}": {"queue": "data"} for name in ("fetch_card_data", "test_source", "test_unsaved")},
 }
+CELERY_TASK_ANNOTATIONS = {"notifications.make_medium": {"sends_nothing": True}}
 CELERY_TASK_IGNORE_RESULT = CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONSUMER = "guanwecom.worker_consumer:LastingConsumer"

@@ -14,7 +14,7 @@ from integrations.models.installation import THE_ONE, Place
 
 logger = logging.getLogger(__name__)
 
-# How long a web process goes by what it knows.
+# How long a web process goes by what it knows, and one that draws.
 KNOWN_SECONDS = 5.0
 
 

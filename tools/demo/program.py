@@ -244,7 +244,7 @@ def charts_command() -> list[str]:
     """Draws charts and makes files, in processes of its own: they end without anything else ending."""
     celery = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom", "worker", "--queues", "charts"]
     celery += ["--pool", "prefork", "--autoscale", "1,0", "--loglevel", "INFO", "--hostname", "charts@%h"]
-    celery += ["--max-tasks-per-child", "200", "--max-memory-per-child", "500000"]
+    celery += ["--max-tasks-per-child", "1000", "--max-memory-per-child", "500000"]
     return [*celery, "--without-gossip", "--without-mingle"]
 
 
