@@ -17,7 +17,7 @@ from integrations.core.redis import valkey
 from integrations.models import Heartbeat
 from notifications.delivery.attachments import jobs
 from notifications.delivery.runs import scheduler
-from notifications.models import AlertRule, TickClaim
+from notifications.models import AlertRule, Subscription, TickClaim
 
 # A tick is overdue after so long, and so is a slot, in seconds.
 TICK_STALE_SECONDS = 30
@@ -116,8 +116,7 @@ def _queues(beats: Iterable[tuple[str, datetime]], now: datetime) -> Iterable[Se
             heard.setdefault(name, []).append(at)
     for queue in settings.CELERY_TASK_QUEUES:
         yield _served(queue.name, heard.get(queue.name, []), now)
-    for name in OPTIONAL_QUEUES:
-        waiting = jobs.overdue_count(name, now=now, at_most=COUNTED)
+    for name, waiting in jobs.overdue_counts(OPTIONAL_QUEUES, now=now, at_most=COUNTED).items():
         yield _served(name, heard.get(name, []), now, is_optional=True, waiting_count=waiting)
 
 
@@ -138,7 +137,10 @@ def _overdue(now: datetime) -> tuple[int, datetime | None]:
     """Times that nobody has claimed."""
     before = now - timedelta(seconds=SLOT_OVERDUE_SECONDS)
     times: list[datetime | None] = []
-    for rows in (scheduler.claimable(before), AlertRule.objects.due(before)):
+    # Most of the time none is due, and the short question spares the long one.
+    subscriptions = Subscription.objects.due(before)
+    claimable = scheduler.claimable(before) if subscriptions.exists() else subscriptions.none()
+    for rows in (claimable, AlertRule.objects.due(before)):
         times += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED]
     return min(len(times), COUNTED), min(filter(None, times), default=None)
 

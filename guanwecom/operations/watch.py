@@ -46,9 +46,9 @@ def check() -> None:
     state = health.read()
     if state.is_copy:  # nothing is sent from it, not even that
         return
-    known = EngineWatch.objects.values_list("notified", flat=True).get(pk=_ROW)
-    if is_new(state.problems, now=database_clock()()):
-        _in_thread(partial(_tell_or_forget, state, known))
+    watch = EngineWatch.objects.get(pk=_ROW)
+    if _is_new(watch, state.problems, now=database_clock()()):
+        _in_thread(partial(_tell_or_forget, state, watch.notified))
 
 
 def _tell_or_forget(state: EngineHealth, known: str) -> None:
@@ -73,8 +73,11 @@ def _claim() -> bool:
 def is_new(problems: list[str], *, now: datetime) -> bool:
     """Note what was found, and whether operators are to be told of it: it has lasted, and something of it is new to
     them or all is well again. Of several callers one gets True."""
+    return _is_new(EngineWatch.objects.get(pk=_ROW), problems, now=now)
+
+
+def _is_new(watch: EngineWatch, problems: list[str], *, now: datetime) -> bool:
     found = ",".join(sorted(problems))
-    watch = EngineWatch.objects.get(pk=_ROW)
     rows = EngineWatch.objects.filter(pk=_ROW, found=watch.found, notified=watch.notified)
     if found != watch.found or watch.found_since is None or watch.found_since > now:
         rows.update(found=found, found_since=now)

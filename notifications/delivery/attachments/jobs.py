@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -208,11 +209,21 @@ def _old_previews(now: Moment) -> QuerySet[Medium]:
     return Medium.objects.previews().filter(created_at__lte=now - PREVIEW_KEPT)
 
 
+def overdue_counts(queues: Sequence[str], *, now: datetime, at_most: int) -> dict[str, int]:
+    """`overdue_count` of each queue. One query where nothing waits in any."""
+    if not _overdue(now).exists():
+        return dict.fromkeys(queues, 0)
+    return {queue: overdue_count(queue, now=now, at_most=at_most) for queue in queues}
+
+
 def overdue_count(queue: str, *, now: datetime, at_most: int) -> int:
     """How many of a queue wait although nobody has made anything for a while: there is no worker, or none that keeps
     up. Not those that are put off."""
-    waiting = Medium.objects.filter(status=Medium.Status.WAITING, queue=queue, created_at__lte=now - OVERDUE, error="")
-    count = waiting[:at_most].count()
+    count = _overdue(now).filter(queue=queue)[:at_most].count()
     if not count or Medium.objects.filter(queue=queue, made_at__gt=now - OVERDUE).exists():
         return 0
     return count
+
+
+def _overdue(now: datetime) -> QuerySet[Medium]:
+    return Medium.objects.filter(status=Medium.Status.WAITING, created_at__lte=now - OVERDUE, error="")

@@ -179,10 +179,14 @@ def test_what_the_message_does_not_live_to_see_is_given_up_with_the_reason(
     assert (medium.status, "没有响应" in medium.error_text) == (Status.FAILED, True)
 
 
-def test_without_a_worker_messages_wait_half_an_hour(clock: FakeClock) -> None:
+def test_without_a_worker_messages_wait_half_an_hour(clock: FakeClock, django_assert_num_queries: Any) -> None:
     medium = make_page()
     assert jobs.overdue_count("snapshots", now=NOW + jobs.OVERDUE, at_most=10) == 1
     assert jobs.overdue_count("charts", now=NOW + jobs.OVERDUE, at_most=10) == 0
+    late = NOW + jobs.OVERDUE
+    assert jobs.overdue_counts(("charts", "snapshots"), now=late, at_most=10) == {"charts": 0, "snapshots": 1}
+    with django_assert_num_queries(1):
+        assert jobs.overdue_counts(("charts",), now=NOW, at_most=10) == {"charts": 0}
 
     assert jobs.sweep(now=NOW + jobs.PATIENCE) == 1
 
