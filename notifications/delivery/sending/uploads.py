@@ -98,7 +98,7 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
         if is_stopping():
             stop_at = stop_at or time.monotonic() + STOP_SECONDS
         if stop_at is None and clock() < end:
-            task.begin()
+            task.begin(may_go_on=lambda: clock() < end and not is_stopping())
         if not task.has_flying or (stop_at is not None and time.monotonic() >= stop_at):
             break
         task.settle_ended()
@@ -109,11 +109,14 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
 @dataclass(eq=False)
 class _Upload:
     """One upload for all of a task's deliveries that carry the same. `key`: under which other tasks find it; empty
-    where nobody else carries it."""
+    where nobody else carries it. `used`: the media_id that they had before (shared_uploads.begin)."""
 
     held: list[Delivery]
     content: bytes
+    name: str
+    media_type: str
     key: str = ""
+    used: str = ""
     permit: Permit = field(init=False)
 
     @property
@@ -134,9 +137,9 @@ class _Task:
     def has_flying(self) -> bool:
         return bool(self._flights)
 
-    def begin(self) -> None:
-        """Claim as many as have room, begin their uploads, and freeze those that need none. Until one is to upload or
-        none is left."""
+    def begin(self, *, may_go_on: Callable[[], bool]) -> None:
+        """Claim as many as have room, begin their uploads, and freeze those that need none. Until there is no room,
+        none is left, or `may_go_on`, asked after each chunk, says no: each may wait for the limiter."""
         # Half: claiming many rows at a time costs the database as much as claiming one.
         while self.waiting and (not self._flights or len(self._flights) * 2 <= AT_ONCE):
             chunk = self._next_chunk()
@@ -145,6 +148,8 @@ class _Task:
             # What fails is tried again when its lease has ended.
             with guarded(logger, "%d deliveries could not be prepared", len(chunk)):
                 self._begin(self._claimed(chunk))
+            if not may_go_on():
+                return
 
     def settle_ended(self) -> None:
         """Wait a moment for uploads under way, and write down what ended."""
@@ -200,7 +205,7 @@ class _Task:
                 elif one.channel == Channel.ROBOT and one.robot is None:
                     prepared.append(_refused(one, ROBOT_GONE.message))
                 else:
-                    to_upload.append((one, content))
+                    to_upload.append(_upload_of(one, content))
         uploads = [one for one in _together(to_upload) if not self._is_elsewhere(one, prepared)]
         self.prepared_count += upload_rows.freeze(prepared, self._clock())
         self._call(uploads)
@@ -210,9 +215,9 @@ class _Task:
         if not upload.key:
             return False
         seconds = HOLDS_UP_OTHERS.total_seconds()
-        used = upload_bodies.media_id_of(upload.first)
+        pk, used = upload.first.pk, upload.used
         try:
-            known = shared_uploads.begin(upload.key, delivery_id=upload.first.pk, seconds_at_most=seconds, used=used)
+            known = shared_uploads.begin(upload.key, delivery_id=pk, seconds_at_most=seconds, used=used)
         except shared_uploads.UnderWayError:
             _come_back(upload.held, self._clock())
             return True
@@ -243,17 +248,24 @@ def _is_made(held: Delivery) -> bool:
     return held.medium is not None and held.medium.status != Medium.Status.FAILED
 
 
-def _together(to_upload: Sequence[tuple[Delivery, bytes]]) -> list[_Upload]:
+def _upload_of(one: Delivery, content: bytes) -> _Upload:
+    """For this one alone, with all that its call needs: a row of which that cannot be told asks for no permit."""
+    upload = _Upload([one], content, upload_bodies.name_of(one), upload_bodies.media_type_of(one))
+    if one.is_shared:  # type: ignore[attr-defined]  # annotated by `claim`
+        upload.key = shared_uploads.key_of(one, content, upload.name)
+        upload.used = upload_bodies.media_id_of(one)
+    return upload
+
+
+def _together(uploads: Sequence[_Upload]) -> list[_Upload]:
     """What is the same is uploaded once."""
     alone: list[_Upload] = []
     shared: dict[tuple[str, str], _Upload] = {}
-    for one, content in to_upload:
-        if not one.is_shared:  # type: ignore[attr-defined]  # annotated by `claim`
-            alone.append(_Upload([one], content))
-            continue
-        key = shared_uploads.key_of(one, content, upload_bodies.name_of(one))
-        way = (key, upload_bodies.media_id_of(one))
-        shared.setdefault(way, _Upload([], content, key)).held.append(one)
+    for each in uploads:
+        if not each.key:
+            alone.append(each)
+        elif (known := shared.setdefault((each.key, each.used), each)) is not each:
+            known.held += each.held
     return [*alone, *shared.values()]
 
 
@@ -273,7 +285,7 @@ def _caller(upload: _Upload) -> Callable[[], str]:
     """The upload, ready to be made in a thread without a database. Returns the media_id; raises MessageError,
     IntegrationError, _NoThreadError."""
     held, content, permit = upload.first, upload.content, upload.permit
-    name, media_type = upload_bodies.name_of(held), upload_bodies.media_type_of(held)
+    name, media_type = upload.name, upload.media_type
     kind: MediaKind = "image" if held.message_form == MessageForm.IMAGE else "file"
 
     def call() -> str:

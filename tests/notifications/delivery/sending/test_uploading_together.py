@@ -11,7 +11,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from notifications.delivery.limiter import Permit, Request, Scope
+from notifications.delivery.channels.wecom_app import company_scope
+from notifications.delivery.limiter import Permit, Request, Scope, shared_gate
 from notifications.delivery.sending import throttling, upload_rows, uploads
 from notifications.models import Delivery, Medium, MessageForm
 from tests.notifications.conftest import FakeClock
@@ -129,6 +130,36 @@ def test_a_row_that_cannot_be_frozen_keeps_no_other_from_it(wire: Wire, clock: F
 
     assert (broken.status, other.status) == (Status.PREPARING, Status.PENDING)
     assert broken.lease_until == NOW + upload_rows.LEASE  # then it is tried again
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_one_whose_upload_cannot_be_made_keeps_no_other_from_its_picture(
+    wire: Wire, clock: FakeClock, *, is_same: bool
+) -> None:
+    broken, *others = with_pictures(wire, 3, is_same=is_same)
+    # A form whose medium must say what it is; and a body that names no form.
+    Delivery.objects.filter(pk=broken.pk).update(message_form=MessageForm.FILE, body=b"{}")
+    wire.sends.extend([uploaded(0), uploaded(1)])
+
+    assert prepare([broken, *others], clock) == 2
+
+    assert (broken.status, broken.lease_until) == (Status.PREPARING, NOW + upload_rows.LEASE)
+    assert [one.status for one in others] == [Status.PENDING] * 2
+
+
+def test_a_task_that_is_to_end_goes_on_to_no_other_chunk(
+    wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "AT_ONCE", 1)
+    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 0)
+    first, second = with_pictures(wire, 2)
+    Delivery.objects.update(queued_until=NOW + timedelta(seconds=60))
+    shared_gate.gate().hold(company_scope(first.corpid, uploads.UPLOAD_API), seconds=30)
+
+    assert prepare([first, second], clock, stops_after=1) == 0
+
+    assert [one.prepare_count for one in (first, second)] == [1, 0]
+    assert (first.lease_until, second.queued_until) == (None, None)
 
 
 def test_of_large_files_one_is_under_way_at_a_time(
