@@ -50,12 +50,21 @@ def with_media_id(body: dict[str, Any], media_id: str) -> dict[str, Any]:
 
 def filled(body: dict[str, Any], held: Delivery, content: bytes) -> dict[str, Any]:
     """A robot's picture stands in the message itself; news and cards have its address already."""
-    if held.channel == Channel.ROBOT and held.message_form == MessageForm.IMAGE:
+    if _holds_picture(held):
         return robot_image(content)
     if held.channel == Channel.EMAIL:
         digest = hashlib.sha256(content).hexdigest()
         return body | {"medium": {"id": held.medium_id, "name": name_of(held), "digest": digest}}
     return body
+
+
+def size_in_body(held: Delivery, content: bytes) -> int:
+    """How many bytes of the content `filled` writes into the body."""
+    return len(content) if _holds_picture(held) else 0
+
+
+def _holds_picture(held: Delivery) -> bool:
+    return held.channel == Channel.ROBOT and held.message_form == MessageForm.IMAGE
 
 
 def media_type_of(delivery: Delivery) -> str:

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 # Longer than the longest upload (integrations.clients.wecom.transport.Timeouts.transfer_seconds).
 LEASE = timedelta(seconds=120)
+# Of pictures in the bodies that one statement writes, or one picture: on its way each is in memory some eight times.
+BYTES_AT_ONCE = 4 * 2**20
 
 _FREE: dict[str, None] = {"fencing_token": None, "lease_until": None, "queued_until": None}
 _READ = (
@@ -77,17 +79,30 @@ def contents(held: Iterable[Delivery]) -> dict[int, bytes]:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """`completed`: makes the final body of what the row holds; raises MessageError. Without it the words go alone, and
-    `reason` says why. `until`: when what was uploaded is forgotten."""
+    `reason` says why. `until`: when what was uploaded is forgotten. `size`: bytes of a picture that the body holds."""
 
     held: Delivery
     completed: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     until: datetime | None = None
     reason: str = ""
+    size: int = 0
 
 
-def freeze(prepared: Sequence[Prepared], now: datetime) -> int:
-    """Write the final bytes. Returns how many may be sent now. One by one where that fails together: a bad row is tried
-    again when its lease has ended, and does not keep the others."""
+def freeze(prepared: Iterable[Prepared], now: datetime) -> int:
+    """Write the final bytes, so many at a time as BYTES_AT_ONCE says. Returns how many may be sent now."""
+    count, bytes_left = 0, BYTES_AT_ONCE
+    part: list[Prepared] = []
+    for one in prepared:
+        if part and one.size > bytes_left:
+            count, part, bytes_left = count + _freeze_part(part, now), [], BYTES_AT_ONCE
+        part.append(one)
+        bytes_left -= one.size
+    return count + _freeze_part(part, now)
+
+
+def _freeze_part(prepared: Sequence[Prepared], now: datetime) -> int:
+    """One by one where that fails together: a bad row is tried again when its lease has ended, and does not keep the
+    others."""
     if not prepared:
         return 0
     with guarded(logger, "%d deliveries could not be frozen together", len(prepared)) as together:

@@ -201,7 +201,8 @@ class _Task:
             with guarded(logger, "delivery=%d could not be prepared", one.pk):
                 content = contents[one.medium_id or 0]
                 if not upload_bodies.is_uploaded(one):
-                    prepared.append(Prepared(one, partial(upload_bodies.filled, held=one, content=content)))
+                    complete = partial(upload_bodies.filled, held=one, content=content)
+                    prepared.append(Prepared(one, complete, size=upload_bodies.size_in_body(one, content)))
                 elif one.channel == Channel.ROBOT and one.robot is None:
                     prepared.append(_refused(one, ROBOT_GONE.message))
                 else:

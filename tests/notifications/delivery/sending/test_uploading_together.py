@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from datetime import timedelta
@@ -14,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from notifications.delivery.channels.wecom_app import company_scope
 from notifications.delivery.limiter import Permit, Request, Scope, shared_gate
 from notifications.delivery.sending import throttling, upload_rows, uploads
-from notifications.models import Delivery, Medium, MessageForm
+from notifications.models import Channel, Delivery, Medium, MessageForm, Robot
 from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import body_of, make_delivery, make_run
 from tests.notifications.factories import NOW, make_corp
@@ -180,6 +181,23 @@ def test_of_large_files_one_is_under_way_at_a_time(
     assert prepare(deliveries, clock) == 3
 
     assert seen == [True, True, True]
+
+
+def test_pictures_in_bodies_are_written_few_at_a_time(
+    wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_rows, "BYTES_AT_ONCE", 250)
+    deliveries, picture = with_pictures(wire, 5), b"\x89PNG\r\n\x1a\n" + b"\0" * 100
+    Medium.objects.update(content=picture)
+    robot = Robot.objects.create(corp=deliveries[0].corp, name="群", key="0123456789abcdef")
+    Delivery.objects.update(channel=Channel.ROBOT, robot=robot)
+
+    with CaptureQueriesContext(connection) as asked:
+        assert prepare(deliveries, clock) == 5
+
+    written = base64.b64encode(picture).decode()
+    assert [query["sql"].count(written) for query in asked if "listed.body" in query["sql"]] == [2, 2, 1]
+    assert {body_of(delivery)["image"]["base64"] for delivery in deliveries} == {written}
 
 
 def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_back(
