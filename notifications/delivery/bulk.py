@@ -8,16 +8,18 @@ FROM and RETURNING. The rows travel as one parameter of JSON, since placeholders
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection, models
 
 from notifications.models import Attempt, Delivery, Run
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -58,6 +60,9 @@ _NEXT_TIMES = """
     FROM {listed} WHERE notifications_subscription.id = listed.id
 """
 
+# Of texts and bodies: PostgreSQL takes 256 MB of JSON, and on its way each byte is in memory some eight times. A
+# thousand mails of 50,000 characters have more.
+MESSAGE_BYTES_AT_ONCE = 16 * 2**20
 # A parameter each: a document is no text, and of SQLite's parameters there may be 999.
 CONTENTS_AT_ONCE = 500
 _CONTENTS = "INSERT INTO notifications_frozencontent (run_id, document) VALUES {} RETURNING id"
@@ -145,8 +150,30 @@ def insert_contents(run_id: int, documents: Sequence[bytes]) -> list[int]:
 
 def insert_deliveries(deliveries: Sequence[Delivery]) -> None:
     """Write these, each with all of its columns, and give each its id. Their bodies are UTF-8, as JSON is."""
-    if not deliveries:
-        return
+    for part in in_parts(deliveries, _size, MESSAGE_BYTES_AT_ONCE):
+        _insert_deliveries(part)
+
+
+def in_parts(rows: Iterable[T], size_of: Callable[[T], int], at_most: int) -> Iterator[list[T]]:
+    """The rows in their order, as many together as have so many bytes at most, or one."""
+    part: list[T] = []
+    left = at_most
+    for row in rows:
+        size = size_of(row)
+        if part and size > left:
+            yield part
+            part, left = [], at_most
+        part.append(row)
+        left -= size
+    if part:
+        yield part
+
+
+def _size(delivery: Delivery) -> int:
+    return 4 * len(delivery.text) + len(delivery.body) + len(delivery.plain_body)
+
+
+def _insert_deliveries(deliveries: Sequence[Delivery]) -> None:
     fields = [field for field in Delivery._meta.concrete_fields if not field.primary_key]
     columns = {str(field.column): _column_type(field) for field in fields}
     values_of = attrgetter(*(field.attname for field in fields))

@@ -90,21 +90,13 @@ class Prepared:
 
 def freeze(prepared: Iterable[Prepared], now: datetime) -> int:
     """Write the final bytes, so many at a time as BYTES_AT_ONCE says. Returns how many may be sent now."""
-    count, bytes_left = 0, BYTES_AT_ONCE
-    part: list[Prepared] = []
-    for one in prepared:
-        if part and one.size > bytes_left:
-            count, part, bytes_left = count + _freeze_part(part, now), [], BYTES_AT_ONCE
-        part.append(one)
-        bytes_left -= one.size
-    return count + _freeze_part(part, now)
+    parts = bulk.in_parts(prepared, lambda one: one.size, BYTES_AT_ONCE)
+    return sum(_freeze_part(part, now) for part in parts)
 
 
 def _freeze_part(prepared: Sequence[Prepared], now: datetime) -> int:
     """One by one where that fails together: a bad row is tried again when its lease has ended, and does not keep the
     others."""
-    if not prepared:
-        return 0
     with guarded(logger, "%d deliveries could not be frozen together", len(prepared)) as together:
         count = _freeze(prepared, now)
     if together.error is None:

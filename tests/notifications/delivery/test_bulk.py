@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import DataError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from notifications.delivery import bulk
 from notifications.models import Delivery, FrozenContent, Priority, Run
@@ -71,6 +72,19 @@ def test_a_title_that_is_too_long_is_refused_not_cut(run: Run) -> None:
         bulk.insert_deliveries([delivery(run, title="长" * 129)])
 
     assert not Delivery.objects.exists()
+
+
+def test_so_much_text_as_one_statement_does_not_take_is_written_by_several(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "MESSAGE_BYTES_AT_ONCE", 1000)
+    rows = [delivery(run, text="长" * 100, body=b"x" * 50, plain_body=b"y" * 50) for _number in range(5)]
+
+    with CaptureQueriesContext(connection) as asked:
+        bulk.insert_deliveries(rows)
+
+    assert [query["sql"].count("长" * 100) for query in asked] == [2, 2, 1]
+    assert {row.pk for row in rows} == set(Delivery.objects.values_list("pk", flat=True))
 
 
 def test_no_delivery_is_no_statement(django_assert_num_queries: Any) -> None:
