@@ -260,7 +260,9 @@ def test_what_a_killed_demo_left_is_ended_by_the_next_and_by_a_reset(place: Plac
 
     assert len(orphans) >= len(PROGRAMS)
     assert survivors == []
-    assert text.startswith(f"Ended {len(orphans)} processes of a demo that was killed: ")
+    # A worker may start another process between the look and the end.
+    assert (ended := re.match(r"Ended (\d+) processes of a demo that was killed: ", text)), text
+    assert int(ended[1]) >= len(PROGRAMS)
     assert (refused.returncode, kept) == (1, True)
     assert (done.returncode, left) == (0, [])
     assert done.stdout.endswith(f"The demo's data in {place.folder} is gone; `make demo` makes it anew.\n")
