@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from celery import shared_task
 from django.utils import timezone
@@ -12,8 +13,10 @@ from integrations.bi import catalogue, connection_test
 from integrations.callbacks import queue, worker
 from integrations.companies import console, credentials, site_certificates, verification_files
 from integrations.companies.diagnosis import runner
-from integrations.core.background import database_clock, guarded
+from integrations.core.background import database_clock
+from integrations.core.ticks import Step, Tick
 from integrations.datasources import fetch, source_tests, unsaved_tests
+from integrations.models import CheckRun, StagedCredentials
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +31,9 @@ def run_check(run_id: int) -> None:
         run_check.delay(freed)
 
 
-def retry_checks() -> None:
+def retry_checks(now: datetime) -> None:
     """Queue the checks whose time has come to be tried again, and those whose place in the queue was lost."""
-    for run_id in runner.claim_due_again(now=timezone.now()):
+    for run_id in runner.claim_due_again(now=now):
         run_check.delay(run_id)
 
 
@@ -43,9 +46,9 @@ def check_credentials(staged_id: int) -> None:
             run_check.delay(run.pk)
 
 
-def retry_credentials() -> None:
+def retry_credentials(now: datetime) -> None:
     """Queue the credentials whose time has come to be tried again, and those whose place in the queue was lost."""
-    for staged_id in credentials.claim_due(now=timezone.now()):
+    for staged_id in credentials.claim_due(now=now):
         check_credentials.delay(staged_id)
 
 
@@ -61,9 +64,9 @@ def check_site_certificate(address_id: int) -> None:
     site_certificates.check(address_id)
 
 
-def request_site_certificates() -> None:
+def request_site_certificates(now: datetime) -> None:
     """Queue the site addresses whose certificate was not looked at for an hour."""
-    site_certificates.request_due(now=timezone.now())
+    site_certificates.request_due(now=now)
 
 
 @shared_task(name="integrations.run_console_write", expires=600, time_limit=CONSOLE_WRITE_SECONDS)
@@ -83,9 +86,9 @@ def consume_events(corp_id: int, consumer: str) -> None:
         queue_events(corp, name)
 
 
-def sweep_events() -> None:
+def sweep_events(now: datetime) -> None:
     """Queue what is due: tried again, lost with a queue, or left by a worker that died."""
-    for corp_id, consumer in queue.due_lanes(now=timezone.now()):
+    for corp_id, consumer in queue.due_lanes(now=now):
         queue_events(corp_id, consumer)
 
 
@@ -127,16 +130,27 @@ def test_unsaved(token: str) -> None:
     unsaved_tests.carry_out(token=token, clock=timezone.now)
 
 
-def sweep_card_data() -> None:
+def sweep_card_data(now: datetime) -> None:
     """Queue what is due: tried again, lost with a queue, or left by a worker that died. Forget what is old."""
-    clock = database_clock()
-    fetch.sweep(clock=clock)
-    fetch.purge(now=clock())
+    fetch.sweep(clock=database_clock())
+    fetch.purge(now=now)
 
 
-@shared_task(name="integrations.tick", ignore_result=True, expires=9, time_limit=60)
+TICK = Tick(
+    name="integrations.tick",
+    at_least_seconds=60,
+    steps=(
+        Step(retry_checks, lambda now: [CheckRun.objects.due_again(now)]),
+        Step(retry_credentials, lambda now: [StagedCredentials.objects.due(now)]),
+        Step(sweep_events, lambda now: [queue.due(now)]),
+        Step(sweep_card_data, fetch.due),
+        Step(request_site_certificates, lambda now: [site_certificates.due(now)]),
+    ),
+)
+
+
+@shared_task(name=TICK.name, ignore_result=True, expires=9, time_limit=60)
 def tick() -> None:
-    """What beat asks for every few seconds: queue what is to be tried again, and what was lost."""
-    for sweep in (retry_checks, retry_credentials, sweep_events, sweep_card_data, request_site_certificates):
-        with guarded(logger, "tick: %s failed", sweep.__name__):
-            sweep()
+    """Runs when beat saw something due, and every minute: queue what is to be tried again, and what was lost."""
+    if TICK.is_anything_due():
+        TICK.do_steps(now=database_clock()())

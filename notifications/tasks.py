@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, reduce
-from operator import or_
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import billiard
 from celery import shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import Exists, Q, QuerySet
-from django.db.models.functions import Now
+from django.db import transaction
+from django.db.models import Q
 
-from integrations.core.background import database_clock, guarded
+from integrations.core.background import database_clock
+from integrations.core.ticks import Step, Tick
 from notifications.alerts import broken_rules, card_updates, evaluation, incidents, notify
 from notifications.delivery.attachments import jobs, snapshots
 from notifications.delivery.maintenance import clock_repair, purge, sweep
@@ -32,8 +29,7 @@ from notifications.delivery.sending import queue as sending_queue
 from notifications.inbound import fetch, webhook
 from notifications.inbound import purge as inbound_purge
 from notifications.inbound.mail import outgoing
-from notifications.models import AlertRule, Incident, OutgoingMail, Priority, Run, Subscription, TickClaim
-from notifications.models.lookups import Moment
+from notifications.models import AlertRule, Incident, OutgoingMail, Priority, Run, Subscription
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,52 +62,6 @@ _stopping = threading.Event()
 def stop_between_messages(**_signal: Any) -> None:
     """Let running tasks end after the message that they are at."""
     _stopping.set()
-
-
-@shared_task(name=scheduler.TICK, ignore_result=True)
-def tick() -> None:
-    """Runs when beat saw something due, and every few seconds: claim what is due, sweep, queue what waits."""
-    now = database_clock()()
-    # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
-    if scheduler.clock_was_set_back(scheduler.TICK, now=now):
-        clock_repair.repair(now=now)
-    if not scheduler.claim_tick(scheduler.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
-        return
-    if not is_anything_due():
-        return
-    for step in _STEPS:
-        # What is due goes out also where something cannot be swept.
-        with guarded(logger, "tick: %s failed", step.do.__name__):
-            step.do(now)
-
-
-@dataclass(frozen=True)
-class _Step:
-    """A part of a tick. `due`: the rows that ask for it at a moment, beside those that the steps before it name. While
-    no step has any, a tick ends after one question; otherwise all are done."""
-
-    do: Callable[[datetime], None]
-    due: Callable[[Moment], Sequence[QuerySet[Any]]]
-
-
-def due() -> QuerySet[TickClaim]:
-    """A row while a tick has work. One query in place of some twenty, with the database's own clock."""
-    requested = (Exists(rows.order_by()) for step in _STEPS for rows in step.due(Now()))
-    return TickClaim.objects.filter(reduce(or_, requested, Q()), name=scheduler.TICK)
-
-
-def is_anything_due() -> bool:
-    """Whether a tick has work. Most have none; beat asks before it queues one. Raises django.db.Error."""
-    with connection.cursor() as cursor:
-        cursor.execute(*question())
-        return cursor.fetchone() is not None
-
-
-@lru_cache(maxsize=1)
-def question() -> tuple[str, tuple[Any, ...]]:
-    """The SQL of due() and its parameters, written once in a process: Django takes twenty times as long to write it as
-    PostgreSQL to answer. The database's now() stands in it, and settings of days and addresses."""
-    return due().values("pk").query.sql_with_params()
 
 
 def _claim_due(now: datetime) -> None:
@@ -190,23 +140,42 @@ def _notify_administrators(now: datetime) -> None:
     circuit_breaker.notify_administrators(now=now)
 
 
-_STEPS = (
-    _Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
-    _Step(_check_rules, evaluation.due),
-    _Step(_notify_incidents, lambda now: [incidents.orphaned(), Incident.objects.notice_due(now)]),
-    _Step(_sweep, lambda now: [*sweep.due(now), circuit_breaker.without_queue()]),
-    _Step(_notify_owners, lambda _now: [Run.objects.unnotified(), AlertRule.objects.untold()]),
-    _Step(_hand_out, lambda _now: []),
-    _Step(_make_media, jobs.due),
-    _Step(_prepare, lambda _now: []),
-    _Step(_update_cards, lambda now: [card_updates.changeable(now)]),
-    _Step(_fetch_inbound, fetch.due),
-    _Step(_recall, lambda now: [recall.due(now)]),
-    _Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
-    _Step(_notify_administrators, lambda _now: [circuit_breaker.unnotified()]),
-    _Step(_call_back, webhook.due),
-    _Step(_purge, lambda now: [*purge.due(now), evaluation.old(now), idempotency.due(now), *inbound_purge.due(now)]),
+TICK = Tick(
+    name=scheduler.TICK,
+    # Health judges by it (health.TICK_STALE_SECONDS), and it repairs what a clock that was set back has left.
+    at_least_seconds=10,
+    steps=(
+        Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
+        Step(_check_rules, evaluation.due),
+        Step(_notify_incidents, lambda now: [incidents.orphaned(), Incident.objects.notice_due(now)]),
+        Step(_sweep, lambda now: [*sweep.due(now), circuit_breaker.without_queue()]),
+        Step(_notify_owners, lambda _now: [Run.objects.unnotified(), AlertRule.objects.untold()]),
+        Step(_hand_out, lambda _now: []),
+        Step(_make_media, jobs.due),
+        Step(_prepare, lambda _now: []),
+        Step(_update_cards, lambda now: [card_updates.changeable(now)]),
+        Step(_fetch_inbound, fetch.due),
+        Step(_recall, lambda now: [recall.due(now)]),
+        Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
+        Step(_notify_administrators, lambda _now: [circuit_breaker.unnotified()]),
+        Step(_call_back, webhook.due),
+        Step(_purge, lambda now: [*purge.due(now), evaluation.old(now), idempotency.due(now), *inbound_purge.due(now)]),
+    ),
 )
+
+
+@shared_task(name=scheduler.TICK, ignore_result=True)
+def tick() -> None:
+    """Runs when beat saw something due, and every few seconds: claim what is due, sweep, queue what waits."""
+    now = database_clock()()
+    # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
+    if scheduler.clock_was_set_back(scheduler.TICK, now=now):
+        clock_repair.repair(now=now)
+    if not scheduler.claim_tick(scheduler.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
+        return
+    # What is due goes out also where something cannot be swept.
+    if TICK.is_anything_due():
+        TICK.do_steps(now=now)
 
 
 @shared_task(name="notifications.render_runs", ignore_result=True)

@@ -1,4 +1,4 @@
-"""Beat's scheduler, with a heartbeat, and eyes: it queues the push engine's tick when something is due.
+"""Beat's scheduler, with a heartbeat, and eyes: it queues the ticks of TICKS when something is due.
 
 A tick that finds nothing costs a worker ten times what the question costs beat: a message, a task, and more questions.
 """
@@ -17,16 +17,16 @@ from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from guanwecom.operations import copies
 from guanwecom.operations.pulse import Pulse
+from integrations import tasks as integrations_tasks
 from integrations.core import installation
+from integrations.core.ticks import Tick
 from integrations.models import Heartbeat
-from notifications import tasks
+from notifications import tasks as notifications_tasks
 from notifications.delivery.runs import scheduler
 
 logger = logging.getLogger(__name__)
 
-# A tick comes so often though nothing is due, in seconds: health judges by it (TICK_STALE_SECONDS), and it repairs what
-# a clock that was set back has left.
-TICK_AT_LEAST_SECONDS = 10
+TICKS = {tick.name: tick for tick in (notifications_tasks.TICK, integrations_tasks.TICK)}
 # Times of subscriptions are whole minutes. Beat looks so long after a period of the tick begins, in seconds, not in the
 # midst of it; so long, because its clock may be ahead of the database's.
 LOOK_AFTER_SECONDS = 0.1
@@ -69,7 +69,8 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._turned_at = time.monotonic()
-        self._asked_at = self._ticked_at = float("-inf")
+        self._asked_at = float("-inf")
+        self._ticked_at = dict.fromkeys(TICKS, float("-inf"))
         self._pulse: Pulse | None = None
 
     def setup_schedule(self) -> None:
@@ -103,20 +104,13 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         return n
 
     def apply_entry(self, entry: PeriodicEntry, producer: Any = None) -> None:
-        if entry.name == scheduler.TICK:
-            is_old = time.monotonic() >= self._ticked_at + TICK_AT_LEAST_SECONDS
-            if not (is_old or self._is_anything_due()):
+        tick = TICKS.get(entry.name)
+        if tick is not None:
+            is_old = time.monotonic() >= self._ticked_at[tick.name] + tick.at_least_seconds
+            if not (is_old or _is_anything_due(tick)):
                 return
-            self._ticked_at = time.monotonic()
+            self._ticked_at[tick.name] = time.monotonic()
         super().apply_entry(entry, producer=producer)
-
-    def _is_anything_due(self) -> bool:
-        """True also while the database cannot be asked: the tick, and its worker, say what is wrong."""
-        try:
-            return tasks.is_anything_due()
-        except Error:
-            connection.close_if_unusable_or_obsolete()
-            return True
 
     def close(self) -> None:
         super().close()
@@ -126,6 +120,15 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
     def _queues(self) -> tuple[()] | None:
         """It takes from none; None while the scheduler does not turn."""
         return () if time.monotonic() - self._turned_at < STUCK_SECONDS else None
+
+
+def _is_anything_due(tick: Tick) -> bool:
+    """True also while the database cannot be asked: the tick, and its worker, say what is wrong."""
+    try:
+        return tick.is_anything_due()
+    except Error:
+        connection.close_if_unusable_or_obsolete()
+        return True
 
 
 def _is_copy() -> bool:

@@ -11,7 +11,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 
 from integrations.callbacks.registry import Consumer, Outcome, consumer_named, consumers_for
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork
-from integrations.models.jobs import LET_GO, LeaseLostError
+from integrations.models.jobs import LET_GO, LeaseLostError, Moment
 
 # How long a worker may be silent before another takes its lane over: longer than one call to WeCom with all repeats.
 LEASE = timedelta(seconds=120)
@@ -37,11 +37,16 @@ def add_work(event: CallbackEvent) -> list[str]:
     return [one.name for one in wanted if one.after not in names]
 
 
+def due(now: Moment) -> QuerySet[EventWork]:
+    """Work in lanes that no worker holds."""
+    held = EventLane.objects.filter(corp=OuterRef("corp"), consumer=OuterRef("consumer"), lease_until__gt=now)
+    return EventWork.objects.due(now).filter(~Exists(held))
+
+
 def due_lanes(*, now: datetime) -> list[tuple[int, str]]:
     """Corp and consumer of every lane in which something is due and that no worker holds. Queued twice does no harm."""
-    held = EventLane.objects.filter(corp=OuterRef("corp"), consumer=OuterRef("consumer"), lease_until__gt=now)
-    lanes = EventWork.objects.due(now).filter(~Exists(held)).order_by("corp", "consumer")
-    found = lanes.values_list("corp", "consumer").distinct()[:LANES_AT_ONCE]
+    lanes = due(now).order_by("corp", "consumer").values_list("corp", "consumer")
+    found = lanes.distinct()[:LANES_AT_ONCE]
     return [(corp, name) for corp, name in found if consumer_named(name) is not None]
 
 

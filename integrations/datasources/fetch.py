@@ -15,7 +15,7 @@ and all those that ran into their limit last time share SLOW_PLACES: the other t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -31,7 +31,7 @@ from integrations.datasources import earlier_queries, query
 from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import SECONDS_AT_MOST, SECRETS, packed
-from integrations.models.jobs import LET_GO
+from integrations.models.jobs import LET_GO, Moment
 
 logger = logging.getLogger(__name__)
 
@@ -293,12 +293,26 @@ def _notify_followers(card_id: int, slot_at: datetime) -> None:
             follower(card_id, slot_at)
 
 
+def due(now: Moment) -> list[QuerySet[CardData]]:
+    """What sweep and purge find."""
+    return [CardData.objects.due(now), _untold(now), *_old(now)]
+
+
+def _untold(now: Moment) -> QuerySet[CardData]:
+    return CardData.objects.finished().filter(notified_at__isnull=True, finished_at__lte=now - NOTIFIED_WITHIN)
+
+
+def _old(now: Moment) -> list[QuerySet[CardData]]:
+    old = CardData.objects.filter(requested_at__lt=now - timedelta(days=settings.CARD_DATA_RETENTION_DAYS))
+    unbegun = Q(status=CardData.Status.WAITING, lease_until__isnull=True, requested_at__lt=now - PREVIEW_WAITED)
+    return [old, CardData.objects.previews().filter(Q(requested_at__lt=now - PREVIEW_KEPT) | unbegun)]
+
+
 def sweep(*, clock: Clock) -> None:
     """Queue what is due and was lost by a queue or a worker, and tell what a dead worker has not told."""
     now = clock()
-    late = CardData.objects.finished().filter(notified_at__isnull=True, finished_at__lte=now - NOTIFIED_WITHIN)
-    rows: Iterable[tuple[int, int, datetime | None]] = late.values_list("pk", "card_id", "slot_at")[:SWEPT_AT_ONCE]
-    for row_id, card_id, slot_at in rows:
+    untold = _untold(now).values_list("pk", "card_id", "slot_at")
+    for row_id, card_id, slot_at in untold[:SWEPT_AT_ONCE]:
         _notify(row_id, card_id, slot_at, clock)
     _queue(list(CardData.objects.due(now).order_by("next_try_at").values_list("pk", flat=True)[:SWEPT_AT_ONCE]))
 
@@ -306,10 +320,7 @@ def sweep(*, clock: Clock) -> None:
 def purge(*, now: datetime) -> int:
     """Forget at most PURGED_AT_ONCE rows that are older than CARD_DATA_RETENTION_DAYS, and as many that were for pages
     at which nobody waits any more. Returns how many."""
-    old = CardData.objects.filter(requested_at__lt=now - timedelta(days=settings.CARD_DATA_RETENTION_DAYS))
-    unbegun = Q(status=CardData.Status.WAITING, lease_until__isnull=True, requested_at__lt=now - PREVIEW_WAITED)
-    previews = CardData.objects.previews().filter(Q(requested_at__lt=now - PREVIEW_KEPT) | unbegun)
-    return _forget(old) + _forget(previews)
+    return sum(_forget(rows) for rows in _old(now))
 
 
 def _forget(rows: QuerySet[CardData]) -> int:

@@ -9,12 +9,11 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models.companies import Corp
-from integrations.models.jobs import Leased, LeasedQuerySet
+from integrations.models.jobs import Leased, LeasedQuerySet, Moment
 from integrations.models.site import CallbackEvent
 from integrations.models.sync_runs import SyncRun
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Self
 
 
@@ -22,7 +21,7 @@ class EventWorkQuerySet(models.QuerySet["EventWork"]):
     def waiting(self) -> Self:
         return self.filter(status=EventWork.Status.WAITING)
 
-    def due(self, now: datetime) -> Self:
+    def due(self, now: Moment) -> Self:
         """Those that a worker should take now."""
         return self.waiting().filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
 

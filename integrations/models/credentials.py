@@ -12,12 +12,13 @@ from integrations.models.companies import Corp
 from integrations.models.fields import EncryptedTextField
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Self
+
+    from integrations.models.jobs import Moment
 
 
 class StagedCredentialsQuerySet(models.QuerySet["StagedCredentials"]):
-    def due(self, now: datetime) -> Self:
+    def due(self, now: Moment) -> Self:
         """Never tried for want of a worker, or to be tried again. Served by the index staged_credentials_due."""
         return self.filter(next_try_at__lte=now)
 

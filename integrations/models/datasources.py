@@ -17,7 +17,7 @@ from integrations.clients.sources.table import Table, from_document, to_document
 from integrations.models import datasource_messages
 from integrations.models.companies import Corp
 from integrations.models.fields import EncryptedTextField
-from integrations.models.jobs import Leased, LeasedQuerySet
+from integrations.models.jobs import Leased, LeasedQuerySet, Moment
 from integrations.models.scoping import NOTHING, Person, corp_condition
 
 SECONDS_AT_MOST = 120
@@ -207,7 +207,7 @@ class CardDataQuerySet(LeasedQuerySet["CardData"]):
     def finished(self) -> CardDataQuerySet:
         return self.exclude(status=CardData.Status.WAITING)
 
-    def due(self, now: datetime) -> CardDataQuerySet:
+    def due(self, now: Moment) -> CardDataQuerySet:
         """To be fetched now, and in nobody's hands."""
         return self.waiting().free(now).filter(next_try_at__lte=now)
 

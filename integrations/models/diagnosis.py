@@ -14,8 +14,9 @@ from integrations.models.companies import Corp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
     from typing import Self
+
+    from integrations.models.jobs import Moment
 
 
 class CheckRunQuerySet(models.QuerySet["CheckRun"]):
@@ -28,7 +29,7 @@ class CheckRunQuerySet(models.QuerySet["CheckRun"]):
         newest = theirs.order_by().values("corp", "check_name").annotate(newest=Max("pk")).values("newest")
         return self.filter(pk__in=newest)
 
-    def due_again(self, now: datetime) -> Self:
+    def due_again(self, now: Moment) -> Self:
         """Runs that are to be tried once more by now, and those that no worker has ended by now."""
         return self.filter(next_try_at__lte=now)
 

@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from django.db import models, transaction
 from django.db.models import Q
+from django.db.models.expressions import Combinable
 from django.utils.translation import pgettext_lazy
 
 Row = TypeVar("Row", bound="Leased")
 Job = TypeVar("Job", bound="BackgroundJob")
+
+# A time, or an expression for one, as the database's own Now().
+Moment: TypeAlias = datetime | Combinable
 
 LET_GO = MappingProxyType({"lease_token": "", "lease_until": None})
 
@@ -24,7 +28,7 @@ class LeaseLostError(Exception):
 
 
 class LeasedQuerySet(models.QuerySet[Row]):
-    def free(self, now: datetime) -> Self:
+    def free(self, now: Moment) -> Self:
         """Rows that no worker holds."""
         return self.filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
 

@@ -1,16 +1,13 @@
-"""What several models share that belongs to none: points in time, and the states of a run."""
+"""What several models share that belongs to none: the states of a run, and points in time."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TypeAlias
-
 from django.db import models
-from django.db.models.expressions import Combinable
 from django.utils.translation import gettext_lazy as _
 
-# A time, or an expression for one, as the database's own Now().
-Moment: TypeAlias = datetime | Combinable
+from integrations.models.jobs import Moment
+
+__all__ = ["Moment", "RunStatus"]
 
 
 class RunStatus(models.TextChoices):

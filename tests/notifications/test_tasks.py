@@ -12,6 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from integrations.core import ticks
 from integrations.core.background import database_clock
 from notifications import tasks
 from notifications.delivery.rendering import render
@@ -61,22 +62,21 @@ def test_a_second_tick_of_the_period_does_nothing(wire: Wire, settings: Settings
 
 def test_whether_anything_is_due_is_one_question() -> None:
     with CaptureQueriesContext(connection) as asked:
-        assert not tasks.is_anything_due()
+        assert not tasks.TICK.is_anything_due()
 
     assert len(asked) == 1
 
 
 def test_what_becomes_due_after_the_question_was_written_is_seen() -> None:
-    TickClaim.objects.create(name="notifications.tick", period=0)
-    assert not tasks.is_anything_due()
-    written = tasks.question()
+    assert not tasks.TICK.is_anything_due()
+    written = ticks.question(tasks.TICK)
 
     subscription = make_subscription(make_person(), next_run_at=datetime.now(UTC) - timedelta(hours=1))
 
-    assert tasks.is_anything_due()
+    assert tasks.TICK.is_anything_due()
     subscription.delete()
-    assert not tasks.is_anything_due()
-    assert tasks.question() is written
+    assert not tasks.TICK.is_anything_due()
+    assert ticks.question(tasks.TICK) is written
 
 
 @pytest.mark.usefixtures("_eager")

@@ -398,7 +398,7 @@ def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
     assert User.objects.get(username="LiLei").is_active
     assert (people.corp.pk, event_handlers.NAME) in queue.due_lanes(now=wecom_events.clock.now)
 
-    tasks.sweep_events()
+    tasks.sweep_events(wecom_events.clock.now)
 
     assert not User.objects.get(username="LiLei").is_active
     assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}

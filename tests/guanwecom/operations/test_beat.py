@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -11,10 +12,10 @@ from django.conf import settings
 from django.db import OperationalError, connection
 from django_celery_beat.models import PeriodicTask
 
-from guanwecom.operations.beat import LOOK_AFTER_SECONDS, LivingScheduler, PeriodicEntry
-from notifications import tasks
+from guanwecom.operations.beat import LOOK_AFTER_SECONDS, TICKS, LivingScheduler, PeriodicEntry
+from integrations.core import ticks
+from integrations.models import SiteAddress
 from notifications.delivery.runs.scheduler import TICK
-from tests.guanwecom.operations.conftest import ticked
 from tests.notifications.factories import make_corp, make_person, make_subscription
 
 # Beat closes connections that it does not find in autocommit.
@@ -91,29 +92,36 @@ def test_a_start_does_not_put_off_what_runs_once_a_day() -> None:
     assert PeriodicTask.objects.get(pk=entry.pk).last_run_at == entry.date_changed
 
 
-# --- The tick of the push engine --------------------------------------------------------------------------------------
+# --- Ticks ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_tick_is_queued_when_something_is_due_and_now_and_then_anyway(
-    valkey_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "queue"), [("notifications.tick", "urgent"), ("integrations.tick", "celery")])
+def test_a_tick_is_queued_when_something_is_due_and_now_and_then_anyway(
+    name: str, queue: str, valkey_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ticked(seconds_ago=10)
     beat, queued = LivingScheduler(app=current_app), []
 
     def turn() -> None:
-        beat.apply_entry(beat.schedule[TICK])
-        queued.append(valkey_client.llen("urgent"))
+        beat.apply_entry(beat.schedule[name])
+        queued.append(valkey_client.llen(queue))
 
     turn()  # the first since beat began
     turn()
     with monkeypatch.context() as change:
-        change.setattr("guanwecom.operations.beat.TICK_AT_LEAST_SECONDS", 0)
+        change.setitem(TICKS, name, replace(TICKS[name], at_least_seconds=0))
         turn()
     turn()
-    make_subscription(make_person(make_corp(), "lilei"), next_run_at=datetime.now(UTC))
+    make_due(name)
     turn()
 
     assert queued == [1, 1, 2, 2, 3]
+
+
+def make_due(name: str) -> None:
+    if name == TICK:
+        make_subscription(make_person(make_corp(), "lilei"), next_run_at=datetime.now(UTC))
+    else:
+        SiteAddress.objects.create(url="https://push.example.com/")
 
 
 def test_while_the_database_cannot_be_asked_each_tick_is_queued(valkey_client: redis.Redis) -> None:
@@ -130,9 +138,10 @@ def test_while_the_database_cannot_be_asked_each_tick_is_queued(valkey_client: r
     assert valkey_client.llen("urgent") == 2
 
 
-def test_the_question_of_beat_holds_no_moment_of_its_start() -> None:
+@pytest.mark.parametrize("name", TICKS)
+def test_the_question_of_beat_holds_no_moment_of_its_start(name: str) -> None:
     """It is compiled once, and asked for days."""
-    _sql, parameters = tasks.question()
+    _sql, parameters = ticks.question(TICKS[name])
 
     assert not [value for value in parameters if isinstance(value, date)]
 

@@ -423,7 +423,7 @@ def test_the_sweep_finds_what_was_lost_and_the_task_goes_on_to_who_waited(corp: 
     second = registered(Hearer("tests.second"), after="tests.first")
     make_event(corp)
 
-    tasks.sweep_events()
+    tasks.sweep_events(NOW)
 
     assert (first.heard, second.heard) == ([["update_user"]], [["update_user"]])
     assert states() == [Status.DONE] * 2

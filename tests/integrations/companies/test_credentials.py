@@ -198,8 +198,8 @@ class TestInTheBackground:
     def test_beat_queues_what_is_due_once(self, used: Corp) -> None:
         waiting = staged(used, at=timezone.now() - credentials.TRY_AGAIN)
 
-        retry_credentials()
-        retry_credentials()
+        retry_credentials(timezone.now())
+        retry_credentials(timezone.now())
 
         assert queued() == [("integrations.check_credentials", [waiting.pk])]
 

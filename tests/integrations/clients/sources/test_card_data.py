@@ -325,7 +325,7 @@ class TestSweeping:
         asked(make_card())
         valkey_client.flushdb()
 
-        sweep_card_data()
+        sweep_card_data(NOW)
 
         assert valkey_client.llen("data") == 1
 

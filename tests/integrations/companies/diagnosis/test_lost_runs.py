@@ -41,7 +41,7 @@ def test_a_run_whose_place_in_the_queue_was_lost_is_queued_again_by_beat(corp: C
     run = ask(corp, now=timezone.now() - runner.UNCLAIMED)
     wire.token()
 
-    retry_checks()
+    retry_checks(timezone.now())
 
     assert queued() == [("integrations.run_check", [run.pk])]
     run_check(run.pk)

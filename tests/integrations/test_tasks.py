@@ -1,0 +1,144 @@
+"""The tick: what is due makes its question true, and is swept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from integrations import tasks
+from integrations.callbacks import queue, registry
+from integrations.callbacks.registry import Consumer, Outcome
+from integrations.companies import credentials
+from integrations.core import ticks
+from integrations.hooks import Registry
+from integrations.models import CallbackEvent, CardData, Corp, EventLane, SiteAddress
+from integrations.tasks import TICK
+from tests.integrations.clients.sources.place import make_card
+from tests.integrations.diagnosing import check_run, queued
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_whether_anything_is_due_is_one_question(corp: Corp) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        assert not TICK.is_anything_due()
+
+    assert len(asked) == 1
+
+
+def test_a_tick_with_nothing_to_do_asks_once(corp: Corp) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        tasks.tick()
+
+    assert len(asked) == 1
+
+
+def names() -> list[str]:
+    """Of the tasks that wait for a worker."""
+    return [name for name, _arguments in queued()]
+
+
+def due_check(corp: Corp) -> None:
+    check_run(corp, "ip", "wrong", next_try_at=timezone.now() - timedelta(seconds=1))
+
+
+def due_credentials(corp: Corp) -> None:
+    at = timezone.now() - credentials.TRY_AGAIN
+    credentials.stage(corp=corp, agentid=1000002, secret="s" * 43, by="root", now=at)
+
+
+def due_event(corp: Corp) -> None:
+    registry.consumers.register(Consumer("tests.first", lambda *_event: True, lambda _batch: Outcome()))
+    now = timezone.now()
+    event = {"kind": "app", "event": "change_contact", "is_event": True, "body": "<xml/>"}
+    queue.add_work(CallbackEvent.objects.create(corp=corp, key="k", happened_at=now, received_at=now, **event))
+
+
+def due_certificate(_corp: Corp) -> None:
+    SiteAddress.objects.create(url="https://push.example.com/")
+
+
+def untold_data(_corp: Corp) -> None:
+    card_data(timedelta(minutes=1), status="failed", finished_at=timezone.now() - timedelta(seconds=16))
+
+
+def old_data(_corp: Corp) -> None:
+    card_data(timedelta(days=400))
+
+
+def old_preview(_corp: Corp) -> None:
+    card_data(timedelta(minutes=61), slot_at=None)
+
+
+def unbegun_preview(_corp: Corp) -> None:
+    later = timezone.now() + timedelta(minutes=1)
+    card_data(timedelta(minutes=6), slot_at=None, status="waiting", next_try_at=later)
+
+
+def card_data(age: timedelta, **columns: object) -> None:
+    """Data that was asked for so long ago, ready and told where nothing else is said."""
+    now = timezone.now()
+    ready = {"status": "ready", "finished_at": now, "slot_at": now} if "status" not in columns else {"slot_at": now}
+    values = {"next_try_at": now, **ready, **columns}
+    CardData.objects.create(card=make_card(), requested_at=now - age, **values)
+
+
+@dataclass(frozen=True)
+class Case:
+    """`is_swept`: whether a tick has done what the row asks for."""
+
+    make: Callable[[Corp], None]
+    is_swept: Callable[[], bool]
+
+
+CASES = (
+    Case(due_check, lambda: names() == ["integrations.run_check"]),
+    Case(due_credentials, lambda: names() == ["integrations.check_credentials"]),
+    Case(due_event, lambda: names() == ["integrations.consume_events"]),
+    Case(due_certificate, lambda: names() == ["integrations.check_site_certificate"]),
+    Case(untold_data, lambda: CardData.objects.filter(notified_at__isnull=False).exists()),
+    Case(old_data, lambda: not CardData.objects.exists()),
+    Case(old_preview, lambda: not CardData.objects.exists()),
+    Case(unbegun_preview, lambda: not CardData.objects.exists()),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.make.__name__ for case in CASES])
+def test_what_is_due_makes_the_question_true_and_is_swept(
+    case: Case, corp: Corp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "consumers", Registry())
+    assert not TICK.is_anything_due()
+    written = ticks.question(TICK)
+
+    case.make(corp)
+
+    assert TICK.is_anything_due()
+    assert ticks.question(TICK) is written
+    assert not case.is_swept()
+    tasks.tick()
+    assert case.is_swept()
+
+
+def test_a_fetch_that_was_lost_makes_it_true_and_is_queued_again(corp: Corp, valkey_client: redis.Redis) -> None:
+    card_data(timedelta(minutes=1), status="waiting", next_try_at=timezone.now() - timedelta(seconds=1))
+    assert TICK.is_anything_due()
+
+    tasks.tick()
+
+    assert valkey_client.llen("data") == 1
+
+
+def test_a_lane_that_a_worker_holds_is_left_to_it(corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "consumers", Registry())
+    due_event(corp)
+    EventLane.objects.create(corp=corp, consumer="tests.first", lease_until=timezone.now() + timedelta(minutes=1))
+
+    assert not TICK.is_anything_due()
