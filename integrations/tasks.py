@@ -137,7 +137,7 @@ def sweep_card_data(now: datetime) -> None:
 
 
 TICK = Tick(
-    name="integrations.tick",
+    "integrations.tick",
     at_least_seconds=60,
     steps=(
         Step(retry_checks, lambda now: [CheckRun.objects.due_again(now)]),

@@ -141,7 +141,7 @@ def _notify_administrators(now: datetime) -> None:
 
 
 TICK = Tick(
-    name=scheduler.TICK,
+    scheduler.TICK,
     # Health judges by it (health.TICK_STALE_SECONDS), and it repairs what a clock that was set back has left.
     at_least_seconds=10,
     steps=(

@@ -161,14 +161,14 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
         client_factory,
         csp,  # models cannot be imported before Django is set up
         http,
-        ticks,
+        kept_queries,
     )
 
     valkey_client.flushdb()
     # What this process remembers of tokens and hosts ends with the test, too.
     client_factory._token_store.cache_clear()
     client_factory._bi_token_store.cache_clear()
-    ticks.question.cache_clear()
+    kept_queries.kept_sql.cache_clear()
     http.forget()
     csp.forget()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,6 +13,7 @@ from django_celery_beat.models import PeriodicTask
 from integrations.core import installation
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import STALE_SECONDS
+from integrations.core.kept_queries import AnyRow, KeptQuery
 from integrations.core.redis import valkey
 from integrations.models import Heartbeat
 from notifications.delivery.attachments import jobs
@@ -87,19 +88,32 @@ class EngineHealth:
         return found + ["mail"] * self.mail_door.is_failing + ["web"] * self.web.is_failing
 
 
+_BEATS = KeptQuery(lambda: Heartbeat.objects.values_list("kind", "queues", "beat_at"))
+_PERIODS = KeptQuery(lambda: TickClaim.objects.filter(name=scheduler.TICK).values_list("period"))
+_ENTRIES = KeptQuery(lambda: PeriodicTask.objects.filter(name__in=PERIODIC_TASKS).values_list("name", "enabled"))
+_OVERDUE = timedelta(seconds=SLOT_OVERDUE_SECONDS)
+# Most of the time nothing is late, and this one question spares several long ones.
+_LATE = AnyRow(
+    lambda now: [Subscription.objects.due(now - _OVERDUE), AlertRule.objects.due(now - _OVERDUE), jobs.overdue(now)]
+)
+
+
 def read() -> EngineHealth:
     """Raises django.db.Error."""
     now = database_clock()()
-    beats = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
-    count, oldest = _overdue(now)
-    period = TickClaim.objects.filter(name=scheduler.TICK).values_list("period", flat=True).first()
+    beats = _BEATS.rows()
+    is_late = _LATE.exists()
+    count, oldest = _overdue(now) if is_late else (0, None)
+    waiting = jobs.overdue_counts(OPTIONAL_QUEUES, now=now, at_most=COUNTED) if is_late else {}
+    period = next((period for (period,) in _PERIODS.rows()), None)
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
+    workers = [(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER]
     beat = _served("beat", heard[Heartbeat.Kind.BEAT], now)
     return EngineHealth(
         is_copy=installation.is_copy(),
         is_valkey_up=_is_valkey_up(),
         beat=beat,
-        queues=tuple(_queues([(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER], now)),
+        queues=tuple(_queues(workers, waiting, now)),
         mail_door=_served("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
         web=_served("web", heard[Heartbeat.Kind.WEB], now, is_optional=True),
         tick_seconds=None if period is None else max(0.0, now.timestamp() - period),
@@ -109,19 +123,19 @@ def read() -> EngineHealth:
     )
 
 
-def _queues(beats: Iterable[tuple[str, datetime]], now: datetime) -> Iterable[Served]:
+def _queues(beats: Iterable[tuple[str, datetime]], waiting: Mapping[str, int], now: datetime) -> Iterable[Served]:
     heard: dict[str, list[datetime]] = {}
     for queues, at in beats:
         for name in queues.split(","):
             heard.setdefault(name, []).append(at)
     for queue in settings.CELERY_TASK_QUEUES:
         yield _served(queue.name, heard.get(queue.name, []), now)
-    for name, waiting in jobs.overdue_counts(OPTIONAL_QUEUES, now=now, at_most=COUNTED).items():
-        yield _served(name, heard.get(name, []), now, is_optional=True, waiting_count=waiting)
+    for name in OPTIONAL_QUEUES:
+        yield _served(name, heard.get(name, []), now, is_optional=True, waiting_count=waiting.get(name, 0))
 
 
 def _idle_tasks(*, is_beat_up: bool) -> tuple[str, ...]:
-    is_enabled = dict(PeriodicTask.objects.filter(name__in=PERIODIC_TASKS).values_list("name", "enabled"))
+    is_enabled: dict[str, bool] = dict(_ENTRIES.rows())
     return tuple(name for name in PERIODIC_TASKS if not is_enabled.get(name, not is_beat_up))
 
 
@@ -135,9 +149,8 @@ def _served(
 
 def _overdue(now: datetime) -> tuple[int, datetime | None]:
     """Times that nobody has claimed."""
-    before = now - timedelta(seconds=SLOT_OVERDUE_SECONDS)
+    before = now - _OVERDUE
     times: list[datetime | None] = []
-    # Most of the time none is due, and the short question spares the long one.
     subscriptions = Subscription.objects.due(before)
     claimable = scheduler.claimable(before) if subscriptions.exists() else subscriptions.none()
     for rows in (claimable, AlertRule.objects.due(before)):

@@ -16,7 +16,7 @@ from functools import partial
 import redis
 from django.conf import settings
 from django.db import connections
-from django.db.models import Q
+from django.db.models import Case, Q, When
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -25,6 +25,7 @@ from guanwecom.operations import health, messages, operators
 from guanwecom.operations.health import EngineHealth
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import HEARTBEAT_SECONDS
+from integrations.core.kept_queries import KeptQuery
 from integrations.core.redis import valkey
 from integrations.models import EngineWatch, SiteAddress
 
@@ -46,7 +47,7 @@ def check() -> None:
     state = health.read()
     if state.is_copy:  # nothing is sent from it, not even that
         return
-    watch = EngineWatch.objects.get(pk=_ROW)
+    watch = _read()
     if _is_new(watch, state.problems, now=database_clock()()):
         _in_thread(partial(_tell_or_forget, state, watch.notified))
 
@@ -60,20 +61,28 @@ def _tell_or_forget(state: EngineHealth, known: str) -> None:
         connections.close_all()
 
 
+_WATCH = KeptQuery(lambda: EngineWatch.objects.filter(pk=_ROW).values_list("found", "notified", "found_since"))
+_IS_DUE = Q(checked_at__isnull=True) | Q(checked_at__lt=Now() - _PERIOD) | Q(checked_at__gt=Now() + _CLOCK_TOLERANCE)
+_DUE = KeptQuery(lambda: EngineWatch.objects.filter(pk=_ROW).values_list(Case(When(_IS_DUE, then=True), default=False)))
+
+
+def _read() -> EngineWatch:
+    """Raises ValueError where there is no row."""
+    [(found, notified, found_since)] = _WATCH.rows()
+    return EngineWatch(pk=_ROW, found=found, notified=notified, found_since=found_since)
+
+
 def _claim() -> bool:
-    is_due = Q(checked_at__isnull=True) | Q(checked_at__lt=Now() - _PERIOD) | Q(checked_at__gt=Now() + _CLOCK_TOLERANCE)
-    rows = EngineWatch.objects.filter(pk=_ROW)
-    if rows.filter(is_due).update(checked_at=Now()):
-        return True
-    if not rows.exists():
+    found = _DUE.rows()
+    if not found:
         EngineWatch.objects.bulk_create([EngineWatch(pk=_ROW)], ignore_conflicts=True)
-    return False
+    return found == [(True,)] and bool(EngineWatch.objects.filter(_IS_DUE, pk=_ROW).update(checked_at=Now()))
 
 
 def is_new(problems: list[str], *, now: datetime) -> bool:
     """Note what was found, and whether operators are to be told of it: it has lasted, and something of it is new to
     them or all is well again. Of several callers one gets True."""
-    return _is_new(EngineWatch.objects.get(pk=_ROW), problems, now=now)
+    return _is_new(_read(), problems, now=now)
 
 
 def _is_new(watch: EngineWatch, problems: list[str], *, now: datetime) -> bool:

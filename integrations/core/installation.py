@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from integrations.core.kept_queries import KeptQuery
 from integrations.models import Installation
 from integrations.models.installation import THE_ONE, Place
 
@@ -27,10 +30,23 @@ class _Known:
 _known = _Known()
 
 
+class _Present(NamedTuple):
+    """Of the row, what each task asks for."""
+
+    is_held: bool
+    place: str
+    deployment: str
+    version: str
+    here: str
+
+
+_PRESENT = KeptQuery(lambda: _rows().values_list(*_Present._fields))
+
+
 def is_copy() -> bool:
     """Whether the database is a copy that nobody has confirmed: nothing may be sent from it, and nobody signs in with
     WeCom. One query. An installation without a row is the real one, and gets its row. Raises django.db.Error."""
-    row = present()
+    row = next(map(_Present._make, _PRESENT.rows()), None) or present()
     if numbers(row.version) < numbers(settings.VERSION):
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
     return is_copied(row)
@@ -50,18 +66,21 @@ def forget() -> None:
 
 def present() -> Installation:
     """The row, with its present place as `here`."""
-    rows = Installation.objects.annotate(here=Place()).filter(pk=THE_ONE)
-    row = rows.first()
+    row = _rows().first()
     if row is not None:
         return row
     values = {"deployment": settings.INSTALLATION_NAME, "version": settings.VERSION}
     Installation.objects.bulk_create([Installation(place=Place(), confirmed_at=Now(), **values)], ignore_conflicts=True)
-    return rows.get()
+    return _rows().get()
 
 
-def is_copied(row: Installation) -> bool:
+def _rows() -> QuerySet[Installation]:
+    return Installation.objects.annotate(here=Place()).filter(pk=THE_ONE)
+
+
+def is_copied(row: Installation | _Present) -> bool:
     """Of a row that `present` gave."""
-    here: str = row.here  # type: ignore[attr-defined]  # annotated by `present`
+    here: str = row.here  # type: ignore[union-attr]  # annotated by `present`
     return row.is_held or (row.place, row.deployment) != (here, settings.INSTALLATION_NAME)
 
 

@@ -10,16 +10,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, reduce
-from operator import or_
 from typing import Any
 
-from django.db import connection
-from django.db.models import Exists, Q, QuerySet, Value
-from django.db.models.functions import Now
-from django.db.models.sql import Query
+from django.db.models import QuerySet
 
 from integrations.core.background import guarded
+from integrations.core.kept_queries import AnyRow
 from integrations.models.jobs import Moment
 
 logger = logging.getLogger(__name__)
@@ -34,33 +30,19 @@ class Step:
     due: Callable[[Moment], Sequence[QuerySet[Any]]]
 
 
-@dataclass(frozen=True, eq=False)
 class Tick:
     """`name`: of its task and of its entry in beat. `at_least_seconds`: it comes so often though nothing is due."""
 
-    name: str
-    at_least_seconds: float
-    steps: tuple[Step, ...]
+    def __init__(self, name: str, *, at_least_seconds: float, steps: Sequence[Step]) -> None:
+        self.name, self.at_least_seconds, self._steps = name, at_least_seconds, steps
+        self._due = AnyRow(lambda now: [rows for step in steps for rows in step.due(now)])
 
     def is_anything_due(self) -> bool:
-        """Whether a step has work. One query, with the database's own clock. Raises django.db.Error."""
-        with connection.cursor() as cursor:
-            cursor.execute(*question(self))
-            return cursor.fetchone() is not None
+        """Whether a step has work. One query. Raises django.db.Error."""
+        return self._due.exists()
 
     def do_steps(self, *, now: datetime) -> None:
         """What one step finds is done also where another one fails."""
-        for step in self.steps:
+        for step in self._steps:
             with guarded(logger, "tick: %s failed", step.do.__name__):
                 step.do(now)
-
-
-@lru_cache
-def question(tick: Tick) -> tuple[str, tuple[Any, ...]]:
-    """The SQL of a row while a step has work, and its parameters, written once in a process: Django takes twenty times
-    as long to write it as PostgreSQL to answer. The database's now() stands in it, and settings of days and addresses.
-    """
-    query = Query(None)  # of no table, as Django's own Q.check()
-    query.add_annotation(Value(1), "due")
-    query.add_q(reduce(or_, (Q(Exists(rows.order_by())) for step in tick.steps for rows in step.due(Now()))))
-    return query.sql_with_params()

@@ -210,20 +210,19 @@ def _old_previews(now: Moment) -> QuerySet[Medium]:
 
 
 def overdue_counts(queues: Sequence[str], *, now: datetime, at_most: int) -> dict[str, int]:
-    """`overdue_count` of each queue. One query where nothing waits in any."""
-    if not _overdue(now).exists():
-        return dict.fromkeys(queues, 0)
+    """`overdue_count` of each queue."""
     return {queue: overdue_count(queue, now=now, at_most=at_most) for queue in queues}
 
 
 def overdue_count(queue: str, *, now: datetime, at_most: int) -> int:
     """How many of a queue wait although nobody has made anything for a while: there is no worker, or none that keeps
     up. Not those that are put off."""
-    count = _overdue(now).filter(queue=queue)[:at_most].count()
+    count = overdue(now).filter(queue=queue)[:at_most].count()
     if not count or Medium.objects.filter(queue=queue, made_at__gt=now - OVERDUE).exists():
         return 0
     return count
 
 
-def _overdue(now: datetime) -> QuerySet[Medium]:
+def overdue(now: Moment) -> QuerySet[Medium]:
+    """Those that have waited for long, in any queue."""
     return Medium.objects.filter(status=Medium.Status.WAITING, created_at__lte=now - OVERDUE, error="")

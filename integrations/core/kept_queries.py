@@ -1,0 +1,68 @@
+"""Queries that are asked again and again, always the same: their SQL is written once in a process.
+
+Django takes several times as long to write one as PostgreSQL to answer it, and psycopg to put many parameters in. So
+they stand in the text. Nothing in it may depend on the moment: Now() stands for a time. Settings in it are those of the
+first time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache, reduce
+from operator import or_
+from typing import Any
+
+from django.db import connection
+from django.db.models import Exists, Q, QuerySet, Value
+from django.db.models.functions import Now
+from django.db.models.sql import Query
+
+from integrations.models.jobs import Moment
+
+
+class KeptQuery:
+    """`make`: the query, of values_list()."""
+
+    def __init__(self, make: Callable[[], QuerySet[Any, Any]]) -> None:
+        self._make = make
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """As PostgreSQL gives them: fields that convert values do not. Raises django.db.Error."""
+        if connection.vendor == "sqlite":  # its values need converting
+            return list(self._make())
+        with connection.cursor() as cursor:
+            cursor.execute(*kept_sql(self._written))
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
+
+    def _written(self) -> Query:
+        return self._make().query
+
+
+class AnyRow:
+    """Whether there is a row in any of several querysets: one query, with the database's own clock. `make`: they, at a
+    moment."""
+
+    def __init__(self, make: Callable[[Moment], Iterable[QuerySet[Any]]]) -> None:
+        self._make = make
+
+    def exists(self) -> bool:
+        """Raises django.db.Error."""
+        with connection.cursor() as cursor:
+            cursor.execute(*kept_sql(self._written))
+            return cursor.fetchone() is not None
+
+    def _written(self) -> Query:
+        query = Query(None)  # of no table, as Django's own Q.check()
+        query.add_annotation(Value(1), "found")
+        query.add_q(reduce(or_, (Q(Exists(rows.order_by())) for rows in self._make(Now()))))
+        return query
+
+
+@lru_cache(maxsize=64)
+def kept_sql(write: Callable[[], Query]) -> tuple[str, tuple[Any, ...] | None]:
+    """What a cursor executes: the text and, for SQLite, its parameters. Needs an open connection."""
+    sql, parameters = write().sql_with_params()
+    if connection.vendor == "sqlite":
+        return sql, parameters
+    return connection.ops.compose_sql(sql, parameters), None  # type: ignore[attr-defined]  # PostgreSQL's alone has it
