@@ -202,13 +202,12 @@ def send_deliveries(delivery_ids: list[int]) -> None:
     time_limit=jobs.SECONDS_AT_MOST,
 )
 def make_medium(medium_ids: list[int]) -> None:
-    """Make these pictures and files; of a task there is one, so that its time limit ends nothing else."""
+    """Make these pictures one after the other, or this file."""
     if billiard.current_process().name == "MainProcess" and not make_medium.request.is_eager:
         # Threads know no time limits, and the renderer would hold up all others in this process.
         logger.error("pictures and files are made in a worker of their own: -Q charts --pool prefork")
         return
-    for medium_id in medium_ids:
-        jobs.make(medium_id, clock=database_clock())
+    jobs.make_in_turn(medium_ids, clock=database_clock())
 
 
 @shared_task(
@@ -305,7 +304,8 @@ def enqueue_previews(medium_ids: list[int]) -> None:
 
 def _enqueue_media(medium_ids: list[int]) -> None:
     found = jobs.sorted_out(medium_ids)
-    _enqueue(make_medium, found.pictures, 1, jobs.CHARTS_QUEUE)
+    for together in found.pictures:
+        _enqueue(make_medium, together, len(together), jobs.CHARTS_QUEUE)
     _enqueue(make_medium, found.files, 1, jobs.CHARTS_QUEUE, time_limit=jobs.FILE_SECONDS_AT_MOST)
     # Without a worker they are handed out again and again; the queue holds those of the last time.
     expires = jobs.QUEUED.total_seconds()

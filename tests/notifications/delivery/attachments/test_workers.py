@@ -146,7 +146,10 @@ def test_drawing_processes_end_when_idle_and_begin_with_the_next_picture(stack: 
 
 def test_a_drawing_process_keeps_its_connection_from_one_picture_to_the_next(stack: Stack, corp: Corp) -> None:
     run, pids = make_run(), []
-    writer = """SELECT pid FROM pg_stat_activity WHERE query LIKE 'UPDATE "notifications_medium" SET "status"%'"""
+    writer = """
+        SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND query LIKE 'UPDATE "notifications_medium" SET "status"%'
+    """
     with ExitStack() as exits:
         start_charts(stack, exits, "charts")
         for title in ("first", "second"):

@@ -1,0 +1,82 @@
+"""What a task draws one after the other: how much, how long, and what becomes of the rest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from notifications.delivery.attachments import jobs, recipes
+from notifications.models import Medium
+from tests.notifications.charts.tables import DAYS
+from tests.notifications.delivery.attachments.places import make_medium, make_run
+from tests.notifications.factories import NOW
+
+pytestmark = pytest.mark.django_db
+
+# Quickly made, and without the renderer.
+CSV = {"kind": Medium.Kind.CSV, "recipe": recipes.file([("x", DAYS)], language="zh-hans")}
+
+
+def states() -> list[tuple[str, int]]:
+    return list(Medium.objects.order_by("pk").values_list("status", "make_count"))
+
+
+def test_one_that_cannot_be_made_keeps_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    run = make_run()
+    ids = [make_medium(run, **CSV).pk, make_medium(run, **CSV | {"recipe": b"broken"}).pk, make_medium(run, **CSV).pk]
+
+    jobs.make_in_turn(ids, clock=lambda: NOW)
+
+    assert states() == [("ready", 1), ("waiting", 1), ("ready", 1)]
+    assert caplog.messages == [f"medium={ids[1]} could not be made"]
+
+
+def test_what_was_not_begun_in_time_may_be_made_at_once_and_was_not_tried() -> None:
+    run = make_run()
+    ids = [make_medium(run, **CSV, make_after=NOW + jobs.QUEUED).pk for _ in range(3)]
+    moments = [NOW, *[NOW + jobs.BEGUN_WITHIN] * 20]
+
+    jobs.make_in_turn(ids, clock=lambda: moments.pop(0))
+
+    assert states() == [("ready", 1), ("waiting", 0), ("waiting", 0)]
+    assert list(Medium.objects.due(NOW + jobs.BEGUN_WITHIN).order_by("pk").values_list("pk", flat=True)) == ids[1:]
+
+
+def test_the_others_of_a_task_wait_no_longer_than_the_one_that_ended_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    ids = [make_medium(run, make_after=NOW + jobs.QUEUED).pk for _ in range(2)]
+
+    def end(*_arguments: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(recipes, "make", end)
+    with pytest.raises(SystemExit):
+        jobs.make_in_turn(ids, clock=lambda: NOW)
+
+    assert states() == [("waiting", 1), ("waiting", 0)]
+    assert jobs.hand_out(now=NOW + timedelta(seconds=44)) == []
+    assert jobs.hand_out(now=NOW + timedelta(seconds=45)) == [ids[1], ids[0]]
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(3, [1] * 3), (16, [2] * 8), (47, [5] * 9 + [2])])
+def test_a_task_draws_several_where_many_wait(count: int, sizes: list[int]) -> None:
+    run = make_run()
+    ids = [make_medium(run).pk for _ in range(count)]
+
+    found = jobs.sorted_out(ids)
+
+    assert [len(together) for together in found.pictures] == sizes
+    assert [pk for together in found.pictures for pk in together] == ids
+
+
+def test_what_was_begun_before_is_drawn_alone() -> None:
+    run = make_run()
+    ids = [make_medium(run).pk for _ in range(18)]
+    Medium.objects.filter(pk__in=ids[:2]).update(make_count=1)
+
+    assert jobs.sorted_out(ids).pictures == [
+        *([one, two] for one, two in zip(ids[2::2], ids[3::2], strict=True)),
+        [ids[0]],
+        [ids[1]],
+    ]
