@@ -26,7 +26,7 @@ demo-reset: setup-demo ## throw the demo's data away; the next `make demo` start
 
 test: setup-dev ## all tests once, on PostgreSQL, and those about SQL on SQLite, too; PYTEST="tests/accounts -k name" narrows
 	@$(TESTS) --database postgresql $(PYTEST)
-	@$(if $(PYTEST),:,$(TESTS) --database sqlite -m each_database)
+	@$(if $(PYTEST),:,$(TESTS) --database sqlite -m each_database $$(grep -rl --include='test_*.py' each_database tests))
 
 test-sandbox: setup-dev ## the sandbox's own tests, which need no database; `make test` contains them
 	@$(TESTS) tests/sandbox $(PYTEST)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import zlib
 from collections.abc import Generator
 from contextlib import suppress
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from tests.chromium import find_chromium
 from tools import messages
 from tools.services import Service, start_postgresql, start_valkey
 
@@ -32,11 +32,12 @@ RUN_FOLDER = "TEST_RUN_FOLDER"
 WORKERS_BESIDE, WORKERS_AT_MOST = 1, 4
 # Where a PostgreSQL will be; nobody connects before it is there.
 NOT_YET_STARTED = "postgresql://nobody:nothing@127.0.0.1:1/postgres"
+# Folders with a fixture of scope "package" that starts the whole product.
+STACK_FOLDERS = ("tests/e2e/processes/",)
 NO_CHROMIUM = (
     "No Chromium found: the browser tests {what}. Install one (Debian, Ubuntu: apt install chromium), or name the "
     "program in the variable CHROMIUM."
 )
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ENVIRON = {
     "ENVIRONMENT": "test",
     "DEBUG": "false",
@@ -181,20 +182,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     would wait behind the other; among the others, somebody always has something to compute.
     """
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: zlib.crc32(item.nodeid.partition("::")[0].encode()))
+        items.sort(key=lambda item: zlib.crc32(_unit(item.nodeid).encode()))
     if config.getoption("database") != "postgresql":
         _skip(items, "postgresql", "needs --database postgresql")
     if find_chromium() is None:
         _skip(items, "e2e", "no Chromium found (variable CHROMIUM)")
 
 
+def _unit(node_id: str) -> str:
+    """What stays together: the tests of a file, or of a folder for which one running product is started."""
+    file = node_id.partition("::")[0]
+    return next((folder for folder in STACK_FOLDERS if file.startswith(folder)), file)
+
+
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
     for item in items:
         if item.get_closest_marker(marker):
             item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def find_chromium() -> str | None:
-    """The Chromium for the browser tests: the variable CHROMIUM, else one on the PATH."""
-    named = os.environ.get("CHROMIUM")
-    return shutil.which(named) if named else next(filter(None, map(shutil.which, CHROMIUMS)), None)

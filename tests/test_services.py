@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import find_chromium
+from tests.chromium import find_chromium
 
 
 def run(root: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.core import http
 from integrations.models import SiteAddress
-from tests.chromium import required_chromium
+from tests.chromium import page_browser
 from tests.e2e.joined import Joined, join
 from tests.e2e.journey import PROPERTY
 from tests.sandbox_process import SandboxHandle
@@ -30,7 +30,7 @@ expect.set_options(timeout=60_000)
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
     """Read by pytest-playwright."""
-    return {"executable_path": required_chromium(), "args": CHROMIUM_FLAGS}
+    return {"executable_path": page_browser(), "args": CHROMIUM_FLAGS}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,6 +18,7 @@ from accounts.models import User
 from integrations.companies import links
 from notifications.models import Report, Subscription
 from tests import user_agents as ua
+from tests.chromium import required_chromium
 from tests.e2e.joined import Joined
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -115,7 +116,8 @@ def test_the_callback_opened_again_lands_where_it_landed(
 def test_a_browser_that_refuses_cookies_reads_so_and_does_not_turn_in_circles(
     browser_type: BrowserType, browser_type_launch_args: dict[str, Any], joined: Joined, tmp_path: Path
 ) -> None:
-    """Chromium's own setting, for every site but the sandbox, which must know whose phone it is."""
+    """Chromium's own setting, which its headless shell has not, for every site but the sandbox, which must know whose
+    phone it is."""
     allowed = {"setting": 1, "last_modified": "13350000000000000"}
     settings = {
         "default_content_setting_values": {"cookies": 2},
@@ -123,8 +125,9 @@ def test_a_browser_that_refuses_cookies_reads_so_and_does_not_turn_in_circles(
     }
     (tmp_path / "Default").mkdir()
     (tmp_path / "Default" / "Preferences").write_text(json.dumps({"profile": settings}))
+    whole = {**browser_type_launch_args, "executable_path": required_chromium()}
     context = browser_type.launch_persistent_context(
-        str(tmp_path), **browser_type_launch_args, user_agent=ua.WECOM_ANDROID, locale="zh-CN"
+        str(tmp_path), **whole, user_agent=ua.WECOM_ANDROID, locale="zh-CN"
     )
     page = context.new_page()
     page.goto(joined.phone_of("LiLei"))
