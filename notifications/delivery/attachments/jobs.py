@@ -101,7 +101,8 @@ def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
 @dataclass(frozen=True)
 class SortedOut:
     """Ids by who makes them and how long it may take: SECONDS_AT_MOST, FILE_SECONDS_AT_MOST,
-    snapshots.SECONDS_AT_MOST. `pictures`: by task; one that was begun before, and may have ended its worker, is alone.
+    snapshots.SECONDS_AT_MOST. `pictures`: by task. Alone is one that was begun before, and may have ended its worker,
+    and one of an incident or a preview, which waits for no other.
     """
 
     pictures: list[list[int]]
@@ -111,29 +112,36 @@ class SortedOut:
 
 def sorted_out(medium_ids: list[int]) -> SortedOut:
     """In their order."""
-    rows = Medium.objects.filter(pk__in=medium_ids).order_by().values_list("pk", "queue", "kind", "make_count")
+    columns = ("pk", "queue", "kind", "make_count", "run")
+    rows = Medium.objects.filter(pk__in=medium_ids).order_by().values_list(*columns)
     facts = {pk: found for pk, *found in rows}
     known = [pk for pk in medium_ids if pk in facts]
     pages = [pk for pk in known if facts[pk][0] == SNAPSHOTS_QUEUE]
     charts = [pk for pk in known if facts[pk][0] == CHARTS_QUEUE]
     pictures = [pk for pk in charts if facts[pk][1] == Medium.Kind.PICTURE]
     files = [pk for pk in charts if facts[pk][1] != Medium.Kind.PICTURE]
-    fresh = [pk for pk in pictures if not facts[pk][2]]
+    hurried = [pk for pk in pictures if not facts[pk][2] and facts[pk][3] is None]
+    fresh = [pk for pk in pictures if not facts[pk][2] and facts[pk][3] is not None]
+    begun = [pk for pk in pictures if facts[pk][2]]
     size = max(1, min(PICTURES_PER_TASK, len(fresh) // TASKS_AT_LEAST))
     together = [fresh[start : start + size] for start in range(0, len(fresh), size)]
-    return SortedOut([*together, *([pk] for pk in pictures if facts[pk][2])], files, pages)
+    return SortedOut([*([pk] for pk in hurried), *together, *([pk] for pk in begun)], files, pages)
 
 
 def make_in_turn(medium_ids: Sequence[int], *, clock: Clock) -> None:
     """Make these one after the other. What was not begun in time is handed out again; so it is, soon, where one ends
-    its worker."""
+    its worker. Of several, those that another task has begun meanwhile are left to it: this one stood in the queue for
+    long."""
     end = clock() + BEGUN_WITHIN
-    rows = {medium.pk: medium for medium in _waiting(medium_ids).only(*_READ)}
+    waiting = _waiting(medium_ids)
+    ours = waiting.filter(make_count=0) if len(medium_ids) > 1 else waiting
+    rows = {medium.pk: medium for medium in ours.only(*_READ)}
     if len(medium_ids) > 1:
-        _waiting(medium_ids[1:]).update(make_after=clock() + timedelta(seconds=SECONDS_AT_MOST) + LEASE_AFTER)
+        others = ours.filter(pk__in=medium_ids[1:])
+        others.update(make_after=clock() + timedelta(seconds=SECONDS_AT_MOST) + LEASE_AFTER)
     for position, medium_id in enumerate(medium_ids):
         if position and clock() >= end:
-            _waiting(medium_ids[position:]).update(make_after=clock())
+            ours.filter(pk__in=medium_ids[position:]).update(make_after=clock())
             return
         if medium_id in rows:
             with guarded(logger, "medium=%d could not be made", medium_id):
@@ -156,7 +164,8 @@ def _waiting(medium_ids: Collection[int]) -> QuerySet[Medium]:
 def _make(medium: Medium, clock: Clock) -> bool:
     waiting = _waiting([medium.pk])
     is_page = medium.queue == SNAPSHOTS_QUEUE
-    begun = waiting.filter(make_count__lt=TRIES_AT_MOST)
+    # Not one that somebody else has begun since it was read.
+    begun = waiting.filter(make_count=medium.make_count, make_count__lt=TRIES_AT_MOST)
     if is_page:
         begun = begun.filter(make_after__lte=clock() + QUEUED)  # else it was put off while this task stood in the queue
     # Committed before the work: a recipe that ends its worker leaves a trace.

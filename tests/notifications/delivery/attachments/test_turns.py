@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from notifications.delivery.attachments import jobs, recipes
-from notifications.models import Medium
+from notifications.models import Incident, Medium
 from tests.notifications.charts.tables import DAYS
 from tests.notifications.delivery.attachments.places import make_medium, make_run
 from tests.notifications.factories import NOW
@@ -57,6 +57,49 @@ def test_the_others_of_a_task_wait_no_longer_than_the_one_that_ended_it(monkeypa
     assert states() == [("waiting", 1), ("waiting", 0)]
     assert jobs.hand_out(now=NOW + timedelta(seconds=44)) == []
     assert jobs.hand_out(now=NOW + timedelta(seconds=45)) == [ids[1], ids[0]]
+
+
+def test_what_another_task_has_begun_meanwhile_is_left_to_it() -> None:
+    run, leased_until = make_run(), NOW + timedelta(seconds=45)
+    ids = [make_medium(run, **CSV, make_after=NOW + jobs.QUEUED).pk for _ in range(4)]
+    Medium.objects.filter(pk__in=ids[:2]).update(make_count=1, make_after=leased_until)
+    calls: list[datetime] = []
+
+    def clock() -> datetime:
+        calls.append(NOW)
+        if len(calls) == 2:  # they have been read by now
+            Medium.objects.filter(pk=ids[2]).update(make_count=1, make_after=leased_until)
+        return NOW
+
+    jobs.make_in_turn(ids, clock=clock)
+
+    assert states() == [("waiting", 1), ("waiting", 1), ("waiting", 1), ("ready", 1)]
+    assert set(Medium.objects.filter(pk__in=ids[:3]).values_list("make_after", flat=True)) == {leased_until}
+
+
+def test_what_another_task_draws_is_not_handed_out_again_when_time_is_up() -> None:
+    run, leased_until = make_run(), NOW + timedelta(seconds=45)
+    ids = [make_medium(run, **CSV, make_after=NOW + jobs.QUEUED).pk for _ in range(3)]
+    Medium.objects.filter(pk=ids[1]).update(make_count=1, make_after=leased_until)
+    moments = [NOW, *[NOW + jobs.BEGUN_WITHIN] * 20]
+
+    jobs.make_in_turn(ids, clock=lambda: moments.pop(0))
+
+    assert states() == [("ready", 1), ("waiting", 1), ("waiting", 0)]
+    assert list(Medium.objects.due(NOW + jobs.BEGUN_WITHIN).values_list("pk", flat=True)) == ids[2:]
+
+
+def test_pictures_of_incidents_and_previews_wait_for_no_other() -> None:
+    run, times = make_run(), dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
+    incident = Incident.objects.create(key="k", title="销售额过低", **times)
+    ids = [make_medium(run).pk for _ in range(21)]
+    Medium.objects.filter(pk__in=ids[:3]).update(run=None, incident=incident)
+    Medium.objects.filter(pk__in=ids[3:5]).update(run=None)
+
+    found = jobs.sorted_out(ids).pictures
+
+    assert found[:5] == [[pk] for pk in ids[:5]]
+    assert [len(together) for together in found[5:]] == [2] * 8
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(3, [1] * 3), (16, [2] * 8), (47, [5] * 9 + [2])])
