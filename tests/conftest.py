@@ -33,7 +33,7 @@ from tools.services import free_port
 
 # The same examples each time, however slow the machine; HYPOTHESIS_PROFILE=nightly looks further, and elsewhere.
 _any_machine = hypothesis_settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.register_profile("ci", _any_machine, max_examples=200, derandomize=True)
+hypothesis_settings.register_profile("ci", _any_machine, max_examples=100, derandomize=True)
 hypothesis_settings.register_profile("nightly", _any_machine, max_examples=10_000)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

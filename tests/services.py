@@ -182,17 +182,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     would wait behind the other; among the others, somebody always has something to compute.
     """
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: zlib.crc32(_unit(item.nodeid).encode()))
+        items.sort(key=lambda item: _place(item.nodeid))
     if config.getoption("database") != "postgresql":
         _skip(items, "postgresql", "needs --database postgresql")
     if find_chromium() is None:
         _skip(items, "e2e", "no Chromium found (variable CHROMIUM)")
 
 
-def _unit(node_id: str) -> str:
-    """What stays together: the tests of a file, or of a folder for which one running product is started."""
+def _place(node_id: str) -> int:
+    """The same for what stays together: the tests of a file, or of a folder for which one running product is started.
+    Those come first: they take long, and only one worker can run them."""
     file = node_id.partition("::")[0]
-    return next((folder for folder in STACK_FOLDERS if file.startswith(folder)), file)
+    return 0 if file.startswith(STACK_FOLDERS) else zlib.crc32(file.encode())
 
 
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:

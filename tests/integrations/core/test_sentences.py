@@ -28,12 +28,13 @@ VALUES = st.recursive(
     lambda inner: st.builds(
         Sentence,
         st.sampled_from(["Line %(line)d: %(reason)s", "“%(name)s” %d 100%"]),
-        st.dictionaries(st.text(), inner),
+        st.dictionaries(st.text(), inner, max_size=3),
     ),
+    max_leaves=8,
 )
 
 
-@given(st.text(), st.dictionaries(st.text(), VALUES))
+@given(st.text(), st.dictionaries(st.text(), VALUES, max_size=3))
 def test_what_is_stored_is_shown_as_it_was(msgid: str, values: dict[str, object]) -> None:
     sentence = Sentence(msgid) % values
 
