@@ -17,6 +17,7 @@ from django.urls import ResolverMatch
 from pytest_django import Settings
 from structlog.contextvars import bound_contextvars
 
+from accounts.models import User
 from guanwecom.operations import logs
 from tests.notifications.factories import make_superuser
 
@@ -179,3 +180,17 @@ def test_of_django_s_own_lines_the_path_is_shown_the_same_way(lines: Lines) -> N
 
     (line,) = lines()
     assert line["event"] == "Forbidden: /media/…"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("path", "words"), [("/admin/auth/group/", "Forbidden"), ("/admin/nowhere/", "Not Found")])
+def test_a_refusal_is_a_line_without_a_traceback(
+    path: str, words: str, lines: Lines, client: Client, django_user_model: type[User]
+) -> None:
+    client.force_login(django_user_model.objects.create_user("clerk", is_staff=True))
+
+    client.get(path)
+
+    (line,) = (line for line in lines() if line["logger"] == "django.request")
+    assert line["event"].startswith(words)
+    assert "exception" not in line
