@@ -46,7 +46,7 @@ def record_accounts(
     """
     if not changes:
         return
-    accounts = list(WeComAccount.objects.filter(pk__in=list(changes)).select_related("user"))
+    accounts = list(WeComAccount.objects.filter(pk__in=list(changes)).select_related("user").order_by("pk"))
     corps = _corps_by_person(account.user_id for account in accounts)
     services.record_many(
         services.entry(
