@@ -199,9 +199,7 @@ def test_nor_through_the_proxy(other: str) -> None:
         access = Access(hosts=("bi.example",), proxy_url=proxy.address.replace("http://", "http://me:proxy-password@"))
         browser = InThread(required_chromium(), access)
         try:
-            browser.take(
-                "http://bi.example/reaches-out?ssoToken=sign-in-token", Options(), PageMarks(), within_seconds=30
-            )
+            browser.take("http://bi.example/reaches-out?ssoToken=sign-in-token", Options(), PageMarks())
             commands = [" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"])]
         finally:
             browser.close()
