@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING
 
-from django.urls import reverse
+from django.apps import apps
+from django.urls import get_script_prefix, reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.http import HttpRequest
     from django_stubs_ext import StrOrPromise
 
 
@@ -143,16 +148,9 @@ SECTIONS = (
 )
 
 
-def menu(apps: Iterable[dict[str, Any]], path: str) -> list[Section]:
-    """What of the menu a person may use. `apps`: as AdminSite.get_app_list gives them to that person; `path`: of the
-    page that is shown, whose entry and tab are the current ones."""
-    models = {
-        f"{app['app_label']}.{model['object_name']}": model
-        for app in apps
-        for model in app["models"]
-        if model.get("admin_url")
-    }
-    sections = [replace(section, entries=tuple(_entries(section, models, path))) for section in SECTIONS]
+def menu(site: AdminSite, request: HttpRequest) -> list[Section]:
+    """What of the menu the request's person may use; the entry and the tab of its page are the current ones."""
+    sections = [replace(section, entries=tuple(_entries(section, site, request))) for section in SECTIONS]
     return [section for section in sections if section.entries]
 
 
@@ -192,16 +190,28 @@ def current_tabs(sections: Iterable[Section], path: str) -> tuple[Tab, ...]:
     return ()
 
 
-def _entries(section: Section, models: dict[str, dict[str, Any]], path: str) -> Iterator[Entry]:
+def _entries(section: Section, site: AdminSite, request: HttpRequest) -> Iterator[Entry]:
     for entry in section.entries:
-        tabs = [_filled(tab, models[tab.model]) for tab in entry.tabs if tab.model in models]
+        tabs = [_filled(tab) for tab in entry.tabs if _may_see(tab, site, request)]
         # A page beside a list has an address below that of the list.
-        current = max((tab.url for tab in tabs if path.startswith(tab.url)), key=len, default="")
+        current = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
         if tabs:
             marked = tuple(replace(tab, is_current=tab.url == current) for tab in tabs)
             yield replace(entry, tabs=marked, is_current=bool(current))
 
 
-def _filled(tab: Tab, model: dict[str, Any]) -> Tab:
-    url = reverse(f"admin:{tab.page}") if tab.page else str(model["admin_url"])
-    return replace(tab, label=tab.label or model["name"], url=url)
+def _may_see(tab: Tab, site: AdminSite, request: HttpRequest) -> bool:
+    model_admin = site.get_model_admin(apps.get_model(tab.model))
+    return model_admin.has_module_permission(request) and model_admin.has_view_or_change_permission(request)
+
+
+def _filled(tab: Tab) -> Tab:
+    options = apps.get_model(tab.model)._meta
+    page = tab.page or f"{options.app_label}_{options.model_name}_changelist"
+    url = _address(page, get_script_prefix())
+    return replace(tab, label=tab.label or capfirst(options.verbose_name_plural), url=url)
+
+
+@cache
+def _address(page: str, prefix: str) -> str:  # noqa: ARG001  # under which site path the answer holds
+    return reverse(f"admin:{page}")
