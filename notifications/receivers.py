@@ -144,6 +144,7 @@ def track_orders() -> None:
     signals.track(
         ApiToken,
         corps=_of_token,
+        new_corps=lambda token: [],
         left_out=("digest", "form_key", "created_at", "last_used_at", "last_used_from", "signing_secret"),
         m2m=("corps", "subscriptions", "send_corps", "send_users", "send_groups", "send_departments"),
     )

@@ -34,6 +34,8 @@ MASK = "••••••"
 
 Change = list[Any]
 Who = tuple["User | None", "str | None"]
+# Names of databases in which this process has written an entry: the table is there.
+_with_trail: set[str] = set()
 _at_work: ContextVar[Callable[[], Who] | None] = ContextVar("accounts_audit_at_work", default=None)
 
 
@@ -107,23 +109,30 @@ def record(
     """Save the row that entry() makes. A change that cannot be recorded fails: only while migrations run, before the
     table exists, nothing is written."""
     made = entry(action=action, subject=subject, name=name, changes=changes, note=note, corps=corps)
-    if _at_work.get() is not None:
+    database = str(connection.settings_dict["NAME"])
+    if _at_work.get() is not None or database in _with_trail:
         _save(made)
         return
     try:
-        _save(made)
+        with transaction.atomic():  # a savepoint, so that migrations go on
+            _save(made)
     except DatabaseError:
         if AuditEntry._meta.db_table in connection.introspection.table_names():
             raise  # only in the middle of migrations there is no trail yet
+    else:
+        _with_trail.add(database)
 
 
-@transaction.atomic
 def _save(made: AuditEntry) -> None:
-    made.save(force_insert=True)
-    syslog.note([made])
+    if settings.AUDIT_SYSLOG is None:
+        made.save(force_insert=True)
+        return
+    with transaction.atomic(savepoint=False):
+        made.save(force_insert=True)
+        syslog.note([made])
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def record_many(entries: Iterable[AuditEntry]) -> None:
     """For services that change many rows at once, past the models' own save()."""
     syslog.note(AuditEntry.objects.bulk_create(entries, batch_size=500))

@@ -31,12 +31,12 @@ Corps = Callable[[Any], Iterable[int | None]]
 
 @dataclass(frozen=True)
 class Tracked:
-    """`corps`: the companies that an instance is about. `secrets`: beside the encrypted ones, fields to mask.
-
-    `name`: what the trail calls an instance.
+    """`corps`: the companies that an instance is about; `new_corps`: one that was just created. `secrets`: beside the
+    encrypted ones, fields to mask. `name`: what the trail calls an instance.
     """
 
     corps: Corps
+    new_corps: Corps
     left_out: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset()
     m2m: tuple[str, ...] = ()
@@ -56,17 +56,23 @@ def track(
     model: type[Model],
     *,
     corps: Corps,
+    new_corps: Corps | None = None,
     left_out: Collection[str] = (),
     secrets: Collection[str] = (),
     m2m: Collection[str] = (),
     name: Callable[[Any], str] = str,
 ) -> None:
-    """Record changes of `model` from now on. Called in AppConfig.ready(), by the model's app or a higher one."""
+    """Record changes of `model` from now on. Called in AppConfig.ready(), by the model's app or a higher one.
+
+    `new_corps`: in place of `corps` for an instance that was just created, where fewer queries answer.
+    """
     if model in _tracked:
         return
     columns = [column for column in model._meta.concrete_fields if not column.primary_key]
     kept = [column for column in columns if column.name not in left_out]
-    _tracked[model] = Tracked(corps, frozenset(left_out), frozenset(secrets), tuple(m2m), name, kept)
+    _tracked[model] = Tracked(
+        corps, new_corps or corps, frozenset(left_out), frozenset(secrets), tuple(m2m), name, kept
+    )
     for signal, receiver in (
         (pre_save, _before_save),
         (post_save, _after_save),
@@ -89,7 +95,11 @@ def tracked_models() -> list[type[Model]]:
 def corps_of(instance: Model) -> set[int]:
     """The companies that a tracked instance is about; none for what is not tracked."""
     tracked = _tracked.get(type(instance))
-    return {corp for corp in tracked.corps(instance) if corp is not None} if tracked else set()
+    return _known(tracked.corps(instance)) if tracked else set()
+
+
+def _known(corps: Iterable[int | None]) -> set[int]:
+    return {corp for corp in corps if corp is not None}
 
 
 def note_done(entry: LogEntry) -> None:
@@ -123,23 +133,34 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
     if raw or instance._state.adding:
         return
     tracked = _tracked[sender]
-    wanted = [column for column in tracked.fields if _is_saved(instance, column, update_fields)]
+    wanted = _saved(tracked, instance, update_fields)
     if not wanted:  # nothing that is recorded: every sign-in saves `last_login` alone
         return
-    setattr(instance, _BEFORE, _stored(sender, instance.pk, wanted))
-    setattr(instance, _CORPS, corps_of(instance))
+    before = _stored(sender, instance.pk, wanted)
+    setattr(instance, _BEFORE, before)
+    # Without another row that it points to, it is about the same companies afterwards.
+    if any(
+        isinstance(column, ForeignKey) and _differs(before[column.attname], getattr(instance, column.attname))
+        for column in wanted
+        if column.attname in before
+    ):
+        setattr(instance, _CORPS, corps_of(instance))
 
 
-def _is_saved(instance: Model, column: Field[Any, Any], update_fields: Any) -> bool:
-    if column.attname in instance.get_deferred_fields():
-        return False
-    return update_fields is None or column.name in update_fields or column.attname in update_fields
+def _saved(tracked: Tracked, instance: Model, update_fields: Any) -> list[Field[Any, Any]]:
+    deferred = instance.get_deferred_fields()
+    return [
+        column
+        for column in tracked.fields
+        if column.attname not in deferred
+        and (update_fields is None or column.name in update_fields or column.attname in update_fields)
+    ]
 
 
 def _stored(sender: type[Model], pk: Any, wanted: list[Field[Any, Any]]) -> dict[str, Any]:
     """What is stored. A secret that no key opens is one, too."""
-    stored = sender._base_manager.filter(pk=pk).values(*(column.attname for column in wanted)).first()
-    return dict(stored or {})
+    rows = sender._base_manager.filter(pk=pk).values(*(column.attname for column in wanted))
+    return next(iter(rows), {})
 
 
 def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, **_: Any) -> None:
@@ -154,14 +175,14 @@ def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, 
             subject=instance,
             name=tracked.name(instance),
             changes=changes,
-            corps=corps_of(instance),
+            corps=_known(tracked.new_corps(instance)),
         )
         return
     changes = [
         change
         for column in tracked.fields
         if column.attname in before
-        for change in _change(tracked, column, before[column.attname], getattr(instance, column.attname))
+        for change in _change(tracked, instance, column, before[column.attname])
     ]
     if changes:
         action = AuditEntry.Action.CHANGED
@@ -174,12 +195,17 @@ def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, 
         )
 
 
-def _change(tracked: Tracked, column: Field[Any, Any], before: Any, after: Any) -> list[services.Change]:
+def _change(tracked: Tracked, instance: Model, column: Field[Any, Any], before: Any) -> list[services.Change]:
+    after = getattr(instance, column.attname)
+    if not _differs(before, after):
+        return []
+    return [[column.name, _shown(tracked, column, before), _shown(tracked, column, after, instance)]]
+
+
+def _differs(before: Any, after: Any) -> bool:
     if hasattr(after, "resolve_expression"):  # computed by the database: nobody's input
-        return []
-    if before == after or (before in (None, "") and after in (None, "")):
-        return []
-    return [[column.name, _shown(tracked, column, before), _shown(tracked, column, after)]]
+        return False
+    return bool(before != after and not (before in (None, "") and after in (None, "")))
 
 
 # --- Deleting --------------------------------------------------------------------------------------------------------
@@ -203,9 +229,9 @@ def _values(tracked: Tracked, instance: Model, *, is_before: bool) -> list[servi
     changes: list[services.Change] = []
     for column in tracked.fields:
         value = instance.__dict__.get(column.attname)
-        if value in (None, "", [], column.get_default()) or hasattr(value, "resolve_expression"):
+        if value in (None, "", []) or value == column.get_default() or hasattr(value, "resolve_expression"):
             continue
-        shown = _shown(tracked, column, value)
+        shown = _shown(tracked, column, value, instance)
         changes.append([column.name, shown, None] if is_before else [column.name, None, shown])
     return changes
 
@@ -224,9 +250,8 @@ def _after_m2m(
         for owner in owners:
             _record_m2m(owner, name, [instance], is_added=action == "post_add")
         return
-    related = getattr(instance, name)
-    keys = related.values_list("pk", flat=True) if pk_set is None else pk_set
-    others = list(_rows(related.model).filter(pk__in=list(keys)))
+    keys = getattr(instance, name).values_list("pk", flat=True) if pk_set is None else pk_set
+    others = list(_rows(getattr(owner_model, name).rel.model).filter(pk__in=list(keys)))
     if others:
         _record_m2m(instance, name, others, is_added=action == "post_add")
 
@@ -245,14 +270,17 @@ def _record_m2m(owner: Model, name: str, others: list[Model], *, is_added: bool)
 # --- Values ----------------------------------------------------------------------------------------------------------
 
 
-def _shown(tracked: Tracked, column: Field[Any, Any], value: Any) -> Any:
-    """A value for the trail: plain JSON, secrets masked, rows by their names, long texts clipped."""
+def _shown(tracked: Tracked, column: Field[Any, Any], value: Any, instance: Model | None = None) -> Any:
+    """A value for the trail: plain JSON, secrets masked, rows by their names, long texts clipped.
+
+    `instance`: what has the value now, and may hold the row that it points to.
+    """
     if value is None or isinstance(value, bool):
         return value
     if tracked.is_secret(column):
         return services.MASK if value else ""
     if isinstance(column, ForeignKey):
-        related = _rows(column.related_model).filter(pk=value).first()
+        related = _held(instance, column, value) or _rows(column.related_model).filter(pk=value).first()
         return _clipped(str(related)) if related is not None else f"#{value}"
     if isinstance(value, datetime | date | time):
         return value.isoformat()
@@ -261,6 +289,12 @@ def _shown(tracked: Tracked, column: Field[Any, Any], value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_clipped(str(item)) for item in value[:NAMES_AT_MOST]]
     return _clipped(str(value))
+
+
+def _held(instance: Model | None, column: ForeignKey[Any, Any], value: Any) -> Model | None:
+    """The row of the key `value`, where `instance` has loaded it whole."""
+    held = column.get_cached_value(instance, default=None) if instance is not None else None
+    return held if held is not None and held.pk == value and not held.get_deferred_fields() else None
 
 
 def _clipped(text: str) -> str:

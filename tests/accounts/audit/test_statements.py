@@ -1,0 +1,119 @@
+"""What the trail adds to the statements of a change, and that it says the same with fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from accounts.audit import services
+from accounts.models import AuditEntry, UnsentAudit, User, WeComAccount
+from integrations.models import Corp
+from notifications.models import Report, Subscription
+from tests.accounts.conftest import make_person
+from tests.audit import clear_trail
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _trail_is_known(db: None) -> None:
+    """The first entry of a process has a savepoint."""
+    services.record(action=AuditEntry.Action.DONE)
+
+
+def statements(work: Callable[[], object]) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        work()
+    return len(queries)
+
+
+def test_of_new_rows(corp: Corp, person: User) -> None:
+    WeComAccount.objects.filter(user=person).delete()
+    report = Report(title="日报", body="…", corp=corp)
+
+    # The row and its entry; of an account also the other companies of its person.
+    assert statements(lambda: User.objects.create(username="new")) == 2
+    assert statements(report.save) == 2
+    assert statements(lambda: Subscription.objects.create(name="每天", report=report, crontab="0 9 * * *")) == 2
+    assert statements(lambda: WeComAccount.objects.create(user=person, corp=corp, userid="LiLei")) == 3
+
+
+def test_of_changes(corp: Corp, person: User) -> None:
+    def rename(row: Corp | User) -> int:
+        row.name = "改名"
+        return statements(row.save)
+
+    # What was stored, the row, and its entry; of a person also their companies.
+    assert rename(corp) == 3
+    assert rename(person) == 4
+    assert statements(person.save) == 2
+
+
+def test_of_people_who_are_added(corp: Corp) -> None:
+    report = Report.objects.create(title="日报", body="…", corp=corp)
+    subscription = Subscription.objects.create(name="每天", report=report, crontab="0 9 * * *")
+
+    # Who is there, the new ones, their names, and the entry.
+    assert statements(lambda: subscription.users.add(make_person("a"), make_person("b"))) == 2 * 2 + 4
+
+
+def test_a_row_that_is_gone_and_was_loaded_in_part_is_named_by_its_key(corp: Corp) -> None:
+    report = Report.objects.create(title="日报", body="…", corp=corp)
+    order = Subscription.objects.create(name="每天", report=report, crontab="0 9 * * *")
+    order.report = Report.objects.only("corp").get(pk=report.pk)
+    Report.objects.filter(pk=report.pk)._raw_delete("default")
+    clear_trail()
+
+    order.delete()
+
+    assert ["report", f"#{report.pk}", None] in AuditEntry.objects.get().changes
+
+
+def test_both_companies_of_an_account_that_moves(corp: Corp, other_corp: Corp) -> None:
+    """It is about two, and so nobody's in particular."""
+    account = WeComAccount.objects.get(user=make_person("lilei", corp, "LiLei"))
+    clear_trail()
+    account.corp = other_corp
+
+    account.save()
+
+    entry = AuditEntry.objects.get()
+    assert (entry.changes, entry.corp_id) == ([["corp", corp.name, other_corp.name]], None)
+
+
+def test_rights_that_a_session_withholds_hide_no_entry_less(corp: Corp, other_corp: Corp) -> None:
+    """The stored rights count: of who manages all, a manager of one company sees the account's own changes only."""
+    person = make_person("boss", other_corp, "Boss", manages_all_corps=True)
+    person.withhold_rights()
+    clear_trail()
+
+    WeComAccount.objects.create(user=person, corp=corp, userid="Boss", is_primary=False)
+
+    assert AuditEntry.objects.get().corp_id == corp.pk
+
+
+@pytest.mark.postgresql
+def test_before_the_trail_has_its_table_other_rows_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that stops early, and what follows it in the same transaction."""
+    monkeypatch.setattr(services, "_with_trail", set())
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {AuditEntry._meta.db_table}")
+
+    Group.objects.create(name="morning readers")
+
+    assert Group.objects.filter(name="morning readers").exists()
+
+
+def test_an_entry_and_what_is_to_be_sent_of_it_are_one_change(settings: Settings, corp: Corp) -> None:
+    settings.AUDIT_SYSLOG = ("tcp", ("127.0.0.1", 9))
+    clear_trail()
+
+    corp.name = "改名"
+    corp.save()
+
+    assert list(UnsentAudit.objects.values_list("pk", flat=True)) == [AuditEntry.objects.get().pk]
