@@ -68,8 +68,11 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
     session[_NOTED] = [key, int(now.timestamp())]
     if noted is not None and noted[0] == key and _write_again(request, int(user_id), key, now):
         return
-    if not was_signed_in or User.objects.filter(pk=user_id).exists():
-        _write(request, int(user_id), key, now)
+    row = _row(request, int(user_id), key, now)
+    if noted is None and not was_signed_in:  # signing in has just given the session a key, which nobody else has
+        row.save(force_insert=True)
+    elif not was_signed_in or User.objects.filter(pk=user_id).exists():
+        _write(row)
 
 
 def last_noted(session: SessionBase) -> datetime | None:
@@ -142,9 +145,8 @@ def _write_again(request: HttpRequest, user_id: int, key: str, now: datetime) ->
     return bool(rows.update(last_used_at=now, corp_id=request.session.get(CORP_KEY)))
 
 
-def _write(request: HttpRequest, user_id: int, key: str, now: datetime) -> None:
-    """One statement, so that two requests at once in one new browser write one row."""
-    row = SignedInSession(
+def _row(request: HttpRequest, user_id: int, key: str, now: datetime) -> SignedInSession:
+    return SignedInSession(
         session_key=key,
         user_id=user_id,
         corp_id=request.session.get(CORP_KEY),
@@ -152,6 +154,10 @@ def _write(request: HttpRequest, user_id: int, key: str, now: datetime) -> None:
         began_at=now,
         last_used_at=now,
     )
+
+
+def _write(row: SignedInSession) -> None:
+    """One statement, so that two requests at once in one new browser write one row."""
     changed = ("user", "corp", "user_agent", "last_used_at")
     SignedInSession.objects.bulk_create(
         [row], update_conflicts=True, unique_fields=["session_key"], update_fields=changed
