@@ -19,7 +19,7 @@ from enum import Enum, StrEnum
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
-from integrations.core.redis import valkey
+from integrations.core.redis import script, valkey
 
 USED_SECONDS = 300
 # As long as WeCom takes a code.
@@ -99,7 +99,7 @@ def begin(*, state: LoginState, browser: str) -> str:
         state.target,
         settings.LOGIN_STATE_SECONDS,
     ]
-    valkey().register_script(_BEGIN)(keys=[_key(text)], args=values)
+    script(_BEGIN)(keys=[_key(text)], args=values)
     return text
 
 
@@ -116,7 +116,7 @@ def consume(*, text: str, browsers: Iterable[str], corp_id: int, code: str) -> A
         return Arrival(Finding.FOREIGN, None, attempt)
     code_digest = _digest(code)
     values: list[str | int] = [corp_id, code_digest, USED_SECONDS, *map(_digest, browsers)]
-    found = valkey().register_script(_CONSUME)(keys=[_key(text), _refused_key(code)], args=values)
+    found = script(_CONSUME)(keys=[_key(text), _refused_key(code)], args=values)
     if not found:
         return Arrival(Finding.FOREIGN, None, attempt)
     kind, target, *used_with = (value.decode() for value in found)

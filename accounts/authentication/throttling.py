@@ -12,7 +12,7 @@ import math
 from django.conf import settings
 from django.http import HttpRequest
 
-from integrations.core.redis import valkey
+from integrations.core.redis import script, valkey
 
 SECONDS = 60
 # What counts as one address of IPv6.
@@ -27,7 +27,7 @@ return count
 
 def allows(key: str, *, at_most: int) -> bool:
     """Count one more under `key`; False past `at_most` within the minute that the first of them began."""
-    return int(valkey().register_script(_COUNT)(keys=[_stored(key)], args=[SECONDS])) <= at_most
+    return int(script(_COUNT)(keys=[_stored(key)], args=[SECONDS])) <= at_most
 
 
 def wait(key: str, *, at_most: int) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 from django.conf import settings
 from redis.sentinel import Sentinel
+
+if TYPE_CHECKING:
+    from redis.commands.core import Script
 
 
 class ConnectionPools:
@@ -33,3 +36,13 @@ def _client(url: str) -> redis.Redis:
 def valkey() -> redis.Redis:
     """The client of settings.VALKEY_URL. Threads share its pool; each process makes its own."""
     return _client(settings.VALKEY_URL)
+
+
+def script(text: str) -> Script:
+    """What runs `text` (Lua) in the Valkey of settings.VALKEY_URL, by its digest, which is made once in a process."""
+    return _script(settings.VALKEY_URL, text)
+
+
+@cache
+def _script(url: str, text: str) -> Script:
+    return _client(url).register_script(text)
