@@ -11,10 +11,12 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connection
+from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from accounts.authentication import session_records
 from accounts.models import (
     Attribute,
     AttributeValue,
@@ -117,8 +119,13 @@ def build() -> World:
 
 
 def _session_of(person: User) -> str:
+    """One that was written down as used tomorrow. Or each visit would write it down, and its test take that back."""
     client = Client()
     client.force_login(person, backend=PASSWORD_BACKEND)
+    request = HttpRequest()
+    request.session, request.user = client.session, person
+    session_records.note_use(request, was_signed_in=True, now=timezone.now() + timedelta(days=1))
+    request.session.save()
     return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
