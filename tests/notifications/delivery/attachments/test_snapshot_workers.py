@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbo
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
-PEOPLE = [f"person{number:02d}" for number in range(30)]
+PEOPLE = [f"person{number:02d}" for number in range(12)]
 # Who sees but some regions: of two cards with a row for each.
-SEES = {"person03": ["华东"], "person11": ["华东", "华北"], "person29": ["华南"]}
+SEES = {"person03": ["华东"], "person07": ["华东", "华北"], "person11": ["华南"]}
 ROWS = {userid: 2 * len(SEES.get(userid, ["华东", "华北", "华南"])) for userid in PEOPLE}
 PAGE = {"page_id": "late", "name": "销售看板", "cards": [card(1, draws_after=0.2), card(2, draws_after=0.6)]}
 # A picture takes two or three seconds, and five times as long on a busy machine.
@@ -40,7 +40,7 @@ ALL_WITHIN_SECONDS = 900
 
 @pytest.fixture
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
-    """The sandbox with thirty people and their accounts in the BI; no worker yet."""
+    """The sandbox with twelve people and their accounts in the BI; no worker yet."""
     environ = {**process_environ, "SNAPSHOT_BROWSER": required_chromium(), "SNAPSHOT_CARD_SELECTOR": ".bi-card"}
     members: list[dict[str, Any]] = [{"userid": userid, "name": userid, "department": [2]} for userid in PEOPLE]
     users = [
@@ -89,6 +89,14 @@ def kill_with_children(program: Program) -> list[psutil.Process]:
         child.kill()
     program.kill()
     return below
+
+
+def suspend_renderers(program: Program) -> None:
+    """Those of its browser hang, with their pages, and take no processor from the other tests meanwhile."""
+    for one in psutil.Process(program.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "--type=renderer" in one.cmdline():
+                one.suspend()
 
 
 def image_of(stack: Stack, userid: str) -> bytes:
@@ -141,6 +149,8 @@ def test_a_page_that_hangs_costs_its_own_picture_alone(stack: Stack, people: lis
         stack.start_beat(exits)
         snapshots = start_snapshots(stack, exits)
         programs = stack.programs.values()
+        eventually(lambda: "/page/hangs" in "".join(bi.asked), programs, seconds=ALL_WITHIN_SECONDS)
+        suspend_renderers(snapshots)
         eventually(lambda: count_of(status="ready")() == 1, programs, seconds=ALL_WITHIN_SECONDS)
         browsers = psutil.Process(snapshots.process.pid).children(recursive=True)
 
