@@ -16,7 +16,7 @@ from functools import partial
 import redis
 from django.conf import settings
 from django.db import connections
-from django.db.models import Case, Q, When
+from django.db.models import Case, F, Q, When
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -73,10 +73,14 @@ def _read() -> EngineWatch:
 
 
 def _claim() -> bool:
+    """What was found before a time in which nobody looked, such as while the database was away, has to last anew."""
     found = _DUE.rows()
     if not found:
         EngineWatch.objects.bulk_create([EngineWatch(pk=_ROW)], ignore_conflicts=True)
-    return found == [(True,)] and bool(EngineWatch.objects.filter(_IS_DUE, pk=_ROW).update(checked_at=Now()))
+    if found != [(True,)]:
+        return False
+    since = Case(When(checked_at__lt=Now() - CONFIRMED_AFTER, then=Now()), default=F("found_since"))
+    return bool(EngineWatch.objects.filter(_IS_DUE, pk=_ROW).update(checked_at=Now(), found_since=since))
 
 
 def is_new(problems: list[str], *, now: datetime) -> bool:

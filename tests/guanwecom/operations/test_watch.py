@@ -105,6 +105,24 @@ def test_the_first_look_of_all_makes_the_row() -> None:
     assert EngineWatch.objects.get().checked_at is not None
 
 
+@pytest.mark.parametrize(("unseen_seconds", "is_told"), [(LASTED - 10, True), (LASTED + 10, False)])
+def test_what_was_found_before_nobody_looked_has_to_last_anew(
+    unseen_seconds: float, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a database that was away nobody has a fresh sign of life yet."""
+    told: list[str] = []
+    monkeypatch.setattr(watch, "_in_thread", lambda work: told.append("told"))
+    Heartbeat.objects.all().delete()
+    now = database_clock()()
+    watch.check()
+    found_since, checked_at = now - timedelta(seconds=90), now - timedelta(seconds=unseen_seconds)
+    EngineWatch.objects.update(found_since=found_since, checked_at=checked_at)
+
+    watch.check()
+
+    assert told == ["told"] * is_told
+
+
 def test_what_nobody_could_be_told_is_told_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mail server is away: with the engine, perhaps, and back before it."""
     monkeypatch.setattr(watch, "_in_thread", lambda work: work())
