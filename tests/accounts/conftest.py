@@ -14,13 +14,14 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils.http import urlencode
 
-from accounts.models import User, WeComAccount
+from accounts.models import User, WeComAccount, fold_userid
 from guanwecom.celery import app
 from integrations.core import csp, http
 from integrations.models import Corp, SiteAddress
 from tests import user_agents
 from tests.accounts.dying import Workers, dying_workers
 from tests.accounts.wecom import WeCom, answering
+from tests.rows import put
 
 SITE = "https://bi.example.com/"
 HOST = "bi.example.com"
@@ -71,7 +72,8 @@ def state_in(response: HttpResponse) -> str:
 @pytest.fixture(autouse=True)
 def _site(db: None) -> Iterator[None]:
     http.forget()
-    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": SITE})
+    if not SiteAddress.objects.filter(is_default=True).update(url=SITE):
+        put(SiteAddress(is_default=True, url=SITE))
     yield
     http.forget()
 
@@ -93,22 +95,14 @@ def other_corp(db: None) -> Corp:
 
 
 def make_corp(name: str, number: int, **values: Any) -> Corp:
-    return Corp.objects.create(
-        **{
-            "name": name,
-            "corpid": next(_corpids),
-            "agentid": 1000000 + number,
-            "secret": SECRET,
-            "is_enabled": True,
-            **values,
-        }
-    )
+    usual = {"corpid": next(_corpids), "agentid": 1000000 + number, "secret": SECRET, "is_enabled": True}
+    return put(Corp(**{"name": name, **usual, **values}))
 
 
 def make_person(username: str, corp: Corp | None = None, userid: str = "", **values: Any) -> User:
-    user = User.objects.create(username=username, **values)
+    user = put(User(username=username, **values))
     if corp is not None or userid:
-        WeComAccount.objects.create(user=user, corp=corp, userid=userid)
+        put(WeComAccount(user=user, corp=corp, userid=userid, userid_folded=fold_userid(userid)))
     return user
 
 

@@ -11,17 +11,18 @@ from accounts.models import User
 from accounts.users.roles import Role
 from integrations.models import Corp
 from tests.accounts.conftest import HOST
+from tests.rows import join, put
 
 LIST = "/admin/accounts/user/"
 
 
 def with_role(username: str, role: Role | None, *corps: Corp, **values: Any) -> User:
     """Somebody who may enter the administration, in one of the roles, for all companies or for some."""
-    user = User.objects.create(username=username, is_staff=True, manages_all_corps=not corps, **values)
-    user.managed_corps.set(corps)
+    user = put(User(username=username, is_staff=True, manages_all_corps=not corps, **values))
+    join(user, "managed_corps", corps)
     if role is not None:
-        user.groups.add(Group.objects.get(name=role))
-    return User.objects.get(pk=user.pk)
+        join(user, "groups", [Group.objects.get(name=role)])
+    return user
 
 
 def signed_in(user: User) -> Client:

@@ -8,10 +8,11 @@ from typing import Any
 
 from django.contrib.auth.models import Permission
 
-from accounts.models import User, WeComAccount
+from accounts.models import User, WeComAccount, fold_userid
 from integrations.models import Corp
 from notifications.models import Report, Run, Subscription
 from notifications.subscriptions.schedules import slots
+from tests.rows import join, put
 
 API = "https://wecom.example.test"
 NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)  # 09:00:30 in Shanghai
@@ -32,15 +33,15 @@ def make_corp(**fields: Any) -> Corp:
         "api_base_url": API,
         "is_enabled": True,
     }
-    return Corp.objects.create(**{**defaults, **fields})
+    return put(Corp(**{**defaults, **fields}))
 
 
 def make_person(corp: Corp | None = None, userid: str = "", **fields: Any) -> User:
     """A person; with a corp or a userid also a primary WeCom account."""
     username = fields.pop("username", f"person{next(_numbers)}")
-    person = User.objects.create(username=username, **fields)
+    person = put(User(username=username, **fields))
     if corp is not None or userid:
-        WeComAccount.objects.create(user=person, corp=corp, userid=userid)
+        put(WeComAccount(user=person, corp=corp, userid=userid, userid_folded=fold_userid(userid)))
     return person
 
 
@@ -50,11 +51,10 @@ def make_superuser() -> User:
 
 def make_manager(*corps: Corp, permissions: str = "") -> User:
     """A member of staff who manages these companies, with the app's permissions whose codename holds `permissions`."""
-    manager = User.objects.create(username=f"manager{next(_numbers)}", is_staff=True)
-    manager.managed_corps.set(corps)
-    manager.user_permissions.set(
-        Permission.objects.filter(content_type__app_label="notifications", codename__contains=permissions)
-    )
+    manager = put(User(username=f"manager{next(_numbers)}", is_staff=True))
+    held = Permission.objects.filter(content_type__app_label="notifications", codename__contains=permissions)
+    join(manager, "managed_corps", corps)
+    join(manager, "user_permissions", held.order_by())
     return manager
 
 
@@ -67,7 +67,7 @@ def make_people(corp: Corp, number: int) -> list[User]:
 
 
 def make_report(**fields: Any) -> Report:
-    return Report.objects.create(**{"title": "日报", "body": "今天的销售额:100 万元", **fields})
+    return put(Report(**{"title": "日报", "body": "今天的销售额:100 万元", **fields}))
 
 
 def make_subscription(*people: User, now: datetime = NOW, **fields: Any) -> Subscription:
@@ -78,8 +78,8 @@ def make_subscription(*people: User, now: datetime = NOW, **fields: Any) -> Subs
     subscription = Subscription(**{**defaults, **fields})
     if "next_run_at" not in fields:
         slots.reschedule(subscription, now=now.replace(hour=0))
-    subscription.save()
-    subscription.users.set(people)
+    put(subscription)
+    join(subscription, "users", people)
     return subscription
 
 
@@ -93,4 +93,4 @@ def make_run(subscription: Subscription, now: datetime = NOW, **fields: Any) -> 
         "claimed_at": now,
         "render_after": now,
     }
-    return Run.objects.create(**{**defaults, **fields})
+    return put(Run(**{**defaults, **fields}))

@@ -298,11 +298,13 @@ class TestWhoSeesIt:
     @pytest.fixture
     def entries(self, corp: Corp, other_corp: Corp) -> None:
         clear_trail()
-        both = make_person("both", corp, "both")
-        WeComAccount.objects.create(user=both, corp=other_corp, userid="both", is_primary=False)
-        make_person("mine", corp, "mine")
-        make_person("theirs", other_corp, "theirs")
-        make_person("nobody-s")
+        of_whom = {"both": corp, "mine": corp, "theirs": other_corp}
+        for name, theirs in of_whom.items():
+            person = User.objects.create(username=name)
+            WeComAccount.objects.create(user=person, corp=theirs, userid=name)
+            if name == "both":
+                WeComAccount.objects.create(user=person, corp=other_corp, userid=name, is_primary=False)
+        User.objects.create(username="nobody-s")
         Report.objects.create(title="for everybody", body="…")
         Report.objects.create(title="for mine", body="…", corp=corp)
         Report.objects.create(title="for theirs", body="…", corp=other_corp)

@@ -32,22 +32,23 @@ from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.conftest import FakeClock
 from tests.notifications.engine import Engine, FollowingClock, sandbox_in_thread
 from tests.notifications.factories import NOW, make_corp, make_person
+from tests.rows import join, put
 from tests.sandbox_process import CORPID, company
 
 PEOPLE = {"LiLei": "李雷", "hanmeimei": "韩梅梅", "jim": "Jim"}
 
 
 def make_receiver(*people: User, **fields: Any) -> AlertReceiver:
-    receiver = AlertReceiver.objects.create(**{"name": "值班", **fields})
-    receiver.users.set(people)
+    receiver = put(AlertReceiver(**{"name": "值班", **fields}))
+    join(receiver, "users", people)
     return receiver
 
 
 def make_route(receiver: AlertReceiver, **fields: Any) -> AlertRoute:
     senders = fields.pop("senders", ())
     limited = {"is_limited_to_senders": bool(senders)}
-    route = AlertRoute.objects.create(**{"name": "数据平台", "receiver": receiver, **limited, **fields})
-    route.senders.set(senders)
+    route = put(AlertRoute(**{"name": "数据平台", "receiver": receiver, **limited, **fields}))
+    join(route, "senders", senders)
     return route
 
 

@@ -17,6 +17,7 @@ from notifications import tasks
 from notifications.api import tokens
 from notifications.models import ApiToken, Subscription
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
+from tests.rows import join
 
 HOST = {"host": "localhost:3001"}
 
@@ -48,8 +49,8 @@ def subscription(corp: Corp) -> Subscription:
 def make_editor(*corps: Corp, **fields: Any) -> User:
     """A push editor of these companies; of all where none is named."""
     person = make_person(is_staff=True, manages_all_corps=not corps, **fields)
-    person.managed_corps.set(corps)
-    person.groups.add(Group.objects.get(name=Role.PUSH_EDITOR))
+    join(person, "managed_corps", corps)
+    join(person, "groups", [Group.objects.get(name=Role.PUSH_EDITOR)])
     return person
 
 
@@ -62,8 +63,8 @@ def make_token(owner: User, **fields: Any) -> tuple[ApiToken, Caller]:
     token = ApiToken(owner=owner, form_key=secret[-32:], **{**defaults, **fields})
     tokens.seal(token, secret=secret, now=now)
     token.save()
-    token.corps.set(corps)
-    token.subscriptions.set(subscriptions)
+    join(token, "corps", corps)
+    join(token, "subscriptions", subscriptions)
     return token, client_with(secret)
 
 

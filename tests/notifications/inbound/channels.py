@@ -13,6 +13,7 @@ from notifications.inbound.mapping import Mapping
 from notifications.inbound.presets import PRESETS
 from notifications.inbound.signatures import kept_of
 from notifications.models import InboundChannel
+from tests.rows import join, put
 
 SECRET = "gwi_secret"
 EXAMPLES = Path(__file__).parents[2] / "fixtures" / "inbound"
@@ -32,8 +33,8 @@ def make_channel(owner: User, *people: User, **fields: Any) -> InboundChannel:
     channel = InboundChannel(**{**defaults, **fields})
     kept = kept_of(SECRET, channel.scheme)
     channel.secret, channel.digest = kept.secret, kept.digest
-    channel.save()
-    channel.users.set(people)
+    put(channel)
+    join(channel, "users", people)
     return channel
 
 
