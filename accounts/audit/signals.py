@@ -19,6 +19,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from accounts.audit import services
 from accounts.models import AuditEntry
+from integrations.models import Corp
 from integrations.models.fields import EncryptedTextField
 
 TEXT_CHARACTERS = 300
@@ -138,13 +139,15 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
         return
     before = _stored(sender, instance.pk, wanted)
     setattr(instance, _BEFORE, before)
-    # Without another row that it points to, it is about the same companies afterwards.
-    if any(
-        isinstance(column, ForeignKey) and _differs(before[column.attname], getattr(instance, column.attname))
+    changed = [
+        column
         for column in wanted
-        if column.attname in before
-    ):
-        setattr(instance, _CORPS, corps_of(instance))
+        if isinstance(column, ForeignKey) and column.attname in before
+        if _differs(before[column.attname], getattr(instance, column.attname))
+    ]
+    if changed:  # else it is about the same companies afterwards
+        left = _known(before[column.attname] for column in changed if column.related_model is Corp)
+        setattr(instance, _CORPS, corps_of(instance) | left)
 
 
 def _saved(tracked: Tracked, instance: Model, update_fields: Any) -> list[Field[Any, Any]]:

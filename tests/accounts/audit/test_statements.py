@@ -119,3 +119,13 @@ def test_an_entry_and_what_is_to_be_sent_of_it_are_one_change(settings: Settings
     corp.save()
 
     assert list(UnsentAudit.objects.values_list("pk", flat=True)) == [AuditEntry.objects.get().pk]
+
+
+def test_what_moves_to_another_company_is_about_both(corp: Corp, other_corp: Corp) -> None:
+    """Or the administrators of the new one would read the name of the one before."""
+    report = Report.objects.create(title="日报", body="…", corp=corp)
+    report.corp = other_corp
+    report.save()
+
+    moved = AuditEntry.objects.latest("pk")
+    assert (moved.corp, moved.changes) == (None, [["corp", str(corp), str(other_corp)]])
