@@ -19,7 +19,6 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from accounts.audit import services
 from accounts.models import AuditEntry
-from integrations.models import Corp
 from integrations.models.fields import EncryptedTextField
 
 TEXT_CHARACTERS = 300
@@ -139,15 +138,18 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
         return
     before = _stored(sender, instance.pk, wanted)
     setattr(instance, _BEFORE, before)
-    changed = [
-        column
+    points_elsewhere = any(
+        isinstance(column, ForeignKey) and _differs(before[column.attname], getattr(instance, column.attname))
         for column in wanted
-        if isinstance(column, ForeignKey) and column.attname in before
-        if _differs(before[column.attname], getattr(instance, column.attname))
-    ]
-    if changed:  # else it is about the same companies afterwards
-        left = _known(before[column.attname] for column in changed if column.related_model is Corp)
-        setattr(instance, _CORPS, corps_of(instance) | left)
+        if column.attname in before
+    )
+    # Else it is about the same companies afterwards.
+    setattr(instance, _CORPS, _corps_of_stored(sender, instance) | corps_of(instance) if points_elsewhere else set())
+
+
+def _corps_of_stored(sender: type[Model], instance: Model) -> set[int]:
+    stored = _rows(sender).filter(pk=instance.pk).first()
+    return corps_of(stored) if stored is not None else set()
 
 
 def _saved(tracked: Tracked, instance: Model, update_fields: Any) -> list[Field[Any, Any]]:

@@ -12,8 +12,8 @@ from pytest_django import Settings
 
 from accounts.audit import services
 from accounts.models import AuditEntry, UnsentAudit, User, WeComAccount
-from integrations.models import Corp
-from notifications.models import Report, Subscription
+from integrations.models import Card, Corp, DataSource
+from notifications.models import AlertReceiver, AlertRoute, Report, Subscription
 from tests.accounts.conftest import make_person
 from tests.audit import clear_trail
 
@@ -122,10 +122,23 @@ def test_an_entry_and_what_is_to_be_sent_of_it_are_one_change(settings: Settings
 
 
 def test_what_moves_to_another_company_is_about_both(corp: Corp, other_corp: Corp) -> None:
-    """Or the administrators of the new one would read the name of the one before."""
+    """Or the administrators of the new one would read names of the one before."""
+    duties = [AlertReceiver.objects.create(name=f"{one} duty", corp=one) for one in (corp, other_corp)]
+    sources = [DataSource.objects.create(name=f"{one} data", kind="sql", corp=one) for one in (corp, other_corp)]
     report = Report.objects.create(title="日报", body="…", corp=corp)
-    report.corp = other_corp
-    report.save()
+    route = AlertRoute.objects.create(name="route", receiver=duties[0])
+    card = Card.objects.create(name="card", source=sources[0], sql="SELECT 1")
+    clear_trail()
 
-    moved = AuditEntry.objects.latest("pk")
-    assert (moved.corp, moved.changes) == (None, [["corp", str(corp), str(other_corp)]])
+    report.corp, route.receiver, card.source = other_corp, duties[1], sources[1]
+    for row in (report, route, card):
+        row.save()
+
+    assert [(entry.corp, entry.changes) for entry in AuditEntry.objects.order_by("pk")] == [
+        (None, [[name, str(before), str(after)]])
+        for name, before, after in (
+            ("corp", corp, other_corp),
+            ("receiver", *duties),
+            ("source", *sources),
+        )
+    ]
