@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib.admin.sites import AdminSite
@@ -22,6 +22,7 @@ from integrations.clients.sources.table import Table
 from integrations.models import Card
 from notifications.admin import page_picture_form
 from notifications.admin.report_forms import CHART_FIELDS, CHARTS_AT_MOST, cards_in, is_key, rules_in
+from notifications.admin.schedule_forms import all_zones
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering import attachments, page_pictures
 from notifications.delivery.rendering.errors import RenderingError
@@ -260,7 +261,7 @@ def _seen(tables: dict[str, Table], requested: PreviewRequest) -> dict[str, Tabl
 
 def _zone(typed: str) -> ZoneInfo:
     """The site's where none is named that there is."""
-    return ZoneInfo(typed if typed in available_timezones() else settings.TIME_ZONE)
+    return ZoneInfo(typed if typed in all_zones() else settings.TIME_ZONE)
 
 
 def _moment(typed: str, now: datetime, zone: ZoneInfo) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
@@ -54,6 +55,12 @@ class LocalTimeField(forms.TimeField):
         return None if cleaned is None else cleaned.replace(second=0, microsecond=0)
 
 
+class LongSelect(forms.Select):
+    """A list of hundreds. Django renders two templates for each option: half of the time of a page with all zones."""
+
+    template_name = "notifications/widgets/long_select.html"
+
+
 class WeekdaysField(forms.MultipleChoiceField):
     """Days of the week as boxes; in the row their numbers with commas."""
 
@@ -80,7 +87,7 @@ def site_zone() -> str:
 class ScheduleFormPart(AnyModelForm):
     """A form that has this part names TIME_FIELDS in its Meta, and calls `offer_times` and `check`."""
 
-    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=site_zone)
+    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=site_zone, widget=LongSelect)
     local_time = LocalTimeField(label=capfirst(_("at")), required=False)
     weekdays = WeekdaysField(label=capfirst(_("days of the week")), required=False)
     month_day = forms.ChoiceField(
@@ -103,8 +110,14 @@ class ScheduleFormPart(AnyModelForm):
 def time_zone_choices() -> list[tuple[str, StrOrPromise]]:
     """The site's first, then usual ones, then all others by name."""
     first = dict.fromkeys((site_zone(), *ZONES))
-    others = sorted(available_timezones() - set(first))
+    others = sorted(all_zones() - set(first))
     return [(name, zone_label(name)) for name in (*first, *others)]
+
+
+@cache
+def all_zones() -> frozenset[str]:
+    """Those that this system knows; to look takes milliseconds, so a process looks once."""
+    return frozenset(available_timezones())
 
 
 def month_day_choices() -> list[tuple[str, Any]]:
