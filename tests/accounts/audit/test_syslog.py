@@ -34,6 +34,7 @@ class TcpServer:
         self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         self.taken: list[bytes] = []
+        self.ending = threading.Event()
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -43,16 +44,19 @@ class TcpServer:
                 connection, _address = self.listener.accept()
             except OSError:
                 return
+            before = len(self.taken)
             with connection, connection.makefile("rb") as stream:
                 while length := _number(stream):
                     self.taken.append(stream.read(length))
+            if self.ending.is_set() and len(self.taken) == before:
+                return
 
     def close(self) -> list[bytes]:
-        """What was taken; connections that were accepted are read to their end."""
+        """What was taken. The last connection, which is empty, is accepted after all others."""
+        self.ending.set()
         socket.create_connection(("127.0.0.1", self.port)).close()
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
         self.thread.join(30)
+        self.listener.close()
         return self.taken
 
 
