@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # Neither a request under way nor an element added for so long: the page has drawn.
 QUIET_SECONDS = 0.7
+# Some frames never load, for one where their request was refused. Without any request for so long, a page that still
+# waits for one has drawn.
+UNLOADED_SECONDS = 5
 LOOKED_AT_EVERY_MS = 100
 # What comes into sight by unfolding draws within so many seconds, where the page's own sign stands there already.
 UNFOLDED_WITHIN_SECONDS = 5
@@ -24,8 +27,9 @@ WATCH_CHANGES = """
     new MutationObserver(() => { window.__changedAt = performance.now(); })
         .observe(document, {childList: true, subtree: true});
 """
-_IS_BUSY = """([busy, quietMs]) => {
-    if (document.readyState !== "complete" || document.fonts.status !== "loaded") return true;
+_IS_BUSY = """([busy, quietMs, waitsForLoad]) => {
+    if (waitsForLoad && document.readyState !== "complete") return true;
+    if (document.fonts.status !== "loaded") return true;
     if (performance.now() - window.__changedAt < quietMs) return true;
     const isShown = (one) => one.checkVisibility() && one.getBoundingClientRect().width > 0;
     if (busy && [...document.querySelectorAll(busy)].some(isShown)) return true;
@@ -81,8 +85,8 @@ class Traffic:
     def follow(self, page: Page) -> None:
         page.on("request", lambda request: self._leads(request, page.main_frame))
 
-    def is_quiet(self) -> bool:
-        return not self._open and time.monotonic() - self.changed_at > QUIET_SECONDS
+    def is_quiet(self, seconds: float = QUIET_SECONDS) -> bool:
+        return not self._open and time.monotonic() - self.changed_at > seconds
 
     def _began(self, request: Request) -> None:
         if request.resource_type not in {"eventsource", "websocket", "ping"}:
@@ -128,7 +132,10 @@ def _has_drawn(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
 
 
 def _is_quiet(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
-    return traffic.is_quiet() and not page.evaluate(_IS_BUSY, [marks.busy, QUIET_SECONDS * 1000])
+    if not traffic.is_quiet():
+        return False
+    waits_for_load = not traffic.is_quiet(UNLOADED_SECONDS)
+    return not page.evaluate(_IS_BUSY, [marks.busy, QUIET_SECONDS * 1000, waits_for_load])
 
 
 def check_sight(page: Page, marks: PageMarks) -> None:

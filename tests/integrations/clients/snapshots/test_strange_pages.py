@@ -94,6 +94,7 @@ PAGES = {
     "/ready-at-once": READY_AT_ONCE,
     "/reaches-out": REACHES_OUT,
     "/frames": CARD + '<iframe src="{other}/frame"></iframe><img src="{other}/image">',
+    "/never-loaded": CARD + '<iframe id="open"></iframe><script>document.all.open.contentDocument.open()</script>',
     "/print": CARD + "<style>@media print { body { display: none } }</style>",
 }
 
@@ -144,6 +145,12 @@ def test_a_card_that_fails_below_the_fold_is_seen(browser: InThread, bi: Site, p
     marks = PageMarks(card=".card", ready=ready, error=".failed")
 
     assert refused(browser, f"{bi.address}{path}", marks=marks) == Reason.ERROR_PAGE
+
+
+def test_a_page_with_a_frame_that_never_loads_is_taken(browser: InThread, bi: Site) -> None:
+    picture = browser.take(f"{bi.address}/never-loaded", Options(), PageMarks(), within_seconds=30)
+
+    assert picture.content.startswith(b"\x89PNG")
 
 
 def test_a_pdf_shows_the_page_as_screens_do(browser: InThread, bi: Site) -> None:
