@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -60,7 +61,8 @@ def test_it_starts_when_a_picture_is_asked_for_and_ends_with_all_its_processes(
 def test_a_browser_that_died_is_followed_by_another(browser: LastingBrowser, bi: SandboxHandle) -> None:
     rows(browser, bi)
     for process in reversed(started(browser)):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # Chromium ends helpers of its own
+            process.kill()
 
     with pytest.raises(SnapshotError) as caught:
         rows(browser, bi)
@@ -76,7 +78,8 @@ def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, mo
     assert Path(folder).exists()
     monkeypatch.setattr(lasting, "HANGS_AFTER_SECONDS", 1)
     for process in processes:
-        process.suspend()
+        with suppress(psutil.NoSuchProcess):  # Chromium ends helpers of its own
+            process.suspend()
 
     with pytest.raises(SnapshotError) as caught:
         browser.take(address_of(bi, "late"), Options(), MARKS, within_seconds=1)
