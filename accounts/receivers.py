@@ -107,8 +107,9 @@ def _of_person(person: User) -> list[int | None]:
     return _found(_OF_PERSON, person.pk)
 
 
-def _of_account(account: WeComAccount) -> list[int | None]:
-    return [account.corp_id, *_found(_OF_STORED_PERSON, account.user_id)]
+def _of_account(account: WeComAccount) -> list[int]:
+    """Never None: an account that comes from no company, or goes to none, is about the other one alone."""
+    return [corp for corp in (account.corp_id, *_found(_OF_STORED_PERSON, account.user_id)) if corp is not None]
 
 
 def _found(sql: str, person_id: int) -> list[int | None]:

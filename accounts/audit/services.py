@@ -75,11 +75,11 @@ def entry(
     name: str = "",
     changes: Sequence[Change] = (),
     note: str = "",
-    corps: Iterable[int] = (),
+    corps: Iterable[int | None] = (),
 ) -> AuditEntry:
     """A row that is not saved yet, for many at once.
 
-    `name`: in place of str(subject). `corps`: the companies that it is about.
+    `name`: in place of str(subject). `corps`: the companies that it is about; None among them for none in particular.
     """
     actor, ip = _who()
     concerned = set(corps)
@@ -104,7 +104,7 @@ def record(
     name: str = "",
     changes: Sequence[Change] = (),
     note: str = "",
-    corps: Iterable[int] = (),
+    corps: Iterable[int | None] = (),
 ) -> None:
     """Save the row that entry() makes. A change that cannot be recorded fails: only while migrations run, before the
     table exists, nothing is written."""

@@ -25,6 +25,8 @@ TEXT_CHARACTERS = 300
 NAMES_AT_MOST = 20
 # Set on an instance between the signals before and after its saving or deletion.
 _BEFORE, _CORPS, _NAME = "_audit_before", "_audit_corps", "_audit_name"
+# Stays on an instance that was saved: its people are written afterwards.
+_FORMER_CORPS = "_audit_former_corps"
 
 Corps = Callable[[Any], Iterable[int | None]]
 
@@ -98,6 +100,22 @@ def corps_of(instance: Model) -> set[int]:
     return _known(tracked.corps(instance)) if tracked else set()
 
 
+def _all_corps_of(instance: Model) -> set[int | None]:
+    """With those before, where it was moved. None stands for no company: what comes from there, or goes there, is not
+    about the other company alone."""
+    former = _former_corps(instance)
+    return former | set(_tracked[type(instance)].corps(instance)) if former else {*corps_of(instance)}
+
+
+def _former_corps(instance: Model) -> set[int | None]:
+    """The companies that it, or a row that it holds, was about until it was saved with the key of another row."""
+    found: set[int | None] = set(instance.__dict__.get(_FORMER_CORPS, ()))
+    for column in instance._meta.concrete_fields:
+        held = column.get_cached_value(instance, default=None) if isinstance(column, ForeignKey) else None
+        found |= _former_corps(held) if held is not None else set()
+    return found
+
+
 def _known(corps: Iterable[int | None]) -> set[int]:
     return {corp for corp in corps if corp is not None}
 
@@ -143,13 +161,9 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
         for column in wanted
         if column.attname in before
     )
-    # Else it is about the same companies afterwards.
-    setattr(instance, _CORPS, _corps_of_stored(sender, instance) | corps_of(instance) if points_elsewhere else set())
-
-
-def _corps_of_stored(sender: type[Model], instance: Model) -> set[int]:
-    stored = _rows(sender).filter(pk=instance.pk).first()
-    return corps_of(stored) if stored is not None else set()
+    stored = _rows(sender).filter(pk=instance.pk).first() if points_elsewhere else None
+    if stored is not None:  # else it is about the same companies afterwards
+        setattr(instance, _FORMER_CORPS, _former_corps(instance) | set(tracked.corps(stored)))
 
 
 def _saved(tracked: Tracked, instance: Model, update_fields: Any) -> list[Field[Any, Any]]:
@@ -172,7 +186,7 @@ def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, 
     if raw:
         return
     tracked = _tracked[sender]
-    before, corps = instance.__dict__.pop(_BEFORE, {}), instance.__dict__.pop(_CORPS, set())
+    before = instance.__dict__.pop(_BEFORE, {})
     if created:
         changes = _values(tracked, instance, is_before=False)
         services.record(
@@ -196,7 +210,7 @@ def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, 
             subject=instance,
             name=tracked.name(instance),
             changes=changes,
-            corps=corps | corps_of(instance),
+            corps=_all_corps_of(instance),
         )
 
 
@@ -218,7 +232,7 @@ def _differs(before: Any, after: Any) -> bool:
 
 def _before_delete(sender: type[Model], instance: Model, **_: Any) -> None:
     """What it belonged to, which may name it, is known only as long as that stands, too."""
-    setattr(instance, _CORPS, corps_of(instance))
+    setattr(instance, _CORPS, _all_corps_of(instance))
     setattr(instance, _NAME, _tracked[sender].name(instance))
 
 
@@ -265,7 +279,7 @@ def _record_m2m(owner: Model, name: str, others: list[Model], *, is_added: bool)
     names = [str(other) for other in others[:NAMES_AT_MOST]]
     if len(others) > NAMES_AT_MOST:
         names.append("…")
-    corps = corps_of(owner)
+    corps = _all_corps_of(owner)
     for other in others:
         corps |= corps_of(other) if other._meta.label_lower == "integrations.corp" else set()
     change = [name, None, names] if is_added else [name, names, None]

@@ -88,6 +88,16 @@ def test_both_companies_of_an_account_that_moves(corp: Corp, other_corp: Corp) -
     assert (entry.changes, entry.corp_id) == ([["corp", corp.name, other_corp.name]], None)
 
 
+def test_an_account_that_comes_from_no_company_is_about_its_new_one(corp: Corp, person: User) -> None:
+    """Its administrators read who joined."""
+    WeComAccount.objects.filter(user=person).delete()
+    account = WeComAccount.objects.create(user=person, userid="LiLei")
+    account.corp = corp
+    account.save()
+
+    assert AuditEntry.objects.latest("pk").corp == corp
+
+
 def test_rights_that_a_session_withholds_hide_no_entry_less(corp: Corp, other_corp: Corp) -> None:
     """The stored rights count: of who manages all, a manager of one company sees the account's own changes only."""
     person = make_person("boss", other_corp, "Boss", manages_all_corps=True)
