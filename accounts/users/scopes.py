@@ -8,7 +8,7 @@ lend their rights. Somebody who may enter the administration at all is changed b
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts.models.audit import AuditEntry
 from accounts.models.security import Lockout
@@ -62,7 +62,8 @@ def people_changeable_by(person: Person) -> QuerySet[User]:
     if sees_all(person):
         return people
     elsewhere = WeComAccount.objects.filter(corp__isnull=False).exclude(corp__in=Corp.objects.visible_to(person))
-    return people.exclude(pk__in=elsewhere.values("user_id"))
+    # By person: of one, the database reads the accounts of that one alone.
+    return people.filter(~Exists(elsewhere.filter(user=OuterRef("pk"))))
 
 
 def rights_changeable_by(person: Person) -> QuerySet[User]:
