@@ -33,6 +33,8 @@ from notifications.subscriptions.attribute_rules import rules_list, rules_of
 # A search that means more people than this names nobody in particular: it finds what concerns so many of them.
 PEOPLE_AT_MOST = 100
 NAMED_AT_MOST = 200
+# Of what was searched for: by so many keys the database goes to each row.
+KEYS_AT_MOST = 1_000
 _MARK = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -57,9 +59,18 @@ def deliveries_found(deliveries: QuerySet[Delivery], words: str, *, seen_by: Per
     if mark is not None:
         return deliveries.filter(mark=mark)
     theirs = Receipt.objects.filter(user_id__in=people_found(words, seen_by=seen_by), delivery__isnull=False)
-    # A subquery reads the titles from their index, a small part of the table.
-    titled = Delivery.objects.filter(title__contains=words).order_by()
-    return deliveries.filter(Q(pk__in=theirs.values("delivery_id")) | Q(pk__in=titled.values("pk")))
+    # Only its key: the titles are read from their index, a small part of the table.
+    titled = Delivery.objects.filter(title__contains=words)
+    of_people = _keys(theirs.values_list("delivery", flat=True))
+    of_titles = _keys(titled.values_list("pk", flat=True))
+    return deliveries.filter(Q(pk__in=of_people) | Q(pk__in=of_titles))
+
+
+def _keys(found: QuerySet[Any, Any]) -> list[Any] | QuerySet[Any, Any]:
+    """The keys themselves where they are few. For those of a query the database would look through all rows."""
+    found = found.order_by()
+    keys = list(found[: KEYS_AT_MOST + 1])
+    return keys if len(keys) <= KEYS_AT_MOST else found
 
 
 def receipts_found(receipts: QuerySet[Receipt], words: str, *, seen_by: Person) -> QuerySet[Receipt]:

@@ -18,6 +18,7 @@ from django.utils import timezone
 from accounts.models import User
 from integrations.models import Corp
 from notifications import tasks
+from notifications.admin import base
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, MessageForm, Receipt, Report, Run, Subscription
 from tests.notifications.factories import (
@@ -745,10 +746,16 @@ def two_messages(world: World) -> tuple[Delivery, Delivery]:
 
 
 @pytest.mark.parametrize("words", ["韩梅", "hanmm", "HANMEI", "周报", "MARK", "URL"])
-@pytest.mark.parametrize("model", ["delivery", "receipt"])
+@pytest.mark.parametrize(("model", "keys"), [("delivery", base.KEYS_AT_MOST), ("delivery", 0), ("receipt", 0)])
 def test_a_message_is_found_by_person_title_and_mark(
-    root: Client, two_messages: tuple[Delivery, Delivery], words: str, model: str
+    root: Client,
+    two_messages: tuple[Delivery, Delivery],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    model: str,
+    keys: int,
 ) -> None:
+    monkeypatch.setattr(base, "KEYS_AT_MOST", keys)
     wanted = two_messages[1]
     words = {"MARK": wanted.mark, "URL": f"https://bi.example.com/m/{wanted.mark}/"}.get(words, words)
 
