@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -125,8 +125,14 @@ def started(place: Place, root: Path) -> Iterator[Demo]:
 
 def program(place: Place, words: str) -> psutil.Process:
     """The oldest living process whose command line contains the words."""
-    found = [process for process in living(place.folder) if words in " ".join(process.cmdline())]
-    return min(found, key=psutil.Process.create_time)
+    return min((one for one in living(place.folder) if words in command_of(one)), key=psutil.Process.create_time)
+
+
+def command_of(process: psutil.Process) -> str:
+    """Empty for one that has just ended: the demo starts and ends helpers all the time."""
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
 
 
 # --- Refusals --------------------------------------------------------------------------------------------------------
