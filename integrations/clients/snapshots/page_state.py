@@ -15,20 +15,25 @@ if TYPE_CHECKING:
 
 # Neither a request under way nor an element added for so long: the page has drawn.
 QUIET_SECONDS = 0.7
-# Some frames never load, for one where their request was refused. Without any request for so long, a page that still
-# waits for one has drawn.
+# Some frames never load, for one where their request was refused. A page that still waits for one has drawn where no
+# request was under way, no element was added, and no script computed for so long.
 UNLOADED_SECONDS = 5
 LOOKED_AT_EVERY_MS = 100
 # What comes into sight by unfolding draws within so many seconds, where the page's own sign stands there already.
 UNFOLDED_WITHIN_SECONDS = 5
-# Runs before the page's own scripts.
+# Runs before the page's own scripts. What a frame adds is not seen from the page; that the page was kept from its work
+# for 50 ms is.
 WATCH_CHANGES = """
-    window.__changedAt = performance.now();
+    window.__changedAt = window.__keptAt = performance.now();
+    new PerformanceObserver(() => { window.__keptAt = performance.now(); }).observe({type: "longtask"});
     new MutationObserver(() => { window.__changedAt = performance.now(); })
         .observe(document, {childList: true, subtree: true});
 """
-_IS_BUSY = """([busy, quietMs, waitsForLoad]) => {
-    if (waitsForLoad && document.readyState !== "complete") return true;
+_IS_BUSY = """([busy, quietMs, unloadedMs, waitsForLoad]) => {
+    if (document.readyState !== "complete") {
+        const lastAt = Math.max(window.__changedAt, window.__keptAt);
+        if (waitsForLoad || performance.now() - lastAt < unloadedMs) return true;
+    }
     if (document.fonts.status !== "loaded") return true;
     if (performance.now() - window.__changedAt < quietMs) return true;
     const isShown = (one) => one.checkVisibility() && one.getBoundingClientRect().width > 0;
@@ -135,7 +140,7 @@ def _is_quiet(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
     if not traffic.is_quiet():
         return False
     waits_for_load = not traffic.is_quiet(UNLOADED_SECONDS)
-    return not page.evaluate(_IS_BUSY, [marks.busy, QUIET_SECONDS * 1000, waits_for_load])
+    return not page.evaluate(_IS_BUSY, [marks.busy, QUIET_SECONDS * 1000, UNLOADED_SECONDS * 1000, waits_for_load])
 
 
 def check_sight(page: Page, marks: PageMarks) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from integrations.clients.snapshots import page_state
 from integrations.clients.snapshots.browser import Access, host_of
 from integrations.clients.snapshots.options import Kind, Options, PageMarks, Reason
 from tests.chromium import required_chromium
@@ -32,6 +33,17 @@ READY_AT_ONCE = (
     '<i id="ready"></i><b id="clock"></b>'
     + FAILS_BELOW.replace("last.innerHTML =", "setTimeout(() => last.innerHTML =").replace("</b>' })", "</b>', 500) })")
     + '<script>setInterval(() => { clock.innerHTML = "<u>now</u>" }, 200)</script>'
+)
+# Its frame says when it has drawn, after it has computed for three seconds without a request.
+WAITS_FOR_FRAME = (
+    CARD
+    + '<b class="failed">…</b><script>addEventListener("message", () => document.querySelector(".failed").remove())'
+    + '</script><iframe src="/computes"></iframe>'
+)
+COMPUTES = (
+    "<script>const compute = () => { for (const end = performance.now() + 500; performance.now() < end;); }</script>"
+    + "<p>…</p><script>compute()</script>" * 6
+    + "<script>parent.postMessage('drawn', '*')</script>"
 )
 REACHES_OUT = (
     CARD
@@ -95,6 +107,8 @@ PAGES = {
     "/reaches-out": REACHES_OUT,
     "/frames": CARD + '<iframe src="{other}/frame"></iframe><img src="{other}/image">',
     "/never-loaded": CARD + '<iframe id="open"></iframe><script>document.all.open.contentDocument.open()</script>',
+    "/waits-for-frame": WAITS_FOR_FRAME,
+    "/computes": COMPUTES,
     "/print": CARD + "<style>@media print { body { display: none } }</style>",
 }
 
@@ -149,6 +163,14 @@ def test_a_card_that_fails_below_the_fold_is_seen(browser: InThread, bi: Site, p
 
 def test_a_page_with_a_frame_that_never_loads_is_taken(browser: InThread, bi: Site) -> None:
     picture = browser.take(f"{bi.address}/never-loaded", Options(), PageMarks(), within_seconds=30)
+
+    assert picture.content.startswith(b"\x89PNG")
+
+
+def test_a_page_waits_for_a_frame_that_computes(browser: InThread, bi: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_state, "UNLOADED_SECONDS", 1)
+
+    picture = browser.take(f"{bi.address}/waits-for-frame", Options(), PageMarks(error=".failed"), within_seconds=30)
 
     assert picture.content.startswith(b"\x89PNG")
 
