@@ -25,7 +25,7 @@ TEXT_CHARACTERS = 300
 NAMES_AT_MOST = 20
 # Set on an instance between the signals before and after its saving or deletion.
 _BEFORE, _CORPS, _NAME = "_audit_before", "_audit_corps", "_audit_name"
-# Stays on an instance that was saved: its people are written afterwards.
+# Stays on an instance that was saved: its people and its parts are written afterwards.
 _FORMER_CORPS = "_audit_former_corps"
 
 Corps = Callable[[Any], Iterable[int | None]]

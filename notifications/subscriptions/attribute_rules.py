@@ -41,7 +41,9 @@ def save_rules(order: Addressed, rules: Iterable[Rule]) -> bool:
     with transaction.atomic():
         kept = []
         rows = list(AttributeRule.objects.of(order).select_related("attribute"))
+        [owner] = owned_by(order)
         for row in rows:
+            setattr(row, owner, order)  # which knows the companies that it was moved between
             same = Rule(row.attribute, Operator(row.operator), tuple(row.values))
             if same in wanted:
                 wanted.remove(same)

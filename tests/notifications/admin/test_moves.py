@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.models import AuditEntry, User
+from accounts.models import Attribute, AuditEntry, User
 from accounts.users.scopes import audit_entries_visible_to
-from integrations.models import Corp
-from notifications.models import AlertReceiver, Subscription
+from integrations.models import Card, Corp, DataSource, SourceKind
+from notifications.models import AlertReceiver, AttributeRule, ReportCard, Subscription
 from tests.audit import clear_trail
 from tests.browser_form import untouched
 from tests.notifications.factories import (
@@ -25,6 +25,7 @@ from tests.notifications.inbound.channels import make_channel
 from tests.rows import join
 
 pytestmark = pytest.mark.django_db
+NO_RULE = {f"rules-0-{part}": "" for part in ("attribute", "operator", "values")}
 
 
 def receiver(_owner: User, person: User, corp: Corp | None) -> AlertReceiver:
@@ -38,8 +39,15 @@ def channel(owner: User, person: User, corp: Corp | None) -> Any:
 
 
 def push(_owner: User, person: User, corp: Corp | None) -> Subscription:
-    """It belongs to the company of its report."""
-    return make_subscription(person, report=make_report(corp=corp, title="title before"), name="push before")
+    """It belongs to the company of its report, as the card and the rule that are taken from it do."""
+    report = make_report(corp=corp, title="title before")
+    subscription = make_subscription(person, report=report, name="push before")
+    source = DataSource.objects.create(name="data", kind=SourceKind.SQL)
+    card = Card.objects.create(name="card before", source=source, sql="SELECT 1")
+    ReportCard.objects.create(report=report, card=card, alias="rows")
+    shop = Attribute.objects.create(key="shop", name="shop")
+    AttributeRule.objects.create(subscription=subscription, attribute=shop, operator="is", values=["shop before"])
+    return subscription
 
 
 @pytest.mark.parametrize("make", [receiver, channel, push])
@@ -57,9 +65,11 @@ def test_who_sees_one_company_reads_nothing_of_the_other(make: Any, way: str) ->
     clear_trail()
 
     sent = {"name": "after", "users": [people["after"].pk], "corp": entered.pk if entered else ""}
-    answer = client.post(address, {**form, **sent})
+    answer = client.post(address, {**form, **sent, "report_cards-0-DELETE": "on", **NO_RULE})
 
     assert answer.status_code == 302
+    assert not ReportCard.objects.exists()
+    assert not AttributeRule.objects.exists()
     assert ["users", ["person before"], None] in [one for entry in AuditEntry.objects.all() for one in entry.changes]
     for name, other in (("before", "after"), ("after", "before")):
         assert other not in str(list(audit_entries_visible_to(make_manager(corps[name])).values()))
