@@ -1,4 +1,4 @@
-"""Draws a spec: PNG and SVG, by vl-convert.
+"""Draws a spec (notifications.charts.vega): PNG and SVG, by vl-convert.
 
 Only in the workers of the queue "charts": it holds Python's lock for as long as it draws, hangs for ever where it was
 used before a fork, and may need much memory. It is imported when it is first used, thus after the fork.
@@ -37,7 +37,7 @@ def draw(spec: dict[str, Any], *, scale: float) -> Drawing:
     """Raises DrawingError. Takes 0.05 s, and 0.5 s more for the first."""
     renderer = _renderer(str(font.folder()))
     try:
-        svg: str = renderer.vegalite_to_svg(spec, allowed_base_urls=[], show_warnings=False)
+        svg: str = spec.get("svg") or renderer.vegalite_to_svg(spec, allowed_base_urls=[], show_warnings=False)
         png: bytes = renderer.svg_to_png(svg, scale=scale)
     except ValueError as error:
         raise DrawingError(str(error)[:500]) from error

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from integrations.clients.sources.table import Column, Kind, Table, Value
 from integrations.core.sentences import Sentence
-from notifications.charts import theme
+from notifications.charts import svg, theme
 from notifications.charts.aggregate import along
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartError, Sort
 from notifications.charts.labels import FONT_SIZE, limit_of, number_of, one_line, short, text_of, width_of, within
@@ -107,7 +107,7 @@ _NUMBER_HEIGHT = 220
 _SPARKS = 60
 
 
-def table_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) -> Spec:
+def table_svg(chart: Chart, table: Table, size: theme.Size, *, language: str) -> str:
     """The first rows and columns of a table, with what is left out said below them."""
     chosen = _columns(chart, table)
     room = (size.height - _HEAD - _FOOT) // _ROW - 1
@@ -115,25 +115,22 @@ def table_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) -
     positions = [table.position(column.name) for column in chosen]
     rows = [[row[position] for position in positions] for row in _sorted(chart, table)[:top]]
     columns, cells = fitting(chosen, rows, language=language)
-    column_places = places(columns, cells)
     height = size.height if size.is_fixed else _HEAD + _ROW * (len(rows) + 1) + _FOOT
-    left: list[Spec] = []
-    right: list[Spec] = []
-    for line, texts in enumerate([[head(column) for column in columns], *cells]):
-        for position, text in enumerate(texts):
-            is_number = columns[position].kind == Kind.NUMBER
-            start, width = column_places[position]
-            cell = {
-                "t": within(text, width - GAP, FONT_SIZE),
-                "px": start + width - GAP if is_number else start,
-                "py": _HEAD + _ROW * line + _ROW / 2,
-            }
-            cell |= {"w": "bold" if line == 0 else "normal", "l": limit_of(text, width - GAP)}
-            (right if is_number else left).append(cell)
-    layers = [_bands(len(rows)), *_columns_of_text(left, "left"), *_columns_of_text(right, "right")]
-    layers.append(_said(chart.title or _("Table"), y=20, size=15, colour=theme.INK, is_bold=True))
-    layers.append(_said(_foot(table, len(rows), len(columns)), y=height - 14, size=FONT_SIZE, colour=theme.FAINT))
-    return _placed(layers, height)
+    # The head and every other row on a faint ground.
+    parts = [
+        svg.rectangle(theme.MARGIN - 6, _HEAD + _ROW * line, ROOM + 12, _ROW, theme.BAND)
+        for line in range(0, len(rows) + 1, 2)
+    ]
+    for column, (start, width), texts in zip(columns, places(columns, cells), zip(*cells, strict=True), strict=True):
+        is_number = column.kind == Kind.NUMBER
+        x, anchor = (start + width - GAP, "end") if is_number else (start, "start")
+        for line, words in enumerate([head(column), *texts]):
+            middle = _HEAD + _ROW * line + _ROW / 2
+            parts.append(svg.text(words, x, middle, room=width - GAP, anchor=anchor, is_bold=line == 0))
+    title, foot = one_line(chart.title or _("Table")), one_line(_foot(table, len(rows), len(columns)))
+    parts.append(svg.text(title, theme.MARGIN, 20, room=ROOM, size=15, is_bold=True))
+    parts.append(svg.text(foot, theme.MARGIN, height - 14, room=ROOM, colour=theme.FAINT))
+    return svg.whole(height, parts)
 
 
 def number_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) -> Spec:
@@ -172,34 +169,6 @@ def _said(text: str, *, y: float, size: int, colour: str, is_bold: bool = False)
     mark |= {**(theme.BOLD if is_bold else {}), "limit": limit_of(shown, ROOM, size)}
     place = {"x": {"value": theme.MARGIN}, "y": {"value": y}, "text": {"field": "t"}}
     return {"data": {"values": [{"t": shown}]}, "mark": mark, "encoding": place}
-
-
-def _columns_of_text(cells: list[Spec], align: str) -> list[Spec]:
-    """A layer for each limit, which is its mark's."""
-    layers = []
-    for limit, weight in sorted({(cell["l"], cell["w"]) for cell in cells}):
-        mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": FONT_SIZE, "limit": limit}
-        mark |= {**(theme.BOLD if weight == "bold" else {}), "color": theme.INK}
-        rows = [
-            {key: cell[key] for key in ("t", "px", "py")} for cell in cells if (cell["l"], cell["w"]) == (limit, weight)
-        ]
-        place = {"x": _pixel("px"), "y": _pixel("py"), "text": {"field": "t"}}
-        layers.append({"data": {"values": rows}, "mark": mark, "encoding": place})
-    return layers
-
-
-def _pixel(name: str) -> Spec:
-    return {"field": name, "type": "quantitative", "scale": None, "axis": None}
-
-
-def _bands(row_count: int) -> Spec:
-    """The head and every other row on a faint ground."""
-    bands = [
-        {"px": theme.MARGIN - 6, "pr": theme.WIDTH - theme.MARGIN + 6, "py": y, "pb": y + _ROW}
-        for y in (_HEAD + _ROW * line for line in range(0, row_count + 1, 2))
-    ]
-    place = {"x": _pixel("px"), "x2": {"field": "pr"}, "y": _pixel("py"), "y2": {"field": "pb"}}
-    return {"data": {"values": bands}, "mark": {"type": "rect", "color": theme.BAND}, "encoding": place}
 
 
 def _columns(chart: Chart, table: Table) -> list[Column]:

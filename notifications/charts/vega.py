@@ -16,13 +16,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from integrations.clients.sources.table import Table
-from integrations.core.sentences import Sentence
 from notifications.charts import definition as charts
 from notifications.charts import theme
-from notifications.charts.aggregate import LABEL_PIXELS, Shaped, Unit, shape
-from notifications.charts.definition import Chart, ChartError, ChartKind
-from notifications.charts.labels import limit_of, one_line, scales, short, shown_within, width_of, within
-from notifications.charts.table_image import number_spec, table_spec
+from notifications.charts.aggregate import Shaped, Unit, shape
+from notifications.charts.definition import Chart, ChartKind
+from notifications.charts.labels import limit_of, one_line, scales, short, width_of, within
+from notifications.charts.parts import parts_svg
+from notifications.charts.table_image import number_spec, table_svg
 
 Spec = dict[str, Any]
 
@@ -46,21 +46,22 @@ _TIME_FORMATS = {
 
 
 def spec(chart: Chart, table: Table, *, language: str, shape_of: theme.Shape = theme.Shape.FREE) -> Spec:
-    """The drawing of `table`, 390 pixels wide. Equal arguments give equal specs. Raises ChartError, with a sentence."""
+    """The drawing of `table`, 390 pixels wide: for Vega-Lite, or as `svg` where we place its parts ourselves. Equal
+    arguments give equal specs. Raises ChartError, with a sentence."""
     charts.check(chart, table)
     size = theme.SIZES[shape_of]
     match chart.kind:
         case ChartKind.TABLE:
-            return _whole(table_spec(chart, table, size, language=language))
+            return {"svg": table_svg(chart, table, size, language=language)}
         case ChartKind.NUMBER:
             return _whole(number_spec(chart, table, size, language=language))
     shaped = shape(chart, table, top_at_most=size.row_count)
-    body = (
-        _round(chart, shaped, language)
-        if chart.kind in charts.ROUND
-        else _straight(chart, shaped, size, language, table)
-    )
-    if chart.thresholds and len(shaped.series) <= 1 and chart.kind not in charts.ROUND:
+    title = _title(chart, table, _below_zero(chart, shaped, table, language), shaped.notes, size)
+    if chart.kind in charts.ROUND:
+        notes = title.get("subtitle", ())
+        return {"svg": parts_svg(chart, shaped, title["text"], notes, size, language=language)}
+    body = _straight(chart, shaped, size, language, table)
+    if chart.thresholds and len(shaped.series) <= 1:
         body = _with_thresholds(body, chart.thresholds, is_lying=_lies(chart, shaped), language=language)
     height = size.height
     if not size.is_fixed and _lies(chart, shaped):
@@ -71,7 +72,7 @@ def spec(chart: Chart, table: Table, *, language: str, shape_of: theme.Shape = t
             "height": height,
             "padding": theme.MARGIN,
             "autosize": {"type": "fit", "contains": "padding"},
-            "title": _title(chart, table, _below_zero(chart, shaped, table, language), shaped.notes, size),
+            "title": title,
             **body,
         }
     )
@@ -322,41 +323,3 @@ def _edged(text: Spec) -> list[Spec]:
     mark = {**text["mark"], "color": theme.PAPER, "stroke": theme.PAPER, "strokeWidth": 4, "strokeJoin": "round"}
     encoding = {name: channel for name, channel in text["encoding"].items() if name != "color"}
     return [{"mark": mark, "encoding": encoding}, text]
-
-
-def _round(chart: Chart, shaped: Shaped, language: str) -> Spec:
-    """Parts of a whole, each with its share in the legend."""
-    totals = {point.place: point.value or 0.0 for point in shaped.points if (point.value or 0.0) > 0}
-    whole = sum(totals.values())
-    if not whole:
-        raise ChartError(Sentence("There is nothing to draw: no value is above zero."))
-    names = [place for place in shaped.places or () if place in totals]
-    named = {place: f"{shown_within(str(place), LABEL_PIXELS)} {100 * totals[place] / whole:.1f}%" for place in names}
-    rows = [{"x": named[place], "y": totals[place], "n": i} for i, place in enumerate(names)]
-    colours = [theme.REST if place == shaped.rest else theme.PART_COLOURS[i] for i, place in enumerate(names)]
-    colour = {
-        "field": "x",
-        "type": "nominal",
-        "scale": {"domain": [named[place] for place in names], "range": colours},
-        "sort": None,
-        "legend": {"orient": "right", "direction": "vertical", "columns": 1, "labelLimit": 150, "symbolType": "square"},
-    }
-    hole = 0.55 if chart.kind == ChartKind.DONUT else 0
-    arc: Spec = {"type": "arc", "stroke": theme.PAPER, "strokeWidth": 1.5}
-    if hole:
-        arc["innerRadius"] = {"expr": f"min(width, height) / 2 * {hole}"}
-    layers: list[Spec] = [
-        {
-            "mark": arc,
-            "encoding": {
-                "theta": {"field": "y", "type": "quantitative", "stack": True},
-                "order": {"field": "n", "type": "quantitative"},
-                "color": colour,
-            },
-        }
-    ]
-    if hole:
-        total = [{"t": short(whole, language=language)}]
-        text = {"type": "text", "fontSize": 18, **theme.BOLD, "color": theme.INK}
-        layers.append({"data": {"values": total}, "mark": text, "encoding": {"text": {"field": "t"}}})
-    return {"data": {"values": rows}, "layer": layers}

@@ -17,7 +17,7 @@ from integrations.clients.sources.table import Column, Kind, Table
 from notifications.charts import theme
 from notifications.charts.definition import Chart, ChartKind
 from notifications.charts.vega import spec
-from tests.notifications.charts.tables import AS_OF, FIRST
+from tests.notifications.charts.tables import AS_OF, FIRST, SVG, parsed
 from tests.notifications.charts.test_spec import objects, rows
 
 LEAST = 13.0
@@ -96,10 +96,12 @@ def charts() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def marked(found: dict[str, Any]) -> dict[str, float]:
     """The colours of all that is drawn but words, and how much of the ground they cover."""
+    if "svg" in found:
+        return {path.get("fill", ""): 1.0 for path in parsed(found["svg"]).iter(f"{SVG}path")}
     colours: dict[str, float] = {}
     for layer in [each for each in objects(found) if "mark" in each]:
         mark = layer["mark"] if isinstance(layer["mark"], dict) else {"type": layer["mark"]}
-        if mark["type"] == "text" or mark.get("color") == theme.BAND:
+        if mark["type"] == "text":
             continue
         encoding = {**found.get("encoding", {}), **layer.get("encoding", {})}.get("color", {})
         scale = encoding.get("scale") or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -86,8 +87,13 @@ def rows(value: Any) -> Iterator[dict[str, Any]]:
         yield from found.get("data", {}).get("values", [])
 
 
-EXPRESSIONS = {"min(width, height) / 2 * 0.55", FIGURE_ALIGN, FIGURE_OFFSET}
-FIELDS = {"x", "y", "s", "t", "c", "n", "px", "py", "pr", "pb"}
+EXPRESSIONS = {FIGURE_ALIGN, FIGURE_OFFSET}
+FIELDS = {"x", "y", "s", "t", "c"}
+# Of what we place ourselves.
+ATTRIBUTES = {
+    *("width", "height", "viewBox", "x", "y", "d", "transform"),
+    *("fill", "stroke", "stroke-width", "stroke-miterlimit", "text-anchor", "font-size", "font-family", "font-weight"),
+}
 
 
 def assert_holds_nothing_of_the_data_but_words(found: dict[str, Any], language: str) -> None:
@@ -96,17 +102,21 @@ def assert_holds_nothing_of_the_data_but_words(found: dict[str, Any], language: 
     json.dumps(found, allow_nan=False)
     for each in objects(found):
         assert not {"url", "href", "signal", "transform", "params", "datasets", "tooltip"} & each.keys()
-        assert each.get("expr", "min(width, height) / 2 * 0.55") in EXPRESSIONS
+        assert each.get("expr", FIGURE_ALIGN) in EXPRESSIONS
         assert each.get("labelExpr", label_expression(language)) == label_expression(language)
         assert each.get("field", "x") in FIELDS
         mark = each.get("mark")
         assert (mark if isinstance(mark, str | None) else mark["type"]) in {None, *_MARKS}
     for row in rows(found):
-        assert row.keys() <= FIELDS | {"w", "l"}
+        assert row.keys() <= FIELDS
         assert all(isinstance(value, str | int | float | None) for value in row.values())
+    for element in parsed(found["svg"]).iter() if "svg" in found else ():
+        assert element.tag in {f"{SVG}{tag}" for tag in ("svg", "rect", "path", "text")}
+        assert element.attrib.keys() <= ATTRIBUTES
+        assert all(re.fullmatch(r"[-\w #.,()]+", value) for value in element.attrib.values())
 
 
-_MARKS = ("line", "area", "bar", "arc", "text", "rect")
+_MARKS = ("line", "area", "bar", "text")
 
 
 @settings(max_examples=120)
@@ -277,7 +287,7 @@ def test_parts_below_zero_are_no_parts() -> None:
 
     found = spec(Chart(ChartKind.PIE, "n", ("v",)), table, language="zh-hans")
 
-    assert [row["x"] for row in rows(found)] == ["b 75.0%", "c 25.0%"]
+    assert [text for text in texts(found["svg"]) if text.endswith("%")] == ["b 75.0%", "c 25.0%"]
 
 
 def test_a_chart_comes_back_from_its_document() -> None:
@@ -298,8 +308,8 @@ GOLDEN: dict[str, tuple[dict[str, int], list[str]]] = {
     "bar side by side": ({"rect": 15}, ["天津", "其他", "家电", "服装", "食品"]),
     "stacked": ({"rect": 18}, ["天津", "其他", "家电", "2,000万", "8,000万"]),
     "stacked by days": ({"rect": 30}, ["11-01", "家电", "20万", "每日（元）"]),
-    "pie": ({"arc": 3}, ["家电 32.8%", "服装 33.3%", "食品 33.8%"]),
-    "donut": ({"arc": 6, "text": 1}, ["2.38亿", "天津 15.3%", "其他 36.2%"]),
+    "pie": ({"path": 6, "text": 5}, ["家电 32.8%", "服装 33.3%", "食品 33.8%"]),
+    "donut": ({"path": 12, "text": 9}, ["2.38亿", "天津 15.3%", "其他 36.2%"]),
     "table": ({"rect": 6, "text": 35}, ["城市", "产品线", "销售额 (元)", "天津", "12,200,000", "明细"]),
     "number": ({"text": 4, "line": 1}, ["今日销售额", "212万元", "较上一个值 ↑ 1.9%", "截至 2026-11-24 09:00"]),
 }
