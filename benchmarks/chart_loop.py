@@ -1,7 +1,7 @@
 """Draws charts and nothing else, in as many processes as are told: what `chart_push` is compared with.
 
 `python -m benchmarks.chart_loop {library,ours} KIND CHARTS PROCESSES` prints JSON. `library`: one call of vl-convert
-for each PNG, with the font as it is packaged. `ours`: the product's own drawing, PNG and SVG.
+for each PNG, of the spec or of the SVG that we write ourselves, with the font as it is packaged. `ours`: the product's own drawing, PNG and SVG.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ def _drawn_by(drawer: str) -> Any:
     import vl_convert  # a process that has it must not be forked
 
     vl_convert.register_font_directory(str(resources.files("noto_cjk_sans_otc")))
-    return lambda spec: vl_convert.vegalite_to_png(spec, scale=theme.SCALE, allowed_base_urls=[])
+    return lambda spec: (
+        vl_convert.svg_to_png(spec["svg"], scale=theme.SCALE)
+        if "svg" in spec
+        else vl_convert.vegalite_to_png(spec, scale=theme.SCALE, allowed_base_urls=[])
+    )
 
 
 def main() -> int:
