@@ -85,6 +85,7 @@ TEMPLATES = [
         },
     },
 ]
+FORM_RENDERER = "guanwecom.form_renderer.FormRenderer"
 
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
 DATABASES = {"default": e.read(e.database, "DATABASE_URL")}
