@@ -55,12 +55,6 @@ class LocalTimeField(forms.TimeField):
         return None if cleaned is None else cleaned.replace(second=0, microsecond=0)
 
 
-class LongSelect(forms.Select):
-    """A list of hundreds. Django renders two templates for each option: half of the time of a page with all zones."""
-
-    template_name = "notifications/widgets/long_select.html"
-
-
 class WeekdaysField(forms.MultipleChoiceField):
     """Days of the week as boxes; in the row their numbers with commas."""
 
@@ -87,7 +81,7 @@ def site_zone() -> str:
 class ScheduleFormPart(AnyModelForm):
     """A form that has this part names TIME_FIELDS in its Meta, and calls `offer_times` and `check`."""
 
-    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=site_zone, widget=LongSelect)
+    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=site_zone)
     local_time = LocalTimeField(label=capfirst(_("at")), required=False)
     weekdays = WeekdaysField(label=capfirst(_("days of the week")), required=False)
     month_day = forms.ChoiceField(
