@@ -150,7 +150,8 @@ SECTIONS = (
 
 def menu(site: AdminSite, request: HttpRequest) -> list[Section]:
     """What of the menu the request's person may use; the entry and the tab of its page are the current ones."""
-    sections = [replace(section, entries=tuple(_entries(section, site, request))) for section in SECTIONS]
+    whole = _with_addresses(get_script_prefix())
+    sections = [replace(section, entries=tuple(_entries(section, site, request))) for section in whole]
     return [section for section in sections if section.entries]
 
 
@@ -190,28 +191,33 @@ def current_tabs(sections: Iterable[Section], path: str) -> tuple[Tab, ...]:
     return ()
 
 
+@cache
+def _with_addresses(prefix: str) -> tuple[Section, ...]:  # noqa: ARG001  # the site path under which they hold
+    """The whole menu, made once in a process: it depends on nobody, and its words are put into the reader's language as
+    they are shown."""
+    return tuple(replace(section, entries=tuple(map(_with_address, section.entries))) for section in SECTIONS)
+
+
+def _with_address(entry: Entry) -> Entry:
+    return replace(entry, tabs=tuple(map(_filled, entry.tabs)))
+
+
+def _filled(tab: Tab) -> Tab:
+    options = apps.get_model(tab.model)._meta
+    page = tab.page or f"{options.app_label}_{options.model_name}_changelist"
+    return replace(tab, label=tab.label or capfirst(options.verbose_name_plural), url=reverse(f"admin:{page}"))
+
+
 def _entries(section: Section, site: AdminSite, request: HttpRequest) -> Iterator[Entry]:
     for entry in section.entries:
-        tabs = [_filled(tab) for tab in entry.tabs if _may_see(tab, site, request)]
+        tabs = [tab for tab in entry.tabs if _may_see(tab, site, request)]
         # A page beside a list has an address below that of the list.
         current = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
         if tabs:
-            marked = tuple(replace(tab, is_current=tab.url == current) for tab in tabs)
+            marked = tuple(replace(tab, is_current=True) if tab.url == current else tab for tab in tabs)
             yield replace(entry, tabs=marked, is_current=bool(current))
 
 
 def _may_see(tab: Tab, site: AdminSite, request: HttpRequest) -> bool:
     model_admin = site.get_model_admin(apps.get_model(tab.model))
     return model_admin.has_module_permission(request) and model_admin.has_view_or_change_permission(request)
-
-
-def _filled(tab: Tab) -> Tab:
-    options = apps.get_model(tab.model)._meta
-    page = tab.page or f"{options.app_label}_{options.model_name}_changelist"
-    url = _address(page, get_script_prefix())
-    return replace(tab, label=tab.label or capfirst(options.verbose_name_plural), url=url)
-
-
-@cache
-def _address(page: str, prefix: str) -> str:  # noqa: ARG001  # under which site path the answer holds
-    return reverse(f"admin:{page}")

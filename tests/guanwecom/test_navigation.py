@@ -55,6 +55,17 @@ def test_with_the_overview_the_menu_has_twelve_entries(world: World) -> None:
     assert sum(map(len, found.values())) + 1 == 12
 
 
+def test_each_reader_has_it_in_their_language(world: World) -> None:
+    client = client_of(world, "U")
+    assert list(labels(menu_at(client))) == list(EVERYTHING)
+
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    found = labels(menu_at(client))
+
+    assert list(found) == ["Push", "Data", "People", "System integration", "System"]
+    assert found["People"] == ["Users", "Directory"]
+
+
 def test_every_list_of_the_administration_is_a_tab_of_one_entry() -> None:
     tabs = [tab for section in navigation.SECTIONS for entry in section.entries for tab in entry.tabs]
     # A report is written on the page of its push.
