@@ -34,6 +34,7 @@ from integrations.admin.seen_rows import SeenRows
 from integrations.core.generics import AnyTabularInline
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
+from integrations.models.fields import encrypted_columns
 
 if TYPE_CHECKING:
     UserAdminBase = DjangoUserAdmin[User]
@@ -68,7 +69,8 @@ class CompanyFilter(admin.SimpleListFilter):
     parameter_name = "company"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(str(corp.pk), corp.name) for corp in Corp.objects.visible_to(administrator(request))]
+        corps = Corp.objects.visible_to(administrator(request)).values_list("pk", "name")
+        return [(str(pk), name) for pk, name in corps]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
         value = self.value()
@@ -206,6 +208,8 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         accounts = WeComAccount.objects.visible_to(administrator(request)).select_related("corp")
+        # A company's name is all that is shown: its secrets would be decrypted for each account.
+        accounts = accounts.defer(*(f"corp__{column}" for column in encrypted_columns(Corp)))
         # Ordered here: the searching selects page through it as it comes.
         people = people_visible_to(administrator(request)).order_by(*self.get_ordering(request))
         return people.prefetch_related(

@@ -19,7 +19,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from accounts.audit import services
 from accounts.models import AuditEntry
-from integrations.models.fields import EncryptedTextField
+from integrations.models.fields import EncryptedTextField, encrypted_columns
 
 TEXT_CHARACTERS = 300
 NAMES_AT_MOST = 20
@@ -140,8 +140,7 @@ def _subject(entry: LogEntry) -> Model | None:
 
 def _rows(model: type[Model]) -> QuerySet[Any]:
     """Without the encrypted columns: one that no key opens any more must not stop what is noted."""
-    sealed = [column.name for column in model._meta.concrete_fields if isinstance(column, EncryptedTextField)]
-    return model._base_manager.defer(*sealed)
+    return model._base_manager.defer(*encrypted_columns(model))
 
 
 # --- Saving ----------------------------------------------------------------------------------------------------------

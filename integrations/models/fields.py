@@ -51,6 +51,11 @@ def opened(text: str) -> str:
     return text
 
 
+def encrypted_columns(model: type[models.Model]) -> list[str]:
+    """The names of a model's columns of this kind, for `defer`: each is decrypted as its row is read."""
+    return [column.name for column in model._meta.concrete_fields if isinstance(column, EncryptedTextField)]
+
+
 def unreadable_names(row: models.Model) -> list[str]:
     """The labels of a row's columns that hold such a value; of deferred ones nothing is known."""
     values = {column: row.__dict__.get(column.attname) for column in row._meta.concrete_fields}

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
+from integrations.models.fields import encrypted_columns
 from tests.accounts.admin.test_admin import administrator, form_of, root
 from tests.accounts.conftest import Visitor, make_corp, make_person
 from tests.accounts.people import LIST, signed_in
@@ -170,6 +171,17 @@ def test_the_list_asks_as_often_for_many_as_for_few(root: User, is_enabled: bool
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
+
+
+def test_the_list_reads_no_secret_of_a_company(corp: Corp, person: User, root: User) -> None:
+    client = signed_in(root)
+    with CaptureQueriesContext(connection) as queries:
+        text = client.get(LIST).content.decode()
+
+    assert text.count(f'<td class="field-company">{corp.name}</td>') == 1
+    secrets = [f'"integrations_corp"."{column}"' for column in encrypted_columns(Corp)]
+    assert len(secrets) == 7
+    assert [query["sql"] for query in queries if any(secret in query["sql"] for secret in secrets)] == []
 
 
 class TestWhatTheAccountIs:
