@@ -233,11 +233,11 @@ GUIDES_FOLDER = e.read(e.folder(BASE_DIR / "docs" / "_build" / "html"), "GUIDES_
 # Outside production static files are served as they lie in the source, without collecting them before.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = ENVIRONMENT != "production"
-if ENVIRONMENT == "production":
-    STORAGES = {
-        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
-    }
+_files = "CollectedFiles" if ENVIRONMENT == "production" else "SourceFiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": f"guanwecom.static_files.{_files}"},
+}
 
 # --- WeCom -----------------------------------------------------------------------------------------------------------
 # A call to WeCom: time to connect, and for the whole call, in seconds.
