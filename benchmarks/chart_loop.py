@@ -1,7 +1,8 @@
 """Draws charts and nothing else, in as many processes as are told: what `chart_push` is compared with.
 
 `python -m benchmarks.chart_loop {library,ours} KIND CHARTS PROCESSES` prints JSON. `library`: one call of vl-convert
-for each PNG, of the spec or of the SVG that we write ourselves, with the font as it is packaged. `ours`: the product's own drawing, PNG and SVG.
+for each PNG, of the spec or of the SVG that we write ourselves, with the font as it is packaged. `ours`: the product's
+own drawing, PNG and SVG.
 """
 
 from __future__ import annotations
