@@ -212,7 +212,15 @@ def _record(run: Run, what: str, corps: Sequence[int]) -> None:
 
 def cancel_recalled(*, now: datetime) -> int:
     """Pending messages that are recalled do not go out. One that may have arrived is unknown instead."""
-    recalled = Delivery.objects.filter(Q(run__recall_requested_at__isnull=False) | Q(recall_requested_at__isnull=False))
+    asked = {"recall_requested_at__isnull": False}
+    # Their keys first: for an OR or a join the database would look at all that waits, however much it is.
+    runs = list(Run.objects.filter(**asked).values_list("pk", flat=True))
+    alone = list(Delivery.objects.filter(**asked, settled_at__isnull=True).values_list("pk", flat=True))
+    count = _cancel(Delivery.objects.filter(run__in=runs), now) if runs else 0
+    return count + (_cancel(Delivery.objects.filter(pk__in=alone), now) if alone else 0)
+
+
+def _cancel(recalled: QuerySet[Delivery], now: datetime) -> int:
     pending = recalled.filter(status=Delivery.Status.PENDING)
     unclear = pending.filter(unclear_since__isnull=False)
     certain = pending.filter(unclear_since__isnull=True)
