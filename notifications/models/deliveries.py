@@ -277,9 +277,17 @@ class Delivery(models.Model):
             models.Index(fields=["title", "id"], name="delivery_title"),
             # The tick's queries: DeliveryQuerySet.sendable() and given_up().
             models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
-            # What a company has to hand out: notifications.delivery.sending.queue.
+            # What a company has to hand out, and what goes to robots and by mail, in their order, so that however many
+            # wait, the first are read alone: notifications.delivery.sending.queue.
             models.Index(
-                fields=["corp", "priority", "next_attempt_at"], condition=Q(status="pending"), name="delivery_queue"
+                fields=["corp", "priority", "next_attempt_at", "id"],
+                condition=Q(status="pending"),
+                name="delivery_corp_queue",
+            ),
+            models.Index(
+                fields=["priority", "next_attempt_at", "id"],
+                condition=Q(status="pending") & ~Q(channel="wecom"),
+                name="delivery_other_queue",
             ),
             models.Index(
                 fields=["corp", "queued_until"],

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
@@ -47,6 +52,39 @@ def test_companies_take_turns() -> None:
 
     assert found == HandedOut([], [many[0], few[0], many[1], few[1], many[2], many[3]])
     assert not hand_out(now=NOW)
+
+
+@pytest.mark.postgresql
+def test_of_many_that_wait_the_first_alone_are_read() -> None:
+    [pk] = personal(make_corp(), 1)
+    copied = Delivery.objects.get(pk=pk)
+    copies = [field.attname for field in Delivery._meta.concrete_fields if field.name not in {"id", "mark"}]
+    values = {name: getattr(copied, name) for name in copies}
+    Delivery.objects.bulk_create(Delivery(**values, mark=uuid.uuid4().hex) for _ in range(2000))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE notifications_delivery")
+
+    with CaptureQueriesContext(connection) as captured:
+        assert len(hand_out(now=NOW, limit=10).ordinary) == 10
+
+    asked = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
+    assert len(asked) > 5
+    assert [sql for sql in asked if read_of_deliveries(sql) > 50] == []
+
+
+def read_of_deliveries(sql: str) -> int:
+    """How many of their rows the database reads for it."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
+        [found] = cursor.fetchone()
+    [explained] = json.loads(found) if isinstance(found, str) else found
+    return _read_by(explained["Plan"])
+
+
+def _read_by(node: dict[str, Any]) -> int:
+    rows = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+    own = rows if node.get("Relation Name") == Delivery._meta.db_table else 0
+    return int(own) + sum(map(_read_by, node.get("Plans", [])))
 
 
 def test_no_more_is_handed_out_than_the_company_may_send_soon(settings: Settings) -> None:
