@@ -44,9 +44,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         Two ways, as in with_status: an OR over two tables would read everybody of a run.
         """
         own = self.exclude(status__in=["", Receipt.Status.ACCEPTED])
-        inherited = self.filter(status="", delivery__status__in=[*_LOST, Delivery.Status.UNKNOWN])
-        found = own.order_by().values("pk").union(inherited.order_by().values("pk"), all=True)
-        return self.filter(pk__in=found)
+        return self._either(own, self.filter(status="", delivery__status__in=[*_LOST, Delivery.Status.UNKNOWN]))
 
     def with_status(self, status: str) -> Self:
         """What became of it for the person: the receipt's own status, else its delivery's.
@@ -61,8 +59,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
             return inherited
         if status == Receipt.Status.ACCEPTED:
             return self.filter(Q(status=status) | Q(status="", delivery__status=status))
-        found = own.order_by().values("pk").union(inherited.order_by().values("pk"), all=True)
-        return self.filter(pk__in=found)
+        return self._either(own, inherited)
 
     def arrived(self) -> Self:
         """Receipts of messages that stand, or may stand, on the person's phone."""
@@ -77,8 +74,9 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         again since.
         """
         lost = [*_LOST, Delivery.Status.UNKNOWN] if with_unknown else _LOST
-        own = Q(status__in=[Receipt.Status.SKIPPED, Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
-        found = self._of(run, mark).filter(own | Q(status="", delivery__status__in=lost))
+        all_of_run = self._of(run, mark)
+        own = all_of_run.filter(status__in=[Receipt.Status.SKIPPED, Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
+        found = self._either(own, all_of_run.filter(status="", delivery__in=run.deliveries.filter(status__in=lost)))
         found = found.exclude(reason__in=Receipt.NOT_SENT_AGAIN).exclude(delivery__recall_requested_at__isnull=False)
         return found._not_sent_again(run, lost)
 
@@ -86,6 +84,9 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         """Of people who may have got the run."""
         found = self._of(run, mark).filter(status="", delivery__status=Delivery.Status.UNKNOWN)
         return found._not_sent_again(run, [*_LOST, Delivery.Status.UNKNOWN])
+
+    def _either(self, first: Self, second: Self) -> Self:
+        return self.filter(pk__in=first.order_by().values("pk").union(second.order_by().values("pk"), all=True))
 
     def _of(self, run: Run, mark: str) -> Self:
         return self.filter(run=run, delivery__mark=mark) if mark else self.filter(run=run)
