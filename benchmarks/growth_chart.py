@@ -26,7 +26,7 @@ SIZES = (1000, 10_000, 100_000, 1_000_000)
 # Of what is not ours.
 _OTHERS = {"sandbox", "this"}
 TITLE = "microseconds for each person, by the number of people: time that passed, or of processors"
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 720, 460, 84, 106, 50, 30
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 720, 480, 84, 126, 50, 30
 _STYLE = "font-family:sans-serif;font-size:13px"
 
 

@@ -66,7 +66,7 @@ def _most_behind(times: list[float], people: int) -> int:
     """How many calls fewer than the limit admits, at the worst second after FIRST_SECONDS."""
     allowed = LIMIT * USED / 60
     seconds = range(FIRST_SECONDS, int(times[-1]) + 1)
-    return max(0, *(min(people, round((at - FIRST_SECONDS) * allowed)) - _count(times, 0, at) for at in seconds))
+    return max([0, *(min(people, round((at - FIRST_SECONDS) * allowed)) - _count(times, 0, at) for at in seconds)])
 
 
 def _count(times: list[float], start: float, end: float) -> int:
