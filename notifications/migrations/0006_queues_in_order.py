@@ -18,9 +18,4 @@ class Migration(migrations.Migration):
             model_name='delivery',
             index=models.Index(condition=models.Q(('status', 'pending'), models.Q(('channel', 'wecom'), _negated=True)), fields=['priority', 'next_attempt_at', 'id'], name='delivery_other_queue'),
         ),
-        # Last, because it locks out everybody until the end.
-        migrations.RemoveIndex(
-            model_name='delivery',
-            name='delivery_queue',
-        ),
     ]

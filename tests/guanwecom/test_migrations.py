@@ -25,7 +25,7 @@ SQUASHED = [
     (
         "notifications",
         "0001_squashed_0005_contacts_of_operators",
-        ["0004_broken_alert_rules", "0005_contacts_of_operators", "0006_queues_in_order"],
+        ["0004_broken_alert_rules", "0005_contacts_of_operators", "0006_queues_in_order", "0007_drop_queue_index"],
     ),
 ]
 
