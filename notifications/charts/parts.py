@@ -13,6 +13,8 @@ from notifications.charts.labels import FONT_SIZE, short, shown_within
 
 # How much of a ring is empty.
 _HOLE = 0.55
+# An arc whose ends are nearer, in pixels, begins and ends at one point, and is left out by whoever draws it.
+_DRAWN_APART = 0.002
 _LINE, _LEGEND_ROW = 14, 16
 _SQUARE = "M-4.743,-4.743h9.487v9.487h-9.487Z"
 _LABEL_LEFT, _LABEL_ROOM, _LEGEND_GAP = 16, 150, 4
@@ -54,7 +56,7 @@ def parts_svg(
 
 def _sector(start: float, end: float, radius: float, hole: float) -> str:
     """From one share of the circle to another one, clockwise from above, around the point 0,0."""
-    if end - start > 1 - 1e-9:
+    if 2 * math.pi * (hole or radius) * (1 - (end - start)) < _DRAWN_APART:
         return _circle(radius, 0) + (_circle(hole, 1) if hole else "") + "Z"
     large = int(end - start > 0.5)
     back = f"A{_at(hole)},{_at(hole)},0,{large},1,{_point(end, hole)}" if hole else ""

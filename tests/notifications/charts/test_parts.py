@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -49,3 +50,17 @@ def test_what_is_told_has_as_many_lines_as_it_needs(draw: Draw) -> None:
         "n 中 17 项合为“其他” · 1 个值不是数字",
         "数据超过取数上限",
     ]
+
+
+@pytest.mark.parametrize("rest", [1e-8, 1e-7, 3e-7, 6e-7, 1e-6, 2e-6, 5e-6, 1e-5, 1e-3])
+@pytest.mark.parametrize("kind", [ChartKind.PIE, ChartKind.DONUT])
+def test_a_part_that_is_nearly_the_whole_is_drawn(kind: ChartKind, rest: float) -> None:
+    """An arc that begins and ends at one point would be left out."""
+    svg = spec(Chart(kind, "n", ("v",)), table_of(1 - rest, rest), language="zh-hans")["svg"]
+
+    large = next(outline for outline in re.findall(r' d="([^"]*)"', svg) if "A" in outline)
+    at: list[float] = []
+    for step in re.findall(r"[MLA][^MLAZ]+", large):
+        point = [float(number) for number in step[1:].split(",")][-2:]
+        assert step[0] != "A" or point != at
+        at = point
