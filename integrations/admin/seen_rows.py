@@ -32,16 +32,7 @@ else:
 BOXES = (forms.CheckboxInput, forms.CheckboxSelectMultiple)
 
 
-class HoldingFormSet(AnyInlineFormSet):
-    """Its rows hold the row of the page, with what is being saved of it: the audit trail asks them for it."""
-
-    def _construct_form(self, i: int, **kwargs: Any) -> Any:
-        form: Any = super()._construct_form(i, **kwargs)  # type: ignore[misc]  # not in the stubs
-        setattr(form.instance, self.fk.name, self.instance)
-        return form
-
-
-class SeenFormSet(HoldingFormSet):
+class SeenFormSet(AnyInlineFormSet):
     """Rows of a page that remember what they were when it was opened, beside the count of them.
 
     `filled`: the fields of which a new row has one, else it is an empty one; by the first a row is called.

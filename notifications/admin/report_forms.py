@@ -18,9 +18,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.users.scopes import sees_all_corps
-from integrations.admin.seen_rows import HoldingFormSet
 from integrations.clients.sources.table import Table
-from integrations.core.generics import AnyModelForm
+from integrations.core.generics import AnyInlineFormSet, AnyModelForm
 from integrations.models import Card, CardData, Corp
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
@@ -126,7 +125,7 @@ class ReportForm(AnyModelForm):
                 self.add_error("corp", message % {"name": subscription})
 
 
-class _Rows(HoldingFormSet):
+class _Rows(AnyInlineFormSet):
     default_error_messages: ClassVar[dict[str, Any]] = {
         "too_many_forms": _("At most %(num)d of these: take some away.")
     }
