@@ -45,6 +45,10 @@ def labels(sections: list[navigation.Section]) -> dict[str, list[str]]:
     return {str(section.label): [str(entry.label) for entry in section.entries] for section in sections}
 
 
+def tabs(sections: list[navigation.Section]) -> list[str]:
+    return [str(tab.label) for section in sections for entry in section.entries for tab in entry.tabs]
+
+
 def current(sections: list[navigation.Section]) -> list[str]:
     return [str(entry.label) for section in sections for entry in section.entries if entry.is_current]
 
@@ -64,6 +68,16 @@ def test_each_reader_has_it_in_their_language(world: World) -> None:
 
     assert list(found) == ["Push", "Data", "People", "System integration", "System"]
     assert found["People"] == ["Users", "Directory"]
+
+
+def test_each_reader_has_its_tabs_in_their_language(world: World) -> None:
+    client = client_of(world, "U")
+    chinese = tabs(menu_at(client))
+
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+
+    assert all(label.isascii() for label in tabs(menu_at(client)))
+    assert [label for label in chinese if label.isascii()] == []
 
 
 def test_every_list_of_the_administration_is_a_tab_of_one_entry() -> None:
