@@ -1,7 +1,8 @@
 """The renderer of forms (settings.FORM_RENDERER): Django's, which writes what pages are full of without templates.
 
 Django renders three templates for a text field and two more for each choice of a list; that was up to half of a page's
-time. What is written here is what those templates write, byte for byte. Everything else is rendered by its template.
+time. What is written here is what those templates write, byte for byte, but for lazy safe texts as values, which are
+escaped. Everything else is rendered by its template.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def people_changeable_by(person: Person) -> QuerySet[User]:
     if sees_all(person):
         return people
     elsewhere = WeComAccount.objects.filter(corp__isnull=False).exclude(corp__in=Corp.objects.visible_to(person))
-    # By person: of one, the database reads the accounts of that one alone.
+    # Asked for each person, so that for one person the database does not read the accounts of all.
     return people.filter(~Exists(elsewhere.filter(user=OuterRef("pk"))))
 
 

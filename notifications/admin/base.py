@@ -33,7 +33,7 @@ from notifications.subscriptions.attribute_rules import rules_list, rules_of
 # A search that means more people than this names nobody in particular: it finds what concerns so many of them.
 PEOPLE_AT_MOST = 100
 NAMED_AT_MOST = 200
-# Of what was searched for: by so many keys the database goes to each row.
+# A search that finds no more messages than this reads these alone.
 KEYS_AT_MOST = 1_000
 _MARK = re.compile(r"\b[0-9a-f]{32}\b")
 

@@ -79,7 +79,7 @@ def _of_companies(sendable: QuerySet[Delivery], now: datetime, limit: int, *, is
 
 
 def _corps_with(sendable: QuerySet[Delivery]) -> QuerySet[Corp]:
-    # Why not EXISTS? Of that the database makes a join, which reads all that wait.
+    # By a subquery: of EXISTS the database makes a join, which reads all that wait.
     theirs = sendable.filter(corp=OuterRef("pk")).order_by().values("pk")[:1]
     found = Corp.objects.enabled().alias(first=Subquery(theirs)).filter(first__isnull=False)
     return found.only("corpid", "proxy_url").order_by("pk")
