@@ -103,8 +103,10 @@ class Traffic:
             self.address = request.url
 
     def _ended(self, request: Request) -> None:
-        self._open.discard(request)
-        self.changed_at = time.monotonic()
+        # A stream that is refused comes again every few seconds, for as long as the page is open.
+        if request in self._open:
+            self._open.remove(request)
+            self.changed_at = time.monotonic()
 
 
 def begin_anew(page: Page) -> None:

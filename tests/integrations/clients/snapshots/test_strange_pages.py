@@ -45,6 +45,12 @@ COMPUTES = (
     + "<p>…</p><script>compute()</script>" * 6
     + "<script>parent.postMessage('drawn', '*')</script>"
 )
+# Chromium tries a refused stream again every three seconds.
+NEVER_LOADED = (
+    CARD
+    + '<iframe id="open"></iframe><script>document.all.open.contentDocument.open(); new EventSource("{other}/events")'
+    + "</script>"
+)
 REACHES_OUT = (
     CARD
     + '<img src="/to/redirected"><img src="{other}/image"><iframe src="{other}/frame"></iframe>'
@@ -106,7 +112,7 @@ PAGES = {
     "/ready-at-once": READY_AT_ONCE,
     "/reaches-out": REACHES_OUT,
     "/frames": CARD + '<iframe src="{other}/frame"></iframe><img src="{other}/image">',
-    "/never-loaded": CARD + '<iframe id="open"></iframe><script>document.all.open.contentDocument.open()</script>',
+    "/never-loaded": NEVER_LOADED,
     "/waits-for-frame": WAITS_FOR_FRAME,
     "/computes": COMPUTES,
     "/print": CARD + "<style>@media print { body { display: none } }</style>",
@@ -161,7 +167,7 @@ def test_a_card_that_fails_below_the_fold_is_seen(browser: InThread, bi: Site, p
     assert refused(browser, f"{bi.address}{path}", marks=marks) == Reason.ERROR_PAGE
 
 
-def test_a_page_with_a_frame_that_never_loads_is_taken(browser: InThread, bi: Site) -> None:
+def test_a_page_with_a_frame_that_never_loads_and_a_refused_stream_is_taken(browser: InThread, bi: Site) -> None:
     picture = browser.take(f"{bi.address}/never-loaded", Options(), PageMarks(), within_seconds=30)
 
     assert picture.content.startswith(b"\x89PNG")
