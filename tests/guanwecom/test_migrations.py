@@ -25,7 +25,10 @@ SQUASHED = [
     (
         "notifications",
         "0001_squashed_0005_contacts_of_operators",
-        ["0004_broken_alert_rules", "0005_contacts_of_operators", "0006_queues_in_order", "0007_drop_queue_index"],
+        [
+            *("0004_broken_alert_rules", "0005_contacts_of_operators", "0006_queues_in_order", "0007_drop_queue_index"),
+            "0008_fresh_statistics",
+        ],
     ),
 ]
 
@@ -53,6 +56,16 @@ class TestAnOlderDatabase:
         forget(app, squashed, *later)
 
         assert planned() == later
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_messages_are_counted_anew_after_so_many_changes_however_many_there_are() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'notifications_delivery'")
+        [(options,)] = cursor.fetchall()
+
+    assert set(options) == {"autovacuum_analyze_scale_factor=0", "autovacuum_analyze_threshold=20000"}
 
 
 def schema() -> dict[str, Any]:

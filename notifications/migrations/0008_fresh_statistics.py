@@ -1,0 +1,24 @@
+"""PostgreSQL counts the messages anew when 20,000 have changed, not when a tenth of all have. Until it has seen how many
+wait, it reads the whole queue for each few that are claimed."""
+
+from django.db import migrations
+
+CHANGES = 20_000
+
+
+def set_options(apps, schema_editor):
+    if schema_editor.connection.vendor == "postgresql":
+        options = f"autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = {CHANGES}"
+        schema_editor.execute(f"ALTER TABLE notifications_delivery SET ({options})")
+
+
+def reset_options(apps, schema_editor):
+    if schema_editor.connection.vendor == "postgresql":
+        options = "autovacuum_analyze_scale_factor, autovacuum_analyze_threshold"
+        schema_editor.execute(f"ALTER TABLE notifications_delivery RESET ({options})")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("notifications", "0007_drop_queue_index")]
+
+    operations = [migrations.RunPython(set_options, reset_options)]
