@@ -27,6 +27,7 @@ from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
 from integrations.models.scoping import Person
+from notifications.admin import message_titles
 from notifications.models import Delivery, Incident, IncidentNotice, IncomingMessage, Receipt, Run, Subscription
 from notifications.subscriptions.attribute_rules import rules_list, rules_of
 
@@ -59,11 +60,12 @@ def deliveries_found(deliveries: QuerySet[Delivery], words: str, *, seen_by: Per
     if mark is not None:
         return deliveries.filter(mark=mark)
     theirs = Receipt.objects.filter(user_id__in=people_found(words, seen_by=seen_by), delivery__isnull=False)
-    # Only its key: the titles are read from their index, a small part of the table.
-    titled = Delivery.objects.filter(title__contains=words)
-    of_people = _keys(theirs.values_list("delivery", flat=True))
-    of_titles = _keys(titled.values_list("pk", flat=True))
-    return deliveries.filter(Q(pk__in=of_people) | Q(pk__in=of_titles))
+    of_people = Q(pk__in=_keys(theirs.values_list("delivery", flat=True)))
+    titled = message_titles.holding(words)
+    if not message_titles.are_frequent(deliveries.filter(titled)):
+        # Only its key: the titles are read from their index, a small part of the table.
+        titled = Q(pk__in=_keys(Delivery.objects.filter(titled).values_list("pk", flat=True)))
+    return deliveries.filter(titled | of_people)
 
 
 def _keys(found: QuerySet[Any, Any]) -> list[Any] | QuerySet[Any, Any]:
