@@ -171,9 +171,8 @@ class SnapshotBrowser:
         context = self._context(options)
         try:
             traffic = page_state.Traffic()
-            traffic.watch(context)
             page = context.new_page()
-            traffic.follow(page)
+            traffic.watch(page)
             context.on("page", lambda popup: popup.close())
             yield page, traffic
         finally:

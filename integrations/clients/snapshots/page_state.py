@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from integrations.clients.snapshots.options import PageMarks, Reason, SnapshotError
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Frame, Page, Request
+    from playwright.sync_api import Frame, Page, Request
 
 # Neither a request under way nor an element added for so long: the page has drawn.
 QUIET_SECONDS = 0.7
@@ -75,20 +75,18 @@ _ERROR_WORDS = ("不存在", "无权限", "没有权限", "出错", "异常", "�
 
 @dataclass
 class Traffic:
-    """The requests of a context that are under way. Streams that never end do not count. `address`: to which its page
-    went last, or tried to go."""
+    """The requests of a page that are under way, those of its frames among them. Streams that never end do not count.
+    `address`: to which the page went last, or tried to go."""
 
     _open: set[Request] = field(default_factory=set)
     changed_at: float = field(default_factory=time.monotonic)
     address: str = ""
 
-    def watch(self, context: BrowserContext) -> None:
-        context.on("request", self._began)
-        context.on("requestfinished", self._ended)
-        context.on("requestfailed", self._ended)
-
-    def follow(self, page: Page) -> None:
+    def watch(self, page: Page) -> None:
         page.on("request", lambda request: self._leads(request, page.main_frame))
+        page.on("request", self._began)
+        page.on("requestfinished", self._ended)
+        page.on("requestfailed", self._ended)
 
     def is_quiet(self, seconds: float = QUIET_SECONDS) -> bool:
         return not self._open and time.monotonic() - self.changed_at > seconds

@@ -66,12 +66,14 @@ REACHES_OUT = (
 
 @dataclass
 class Site:
-    """`pages`: by their path. `other`: the address to which paths of /to/ lead. `asked`: what was asked for."""
+    """`pages`: by their path; /hangs is answered when the site ends. `other`: the address to which paths of /to/ lead.
+    `asked`: what was asked for."""
 
     pages: dict[str, str]
     other: str
     asked: list[str] = field(default_factory=list)
     address: str = ""
+    has_ended: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
@@ -80,6 +82,8 @@ def served(site: Site) -> Iterator[Site]:
         def do_GET(self) -> None:
             site.asked.append(self.path)
             path = urlsplit(self.path).path
+            if path == "/hangs":
+                site.has_ended.wait()
             leads_away = path.startswith("/to/")
             self.send_response(302 if leads_away else 200)
             if leads_away:
@@ -99,6 +103,7 @@ def served(site: Site) -> Iterator[Site]:
     try:
         yield site
     finally:
+        site.has_ended.set()
         server.shutdown()
         server.server_close()
 
@@ -111,6 +116,7 @@ PAGES = {
     "/fails-below": FAILS_BELOW,
     "/ready-at-once": READY_AT_ONCE,
     "/reaches-out": REACHES_OUT,
+    "/opens-another": CARD + '<script>open("/hangs")</script>',
     "/frames": CARD + '<iframe src="{other}/frame"></iframe><img src="{other}/image">',
     "/never-loaded": NEVER_LOADED,
     "/waits-for-frame": WAITS_FOR_FRAME,
@@ -171,6 +177,13 @@ def test_a_page_with_a_frame_that_never_loads_and_a_refused_stream_is_taken(brow
     picture = browser.take(f"{bi.address}/never-loaded", Options(), PageMarks(), within_seconds=30)
 
     assert picture.content.startswith(b"\x89PNG")
+
+
+def test_a_page_does_not_wait_for_what_it_opens_beside_itself(browser: InThread, bi: Site) -> None:
+    picture = browser.take(f"{bi.address}/opens-another", Options(), PageMarks(), within_seconds=30)
+
+    assert picture.content.startswith(b"\x89PNG")
+    assert "/hangs" in bi.asked
 
 
 def test_a_page_waits_for_a_frame_that_computes(browser: InThread, bi: Site, monkeypatch: pytest.MonkeyPatch) -> None:
