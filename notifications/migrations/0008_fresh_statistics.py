@@ -1,15 +1,14 @@
-"""PostgreSQL counts the messages anew when 20,000 have changed, not when a tenth of all have. Until it has seen how many
-wait, it reads the whole queue for each few that are claimed."""
+"""PostgreSQL counts the messages anew when a hundredth of them have changed, not a tenth. Until it has seen how many wait,
+it reads the whole queue for each few that are claimed."""
 
 from django.db import migrations
 
-CHANGES = 20_000
+OPTIONS = "autovacuum_analyze_scale_factor = 0.01, autovacuum_analyze_threshold = 1000"
 
 
 def set_options(apps, schema_editor):
     if schema_editor.connection.vendor == "postgresql":
-        options = f"autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = {CHANGES}"
-        schema_editor.execute(f"ALTER TABLE notifications_delivery SET ({options})")
+        schema_editor.execute(f"ALTER TABLE notifications_delivery SET ({OPTIONS})")
 
 
 def reset_options(apps, schema_editor):

@@ -60,12 +60,12 @@ class TestAnOlderDatabase:
 
 @pytest.mark.postgresql
 @pytest.mark.django_db
-def test_messages_are_counted_anew_after_so_many_changes_however_many_there_are() -> None:
+def test_messages_are_counted_anew_when_a_hundredth_have_changed() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'notifications_delivery'")
         [(options,)] = cursor.fetchall()
 
-    assert set(options) == {"autovacuum_analyze_scale_factor=0", "autovacuum_analyze_threshold=20000"}
+    assert set(options) == {"autovacuum_analyze_scale_factor=0.01", "autovacuum_analyze_threshold=1000"}
 
 
 def schema() -> dict[str, Any]:
