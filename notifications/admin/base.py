@@ -62,9 +62,10 @@ def deliveries_found(deliveries: QuerySet[Delivery], words: str, *, seen_by: Per
     theirs = Receipt.objects.filter(user_id__in=people_found(words, seen_by=seen_by), delivery__isnull=False)
     of_people = Q(pk__in=_keys(theirs.values_list("delivery", flat=True)))
     titled = message_titles.holding(words)
-    if not message_titles.are_frequent(deliveries.filter(titled)):
-        # Only its key: the titles are read from their index, a small part of the table.
-        titled = Q(pk__in=_keys(Delivery.objects.filter(titled).values_list("pk", flat=True)))
+    # Only its key: the titles are read from their index, a small part of the table.
+    keys = _keys(Delivery.objects.filter(titled).values_list("pk", flat=True))
+    if isinstance(keys, list) or not message_titles.are_frequent(deliveries.filter(titled)):
+        titled = Q(pk__in=keys)
     return deliveries.filter(titled | of_people)
 
 
