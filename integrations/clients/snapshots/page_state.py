@@ -101,7 +101,7 @@ class Traffic:
             self.address = request.url
 
     def _ended(self, request: Request) -> None:
-        # A stream that is refused comes again every few seconds, for as long as the page is open.
+        # Streams are never in it. A refused one is tried again every few seconds, and its end says nothing of the page.
         if request in self._open:
             self._open.remove(request)
             self.changed_at = time.monotonic()

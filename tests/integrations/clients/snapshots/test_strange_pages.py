@@ -66,13 +66,14 @@ REACHES_OUT = (
 
 @dataclass
 class Site:
-    """`pages`: by their path; /hangs is answered when the site ends. `other`: the address to which paths of /to/ lead.
-    `asked`: what was asked for."""
+    """`pages`: by their path; /hangs is answered when the site ends, /after-hangs once /hangs was asked for. `other`:
+    the address to which paths of /to/ lead. `asked`: what was asked for."""
 
     pages: dict[str, str]
     other: str
     asked: list[str] = field(default_factory=list)
     address: str = ""
+    has_hung: threading.Event = field(default_factory=threading.Event)
     has_ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -83,7 +84,10 @@ def served(site: Site) -> Iterator[Site]:
             site.asked.append(self.path)
             path = urlsplit(self.path).path
             if path == "/hangs":
+                site.has_hung.set()
                 site.has_ended.wait()
+            elif path == "/after-hangs":
+                site.has_hung.wait()
             leads_away = path.startswith("/to/")
             self.send_response(302 if leads_away else 200)
             if leads_away:
@@ -103,6 +107,7 @@ def served(site: Site) -> Iterator[Site]:
     try:
         yield site
     finally:
+        site.has_hung.set()
         site.has_ended.set()
         server.shutdown()
         server.server_close()
@@ -116,7 +121,7 @@ PAGES = {
     "/fails-below": FAILS_BELOW,
     "/ready-at-once": READY_AT_ONCE,
     "/reaches-out": REACHES_OUT,
-    "/opens-another": CARD + '<script>open("/hangs")</script>',
+    "/opens-another": CARD + '<script>open("/hangs")</script><img src="/after-hangs">',
     "/frames": CARD + '<iframe src="{other}/frame"></iframe><img src="{other}/image">',
     "/never-loaded": NEVER_LOADED,
     "/waits-for-frame": WAITS_FOR_FRAME,
