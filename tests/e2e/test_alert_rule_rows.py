@@ -15,6 +15,7 @@ from notifications.alerts.conditions import CONDITIONS_AT_MOST
 from notifications.models import AlertRule
 from tests.e2e.session import signed_in
 from tests.e2e.test_admin_accessibility import unfold
+from tests.e2e.waiting import until_data_is_listed
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.factories import make_corp, make_person
 
@@ -50,8 +51,7 @@ def form(rule: AlertRule, live_server: LiveServer, page: Page) -> Page:
 
 
 def unfold_all(page: Page) -> None:
-    # The list of data comes later, and moves all below it: also a button that is just being clicked.
-    expect(page.locator("[data-choices]")).not_to_be_empty()
+    until_data_is_listed(page)
     unfold(page)
 
 
@@ -122,7 +122,7 @@ class TestConditions:
         adder = form.get_by_role("button", name="添加条件")
 
         for _ in range(CONDITIONS_AT_MOST - 2):
-            adder.press("Enter")  # a click is lost where an answer moves the button between down and up
+            adder.press("Enter")
 
         expect(form.locator(".condition-row")).to_have_count(CONDITIONS_AT_MOST)
         expect(adder).to_be_hidden()

@@ -14,6 +14,7 @@ from notifications.models.attribute_rules import RULES_AT_MOST
 from notifications.sources import Rule
 from notifications.subscriptions.attribute_rules import rules_of, save_rules
 from tests.e2e.session import signed_in
+from tests.e2e.waiting import until_data_is_listed
 from tests.notifications.factories import make_corp, make_person, make_subscription
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -30,6 +31,7 @@ def test_a_rule_in_an_added_row_is_saved(live_server: LiveServer, page: Page) ->
     subscription = make_subscription(make_person(make_corp(), "ann"))
     address = signed_in(page.context, live_server)
     page.goto(f"{address}/admin/notifications/subscription/{subscription.pk}/change/")
+    until_data_is_listed(page)
     page.get_by_text("更多接收人、送达与重试").click()
     rows, button = page.locator(".attribute-rule"), page.get_by_role("button", name="添加规则")
     expect(rows).to_have_count(2)
@@ -39,7 +41,7 @@ def test_a_rule_in_an_added_row_is_saved(live_server: LiveServer, page: Page) ->
     added.get_by_label("用户属性").select_option(label="职位")
     added.get_by_label("属性值").fill("经理")
     for _ in range(RULES_AT_MOST - 3):
-        button.press("Enter")  # a click is lost where an answer moves the button between down and up
+        button.press("Enter")
     expect(rows).to_have_count(RULES_AT_MOST)
     expect(button).to_be_hidden()
     page.locator("[name=_enable]").click()

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from playwright.sync_api import Page, expect
+
 from tests.e2e.stack import ProcessFailed, Program
 
 T = TypeVar("T")
@@ -24,3 +26,9 @@ def eventually(
         time.sleep(0.2)
     logs = "\n".join(f"--- {program.name}\n{program.tail()}" for program in programs)
     raise ProcessFailed(f"nothing came within {seconds:.0f} s\n{logs}")
+
+
+def until_data_is_listed(page: Page) -> None:
+    """The list of data comes after the page of a push or an alert, and moves all below it: also a button that is just
+    being clicked, which then is not."""
+    expect(page.locator("[data-choices]")).not_to_be_empty()
