@@ -8,6 +8,9 @@ from typing import Any
 
 from benchmarks.push_world import until
 
+# A million messages take a third of it.
+SECONDS_AT_MOST = 3600
+
 
 def order_push(**fields: Any) -> Any:
     from notifications.models import Report, Run, Subscription
@@ -32,7 +35,7 @@ def run_to_end(run: Any) -> float:
     started = time.perf_counter()
     tasks.enqueue_runs([run.pk])
     ours = Delivery.objects.filter(run=run)
-    until(lambda: ours.exists() and not ours.unsettled().exists(), seconds=600)
+    until(lambda: ours.exists() and not ours.unsettled().exists(), seconds=SECONDS_AT_MOST)
     return time.perf_counter() - started
 
 
@@ -51,7 +54,7 @@ def send_all(total: int) -> float:
             tasks._hand_out(database_clock()())
             tick_at += 2
         time.sleep(0.05)
-        if time.perf_counter() - started > 3600:
+        if time.perf_counter() - started > SECONDS_AT_MOST:
             raise TimeoutError
     seconds = time.perf_counter() - started
     if (accepted := Delivery.objects.filter(status="accepted").count()) != total:
