@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.audit import bulk, services, signals
 from accounts.authentication import checks  # noqa: F401  # importing it registers its checks
 from accounts.authentication.password_policy import disabling_shuts_out
-from accounts.authentication.sessions import note_sign_in
+from accounts.authentication.sessions import note_last_login, note_sign_in
 from accounts.directory.event_handlers import PEOPLE_CONSUMER, follow_rename, may_follow
 from accounts.models import (
     Attribute,
@@ -136,6 +136,8 @@ def register(app: AppConfig) -> None:
     hooks.whom_to_ask.register(whom_to_ask)
     concurrency.last_saved.register(services.last_saved)
     track_people_and_companies()
+    user_logged_in.disconnect(dispatch_uid="update_last_login")  # Django's own
+    user_logged_in.connect(note_last_login, dispatch_uid="accounts.last_login")
     user_logged_in.connect(note_sign_in, dispatch_uid="accounts.sign_ins")
 
 

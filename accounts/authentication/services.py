@@ -13,7 +13,6 @@ from typing import Any
 
 from cryptography.fernet import InvalidToken
 from django.db import connection
-from django.db.models import F
 
 from accounts.authentication import state, throttling
 from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
@@ -79,10 +78,17 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     return found.person
 
 
+# By hand, as what follows.
+_SIGNED_IN = """
+UPDATE accounts_wecomaccount SET proven_corp_id = corp_id, proven_userid = userid_folded, signed_in_at = %s
+WHERE user_id = %s AND corp_id = %s
+"""
+
+
 def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
     """Remember that this account has signed its person in. Holds for this company and userid only."""
-    accounts = WeComAccount.objects.filter(user=user, corp=corp)
-    accounts.update(proven_corp_id=corp.pk, proven_userid=F("userid_folded"), signed_in_at=now)
+    with connection.cursor() as cursor:
+        cursor.execute(_SIGNED_IN, [connection.ops.adapt_datetimefield_value(now), user.pk, corp.pk])
 
 
 def require_signing_in(*, corp: Corp) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
@@ -29,6 +29,11 @@ NOTED_EVERY_OF_STAFF = timedelta(minutes=1)
 # More than anybody has; a list that long would help nobody.
 SHOWN_AT_MOST = 50
 PURGED_AT_ONCE = 1000
+# By hand, with the session itself (session_store): where one of them is, the other is.
+_INSERT = """
+INSERT INTO accounts_signedinsession (user_id, session_key, corp_id, user_agent, began_at, last_used_at)
+VALUES (%s, %s, %s, %s, %s, %s)
+"""
 # In the session: under which stored key and when it was last noted.
 _NOTED = "noted"
 
@@ -51,7 +56,7 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
     `was_signed_in`: already before the request, which may have deleted its person. Called before the session is saved.
     Django gives a session another key at sign-in and when a password changes.
     """
-    session = request.session
+    session: Any = request.session
     user_id = session.get(SESSION_KEY)
     if user_id is None:
         return
@@ -70,7 +75,7 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
         return
     row = _row(request, int(user_id), key, now)
     if noted is None and not was_signed_in:  # signing in has just given the session a key, which nobody else has
-        row.save(force_insert=True)
+        session.write_beside(_INSERT, [row.user_id, key, row.corp_id, row.user_agent, now, now])
     elif not was_signed_in or User.objects.filter(pk=user_id).exists():
         _write(row)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
+from django.db import connection
 from django.utils import timezone
 
 from accounts.audit import services
@@ -71,6 +72,15 @@ class Standing(Enum):
 
 
 # --- Sign-in ----------------------------------------------------------------------------------------------------------
+
+
+def note_last_login(sender: object, user: User, **_kwargs: Any) -> None:
+    """A receiver of user_logged_in, in place of Django's, which takes several times as long to write the statement as
+    the database to do it."""
+    user.last_login = timezone.now()
+    adapted = connection.ops.adapt_datetimefield_value(user.last_login)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE accounts_user SET last_login = %s WHERE id = %s", [adapted, user.pk])
 
 
 def note_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:

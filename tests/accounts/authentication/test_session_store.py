@@ -9,9 +9,10 @@ import pytest
 import redis
 from django.contrib.sessions.backends.base import CreateError
 from django.contrib.sessions.models import Session
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.authentication.session_store import SessionStore, stored_key
 from accounts.models import SignedInSession, User
@@ -176,8 +177,8 @@ class TestAnotherKey:
         with CaptureQueriesContext(connection) as queries:
             browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
 
-        about = [query["sql"] for query in queries if "django_session" in query["sql"]]
-        assert [statement.split()[0] for statement in about] == ["INSERT"]
+        [statement] = [query["sql"] for query in queries if "django_session" in query["sql"]]
+        assert "INSERT INTO django_session" in statement
         assert Session.objects.get().get_decoded()["_auth_user_id"] == str(clerk.pk)
 
     def test_keeps_the_data_and_ends_the_old_one_everywhere(self, clerk: User) -> None:
@@ -241,3 +242,99 @@ def test_deleting_still_says_that_the_cache_is_away(clerk: User, valkey_goes: Ca
         SessionStore(key).delete()
 
     assert not Session.objects.exists()
+
+
+RECORD = """
+INSERT INTO accounts_signedinsession (user_id, session_key, user_agent, began_at, last_used_at)
+VALUES (%s, %s, '', %s, %s)
+"""
+
+
+def with_record(user_id: int | None) -> SessionStore:
+    """A session that begins, beside which its record is to be written."""
+    session, now = SessionStore(), timezone.now()
+    session["kept"] = "yes"
+    session.cycle_key()
+    session.write_beside(RECORD, [user_id, stored_key(str(session.session_key)), now, now])
+    return session
+
+
+def written() -> tuple[int, int]:
+    return Session.objects.count(), SignedInSession.objects.count()
+
+
+@pytest.mark.each_database
+class TestWhatIsWrittenBeside:
+    def test_a_new_session_is_written_with_it_and_once(self, clerk: User) -> None:
+        session = with_record(clerk.pk)
+        assert written() == (0, 0)
+
+        session.save()
+        session.save()
+
+        assert written() == (1, 1)
+        assert SignedInSession.objects.get().session_key == Session.objects.get().session_key
+
+    def test_without_it_there_is_no_session(self, clerk: User) -> None:
+        session = with_record(None)
+
+        with pytest.raises(IntegrityError), transaction.atomic():
+            session.save()
+
+        assert written() == (0, 0)
+
+    def test_a_session_under_whose_key_another_stands_leaves_none(
+        self, clerk: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        somebody = with_record(clerk.pk)
+        somebody.save()
+        monkeypatch.setattr(
+            "accounts.authentication.session_store.get_random_string", lambda *_args: somebody.session_key
+        )
+        session = with_record(clerk.pk)
+
+        with pytest.raises(IntegrityError), transaction.atomic():
+            session.save()
+
+        assert written() == (1, 1)
+
+    def test_an_older_session_is_saved_and_then_it(self, clerk: User) -> None:
+        session, now = SessionStore(), timezone.now()
+        session.save()
+
+        session["kept"] = "yes"
+        session.write_beside(RECORD, [clerk.pk, stored_key(str(session.session_key)), now, now])
+        session.save()
+
+        assert written() == (1, 1)
+        assert SessionStore(session.session_key)["kept"] == "yes"
+
+    def test_a_session_without_a_key_gets_one_first(self, clerk: User) -> None:
+        session, now = SessionStore(), timezone.now()
+        session.write_beside(RECORD, [clerk.pk, "a key", now, now])
+
+        session.save()
+
+        assert session.session_key is not None
+        assert written() == (1, 1)
+
+    def test_a_flushed_session_leaves_none(self, clerk: User) -> None:
+        session = with_record(clerk.pk)
+
+        session.flush()
+        session["kept"] = "again"
+        session.save()
+
+        assert written() == (1, 0)
+
+
+@pytest.mark.parametrize("way", ["first", "again"])
+def test_who_signs_in_has_signed_in_now(clerk: User, way: str) -> None:
+    browser = sign_in()
+    if way == "again":
+        User.objects.update(last_login=None)
+        browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+
+    last = User.objects.get().last_login
+    assert last is not None
+    assert abs((timezone.now() - last).total_seconds()) < 60
