@@ -78,7 +78,7 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     return found.person
 
 
-# By hand, as what follows.
+# By hand: writing it takes Django longer than all that the database does for it.
 _SIGNED_IN = """
 UPDATE accounts_wecomaccount SET proven_corp_id = corp_id, proven_userid = userid_folded, signed_in_at = %s
 WHERE user_id = %s AND corp_id = %s

@@ -29,7 +29,7 @@ NOTED_EVERY_OF_STAFF = timedelta(minutes=1)
 # More than anybody has; a list that long would help nobody.
 SHOWN_AT_MOST = 50
 PURGED_AT_ONCE = 1000
-# By hand, with the session itself (session_store): where one of them is, the other is.
+# By hand, with a new session itself (session_store): where one of them is, the other is.
 _INSERT = """
 INSERT INTO accounts_signedinsession (user_id, session_key, corp_id, user_agent, began_at, last_used_at)
 VALUES (%s, %s, %s, %s, %s, %s)

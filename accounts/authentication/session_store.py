@@ -59,10 +59,11 @@ class _InsertingStore(DatabaseStore):
         self._beside: list[tuple[str, list[Any]]] = []
 
     def write_beside(self, sql: str, values: Sequence[Any]) -> None:
-        """Have an INSERT done when the session is saved: with a new one all or nothing, and in no more time.
+        """Have an INSERT done when the session is saved under the key that it has now: with a new session as one
+        statement, all or nothing; else after it.
 
-        A session that is never saved, as after an error, or flushed, leaves none. Nothing that waits for a row's lock:
-        the statement would hold the locks of its other parts meanwhile.
+        Nothing is left of it where the session is flushed, gets another key or is never saved, as after an error. No
+        UPDATE: it would hold the lock of its row while the rest waits for others.
         """
         self._beside.append((sql, [_adapted(value) for value in values]))
 
@@ -153,6 +154,7 @@ class SessionStore(CachedStore, _InsertingStore):
         Django asks cache and database first whether its random key is taken, and then writes twice: once to keep the
         key, once at the end of the request. Here the one insert fails should a key ever come again.
         """
+        self._beside = []
         old_key = self.session_key
         self._session_cache = dict(self.items())  # read under the old key
         self._session_key = get_random_string(_KEY_CHARACTERS, VALID_KEY_CHARS)
@@ -173,13 +175,13 @@ class SessionStore(CachedStore, _InsertingStore):
             super().delete(stored_key(key))
 
     def flush(self) -> None:
+        self._beside = []
         self.clear()
         try:
             self.delete()
         except RedisError as error:
             _note(error)
         self._session_key = None
-        self._beside = []
 
 
 def _note(error: RedisError) -> None:

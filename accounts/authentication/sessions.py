@@ -74,9 +74,11 @@ class Standing(Enum):
 # --- Sign-in ----------------------------------------------------------------------------------------------------------
 
 
-def note_last_login(sender: object, user: User, **_kwargs: Any) -> None:
+def note_last_login(sender: object, user: Any, **_kwargs: Any) -> None:
     """A receiver of user_logged_in, in place of Django's, which takes several times as long to write the statement as
     the database to do it."""
+    if not isinstance(user, User):
+        return
     user.last_login = timezone.now()
     adapted = connection.ops.adapt_datetimefield_value(user.last_login)
     with connection.cursor() as cursor:

@@ -9,11 +9,12 @@ import pytest
 import redis
 from django.contrib.sessions.backends.base import CreateError
 from django.contrib.sessions.models import Session
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts.authentication import session_records
 from accounts.authentication.session_store import SessionStore, stored_key
 from accounts.models import SignedInSession, User
 from integrations.core.redis import valkey
@@ -250,12 +251,12 @@ VALUES (%s, %s, '', %s, %s)
 """
 
 
-def with_record(user_id: int | None) -> SessionStore:
-    """A session that begins, beside which its record is to be written."""
+def with_record(user_id: int | None, *, key: str = "") -> SessionStore:
+    """A session that begins, beside which its record is to be written, under `key` in place of the session's."""
     session, now = SessionStore(), timezone.now()
     session["kept"] = "yes"
     session.cycle_key()
-    session.write_beside(RECORD, [user_id, stored_key(str(session.session_key)), now, now])
+    session.write_beside(RECORD, [user_id, key or stored_key(str(session.session_key)), now, now])
     return session
 
 
@@ -264,6 +265,7 @@ def written() -> tuple[int, int]:
 
 
 @pytest.mark.each_database
+@pytest.mark.django_db(transaction=True)
 class TestWhatIsWrittenBeside:
     def test_a_new_session_is_written_with_it_and_once(self, clerk: User) -> None:
         session = with_record(clerk.pk)
@@ -278,7 +280,7 @@ class TestWhatIsWrittenBeside:
     def test_without_it_there_is_no_session(self, clerk: User) -> None:
         session = with_record(None)
 
-        with pytest.raises(IntegrityError), transaction.atomic():
+        with pytest.raises(IntegrityError):
             session.save()
 
         assert written() == (0, 0)
@@ -291,12 +293,29 @@ class TestWhatIsWrittenBeside:
         monkeypatch.setattr(
             "accounts.authentication.session_store.get_random_string", lambda *_args: somebody.session_key
         )
-        session = with_record(clerk.pk)
+        session = with_record(clerk.pk, key="another key")
 
-        with pytest.raises(IntegrityError), transaction.atomic():
+        with pytest.raises(IntegrityError):
             session.save()
 
         assert written() == (1, 1)
+
+    def test_a_person_who_is_deleted_meanwhile_gets_neither(self, clerk: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        note_use = session_records.note_use
+
+        def delete_before(*args: Any, **options: Any) -> None:
+            User.objects.all().delete()
+            note_use(*args, **options)
+
+        monkeypatch.setattr(session_records, "note_use", delete_before)
+        browser = visitor(DESKTOP)
+        browser.client.raise_request_exception = False
+
+        response = browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+
+        assert response.status_code == 500
+        assert "sessionid" not in response.cookies
+        assert written() == (0, 0)
 
     def test_an_older_session_is_saved_and_then_it(self, clerk: User) -> None:
         session, now = SessionStore(), timezone.now()
@@ -317,6 +336,14 @@ class TestWhatIsWrittenBeside:
 
         assert session.session_key is not None
         assert written() == (1, 1)
+
+    def test_a_session_that_gets_another_key_leaves_none(self, clerk: User) -> None:
+        session = with_record(clerk.pk)
+
+        session.cycle_key()
+        session.save()
+
+        assert written() == (1, 0)
 
     def test_a_flushed_session_leaves_none(self, clerk: User) -> None:
         session = with_record(clerk.pk)
