@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.sandbox.conftest import Api
 from tests.sandbox.test_messages import BUTTON, MULTIPLE, TEXT_NOTICE, VOTE
@@ -59,6 +59,31 @@ def test_a_message_arrives_while_one_looks(phone: Page, api: Api) -> None:
     api.send(text={"content": "销售日报已生成"})
 
     expect(phone.get_by_text("销售日报已生成")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/phone", f"/phone/chat/{AGENTID}"])
+def test_a_message_that_came_while_the_page_was_loading_is_shown(phone: Page, api: Api, path: str) -> None:
+    """After the page was made, and before it hears of changes."""
+
+    def send_first(route: Route) -> None:
+        api.send(text={"content": "销售日报已生成"})
+        route.continue_()
+
+    phone.route("**/phone/events", send_first)
+    phone.goto(path)
+
+    expect(phone.get_by_text("销售日报已生成")).to_be_visible()
+
+
+def test_a_link_stays_while_nothing_around_it_changes(phone: Page, api: Api) -> None:
+    """Fetching the screen again must not take a link from under somebody's finger."""
+    phone.goto("/phone/workbench")
+    link = phone.get_by_role("link", name="观远BI").element_handle()
+    # One is fetched after the other: when the third is here, the one before it was put on the screen.
+    for text in ("一", "二", "三"):
+        with phone.expect_response(lambda response: "x-refresh" in response.request.headers):
+            api.send(text={"content": text})
+    assert link.evaluate("link => link.isConnected")
 
 
 def test_a_choice_is_not_lost_when_a_message_arrives(phone: Page, api: Api, sandbox: SandboxHandle) -> None:

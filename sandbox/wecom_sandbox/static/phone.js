@@ -51,6 +51,15 @@
     }
   }
 
+  // A screen that did not change stays as it is, too: a link must not go from under somebody's finger.
+  let shown = live.innerHTML;
+  function replaceScreen(fresh) {
+    const source = fresh.innerHTML;
+    if (source === shown) return;
+    shown = source;
+    live.replaceChildren(...fresh.childNodes);
+  }
+
   // One fetch after the other: an older answer must not come after a newer one.
   let running = null;
   let again = false;
@@ -67,14 +76,15 @@
   }
 
   async function fetchOnce() {
-    const response = await fetch(location.href, { headers: { "X-Refresh": "1" } }).catch(() => null);
-    if (!response || !response.ok) return;
-    const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("live");
+    const text = await fetch(location.href, { headers: { "X-Refresh": "1" } })
+      .then((response) => (response.ok ? response.text() : ""))
+      .catch(() => "");
+    const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("live");
     if (!fresh) return;
     const list = live.querySelector("[data-thread]");
     const freshList = fresh.querySelector("[data-thread]");
     if (!list || !freshList) {
-      live.replaceChildren(...fresh.childNodes);
+      replaceScreen(fresh);
       return;
     }
     const count = list.querySelectorAll("[data-msgid]").length;
@@ -164,6 +174,8 @@
 
   const source = new EventSource("/phone/events");
   source.addEventListener("message", refresh);
+  // Nobody told of what changed between this page and its first line, or while the line was down.
+  source.addEventListener("open", refresh);
   window.addEventListener("pagehide", () => source.close());
   live.querySelectorAll("[data-msgid]").forEach((line) => sources.set(line, line.outerHTML));
   toEnd();
