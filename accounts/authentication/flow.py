@@ -20,6 +20,7 @@ from integrations.core.safe_urls import HOME, rooted, safe_path
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+    from accounts.authentication.throttling import Limit
     from integrations.models import Corp
 
 # What WeCom and the home page link put into the callback's query for themselves.
@@ -81,6 +82,8 @@ def next_step(
 ) -> Step:
     """`inner_page`: what the callback's own query asks for. `session`: who the browser's session belongs to."""
     target = arrival.state.target if arrival.state else inner_page
+    if arrival.finding is Finding.OVER_LIMIT:
+        return Explain(Cause.TOO_MANY, target, burns_code=True)
     if has_state and not has_code:
         return GiveUp(target)
     if arrival.finding is Finding.OURS and arrival.state is not None:
@@ -138,12 +141,15 @@ def is_at_home(request: HttpRequest, corp: Corp) -> bool:
     return _host(request.get_host()) == _host(links.site_address_for(corp).domain)
 
 
-def begin(request: HttpRequest, corp: Corp, *, kind: Kind, target: str, attempt: int) -> Begun:
-    """Keep a new state for one authorisation in this browser. Raises redis.RedisError."""
+def begin(
+    request: HttpRequest, corp: Corp, *, kind: Kind, target: str, attempt: int, step_limit: Limit | None
+) -> Begun | None:
+    """Keep a new state for one authorisation in this browser; None past the limit. Raises redis.RedisError."""
     known = authentication_state.browser_ids(request)
     browser_id = known[0] if known else authentication_state.new_browser_id()
-    state = authentication_state.begin(state=LoginState(corp.pk, kind, target, attempt), browser=browser_id)
-    return Begun(state, browser_id)
+    login_state = LoginState(corp.pk, kind, target, attempt)
+    state = authentication_state.begin(state=login_state, browser=browser_id, step_limit=step_limit)
+    return None if state is None else Begun(state, browser_id)
 
 
 def wecom_language() -> str:

@@ -5,6 +5,8 @@ States are kept in Valkey: login() replaces the session, and tabs share it.
 A state is random, belongs to one browser (by its cookie) and one corp, is consumed once, and is kept for a while after
 that with its target, so that the back button and a double tap land where the first arrival landed. A code that was
 refused once is kept beside them for as long as WeCom takes it: no state takes it any more.
+
+Limits are counted by the same scripts: a step of a sign-in asks the store once.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from enum import Enum, StrEnum
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
+from accounts.authentication import throttling
+from accounts.authentication.throttling import Limit
 from integrations.core.redis import script, valkey
 
 USED_SECONDS = 300
@@ -53,6 +57,7 @@ class Finding(Enum):
     USED = "used"  # the same, but consumed before, with this code
     USED_WITH_ANOTHER_CODE = "used with another code"
     FOREIGN = "foreign"  # unknown, expired, of another corp or of another browser; or brought with a refused code
+    OVER_LIMIT = "over limit"  # of the address, which says nothing of the state; or of the company, and consumed now
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,60 +72,83 @@ class Arrival:
     attempt: int
 
 
-# KEYS: the state. ARGV: browser, corp, kind, target, seconds to keep it.
-_BEGIN = """
+# KEYS: the state, what counts the step. ARGV: browser, corp, kind, target, seconds to keep it, how many steps there may
+# be.
+_BEGIN = f"""{throttling.COUNTING}
+if is_over(KEYS[2], ARGV[6]) then return 0 end
 redis.call('HSET', KEYS[1], 'browser', ARGV[1], 'corp', ARGV[2], 'kind', ARGV[3], 'target', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
+return 1
 """
-# KEYS: the state, the code as a refused one. ARGV: corp, code, seconds to keep a used state, the browser's ids (all but
-# the corp as digests).
-_CONSUME = """
+# KEYS: the state, the code as a refused one, what counts the step, what counts a code that is taken. ARGV: corp, code,
+# seconds to keep a used state, how many steps and how many codes there may be, the browser's ids (they and the code as
+# digests). Returns whether a limit is exceeded, then what is known: kind and target; of this browser also the code that
+# it was used with.
+_CONSUME = f"""{throttling.COUNTING}
+if is_over(KEYS[3], ARGV[4]) then return {{1}} end
 local kept = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
-if kept[2] ~= ARGV[1] then return false end
+if kept[2] ~= ARGV[1] then return {{0}} end
 local ours = false
-for i = 4, #ARGV do ours = ours or kept[1] == ARGV[i] end
-if not ours then return {kept[3], kept[4]} end
-if not kept[5] and redis.call('EXISTS', KEYS[2]) == 1 then return {kept[3], kept[4]} end
-if not kept[5] then
-    redis.call('HSET', KEYS[1], 'code', ARGV[2])
-    redis.call('EXPIRE', KEYS[1], ARGV[3])
-end
-return {kept[3], kept[4], kept[5] or ''}
+for i = 6, #ARGV do ours = ours or kept[1] == ARGV[i] end
+if not ours then return {{0, kept[3], kept[4]}} end
+if kept[5] then return {{0, kept[3], kept[4], kept[5]}} end
+if redis.call('EXISTS', KEYS[2]) == 1 then return {{0, kept[3], kept[4]}} end
+redis.call('HSET', KEYS[1], 'code', ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+if is_over(KEYS[4], ARGV[5]) then return {{1, kept[3], kept[4]}} end
+return {{0, kept[3], kept[4], ''}}
 """
 
 
-def begin(*, state: LoginState, browser: str) -> str:
-    """Keep `state` for settings.LOGIN_STATE_SECONDS; the text for WeCom's `state` parameter comes back."""
+def begin(*, state: LoginState, browser: str, step_limit: Limit | None = None) -> str | None:
+    """Keep `state` for settings.LOGIN_STATE_SECONDS; the text for WeCom's `state` parameter comes back.
+
+    None past `step_limit`, which counts this.
+    """
     text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
+    step_key, steps = throttling.key_and_count(step_limit)
     values: list[str | int] = [
         _digest(browser),
         state.corp_id,
         state.kind.value,
         state.target,
         settings.LOGIN_STATE_SECONDS,
+        steps,
     ]
-    script(_BEGIN)(keys=[_key(text)], args=values)
-    return text
+    return text if script(_BEGIN)(keys=[_key(text), step_key], args=values) else None
 
 
-def consume(*, text: str, browsers: Iterable[str], corp_id: int, code: str) -> Arrival:
+def consume(
+    *,
+    text: str,
+    browsers: Iterable[str],
+    corp_id: int,
+    code: str,
+    step_limit: Limit | None = None,
+    code_limit: Limit | None = None,
+) -> Arrival:
     """Consume the state that came back with `code`, at once for all processes: only one arrival finds it OURS.
 
-    `browsers`: the ids of the browser that brings it.
+    `browsers`: the ids of the browser that brings it. `step_limit` counts every arrival, `code_limit` each that finds
+    its state OURS.
 
     A state of another browser or corp stays untouched: whoever else knows it cannot spoil it. So does one that comes
     with a refused code.
     """
     attempt = attempt_of(text)
     if not _FORM.fullmatch(text):
-        return Arrival(Finding.FOREIGN, None, attempt)
+        is_over = step_limit is not None and not throttling.allows(step_limit.key, at_most=step_limit.at_most)
+        return Arrival(Finding.OVER_LIMIT if is_over else Finding.FOREIGN, None, attempt)
+    (step_key, steps), (code_key, codes) = map(throttling.key_and_count, (step_limit, code_limit))
     code_digest = _digest(code)
-    values: list[str | int] = [corp_id, code_digest, USED_SECONDS, *map(_digest, browsers)]
-    found = script(_CONSUME)(keys=[_key(text), _refused_key(code)], args=values)
-    if not found:
-        return Arrival(Finding.FOREIGN, None, attempt)
-    kind, target, *used_with = (value.decode() for value in found)
-    state = LoginState(corp_id=corp_id, kind=Kind(kind), target=target, attempt=attempt)
+    is_over, *known = script(_CONSUME)(
+        keys=[_key(text), _refused_key(code), step_key, code_key],
+        args=[corp_id, code_digest, USED_SECONDS, steps, codes, *map(_digest, browsers)],
+    )
+    kind, target, *used_with = (value.decode() for value in known or (b"", b""))
+    state = LoginState(corp_id=corp_id, kind=Kind(kind), target=target, attempt=attempt) if known else None
+    if is_over:
+        return Arrival(Finding.OVER_LIMIT, state, attempt)
     return Arrival(_finding(used_with[0], code_digest) if used_with else Finding.FOREIGN, state, attempt)
 
 

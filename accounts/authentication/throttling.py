@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -17,17 +18,35 @@ from integrations.core.redis import script, valkey
 SECONDS = 60
 # What counts as one address of IPv6.
 IPV6_PREFIX = 48
-# KEYS: what is counted. ARGV: seconds, which begin with the first.
-_COUNT = """
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
-return count
+# For scripts that count on their way. No key: no limit.
+COUNTING = f"""
+local function is_over(key, at_most)
+    if key == '' then return false end
+    local count = redis.call('INCR', key)
+    if count == 1 then redis.call('EXPIRE', key, {SECONDS}) end
+    return count > tonumber(at_most)
+end
 """
+# KEYS: what is counted. ARGV: how many may be.
+_COUNT = f"{COUNTING} return is_over(KEYS[1], ARGV[1]) and 1 or 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What is counted under `key`: `at_most` within a minute."""
+
+    key: str
+    at_most: int
+
+
+def key_and_count(limit: Limit | None) -> tuple[str, int]:
+    """What COUNTING's `is_over` wants to know of a limit, or of none."""
+    return ("", 0) if limit is None else (_stored(limit.key), limit.at_most)
 
 
 def allows(key: str, *, at_most: int) -> bool:
     """Count one more under `key`; False past `at_most` within the minute that the first of them began."""
-    return int(script(_COUNT)(keys=[_stored(key)], args=[SECONDS])) <= at_most
+    return not script(_COUNT)(keys=[_stored(key)], args=[at_most])
 
 
 def wait(key: str, *, at_most: int) -> int:
@@ -37,18 +56,18 @@ def wait(key: str, *, at_most: int) -> int:
     return max(1, math.ceil(int(valkey().pttl(_stored(key))) / 1000))
 
 
-def allows_step(request: HttpRequest) -> bool:
-    """Count one step of a sign-in (start, callback, QR panel) for its address (of IPv6: its /48).
+def step_limit(request: HttpRequest) -> Limit:
+    """Of steps of sign-ins (start, callback, QR panel) from one address (of IPv6: its /48).
 
-    False past settings.SIGN_INS_PER_ADDRESS. Nothing that anybody may ask for without a code counts against a company:
-    whoever has many addresses could shut out its people.
+    Nothing that anybody may ask for without a code counts against a company: whoever has many addresses could shut out
+    its people.
     """
-    return allows(f"sign-ins:address:{network_of(request) or 'unknown'}", at_most=settings.SIGN_INS_PER_ADDRESS)
+    return Limit(f"sign-ins:address:{network_of(request) or 'unknown'}", settings.SIGN_INS_PER_ADDRESS)
 
 
-def allows_redeeming(*, corp_id: int) -> bool:
-    """Count one code that is about to be redeemed for its company; False past settings.SIGN_INS_PER_COMPANY."""
-    return allows(f"sign-ins:corp:{corp_id}", at_most=settings.SIGN_INS_PER_COMPANY)
+def redeeming_limit(*, corp_id: int) -> Limit:
+    """Of codes of one company that are about to be redeemed."""
+    return Limit(f"sign-ins:corp:{corp_id}", settings.SIGN_INS_PER_COMPANY)
 
 
 def network_of(request: HttpRequest) -> str | None:

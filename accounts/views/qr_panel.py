@@ -79,12 +79,19 @@ def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
         return JsonResponse({"error": "address"}, status=409)
     target = safe_path(request.POST.get("next", ""))
     try:
-        if not throttling.allows_step(request):
-            return JsonResponse({"error": "too-many"}, status=429)
-        begun = flow.begin(request, corp, kind=Kind.QR, target=target, attempt=flow.FIRST_ATTEMPT)
+        begun = flow.begin(
+            request,
+            corp,
+            kind=Kind.QR,
+            target=target,
+            attempt=flow.FIRST_ATTEMPT,
+            step_limit=throttling.step_limit(request),
+        )
     except redis.RedisError as error:
         logger.error("sign-in corp=%s outcome=store-unreachable error=%s", corp.pk, type(error).__name__)
         return JsonResponse({"error": "store"}, status=503)
+    if begun is None:
+        return JsonResponse({"error": "too-many"}, status=429)
     response = JsonResponse(
         {
             "params": links.panel_params(corp, begun.state, language=flow.wecom_language()),

@@ -23,6 +23,7 @@ from accounts.authentication.errors import Cause, ErrorDetails, cause_of_error, 
 from accounts.authentication.flow import inner_page, raw_query_of
 from accounts.authentication.services import AuthorizationCode, SignInRefused
 from accounts.authentication.state import Kind
+from accounts.authentication.throttling import Limit
 from accounts.authentication.user_agents import surface_of
 from accounts.models import User
 from accounts.views import confirmation, errors
@@ -42,17 +43,18 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Send the browser to WeCom, or straight to `next` where the session is of this corp already."""
     target = safe_path(request.GET.get("next", ""))
     session = sessions.of_request(request, corp_id=corp_id)
-    if _is_over_limit(request, session):
-        return errors.page(request, ErrorDetails(Cause.TOO_MANY, corp_id=corp_id, target=target))
+    step_limit = _step_limit(request, session)
     corp = Corp.objects.to_begin_sign_in(corp_id)
-    if corp is None:
-        return errors.page(request, ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
-    if not (corp.is_enabled and corp.sign_in_enabled):
+    if corp is None or not (corp.is_enabled and corp.sign_in_enabled):
+        if step_limit is not None and not throttling.allows(step_limit.key, at_most=step_limit.at_most):
+            return errors.page(request, ErrorDetails(Cause.TOO_MANY, corp_id=corp_id, target=target))
+        if corp is None:
+            return errors.page(request, ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
         return errors.page(request, _details(Cause.COMPANY_DISABLED, corp, target))
     if session.is_of_this_corp and not confirmation.is_confirmation(target):
         return _landed(corp, target)
     attempt = flow.SECOND_ATTEMPT if request.GET.get("again") else flow.FIRST_ATTEMPT
-    return _authorise(request, corp, target=target, attempt=attempt)
+    return _authorise(request, corp, target=target, attempt=attempt, step_limit=step_limit)
 
 
 @require_GET
@@ -69,12 +71,16 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
         return errors.away(_details(Cause.COMPANY_DISABLED, corp, target))
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.of_request(request, corp_id=corp.pk)
-    if _is_over_limit(request, session):
-        _burn(corp, code)
-        return errors.away(_details(Cause.TOO_MANY, corp, target))
     browser_ids = authentication_state.browser_ids(request)
     step: flow.Step | HttpResponse = flow.next_step(
-        arrival=authentication_state.consume(text=state_text, browsers=browser_ids, corp_id=corp.pk, code=code),
+        arrival=authentication_state.consume(
+            text=state_text,
+            browsers=browser_ids,
+            corp_id=corp.pk,
+            code=code,
+            step_limit=_step_limit(request, session),
+            code_limit=throttling.redeeming_limit(corp_id=corp.pk) if services.is_well_formed(code) else None,
+        ),
         inner_page=target,
         has_code=bool(code),
         has_state=bool(state_text),
@@ -91,9 +97,9 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     return response
 
 
-def _is_over_limit(request: HttpRequest, session: flow.CurrentSession) -> bool:
+def _step_limit(request: HttpRequest, session: flow.CurrentSession) -> Limit | None:
     """People who are signed in do not count: a whole company may follow a message at once, without a call to WeCom."""
-    return not session.is_of_this_corp and not throttling.allows_step(request)
+    return None if session.is_of_this_corp else throttling.step_limit(request)
 
 
 def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
@@ -120,9 +126,6 @@ def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authori
     """Sign the person in, or say what to do instead."""
     if not services.is_well_formed(code.value):
         return flow.after_refused_code(attempt=step.attempt, target=step.target)
-    if not throttling.allows_redeeming(corp_id=corp.pk):
-        _burn(corp, code.value)
-        return errors.away(_details(Cause.TOO_MANY, corp, step.target))
     began_at = time.monotonic()
     refused: list[SignInRefused] = []
     try:
@@ -149,7 +152,9 @@ def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authori
     return response
 
 
-def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -> HttpResponse:
+def _authorise(
+    request: HttpRequest, corp: Corp, *, target: str, attempt: int, step_limit: Limit | None = None
+) -> HttpResponse:
     """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns."""
     if not flow.is_at_home(request, corp):
         if request.GET.get("moved"):
@@ -159,7 +164,9 @@ def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -
         return redirect(f"{address.absolute(reverse('wecom-start', args=[corp.pk]))}?{urlencode(query)}")
     surface = surface_of(request.headers.get("User-Agent", ""))
     kind = Kind.SILENT if surface.is_inside_wecom and not confirmation.is_confirmation(target) else Kind.QR
-    begun = flow.begin(request, corp, kind=kind, target=target, attempt=attempt)
+    begun = flow.begin(request, corp, kind=kind, target=target, attempt=attempt, step_limit=step_limit)
+    if begun is None:
+        return errors.page(request, _details(Cause.TOO_MANY, corp, target))
     response = HttpResponseRedirect(_wecom_page(corp, kind, begun.state))
     authentication_state.keep_browser_id(response, request, begun.browser_id)
     logger.info("sign-in corp=%s outcome=sent-to-wecom kind=%s surface=%s attempt=%d", corp.pk, kind, surface, attempt)

@@ -132,6 +132,14 @@ def state_keys() -> list[bytes | str]:
     return list(valkey().keys("accounts:login-state:*"))
 
 
+def begun(corp: Corp) -> str:
+    """The state of a sign-in that browser B began."""
+    state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
+    text = authentication_state.begin(state=state, browser="B")
+    assert text is not None
+    return text
+
+
 class TestStrayCode:
     """A code that we did not ask for: the static home page link, or somebody else's."""
 
@@ -360,8 +368,7 @@ class TestUsedState:
         assert phone.arrive(corp, code="C", state=state).headers["Location"] == "/messages/7/"
 
     def test_keeps_the_code_that_it_was_taken_with(self, corp: Corp) -> None:
-        state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
-        text = authentication_state.begin(state=state, browser="B")
+        text = begun(corp)
 
         findings = [
             authentication_state.consume(text=text, browsers=["B"], corp_id=corp.pk, code=code).finding
@@ -375,8 +382,7 @@ class TestUsedState:
         ]
 
     def test_is_taken_by_a_browser_that_has_several_cookies(self, corp: Corp) -> None:
-        state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
-        text = authentication_state.begin(state=state, browser="B")
+        text = begun(corp)
 
         foreign = authentication_state.consume(text=text, browsers=["A", "C"], corp_id=corp.pk, code="C").finding
         ours = authentication_state.consume(text=text, browsers=["A", "B"], corp_id=corp.pk, code="C").finding
@@ -384,8 +390,7 @@ class TestUsedState:
         assert (foreign, ours) == (authentication_state.Finding.FOREIGN, authentication_state.Finding.OURS)
 
     def test_is_nobodys_without_a_cookie(self, corp: Corp) -> None:
-        state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
-        text = authentication_state.begin(state=state, browser="B")
+        text = begun(corp)
 
         finding = authentication_state.consume(text=text, browsers=[], corp_id=corp.pk, code="C").finding
 
@@ -401,8 +406,7 @@ class TestUsedState:
     def test_two_arrivals_at_once_redeem_once(self, corp: Corp) -> None:
         from tests.integrations.clients.wecom.server import at_once
 
-        state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
-        text = authentication_state.begin(state=state, browser="B")
+        text = begun(corp)
 
         arrivals = at_once(
             8, lambda: authentication_state.consume(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding

@@ -94,6 +94,57 @@ def test_a_code_over_the_limit_is_not_used_but_spent(
     assert (phone.user_id, wecom.read, wecom.redeemed) == (None, [], ["C"])
 
 
+def test_a_state_that_came_back_over_the_limit_is_still_good_afterwards(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
+) -> None:
+    wecom.gives("C", userid="lilei")
+    state = phone.begin(corp)
+    settings.SIGN_INS_PER_ADDRESS = 1
+    phone.arrive(corp, code="B", state=state)
+    settings.SIGN_INS_PER_ADDRESS = 1000
+
+    phone.arrive(corp, code="C", state=state)
+
+    assert phone.user_id == person.pk
+
+
+@pytest.mark.parametrize("state", ["", "invented", "a" * 40 + "1"])
+def test_arrivals_with_states_that_are_none_count_too(
+    corp: Corp, phone: Visitor, wecom: WeCom, settings: Any, state: str
+) -> None:
+    wecom.gives("C", userid="lilei")
+    settings.SIGN_INS_PER_ADDRESS = 1
+    start(phone, corp, "127.0.0.1")
+
+    response = phone.arrive(corp, code="C", state=state)
+
+    assert phone.get(response.headers["Location"]).status_code == 429
+
+
+def test_only_codes_that_are_redeemed_count_against_their_company(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
+) -> None:
+    """None that WeCom cannot have given out, none where the person declined, none that comes twice."""
+    settings.SIGN_INS_PER_COMPANY = 1
+    wecom.gives("C", userid="lilei")
+    phone.arrive(corp, code="not a code", state=phone.begin(corp))
+    phone.arrive(corp, code="", state=phone.begin(corp))
+    state = phone.begin(corp)
+
+    for _time in range(3):
+        phone.arrive(corp, code="C", state=state)
+
+    assert phone.user_id == person.pk
+    assert [int(valkey().get(key) or 0) for key in valkey().keys("accounts:{limits}:sign-ins:corp:*")] == [1]
+
+
+def test_a_disabled_company_is_limited_by_address(corp: Corp, phone: Visitor, settings: Any) -> None:
+    Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
+    settings.SIGN_INS_PER_ADDRESS = 1
+
+    assert [start(phone, corp).status_code for _time in range(2)] == [403, 429]
+
+
 def test_who_is_signed_in_already_is_neither_counted_nor_held_up(
     corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
 ) -> None:
