@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from csp.constants import HEADER
 from csp.middleware import CSPMiddleware, PolicyParts
+from csp.utils import build_policy
+from django.conf import settings
 from django.db import DatabaseError
 
 from integrations.models import BiConnection, Corp, SiteAddress
@@ -23,6 +28,8 @@ READ_SECONDS = 3.0
 # Where browsers report what the policy refused (its report-uri), and the header by which newer ones find it.
 REPORTS_PATH = "/content-policy-reports/"
 REPORTS_HEADER = f'reports="{REPORTS_PATH}"'
+# Which DEBUG shows with what is wrong, in scripts and styles of their own.
+_DJANGOS_PAGES = (HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)
 # What may stand in a policy: a semicolon or a comma in it would begin a directive or a policy of its own.
 _ORIGIN = re.compile(r"https?://[0-9A-Za-z.\-\[\]:]+")
 
@@ -97,6 +104,14 @@ class ContentPolicyMiddleware(CSPMiddleware):
     our start, open.weixin.qq.com. Without this the browser would stay where it is and say nothing.
     """
 
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """As django-csp, which writes the same few policies anew for each answer. Nothing of ours has a nonce."""
+        is_of_django = settings.DEBUG and response.status_code in _DJANGOS_PAGES
+        if HEADER not in response and not is_of_django:
+            parts = self.get_policy_parts(request, response)
+            response.headers[HEADER] = _written(_items(parts.update), _items(parts.replace))
+        return response
+
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
@@ -110,6 +125,22 @@ class ContentPolicyMiddleware(CSPMiddleware):
             parts.update = allowed
             response.headers["Reporting-Endpoints"] = REPORTS_HEADER
         return parts
+
+
+_Items = tuple[tuple[str, tuple[str, ...] | None], ...]
+
+
+def _items(directives: Mapping[str, Any] | None) -> _Items:
+    """As build_policy takes them, None for a directive that is left out."""
+    return tuple(
+        (name, None if sources is None else tuple(sources if isinstance(sources, list | tuple) else [sources]))
+        for name, sources in (directives or {}).items()
+    )
+
+
+@lru_cache(maxsize=128)
+def _written(update: _Items, replace: _Items) -> str:
+    return build_policy(update=dict(update), replace=dict(replace))
 
 
 def allow(response: HttpResponseBase, directive: str, sources: Iterable[str]) -> None:

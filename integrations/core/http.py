@@ -6,6 +6,7 @@ import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -160,6 +161,7 @@ def needs_no_session(request: HttpRequest) -> bool:
     return known
 
 
+@lru_cache(maxsize=256)  # of the paths that programs and people ask for most: Django goes through all addresses again
 def _is_marked(path: str) -> bool:
     try:
         view = resolve(path).func
