@@ -74,14 +74,17 @@ def _of(contender: str, application: Any, base_url: str) -> world.SignIn:
 
 
 def prepare(base_url: str) -> None:
-    """All tables, also those of allauth, and the rows."""
+    """All tables, also those of allauth, and the rows, of which PostgreSQL knows as it does after a minute."""
     import django
 
     django.setup()
     from django.core.management import call_command
+    from django.db import connection
 
     call_command("migrate", verbosity=0)
     world.make_rows(base_url)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
 
 
 # --- In the process that compares -------------------------------------------------------------------------------------
