@@ -132,7 +132,9 @@ class _Found:
 # By hand: writing it takes Django longer than all that the database does for a sign-in. `is_fresh` is NULL before the
 # first finished copy.
 _PERSON_COLUMNS = ", ".join(f"person.{field.column}" for field in User._meta.concrete_fields)
-_PERSON = WrittenQuery(f"""
+_PERSON = WrittenQuery(
+    User,
+    f"""
 SELECT {_PERSON_COLUMNS},
     corp.is_enabled AND corp.sign_in_enabled AS corp_signs_in,
     member.id AS member_id, member.presence AS presence, member.status AS member_status,
@@ -150,7 +152,8 @@ LEFT JOIN accounts_directorypolicy AS policy
 LEFT JOIN integrations_member AS member
     ON member.corp_id = policy.corp_id AND member.userid_folded = account.userid_folded
 WHERE account.corp_id = %(corp)s AND account.userid_folded = %(userid)s
-""")  # noqa: S608  # nosec B608  # names of our own columns
+""",  # noqa: S608  # nosec B608  # names of our own columns
+)
 
 
 def _found(*, corp: Corp, userid: str, now: datetime) -> _Found:
@@ -161,7 +164,7 @@ def _found(*, corp: Corp, userid: str, now: datetime) -> _Found:
         **{"done": SyncRun.Status.DONE, "contacts": SyncRun.Source.CONTACTS},
         "fresh": connection.ops.adapt_datetimefield_value(now - FRESH),
     }
-    row: Any = _PERSON.first(User, values)
+    row: Any = _PERSON.first(values)
     if row is not None:
         is_listed = row.member_id is not None
         standing = (row.presence, row.member_status, row.waits, bool(row.is_fresh))

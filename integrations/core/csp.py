@@ -76,8 +76,9 @@ def origin_of(url: str) -> str | None:
 
 
 def forget() -> None:
-    """Forget what this process read."""
+    """Forget what this process read and wrote."""
     _last.clear()
+    _written.cache_clear()
 
 
 def _from_database() -> Origins:
@@ -105,7 +106,11 @@ class ContentPolicyMiddleware(CSPMiddleware):
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """As django-csp, which writes the same few policies anew for each answer. Nothing of ours has a nonce."""
+        """As django-csp, which writes the same few policies anew for each answer.
+
+        Read are `_csp_update` and `_csp_replace` alone: nothing of ours has a nonce, an exemption or a policy that is
+        only reported.
+        """
         is_of_django = settings.DEBUG and response.status_code in _DJANGOS_PAGES
         if HEADER not in response and not is_of_django:
             parts = self.get_policy_parts(request, response)
@@ -131,7 +136,7 @@ _Items = tuple[tuple[str, tuple[str, ...] | None], ...]
 
 
 def _items(directives: Mapping[str, Any] | None) -> _Items:
-    """As build_policy takes them, None for a directive that is left out."""
+    """As build_policy takes them, None for a directive that is left out. Each has a list of sources, or one."""
     return tuple(
         (name, None if sources is None else tuple(sources if isinstance(sources, list | tuple) else [sources]))
         for name, sources in (directives or {}).items()

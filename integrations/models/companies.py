@@ -102,23 +102,6 @@ class SiteAddress(models.Model):
         return self.url.rstrip("/") + path
 
 
-# What a sign-in reads of a corp, by hand: writing it takes Django ten times as long as the database takes to answer.
-_TO_BEGIN = WrittenQuery("""
-SELECT corp.id, corp.name, corp.corpid, corp.agentid, corp.is_enabled, corp.sign_in_enabled, corp.home_page,
-    corp.home_bi_page, corp.authorize_base_url, corp.qr_base_url, corp.site_address_id,
-    coalesce(own.url, (SELECT url FROM integrations_siteaddress WHERE is_default)) AS site_url
-FROM integrations_corp AS corp
-LEFT JOIN integrations_siteaddress AS own ON own.id = corp.site_address_id
-WHERE corp.id = %s
-""")
-# Not the other secrets, which would be read and decrypted for nothing.
-_TO_CALL_WECOM = WrittenQuery("""
-SELECT id, name, corpid, agentid, is_enabled, sign_in_enabled, home_page, home_bi_page, secret, api_base_url, proxy_url,
-    ca_bundle, department_root_ids
-FROM integrations_corp WHERE id = %s
-""")
-
-
 class CorpQuerySet(models.QuerySet["Corp"]):
     def enabled(self) -> Self:
         return self.filter(is_enabled=True)
@@ -138,10 +121,10 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         """Only what a sign-in needs for its call to WeCom and afterwards."""
         return self._by_hand(_TO_CALL_WECOM, pk)
 
-    def _by_hand(self, query: WrittenQuery, pk: int) -> Corp | None:
+    def _by_hand(self, query: WrittenQuery[Corp], pk: int) -> Corp | None:
         if pk > models.BigIntegerField.MAX_BIGINT:  # an address names any number, and no column is that large
             return None
-        return query.first(Corp, [pk])
+        return query.first([pk])
 
     def at(self, address: SiteAddress) -> Self:
         """Corps whose links derive from `address`."""
@@ -303,3 +286,26 @@ class Corp(models.Model):
     def is_sandbox(self) -> bool:
         """True when the API address is this machine's own: the sandbox, not WeCom."""
         return is_local_host(urlsplit(self.api_base_url).hostname or "")
+
+
+# What a sign-in reads of a corp, by hand: writing it takes Django ten times as long as the database takes to answer.
+_TO_BEGIN = WrittenQuery(
+    Corp,
+    """
+SELECT corp.id, corp.name, corp.corpid, corp.agentid, corp.is_enabled, corp.sign_in_enabled, corp.home_page,
+    corp.home_bi_page, corp.authorize_base_url, corp.qr_base_url, corp.site_address_id,
+    coalesce(own.url, (SELECT url FROM integrations_siteaddress WHERE is_default)) AS site_url
+FROM integrations_corp AS corp
+LEFT JOIN integrations_siteaddress AS own ON own.id = corp.site_address_id
+WHERE corp.id = %s
+""",
+)
+# Not the other secrets, which would be read and decrypted for nothing.
+_TO_CALL_WECOM = WrittenQuery(
+    Corp,
+    """
+SELECT id, name, corpid, agentid, is_enabled, sign_in_enabled, home_page, home_bi_page, secret, api_base_url, proxy_url,
+    ca_bundle, department_root_ids
+FROM integrations_corp WHERE id = %s
+""",
+)

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, models
-from django.db.models.sql import Query
 
 M = TypeVar("M", bound=models.Model)
 
 
-class WrittenQuery:
-    """One such SELECT. As Model.objects.raw(), which works out each time anew what the columns mean: that takes it
-    longer than PostgreSQL the answer. So `sql` names its columns: `table.*` would be others after a migration.
+class WrittenQuery(Generic[M]):
+    """One such SELECT, with the primary key of `model` among its columns.
+
+    As Model.objects.raw(), which works out each time anew what the columns mean: that takes it longer than PostgreSQL
+    the answer. Here it is kept for the life of the process, so `sql` names its columns: those of `table.*` change with
+    a migration.
     """
 
-    def __init__(self, sql: str) -> None:
-        self._sql = sql
+    def __init__(self, model: type[M], sql: str) -> None:
+        self._model, self._sql = model, sql
         self._columns: _Columns | None = None
 
-    def first(self, model: type[M], values: Sequence[Any] | Mapping[str, Any]) -> M | None:
-        """The first row as an instance of `model`, which is always the same one.
+    def first(self, values: Sequence[Any] | Mapping[str, Any]) -> M | None:
+        """The first row as an instance of the model.
 
         Columns that are no field of it become attributes. Fields that were not selected are read when they are asked
         for. Raises django.db.Error.
@@ -34,8 +36,8 @@ class WrittenQuery:
             if row is None:
                 return None
             if self._columns is None:
-                self._columns = _meaning_of([column[0] for column in cursor.description], model)
-        return self._columns.instance(model, row)
+                self._columns = _meaning_of([column[0] for column in cursor.description], self._model)
+        return self._columns.instance(self._model, row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,15 @@ class _Columns:
 
 def _meaning_of(columns: list[str], model: type[models.Model]) -> _Columns:
     fields = {field.column: field for field in model._meta.concrete_fields}
-    table = model._meta.db_table
-    expressions = [fields[column].get_col(table) if column in fields else None for column in columns]
-    found = Query(model).get_compiler(connection=connection).get_converters(expressions)
+    of_fields = {
+        place: fields[name].get_col(model._meta.db_table) for place, name in enumerate(columns) if name in fields
+    }
     return _Columns(
         fields=tuple((field.attname, columns.index(name)) for name, field in fields.items() if name in columns),
-        further=tuple((name, place) for place, name in enumerate(columns) if name not in fields),
+        further=tuple((name, place) for place, name in enumerate(columns) if place not in of_fields),
         converters=tuple(
-            (place, partial(convert, expression=expression, connection=connection))
-            for place, (of_place, expression) in found.items()
-            for convert in of_place
+            (place, partial(convert, expression=field, connection=connection))
+            for place, field in of_fields.items()
+            for convert in (*connection.ops.get_db_converters(field), *field.get_db_converters(connection))
         ),
     )
