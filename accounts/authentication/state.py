@@ -57,12 +57,15 @@ class Finding(Enum):
     USED = "used"  # the same, but consumed before, with this code
     USED_WITH_ANOTHER_CODE = "used with another code"
     FOREIGN = "foreign"  # unknown, expired, of another corp or of another browser; or brought with a refused code
-    OVER_LIMIT = "over limit"  # of the address, which says nothing of the state; or of the company, and consumed now
+    OVER_LIMIT = (
+        "over limit"  # the address is, and nothing is known of the state; or the company is, and it is consumed
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What a state that came back turned out to be. `state` is None where nothing is known of it for this corp.
+    """What a state that came back turned out to be. `state` is None where nothing is known of it for this corp, or the
+    address is over its limit.
 
     That of another browser says where it leads, as a link does.
     """
@@ -129,15 +132,15 @@ def consume(
 ) -> Arrival:
     """Consume the state that came back with `code`, at once for all processes: only one arrival finds it OURS.
 
-    `browsers`: the ids of the browser that brings it. `step_limit` counts every arrival, `code_limit` each that finds
-    its state OURS.
+    `browsers`: the ids of the browser that brings it. `step_limit` counts every arrival; past it the state stays
+    untouched. `code_limit` counts each state that is consumed now; past it the arrival finds OVER_LIMIT.
 
     A state of another browser or corp stays untouched: whoever else knows it cannot spoil it. So does one that comes
     with a refused code.
     """
     attempt = attempt_of(text)
     if not _FORM.fullmatch(text):
-        is_over = step_limit is not None and not throttling.allows(step_limit.key, at_most=step_limit.at_most)
+        is_over = step_limit is not None and not step_limit.allows()
         return Arrival(Finding.OVER_LIMIT if is_over else Finding.FOREIGN, None, attempt)
     (step_key, steps), (code_key, codes) = map(throttling.key_and_count, (step_limit, code_limit))
     code_digest = _digest(code)

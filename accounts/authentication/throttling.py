@@ -18,10 +18,10 @@ from integrations.core.redis import script, valkey
 SECONDS = 60
 # What counts as one address of IPv6.
 IPV6_PREFIX = 48
-# For scripts that count on their way. No key: no limit.
+# For scripts that count on their way. `at_most` below 0: no limit, nothing is counted.
 COUNTING = f"""
 local function is_over(key, at_most)
-    if key == '' then return false end
+    if tonumber(at_most) < 0 then return false end
     local count = redis.call('INCR', key)
     if count == 1 then redis.call('EXPIRE', key, {SECONDS}) end
     return count > tonumber(at_most)
@@ -38,10 +38,14 @@ class Limit:
     key: str
     at_most: int
 
+    def allows(self) -> bool:
+        """Count one more; False past the limit."""
+        return allows(self.key, at_most=self.at_most)
+
 
 def key_and_count(limit: Limit | None) -> tuple[str, int]:
     """What COUNTING's `is_over` wants to know of a limit, or of none."""
-    return ("", 0) if limit is None else (_stored(limit.key), limit.at_most)
+    return (_stored("none"), -1) if limit is None else (_stored(limit.key), limit.at_most)
 
 
 def allows(key: str, *, at_most: int) -> bool:

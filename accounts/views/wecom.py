@@ -46,8 +46,8 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     step_limit = _step_limit(request, session)
     corp = Corp.objects.to_begin_sign_in(corp_id)
     if corp is None or not (corp.is_enabled and corp.sign_in_enabled):
-        if step_limit is not None and not throttling.allows(step_limit.key, at_most=step_limit.at_most):
-            return errors.page(request, ErrorDetails(Cause.TOO_MANY, corp_id=corp_id, target=target))
+        if step_limit is not None and not step_limit.allows():
+            return _too_many(request, corp_id, target)
         if corp is None:
             return errors.page(request, ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
         return errors.page(request, _details(Cause.COMPANY_DISABLED, corp, target))
@@ -103,7 +103,8 @@ def _step_limit(request: HttpRequest, session: flow.CurrentSession) -> Limit | N
 
 
 def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
-    logger.info("sign-in corp=%s outcome=%s", corp.pk, type(step).__name__.lower())
+    outcome = step.cause.value if isinstance(step, flow.Explain) else type(step).__name__.lower()
+    logger.info("sign-in corp=%s outcome=%s", corp.pk, outcome)
     match step:
         case flow.Restart():
             corp = Corp.objects.to_begin_sign_in(corp.pk) or corp  # with what a beginning needs
@@ -157,6 +158,8 @@ def _authorise(
 ) -> HttpResponse:
     """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns."""
     if not flow.is_at_home(request, corp):
+        if step_limit is not None and not step_limit.allows():
+            return _too_many(request, corp.pk, target)
         if request.GET.get("moved"):
             return errors.away(_details(Cause.ADDRESS_DIFFERS, corp, target))
         query = {"next": target, "moved": "1", **({"again": "1"} if attempt > flow.FIRST_ATTEMPT else {})}
@@ -166,11 +169,15 @@ def _authorise(
     kind = Kind.SILENT if surface.is_inside_wecom and not confirmation.is_confirmation(target) else Kind.QR
     begun = flow.begin(request, corp, kind=kind, target=target, attempt=attempt, step_limit=step_limit)
     if begun is None:
-        return errors.page(request, _details(Cause.TOO_MANY, corp, target))
+        return _too_many(request, corp.pk, target)
     response = HttpResponseRedirect(_wecom_page(corp, kind, begun.state))
     authentication_state.keep_browser_id(response, request, begun.browser_id)
     logger.info("sign-in corp=%s outcome=sent-to-wecom kind=%s surface=%s attempt=%d", corp.pk, kind, surface, attempt)
     return response
+
+
+def _too_many(request: HttpRequest, corp_id: int, target: str) -> HttpResponse:
+    return errors.page(request, ErrorDetails(Cause.TOO_MANY, corp_id=corp_id, target=target))
 
 
 def _wecom_page(corp: Corp, kind: Kind, state: str) -> str:

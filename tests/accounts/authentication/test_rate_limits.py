@@ -8,7 +8,7 @@ import pytest
 
 from accounts.models import User
 from integrations.core.redis import valkey
-from integrations.models import Corp
+from integrations.models import Corp, SiteAddress
 from tests.accounts.conftest import DESKTOP, HOST, Visitor, visitor
 from tests.accounts.wecom import WeCom
 
@@ -124,18 +124,43 @@ def test_arrivals_with_states_that_are_none_count_too(
 def test_only_codes_that_are_redeemed_count_against_their_company(
     corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
 ) -> None:
-    """None that WeCom cannot have given out, none where the person declined, none that comes twice."""
+    """None that WeCom cannot have given out, none where the person declined, none that another browser brought, none
+    that was refused before, none that comes twice."""
     settings.SIGN_INS_PER_COMPANY = 1
-    wecom.gives("C", userid="lilei")
+    for code in ("C", "D"):
+        wecom.gives(code, userid="lilei")
     phone.arrive(corp, code="not a code", state=phone.begin(corp))
     phone.arrive(corp, code="", state=phone.begin(corp))
     state = phone.begin(corp)
+    visitor().arrive(corp, code="D", state=state)
+    phone.arrive(corp, code="D", state=state)
 
     for _time in range(3):
         phone.arrive(corp, code="C", state=state)
 
     assert phone.user_id == person.pk
     assert [int(valkey().get(key) or 0) for key in valkey().keys("accounts:{limits}:sign-ins:corp:*")] == [1]
+
+
+def test_a_stray_arrival_that_begins_anew_is_one_step(corp: Corp, phone: Visitor) -> None:
+    """As that by the link of the home page, with which a whole company begins its day."""
+    phone.arrive(corp, state="")
+
+    assert len(list(valkey().keys("accounts:login-state:*"))) == 1
+    assert [int(valkey().get(key) or 0) for key in valkey().keys("accounts:{limits}:sign-ins:*")] == [1]
+
+
+@pytest.mark.parametrize("query", [{}, {"moved": "1"}])
+def test_starts_under_another_address_than_the_companys_count_too(
+    corp: Corp, settings: Any, query: dict[str, str]
+) -> None:
+    SiteAddress.objects.create(url="https://other.example.com/")
+    settings.SIGN_INS_PER_ADDRESS = 1
+    elsewhere = visitor(host="other.example.com")
+
+    statuses = [elsewhere.client.get(f"/wecom/{corp.pk}/start/", query).status_code for _time in range(2)]
+
+    assert statuses == [302, 429]
 
 
 def test_a_disabled_company_is_limited_by_address(corp: Corp, phone: Visitor, settings: Any) -> None:
