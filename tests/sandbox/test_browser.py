@@ -75,6 +75,19 @@ def test_a_message_that_came_while_the_page_was_loading_is_shown(phone: Page, ap
     expect(phone.get_by_text("销售日报已生成")).to_be_visible()
 
 
+def test_what_came_while_the_connection_was_down_is_shown_once_it_is_back(browser: Browser, api: Api) -> None:
+    """Refused at first, which ends an EventSource for good. The browser's console notes the refusals itself."""
+    page = browser.new_page(base_url=api.sandbox.base_url)
+    page.route("**/phone/events", lambda route: route.fulfill(status=503))
+    with page.expect_response("**/phone/events"):
+        page.goto(f"/phone?corpid={CORPID}&userid=lilei")
+    api.send(text={"content": "销售日报已生成"})
+    page.unroute("**/phone/events")
+
+    expect(page.get_by_text("销售日报已生成")).to_be_visible(timeout=60_000)
+    page.context.close()
+
+
 def test_a_link_stays_while_nothing_around_it_changes(phone: Page, api: Api) -> None:
     """Fetching the screen again must not take a link from under somebody's finger."""
     phone.goto("/phone/workbench")

@@ -3,6 +3,7 @@
 (() => {
   const live = document.getElementById("live");
   const complaint = document.getElementById("complaint");
+  const AGAIN_MS = 3000;
   // Each line as the server sent it; what a reader did in it since then does not count.
   const sources = new WeakMap();
 
@@ -172,10 +173,18 @@
     });
   }
 
-  const source = new EventSource("/phone/events");
-  source.addEventListener("message", refresh);
-  // Nobody told of what changed between this page and its first line, or while the line was down.
-  source.addEventListener("open", refresh);
+  let source = null;
+  function listen() {
+    source = new EventSource("/phone/events");
+    source.addEventListener("message", refresh);
+    // Nobody told of what changed between this page and its first line, or while the line was down.
+    source.addEventListener("open", refresh);
+    // Chromium tries a lost connection again by itself, but not where it was answered with something else.
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_MS);
+    });
+  }
+  listen();
   window.addEventListener("pagehide", () => source.close());
   live.querySelectorAll("[data-msgid]").forEach((line) => sources.set(line, line.outerHTML));
   toEnd();
