@@ -8,7 +8,6 @@ charts are drawn alone (benchmarks.chart_loop). Figures are added to benchmarks/
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import psutil
 
 from benchmarks import runner
 from benchmarks.chart_specs import CHARTS, COLUMNS, rows_of
+from benchmarks.goals import Found, Goal
 from benchmarks.push_engine import THREADS, _start_beat
 from benchmarks.push_world import World, make_corps, make_people, process_seconds, processor_seconds, running_world
 from benchmarks.runner import ROOT
@@ -36,7 +36,7 @@ GOAL_MEGABYTES = 800
 LOOPED_AT_MOST = 300
 
 
-def measure(kind: str, charts: int) -> dict[str, Any]:
+def measure(kind: str, charts: int) -> Found:
     with running_world() as world:
         world.start_sandbox(1, charts, latency_seconds=0)
         [corp] = make_corps(world, 1)
@@ -68,22 +68,25 @@ def measure(kind: str, charts: int) -> dict[str, Any]:
                 name: round((after[name] - before[name]) / charts * 1000, 1) for name in before
             },
         }
-        is_whole = uploads == charts and sent == charts and peak < GOAL_MEGABYTES
-    return found | _compared(kind, charts, charts / seconds, is_whole=is_whole)
+    compared = _compared(kind, charts, charts / seconds)
+    ratio = charts / seconds / compared["library_alone"]["a_second"]
+    return found | compared, [
+        Goal.of(f"chart, {kind}: pictures a second", charts / seconds, "≥", GOAL_A_SECOND, digits=1),
+        Goal.of(f"chart, {kind}: of the rate of the library alone", ratio, "≥", GOAL_OF_THE_LIBRARY, digits=2),
+        Goal.of(f"chart, {kind}: pictures uploaded", uploads, "=", charts),
+        Goal.of(f"chart, {kind}: messages sent", sent, "=", charts),
+        Goal.of(f"chart, {kind}: peak memory of the charts worker", peak, "<", GOAL_MEGABYTES, "MB"),
+    ]
 
 
-def _compared(kind: str, charts: int, rate: float, *, is_whole: bool) -> dict[str, Any]:
+def _compared(kind: str, charts: int, rate: float) -> dict[str, Any]:
     """With loops that draw the same charts in as many processes, and do nothing else."""
     names = ("library", "ours")
     alone = {name: _loop(name, kind, min(charts, LOOPED_AT_MOST)) for name in names}
     rates = {name: alone[name]["a_second"] for name in names}
-    ratio = rate / rates["library"]
-    goal = f">= {GOAL_A_SECOND} a second, >= {GOAL_OF_THE_LIBRARY} of the library alone; each uploaded and sent once; "
     return {
         **{f"{name}_alone": alone[name] for name in names},
         **{f"of_{name}_alone": round(rate / rates[name], 2) for name in names},
-        "goal": f"{goal}the charts worker below {GOAL_MEGABYTES} MB",
-        "is_met": is_whole and rate >= GOAL_A_SECOND and ratio >= GOAL_OF_THE_LIBRARY,
     }
 
 
@@ -176,16 +179,13 @@ def main() -> int:
     options = parser.parse_args()
     if len(options.kinds) == 1:
         return _measure(options.kinds[0], options.charts)
-    # Each in a process of its own: Django is set up once for one database.
-    command = [sys.executable, "-m", "benchmarks.chart_push", "--charts", str(options.charts)]
-    return max(subprocess.run([*command, kind], check=False).returncode for kind in options.kinds)  # noqa: S603  # ourselves
+    return runner.each("chart_push", options.kinds, "--charts", str(options.charts))
 
 
 def _measure(kind: str, charts: int) -> int:
     load = runner.load()
-    found = runner.keep("chart_push", {"load_before": load, **measure(kind, charts)})
-    print(json.dumps(found, ensure_ascii=False, indent=2), flush=True)
-    return 0 if found["is_met"] else 1
+    figures, wanted = measure(kind, charts)
+    return runner.finish("chart_push", {"load_before": load, **figures}, wanted)
 
 
 if __name__ == "__main__":

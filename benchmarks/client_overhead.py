@@ -25,6 +25,8 @@ from wechatpy.enterprise import WeChatClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import goals
+from benchmarks.goals import Goal
 from benchmarks.stand_in import stand_in
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.messages.builders import Recipients, text_message
@@ -128,8 +130,8 @@ def main() -> int:
         for threads in options.threads:
             rates = {name: calls_per_second(call, threads, options.seconds) for name, call in contenders.items()}
             print(f"{threads:3} threads: " + ", ".join(f"{name} {rate:,.0f}/s" for name, rate in rates.items()))
-    print(f"goal: at most {GOAL} times the bare session: {'met' if ratio <= GOAL else 'MISSED'}")
-    return 0 if ratio <= GOAL else 1
+    goal = Goal.of("call to WeCom: processor time, of a bare session's", ratio, "≤", GOAL, digits=2)
+    return 0 if goals.report([goal]) else 1
 
 
 def _print_costs(rounds: list[dict[str, float]]) -> float:

@@ -39,7 +39,8 @@ from typing import Any
 
 from wechatpy.enterprise import WeChatClient
 
-from benchmarks import runner
+from benchmarks import goals, runner
+from benchmarks.goals import Goal
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 
 GOAL_RATIO, GOAL_MEGABYTES = 0.25, 400
@@ -328,7 +329,8 @@ def summarised(rounds: list[dict[str, Any]], members: int, departments: int) -> 
     }
     for name, calls in least_calls(members, departments).items():
         assert [one["members"] for one in work[name].values()] == [members] * 2
-        assert [one["calls"] for one in work[name].values()] == [calls] * 2
+        if name == "wechatpy":  # ours are a goal
+            assert [one["calls"] for one in work[name].values()] == [calls] * 2
     return {
         "members": members,
         "departments": departments,
@@ -349,7 +351,8 @@ def _median(found: list[dict[str, Any]]) -> dict[str, Any]:
 def report(summary: dict[str, Any]) -> int:
     """Print the figures; 1 where a goal is missed."""
     print("                  first    again    ratio   calls   rows written again   peak MB")
-    is_missed = False
+    least = least_calls(summary["members"], summary["departments"])
+    wanted: list[Goal] = []
     for name, found in summary["work"].items():
         first, again = found["first"], found["again"]
         ratio, peak = again["seconds"] / first["seconds"], max(first["megabytes"], again["megabytes"])
@@ -358,7 +361,18 @@ def report(summary: dict[str, Any]) -> int:
             f"{again['calls']:7} {again['rows']:20} {peak:9.0f}"
         )
         if name != "wechatpy":
-            is_missed |= ratio > GOAL_RATIO or peak > GOAL_MEGABYTES or again["rows"] > 0
+            calls = (first["calls"], again["calls"])
+            wanted += [
+                Goal(
+                    f"directory, {name}: calls, first and again",
+                    " and ".join(f"{count:,.0f}" for count in calls),
+                    f"= {least[name]:,} each",
+                    calls == (least[name],) * 2,
+                ),
+                Goal.of(f"directory, {name}: time of an unchanged run, of the first", ratio, "≤", GOAL_RATIO, digits=2),
+                Goal.of(f"directory, {name}: rows written by an unchanged run", again["rows"], "=", 0),
+                Goal.of(f"directory, {name}: peak memory", peak, "≤", GOAL_MEGABYTES, "MB"),
+            ]
     for which in ("first", "again"):
         for unit in ("seconds", "processor_seconds"):
             pull = summary["work"]["wechatpy"][which][unit]
@@ -366,8 +380,7 @@ def report(summary: dict[str, Any]) -> int:
                 f"{name} {summary['work'][name][which][unit] / pull:.2f}" for name in ("app", "contacts")
             )
             print(f"{which}, {unit}: times the plain pull by wechatpy: {shares}")
-    print(f"goals: ratio at most {GOAL_RATIO}, no row of members or people written again, at most {GOAL_MEGABYTES} MB")
-    return int(is_missed)
+    return 0 if goals.report(wanted) else 1
 
 
 if __name__ == "__main__":

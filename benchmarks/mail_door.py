@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from benchmarks import runner
+from benchmarks.goals import Found, Goal
 from benchmarks.runner import ROOT
 from tools.services import free_port
 
@@ -34,7 +35,7 @@ GOAL_A_SECOND, GOAL_MEGABYTES = 50, 500
 ACCOUNT_DOMAIN = "wecom.local"
 
 
-def measure(mails: int) -> dict[str, Any]:
+def measure(mails: int) -> Found:
     port = free_port()
     with ExitStack() as exits:
         environ = {"MAIL_DOOR_LISTEN": f"127.0.0.1:{port}", "MAIL_DOOR_MAILS_PER_MINUTE": "1000000"}
@@ -45,15 +46,17 @@ def measure(mails: int) -> dict[str, Any]:
         found: dict[str, Any] = runner.measured("mail_door", "--inside", str(port), str(mails), env=servers.env)
         megabytes = max(door.memory_info().rss / 2**20 for door in doors)
         seconds = _processor_seconds(doors) - before
-    is_met = found["mails_a_second"] >= GOAL_A_SECOND and megabytes < GOAL_MEGABYTES and found["stored"] == mails
-    return {
+    figures = {
         **found,
         "doors": DOORS,
         "megabytes_of_a_door": round(megabytes),
         "processor_milliseconds_a_mail": round(1000 * seconds / mails, 1),
-        "goal": f"every mail stored once, {GOAL_A_SECOND} a second, a door below {GOAL_MEGABYTES} MB",
-        "is_met": is_met,
     }
+    return figures, [
+        Goal.of("mail door: mails stored", found["stored"], "=", mails),
+        Goal.of("mail door: mails a second", found["mails_a_second"], "≥", GOAL_A_SECOND, digits=1),
+        Goal.of("mail door: memory of a door", megabytes, "<", GOAL_MEGABYTES, "MB"),
+    ]
 
 
 def _processor_seconds(doors: list[psutil.Process]) -> float:
@@ -142,9 +145,8 @@ def main() -> int:
         print(json.dumps(inside(*options.inside)))
         return 0
     load = runner.load()
-    found = runner.keep("mail_door", {"load_before": load, **measure(options.mails)})
-    print(json.dumps(found, ensure_ascii=False, indent=2))
-    return 0 if found["is_met"] else 1
+    figures, wanted = measure(options.mails)
+    return runner.finish("mail_door", {"load_before": load, **figures}, wanted)
 
 
 if __name__ == "__main__":

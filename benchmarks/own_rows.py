@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import bisect
-import json
 import sys
 import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from benchmarks import runner
+from benchmarks.goals import Found, Goal
 from benchmarks.push_engine import LATENCY_SECONDS, PARALLEL, WORKERS, _sends, _start_beat, _start_workers
 from benchmarks.push_world import World, make_corps, make_people, megabytes, processor_seconds, running_world
 
@@ -26,7 +26,7 @@ FIRST_SECONDS = 5
 GOAL_GROWTH = 1.1
 
 
-def measure(people: int) -> dict[str, Any]:
+def measure(people: int) -> Found:
     with running_world(SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(1, people, latency_seconds=LATENCY_SECONDS, calls_kept=2 * people)
         [corp] = make_corps(world, 1)
@@ -44,7 +44,7 @@ def measure(people: int) -> dict[str, Any]:
         times = sorted(call["at"] - started for call in _sends(world) if call["errcode"] == 0)
         behind = _most_behind(times, people)
         growth = max(held[-1]) / max(held[0])
-        return {
+        figures = {
             "people": people,
             "first_call_after_seconds": round(times[0], 2),
             "last_call_after_seconds": round(times[-1], 2),
@@ -56,10 +56,12 @@ def measure(people: int) -> dict[str, Any]:
             "processor_ms_of_each_person": {
                 name: round((after[name] - before[name]) / people * 1000, 2) for name in before
             },
-            "goal": f"from second {FIRST_SECONDS} on never fewer calls than {LIMIT} a minute admit; "
-            f"memory at most {GOAL_GROWTH} of that after a tenth",
-            "is_met": len(times) == people and behind == 0 and growth <= GOAL_GROWTH,
         }
+        return figures, [
+            Goal.of("own rows: accepted messages", len(times), "=", people),
+            Goal.of(f"own rows: calls fewer than the limit admits, from second {FIRST_SECONDS} on", behind, "=", 0),
+            Goal.of("own rows: workers' memory, of that after a tenth", growth, "≤", GOAL_GROWTH, digits=2),
+        ]
 
 
 def _most_behind(times: list[float], people: int) -> int:
@@ -145,11 +147,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=PEOPLE)
     load = runner.load()
-    found = measure(parser.parse_args().people)
-    line = runner.keep("own_rows", {"load_before": load, "load": runner.load(), "workers": WORKERS, **found})
-    print(json.dumps(line, ensure_ascii=False, indent=2))
-    print(f"own_rows: {found['goal']}: {'met' if found['is_met'] else 'NOT MET'}")
-    return 0 if found["is_met"] else 1
+    figures, wanted = measure(parser.parse_args().people)
+    figures = {"load_before": load, "load": runner.load(), "workers": WORKERS, **figures}
+    return runner.finish("own_rows", figures, wanted)
 
 
 if __name__ == "__main__":

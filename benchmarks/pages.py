@@ -31,7 +31,8 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 from django.db import connection
 
-from benchmarks import runner
+from benchmarks import goals, runner
+from benchmarks.goals import Goal
 from benchmarks.page_tables import Size
 from benchmarks.page_world import EMPLOYEE, OPERATOR, PASSWORD, ROOT
 from benchmarks.sign_in_world import BROWSER, Browser
@@ -221,16 +222,16 @@ def report(found: dict[str, Any]) -> bool:
         print(f"queries {counts[0]} -> {counts[1]}  {unquote(name)}")
     for name in found["errors"]:
         print(f"failed: {unquote(name)}")
-    rows = (
-        (f"p95 of {found['pages']} pages of the administration", found["p95"], GOAL_P95),
-        ("its slowest page", worst, GOAL_WORST),
-        ("the slowest page of employees", employee, GOAL_EMPLOYEE),
+    print(f"{found['pages']} pages of the administration")
+    return goals.report(
+        [
+            Goal.of("pages of the administration: p95", found["p95"], "≤", GOAL_P95, "ms", digits=1),
+            Goal.of("pages of the administration: the slowest", worst, "≤", GOAL_WORST, "ms", digits=1),
+            Goal.of("pages of employees: the slowest", employee, "≤", GOAL_EMPLOYEE, "ms", digits=1),
+            Goal.of("pages: with more queries than in a small installation", len(found["more_queries"]), "=", 0),
+            Goal.of("pages: failed", len(found["errors"]), "=", 0),
+        ]
     )
-    for name, measured, goal in rows:
-        print(f"{name}: {measured:.0f} ms, wanted at most {goal:.0f}: {'met' if measured <= goal else 'MISSED'}")
-    more = len(found["more_queries"])
-    print(f"pages with more queries than in a small installation: {more}, wanted 0: {'MISSED' if more else 'met'}")
-    return not more and not found["errors"] and all(measured <= goal for _name, measured, goal in rows)
 
 
 def main() -> int:

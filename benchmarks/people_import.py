@@ -19,7 +19,8 @@ import sys
 import time
 from typing import Any
 
-from benchmarks import runner
+from benchmarks import goals, runner
+from benchmarks.goals import Goal
 
 FULL = 50_000
 GOAL_MEGABYTES = 400
@@ -138,8 +139,13 @@ def report(found: dict[str, dict[str, Any]], people: int) -> int:
     print(f"{people} people   seconds   of processor   peak MB")
     for step, one in found.items():
         print(f"{step:12} {one['seconds']:9} {one['processor']:14} {one['megabytes']:9}")
-    print(f"goal: at most {GOAL_MEGABYTES} MB")
-    return int(any(one["megabytes"] > GOAL_MEGABYTES for one in found.values()))
+    is_met = goals.report(
+        [
+            Goal.of(f"import and export of people, {step}: peak memory", one["megabytes"], "≤", GOAL_MEGABYTES, "MB")
+            for step, one in found.items()
+        ]
+    )
+    return 0 if is_met else 1
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import alertmanager, bare_pool, growth_chart, runner
+from benchmarks.goals import Found, Goal
 from benchmarks.push_orders import (
     check_receipts,
     make_personal_subscriptions,
@@ -55,7 +56,7 @@ LIMITS = (
 NO_LIMITS = dict.fromkeys(LIMITS, "0")
 
 
-def broadcast(most: int = MOST) -> dict[str, Any]:
+def broadcast(most: int = MOST) -> Found:
     """One content to many people, at no latency: from the claim to the last receipt, for ever more people."""
     with running_world() as world:
         world.start_sandbox(1, most, latency_seconds=0)
@@ -69,24 +70,24 @@ def broadcast(most: int = MOST) -> dict[str, Any]:
             calls[people] = len(_sends(world)) - before
         from notifications.models import Delivery, Receipt
 
-        people = most
         receipts = Receipt.objects.filter(status="", delivery__status=Delivery.Status.ACCEPTED).count()
-        return {
-            "people": people,
-            "calls": calls[people],
+        figures = {
+            "people": most,
+            "calls": calls[most],
             "accepted_receipts_of_all_sizes": receipts,
-            "seconds": seconds[people],
-            "people_per_second": people / seconds[people],
+            "seconds": seconds[most],
+            "people_per_second": most / seconds[most],
             "seconds_by_size": seconds,
             "calls_by_size": calls,
-            "goal": "a call for 1000 people; every receipt; at least 10,000 people a second",
-            "is_met": calls[people] == people // 1000
-            and receipts == sum(_sizes(most))
-            and people / seconds[people] >= 10_000,
         }
+        return figures, [
+            Goal.of(f"one content for {most:,} people: calls", calls[most], "=", most // 1000),
+            Goal.of("one content: accepted receipts of all sizes", receipts, "=", sum(_sizes(most))),
+            Goal.of(f"one content for {most:,} people: people a second", most / seconds[most], "≥", 10_000),
+        ]
 
 
-def own_speed(count: int = 10_000, companies: int = 20) -> dict[str, Any]:
+def own_speed(count: int = 10_000, companies: int = 20) -> Found:
     """Personal messages with all limits off, beside a bare pool of threads with the same number of calls at once (once
     before, once after), and beside Alertmanager."""
     with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
@@ -112,7 +113,7 @@ def own_speed(count: int = 10_000, companies: int = 20) -> dict[str, Any]:
         peer = alertmanager.messages_per_second(address, keys, count, bare_pool.TEXT)
         ratio = ours / statistics.mean(bare)
         each_ms = {name: (spent[name] - before[name]) / count * 1000 for name in spent}
-        return {
+        figures = {
             "messages": count,
             "companies": companies,
             "calls_at_once": WORKERS * THREADS * PARALLEL,
@@ -124,13 +125,15 @@ def own_speed(count: int = 10_000, companies: int = 20) -> dict[str, Any]:
             "alertmanager": alertmanager.version(),
             "alertmanager_per_second": peer,
             "ratio_to_alertmanager": ours / peer,
-            "goal": "at most 0.8 ms of the workers' processor time for a message; at least as many a second as a bare "
-            "requests thread pool, and half as many as Alertmanager",
-            "is_met": each_ms["workers"] <= 0.8 and ratio >= 1 and ours / peer >= 0.5,
         }
+        return figures, [
+            Goal.of("personal message: processor time of the workers", each_ms["workers"], "≤", 0.8, "ms", digits=2),
+            Goal.of("personal message: of the rate of a bare pool of threads", ratio, "≥", 1, digits=2),
+            Goal.of("personal message: of Alertmanager's rate", ours / peer, "≥", 0.5, digits=2),
+        ]
 
 
-def memory(most: int = MOST) -> dict[str, Any]:
+def memory(most: int = MOST) -> Found:
     """Personal messages, limits off, no latency: what the workers hold after some and after ten times as many, and how
     long each number took."""
     with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
@@ -146,31 +149,30 @@ def memory(most: int = MOST) -> dict[str, Any]:
             held[count] = megabytes(world)
         check_receipts(sent)
         growth = max(after / before for before, after in zip(held[most // 10], held[most], strict=True))
-        return {
+        figures = {
             "messages": sent,
             "megabytes_of_each_worker_by_size": held,
             "growth": growth,
             "seconds_by_size": seconds,
-            "goal": "flat: at most a tenth more after the most messages than after a tenth of them",
-            "is_met": growth <= 1.1,
         }
+        return figures, [Goal.of("workers' memory, of that after a tenth of the messages", growth, "≤", 1.1, digits=2)]
 
 
 def _sizes(most: int) -> list[int]:
     return [FEWEST * 10**power for power in range(len(str(most // FEWEST)))]
 
 
-def one_company(count: int = 30_000) -> dict[str, Any]:
+def one_company(count: int = 30_000) -> Found:
     """Personal messages in one company with all limits on: how much of the allowed is used, and never more."""
-    return _limited(count, companies=1, limit=10_000)
+    return _limited("limit of a company", count, companies=1, limit=10_000)
 
 
-def one_address(count: int = 30_000) -> dict[str, Any]:
+def one_address(count: int = 30_000) -> Found:
     """The same over many companies: the limit of the address binds."""
-    return _limited(count, companies=20, limit=20_000)
+    return _limited("limit of the address", count, companies=20, limit=20_000)
 
 
-def _limited(count: int, *, companies: int, limit: int) -> dict[str, Any]:
+def _limited(work: str, count: int, *, companies: int, limit: int) -> Found:
     with running_world(SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(companies, -(-count // companies), latency_seconds=LATENCY_SECONDS, calls_kept=2 * count)
         corps = make_corps(world, companies)
@@ -186,7 +188,7 @@ def _limited(count: int, *, companies: int, limit: int) -> dict[str, Any]:
         evenness = min(half[corp.corpid] for corp in corps) / max(half.values())
         most = _most_in_a_minute(times)
         check_receipts(count)
-        return {
+        figures = {
             "messages": count,
             "companies": companies,
             "calls": len(calls),
@@ -196,13 +198,15 @@ def _limited(count: int, *, companies: int, limit: int) -> dict[str, Any]:
             "used_of_the_allowed_in_whole_minutes": used,
             "refused_by_the_sandbox": sum(call["errcode"] != 0 for call in calls),
             "of_the_first_half_least_company_by_most": evenness,
-            "goal": "at least 95 % used, not one call above the limit in any 60 s; in the first half of all calls the "
-            "company with the fewest has at least 0.9 of the one with the most",
-            "is_met": used >= 0.95 and most <= limit and evenness >= 0.9,
         }
+        return figures, [
+            Goal.of(f"{work}: used of it", used, "≥", 0.95, digits=3),
+            Goal.of(f"{work}: most calls in any 60 s", most, "≤", limit),
+            Goal.of(f"{work}: calls of the last company, of the first's", evenness, "≥", 0.9, digits=2),
+        ]
 
 
-def due_at_once(due: int = 50_000, others: int = 950_000) -> dict[str, Any]:
+def due_at_once(due: int = 50_000, others: int = 950_000) -> Found:
     """Subscriptions due in one minute among very many: claimed and published, by one dispatcher and by two."""
     with running_world() as world:
         make_subscriptions(due, others)
@@ -216,10 +220,13 @@ def due_at_once(due: int = 50_000, others: int = 950_000) -> dict[str, Any]:
             spans = _dispatched(world, dispatchers)
             found[f"seconds_with_{dispatchers}"] = max(end for _start, end in spans) - min(start for start, _ in spans)
             found[f"runs_with_{dispatchers}"] = Run.objects.count()
-        runs = {found["runs_with_1"], found["runs_with_2"]}
-        goal = "all claimed and published within 10 s; a second dispatcher makes it faster, never doubles one"
-        is_met = found["seconds_with_1"] <= 10 and runs == {due}
-        return {**found, "goal": goal, "is_met": is_met and found["seconds_with_2"] < found["seconds_with_1"]}
+        share, work = found["seconds_with_2"] / found["seconds_with_1"], f"{due:,} due at once"
+        return found, [
+            Goal.of(f"{work}: time of one dispatcher", found["seconds_with_1"], "≤", 10, "s", digits=1),
+            Goal.of(f"{work}: time of two dispatchers, of one's", share, "<", 1, digits=2),
+            Goal.of(f"{work}: runs by one dispatcher", found["runs_with_1"], "=", due),
+            Goal.of(f"{work}: runs by two dispatchers", found["runs_with_2"], "=", due),
+        ]
 
 
 def _scans(now: datetime) -> list[str]:
@@ -236,7 +243,7 @@ def _dispatched(world: World, dispatchers: int) -> list[list[float]]:
     return [json.loads(process.communicate()[0]) for process in running]
 
 
-def lag(due: int = 100) -> dict[str, Any]:
+def lag(due: int = 100) -> Found:
     """So many subscriptions due at the same minute, with a real beat: how late the last one is accepted."""
     with running_world() as world:
         world.start_sandbox(1, due, latency_seconds=LATENCY_SECONDS)
@@ -253,16 +260,11 @@ def lag(due: int = 100) -> dict[str, Any]:
             for settled, slot in Delivery.objects.values_list("settled_at", "run__slot_at")
             if settled is not None
         )
-        return {
-            "due": due,
-            "median_seconds": statistics.median(lags),
-            "last_seconds": lags[-1],
-            "goal": "the last within 2 s",
-            "is_met": lags[-1] <= 2,
-        }
+        figures = {"due": due, "median_seconds": statistics.median(lags), "last_seconds": lags[-1]}
+        return figures, [Goal.of(f"lag of the last of {due} due at one minute", lags[-1], "≤", 2, "s", digits=2)]
 
 
-def idle(seconds: int = 60) -> dict[str, Any]:
+def idle(seconds: int = 60) -> Found:
     """Processor time of beat and a worker that have nothing to do but the ticks, as shares of a core."""
     with running_world() as world:
         world.start_sandbox(1, 1, latency_seconds=0)
@@ -276,8 +278,8 @@ def idle(seconds: int = 60) -> dict[str, Any]:
         after = {**processor_seconds(world), "beat": process_seconds(beat.pid)}
         shares = {name: (after[name] - before[name]) / seconds for name in after}
         dispatcher = shares["beat"] + shares["workers"]
-        goal = "beat and the worker that does its ticks together at most 0.5 %"
-        return {"shares_of_a_core": shares, "dispatcher": dispatcher, "goal": goal, "is_met": dispatcher <= 0.005}
+        figures = {"shares_of_a_core": shares, "dispatcher": dispatcher}
+        return figures, [Goal.of("idle: beat and its worker, of a core", 100 * dispatcher, "≤", 0.5, "%", digits=2)]
 
 
 def _start_workers(world: World) -> None:
@@ -319,7 +321,7 @@ def dispatch_once() -> None:
     print(json.dumps([started, time.time()]))
 
 
-MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {
+MEASUREMENTS: dict[str, Callable[..., Found]] = {
     function.__name__: function
     for function in (broadcast, own_speed, memory, one_company, one_address, due_at_once, lag, idle)
 }
@@ -339,23 +341,18 @@ def main() -> int:
         parser.error("--most goes with the name broadcast, or memory")
     if len(options.names) == 1:
         return _measure(options.names[0], **({"most": options.most} if options.most else {}))
-    # Each in a process of its own: Django is set up once for one database.
-    command = [sys.executable, "-m", "benchmarks.push_engine"]
-    statuses = [subprocess.run([*command, name], check=False).returncode for name in options.names or MEASUREMENTS]  # noqa: S603  # ourselves
-    return max(statuses)
+    return runner.each("push_engine", options.names or MEASUREMENTS)
 
 
 def _measure(name: str, **options: int) -> int:
     load_before = runner.load()
-    found = MEASUREMENTS[name](**options)
-    found["megabytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    figures = {"name": name, "load_before": load_before, "load": runner.load(), **found}
-    line = runner.keep("push_engine", figures)
-    print(json.dumps(line, ensure_ascii=False, indent=2))
-    print(f"{name}: {found['goal']}: {'met' if found['is_met'] else 'NOT MET'}")
-    if "seconds_by_size" in found:
+    figures, wanted = MEASUREMENTS[name](**options)
+    figures["megabytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    loads = {"load_before": load_before, "load": runner.load()}
+    status = runner.finish("push_engine", {"name": name, **loads, **figures}, wanted)
+    if "seconds_by_size" in figures:
         growth_chart.draw()
-    return 0 if found["is_met"] else 1
+    return status
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks import goals
+from benchmarks.goals import Goal
 from tests.services import ENVIRON
 from tools.services import start_postgresql, start_valkey
 
@@ -58,6 +60,21 @@ def measured(module: str, *arguments: str, env: dict[str, str]) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def each(module: str, names: Iterable[str], *arguments: str) -> int:
+    """`python -m benchmarks.module NAME` for each name, since Django is set up once for one database in a process.
+
+    Returns the highest exit status. Where goals are asked for, what broke off has missed one.
+    """
+    statuses, path = [0], os.environ.get(goals.VARIABLE)
+    for name in names:
+        before = goals.reported(path) if path else []
+        command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, name]
+        statuses.append(subprocess.run(command, check=False).returncode)  # noqa: S603  # ourselves
+        if path and statuses[-1] and goals.reported(path) == before:
+            goals.report([Goal.failed(f"{module} {name}", statuses[-1])])
+    return max(statuses, key=abs)
+
+
 def processor_milliseconds(connection: Any) -> float:
     """Of this process, and of the PostgreSQL process that serves Django's `connection`, from their beginnings."""
     connection.ensure_connection()
@@ -77,3 +94,10 @@ def keep(name: str, figures: dict[str, Any]) -> dict[str, Any]:
     with (RESULTS / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
     return line
+
+
+def finish(name: str, figures: dict[str, Any], wanted: Sequence[Goal]) -> int:
+    """Keep and print the figures, then the goals. Returns the exit status: 1 where a goal is missed."""
+    line = keep(name, {**figures, **goals.kept(wanted)})
+    print(json.dumps(line, ensure_ascii=False, indent=2))
+    return 0 if goals.report(wanted) else 1

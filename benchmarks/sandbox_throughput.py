@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import aiohttp
 import psutil
 
+from benchmarks import goals
+from benchmarks.goals import Goal
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 
 GOAL_PER_SECOND = 5000
@@ -109,8 +111,8 @@ def main() -> None:
             )
     # A machine that others use, too, has fewer seconds than its clock shows.
     best = max(one.per_cpu_second for one in rounds)
-    print(f"{best:.0f} messages a second on one core; goal {GOAL_PER_SECOND}")
-    if best < GOAL_PER_SECOND:
+    goal = Goal.of("sandbox: messages a second of one core", best, "≥", GOAL_PER_SECOND)
+    if not goals.report([goal]):
         raise SystemExit(1)
 
 

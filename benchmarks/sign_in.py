@@ -27,8 +27,9 @@ import sys
 import time
 from typing import Any
 
-from benchmarks import runner
+from benchmarks import goals, runner
 from benchmarks import sign_in_world as world
+from benchmarks.goals import Goal
 from benchmarks.stand_in import stand_in
 
 GOAL_MILLISECONDS, GOAL_RATIO = 10.0, 0.8
@@ -126,16 +127,14 @@ def report(found: dict[str, Any]) -> bool:
         )
     ours, bare = found[OURS], found[BARE]
     processor = bare["processor_milliseconds"] / ours["processor_milliseconds"]
-    is_quick, is_near = ours["milliseconds"] <= GOAL_MILLISECONDS, ours["of_bare"] >= GOAL_RATIO
-    print(f"a sign-in: {ours['milliseconds']:.1f} ms, wanted at most {GOAL_MILLISECONDS:g}: {_word(is_quick)}")
-    print(f"of Django's own rate: {ours['of_bare']:.2f}, wanted at least {GOAL_RATIO}: {_word(is_near)}")
     print(f"of Django's own by processor time: {processor:.2f}")
     print(f"of allauth's rate: {ours['of_bare'] / found[ALLAUTH]['of_bare']:.2f}")
-    return bool(is_quick and is_near)
-
-
-def _word(is_met: bool) -> str:
-    return "met" if is_met else "MISSED"
+    return goals.report(
+        [
+            Goal.of("sign-in: median", ours["milliseconds"], "≤", GOAL_MILLISECONDS, "ms", digits=1),
+            Goal.of("sign-in: of the rate of Django's own login", ours["of_bare"], "≥", GOAL_RATIO, digits=2),
+        ]
+    )
 
 
 def main() -> int:

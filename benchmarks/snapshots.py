@@ -7,12 +7,12 @@ that draw within a second. Without queue and database, whose share is small.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from typing import Any
 
 from benchmarks import runner
+from benchmarks.goals import Found, Goal
 from integrations.clients.guandata import keys
 from integrations.clients.guandata.sso import Claims, entrance, sealed
 from integrations.clients.snapshots.browser import Access, host_of, installed_browser
@@ -40,7 +40,7 @@ def address_of(sandbox: SandboxHandle, key: Any, number: int) -> str:
     return entrance(base_url=base_url, page="/page/board", provider="guanbi", token=sealed(claims, key))
 
 
-def measure(accounts: int) -> dict[str, Any]:
+def measure(accounts: int) -> Found:
     """Raises SystemExit for a picture on which rows are missing."""
     key, most = keys.load(keys.generate()), 0
     with start_sandbox(seed=world(key, accounts)) as sandbox:
@@ -56,7 +56,7 @@ def measure(accounts: int) -> dict[str, Any]:
         browser.close()
     rate = accounts / seconds * 60
     figures = {"pictures": accounts, "seconds": round(seconds), "per_minute": round(rate, 1), "browser_megabytes": most}
-    return {**figures, "is_met": rate >= GOAL_PER_MINUTE}
+    return figures, [Goal.of("pictures of BI pages: a minute", rate, "≥", GOAL_PER_MINUTE, digits=1)]
 
 
 def main() -> int:
@@ -64,9 +64,8 @@ def main() -> int:
     parser.add_argument("--accounts", type=int, default=200)
     options = parser.parse_args()
     load = runner.load()
-    found = runner.keep("snapshots", {"load_before": load, **measure(options.accounts)})
-    print(json.dumps(found, ensure_ascii=False, indent=2))
-    return 0 if found["is_met"] else 1
+    figures, wanted = measure(options.accounts)
+    return runner.finish("snapshots", {"load_before": load, **figures}, wanted)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ place. All of it, and what sends the requests, is on this machine.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 
 from benchmarks import runner
@@ -25,18 +23,14 @@ def main() -> int:
     names = parser.parse_args().names
     if len(names) == 1:
         return _measure(names[0])
-    # Each in a process of its own: Django is set up once for one database.
-    command = [sys.executable, "-m", "benchmarks.load"]
-    return max(subprocess.run([*command, name], check=False).returncode for name in names or MEASUREMENTS)  # noqa: S603  # ourselves
+    return runner.each("load", names or MEASUREMENTS)
 
 
 def _measure(name: str) -> int:
     load_before = runner.load()
-    found = MEASUREMENTS[name]()
-    line = runner.keep("load", {"name": name, "load_before": load_before, "load": runner.load(), **found})
-    print(json.dumps(line, ensure_ascii=False, indent=2))
-    print(f"{name}: {found['goal']}: {'met' if found['is_met'] else 'NOT MET'}")
-    return 0 if found["is_met"] else 1
+    figures, wanted = MEASUREMENTS[name]()
+    loads = {"load_before": load_before, "load": runner.load()}
+    return runner.finish("load", {"name": name, **loads, **figures}, wanted)
 
 
 if __name__ == "__main__":

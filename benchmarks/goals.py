@@ -1,0 +1,71 @@
+"""Goals of the measuring programs: each is printed on a line, and kept for the table of `python -m benchmarks`."""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+# Names the file to which programs add their goals, as JSON lines.
+VARIABLE = "GUANWECOM_BENCH_GOALS"
+_SIGNS = {"≤": operator.le, "<": operator.lt, "≥": operator.ge, "=": operator.eq}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """`work`: what was measured, unlike any other goal's. `measured`, `wanted`: with their units."""
+
+    work: str
+    measured: str
+    wanted: str
+    is_met: bool
+
+    @classmethod
+    def of(cls, work: str, measured: float, sign: str, wanted: float, unit: str = "", *, digits: int = 0) -> Goal:
+        """Of a number, compared before it is rounded to `digits`."""
+        unit = f" {unit}" if unit else ""
+        is_met = bool(_SIGNS[sign](measured, wanted))
+        return cls(work, f"{measured:,.{digits}f}{unit}", f"{sign} {wanted:,.10g}{unit}", is_met)
+
+    @classmethod
+    def failed(cls, program: str, status: int) -> Goal:
+        """In place of the goals of a program that broke off."""
+        return cls(f"{program}: exit status", str(status), "= 0", is_met=False)
+
+    @property
+    def word(self) -> str:
+        return "met" if self.is_met else "MISSED"
+
+    def __str__(self) -> str:
+        return f"{self.work}: {self.measured}, wanted {self.wanted}: {self.word}"
+
+
+# The figures of a measurement, and its goals.
+Found = tuple[dict[str, Any], list[Goal]]
+
+
+def kept(goals: Sequence[Goal]) -> dict[str, Any]:
+    """What the results keep of them."""
+    return {
+        "goal": "; ".join(f"{goal.work} {goal.wanted}" for goal in goals),
+        "is_met": all(goal.is_met for goal in goals),
+    }
+
+
+def report(goals: Sequence[Goal]) -> bool:
+    """Print each on a line, and add it to the file that VARIABLE names. Returns whether all are met."""
+    print(*goals, sep="\n", flush=True)
+    if path := os.environ.get(VARIABLE):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(goal), ensure_ascii=False) + "\n" for goal in goals)
+    return all(goal.is_met for goal in goals)
+
+
+def reported(path: str | Path) -> list[Goal]:
+    """What programs added to the file, if it is there."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
+    return [Goal(**json.loads(line)) for line in lines]
