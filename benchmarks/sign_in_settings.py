@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from guanwecom.settings import *  # noqa: F403  # the same settings, but for what follows
-from guanwecom.settings import BASE_DIR, INSTALLED_APPS, MIDDLEWARE, TEMPLATES
+from guanwecom.settings import BASE_DIR, DATABASES, INSTALLED_APPS, MIDDLEWARE, TEMPLATES
 
 ROOT_URLCONF = "benchmarks.sign_in_urls"
 # The cheapest that there is: it is the rest of a sign-in that is compared.
@@ -21,6 +21,7 @@ if CONTENDER in {"bare", "shell"}:
     AXES_ENABLED = False
     TEMPLATES = [{**TEMPLATES[0], "DIRS": [BASE_DIR / "benchmarks" / "templates"]}]
 if CONTENDER == "bare":
+    DATABASES = {"default": {**DATABASES["default"], "ENGINE": "django.db.backends.postgresql"}}
     SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"  # on which the product's is built
     # What `django-admin startproject` writes.
     MIDDLEWARE = [

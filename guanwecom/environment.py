@@ -331,6 +331,7 @@ def database(text: str) -> dict[str, Any]:
         config["OPTIONS"] = _POSTGRESQL | writable | config.get("OPTIONS", {})
         if ("options", "") in parse_qsl(urlsplit(text).query, keep_blank_values=True):
             del config["OPTIONS"]["options"]  # a pooler between may refuse any
+        config["ENGINE"] = "guanwecom.postgresql"
         config["CONN_MAX_AGE"] = 60
         config["CONN_HEALTH_CHECKS"] = True
     return config

@@ -29,7 +29,7 @@ def pool_connections(sender: Any = None, **_signal: Any) -> None:
     """Called in a worker before its first task: from then on closing a connection gives it back to a pool."""
     connections.close_all()
     database = connections.databases["default"]
-    if database["ENGINE"] != "django.db.backends.postgresql":
+    if database["ENGINE"] != "guanwecom.postgresql":
         return
     size = {"min_size": 0, "max_size": sender.concurrency + SPARE}
     database["OPTIONS"] = {

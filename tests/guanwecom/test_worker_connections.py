@@ -10,7 +10,7 @@ from django.db import connections
 
 from guanwecom.worker_connections import keep_connection, pool_connections
 
-POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"sslmode": "prefer"}, "CONN_MAX_AGE": 60}
+POSTGRESQL = {"ENGINE": "guanwecom.postgresql", "OPTIONS": {"sslmode": "prefer"}, "CONN_MAX_AGE": 60}
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "CONN_MAX_AGE": 0}
 
 
