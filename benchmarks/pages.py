@@ -42,6 +42,8 @@ Pages = dict[str, dict[str, Any]]
 SHOWN = {HTTPStatus.OK, HTTPStatus.FOUND}
 SMALL, LARGE = Size(10_000, 1_000, 1_000), Size(100_000, 10_000, 100_000)
 GOAL_P95, GOAL_WORST, GOAL_EMPLOYEE = 150.0, 300.0, 40.0
+# In how many visits of a page the fewest statements must be seen, and after how many that is given up.
+OFTEN, VISITS_AT_MOST = 3, 10
 WORDS = ("7", "员工7777", "person7777", "日报7", "没有这样的")
 # What is typed into the filters of the log.
 TYPED = [{"person": "person7777"}, {"person": "员工7777"}, {"push": "订阅777"}, {"push": "没有这样的"}]
@@ -148,9 +150,10 @@ def _links(browser: Browser, path: str) -> list[str]:
 
 
 def _opened(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
-    """`queries`: the fewest of all times; now and then one is for what a process reads every few seconds."""
-    counts, processor, clock = [], [], []
-    for _visit in range(1 + rounds):
+    """`queries`: the fewest of all times, seen OFTEN. Some are for what a process reads every few seconds."""
+    counts: list[int] = []
+    processor, clock = [], []
+    while len(counts) <= rounds or (counts.count(min(counts)) < OFTEN and len(counts) < VISITS_AT_MOST):
         statements: list[str] = []
         with connection.execute_wrapper(partial(_noted, statements)):
             began = time.perf_counter(), runner.processor_milliseconds(connection)
@@ -161,8 +164,8 @@ def _opened(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
     return {
         "status": int(status[:3]),
         "queries": min(counts),
-        "server_ms": round(statistics.median(processor[1:]), 1),
-        "clock_ms": round(statistics.median(clock[1:]), 1),
+        "server_ms": round(statistics.median(processor[1 : 1 + rounds]), 1),
+        "clock_ms": round(statistics.median(clock[1 : 1 + rounds]), 1),
     }
 
 
