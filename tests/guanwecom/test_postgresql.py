@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from django.db import close_old_connections, connection
+from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.test import Client
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -61,6 +61,18 @@ def test_after_an_error_it_is_asked(observer: psycopg.Connection) -> None:
     assert connection.is_usable()
     assert last_question(observer, process) == "SELECT 1"
     connection.errors_occurred = False
+
+
+def test_in_an_aborted_transaction_it_is_not_usable() -> None:
+    """Django's test cases ask, too, before they look at constraints."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        assert connection.is_usable()
+        with pytest.raises(DatabaseError):
+            cursor.execute("SELECT 1 / 0")
+        connection.errors_occurred = False
+
+        assert not connection.is_usable()
+        transaction.set_rollback(True)
 
 
 def test_one_on_which_something_has_arrived_is_asked(observer: psycopg.Connection) -> None:
