@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import math
 import select
+import time
 
 from django.db.backends.postgresql import base
 from psycopg.pq import TransactionStatus
+
+# A connection that was usable so long ago is asked. One whose server vanished without a word (a moved address, a
+# firewall that forgot it) looks as one that is quiet.
+ASKED_AFTER_SECONDS = 5.0
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """See `is_usable`."""
 
+    _usable_at = -math.inf
+
     def is_usable(self) -> bool:
         """Whether the connection can be used. Django wants to know before the first question of each request.
 
         Django's own asks `SELECT 1`, a round trip for each page. But a server that ends a connection says so: as long
-        as nothing has arrived on it, there is nothing to ask. After an error the server is asked, and in a transaction,
-        which may be aborted.
+        as nothing has arrived on one that was usable a moment ago, there is nothing to ask. After an error the server
+        is asked, and in a transaction, which may be aborted.
         """
         if self.connection is None or self.connection.closed:
             return False
+        now = time.monotonic()
+        is_recent = now - self._usable_at < ASKED_AFTER_SECONDS
         is_idle = self.connection.pgconn.transaction_status == TransactionStatus.IDLE
-        if self.errors_occurred or not is_idle or _has_arrived(self.connection.fileno()):
-            return super().is_usable()
+        is_quiet = is_recent and is_idle and not self.errors_occurred and not _has_arrived(self.connection.fileno())
+        if not is_quiet and not super().is_usable():
+            return False
+        self._usable_at = now
         return True
+
+    def connect(self) -> None:
+        super().connect()
+        self._usable_at = time.monotonic()
 
 
 def _has_arrived(descriptor: int) -> bool:

@@ -10,6 +10,8 @@ import pytest
 from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.test import Client
 
+from guanwecom.postgresql import base
+
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 
@@ -20,6 +22,7 @@ def observer() -> Iterator[psycopg.Connection]:
     with psycopg.connect(connection.connection.info.dsn, password=connection.connection.info.password) as other:
         other.autocommit = True
         yield other
+    connection.close()
 
 
 def ask() -> int:
@@ -46,6 +49,16 @@ def test_a_connection_that_is_quiet_is_not_asked(observer: psycopg.Connection) -
     assert last_question(observer, process) == "SELECT pg_backend_pid()"
 
 
+def test_one_that_was_not_used_for_some_seconds_is_asked(
+    observer: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = ask()
+    monkeypatch.setattr(base, "ASKED_AFTER_SECONDS", 0)
+
+    assert connection.is_usable()
+    assert last_question(observer, process) == "SELECT 1"
+
+
 def test_one_that_the_server_ended_is_not_usable(observer: psycopg.Connection) -> None:
     end(observer, ask())
 
@@ -58,9 +71,10 @@ def test_after_an_error_it_is_asked(observer: psycopg.Connection) -> None:
     process = ask()
     connection.errors_occurred = True
 
-    assert connection.is_usable()
+    is_usable, connection.errors_occurred = connection.is_usable(), False
+
+    assert is_usable
     assert last_question(observer, process) == "SELECT 1"
-    connection.errors_occurred = False
 
 
 def test_in_an_aborted_transaction_it_is_not_usable() -> None:
