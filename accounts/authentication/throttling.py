@@ -18,10 +18,10 @@ from integrations.core.redis import script, valkey
 SECONDS = 60
 # What counts as one address of IPv6.
 IPV6_PREFIX = 48
-# For scripts that count on their way. `at_most` below 0: no limit, nothing is counted.
+# For scripts that count on their way. `at_most` -1: no limit, nothing is counted.
 COUNTING = f"""
 local function is_over(key, at_most)
-    if tonumber(at_most) < 0 then return false end
+    if at_most == '-1' then return false end
     local count = redis.call('INCR', key)
     if count == 1 then redis.call('EXPIRE', key, {SECONDS}) end
     return count > tonumber(at_most)
