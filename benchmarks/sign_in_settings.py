@@ -21,7 +21,9 @@ if CONTENDER in {"bare", "shell"}:
     AXES_ENABLED = False
     TEMPLATES = [{**TEMPLATES[0], "DIRS": [BASE_DIR / "benchmarks" / "templates"]}]
 if CONTENDER == "bare":
-    DATABASES = {"default": {**DATABASES["default"], "ENGINE": "django.db.backends.postgresql"}}
+    DATABASES = {
+        "default": {**DATABASES["default"], "ENGINE": "django.db.backends.postgresql", "CONN_HEALTH_CHECKS": False}
+    }
     SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"  # on which the product's is built
     # What `django-admin startproject` writes.
     MIDDLEWARE = [
