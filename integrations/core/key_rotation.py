@@ -13,13 +13,15 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken
 from django.apps import apps
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Model, QuerySet, TextField, Value
 from django.db.models.functions import Cast
 
 from integrations.models.fields import EncryptedTextField, cipher
 
 STEP = 200
+# So long a row is waited for that another transaction holds.
+HELD_MILLISECONDS = 2000
 _RAW = "raw_"
 
 
@@ -53,12 +55,14 @@ def encrypted_columns() -> dict[type[Model], list[str]]:
 def sweep(model: type[Model], names: list[str], *, writes: bool, progress: Callable[[int], None]) -> Sweep:
     """Go through all rows in steps, each a transaction; `progress` gets how many are done. Without `writes` count only.
 
-    Rows that another transaction holds are passed over and counted: a later sweep finds them.
+    Rows that another transaction holds come last, each by itself. One that is held for long is passed over and counted:
+    a later sweep finds it.
     """
     result, done_count = Sweep(), 0
     for keys in _steps(model):
         with transaction.atomic():
-            _step(model, names, keys, result, writes=writes)
+            held = _step(model, names, keys, result, writes=writes)
+        result.busy_count += _wait_for_each(model, names, held, result)
         done_count += len(keys)
         progress(done_count)
     return result
@@ -72,13 +76,32 @@ def _steps(model: type[Model]) -> Iterator[list[Any]]:
         keys = list(rows.filter(pk__gt=keys[-1]).values_list("pk", flat=True)[:STEP])
 
 
-def _step(model: type[Model], names: list[str], keys: list[Any], result: Sweep, *, writes: bool) -> None:
+def _wait_for_each(model: type[Model], names: list[str], keys: list[Any], result: Sweep) -> int:
+    """Look at rows that others hold as soon as they let go of them. Returns how many were held for too long.
+
+    No other row is held meanwhile: whoever waits for this one waits for nobody else.
+    """
+    for number, key in enumerate(keys):
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET LOCAL lock_timeout = '{HELD_MILLISECONDS}ms'")
+                _step(model, names, [key], result, writes=True, waits=True)
+        except OperationalError:  # held for so long, and so are others, perhaps
+            return len(keys) - number
+    return 0
+
+
+def _step(
+    model: type[Model], names: list[str], keys: list[Any], result: Sweep, *, writes: bool, waits: bool = False
+) -> list[Any]:
+    """Returns the keys of rows that others hold; with `waits` none."""
     raw = {_RAW + name: Cast(name, TextField()) for name in names}
-    rows = _locked(model._base_manager.filter(pk__in=keys)) if writes else model._base_manager.filter(pk__in=keys)
+    rows = model._base_manager.filter(pk__in=keys)
+    if writes:
+        rows = _locked(rows, waits=waits)
     # Not the fields themselves, which would be decrypted: changing the key needs no secret in the clear.
     stored = list(rows.order_by("pk").annotate(**raw).values_list("pk", *raw))
-    if writes:
-        result.busy_count += model._base_manager.filter(pk__in=keys).count() - len(stored)
     for key, *tokens in stored:
         changes = {}
         for name, token in zip(names, tokens, strict=True):
@@ -93,12 +116,16 @@ def _step(model: type[Model], names: list[str], keys: list[Any], result: Sweep, 
             result.moved_count += len(changes)
         else:
             result.stale_count += len(changes)
+    if not writes or len(stored) == len(keys):
+        return []
+    seen = {row[0] for row in stored}
+    return [key for key in model._base_manager.filter(pk__in=keys).values_list("pk", flat=True) if key not in seen]
 
 
-def _locked(rows: QuerySet[Any]) -> QuerySet[Any]:
+def _locked(rows: QuerySet[Any], *, waits: bool) -> QuerySet[Any]:
     """SQLite has no row locks: there a transaction excludes all others (IMMEDIATE)."""
     if connection.features.has_select_for_update_skip_locked:
-        return rows.select_for_update(skip_locked=True, of=("self",))
+        return rows.select_for_update(skip_locked=not waits, of=("self",))
     return rows
 
 

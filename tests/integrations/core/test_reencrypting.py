@@ -354,6 +354,7 @@ def test_a_row_that_somebody_else_holds_is_waited_for_and_its_new_secret_kept(
         saver.join(60)
 
     saver = threading.Thread(target=save_slowly)
+    monkeypatch.setattr(key_rotation, "HELD_MILLISECONDS", 50)
     monkeypatch.setattr(time, "sleep", let_go)
     saver.start()
     assert is_held.wait(60)
@@ -366,10 +367,46 @@ def test_a_row_that_somebody_else_holds_is_waited_for_and_its_new_secret_kept(
 
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
+def test_a_row_that_is_held_for_a_moment_does_not_keep_the_rest_from_being_done(
+    under_old: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where processes under the new keys write often, one row or another is held at each look."""
+    held = make_corp(1)
+    make_corp(2)
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+    is_held = threading.Event()
+
+    def save_once_somebody_waits() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            Corp.objects.filter(pk=held.pk).update(secret="saved meanwhile")
+            is_held.set()
+            for _time in range(6000):
+                cursor.execute("SELECT pg_stat_clear_snapshot(), pg_sleep(0.01)")
+                cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid")
+                if cursor.fetchone():
+                    break
+        connection.close()
+
+    saver = threading.Thread(target=save_once_somebody_waits)
+    monkeypatch.setattr(key_rotation, "HELD_MILLISECONDS", 60_000)
+    monkeypatch.setattr(reencrypt_secrets, "SWEEPS", 1 + 1)  # one that moves, one that finds nothing left
+    saver.start()
+    assert is_held.wait(60)
+
+    reencrypt()
+
+    saver.join(60)
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW]
+    assert list(Corp.objects.order_by("pk").values_list("secret", flat=True)) == ["saved meanwhile", "s3cret-2"]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
 def test_a_row_that_stays_held_is_said(under_old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     held = make_corp(1)
     under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
     monkeypatch.setattr(reencrypt_secrets, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(key_rotation, "HELD_MILLISECONDS", 50)
     is_held, may_go = threading.Event(), threading.Event()
 
     def hold() -> None:
