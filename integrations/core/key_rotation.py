@@ -22,16 +22,20 @@ from integrations.models.fields import EncryptedTextField, cipher
 STEP = 200
 # So long a row is waited for that another transaction holds.
 HELD_MILLISECONDS = 2000
+# PostgreSQL's lock_not_available and deadlock_detected.
+_HELD = {"55P03", "40P01"}
 _RAW = "raw_"
 
 
 @dataclass(slots=True)
 class Sweep:
-    """What one way through the rows of a model found. `unreadable`: keys and columns that no key opens."""
+    """What one way through the rows of a model found. `busy_count`: rows that others held for long, of the `held_count`
+    that they held. `unreadable`: keys and columns that no key opens."""
 
     moved_count: int = 0
     stale_count: int = 0
     busy_count: int = 0
+    held_count: int = 0
     unreadable: list[tuple[Any, str]] = field(default_factory=list)
 
     @property
@@ -62,6 +66,7 @@ def sweep(model: type[Model], names: list[str], *, writes: bool, progress: Calla
     for keys in _steps(model):
         with transaction.atomic():
             held = _step(model, names, keys, result, writes=writes)
+        result.held_count += len(held)
         result.busy_count += _wait_for_each(model, names, held, result)
         done_count += len(keys)
         progress(done_count)
@@ -77,25 +82,32 @@ def _steps(model: type[Model]) -> Iterator[list[Any]]:
 
 
 def _wait_for_each(model: type[Model], names: list[str], keys: list[Any], result: Sweep) -> int:
-    """Look at rows that others hold as soon as they let go of them. Returns how many were held for too long.
+    """Look at rows that others hold as soon as they let go of them. Returns how many were not looked at: after one that
+    is held for long none is waited for in this sweep.
 
-    No other row is held meanwhile: whoever waits for this one waits for nobody else.
+    No other row is held meanwhile, so that nobody waits for us who is waited for.
     """
+    if result.busy_count:
+        return len(keys)
+    busy_count = 0
     for number, key in enumerate(keys):
         try:
             with transaction.atomic():
                 with connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL lock_timeout = '{HELD_MILLISECONDS}ms'")
-                _step(model, names, [key], result, writes=True, waits=True)
-        except OperationalError:  # held for so long, and so are others, perhaps
-            return len(keys) - number
-    return 0
+                busy_count += len(_step(model, names, [key], result, writes=True, waits=True))
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) not in _HELD:
+                raise
+            return busy_count + len(keys) - number
+    return busy_count
 
 
 def _step(
     model: type[Model], names: list[str], keys: list[Any], result: Sweep, *, writes: bool, waits: bool = False
 ) -> list[Any]:
-    """Returns the keys of rows that others hold; with `waits` none."""
+    """Returns the keys of rows that others hold. With `waits` they are waited for; one that was deleted and made anew
+    meanwhile is none that was looked at."""
     raw = {_RAW + name: Cast(name, TextField()) for name in names}
     rows = model._base_manager.filter(pk__in=keys)
     if writes:
@@ -125,7 +137,8 @@ def _step(
 def _locked(rows: QuerySet[Any], *, waits: bool) -> QuerySet[Any]:
     """SQLite has no row locks: there a transaction excludes all others (IMMEDIATE)."""
     if connection.features.has_select_for_update_skip_locked:
-        return rows.select_for_update(skip_locked=not waits, of=("self",))
+        # Not the key: whoever only refers to a row does not hold it.
+        return rows.select_for_update(skip_locked=not waits, no_key=True, of=("self",))
     return rows
 
 

@@ -49,7 +49,7 @@ class Command(BaseCommand):
             moved_count += swept.moved_count
             if swept.is_clean:
                 return moved_count, _unreadable(model, swept)
-            if remaining and swept.busy_count:
+            if remaining and swept.held_count:  # or whoever held them would seem to have ended
                 time.sleep(PAUSE_SECONDS)
         return moved_count, [
             *_unreadable(model, swept),

@@ -366,38 +366,74 @@ def test_a_row_that_somebody_else_holds_is_waited_for_and_its_new_secret_kept(
 
 
 @pytest.mark.postgresql
+@pytest.mark.parametrize("saves", [True, False])
 @pytest.mark.django_db(transaction=True)
 def test_a_row_that_is_held_for_a_moment_does_not_keep_the_rest_from_being_done(
-    under_old: Settings, monkeypatch: pytest.MonkeyPatch
+    under_old: Settings, monkeypatch: pytest.MonkeyPatch, saves: bool
 ) -> None:
     """Where processes under the new keys write often, one row or another is held at each look."""
     held = make_corp(1)
     make_corp(2)
     under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
-    is_held = threading.Event()
+    is_held, is_over = threading.Event(), threading.Event()
 
-    def save_once_somebody_waits() -> None:
+    def let_go_once_somebody_waits() -> None:
         with transaction.atomic(), connection.cursor() as cursor:
-            Corp.objects.filter(pk=held.pk).update(secret="saved meanwhile")
+            cursor.execute("SELECT pg_current_xact_id()")
+            rows = Corp.objects.filter(pk=held.pk)
+            if saves:
+                rows.update(secret="saved meanwhile")
+            else:
+                rows.select_for_update().get()
             is_held.set()
-            for _time in range(6000):
-                cursor.execute("SELECT pg_stat_clear_snapshot(), pg_sleep(0.01)")
+            while not is_over.wait(0.01):
                 cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid")
                 if cursor.fetchone():
                     break
         connection.close()
 
-    saver = threading.Thread(target=save_once_somebody_waits)
+    holder = threading.Thread(target=let_go_once_somebody_waits)
     monkeypatch.setattr(key_rotation, "HELD_MILLISECONDS", 60_000)
+    monkeypatch.setattr(reencrypt_secrets, "PAUSE_SECONDS", 0)
     monkeypatch.setattr(reencrypt_secrets, "SWEEPS", 1 + 1)  # one that moves, one that finds nothing left
-    saver.start()
-    assert is_held.wait(60)
+    holder.start()
+    try:
+        assert is_held.wait(60)
+        reencrypt()
+    finally:
+        is_over.set()
+        holder.join(60)
 
-    reencrypt()
-
-    saver.join(60)
     under_old.FIELD_ENCRYPTION_KEYS = [NEW]
-    assert list(Corp.objects.order_by("pk").values_list("secret", flat=True)) == ["saved meanwhile", "s3cret-2"]
+    kept = "saved meanwhile" if saves else "s3cret-1"
+    assert list(Corp.objects.order_by("pk").values_list("secret", flat=True)) == [kept, "s3cret-2"]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_who_refers_to_a_row_does_not_hold_it(under_old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    corp = make_corp(1)
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+    monkeypatch.setattr(reencrypt_secrets, "SWEEPS", 1 + 1)
+    monkeypatch.setattr(key_rotation, "HELD_MILLISECONDS", 50)
+    is_made, may_go = threading.Event(), threading.Event()
+
+    def refer() -> None:
+        with transaction.atomic():
+            make_events(corp, 1)
+            is_made.set()
+            may_go.wait(60)
+        connection.close()
+
+    referring = threading.Thread(target=refer)
+    referring.start()
+    try:
+        assert is_made.wait(60)
+        reencrypt()
+    finally:
+        may_go.set()
+        referring.join(60)
+    assert opened_by(OLD) == 0
 
 
 @pytest.mark.postgresql
