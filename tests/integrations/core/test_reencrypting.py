@@ -419,8 +419,9 @@ def test_who_refers_to_a_row_does_not_hold_it(under_old: Settings, monkeypatch: 
     is_made, may_go = threading.Event(), threading.Event()
 
     def refer() -> None:
-        with transaction.atomic():
-            make_events(corp, 1)
+        with transaction.atomic(), connection.cursor() as cursor:
+            # As PostgreSQL does for a row that refers to it, when that is committed.
+            cursor.execute("SELECT 1 FROM integrations_corp WHERE id = %s FOR KEY SHARE", [corp.pk])
             is_made.set()
             may_go.wait(60)
         connection.close()
