@@ -283,9 +283,15 @@ def _count(request: HttpRequest, username: str, now: datetime) -> int:
 
 
 def _uncount(pk: int) -> None:
-    rows = Lockout.objects.filter(pk=pk)
-    rows.filter(failures_since_start__gt=0).update(failures_since_start=F("failures_since_start") - 1)
-    rows.filter(failures_since_start=0).delete()
+    """Take one try back. The row is held meanwhile: Django deletes by key, also what was counted up since it looked."""
+    with transaction.atomic():
+        row = Lockout.objects.select_for_update().filter(pk=pk).first()
+        if row is None:
+            return
+        if row.failures_since_start <= 1:
+            row.delete()
+        else:
+            Lockout.objects.filter(pk=pk).update(failures_since_start=F("failures_since_start") - 1)
 
 
 def _known_browser(request: HttpRequest, username: str) -> str:

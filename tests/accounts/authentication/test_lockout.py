@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
 from django.db import connection, connections
+from django.db.models.signals import pre_delete
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -176,6 +177,33 @@ class TestManyAtOneMoment:
         self.at_once(10, username="p{}")
 
         assert self.tried_count() - before <= 1
+
+    def test_one_counted_while_another_is_taken_back_stays(self, person: User) -> None:
+        """Django looks for the rows and then deletes them by their keys: a try counted in between was lost."""
+        fail(browser(), 1)
+        row = Lockout.objects.get()
+        counting: list[Future[list[int]]] = []
+
+        def count_another(**_of_signal: Any) -> None:
+            if not counting:
+                counting.append(other.submit(count))
+                wait(counting, timeout=0.5)  # where nothing holds the row it is counted by now
+
+        def count() -> list[int]:
+            try:
+                return fail(browser(), 1)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(1) as other:
+            pre_delete.connect(count_another, sender=Lockout)
+            try:
+                lockout._uncount(row.pk)
+            finally:
+                pre_delete.disconnect(count_another, sender=Lockout)
+
+        assert counting[0].result() == [200]
+        assert Lockout.objects.get().failures_since_start == 1
 
 
 class TestOldPassword:
