@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from tests.e2e.stack import ProcessFailed, Program
 
@@ -32,3 +33,14 @@ def until_data_is_listed(page: Page) -> None:
     """The list of data comes after the page of a push or an alert, and moves all below it: also a button that is just
     being clicked, which then is not."""
     expect(page.locator("[data-choices]")).not_to_be_empty()
+
+
+@contextmanager
+def until_closed(window: Page) -> Iterator[None]:
+    """What is done in it closes `window`, perhaps before Playwright has heard that the click is over."""
+    with window.expect_event("close"):
+        try:
+            yield
+        except Error as error:
+            if "has been closed" not in error.message:
+                raise

@@ -15,6 +15,7 @@ from notifications.models import AlertReceiver, Subscription
 from tests.e2e.one_page.test_push_page import press_on
 from tests.e2e.policy import refusals_in
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
+from tests.e2e.waiting import until_closed
 from tests.notifications.factories import make_corp, make_person
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -35,7 +36,7 @@ def test_a_person_is_added_by_keyboard_and_chosen(page: Page, card: Card) -> Non
     press_on(window, window.locator("[name=name]"), "End")
     window.keyboard.type("小明")
     window.locator("[name=usable_password][value=false]").check()
-    with window.expect_event("close"):
+    with until_closed(window):
         press_on(window, window.locator("[name=_save]"), "Enter")
 
     expect(page.locator("#id_users option:checked")).to_have_text(["小明 (xiaoming)"])
@@ -61,7 +62,7 @@ def test_a_query_with_its_data_source_is_added_in_one_window_and_chosen(page: Pa
     window.fill("[name=http_url]", "https://orders.example.com")
     window.locator("[name=_save]").click()
     window.fill("[name=name]", "今日订单")
-    with window.expect_event("close"):
+    with until_closed(window):
         window.locator("[name=_save]").click()
 
     expect(page.locator("[data-chosen] li")).to_contain_text(["今日订单"])
@@ -103,7 +104,7 @@ def test_a_database_and_its_query_are_tested_before_they_are_saved(
     window.get_by_role("button", name="试运行并显示前几行").click()
     expect(shown).to_contain_text("杭州")
     assert not Card.objects.filter(name="门店").exists()
-    with window.expect_event("close"):
+    with until_closed(window):
         window.locator("[name=_save]").click()
 
     expect(page.locator("[data-chosen] li")).to_contain_text(["门店"])
@@ -119,7 +120,7 @@ def test_the_directory_is_synchronised_in_another_tab_from_which_one_comes_back(
     tab = opened.value
     back = tab.get_by_role("button", name="回到“新建推送”")
     expect(back).to_be_visible()
-    with tab.expect_event("close"):
+    with until_closed(tab):
         back.click()
     expect(page.locator("[name=name]")).to_have_value("早报")
 
@@ -138,7 +139,7 @@ class TestAlerts:
         window = opened.value
         window.fill("[name=name]", "值班")
         window.locator("[name=to_everyone]").check()
-        with window.expect_event("close"):
+        with until_closed(window):
             window.locator("[name=_save]").click()
 
         expect(page.locator("#id_receiver option:checked")).to_have_text("值班")
