@@ -35,6 +35,7 @@ def pass_checks(**_signal: Any) -> None:
     """Celery's own receiver, connected before, has set up Django."""
     startup.pass_checks(with_packages=False)
     telemetry.set_up()
+    startup.spare_collector()
 
 
 __all__ = ["app", "task_context", "worker_connections"]

@@ -5,6 +5,7 @@ Django's own commands ask the system checks; gunicorn and celery would start wha
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any, NoReturn
 
@@ -15,6 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from guanwecom.operations import telemetry
 
+# So many more objects than went are made before Python looks for those that hold each other. Its own number is 2,000.
+COLLECTED_AFTER = 10_000
 # What gunicorn takes for "the application cannot be loaded": with most others it starts workers again and again.
 EXIT_CODE = 4
 
@@ -25,6 +28,7 @@ def set_up(*, with_packages: bool = True) -> None:
     django.setup()
     pass_checks(with_packages=with_packages)
     telemetry.set_up()
+    spare_collector()
 
 
 def load_settings() -> None:
@@ -45,6 +49,17 @@ def pass_checks(*, with_packages: bool = True) -> None:
     errors = [message for message in found if message.is_serious() and not message.is_silenced()]
     if errors:
         _refuse([f"({error.id}) {error.msg} {error.hint or ''}".strip() for error in errors])
+
+
+def spare_collector() -> None:
+    """Have Python's garbage collector leave out what is loaded, and look less often. For processes that stay.
+
+    What is loaded stays as long as the process. Looking through it again and again took a fifteenth of a worker's time.
+    Forked processes also share more memory: the collector writes to all that it looks at.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECTED_AFTER, *gc.get_threshold()[1:])
 
 
 def _is_own(check: Any) -> bool:

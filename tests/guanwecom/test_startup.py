@@ -138,3 +138,25 @@ def test_a_worker_loads_no_pages_and_can_still_make_their_links(
     )
 
     assert done.stdout.splitlines() == ["[]", "/admin/notifications/run/7/change/"], done.stderr
+
+
+@pytest.mark.parametrize(
+    "loading",
+    ["import guanwecom.wsgi", "from guanwecom.celery import app; app.loader.import_default_modules()"],
+    ids=["web", "worker"],
+)
+def test_what_is_loaded_is_left_out_by_the_garbage_collector(
+    process_environ: dict[str, str], project_root: Path, loading: str
+) -> None:
+    """It stays, and there is much of it: each look through it would take a tenth of a second."""
+    done = subprocess.run(
+        [str(BIN / "python"), "-c", f"import gc; {loading}; print(gc.get_freeze_count() > 50 * len(gc.get_objects()))"],
+        env=process_environ,
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.stdout.splitlines() == ["True"], done.stderr
