@@ -10,16 +10,11 @@ window.ownRowsSwitch = ({ find, rows, cards, onChange }) => {
   const choice = find("[data-own-rows-choice]");
   const [columns, attributes] = [columnChoice, attributeChoice].map(searchingSelect);
   const rules = () => rows.live(PREFIX).filter((row) => rows.field(row, "column").value);
-  // A list that is the same stays: somebody may have it open, and would choose from what is gone.
-  const fill = (select, offered) => {
-    const written = (options) => JSON.stringify([...options].map((one) => [one.value, one.text]));
-    if (written(offered) !== written(select.options)) select.replaceChildren(...offered);
-  };
   const offerAttributes = () => {
     const known = find(`#${PREFIX}-empty [name$='-attribute']`) ?? find(`[name^='${PREFIX}-'][name$='-attribute']`);
     const offered = [...(known?.options ?? [])].filter((one) => one.value);
     const before = attributeChoice.value;
-    fill(attributeChoice, offered.map((one) => new Option(one.textContent, one.value)));
+    offerChoices(attributeChoice, offered.map((one) => new Option(one.textContent, one.value)));
     if (before) attributeChoice.value = before;
   };
   // Where a column and an attribute are called alike, they are meant.
@@ -39,7 +34,7 @@ window.ownRowsSwitch = ({ find, rows, cards, onChange }) => {
     const before = names.includes(columnChoice.value) ? columnChoice.value : "";
     const column = rule ? rows.field(rule, "column").value : before;
     const known = [...new Set([...names, ...(column ? [column] : [])])];
-    fill(columnChoice, known.map((name) => new Option(name, name)));
+    offerChoices(columnChoice, known.map((name) => new Option(name, name)));
     if (column) columnChoice.value = column;
     offerAttributes();
     if (!column) proposePair();

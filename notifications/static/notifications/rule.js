@@ -53,7 +53,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const isFocused = document.activeElement === before;
       const select = before.tagName === "SELECT" ? before : columnSelect(before);
       select.id = `id_${select.name}`;
-      select.replaceChildren(...["", ...known].map((name) => new Option(name || words.column, name)));
+      offerChoices(select, ["", ...known].map((name) => new Option(name || words.column, name)));
       select.value = value;
       // What is drawn refers to the row by its number.
       if (drawn.get(select)?.id === select.id) drawn.get(select).redraw();

@@ -18,3 +18,9 @@ window.searchingSelect = (select) => {
   });
   return { redraw: () => widget.trigger("change.select2") };
 };
+
+// Puts other choices in place. A list that is the same stays: somebody may have it open, and would choose from what is gone.
+window.offerChoices = (select, offered) => {
+  const written = (options) => JSON.stringify([...options].map((one) => [one.value, one.text]));
+  if (written(offered) !== written(select.options)) select.replaceChildren(...offered);
+};

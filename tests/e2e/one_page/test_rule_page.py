@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from integrations.models import Card
 from notifications.models import AlertRule, Draft
@@ -214,6 +214,28 @@ def test_conditions_on_two_of_200_columns_are_written_by_keyboard(page: Page, ca
 
     expect(page.locator(".messagelist .success")).to_be_visible()
     assert [one["column"] for one in AlertRule.objects.get().conditions] == ["指标187", "指标42"]
+
+
+def test_a_column_is_chosen_from_a_list_that_is_open_while_the_trial_comes(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    expect(page.locator("[data-sample]")).to_contain_text("杭州")
+    row = page.get_by_role("group", name="条件 1", exact=True)
+    expect(row.locator(".select2")).to_have_count(1)
+    held: list[Route] = []
+    page.route("**/try/", lambda route: held.append(route), times=1)
+    with page.expect_request("**/try/"):
+        row.get_by_label("取值方式").select_option("合计")
+    row.locator(".select2 [role=combobox]").click()
+    option = page.locator(".select2-results__option", has_text="销售额")
+    expect(option).to_be_visible()
+
+    with page.expect_response("**/try/"):
+        held[0].continue_()
+    expect(page.locator("[data-trial]")).to_contain_text("该比较方式需要的值个数不对")
+    option.click()
+
+    expect(row.locator(".select2")).to_contain_text("销售额")
+    expect(page.locator("[name=conditions-0-column]")).to_have_value("销售额")
 
 
 def test_a_column_stays_with_its_condition_when_another_is_taken_away(page: Page, card: Card) -> None:
