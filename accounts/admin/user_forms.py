@@ -9,6 +9,7 @@ from django.contrib.auth import forms as auth_forms
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 
+from accounts.authentication.forms import SavesPasswordAlone
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import companies
 from accounts.users.scopes import people_visible_to, sees_all
@@ -41,7 +42,7 @@ class UserCreationForm(CreationFormBase):
         self.fields["usable_password"].help_text = _("Without a password the person signs in with WeCom only.")
 
 
-class PasswordForm(PasswordFormBase):
+class PasswordForm(SavesPasswordAlone, PasswordFormBase):
     """Says in the language of who reads what Django's says in that of the process."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

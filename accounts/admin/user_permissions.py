@@ -114,6 +114,7 @@ class UserChangeForm(SeenForm, ChangeFormBase):
     def clean(self) -> dict[str, Any]:
         """Roles and groups are one list; a company that the editor does not see stays as it is."""
         cleaned = super().clean() or self.cleaned_data
+        cleaned.pop("password", None)  # only shown: written back, it would undo what the person changes at this moment
         if "roles" in cleaned:
             untouched = Group.objects.filter(user=self.instance).exclude(pk__in=self._offered_groups())
             cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]

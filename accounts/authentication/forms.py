@@ -95,7 +95,19 @@ class ConfirmForm(forms.Form):
         return super().is_valid() and any(self.cleaned_data.values())
 
 
-class OwnPasswordForm(AdminPasswordChangeForm):
+class SavesPasswordAlone:
+    """For Django's forms that set a password. They save the whole row as they read it before: somebody who was disabled
+    while the passwords were hashed would be active again."""
+
+    def save(self, commit: bool = True) -> User:
+        """Nothing but the password is written."""
+        user: User = super().save(commit=False)  # type: ignore[misc]  # of Django's form, behind it
+        if commit:
+            user.save(update_fields=["password"])
+        return user
+
+
+class OwnPasswordForm(SavesPasswordAlone, AdminPasswordChangeForm):
     """The old password is a password that is tried: counted, and limited as at sign-in."""
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:

@@ -152,7 +152,19 @@ class SeenForm(AnyModelForm):
         rows = type(self.instance)._default_manager.filter(pk=self.instance.pk)
         with transaction.atomic():
             row = rows.select_for_update(of=("self",)).first()
-        return None if row is None else self._values_of(row)
+        if row is None:
+            return None
+        self._take_over(row)
+        return self._values_of(row)
+
+    def _take_over(self, row: models.Model) -> None:
+        """What nobody fills in is saved as it is now, not as it was when the request began: that sessions were ended
+        since then, or that a secret was replaced, stays so."""
+        filled_in = {name for name, field in self.fields.items() if not field.disabled}
+        unread = self.instance.get_deferred_fields()
+        for column in row._meta.concrete_fields:
+            if column.name not in filled_in and column.attname not in unread:
+                setattr(self.instance, column.attname, getattr(row, column.attname))
 
     def _is_same(self, name: str, saved: Any) -> bool:
         """Whether the form holds what is saved."""

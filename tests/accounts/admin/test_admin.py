@@ -16,6 +16,7 @@ from accounts.users.scopes import people_changeable_by, people_visible_to
 from integrations.models import Corp
 from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.people import LIST, sent_form, signed_in
+from tests.between import just_before
 
 EVERYBODY = {"mine", "both", "boss", "other", "half", "loose"}
 PERMISSIONS = [f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("user", "wecomaccount")]
@@ -325,6 +326,28 @@ class TestForm:
 
         assert errors_of(response) == ["该账号在“北山制造”中已属于 李雷 (lilei)，请先在那里移除。"]
         assert accounts_of(other) == []
+
+    def test_what_it_does_not_ask_for_stays_as_it_was_saved_meanwhile(self, person: User, root: User) -> None:
+        """Between reading the person and locking the row: that the sessions are over, and another password."""
+        User.objects.filter(pk=person.pk).update(password="before")
+        client = signed_in(root)
+        sent = {**form_of(client, person), "name": "李大雷"}
+        of_person = User.objects.filter(pk=person.pk)
+
+        with just_before("FOR UPDATE", lambda: of_person.update(session_epoch=7, password="after")):
+            client.post(f"{LIST}{person.pk}/change/", sent)
+
+        person.refresh_from_db()
+        assert (person.name, person.session_epoch, person.password) == ("李大雷", 7, "after")
+
+    def test_a_new_password_leaves_alone_what_was_saved_meanwhile(self, person: User, root: User) -> None:
+        sent = {"usable_password": "true", "password1": "a-new-password-2", "password2": "a-new-password-2"}
+
+        with just_before('UPDATE "accounts_user"', lambda: User.objects.filter(pk=person.pk).update(is_active=False)):
+            signed_in(root).post(f"{LIST}{person.pk}/password/", {**sent, "set-password": "1"})
+
+        person.refresh_from_db()
+        assert (person.is_active, person.check_password("a-new-password-2")) == (False, True)
 
     def test_an_account_twice_is_refused(self, corp: Corp, person: User, root: User) -> None:
         response = save(

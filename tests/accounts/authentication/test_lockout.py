@@ -27,6 +27,7 @@ from tests.accounts.conftest import HOST, Visitor, make_person, state_in
 from tests.accounts.people import signed_in, with_role
 from tests.accounts.wecom import WeCom
 from tests.audit import clear_trail
+from tests.between import just_before
 
 RIGHT, WRONG = "right-password-1", "wrong-password"
 HERE, THERE = "203.0.113.5", "198.51.100.7"
@@ -240,6 +241,17 @@ class TestOldPassword:
         assert self.change(client, RIGHT).status_code == 200
         clerk.refresh_from_db()
         assert clerk.check_password(RIGHT)
+
+    def test_leaves_all_else_as_others_saved_it_meanwhile(self, clerk: User) -> None:
+        """Django's form saves the row as it was before the passwords were hashed."""
+        client = browser()
+        client.force_login(clerk, backend=PASSWORD_BACKEND)
+
+        with just_before('UPDATE "accounts_user"', lambda: User.objects.filter(pk=clerk.pk).update(is_active=False)):
+            assert self.change(client, RIGHT).status_code == 302
+
+        clerk.refresh_from_db()
+        assert (clerk.is_active, clerk.check_password("a-new-password-2")) == (False, True)
 
     def test_forgets_the_wrong_ones_when_right(self, clerk: User) -> None:
         client = browser()
