@@ -48,7 +48,10 @@ def stage(*, corp: Corp, agentid: int, secret: str, by: str, now: datetime) -> S
 
 def discard(*, corp: Corp) -> bool:
     """Forget credentials that are not in force. False where there are none (any more)."""
-    return bool(StagedCredentials.objects.filter(corp=corp).exclude(state=State.IN_FORCE).delete()[0])
+    with transaction.atomic():
+        # Locked: Django deletes by key what it found, also what has come into force since.
+        waiting = StagedCredentials.objects.select_for_update().filter(corp=corp).exclude(state=State.IN_FORCE).first()
+        return waiting is not None and bool(waiting.delete()[0])
 
 
 def check_again(*, corp: Corp, now: datetime) -> StagedCredentials | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
 import responses
-from django.db import connection
+from django.db import connection, connections
+from django.db.models.signals import pre_delete
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
@@ -160,6 +162,36 @@ class TestAskingWeCom:
         assert in_force() == OLD
         left = list(StagedCredentials.objects.values_list("state", flat=True))
         assert left == ([] if change == "discarded" else [State.WAITING])
+
+    @pytest.mark.django_db(transaction=True)
+    def test_what_comes_into_force_while_it_is_discarded_is_not_called_discarded(self, used: Corp, wire: Wire) -> None:
+        """Django looks for the row and then deletes it by its key: it was deleted though it served by then."""
+        waiting = staged(used)
+        wire.token(secret=NEW)
+        wire.agent()
+        coming: list[Future[None]] = []
+
+        def come_into_force(**_of_signal: object) -> None:
+            if not coming:
+                coming.append(other.submit(carry_out))
+                wait(coming, timeout=0.5)  # where nothing holds the row it is in force by now
+
+        def carry_out() -> None:
+            try:
+                credentials.carry_out(staged_id=waiting.pk, clock=lambda: NOW)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(1) as other:
+            pre_delete.connect(come_into_force, sender=StagedCredentials)
+            try:
+                is_discarded = credentials.discard(corp=used)
+            finally:
+                pre_delete.disconnect(come_into_force, sender=StagedCredentials)
+
+        coming[0].result()
+        assert is_discarded
+        assert in_force() == OLD
 
     def test_a_saved_secret_that_no_key_opens_is_no_hindrance(self, used: Corp, wire: Wire) -> None:
         with connection.cursor() as cursor:
