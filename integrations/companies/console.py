@@ -113,8 +113,8 @@ def request_write(*, corp: Corp, kind: Kind, requested_by: str, now: datetime) -
     if under_way is not None:
         return under_way
     write = ConsoleWrite.objects.create(corp=corp, kind=kind, requested_by=requested_by[:255], requested_at=now)
-    kept = list(writes.values_list("pk", flat=True)[:KEPT_WRITES])
-    writes.exclude(pk__in=kept).delete()
+    # By their keys: "all others" would be what somebody else requests at this moment, too.
+    writes.filter(pk__in=list(writes.values_list("pk", flat=True)[KEPT_WRITES:])).delete()
     return write
 
 

@@ -265,7 +265,8 @@ def forget(*, now: datetime) -> int:
     count, _by_model = InboundPayload.objects.older_than(now - PAYLOAD_KEPT).delete()
     for channel_id in InboundCall.objects.crowded(CALLS_SHOWN):
         calls = InboundCall.objects.filter(channel=channel_id)
-        kept = list(calls.newest_first().values_list("pk", flat=True)[:CALLS_SHOWN])
-        deleted, _by_model = calls.exclude(pk__in=kept).delete()
+        # By their keys: "all others" would be what comes in at this moment, too.
+        old = list(calls.newest_first().values_list("pk", flat=True)[CALLS_SHOWN:])
+        deleted, _by_model = calls.filter(pk__in=old).delete()
         count += deleted
     return count

@@ -94,5 +94,5 @@ def purge_drafts(*, now: datetime) -> int:
 def _deleted(rows: QuerySet[Any]) -> int:
     """Raw: Django would read every row and look for related rows, which are gone by then."""
     ids = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
-    chunk = rows.model._default_manager.filter(pk__in=ids)
+    chunk = rows.filter(pk__in=ids)  # that are so still: somebody may come back to a draft
     return int(chunk._raw_delete(chunk.db)) if ids else 0

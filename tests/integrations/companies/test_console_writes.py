@@ -16,6 +16,7 @@ from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.checks import ownership
 from integrations.models import CheckRun, ConsoleWrite, Corp, SiteAddress
 from integrations.tasks import run_console_write
+from tests.between import just_before
 from tests.sandbox_process import AGENTID as SANDBOX_AGENTID
 from tests.sandbox_process import CORPID as SANDBOX_CORPID
 from tests.sandbox_process import SECRET as SANDBOX_SECRET
@@ -352,6 +353,16 @@ def test_the_last_changes_of_a_company_are_kept(corp: Corp) -> None:
         console.request_write(corp=corp, kind=SETTINGS, requested_by="root", now=NOW + dt.timedelta(minutes=2 * minute))
 
     assert ConsoleWrite.objects.for_corp(corp).count() == console.KEPT_WRITES
+
+
+def test_a_change_that_somebody_else_requests_while_old_ones_are_forgotten_stays(corp: Corp) -> None:
+    for minute in range(console.KEPT_WRITES):
+        console.request_write(corp=corp, kind=SETTINGS, requested_by="root", now=NOW + dt.timedelta(minutes=2 * minute))
+
+    with just_before("DELETE", lambda: ConsoleWrite.objects.create(corp=corp, kind=MENU, requested_at=NOW)) as other:
+        console.request_write(corp=corp, kind=SETTINGS, requested_by="root", now=NOW + dt.timedelta(days=1))
+
+    assert other[0] in ConsoleWrite.objects.for_corp(corp)
 
 
 def test_a_change_of_a_company_that_is_gone_does_nothing(corp: Corp) -> None:

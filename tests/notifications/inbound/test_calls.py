@@ -22,6 +22,7 @@ from notifications.delivery.rendering.render import render_run
 from notifications.inbound import calls
 from notifications.inbound.mapping import Mapping
 from notifications.models import Delivery, InboundCall, InboundChannel, InboundPayload, IncomingMessage, Run
+from tests.between import just_before
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.channels import SECRET, call, example, make_channel, preset_channel
 
@@ -286,6 +287,20 @@ def test_only_the_newest_calls_are_kept(channel: InboundChannel) -> None:
     calls.forget(now=now)
 
     assert InboundCall.objects.count() == calls.CALLS_SHOWN
+
+
+def test_a_call_that_comes_in_while_old_ones_are_forgotten_stays(channel: InboundChannel) -> None:
+    now = timezone.now()
+    for number in range(calls.CALLS_SHOWN + 1):
+        calls.note(channel, Outcome.ACCEPTED if number % 2 else Outcome.LEFT_OUT, now=now)
+
+    with just_before(
+        'DELETE FROM "notifications_inboundcall"',
+        lambda: calls.note(channel, Outcome.REPEATED, now=now + timedelta(seconds=1)),
+    ):
+        calls.forget(now=now)
+
+    assert InboundCall.objects.filter(outcome=Outcome.REPEATED).exists()
 
 
 # --- Refused ---

@@ -11,6 +11,7 @@ from notifications import tasks
 from notifications.delivery.maintenance import purge
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Attempt, Delivery, Draft, FrozenContent, Receipt, Run
+from tests.between import just_before
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import claim_delivery
 
@@ -80,3 +81,12 @@ def test_drafts_that_nobody_came_back_to_go_at_the_tick() -> None:
 
     assert list(Draft.objects.values_list("page", flat=True)) == ["push:7"]
     assert purge.purge_drafts(now=NOW) == 0
+
+
+def test_a_draft_to_which_somebody_comes_back_at_this_moment_stays() -> None:
+    Draft.objects.create(person=make_person(), page="push:new", values="name=x", saved_at=NOW - timedelta(days=30))
+
+    with just_before("DELETE", lambda: Draft.objects.update(saved_at=NOW)):
+        assert purge.purge_drafts(now=NOW) == 0
+
+    assert Draft.objects.exists()
