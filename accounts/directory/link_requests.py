@@ -84,9 +84,20 @@ def link(*, request: LinkRequest, user: User) -> None:
 
     Raises LinkRefused as `reason_against` says, also where somebody else was faster.
     """
+    try:
+        with transaction.atomic():
+            _link(request, user)
+    except IntegrityError as error:
+        raise LinkRefused(_("This WeCom account is linked with another user by now.")) from error
+    companies.ensure_primary_account(user=user)
+
+
+def _link(request: LinkRequest, user: User) -> None:
+    """The user's accounts are locked first: a run of the directory may be filling one of them."""
+    accounts = WeComAccount.objects.select_for_update().filter(user=user).order_by("pk")
+    list(accounts.values_list("pk", flat=True))
     if reason := reason_against(request=request, user=user):
         raise LinkRefused(reason)
-    accounts = WeComAccount.objects.filter(user=user)
     account = (
         accounts.filter(corp=request.corp, userid_folded=request.userid_folded).first()
         or accounts.filter(corp=None, userid_folded=request.userid_folded).first()
@@ -94,12 +105,7 @@ def link(*, request: LinkRequest, user: User) -> None:
         or WeComAccount(user=user, is_primary=not accounts.filter(is_primary=True).exists())
     )
     account.corp, account.userid = request.corp, request.userid
-    try:
-        with transaction.atomic():
-            account.save()
-    except IntegrityError as error:
-        raise LinkRefused(_("This WeCom account is linked with another user by now.")) from error
-    companies.ensure_primary_account(user=user)
+    account.save()
 
 
 def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:

@@ -38,7 +38,9 @@ def link_matches(*, corp: Corp, found: Sequence[Match]) -> None:
     for one in found:
         if one.account is not None:
             empty = WeComAccount.objects.filter(pk=one.account.pk, userid_folded="")
-            empty.update(corp=corp, userid=one.member.userid, userid_folded=one.member.userid_folded, left_at=None)
+            userid = {"userid": one.member.userid, "userid_folded": one.member.userid_folded}
+            if not empty.update(corp=corp, left_at=None, **userid):
+                raise IntegrityError("somebody else has just filled the account")
             filled[one.account.pk] = [["userid", None, one.member.userid]]
         elif one.user is not None:
             new.append(account_of(corp, one.user, one.member, is_primary=one.user.pk not in has_primary))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connections, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -253,6 +255,27 @@ class TestLinking:
         assert [str(message) for message in shown.context["messages"]] == ["此企业微信账号已关联到其他用户。"]
         assert LinkRequest.objects.get(pk=link_request.pk).user is None
         assert not LogEntry.objects.exists()
+
+    @pytest.mark.django_db(transaction=True)
+    def test_an_account_that_the_directory_fills_at_this_moment_is_not_written_over(self, corp: Corp) -> None:
+        link_request, han = make_request(corp), make_person("han")
+        empty = WeComAccount.objects.create(user=han, corp=corp)
+
+        def link() -> None:
+            try:
+                link_requests.link(request=link_request, user=han)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(1) as pool:
+            with transaction.atomic():
+                WeComAccount.objects.filter(pk=empty.pk).update(userid="Han2", userid_folded="han2")
+                linking = pool.submit(link)
+                wait([linking], timeout=0.5)  # long enough to have read the account as it was
+            with pytest.raises(link_requests.LinkRefused, match="已有另一个账号"):
+                linking.result(timeout=60)
+
+        assert list(han.wecom_accounts.values_list("userid", flat=True)) == ["Han2"]
 
 
 def test_old_requests_are_purged(corp: Corp) -> None:

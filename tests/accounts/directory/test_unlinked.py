@@ -29,6 +29,7 @@ from integrations.models import Corp, Member, SyncRun
 from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.directory.people_of import links, make
 from tests.accounts.people import signed_in, with_role
+from tests.between import just_before
 from tests.notifications.factories import NOW
 
 LIST = "/admin/accounts/linkconflict/"
@@ -433,6 +434,20 @@ def test_who_came_back_or_is_gone_cannot_be_linked(
     assert links(corp) == {}
     with pytest.raises(LinkRefusedError):
         link_by_hand(member=one, user=user, editor=root)
+
+
+def test_an_account_that_somebody_else_fills_meanwhile_is_not_called_linked(root: User, corp: Corp) -> None:
+    one, user = member(corp, "lilei"), make("lilei")
+    empty = WeComAccount.objects.create(user=user, corp=corp)
+    own = WeComAccount.objects.filter(pk=empty.pk)
+
+    with (
+        just_before('UPDATE "accounts_wecomaccount"', lambda: own.update(userid="other", userid_folded="other")),
+        pytest.raises(LinkRefusedError),
+    ):
+        link_by_hand(member=one, user=user, editor=root)
+
+    assert not AuditEntry.objects.filter(changes__contains="lilei").exists()
 
 
 def test_who_is_linked_meanwhile_is_told(admin: Client, corp: Corp) -> None:
