@@ -179,7 +179,8 @@ class TestManyAtOneMoment:
 
         assert self.tried_count() - before <= 1
 
-    def test_one_counted_while_another_is_taken_back_stays(self, person: User) -> None:
+    @pytest.mark.parametrize("is_old", [False, True])
+    def test_one_counted_while_another_is_taken_back_or_forgotten_stays(self, person: User, is_old: bool) -> None:
         """Django looks for the rows and then deletes them by their keys: a try counted in between was lost."""
         fail(browser(), 1)
         row = Lockout.objects.get()
@@ -199,7 +200,10 @@ class TestManyAtOneMoment:
         with ThreadPoolExecutor(1) as other:
             pre_delete.connect(count_another, sender=Lockout)
             try:
-                lockout._uncount(row.pk)
+                if is_old:
+                    lockout.forget_old(now=row.attempt_time + timedelta(minutes=15))
+                else:
+                    lockout._uncount(row.pk)
             finally:
                 pre_delete.disconnect(count_another, sender=Lockout)
 
