@@ -115,6 +115,7 @@ class SessionStore(CachedStore, _InsertingStore):
     """
 
     _is_new = False  # the key is not in the database yet
+    _is_copying = False  # it was read from the database, for a copy in the cache
 
     @property
     def cache_key(self) -> str:
@@ -132,11 +133,17 @@ class SessionStore(CachedStore, _InsertingStore):
         row: AbstractBaseSession | None = kept.first()
         if row is None:
             self._session_key = None  # an unknown key is never taken over
+        self._is_copying = row is not None
         return row
 
     def load(self) -> dict[str, Any]:
+        self._is_copying = False
         try:
-            return super().load()
+            data: dict[str, Any] = super().load()
+            if not (self._is_copying and self._drop_if_ended()):
+                return data
+            self._session_key = None
+            return {}
         except RedisError as error:
             _note(error)
             return DatabaseStore.load(self)
@@ -166,8 +173,22 @@ class SessionStore(CachedStore, _InsertingStore):
                 _note(error)
 
     def save(self, must_create: bool = False) -> None:
+        is_new = must_create or self._is_new or self.session_key is None
         super().save(must_create or self._is_new)
         self._is_new = False
+        if not is_new:
+            try:
+                self._drop_if_ended()
+            except RedisError as error:
+                _note(error)
+
+    def _drop_if_ended(self) -> bool:
+        """Whether somebody ended the session after its row was read or written here: where its copy was written after
+        that, the session would go on with the copy."""
+        if DatabaseStore.exists(self, stored_key(str(self.session_key))):
+            return False
+        self._cache.delete(self.cache_key)  # type: ignore[attr-defined]  # not in the stubs
+        return True
 
     def delete(self, session_key: str | None = None) -> None:
         key = session_key or self.session_key

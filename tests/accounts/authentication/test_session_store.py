@@ -9,13 +9,14 @@ import pytest
 import redis
 from django.contrib.sessions.backends.base import CreateError
 from django.contrib.sessions.models import Session
+from django.core.cache import caches
 from django.db import IntegrityError, connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.authentication import session_records
-from accounts.authentication.session_store import SessionStore, stored_key
+from accounts.authentication.session_store import SessionStore, end, stored_key
 from accounts.models import SignedInSession, User
 from integrations.core.redis import valkey
 from tests.accounts.conftest import DESKTOP, Visitor, visitor
@@ -118,6 +119,28 @@ def test_another_device_can_be_signed_out_once_valkey_is_back(clerk: User) -> No
 
     assert there.get("/account/").status_code == 302
     assert not SignedInSession.objects.filter(pk=other.pk).exists()
+
+
+@pytest.mark.parametrize("work", ["load", "save"])
+def test_one_that_is_ended_before_its_copy_is_written_does_not_go_on_with_it(
+    clerk: User, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    key = str(sign_in().client.session.session_key)
+    cache = caches["default"]
+    if work == "load":
+        cache.clear()
+    store, write = SessionStore(key), cache.set
+    if work == "save":
+        store["page"] = 2
+
+    def write_late(*args: Any, **options: Any) -> None:
+        end(stored_key(key))
+        write(*args, **options)
+
+    monkeypatch.setattr(cache, "set", write_late)
+    getattr(store, work)()
+
+    assert SessionStore(key).load() == {}
 
 
 def test_everywhere_needs_no_cache(clerk: User, valkey_goes: Callable[[], None]) -> None:
