@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests import user_agents as ua
 from tests.e2e.joined import NAMES, Joined
+from tests.e2e.waiting import until_loaded
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
@@ -61,6 +62,7 @@ def address_of_qr_page(page: Page, joined: Joined, userid: str) -> str:
 def address_of_panel(page: Page, joined: Joined, userid: str) -> str:
     def passes() -> None:
         page.goto(f"{joined.base}/login/?next=/account/")
+        until_loaded(page.locator("[data-panel-frame] iframe"))
         scan(page.frame_locator("[data-panel-frame] iframe"), userid)
 
     return intercepted(page, passes)

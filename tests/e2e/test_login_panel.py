@@ -11,9 +11,11 @@ from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, exp
 from integrations.models import Corp
 from tests.browsing import close, lead
 from tests.e2e.joined import Joined
+from tests.e2e.waiting import until_loaded
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 PANEL_HOST = "https://login.work.weixin.qq.com"
+FRAME = "[data-panel-frame] iframe"
 
 
 @pytest.fixture
@@ -44,25 +46,26 @@ def page(context: BrowserContext) -> Page:
 
 
 def panel_of(page: Page) -> FrameLocator:
-    return page.frame_locator("[data-panel-frame] iframe")
+    return page.frame_locator(FRAME)
 
 
 def state_of(page: Page) -> str:
     """The state that the panel shown holds."""
-    source = page.locator("[data-panel-frame] iframe").get_attribute("src")
+    source = page.locator(FRAME).get_attribute("src")
     found = re.search(r"[?&]state=([A-Za-z0-9]+)", source or "")
     assert found is not None
     return found[1]
 
 
 def scan(page: Page, answer: str = "确认登录") -> None:
+    until_loaded(page.locator(FRAME))
     panel_of(page).get_by_role("button", name="李雷 LiLei").click()
     panel_of(page).get_by_role("button", name=answer).click()
 
 
 def renewed(page: Page, times: int) -> None:
     expect(page.locator("[data-panel]")).to_have_attribute("data-renewed", str(times))
-    expect(page.locator("[data-panel-frame] iframe")).to_have_count(1)
+    expect(page.locator(FRAME)).to_have_count(1)
 
 
 def test_a_scan_signs_in_and_leads_to_the_page_asked_for(page: Page, base: str, corp: Corp) -> None:
@@ -87,7 +90,8 @@ def test_whoever_refuses_is_back_on_the_login_page(page: Page, base: str, corp: 
 def test_the_state_is_renewed_before_it_expires_however_long_the_page_stays_open(
     page: Page, base: str, corp: Corp
 ) -> None:
-    page.clock.install()
+    page.clock.install(time=0)
+    page.clock.pause_at(1_000)  # it stands still, however slow the machine
     page.goto(f"{base}/login/")
     renewed(page, 0)
     states = [state_of(page)]
@@ -98,6 +102,7 @@ def test_the_state_is_renewed_before_it_expires_however_long_the_page_stays_open
         page.clock.fast_forward(1_500)
         renewed(page, time)
         states.append(state_of(page))
+    page.clock.resume()
     scan(page)
 
     page.wait_for_url(f"{base}/")
@@ -186,7 +191,8 @@ def test_works_at_phone_width_by_keyboard_and_in_the_dark(
     expect(page.locator("[data-panel]")).to_have_attribute("data-state", "ready")
 
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    frame = page.locator("[data-panel-frame] iframe")
+    frame = page.locator(FRAME)
+    until_loaded(frame)
     expect(frame).to_have_attribute("title", "企业微信扫码登录")
     box = frame.bounding_box()
     assert box is not None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from playwright.sync_api import Error, Page, expect
+from playwright.sync_api import Error, Locator, Page, expect
 
 from tests.e2e.stack import ProcessFailed, Program
 
@@ -33,6 +34,14 @@ def until_data_is_listed(page: Page) -> None:
     """The list of data comes after the page of a push or an alert, and moves all below it: also a button that is just
     being clicked, which then is not."""
     expect(page.locator("[data-choices]")).not_to_be_empty()
+
+
+def until_loaded(frame: Locator) -> None:
+    """The page in an iframe has its scripts: a click on what it shows before is lost. The page around it does not wait
+    for a frame that a script puts in."""
+    inner = frame.element_handle().content_frame()
+    assert inner is not None
+    inner.wait_for_url(re.compile("^http"))
 
 
 @contextmanager

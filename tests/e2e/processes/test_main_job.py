@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from notifications.models import Receipt, Run
 from tests.e2e.console import PASSWORD, Console
 from tests.e2e.stack import Stack
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import eventually, until_loaded
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 from tests.user_agents import WECOM_ANDROID
 
@@ -70,6 +70,7 @@ def scan(page: Page, stack: Stack, *, corp: str, userid: str) -> None:
     page.goto(f"{stack.web_url}/login/")
     page.locator("section[aria-labelledby=wecom] a").last.click()
     page.get_by_role("link", name=corp).click()
+    until_loaded(page.locator("[data-panel-frame] iframe"))
     panel = page.frame_locator("[data-panel-frame] iframe")
     panel.locator("#search").fill(userid)
     panel.locator(f"#people [data-userid={userid}]").click()
