@@ -12,9 +12,12 @@ from pytest_django.live_server_helper import LiveServer
 from accounts.models import User
 from integrations.companies import links
 from integrations.models import CheckRun, ConsoleWrite, Corp
+from tests.e2e.waiting import stand_still
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 PASSWORD = "a long enough password"
+# So long a button says that it has copied.
+SAID_MS = 1_500
 REFUSE_THE_CLIPBOARD = "void (navigator.clipboard.writeText = async () => { throw new Error('refused'); })"
 
 
@@ -51,26 +54,31 @@ def open_all(page: Page) -> None:
 
 
 def test_a_value_is_copied_by_one_click(page: Page, address: str, corp: Corp) -> None:
+    stand_still(page)
     page.click("[data-copy=value-home-page]")
 
     expect(page.get_by_role("button", name="已复制")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == links.home_page_link(corp)
+    page.clock.run_for(SAID_MS)
     expect(page.get_by_role("button", name="已复制")).to_have_count(0)
 
 
 def test_who_copies_by_keyboard_stays_where_they_are(page: Page, address: str) -> None:
+    stand_still(page)
     page.focus("[data-copy=value-domain]")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="已复制")).to_be_visible()
     page.keyboard.press("Enter")  # once more while it says so
 
     expect(page.locator("[data-copy=value-domain]")).to_be_focused()
+    page.clock.run_for(SAID_MS)
     expect(page.locator("[data-copy=value-domain]")).to_have_text("复制")
     expect(page.locator("[data-copy=value-domain]")).to_be_focused()
 
 
 def test_a_browser_that_refuses_the_clipboard_copies_the_older_way(page: Page, address: str, corp: Corp) -> None:
     page.evaluate(REFUSE_THE_CLIPBOARD)
+    stand_still(page)
 
     page.click("[data-copy=value-home-page]")
 
@@ -124,6 +132,7 @@ def test_a_link_to_an_inner_page_is_built_and_copied_without_leaving_the_page(
 
     expect(page.locator("#link-result")).to_have_value(links.home_page_link(corp, "survey-engine"))
     expect(page.locator("[data-copy=link-result]")).to_be_focused()
+    stand_still(page)
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="已复制")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == links.home_page_link(corp, "survey-engine")

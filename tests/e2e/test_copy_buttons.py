@@ -16,6 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.models import CheckRun, Corp, SiteAddress
 from tests.e2e.session import signed_in
+from tests.e2e.waiting import stand_still
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 KEY = 7
@@ -67,6 +68,7 @@ def check_run(corp: Corp, name: str, problem: str, **columns: Any) -> None:
 
 def copied(page: Page) -> dict[str, str]:
     """What each copy button of the page puts on the clipboard, which is spoilt before, by the id of its field."""
+    stand_still(page)
     page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
     found = {}
     for button in page.locator("[data-copy]").all():
@@ -110,6 +112,7 @@ def test_the_link_that_the_builder_makes(page: Page, address: str, corp: Corp) -
     page.fill("#link-path", "/报表/月报?tab=2&q=a b#底")
     page.get_by_role("button", name="生成链接").click()
     expect(page.locator("[data-copy=link-result]")).to_be_focused()
+    stand_still(page)
     page.keyboard.press("Enter")
 
     expect(page.locator("[data-copy=link-result]")).to_have_text("已复制")

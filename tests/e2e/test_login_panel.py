@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, exp
 from integrations.models import Corp
 from tests.browsing import close, lead
 from tests.e2e.joined import Joined
-from tests.e2e.waiting import until_loaded
+from tests.e2e.waiting import stand_still, until_loaded
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 PANEL_HOST = "https://login.work.weixin.qq.com"
@@ -90,8 +90,7 @@ def test_whoever_refuses_is_back_on_the_login_page(page: Page, base: str, corp: 
 def test_the_state_is_renewed_before_it_expires_however_long_the_page_stays_open(
     page: Page, base: str, corp: Corp
 ) -> None:
-    page.clock.install(time=0)
-    page.clock.pause_at(1_000)  # it stands still, however slow the machine
+    stand_still(page)
     page.goto(f"{base}/login/")
     renewed(page, 0)
     states = [state_of(page)]

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from playwright.sync_api import Error, Locator, Page, expect
@@ -34,6 +35,12 @@ def until_data_is_listed(page: Page) -> None:
     """The list of data comes after the page of a push or an alert, and moves all below it: also a button that is just
     being clicked, which then is not."""
     expect(page.locator("[data-choices]")).not_to_be_empty()
+
+
+def stand_still(page: Page) -> None:
+    """Stop the page's own clock, a minute from now: what is shown for a moment stays until the test moves the clock."""
+    page.clock.install()
+    page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
 
 
 def until_loaded(frame: Locator) -> None:

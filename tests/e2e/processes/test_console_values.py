@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 from integrations.models import Corp, SiteAddress
 from tests.e2e.console import PASSWORD, Console
 from tests.e2e.stack import Stack
+from tests.e2e.waiting import stand_still
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]
@@ -83,11 +84,13 @@ def test_the_callback_s_values_are_generated_copied_and_verified(
     page.locator("#callback .address").first.get_by_role("button", name="显示").click()
     expect(page).to_have_url(re.compile(r"/callback/app/keys/$"))
 
+    stand_still(page)
     copied = {}
     for name in ("url", "token", "aes-key"):
         page.click(f"[data-copy=callback-{name}]")
         expect(page.locator(f"[data-copy=callback-{name}]")).to_have_text("已复制")
         copied[name] = page.evaluate("navigator.clipboard.readText()")
+    page.clock.resume()
 
     corp.refresh_from_db()
     assert copied == {
