@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.stack import Stack
+from tests.e2e.waiting import until_data_is_listed
 
 PASSWORD = "an invented password, long enough"
 TEST_PATIENCE_MS = 60_000
@@ -66,6 +67,7 @@ class Console:
         """Show what is done in a step of the company's page."""
         body = self.page.locator(f"#{anchor}")
         expect(body).to_be_attached()
+        self.page.wait_for_load_state()  # its script opens the step that the address names
         if not body.is_visible():
             self.page.click(f"details:has(> #{anchor}) > summary")
         expect(body).to_be_visible()
@@ -120,6 +122,7 @@ class Console:
     def add_push(self, *, name: str, title: str, body: str, crontab: str) -> None:
         """A push of words alone, for everyone linked."""
         self.open("notifications/subscription/add/")
+        until_data_is_listed(self.page)
         self.page.fill("[name=name]", name)
         self.page.get_by_role("button", name="不用数据，只发文字").click()
         write(self.page, "标题", title)

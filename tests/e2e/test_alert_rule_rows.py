@@ -157,6 +157,7 @@ class TestConditions:
 
         problem = condition(form, 2).get_by_text("“viel”不是数字")
         expect(problem).to_be_visible()
+        until_data_is_listed(form)
         expect(field(form, 2, "取值方式")).to_have_attribute("aria-invalid", "true")
         form.get_by_role("button", name="添加条件").click()
         expect(form.locator(".condition-problem")).to_have_count(1)
@@ -257,6 +258,7 @@ class TestSilenceWindows:
         expect(windows.nth(0).locator(".errorlist")).to_have_count(0)
         expect(windows.nth(1).locator(".errorlist")).to_have_text("每周：请选择星期和起止时间。")
         expect(windows.nth(1).get_by_label("名称")).to_have_value("维护 1")
+        until_data_is_listed(form)
         assert not rule.silence_windows.exists()
         windows.nth(1).get_by_role("button", name="删除").press("Enter")
         save(form)

@@ -17,6 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 from tests.e2e.pages import STATUSES, Rows, make_rows
 from tests.e2e.session import signed_in
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look, unfold
+from tests.e2e.waiting import until_data_is_listed
 from tests.nightly import nightly
 from tests.sandbox.programs import npm_modules
 
@@ -94,6 +95,8 @@ def test_what_opens_on_a_form_and_in_a_window(
     context: BrowserContext, live_server: LiveServer, rows: Rows, address: str
 ) -> None:
     page = opened_page(context, live_server, address)
+    if address == PUSH:
+        until_data_is_listed(page)
 
     assert in_both(page) | faults_of_what_opens(page) == {}
 

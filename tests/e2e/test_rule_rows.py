@@ -58,6 +58,7 @@ def test_a_removed_rule_is_gone_and_the_preview_is_made_anew(live_server: LiveSe
     save_rules(subscription, [first, second])
     address = signed_in(page.context, live_server)
     page.goto(f"{address}/admin/notifications/subscription/{subscription.pk}/change/")
+    until_data_is_listed(page)
 
     page.get_by_text("更多接收人、送达与重试").click()
     with page.expect_response("**/outlook/"):

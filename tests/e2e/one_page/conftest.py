@@ -17,6 +17,7 @@ from tests.e2e import sales
 from tests.e2e.session import signed_in
 from tests.e2e.stack import Program
 from tests.e2e.test_admin_accessibility import DESK
+from tests.e2e.waiting import until_data_is_listed
 from tests.sandbox.programs import npm_modules
 
 INPUTS_AT_MOST = 8
@@ -56,6 +57,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext, live_server: LiveServer, card: Card, address: str) -> Page:
     page = context.new_page()
     page.goto(signed_in(context, live_server) + address)
+    until_data_is_listed(page)
     return page
 
 
