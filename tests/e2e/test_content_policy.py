@@ -16,6 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 from integrations.models import Corp, SiteAddress
 from tests.e2e.pages import PASSWORD, Rows, make_rows
 from tests.e2e.policy import refusals_in
+from tests.e2e.waiting import until_data_is_listed
 from tests.user_agents import WECOM_ANDROID
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -58,9 +59,13 @@ def sign_in(page: Page, base: str) -> Callable[[str], None]:
 def test_the_listener_hears_of_a_violation(page: Page, base: str, violations: list[str]) -> None:
     page.goto(f"{base}/login/?stay=1")
 
-    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">x</p>')")
+    page.evaluate(
+        """() => new Promise((heard) => {
+          document.addEventListener("securitypolicyviolation", () => heard(), { once: true });
+          document.body.insertAdjacentHTML("beforeend", '<p style="color: red">x</p>');
+        })"""
+    )
 
-    expect(page.locator("p", has_text="x").last).to_be_visible()
     assert [line.split()[:3] for line in violations] == [["/login/", "style-src-attr", "inline"]]
 
 
@@ -69,6 +74,7 @@ def test_no_widget_of_the_admin_breaks_the_policy(
 ) -> None:
     sign_in("root")
     page.goto(f"{base}/admin/notifications/subscription/{rows.subscription.pk}/change/")
+    until_data_is_listed(page)
 
     page.click(".field-users .select2-selection")
     page.locator(".field-users .select2-search__field").press_sequentially("lilei")
