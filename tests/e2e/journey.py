@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 # Of a test's report: the way's name with its counts, as `make journey` prints them (tests/e2e/conftest.py).
 PROPERTY = "journey"
@@ -28,6 +28,9 @@ class Counted:
 
     def fill(self, target: Locator, text: str) -> None:
         self.fields += 1
+        # Django's script moves the focus once it is loaded: what is filled in before may land there.
+        expect(target).to_be_editable()
+        self.page.wait_for_load_state()
         target.fill(text)
 
     def select(self, target: Locator, label: str) -> None:

@@ -26,11 +26,22 @@ def address() -> str:
     return reverse("admin:notifications_subscription_add")
 
 
+def until_opened(window: Page) -> Page:
+    """With its scripts. One of Django's moves the focus to the first field: what is typed before may land there."""
+    window.wait_for_load_state()
+    return window
+
+
+def follow(window: Page, link: str) -> None:
+    with window.expect_navigation():
+        window.get_by_role("link", name=link).click()
+
+
 def test_a_person_is_added_by_keyboard_and_chosen(page: Page, card: Card) -> None:
     page.fill("[name=name]", "早报")
     with page.expect_popup() as opened:
         press_on(page, page.get_by_role("link", name="新建用户"), "Enter")
-    window = opened.value
+    window = until_opened(opened.value)
     press_on(window, window.locator("[name=username]"), "End")
     window.keyboard.type("xiaoming")
     press_on(window, window.locator("[name=name]"), "End")
@@ -55,12 +66,13 @@ def test_a_query_with_its_data_source_is_added_in_one_window_and_chosen(page: Pa
     look(page, PHONE)
     with page.expect_popup() as opened:
         page.get_by_role("link", name="新建数据库或 Web 服务查询").click()
-    window = opened.value
-    window.get_by_role("link", name="添加数据源").click()
-    window.get_by_role("link", name="Web 服务").click()
+    window = until_opened(opened.value)
+    follow(window, "添加数据源")
+    follow(window, "Web 服务")
     window.fill("[name=name]", "订单服务")
     window.fill("[name=http_url]", "https://orders.example.com")
-    window.locator("[name=_save]").click()
+    with window.expect_navigation():
+        window.locator("[name=_save]").click()
     window.fill("[name=name]", "今日订单")
     with until_closed(window):
         window.locator("[name=_save]").click()
@@ -78,9 +90,9 @@ def test_a_database_and_its_query_are_tested_before_they_are_saved(
     refusals = refusals_in(page.context)
     with page.expect_popup() as opened:
         page.get_by_role("link", name="新建数据库或 Web 服务查询").click()
-    window = opened.value
-    window.get_by_role("link", name="添加数据源").click()
-    window.get_by_role("link", name="数据库（SQL）").click()
+    window = until_opened(opened.value)
+    follow(window, "添加数据源")
+    follow(window, "数据库（SQL）")
     for name, typed in (("db_host", "127.0.0.1"), ("db_name", "sales"), ("db_user", "reader"), ("db_password", "pw-9")):
         window.fill(f"[name={name}]", typed)
     window.locator("[name=db_password]").press("Tab")
@@ -98,7 +110,8 @@ def test_a_database_and_its_query_are_tested_before_they_are_saved(
     window.get_by_role("button", name="测试连接").click()
     expect(shown).to_contain_text("连接正常")
     assert not DataSource.objects.filter(name="本地库").exists()
-    window.locator("[name=_save]").click()
+    with window.expect_navigation():
+        window.locator("[name=_save]").click()
     window.fill("[name=name]", "门店")
     window.fill("[name=sql]", "SELECT 门店, 销售额 FROM sales")
     window.get_by_role("button", name="试运行并显示前几行").click()
@@ -136,7 +149,7 @@ class TestAlerts:
         page.locator("[data-part=people] > summary").click()
         with page.expect_popup() as opened:
             page.get_by_role("link", name="新建共用接收方").click()
-        window = opened.value
+        window = until_opened(opened.value)
         window.fill("[name=name]", "值班")
         window.locator("[name=to_everyone]").check()
         with until_closed(window):
