@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
+from urllib.parse import quote_plus
 
 from playwright.sync_api import Error, Locator, Page, expect
 
+from notifications.models import Draft
 from tests.e2e.stack import ProcessFailed, Program
 
 T = TypeVar("T")
@@ -41,6 +43,11 @@ def stand_still(page: Page) -> None:
     """Stop the page's own clock, a minute from now: what is shown for a moment stays until the test moves the clock."""
     page.clock.install()
     page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
+
+
+def until_draft_has(text: str) -> None:
+    """What was typed last is kept: a page may have sent a draft without it before."""
+    eventually(Draft.objects.filter(values__contains=quote_plus(text)).exists)
 
 
 def until_loaded(frame: Locator) -> None:

@@ -19,7 +19,7 @@ from tests.e2e.journey import Counted
 from tests.e2e.one_page.conftest import assert_few_inputs
 from tests.e2e.policy import refusals_in
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import until_draft_has
 from tests.notifications.factories import make_corp, make_person, make_subscription
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -89,6 +89,7 @@ def choose_person(page: Page, name: str) -> None:
     expect(page.locator(".select2-container--open .select2-search__field")).to_be_focused()
     page.keyboard.type(name)
     expect(page.locator(".select2-results__option")).to_have_text([re.compile(name)])
+    expect(page.locator(".select2-results__option--highlighted")).to_have_text(re.compile(name))
     page.keyboard.press("Enter")
 
 
@@ -251,8 +252,8 @@ def test_enter_saves_and_enables_nothing(page: Page, card: Card) -> None:
     make_person(make_corp(), "lilei")
     page.get_by_role("button", name="门店销售额").click()
     page.get_by_role("button", name="排名").click()
-    page.get_by_role("checkbox", name="所有已关联企业微信的人").check()
     expect(page.locator(".phone-title")).to_have_text("门店销售额")
+    page.get_by_role("checkbox", name="所有已关联企业微信的人").check()
     page.locator("[name=name]").press("Enter")
     expect(page.locator(".messagelist .success")).to_be_visible()
     assert not Subscription.objects.get().is_enabled
@@ -355,9 +356,9 @@ def test_a_template_written_by_hand_stays_as_it_is(page: Page, card: Card) -> No
 
 def test_what_was_typed_survives_leaving_the_page(page: Page, card: Card) -> None:
     page.get_by_role("button", name="门店销售额").click()
-    with page.expect_response("**/draft/"):
-        page.get_by_role("button", name="排名").click()
-        page.fill("[name=name]", "没写完的推送")
+    page.get_by_role("button", name="排名").click()
+    page.fill("[name=name]", "没写完的推送")
+    until_draft_has("没写完的推送")
     address = page.url
 
     page.goto(address.replace("/add/", "/"))
@@ -453,7 +454,7 @@ def test_what_was_typed_is_kept_when_the_browser_is_closed(page: Page, card: Car
     page.close(run_before_unload=True)
 
     again = context.new_page()
-    eventually(Draft.objects.exists)
+    until_draft_has("关掉了浏览器")
     again.goto(address)
     again.get_by_role("link", name="继续编辑").click()
     expect(again.locator("[name=name]")).to_have_value("关掉了浏览器")

@@ -19,6 +19,7 @@ from tests.e2e.one_page.conftest import assert_few_inputs
 from tests.e2e.one_page.test_push_page import choose, press_on
 from tests.e2e.policy import refusals_in
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
+from tests.e2e.waiting import until_draft_has
 from tests.notifications.factories import make_corp, make_person
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -78,8 +79,8 @@ def test_yesterdays_sales_below_a_value_in_few_clicks(
 
 def test_what_was_typed_survives_leaving_the_page(page: Page, card: Card) -> None:
     page.get_by_role("button", name="门店销售额").click()
-    with page.expect_response("**/draft/"):
-        page.fill("[name=name]", "没写完的预警")
+    page.fill("[name=name]", "没写完的预警")
+    until_draft_has("没写完的预警")
     address = page.url
 
     page.goto(address.replace("/add/", "/"))
@@ -203,6 +204,7 @@ def test_conditions_on_two_of_200_columns_are_written_by_keyboard(page: Page, ca
         page.keyboard.press("Enter")
         expect(page.get_by_role("searchbox", name="列")).to_be_focused()
         page.keyboard.insert_text(column)
+        expect(page.locator(".select2-results__option--highlighted")).to_have_text(column)
         page.keyboard.press("Enter")
         expect(row.locator(".select2")).to_contain_text(column)
         row.get_by_label("值", exact=True).fill("1")
