@@ -129,6 +129,7 @@ def test_a_chart_that_cannot_be_drawn_says_why_and_a_file_can_be_opened(
 def test_a_rule_is_tried_with_a_picture_of_its_column(
     open_page: OpenPage, report: Report, charts_worker: Program
 ) -> None:
+    wait_for_log("ready.", charts_worker)
     card = report.report_cards.get().card
     rule = make_rule(card, make_receiver(corp=make_corp()), "any 销售额 < 100")
     page, refusals = open_page(rule)
