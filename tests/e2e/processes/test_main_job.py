@@ -73,6 +73,7 @@ def scan(page: Page, stack: Stack, *, corp: str, userid: str) -> None:
     until_loaded(page.locator("[data-panel-frame] iframe"))
     panel = page.frame_locator("[data-panel-frame] iframe")
     panel.locator("#search").fill(userid)
+    expect(panel.locator("#people button")).to_have_count(1)  # the list is drawn anew: a click meanwhile is lost
     panel.locator(f"#people [data-userid={userid}]").click()
     panel.locator("#approve").click()
 
