@@ -236,14 +236,16 @@ def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -
 def test_a_worker_that_is_stopped_ends_its_messages_and_another_goes_on(stack: Stack, project_root: Path) -> None:
     stack.sandbox.fault("slow", "message/send", seconds=0.3, count=None)
     report = Report.objects.create(title="日报", body="今天一切正常。")
+    slot = datetime.now(UTC).replace(second=0, microsecond=0)
     for person in get_user_model().objects.all():
-        Subscription.objects.create(name=person.username, report=report, crontab="* * * * *").users.add(person)
-    Subscription.objects.update(next_run_at=datetime.now(UTC).replace(second=0, microsecond=0))
+        Subscription.objects.create(
+            name=person.username, report=report, crontab=f"{slot.minute} {slot.hour} * * *", time_zone="UTC"
+        ).users.add(person)
+    Subscription.objects.update(next_run_at=slot)
     with ExitStack() as exits:
         first = stack.start_worker(exits, "first")
         stack.start_beat(exits)
         eventually(lambda: stack.sandbox.calls("message/send"), stack.programs.values())
-        Subscription.objects.update(is_enabled=False)
 
         first.stop(stop_seconds(project_root, "guanwecom-worker.service"))
         sent_by_first = len(stack.sandbox.calls("message/send"))
