@@ -88,7 +88,7 @@ def test_a_dashboard_that_the_bi_mails_is_read_on_the_phone(stack: Stack, port: 
     expect(mail.locator("b")).to_have_text("销售日报")
     picture = mail.locator("img")
     expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.naturalWidth") == 1200
+    expect(picture).to_have_js_property("naturalWidth", 1200)
 
     message = IncomingMessage.objects.get()
     desk.goto(f"{stack.web_url}/admin/notifications/incomingmessage/{message.pk}/change/")

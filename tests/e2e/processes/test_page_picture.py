@@ -121,4 +121,4 @@ def test_a_page_of_the_bi_is_chosen_previewed_and_read_on_the_phone(
     phone.goto(article["url"])
     picture = phone.locator("figure img, main img").first
     expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.naturalWidth") > 0
+    expect(picture).not_to_have_js_property("naturalWidth", 0)
