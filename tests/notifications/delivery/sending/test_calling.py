@@ -35,8 +35,8 @@ def test_calls_run_side_by_side_and_threads_are_used_again() -> None:
             flights.begin(number, call)
         assert results(flights, 5) == dict.fromkeys(range(5), 7)
 
-    assert 5 <= len(names) <= 10
-    assert callers._started_count == len(names)
+    # One that is started while another becomes free may find its call taken.
+    assert 5 <= len(names) <= callers._started_count <= 10
     assert not flights
 
 
