@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import requests
 
 from tests.sandbox.programs import alertmanager
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle
+from tools.services import free_port
 
 CONFIGURATION = """
 route:
@@ -33,12 +33,6 @@ receivers:
         send_resolved: true
         message: '{{{{ .Status }}}} {{{{ .CommonLabels.alertname }}}} <{{{{ .CommonAnnotations.summary }}}}>'
 """
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture(params=["text", "markdown"])

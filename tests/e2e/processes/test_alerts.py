@@ -68,7 +68,7 @@ def alertmanager(folder: Path, url: str, secret: str) -> Iterator[str]:
 def _is_ready(address: str) -> bool:
     try:
         return requests.get(f"{address}/-/ready", timeout=2).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 
@@ -116,7 +116,8 @@ def chat_of(browser: Browser, stack: Stack, userid: str) -> Page:
     context = browser.new_context(user_agent=WECOM_ANDROID, viewport={"width": 390, "height": 844}, locale="zh-CN")
     page = context.new_page()
     page.goto(f"{stack.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}")
-    page.get_by_role("link", name="观远BI").first.click()
+    with page.expect_navigation():  # its script, too: a click before it is lost
+        page.get_by_role("link", name="观远BI").first.click()
     return page
 
 

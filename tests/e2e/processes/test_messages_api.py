@@ -54,7 +54,8 @@ def phone_of(browser: Browser, stack: Stack, userid: str) -> Page:
     context = browser.new_context(user_agent=WECOM_ANDROID, viewport={"width": 390, "height": 844}, locale="zh-CN")
     page = context.new_page()
     page.goto(f"{stack.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}")
-    page.get_by_role("link", name="观远BI").first.click()
+    with page.expect_navigation():  # its script, too, which notes a tap
+        page.get_by_role("link", name="观远BI").first.click()
     return page
 
 
