@@ -171,6 +171,7 @@ def test_a_figure_is_inserted_and_read_back_as_a_label(page: Page, card: Card) -
 def test_own_rows_are_one_switch_that_proposes_what_is_called_alike(page: Page, card: Card) -> None:
     page.get_by_role("button", name="门店销售额").click()
     page.get_by_role("button", name="排名").click()
+    expect(page.locator(".phone-title")).to_have_text("门店销售额")
     page.get_by_role("checkbox", name="每人只看自己的行").check()
     expect(page.locator("[data-phone] .problem")).to_contain_text("root 看不到这些数据中的任何一行")
     choose_person(page, "韩梅梅")
@@ -210,6 +211,7 @@ def test_own_rows_by_one_of_200_columns_and_attributes_are_found_by_keyboard(pag
     page.reload()
     page.get_by_role("button", name="门店销售额").click()
     page.get_by_role("button", name="表格").click()
+    expect(page.locator(".phone-title")).to_have_text("门店销售额")
     page.get_by_role("checkbox", name="每人只看自己的行").check()
 
     choose(page, "按列", "指标187")
