@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 
 def lines(program: Program) -> list[dict[str, Any]]:
-    """What it logged. gunicorn's master process writes some lines that are no JSON."""
-    texts = program.log.read_text(errors="replace").splitlines()
+    """What it logged, but a line that is just being written. gunicorn's master process writes some that are no JSON."""
+    texts = program.log.read_text(errors="replace").rpartition("\n")[0].splitlines()
     return [json.loads(text) for text in texts if text.startswith("{")]
 
 
