@@ -62,17 +62,17 @@ def test_a_message_arrives_while_one_looks(phone: Page, api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["/phone", f"/phone/chat/{AGENTID}"])
-def test_a_message_that_came_while_the_page_was_loading_is_shown(phone: Page, api: Api, path: str) -> None:
-    """After the page was made, and before it hears of changes."""
+def test_a_message_that_came_while_the_page_was_loading_is_shown(page: Page, api: Api, path: str) -> None:
+    """After the page was made, and before it hears of changes. It is the first page: another would hear of them, too."""
 
     def send_first(route: Route) -> None:
         api.send(text={"content": "销售日报已生成"})
         route.continue_()
 
-    phone.route("**/phone/events", send_first)
-    phone.goto(path)
+    page.route("**/phone/events", send_first, times=1)
+    page.goto(f"/phone?corpid={CORPID}&userid=lilei&next={path}")
 
-    expect(phone.get_by_text("销售日报已生成")).to_be_visible()
+    expect(page.get_by_text("销售日报已生成")).to_be_visible()
 
 
 def test_what_came_while_the_connection_was_down_is_shown_once_it_is_back(browser: Browser, api: Api) -> None:
