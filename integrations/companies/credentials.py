@@ -49,9 +49,9 @@ def stage(*, corp: Corp, agentid: int, secret: str, by: str, now: datetime) -> S
 def discard(*, corp: Corp) -> bool:
     """Forget credentials that are not in force. False where there are none (any more)."""
     with transaction.atomic():
-        # Locked: Django deletes by key what it found, also what has come into force since.
-        waiting = StagedCredentials.objects.select_for_update().filter(corp=corp).exclude(state=State.IN_FORCE).first()
-        return waiting is not None and bool(waiting.delete()[0])
+        # Django deletes by key what it found, also what has come into force since.
+        _hold(corp)
+        return bool(StagedCredentials.objects.filter(corp=corp).exclude(state=State.IN_FORCE).delete()[0])
 
 
 def check_again(*, corp: Corp, now: datetime) -> StagedCredentials | None:
@@ -130,6 +130,7 @@ def _cause(error: IntegrationError) -> str:
 @transaction.atomic
 def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> Corp | None:
     """None where others were staged, or these discarded, while WeCom was asked."""
+    _hold(corp)
     settled = {"state": State.IN_FORCE, "secret": "", "next_try_at": None, "settled_at": now, "problem": ""}
     if not _as_read(staged).update(**settled):
         return None
@@ -137,6 +138,11 @@ def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> Co
     services.save_corp(corp=corp, changed_fields={"agentid", "secret"})
     logger.info("new credentials corp=%s in force", corp.pk)
     return corp
+
+
+def _hold(corp: Corp) -> None:
+    """Lock the company before what is staged for it, as its page does: in another order the two could deadlock."""
+    list(Corp.objects.select_for_update(no_key=True).filter(pk=corp.pk).values_list("pk"))
 
 
 def _as_read(staged: StagedCredentials) -> QuerySet[StagedCredentials]:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
 import responses
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.db.models.signals import pre_delete
 from django.test import Client
 from django.urls import reverse
@@ -54,6 +54,14 @@ def staged(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> Stag
 def tried(waiting: StagedCredentials, *, at: dt.datetime = NOW) -> StagedCredentials:
     credentials.carry_out(staged_id=waiting.pk, clock=lambda: at)
     return StagedCredentials.objects.get()
+
+
+def carry_out_elsewhere(waiting: StagedCredentials) -> Corp | None:
+    """As in another process."""
+    try:
+        return credentials.carry_out(staged_id=waiting.pk, clock=lambda: NOW)
+    finally:
+        connections.close_all()
 
 
 def in_force() -> tuple[int, str]:
@@ -169,18 +177,12 @@ class TestAskingWeCom:
         waiting = staged(used)
         wire.token(secret=NEW)
         wire.agent()
-        coming: list[Future[None]] = []
+        coming: list[Future[Corp | None]] = []
 
         def come_into_force(**_of_signal: object) -> None:
             if not coming:
-                coming.append(other.submit(carry_out))
+                coming.append(other.submit(carry_out_elsewhere, waiting))
                 wait(coming, timeout=0.5)  # where nothing holds the row it is in force by now
-
-        def carry_out() -> None:
-            try:
-                credentials.carry_out(staged_id=waiting.pk, clock=lambda: NOW)
-            finally:
-                connections.close_all()
 
         with ThreadPoolExecutor(1) as other:
             pre_delete.connect(come_into_force, sender=StagedCredentials)
@@ -191,6 +193,24 @@ class TestAskingWeCom:
 
         coming[0].result()
         assert is_discarded
+        assert in_force() == OLD
+
+    @pytest.mark.django_db(transaction=True)
+    def test_nothing_deadlocks_where_the_page_of_the_company_discards_it(self, used: Corp, wire: Wire) -> None:
+        """The page holds the company from its check to the end."""
+        waiting = staged(used)
+        wire.token(secret=NEW)
+        wire.agent()
+
+        with ThreadPoolExecutor(1) as other:
+            with transaction.atomic():
+                Corp.objects.select_for_update().get(pk=used.pk)
+                coming = other.submit(carry_out_elsewhere, waiting)
+                wait([coming], timeout=0.5)  # long enough to hold what it will need
+                is_discarded = credentials.discard(corp=used)
+            in_force_now = coming.result()
+
+        assert (is_discarded, in_force_now) == (True, None)
         assert in_force() == OLD
 
     def test_a_saved_secret_that_no_key_opens_is_no_hindrance(self, used: Corp, wire: Wire) -> None:
