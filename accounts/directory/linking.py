@@ -86,8 +86,11 @@ def link_by_hand(*, member: Member, user: User, editor: User) -> None:
     """
     try:
         with transaction.atomic():
+            account = _open_account(member, user)
+            # The accounts before the person, as a run takes them: in another order the two could deadlock.
+            list(WeComAccount.objects.select_for_update().filter(user=user).order_by("pk").values_list("pk"))
             _check(member, user, editor)
-            link_matches(corp=member.corp, found=[Match(member, user, _open_account(member, user))])
+            link_matches(corp=member.corp, found=[Match(member, user, account)])
             LinkConflict.objects.filter(member=member).delete()
             fit_groups(corp=member.corp, user_ids=[user.pk])
     except IntegrityError as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections, transaction
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -448,6 +449,30 @@ def test_an_account_that_somebody_else_fills_meanwhile_is_not_called_linked(root
         link_by_hand(member=one, user=user, editor=root)
 
     assert not AuditEntry.objects.filter(changes__contains="lilei").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_link_by_hand_does_not_deadlock_with_a_run_of_the_directory(root: User, corp: Corp) -> None:
+    """A run fills the account, and then looks at the person's groups."""
+    one, user = member(corp, "lilei"), make("lilei")
+    empty = WeComAccount.objects.create(user=user, corp=corp)
+
+    def link() -> None:
+        try:
+            link_by_hand(member=one, user=user, editor=root)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            WeComAccount.objects.filter(pk=empty.pk).update(userid="other", userid_folded="other")
+            linking = pool.submit(link)
+            wait([linking], timeout=0.5)  # long enough to hold what it locks first
+            User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        with pytest.raises(LinkRefusedError):
+            linking.result(timeout=60)
+
+    assert list(user.wecom_accounts.values_list("userid", flat=True)) == ["other"]
 
 
 def test_who_is_linked_meanwhile_is_told(admin: Client, corp: Corp) -> None:
