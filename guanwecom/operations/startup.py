@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from guanwecom.operations import telemetry
 
-# So many more objects than went are made before Python looks for those that hold each other. Its own number is 2,000.
+# So many more objects than went are made before Python looks for those that hold each other. Its own: 700 or 2,000.
 COLLECTED_AFTER = 10_000
 # What gunicorn takes for "the application cannot be loaded": with most others it starts workers again and again.
 EXIT_CODE = 4
