@@ -63,7 +63,7 @@ def test_a_message_arrives_while_one_looks(phone: Page, api: Api) -> None:
 
 @pytest.mark.parametrize("path", ["/phone", f"/phone/chat/{AGENTID}"])
 def test_a_message_that_came_while_the_page_was_loading_is_shown(page: Page, api: Api, path: str) -> None:
-    """After the page was made, and before it hears of changes. It is the first page: another would hear of them, too."""
+    """After the page was made, and before it hears of changes. No other page is open: it would hear of them, too."""
 
     def send_first(route: Route) -> None:
         api.send(text={"content": "销售日报已生成"})
