@@ -85,13 +85,20 @@ class OnePage(AnyModelAdmin):
         return [path(route, wrapped(require_POST(view)), name=self._url_name(name)) for route, view, name in views]
 
     def draft_view(self, request: HttpRequest) -> HttpResponse:
-        """Keeps what was typed, or drops it and shows the page anew."""
+        """Keeps what was typed, or drops it and shows the page anew.
+
+        What comes in behind the form itself is not kept: it would be offered on the next page, and saved a second time.
+        """
         row, person = self.at_work(request), administrator(request)
         page = self._page_of(row)
         if "_drop" in request.POST:
             drafts.drop(person, page)
             return HttpResponseRedirect(self.address_of(row))
-        return JsonResponse({"is_kept": drafts.keep(person, page, request.POST, now=timezone.now())})
+        is_kept = drafts.keep(person, page, request.POST, now=timezone.now())
+        if is_kept and row is None and self._made_by(request) is not None:
+            drafts.drop(person, page)
+            is_kept = False
+        return JsonResponse({"is_kept": is_kept})
 
     def data_view(self, request: HttpRequest) -> JsonResponse:
         self.at_work(request)

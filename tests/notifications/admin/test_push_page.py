@@ -337,6 +337,14 @@ def test_saving_forgets_the_draft(root: Client) -> None:
     assert not Draft.objects.exists()
 
 
+def test_a_draft_that_comes_in_behind_its_form_is_not_kept(root: Client) -> None:
+    """The browser sent it just before the form, and another thread answered it."""
+    sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _save="1")
+    root.post(ADD, sent)
+    assert root.post(f"{LIST}draft/", sent).json() == {"is_kept": False}
+    assert not Draft.objects.exists()
+
+
 def test_a_draft_can_be_dropped(root: Client) -> None:
     root.post(f"{LIST}draft/", {"name": "没写完"})
     answer = root.post(f"{LIST}draft/", {"_drop": "1"})
