@@ -1,7 +1,7 @@
 """Draws how the cost of a message grows with the number of messages: `python -m benchmarks.growth_chart`.
 
-From the newest round of each measurement in results/*.jsonl, into growth.svg beside this file. The measurements call
-it themselves.
+From the newest round of each measurement and size in results/*.jsonl, into growth.svg beside this file. The
+measurements call it themselves.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def draw() -> None:
     for found in _lines("push_engine"):
         if "seconds_by_size" in found:
             sizes = {int(size): seconds for size, seconds in found["seconds_by_size"].items()}
-            costs[found["name"]] = {size: seconds / size * 1e6 for size, seconds in sizes.items()}
+            each = {size: seconds / size * 1e6 for size, seconds in sizes.items()}
+            costs.setdefault(found["name"], {}).update(each)
     for found in _lines("own_rows"):
         costs.setdefault("own_rows", {})[found["people"]] = _processor(found["processor_ms_of_each_person"])
     for found in _lines("chart_push"):
