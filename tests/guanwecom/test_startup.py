@@ -34,6 +34,11 @@ WRONG = [
 ]
 
 
+def python(environ: dict[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "python"), *arguments]
+    return subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+
 @pytest.mark.parametrize(("changes", "reason"), WRONG, ids=["a bad value", "a failed check"])
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_no_process_starts_with_settings_that_do_not_hold(
@@ -70,15 +75,7 @@ def test_no_process_starts_with_settings_that_do_not_hold(
 def test_a_lease_that_is_too_short_keeps_a_worker_from_its_work(
     process_environ: dict[str, str], project_root: Path
 ) -> None:
-    done = subprocess.run(
-        [str(BIN / "python"), *PROGRAMS["worker"][1:]],
-        env={**process_environ, "DELIVERY_LEASE_SECONDS": "10"},
-        cwd=project_root,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = python({**process_environ, "DELIVERY_LEASE_SECONDS": "10"}, project_root, *PROGRAMS["worker"][1:])
 
     assert done.returncode == 4
     assert done.stderr.startswith("guanwecom does not start: (integrations.E002) DELIVERY_LEASE_SECONDS is not longer")
@@ -127,15 +124,7 @@ def test_a_worker_loads_no_pages_and_can_still_make_their_links(
         "from django.urls import reverse; print(reverse('admin:notifications_run_change', args=[7]))"
     )
 
-    done = subprocess.run(
-        [str(BIN / "python"), "-c", program],
-        env=process_environ,
-        cwd=project_root,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = python(process_environ, project_root, "-c", program)
 
     assert done.stdout.splitlines() == ["[]", "/admin/notifications/run/7/change/"], done.stderr
 
@@ -149,14 +138,8 @@ def test_what_is_loaded_is_left_out_by_the_garbage_collector(
     process_environ: dict[str, str], project_root: Path, loading: str
 ) -> None:
     """It stays, and there is much of it: each look through it would take a tenth of a second."""
-    done = subprocess.run(
-        [str(BIN / "python"), "-c", f"import gc; {loading}; print(gc.get_freeze_count() > 50 * len(gc.get_objects()))"],
-        env=process_environ,
-        cwd=project_root,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    program = f"import gc; {loading}; print(gc.get_freeze_count() > 50 * len(gc.get_objects()))"
+
+    done = python(process_environ, project_root, "-c", program)
 
     assert done.stdout.splitlines() == ["True"], done.stderr
