@@ -6,6 +6,7 @@ Everything that a template does to a value comes through the environment here, a
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -26,6 +27,8 @@ from notifications.reports.templates.values import DASH, NOTHING, Exposed, Expre
 OUTPUT_CHARACTERS = 20_000
 # Under this name a template's context holds the work that it is part of; no template can name it.
 RENDERING = "_rendering"
+# A brace right before an opening is text: Jinja2 would take the two for an opening. Within a tag all stays as it is.
+_BRACE = re.compile(r"\{(?=\{[{%#])|(\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\})", re.DOTALL)
 _OF_LOOPS = frozenset({"index", "index0", "first", "last", "length", "revindex"})
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": ARITHMETIC.add,
@@ -54,6 +57,9 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
     intercepted_unops = frozenset({"+", "-"})
+
+    def preprocess(self, source: str, name: str | None = None, filename: str | None = None) -> str:
+        return _BRACE.sub(lambda found: found[1] or "{{ '{' }}", source)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, Exposed):

@@ -139,6 +139,8 @@ def _parts(template: str, headings: Mapping[str, str]) -> Iterator[Part | None]:
         if begin is None:
             yield template[position:]
             return
+        if template.startswith(_OPENINGS, begin + 1):  # a brace of the text, right before what begins
+            begin += 1
         if begin > position:
             yield template[position:begin]
         part, position = _part_at(template, begin, headings)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from integrations.clients.sources.table import Column, Kind, Table
 from notifications.reports.templates import field_choices, merge_fields
+from notifications.reports.templates.column_names import columns_in
 from notifications.reports.templates.field_choices import FieldGroup
 from notifications.reports.templates.merge_fields import Field
 from notifications.reports.templates.renderer import Given, rendered
@@ -102,6 +103,22 @@ def test_text_stays_what_was_typed(typed: str) -> None:
     assert parts == ([typed] if typed else [])
     assert merge_fields.template_of(parts or []) == template
     assert text_of(template) == typed.replace("\r", "\n")
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [("{{ sales.count }}", "3"), (merge_fields.ranking("sales", "区域", "销售额", count=1), "1. 华东 1,200\n")],
+)
+@given(before=st.text("{}%#a", max_size=6), after=st.text("{}%#a", max_size=6))
+def test_braces_stand_right_beside_a_field(field: str, shown: str, before: str, after: str) -> None:
+    template = merge_fields.literal(before) + field + merge_fields.literal(after)
+
+    found = merge_fields.parts_of(template, HEADINGS) or []
+    assert [part if isinstance(part, str) else part.template for part in found] == [
+        *filter(None, (before, field, after))
+    ]
+    assert text_of(template) == before + shown + after
+    assert ("sales", "区域") in columns_in(template, {"sales"}) or "区域" not in field
 
 
 @pytest.mark.parametrize(
