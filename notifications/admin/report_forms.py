@@ -12,18 +12,22 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.encoding import iri_to_uri
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.users.scopes import sees_all_corps
 from integrations.clients.sources.table import Table
+from integrations.clients.wecom.messages.limits import LINK_BYTES
 from integrations.core.generics import AnyInlineFormSet, AnyModelForm
 from integrations.models import Card, CardData, Corp
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
 from notifications.delivery.rendering.errors import RenderingError
+from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS
 from notifications.delivery.rendering.previews import preview
 from notifications.delivery.runs.inbox import link_target
 from notifications.models import REPORT_FORMS, MessageForm, Report, ReportCard, ReportChart, Subscription
@@ -78,12 +82,22 @@ class ReportForm(AnyModelForm):
             raise ValidationError(
                 _("Write an address that begins with http:// or https://, or a path of this site that begins with /.")
             )
+        if len(iri_to_uri(link)) > LINK_BYTES:
+            sentence = _(
+                "The link is too long: %(count)d bytes as browsers write it, and WeCom takes %(most)d at most."
+            )
+            raise ValidationError(sentence % {"count": len(iri_to_uri(link)), "most": LINK_BYTES})
         return link
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if not self.errors and "corp" in self.changed_data:
             self._check_subscriptions(cleaned.get("corp"))
+        if not self.errors and ("{" not in cleaned["title"] or not cleaned.get("is_template")):
+            try:  # what is sent is what was typed
+                MaxLengthValidator(TITLE_CHARACTERS)(cleaned["title"])
+            except ValidationError as error:
+                self.add_error("title", error)
         if not self.errors:
             if cleaned.get("is_template"):
                 self._check_templates(cleaned)

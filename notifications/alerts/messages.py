@@ -128,7 +128,7 @@ def title_of(notice: AlertNotice) -> str:
         name = str(lead.source) if lead.source is not None else lead.title
         words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
         words = words % {"name": name, "count": count}
-    return message_builder.tidy_title(f"{_badge(notice)} {words}")[: builders.TITLE_BYTES].rstrip()
+    return message_builder.tidy_title(f"{_badge(notice)} {words}")
 
 
 def text_of(notice: AlertNotice) -> str:

@@ -168,7 +168,8 @@ _TEMPLATE_STEP = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 class Report(models.Model):
     """The content of a push: a title, a body, and the page that it links to."""
 
-    title = models.CharField(_("title"), max_length=128)
+    # As a template; what it becomes is counted, and cut, by delivery.rendering.message_builder.
+    title = models.CharField(_("title"), max_length=1000)
     body = models.TextField(_("body"))
     # Off for all that were written before there were templates: their braces are braces.
     is_template = models.BooleanField(

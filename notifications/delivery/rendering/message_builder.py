@@ -28,7 +28,7 @@ from integrations.clients.wecom.messages.card_parts import (
     Jump,
     VerticalItem,
 )
-from integrations.clients.wecom.messages.limits import body_bytes, in_reading_order
+from integrations.clients.wecom.messages.limits import MessageError, body_bytes, in_reading_order
 from notifications.charts.theme import CARD_RATIO
 from notifications.models import MessageForm
 from notifications.reports.templates.escaping import escaped
@@ -38,8 +38,15 @@ OPTIONS = builders.Options(duplicate_check_seconds=builders.DUPLICATE_CHECK_SECO
 # A card's description knows tags. Ours has only <br>: what looks like a tag in the text is shown, not obeyed.
 _NO_TAGS = str.maketrans({"<": "＜", ">": "＞"})  # noqa: RUF001  # full-width on purpose
 _CUT_BREAK = re.compile(r"<(b(r)?)?…$")
+# What a text or Markdown message obeys: tags, which lines do not end, and marks within a line. None is cut in two.
+_MARKS = {
+    MessageForm.TEXT: re.compile(r"</?a\b[^<>\n]*>"),
+    MessageForm.MARKDOWN: re.compile(r"</?font\b[^<>\n]*>|\[[^\[\]\n]+\]\([^\s()]+\)|\*\*|`"),
+}
 # In place of a media_id in a message that is being prepared.
 NOT_UPLOADED = "-"
+# Of any message's title, as our own pages and mails show it.
+TITLE_CHARACTERS = 128
 # WeCom's hints for cards, in characters: what is longer it shows shortened, which a figure must never be.
 CARD_TITLE, CARD_DESCRIPTION, CARD_TEXT = 36, 44, 160
 EMPHASIS_TITLE, EMPHASIS_TEXT = 14, 22
@@ -86,14 +93,14 @@ def body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str
 def _text(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
     label = _("View all")
     link = f'<a href="{words.url}">{label}</a>'
-    content = _around(_text_head(words), words.text, f"\n{link}", builders.TEXT_BYTES)
+    content = _around(_text_head(words), words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT)
     return builders.text_message(agentid=agentid, to=to, content=content, options=OPTIONS)
 
 
 def _markdown(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
     label = _("View all")
     link = f"[{label}]({words.url})"
-    content = _around(_markdown_head(words), words.text, f"\n{link}", builders.MARKDOWN_BYTES)
+    content = _around(_markdown_head(words), words.text, f"\n{link}", builders.MARKDOWN_BYTES, MessageForm.MARKDOWN)
     return builders.markdown_message(agentid=agentid, to=to, content=content, options=OPTIONS)
 
 
@@ -252,7 +259,8 @@ def _robot_text(form: MessageForm, words: Words) -> bytes:
     mention as <@all>, which a robot obeys; alerts bring words of strangers."""
     if form == MessageForm.MARKDOWN:
         tail = f"\n[{_('View all')}]({words.url})" if words.url else ""
-        payload = robots.robot_markdown(_around(_markdown_head(words), words.text, tail, robots.MARKDOWN_BYTES))
+        said = _around(_markdown_head(words), words.text, tail, robots.MARKDOWN_BYTES, MessageForm.MARKDOWN)
+        payload = robots.robot_markdown(said)
     else:
         tail = f"\n{words.url}" if words.url else ""
         said = f"{words.title}\n{words.text}".translate(_NO_TAGS)
@@ -302,7 +310,37 @@ def without_picture(form: MessageForm, words: Words) -> tuple[MessageForm, Words
 _FILES = frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE})
 
 
-def _around(head: str, text: str, tail: str, limit_bytes: int) -> str:
-    """`text` between `head` and `tail`, cut so that the whole fits."""
+def _around(head: str, text: str, tail: str, limit_bytes: int, form: MessageForm | None = None) -> str:
+    """`text` between `head` and `tail`, cut so that the whole fits; `form`: whose marks the text may hold. Raises
+    MessageError where head and tail leave no room for it."""
     room = limit_bytes - len(head.encode()) - len(tail.encode())
-    return head + builders.clip_utf8(text, room).text + tail
+    if room < len("…".encode()):
+        raise MessageError("url", f"leaves no room for a text within {limit_bytes} bytes")
+    return head + _cut(text, room, None if form is None else _MARKS[form]) + tail
+
+
+def _cut(text: str, room: int, marks: re.Pattern[str] | None) -> str:
+    """`text` in at most `room` bytes, cut visibly: never within one of the marks, and what is open is closed."""
+    whole = builders.clip_utf8(text, room)
+    if marks is None or not whole.was_clipped:
+        return whole.text
+    spare = len("…".encode())
+    while True:
+        kept = builders.clip_utf8(text, max(0, room - spare), "").text
+        found = [mark for mark in marks.finditer(text) if mark.start() < len(kept)]
+        if found and found[-1].end() > len(kept):
+            kept = text[: found.pop().start()]
+        line_start, ends = kept.rfind("\n") + 1, list[str]()
+        for mark in found:
+            word = mark[0]
+            if word in ends:
+                del ends[ends.index(word) :]
+            elif word.startswith("<") and not word.startswith("</"):
+                ends.append("</font>" if word.startswith("<font") else "</a>")
+            elif word in ("**", "`") and mark.start() >= line_start:
+                ends.append(word)
+        cut = f"{kept}…{''.join(reversed(ends))}"
+        excess = len(cut.encode()) - room
+        if excess <= 0:
+            return cut
+        spare += excess

@@ -45,6 +45,7 @@ class Preview:
     button: str = ""
     byte_count: int = 0
     is_cut: bool = False
+    is_title_cut: bool = False
     has_picture: bool = False
     picture: str = ""
     large: str = ""
@@ -69,7 +70,8 @@ def preview_of(content: Content, form: MessageForm, corp: Corp | None, *, file_n
         body = message_builder.body(form, words, agentid=1, userids=["preview"])
     except MessageError as error:
         raise RenderingError.of(error) from error
-    return shown(body, text=words.text, file_name=file_name)
+    found = shown(body, text=words.text, file_name=file_name)
+    return replace(found, is_title_cut=content.title != (found.title or words.title))
 
 
 def shown(body: bytes, *, text: str, picture: str = "", file_name: str = "") -> Preview:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 PEOPLE_NAMED = 500
 FIGURES_AT_MOST = 7
 FIGURE_CHARACTERS = 64
-TITLE_CHARACTERS = 128
 _COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
 
 
@@ -164,7 +163,7 @@ def written(
         figures = _rendered(Sentence("key figures"), report.figures, given, "")
     text = message_builder.tidy_text(text)
     return Content(
-        title=_clipped(message_builder.tidy_title(title)) if report.is_template else message_builder.tidy_title(title),
+        title=message_builder.tidy_title(title),
         text=f"{note}\n{text}" if note else text,
         cards=shown,
         figures=_figures(figures),
@@ -278,14 +277,8 @@ def _figures(text: str) -> tuple[Figure, ...]:
     for line in text.splitlines():
         parts = _COLON.split(line, maxsplit=1)
         if len(parts) == 2 and parts[1].strip():
-            found.append(
-                Figure(_clipped(parts[0].strip(), FIGURE_CHARACTERS), _clipped(parts[1].strip(), FIGURE_CHARACTERS))
-            )
+            found.append(Figure(*(message_builder.clipped(part.strip(), FIGURE_CHARACTERS) for part in parts)))
     return tuple(found[:FIGURES_AT_MOST])
-
-
-def _clipped(text: str, most: int = TITLE_CHARACTERS) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _stale_note(tables: dict[str, Table], order: Order) -> str:

@@ -13,7 +13,9 @@ from accounts.models import User
 from integrations.clients.sources.table import Column, Kind, Table
 from integrations.models import BiListing, Card, CardData, Corp, DataSource, Department
 from integrations.models.datasources import packed
-from notifications.models import Report, ReportCard, Subscription
+from notifications.delivery.rendering import render
+from notifications.models import Delivery, Report, ReportCard, Robot, Subscription
+from notifications.reports.templates import merge_fields
 from tests.notifications.admin.test_push_page import (
     ADD,
     LIST,
@@ -30,6 +32,7 @@ from tests.notifications.factories import (
     make_corp,
     make_manager,
     make_person,
+    make_run,
     make_subscription,
     make_superuser,
 )
@@ -144,6 +147,7 @@ def test_200_columns_can_all_be_chosen(root: Client) -> None:
         ({"name": "长" * 200}, "名称: "),
         ({"title": "长" * 129}, "标题: "),
         ({"name": "长" * 128, "title": "长" * 128}, ""),
+        ({"title": "长" * 100 + "{{ today|date('M月D日') }}" * 4}, ""),
     ],
 )
 def test_what_is_too_long_is_said_before_it_is_saved(root: Client, values: dict[str, str], sentence: str) -> None:
@@ -152,6 +156,53 @@ def test_what_is_too_long_is_said_before_it_is_saved(root: Client, values: dict[
     ).json()
     assert found["limits"].startswith(sentence)
     assert ("128" in found["limits"]) == bool(sentence)
+
+
+def test_of_a_title_what_is_sent_is_counted_and_a_cut_is_said(root: Client) -> None:
+    long, day = "{{ today|date('YYYY年M月D日') }}" + "{# 注 #}" * 20, "2026年12月1日"
+    sent = as_browsers_send(root, ADD, name="日报", title=f"日报 {long}", body="早", _save="1", _at="2026-12-01 09:00")
+    tried = [("markdown", f"日报 {long}"), ("markdown", "长" * 120 + long), ("textcard", "长" * 60 + long)]
+    phones = [
+        root.post(f"{LIST}outlook/", {**sent, "message_form": form, "title": title}).json()["phone"]
+        for form, title in tried
+    ]
+    notes = ["标题超出这种消息形式的长度" in phone for phone in phones]
+    assert notes == [False, True, True]
+    assert f"日报 {day}" in phones[0]
+    assert f"{'长' * 120}2026年12…" in phones[1]
+    answer = root.post(ADD, sent)
+    assert answer.status_code == 302, answer.context["problems"]
+    assert len(Report.objects.get().title) > 128
+
+
+@pytest.mark.parametrize("brace", ["{", "{{{"])
+def test_a_brace_right_before_a_merge_field_is_a_brace(root: Client, brace: str) -> None:
+    body = f"{merge_fields.literal(brace)}{{{{ today|date('M月D日') }}}}}}"
+    sent = as_browsers_send(root, ADD, name="日报", title="日报", body=body, _save="1", _at="2026-12-01 09:00")
+    found = root.post(f"{LIST}outlook/", sent).json()
+    assert f"{brace}12月1日}}" in found["phone"]
+    assert [part.get("label") or part["text"] for part in found["parts"]["body"]] == [brace, "今天", "}"]
+    assert root.post(ADD, sent).status_code == 302
+
+
+@pytest.mark.parametrize(("characters", "is_refused"), [(220, False), (900, True)])
+def test_a_link_that_is_too_long_for_a_robot_is_refused_when_it_is_saved(
+    root: Client, characters: int, is_refused: bool
+) -> None:
+    robot = Robot.objects.create(corp=make_corp(), name="销售群", key="k" * 36)
+    link = "https://bi.example.com/" + "页" * characters
+    sent = as_browsers_send(
+        root, ADD, name="日报", title="日报", body="早", link=link, channel="robot", robot=robot.pk, _enable="1"
+    )
+    answer = root.post(ADD, sent)
+    assert Subscription.objects.exists() is not is_refused
+    if is_refused:
+        [problem] = answer.context["problems"]
+        assert problem.text == "链接太长：按浏览器的写法为 8123 字节，企业微信最多接受 2048 字节。"
+        return
+    run = make_run(Subscription.objects.get())
+    render.render_run(run_id=run.pk, now=NOW)
+    assert link.encode() in bytes(Delivery.objects.get().body)
 
 
 # --- Who may not do a step --------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -86,6 +87,42 @@ def test_markdown_fits_and_ends_with_the_link(text: str) -> None:
     assert isinstance(message, dict)
     assert len(message["content"].encode()) <= 2048
     assert message["content"].endswith(f"\n[View all]({URL})")
+
+
+LINE = '**合计 <font color="warning">下降 `3`</font>** [明细](https://bi.example.com/a_b) 见 <a href="https://x.example/">页</a>\n'
+
+
+@pytest.mark.parametrize("form", [MessageForm.TEXT, MessageForm.MARKDOWN])
+def test_a_cut_leaves_no_tag_no_link_and_no_mark_open(form: MessageForm) -> None:
+    tags = ("<a", "</a>") if form == MessageForm.TEXT else ("<font", "</font>")
+    for before in range(len(LINE.encode())):
+        made = body(form, Words("t", "a" * before + "\n" + LINE * 40, URL), agentid=1, userids=["x"])
+        content = json.loads(made)[form]["content"]
+        cut = content.rpartition("\n")[0].rpartition("\n")[2]
+
+        assert len(content.encode()) <= 2048
+        assert "…" in cut
+        assert cut.count(tags[0]) == cut.count(tags[1]) == len(re.findall(f"{tags[0]}[^<>]*>", cut))
+        if form == MessageForm.MARKDOWN:
+            assert cut.count("**") % 2 == cut.count("`") % 2 == cut.replace("**", "").count("*") == 0
+            assert cut.count("[") == cut.count("[明细](https://bi.example.com/a_b)")
+
+
+def test_what_is_marked_from_end_to_end_is_cut_and_closed() -> None:
+    made = body(MessageForm.MARKDOWN, Words("t", f'**<font color="info">{"销" * 900}', URL), agentid=1, userids=["x"])
+
+    assert "销…</font>**\n[View all]" in json.loads(made)["markdown"]["content"]
+
+
+def test_marks_that_are_never_closed_leave_room_for_the_link() -> None:
+    made = body(MessageForm.TEXT, Words("t", '<a href="https://x.example/">' * 200, URL), agentid=1, userids=["x"])
+
+    assert len(json.loads(made)["text"]["content"].encode()) <= 2048
+
+
+def test_a_link_that_leaves_no_room_at_a_robot_is_refused_with_a_reason() -> None:
+    with pytest.raises(MessageError, match="url: leaves no room"):
+        robot_body(MessageForm.TEXT, Words("日报", "正文", "https://bi.example.com/" + "页" * 900))
 
 
 @given(st.text(st.sampled_from("销a\n<é😀"), min_size=1, max_size=400), st.text("销a😀", min_size=1, max_size=128))
