@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from accounts.models import Attribute
 from integrations.clients.snapshots.options import Options
 from integrations.clients.sources.table import Table
+from integrations.core.sentences import Sentence
 from integrations.hooks import Hook
 from notifications.charts.definition import Chart
 from notifications.models import Channel, Medium, MessageForm, Operator, Receipt, RulesMatch, Run
@@ -138,6 +139,14 @@ class Terms:
     link: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Why a person gets nothing. `detail`: the reason more exactly, where there is more to say."""
+
+    reason: Receipt.Reason
+    detail: Sentence | None = None
+
+
 class RunContents(Protocol):
     """What the people of one run get. `is_split`: whether it depends on who they are; then `learn` comes first."""
 
@@ -155,14 +164,14 @@ class RunContents(Protocol):
     def learn(self, user_ids: Collection[int]) -> None:
         """Read at once what decides what each of these people gets."""
 
-    def reason_against(self, user_id: int) -> Receipt.Reason | None:
+    def reason_against(self, user_id: int) -> LeftOut | None:
         """Why the person gets nothing; None for who does."""
 
     def key_of(self, user_id: int) -> Hashable:
         """Equal for people who get the same."""
 
     def of(self, user_id: int | None) -> Content:
-        """What the person gets; None: a group, which is nobody."""
+        """What the person gets; None: a group, which is nobody. Raises RenderingError."""
 
 
 @dataclass(frozen=True, slots=True)

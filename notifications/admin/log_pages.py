@@ -161,7 +161,7 @@ def _status(receipt: Receipt) -> str:
 def reason(receipt: Receipt) -> str:
     """Why the person did not get it, in words; empty where nothing went wrong."""
     if receipt.reason:
-        return str(receipt.get_reason_display())
+        return receipt.reason_text
     said = failures.explanation_of_receipt(receipt)
     return "" if said is None else said.what
 

@@ -115,7 +115,7 @@ class ReceiptAdmin(ExportedLog):
         named = names.of_runs({one.run_id: one.run for one in rows}.values())
         for one in rows:
             said, title = failures.explanation_of_receipt(one), "" if one.delivery is None else one.delivery.title
-            why = [said.what, said.who, said.where] if said is not None else [one.get_reason_display(), "", ""]
+            why = [said.what, said.who, said.where] if said is not None else [one.reason_text, "", ""]
             times = plain_moment(one.run.slot_at), plain_moment(one.read_at)
             who = [log_pages.person(one), log_pages.company_and_account(one), log_pages.state_words(one)]
             yield [*who, *why, title, *times, named[one.run_id]]
@@ -137,7 +137,7 @@ class ReceiptAdmin(ExportedLog):
         """With the way to the person's page, where it can be put right there."""
         if receipt.reason in SET_ON_PERSON and receipt.user_id and getattr(receipt, "may_open_people", False):
             url = reverse("admin:accounts_user_change", args=[receipt.user_id])
-            return format_html('<a href="{}">{}</a>', url, receipt.get_reason_display())
+            return format_html('<a href="{}">{}</a>', url, receipt.reason_text)
         return log_pages.reason(receipt)
 
     @admin.display(description=_("message"))

@@ -12,6 +12,7 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models import WeComAccount
 from accounts.users.scopes import sees_all_corps
+from integrations.core.sentences import shown
 from integrations.models import Corp
 from notifications.models.deliveries import Delivery
 from notifications.models.recipients import Channel
@@ -126,6 +127,8 @@ class Receipt(models.Model):
         PAUSED = "paused", _("the person has paused this push")
         DECLINED = "declined", _("the person does not want this push")
         NO_ROWS = "no_rows", _("the report has no rows for the person")
+        NO_VALUE = "no_value", _("an attribute by which their rows are chosen is empty")
+        NO_MESSAGE = "no_message", _("their message could not be made")
         NO_BI_IDENTITY = "no_bi_identity", _("no account in the BI, as whom the page would be shown")
 
     # What people have decided themselves: nothing there is to be put right, nor sent again.
@@ -155,6 +158,8 @@ class Receipt(models.Model):
     address = models.CharField(pgettext_lazy("receipt", "address"), max_length=128)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, blank=True)
     reason = models.CharField(_("reason"), max_length=16, choices=Reason.choices, blank=True)
+    # A stored sentence: the reason more exactly, where there is more to say.
+    detail = models.TextField(blank=True, default="", db_default="")
     read_at = models.DateTimeField(_("read"), null=True)
 
     objects = ReceiptQuerySet.as_manager()
@@ -172,3 +177,8 @@ class Receipt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user or self.address} {self.get_status_display()}".strip()
+
+    @property
+    def reason_text(self) -> str:
+        """The reason in the language in force, as exactly as it is known; empty where there is none."""
+        return shown(self.detail) or str(self.get_reason_display())

@@ -102,6 +102,16 @@ class OwnRows:
         return tuple(sorted(numbers or ()))
 
 
+def missing_values(conditions: Iterable[Condition], values: Values) -> list[int]:
+    """The attributes for want of which somebody with these values sees nothing, whatever the rows are; none where they
+    may see some."""
+    by_alias: dict[str, list[int | None]] = defaultdict(list)
+    for one in conditions:
+        by_alias[one.alias].append(one.attribute_id)
+    empty = [{key for key in keys if key is not None and not values.get(key)} for keys in by_alias.values()]
+    return sorted(set().union(*empty)) if all(empty) else []
+
+
 def slices(table: Table, column: str, fold: Fold) -> dict[str, Table]:
     """What whoever has one value sees, for each value of a column; by the value as it is written. Raises
     ColumnMissingError."""

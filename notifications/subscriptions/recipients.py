@@ -11,10 +11,11 @@ from django.db.models import Case, Exists, FilteredRelation, OuterRef, Q, QueryS
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.users.scopes import people_visible_to
+from integrations.core.sentences import Sentence
 from integrations.directory import departments
 from integrations.models import Department, Member
 from notifications.models import Addressed, Channel, Receipt, Run, Subscription, SubscriptionChoice
-from notifications.sources import Audience
+from notifications.sources import Audience, LeftOut, RunContents
 from notifications.subscriptions.attribute_rules import matching, rules_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ ADDRESS_CHARACTERS = 128
 class Recipient:
     """One person. `reason` says why he cannot be reached; empty: he can, at `corp_id` and `userid`, or by mail.
 
-    `detour`: why it is the second channel by which he is reached.
+    `detour`: why it is the second channel by which he is reached. `detail`: the reason more exactly, where known.
     """
 
     user_id: int
@@ -45,6 +46,16 @@ class Recipient:
     channel: str = Channel.WECOM
     email: str = ""
     detour: Receipt.Reason | None = None
+    detail: Sentence | None = None
+
+    def left_out(self, why: LeftOut) -> Recipient:
+        """The person, who gets nothing for this reason."""
+        return replace(self, reason=why.reason, detail=why.detail, address=f"user:{self.user_id}")
+
+    @property
+    def reason_text(self) -> str:
+        """The reason in the language in force; empty where there is none."""
+        return str(self.detail or ("" if self.reason is None else self.reason.label))
 
 
 @dataclass(frozen=True)
@@ -145,6 +156,22 @@ def resolve(audience: Audience, *, only: int | None = None) -> Iterator[Recipien
         return
     people = User.objects.filter(chosen(audience))
     yield from _recipients(audience, people if only is None else people.filter(pk=only))
+
+
+def find_recipients(audience: Audience, contents: RunContents | None) -> Iterator[Recipient]:
+    """Each person as `resolve` finds them; whoever can be reached and gets nothing of `contents` has the reason, too.
+
+    Sending asks this, and so does whatever says before how many people will get it. `contents`: None where it is not
+    known who gets what of it.
+    """
+    if contents is None or not contents.is_split:
+        yield from resolve(audience)
+        return
+    people = list(resolve(audience))
+    contents.learn([person.user_id for person in people if person.reason is None])
+    for person in people:
+        why = None if person.reason is not None else contents.reason_against(person.user_id)
+        yield person if why is None else person.left_out(why)
 
 
 def recheck(audience: Audience, user_ids: Collection[int]) -> dict[int, Recipient]:

@@ -114,7 +114,7 @@ def _markdown_head(words: Words) -> str:
 
 
 def _textcard(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
-    broken = words.text.translate(_NO_TAGS).replace("\n", "<br>")
+    broken = (words.text or words.title).translate(_NO_TAGS).replace("\n", "<br>")  # WeCom wants a description
     description = builders.clip_utf8(broken, builders.DESCRIPTION_BYTES).text
     return builders.textcard_message(
         agentid=agentid,
@@ -304,7 +304,7 @@ PLAIN_FORMS = {
 def without_picture(form: MessageForm, words: Words) -> tuple[MessageForm, Words]:
     """The closest form that needs neither picture nor file, which says so first."""
     said = _("(The file could not be made.)") if form in _FILES else _("(The picture could not be made.)")
-    return PLAIN_FORMS[form], replace(words, text=f"{said}\n{words.text}", picture_url="")
+    return PLAIN_FORMS[form], replace(words, text=f"{said}\n{words.text}".strip(), picture_url="")
 
 
 _FILES = frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE})

@@ -34,8 +34,8 @@ from notifications.delivery.rendering.freeze import (
 )
 from notifications.delivery.rendering.report_data import DataPending
 from notifications.models import Channel, MessageForm, Receipt, ReportCard, Robot, Run
-from notifications.sources import Audience, Content, RunContents, RunSource, source_of
-from notifications.subscriptions.recipients import Recipient, recheck, resolve
+from notifications.sources import Audience, Content, LeftOut, RunContents, RunSource, source_of
+from notifications.subscriptions.recipients import Recipient, find_recipients, recheck
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock
@@ -141,7 +141,7 @@ def _planned(run: Run, now: datetime) -> _Plan:
     if audience.robot_id is not None:
         robot = _robot_batch(audience.robot_id, contents.of(None))
         return _Plan(source, audience, _with_media([robot], media), [], contents.fingerprint)
-    by_corp, mailed, skipped = _sorted(_with_own(resolve(audience), contents))
+    by_corp, mailed, skipped = _sorted(_with_messages(find_recipients(audience, contents), contents))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     calls = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
     mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
@@ -176,18 +176,29 @@ def _with_media(batches: list[Batch], media: _Media) -> list[Batch]:
     return [replace(batch, media=media.of(batch)) for batch in batches]
 
 
-def _with_own(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:
-    """Where what people get depends on who they are: whoever gets nothing gets a reason."""
+def _with_messages(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:
+    """The people; where each gets a content of their own, whoever's cannot be written has that as the reason, and the
+    others get theirs. Raises RenderingError where nobody's can be written."""
     if not contents.is_split:
         return people
-    known = list(people)
-    contents.learn([person.user_id for person in known])
-    return [_unless_left_out(person, contents) if person.reason is None else person for person in known]
-
-
-def _unless_left_out(person: Recipient, contents: RunContents) -> Recipient:
-    reason = contents.reason_against(person.user_id)
-    return person if reason is None else replace(person, reason=reason, address=f"user:{person.user_id}")
+    errors: dict[Hashable, RenderingError] = {}
+    found, is_written = [], False
+    for person in people:
+        key = contents.key_of(person.user_id)
+        if person.reason is None and key not in errors:
+            try:
+                contents.of(person.user_id)
+                is_written = True
+            except RenderingError as error:
+                errors[key] = error
+        if person.reason is None and key in errors:
+            detail = Sentence("their message could not be made: %(reason)s") % {"reason": errors[key].sentence}
+            found.append(person.left_out(LeftOut(Receipt.Reason.NO_MESSAGE, detail)))
+        else:
+            found.append(person)
+    if errors and not is_written:
+        raise next(iter(errors.values()))
+    return found
 
 
 def _robot_batch(robot_id: int, content: Content) -> Batch:
@@ -236,7 +247,7 @@ def _changed(planned: Recipient, found: Recipient) -> Recipient:
     which they are linked no more."""
     reason = found.reason or (found.detour if planned.channel == Channel.WECOM else None)
     if reason is not None:
-        return replace(planned, reason=reason, address=f"user:{planned.user_id}")
+        return planned.left_out(LeftOut(reason))
     is_same_way = (found.channel, found.corp_id) == (planned.channel, planned.corp_id)
     return found if is_same_way else planned
 
@@ -319,6 +330,7 @@ def _write_skipped(run: Run, people: list[Recipient]) -> None:
                 address=person.address,
                 status=Receipt.Status.SKIPPED,
                 reason=person.reason or "",
+                detail="" if person.detail is None else person.detail.stored(),
             )
             for person in people
         ),

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
 
-from accounts.models import AttributeValue, fold_value
+from accounts.models import Attribute, AttributeValue, fold_value
 from integrations.bi.sso import is_open, own_address
 from integrations.clients.sources.table import Table
 from integrations.core.sentences import Sentence
@@ -24,11 +24,11 @@ from notifications.delivery.rendering.errors import NotWorthSending, RenderingEr
 from notifications.delivery.rendering.page_pictures import RecipientPages, pages_of
 from notifications.delivery.rendering.report_data import Loaded
 from notifications.models import MessageForm, OwnRowsRule, Receipt, Report, ReportCard, ReportChart, Run, Subscription
-from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows
+from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows, missing_values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError
-from notifications.sources import Audience, CardContent, Content, Figure, PageView, Terms
+from notifications.sources import Audience, CardContent, Content, Figure, LeftOut, PageView, Terms
 from notifications.subscriptions.recipients import audience_of
 from notifications.subscriptions.schedules.descriptions import moment_line
 
@@ -77,11 +77,22 @@ def rules_of(subscription: Subscription) -> skip_rules.Rules:
 class Contents:
     """One content for each distinct slice, written when it is first asked for (notifications.sources.RunContents)."""
 
-    def __init__(self, report: Report, loaded: Loaded, order: Order, pages: RecipientPages | None = None) -> None:
-        """`pages`: those of the BI of which a picture goes with it. Raises RenderingError where a rule of own rows or a
-        chart does not fit the data, or the data is not whole: nobody sees anything then."""
+    def __init__(
+        self,
+        report: Report,
+        loaded: Loaded,
+        order: Order,
+        pages: RecipientPages | None = None,
+        conditions: Sequence[Condition] | None = None,
+    ) -> None:
+        """`pages`: those of the BI of which a picture goes with it; `conditions`: its rules of own rows, where they are
+        not saved. Raises RenderingError where a rule of own rows or a chart does not fit the data, or the data is not
+        whole: nobody sees anything then."""
         self._report, self._loaded, self._order, self._pages = report, loaded, order, pages
-        self._own_rows = _own_rows(report, loaded) if loaded.cards else None
+        if conditions is None:
+            conditions = conditions_of(report) if loaded.cards else []
+        self._conditions = conditions
+        self._own_rows = _own_rows(loaded, conditions) if conditions else None
         _check_charts(loaded.tables, self.charts)
         self._link = link_of(report, loaded.cards)
         self._values: dict[int, dict[int, frozenset[str]]] = {}
@@ -112,14 +123,20 @@ class Contents:
         if self._pages is not None:
             self._pages.learn(user_ids)
 
-    def reason_against(self, user_id: int) -> Receipt.Reason | None:
+    def reason_against(self, user_id: int) -> LeftOut | None:
         """Of somebody who sees no rows where the report is not for such people, or no page."""
-        is_left_out = self._own_rows is not None and self._report.skips_people_without_rows
-        if is_left_out and self._own_rows is not None and self._own_rows.is_empty(self._rows_key(user_id)):
-            return Receipt.Reason.NO_ROWS
+        skips = self._own_rows is not None and self._report.skips_people_without_rows
+        if skips and self._own_rows is not None and self._own_rows.is_empty(self._rows_key(user_id)):
+            values = self._values.get(user_id, {})
+            return want_of_values(self._conditions, values, self._labels) or LeftOut(Receipt.Reason.NO_ROWS)
         if self._pages is not None and not self._pages.identity_of(user_id):
-            return Receipt.Reason.NO_BI_IDENTITY
+            return LeftOut(Receipt.Reason.NO_BI_IDENTITY)
         return None
+
+    @cached_property
+    def _labels(self) -> dict[int, Attribute]:
+        """The attributes by which rows are chosen. One query."""
+        return Attribute.objects.in_bulk(one.attribute_id for one in self._conditions)
 
     def key_of(self, user_id: int) -> Hashable:
         """Equal for people who get the same."""
@@ -161,10 +178,15 @@ def written(
         title = _rendered(Sentence("title"), title, given, "")
         text = _rendered(Sentence("body"), text, given, order.form)
         figures = _rendered(Sentence("key figures"), report.figures, given, "")
-    text = message_builder.tidy_text(text)
+    title, text = message_builder.tidy_title(title), message_builder.tidy_text(text)
+    text = f"{note}\n{text}" if note else text
+    if report.is_template:
+        if not title and not text:
+            raise RenderingError(Sentence("Title and text are empty."))
+        title = title or message_builder.tidy_title(text.partition("\n")[0])
     return Content(
-        title=message_builder.tidy_title(title),
-        text=f"{note}\n{text}" if note else text,
+        title=title,
+        text=text,
         cards=shown,
         figures=_figures(figures),
         as_of=skip_rules.as_of(tables),
@@ -215,14 +237,27 @@ def attribute_values(user_ids: Collection[int], attribute_ids: Collection[int]) 
     }
 
 
+def want_of_values(
+    conditions: Iterable[Condition], values: Mapping[int, frozenset[str]], labels: Mapping[int, Attribute]
+) -> LeftOut | None:
+    """Why somebody with these values of attributes sees no rows, whatever the data is; None where they may see some."""
+    missing = missing_values(conditions, values)
+    if not missing:
+        return None
+    named = ", ".join(str(labels.get(key, key)) for key in missing)
+    return LeftOut(Receipt.Reason.NO_VALUE, Sentence("the person's attribute is empty: %(names)s") % {"names": named})
+
+
 _SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
 
 
-def _own_rows(report: Report, loaded: Loaded) -> OwnRows | None:
-    rules = list(OwnRowsRule.objects.filter(report=report))
-    if not rules:
-        return None
-    conditions = [Condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]
+def conditions_of(report: Report) -> list[Condition]:
+    """Its saved rules of own rows. One query."""
+    rules = OwnRowsRule.objects.filter(report=report.pk)
+    return [Condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]
+
+
+def _own_rows(loaded: Loaded, conditions: Sequence[Condition]) -> OwnRows:
     _check_whole(loaded.tables, {one.alias for one in conditions})
     try:
         return checked_own_rows(loaded.tables, conditions)

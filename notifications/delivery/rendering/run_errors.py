@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from django.db.models import Case, F, Sum, Value, When
+from django.db.models import Case, Count, F, Sum, Value, When
 
 from integrations.core.sentences import Sentence, counted_sentence, joined
 from notifications.models import Delivery, Receipt, Run
@@ -15,11 +15,12 @@ from notifications.models import Delivery, Receipt, Run
 Status = Delivery.Status
 # Of messages that were taken back alone: whoever did that wanted them not to arrive.
 _TAKEN_BACK = "taken back"
+_NOT_MADE = "not made"
 _NOBODY = Sentence("It reached nobody: the receipts say why.")
 
 
 def of_ended(run_ids: Collection[int]) -> dict[int, Sentence]:
-    """By run what it lost, for those of these runs that lost anything. One query.
+    """By run what it lost, for those of these runs that lost anything. Two queries.
 
     People whom WeCom names, as invalid or without licence, are no loss while others got it: their receipts say so, and
     in a large company there is always one.
@@ -30,12 +31,15 @@ def of_ended(run_ids: Collection[int]) -> dict[int, Sentence]:
     counts: dict[int, dict[str, int]] = {run_id: {} for run_id in run_ids}
     for run_id, its_state, count in rows.annotate(people=people):
         counts[run_id][its_state] = count
+    unmade = Receipt.objects.filter(run__in=run_ids, run__skipped_count__gt=0, reason=Receipt.Reason.NO_MESSAGE)
+    for run_id, count in unmade.order_by().values_list("run").annotate(people=Count("pk")):
+        counts[run_id][_NOT_MADE] = count
     found = {run_id: _sentence(by_status) for run_id, by_status in counts.items()}
     return {run_id: sentence for run_id, sentence in found.items() if sentence is not None}
 
 
 def shown(runs: Collection[Run]) -> dict[int, str]:
-    """By run why it was missed or failed, or whom it did not reach, in the reader's language. Three queries at most.
+    """By run why it was missed or failed, or whom it did not reach, in the reader's language. Four queries at most.
 
     What a run that ended lost is told from its rows: what stands in them as text says only that it lost something.
     """
@@ -57,7 +61,10 @@ def without_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence | N
     wanted none, or were meant to get none."""
     if not reasons:
         return Sentence("It reached nobody: nobody is chosen.")
-    return None if Receipt.NOT_SENT_AGAIN.issuperset(reasons) else _NOBODY
+    others = set(reasons) - Receipt.NOT_SENT_AGAIN
+    # Where there are no rows for anybody, somebody's empty attribute makes no difference.
+    is_meant = not others or (others == {Receipt.Reason.NO_VALUE} and len(reasons) > 1)
+    return None if is_meant else _NOBODY
 
 
 def _sentence(people: Mapping[str, int]) -> Sentence | None:
@@ -79,6 +86,14 @@ def _sentence(people: Mapping[str, int]) -> Sentence | None:
                 "For %(count)d recipient it is not known whether the message arrived.",
                 "For %(count)d recipients it is not known whether the message arrived.",
                 unknown,
+            )
+        )
+    if not_made := people.get(_NOT_MADE, 0):
+        said.append(
+            counted_sentence(
+                "For %(count)d recipient no message could be made: the receipt says why.",
+                "For %(count)d recipients no message could be made: the receipts say why.",
+                not_made,
             )
         )
     if not said and not people.get(Status.ACCEPTED, 0) and _TAKEN_BACK not in people:

@@ -276,9 +276,10 @@ class TestOwnRows:
 
         skipped = Receipt.objects.filter(status=Receipt.Status.SKIPPED).order_by("user")
         assert [(one.user, one.reason, one.delivery) for one in skipped] == [
-            (without, "no_rows", None),
+            (without, "no_value", None),
             (foreign, "no_rows", None),
         ]
+        assert [one.reason_text for one in skipped] == ["此人的属性为空：区域", "没有此人的数据行"]
         run.refresh_from_db()
         assert (run.recipient_count, run.skipped_count) == (1, 2)
 
@@ -290,6 +291,60 @@ class TestOwnRows:
         render_run(run_id=ordered(report, make_person(corp, "a")).pk, now=NOW)
 
         assert texts() == ["合计 0 元，0 行"]  # noqa: RUF001
+
+    @pytest.mark.parametrize("form", [MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.XLSX, MessageForm.CSV])
+    def test_a_text_that_is_empty_for_one_falls_back_to_the_title(self, corp: Corp, form: MessageForm) -> None:
+        ranking = "{% for row in sales.rows %}{{ row.区域 }} {% endfor %}"
+        report, region = make_data_report(title="排名", body=ranking, skips_people_without_rows=False), make_region()
+        split(report, region)
+        without, seeing = make_person(corp, "a"), make_person(corp, "b")
+        place(seeing, region, "华南")
+        answer(report)
+        run = ordered(report, without, seeing, message_form=form)
+
+        assert len(render_run(run_id=run.pk, now=NOW)) == 2
+
+        assert texts() == ["", "华南 华南 华南 华南"]
+        first = Delivery.objects.order_by("pk").first()
+        assert first is not None
+        plain = first.plain_body or first.body
+        said = "（文件未能生成。）" if first.plain_body else "排名"  # noqa: RUF001
+        assert json.loads(bytes(plain))["textcard"]["description"] == said
+
+    def test_a_title_that_is_empty_for_one_is_the_first_line_of_the_text(self, corp: Corp) -> None:
+        title, body = "{% if sales.count %}有{% endif %}", "共 {{ sales.count }} 行\n-"
+        report = make_data_report(title=title, body=body, skips_people_without_rows=False)
+        split(report, make_region())
+        answer(report)
+
+        render_run(run_id=ordered(report, make_person(corp, "a")).pk, now=NOW)
+
+        assert list(Delivery.objects.values_list("title", "text")) == [("共 0 行", "共 0 行\n-")]
+
+    def test_whose_content_cannot_be_made_is_skipped_and_the_others_get_theirs(self, corp: Corp) -> None:
+        body = "{% if sales.count > 4 %}{{ sales.sum('没有') }}{% endif %}好"
+        report, region = make_data_report(body=body), make_region(is_many_valued=True)
+        split(report, region)
+        people = [make_person(corp, name) for name in ("a", "b", "c")]
+        for person, values in zip(people, [["华东"], ["华东", "华南"], ["华南"]], strict=True):
+            place(person, region, *values)
+        answer(report)
+        run = ordered(report, *people)
+
+        assert len(render_run(run_id=run.pk, now=NOW)) == 2
+
+        receipts = {one.user: one for one in Receipt.objects.filter(run=run)}
+        assert [receipts[person].reason for person in people] == ["", "no_message", ""]
+        assert (
+            receipts[people[1]].reason_text
+            == "此人的消息未能生成：正文模板：第 1 行：没有“没有”这一列。现有：日期, 区域, 销售额。"
+        )
+        run.refresh_from_db()
+        assert (run.status, run.recipient_count, run.skipped_count) == (Run.Status.SENDING, 2, 1)
+        Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
+        sweep(now=NOW)
+        run.refresh_from_db()
+        assert (run.status, run.error_text) == (Run.Status.FINISHED, "有 1 位接收人的消息未能生成：原因见送达明细。")
 
     def test_of_several_values_each_counts(self, corp: Corp) -> None:
         report, region = make_data_report(), make_region(is_many_valued=True)

@@ -199,14 +199,14 @@ def test_who_has_paused_it_is_no_loss(corp: Corp, owner: User) -> None:
     assert notices() == []
 
 
-def test_many_ended_runs_cost_one_question(owner: User) -> None:
+def test_many_ended_runs_cost_two_questions(owner: User) -> None:
     runs = [rendered(owner) for _ in range(5)]
     Delivery.objects.update(status=Delivery.Status.FAILED)
 
     with CaptureQueriesContext(connection) as queries:
         found = run_errors.of_ended([run.pk for run in runs])
 
-    assert len(queries) == 1
+    assert len(queries) == 2
     assert set(found) == {run.pk for run in runs}
     assert run_errors.of_ended([]) == {}
 
