@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 from pytest_django import Settings
 from wecom_sandbox.state import bi
 
@@ -25,6 +26,7 @@ from notifications.reports.contents import thawed
 from notifications.sources import Audience
 from notifications.subscriptions.recipients import reachability
 from tests.bi import BI, make_bi
+from tests.browser_form import untouched
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 from tests.notifications.reports.places import answer
 from tests.sandbox_process import start_sandbox
@@ -147,12 +149,15 @@ def test_reports_say_what_the_data_sets_say() -> None:
     assert [recipes.make(one.kind, bytes(one.recipe)).content[:4] for one in drawn] == [b"\x89PNG"] * 3
     assert Medium.objects.filter(run=runs[1], queue="snapshots").count() == 1  # as its owner sees the page
     weather, power = (Delivery.objects.filter(run=run).order_by("pk")[0] for run in runs[:2])
-    assert weather.title == "西雅图天气简报（2015 年 12 月）"
-    assert weather.text.splitlines()[0] == "降水 284.5 毫米，环比 ↑33.8%，同比 ↑133.6%"
+    assert weather.title == "西雅图天气简报 2015年12月31日"
+    assert weather.text.splitlines()[:2] == [
+        "最高气温 5.6 ℃，最低气温 -2.1 ℃",
+        "最高气温比前一天 →0.0%，比上年同日 ↑69.7%",
+    ]
     assert "seattle-weather" in weather.text
     assert weather.link == "/bi/page/weather"
-    assert power.title == "艾奥瓦州发电结构（2017 年）"
-    assert "> 可再生能源 21,933，占 38.8%" in power.text
+    assert power.title == "艾奥瓦州发电结构（2017年）"
+    assert "\n2. 可再生能源 21,933\n" in power.text
     # Own rows: nobody is told of a region of somebody else, and who has none is left out.
     harvest = Delivery.objects.filter(run=runs[2])
     assert 6 < harvest.count() < 60
@@ -161,6 +166,27 @@ def test_reports_say_what_the_data_sets_say() -> None:
         [person, *_others] = [receipt.user for receipt in delivery.receipts.select_related("user")]
         regions = set(AttributeValue.objects.filter(user=person).values_list("value", flat=True))
         assert set(thawed(bytes(delivery.content.document)).tables["harvest"].values("区域")) == regions  # type: ignore[union-attr]  # a report with cards
+
+
+def test_every_push_opens_as_merge_fields_and_can_be_saved_as_it_is() -> None:
+    seed()
+    client = Client()
+    client.force_login(User.objects.get(username="admin"))
+    for subscription in Subscription.objects.select_related("report"):
+        address = f"/admin/notifications/subscription/{subscription.pk}/change/"
+        sent = untouched(client.get(address).text, "subscription_form")
+
+        parts = client.post("/admin/notifications/subscription/outlook/", sent | {"_id": subscription.pk}).json()[
+            "parts"
+        ]
+
+        report = subscription.report
+        for name, template in (("title", report.title), ("body", report.body), ("figures", report.figures)):
+            fields = [part for part in parts[name] if "label" in part]
+            assert "".join(part.get("template", part.get("text")) for part in parts[name]) == template
+            assert bool(fields) == ("{{" in template)
+            assert not [part for part in parts[name] if "{" in part.get("text", "")]
+        assert client.post(address, {**sent, "_save": "1"}).status_code == 302
 
 
 def _shaped(card: Card, rows: list[dict[str, Any]]) -> Table:

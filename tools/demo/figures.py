@@ -8,6 +8,16 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
+from notifications.reports.templates.merge_fields import (
+    aggregate,
+    change,
+    date,
+    latest_day,
+    ranking,
+    row_count,
+    shown,
+)
+
 WEATHER_SOURCE = (
     "美国国家海洋和大气管理局（NOAA），西雅图逐日气象记录；公有领域数据，取自 vega_datasets 的 seattle-weather。"
 )
@@ -38,25 +48,24 @@ class DemoReport:
     chart: dict[str, str] = field(default_factory=dict)
 
 
+def _of_day(alias: str, day: str, measure: str, column: str) -> str:
+    """A figure of the latest day, as the page of a push inserts it."""
+    return shown(aggregate(alias, measure, column, days="latest", day_column=day), "thousands")
+
+
 WEATHER = DemoReport(
     card="西雅图逐日气象",
     alias="weather",
     heading="逐日记录",
-    title="西雅图天气简报（{{ weather.latest()|date('YYYY 年 M 月') }}）",
-    body=f"""{{% set month = month_of(weather.latest()) %}}
-{{% set now = weather.within(month) %}}
-{{% set before = weather.within(month_of(month.start - 1)) %}}
-{{% set year_ago = weather.within(month_of(month.start - 365)) %}}
-降水 {{{{ now.sum('降水')|round(1) }}}} 毫米，环比 {{{{ change(now.sum('降水'), before.sum('降水')) }}}}，同比 {{{{ change(now.sum('降水'), year_ago.sum('降水')) }}}}
-雨天 {{{{ now.where('降水', '>', 0).count }}}} 天（上月 {{{{ before.where('降水', '>', 0).count }}}} 天，去年同月 {{{{ year_ago.where('降水', '>', 0).count }}}} 天）
-平均最高气温 {{{{ now.avg('最高气温')|round(1) }}}} ℃，比上月 {{{{ (now.avg('最高气温') - before.avg('最高气温'))|signed }}}} ℃
-平均最低气温 {{{{ now.avg('最低气温')|round(1) }}}} ℃，比上月 {{{{ (now.avg('最低气温') - before.avg('最低气温'))|signed }}}} ℃
-最大日均风速 {{{{ now.max('风速')|round(1) }}}} 米/秒
+    title=f"西雅图天气简报 {date(latest_day('weather', '日期'), 'YYYY年M月D日')}",
+    body=f"""最高气温 {_of_day("weather", "日期", "max", "最高气温")} ℃，最低气温 {_of_day("weather", "日期", "min", "最低气温")} ℃
+最高气温比前一天 {shown(change("weather", "最高气温", against="day", day_column="日期", measure="max"))}，比上年同日 {shown(change("weather", "最高气温", against="year", day_column="日期", measure="max"))}
+降水 {_of_day("weather", "日期", "sum", "降水")} 毫米，最大风速 {_of_day("weather", "日期", "max", "风速")} 米/秒
+全部 {shown(row_count("weather"), "thousands")} 天：平均最高气温 {shown(aggregate("weather", "avg", "最高气温"), "thousands")} ℃，共降水 {shown(aggregate("weather", "sum", "降水"), "thousands")} 毫米
 
 数据来源：{WEATHER_SOURCE}""",  # noqa: E501  # a template's lines are those of the message
-    figures="""{% set month = month_of(weather.latest()) %}
-降水: {{ weather.within(month).sum('降水')|round(1) }} 毫米
-平均最高气温: {{ weather.within(month).avg('最高气温')|round(1) }} ℃""",
+    figures=f"""最高气温: {_of_day("weather", "日期", "max", "最高气温")} ℃
+降水: {_of_day("weather", "日期", "sum", "降水")} 毫米""",
     units={"降水": "毫米", "最高气温": "℃", "最低气温": "℃", "风速": "米/秒"},
     kinds={"日期": "date"},
     chart={"kind": "line", "title": "月平均气温", "x": "日期", "y": "最高气温\n最低气温", "aggregate": "average"},
@@ -65,33 +74,23 @@ POWER = DemoReport(
     card="艾奥瓦州年度净发电量",
     alias="power",
     heading="各类来源的年度净发电量",
-    title="艾奥瓦州发电结构（{{ power.max('年份') }} 年）",
-    body=f"""{{% set year = power.max('年份') %}}
-{{% set last = power.where('年份', year) %}}
-{{% set before = power.where('年份', power.where('年份', '!=', year).max('年份')) %}}
-{{% set total = last.sum('净发电量') %}}
-**总发电量** {{{{ total|千分位 }}}}，比上年 {{{{ change(total, before.sum('净发电量')) }}}}
-{{% for row in last.rows %}}
-> {{{{ row.来源 }}}} {{{{ row.净发电量|千分位 }}}}，占 {{{{ (row.净发电量 / total)|百分比 }}}}（{{{{ change(row.净发电量, before.where('来源', row.来源).sum('净发电量')) }}}}）
-{{% endfor %}}
-
+    title=f"艾奥瓦州发电结构（{date(latest_day('power', '截至'), 'YYYY年')}）",
+    body=f"""**总发电量** {_of_day("power", "截至", "sum", "净发电量")} 千兆瓦时，比上年 {shown(change("power", "净发电量", against="year", day_column="截至"))}
+{ranking("power", "来源", "净发电量", count=3, days="latest", day_column="截至")}
 数据来源：{POWER_SOURCE}""",  # noqa: E501  # see above
     units={"净发电量": "千兆瓦时"},
-    kinds={"年份": "text"},
+    kinds={"年份": "text", "截至": "date"},
     chart={"kind": "line", "title": "各类来源的年度净发电量", "x": "年份", "y": "净发电量", "series": "来源"},
 )
 HARVEST = DemoReport(
     card="各区域大麦产量",
     alias="harvest",
     heading="您所负责区域的产量",
-    title="区域产量（{{ harvest.distinct('区域') }} 个区域）",
-    body=f"""平均产量 {{{{ harvest.avg('产量')|round(1) }}}} 蒲式耳/英亩，共 {{{{ harvest.count }}}} 条记录。
-{{% for row in harvest.top(3, '产量').rows %}}
-{{{{ loop.index }}}}. {{{{ row.区域 }}}} · {{{{ row.品种 }}}}（{{{{ row.年份 }}}} 年）{{{{ row.产量|round(1) }}}}
-{{% endfor %}}
-
+    title=f"区域产量（{shown(row_count('harvest'), 'thousands')} 条记录）",
+    body=f"""平均产量 {shown(aggregate("harvest", "avg", "产量"), "thousands")} 蒲式耳/英亩。产量最高的品种：
+{ranking("harvest", "品种", "产量", count=3)}
 每个人只看到自己所负责区域的数据。数据来源：{HARVEST_SOURCE}""",
-    figures="平均产量: {{ harvest.avg('产量')|round(1) }}",
+    figures=f"平均产量: {shown(aggregate('harvest', 'avg', '产量'), 'thousands')}",
     own_column="区域",
     units={"产量": "蒲式耳/英亩"},
     kinds={"年份": "text"},
@@ -109,9 +108,14 @@ def weather_rows() -> list[dict[str, Any]]:
 
 
 def power_rows() -> list[dict[str, Any]]:
-    """Each year and source with 净发电量."""
+    """Each year, with its last day, and source with 净发电量."""
     return [
-        {"年份": row["year"][:4], "来源": POWER_SOURCES[row["source"]], "净发电量": int(row["net_generation"])}
+        {
+            "年份": row["year"][:4],
+            "截至": f"{row['year'][:4]}-12-31",
+            "来源": POWER_SOURCES[row["source"]],
+            "净发电量": int(row["net_generation"]),
+        }
         for row in _csv_rows("iowa-electricity.csv")
     ]
 
