@@ -108,11 +108,19 @@ def _named(subscription: Scheduled) -> str:
             days = separator.join(str(WEEKDAYS[number - 1]) for number in sorted(subscription.weekday_numbers))
             return _("Every %(days)s %(time)s") % {"days": days, "time": at}
         case Repeat.MONTHLY:
-            return _("Every month on %(day)s %(time)s") % {"day": month_day_label(subscription.month_day), "time": at}
+            words = _("Every month on %(day)s %(time)s") % {"day": month_day_label(subscription.month_day), "time": at}
+            return words + str(_LAST_DAY_INSTEAD) if subscription.month_day in _MONTHS_WITHOUT else words
         case _:
             return crontab_words(subscription.crontab)
 
 
+# A preset sends on the last day of a month without such a day; a crontab leaves the month out.
+_LAST_DAY_INSTEAD = gettext_lazy(" (on the last day of a month that has no such day)")
+_MONTHS_WITHOUT = {
+    "29": gettext_lazy(" (not in February, but for leap years)"),
+    "30": gettext_lazy(" (not in February)"),
+    "31": gettext_lazy(" (not in February, April, June, September and November)"),
+}
 _NUMBER = re.compile(r"[0-9]{1,2}")
 _STEP = re.compile(r"\*/([0-9]{1,2})")
 _DAYS = re.compile(r"([0-7])(?:-([0-7]))?")
@@ -131,7 +139,8 @@ def crontab_words(crontab: str) -> str:
                 return _("Every %(days)s %(time)s") % {"days": names, "time": time}
         case [minute, hour, day, "*", "*"] if all(map(_NUMBER.fullmatch, (minute, hour, day))):
             time = f"{int(hour):02}:{int(minute):02}"
-            return _("Every month on %(day)s %(time)s") % {"day": month_day_label(day), "time": time}
+            words = _("Every month on %(day)s %(time)s") % {"day": month_day_label(day), "time": time}
+            return words + str(_MONTHS_WITHOUT.get(day, ""))
         case [minute, "*", "*", "*", "*"] if minute == "*" or _STEP.fullmatch(minute):
             return _every(minute, 1)
         case [minute, hour, "*", "*", "*"] if _NUMBER.fullmatch(minute) and (hour == "*" or _STEP.fullmatch(hour)):

@@ -66,6 +66,12 @@ def saved(client: Client, order: tuple[Report, User], **changes: Any) -> Subscri
         ),
         (MONTHLY, (Repeat.MONTHLY, "", "first_workday", "send"), "每月第一个工作日 09:05"),
         ({**MONTHLY, "month_day": "15"}, (Repeat.MONTHLY, "", "15", "send"), "每月 15 日 09:05"),
+        (
+            {**MONTHLY, "month_day": "31"},
+            (Repeat.MONTHLY, "", "31", "send"),
+            "每月 31 日 09:05（当月没有这一天时改在最后一天）",
+        ),
+        ({**MONTHLY, "month_day": "last"}, (Repeat.MONTHLY, "", "last", "send"), "每月最后一天 09:05"),
     ],
 )
 def test_a_preset_is_saved_and_described(
@@ -328,6 +334,9 @@ def test_a_known_schedule_keeps_its_zone_where_the_site_has_another(
         ("0 9 * * 0,6", "每周六、周日 09:00"),
         ("0 9 * * 6-7", "每周六、周日 09:00"),
         ("5 7 15 * *", "每月 15 日 07:05"),
+        ("0 9 29 * *", "每月 29 日 09:00（平年 2 月没有 29 日，不发送）"),
+        ("0 9 30 * *", "每月 30 日 09:00（2 月没有 30 日，不发送）"),
+        ("0 9 31 * *", "每月 31 日 09:00（2、4、6、9、11 月没有 31 日，不发送）"),
         ("* * * * *", "每 1 分钟"),
         ("*/5 * * * *", "每 5 分钟"),
         ("0 * * * *", "每 1 小时"),
