@@ -105,7 +105,7 @@ class WeComAccountFormSet(SeenFormSet):
             others.update(is_primary=False)
         saved = super().save(commit=commit)
         if commit:
-            companies.ensure_primary_account(user=self.instance)
+            companies.settle_primary_accounts([self.instance.pk])
         return saved
 
     def _is_kept(self, form: AnyModelForm) -> bool:

@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from accounts.audit import bulk, services
 from accounts.directory.sync import STEP, TRIES, apply_to
 from accounts.models import AuditEntry, DirectoryPolicy, User, WeComAccount, fold_userid
+from accounts.users.companies import settle_primary_accounts
 from integrations.callbacks.queue import touched_by
 from integrations.callbacks.registry import Batch, Consumer, Outcome
 from integrations.directory.event_consumer import NAME as COPY
@@ -42,6 +43,7 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
     if holder is not None:
         changes[holder.pk] = [["userid", holder.userid, None]]
         WeComAccount.objects.filter(pk=holder.pk).update(userid="", userid_folded="")
+        settle_primary_accounts([holder.user_id])
         _disable_stray(holder.user_id, new)
     WeComAccount.objects.filter(pk=account.pk).update(userid=new, userid_folded=folded)
     proven = WeComAccount.objects.filter(pk=account.pk, proven_corp_id=corp.pk, proven_userid=fold_userid(old))

@@ -87,9 +87,9 @@ def link(*, request: LinkRequest, user: User) -> None:
     try:
         with transaction.atomic():
             _link(request, user)
+            companies.settle_primary_accounts([user.pk])
     except IntegrityError as error:
         raise LinkRefused(_("This WeCom account is linked with another user by now.")) from error
-    companies.ensure_primary_account(user=user)
 
 
 def _link(request: LinkRequest, user: User) -> None:
@@ -102,7 +102,7 @@ def _link(request: LinkRequest, user: User) -> None:
         accounts.filter(corp=request.corp, userid_folded=request.userid_folded).first()
         or accounts.filter(corp=None, userid_folded=request.userid_folded).first()
         or accounts.filter(corp=request.corp, userid_folded="").first()
-        or WeComAccount(user=user, is_primary=not accounts.filter(is_primary=True).exists())
+        or WeComAccount(user=user, is_primary=False)
     )
     account.corp, account.userid = request.corp, request.userid
     account.save()

@@ -12,6 +12,7 @@ from accounts.audit import bulk
 from accounts.directory.groups import fit_groups
 from accounts.directory.matching import Candidate, Match, matches
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
+from accounts.users.companies import settle_primary_accounts
 from accounts.users.scopes import people_changeable_by
 from integrations.models import Corp, Member
 
@@ -32,8 +33,6 @@ def link_matches(*, corp: Corp, found: Sequence[Match]) -> None:
 
     Inside a transaction of the caller. Raises IntegrityError where somebody else has just linked one of them.
     """
-    primary = WeComAccount.objects.filter(user__in=[one.user.pk for one in found if one.user], is_primary=True)
-    has_primary = set(primary.values_list("user_id", flat=True)) if found else set()
     new, filled = [], {}
     for one in found:
         if one.account is not None:
@@ -43,9 +42,11 @@ def link_matches(*, corp: Corp, found: Sequence[Match]) -> None:
                 raise IntegrityError("somebody else has just filled the account")
             filled[one.account.pk] = [["userid", None, one.member.userid]]
         elif one.user is not None:
-            new.append(account_of(corp, one.user, one.member, is_primary=one.user.pk not in has_primary))
+            new.append(account_of(corp, one.user, one.member, is_primary=False))
     make_accounts(new)
     bulk.record_accounts(filled, Action.CHANGED)
+    if found:
+        settle_primary_accounts([one.user.pk for one in found if one.user])
 
 
 def account_of(corp: Corp, user: User, member: Member, *, is_primary: bool) -> WeComAccount:

@@ -21,6 +21,7 @@ from accounts.directory.groups import GroupRules, fit_groups, fit_groups_of_othe
 from accounts.directory.leavers import notify_leavers
 from accounts.directory.steps import Step, unsettled
 from accounts.models import DirectoryPolicy, PeopleRun, WeComAccount
+from accounts.users.companies import settle_primary_accounts
 from integrations import directory
 from integrations.models import Corp, Member, SyncRun
 from integrations.models.jobs import LeaseLostError
@@ -124,6 +125,7 @@ def apply_to(
         step = Step(corp=corp, policy=policy, members=members, now=now)
         written += step.write()
         user_ids |= step.user_ids()
+    settle_primary_accounts(user_ids)
     written += fit_groups(corp=corp, user_ids=user_ids, rules=rules)
     notify_leavers(corp=corp, members=members, now=now)
     return written

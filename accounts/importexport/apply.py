@@ -11,7 +11,7 @@ from accounts.importexport.columns import COMPANY, USERID
 from accounts.importexport.planner import OF_PERSON, Decision
 from accounts.models import Attribute, AuditEntry, User, WeComAccount, fold_userid
 from accounts.users.attributes import set_values
-from integrations.models import Corp
+from accounts.users.companies import settle_primary_accounts
 
 Action = AuditEntry.Action
 # The columns of WeComAccount that a change of the two attributes of WeCom is recorded under.
@@ -58,14 +58,18 @@ def _write_people(decisions: list[Decision]) -> None:
 
 def _write_accounts(decisions: list[Decision]) -> None:
     new, created, changed = [], [], {}
-    people = [_user(one).pk for one in decisions]
-    primary = WeComAccount.objects.filter(user__in=people, is_primary=True)
-    has_primary = set(primary.values_list("user_id", flat=True))
     for decision in decisions:
         account, corp, userid = decision.account or (None, None, "")
         if account is None:
-            user = _user(decision)
-            new.append(_account(user, corp, userid, is_primary=user.pk not in has_primary))
+            new.append(
+                WeComAccount(
+                    user=_user(decision),
+                    corp=corp,
+                    userid=userid,
+                    userid_folded=fold_userid(userid),
+                    is_primary=False,
+                )
+            )
             created.append(_account_changes(decision))
         else:
             rows = WeComAccount.objects.filter(pk=account.pk)
@@ -75,11 +79,7 @@ def _write_accounts(decisions: list[Decision]) -> None:
     bulk.record_accounts(changed, Action.CHANGED)
     made = WeComAccount.objects.bulk_create(new, batch_size=200)
     bulk.record_accounts({one.pk: said for one, said in zip(made, created, strict=True)}, Action.CREATED)
-
-
-def _account(user: User, corp: Corp | None, userid: str, *, is_primary: bool) -> WeComAccount:
-    folded = fold_userid(userid)
-    return WeComAccount(user=user, corp=corp, userid=userid, userid_folded=folded, is_primary=is_primary)
+    settle_primary_accounts([_user(one).pk for one in decisions])
 
 
 def _account_changes(decision: Decision) -> list[list[Any]]:

@@ -20,7 +20,10 @@ SQUASHED = [
     (
         "accounts",
         "0001_squashed_0002_unsent_audit",
-        ["0002_unsent_audit", "0003_append_only_audit", "0004_audit_is_never_truncated"],
+        [
+            *("0002_unsent_audit", "0003_append_only_audit", "0004_audit_is_never_truncated"),
+            "0005_primary_accounts_that_receive",
+        ],
     ),
     (
         "notifications",

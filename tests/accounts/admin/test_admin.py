@@ -426,6 +426,12 @@ class TestForm:
         assert response.status_code == 302
         assert accounts_of(person_of_two) == [("南湖贸易", "li.lei", True)]
 
+    def test_once_the_primary_one_is_emptied_the_next_receives(self, person_of_two: User, root: User) -> None:
+        response = save(signed_in(root), person_of_two, **{"wecom_accounts-0-userid": ""})
+
+        assert response.status_code == 302
+        assert accounts_of(person_of_two) == [("北山制造", "", False), ("南湖贸易", "li.lei", True)]
+
     def test_a_primary_one_can_move_while_the_old_one_goes(self, person_of_two: User, root: User) -> None:
         response = save(
             signed_in(root),

@@ -13,6 +13,8 @@ from accounts.directory.sync import CLAIMED_AT_MOST, LEASE, apply_run, claimable
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount
 from integrations.directory import admit_member
 from integrations.models import Member
+from notifications.sources import Audience
+from notifications.subscriptions.recipients import resolve
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, links, make
 from tests.audit import clear_trail
@@ -264,16 +266,41 @@ def test_a_leaver_is_unlinked_and_disabled_as_the_policy_says(people: People, le
     assert people.counts() == {}
 
 
-def test_a_leaver_with_another_companys_account_is_only_unlinked(people: People) -> None:
+def test_a_leaver_with_another_companys_account_is_only_unlinked_and_receives_there(people: People) -> None:
     people.set_policy(mode="create")
     people.sync()
     lilei = User.objects.get(username="LiLei")
-    WeComAccount.objects.create(user=lilei, corp=make_corp("南湖贸易", 7), userid="lilei", is_primary=False)
+    other = make_corp("南湖贸易", 7)
+    there = WeComAccount.objects.create(user=lilei, corp=other, userid="lilei", is_primary=False)
     people.place.delete_member("LiLei")
 
     assert people.counts() == {"unlinked": 1}
     lilei.refresh_from_db()
     assert lilei.is_active
+    assert lilei.wecom_accounts.get(is_primary=True) == there
+    everybody = Audience(to_everyone=True, corp_id=other.pk)
+    assert [(one.user_id, one.corp_id, one.reason) for one in resolve(everybody)] == [(lilei.pk, other.pk, None)]
+    trail = AuditEntry.objects.order_by("pk").values_list("object_id", "changes")
+    moved = [(key, some) for key, some in trail if "is_primary" in some[0]]
+    left = lilei.wecom_accounts.get(corp=people.corp)
+    assert dict(moved) == {
+        left.pk: [["is_primary", True, False]],
+        there.pk: [["is_primary", False, True]],
+    }
+    assert people.counts() == {}
+
+
+def test_who_is_disabled_in_one_company_receives_in_the_other(people: People) -> None:
+    people.set_policy(mode="create")
+    people.sync()
+    lilei = User.objects.get(username="LiLei")
+    there = WeComAccount.objects.create(user=lilei, corp=make_corp("南湖贸易", 7), userid="lilei", is_primary=False)
+    people.put("LiLei", status=2)
+
+    people.sync()
+
+    assert lilei.wecom_accounts.get(is_primary=True) == there
+    assert lilei.wecom_accounts.get(corp=people.corp).userid == "LiLei"
 
 
 @pytest.mark.parametrize("right", ["is_staff", "is_superuser"])

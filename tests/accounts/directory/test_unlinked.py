@@ -414,6 +414,16 @@ def test_members_of_an_unseen_company_cannot_be_linked(corp: Corp, other_corp: C
     assert links(other_corp) == {}
 
 
+def test_who_left_another_company_receives_through_the_new_link(root: User, corp: Corp, other_corp: Corp) -> None:
+    one, user = member(corp, "lilei"), make("lilei")
+    WeComAccount.objects.create(user=user, corp=other_corp, left_at=NOW)
+
+    link_by_hand(member=one, user=user, editor=root)
+
+    primary = user.wecom_accounts.get(is_primary=True)
+    assert (primary.corp, primary.userid) == (corp, "lilei")
+
+
 @pytest.mark.parametrize("role", [Role.INTEGRATION_ADMINISTRATOR, Role.PUSH_EDITOR, Role.READ_ONLY])
 def test_others_link_nobody(corp: Corp, role: Role) -> None:
     one, user = member(corp, "lilei"), make("lilei")
