@@ -20,7 +20,7 @@ from integrations.clients.errors import IntegrationError
 from integrations.core.redis import valkey
 from integrations.directory.api import Calling
 from integrations.directory.event_payloads import UPDATE_USER, EventChanges, Rename, changes_in, is_about_directory
-from integrations.directory.guards import Stop
+from integrations.directory.guards import Stop, is_too_many
 from integrations.directory.incremental import EventLookup, EventWriter, Found, has_copy, put_out_of_reach
 from integrations.directory.renames import Renamed, apply_renames
 from integrations.directory.sync import request_run
@@ -35,8 +35,7 @@ AFTER_RUN, AFTER_OTHERS = timedelta(seconds=20), timedelta(seconds=2)
 PULSE = timedelta(seconds=20)
 # So many events that wait are looked through for renames.
 WAITING_AT_MOST = 200
-# So many may lose access by events within the window, whatever share that is; beyond, DIRECTORY_GUARD_PERCENT counts.
-LEAVERS_UNCONFIRMED = 20
+# Those who lose access by events within the window are counted together, as those of one run are.
 GUARD_WINDOW = timedelta(minutes=10)
 
 
@@ -142,7 +141,7 @@ def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
     """Whether, with those of the last minutes, more lose access by events than may without an administrator's yes.
 
     `losing`: folded userids. A set: while WeCom cannot be asked, the same events are tried again and again.
-    The floor lets one of three people leave. Without the store only these count.
+    Without the store only these count.
     """
     key = f"integrations:event-leaving:{corp.pk}"
     total = len(losing)
@@ -151,10 +150,9 @@ def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
         pipeline.expire(key, GUARD_WINDOW, nx=True)
         pipeline.scard(key)
         total = int(pipeline.execute()[-1])
-    if total <= LEAVERS_UNCONFIRMED:
-        return False
-    able = Member.objects.filter(corp=corp).able().count()
-    return total * 100 > settings.DIRECTORY_GUARD_PERCENT * able
+    # Those of the last minutes have lost access already.
+    able_count = Member.objects.filter(corp=corp).able().count() + total - len(losing)
+    return is_too_many(losing_count=total, able_count=able_count, percent=settings.DIRECTORY_GUARD_PERCENT)
 
 
 DIRECTORY_CONSUMER = Consumer(name=NAME, wants=is_about_directory, consume=consume)

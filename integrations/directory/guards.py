@@ -9,6 +9,18 @@ from typing import Any
 from integrations.directory import departments as directory_departments
 
 _ROOTS_SHOWN = 5
+# So many people may lose access unasked, whatever share of the company that is, as long as they are not most of it.
+# A company of ten could not let anybody go otherwise.
+FLOOR = 20
+
+
+def is_too_many(*, losing_count: int, able_count: int, percent: int) -> bool:
+    """Whether so many of a company's people lose access at once that an administrator is asked.
+
+    `percent`: how many in a hundred may be disabled unasked; 0 for nobody.
+    """
+    floor = min(FLOOR, able_count / 2) if percent else 0
+    return losing_count > max(floor, percent * able_count / 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,7 @@ def question(
     if not losing:
         return None
     emptied = _emptied_roots(losing, able, parents, roots or directory_departments.tops(parents))
-    if len(losing) * 100 > percent * len(able):
+    if is_too_many(losing_count=len(losing), able_count=len(able), percent=percent):
         return Question("share", len(losing), len(able), percent, emptied)
     return Question("root", len(losing), len(able), percent, emptied) if emptied else None
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
+from pytest_django import Settings
 
 from integrations.callbacks.worker import work_through
-from integrations.directory import event_consumer, request_run, run_sync
+from integrations.directory import event_consumer, guards, request_run, run_sync
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork, Member, SyncRun
 from tests.integrations.directory.place import Directory
 from tests.integrations.directory.wecom_events import WeComEvents
@@ -158,7 +159,10 @@ def test_a_person_in_a_department_that_was_not_told_of(wecom_events: WeComEvents
     assert place.stored_departments() == place.their_departments()
 
 
-def test_a_department_moved_out_of_the_scope_takes_its_people_along(wecom_events: WeComEvents) -> None:
+def test_a_department_moved_out_of_the_scope_takes_its_people_along(
+    wecom_events: WeComEvents, settings: Settings
+) -> None:
+    settings.DIRECTORY_GUARD_PERCENT = 100
     place = wecom_events.place
     place.set_scope(partyids=[2])
     wecom_events.hear()
@@ -310,7 +314,7 @@ def test_a_company_whose_directory_is_not_in_use(wecom_events: WeComEvents, why:
 def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
     wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_consumer, "LEAVERS_UNCONFIRMED", 1)
+    monkeypatch.setattr(guards, "FLOOR", 1)
     place = wecom_events.place
     place.set_scope(partyids=[3])  # LiLei and jim leave the scope
     wecom_events.hear()
@@ -321,7 +325,7 @@ def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
 
 
 def test_leavers_one_by_one_are_counted_together(wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_consumer, "LEAVERS_UNCONFIRMED", 1)
+    monkeypatch.setattr(guards, "FLOOR", 1)
     for userid in ("LiLei", "jim"):
         wecom_events.place.delete_member(userid)
         wecom_events.hear()
@@ -352,11 +356,9 @@ def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(wecom_events: W
     assert presence(wecom_events, "LiLei") == Presence.DELETED
 
 
-def test_the_same_leaver_tried_again_and_again_is_one_leaver(
-    wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_leaver_tried_again_and_again_is_one_leaver(wecom_events: WeComEvents, settings: Settings) -> None:
     """Or, after some minutes without an answer of WeCom, nobody else would be barred on its word."""
-    monkeypatch.setattr(event_consumer, "LEAVERS_UNCONFIRMED", 2)
+    settings.DIRECTORY_GUARD_PERCENT = 100
     place = wecom_events.place
     place.sandbox.fault("ip_refused", "user/get", count=None)
     for leaver in ("LiLei", "jim"):

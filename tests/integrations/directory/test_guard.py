@@ -7,14 +7,23 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
-from integrations.directory import admit_member, changes_of, confirm_run, refuse_run, request_run, run_sync
-from integrations.directory.guards import question
+from integrations.directory import admit_member, changes_of, confirm_run, guards, refuse_run, request_run, run_sync
+from integrations.directory.guards import is_too_many, question
 from integrations.models import Member, SyncChange, SyncRun
 from tests.integrations.directory.place import Directory
 
+pytestmark = pytest.mark.usefixtures("_low_floor")
+
+FLOOR = guards.FLOOR
 Status = SyncRun.Status
 # The tree of `people`: 1 > 2 > 3 and 1 > 4.
 PARENTS = {1: None, 2: 1, 3: 2, 4: 1}
+
+
+@pytest.fixture
+def _low_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The company of these tests has few people."""
+    monkeypatch.setattr(guards, "FLOOR", 1)
 
 
 def ask(losing: set[int], able: dict[int, list[int]], *, percent: int = 5, roots: tuple[int, ...] = ()) -> object:
@@ -38,6 +47,21 @@ def test_the_share_is_a_setting_of_the_question() -> None:
     assert ask(set(range(20)), hundred(), percent=20) is None
     assert ask({0}, hundred(), percent=0) == ("share", 1, 100, ())
     assert ask(set(range(100)), hundred(), percent=100) == ("root", 100, 100, ("1",))
+
+
+@pytest.mark.parametrize(
+    ("losing", "able", "percent", "is_asked"),
+    [
+        *((1, 2, 5, False), (1, 3, 5, False), (2, 3, 5, True), (9, 18, 5, False), (10, 18, 5, True)),
+        *((20, 100, 5, False), (21, 100, 5, True), (50, 1000, 5, False), (51, 1000, 5, True), (1, 1000, 0, True)),
+    ],
+)
+def test_some_people_may_go_unasked_but_never_most_of_them(
+    monkeypatch: pytest.MonkeyPatch, losing: int, able: int, percent: int, is_asked: bool
+) -> None:
+    monkeypatch.setattr(guards, "FLOOR", FLOOR)
+
+    assert is_too_many(losing_count=losing, able_count=able, percent=percent) is is_asked
 
 
 def test_all_people_of_a_root_are_asked_about_however_few() -> None:
@@ -93,6 +117,16 @@ def test_one_leaver_of_many_is_not_asked_about(place: Directory) -> None:
     run = place.sync()
 
     assert (run.status, place.changes(run)) == (Status.DONE, [("deleted", "p0")])
+
+
+def test_a_leaver_of_a_small_company_is_not_asked_about(place: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "FLOOR", FLOOR)
+    place.sync()
+    place.delete_member("jim")
+
+    run = place.sync()
+
+    assert (run.status, place.changes(run)) == (Status.DONE, [("deleted", "jim")])
 
 
 def test_disabling_counts_like_leaving(place: Directory) -> None:
