@@ -113,6 +113,10 @@ class DirectoryPolicyForm(SeenForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "mode" in self.fields:
+            if self.instance._state.adding and not self.is_bound:
+                # The first run of a company brings its people, unless somebody says otherwise.
+                Mode = DirectoryPolicy.Mode
+                self.initial["mode"] = Mode.LINK if is_identity(EMAIL) else Mode.CREATE
             modes: Any = self.fields["mode"]
             modes.choices = MODES
             modes.help_text = _(

@@ -24,6 +24,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts import tasks
 from accounts.admin.base import RunPages
+from accounts.directory.hooks import SYNC
 from accounts.importexport import jobs, writers
 from accounts.importexport import messages as importexport_messages
 from accounts.importexport.jobs import CHANGE, IMPORT
@@ -51,6 +52,19 @@ def too_many(sentence: str, *, at_most: int) -> SafeString:
     """`sentence` says what else to do than to set so many people in one request; its `{file}` leads to the import."""
     link = format_html('<a href="{}">{}</a>', reverse("admin:accounts_peopleimport_add"), gettext("upload a file"))
     return format_html(sentence, count=f"{at_most:,}", file=link)
+
+
+def origin_of_people(request: HttpRequest) -> SafeString:
+    """Say that people come from a company's directory, with the link to what is to be done for that first."""
+    corp = Corp.objects.visible_to(request.user).enabled().order_by("pk").first()
+    if corp is None:
+        words, url = gettext("First connect a company and enable it."), reverse("admin:integrations_corp_changelist")
+    else:
+        words, url = gettext("Sync directory now"), reverse("admin:integrations_syncrun_start", args=[corp.pk])
+    sentence = gettext("An import changes users who are here. Users are created by the directory of a company: {link}")
+    if not request.user.has_perm("integrations.view_corp" if corp is None else SYNC):
+        return format_html(sentence, link=words)
+    return format_html(sentence, link=format_html('<a href="{}">{}</a>', url, words))
 
 
 class UploadForm(forms.Form):
@@ -154,7 +168,8 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             self.log_addition(request, run, gettext("Uploaded for import."))
             _queue(request, run)
             return _to(run)
-        return self.page(request, "upload.html", {"title": _("Import people"), "form": form})
+        context = {"title": _("Import people"), "form": form, "origin": origin_of_people(request)}
+        return self.page(request, "upload.html", context)
 
     # --- One import ---------------------------------------------------------------------------------------------------
 
@@ -188,7 +203,9 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
     def facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         counts = run.counts
+        is_short_of_people = ImportRow.objects.filter(run=run, reason="nobody").exists()
         return {
+            "origin": origin_of_people(request) if is_short_of_people and not run.is_unfinished else "",
             "done_count": jobs.done_count(run),
             "same_count": counts.get("same", 0),
             "change_count": counts.get(Outcome.CHANGE, 0),

@@ -22,6 +22,7 @@ from accounts.admin.directory import MODES, CompanyFilter, SyncPolicyForm
 from accounts.audit import services
 from accounts.directory import messages as directory_messages
 from accounts.directory.hooks import SYNC
+from accounts.directory.linking import unlinked
 from accounts.models import AuditEntry, DirectoryPolicy, PeopleRun
 from integrations.callbacks import queue
 from integrations.core.queues import queue_on_commit
@@ -29,7 +30,7 @@ from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory import confirm_run, refuse_run, request_run
 from integrations.directory import messages as copy_wording
 from integrations.directory.event_health import hearing_of
-from integrations.models import Corp, SyncChange, SyncRun
+from integrations.models import Corp, Member, SyncChange, SyncRun
 from integrations.tasks import queue_events
 
 CHANGES_SHOWN = 200
@@ -123,6 +124,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "mode": dict(MODES)[policy.mode if policy is not None else DirectoryPolicy.Mode.OFF],
             "is_off": policy is None or policy.is_off,
             "form": form,
+            "unlinked_count": unlinked(Member.objects.able().filter(corp=corp)).count(),
             "hearing": hearing_of(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp)[:10],
         }

@@ -48,7 +48,7 @@ _ROWS = {
     "scientific": _("Excel has shortened the number in “%(column)s”, such as 1.38E+10. Enter it anew, as text."),
     "long_cell": _("The text in “%(column)s” is too long."),
     "no_key": _("Nothing says whom this row is about."),
-    "nobody": _("Nobody whom you may change fits."),
+    "nobody": _("No user whom you may change fits. An import changes users and creates none."),
     "several": _("Several people fit."),
     "twice_person": _("The person stands in row %(row)s already."),
     "twice_account": _("The WeCom account stands in row %(row)s already."),

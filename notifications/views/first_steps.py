@@ -80,10 +80,11 @@ def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
         sentence = _("No WeCom company is assigned to you. A system administrator does that on your page under Users.")
         return [Step(pgettext("step", "Company"), "", sentence)]
     facts = _facts(request)
+    company = _company(request, corps)
     steps = [
         _address(request, corps),
-        _company(request, corps),
-        _people(request, corps, facts),
+        company,
+        _people(request, corps, company, facts),
         _data(request, facts),
         _push(request, facts),
         _arrived(request, facts),
@@ -160,21 +161,20 @@ def _company(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     return Step(name, purpose, _("No company yet."), label=_("Connect a company"), url=page)
 
 
-def _people(request: HttpRequest, corps: Sequence[Corp], facts: _Facts) -> Step:
+def _people(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: _Facts) -> Step:
     name = pgettext("step", "People")
-    purpose = _("Who receives pushes and signs in: users with a WeCom account, from the directory or from a sheet.")
+    purpose = _("Who receives pushes and signs in: users with a WeCom account, from a company's directory.")
     if facts.has_people:
         return Step(name, purpose, _("Users are linked with WeCom."), is_done=True)
+    if not company.is_done:
+        missing = _("Nobody is linked yet: first a company has to be enabled.")
+        return Step(name, purpose, missing, label=company.label, url=company.url, ask=company.ask)
     missing = _("Nobody is linked yet.")
     if facts.has_members:
         missing = _("The directory was read, but no user is linked with it: choose what happens to users.")
-    enabled = [corp for corp in corps if corp.is_enabled]
-    if enabled and request.user.has_perm(SYNC):
-        page = reverse("admin:integrations_syncrun_start", args=[enabled[0].pk])
+    if request.user.has_perm(SYNC):
+        page = reverse("admin:integrations_syncrun_start", args=[next(one.pk for one in corps if one.is_enabled)])
         return Step(name, purpose, missing, label=_("Synchronise the directory"), url=page)
-    if request.user.has_perm("accounts.add_peopleimport"):
-        page = reverse("admin:accounts_peopleimport_add")
-        return Step(name, purpose, missing, label=_("Import people"), url=page)
     return Step(name, purpose, missing, ask=whom_to_ask(request.user, SYNC))
 
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, User
 from accounts.users.roles import Role
@@ -18,6 +18,7 @@ from integrations.models import Department, Member, SyncRun
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, links
 from tests.accounts.people import signed_in, with_role
+from tests.bi import make_bi
 from tests.browser_form import opened_with
 
 
@@ -86,6 +87,22 @@ def test_the_page_where_a_run_begins_asks_what_happens_to_users_whoever_may_set_
     assert "同步时怎么处理用户：关联已有用户。" in read
 
 
+def test_the_first_run_links_and_creates_unless_somebody_says_otherwise(people: People, root: Client) -> None:
+    people.policy.delete()
+    start = reverse("admin:integrations_syncrun_start", args=[people.corp.pk])
+
+    first = root.get(start)
+
+    assert first.context["form"]["mode"].value() == "create"
+    assert "第一次同步会读取应用可见的所有成员" in first.text
+    people.sync()
+    later = root.get(start)
+    assert "第一次同步会读取" not in later.text
+    assert "上次同步到的成员中，有 3 人在这里还没有对应的用户。" in later.text
+    make_bi(external_id_source="email")
+    assert root.get(start).context["form"]["mode"].value() == "link"
+
+
 def test_a_choice_is_saved_and_a_run_begun_at_once(
     people: People, root: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
@@ -142,11 +159,13 @@ def test_a_second_click_leads_to_the_run_under_way(people: People, chief: Client
 def test_the_guard_is_answered_with_yes_or_no(
     people: People,
     chief: Client,
+    settings: Settings,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
     answer: str,
     status: str,
     is_active: bool,
 ) -> None:
+    settings.DIRECTORY_GUARD_PERCENT = 0
     people.set_policy(mode="create")
     people.sync()
     people.place.delete_member("LiLei")

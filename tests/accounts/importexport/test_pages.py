@@ -41,6 +41,28 @@ def answer(client: Client, run: PeopleImport, word: str) -> Any:
     return client.post(f"{IMPORTS}{run.pk}/answer/", {"answer": word}, follow=True)
 
 
+class TestWhereNobodyIsYet:
+    """An import creates nobody: the page says what to do first, with the link."""
+
+    def test_a_company_is_to_be_connected_first(self, db: None) -> None:
+        root = User.objects.create(username="root", is_staff=True, is_superuser=True)
+        run = uploaded(root, csv_bytes(HEADER, ["lilei", "李雷"]))
+        client = signed_in(root)
+
+        for page in (client.get(f"{IMPORTS}add/").text, client.get(page_of(run)).text):
+            assert '用户由公司的通讯录创建：<a href="/admin/integrations/corp/">请先接入企业微信公司并启用</a>' in page
+        assert "没有匹配到您有权修改的用户。导入只改动已有用户，不会新建用户。" in client.get(page_of(run)).text
+
+    def test_then_its_directory_is_to_be_read(self, editor: User, corp: Corp) -> None:
+        corp.is_enabled = True
+        corp.save()
+        start = f"/admin/integrations/syncrun/start/{corp.pk}/"
+
+        assert f'<a href="{start}">立即同步通讯录</a>' in signed_in(editor).get(f"{IMPORTS}add/").text
+        everybody_is_here = uploaded(editor, csv_bytes(HEADER, [editor.username, "李"]))
+        assert "用户由公司的通讯录创建" not in signed_in(editor).get(page_of(everybody_is_here)).text
+
+
 class TestUploading:
     def test_leads_to_the_page_of_the_import_and_on_to_its_end(
         self, editor: User, corp: Corp, django_capture_on_commit_callbacks: Any
@@ -167,7 +189,7 @@ class TestTheResult:
         content = b"".join(response.streaming_content)
 
         table = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
-        why = "没有匹配到您有权修改的用户。"
+        why = "没有匹配到您有权修改的用户。导入只改动已有用户，不会新建用户。"
         assert table == [["行", "原因", *HEADER], ["2", why, "'=cmd", "x"], ["3", why, "LILEY", "李"]]
         again = uploaded(editor, content.replace(b"LILEY", b"lilei"))
         assert again.counts == {"same": 0, "change": 1, "refused": 1}

@@ -58,7 +58,7 @@ def test_an_empty_product_begins_with_the_address_and_offers_every_step() -> Non
     assert [(step.is_done, step.url) for step in steps] == [
         (False, f"/admin/integrations/siteaddress/{address.pk}/change/"),
         (False, "/admin/integrations/corp/add/"),
-        (False, "/admin/accounts/peopleimport/add/"),
+        (False, "/admin/integrations/corp/add/"),
         (False, "/admin/integrations/biconnection/"),
         (False, "/admin/notifications/subscription/add/"),
         (False, "/admin/notifications/run/"),
@@ -130,8 +130,10 @@ def test_of_the_company() -> None:
 
 def test_of_people() -> None:
     root = make_superuser()
-    assert state_of("人员", root) == (False, "还没有人关联企业微信。", "导入用户")
-    corp = make_corp()
+    assert state_of("人员", root) == (False, "还没有人关联企业微信，请先启用一家公司。", "接入企业微信公司")
+    corp = make_corp(is_enabled=False)
+    assert state_of("人员", root) == (False, "还没有人关联企业微信，请先启用一家公司。", "继续")
+    Corp.objects.update(is_enabled=True)
     assert state_of("人员", root) == (False, "还没有人关联企业微信。", "同步通讯录")
     WeComAccount.objects.create(user=root, corp=corp)  # without a userid
     assert state_of("人员", root) == (False, "还没有人关联企业微信。", "同步通讯录")
