@@ -255,7 +255,7 @@ SIGN_INS_PER_COMPANY = e.read(e.count, "SIGN_INS_PER_COMPANY", "12000")
 SHARING_IN_WECOM = e.read(e.boolean, "SHARING_IN_WECOM", "false")
 
 # --- Directory -------------------------------------------------------------------------------------------------------
-# How many people of a hundred a directory synchronisation may disable unasked, beside up to 20 (half at most); 0: nobody.
+# How many people of a hundred a synchronisation may disable unasked, beside up to 20 (half at most); 0: nobody.
 DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
 # --- Data of reports and alerts (docs/en/data-sources.md) ------------------------------------------------------------
