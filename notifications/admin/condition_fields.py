@@ -125,7 +125,7 @@ def condition_of(row: Row) -> Condition:
     comparison = Comparison(row.comparison)
     entered = [row.value.strip(), row.second.strip()] if comparison in conditions.WITH_TWO else [row.value.strip()]
     against, unit = _change_of(row) if comparison in BY_CHANGE else (None, Unit.PERCENT)
-    if against is not None and unit == Unit.PERCENT:
+    if against is not None and unit != Unit.AMOUNT:
         entered = [row.value.strip().rstrip("%％").rstrip()]
     condition = Condition(
         Aggregate(row.aggregate),

@@ -56,7 +56,11 @@ AGAINST = {
     Against.WEEK: pgettext_lazy("condition", "the same day of the week before"),
     Against.YEAR: pgettext_lazy("condition", "the same day of the year before"),
 }
-UNITS = {Unit.PERCENT: "%", Unit.AMOUNT: pgettext_lazy("condition", "as an amount")}
+UNITS = {
+    Unit.PERCENT: "%",
+    Unit.PERCENT_FROM_ZERO: pgettext_lazy("condition", "%, also from 0"),
+    Unit.AMOUNT: pgettext_lazy("condition", "as an amount"),
+}
 # Behind the point of what was found, in cards and on pages.
 DIGITS = 4
 
@@ -131,7 +135,7 @@ def _compared(condition: Condition) -> str:
             "column": column,
             "comparison": comparison,
             "against": AGAINST[condition.against],
-            "value": condition.values[0] + ("%" if condition.unit == Unit.PERCENT else ""),
+            "value": condition.values[0] + ("" if condition.unit == Unit.AMOUNT else str(UNITS[condition.unit])),
         }
         return _("%(column)s %(comparison)s %(value)s against %(against)s") % words
     if len(condition.values) == 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -13,6 +14,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
+from accounts.models import fold_value
 from integrations.clients.sources.table import Kind, Table
 from notifications.alerts import relative_dates
 
@@ -64,6 +66,7 @@ class Unit(StrEnum):
     """What the value of a fall or a rise is."""
 
     PERCENT = "percent"
+    PERCENT_FROM_ZERO = "percent_from_zero"  # where a fall or a rise from 0, which has no percentage, counts, too
     AMOUNT = "amount"
 
 
@@ -285,9 +288,6 @@ _SENTENCES = {
         "There is no data of %(about)s to compare with: the data has no column of days, and none that was fetched on "
         "that day is kept. What the rule's checks fetch is kept from now on."
     ),
-    "from_zero": gettext_lazy(
-        "It was 0 on %(about)s: no percentage can be computed from that. Compare by the amount instead."
-    ),
     "too_many": gettext_lazy("There are too many conditions or values."),
     "too_many_parts": gettext_lazy("The column “%(about)s” has too many values to be split by."),
 }
@@ -313,6 +313,11 @@ def _filter(text: str) -> tuple[str, tuple[str, ...]]:
     if not sign or not name.strip() or not values.strip():
         raise ConditionError("filter", text.strip()[:80])
     return name.strip().strip('"'), tuple(value.strip() for value in values.split("|"))
+
+
+def folded(text: str) -> str:
+    """A text as it is compared: without spaces around it, in lower case, full-width letters as ordinary ones."""
+    return fold_value(unicodedata.normalize("NFKC", text))
 
 
 def plain(number: Number, *, digits: int | None = None) -> str:

@@ -139,13 +139,21 @@ def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) 
 
 
 def evaluate(rule: AlertRule, table: Table, *, now: datetime) -> dict[str, Verdict]:
-    """What the rule's conditions say of each part of the table, today. Raises ConditionError."""
+    """What the rule's conditions say of each part of the table, today. Raises ConditionError: for a column that is
+    missing before anything else, and where there is no part, unless an absent value means that it is over."""
     today = localdate(timezone=get_default_timezone())
-    found = [verdicts.at_day(one, table, today) for one in conditions.from_rows(rule.conditions)]
+    entered = conditions.from_rows(rule.conditions)
+    columns = [name for one in entered for name in (one.column, *dict(one.filters))]
+    for name in filter(None, [*columns, rule.split_column]):
+        conditions.position(table, name)
+    found = [verdicts.at_day(one, table, today) for one in entered]
     kept = kept_data.of_parts(rule, earlier_days.againsts(found, table), now=now)
+    parts = verdicts.parts_of(rule, table)
+    if not parts and not rule.absent_checks:
+        raise ConditionError("cut" if table.is_cut else "no_value")
     return {
         part: verdicts.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)), kept(part))
-        for part, its_table in verdicts.parts_of(rule, table).items()
+        for part, its_table in parts.items()
     }
 
 
@@ -170,11 +178,12 @@ def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: da
         if found and all(one.holds is None for one in found.values()):
             raise _problem(found) or ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
+        is_broken = error.reason == "no_such_column"
         # An answer without any column is an empty one.
-        is_broken = error.reason == "no_such_column" and bool(table.columns)
-        return _Decision(_without_data(rule, check, conditions.sentence(error), now, is_broken=is_broken))
+        known = is_broken if table.columns else None
+        return _Decision(_without_data(rule, check, conditions.sentence(error), now, is_broken=known))
     except _NoDataError as error:
-        return _Decision(_without_data(rule, check, str(error), now, is_broken=error.is_lost))
+        return _Decision(_without_data(rule, check, str(error), now, is_broken=error.is_lost or None))
     opened = _with_data(rule, check, found, now, is_cut=table.is_cut)
     tables = verdicts.parts_of(rule, table) if opened else {}
     fired = [Fired(incident, found[part], tables[part]) for part, incident in opened.items()]
@@ -246,17 +255,26 @@ def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
 
 
 def _without_data(
-    rule: AlertRule, check: AlertCheck, problem: str, now: datetime, *, is_broken: bool
+    rule: AlertRule, check: AlertCheck, problem: str, now: datetime, *, is_broken: bool | None
 ) -> AlertCheck.Outcome:
     """What held until now holds no longer “in a row”. What the next check compares with is kept. A broken rule raises
-    nothing: its owner is told."""
-    rule.failure_count += 1
-    rule.holding, rule.problem, rule.checked_slot_at = {}, problem[:PROBLEM_CHARACTERS], check.slot_at
-    rule.save(update_fields=["failure_count", "holding", "problem", "checked_slot_at"])
-    if is_broken and not rule.is_broken:
-        rule.is_broken, rule.owner_notified_at, rule.owner_notice = True, None, None
-        rule.save(update_fields=["is_broken", "owner_notified_at", "owner_notice"])
-    if rule.failure_count >= rule.no_data_checks and not is_broken:
+    nothing: its owner is told once, and its problem stays said. `is_broken`: None where the answer does not tell."""
+    was_broken = rule.is_broken
+    rule.is_broken = was_broken if is_broken is None else is_broken
+    rule.holding, rule.checked_slot_at = {}, check.slot_at
+    if is_broken is not None or not was_broken:
+        rule.problem = problem[:PROBLEM_CHARACTERS]
+    if not rule.is_broken:
+        rule.failure_count += 1
+    elif not was_broken:
+        rule.owner_notified_at, rule.owner_notice = None, None
+    rule.save(
+        update_fields=[
+            *("failure_count", "holding", "problem", "checked_slot_at"),
+            *("is_broken", "owner_notified_at", "owner_notice"),
+        ]
+    )
+    if rule.failure_count >= rule.no_data_checks and not rule.is_broken:
         is_going_on = rule.failure_count > rule.no_data_checks
         report = _report(rule, check, Kind.NO_DATA, "", is_going_on=is_going_on, problem=problem)
         _apply([report], rule, now)

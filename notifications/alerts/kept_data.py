@@ -10,7 +10,7 @@ from django.utils.timezone import get_default_timezone, localtime
 from integrations.clients.sources.table import Table
 from integrations.models import CardData
 from notifications.alerts import verdicts
-from notifications.alerts.conditions import Against, ConditionError
+from notifications.alerts.conditions import Against, ConditionError, folded
 from notifications.alerts.earlier_days import Kept
 from notifications.models import AlertRule
 from notifications.reports.templates.dates import EARLIER
@@ -23,7 +23,7 @@ def of_parts(
     moment = localtime(now, get_default_timezone())
     days = {against: EARLIER[against](moment.date()) for against in againsts}
     found = {against: _parts(rule, moment, day) for against, day in days.items()}
-    return lambda part: {against: Kept(days[against], parts.get(part)) for against, parts in found.items()}
+    return lambda part: {against: Kept(days[against], parts.get(folded(part))) for against, parts in found.items()}
 
 
 def _parts(rule: AlertRule, moment: datetime, day: date) -> dict[str, Table]:
@@ -37,6 +37,6 @@ def _parts(rule: AlertRule, moment: datetime, day: date) -> dict[str, Table]:
         return {}
     pk = min(distances, key=lambda one: distances[one])
     try:
-        return verdicts.parts_of(rule, answers.get(pk=pk).table)
+        return {folded(part): table for part, table in verdicts.parts_of(rule, answers.get(pk=pk).table).items()}
     except ConditionError:
         return {}

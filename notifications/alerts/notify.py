@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -173,7 +173,8 @@ def earliest_notice_at(rule: AlertRule, now: datetime, windows: Sequence[Silence
 
 
 def window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> datetime | None:
-    """The end of the window's stretch in which `moment` lies; None where it lies in none."""
+    """The end of the window's stretch in which `moment` lies; None where it lies in none. In an hour that clocks show
+    twice it lies in the window both times."""
     if window.kind == SilenceWindow.Kind.ONCE:
         start, end = window.starts_at, window.ends_at
         return end if start is not None and end is not None and start <= moment < end else None
@@ -183,10 +184,11 @@ def window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> dateti
     local = moment.astimezone(where)
     for days in (-1, 0):
         day = local.date() + timedelta(days=days)
+        # Times of one zone are compared by the clock that people see, whatever its offset.
         ends = datetime.combine(day if to_time > from_time else day + timedelta(days=1), to_time, where)
         is_its_day = day.isoweekday() in window.weekday_numbers
         if is_its_day and datetime.combine(day, from_time, where) <= local < ends:
-            return ends
+            return ends.replace(fold=local.fold).astimezone(UTC)
     return None
 
 
@@ -209,5 +211,5 @@ def _within_hours(rule: AlertRule, now: datetime) -> datetime:
         begins = datetime.combine(day, start, where)
         ends = datetime.combine(day if end > start else day + timedelta(days=1), end, where)
         if ends > local:
-            return max(now, begins)
+            return now if begins <= local else begins.replace(fold=local.fold).astimezone(UTC)
     return now

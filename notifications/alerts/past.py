@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from notifications.alerts import conditions, earlier_days, verdicts
-from notifications.alerts.conditions import BY_CHANGE, Against, Condition, ConditionError, Join
+from notifications.alerts.conditions import BY_CHANGE, Against, Condition, ConditionError, Join, folded
 from notifications.alerts.earlier_days import Kept
 from notifications.alerts.verdicts import Memory
 from notifications.reports.templates.dates import EARLIER
@@ -83,7 +83,8 @@ def tried_on(rule: AlertRule, tables: Mapping[date, Table]) -> Past:
 
 
 def _parts(rule: AlertRule, table: Table | None) -> Mapping[str, Table]:
-    return {} if table is None else verdicts.parts_of(rule, table)
+    parts = {} if table is None else verdicts.parts_of(rule, table)
+    return {folded(part): its_table for part, its_table in parts.items()}
 
 
 def _holds(
@@ -97,7 +98,7 @@ def _holds(
     """Whether any part holds; what the next day compares with is put into `memory`."""
     answers = []
     fixed = [verdicts.at_day(one, table, day) for one in found]
-    for part, its_table in verdicts.parts_of(rule, table).items():
+    for part, its_table in _parts(rule, table).items():
         kept = {against: Kept(its_day, parts.get(part)) for against, (its_day, parts) in earlier.items()}
         verdict = verdicts.evaluate(fixed, Join(rule.join), its_table, memory.get(part, Memory()), kept)
         memory[part] = verdict.memory

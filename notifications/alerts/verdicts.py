@@ -15,7 +15,6 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
-from accounts.models import fold_value
 from integrations.clients.sources.table import Kind, Table, Value
 from notifications.alerts import earlier_days, relative_dates
 from notifications.alerts.conditions import (
@@ -35,6 +34,7 @@ from notifications.alerts.conditions import (
     entered,
     entered_moments,
     entered_number,
+    folded,
     is_comparable,
     moment,
     plain,
@@ -42,8 +42,7 @@ from notifications.alerts.conditions import (
 )
 from notifications.alerts.earlier_days import Kept
 from notifications.models import AlertRule
-from notifications.reports.row_filters import ColumnMissingError, cell_text, slices
-from notifications.reports.templates.numbers import Change
+from notifications.reports.row_filters import cell_text
 
 ROWS_MARKED = 200
 # What comparing with a span of days means.
@@ -125,15 +124,18 @@ def _joined(answers: Collection[bool | None], join: Join) -> bool | None:
     return None if None in answers else not decisive
 
 
-def split(table: Table, column: str) -> dict[str, Table]:
-    """The table cut by the values of a column, in the order of their first rows; one part where none is named."""
+def split(table: Table, column: str, known: Collection[str] = ()) -> dict[str, Table]:
+    """The table cut by the values of a column, in the order of their first rows; one part where none is named. Values
+    that differ in case, width or spaces around them alone are one part, with its name among `known` or its first."""
     if not column:
         return {"": table}
     place = position(table, column)
+    names = {folded(name): name for name in known}
     parts: dict[str, list[Row]] = defaultdict(list)
     for row in table.rows:
-        parts[cell_text(row[place])].append(row)
-    return {key: table.with_rows(rows) for key, rows in parts.items()}
+        value = cell_text(row[place]).strip()
+        parts[names.setdefault(folded(value), value)].append(row)
+    return {name: table.with_rows(rows) for name, rows in parts.items()}
 
 
 def _answer(
@@ -172,11 +174,12 @@ def _moved(
         reason = "not_kept"
     if before is None:
         return Found(None, number, days=days, problem=ConditionError(reason, days[1]))
-    change = Change(number, before)
-    moved = change.difference if condition.unit == Unit.AMOUNT else change.share
-    if moved is None:
-        return Found(None, number, before=before, days=days, problem=ConditionError("from_zero", days[1]))
-    limit = entered(condition)[0] / (1 if condition.unit == Unit.AMOUNT else 100)
+    moved, limit = number - before, entered(condition)[0]
+    if condition.unit != Unit.AMOUNT and before:
+        moved, limit = moved / abs(before), limit / 100
+    elif condition.unit != Unit.AMOUNT:
+        # From 0, which has no percentage: any counts where the rule says so, else none.
+        moved, limit = moved if condition.unit == Unit.PERCENT_FROM_ZERO else Number(0), Number(0)
     holds = moved < -limit if condition.comparison == Comparison.FELL else moved > limit
     return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else (), before=before, days=days)
 
@@ -245,11 +248,11 @@ def _change(former: str, number: Number | None) -> Number | None:
 
 def rows_counting(condition: Condition, table: Table) -> list[int]:
     """Positions of the rows that fit all filters. A day fits every time of it."""
-    wanted = [(position(table, name), set(values)) for name, values in condition.filters]
+    wanted = [(position(table, name), set(map(folded, values))) for name, values in condition.filters]
     return [
         index
         for index, row in enumerate(table.rows)
-        if all(cell_text(row[place]) in values or _day(row[place]) in values for place, values in wanted)
+        if all(folded(cell_text(row[place])) in values or _day(row[place]) in values for place, values in wanted)
     ]
 
 
@@ -322,7 +325,7 @@ def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
         return _holds(condition.comparison, moment(value), entered_moments(condition))
     if condition.comparison in ORDERED:
         raise ConditionError("no_order", condition.column)
-    return _holds(condition.comparison, cell_text(value), [one.strip() for one in condition.values])
+    return _holds(condition.comparison, folded(cell_text(value)), [folded(one) for one in condition.values])
 
 
 def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
@@ -360,15 +363,11 @@ def _number(value: Value) -> Number | None:
 
 
 def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
-    """The parts that are watched by themselves; where people see their own rows only, those that a person may see, as
-    in reports. Raises ConditionError."""
-    if rule.split_attribute_id is None:
-        parts = split(table, rule.split_column)
-    else:
-        try:
-            parts = slices(table, rule.split_column, fold_value)
-        except ColumnMissingError as error:
-            raise ConditionError("no_such_column", error.column) from error
+    """The parts that are watched by themselves, by the names that the checks before know; where people see their own
+    rows only, none of cells without a value, which nobody may see. Raises ConditionError."""
+    parts = split(table, rule.split_column, rule.memory)
+    if rule.split_attribute_id is not None:
+        parts.pop("", None)
     if len(parts) > PARTS_AT_MOST:
         raise ConditionError("too_many_parts", rule.split_column)
     return parts

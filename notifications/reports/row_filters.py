@@ -112,19 +112,6 @@ def missing_values(conditions: Iterable[Condition], values: Values) -> list[int]
     return sorted(set().union(*empty)) if all(empty) else []
 
 
-def slices(table: Table, column: str, fold: Fold) -> dict[str, Table]:
-    """What whoever has one value sees, for each value of a column; by the value as it is written. Raises
-    ColumnMissingError."""
-    found = _rows_by_value(table, Condition("", column, None), fold)
-    position = table.position(column)
-    return {
-        min(cell_text(table.rows[number][position]) for number in numbers): table.with_rows(
-            [table.rows[number] for number in numbers]
-        )
-        for numbers in found.values()
-    }
-
-
 def cell_text(value: Value) -> str:
     """A cell as it is compared with an attribute's value; empty for one without a value.
 

@@ -22,7 +22,7 @@ SIGNS = {
     "fell": Comparison.FELL,
     "rose": Comparison.ROSE,
 }
-_UNITS = {"%": Unit.PERCENT, "amount": Unit.AMOUNT}
+_UNITS = {"%": Unit.PERCENT, "%0": Unit.PERCENT_FROM_ZERO, "amount": Unit.AMOUNT}
 _LINE = re.compile(
     rf"(?P<aggregate>[a-z]+) (?:(?P<column>\S+) )?(?P<sign>{'|'.join(SIGNS)})"
     r"(?: (?P<values>.+?))?(?: where (?P<rows>.+))?"

@@ -13,8 +13,10 @@ from integrations.clients.sources.table import Column, Kind, Table
 from integrations.models import CardData
 from integrations.models.datasources import packed
 from notifications.alerts import broken_rules, evaluation
+from notifications.alerts.conditions import to_rows
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AlertCheck, AlertRule, Delivery, Incident, Run
+from tests.notifications.alerts.lines import parse
 from tests.notifications.alerts.test_rules import STEP, card, check, corp, people, rule, table  # noqa: F401  # fixtures
 from tests.notifications.factories import NOW, make_person
 
@@ -65,6 +67,41 @@ def test_a_card_that_its_source_does_not_know_any_more_is_told_alike(rule: Alert
     [text] = told()
     assert "数据源" in text
     assert not Incident.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"split_column": "城市"},
+        {"split_column": "大区"},
+        {"conditions": to_rows(parse("any 城市 > 3\nsum 销售额 < 100"))},
+        {"conditions": to_rows(parse("sum 金额 < 100 where 品类=酒"))},
+    ],
+)
+def test_a_column_that_is_lost_is_said_before_all_else_and_until_it_is_there_again(
+    rule: AlertRule,  # noqa: F811
+    owner: User,
+    fields: dict[str, Any],
+) -> None:
+    """Also where the answer has no rows; and while the source is down meanwhile."""
+    AlertRule.objects.update(**fields)
+    check(rule, NOW, RENAMED.with_rows([]))
+    [text] = told()
+    assert "数据中没有列" in text
+
+    lose_card(rule, NOW + STEP, "timeout")
+    check(rule, NOW + 2 * STEP, RENAMED)
+
+    assert told() == []
+    assert not Incident.objects.exists()
+    rule.refresh_from_db()
+    assert (rule.is_broken, rule.problem[:6]) == (True, "数据中没有列")
+
+    check(rule, NOW + 3 * STEP, replace(RENAMED, columns=(), rows=()))
+    AlertRule.objects.update(split_column="", conditions=to_rows(parse("sum 金额 < 100")))
+    check(rule, NOW + 4 * STEP, RENAMED.with_rows([]))
+    rule.refresh_from_db()
+    assert (rule.is_broken, rule.failure_count) == (False, 1)
 
 
 def test_a_source_that_is_down_breaks_no_rule(rule: AlertRule, owner: User) -> None:  # noqa: F811

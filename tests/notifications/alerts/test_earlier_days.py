@@ -66,6 +66,11 @@ def found(line: str, table: Table = TABLE) -> Found:
         ("max 销售额 fell 10 % week where 门店=甲", True, 60),
         ("sum 销售额 rose 60 % week where 日期=昨天", None, None),
         ("sum 销售额 rose 100 % day where 日期=2026-11-24; 门店=乙", None, None),
+        ("sum 销售额 rose 20 % year", False, 0),
+        ("sum 销售额 fell 20 % year", False, 0),
+        ("sum 销售额 rose 20 %0 year", True, 0),
+        ("sum 销售额 fell 20 %0 year", False, 0),
+        ("sum 销售额 rose 20 %0 week", False, 120),
         ("count fell 0 amount week where 门店=乙", False, 1),
         ("count 销售额 rose 0 amount day where 门店=乙", True, 0),
     ],
@@ -89,7 +94,6 @@ def test_says_both_values_and_marks_the_rows_of_the_day() -> None:
 @pytest.mark.parametrize(
     ("line", "reason", "day"),
     [
-        ("sum 销售额 fell 20 % year", "from_zero", "2025-11-24"),
         ("sum 销售额 fell 20 % week where 日期=昨天", "no_earlier", "2026-11-16"),
         ("count fell 20 % week where 日期=昨天", "no_earlier", "2026-11-16"),
         ("sum 销售额 fell 20 % day where 门店=乙", "no_earlier", "2026-11-23"),
@@ -207,9 +211,9 @@ def test_data_without_days_is_compared_with_what_was_fetched_at_that_time_of_the
 @pytest.mark.django_db
 def test_each_part_is_compared_with_its_own_earlier_value_and_the_rule_names_what_lacks_one() -> None:
     rule = make_sales_rule("sum 销售额 fell 20 % day", split_column="城市")
-    keep(rule, NOW - timedelta(days=1), 上海=100, 北京=100)
+    keep(rule, NOW - timedelta(days=1), 上海=100, 北京=100, Ningbo=5)
 
-    assert check(rule, NOW, now_with(上海=79, 北京=99, 广州=1)) == AlertCheck.Outcome.FIRING
+    assert check(rule, NOW, now_with(上海=79, 北京=99, 广州=1, NINGBO=5)) == AlertCheck.Outcome.FIRING
 
     assert Incident.objects.get().title == "销售额过低 · 上海"
     rule.refresh_from_db()
@@ -217,19 +221,29 @@ def test_each_part_is_compared_with_its_own_earlier_value_and_the_rule_names_wha
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("kept", "words"), [({}, "没有 2026-11-17 的数据可比"), ({"上海": 0}, "2026-11-17 的值为 0")])
-def test_a_missing_or_zero_earlier_value_is_an_error_of_the_rule_and_fires_nothing(
-    kept: dict[str, int], words: str
-) -> None:
+def test_a_missing_earlier_value_is_an_error_of_the_rule_and_fires_nothing() -> None:
     rule = make_sales_rule("sum 销售额 fell 20 % week")
-    if kept:
-        keep(rule, NOW - timedelta(days=7), **kept)
 
     assert check(rule, NOW, now_with(上海=79)) == AlertCheck.Outcome.NO_DATA
 
     assert not Incident.objects.exists()
     rule.refresh_from_db()
-    assert words in rule.problem
+    assert "没有 2026-11-17 的数据可比" in rule.problem
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("unit", "outcome", "count"), [("%", "fine", 0), ("%0", "firing", 1)])
+def test_a_rise_from_0_counts_where_the_rule_says_so_and_is_no_lack_of_data(
+    unit: str, outcome: str, count: int
+) -> None:
+    rule = make_sales_rule(f"sum 销售额 rose 20 {unit} week")
+    keep(rule, NOW - timedelta(days=7), 上海=0)
+
+    assert check(rule, NOW, now_with(上海=79)) == outcome
+
+    assert Incident.objects.count() == count
+    rule.refresh_from_db()
+    assert rule.problem == ""
 
 
 @pytest.mark.django_db

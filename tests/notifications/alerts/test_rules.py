@@ -324,7 +324,7 @@ class TestNoData:
         for number, answer in enumerate((table(上海=100), table(), None, table(上海=None), table(上海=10))):
             check(rule, NOW + number * STEP, answer)
 
-        incident = Incident.objects.get()
+        incident = Incident.objects.get(kind="firing")
         assert (incident.starts_at, incident.summary) == (NOW + 4 * STEP, "销售额 变化 % 小于等于 -50：当前 -90")
 
 
@@ -382,6 +382,26 @@ class TestSplit:
         check(rule, NOW + 7 * STEP, table())
         check(rule, NOW + 8 * STEP, table())
         assert not Incident.objects.open().exists()
+
+    @pytest.mark.parametrize("line", ["sum 销售额 < 100", "any 销售额 < 100", "count < 3"])
+    def test_an_answer_without_any_value_is_no_data(self, rule: AlertRule, line: str) -> None:
+        AlertRule.objects.update(split_column="城市", conditions=conditions.to_rows(parse(line)), no_data_checks=2)
+        check(rule, NOW, table(上海=1))
+
+        assert check(rule, NOW + STEP, table()) == AlertCheck.Outcome.NO_DATA
+        assert check(rule, NOW + 2 * STEP, table()) == AlertCheck.Outcome.NO_DATA
+
+        assert dict(Incident.objects.values_list("kind", "status")) == {"firing": "open", "no_data": "open"}
+
+    def test_values_that_are_written_in_another_way_are_the_same(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(split_column="城市")
+        check(rule, NOW, table(ABC=1, 上海=1))
+        assert check(rule, NOW + STEP, Table(COLUMNS, (("abc ", 1), ("上海　", 1)), NOW)) == "firing"
+        assert sorted(Incident.objects.values_list("part", flat=True)) == ["ABC", "上海"]
+
+        check(rule, NOW + 2 * STEP, Table(COLUMNS, (("ＡＢＣ", 300), (" Abc", -10), ("上海", 500)), NOW))
+
+        assert set(Incident.objects.values_list("status", flat=True)) == {"resolved"}
 
     @pytest.mark.parametrize(("count", "outcome", "opened"), [(1000, "firing", 1000), (1001, "no_data", 0)])
     def test_a_column_of_too_many_values_is_no_split(
@@ -612,6 +632,29 @@ class TestSilenceWindows:
         ]
 
         assert notify.earliest_notice_at(rule, self.at(now), windows) == self.at(expected)
+
+    @pytest.mark.parametrize(
+        ("now", "expected"),
+        [
+            ("2026-10-25T00:10", "2026-10-25T00:30"),  # 02:10 for the first time
+            ("2026-10-25T00:40", "2026-10-25T00:40"),
+            ("2026-10-25T01:10", "2026-10-25T01:30"),  # 02:10 for the second time
+            ("2026-10-25T01:30", "2026-10-25T01:30"),
+        ],
+    )
+    @pytest.mark.parametrize("is_window", [True, False])
+    def test_end_in_an_hour_that_clocks_show_twice(
+        self, rule: AlertRule, now: str, expected: str, *, is_window: bool
+    ) -> None:
+        """In Berlin 03:00 became 02:00 on 2026-10-25."""
+        rule.time_zone = "Europe/Berlin"
+        windows = [SilenceWindow(rule=rule, name="夜间", weekdays="6", from_time=time(22), to_time=time(2, 30))]
+        if not is_window:
+            rule.notify_from, rule.notify_until, windows = time(2, 30), time(22), []
+
+        found = notify.earliest_notice_at(rule, datetime.fromisoformat(f"{now}+00:00"), windows)
+
+        assert found == datetime.fromisoformat(f"{expected}+00:00")
 
     def test_and_hours_hold_together(self, rule: AlertRule) -> None:
         rule.notify_from, rule.notify_until = time(9), time(18)
