@@ -101,7 +101,7 @@ def grant_to_roles() -> None:
 
 # What checks of an alert rule write, and nobody else.
 _OF_CHECKS = (
-    *("gather_until", "next_run_at", "checked_slot_at", "holding", "memory"),
+    *("gather_until", "next_run_at", "checked_slot_at", "watched", "holding", "memory"),
     *("failure_count", "problem", "form_key", "created_at"),
 )
 

@@ -40,7 +40,7 @@ from notifications.admin.rule.form import SilenceWindowForm
 from notifications.admin.rule.page import RulePage
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
-from notifications.alerts import condition_words, incidents, routing
+from notifications.alerts import condition_words, evaluation, routing
 from notifications.alerts.conditions import from_rows
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
 from notifications.subscriptions import addressees
@@ -270,12 +270,8 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
         if not change or changed & SCHEDULE_FIELDS:
             slots.reschedule(obj, now=timezone.now())
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
-        if changed & {"card", "conditions", "split_column"}:
-            obj.holding, obj.memory, obj.absent, obj.is_broken, obj.problem = {}, {}, {}, False, ""
-            changed |= {"holding", "memory", "absent", "is_broken", "problem"}
         obj.save(update_fields=changed)
-        if change and "split_column" in changed:
-            incidents.end_parts(obj, now=timezone.now())
+        evaluation.renew(obj, now=timezone.now())
         self.drop_people(form)
         self.forget_draft(request, is_new=not change, row=obj)
 

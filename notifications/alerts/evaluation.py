@@ -5,6 +5,8 @@ A check without data is no answer: it ends nothing, and after so many in a row i
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.forms.models import model_to_dict
 from django.utils.timezone import get_default_timezone, localdate
 from django.utils.translation import gettext as _
 
@@ -50,16 +53,23 @@ PATIENCE = timedelta(minutes=15)
 KEPT = timedelta(days=30)
 PURGED_AT_ONCE = 2000
 PROBLEM_CHARACTERS = 255
+# Of a card, what does not say which data it asks for.
+_UNWATCHED = ("name", "as_of_column", "bi_page_id")
 
 
 def due(now: Moment) -> list[QuerySet[Any]]:
-    """Rules whose time has come, and checks that are not decided yet."""
-    return [AlertRule.objects.due(now), AlertCheck.objects.filter(outcome=Outcome.WAITING)]
+    """Rules whose time has come, or that were disabled, and checks that are not decided yet."""
+    return [
+        AlertRule.objects.due(now),
+        AlertRule.objects.interrupted(),
+        AlertCheck.objects.filter(outcome=Outcome.WAITING),
+    ]
 
 
 def claim_due(*, now: datetime) -> int:
     """Begin the checks of all due rules and move those on to their next time. Returns how many. Times that were missed
     are not made up for: only how things are now counts."""
+    AlertRule.objects.interrupted().update(holding={}, absent={})
     with transaction.atomic():
         rules = list(unlocked(AlertRule.objects.due(now).order_by("next_run_at"))[:BATCH])
         for rule in rules:
@@ -109,9 +119,26 @@ def purge(*, now: datetime) -> int:
     return AlertCheck.objects.filter(pk__in=ids).delete()[0] if ids else 0
 
 
+def renew(rule: AlertRule, *, now: datetime) -> None:
+    """Begin anew where the rule watches something else than its last check did: other conditions or parts, or a card
+    that asks for something else. Every check comes by here, so it does not matter where that was changed."""
+    # Without what is empty, as columns are that a later version adds.
+    asked = {name: value for name, value in model_to_dict(rule.card, exclude=_UNWATCHED).items() if value}
+    said = [rule.conditions, rule.join, rule.split_column, rule.split_attribute_id, asked]
+    watched = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+    if rule.watched == watched:
+        return
+    if rule.watched:
+        incidents.end_watched(rule, now=now)
+        rule.holding, rule.memory, rule.absent, rule.failure_count = {}, {}, {}, 0
+        rule.is_broken, rule.problem = False, ""
+    rule.watched = watched
+    rule.save(update_fields=["watched", "holding", "memory", "absent", "failure_count", "is_broken", "problem"])
+
+
 def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertCheck.Outcome | None:
     """What the data says, written down once. None where it was decided already, or where the rule was disabled
-    meanwhile. `state` None: there is no data."""
+    or got another card meanwhile. `state` None: there is no data."""
     with transaction.atomic():
         check = AlertCheck.objects.select_for_update().filter(pk=check_id, outcome=Outcome.WAITING).first()
         if check is None:
@@ -119,9 +146,10 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
         rule = (
             AlertRule.objects.select_for_update(of=("self",)).select_related("receiver", "card").get(pk=check.rule_id)
         )
-        if not rule.is_enabled:
+        if not rule.is_enabled or rule.card_id != check.card_id:
             check.delete()
             return None
+        renew(rule, now=now)
         decision = _decided(rule, check, state, now)
         AlertCheck.objects.filter(pk=check.pk).update(outcome=decision.outcome, decided_at=now)
     logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), decision.outcome)

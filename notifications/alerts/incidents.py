@@ -10,7 +10,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Max, Q, QuerySet
+from django.db.models import CharField, Max, Q, QuerySet, Value
+from django.db.models.functions import Cast, Concat
 
 from integrations.core.sentences import Sentence
 from notifications.alerts import card_updates
@@ -298,14 +299,13 @@ def end_orphaned(*, now: datetime) -> int:
     return len(found)
 
 
-@transaction.atomic
-def end_parts(rule: AlertRule, *, now: datetime) -> int:
-    """What is open of a rule that is split in another way from now on. Returns how many were ended."""
-    # Locked first, in the same order as where incidents are opened.
-    AlertRule.objects.select_for_update(of=("self",)).get(pk=rule.pk)
-    found = list(Incident.objects.open().filter(rule=rule).select_for_update(of=("self",)).order_by("pk"))
-    _end(found, Sentence("The rule watches other parts now."), now)
-    return len(found)
+def end_watched(rule: AlertRule, *, now: datetime) -> None:
+    """End what is open of a rule that watches something else from now on. What it finds from now on is another
+    incident, however soon. Inside the caller's transaction, which holds the lock on the rule."""
+    found = Incident.objects.filter(rule=rule)
+    is_open = found.open().select_for_update(of=("self",)).order_by("pk")
+    _end(list(is_open), Sentence("What the rule watches was changed."), now)
+    found.filter(key__startswith=f"rule:{rule.pk}:").update(key=Concat(Value("former:"), Cast("pk", CharField())))
 
 
 def _end(found: Sequence[Incident], why: Sentence, now: datetime) -> None:

@@ -38,6 +38,10 @@ class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
         """Broken rules whose owner does not know yet."""
         return self.filter(is_enabled=True, is_broken=True, owner_notified_at__isnull=True, owner__isnull=False)
 
+    def interrupted(self) -> Self:
+        """Disabled rules of which checks held in a row: when they are enabled again, that begins anew."""
+        return self.filter(is_enabled=False).exclude(holding={}, absent={})
+
     def by_workdays(self) -> Self:
         """Also those of which people are told on working days only, whenever they are checked."""
         return super().by_workdays() | self.filter(notifies_on_workdays_only=True)
@@ -100,6 +104,8 @@ class AlertRule(AlertSource, Scheduled):
 
     # Set by notifications.alerts.evaluation alone.
     checked_slot_at = models.DateTimeField(_("last check"), null=True, editable=False)
+    # A digest of what the last check watched: where it is another, checks begin anew.
+    watched = models.CharField(max_length=64, default="", db_default="", editable=False)
     # By part: how many checks in a row it held, before it fires; and what the next check compares with.
     holding = models.JSONField(default=dict, editable=False)
     memory = models.JSONField(default=dict, editable=False)

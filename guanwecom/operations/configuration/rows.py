@@ -17,6 +17,7 @@ from guanwecom.operations.configuration.values import ADDRESS, MissingError, Nam
 from integrations.clients.sources import sql_url
 from integrations.models import BiConnection, Corp, DataSource, VerificationFile
 from integrations.models.datasources import SourceKind
+from notifications.alerts import evaluation
 from notifications.delivery.runs import page_rights
 from notifications.models import AlertRule, Report, Subscription
 from notifications.models.subscriptions import Scheduled
@@ -63,6 +64,8 @@ def load(kind: Kind, name: str, values: dict[str, Any], names: Names, pass_over:
     if isinstance(row, Subscription | AlertRule) and _is_rescheduled(row, values, before):
         slots.reschedule(row, now=now)
     row.save()
+    if isinstance(row, AlertRule):
+        evaluation.renew(row, now=now)
     _refuse_other(row, kind)
     if is_new:
         names.add(row, name)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts.models import Attribute, User
 from accounts.users.attributes import set_values
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
-from notifications.alerts import conditions, preview
+from notifications.alerts import conditions, evaluation, preview
 from notifications.delivery.rendering import preview_files
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, Medium, SilenceWindow
 from notifications.subscriptions.recipients import named_audience, resolve
@@ -98,7 +98,7 @@ class TestRule:
     def test_is_saved_with_its_next_check_and_forgets_what_it_held(
         self, root: Client, card: Card, receiver: AlertReceiver
     ) -> None:
-        rule = make_rule(card, receiver, holding={"": 2}, next_run_at=None)
+        rule = make_rule(card, receiver, holding={"": 2}, next_run_at=None, watched="something else")
         path = f"/admin/notifications/alertrule/{rule.pk}/change/"
 
         answer = save(root, path, **row(0, "any", "销售额", "lt", "0"), crontab="*/5 * * * *")
@@ -110,12 +110,13 @@ class TestRule:
 
     @pytest.mark.parametrize(
         ("change", "line"),
-        [({"split_column": "城市"}, [("resolved", "规则改为监视其他部分。")]), ({"name": "别名"}, [])],
+        [({"split_column": "城市"}, [("resolved", "规则监视的内容已更改。")]), ({"name": "别名"}, [])],
     )
     def test_ends_its_incidents_where_it_watches_other_parts(
         self, root: Client, card: Card, receiver: AlertReceiver, change: dict[str, Any], line: list[Any]
     ) -> None:
         rule = make_rule(card, receiver)
+        evaluation.renew(rule, now=NOW)
         times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
         incident = Incident.objects.create(key="rule:1", title="销售额过低", rule=rule, **times)
         path = f"/admin/notifications/alertrule/{rule.pk}/change/"

@@ -498,15 +498,6 @@ class TestEnds:
         assert not Incident.objects.open().exists()
         assert not AlertCheck.objects.filter(outcome="waiting").exists()
 
-    def test_come_when_the_rule_is_split_in_another_way(self, rule: AlertRule, told: Incident) -> None:
-        AlertRule.objects.update(split_column="城市")
-
-        assert incidents.end_parts(rule, now=NOW + STEP) == 1
-
-        told.refresh_from_db()
-        assert (told.status, told.notice_due_at) == ("resolved", None)
-        assert self.lines(told)[-1] == ("resolved", "规则改为监视其他部分。")
-
     def test_are_waited_for_without_reminders(self, rule: AlertRule, told: Incident) -> None:
         AlertRule.objects.update(is_enabled=False)
 

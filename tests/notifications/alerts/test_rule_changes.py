@@ -1,0 +1,131 @@
+"""A rule whose conditions, parts or card were changed: its checks begin anew, through whichever door that came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+from accounts.models import User
+from guanwecom.operations.configuration.export import export
+from guanwecom.operations.configuration.load import load
+from integrations.models import Card
+from notifications.alerts import conditions, evaluation, notify
+from notifications.models import AlertCheck, AlertRule, Incident
+from tests.notifications.alerts.lines import parse
+from tests.notifications.alerts.test_admin import row
+from tests.notifications.alerts.test_rule_page import change, client_of, send
+from tests.notifications.alerts.test_rules import (  # fixtures
+    STEP,
+    card,  # noqa: F401
+    check,
+    corp,  # noqa: F401
+    people,  # noqa: F401
+    rule,  # noqa: F401
+    table,
+)
+from tests.notifications.factories import NOW, make_superuser
+
+pytestmark = pytest.mark.django_db
+OTHER = conditions.to_rows(parse("sum 销售额 < 90"))
+
+
+def on_its_page(rule: AlertRule) -> None:  # noqa: F811
+    answer = send(client_of(make_superuser()), change(rule), **row(0, "sum", "销售额", "lt", "90"))
+    assert answer.status_code == 302, answer.context["problems"]
+
+
+def by_a_file(rule: AlertRule) -> None:  # noqa: F811
+    file = yaml.safe_load(export())
+    file["alert_rules"][rule.name]["conditions"] = OTHER
+    result = load(yaml.safe_dump(file, allow_unicode=True), writes=True)
+    assert not result.problems
+
+
+def past_all_pages(rule: AlertRule) -> None:  # noqa: F811
+    AlertRule.objects.update(conditions=OTHER)
+
+
+def at_its_card(rule: AlertRule) -> None:  # noqa: F811
+    Card.objects.update(sql="SELECT 2")
+
+
+DOORS = [on_its_page, by_a_file, past_all_pages, at_its_card]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_was_open_ends_and_what_is_found_then_is_another_incident(
+    rule: AlertRule,  # noqa: F811
+    people: list[User],  # noqa: F811
+    door: Callable[[AlertRule], None],
+) -> None:
+    """Also within the minutes in which what ends and begins again is one incident. Nobody is told of an end."""
+    AlertRule.objects.update(hold_checks=2, conditions=conditions.to_rows(parse("sum 销售额 < 100")))
+    for number in range(2):
+        check(rule, NOW + number * STEP, table(上海=1))
+    Incident.objects.update(acknowledged_at=NOW, acknowledged_by=people[0])
+    assert len(notify.request_notices(now=NOW + STEP)) == 1
+
+    door(rule)
+
+    assert check(rule, NOW + 2 * STEP, table(上海=1)) == AlertCheck.Outcome.FIRING
+    former = Incident.objects.get()
+    assert (former.status, former.notice_kind) == ("resolved", "")
+    assert [one.note_text for one in former.events.all()][-1] == "规则监视的内容已更改。"
+    check(rule, NOW + 3 * STEP, table(上海=1))
+    new = Incident.objects.exclude(pk=former.pk).get()
+    assert (new.status, new.starts_at, new.acknowledged_at) == ("open", NOW + 3 * STEP, None)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_change_is_not_reckoned_from_what_other_conditions_saw(
+    rule: AlertRule,  # noqa: F811
+    door: Callable[[AlertRule], None],
+) -> None:
+    AlertRule.objects.update(conditions=conditions.to_rows(parse("change 销售额 <= -50")))
+    check(rule, NOW, table(上海=100))
+
+    door(rule)
+    AlertRule.objects.update(conditions=conditions.to_rows(parse("change 销售额 <= -20")))
+
+    assert check(rule, NOW + STEP, table(上海=10)) == AlertCheck.Outcome.FINE
+    assert check(rule, NOW + 2 * STEP, table(上海=5)) == AlertCheck.Outcome.FIRING
+
+
+@pytest.mark.parametrize("fields", [{"name": "别名"}, {"severity": "critical"}, {"hold_checks": 1}])
+def test_what_changes_nothing_of_it_lets_it_go_on(rule: AlertRule, fields: dict[str, Any]) -> None:  # noqa: F811
+    check(rule, NOW, table(上海=1))
+    AlertRule.objects.update(**fields)
+    Card.objects.update(name="另一个名称")
+
+    check(rule, NOW + STEP, table(上海=1))
+
+    assert Incident.objects.open().count() == Incident.objects.count() == 1
+
+
+def test_data_of_a_former_card_decides_nothing(rule: AlertRule) -> None:  # noqa: F811
+    waiting = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=NOW, requested_at=NOW)
+    other = Card.objects.create(name="另一张", source=rule.card.source, sql="SELECT 2")
+    AlertRule.objects.update(card=other)
+
+    assert evaluation.decide(waiting.pk, None, now=NOW) is None
+
+    assert not AlertCheck.objects.exists()
+    assert AlertRule.objects.get().failure_count == 0
+
+
+def test_in_a_row_does_not_count_over_a_time_in_which_it_was_disabled(rule: AlertRule) -> None:  # noqa: F811
+    AlertRule.objects.update(hold_checks=2)
+    check(rule, NOW, table(上海=1))
+    AlertRule.objects.update(is_enabled=False)
+    evaluation.claim_due(now=NOW + STEP)
+    AlertRule.objects.update(is_enabled=True)
+
+    check(rule, NOW + timedelta(days=7), table(上海=1))
+
+    assert not Incident.objects.exists()
+    check(rule, NOW + timedelta(days=7) + STEP, table(上海=1))
+    assert Incident.objects.count() == 1
