@@ -512,8 +512,17 @@ ORDERS = [
     ),
     lists("notifications_inboundchannel", EDITORS, EDITORS_ELSEWHERE),
     *adds("notifications_inboundchannel", f"{EDITORS} {EDITORS_ELSEWHERE}"),
-    reads("notifications_inboundchannel", "channel", TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}"),
-    saves("notifications_inboundchannel", "channel", TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}", {"name": "New name"}),
+    *(
+        row
+        for thing in ("channel", "mail channel")
+        for row in (
+            reads("notifications_inboundchannel", thing, TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}"),
+            saves(
+                *("notifications_inboundchannel", thing, TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}"),
+                {"name": "New name"},
+            ),
+        )
+    ),
     history("notifications_inboundchannel", "channel", TOKEN_READERS, f"N S1 PA IA I1 RA R1 {BLIND}"),
     *deletes("notifications_inboundchannel", "channel", TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}"),
     Row(

@@ -54,6 +54,7 @@ from integrations.models import (
     VerificationFile,
 )
 from notifications.api import tokens
+from notifications.inbound.mail.rules import MailRules
 from notifications.models import (
     AlertReceiver,
     AlertRoute,
@@ -245,6 +246,10 @@ def _orders(world: World, first: Corp) -> None:
             **{"origin": "mail", "original": zlib.compress(b"Subject: Alpha mail\r\n\r\nAlpha")},
         ),
         "channel": InboundChannel.objects.create(name="Alpha channel", owner=world.people["P1"], corp=first),
+        "mail channel": InboundChannel.objects.create(
+            **{"name": "Alpha mail", "kind": "mail", "scheme": "password", "mapping": MailRules().document()},
+            **{"owner": world.people["P1"], "corp": first},
+        ),
     }
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, reverse
 from pytest_django import DjangoDbBlocker, Settings
@@ -18,6 +19,14 @@ from tests.admin_table import ACTIONS, TABLE, Row
 from tests.admin_world import PEOPLE, World, build, state, statements
 
 pytestmark = pytest.mark.django_db
+# What the database or the page wants beside a choice.
+NOW = datetime.now(UTC)
+BESIDE: dict[tuple[str, Any], dict[str, Any]] = {
+    ("repeat", "monthly"): {"month_day": "1"},
+    **{("presence", name): {"left_at": NOW} for name in ("out_of_scope", "deleted", "missing")},
+}
+# Another row of the world is the only one with it; and a recipient of one rule is seen on that rule's page.
+UNCHANGED = {"is_default", "is_bi_login_id", "is_employee_number", "is_shared"}
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +150,48 @@ def test_every_action_has_a_row(world: World) -> None:
     }
 
     assert offered == {(row.page.removesuffix("_changelist"), row.data["action"]) for row in ACTIONS}
+
+
+def saved_rows() -> dict[tuple[str, str], Row]:
+    """Each page of a saved object, by its model and the thing in the world; the audit trail's cannot be changed."""
+    pages = [row for row in TABLE if row.method == "get" and row.page.endswith("_change") and len(row.args) == 1]
+    return {
+        (row.page.removesuffix("_change"), row.args[0]): row
+        for row in pages
+        if row.page not in {"auth_user_password_change", "accounts_auditentry_change"}
+    }
+
+
+def variants(saved: models.Model) -> Iterator[dict[str, Any]]:
+    """Values of the fields with a choice: each has every other choice in one of them."""
+    fields = [one for one in saved._meta.concrete_fields if one.name not in UNCHANGED]
+    choices = {one.name: [value for value, _label in one.flatchoices] for one in fields if one.choices}
+    choices |= {one.name: [False, True] for one in fields if isinstance(one, models.BooleanField)}
+    first = {
+        name: each.index(value) if (value := getattr(saved, name)) in each else -1 for name, each in choices.items()
+    }
+    turns = max((len(each) - (first[name] >= 0) for name, each in choices.items()), default=0)
+    for turn in range(1, turns + 1):
+        values = {name: each[(first[name] + turn) % len(each)] for name, each in choices.items()}
+        yield values | {name: value for chosen in values.items() for name, value in BESIDE.get(chosen, {}).items()}
+
+
+@pytest.mark.parametrize(("page", "thing"), saved_rows())
+def test_every_kind_of_a_saved_object_opens_as_the_first(page: str, thing: str, world: World) -> None:
+    row = saved_rows()[page, thing]
+    changelist = next(one for one in TABLE if (one.page, one.method) == (f"{page}_changelist", "get"))
+    saved = world.things[thing]
+    readers = [who for who in ("U", "S1", "I1", "P1", "R1", "E") if row.expected[who] == 200]
+    unlike = {}
+    for values in variants(saved):
+        with transaction.atomic():
+            type(saved)._base_manager.filter(pk=saved.pk).update(**values)
+            for who, each in (("U", changelist), *((who, row) for who in readers)):
+                client = world.client(who)
+                client.raise_request_exception = False
+                status = client.get(path_of(world, each)).status_code
+                if status != each.expected[who]:
+                    unlike[who, each.page, str(values)] = status
+            transaction.set_rollback(True)
+
+    assert unlike == {}

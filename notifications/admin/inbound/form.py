@@ -147,12 +147,12 @@ class ChannelForm(SeenForm):
         self._offer_people()
         fields["form"].choices = [("", _("chosen by what comes in")), *INCOMING_FORMS]
         fields["form"].required = False
-        if not self.person.is_superuser:
-            fields["allows_private_addresses"].disabled = True
         if self.instance.kind == InboundChannel.Kind.MAIL:
             for name in (*mapping_names(), "scheme", "allows_private_addresses"):
                 fields.pop(name, None)
             return
+        if not self.person.is_superuser:
+            fields["allows_private_addresses"].disabled = True
         fields["scheme"] = forms.ChoiceField(
             label=_("How the sender proves itself"),
             choices=[(name, SCHEMES[name].label) for name in WEBHOOK_SCHEMES],
