@@ -12,6 +12,7 @@ import pytest
 
 from guanwecom import environment
 from tests.deploy.commands import UNITS, compose, composed, of_units
+from tests.programs import needs
 
 OURS = (*UNITS, "web-2", "migrate")
 
@@ -25,7 +26,7 @@ def folder(project_root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
+@needs("docker-compose")
 def test_docker_compose_reads_it(folder: Path) -> None:
     run = ["docker-compose", "--profile", "*", "config", "--services"]
 
@@ -37,7 +38,7 @@ def test_docker_compose_reads_it(folder: Path) -> None:
     assert set(done.stdout.split()) == {*OURS, "postgres", "valkey", "nginx"}
 
 
-@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
+@needs("docker-compose")
 def test_without_a_new_env_it_says_what_to_do(folder: Path) -> None:
     (folder / ".env").write_text("SECRET_KEY=mine\n")
 

@@ -15,9 +15,10 @@ import pytest
 from tests.deploy.nginx import configuration
 from tests.e2e.stack import running
 from tests.e2e.waiting import eventually
+from tests.programs import needs
 from tools.services import free_port
 
-pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+pytestmark = [needs("nginx", package="nginx-light"), needs("openssl")]
 
 
 @pytest.mark.parametrize("upstream", ["systemd", "compose"])

@@ -5,6 +5,7 @@ Those of systemd's units are the same (test_compose.py).
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -86,7 +87,8 @@ def is_healthy(root: Path, name: str, folder: Path, web_port: int) -> bool:
     kind, *words = compose(root)["services"][name]["healthcheck"]["test"]
     words = [word.replace("/tmp/heartbeat", str(folder / name)).replace(":8000", f":{web_port}") for word in words]  # noqa: S108  # of the container
     asked = ["sh", "-c", *words] if kind == "CMD-SHELL" else [str(BIN / words[0]), *words[1:]]
-    return subprocess.run(asked, check=False, capture_output=True).returncode == 0
+    env = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}  # as the Dockerfile sets it
+    return subprocess.run(asked, env=env, check=False, capture_output=True).returncode == 0
 
 
 def sign_in(base: str, username: str, password: str) -> requests.Session:

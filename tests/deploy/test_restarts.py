@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -26,6 +25,7 @@ from tests.deploy.nginx import configuration
 from tests.e2e.stack import BIN, READY_SECONDS, Program, Stack, running, wait_for_http
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
+from tests.programs import needs
 from tools.services import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -181,7 +181,8 @@ esac
 
 
 @nightly
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+@needs("nginx", package="nginx-light")
+@needs("openssl")
 def test_while_compose_replaces_web_containers_no_request_fails(
     process_environ: dict[str, str], project_root: Path, tmp_path: Path
 ) -> None:

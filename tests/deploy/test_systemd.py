@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.commands import BIN, UNITS
+from tests.programs import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+pytestmark = needs("systemd-analyze", package="systemd")
 # Chromium has a sandbox of its own, for which this one is wider.
 EXPOSED_AT_MOST = {**dict.fromkeys(UNITS.values(), 1.5), "guanwecom-worker-snapshots.service": 3.0}
 

@@ -17,6 +17,7 @@ import requests
 import yaml
 
 from tests.nightly import nightly
+from tests.programs import needs
 from tests.sandbox_process import ROOT
 
 DISTRIBUTION = ROOT / "sandbox"
@@ -99,6 +100,7 @@ def follow(readme: str, folder: Path, programs: Path) -> list[str]:
     return [one["text"]["content"] for one in shown["messages"]]
 
 
+@needs("curl")
 @pytest.mark.parametrize(("readme", "text"), READMES.items())
 def test_the_first_message_as_the_readme_says(readme: str, text: str, tmp_path: Path) -> None:
     assert follow(readme, tmp_path, Path(sys.executable).parent) == [text]
@@ -124,6 +126,7 @@ def test_the_lines_of_services_are_yaml(document: str) -> None:
 
 
 @nightly
+@needs("curl")
 @pytest.mark.parametrize(("readme", "text"), READMES.items())
 def test_the_first_message_in_an_empty_environment(readme: str, text: str, wheel: Path, tmp_path: Path) -> None:
     """The wheel is found before the registry, which gives what it needs."""

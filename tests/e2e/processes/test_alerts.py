@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +24,13 @@ from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
 from tests.integrations.directory.wecom_events import AES_KEY, TOKEN
+from tests.programs import needs
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 from tests.user_agents import WECOM_ANDROID
 from tools.services import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]
-ALERTMANAGER = shutil.which("prometheus-alertmanager")
+ALERTMANAGER = "prometheus-alertmanager"
 NAMES = {"LiLei": "李雷", "hanmeimei": "韩梅梅"}
 
 
@@ -52,7 +52,7 @@ def alertmanager(folder: Path, url: str, secret: str) -> Iterator[str]:
     path.write_text(json.dumps(config), encoding="utf-8")
     address = f"http://127.0.0.1:{free_port()}"
     command = [
-        *(str(ALERTMANAGER), f"--config.file={path}", f"--storage.path={folder}/alertmanager"),
+        *(ALERTMANAGER, f"--config.file={path}", f"--storage.path={folder}/alertmanager"),
         *("--cluster.listen-address=", f"--web.listen-address={address.removeprefix('http://')}"),
     ]
     with (folder / "alertmanager.log").open("wb") as log:
@@ -122,7 +122,7 @@ def chat_of(browser: Browser, stack: Stack, userid: str) -> Page:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(ALERTMANAGER is None, reason="prometheus-alertmanager is not installed")
+@needs(ALERTMANAGER)
 def test_an_alert_is_taken_on_one_phone_and_its_card_changes_on_another(
     stack: Stack, browser: Browser, tmp_path: Path
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 from tests.guanwecom.operations.conftest import ticked
+from tests.programs import needs
 
 DEPLOY = Path(settings.BASE_DIR) / "deploy"
-PROMTOOL = shutil.which("promtool") or ""
 TOKEN = "invented-token-of-at-least-32-characters"
 _NAME = re.compile(r"\bguanwecom_[a-z_]+")
 
@@ -83,13 +82,13 @@ def promtool(*arguments: str, given: str = "") -> str:
     """What it says. Fails where it does not accept what it is given."""
     folder = DEPLOY / "prometheus"
     done = subprocess.run(
-        [PROMTOOL, *arguments], cwd=folder, input=given, capture_output=True, text=True, timeout=120, check=False
+        ["promtool", *arguments], cwd=folder, input=given, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not PROMTOOL, reason="Debian's package prometheus is not installed")
+@needs("promtool", package="prometheus")
 def test_promtool_takes_the_rules_and_their_tests() -> None:
     promtool("check", "rules", "rules.yml")
     promtool("test", "rules", "tests.yml")
@@ -98,7 +97,7 @@ def test_promtool_takes_the_rules_and_their_tests() -> None:
     assert {rule["alert"] for rule in rules()} - {test["name"] for test in tests} == set()
 
 
-@pytest.mark.skipif(not PROMTOOL, reason="Debian's package prometheus is not installed")
+@needs("promtool", package="prometheus")
 def test_promtool_takes_the_metrics(settings: Settings, running: None) -> None:
     settings.METRICS_TOKEN = TOKEN
     text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()

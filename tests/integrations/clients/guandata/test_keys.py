@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from integrations.clients.guandata import keys
 from integrations.clients.guandata.keys import Flaw, KeyRefused
+from tests.programs import needs
 
 PEM = keys.generate()
 LINE = "".join(PEM.splitlines()[1:-1])
@@ -80,6 +81,7 @@ def test_what_is_no_private_key_is_refused_by_its_flaw(text: str, flaw: Flaw) ->
     assert str(refusal.value) == flaw.value
 
 
+@needs("openssl")
 @pytest.mark.parametrize(("bits", "flaw"), [(768, Flaw.SHORT), (2048, Flaw.LONG)])
 def test_a_key_shorter_than_documented_or_too_long_is_refused(
     bits: int, flaw: Flaw, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from integrations.clients.guandata import keys
 from integrations.clients.guandata.sso import Claims, entrance, sealed
 from tests.integrations.clients.guandata.opening import blocks_of, opened, opened_by_openssl
+from tests.programs import needs
 
 KEYS = {bits: keys.load(keys.generate(bits)) for bits in (1024, 1032, 2048)}
 BITS = pytest.mark.parametrize("bits", KEYS)
@@ -19,6 +20,7 @@ def claims(external_user_id: str = "lilei", **more: object) -> Claims:
     return Claims(external_user_id, 1_780_000_000, 60, **more)  # type: ignore[arg-type]  # a test's own words
 
 
+@needs("openssl")
 @BITS
 def test_openssl_opens_the_token_with_the_public_key(bits: int) -> None:
     key = KEYS[bits]
@@ -33,6 +35,7 @@ def test_openssl_opens_the_token_with_the_public_key(bits: int) -> None:
     }
 
 
+@needs("openssl")
 @BITS
 def test_claims_longer_than_a_block_are_cut_into_blocks_of_key_bytes_less_eleven(bits: int) -> None:
     key, person = KEYS[bits], "x" * 600
