@@ -15,6 +15,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
+import guanwecom.operations.busy  # noqa: F401  # registers its counters, as the start of web does
 from tests.guanwecom.operations.conftest import ticked
 from tests.programs import needs
 
