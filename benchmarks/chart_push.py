@@ -105,7 +105,7 @@ def _calls(world: World, path: str) -> list[dict[str, Any]]:
 def _run(kind: str, charts: int) -> Any:
     """A run whose data is there."""
     from accounts.models import Attribute, AttributeValue, User, fold_value
-    from integrations.clients.sources.table import Table
+    from integrations.data.table import Table
     from integrations.models import Card, CardData, DataSource
     from integrations.models.datasources import packed
     from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart, Run, Subscription

@@ -78,7 +78,7 @@ def _count(times: list[float], start: float, end: float) -> int:
 def make_run(people: int, **fields: Any) -> Any:
     """A run whose data is there: ROWS_EACH rows for each person, found by an attribute."""
     from accounts.models import Attribute, AttributeValue, User, fold_value
-    from integrations.clients.sources.table import Column, Kind, Table
+    from integrations.data.table import Column, Kind, Table
     from integrations.models import Card, CardData, DataSource
     from integrations.models.datasources import packed
     from notifications.models import OwnRowsRule, Report, ReportCard, Run, Subscription

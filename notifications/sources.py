@@ -15,8 +15,8 @@ from django.db.models import QuerySet
 
 from accounts.models import Attribute
 from integrations.clients.snapshots.options import Options
-from integrations.clients.sources.table import Table
 from integrations.core.sentences import Sentence
+from integrations.data.table import Table
 from integrations.hooks import Hook
 from notifications.charts.definition import Chart
 from notifications.models import Channel, Medium, MessageForm, Operator, Receipt, RulesMatch, Run

@@ -24,9 +24,8 @@ from integrations.clients.sources.http_json import ExpressionRefused, check_expr
 from integrations.clients.sources.http_url import WrittenWrong, headers_from, is_base, is_below
 from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, admitted_url, backend_of, place_of, shown
-from integrations.clients.sources.table import Kind
-from integrations.clients.sources.table_builder import COLUMNS_AT_MOST
 from integrations.core.concurrency import SeenForm
+from integrations.data.reading import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.datasources.query import admitted_databases
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasource_messages import address_flaws, sentence
@@ -254,7 +253,10 @@ class CardForm(SeenForm):
             "http_path": _("What follows the address of the service: orders?days=7."),
             "http_body": _("JSON, sent with POST."),
             "expression": _("Such as data.rows, or data.items[].{day: date, amount: sum}. Empty: the whole answer."),
-            "kinds": _('{"column": "number"}: text, number, boolean, date or datetime, where it is not seen rightly.'),
+            "kinds": _(
+                '{"column": "number"}: text, number, percent (12.5 is 12.5%), ratio (0.125 is 12.5%), boolean, date or '
+                "datetime, where it is not seen rightly."
+            ),
             "units": _('{"column": "kg"}, as it stands behind a number.'),
             "as_of_column": _(
                 "Its latest value says of when the data is, for reports that do not go out with stale data. A day "
@@ -294,8 +296,8 @@ class CardForm(SeenForm):
 
     def clean_kinds(self) -> dict[str, Any]:
         value = self._object("kinds")
-        if not set(map(str, value.values())) <= set(Kind):
-            raise ValidationError(_("A kind is text, number, boolean, date or datetime."), code="kind")
+        if not set(map(str, value.values())) <= KIND_CHOICES:
+            raise ValidationError(_("A kind is text, number, percent, ratio, boolean, date or datetime."), code="kind")
         return value
 
     def clean_units(self) -> dict[str, Any]:

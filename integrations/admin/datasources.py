@@ -26,9 +26,9 @@ from integrations.admin.base import own_page
 from integrations.admin.database_fields import NAMES
 from integrations.admin.datasource_forms import CardForm, DataSourceForm
 from integrations.admin.unsaved_tests import UnsavedTests
-from integrations.clients.sources.table import Kind
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.core.ways_out import WAYS, line
+from integrations.data.table import Kind
 from integrations.datasources import fetch, previews, source_tests
 from integrations.models import Card, CardData, DataSource, SourceKind, datasource_messages
 from integrations.models.datasources import SECRETS

@@ -17,7 +17,7 @@ from django.core import signing
 from django.utils.timezone import get_default_timezone, localdate
 from django.utils.translation import gettext as _
 
-from integrations.clients.sources.table import Table
+from integrations.data.table import Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData
 from integrations.models.datasources import SECRETS

@@ -17,7 +17,7 @@ from django.core import signing
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.clients.sources.table import Table
+from integrations.data.table import Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData
 from integrations.models.datasources import SECRETS

@@ -16,9 +16,9 @@ from integrations.clients.sources.guandata_card import GuandataQuestion, read_ca
 from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.clients.sources.http_url import headers_from, joined
 from integrations.clients.sources.sql_url import AddressRefused, Admitted, admitted_url
-from integrations.clients.sources.table import Table
-from integrations.clients.sources.table_builder import Wishes
 from integrations.core.client_factory import certificate_path, guandata_client
+from integrations.data.reading import ColumnChoices
+from integrations.data.table import Table
 from integrations.datasources.reach import reach_for
 from integrations.models import BiConnection, Card, DataSource, SourceKind
 from integrations.models.bi import THE_ONE
@@ -60,7 +60,7 @@ def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
         view="GRAPH" if card.bi_view == "GRAPH" else "GRID",
         filters=card.bi_filters,
         parameters=card.bi_parameters,
-        wishes=_wishes(card),
+        choices=_column_choices(card),
     )
     client = guandata_client(connection)
     return read_card(client, question, rows_at_most=rows_at_most, seconds=card.source.timeout_seconds, now=now)
@@ -80,7 +80,7 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
         parameters=card.sql_parameters,
         reach=reach_for(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",
-        wishes=_wishes(card),
+        choices=_column_choices(card),
     )
     table = sql.read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
     if source.account_checked_at is None or now - source.account_checked_at >= ACCOUNT_CHECKED_EVERY:
@@ -111,7 +111,7 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
         expression=card.expression,
         reach=reach_for(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",
-        wishes=_wishes(card),
+        choices=_column_choices(card),
     )
     return read_json(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
 
@@ -122,8 +122,8 @@ def admitted_databases() -> Admitted:
     return Admitted(settings.DATA_SQLITE_FOLDERS, own, settings.DATA_SQL_DRIVERS)
 
 
-def _wishes(card: Card) -> Wishes:
-    return Wishes(
+def _column_choices(card: Card) -> ColumnChoices:
+    return ColumnChoices(
         kinds=card.kinds,
         units=card.units,
         as_of_column=card.as_of_column,

@@ -19,8 +19,8 @@ from django.core.cache import cache
 from django.utils.crypto import get_random_string
 
 from integrations.clients.sources.errors import Problem, SourceError
-from integrations.clients.sources.table import Table, from_document, to_document
 from integrations.core import queues
+from integrations.data.table import Table, from_document, to_document
 from integrations.datasources import fetch, query
 from integrations.datasources.source_tests import ANSWERED, WAITED_AT_MOST
 from integrations.models import Card, DataSource, SourceKind

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from integrations.clients.sources.errors import Problem
-from integrations.clients.sources.table import Table, from_document, to_document
+from integrations.data.table import Table, from_document, to_document
 from integrations.models import datasource_messages
 from integrations.models.companies import Corp
 from integrations.models.fields import EncryptedTextField

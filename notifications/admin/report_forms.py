@@ -20,9 +20,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.users.scopes import sees_all_corps
-from integrations.clients.sources.table import Table
 from integrations.clients.wecom.messages.limits import LINK_BYTES
 from integrations.core.generics import AnyInlineFormSet, AnyModelForm
+from integrations.data.table import Table
 from integrations.models import Card, CardData, Corp
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError

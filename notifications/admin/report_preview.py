@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, User
 from accounts.users.scopes import people_visible_to
-from integrations.clients.sources.table import Table
+from integrations.data.table import Table
 from integrations.models import Card
 from notifications.admin import page_picture_form
 from notifications.admin.report_forms import CHART_FIELDS, CHARTS_AT_MOST, cards_in, is_key, rules_in

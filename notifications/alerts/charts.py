@@ -15,7 +15,7 @@ from django.utils.timezone import get_default_timezone, localdate
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from integrations.clients.sources.table import Kind, Table
+from integrations.data.table import NUMERIC, Kind, Table
 from notifications.alerts import condition_words, conditions, earlier_days, recipients, verdicts
 from notifications.alerts.conditions import BY_CHANGE, BY_ROW, WITHOUT_VALUE, Against, Aggregate, Comparison
 from notifications.charts import definition as charts
@@ -158,7 +158,7 @@ def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> t
     chosen = verdicts.rows_counting(verdicts.at_day(of_all_days, table, today), table)
     counting = table.with_rows([table.rows[index] for index in chosen])
     kinds = {column.name: column.kind for column in table.columns}
-    if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) != Kind.NUMBER:
+    if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) not in NUMERIC:
         return None
     if set(counting.values(condition.column)) <= {None}:
         return None

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from accounts.models import fold_value
-from integrations.clients.sources.table import Kind, Table
+from integrations.data.table import Kind, Table
 from notifications.alerts import relative_dates
 
 CONDITIONS_AT_MOST = 10

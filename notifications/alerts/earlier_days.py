@@ -12,7 +12,7 @@ from datetime import date, datetime
 
 from django.utils.timezone import get_default_timezone, localtime
 
-from integrations.clients.sources.table import Column, Table, Value
+from integrations.data.table import Column, Table, Value
 from notifications.alerts.conditions import TIMES, Against, Condition, ConditionError, Filters, moment, position
 from notifications.reports.templates.dates import EARLIER
 

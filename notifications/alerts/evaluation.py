@@ -42,7 +42,7 @@ from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.slots import ScheduleError
 
 if TYPE_CHECKING:
-    from integrations.clients.sources.table import Table
+    from integrations.data.table import Table
     from integrations.models import CardData
 
 logger = logging.getLogger(__name__)

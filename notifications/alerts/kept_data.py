@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from django.utils.timezone import get_default_timezone, localtime
 
-from integrations.clients.sources.table import Table
+from integrations.data.table import Table
 from integrations.models import CardData
 from notifications.alerts import verdicts
 from notifications.alerts.conditions import Against, ConditionError, folded

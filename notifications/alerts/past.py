@@ -15,7 +15,7 @@ from notifications.alerts.verdicts import Memory
 from notifications.reports.templates.dates import EARLIER
 
 if TYPE_CHECKING:
-    from integrations.clients.sources.table import Table
+    from integrations.data.table import Table
     from notifications.models import AlertRule
 
 DAYS = 30

@@ -17,7 +17,7 @@ from notifications.models import Medium
 from notifications.reports.row_filters import cell_text
 
 if TYPE_CHECKING:
-    from integrations.clients.sources.table import Table
+    from integrations.data.table import Table
     from notifications.models import AlertRule
 
 ROWS_SHOWN, PARTS_SHOWN, PICTURES_SHOWN = 20, 20, 4

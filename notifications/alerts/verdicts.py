@@ -15,7 +15,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
-from integrations.clients.sources.table import Kind, Table, Value
+from integrations.data.table import NUMERIC, Kind, Table, Value
 from notifications.alerts import earlier_days, relative_dates
 from notifications.alerts.conditions import (
     BY_CHANGE,
@@ -286,7 +286,7 @@ def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number
         place = position(table, condition.column)
         return Number(sum(table.rows[index][place] is not None for index in chosen))
     place = position(table, condition.column)
-    if table.columns[place].kind != Kind.NUMBER:
+    if not table.columns[place].is_numeric:
         raise ConditionError("no_number_column", condition.column)
     numbers = [found for index in chosen if (found := _number(table.rows[index][place])) is not None]
     if not numbers:
@@ -318,7 +318,7 @@ def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
         return value is None
     if value is None:
         return False
-    if kind == Kind.NUMBER:
+    if kind in NUMERIC:
         number = _number(value)
         return number is not None and _holds(condition.comparison, number, entered(condition))
     if kind in {Kind.DATE, Kind.DATETIME} and isinstance(value, date):

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from integrations.clients.sources.table import Kind, Table, Value
 from integrations.core.sentences import Sentence
+from integrations.data.table import Kind, Table, Value
 from notifications.charts.definition import (
     PARTS_AT_MOST,
     ROUND,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from integrations.clients.sources.table import Kind, Table
 from integrations.core.sentences import Sentence, SentenceError
+from integrations.data.table import NUMERIC, Table
 
 # More lines or parts than these nobody tells apart: the rest is one, 其他.
 SERIES_AT_MOST = 6
@@ -88,7 +88,7 @@ def check(chart: Chart, table: Table) -> None:
             raise ChartError(Sentence("The data has no column “%(name)s”.") % {"name": name})
     if chart.kind != ChartKind.TABLE and chart.aggregate != Aggregate.COUNT:
         for name in chart.y:
-            if kinds[name] != Kind.NUMBER:
+            if kinds[name] not in NUMERIC:
                 raise ChartError(Sentence("The column “%(name)s” holds no numbers.") % {"name": name})
     if len(chart.y) > 1 and (chart.series or chart.kind in _ONE_VALUE):
         raise ChartError(Sentence("This chart shows one column of values only."))

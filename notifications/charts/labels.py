@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from integrations.clients.sources.table import Value
+from integrations.data.table import Value
 
 # Beyond this a double no longer tells numbers from one another, and no axis is worth drawing.
 LARGEST = 1e300

@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.clients.sources.table import Column, Kind, Table, Value
 from integrations.core.sentences import Sentence
+from integrations.data.table import NUMERIC, Column, Kind, Table, Value
 from notifications.charts import svg, theme
 from notifications.charts.aggregate import along
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartError, Sort
@@ -122,7 +122,7 @@ def table_svg(chart: Chart, table: Table, size: theme.Size, *, language: str) ->
         for line in range(0, len(rows) + 1, 2)
     ]
     for column, (start, width), texts in zip(columns, places(columns, cells), zip(*cells, strict=True), strict=True):
-        is_number = column.kind == Kind.NUMBER
+        is_number = column.is_numeric
         x, anchor = (start + width - GAP, "end") if is_number else (start, "start")
         for line, words in enumerate([head(column), *texts]):
             middle = _HEAD + _ROW * line + _ROW / 2
@@ -195,7 +195,7 @@ def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
         dated = [row for row in rows if row[at] is not None]
         undated = [row for row in rows if row[at] is None]
         return [*sorted(dated, key=itemgetter(at), reverse=is_largest_first), *undated]
-    numbers = [name for name in chart.y if kinds[name] == Kind.NUMBER]
+    numbers = [name for name in chart.y if kinds[name] in NUMERIC]
     if not numbers:
         return rows
     at, sign = table.position(numbers[0]), -1 if is_largest_first else 1

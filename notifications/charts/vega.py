@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.clients.sources.table import Table
+from integrations.data.table import Table
 from notifications.charts import definition as charts
 from notifications.charts import theme
 from notifications.charts.aggregate import Shaped, Unit, shape

@@ -7,7 +7,7 @@ import zlib
 from datetime import datetime
 from typing import Any
 
-from integrations.clients.sources.table import from_document, to_document
+from integrations.data.table import from_document, to_document
 from notifications.sources import CardContent, Content, Figure
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
-from integrations.clients.sources.table import Column, Kind, Table, Value
+from integrations.data.table import Column, Kind, Table, Value
 from notifications.reports.templates import dates, numbers
 from notifications.reports.templates.values import DASH, ExpressionError, from_cell
 from notifications.sources import Content
@@ -57,7 +57,7 @@ def page_count(content: Content, rows_at_most: int) -> int:
 
 def shown_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> ShownTable:
     """The rows of `page`, from 1 on, with `rows_at_most` on each."""
-    columns = [ShownColumn(one.name, one.unit, one.kind == Kind.NUMBER) for one in table.columns]
+    columns = [ShownColumn(one.name, one.unit, one.is_numeric) for one in table.columns]
     rows = [
         [_classed(cell(value, column), column) for value, column in zip(row, table.columns, strict=True)]
         for row in table.rows[(page - 1) * rows_at_most : page * rows_at_most]
@@ -66,7 +66,7 @@ def shown_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> S
 
 
 def _classed(text: str, column: Column) -> tuple[str, str]:
-    if column.kind == Kind.NUMBER:
+    if column.is_numeric:
         return text, "number"
     return text, "short" if column.kind != Kind.TEXT or len(text) <= SHORT_CHARACTERS else ""
 
@@ -79,7 +79,7 @@ def cell(value: Value, column: Column) -> str:
     """
     if value is None:
         return DASH
-    if column.kind == Kind.NUMBER and isinstance(value, int | float | Decimal):
+    if column.is_numeric and isinstance(value, int | float | Decimal):
         try:
             return numbers.thousands(from_cell(value))
         except ExpressionError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from integrations.clients.sources.table import Table, Value
+from integrations.data.table import Table, Value
 
 Fold = Callable[[str], str]
 # By the ids of attributes the person's folded values.

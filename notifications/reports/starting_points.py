@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from django.utils.translation import gettext as _
 
-from integrations.clients.sources.table import Kind, Table
+from integrations.data.table import Kind, Table
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartKind, Sort
 from notifications.models import MessageForm
 from notifications.reports.templates import field_choices, merge_fields
@@ -67,7 +67,7 @@ def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoin
         heading,
         field_choices.day_column_of(table),
         [column.name for column in table.columns if column.kind is Kind.TEXT],
-        [column.name for column in table.columns if column.kind is Kind.NUMBER],
+        [column.name for column in table.columns if column.is_numeric],
         list(table.names),
     )
     return [_key_figures(columns), _table(columns), _trend(columns), _ranking(columns)]

@@ -28,7 +28,7 @@ from accounts.models import (
     WeComAccount,
 )
 from accounts.users.attributes import set_values
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.models import (
     BiConnection,
     BiListing,

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute, User, WeComAccount
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications import tasks
 from notifications.models import AlertRule, Incident, Medium, OwnRowsRule, Report, ReportChart
 from tests.conftest import program_environ

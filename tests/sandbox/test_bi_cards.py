@@ -15,7 +15,7 @@ from integrations.clients.errors import UnexpectedResponseError
 from integrations.clients.guandata.client import Filter
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
-from integrations.clients.sources.table import Kind, Table
+from integrations.data.table import Kind, Table
 from tests.integrations.clients.sources.place import NOW
 from tests.sandbox.test_bi import SEED, client
 from tests.sandbox_process import SandboxHandle, start_sandbox

@@ -17,7 +17,7 @@ from wecom_sandbox.state import bi
 
 from accounts.models import AttributeValue, User, WeComAccount
 from integrations.bi import services
-from integrations.clients.sources.table import Column, Kind, Table, from_document
+from integrations.data.table import Column, Kind, Table, from_document
 from integrations.models import BiConnection, Card, Corp, SiteAddress
 from notifications.delivery.attachments import recipes
 from notifications.delivery.rendering import render

@@ -5,7 +5,11 @@ it.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+
+from integrations.data.reading import TableError
 
 
 class Problem(StrEnum):
@@ -69,6 +73,22 @@ class SourceError(Exception):
     def may_pass(self) -> bool:
         """Whether it is worth asking again, after a while."""
         return self.problem in PASSING
+
+
+@contextmanager
+def explain_table_errors() -> Iterator[None]:
+    """Raise SourceError in place of TableError."""
+    failure: SourceError | None = None
+    try:
+        yield
+    except TableError as error:
+        if error.megabytes:
+            failure = SourceError(Problem.TOO_BIG, megabytes=error.megabytes)
+        else:
+            facts = {"column": error.column} if error.column else {}
+            failure = SourceError(Problem.NO_TABLE, what=error.what, **facts)
+    if failure is not None:
+        raise failure
 
 
 # Of a connection that never came about, by what the system said.

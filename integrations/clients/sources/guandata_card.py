@@ -11,22 +11,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
 from integrations.clients.guandata.client import Filter, GuandataClient
 from integrations.clients.guandata.responses import SIGN_IN, NotAdmittedError
-from integrations.clients.sources.errors import Problem, SourceError
-from integrations.clients.sources.table import Table
-from integrations.clients.sources.table_builder import CHARACTERS_AT_MOST, Wishes, number_from, table_of
+from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors
 from integrations.clients.wecom.deadline import total_deadline
+from integrations.data.reading import CHARACTERS_AT_MOST, ColumnChoices, build_table
+from integrations.data.table import Table
 
 # Between the levels of a header.
 LEVELS_JOINED = " / "
 _POINTER = re.compile(r"(\d{1,9}):(\d{1,9})")
-# What stands behind a number in its displayed text: "12.5%", "1,204 元".
-_WITH_UNIT = re.compile(r"([+-]?[\d,]*\.?\d+)\s*(\D{1,8})")
 _NOT_FOUND = 404
 
 
@@ -38,7 +35,7 @@ class GuandataQuestion:
     view: Literal["GRID", "GRAPH"] = "GRID"
     filters: Sequence[Mapping[str, Any]] = ()
     parameters: Sequence[Any] = ()
-    wishes: Wishes = field(default_factory=Wishes)
+    choices: ColumnChoices = field(default_factory=ColumnChoices)
 
 
 @dataclass(slots=True)
@@ -59,7 +56,7 @@ def read_card(
 ) -> Table:
     """The first `rows_at_most` rows, within `seconds` for all pages together. Raises SourceError.
 
-    The BI does not say of when its data is, so `as_of` is `now`.
+    The displayed texts of the cells say what a column is: its unit, its decimals, the scale of its percentages.
     """
     failure: IntegrationError | None = None
     read, is_cut = _Read(), False
@@ -72,8 +69,15 @@ def read_card(
         # Raised outside the block: inside, it would carry the other error, and with it the BI's text.
         raise as_source_error(failure, seconds)
     cells = [[*front, *row] for front, row in zip(read.fronts, read.rows, strict=True)][:rows_at_most]
-    values, units = _values_and_units(cells, len(read.names))
-    return table_of(read.names, values, as_of=now, is_cut=is_cut, wishes=question.wishes, units=units)
+    with explain_table_errors():
+        return build_table(
+            read.names,
+            [[cell.get("v") for cell in row] for row in cells],
+            fetched_at=now,
+            is_cut=is_cut,
+            choices=question.choices,
+            displays=[[cell.get("d") for cell in row] for row in cells],
+        )
 
 
 def _read_parts(client: GuandataClient, question: GuandataQuestion, rows_at_most: int, read: _Read) -> bool:
@@ -211,52 +215,6 @@ def _held(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], first: i
         seen.add((line, place))
         cell = rows[line][place]
     return cell
-
-
-def _values_and_units(cells: list[list[Mapping[str, Any]]], width: int) -> tuple[list[list[Any]], list[str]]:
-    """The raw values; percentages as the number that is read (12.5), with their unit."""
-    rows = [[cell.get("v") for cell in row] for row in cells]
-    units = [_unit([(row[place], texts[place].get("d")) for row, texts in zip(rows, cells, strict=True)])
-             if all(len(row) == width for row in rows) else "" for place in range(width)]  # fmt: skip
-    for row in rows:
-        for place, unit in enumerate(units):
-            if unit == "%" and row[place] is not None:
-                row[place] = _times_hundred(row[place])
-    return rows, units
-
-
-def _times_hundred(value: Any) -> int | float | Decimal:
-    """In the digits that the value has: 0.29 becomes 29, not 28.999…"""
-    hundredfold = Decimal(str(value)) * 100
-    return int(hundredfold) if hundredfold == hundredfold.to_integral_value() else float(hundredfold)
-
-
-def _unit(pairs: list[tuple[Any, Any]]) -> str:
-    """What stands behind every displayed number of a column, where the displayed is the raw one, rounded.
-
-    "%" where it is the hundredfold. Empty where anything else is displayed: 万 says that it is another number.
-    """
-    found: set[str] = set()
-    for raw, shown in pairs:
-        if raw is None or shown in (None, ""):
-            continue
-        if isinstance(raw, bool) or not isinstance(raw, int | float) or not isinstance(shown, str):
-            return ""
-        match = _WITH_UNIT.fullmatch(shown.strip())
-        unit = match[2].strip() if match else ""
-        if not match or not unit or not _is_rounded(match[1], raw * 100 if unit == "%" else raw):
-            return ""
-        found.add(unit)
-    return found.pop() if len(found) == 1 else ""
-
-
-def _is_rounded(shown: str, raw: float) -> bool:
-    try:
-        number = number_from(shown)
-    except ValueError:
-        return False
-    decimals = len(shown.partition(".")[2])
-    return number is not None and abs(float(number) - raw) <= 0.51 * 10**-decimals
 
 
 # --- Failures ---------------------------------------------------------------------------------------------------------

@@ -19,12 +19,12 @@ from jmespath.exceptions import JMESPathError
 
 from integrations.clients.network import causes, moment_of
 from integrations.clients.sources import jmespath_worker
-from integrations.clients.sources.errors import Problem, SourceError, unreachable
+from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors, unreachable
 from integrations.clients.sources.ssrf import AddressForbiddenError, Reach, open_pool
-from integrations.clients.sources.table import Column, Kind, Table
-from integrations.clients.sources.table_builder import Wishes, table_of
 from integrations.clients.sources.worker_process import WorkerBroken, WorkerTooSlow, answer_of
 from integrations.clients.wecom.deadline import NotConnectedError, total_deadline
+from integrations.data.reading import ColumnChoices, build_table
+from integrations.data.table import Table
 
 ANSWER_BYTES_AT_MOST = 16 * 1024 * 1024
 REDIRECTS_AT_MOST = 3
@@ -58,7 +58,7 @@ class JsonQuestion:
     expression: str = ""
     reach: Reach = Reach.PUBLIC
     ca_bundle: str = ""
-    wishes: Wishes = field(default_factory=Wishes)
+    choices: ColumnChoices = field(default_factory=ColumnChoices)
     accept: str = "application/json"
     bytes_at_most: int = ANSWER_BYTES_AT_MOST
 
@@ -84,25 +84,26 @@ def check_expression(expression: str) -> None:
 def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
     """The first `rows_at_most` rows, within `seconds` for all of it. Raises SourceError.
 
-    `as_of`: the answer's Last-Modified, where it says one that is not of the future; else `now`.
+    The answer's Last-Modified says of when the data is, unless the card names a column.
     """
     began = time.monotonic()
     answer = _answered(question, seconds)
     found = _evaluated(question.expression, rows_at_most, answer.content, seconds - (time.monotonic() - began))
-    as_of = min(answer.last_modified or now, now)
     rows, names = found["rows"], found["names"]
     if not rows and not names:
-        return _empty(question.wishes, as_of)
-    is_cut = len(rows) > rows_at_most
-    return table_of(names, rows[:rows_at_most], as_of=as_of, is_cut=is_cut, wishes=question.wishes)
-
-
-def _empty(wishes: Wishes, as_of: datetime) -> Table:
-    """No rows say nothing of columns: those that the card names are there all the same."""
-    names = list(dict.fromkeys([*wishes.kinds, *wishes.units]))
-    kinds = {name: wishes.kinds.get(name, "") for name in names}
-    columns = [Column(name, Kind(kinds[name] or Kind.TEXT), wishes.units.get(name, "")) for name in names]
-    return Table(tuple(columns), (), as_of)
+        # An empty list says nothing of columns: those that the card names are there all the same.
+        names = list(dict.fromkeys([*question.choices.kinds, *question.choices.units]))
+    if not names:
+        return Table((), (), now, is_fetch_time=True)
+    with explain_table_errors():
+        return build_table(
+            names,
+            rows[:rows_at_most],
+            fetched_at=now,
+            said_at=answer.last_modified,
+            is_cut=len(rows) > rows_at_most,
+            choices=question.choices,
+        )
 
 
 def read_file(url: str, *, reach: Reach, seconds: float, bytes_at_most: int) -> bytes:

@@ -24,12 +24,12 @@ from sqlalchemy.engine import URL, Connection, CursorResult
 from sqlalchemy.exc import SQLAlchemyError
 
 from integrations.clients.sources import sql_errors, sqlite
-from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors
 from integrations.clients.sources.sql_engine import engine_for
 from integrations.clients.sources.sql_statement import bound, checked, parameters_of, with_plain_colons
 from integrations.clients.sources.ssrf import Reach
-from integrations.clients.sources.table import Table
-from integrations.clients.sources.table_builder import CHARACTERS_AT_MOST, Wishes, table_of
+from integrations.data.reading import CHARACTERS_AT_MOST, ColumnChoices, build_table
+from integrations.data.table import Kind, Table
 
 # How much is fetched in one go. Rows are counted when they are here, so these bound what may be too much of them.
 ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 100, 2**20
@@ -49,14 +49,15 @@ class SqlQuestion:
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
     reach: Reach = Reach.PUBLIC
     ca_bundle: str = ""
-    wishes: Wishes = field(default_factory=Wishes)
+    choices: ColumnChoices = field(default_factory=ColumnChoices)
 
 
 def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
     """The first `rows_at_most` rows, within `seconds` from connecting on. Raises SourceError.
 
-    A database does not say of when its rows are, so `as_of` is `now`.
+    The database's types decide what a column without values is.
     """
+    kinds: list[Kind | None] = []
     backend = question.url.get_backend_name()
     statement = checked(question.statement, backend=backend)
     names = parameters_of(statement, backend=backend)
@@ -69,15 +70,24 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
             question.url.database or "", clause, rows_at_most=rows_at_most + 1, seconds=seconds
         )
     else:
-        columns, rows = execute(question, clause, rows_at_most + 1, seconds)
-    is_cut = len(rows) > rows_at_most
-    return table_of(columns, rows[:rows_at_most], as_of=now, is_cut=is_cut, wishes=question.wishes)
+        columns, kinds, rows = execute(question, clause, rows_at_most + 1, seconds)
+    with explain_table_errors():
+        return build_table(
+            columns,
+            rows[:rows_at_most],
+            fetched_at=now,
+            is_cut=len(rows) > rows_at_most,
+            choices=question.choices,
+            source_kinds=kinds,
+        )
 
 
 def execute(
     question: SqlQuestion, clause: TextClause, wanted: int, seconds: float
-) -> tuple[Sequence[str], list[Sequence[Any]]]:
-    """The names of the columns and the first `wanted` rows, from a server, within `seconds` from connecting on.
+) -> tuple[Sequence[str], list[Kind | None], list[Sequence[Any]]]:
+    """Return the names of the columns, their kinds by the database's types, and the first `wanted` rows.
+
+    The server has `seconds` for all of it, from connecting on.
 
     Raises SourceError, which holds neither the statement nor its values.
     """
@@ -85,13 +95,38 @@ def execute(
     try:
         with _connected(question, limit) as connection:
             result = connection.execution_options(stream_results=True).execute(clause)
-            return list(result.keys()), _rows(connection, result, wanted, limit)
+            names, kinds = list(result.keys()), _kinds_of(result)
+            return names, kinds, _rows(connection, result, wanted, limit)
     except SQLAlchemyError as error:
         failure = sql_errors.of(error, seconds=seconds, is_late=limit.is_over())
     except (OSError, ImportError, *_GARBLED) as error:
         failure = sql_errors.of_driver(error, question.url.drivername, seconds=seconds)
     # Raised outside the block: inside, it would carry the driver's error with the statement and its values.
     raise failure if limit.is_connected else sql_errors.before_connecting(failure)
+
+
+# By the type codes of the drivers: psycopg's are PostgreSQL's OIDs, PyMySQL's are its FIELD_TYPE.
+_POSTGRESQL_KINDS: dict[int, Kind] = {
+    **dict.fromkeys((20, 21, 23, 700, 701, 1700), Kind.NUMBER),
+    16: Kind.BOOLEAN,
+    1082: Kind.DATE,
+    1114: Kind.DATETIME,
+    1184: Kind.DATETIME,
+}
+_MYSQL_KINDS: dict[int, Kind] = {
+    **dict.fromkeys((0, 1, 2, 3, 4, 5, 8, 9, 246), Kind.NUMBER),
+    10: Kind.DATE,
+    7: Kind.DATETIME,
+    12: Kind.DATETIME,
+}
+
+
+def _kinds_of(result: CursorResult[Any]) -> list[Kind | None]:
+    """Return what the database says of each column; None of text and of what is not known."""
+    kinds = _POSTGRESQL_KINDS if result.dialect.name == "postgresql" else _MYSQL_KINDS
+    description = result.cursor.description if result.cursor is not None else None
+    codes: list[Any] = [column[1] for column in description or ()]
+    return [kinds.get(code) for code in codes]
 
 
 class _Limit:

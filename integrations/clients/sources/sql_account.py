@@ -27,5 +27,5 @@ def powers_of(question: SqlQuestion, *, seconds: float) -> frozenset[Power]:
     query = _QUERIES.get(question.url.get_backend_name())
     if query is None:
         return frozenset()
-    _names, rows = execute(question, text(query), 1, seconds)
+    _names, _kinds, rows = execute(question, text(query), 1, seconds)
     return frozenset(power for power, has_it in zip(Power, rows[0], strict=True) if has_it) if rows else frozenset()

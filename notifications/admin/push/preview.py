@@ -13,7 +13,7 @@ from django.utils.translation import gettext, ngettext
 
 from accounts.users import bi_accounts
 from accounts.users.scopes import people_visible_to
-from integrations.clients.sources.table import Table
+from integrations.data.table import Table
 from integrations.datasources.previews import DataPreview
 from notifications.admin import page_picture_form, report_preview, subscription_forms, subscription_preview
 from notifications.admin.base import administrator

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from integrations.clients.sources.table import Table
+from integrations.data.table import Table
 from integrations.models import Card
 from notifications.admin.report_forms import CARDS_AT_MOST, CHARTS_AT_MOST, RULES_AT_MOST, is_key
 from notifications.reports.templates.column_names import ColumnName, columns_in, renamed

@@ -15,8 +15,8 @@ from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from integrations.clients.sources.table import Table
 from integrations.core.ways_out import offer_ways
+from integrations.data.table import Table
 from integrations.datasources import earlier_queries, past_previews
 from integrations.datasources.previews import DataPreview
 from notifications.admin import subscription_preview

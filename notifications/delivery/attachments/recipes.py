@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone, translation
 
 from integrations.clients.snapshots.options import Kind, Options, Theme, Width
-from integrations.clients.sources.table import Table, from_document, to_document
 from integrations.core.sentences import Sentence, SentenceError
+from integrations.data.table import Table, from_document, to_document
 from notifications.charts import definition as charts
 from notifications.charts import renderer, theme
 from notifications.charts.definition import Chart, ChartError

@@ -19,8 +19,8 @@ from xlsxwriter import Workbook
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from integrations.clients.sources.table import Column, Kind, Table, Value
 from integrations.clients.wecom.messages.limits import in_reading_order
+from integrations.data.table import Column, Table, Value
 
 # A spreadsheet's own limits, one row for the head and one for what is left out.
 ROWS_AT_MOST = 1_048_576 - 2
@@ -131,7 +131,7 @@ def _write_sheet(sheet: Worksheet, part: Part, row_count: int, formats: dict[_St
         sheet.autofilter(0, 0, len(rows), len(columns) - 1)
     for position, column in enumerate(columns):
         _write_text(sheet, 0, position, _head(column), formats[_head_style(column)])
-    are_numbers = [column.kind == Kind.NUMBER for column in columns]
+    are_numbers = [column.is_numeric for column in columns]
     for number, row in enumerate(rows, start=1):
         for position, (value, is_number) in enumerate(zip(row, are_numbers, strict=False)):
             _write(sheet, number, position, _plain(value), is_number, formats)
@@ -163,7 +163,7 @@ def _write_text(sheet: Worksheet, row: int, column: int, text: str, style: Forma
 
 
 def _head_style(column: Column) -> _Style:
-    return _Style.HEAD_OF_NUMBERS if column.kind == Kind.NUMBER else _Style.HEAD
+    return _Style.HEAD_OF_NUMBERS if column.is_numeric else _Style.HEAD
 
 
 def _date_style(value: date) -> _Style:

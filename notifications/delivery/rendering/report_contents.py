@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, AttributeValue, fold_value
 from integrations.bi.sso import is_open, own_address
-from integrations.clients.sources.table import Table
 from integrations.core.sentences import Sentence
+from integrations.data.table import Table
 from integrations.models import Card
 from notifications.charts.definition import Chart
 from notifications.delivery.rendering import message_builder, report_data, skip_rules

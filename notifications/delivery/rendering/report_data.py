@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from integrations.clients.sources.table import Table
 from integrations.core.sentences import NoData, Sentence
+from integrations.data.table import Table
 from integrations.datasources import fetch
 from integrations.models import CardData
 from notifications.delivery.rendering.errors import RenderingError

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
 
-from integrations.clients.sources.table import Table, to_document
 from integrations.core.sentences import Sentence
+from integrations.data.table import Table, to_document
 from notifications.models import IfStale
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.reports.templates.merge_fields import (
     AGAINST,
     PERIODS,
@@ -51,7 +51,7 @@ def formats() -> list[tuple[str, str]]:
 
 def groups_of(table: Table, alias: str) -> list[FieldGroup]:
     """What can be inserted of a card's table, the most usual first."""
-    every = [column.name for column in table.columns if column.kind is Kind.NUMBER]
+    every = [column.name for column in table.columns if column.is_numeric]
     numbers = every[:COLUMNS_COMBINED]
     day = day_column_of(table)
     groups = [FieldGroup(_("Of all rows"), _aggregates(alias, every, "", ""), is_number=True)]

@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from integrations.clients.sources.table import Table
 from integrations.core.sentences import Sentence
+from integrations.data.table import Table
 from notifications.reports.templates import dates
 from notifications.reports.templates.compiler import compiled, plain_text
 from notifications.reports.templates.environment import OUTPUT_CHARACTERS, RENDERING, too_long

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from integrations.clients.sources.table import Kind, Table
 from integrations.core.sentences import Sentence
+from integrations.data.table import NUMERIC, Kind, Table
 from notifications.reports.templates import dates
 from notifications.reports.templates import values as templates_values
 from notifications.reports.templates.dates import Period
@@ -134,7 +134,7 @@ class TableView(Exposed):
 
     def _comparable(self, column: Any) -> list[Any]:
         """Numbers of a column of numbers, else the values themselves where all are of one kind."""
-        if self._table.columns[self._of(column)].kind in {Kind.NUMBER, Kind.BOOLEAN}:
+        if self._table.columns[self._of(column)].kind in {*NUMERIC, Kind.BOOLEAN}:
             return list(self._numbers(column))
         return [value for value in self._values(column) if not isinstance(value, Nothing)]
 
@@ -182,7 +182,7 @@ class TableView(Exposed):
         return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its in period])
 
     def _sorted(self, column: Any, descending: bool, count: Any) -> TableView:
-        position, is_number = self._of(column), self._table.columns[self._of(column)].kind == Kind.NUMBER
+        position, is_number = self._of(column), self._table.columns[self._of(column)].is_numeric
         self._charge(len(self._table.rows))
         of = to_number if is_number else from_cell
         filled = [row for row in self._table.rows if not isinstance(of(row[position]), Nothing | None)]

@@ -9,8 +9,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from integrations.clients.sources.table import Column, Kind, Value
 from integrations.core.sentences import Sentence, SentenceError
+from integrations.data.table import NUMERIC, Column, Kind, Value
 
 
 class TemplateError(SentenceError):
@@ -190,7 +190,7 @@ def _pair(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
     if isinstance(wanted, bool) or kind == Kind.BOOLEAN:
         fits = isinstance(wanted, bool) and kind == Kind.BOOLEAN
         return (lambda cell: cell if isinstance(cell, bool) else None), wanted if fits else None
-    if isinstance(wanted, int | float | Decimal) or kind == Kind.NUMBER:
+    if isinstance(wanted, int | float | Decimal) or kind in NUMERIC:
         return to_number, to_number(wanted)
     return (lambda cell: cell if isinstance(cell, str) else None), wanted if isinstance(wanted, str) else None
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.models import BiListing, Card, CardData, Corp, DataSource, Department
 from integrations.models.datasources import packed
 from notifications.delivery.rendering import render

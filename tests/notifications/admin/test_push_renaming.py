@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from integrations.clients.sources.table import Column, Table
+from integrations.data.table import Column, Table
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed
 from notifications.delivery.rendering.render import render_run

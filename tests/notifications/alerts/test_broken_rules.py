@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from accounts.models import User
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.models import CardData
 from integrations.models.datasources import packed
 from notifications.alerts import broken_rules, evaluation

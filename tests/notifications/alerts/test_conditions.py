@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.alerts import condition_words, verdicts
 from notifications.alerts.conditions import (
     Aggregate,

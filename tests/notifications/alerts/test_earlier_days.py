@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from django.utils.translation import override
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import packed
 from notifications.alerts import condition_words, past, verdicts

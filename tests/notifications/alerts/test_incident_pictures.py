@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Attribute, AttributeValue, User
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, Corp, DataSource
 from notifications.alerts import charts, conditions
 from notifications.delivery.attachments import jobs

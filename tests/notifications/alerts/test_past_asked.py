@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils.timezone import localdate
 from pytest_django import Settings
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.datasources import earlier_queries, past_previews
 from integrations.models import Card, CardData, Corp, DataSource
 from notifications.alerts import past

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.alerts import charts
 from notifications.charts.definition import Chart
 from notifications.charts.vega import spec

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.alerts import relative_dates, verdicts
 from notifications.alerts.conditions import Condition, ConditionError, Join, check
 from notifications.alerts.relative_dates import RelativeDate

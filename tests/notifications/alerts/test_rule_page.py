@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import User
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed
 from notifications.models import AlertReceiver, AlertRule, Draft

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed
 from notifications.models import AlertRule

@@ -12,7 +12,7 @@ import pytest
 
 from accounts.models import Attribute, AttributeValue, User
 from accounts.users.attributes import set_values
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from defusedxml import ElementTree
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.charts.definition import Chart, ChartKind, Sort
 
 AS_OF = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from integrations.clients.sources.table import Column, Kind, Table, Value
+from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts import theme
 from notifications.charts.aggregate import Unit, shape
 from notifications.charts.definition import Chart, ChartKind

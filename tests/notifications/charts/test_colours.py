@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.charts import theme
 from notifications.charts.definition import Chart, ChartKind
 from notifications.charts.vega import spec

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.charts import theme
 from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind
 from notifications.charts.vega import spec

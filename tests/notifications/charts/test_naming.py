@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.charts.aggregate import LABEL_PIXELS, shape
 from notifications.charts.definition import Chart, ChartKind
 from notifications.charts.labels import distinct_labels, limit_of, shown_within

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.charts import aggregate as charts_aggregate
 from notifications.charts import definition as charts
 from notifications.charts import theme

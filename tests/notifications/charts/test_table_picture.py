@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.charts import labels, theme
 from notifications.charts import table_image as columns_of
 from notifications.charts.definition import Chart, ChartKind, Sort

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import Attribute, AttributeValue, User, fold_value
-from integrations.clients.sources.table import Table
+from integrations.data.table import Table
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import packed
 from notifications.models import OwnRowsRule, Report, ReportCard

@@ -12,7 +12,7 @@ from django.utils import translation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.reports.templates import field_choices, merge_fields
 from notifications.reports.templates.column_names import columns_in
 from notifications.reports.templates.field_choices import FieldGroup

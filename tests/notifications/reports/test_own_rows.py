@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.models import fold_value
-from integrations.clients.sources.table import Column, Kind, Table, Value
+from integrations.data.table import Column, Kind, Table, Value
 from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows, cell_text
 from tests.nightly import IS_NIGHTLY
 from tests.notifications.reports.tables import SLOT, sales

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import BiConnection, CardData, Corp
 from integrations.models.bi import THE_ONE

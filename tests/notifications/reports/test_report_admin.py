@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import translation
 
 from accounts.models import Attribute, AuditEntry, User
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import packed
 from notifications.models import OwnRowsRule, Report

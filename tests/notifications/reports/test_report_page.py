@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Report
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription

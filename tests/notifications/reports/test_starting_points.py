@@ -12,7 +12,7 @@ from hypothesis import given as examples
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from integrations.clients.sources.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table
 from notifications.charts import definition
 from notifications.models import MessageForm
 from notifications.reports.starting_points import StartingPoint, starting_points

@@ -12,7 +12,7 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.sql import SqlQuestion, read_query
 from integrations.clients.sources.sql_url import Admitted, admitted_url
 from integrations.clients.sources.ssrf import Reach
-from integrations.clients.sources.table import Table
+from integrations.data.table import Table
 from integrations.models import datasource_messages
 from tests.integrations.clients.sources.place import NOW
 

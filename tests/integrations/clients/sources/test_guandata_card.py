@@ -9,7 +9,7 @@ import pytest
 
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
-from integrations.clients.sources.table import Kind, Table
+from integrations.data.table import Kind, Table
 from tests.guandata import GuandataAnswers, guandata_answers
 from tests.integrations.clients.guandata.test_client import open_client
 from tests.integrations.clients.sources.place import NOW

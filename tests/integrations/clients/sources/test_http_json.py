@@ -20,8 +20,8 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.http_json import ExpressionRefused, JsonQuestion, check_expression, read_json
 from integrations.clients.sources.http_url import WrittenWrong, headers_from, is_base, is_below, joined
 from integrations.clients.sources.ssrf import Reach, needed_for
-from integrations.clients.sources.table import Kind, Table
-from integrations.clients.sources.table_builder import Wishes
+from integrations.data.reading import ColumnChoices
+from integrations.data.table import Kind, Table
 from integrations.models import datasource_messages
 from tests.integrations.clients.sources.place import NOW
 from tests.integrations.clients.sources.web import Answer, says, web_service
@@ -68,7 +68,7 @@ class TestRows:
         assert (table.names, table.rows) == (names, rows)
 
     def test_no_rows_keep_the_columns_that_the_card_names(self) -> None:
-        table = asked(says_json([]), wishes=Wishes(kinds={"金额": "number"}, units={"金额": "元"}))
+        table = asked(says_json([]), choices=ColumnChoices(kinds={"金额": "number"}, units={"金额": "元"}))
 
         assert [(one.name, one.kind, one.unit) for one in table.columns] == [("金额", Kind.NUMBER, "元")]
         assert table.rows == ()

@@ -21,8 +21,8 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.sql import SqlQuestion, mysql_limits
 from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, Admitted, Flaw, admitted_url, shown
-from integrations.clients.sources.table import Kind
-from integrations.clients.sources.table_builder import Wishes
+from integrations.data.reading import ColumnChoices
+from integrations.data.table import Kind
 from integrations.models import datasource_messages
 from tests.integrations.clients.sources.databases import FACTS, SECRET, Database
 from tests.integrations.clients.sources.place import NOW
@@ -453,7 +453,7 @@ def test_a_mysql_that_falls_silent_is_too_slow() -> None:
 
 def test_nothing_of_a_question_is_in_its_representation() -> None:
     url = admitted_url(f"postgresql://u:{SECRET}@sim-host/db", Admitted())
-    question = SqlQuestion(url, "SELECT 1", {"x": "sim-value"}, wishes=Wishes())
+    question = SqlQuestion(url, "SELECT 1", {"x": "sim-value"}, choices=ColumnChoices())
 
     assert SECRET not in repr(question)
     assert "sim-" not in repr(question)

@@ -16,7 +16,7 @@ from django.utils import timezone, translation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrations.clients.sources.table import Column, Kind, Table, to_document
+from integrations.data.table import Column, Kind, Table, to_document
 from notifications.delivery.attachments import recipes, spreadsheets
 
 AS_OF = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ import requests
 from django.db import connection
 from django.utils import timezone
 
-from integrations.clients.sources.table import Column, Kind, Table, Value
+from integrations.data.table import Column, Kind, Table, Value
 from integrations.models import Corp
 from integrations.models.datasources import ROWS_AT_MOST
 from notifications import tasks

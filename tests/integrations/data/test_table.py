@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.clients.sources.table import Column, Kind, Table, from_document, to_document
+from integrations.data.table import Column, Kind, Misfit, Month, Table, from_document, to_document
 
 AS_OF = datetime(2026, 11, 24, 1, 30, tzinfo=UTC)
 VALUES: dict[Kind, st.SearchStrategy[Any]] = {
@@ -17,8 +17,9 @@ VALUES: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.NUMBER: st.one_of(
         st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False)
     ),
+    Kind.PERCENT: st.integers(),
     Kind.BOOLEAN: st.booleans(),
-    Kind.DATE: st.dates(),
+    Kind.DATE: st.dates() | st.just(Month(2026, 11, 1)),
     Kind.DATETIME: st.datetimes(timezones=st.just(UTC)),
 }
 
@@ -26,9 +27,27 @@ VALUES: dict[Kind, st.SearchStrategy[Any]] = {
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
     names = draw(st.lists(st.text(min_size=1), unique=True, min_size=1, max_size=5))
-    columns = tuple(Column(name, draw(st.sampled_from(Kind)), draw(st.sampled_from(["", "元", "%"]))) for name in names)
+    columns = tuple(
+        Column(
+            name,
+            draw(st.sampled_from(Kind)),
+            draw(st.sampled_from(["", "元", "%"])),
+            draw(st.sampled_from([None, 0, 2])),
+            draw(st.sampled_from([1, 100])),
+            draw(st.sampled_from(["", "原名"])),
+        )
+        for name in names
+    )
+    misfits = tuple(Misfit(name, 2, ("-", "x")) for name in names[:1])
     cells = [st.none() | VALUES[column.kind] for column in columns]
-    return Table(columns, tuple(draw(st.lists(st.tuples(*cells), max_size=5))), AS_OF, draw(st.booleans()))
+    return Table(
+        columns,
+        tuple(draw(st.lists(st.tuples(*cells), max_size=5))),
+        AS_OF,
+        draw(st.booleans()),
+        draw(st.booleans()),
+        misfits,
+    )
 
 
 @given(tables())
@@ -39,6 +58,12 @@ def test_a_table_comes_back_from_json_as_it_was(table: Table) -> None:
     assert [[type(value) for value in row] for row in revived.rows] == [
         [type(value) for value in row] for row in table.rows
     ]
+
+
+def test_a_document_of_1_0_0_is_still_read() -> None:
+    document = {"columns": [["率", "number", "%"]], "rows": [[12.5]], "as_of": AS_OF.isoformat(), "is_cut": False}
+
+    assert from_document(document) == Table((Column("率", Kind.NUMBER, "%"),), ((12.5,),), AS_OF)
 
 
 def test_a_column_is_found_by_its_name() -> None:

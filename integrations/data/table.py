@@ -1,0 +1,173 @@
+"""Table: rows under typed columns, the one shape of data whatever its source. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+# None is an unknown value. It is left out of every figure, and is never 0.
+Value = str | int | float | Decimal | bool | date | datetime | None
+
+
+class Kind(StrEnum):
+    """What the values of a column are; any of them may be unknown. A PERCENT of 12.5 is shown as 12.5%."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    PERCENT = "percent"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    DATETIME = "datetime"
+
+
+NUMERIC = frozenset({Kind.NUMBER, Kind.PERCENT})
+TEMPORAL = frozenset({Kind.DATE, Kind.DATETIME})
+
+
+class Month(date):
+    """A month: the date of its first day, written 2026-11."""
+
+    def __str__(self) -> str:
+        return self.isoformat()
+
+    def isoformat(self) -> str:
+        return f"{self.year:04}-{self.month:02}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    `name` is unique in its table and what people see; `source_name` is what the source calls it, if that differs.
+    `unit` stands behind a number ("元", "%"). `decimals`: how many the source shows; None if it does not say.
+    `scale`: what the source's raw numbers were multiplied by (100 where 0.125 is shown as 12.5%).
+    """
+
+    name: str
+    kind: Kind
+    unit: str = ""
+    decimals: int | None = None
+    scale: int = 1
+    source_name: str = ""
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.kind in NUMERIC
+
+    @property
+    def is_temporal(self) -> bool:
+        return self.kind in TEMPORAL
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Values of a column that are not of its kind and therefore unknown: how many, and up to three of them."""
+
+    column: str
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of a card. Each row has a value for each column, of its kind or unknown.
+
+    `as_of`: when the data was true; aware. `is_fetch_time`: nobody said when the data was true, so `as_of` is when it
+    was fetched. `is_cut`: the source had more rows than were asked for.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    as_of: datetime
+    is_cut: bool = False
+    is_fetch_time: bool = False
+    misfits: tuple[Misfit, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, in their order."""
+        return tuple(column.name for column in self.columns)
+
+    def position(self, name: str) -> int:
+        """Return the position of a column in each row. Raises KeyError where there is none of this name."""
+        for position, column in enumerate(self.columns):
+            if column.name == name:
+                return position
+        raise KeyError(name)
+
+    def column(self, name: str) -> Column:
+        """Return the column of this name. Raises KeyError."""
+        return self.columns[self.position(name)]
+
+    def values(self, name: str) -> list[Value]:
+        """Return a column from top to bottom. Raises KeyError."""
+        position = self.position(name)
+        return [row[position] for row in self.rows]
+
+    def records(self) -> Iterator[dict[str, Value]]:
+        """Yield each row by the names of the columns."""
+        names = self.names
+        return (dict(zip(names, row, strict=True)) for row in self.rows)
+
+    def with_rows(self, rows: Sequence[tuple[Value, ...]]) -> Table:
+        """Return the same columns over other rows: a slice of this table."""
+        return Table(self.columns, tuple(rows), self.as_of, self.is_cut, self.is_fetch_time, self.misfits)
+
+
+def to_document(table: Table) -> dict[str, Any]:
+    """Return the table as JSON can hold it; `from_document` gives it back equal. Numbers keep all their digits.
+
+    What 1.0.0 does not know stands apart, so that its processes can read the rest during a rolling upgrade.
+    """
+    return {
+        "columns": [
+            [one.name, (Kind.NUMBER if one.kind is Kind.PERCENT else one.kind).value, one.unit] for one in table.columns
+        ],
+        "details": [[one.kind.value, one.decimals, one.scale, one.source_name] for one in table.columns],
+        "rows": [[_to_json(value) for value in row] for row in table.rows],
+        "as_of": table.as_of.isoformat(),
+        "is_cut": table.is_cut,
+        "is_fetch_time": table.is_fetch_time,
+        "misfits": [[one.column, one.count, list(one.examples)] for one in table.misfits],
+    }
+
+
+def from_document(document: Mapping[str, Any]) -> Table:
+    """Return the table that `to_document` wrote, or that of 1.0.0, which knew no details. It is not checked again."""
+    details = document.get("details") or [[kind, None, 1, ""] for _name, kind, _unit in document["columns"]]
+    columns = tuple(
+        Column(name, Kind(kind), unit, decimals, scale, source_name)
+        for (name, _kind, unit), (kind, decimals, scale, source_name) in zip(document["columns"], details, strict=True)
+    )
+    rows = tuple(
+        tuple(_from_json(value, column.kind) for value, column in zip(row, columns, strict=True))
+        for row in document["rows"]
+    )
+    misfits = tuple(Misfit(column, count, tuple(examples)) for column, count, examples in document.get("misfits", ()))
+    as_of = datetime.fromisoformat(document["as_of"])
+    return Table(columns, rows, as_of, document["is_cut"], document.get("is_fetch_time", False), misfits)
+
+
+def _to_json(value: Value) -> str | int | float | bool | None:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    return value
+
+
+def _from_json(value: Any, kind: Kind) -> Value:
+    if value is None:
+        return None
+    if kind in NUMERIC and isinstance(value, str):
+        return Decimal(value)
+    if kind is Kind.DATE:
+        return Month.fromisoformat(f"{value}-01") if len(value) == len("2026-11") else date.fromisoformat(value)
+    if kind is Kind.DATETIME:
+        return datetime.fromisoformat(value)
+    revived: Value = value
+    return revived

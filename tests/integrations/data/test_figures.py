@@ -1,0 +1,165 @@
+"""Figures: unknown is never a number, the order of rows changes nothing, and what is shown can be read back."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integrations.data import dates, figures, formats
+from integrations.data.figures import Change, ChangeKind
+from integrations.data.reading import read_number
+from integrations.data.table import Column, Kind, Table
+
+NOW = datetime(2026, 12, 1, 1, 0, tzinfo=UTC)
+CELLS = st.lists(
+    st.one_of(st.none(), st.integers(-(10**9), 10**9), st.floats(-1e9, 1e9), st.decimals(-(10**9), 10**9, places=4)),
+    max_size=30,
+)
+
+
+def table_of(values: list[Any], kind: Kind = Kind.NUMBER) -> Table:
+    return Table((Column("x", kind),), tuple((value,) for value in values), NOW)
+
+
+def all_figures(values: list[Any]) -> tuple[Any, ...]:
+    numbers = figures.numbers_of(table_of(values), "x")
+    return (
+        figures.total(numbers),
+        figures.average(numbers),
+        min(numbers, default=None),
+        max(numbers, default=None),
+        figures.count_known(values),
+        figures.count_distinct(values),
+    )
+
+
+@given(CELLS)
+def test_a_row_of_unknown_changes_no_figure(values: list[Any]) -> None:
+    for unknown in (None, float("nan"), float("inf")):
+        assert all_figures([*values, unknown]) == all_figures(values)
+
+
+@given(CELLS, st.randoms(use_true_random=False))
+def test_the_order_of_rows_changes_no_figure(values: list[Any], random: Any) -> None:
+    mixed = random.sample(values, len(values))
+
+    assert all_figures(mixed) == all_figures(values)
+
+
+def test_nothing_but_unknown_values_is_unknown() -> None:
+    assert all_figures([None, float("nan")]) == (None, None, None, None, 0, 0)
+    assert figures.numbers_of(table_of(["-", ""], Kind.TEXT), "x") == []
+
+
+def test_a_text_is_no_number() -> None:
+    with pytest.raises(figures.NotNumericError) as found:
+        figures.numbers_of(table_of(["a"], Kind.TEXT), "x")
+
+    assert found.value.column == "x"
+
+
+def test_floats_are_added_in_the_digits_that_they_show() -> None:
+    assert figures.total(figures.numbers_of(table_of([0.1, 0.2]), "x")) == Decimal("0.3")
+
+
+@given(st.decimals(-(10**15), 10**15, places=2))
+def test_what_is_shown_gives_the_number_back(number: Decimal) -> None:
+    shown = read_number(formats.format_number(number))
+
+    assert shown is not None
+    assert shown.value == number
+
+
+@pytest.mark.parametrize(
+    ("number", "short"),
+    [
+        ("99999999", "1.00亿"),
+        ("9999.996", "1.0万"),
+        ("12345", "1.2万"),
+        ("9999", "9999"),
+        ("-99999999", "-1.00亿"),
+        ("999999999999", "1.00万亿"),
+        ("-0.001", "0"),
+    ],
+)
+def test_the_unit_follows_the_rounded_number(number: str, short: str) -> None:
+    assert formats.format_short(Decimal(number)) == short
+
+
+@pytest.mark.parametrize(
+    ("number", "decimals", "shown"),
+    [("1234.565", None, "1,234.57"), ("-0.004", 2, "0.00"), ("0.5", 0, "1"), ("12.50", None, "12.5"), (None, 1, "—")],
+)
+def test_numbers_round_half_up_and_zero_has_no_sign(number: str | None, decimals: int | None, shown: str) -> None:
+    assert formats.format_number(None if number is None else Decimal(number), decimals) == shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "ratio"),
+    [
+        (100, 105, ChangeKind.RATIO, "0.05"),
+        (100, 0, ChangeKind.RATIO, "-1"),
+        (0, 0, ChangeKind.RATIO, "0"),
+        (0, 12, ChangeKind.WORDS, None),
+        ("-2.1", "0.3", ChangeKind.WORDS, None),
+        (5, -1, ChangeKind.WORDS, None),
+        (-5, -1, ChangeKind.WORDS, None),
+        (None, 5, ChangeKind.UNKNOWN, None),
+        (5, None, ChangeKind.UNKNOWN, None),
+    ],
+)
+def test_a_change_is_said_as_its_base_allows(old: Any, new: Any, kind: ChangeKind, ratio: str | None) -> None:
+    change = Change(*(None if one is None else Decimal(one) for one in (new, old)))
+
+    assert (change.kind, change.ratio) == (kind, None if ratio is None else Decimal(ratio))
+
+
+def test_percentages_change_in_points() -> None:
+    change = Change(Decimal("12.5"), Decimal(11), is_percent=True)
+
+    assert (change.kind, change.difference, change.ratio) == (ChangeKind.POINTS, Decimal("1.5"), None)
+
+
+def test_the_newest_day_is_not_of_a_plan() -> None:
+    days = [date(2026, 11, 30), None, date(2026, 12, 31), "2026/12/01"]
+
+    assert figures.newest_day(days, until=date(2026, 12, 1), zone=UTC) == date(2026, 12, 1)
+    assert figures.newest_day([date(2027, 1, 1)], until=date(2026, 12, 1), zone=UTC) is None
+
+
+def test_rows_are_ranked_by_known_values_and_ties_keep_their_order() -> None:
+    assert figures.rank_rows(table_of([3, None, 5, 3, float("nan")]), "x") == [2, 0, 3]
+    assert figures.rank_rows(table_of([3, None, 5, 3]), "x", is_descending=False) == [0, 3, 2]
+
+
+def test_a_share_of_nothing_is_unknown() -> None:
+    assert figures.share(Decimal(1), Decimal(0)) is None
+    assert figures.share(Decimal(1), Decimal(4)) == Decimal("0.25")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("近7天", date(2026, 11, 24), date(2026, 11, 30)),
+        ("last_30_days", date(2026, 11, 1), date(2026, 11, 30)),
+        ("本周", date(2026, 11, 30), date(2026, 12, 1)),
+        ("this_month", date(2026, 12, 1), date(2026, 12, 1)),
+        ("上月", date(2026, 11, 1), date(2026, 11, 30)),
+        ("last_quarter", date(2026, 7, 1), date(2026, 9, 30)),
+    ],
+)
+def test_periods_are_reckoned_from_the_day_of_the_slot(name: str, first: date, last: date) -> None:
+    named = dates.named_days(date(2026, 12, 1), lambda day: day.weekday() < 5)
+
+    assert named[name] == dates.Period(first, last)
+
+
+def test_the_last_workday_is_before_the_weekend() -> None:
+    named = dates.named_days(date(2026, 11, 30), lambda day: day.weekday() < 5)
+
+    assert named["上一工作日"] == date(2026, 11, 27)

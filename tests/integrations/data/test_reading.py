@@ -1,0 +1,263 @@
+"""How values are read, and what a column is: the table of examples, and what one odd cell must not change."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integrations.data.reading import (
+    ColumnChoices,
+    build_table,
+    fold_text,
+    is_unknown,
+    odd_values_allowed,
+    read_day,
+    read_moment,
+    read_number,
+)
+from integrations.data.table import Column, Kind, Misfit, Month, Table
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+NOW = datetime(2026, 12, 1, 1, 0, tzinfo=UTC)
+
+
+def read(values: list[Any], displays: list[Any] | None = None, *, kind: str = "", unit: str = "") -> Table:
+    choices = ColumnChoices({"x": kind} if kind else {}, {"x": unit} if unit else {}, zone=SHANGHAI)
+    shown = [[one] for one in displays] if displays is not None else ()
+    return build_table(["x"], [[one] for one in values], fetched_at=NOW, choices=choices, displays=shown)
+
+
+def column_of(table: Table) -> tuple[Column, list[Any]]:
+    return table.columns[0], [row[0] for row in table.rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [
+        ("1,204", 1204, ""),
+        ("１２", 12, ""),  # noqa: RUF001  # full width
+        ("1204.50", Decimal("1204.50"), ""),
+        ("1.2e3", 1200, ""),
+        ("+3", 3, ""),
+        ("(3.0)", -3, ""),
+        ("12.5%", Decimal("12.5"), "%"),
+        ("12.5％", Decimal("12.5"), "%"),  # noqa: RUF001  # full width
+        ("(3.0%)", -3, "%"),
+        ("↑3.0%", 3, "%"),
+        ("↓3.0%", -3, "%"),
+        ("1,204 元", 1204, "元"),
+        ("￥1,204", 1204, "元"),  # noqa: RUF001  # full width
+        ("-¥5", -5, "元"),
+        ("1.2万", 12000, ""),
+        ("3亿", 300_000_000, ""),
+        ("1.2万元", 12000, "元"),
+        ("−2.1", Decimal("-2.1"), ""),  # noqa: RUF001  # the sign of minus
+    ],
+)
+def test_a_number_is_read_as_people_write_it(text: str, value: Any, unit: str) -> None:
+    number = read_number(text)
+
+    assert number is not None
+    assert (number.value, number.unit, number.is_code) == (value, unit, False)
+
+
+@pytest.mark.parametrize("text", ["", "-", "1,20", "1.2.3", "(3", "abc", "3-5", "1 2"])
+def test_other_texts_are_no_numbers(text: str) -> None:
+    assert read_number(text) is None
+
+
+@pytest.mark.parametrize("text", ["007", "0571", "1234567890123456", "12E3"])
+def test_codes_are_seen(text: str) -> None:
+    number = read_number(text)
+
+    assert number is not None
+    assert number.is_code
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "", " ", "-", "—", "--", "N/A", "NaN", "null", "无", "∞", float("inf"), float("nan"), Decimal("NaN")],
+)
+def test_unknown_values(value: Any) -> None:
+    assert is_unknown(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2026-11-23", date(2026, 11, 23)),
+        ("2026/11/23", date(2026, 11, 23)),
+        ("2026/1/3", date(2026, 1, 3)),
+        ("2026.11.23", date(2026, 11, 23)),
+        ("20261123", date(2026, 11, 23)),
+        ("2026年11月23日", date(2026, 11, 23)),
+        ("2026-11", Month(2026, 11, 1)),
+        ("2026年11月", Month(2026, 11, 1)),
+        ("2026-02-30", None),
+        ("2026-11/23", None),
+        ("12345678", None),
+    ],
+)
+def test_a_day_is_read_in_the_usual_ways(text: str, day: date | None) -> None:
+    found = read_day(text)
+
+    assert (found, str(found)) == (day, str(day))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-23 09:30", datetime(2026, 11, 23, 9, 30, tzinfo=SHANGHAI)),
+        ("2026/11/23 9:30:05", datetime(2026, 11, 23, 9, 30, 5, tzinfo=SHANGHAI)),
+        ("2026年11月23日 09:30", datetime(2026, 11, 23, 9, 30, tzinfo=SHANGHAI)),
+        ("2026-11-23T09:30:00Z", datetime(2026, 11, 23, 17, 30, tzinfo=SHANGHAI)),
+        ("2026-11-23T09:30:00+08:00", datetime(2026, 11, 23, 9, 30, tzinfo=SHANGHAI)),
+        ("9999-12-31 23:59:59+00:00", datetime(9999, 12, 31, 23, 59, 59, tzinfo=SHANGHAI)),
+    ],
+)
+def test_a_moment_is_read_in_the_zone_of_the_card(text: str, moment: datetime) -> None:
+    found = read_moment(text, SHANGHAI)
+
+    assert found == moment
+    assert found.utcoffset() == moment.utcoffset()
+
+
+@pytest.mark.parametrize("odd", ["-", "0", "N/A", "∞", "％", "(3.0%)", "↑3.0%", ""])  # noqa: RUF001  # full width
+def test_one_cell_does_not_change_the_scale_of_a_percent_column(odd: str) -> None:
+    raw = {"0": 0, "(3.0%)": -0.03, "↑3.0%": 0.03}.get(odd)
+
+    column, values = column_of(read([0.125, 0.07, raw, 0.01], ["12.5%", "7.0%", odd, "1.0%"]))
+
+    assert (column.kind, column.unit, column.scale, column.decimals) == (Kind.PERCENT, "%", 100, 1)
+    assert values == [12.5, 7, None if raw is None else raw * 100, 1]
+
+
+@pytest.mark.parametrize(
+    ("raws", "displays", "column", "values"),
+    [
+        ([0.29], ["29%"], Column("x", Kind.PERCENT, "%", 0, 100), [29]),
+        ([90, 80], ["90%", "80%"], Column("x", Kind.PERCENT, "%", 0, 1), [90, 80]),
+        ([0, 0], ["0%", "0%"], Column("x", Kind.PERCENT, "%", 0, 100), [0, 0]),
+        ([1204.5], ["1,204.50 元"], Column("x", Kind.NUMBER, "元", 2), [1204.5]),
+        ([12000], ["1.2万"], Column("x", Kind.NUMBER), [12000]),
+        ([1204], ["1204"], Column("x", Kind.NUMBER, "", 0), [1204]),
+        # One that contradicts the others is what it is displayed as.
+        ([0.1, 0.2, 30], ["10%", "20%", "30%"], Column("x", Kind.PERCENT, "%", 0, 100), [10, 20, 30]),
+    ],
+)
+def test_what_is_displayed_says_what_the_column_is(
+    raws: list[Any], displays: list[str], column: Column, values: list[Any]
+) -> None:
+    assert column_of(read(raws, displays)) == (column, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "read_values"),
+    [
+        (["1,204", "-", "１２"], Kind.NUMBER, [1204, None, 12]),  # noqa: RUF001  # full width
+        (["12.5%", "0", "-"], Kind.PERCENT, [Decimal("12.5"), 0, None]),
+        (["2026/11/23", "", "20261124"], Kind.DATE, [date(2026, 11, 23), None, date(2026, 11, 24)]),
+        ([20261123, 20261124], Kind.DATE, [date(2026, 11, 23), date(2026, 11, 24)]),
+        ([20261123, 20269999], Kind.NUMBER, [20261123, 20269999]),
+        (["2026年11月", "2026年12月"], Kind.DATE, [Month(2026, 11, 1), Month(2026, 12, 1)]),
+        (
+            ["2026-11-23T01:00:00Z", "2026-11-23 09:00"],
+            Kind.DATETIME,
+            [datetime(2026, 11, 23, 9, tzinfo=SHANGHAI)] * 2,
+        ),
+        (
+            [datetime(2026, 11, 23, 9), datetime(2026, 11, 23, 1, tzinfo=UTC)],  # noqa: DTZ001  # mixed zones
+            Kind.DATETIME,
+            [datetime(2026, 11, 23, 9, tzinfo=SHANGHAI)] * 2,
+        ),
+        (["007", "12", "13"], Kind.TEXT, ["007", "12", "13"]),
+        (["3楼", "4楼"], Kind.TEXT, ["3楼", "4楼"]),
+        ([" 华东 ", "-", ""], Kind.TEXT, ["华东", "-", None]),
+        ([None, None], Kind.TEXT, [None, None]),
+        ([True, None], Kind.BOOLEAN, [True, None]),
+    ],
+)
+def test_what_all_known_values_agree_on(values: list[Any], kind: Kind, read_values: list[Any]) -> None:
+    column, found = column_of(read(values))
+
+    assert (column.kind, found) == (kind, read_values)
+    assert [type(one) for one in found] == [type(one) for one in read_values]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected", "read_values"),
+    [
+        ("number", ["007", "x", "1"], Kind.NUMBER, [7, None, 1]),
+        ("percent", [12.5, "3%"], Kind.PERCENT, [12.5, 3]),
+        ("ratio", [0.125, "3%", "-"], Kind.PERCENT, [12.5, 3, None]),
+        ("date", [46349, "2026-11-24"], Kind.DATE, [date(2026, 11, 23), date(2026, 11, 24)]),
+        ("datetime", [1764550800, 1764550800000], Kind.DATETIME, [datetime(2025, 12, 1, 9, tzinfo=SHANGHAI)] * 2),
+        ("boolean", ["是", 0], Kind.BOOLEAN, [True, False]),
+        ("text", [12, True], Kind.TEXT, ["12", "true"]),
+        ("number", ["a", "b", "1"], Kind.TEXT, ["a", "b", "1"]),
+    ],
+)
+def test_the_administrators_choice_comes_first(
+    kind: str, values: list[Any], expected: Kind, read_values: list[Any]
+) -> None:
+    column, found = column_of(read(values, kind=kind))
+
+    assert (column.kind, found) == (expected, read_values)
+
+
+def test_a_unit_of_percent_that_was_chosen_makes_a_column_of_percentages() -> None:
+    assert read([12.5, 3], unit="%").columns == (Column("x", Kind.PERCENT, "%"),)
+
+
+def test_the_source_says_what_a_column_without_values_is() -> None:
+    table = build_table(["x"], [[None]], fetched_at=NOW, source_kinds=[Kind.NUMBER])
+
+    assert table.columns == (Column("x", Kind.NUMBER),)
+
+
+def test_odd_values_become_unknown_and_are_counted() -> None:
+    table = read([*range(38), "待定", "见附件"])
+
+    assert table.columns[0].kind is Kind.NUMBER
+    assert table.values("x")[-2:] == [None, None]
+    assert table.misfits == (Misfit("x", 2, ("待定", "见附件")),)
+
+
+def test_too_many_odd_values_make_a_text() -> None:
+    table = read([*range(8), "待定", "见附件"])
+
+    assert (table.columns[0].kind, table.values("x")[7:], table.misfits) == (Kind.TEXT, ["7", "待定", "见附件"], ())
+
+
+@pytest.mark.parametrize(("known", "allowed"), [(1, 0), (2, 0), (3, 1), (39, 1), (40, 2), (1000, 50)])
+def test_how_many_may_be_odd(known: int, allowed: int) -> None:
+    assert odd_values_allowed(known) == allowed
+
+
+def test_texts_are_compared_without_case_width_and_spaces() -> None:
+    assert fold_text(" ＡBc  d ") == fold_text("abc D")  # noqa: RUF001  # full width
+
+
+NUMBERS = st.lists(st.floats(0.01, 99, allow_nan=False).map(lambda one: round(one, 3)), min_size=4, max_size=30)
+
+
+@given(NUMBERS, st.integers(0), st.sampled_from(["-", "", "N/A", "无", "∞"]))
+def test_an_unknown_cell_changes_no_other_cell_and_not_the_column(raws: list[float], at: int, odd: str) -> None:
+    displays = [f"{raw * 100:.1f}%" for raw in raws]
+    place = at % len(raws)
+    whole = read(list(raws), displays)
+
+    with_hole = read([None if row == place else raw for row, raw in enumerate(raws)],
+                     [odd if row == place else shown for row, shown in enumerate(displays)])  # fmt: skip
+
+    assert with_hole.columns == whole.columns
+    assert [row for number, row in enumerate(with_hole.rows) if number != place] == [
+        row for number, row in enumerate(whole.rows) if number != place
+    ]
+    assert with_hole.rows[place] == (None,)

@@ -1,0 +1,75 @@
+"""Of when data is: by the column that the card names, else by the source."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from integrations.data.reading import ColumnChoices, TableError, build_table
+
+NOW = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+CHOICES = ColumnChoices(as_of_column="时间", zone=SHANGHAI)
+
+
+def as_of(*values: Any, choices: ColumnChoices = CHOICES) -> datetime:
+    return build_table(["时间", "销售额"], [(value, 1) for value in values], fetched_at=NOW, choices=choices).as_of
+
+
+def test_where_no_column_was_chosen_the_only_one_of_days_says_it() -> None:
+    planned = NOW + timedelta(days=9)
+
+    assert as_of(NOW - timedelta(days=3), planned, choices=ColumnChoices()) == NOW - timedelta(days=3)
+
+
+def test_what_the_source_says_goes_before_a_column_that_nobody_chose() -> None:
+    said = NOW - timedelta(hours=5)
+
+    table = build_table(["时间"], [(date(2026, 11, 1),)], fetched_at=NOW, said_at=said)
+
+    assert (table.as_of, table.is_fetch_time) == (said, False)
+
+
+def test_of_several_columns_of_days_none_says_it() -> None:
+    table = build_table(["开业", "关店"], [(date(2019, 5, 1), date(2020, 1, 1))], fetched_at=NOW)
+
+    assert (table.as_of, table.is_fetch_time) == (NOW, True)
+
+
+def test_the_latest_moment_counts() -> None:
+    assert as_of(NOW - timedelta(days=3), NOW - timedelta(hours=2), None) == NOW - timedelta(hours=2)
+
+
+def test_a_moment_without_a_zone_is_of_the_sites_zone() -> None:
+    assert as_of("2026-11-24 08:30:00") == datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("day", [date(2026, 11, 23), "2026-11-23"])
+def test_a_day_stands_for_its_end(day: Any) -> None:
+    assert as_of(day, "2026-11-20" if isinstance(day, str) else date(2026, 11, 20)) == datetime(
+        2026, 11, 24, tzinfo=SHANGHAI
+    )
+
+
+@pytest.mark.parametrize("value", ["2026-11-24", "2027-01-01 00:00", date.max])
+def test_the_future_is_now(value: Any) -> None:
+    assert as_of(value) == NOW
+
+
+@pytest.mark.parametrize("values", [(), (None,)])
+def test_nothing_in_the_column_says_nothing(values: tuple[Any, ...]) -> None:
+    assert as_of(*values) == NOW
+
+
+@pytest.mark.parametrize(
+    ("choices", "what"),
+    [(ColumnChoices(as_of_column="日期"), "no-time-column"), (ColumnChoices(as_of_column="销售额"), "not-datetime")],
+)
+def test_a_column_that_cannot_say_it_is_no_table(choices: ColumnChoices, what: str) -> None:
+    with pytest.raises(TableError) as found:
+        as_of(NOW, choices=choices)
+
+    assert found.value.what == what
