@@ -40,6 +40,7 @@ VALUES: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.TEXT: st.sampled_from(HOSTILE) | st.text(max_size=30),
     Kind.NUMBER: numbers,
     Kind.BOOLEAN: st.booleans(),
+    Kind.PERCENT: st.floats(-1000, 1000),
     Kind.DATE: st.dates(),
     Kind.DATETIME: st.datetimes(timezones=st.just(UTC), allow_imaginary=False),
 }

@@ -97,6 +97,7 @@ VALUES = {
     Kind.DATE: st.dates(),
     Kind.DATETIME: st.datetimes(timezones=st.just(UTC), min_value=datetime(1, 1, 2)),  # noqa: DTZ001  # its zone is above
     Kind.BOOLEAN: st.booleans(),
+    Kind.PERCENT: st.floats(-1000, 1000),
 }
 
 

@@ -98,6 +98,7 @@ VALUES = {
     Kind.TEXT: st.text(max_size=5),
     Kind.NUMBER: st.decimals(Decimal("-1e9"), Decimal("1e9"), places=2),
     Kind.BOOLEAN: st.booleans(),
+    Kind.PERCENT: st.floats(-1000, 1000),
 }
 
 
