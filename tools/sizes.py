@@ -1,6 +1,6 @@
 """Sizes that keep the code easy to read: `python -m tools.sizes` names every place that breaks one.
 
-- A file has at most 400 lines, a function at most 50.
+- A file has at most 650 lines, a function at most 60.
 - At most six `except` clauses catch everything, and each says why. Loops share one: integrations.core.background.
 - Nothing is imported inside a function but in `ready()`, and a package that a comment calls optional. Benchmarks may:
   they set Django up for a database that they have started.
@@ -18,8 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox/wecom_sandbox", "tools", "benchmarks")
-FILE_LINES = 400
-FUNCTION_LINES = 50
+FILE_LINES = 650
+FUNCTION_LINES = 60
 BROAD_EXCEPTS = 6
 BROAD = {"Exception", "BaseException"}
 OPTIONAL = "# optional package"

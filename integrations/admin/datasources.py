@@ -314,6 +314,7 @@ class CardAdmin(UnsavedTests):
 KINDS_OF_COLUMNS = {
     Kind.TEXT: pgettext_lazy("kind of a column", "text"),
     Kind.NUMBER: pgettext_lazy("kind of a column", "number"),
+    Kind.PERCENT: pgettext_lazy("kind of a column", "percent"),
     Kind.BOOLEAN: pgettext_lazy("kind of a column", "yes or no"),
     Kind.DATE: pgettext_lazy("kind of a column", "date"),
     Kind.DATETIME: pgettext_lazy("kind of a column", "date and time"),

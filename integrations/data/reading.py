@@ -245,8 +245,9 @@ def _as_date(value: Value, zone: tzinfo) -> date:
 def _as_moment(value: Value, zone: tzinfo) -> datetime:
     """A number counts the seconds since 1970, or the milliseconds."""
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        seconds = float(value)
         try:
-            return datetime.fromtimestamp(float(value) / (1000 if abs(value) >= 10**11 else 1), zone)
+            return datetime.fromtimestamp(seconds / (1000 if abs(seconds) >= 1e11 else 1), zone)
         except (OverflowError, OSError, ValueError):
             raise _MisfitError from None
     if isinstance(value, datetime):

@@ -161,7 +161,7 @@ def test_reports_say_what_the_data_sets_say() -> None:
     # Own rows: nobody is told of a region of somebody else, and who has none is left out.
     harvest = Delivery.objects.filter(run=runs[2])
     assert 6 < harvest.count() < 60
-    assert Receipt.objects.filter(run=runs[2], reason=Receipt.Reason.NO_ROWS).count() > 10
+    assert Receipt.objects.filter(run=runs[2], reason=Receipt.Reason.NO_VALUE).count() > 10
     for delivery in harvest.select_related("content"):
         [person, *_others] = [receipt.user for receipt in delivery.receipts.select_related("user")]
         regions = set(AttributeValue.objects.filter(user=person).values_list("value", flat=True))

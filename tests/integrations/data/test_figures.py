@@ -114,7 +114,7 @@ def test_numbers_round_half_up_and_zero_has_no_sign(number: str | None, decimals
     ],
 )
 def test_a_change_is_said_as_its_base_allows(old: Any, new: Any, kind: ChangeKind, ratio: str | None) -> None:
-    change = Change(*(None if one is None else Decimal(one) for one in (new, old)))
+    change = Change(None if new is None else Decimal(new), None if old is None else Decimal(old))
 
     assert (change.kind, change.ratio) == (kind, None if ratio is None else Decimal(ratio))
 
