@@ -14,6 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from integrations.data.figures import ARITHMETIC, Change, ChangeKind
+from integrations.data.formats import DASH, DOWN, SAME, UP, format_number, round_number
 from integrations.data.table import Value
 
 # Beyond this a double no longer tells numbers from one another, and no axis is worth drawing.
@@ -111,6 +113,30 @@ def _long(value: float | Decimal, unit: str, language: str) -> str:
         return short(number, unit, language=language)
     text = f"{exact:,f}".rstrip("0").rstrip(".")
     return f"{'0' if text in {'-0', ''} else text}{unit}"
+
+
+def describe_change(change: Change, decimals: int = 1, *, value_decimals: int | None = None, unit: str = "") -> str:
+    """Say a change in the active language: ↑5.0%, "+1.2 points" for percentages, "from 0 up to 12" where a percentage
+    of the old value would mislead. A dash where it is unknown.
+
+    `decimals`: of the percentage or the points. `value_decimals`, `unit`: how the two values are written in words.
+    Raises OverflowError from 1e30 on.
+    """
+    if change.new is None or change.old is None or change.difference is None:
+        return DASH
+    if change.kind is ChangeKind.POINTS:
+        rounded = round_number(change.difference, decimals)
+        return _("%(points)s points") % {"points": f"{'+' if rounded > 0 else ''}{format_number(rounded, decimals)}"}
+    if change.ratio is not None:
+        arrow = SAME if not change.ratio else UP if change.ratio > 0 else DOWN
+        percent = format_number(abs(ARITHMETIC.multiply(change.ratio, Decimal(100))), decimals, grouped=False)
+        return f"{arrow}{percent}%"
+    old, new = (f"{format_number(value, value_decimals)}{unit}" for value in (change.old, change.new))
+    if change.difference < 0:
+        return _("from %(old)s down to %(new)s") % {"old": old, "new": new}
+    if change.old == 0:
+        return _("from 0 up to %(new)s") % {"new": new}
+    return _("from %(old)s up to %(new)s") % {"old": old, "new": new}
 
 
 # --- Names as they have room in a legend or along an axis: different ones never look the same. Pure ---

@@ -7,10 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.charts.labels import number_of, short, text_of
+from integrations.data.figures import Change
+from notifications.charts.labels import describe_change, number_of, short, text_of
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,32 @@ def test_only_numbers_that_can_be_drawn_are_numbers(value: Any) -> None:
 
     assert found is None or abs(found) < 1e300
     assert text_of(value, language="zh-hans") is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_percent", "chinese", "english"),
+    [
+        ("100", "105", False, "↑5.0%", "↑5.0%"),
+        ("100", "95", False, "↓5.0%", "↓5.0%"),
+        ("100", "100", False, "→0.0%", "→0.0%"),
+        ("0", "0", False, "→0.0%", "→0.0%"),
+        ("40", "0", False, "↓100.0%", "↓100.0%"),
+        (None, "1", False, "—", "—"),
+        ("1", None, True, "—", "—"),
+        ("12.5", "13.7", True, "+1.2 个百分点", "+1.2 points"),
+        ("12.5", "12.5", True, "0.0 个百分点", "0.0 points"),
+        ("-1", "-3.25", True, "-2.3 个百分点", "-2.3 points"),
+        ("0", "12", False, "由 0 增至 12", "from 0 up to 12"),
+        ("0", "-3", False, "由 0 降至 -3", "from 0 down to -3"),
+        ("-2.1", "0.3", False, "由 -2.1 升至 0.3", "from -2.1 up to 0.3"),
+        ("3", "-1234", False, "由 3 降至 -1,234", "from 3 down to -1,234"),
+    ],
+)
+def test_a_change_is_said_as_people_say_it(
+    old: str | None, new: str | None, is_percent: bool, chinese: str, english: str
+) -> None:
+    change = Change(Decimal(new) if new else None, Decimal(old) if old else None, is_percent)
+
+    assert describe_change(change) == chinese
+    with translation.override("en"):
+        assert describe_change(change) == english
