@@ -103,7 +103,7 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
             if source is not None and source.account_powers:
                 messages.warning(request, datasource_messages.too_much_power(source.account_powers))
             if source is not None and self.has_change_permission(request, source):
-                extra_context = {**(extra_context or {}), **_source_test(source, request)}
+                extra_context = {**(extra_context or {}), **_source_test(source)}
         row = self.get_object(request, object_id) if object_id else None
         extra = {**(extra_context or {}), "unsaved_test": self.unsaved_test(request, row, self._kind(request, row))}
         return super().changeform_view(request, object_id, form_url, extra)
@@ -131,7 +131,7 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
         return HttpResponseRedirect(f"{sent if is_ours else page}#test")
 
     def state_view(self, request: HttpRequest, source_id: int) -> JsonResponse:
-        return JsonResponse(_source_test(self._source(request, source_id), request).get("source_test", {}))
+        return JsonResponse(_source_test(self._source(request, source_id)).get("source_test", {}))
 
     def _source(self, request: HttpRequest, source_id: int) -> DataSource:
         """One that the person may change, because a test tells of the network; else 403 or 404."""
@@ -275,9 +275,9 @@ class CardAdmin(UnsavedTests):
         card = self.get_object(request, object_id) if object_id else None
         extra = {**(extra_context or {}), "is_chosen": request.method == "GET" and bool(self._chosen(request))}
         if card is not None and self.has_change_permission(request, card):
-            extra |= {"card": card, "test": _test_of(card, request)}
+            extra |= {"card": card, "test": _test_of(card)}
         elif object_id is None and request.method == "GET" and request.user.has_perm("integrations.change_datasource"):
-            extra |= _source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]), request)
+            extra |= _source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]))
         extra["unsaved_test"] = self.unsaved_test(request, card, self._kind(request, card))
         return super().changeform_view(request, object_id, form_url, extra)
 
@@ -302,7 +302,7 @@ class CardAdmin(UnsavedTests):
         return HttpResponseRedirect(f"{reverse('admin:integrations_card_change', args=[card.pk])}#test")
 
     def state_view(self, request: HttpRequest, card_id: int) -> JsonResponse:
-        return JsonResponse(_test_of(self._card(request, card_id), request))
+        return JsonResponse(_test_of(self._card(request, card_id)))
 
     def _card(self, request: HttpRequest, card_id: int) -> Card:
         """One that `request`'s person may change, because a test shows rows; else 403 or 404."""
@@ -348,7 +348,7 @@ def _with_person(form: Any, request: HttpRequest, related: str) -> Any:
     return form
 
 
-def _source_test(source: DataSource, request: HttpRequest) -> dict[str, Any]:
+def _source_test(source: DataSource) -> dict[str, Any]:
     """What the section of the test needs; nothing for a source that has none."""
     if not source_tests.can_be_tested(source):
         return {}
@@ -356,7 +356,7 @@ def _source_test(source: DataSource, request: HttpRequest) -> dict[str, Any]:
     is_running = found is not None and found.finished_at is None
     problem = ""
     if found is not None and found.problem:
-        problem = datasource_messages.sentence(found.problem, found.facts, sees_network=request.user.is_superuser)
+        problem = datasource_messages.sentence(found.problem, found.facts)
     elif found is not None and is_running and now - found.requested_at >= source_tests.WAITED_AT_MOST:
         is_running, problem = False, gettext("No worker has answered: does one take from the queue “data”?")
     context = {"test": found, "is_running": is_running, "problem": problem}
@@ -364,7 +364,7 @@ def _source_test(source: DataSource, request: HttpRequest) -> dict[str, Any]:
     return {"source": source, "source_test": {"is_unfinished": is_running, "html": html}}
 
 
-def _test_of(card: Card, request: HttpRequest) -> dict[str, Any]:
+def _test_of(card: Card) -> dict[str, Any]:
     """The last time that the card was fetched for a report, an alert or a test: its state, and its first rows."""
     now, of_slots = timezone.now(), CardData.objects.filter(card=card, slot_at__isnull=False)
     latest = of_slots.order_by("-requested_at", "-pk").first()
@@ -374,7 +374,7 @@ def _test_of(card: Card, request: HttpRequest) -> dict[str, Any]:
     table = latest.table if latest is not None and latest.status == CardData.Status.READY else None
     context = {
         "latest": latest,
-        "problem": latest.problem_for(sees_network=request.user.is_superuser) if latest is not None else "",
+        "problem": latest.problem if latest is not None else "",
         "is_running": is_running,
         "seconds": int((now - latest.requested_at).total_seconds()) if latest is not None else 0,
         "hindrance": previews.hindrance(latest, now=now) if latest is not None and is_running else "",

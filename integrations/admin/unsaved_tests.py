@@ -73,7 +73,7 @@ class UnsavedTests(AnyModelAdmin):
         context = {
             "test": found,
             "is_running": is_running,
-            "problem": _sentence(request, found, is_given_up=is_given_up),
+            "problem": _sentence(found, is_given_up=is_given_up),
             "table": table,
         }
         return JsonResponse(
@@ -119,11 +119,10 @@ def _problems(form: Any) -> Iterator[str]:
             yield from (gettext("%(field)s: %(problem)s") % {"field": label, "problem": text} for text in texts)
 
 
-def _sentence(request: HttpRequest, found: UnsavedTest, *, is_given_up: bool) -> str:
+def _sentence(found: UnsavedTest, *, is_given_up: bool) -> str:
     if is_given_up:
         return gettext("No worker has answered: does one take from the queue “data”?")
-    sees_network = bool(getattr(request.user, "is_superuser", False))
-    return datasource_messages.sentence(found.problem, found.facts, sees_network=sees_network) if found.problem else ""
+    return datasource_messages.sentence(found.problem, found.facts) if found.problem else ""
 
 
 def _person_id(request: HttpRequest) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -10,13 +12,27 @@ from django.utils.translation import gettext_lazy
 
 from integrations.clients.sources.errors import Power, Problem
 
+_reader_sees_network: ContextVar[Callable[[], bool]] = ContextVar("reader_sees_network", default=lambda: False)
 
-def sentence(code: str, facts: Mapping[str, Any], *, sees_network: bool = False) -> str:
+
+@contextmanager
+def read_by(sees_network: Callable[[], bool]) -> Iterator[None]:
+    """While the block runs, sentences are for a reader of whom `sees_network` says whether to tell more."""
+    token = _reader_sees_network.set(sees_network)
+    try:
+        yield
+    finally:
+        _reader_sees_network.reset(token)
+
+
+def sentence(code: str, facts: Mapping[str, Any], *, sees_network: bool | None = None) -> str:
     """In the language in force. A code of another version gets the sentence of what nobody expected.
 
-    `sees_network`: tell a port where nothing listens from one where something is silent. That is for superusers: with
-    sources at addresses of their choice, others would learn what runs in the network.
+    `sees_network`: tell a port where nothing listens from one where something is silent; None: as `read_by` says. That
+    is for superusers: with sources at addresses of their choice, others would learn what runs in the network.
     """
+    if sees_network is None:
+        sees_network = _reader_sees_network.get()()
     if not sees_network and (code == Problem.UNREACHABLE or facts.get("silent")):
         return str(_SENTENCES["silence"])
     reason = f"{code}-{facts.get('reason', '')}"

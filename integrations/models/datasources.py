@@ -299,13 +299,7 @@ class CardData(Leased):
 
         Never holds an address, a credential or a value of the data.
         """
-        return self.problem_for(sees_network=False)
-
-    def problem_for(self, *, sees_network: bool) -> str:
-        """`sees_network`: for a superuser, who may learn what of the network answers."""
-        if not self.problem_code:
-            return ""
-        return datasource_messages.sentence(self.problem_code, self.problem_facts, sees_network=sees_network)
+        return datasource_messages.sentence(self.problem_code, self.problem_facts) if self.problem_code else ""
 
 
 def packed(table: Table) -> bytes:
