@@ -27,7 +27,7 @@ from notifications.models import MessageForm, OwnRowsRule, Receipt, Report, Repo
 from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows, missing_values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
-from notifications.reports.templates.values import TemplateError
+from notifications.reports.templates.values import ColumnGoneError, TemplateError
 from notifications.sources import Audience, CardContent, Content, Figure, LeftOut, PageView, Terms
 from notifications.subscriptions.recipients import audience_of
 from notifications.subscriptions.schedules.descriptions import moment_line
@@ -303,8 +303,13 @@ def _rendered(part: Sentence, source: str, given: Given, form: str) -> str:
     try:
         return renderer.rendered(source, given, form)
     except TemplateError as error:
-        sentence = Sentence("Template of the %(part)s: %(error)s")
-        raise RenderingError(sentence % {"part": part, "error": error.sentence}) from error
+        sentence, why = Sentence("Template of the %(part)s: %(error)s"), error.sentence
+        if isinstance(error.__cause__, ColumnGoneError):  # not the template is to blame: the data has changed
+            why = error.__cause__.sentence
+            sentence = Sentence(
+                "The data does not fit the %(part)s: %(error)s Choose the column again on the push's page."
+            )
+        raise RenderingError(sentence % {"part": part, "error": why}) from error
 
 
 def _figures(text: str) -> tuple[Figure, ...]:

@@ -17,6 +17,7 @@ from notifications.reports.templates.dates import Period
 from notifications.reports.templates.numbers import ARITHMETIC, LARGEST, Change
 from notifications.reports.templates.values import (
     NOTHING,
+    ColumnGoneError,
     Exposed,
     ExpressionError,
     Function,
@@ -284,7 +285,9 @@ def _position(positions: Mapping[str, int], column: str) -> int:
     if column in positions:
         return positions[column]
     known = ", ".join(positions)
-    raise ExpressionError(
+    if not positions:
+        raise ColumnGoneError(Sentence("The data source gave a table without any column."))
+    raise ColumnGoneError(
         Sentence("There is no column “%(column)s”. There is: %(known)s.") % {"column": column, "known": known}
     )
 

@@ -26,6 +26,10 @@ class ExpressionError(SentenceError):
     """What an expression of a template asked for cannot be had. The engine adds the line."""
 
 
+class ColumnGoneError(ExpressionError):
+    """The data has no column of this name (any more)."""
+
+
 # --- The values that templates compute with: primitives, and what stands for "no value". Pure ---
 
 # What is shown where there is no value.

@@ -194,7 +194,7 @@ class TestWaiting:
 
         assert status_of(run) == Run.Status.FAILED
 
-    def test_a_template_that_fails_on_the_data_fails_the_run_with_line_and_reason(self, corp: Corp) -> None:
+    def test_a_column_that_is_gone_is_said_of_the_data_and_not_of_the_template(self, corp: Corp) -> None:
         report = make_data_report(body="好\n{{ sales.sum('没有') }}")
         run = ordered(report, make_person(corp, "li"))
         answer(report)
@@ -202,7 +202,9 @@ class TestWaiting:
         render_run(run_id=run.pk, now=NOW)
 
         assert status_of(run) == Run.Status.FAILED
-        assert run.error_text == "正文模板：第 2 行：没有“没有”这一列。现有：日期, 区域, 销售额。"
+        assert (
+            run.error_text == "数据与正文不符：没有“没有”这一列。现有：日期, 区域, 销售额。请在推送页面重新选择该列。"
+        )
 
     def test_a_slow_card_holds_up_its_own_report_alone(self, corp: Corp) -> None:
         slow, quick = make_data_report(), make_data_report()
@@ -335,10 +337,8 @@ class TestOwnRows:
 
         receipts = {one.user: one for one in Receipt.objects.filter(run=run)}
         assert [receipts[person].reason for person in people] == ["", "no_message", ""]
-        assert (
-            receipts[people[1]].reason_text
-            == "此人的消息未能生成：正文模板：第 1 行：没有“没有”这一列。现有：日期, 区域, 销售额。"
-        )
+        reason = "数据与正文不符：没有“没有”这一列。现有：日期, 区域, 销售额。请在推送页面重新选择该列。"
+        assert receipts[people[1]].reason_text == f"此人的消息未能生成：{reason}"
         run.refresh_from_db()
         assert (run.status, run.recipient_count, run.skipped_count) == (Run.Status.SENDING, 2, 1)
         Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)

@@ -247,8 +247,8 @@ class TestPreview:
 
         assert "您可见的人中没有“stranger”。" in preview(client, _as="stranger")
 
-    def test_says_line_and_reason(self, root: Client, card: Card) -> None:
-        assert "正文模板：第 1 行：没有“x”这一列。" in preview(root, card, body="{{ c0.sum('x') }}")
+    def test_says_what_the_data_lacks(self, root: Client, card: Card) -> None:
+        assert "数据与正文不符：没有“x”这一列。" in preview(root, card, body="{{ c0.sum('x') }}")
 
     def test_shows_each_form(self, root: Client, card: Card) -> None:
         assert "<strong>2</strong>" in preview(root, card, body="**{{ c0.count }}**", _form="markdown")
