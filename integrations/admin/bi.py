@@ -163,7 +163,7 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
             messages.info(request, message % {"name": source})
         if not services.CONNECTION_FIELDS.isdisjoint(changed):
             _start_test(request)
-            messages.info(request, gettext("The connection is being tested: the result stands under “Test” below."))
+            messages.info(request, gettext("The connection is being tested: the result appears on this page."))
 
     def response_post_save_change(self, request: HttpRequest, obj: BiConnection) -> HttpResponseRedirect:
         """Back to this page and not to a list: the next step stands there."""
@@ -180,7 +180,8 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
             "caution": " ".join(filter(None, (source.objection(), source.caution()))) if source else "",
             "source": source.label if source else "",
             "own_id": source.of(request.user) if source else "",
-            "test": self._test_state(saved),
+            "test": (test := self._test_state(saved)),
+            "connection_state": test["parts"]["connection-state"],
         }
 
     # --- Key pair -----------------------------------------------------------------------------------------------------
@@ -251,7 +252,9 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
             "is_outdated": saved.checked_at is not None and saved.checked_version != saved.connection_version,
             "lines": bi_messages.lines(saved.check_results) if saved.checked_at else [],
         }
-        return {"is_unfinished": is_running, "html": render_to_string(f"{FOLDER}/_test.html", context)}
+        parts = {"connection-state": render_to_string(f"{FOLDER}/_state.html", context)}
+        html = render_to_string(f"{FOLDER}/_test.html", context)
+        return {"is_unfinished": is_running, "html": html, "parts": parts}
 
     def _connection(self, request: HttpRequest) -> BiConnection:
         """The row, for somebody who may change it; else 403."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import Exists, Subquery
+from django.db.models import Exists, F, Subquery
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
@@ -14,6 +14,8 @@ from accounts.directory.hooks import SYNC
 from accounts.models import User, WeComAccount
 from accounts.users.contacts import whom_to_ask
 from accounts.users.scopes import sees_all
+from integrations.bi import connection_test
+from integrations.bi import messages as bi_messages
 from integrations.models import BiConnection, Card, Corp, DataSource, Member, SiteAddress, SourceKind
 from integrations.models.bi import THE_ONE
 from notifications.models import Delivery, Run, Subscription
@@ -54,15 +56,16 @@ class Step:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What there is, of what the person may see. `has_hidden_data`: sources of all companies, for
-    somebody who sees some companies alone. `push_id`: of the first enabled push; `last_status`: of the newest
-    message."""
+    """What there is, of what the person may see. `has_hidden_data`: sources of all companies, for somebody who sees
+    some companies alone. `bi_results`: of the test of the BI as it is connected now. `push_id`: of the first enabled
+    push; `last_status`: of the newest message."""
 
     has_people: bool
     has_members: bool
     has_cards: bool
     has_hidden_data: bool
     has_bi: bool
+    bi_results: list[dict[str, Any]] | None
     push_id: int | None
     has_arrived: bool
     is_sending: bool
@@ -115,6 +118,7 @@ def _facts(request: HttpRequest) -> _Facts:
             has_cards=Exists(Card.objects.visible_to(request.user)),
             has_hidden_data=Exists(DataSource.objects.hidden_from(request.user).filter(is_enabled=True)),
             has_bi=Exists(bi.filter(Exists(connected))),
+            bi_results=Subquery(connected.filter(checked_version=F("connection_version")).values("check_results")),
             push_id=Subquery(pushes.values("pk")[:1]),
             has_arrived=Exists(sent.filter(status=Delivery.Status.ACCEPTED)),
             is_sending=Exists(Run.objects.visible_to(request.user).under_way()),
@@ -183,17 +187,23 @@ def _data(request: HttpRequest, facts: _Facts) -> Step:
     purpose = _("Cards of the BI, or queries of a database or web service, of which messages are made.")
     if facts.has_cards:
         return Step(name, purpose, _("There are cards to choose from."), is_done=True)
-    if facts.has_bi:
+    # Its password is tried by the test that follows each change of the connection.
+    tested = {one["step"]: one["status"] for one in facts.bi_results or []}
+    if facts.has_bi and tested.get("api") == connection_test.OK:
         return Step(name, purpose, _("The BI is connected: a push takes its cards."), is_done=True)
     if facts.push_id is not None:
         return Step(name, purpose, _("Not needed: the pushes so far are words only."), is_done=True)
     sentence, source = _("No card yet."), ""
+    if facts.has_bi:
+        sentence = _("The BI is entered, but its connection has not passed its test.")
     if facts.has_hidden_data:
         sentence = _("There are data sources of all companies, which you may not see.")
     if request.user.has_perm(_SOURCE):
         source = reverse("admin:integrations_datasource_add")
     if request.user.has_perm("integrations.change_biconnection") and sees_all(request.user):
         page = reverse("admin:integrations_biconnection_changelist")
+        problems = [line.sentence for line in bi_messages.lines(facts.bi_results or []) if line.tone == "bad"]
+        sentence = problems[0] if facts.has_bi and problems else sentence
         other = _("Or a database or web service") if source else ""
         label = _("Connect the BI")
         return Step(name, purpose, sentence, label=label, url=page, other_label=other, other_url=source)

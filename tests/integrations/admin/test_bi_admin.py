@@ -412,6 +412,20 @@ class TestTesting:
         assert state["is_unfinished"] is False
         assert "The BI does not refuse a token for “root” (HTTP 200)" in state["html"]
 
+    def test_a_refused_password_is_said_in_the_step_where_it_is_entered(
+        self, admin_client: Client, bi: BiConnection
+    ) -> None:
+        refused = {"step": "api", "status": "wrong", "outcome": "refused", "facts": {"message": "wrong password"}}
+        bi.check_results, bi.checked_version, bi.checked_at = [refused], bi.connection_version, timezone.now()
+        bi.save()
+
+        page, state = admin_client.get(PAGE).content.decode(), admin_client.get(f"{LIST}state/").json()
+
+        sentence = "The BI refuses the API user: wrong password"
+        assert sentence in state["parts"]["connection-state"]
+        assert 'id="connection-state"' in page
+        assert page.index(sentence) < page.index('name="base_url"')
+
     def test_that_waits_too_long_says_that_no_worker_runs(self, admin_client: Client, bi: BiConnection) -> None:
         BiConnection.objects.update(check_requested_at=timezone.now() - timedelta(seconds=30))
 

@@ -152,6 +152,14 @@ def test_of_data() -> None:
     make_bi(api_login="")
     assert state_of("数据", root) == (False, "还没有卡片。", "连接观远 BI")
     make_bi(api_login="robot")
+    untested = (False, "BI 已填写，但连接尚未通过测试。", "连接观远 BI")
+    assert state_of("数据", root) == untested
+    refused = {"step": "api", "status": "wrong", "outcome": "refused", "facts": {"message": "password"}}
+    make_bi(api_login="robot", check_results=[refused], checked_version=1)
+    assert state_of("数据", root) == (False, "BI 拒绝了 API 用户：password", "连接观远 BI")
+    make_bi(api_login="robot", check_results=[{**refused, "status": "ok", "outcome": "accepted"}], checked_version=2)
+    assert state_of("数据", root) == untested
+    make_bi(api_login="robot", checked_version=1)
     assert state_of("数据", root) == (True, "已连接 BI，推送中可以直接选卡片。", "")
     Card.objects.create(name="销售", source=source, bi_card_id="c1")
     assert state_of("数据", root) == (True, "已有可用的卡片。", "")
