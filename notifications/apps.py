@@ -31,7 +31,7 @@ class NotificationsConfig(AppConfig):
         from notifications.delivery.rendering.report_contents import source_of_subscription
         from notifications.delivery.runs.owner_notices import source_of_notice
         from notifications.delivery.runs.recall import readdress, withdraw
-        from notifications.delivery.sending.circuit_breaker import probe_at_once
+        from notifications.delivery.sending.circuit_breaker import calls_refused, probe_at_once
         from notifications.delivery.sending.throttling import calls_until_now
         from notifications.inbound.source import source_of_message
         from notifications.receivers import disabling_holds_back, grant_to_roles, moving_leaves_behind, track_orders
@@ -51,6 +51,7 @@ class NotificationsConfig(AppConfig):
         people_moving.register(moving_leaves_behind)
         hooks.member_renamed.register(readdress)
         hooks.connection_mended.register(probe_at_once)
+        hooks.calls_refused.register(calls_refused)
         hooks.corp_disabling.register(disabling_holds_back)
         hooks.landing_pages.register(hooks.LandingPage("", _("Home"), in_menu=True))
         for tab in EMPLOYEE_TABS:

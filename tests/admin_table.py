@@ -614,6 +614,7 @@ ORDERS = [
     history("notifications_corpqueue", "queue", QUEUE_READERS, BLIND),
     never("notifications_corpqueue_add"),
     never("notifications_corpqueue_delete", "queue", method="post"),
+    Row("notifications_subscription_runs", expect(ORDER_READERS, unseen=(BLIND, 404)), args=("subscription",)),
     Row("notifications_run_state", expect(ORDER_READERS, unseen=(BLIND, 404)), args=("run",)),
     *(
         Row(

@@ -140,6 +140,9 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def status_label(self, corp: Corp) -> str:
+        refusal: results.Refusal | None = corp.refusal  # type: ignore[attr-defined]  # set in get_changelist_instance
+        if refusal is not None:
+            return pill("bad", refusal.cause)
         return pill("good", gettext("enabled")) if corp.is_enabled else pill("quiet", gettext("disabled"))
 
     @admin.display(description=_("last diagnosis"))

@@ -18,11 +18,11 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin.base import CorpPages, View, own_page, pill
+from integrations.admin.diagnosis import corp_state, token_result
 from integrations.bi import sso
 from integrations.companies import console, credentials, links, onboarding, trusted_ips
 from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.blockers import IP_REFUSED
-from integrations.companies.diagnosis.findings import Status as CheckStatus
 from integrations.core.hooks import offered_landing_pages
 from integrations.core.queues import queue_on_commit
 from integrations.core.safe_urls import inner_page_from, rooted
@@ -74,6 +74,7 @@ class ConsolePages(CorpPages):
         parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
         parts |= {"staged-credentials": panel["staged_html"], "token-result": panel["token_html"]}
         parts |= {"last-writes": panel["writes_html"]}
+        parts |= {"corp-state": panel["state_html"], **({"corp-reach": panel["reach_html"]} if corp.is_enabled else {})}
         parts["known-ips"] = render_to_string(f"{FOLDER}/_trusted_ip_known.html", {"console_panel": _known_ips(corp)})
         return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["next_html"], "parts": parts})
 
@@ -84,10 +85,14 @@ class ConsolePages(CorpPages):
         is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step["is_next"]), None)
         writes = _last_writes(corp)
+        runs = results.latest(corp)
+        state = corp_state(corp, runs)
         return {
+            "state_html": render_to_string(f"{FOLDER}/_state.html", state),
+            "reach_html": render_to_string(f"{FOLDER}/_reach.html", state),
             "staged": staged,
             "staged_html": render_to_string(f"{FOLDER}/_staged_credentials.html", _of_staged(staged)) if staged else "",
-            "token_html": _token_problem(corp),
+            "token_html": token_result(corp, runs),
             "steps": steps,
             "next_html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
             "writes_html": _writes_html(writes),
@@ -219,14 +224,6 @@ def _shown_step(step: onboarding.Step) -> dict[str, Any]:
         "is_to_do": step.state not in {onboarding.State.DONE, onboarding.State.OPTIONAL},
         "template": f"{FOLDER}/_{step.anchor}.html",
     }
-
-
-def _token_problem(corp: Corp) -> str:
-    """Why WeCom gives no token for what is saved, beside the fields that put it right; empty where it does."""
-    run = results.latest(corp).get("token")
-    if run is None or run.status != CheckStatus.WRONG or not results.is_current(run, corp):
-        return ""
-    return render_to_string("admin/integrations/_explanation.html", {"explanation": results.explanation(run)})
 
 
 def _of_staged(staged: StagedCredentials) -> dict[str, Any]:

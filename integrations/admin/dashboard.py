@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from integrations.companies.diagnosis.results import Health, health_of, held_until
+from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis.results import Health, health_of
 from integrations.core.hooks import Attention, Line
 from integrations.models import BiConnection, CheckRun, Corp, DataSource, SiteAddress, datasource_messages
 from integrations.models.fields import unreadable_names
@@ -25,20 +26,20 @@ TONES = {CheckRun.Status.OK: "good", CheckRun.Status.WARNING: "warn", CheckRun.S
 
 
 def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """Enabled, last diagnosis, token. One query, together with connection_attentions of the same corps."""
-    if not _may_see_corps(request):
+    """What real calls met; else enabled, last diagnosis, token. Three queries, together with connection_attentions of
+    the same corps."""
+    if not may_see_corps(request):
         return {}
-    _fetch_newest_runs(corps)
-    return {corp.pk: _lines(corp, _health(corp), _token_run(corp)) for corp in corps}
+    refusals = _fetch_states(corps)
+    return {corp.pk: _lines(corp, refusals[corp.pk]) for corp in corps}
 
 
 def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Corps that do not work, or do not work yet; and the address that nobody but this machine reaches."""
-    if not _may_see_corps(request):
+    if not may_see_corps(request):
         return []
-    _fetch_newest_runs(corps)
-    found = [*_held(corps), *(_attention(corp, _health(corp)) for corp in corps)]
-    present = [item for item in found if item is not None]
+    refusals = _fetch_states(corps)
+    present = [item for item in (_attention(corp, refusals[corp.pk]) for corp in corps) if item is not None]
     return [*about_unreadable(_with_secrets(request, corps)), *present, *_about_the_site_address(request, corps)]
 
 
@@ -80,18 +81,24 @@ def source_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Atte
     ]
 
 
-def _may_see_corps(request: HttpRequest) -> bool:
+def may_see_corps(request: HttpRequest) -> bool:
     return request.user.has_perm("integrations.view_corp") or request.user.has_perm("integrations.change_corp")
 
 
-def _fetch_newest_runs(corps: Sequence[Corp]) -> None:
-    """The newest run of each check, kept with each corp: of those that have them already nothing is fetched."""
+def _fetch_states(corps: Sequence[Corp]) -> dict[int, results.Refusal | None]:
+    """What real calls met, by the corp's key; it and the newest run of each check are kept with each corp, and fetched
+    once."""
+    if not all(hasattr(corp, "refusal") for corp in corps):
+        refusals = results.refusals(corps)
+        for corp in corps:
+            corp.refusal = refusals.get(corp.pk)  # type: ignore[attr-defined]  # as said above
     newest = CheckRun.objects.newest_of(corps)
     prefetch_related_objects(corps, Prefetch("check_runs", newest, to_attr="newest_runs"))
+    return {corp.pk: corp.refusal for corp in corps}  # type: ignore[attr-defined]  # as said above
 
 
 def _newest_runs(corp: Corp) -> list[CheckRun]:
-    runs: list[CheckRun] = corp.newest_runs  # type: ignore[attr-defined]  # set by _fetch_newest_runs
+    runs: list[CheckRun] = corp.newest_runs  # type: ignore[attr-defined]  # set by _fetch_states
     return runs
 
 
@@ -103,7 +110,10 @@ def _token_run(corp: Corp) -> CheckRun | None:
     return next((run for run in _newest_runs(corp) if run.check_name == TOKEN_CHECK), None)
 
 
-def _lines(corp: Corp, health: Health, token: CheckRun | None) -> list[Line]:
+def _lines(corp: Corp, refusal: results.Refusal | None) -> list[Line]:
+    if refusal is not None:
+        return [Line(_("Status"), refusal.line, "bad", f"{_page_of(corp)}#{refusal.anchor}")]
+    health, token = _health(corp), _token_run(corp)
     state = Line(_("Status"), _("enabled"), "good") if corp.is_enabled else Line(_("Status"), _("disabled"), "quiet")
     lines = [state, Line(_("Last diagnosis"), health.words, health.tone, _diagnosis_of(corp))]
     if health.checked_at is not None:
@@ -115,8 +125,11 @@ def _lines(corp: Corp, health: Health, token: CheckRun | None) -> list[Line]:
     return lines
 
 
-def _attention(corp: Corp, health: Health) -> Attention | None:
+def _attention(corp: Corp, refusal: results.Refusal | None) -> Attention | None:
+    health = _health(corp)
     page, words = _diagnosis_of(corp), {"corp": corp, "words": health.words}
+    if refusal is not None:
+        return Attention(refusal.sentence, f"{_page_of(corp)}#{refusal.anchor}")
     if health.tone == "bad":
         return Attention(_("“%(corp)s”: %(words)s in the last diagnosis.") % words, page)
     if not corp.is_enabled and corp.first_enabled_at is None:
@@ -124,20 +137,6 @@ def _attention(corp: Corp, health: Health) -> Attention | None:
     if health.tone == "warn":
         return Attention(_("“%(corp)s”: %(words)s.") % words, page, "warn")
     return None
-
-
-def _held(corps: Sequence[Corp]) -> list[Attention]:
-    """Those to which WeCom gives no token for a while."""
-    until = held_until([corp for corp in corps if corp.is_enabled])
-    sentence = _("WeCom gives “%(corp)s” no token until %(time)s: sign-ins and pushes wait.")
-    return [
-        Attention(
-            sentence % {"corp": corp, "time": f"{timezone.localtime(until[corp.pk]):%Y-%m-%d %H:%M}"},
-            _diagnosis_of(corp),
-        )
-        for corp in corps
-        if corp.pk in until
-    ]
 
 
 def _about_the_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:

@@ -55,9 +55,9 @@ class DiagnosisPages(CorpPages):
         """The list with each corp's health, in one query for all."""
         changelist = super().get_changelist_instance(request)
         corps = list(changelist.result_list)
-        health = results.health_by_corp(corps)
+        health, refusals = results.health_by_corp(corps), results.refusals(corps)
         for corp in corps:
-            corp.health = health[corp.pk]
+            corp.health, corp.refusal = health[corp.pk], refusals.get(corp.pk)
         changelist.result_list = corps
         return changelist
 
@@ -129,6 +129,7 @@ class DiagnosisPages(CorpPages):
             "rows": rows,
             "next_ms": _next_ms(runs.values(), now),
             "summary": render_to_string(f"{FOLDER}/_diagnosis_summary.html", context),
+            "parts": {"token-result": token_result(corp, runs)},
             "state": render_to_string(f"{FOLDER}/_state.html", corp_state(corp, runs)),
             "reasons": render_to_string(f"{FOLDER}/_reasons.html", {"reasons": corp_reasons(corp)}),
         }
@@ -140,17 +141,29 @@ def corp_reasons(corp: Corp) -> list[str]:
 
 
 def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
-    """Whether the credentials were changed since they were checked, or what is saved does not work, and why WeCom is
-    not being asked for a token at the moment, if so."""
+    """What real calls met, whether the credentials were changed since they were checked, or what is saved does not
+    work."""
     essential = [runs[name] for name in essential_checks(corp) if name in runs]
     current = [run for run in essential if run.connection_version == corp.connection_version]
     tried = [run for run in current if run.status in {Status.OK, Status.WARNING, Status.WRONG}]
     return {
         "corp": corp,
+        "refusal": results.refusals([corp]).get(corp.pk),
         "is_untested": bool(essential) and not tried,
         "has_failed": any(run.status == Status.WRONG for run in current),
-        "pause": results.token_pause(corp),
     }
+
+
+def token_result(corp: Corp, runs: dict[str, CheckRun]) -> str:
+    """What “Test connection” found, beside its button: the reason and the remedy, or that WeCom gives a token."""
+    found = [runs[name] for name in ("network", "token") if name in runs and results.is_current(runs[name], corp)]
+    if not found:
+        return ""
+    # Without a network no token is tried; and a token proves the network.
+    bad = [run for run in found if run.status == Status.WRONG and found[-1].status != Status.OK]
+    run = next((run for run in found if run.is_unfinished), (bad or found[-1:])[0])
+    context = {"run": run, "tone": TONES.get(Status(run.status), "quiet"), "explanation": results.explanation(run)}
+    return render_to_string(f"{FOLDER}/_token_result.html", context)
 
 
 def start_checks(request: HttpRequest, corp: Corp, names: Iterable[str] | None) -> list[CheckRun]:

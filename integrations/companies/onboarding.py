@@ -55,8 +55,9 @@ class Step:
 
 
 def steps(corp: Corp) -> list[Step]:
-    """Every step with its state, from what is saved and what the checks last found of it."""
-    runs = _current_runs(corp)
+    """Every step with its state, from what is saved, what the checks last found of it, and what real calls met."""
+    runs, refusal = _current_runs(corp), results.refusals([corp]).get(corp.pk)
+    wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
     found = [
         ("credentials", _("Credentials"), _of_checks(runs, "token")),
         ("verification", _("Verification file"), _verification(corp, runs)),
@@ -65,6 +66,7 @@ def steps(corp: Corp) -> list[Step]:
         ("diagnosis", _("Full test"), _full_test(corp, runs)),
         ("enable", _("Enable"), State.DONE if corp.is_enabled else State.TO_DO),
     ]
+    found = [(anchor, title, State.WRONG if anchor in wrong else state) for anchor, title, state in found]
     open_ones = [anchor for anchor, _title, state in found if state not in {State.DONE, State.OPTIONAL}]
     return [
         Step(number, anchor, title, state, is_next=open_ones[:1] == [anchor])

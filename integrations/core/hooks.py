@@ -51,6 +51,21 @@ first_corp_enabled: Hook[[HttpRequest], SafeString] = Hook()
 connection_mended: Hook[[int, datetime], None] = Hook()
 
 
+@dataclass(frozen=True, slots=True)
+class CallsRefused:
+    """What the last real calls of a corp met. `errcode`: None where WeCom did not answer; `since`: when they began;
+    `until`: before this time none can succeed; `waiting_count`: people whose messages wait for it."""
+
+    errcode: int | None
+    since: datetime | None = None
+    until: datetime | None = None
+    waiting_count: int = 0
+
+
+# Asked for the corps of a page, and now: by key those whose last calls were refused. A constant number of queries.
+calls_refused: Hook[[Sequence[Corp], datetime], dict[int, CallsRefused]] = Hook()
+
+
 # --- Who does what a person may not do ------------------------------------------------------------------------------
 
 # Asked for one sentence: the person, the permission as app_label.codename, and the ids of the companies for which it is

@@ -294,6 +294,11 @@ def run_state(run: Run) -> str:
     return str(run.get_status_display())
 
 
+def run_people(run: Run) -> tuple[int | str, int | str]:
+    """How many people it is for, and how many it skips; a dash for each until they are found."""
+    return ("—", "—") if run.rendered_at is None else (run.recipient_count, run.skipped_count)
+
+
 def moment(value: datetime | None) -> str:
     """A time in the zone of the page."""
     return "—" if value is None else format_html("<time>{}</time>", plain_moment(value))

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.users.scopes import sees_all_corps
-from integrations.admin.dashboard import about_unreadable
+from integrations.admin.dashboard import about_unreadable, may_see_corps
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
 from notifications.delivery import counters
@@ -83,7 +83,10 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     if request.user.has_perm("notifications.view_robot"):
         found += about_unreadable(Robot.objects.visible_to(request.user))
     if request.user.has_perm("notifications.view_corpqueue"):
-        found += _about_queues(CorpQueue.objects.visible_to(request.user), corps, now)
+        found += _about_queues(CorpQueue.objects.visible_to(request.user), corps)
+        if not may_see_corps(request):  # who sees companies reads it of the company
+            sentences = circuit_breaker.held_up(None, seen_by=request.user)
+            found += [Attention(sentence, _list("corpqueue", [])) for sentence in sentences]
     return found
 
 
@@ -132,16 +135,12 @@ def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]
     ]
 
 
-def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp], now: datetime) -> list[Attention]:
-    """Queues that are paused or held up, and days that are nearly used up."""
+def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp]) -> list[Attention]:
+    """Queues that are paused, and days that are nearly used up."""
     relevant = queues.filter(Q(corp__in=[corp.pk for corp in corps]) | Q(corp__isnull=True))
-    relevant = relevant.filter(Q(is_paused=True) | Q(blocked_since__isnull=False) | Q(daily_budget__gt=0))
+    relevant = relevant.filter(Q(is_paused=True) | Q(daily_budget__gt=0))
     rows = list(relevant.select_related("corp").defer(*CORP_SECRETS).order_by("pk"))
-    found = [
-        Attention(circuit_breaker.sentence(queue, now=now), _queue(queue))
-        for queue in rows
-        if queue.blocked_since is not None
-    ]
+    found = []
     for queue in rows:
         if queue.is_paused:
             sentence = _("Pushes of %(corp)s are paused.") % {"corp": queue}
@@ -188,9 +187,9 @@ def _next_times(subscriptions: QuerySet[Subscription]) -> tuple[dict[int, dateti
 
 
 def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> list[Attention]:
-    stuck = deliveries.filter(
-        status=Delivery.Status.PENDING, next_attempt_at__lt=now - OVERDUE, corp__in=Corp.objects.enabled()
-    )
+    sendable = deliveries.sendable(now)  # type: ignore[attr-defined]  # of DeliveryQuerySet
+    blocked = CorpQueue.objects.blocked().values("corp")
+    stuck = sendable.filter(next_attempt_at__lt=now - OVERDUE).exclude(corp__in=blocked)
     unknown = deliveries.filter(status=Delivery.Status.UNKNOWN, created_at__gte=now - RECENT)
     found = []
     if count := _counted(stuck):

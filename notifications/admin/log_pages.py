@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -16,16 +17,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from integrations.clients.explanations import Explanation
-from notifications.admin.base import pill
+from notifications.admin.base import pill, run_people, run_pill
 from notifications.delivery import failures
+from notifications.delivery.rendering import report_data, run_errors
 from notifications.delivery.runs import names, recall, triggers
 from notifications.delivery.sending import circuit_breaker
-from notifications.models import Delivery, Receipt, Run
+from notifications.models import Delivery, Receipt, Run, Subscription
 
 # To send again and to take back.
 MAY = "notifications.change_subscription"
 # The first ones of a page, named by WeCom before the others; the lists show them all.
-PEOPLE_SHOWN = 10
+PEOPLE_SHOWN, RUNS_SHOWN = 10, 10
 Status = Receipt.Status
 LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
 
@@ -60,7 +62,20 @@ def technical(lines: list[tuple[Any, Any]]) -> str:
 def held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
     """Of the companies for which some of these deliveries wait."""
     waiting = deliveries.filter(pk__in=Delivery.objects.unsettled()).order_by().values_list("corp", flat=True)
-    return circuit_breaker.held_up(set(waiting.distinct()), seen_by=request.user, now=timezone.now())
+    return circuit_breaker.held_up(set(waiting.distinct()), seen_by=request.user)
+
+
+def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
+    """Of a push, each with its state and why it waits or whom it did not reach, as _live.html takes them."""
+    runs = list(Run.objects.visible_to(request.user).filter(subscription=subscription)[:RUNS_SHOWN])
+    reasons = run_errors.shown(runs)
+    unfinished = [run for run in runs if run.status in {Run.Status.WAITING, Run.Status.SENDING}]
+    for run in unfinished:
+        problem = report_data.problem_so_far(run) if run.status == Run.Status.WAITING else None
+        reasons[run.pk] = str(problem or " ".join(held_up(request, run.deliveries.all())))
+    lines = [(run, run_pill(run), *run_people(run), reasons[run.pk]) for run in runs]
+    html = render_to_string("admin/notifications/subscription/_runs.html", {"runs": lines})
+    return {"html": html, "is_unfinished": bool(unfinished)} if runs else {}
 
 
 def failures_shown(failure: Explanation | None) -> list[tuple[Explanation, int]]:

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, JsonResponse
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -19,7 +20,7 @@ from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from notifications.admin import base, log_pages, run_actions
-from notifications.admin.base import moment, pill, plain_moment, run_pill, run_state
+from notifications.admin.base import moment, pill, plain_moment, run_people, run_pill, run_state
 from notifications.admin.log_export import ExportedLog
 from notifications.admin.log_filters import (
     ExactPushFilter,
@@ -32,7 +33,7 @@ from notifications.admin.log_filters import (
 )
 from notifications.admin.log_pages import held_up, people_context, technical
 from notifications.delivery import failures
-from notifications.delivery.rendering import run_errors
+from notifications.delivery.rendering import report_data, run_errors
 from notifications.delivery.runs import names, statistics
 from notifications.models import Delivery, Receipt, Run
 
@@ -117,7 +118,7 @@ class RunAdmin(ExportedLog):
     )
     list_display = (
         *("subject", "state", "slot", "trigger"),
-        *("recipient_count", "accepted", "exceptions", "skipped_count", "why"),
+        *("recipients", "accepted", "exceptions", "skipped", "why"),
     )
     list_filter = (
         *(ExactPushFilter, PersonFilter, PushFilter, RunCorpFilter),
@@ -153,13 +154,15 @@ class RunAdmin(ExportedLog):
         ]
 
     def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
-        """Whether the run is still under way; once it is not, its page is read anew."""
+        """The run's page as it stands now, while somebody looks at it."""
         run = self.get_object(request, str(pk))
         if run is None:
             raise Http404
         if not self.has_view_permission(request, run):
             raise PermissionDenied
-        return JsonResponse({"html": _under_way_sentence(), "is_unfinished": _is_under_way(run)})
+        context = self.row_context(request, run)
+        parts = {"log-parts": render_to_string("admin/notifications/_log.html", context, request)}
+        return JsonResponse({"html": context["progress"], "parts": parts, "is_unfinished": _is_under_way(run)})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunList
@@ -181,6 +184,14 @@ class RunAdmin(ExportedLog):
         """Why it was missed, or failed, or whom it did not reach."""
         return str(run.reason_shown)  # type: ignore[attr-defined]  # set by RunList
 
+    @admin.display(description=_("recipients"))
+    def recipients(self, run: Run) -> int | str:
+        return run_people(run)[0]
+
+    @admin.display(description=_("skipped"))
+    def skipped(self, run: Run) -> int | str:
+        return run_people(run)[1]
+
     @admin.display(description=_("accepted"))
     def accepted(self, run: Run) -> int:
         return int(run.accepted_total)  # type: ignore[attr-defined]  # annotated in get_queryset
@@ -198,7 +209,8 @@ class RunAdmin(ExportedLog):
 
     def csv_lines(self, rows: list[Run]) -> Iterator[list[str]]:
         for run in _described(rows):
-            counts = (run.recipient_count, self.accepted(run), self.exceptions(run), run.skipped_count)
+            found, skipped = run_people(run)
+            counts = (found, self.accepted(run), self.exceptions(run), skipped)
             times = plain_moment(run.slot_at), plain_moment(run.finished_at)
             words = [self.subject(run), run.get_trigger_display(), *times, run_state(run)]
             yield [*words, *map(str, counts), self.why(run)]
@@ -211,7 +223,8 @@ class RunAdmin(ExportedLog):
             "subtitle": None,
             "run": run,
             "facts": _run_facts(request, run),
-            "under_way": _under_way_sentence() if _is_under_way(run) else "",
+            "is_under_way": _is_under_way(run),
+            "progress": _progress(run),
             "technical": _technical(run),
             "deliveries": [(one, pill(one.status, one.get_status_display())) for one in listed],
             "states": _states(run, deliveries),
@@ -227,8 +240,17 @@ def _is_under_way(run: Run) -> bool:
     return run.status in {Run.Status.WAITING, Run.Status.SENDING}
 
 
-def _under_way_sentence() -> str:
-    return gettext("It is under way; the outcome appears here by itself.")
+def _progress(run: Run) -> str:
+    """How far it is, in one line."""
+    if run.status == Run.Status.WAITING:
+        problem = report_data.problem_so_far(run)
+        if problem is not None:
+            return gettext("%(problem)s It is tried again by itself.") % {"problem": problem}
+        return gettext("It is being made: data and people are being fetched. The outcome appears here by itself.")
+    if run.status != Run.Status.SENDING:
+        return run_state(run)
+    counts = {"settled": statistics.of_run(run.pk).settled, "count": run.recipient_count}
+    return gettext("Sending: %(settled)d of %(count)d settled. The outcome appears here by itself.") % counts
 
 
 def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
@@ -238,9 +260,7 @@ def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
         (_("due"), moment(run.slot_at)),
         *([] if run.due_at is None else [(_("begins"), moment(run.due_at))]),
         (_("ended"), moment(run.finished_at)),
-        (_("recipients"), run.recipient_count),
-        (_("skipped"), run.skipped_count),
-        *_people(statistics.of_run(run.pk)),
+        *([] if run.rendered_at is None else _people(run, statistics.of_run(run.pk))),
     ]
     if run.subscription is not None and request.user.has_perm("notifications.view_subscription"):
         url = reverse("admin:notifications_subscription_change", args=[run.subscription.pk])
@@ -278,14 +298,19 @@ def _technical(run: Run) -> str:
     )
 
 
-def _people(counts: statistics.Counts) -> list[tuple[Any, Any]]:
-    """What became of the recipients; beside the accepted only what there is."""
+def _people(run: Run, counts: statistics.Counts) -> list[tuple[Any, Any]]:
+    """How many there are, and what became of them; beside the accepted only what there is."""
+    known = [
+        (_("recipients"), run.recipient_count),
+        (_("skipped"), run.skipped_count),
+        (_("accepted"), counts.accepted),
+    ]
     rest = [
         (_("refused or canceled"), counts.refused),
         (_("outcome unknown"), counts.unknown),
         (_("waiting"), counts.waiting),
     ]
-    return [(_("accepted"), counts.accepted), *(fact for fact in rest if fact[1])]
+    return [*known, *(fact for fact in rest if fact[1])]
 
 
 def _states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeString, int, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -13,7 +12,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -21,7 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
@@ -35,8 +34,8 @@ from notifications.admin.base import (
     for_person,
     moment,
     pill,
-    run_pill,
 )
+from notifications.admin.log_pages import latest_runs
 from notifications.admin.page_picture_form import note_edit
 from notifications.admin.push.actions import PushActions
 from notifications.admin.push.filters import PushStateFilter
@@ -45,7 +44,6 @@ from notifications.admin.push.page import PushPage
 from notifications.admin.push.week_page import week_page
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
-from notifications.delivery.rendering import run_errors
 from notifications.delivery.runs import auto_pause, triggers
 from notifications.delivery.sending import circuit_breaker
 from notifications.models import Run, Subscription
@@ -61,8 +59,6 @@ from notifications.subscriptions.schedules.descriptions import (
     zone_label,
 )
 from notifications.tasks import enqueue_runs
-
-RUNS_SHOWN = 10
 
 
 class PushList(ChangeList):
@@ -134,13 +130,14 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         newest = Run.objects.filter(subscription=OuterRef("pk")).order_by("-pk")
+        whole = newest.exclude(rendered_at__isnull=True, recipient_count=0)
         # Ordered here: the searching select of a token's page goes through it as it comes.
         seen = Subscription.objects.visible_to(request.user).order_by("-pk")
         return seen.annotate(
             last_run_status=Subquery(newest.values("status")[:1]),
             last_run_error=Subquery(newest.values("error")[:1]),
             last_run_at=Subquery(newest.values("slot_at")[:1]),
-            last_people=Subquery(newest.exclude(trigger__in=Run.PARTIAL).values("recipient_count")[:1]),
+            last_people=Subquery(whole.exclude(trigger__in=Run.PARTIAL).values("recipient_count")[:1]),
         )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -253,7 +250,6 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             messages.warning(request, sentence)
 
     def row_context(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
-        runs = Run.objects.visible_to(request.user).filter(subscription=subscription)
         if request.method == "GET" and not subscription.is_enabled:
             for sentence in auto_pause.sentences([subscription]):
                 messages.warning(request, sentence)
@@ -261,10 +257,10 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         return {
             "subscription": subscription,
             "can_act": self.has_change_permission(request, subscription),
-            "runs": _with_reasons(runs[:RUNS_SHOWN]),
+            "state": latest_runs(request, subscription),
+            "state_url": reverse("admin:notifications_subscription_runs", args=[subscription.pk]),
             "held_up": _held_up(request, subscription),
-            "can_see_runs": request.user.has_perm("notifications.view_run"),
-            "runs_url": _runs_url(subscription),
+            "runs_url": _runs_url(subscription) if request.user.has_perm("notifications.view_run") else "",
             "preview": _drawn(preview),
         }
 
@@ -290,9 +286,19 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             *self.push_urls(wrapped),
             path("week/", wrapped(partial(week_page, self)), name="notifications_subscription_week"),
             path("<int:pk>/run/", wrapped(self.run_view), name="notifications_subscription_run"),
+            path("<int:pk>/runs/", wrapped(require_GET(self.runs_view)), name="notifications_subscription_runs"),
             path("<int:pk>/try/", wrapped(require_POST(self.try_view)), name="notifications_subscription_try"),
             *super().get_urls(),
         ]
+
+    def runs_view(self, request: HttpRequest, pk: int) -> JsonResponse:
+        """The latest runs as they stand now, while somebody looks at the push."""
+        subscription = self.get_object(request, str(pk))
+        if subscription is None:
+            raise Http404
+        if not self.has_view_permission(request, subscription):
+            raise PermissionDenied
+        return JsonResponse(latest_runs(request, subscription))
 
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """First a page that says to how many people, then the run. The same page sent twice runs once."""
@@ -366,17 +372,10 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         return subscription
 
 
-def _with_reasons(runs: Iterable[Run]) -> list[tuple[Run, SafeString, str]]:
-    """The runs with their state, and why they were missed or failed, or whom they did not reach."""
-    known = list(runs)
-    reasons = run_errors.shown(known)
-    return [(run, run_pill(run), reasons[run.pk]) for run in known]
-
-
 def _held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
     """Of the companies to which it goes."""
     corp_id = subscription.report.corp_id
-    return circuit_breaker.held_up(None if corp_id is None else [corp_id], seen_by=request.user, now=timezone.now())
+    return circuit_breaker.held_up(None if corp_id is None else [corp_id], seen_by=request.user)
 
 
 def _runs_url(subscription: Subscription) -> str:

@@ -20,8 +20,10 @@ from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.checks import message
 from integrations.companies.diagnosis.findings import Status
 from integrations.companies.diagnosis.registry import CHECKS
+from integrations.core import hooks
 from integrations.core.client_factory import token_store
-from integrations.core.explanations import of_errcode, translated
+from integrations.core.explanations import translated
+from integrations.core.hooks import CallsRefused
 from integrations.models import CheckRun, Corp
 
 _UNKNOWN = Explanation("")
@@ -133,46 +135,61 @@ def _words(counts: dict[Status, int], *, is_unfinished: bool) -> tuple[str, str]
     return ("good", _("in order")) if counts[Status.OK] else ("quiet", _("not checked yet"))
 
 
-# --- The pause after a wrong Secret -----------------------------------------------------------------------------------
+# --- The state of a company: that of its last real calls, whatever a diagnosis found before -------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class TokenPause:
-    """Why no token is fetched for a corp at the moment, in the active language, for how many seconds more, until when.
+class Refusal:
+    """Why WeCom takes no calls of a corp, in the active language. `line`: the cause, who waits, and the remedy;
+    `sentence`: the same with the corp's name; `anchor`: the place of its page where it is mended."""
 
-    `is_limit`: WeCom itself gives none before, to whichever Secret.
-    """
-
-    seconds: int
-    until: datetime
-    is_limit: bool
-    explanation: Explanation
+    cause: str
+    line: str
+    sentence: str
+    anchor: str
 
 
-def token_pause(corp: Corp) -> TokenPause | None:
-    """The pause that all processes keep after WeCom refused the corp's Secret; None where nothing stands in the way."""
-    try:
-        pause = token_store().pause(corp.corpid, corp.agentid)
-    except TransientError:  # the store is down: the page opens all the same, and /healthz says so
-        return None
-    if pause is None or pause.code is None:
-        return None
-    seconds = max(1, round(pause.remaining_seconds))
-    return TokenPause(
-        seconds,
-        timezone.now() + timedelta(seconds=seconds),
-        pause.code == errcodes.RATE_LIMITED,
-        of_errcode(pause.code, operation=pause.operation),
-    )
-
-
-def held_until(corps: Iterable[Corp]) -> dict[int, datetime]:
-    """Until when WeCom gives no token, whichever Secret asks, by the key of each corp of which it said so."""
-    found: dict[int, datetime] = {}
-    now = timezone.now()
+def refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
+    """By key the corps whose last real calls were refused or not answered, or that get no token at the moment."""
+    now, known = timezone.now(), {corp.pk: corp for corp in corps}
+    found: dict[int, CallsRefused] = {}
     with suppress(TransientError):  # the store is down: it is asked once, not for each corp
-        for corp in corps:
+        for corp in known.values():
             pause = token_store().pause(corp.corpid, corp.agentid)
-            if pause is not None and pause.code == errcodes.RATE_LIMITED:
-                found[corp.pk] = now + timedelta(seconds=pause.remaining_seconds)
-    return found
+            if pause is not None and pause.code is not None:
+                found[corp.pk] = CallsRefused(pause.code, until=now + timedelta(seconds=pause.remaining_seconds))
+    for of_queues in hooks.calls_refused([corp for corp in known.values() if corp.is_enabled], now):
+        found |= of_queues
+    return {pk: _refusal(known[pk], one, now) for pk, one in found.items()}
+
+
+def _refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:
+    code = refused.errcode
+    if refused.until is not None and code == errcodes.RATE_LIMITED:
+        known = _("WeCom gives no token until %(time)s") % {"time": _clock(refused.until, now)}, "", "diagnosis"
+    elif code is None:
+        known = _("WeCom does not answer"), _("test the connection"), "credentials"
+    elif code in errcodes.SECRET_REFUSED | blockers.OTHER_APP:
+        known = _("credentials refused"), _("update the Secret"), "credentials"
+    elif code in blockers.IP_REFUSED:
+        known = _("server address refused"), _("enter it as a trusted IP"), "trusted_ip"
+    else:
+        known = _("calls refused (%(code)s)") % {"code": code}, _("run the diagnosis"), "diagnosis"
+    cause, remedy, anchor = known
+    waiting = ""
+    if refused.since is None and remedy and refused.until is not None:
+        waiting = _("not asked again before %(time)s") % {"time": _clock(refused.until, now)}
+    elif refused.since is not None:
+        sentence = ngettext(
+            "%(count)s person waits since %(time)s", "%(count)s people wait since %(time)s", refused.waiting_count
+        )
+        sentence = sentence if refused.waiting_count else _("since %(time)s")
+        waiting = sentence % {"count": f"{refused.waiting_count:,}", "time": _clock(refused.since, now)}
+    line = " · ".join(filter(None, [cause, waiting, remedy]))
+    return Refusal(cause, line, _("“%(corp)s”: %(line)s") % {"corp": corp, "line": line}, anchor)
+
+
+def _clock(moment: datetime, now: datetime) -> str:
+    """The time; of another day with its date."""
+    here = timezone.localtime(moment)
+    return f"{here:%H:%M}" if here.date() == timezone.localtime(now).date() else f"{here:%Y-%m-%d %H:%M}"

@@ -57,7 +57,7 @@
   };
 
   // --- [data-live]: asks data-url while it is unfinished, every data-every milliseconds, but not while nobody looks. An
-  // answer's `parts` are put into the elements with these ids. With data-reload the page is read anew in the end.
+  // answer's `parts` are put into the elements with these ids.
   const live = (part) => {
     const everyMs = Number(part.dataset.every ?? LIVE_MS);
     const shown = new Map();
@@ -79,7 +79,6 @@
       if (answer.is_unfinished) return everyMs;
       delete part.dataset.unfinished;
       part.dispatchEvent(new Event("live-end", { bubbles: true }));
-      if ("reload" in part.dataset) location.reload();
       return 0;
     };
 
@@ -150,6 +149,7 @@
       for (const row of answer.rows) put(panel.querySelector(`[data-check="${row.name}"]`), row.html, shown);
       put(panel.querySelector("[data-diagnosis-summary]"), answer.summary, shown);
       put(document.querySelector("[data-corp-state]"), answer.state, shown);
+      for (const [id, html] of Object.entries(answer.parts)) put(document.getElementById(id), html, shown);
       for (const part of document.querySelectorAll("[data-reasons]")) put(part, answer.reasons, shown);
       if (answer.notes) tell(answer.notes.join(" "));
     };

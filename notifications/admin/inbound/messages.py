@@ -20,7 +20,7 @@ from django.views.decorators.http import require_safe
 
 from integrations.admin.base import pill as tone_pill
 from notifications.admin import base, log_pages
-from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, moment, run_pill
+from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, moment, run_people, run_pill
 from notifications.admin.log_pages import technical
 from notifications.delivery.rendering import run_errors
 from notifications.delivery.runs import statistics
@@ -122,8 +122,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
                     "name": message.title if is_main_of(message, run) else files.get(run.first_sent.pk),
                     "trigger": run.get_trigger_display(),
                     "state": run_pill(run),
-                    "recipients": run.recipient_count,
-                    "skipped": run.skipped_count,
+                    **dict(zip(("recipients", "skipped"), run_people(run), strict=True)),
                     "why": reasons[run.pk],
                 }
                 for run in runs

@@ -72,6 +72,14 @@ def waiting_runs(card_id: int, slot_at: datetime) -> list[int]:
     return list(runs.order_by("pk").values_list("pk", flat=True).distinct())
 
 
+def problem_so_far(run: Run) -> Sentence | None:
+    """Why the data of a run is not there yet, where a fetch has failed and is to be repeated."""
+    cards = [] if run.subscription is None else cards_of(run.subscription.report)
+    found = fetch.states({one.card_id for one in cards}, slot_at=run.slot_at)
+    failed = [one for one in cards if one.card_id in found and found[one.card_id].problem_code]
+    return _problem(failed[0], _no_data(found[failed[0].card_id])) if failed else None
+
+
 def _status(found: dict[int, CardData], one: ReportCard) -> str | None:
     state = found.get(one.card_id)
     return None if state is None else state.status

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
+from integrations.clients.errors import operation_of
 from integrations.clients.wecom import errcodes
+from integrations.companies.diagnosis import results
 from integrations.core.explanations import of_errcode
+from integrations.core.hooks import CallsRefused
 from integrations.models import Corp
 from integrations.models.scoping import Person
 from notifications.delivery.channels.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
 from notifications.delivery.locking import update_unlocked
-from notifications.models import CorpQueue, Delivery, OperatorContacts
+from notifications.models import Channel, CorpQueue, Delivery, OperatorContacts
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +67,29 @@ def unblock(corp_ids: Collection[int], *, now: datetime) -> None:
         logger.warning("corp=%d can send again", queue.corp_id)
 
 
+def calls_refused(corps: Sequence[Corp], now: datetime) -> dict[int, CallsRefused]:
+    """By company why its messages wait, since when, and how many people for. Two queries. Registered with
+    integrations.core.hooks."""
+    unanswered = Q(errcode__isnull=True) & ~Q(error="")
+    theirs = Delivery.objects.filter(corp__in=[corp.pk for corp in corps], channel=Channel.WECOM).unsettled()
+    began, said = Min("created_at", filter=unanswered), Max("error", filter=unanswered)
+    rows = theirs.order_by().values_list("corp").annotate(people=Sum("recipient_count"), began=began, said=said)
+    found, people = dict[int, CallsRefused](), dict[int, int]()
+    for pk, count, since, error in rows:
+        people[pk] = count
+        if operation_of(error or ""):
+            found[pk] = CallsRefused(None, since, None, count)
+    for queue in CorpQueue.objects.blocked().filter(corp__in=[corp.pk for corp in corps]):
+        pk, until = int(queue.corp_id or 0), held_until(queue, now=now)
+        found[pk] = CallsRefused(queue.blocked_errcode, queue.blocked_since, until, people.get(pk, 0))
+    return found
+
+
 def probe_at_once(corp_id: int, now: datetime) -> None:
-    """Something about the company's connection was mended: the next tick tries one message."""
+    """Something about the company's connection was mended: the next tick tries one message. Where none waits to find
+    out, it counts as mended."""
+    if not Delivery.objects.filter(corp=corp_id, channel=Channel.WECOM).unsettled().exists():
+        unblock([corp_id], now=now)
     queue = CorpQueue.objects.blocked().filter(corp=corp_id).first()
     if queue is not None and CorpQueue.objects.blocked().filter(pk=queue.pk).update(probe_at=now):
         _let_go(queue, now=now)
@@ -131,33 +155,11 @@ def held_until(queue: CorpQueue, *, now: datetime) -> datetime | None:
     return queue.probe_at if is_limit and queue.probe_at is not None and queue.probe_at > now else None
 
 
-def sentence(queue: CorpQueue, *, now: datetime) -> str:
-    """That its pushes are held up, for pages that are about something else."""
-    words = {"corp": queue, "code": "—" if queue.blocked_errcode is None else queue.blocked_errcode}
-    until = held_until(queue, now=now)
-    if until is None:
-        return (
-            _(
-                "Pushes of %(corp)s are held up (WeCom's error code %(code)s). They go on by themselves once the "
-                "cause is removed."
-            )
-            % words
-        )
-    words["time"] = f"{timezone.localtime(until):%Y-%m-%d %H:%M}"
-    return (
-        _(
-            "Pushes of %(corp)s are held until %(time)s (WeCom's error code %(code)s): WeCom gives no access "
-            "token before that."
-        )
-        % words
-    )
-
-
-def held_up(corp_ids: Iterable[int] | None, *, seen_by: Person, now: datetime) -> list[str]:
-    """A sentence for each of these companies (None: of all) whose pushes are held up, as far as the person sees it."""
-    queues = CorpQueue.objects.visible_to(seen_by).blocked().select_related("corp").defer(*CORP_SECRETS)
-    found = queues if corp_ids is None else queues.filter(corp__in=list(corp_ids))
-    return [sentence(queue, now=now) for queue in found]
+def held_up(corp_ids: Iterable[int] | None, *, seen_by: Person) -> list[str]:
+    """A sentence for each of these companies (None: of all) that takes no calls, as far as the person sees it."""
+    corps = Corp.objects.visible_to(seen_by).only("name", "corpid", "agentid", "is_enabled")
+    found = corps if corp_ids is None else corps.filter(pk__in=list(corp_ids))
+    return [refusal.sentence for refusal in results.refusals(found).values()]
 
 
 def explanation(queue: CorpQueue) -> str:

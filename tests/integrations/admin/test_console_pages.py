@@ -314,7 +314,10 @@ def test_the_page_s_list_of_steps_is_told_anew_while_something_is_to_do(admin_cl
     assert "data-unfinished" in page.split(answer["html"])[0].rsplit('<div class="corp-next"', 1)[1]
     named = [*states(corp), "domain", "home_page"]
     assert sorted(answer["parts"]) == sorted(
-        [*(f"state-of-{name}" for name in named), "known-ips", "last-writes", "staged-credentials", "token-result"]
+        [
+            *(f"state-of-{name}" for name in named),
+            *("corp-state", "known-ips", "last-writes", "staged-credentials", "token-result"),
+        ]
     )
     assert all(f'id="{part}"' in page for part in answer["parts"])
 

@@ -649,8 +649,8 @@ def test_the_runs_list_counts_people(root: Client, world: World) -> None:
 
     page = root.get("/admin/notifications/run/").content.decode()
 
-    cells = re.findall(r'class="field-(recipient_count|accepted|exceptions|skipped_count)">(\d+)<', page)
-    assert dict(cells) == {"recipient_count": "10", "accepted": "7", "exceptions": "3", "skipped_count": "3"}
+    cells = re.findall(r'class="field-(recipients|accepted|exceptions|skipped)">(\d+)<', page)
+    assert dict(cells) == {"recipients": "10", "accepted": "7", "exceptions": "3", "skipped": "3"}
 
 
 def test_a_run_that_reached_nobody_is_not_shown_as_a_success(root: Client, world: World) -> None:

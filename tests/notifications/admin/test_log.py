@@ -267,17 +267,3 @@ def test_who_may_not_see_receipts_sees_no_person_on_a_run(two: Two) -> None:
     page = client_of(manager).get(reverse("admin:notifications_run_change", args=[two.runs[1].pk])).content.decode()
 
     assert "韩梅梅" not in page
-
-
-@pytest.mark.parametrize("status", ["waiting", "sending"])
-def test_the_page_of_a_run_under_way_is_read_anew_in_the_end(root: Client, two: Two, status: str) -> None:
-    run = two.runs[0]
-    page, state = (reverse(f"admin:notifications_run_{name}", args=[run.pk]) for name in ("change", "state"))
-    Run.objects.filter(pk=run.pk).update(status=status)
-
-    assert root.get(state, headers=HOST).json()["is_unfinished"] is True
-    assert f'data-reload data-url="{state}"' in root.get(page, headers=HOST).content.decode()
-
-    Run.objects.filter(pk=run.pk).update(status="finished")
-    assert root.get(state, headers=HOST).json()["is_unfinished"] is False
-    assert "data-reload" not in root.get(page, headers=HOST).content.decode()

@@ -154,11 +154,11 @@ def test_while_its_company_is_held_each_page_of_the_push_says_so(delivery: Deliv
     elsewhere = in_language(make_manager(make_corp(), permissions="subscription"), "en")
 
     for url in [*pages(delivery, receipt).values(), *of_subscription]:
-        assert "Pushes of 北山制造 are held up (WeCom&#x27;s error code 60020)" in client.get(url).content.decode(), url
-        assert "are held up" not in elsewhere.get(url).content.decode(), url
+        assert "“北山制造”: server address refused" in client.get(url).content.decode(), url
+        assert "server address refused" not in elsewhere.get(url).content.decode(), url
 
     store(delivery, status="accepted")
-    assert "are held up" not in client.get(pages(delivery, receipt)["run"]).content.decode()
+    assert "server address refused" not in client.get(pages(delivery, receipt)["run"]).content.decode()
 
 
 def test_what_a_run_lost_is_said_in_the_reader_s_language(delivery: Delivery) -> None:

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
+from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
 from integrations.models import CheckRun, Corp
 from tests.integrations.conftest import client_of, staff
@@ -61,6 +62,40 @@ def test_one_check_is_started(admin_client: Client, corp: Corp) -> None:
     admin_client.post(url(corp, "run/"), {"check": "ip"}, headers=JSON)
 
     assert [run.check_name for run in CheckRun.objects.all()] == ["ip"]
+
+
+def test_the_connection_s_result_stands_beside_its_button_with_reason_and_remedy(
+    admin_client: Client, corp: Corp
+) -> None:
+    """The way to WeCom needs a proxy that is not set: nothing answers at the address."""
+    for name in CHECKS:
+        check_run(corp, name)
+    Corp.objects.update(is_enabled=True, api_base_url="http://127.0.0.1:1")
+    page = admin_client.get(f"/admin/integrations/corp/{corp.pk}/change/").content.decode()
+    form = page.partition('class="step-test"')[2].partition("</form>")[0]
+    asked = re.findall(r'name="check" value="(\w+)"', form)
+
+    admin_client.post(url(corp, "run/"), {"check": asked}, headers=JSON)
+    running = text(answer(admin_client, corp)["parts"]["token-result"])
+    for run in CheckRun.objects.filter(status="waiting"):
+        runner.carry_out(run_id=run.pk, clock=timezone.now)
+
+    said = text(answer(admin_client, corp)["parts"]["token-result"])
+    assert (asked, running) == (["network", "token"], "waiting")
+    assert 'id="token-result"' in page
+    assert "127.0.0.1 (127.0.0.1) does not take a connection at port 1: " in said
+    assert said.startswith("wrong 20")
+    assert said.endswith("More in the guides") or "in the firewall, or set a proxy." in said
+
+
+def test_a_token_that_is_given_is_said_beside_the_button(admin_client: Client, corp: Corp) -> None:
+    assert answer(admin_client, corp)["parts"]["token-result"] == ""
+    check_run(corp, "network", status="wrong", problem="tcp", facts={})
+    check_run(corp, "token", problem="given")
+
+    said = text(answer(admin_client, corp)["parts"]["token-result"])
+
+    assert said.endswith("WeCom gives a token for this CorpId and Secret.")
 
 
 @pytest.mark.parametrize("name", ["message", "nothing", "token'"])

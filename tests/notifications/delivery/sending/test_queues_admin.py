@@ -119,7 +119,7 @@ def test_a_company_without_tokens_is_called_held_until_a_time(root: Client, corp
     assert cells(root, "state") == ["正常", f"暂停发送至 {shown}"]
     assert cells(root, "time_left") == ["—", "—"]
     assert "企业微信在一小时内不再向本服务器发放 access_token" in text
-    assert f"推送暂停至 {shown}" in root.get("/admin/").content.decode()
+    assert "“北山制造”：企业微信在 " in root.get("/admin/").content.decode()
 
 
 def test_a_disabled_company_is_not_called_in_order(root: Client, corp: Corp) -> None:
@@ -216,7 +216,7 @@ def test_a_company_that_is_held_up_says_why_and_what_to_do(root: Client, corp: C
     assert "受阻" in page
     assert "可信" in page
     assert "消息不会丢失" in page
-    assert "北山制造 的推送已受阻（企业微信错误码 60020）" in index
+    assert "“北山制造”：服务器 IP 被拒绝 · 自 2026-11-24 09:00 起 · 添加企业可信IP" in index
 
 
 def test_the_index_points_at_pauses_and_at_days_that_are_nearly_used(root: Client, corp: Corp) -> None:
