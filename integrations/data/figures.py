@@ -138,6 +138,11 @@ class Change:
         return None if self.new is None or self.old is None else ARITHMETIC.subtract(self.new, self.old)
 
     @property
+    def relative(self) -> Decimal | None:
+        """The difference by the size of the old value, also of a negative one; None from 0 and of unknown values."""
+        return ARITHMETIC.divide(self.difference, abs(self.old)) if self.difference is not None and self.old else None
+
+    @property
     def ratio(self) -> Decimal | None:
         """The difference as a ratio of the old value; None where it cannot be said so."""
         if self.kind is not ChangeKind.RATIO or self.difference is None or self.old is None:

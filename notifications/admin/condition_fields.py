@@ -124,7 +124,11 @@ def condition_of(row: Row) -> Condition:
         raise ConditionError("no_comparison")
     comparison = Comparison(row.comparison)
     entered = [row.value.strip(), row.second.strip()] if comparison in conditions.WITH_TWO else [row.value.strip()]
-    against, unit = _change_of(row) if comparison in BY_CHANGE else (None, Unit.PERCENT)
+    against, unit = None, Unit.PERCENT
+    if comparison in BY_CHANGE:
+        if row.against not in set(Against) or row.unit not in set(Unit):
+            raise ConditionError("no_against", row.column)
+        against, unit = Against(row.against), Unit(row.unit)
     if against is not None and unit != Unit.AMOUNT:
         entered = [row.value.strip().rstrip("%％").rstrip()]
     condition = Condition(
@@ -138,13 +142,6 @@ def condition_of(row: Row) -> Condition:
     )
     conditions.check(condition)
     return condition
-
-
-def _change_of(row: Row) -> tuple[Against, Unit]:
-    """Raises ConditionError."""
-    if row.against not in set(Against) or row.unit not in set(Unit):
-        raise ConditionError("no_against", row.column)
-    return Against(row.against), Unit(row.unit)
 
 
 def as_row(condition: Condition) -> Row:

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.utils.timezone import get_default_timezone, localdate
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
@@ -24,6 +23,7 @@ from notifications.charts.aggregate import POINTS_AT_MOST
 from notifications.charts.definition import TOP_AT_MOST, Chart, ChartKind
 from notifications.delivery.attachments import jobs, recipes
 from notifications.models import Medium
+from notifications.subscriptions.schedules import slots
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 REQUESTED_AT_MOST = 20
 # Of a fall or a rise, so that both days stand in the chart.
 DAYS_CHARTED = {Against.DAY: 31, Against.WEEK: 31, Against.YEAR: 400}
-_TIMES = frozenset({Kind.DATE, Kind.DATETIME})
 _DOWN = frozenset({Comparison.LESS, Comparison.AT_MOST})
 _UP = frozenset({Comparison.GREATER, Comparison.AT_LEAST})
 _TOGETHER = {
@@ -70,8 +69,9 @@ class Shown:
     words: str = ""
 
 
-def request_charts(rule: AlertRule, fired: Sequence[Fired], *, now: datetime) -> int:
+def request_charts(rule: AlertRule, fired: Sequence[Fired], *, slot_at: datetime, now: datetime) -> int:
     """Have the first REQUESTED_AT_MOST drawn, a first of each incident before a second of any. Returns how many.
+    `slot_at`: of the check that opened them.
 
     Costs time for large tables: outside a transaction.
     """
@@ -84,7 +84,7 @@ def request_charts(rule: AlertRule, fired: Sequence[Fired], *, now: datetime) ->
             created_at=now,
             make_after=now,
         )
-        for incident, recipe in islice(_recipes(rule, fired), REQUESTED_AT_MOST)
+        for incident, recipe in islice(_recipes(rule, fired, slot_at), REQUESTED_AT_MOST)
     ]
     # Conflicts: a condition that stands in the rule twice.
     return len(Medium.objects.bulk_create(requested, ignore_conflicts=True))
@@ -110,14 +110,14 @@ def _media(incident: Incident) -> QuerySet[Medium]:
     return Medium.objects.filter(incident=incident).order_by("pk")
 
 
-def _recipes(rule: AlertRule, fired: Sequence[Fired]) -> Iterator[tuple[Incident, bytes]]:
+def _recipes(rule: AlertRule, fired: Sequence[Fired], slot_at: datetime) -> Iterator[tuple[Incident, bytes]]:
     """Of the conditions that hold, one after another, since it is they that opened the incident."""
-    language = get_language() or settings.LANGUAGE_CODE
+    language, at = get_language() or settings.LANGUAGE_CODE, slot_at.astimezone(slots.zone(rule.time_zone))
     for index, condition in enumerate(conditions.from_rows(rule.conditions)):
         for one in fired:
             if not one.verdict.found[index].holds:
                 continue
-            drawn = recipe_of(condition, one.table, rule=rule, language=language)
+            drawn = recipe_of(condition, one.table, rule=rule, at=at, language=language)
             if drawn is not None:
                 yield one.incident, drawn[1]
 
@@ -136,9 +136,12 @@ def _words(medium: Medium, now: datetime) -> str:
 # --- The chart of one condition. Pure ---
 
 
-def recipe_of(condition: Condition, table: Table, *, rule: AlertRule, language: str) -> tuple[str, bytes] | None:
-    """The title of the condition's chart, and what the chart workers draw it from; None where there is no chart."""
-    drawn = chart_of(condition, table, split_column=rule.split_column)
+def recipe_of(
+    condition: Condition, table: Table, *, rule: AlertRule, at: datetime, language: str
+) -> tuple[str, bytes] | None:
+    """The title of the condition's chart, and what the chart workers draw it from; None where there is no chart. `at`:
+    the slot by the clock of the rule, as the table's moments are."""
+    drawn = chart_of(condition, table, at=at, split_column=rule.split_column)
     if drawn is None:
         return None
     chart, rows = drawn
@@ -146,16 +149,15 @@ def recipe_of(condition: Condition, table: Table, *, rule: AlertRule, language: 
     return chart.title, recipes.picture(chart, rows, shape=shape, language=language, time_zone=zone)
 
 
-def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> tuple[Chart, Table] | None:
+def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: str = "") -> tuple[Chart, Table] | None:
     """The chart and its two columns of the rows that count: over time where the data has times, else by name. `table`:
     one part of the data, cut by `split_column`.
 
     None where a chart would say nothing, or something wrong: counts, columns without numbers, data with nothing to
     stand along the axis, and single rows of which several stand at one place and no direction says which matters.
     """
-    today = localdate(timezone=get_default_timezone())
     of_all_days = replace(condition, comparison=Comparison.GREATER) if condition.comparison in BY_CHANGE else condition
-    chosen = verdicts.rows_counting(verdicts.at_day(of_all_days, table, today), table)
+    chosen = verdicts.rows_counting(verdicts.resolve_dates(of_all_days, table, at), table)
     counting = table.with_rows([table.rows[index] for index in chosen])
     kinds = {column.name: column.kind for column in table.columns}
     if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) not in NUMERIC:
@@ -165,7 +167,7 @@ def chart_of(condition: Condition, table: Table, *, split_column: str = "") -> t
     axis = _axis(counting, {condition.column, split_column})
     if not axis:
         return None
-    kind = ChartKind.LINE if kinds[axis] in _TIMES else ChartKind.BAR
+    kind = ChartKind.LINE if table.column(axis).is_temporal else ChartKind.BAR
     if condition.against is not None and kind == ChartKind.LINE:
         counting = _latest_days(counting, axis, DAYS_CHARTED[condition.against])
     together = _together(condition, counting, axis, POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST)
@@ -198,7 +200,7 @@ def _axis(table: Table, taken: Collection[str]) -> str:
     """The first column of times of which there are several, else that of names that tells the rows apart best and still
     has room for each."""
     free = [column for column in table.columns if column.name not in taken]
-    timed = [one.name for one in free if one.kind in _TIMES and len(set(table.values(one.name)) - {None}) > 1]
+    timed = [one.name for one in free if one.is_temporal and len(set(table.values(one.name)) - {None}) > 1]
     if timed:
         return timed[0]
     counts = {one.name: len(set(table.values(one.name))) for one in free if one.kind == Kind.TEXT}

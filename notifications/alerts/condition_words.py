@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext_lazy
 
+from integrations.data.figures import Change
+from integrations.data.formats import DASH
 from notifications.alerts import conditions
 from notifications.alerts.conditions import (
     BY_ROW,
@@ -20,7 +22,7 @@ from notifications.alerts.conditions import (
     from_rows,
     plain,
 )
-from notifications.reports.templates.numbers import Change
+from notifications.charts.labels import describe_change
 
 if TYPE_CHECKING:
     from notifications.alerts.conditions import Number
@@ -94,7 +96,7 @@ def _finding(condition: Condition, found: Found, unknown: ConditionError | None)
     if found.before is not None and found.value is not None:
         return _change(condition, found, found.value, found.before)
     if found.value is not None:
-        value = plain(found.value, digits=DIGITS)
+        value = plain(found.value, digits=DIGITS) + found.unit
         return _("%(condition)s: now %(value)s") % {"condition": described(condition), "value": value}
     if condition.aggregate not in BY_ROW:
         return described(condition)
@@ -106,16 +108,19 @@ def _finding(condition: Condition, found: Found, unknown: ConditionError | None)
 
 
 def _change(condition: Condition, found: Found, number: Number, before: Number) -> str:
-    """Both values with their days, and the change in percent where there is one."""
-    change = Change(number, before)
+    """Both values with their days, and the change."""
     today, earlier = found.days
+    try:
+        change = describe_change(Change(number, before, is_percent=bool(found.unit)), unit=found.unit)
+    except OverflowError:
+        change = DASH
     words = {
         "condition": described(condition),
-        "value": plain(number, digits=DIGITS),
-        "before": plain(before, digits=DIGITS),
+        "value": plain(number, digits=DIGITS) + found.unit,
+        "before": plain(before, digits=DIGITS) + found.unit,
         "today": today,
         "earlier": earlier,
-        "change": change.shown(),
+        "change": change,
     }
     if not today:
         return _("%(condition)s: now %(value)s, %(earlier)s %(before)s (%(change)s)") % words

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
-from django.utils import timezone
-from django.utils.translation import gettext_lazy
+from django.utils.translation import get_language, gettext_lazy
 
-from accounts.models import fold_value
-from integrations.data.table import Kind, Table
-from notifications.alerts import relative_dates
+from integrations.data.dates import LAST_WORKDAY, RELATIVE_DATES, Period, month_of, named_days
+from integrations.data.reading import narrow_text, read_day, read_moment, read_number
+from integrations.data.table import Kind, Month, Table
+from notifications.subscriptions.schedules import workdays
 
 CONDITIONS_AT_MOST = 10
 FILTERS_AT_MOST = 10
 VALUES_AT_MOST = 100
 DIGITS_AT_MOST = 100
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+SOME_DAY = date(2026, 1, 5)
 Number = Decimal
 
 
@@ -75,7 +75,6 @@ class Join(StrEnum):
     ANY = "any"
 
 
-TIMES = frozenset({Kind.DATE, Kind.DATETIME})
 BY_ROW = frozenset({Aggregate.ANY, Aggregate.ALL})
 WITHOUT_VALUE = frozenset({Comparison.IS_NULL, Comparison.CHANGED})
 BY_CHANGE = frozenset({Comparison.FELL, Comparison.ROSE})
@@ -185,14 +184,15 @@ def _text(value: Any) -> str:
 def _check_columns(condition: Condition, table: Table) -> None:
     compared = condition.values if condition.aggregate in BY_ROW else ()
     for name, values in [(condition.column, compared), *condition.filters]:
-        if name and table.columns[position(table, name)].kind in TIMES:
-            _check_dates(values)
-
-
-def _check_dates(values: Iterable[str]) -> None:
-    wrong = next((value for value in values if not is_date(value)), None)
-    if wrong is not None:
-        raise ConditionError("no_date", wrong)
+        kind = table.columns[position(table, name)].kind if name else Kind.TEXT
+        if kind not in {Kind.DATE, Kind.DATETIME}:
+            continue
+        for value in values:
+            if not is_date(value):
+                raise ConditionError("no_date", value)
+            is_exact = values is not compared or condition.comparison in {Comparison.EQUAL, Comparison.UNEQUAL}
+            if kind == Kind.DATE and is_exact and read_moment(value, UTC) is not None:
+                raise ConditionError("no_times", value)
 
 
 def position(table: Table, name: str) -> int:
@@ -213,41 +213,57 @@ def entered(condition: Condition) -> list[Number]:
 
 
 def entered_moments(condition: Condition) -> list[datetime]:
-    """The condition's values as times. Raises ConditionError where one is none."""
-    found = [entered_moment(value) for value in condition.values]
-    moments = [one for one in found if one is not None]
+    """The condition's values, of which verdicts.resolve_dates made days and times, as times. Raises ConditionError
+    where one is none."""
+    found = [read_day(value) or read_moment(value, UTC) for value in condition.values]
+    moments = [wall_clock(one) for one in found if one is not None]
     if len(moments) != len(condition.values):
         raise ConditionError("no_date", condition.values[found.index(None)])
     return moments
 
 
 def is_date(text: str) -> bool:
-    """Whether it can be compared with a date: a day, a time, or a relative date."""
-    return entered_moment(text) is not None or relative_dates.named(text) is not None
+    """Whether it can be compared with a date: a day, a month, a time, or a relative date."""
+    return span_of(text, SOME_DAY) is not None or (read_day(text) or read_moment(text, UTC)) is not None
 
 
-def entered_moment(text: str) -> datetime | None:
-    """A day (2026-11-03) is its beginning; a time has minutes behind it (2026-11-03 09:30)."""
-    try:
-        return moment(datetime.fromisoformat(text.strip()))
-    except ValueError:
-        return None
+def span_of(text: str, today: date) -> Period | None:
+    """The days of a relative date or a month; None for anything else."""
+    named = _relative_days(today).get(_bare(text))
+    if named is not None:
+        return named if isinstance(named, Period) else Period(named, named)
+    day = read_day(text)
+    return month_of(date(day.year, day.month, 1)) if isinstance(day, Month) else None
 
 
-def moment(value: date) -> datetime:
-    """Comparable with every other. A time without a zone is one of the clocks of the deployment's time zone."""
-    found = value if isinstance(value, datetime) else datetime.combine(value, time())
-    return timezone.make_aware(found, timezone.get_default_timezone()) if timezone.is_naive(found) else found
+def relative_names() -> list[str]:
+    """Names of relative dates to choose from, in the language in force."""
+    names = [(one.name, one.chinese) for one in RELATIVE_DATES if not one.name.endswith("to_date")]
+    is_chinese = (get_language() or "").startswith("zh")
+    return [chinese if is_chinese else name.replace("_", " ") for name, chinese in [*names, LAST_WORKDAY]]
+
+
+@lru_cache(maxsize=64)
+def _relative_days(today: date) -> dict[str, date | Period]:
+    return {_bare(name): days for name, days in named_days(today, workdays.is_workday).items()}
+
+
+def _bare(name: str) -> str:
+    return narrow_text(name).casefold().replace(" ", "").replace("_", "").replace("最近", "近")
+
+
+def wall_clock(value: date) -> datetime:
+    """A day's beginning, or what the clock shows at a moment. Comparable with every other of its table."""
+    return value.replace(tzinfo=None) if isinstance(value, datetime) else datetime.combine(value, time())
 
 
 def entered_number(text: str) -> Number | None:
-    """Commas may stand between thousands only: 1,5 is no 15."""
-    text = text.strip()
-    try:
-        number = Number(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
-    except InvalidOperation:
+    """A number as people write one: 1,000.5, 12%, 1.2万."""
+    found = read_number(text)
+    if found is None or found.unit not in {"", "%"}:
         return None
-    return number if number.is_finite() and is_comparable(number) else None
+    number = Number(found.value)
+    return number if is_comparable(number) else None
 
 
 def is_comparable(number: Number) -> bool:
@@ -260,7 +276,10 @@ def is_comparable(number: Number) -> bool:
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
 _SENTENCES = {
     "malformed": gettext_lazy("“%(about)s” is no condition."),
-    "filter": gettext_lazy("“%(about)s” does not narrow anything. Write column=value, for example city=A|B; kind=C"),
+    "filter": gettext_lazy(
+        "“%(about)s” does not narrow anything. Write column=value, for example city=A|B; kind=C. Write \\ before a "
+        "|, ; or = that belongs to a name or a value."
+    ),
     "no_aggregate": gettext_lazy("Choose which value of the column is compared."),
     "no_comparison": gettext_lazy("Choose the comparison."),
     "values": gettext_lazy("“%(about)s”: this comparison needs another number of values."),
@@ -269,6 +288,7 @@ _SENTENCES = {
     "too_large": gettext_lazy("The column “%(about)s” holds a number too large to compare."),
     "no_number_or_date": gettext_lazy("“%(about)s” is neither a number nor a date such as 2026-11-03."),
     "no_date": gettext_lazy("“%(about)s” is no date such as 2026-11-03, 2026-11-03 09:30, or yesterday."),
+    "no_times": gettext_lazy("“%(about)s”: the column holds days without a time."),
     "no_value": gettext_lazy("The data has nothing in it that the conditions could be compared with."),
     "nothing_counts": gettext_lazy("No row counts, or there is no value in those that do."),
     "cut": gettext_lazy("The data was cut at the source's row limit: what was not read may change the answer."),
@@ -295,12 +315,25 @@ _SENTENCES = {
 
 def filters_line(filters: Filters) -> str:
     """As `parse_filters` takes it."""
-    return "; ".join(f"{name}={'|'.join(values)}" for name, values in filters)
+    return "; ".join(f"{_escaped(name)}={'|'.join(map(_escaped, values))}" for name, values in filters)
 
 
 def parse_filters(text: str) -> Filters:
     """Columns with the values that count. Raises ConditionError."""
-    return tuple(_filter(part) for part in re.split("[;；]", text) if part.strip())
+    return tuple(_filter(part) for part in _split(text, ";；") if part.strip())
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\|;；=])", r"\\\1", text)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([\\|;；=])", r"\1", text)
+
+
+def _split(text: str, signs: str) -> list[str]:
+    """Cut a text at signs that no backslash stands before."""
+    return re.sub(rf"(\\.)|[{signs}]", lambda found: found[1] or "\0", text).split("\0")
 
 
 def sentence(error: ConditionError) -> str:
@@ -309,15 +342,10 @@ def sentence(error: ConditionError) -> str:
 
 
 def _filter(text: str) -> tuple[str, tuple[str, ...]]:
-    name, sign, values = text.partition("=")
-    if not sign or not name.strip() or not values.strip():
+    found = re.fullmatch(r"((?:\\.|[^=\\])+)=(.+)", text.strip())
+    if found is None or not found[1].strip() or not found[2].strip():
         raise ConditionError("filter", text.strip()[:80])
-    return name.strip().strip('"'), tuple(value.strip() for value in values.split("|"))
-
-
-def folded(text: str) -> str:
-    """A text as it is compared: without spaces around it, in lower case, full-width letters as ordinary ones."""
-    return fold_value(unicodedata.normalize("NFKC", text))
+    return _unescaped(found[1].strip()), tuple(_unescaped(one.strip()) for one in _split(found[2], "|"))
 
 
 def plain(number: Number, *, digits: int | None = None) -> str:

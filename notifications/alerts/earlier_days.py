@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
-from django.utils.timezone import get_default_timezone, localtime
-
+from integrations.data.dates import EARLIER
+from integrations.data.figures import newest_day
 from integrations.data.table import Column, Table, Value
-from notifications.alerts.conditions import TIMES, Against, Condition, ConditionError, Filters, moment, position
-from notifications.reports.templates.dates import EARLIER
+from notifications.alerts.conditions import Against, Condition, ConditionError, Filters, position, wall_clock
 
 
 @dataclass(frozen=True)
@@ -26,37 +25,35 @@ class Kept:
 
 
 def day_of(value: Value) -> date | None:
-    """Of a cell, by the clocks of the deployment."""
-    if isinstance(value, datetime):
-        return localtime(moment(value), get_default_timezone()).date()
-    return value if isinstance(value, date) else None
+    """The day of a date or moment, by its own clock."""
+    return wall_clock(value).date() if isinstance(value, date) else None
 
 
 def day_columns(table: Table) -> list[Column]:
-    return [column for column in table.columns if column.kind in TIMES]
+    return [column for column in table.columns if column.is_temporal]
 
 
-def pinned(condition: Condition, table: Table, today: date) -> Condition:
-    """With a filter on the latest day of the table, today at most, unless the condition names days by itself, or the
-    table has none. Raises ConditionError where it has several columns of them."""
+def pinned(condition: Condition, table: Table, at: datetime) -> Condition:
+    """With a filter on the newest day of the table, that of `at` at most, unless the condition names days by itself, or
+    the table has none. Raises ConditionError where it has several columns of them."""
     columns = day_columns(table)
     if not columns or day_filters(condition, table):
         return condition
     if len(columns) > 1:
         raise ConditionError("several_days", columns[0].name)
     name = columns[0].name
-    days = [day for value in table.values(name) if (day := day_of(value)) is not None and day <= today]
-    latest = max(days, default=today)
-    return replace(condition, filters=(*condition.filters, (name, (latest.isoformat(),))))
+    newest = newest_day(table.values(name), until=at.date(), zone=at.tzinfo or UTC) or at.date()
+    return replace(condition, filters=(*condition.filters, (name, (f"{newest:%Y-%m-%d}",))))
 
 
 def day_filters(condition: Condition, table: Table) -> Filters:
     """Those on columns of days."""
-    return tuple(one for one in condition.filters if table.columns[position(table, one[0])].kind in TIMES)
+    return tuple(one for one in condition.filters if table.columns[position(table, one[0])].is_temporal)
 
 
 def moved(condition: Condition, table: Table) -> Condition:
-    """With each day of its filters moved to that with which it is compared. Itself where it has no such filter."""
+    """With each day of its filters moved to that with which it is compared. Itself where it has no such filter. Raises
+    ConditionError for a day at the beginning of the calendar."""
     own = {name for name, _values in day_filters(condition, table)}
     if not own or condition.against is None:
         return condition
@@ -80,7 +77,10 @@ def of_days_alone(condition: Condition, table: Table) -> Condition:
 
 def _moved(value: str, against: Against) -> str:
     """A day, or a day with a time behind it."""
-    return f"{EARLIER[against](datetime.fromisoformat(value).date()).isoformat()}{value[10:]}"
+    try:
+        return f"{EARLIER[against](datetime.fromisoformat(value).date()).isoformat()}{value[10:]}"
+    except (OverflowError, ValueError) as error:
+        raise ConditionError("no_earlier", value) from error
 
 
 def againsts(conditions: Sequence[Condition], table: Table) -> set[Against]:

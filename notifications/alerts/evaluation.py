@@ -9,14 +9,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.forms.models import model_to_dict
-from django.utils.timezone import get_default_timezone, localdate
 from django.utils.translation import gettext as _
 
 from integrations.core.background import database_clock, guarded
@@ -150,13 +149,13 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
             check.delete()
             return None
         renew(rule, now=now)
-        decision = _decided(rule, check, state, now)
-        AlertCheck.objects.filter(pk=check.pk).update(outcome=decision.outcome, decided_at=now)
-    logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), decision.outcome)
+        outcome, fired = _decide_rule(rule, check, state, now)
+        AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
+    logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
     # After it: the decision stands and is sent, whatever becomes of its pictures.
-    if decision.fired:
-        charts.request_charts(rule, decision.fired, now=now)
-    return decision.outcome
+    if fired:
+        charts.request_charts(rule, fired, slot_at=check.slot_at, now=now)
+    return outcome
 
 
 def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) -> bool:
@@ -166,16 +165,16 @@ def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) 
     return row.error is None
 
 
-def evaluate(rule: AlertRule, table: Table, *, now: datetime) -> dict[str, Verdict]:
-    """What the rule's conditions say of each part of the table, today. Raises ConditionError: for a column that is
-    missing before anything else, and where there is no part, unless an absent value means that it is over."""
-    today = localdate(timezone=get_default_timezone())
+def evaluate(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdict]:
+    """What the rule's conditions say of each part of the table. `at`: the slot by the clock of the rule, as the table's
+    moments are. Raises ConditionError: for a column that is missing before anything else, and where there is no part,
+    unless an absent value means that it is over."""
     entered = conditions.from_rows(rule.conditions)
     columns = [name for one in entered for name in (one.column, *dict(one.filters))]
     for name in filter(None, [*columns, rule.split_column]):
         conditions.position(table, name)
-    found = [verdicts.at_day(one, table, today) for one in entered]
-    kept = kept_data.of_parts(rule, earlier_days.againsts(found, table), now=now)
+    found = [verdicts.resolve_dates(one, table, at) for one in entered]
+    kept = kept_data.of_parts(rule, earlier_days.againsts(found, table), at=at)
     parts = verdicts.parts_of(rule, table)
     if not parts and not rule.absent_checks:
         raise ConditionError("cut" if table.is_cut else "no_value")
@@ -185,45 +184,31 @@ def evaluate(rule: AlertRule, table: Table, *, now: datetime) -> dict[str, Verdi
     }
 
 
-@dataclass(frozen=True)
-class _Decision:
-    """`fired`: the incidents that were opened by the rule's conditions."""
-
-    outcome: AlertCheck.Outcome
-    fired: Sequence[Fired] = ()
-
-
-def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: datetime) -> _Decision:
+def _decide_rule(
+    rule: AlertRule, check: AlertCheck, state: CardData | None, now: datetime
+) -> tuple[AlertCheck.Outcome, list[Fired]]:
+    """The outcome, and the incidents that the rule's conditions opened."""
     if rule.checked_slot_at is not None and check.slot_at <= rule.checked_slot_at:
-        return _Decision(Outcome.LATE)
+        return Outcome.LATE, []
+    if state is None or state.status != state.Status.READY:
+        problem = (state.problem if state else "") or _("There was no answer in time.")
+        # The source says that it does not know the card any more, or else nothing of it.
+        is_broken = True if state and state.is_lost else None
+        return _without_data(rule, check, problem, now, is_broken=is_broken), []
+    zone = slots.zone(rule.time_zone)
+    table = verdicts.localize(state.table, zone)
     try:
-        if state is None or state.status != state.Status.READY:
-            problem = "" if state is None else state.problem
-            is_lost = state is not None and state.is_lost
-            raise _NoDataError(problem or _("There was no answer in time."), is_lost=is_lost)
-        table = state.table
-        found = evaluate(rule, table, now=now)
+        found = evaluate(rule, table, at=check.slot_at.astimezone(zone))
         if found and all(one.holds is None for one in found.values()):
             raise _problem(found) or ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
-        is_broken = error.reason == "no_such_column"
         # An answer without any column is an empty one.
-        known = is_broken if table.columns else None
-        return _Decision(_without_data(rule, check, conditions.sentence(error), now, is_broken=known))
-    except _NoDataError as error:
-        return _Decision(_without_data(rule, check, str(error), now, is_broken=error.is_lost or None))
+        known = error.reason == "no_such_column" if table.columns else None
+        return _without_data(rule, check, conditions.sentence(error), now, is_broken=known), []
     opened = _with_data(rule, check, found, now, is_cut=table.is_cut)
     tables = verdicts.parts_of(rule, table) if opened else {}
     fired = [Fired(incident, found[part], tables[part]) for part, incident in opened.items()]
-    return _Decision(Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE, fired)
-
-
-class _NoDataError(Exception):
-    """The text is a sentence for the owner. `is_lost`: the source does not know the card any more."""
-
-    def __init__(self, sentence: str, *, is_lost: bool) -> None:
-        super().__init__(sentence)
-        self.is_lost = is_lost
+    return Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE, fired
 
 
 def _with_data(
@@ -377,4 +362,5 @@ def _next(rule: AlertRule, now: datetime) -> datetime | None:
 
 
 def _memory(row: dict[str, Any] | None) -> Memory:
-    return Memory() if row is None else Memory(row.get("numbers", {}), row.get("texts", {}))
+    """`texts`: of a version that kept the numbers of “has changed” apart."""
+    return Memory() if row is None else Memory({**row.get("texts", {}), **row.get("numbers", {})})

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, timedelta
 
-from django.utils.timezone import get_default_timezone, localtime
-
+from integrations.data.dates import EARLIER
+from integrations.data.reading import fold_text
 from integrations.data.table import Table
 from integrations.models import CardData
 from notifications.alerts import verdicts
-from notifications.alerts.conditions import Against, ConditionError, folded
+from notifications.alerts.conditions import Against, ConditionError
 from notifications.alerts.earlier_days import Kept
 from notifications.models import AlertRule
-from notifications.reports.templates.dates import EARLIER
+from notifications.subscriptions.schedules import slots
 
 
 def of_parts(
-    rule: AlertRule, againsts: Collection[Against], *, now: datetime
+    rule: AlertRule, againsts: Collection[Against], *, at: datetime
 ) -> Callable[[str], Mapping[Against, Kept]]:
     """For each part of the rule's data what was fetched on these earlier days, at about this time of the day."""
-    moment = localtime(now, get_default_timezone())
-    days = {against: EARLIER[against](moment.date()) for against in againsts}
-    found = {against: _parts(rule, moment, day) for against, day in days.items()}
-    return lambda part: {against: Kept(days[against], parts.get(folded(part))) for against, parts in found.items()}
+    days = {against: EARLIER[against](at.date()) for against in againsts}
+    found = {against: _parts(rule, at, day) for against, day in days.items()}
+    return lambda part: {against: Kept(days[against], parts.get(fold_text(part))) for against, parts in found.items()}
 
 
 def _parts(rule: AlertRule, moment: datetime, day: date) -> dict[str, Table]:
@@ -37,6 +36,7 @@ def _parts(rule: AlertRule, moment: datetime, day: date) -> dict[str, Table]:
         return {}
     pk = min(distances, key=lambda one: distances[one])
     try:
-        return {folded(part): table for part, table in verdicts.parts_of(rule, answers.get(pk=pk).table).items()}
+        table = verdicts.localize(answers.get(pk=pk).table, slots.zone(rule.time_zone))
+        return {fold_text(part): its_table for part, its_table in verdicts.parts_of(rule, table).items()}
     except ConditionError:
         return {}

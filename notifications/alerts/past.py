@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
+from integrations.data.dates import EARLIER
+from integrations.data.reading import fold_text
 from notifications.alerts import conditions, earlier_days, verdicts
-from notifications.alerts.conditions import BY_CHANGE, Against, Condition, ConditionError, Join, folded
+from notifications.alerts.conditions import BY_CHANGE, Against, Condition, ConditionError, Join
 from notifications.alerts.earlier_days import Kept
 from notifications.alerts.verdicts import Memory
-from notifications.reports.templates.dates import EARLIER
+from notifications.subscriptions.schedules import slots
 
 if TYPE_CHECKING:
     from integrations.data.table import Table
@@ -38,13 +40,15 @@ def tried(rule: AlertRule, table: Table, *, today: date) -> Past | None:
 
     A rule with relative dates is tried on each day over all rows until then; another over the rows of that day alone.
     """
+    table = verdicts.localize(table, slots.zone(rule.time_zone))
     days = _days_of(table)
     if not days or len(table.rows) > ROWS_AT_MOST or table.is_cut:
         return None
     found = conditions.from_rows(rule.conditions)
     # A fall or a rise is of the day with the rows of the days before; the latest of these would be another day.
     is_of_day = any(one.comparison in BY_CHANGE and not earlier_days.day_filters(one, table) for one in found)
-    is_relative = any(verdicts.at_day(one, table, today) != one for one in found)
+    ago = today - timedelta(days=1000)
+    is_relative = any(_at_day(rule, one, table, today) != _at_day(rule, one, table, ago) for one in found)
     memory: dict[str, Memory] = {}
     answers: list[tuple[date, bool]] = []
     for day in (today - timedelta(days=number) for number in range(DAYS - 1, -1, -1)):
@@ -66,7 +70,8 @@ def tried_on(rule: AlertRule, tables: Mapping[date, Table]) -> Past:
     found = conditions.from_rows(rule.conditions)
     memory: dict[str, Memory] = {}
     answers: list[tuple[date, bool]] = []
-    for day, table in sorted(tables.items()):
+    for day, answer in sorted(tables.items()):
+        table = verdicts.localize(answer, slots.zone(rule.time_zone))
         earlier = {
             against: (EARLIER[against](day), _parts(rule, tables.get(EARLIER[against](day))))
             for against in earlier_days.againsts(found, table)
@@ -83,8 +88,13 @@ def tried_on(rule: AlertRule, tables: Mapping[date, Table]) -> Past:
 
 
 def _parts(rule: AlertRule, table: Table | None) -> Mapping[str, Table]:
-    parts = {} if table is None else verdicts.parts_of(rule, table)
-    return {folded(part): its_table for part, its_table in parts.items()}
+    """By their folded names."""
+    parts = {} if table is None else verdicts.parts_of(rule, verdicts.localize(table, slots.zone(rule.time_zone)))
+    return {fold_text(part): its_table for part, its_table in parts.items()}
+
+
+def _at_day(rule: AlertRule, condition: Condition, table: Table, day: date) -> Condition:
+    return verdicts.resolve_dates(condition, table, datetime.combine(day, time(), slots.zone(rule.time_zone)))
 
 
 def _holds(
@@ -97,7 +107,7 @@ def _holds(
 ) -> bool | None:
     """Whether any part holds; what the next day compares with is put into `memory`."""
     answers = []
-    fixed = [verdicts.at_day(one, table, day) for one in found]
+    fixed = [_at_day(rule, one, table, day) for one in found]
     for part, its_table in _parts(rule, table).items():
         kept = {against: Kept(its_day, parts.get(part)) for against, (its_day, parts) in earlier.items()}
         verdict = verdicts.evaluate(fixed, Join(rule.join), its_table, memory.get(part, Memory()), kept)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.utils.timezone import get_default_timezone, localdate, now
+from django.utils.timezone import now
 
 from notifications.alerts import charts, condition_words, conditions, evaluation, past, verdicts
 from notifications.alerts.conditions import ConditionError
@@ -15,6 +15,7 @@ from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.attachments import Plan, Wanted
 from notifications.models import Medium
 from notifications.reports.row_filters import cell_text
+from notifications.subscriptions.schedules import slots
 
 if TYPE_CHECKING:
     from integrations.data.table import Table
@@ -65,9 +66,11 @@ class Trial:
 
 def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
     """What a check would find in `table`, but for changes against the check before."""
+    zone = slots.zone(rule.time_zone)
+    at, table = now().astimezone(zone), verdicts.localize(table, zone)
     try:
-        found = evaluation.evaluate(rule, table, now=now())
-        tried_before = past.tried(rule, table, today=localdate(timezone=get_default_timezone()))
+        found = evaluation.evaluate(rule, table, at=at)
+        tried_before = past.tried(rule, table, today=at.date())
     except ConditionError as error:
         return Trial(problem=conditions.sentence(error))
     tables = verdicts.parts_of(rule, table)
@@ -87,18 +90,18 @@ def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
         is_cut=table.is_cut,
         as_of=table.as_of,
         past=tried_before,
-        pictures=_pictures(rule, {part.name: tables[part.name] for part in parts}, language),
+        pictures=_pictures(rule, {part.name: tables[part.name] for part in parts}, at, language),
     )
 
 
-def _pictures(rule: AlertRule, tables: dict[str, Table], language: str) -> Plan:
+def _pictures(rule: AlertRule, tables: dict[str, Table], at: datetime, language: str) -> Plan:
     """Of the first parts, a picture for each condition of which there can be one."""
     found: list[Wanted] = []
     for name, table in tables.items():
         for condition in conditions.from_rows(rule.conditions):
             if len(found) == PICTURES_SHOWN:
                 break
-            drawn = charts.recipe_of(condition, table, rule=rule, language=language)
+            drawn = charts.recipe_of(condition, table, rule=rule, at=at, language=language)
             if drawn is not None:
                 title, recipe = drawn
                 found.append(Wanted(Medium.Kind.PICTURE, recipe, title, name))

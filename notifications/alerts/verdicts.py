@@ -7,21 +7,22 @@ the answer is None: neither does it hold, nor is all well. As in SQL, True or No
 
 from __future__ import annotations
 
-import math
+import operator
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import UTC, date, datetime, tzinfo
 from types import MappingProxyType
 from typing import Any
 
-from integrations.data.table import NUMERIC, Kind, Table, Value
-from notifications.alerts import earlier_days, relative_dates
+from integrations.data.figures import Change, NotNumericError, average, count_known, numbers_of, to_decimal, total
+from integrations.data.reading import fold_text, in_zone, is_unknown, read_day, read_moment
+from integrations.data.table import Column, Kind, Table, Value
+from notifications.alerts import earlier_days
 from notifications.alerts.conditions import (
     BY_CHANGE,
     BY_ROW,
     ORDERED,
-    TIMES,
     Against,
     Aggregate,
     Comparison,
@@ -34,11 +35,10 @@ from notifications.alerts.conditions import (
     entered,
     entered_moments,
     entered_number,
-    folded,
     is_comparable,
-    moment,
-    plain,
     position,
+    span_of,
+    wall_clock,
 )
 from notifications.alerts.earlier_days import Kept
 from notifications.models import AlertRule
@@ -47,6 +47,10 @@ from notifications.reports.row_filters import cell_text
 ROWS_MARKED = 200
 # What comparing with a span of days means.
 _BY_SPAN = {Comparison.EQUAL: Comparison.BETWEEN, Comparison.UNEQUAL: Comparison.OUTSIDE}
+_SIGNS = {
+    **{Comparison.GREATER: operator.gt, Comparison.AT_LEAST: operator.ge, Comparison.LESS: operator.lt},
+    **{Comparison.AT_MOST: operator.le, Comparison.EQUAL: operator.eq, Comparison.UNEQUAL: operator.ne},
+}
 Row = tuple[Value, ...]
 
 # Of a rule that is watched by parts.
@@ -58,7 +62,7 @@ class Found:
     """What a condition says of one part of the data; `holds` is None where that cannot be known. `value`: that was
     compared, None where each row was. `rows`: positions in the part's table that made it hold, the first
     ROWS_MARKED. `row_count`: of single rows, how many fitted. Of a fall or a rise `before` is the value of the earlier
-    day, and `days` names both. `problem`: why it cannot be known."""
+    day, and `days` names both. `unit`: "%" of a column of percentages. `problem`: why it cannot be known."""
 
     holds: bool | None
     value: Number | None = None
@@ -66,15 +70,15 @@ class Found:
     row_count: int = 0
     before: Number | None = None
     days: tuple[str, str] = ("", "")
+    unit: str = ""
     problem: ConditionError | None = None
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What the check before saw, by condition: its number, or what its column's values were (as a text)."""
+    """The numbers that the check before saw, by condition."""
 
     numbers: Mapping[str, str] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,15 +110,15 @@ def evaluate(
     """
     if not conditions:
         raise ConditionError("no_condition")
-    found, numbers, texts = [], dict(memory.numbers), dict(memory.texts)
+    found, numbers = [], dict(memory.numbers)
     for index, condition in enumerate(conditions):
-        one, number, text = _answer(condition, table, memory, str(index), kept)
-        found.append(one)
+        former = numbers.get(str(index))
+        one, number = _answer(condition, table, None if former is None else Number(former), kept)
+        is_percent = condition.aggregate not in {Aggregate.COUNT, Aggregate.CHANGE} and _is_percent(condition, table)
+        found.append(replace(one, unit="%") if is_percent else one)
         if number is not None:
             numbers[str(index)] = str(number)
-        if text is not None:
-            texts[str(index)] = text
-    return Verdict(_joined([one.holds for one in found], join), tuple(found), Memory(numbers, texts))
+    return Verdict(_joined([one.holds for one in found], join), tuple(found), Memory(numbers))
 
 
 def _joined(answers: Collection[bool | None], join: Join) -> bool | None:
@@ -130,33 +134,34 @@ def split(table: Table, column: str, known: Collection[str] = ()) -> dict[str, T
     if not column:
         return {"": table}
     place = position(table, column)
-    names = {folded(name): name for name in known}
+    names = {fold_text(name): name for name in known}
     parts: dict[str, list[Row]] = defaultdict(list)
     for row in table.rows:
         value = cell_text(row[place]).strip()
-        parts[names.setdefault(folded(value), value)].append(row)
+        parts[names.setdefault(fold_text(value), value)].append(row)
     return {name: table.with_rows(rows) for name, rows in parts.items()}
 
 
 def _answer(
-    condition: Condition, table: Table, memory: Memory, index: str, kept: Mapping[Against, Kept]
-) -> tuple[Found, Number | None, str | None]:
+    condition: Condition, table: Table, former: Number | None, kept: Mapping[Against, Kept]
+) -> tuple[Found, Number | None]:
+    """What the condition says, and the number that the next check compares with. `former`: that of the check before."""
     check(condition, table)
     chosen = rows_counting(condition, table)
     if condition.aggregate in BY_ROW:
-        return _by_row(condition, table, chosen), None, None
+        return _by_row(condition, table, chosen), None
     number = None if table.is_cut else _aggregated(condition, table, chosen)
     if table.is_cut or (number is None and condition.comparison != Comparison.IS_NULL):
-        return Found(None), None, None
+        return Found(None), None
     if condition.comparison in BY_CHANGE and number is not None:
-        return _moved(condition, table, number, chosen, kept), None, None
+        return _moved(condition, table, number, chosen, kept), None
     if condition.aggregate == Aggregate.CHANGE:
-        change = _change(memory.numbers.get(index, ""), number)
-        return _compared(condition, change, chosen), number, None
+        change = Change(number, former, _is_percent(condition, table))
+        return _compared(condition, _in_percent(change), chosen), number
     if condition.comparison == Comparison.CHANGED and number is not None:
-        holds = index in memory.texts and memory.texts[index] != plain(number)
-        return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ()), None, plain(number)
-    return _compared(condition, number, chosen), None, None
+        holds = former not in {None, number}
+        return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ()), number
+    return _compared(condition, number, chosen), None
 
 
 def _moved(
@@ -174,12 +179,12 @@ def _moved(
         reason = "not_kept"
     if before is None:
         return Found(None, number, days=days, problem=ConditionError(reason, days[1]))
-    moved, limit = number - before, entered(condition)[0]
-    if condition.unit != Unit.AMOUNT and before:
-        moved, limit = moved / abs(before), limit / 100
-    elif condition.unit != Unit.AMOUNT:
-        # From 0, which has no percentage: any counts where the rule says so, else none.
-        moved, limit = moved if condition.unit == Unit.PERCENT_FROM_ZERO else Number(0), Number(0)
+    change = Change(number, before, _is_percent(condition, table))
+    moved, limit = change.difference if condition.unit == Unit.AMOUNT else _in_percent(change), entered(condition)[0]
+    if moved is None:
+        # From 0: any change counts where the rule says so, else none.
+        moved, limit = change.difference if condition.unit == Unit.PERCENT_FROM_ZERO else None, Number(0)
+    moved = moved or Number(0)
     holds = moved < -limit if condition.comparison == Comparison.FELL else moved > limit
     return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else (), before=before, days=days)
 
@@ -199,23 +204,30 @@ def _value_kept(condition: Condition, table: Table) -> Number | None:
         return None
 
 
-def at_day(condition: Condition, table: Table, today: date) -> Condition:
-    """The condition with days in place of relative dates, where its columns hold dates; of a fall or a rise also with
-    the day that is compared. Raises ConditionError where nobody knows which that is."""
-    kinds = {column.name: column.kind for column in table.columns}
+def localize(table: Table, zone: tzinfo) -> Table:
+    """The table with its moments by the clocks of `zone`."""
+    if not any(column.kind is Kind.DATETIME for column in table.columns):
+        return table
+    moved = (tuple(in_zone(one, zone) if isinstance(one, datetime) else one for one in row) for row in table.rows)
+    return table.with_rows(tuple(moved))
+
+
+def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition:
+    """The condition with days and times in place of what was typed, where its columns hold some: relative dates are
+    those of the day of `at`, by its clock. Of a fall or a rise also with the day that is compared. Raises
+    ConditionError where nobody knows which that is."""
+    temporal = {column.name for column in table.columns if column.is_temporal}
     filters = tuple(
-        (name, _as_days(values, today) if kinds.get(name) in TIMES else values) for name, values in condition.filters
+        (name, tuple(one for value in values for one in _days(value, at)) if name in temporal else values)
+        for name, values in condition.filters
     )
     fixed = replace(condition, filters=filters)
     if condition.comparison in BY_CHANGE:
-        return earlier_days.pinned(fixed, table, today)
-    if condition.aggregate not in BY_ROW or kinds.get(condition.column) not in TIMES:
+        return earlier_days.pinned(fixed, table, at)
+    if condition.aggregate not in BY_ROW or condition.column not in temporal or not condition.values:
         return fixed
-    spans = [_span(value, today) for value in condition.values]
-    if not any(one is not None for one in spans):
-        return fixed
-    ends = [(value, value) if one is None else one for value, one in zip(condition.values, spans, strict=True)]
-    if condition.comparison in _BY_SPAN:
+    ends = [_ends(value, at) for value in condition.values]
+    if condition.comparison in _BY_SPAN and ends[0][0] != ends[0][1]:
         return replace(fixed, comparison=_BY_SPAN[condition.comparison], values=ends[0])
     if len(ends) == 2:
         return replace(fixed, values=(ends[0][0], ends[1][1]))
@@ -223,85 +235,91 @@ def at_day(condition: Condition, table: Table, today: date) -> Condition:
     return replace(fixed, values=(ends[0][1 if is_end else 0],))
 
 
-def _as_days(values: Sequence[str], today: date) -> tuple[str, ...]:
-    found: list[str] = []
-    for value in values:
-        which = relative_dates.named(value)
-        found += [value] if which is None else [day.isoformat() for day in relative_dates.days(which, today)]
-    return tuple(found)
+def _days(value: str, at: datetime) -> list[str]:
+    """The days of a filter's value, or its moment."""
+    span = span_of(value, at.date())
+    return [_ends(value, at)[0]] if span is None else [day.isoformat() for day in span.days]
 
 
-def _span(value: str, today: date) -> tuple[str, str] | None:
-    """From the first moment of a relative date to its last."""
-    which = relative_dates.named(value)
-    if which is None:
-        return None
-    first, last = relative_dates.span(which, today)
-    return first.isoformat(), f"{last.isoformat()}T23:59:59.999999"
+def _ends(value: str, at: datetime) -> tuple[str, str]:
+    """From the first moment of a relative date or a month to its last; of a day its beginning, twice."""
+    span = span_of(value, at.date())
+    if span is not None:
+        return span.start.isoformat(), f"{span.end.isoformat()}T23:59:59.999999"
+    found = read_day(value) or read_moment(value, at.tzinfo or UTC)
+    text = value if found is None else found.isoformat() if not isinstance(found, datetime) else f"{wall_clock(found)}"
+    return text, text
 
 
-def _change(former: str, number: Number | None) -> Number | None:
-    """In percent; None at the first check, and from 0, which has no percentage."""
-    before = entered_number(former)
-    return None if not before or number is None else (number - before) / abs(before) * 100
+def _in_percent(change: Change) -> Number | None:
+    """Of a column of percentages in points; None from 0, which has no percentage."""
+    if change.is_percent:
+        return change.difference
+    return None if change.relative is None else change.relative * 100
+
+
+def _is_percent(condition: Condition, table: Table) -> bool:
+    return condition.aggregate != Aggregate.COUNT and table.column(condition.column).kind is Kind.PERCENT
 
 
 def rows_counting(condition: Condition, table: Table) -> list[int]:
     """Positions of the rows that fit all filters. A day fits every time of it."""
-    wanted = [(position(table, name), set(map(folded, values))) for name, values in condition.filters]
-    return [
-        index
-        for index, row in enumerate(table.rows)
-        if all(folded(cell_text(row[place])) in values or _day(row[place]) in values for place, values in wanted)
-    ]
+    wanted = [(position(table, name), _matcher(table.column(name), values)) for name, values in condition.filters]
+    return [index for index, row in enumerate(table.rows) if all(fits(row[place]) for place, fits in wanted)]
 
 
-def _day(value: Value) -> str | None:
-    """Of a time, by the clocks of the deployment."""
-    day = earlier_days.day_of(value)
-    return None if day is None else day.isoformat()
+def _matcher(column: Column, values: Collection[str]) -> Callable[[Value], bool]:
+    """Whether a cell of the column is one of the values."""
+    if column.is_temporal:
+        days = {read_day(value) for value in values} - {None}
+        moments = {wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}
+        return lambda cell: (
+            earlier_days.day_of(cell) in days or (isinstance(cell, datetime) and wall_clock(cell) in moments)
+        )
+    if column.is_numeric:
+        numbers = {entered_number(value) for value in values} - {None}
+        return lambda cell: to_decimal(cell) in numbers
+    texts = set(map(fold_text, values))
+    return lambda cell: fold_text(cell_text(cell)) in texts
 
 
 def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
     """Of a table that was cut, a row that fits is known to be there, and nothing else. No rows at all is an answer of
     ANY (a list of what is wrong may be empty), but none of ALL; neither are cells without a value."""
-    place = position(table, condition.column)
-    kind = table.columns[place].kind
-    fitting = [index for index in chosen if _fits(condition, table.rows[index][place], kind)]
+    cells = table.values(condition.column)
+    is_asked_for = condition.comparison == Comparison.IS_NULL or any(map(is_unknown, condition.values))
+    known = [index for index in chosen if is_asked_for or not is_unknown(cells[index])]
+    fitting = [index for index in known if _fits(condition, cells[index])]
     if condition.aggregate == Aggregate.ANY:
         holds = bool(fitting)
-        is_known = holds or not table.is_cut
+        is_known = holds or not (table.is_cut or (chosen and not known))
     else:
-        holds = len(fitting) == len(chosen)
-        is_known = bool(chosen) and not table.is_cut
-    if chosen and condition.comparison != Comparison.IS_NULL:
-        is_known = is_known and any(not _is_void(table.rows[index][place]) for index in chosen)
+        holds = len(fitting) == len(known)
+        is_known = bool(known) and not table.is_cut
     return Found(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]), len(fitting))
 
 
 def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
-    if condition.aggregate == Aggregate.COUNT:
-        if not condition.column:
-            return Number(len(chosen))
-        place = position(table, condition.column)
-        return Number(sum(table.rows[index][place] is not None for index in chosen))
+    if condition.aggregate == Aggregate.COUNT and not condition.column:
+        return Number(len(chosen))
     place = position(table, condition.column)
-    if not table.columns[place].is_numeric:
-        raise ConditionError("no_number_column", condition.column)
-    numbers = [found for index in chosen if (found := _number(table.rows[index][place])) is not None]
-    if not numbers:
-        return None
+    if condition.aggregate == Aggregate.COUNT:
+        return Number(count_known(table.rows[index][place] for index in chosen))
+    try:
+        numbers = numbers_of(table, condition.column, chosen)
+    except NotNumericError as error:
+        raise ConditionError("no_number_column", condition.column) from error
     if not all(is_comparable(number) for number in numbers):
         raise ConditionError("too_large", condition.column)
     match condition.aggregate:
         case Aggregate.LEAST:
-            return min(numbers)
+            return min(numbers, default=None)
         case Aggregate.MOST:
-            return max(numbers)
+            return max(numbers, default=None)
         case Aggregate.AVERAGE:
-            return sum(numbers, Number(0)) / len(numbers)
+            return average(numbers)
         case _:
-            return sum(numbers, Number(0))
+            return total(numbers)
 
 
 def _compared(condition: Condition, number: Number | None, chosen: list[int]) -> Found:
@@ -312,54 +330,27 @@ def _compared(condition: Condition, number: Number | None, chosen: list[int]) ->
     return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ())
 
 
-def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
-    """One row's value. Of an empty one only "is empty" holds."""
+def _fits(condition: Condition, value: Value) -> bool:
+    """One row's value. Of an unknown one only "is empty" holds."""
     if condition.comparison == Comparison.IS_NULL:
-        return value is None
+        return is_unknown(value)
     if value is None:
         return False
-    if kind in NUMERIC:
-        number = _number(value)
-        return number is not None and _holds(condition.comparison, number, entered(condition))
-    if kind in {Kind.DATE, Kind.DATETIME} and isinstance(value, date):
-        return _holds(condition.comparison, moment(value), entered_moments(condition))
+    if isinstance(value, date):
+        return _holds(condition.comparison, wall_clock(value), entered_moments(condition))
+    number = to_decimal(value)
+    if number is not None:
+        return _holds(condition.comparison, number, entered(condition))
     if condition.comparison in ORDERED:
         raise ConditionError("no_order", condition.column)
-    return _holds(condition.comparison, folded(cell_text(value)), [folded(one) for one in condition.values])
+    return _holds(condition.comparison, fold_text(cell_text(value)), [fold_text(one) for one in condition.values])
 
 
 def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
-    first = wanted[0]
-    match comparison:
-        case Comparison.GREATER:
-            return bool(value > first)
-        case Comparison.AT_LEAST:
-            return bool(value >= first)
-        case Comparison.LESS:
-            return bool(value < first)
-        case Comparison.AT_MOST:
-            return bool(value <= first)
-        case Comparison.EQUAL:
-            return bool(value == first)
-        case Comparison.UNEQUAL:
-            return bool(value != first)
+    if comparison in _SIGNS:
+        return bool(_SIGNS[comparison](value, wanted[0]))
     low, high = sorted(wanted[:2])
-    is_between = bool(low <= value <= high)
-    return is_between if comparison == Comparison.BETWEEN else not is_between
-
-
-def _is_void(value: Value) -> bool:
-    return value is None or (isinstance(value, float) and not math.isfinite(value))
-
-
-def _number(value: Value) -> Number | None:
-    """None for what is no number: NaN and infinity included."""
-    if value is None or isinstance(value, str | date | bool):
-        return None
-    if isinstance(value, float):
-        return Number(repr(value)) if math.isfinite(value) else None
-    number = Number(value)
-    return number if number.is_finite() else None
+    return bool(low <= value <= high) is (comparison == Comparison.BETWEEN)
 
 
 def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:

@@ -163,7 +163,7 @@ class AlertRuleForm(ScheduleFormPart, SeenRule):
             try:
                 conditions.check(condition, newest.table)
             except ConditionError as error:
-                if error.reason == "no_date":
+                if error.reason in {"no_date", "no_times"}:
                     problems[number] = conditions.sentence(error)
         if problems:
             self.add_error("conditions", list(problems.values()))

@@ -29,7 +29,7 @@ from notifications.admin.push.renaming import Missing, missing_card, missing_col
 from notifications.admin.rule.form import AlertRuleForm, RulePeopleForm
 from notifications.admin.rule.renaming import CARD, changes, columns_named
 from notifications.admin.subscription_forms import RECIPIENT_FIELDS
-from notifications.alerts import conditions, past, preview, relative_dates
+from notifications.alerts import conditions, past, preview
 from notifications.alerts.conditions import ConditionError
 from notifications.models import AlertReceiver, AlertRule, SilenceWindow
 
@@ -164,7 +164,7 @@ class RulePage(OnePage, PreviewMixin):
                 "rows": sample(request, tables, waiting=data),
                 "missing": self._missing(request, form, data, table),
                 "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],
-                "dates": [str(label) for label in relative_dates.LABELS.values()],
+                "dates": conditions.relative_names(),
                 "outlook": outlook(request, found, is_rule=True),
                 "folded": summaries(PARTS, (form, form.people), request.POST, [SilenceWindow]),
             }

@@ -20,8 +20,11 @@ from notifications.alerts.conditions import (
     Comparison,
     Condition,
     ConditionError,
+    Filters,
     Join,
+    filters_line,
     from_rows,
+    parse_filters,
     to_rows,
 )
 from notifications.alerts.verdicts import ROWS_MARKED, Memory, evaluate
@@ -83,12 +86,64 @@ def holds(condition: Condition, table: Table = SALES, memory: Memory = Memory())
         (of("any", "lt", "2026-11-22", column="日期"), False),
         (of("any", "gt", "2026-11-23 23:59", column="日期"), True),
         (of("all", "between", "2026-11-22", "2026-11-24", column="日期"), True),
-        (of("any", "eq", "2026-11-23T00:00", column="日期"), True),
+        (of("any", "lt", "2026-11-3", column="日期"), False),
+        (of("all", "ge", "-5"), True),
+        (of("count", "eq", "1", 销售额="20.50"), True),
+        (of("count", "eq", "2", column="", 城市=" 上海"), True),
         (of("any", "gt", "1,000"), False),
     ],
 )
 def test_says_what_a_person_would(condition: Condition, expected: bool | None) -> None:
     assert holds(condition) is expected
+
+
+NOTES = Table(
+    (Column("备注", Kind.TEXT), Column("占比", Kind.PERCENT, "%")),
+    (("好", 12.5), (" ok ", Decimal("6.5")), ("-", None), ("", 20), (None, 11), ("无", None)),
+    AS_OF,
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (of("count", "eq", "2", column="备注"), True),
+        (of("count", "eq", "4", column="占比"), True),
+        (of("all", "gt", "6", column="占比"), True),
+        (of("any", "eq", "　ＯＫ", column="备注"), True),
+        (of("all", "ne", "张三", column="备注"), True),
+        (of("any", "ne", "OK", column="备注", 备注="ok"), False),
+        (of("any", "eq", "无", column="备注"), True),
+        (of("any", "null", column="备注", 占比="20"), True),
+        (of("all", "null", column="占比", 备注="-"), True),
+        (of("avg", "eq", "12.5%", column="占比"), True),
+        (of("sum", "gt", "0", column="占比", 备注="无"), None),
+        (of("any", "gt", "0", column="占比", 备注="无"), None),
+        (of("count", "eq", "1", column="", 占比="12.50%"), True),
+    ],
+)
+def test_what_is_unknown_is_left_out_and_texts_are_compared_folded(condition: Condition, expected: bool | None) -> None:
+    assert holds(condition, NOTES) is expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "expected"),
+    [
+        (20, 15, "change 占比 <= -5", True),
+        (20, 15, "change 占比 <= -5.1", False),  # 25 %, but 5 points
+        (0, 3, "change 占比 >= 3", True),
+        (-2, -5, "change 销售额 <= -150", True),
+        (-2, -5, "change 销售额 < -150", False),
+        (-2, 3, "change 销售额 >= 250", True),
+    ],
+)
+def test_a_change_is_by_the_size_of_the_old_value_and_of_percentages_in_points(
+    old: int, new: int, line: str, expected: bool
+) -> None:
+    columns = (Column("占比", Kind.PERCENT, "%"), Column("销售额", Kind.NUMBER))
+    first = evaluate(parse(line), Join.ALL, Table(columns, ((old, old),), AS_OF), Memory())
+
+    assert holds(parse(line)[0], Table(columns, ((new, new),), AS_OF), first.memory) is expected
 
 
 @pytest.mark.parametrize(
@@ -101,7 +156,8 @@ def test_says_what_a_person_would(condition: Condition, expected: bool | None) -
         (of("sum", "gt", "many"), "no_number"),
         (of("any", "gt", "NaN"), "no_number_or_date"),
         (of("any", "gt", "soon", column="日期"), "no_number_or_date"),
-        (of("any", "lt", "2026-11-3", column="日期"), "no_number_or_date"),
+        (of("any", "lt", "2026-11-33", column="日期"), "no_number_or_date"),
+        (of("any", "eq", "2026-11-23T00:00", column="日期"), "no_times"),
         (of("any", "between", "2026-11-03", "later", column="日期"), "no_number_or_date"),
         (of("any", "eq", "soon", column="日期"), "no_date"),
         (of("any", "gt", "2026-11-03"), "no_number"),
@@ -265,6 +321,24 @@ def test_all_implies_any_and_marked_rows_are_rows(table: Table, value: str, comp
     assert all(0 <= row < len(table.rows) for row in some.rows)
 
 
+@given(
+    table=tables,
+    value=numbers,
+    aggregate=st.sampled_from(["any", "all", "sum", "avg", "min", "max", "count"]),
+    comparison=st.sampled_from(["gt", "le", "eq", "ne"]),
+    at=st.integers(0, 25),
+)
+@quick
+def test_a_row_of_unknown_changes_no_answer(table: Table, value: str, aggregate: str, comparison: str, at: int) -> None:
+    rows = [*table.rows[:at], ("上海", None), *table.rows[at:]]
+    condition, more = of(aggregate, comparison, value), table.with_rows(rows)
+
+    before, after = (evaluate([condition], Join.ALL, one, Memory()).found[0] for one in (table, more))
+
+    assert before.value == after.value
+    assert before.holds is after.holds or (aggregate == "any" and not table.rows)
+
+
 @given(table=tables, value=numbers)
 @quick
 def test_parts_of_a_split_add_up(table: Table, value: str) -> None:
@@ -292,6 +366,26 @@ def test_rows_that_nobody_wrote_are_refused_not_crashed_on(document: Any) -> Non
     except ConditionError:
         return
     assert from_rows(to_rows(found)) == found
+
+
+words = st.text(alphabet='ab|;；=\\" 华', min_size=1, max_size=8).map(str.strip).filter(bool)
+
+
+@given(filters=st.lists(st.tuples(words, st.lists(words, min_size=1, max_size=3).map(tuple)), max_size=3).map(tuple))
+@quick
+def test_filters_come_back_as_they_were_whatever_signs_are_in_them(filters: Filters) -> None:
+    assert parse_filters(filters_line(filters)) == filters
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"城市=A\|B|C; 类=x=y", (("城市", ("A|B", "C")), ("类", ("x=y",)))),
+        (r"a\=b=c\;d；路径=C:\dir", (("a=b", ("c;d",)), ("路径", (r"C:\dir",)))),
+    ],
+)
+def test_a_backslash_makes_a_sign_part_of_a_value(text: str, expected: Filters) -> None:
+    assert parse_filters(text) == expected
 
 
 def test_rows_come_back_as_they_were() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils.translation import override
@@ -23,6 +24,7 @@ from tests.notifications.alerts.test_rules import check, make_rule
 from tests.notifications.factories import NOW, make_corp, make_person
 
 TODAY = date(2026, 11, 24)
+AT = datetime(2026, 11, 24, 9, tzinfo=ZoneInfo("Asia/Shanghai"))
 LAST_WEEK, LAST_YEAR = date(2026, 11, 17), date(2025, 11, 24)
 SHOP, DAY, SALES = Column("门店", Kind.TEXT), Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)
 TABLE = Table(
@@ -46,7 +48,8 @@ def one(line: str) -> Condition:
 
 
 def found(line: str, table: Table = TABLE) -> Found:
-    fixed = verdicts.at_day(one(line), table, TODAY)
+    table = verdicts.localize(table, AT.tzinfo or UTC)
+    fixed = verdicts.resolve_dates(one(line), table, AT)
     return verdicts.evaluate([fixed], Join.ALL, table, Memory()).found[0]
 
 
@@ -82,13 +85,34 @@ def test_compares_a_day_with_an_earlier_one(line: str, holds: bool | None, befor
 
 def test_says_both_values_and_marks_the_rows_of_the_day() -> None:
     rule = AlertRule(conditions=to_rows([one("sum 销售额 fell 20 % week")]))
-    fixed = verdicts.at_day(one("sum 销售额 fell 20 % week"), TABLE, TODAY)
+    fixed = verdicts.resolve_dates(one("sum 销售额 fell 20 % week"), TABLE, AT)
     verdict = verdicts.evaluate([fixed], Join.ALL, TABLE, Memory())
 
     assert verdict.rows == (0, 1)
     with override("zh-hans"):
         words = condition_words.findings(rule, verdict)
     assert words == "销售额 合计 比上周同日 下降超过 20%：2026-11-24 为 80，2026-11-17 为 120 (↓33.3%)"
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "kind", "words"),
+    [
+        (120, 80, Kind.NUMBER, "2026-11-24 为 80，2026-11-17 为 120 (↓33.3%)"),
+        (0, 12, Kind.NUMBER, "2026-11-24 为 12，2026-11-17 为 0 (由 0 增至 12)"),
+        (-2.1, 0.3, Kind.NUMBER, "2026-11-24 为 0.3，2026-11-17 为 -2.1 (由 -2.1 升至 0.3)"),
+        (12, 13.2, Kind.PERCENT, "2026-11-24 为 13.2%，2026-11-17 为 12% (+1.2 个百分点)"),
+    ],
+)
+def test_a_change_that_has_no_percentage_is_said_by_its_values(
+    before: float, value: float, kind: Kind, words: str
+) -> None:
+    rule = AlertRule(conditions=to_rows([one("sum 销售额 rose 1 % week")]))
+    table = Table((DAY, replace(SALES, kind=kind)), ((TODAY, value), (LAST_WEEK, before)), NOW)
+    fixed = verdicts.resolve_dates(one("sum 销售额 rose 1 % week"), table, AT)
+    verdict = verdicts.evaluate([fixed], Join.ALL, table, Memory())
+
+    with override("zh-hans"):
+        assert condition_words.findings(rule, verdict).endswith(f"：{words}")
 
 
 @pytest.mark.parametrize(
@@ -118,9 +142,11 @@ def test_the_latest_day_counts_and_none_to_come() -> None:
 
 
 def test_a_span_is_compared_with_the_span_as_long_before() -> None:
-    """80 of the last 7 days but for yesterday's 100, against the 120 of the week before."""
+    """100 of yesterday and the 120 of the week before it in the last 7 days; nothing in the 7 days before these."""
     answer = found("sum 销售额 rose 49 % week where 日期=最近 7 天")
-    assert (answer.value, answer.before, answer.days[1]) == (Decimal(180), Decimal(120), "2026-11-11 – 2026-11-17")
+    assert (answer.value, answer.before, answer.days[1]) == (Decimal(220), None, "2026-11-10 – 2026-11-16")
+    answer = found("sum 销售额 rose 49 % week where 日期=本周")
+    assert (answer.value, answer.before, answer.days[1]) == (Decimal(180), Decimal(120), "2026-11-16 – 2026-11-17")
 
 
 def test_times_are_compared_by_their_days() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,6 +14,8 @@ from notifications.charts.vega import spec
 from tests.notifications.alerts.lines import parse
 from tests.notifications.charts.tables import AS_OF, DAYS, SALES
 
+AT = datetime(2026, 11, 24, 9, tzinfo=ZoneInfo("Asia/Shanghai"))
+
 CITIES = Table(
     (Column("城市", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"), Column("备注", Kind.TEXT)),
     (("上海", 120, "a"), ("北京", 80, "b"), ("广州", None, "c")),
@@ -22,7 +25,7 @@ CITIES = Table(
 
 def pictured(text: str, table: Table = CITIES, split_column: str = "") -> tuple[Chart, Table] | None:
     [condition] = parse(text)
-    return charts.chart_of(condition, table, split_column=split_column)
+    return charts.chart_of(condition, table, at=AT, split_column=split_column)
 
 
 def chart_of(text: str, table: Table = CITIES, split_column: str = "") -> Chart:

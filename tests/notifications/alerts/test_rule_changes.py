@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,9 @@ import yaml
 from accounts.models import User
 from guanwecom.operations.configuration.export import export
 from guanwecom.operations.configuration.load import load
-from integrations.models import Card
+from integrations.data.table import Column, Kind, Table
+from integrations.models import Card, CardData
+from integrations.models.datasources import packed
 from notifications.alerts import conditions, evaluation, notify
 from notifications.models import AlertCheck, AlertRule, Incident
 from tests.notifications.alerts.lines import parse
@@ -104,6 +106,24 @@ def test_what_changes_nothing_of_it_lets_it_go_on(rule: AlertRule, fields: dict[
     check(rule, NOW + STEP, table(上海=1))
 
     assert Incident.objects.open().count() == Incident.objects.count() == 1
+
+
+@pytest.mark.parametrize(("zone", "outcome"), [("Asia/Shanghai", "firing"), ("Asia/Tokyo", "fine")])
+def test_the_day_is_that_of_the_slot_whenever_it_is_decided(
+    rule: AlertRule,  # noqa: F811
+    zone: str,
+    outcome: str,
+) -> None:
+    """23:55 in Shanghai, decided after midnight; in Tokyo the next day has begun."""
+    conditions_ = conditions.to_rows(parse("sum 销售额 < 100 where 日期=今天"))
+    AlertRule.objects.update(conditions=conditions_, time_zone=zone)
+    slot_at = datetime(2026, 11, 24, 15, 55, tzinfo=UTC)
+    rows = ((date(2026, 11, 24), 50), (date(2026, 11, 25), 500))
+    data = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), rows, NOW)
+    waiting = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, requested_at=slot_at)
+    state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=packed(data))
+
+    assert evaluation.decide(waiting.pk, state, now=slot_at + timedelta(minutes=6)) == outcome
 
 
 def test_data_of_a_former_card_decides_nothing(rule: AlertRule) -> None:  # noqa: F811

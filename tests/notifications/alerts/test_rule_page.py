@@ -203,6 +203,8 @@ def test_how_often_is_said_in_words(root: Client, card: Card, corp: Corp, often:
     [
         (row(0, "any", "日期", "eq", "华东"), True),
         (row(0, "sum", "销售额", "lt", "5", filters="日期=昨日吧"), True),
+        (row(0, "count", "", "eq", "0", filters="日期=20261324"), True),
+        (row(0, "count", "", "eq", "0", filters="日期=20261124"), False),
         (row(0, "any", "日期", "eq", "昨天"), False),
         (row(0, "sum", "销售额", "lt", "5", filters="日期=最近 7 天"), False),
     ],
@@ -219,6 +221,29 @@ def test_what_is_no_date_is_refused_on_a_column_of_dates(
     assert AlertRule.objects.exists() is not is_refused
     if is_refused:
         assert "不是日期" in answer.content.decode()
+
+
+def test_a_time_that_no_day_of_the_data_can_have_is_refused_beside_its_row(root: Client, card: Card) -> None:
+    table = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), (), NOW)
+    times = dict.fromkeys(("finished_at", "requested_at", "next_try_at"), NOW)
+    CardData.objects.create(card=card, status="ready", content=packed(table), **times)
+
+    answer = send_new(root, card, **row(0, "count", "", "eq", "0", filters="日期=2026-11-24 09:30"), _save="1")
+
+    assert not AlertRule.objects.exists()
+    assert "“2026-11-24 09:30”：这一列只有日期，没有时间。" in answer.content.decode()
+
+
+def test_signs_in_values_come_back_to_the_page_as_they_were(root: Client, card: Card, corp: Corp) -> None:
+    typed = r"城市=A\|B|C\;D; 类型\==x"
+    condition = row(0, "sum", "销售额", "lt", "5", filters=typed)
+    assert send_new(root, card, **condition, users=[make_person(corp, "lilei").pk], _save="1").status_code == 302
+    rule = AlertRule.objects.get()
+    assert rule.conditions[0]["filters"] == {"城市": ["A|B", "C;D"], "类型=": ["x"]}
+
+    assert send(root, change(rule), name="另一个名称", _save="1").status_code == 302
+
+    assert AlertRule.objects.get().conditions == rule.conditions
 
 
 # --- Against an earlier day -------------------------------------------------------------------------------------------

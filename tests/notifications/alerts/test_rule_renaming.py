@@ -63,7 +63,9 @@ def test_the_page_asks_for_each_missing_column_and_proposes_the_one_most_like_it
 
 
 def test_applying_changes_conditions_filters_and_the_split_and_mends_the_rule(root: Client, rule: AlertRule) -> None:
-    AlertRule.objects.update(is_broken=True, problem="数据中没有列“销售额”。", owner_notified_at=NOW)
+    AlertRule.objects.update(
+        is_broken=True, watched="the former columns", problem="数据中没有列“销售额”。", owner_notified_at=NOW
+    )
     values = page_of(root, rule)
     asked = {"_alias": ["", ""], "_from": ["销售额", "区域"], "_to": ["销售额(元)", "大区"]}
 
@@ -101,7 +103,7 @@ def test_a_source_that_is_down_or_an_empty_answer_has_lost_nothing(root: Client,
 
 
 def test_the_list_shows_a_broken_rule_with_its_reason_and_finds_it(root: Client, rule: AlertRule) -> None:
-    AlertRule.objects.update(is_broken=True, problem="数据中没有列“销售额”。")
+    AlertRule.objects.update(is_broken=True, watched="the former columns", problem="数据中没有列“销售额”。")
     text = root.get(LIST, {"state": "broken"}).content.decode()
     assert "已失效" in text
     assert "数据中没有列“销售额”。" in text

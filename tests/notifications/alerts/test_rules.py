@@ -219,7 +219,7 @@ class TestOddData:
 
         assert Incident.objects.get().summary == f"销售额 合计 不等于 5：当前 {words}"
 
-    @pytest.mark.parametrize("value", [1e300, 10**400, Decimal("9e999999")])
+    @pytest.mark.parametrize("value", [1e300, 10**400])
     def test_numbers_beyond_all_measure_are_no_data(self, rule: AlertRule, value: Any) -> None:
         AlertRule.objects.update(conditions=conditions.to_rows(parse("sum 销售额 > 1")))
 
