@@ -139,6 +139,7 @@ SECTIONS = (
                 "integrations.SiteAddress",
                 "accounts.SignInPolicy",
                 "accounts.Lockout",
+                "notifications.WorkdayCalendar",
                 "notifications.OperatorContacts",
                 "django_celery_beat.PeriodicTask",
             ),

@@ -26,6 +26,7 @@ from notifications.models import (
     Robot,
     SilenceWindow,
     Subscription,
+    WorkdayCalendar,
 )
 
 # Counted no further: the page is shown while somebody waits.
@@ -92,7 +93,8 @@ def grant_to_roles() -> None:
     changes += ["notifications.change_incident", "notifications.add_incomingmessage"]
     tokens = [f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")]
     channels = [f"notifications.{verb}_inboundchannel" for verb in ("view", "add", "change", "delete")]
-    roles.grant(Role.PUSH_EDITOR, *views, *changes, *tokens, *channels)
+    calendar = ["notifications.view_workdaycalendar", "notifications.change_workdaycalendar"]
+    roles.grant(Role.PUSH_EDITOR, *views, *changes, *tokens, *channels, *calendar)
     roles.grant(Role.READ_ONLY, *views)
     robots = [f"notifications.{verb}_robot" for verb in ("view", "add", "change", "delete")]
     queues = ["notifications.view_corpqueue", "notifications.change_corpqueue"]
@@ -110,6 +112,7 @@ def track_orders() -> None:
     signals.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
     for part in (ReportCard, OwnRowsRule, PagePicture):
         signals.track(part, corps=lambda row: [row.report.corp_id])
+    signals.track(WorkdayCalendar, corps=lambda _calendar: [])
     signals.track(Robot, corps=lambda robot: [robot.corp_id], left_out=("created_at",))
     signals.track(
         CorpQueue,

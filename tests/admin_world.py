@@ -74,6 +74,7 @@ from notifications.models import (
     Robot,
     Run,
     Subscription,
+    WorkdayCalendar,
 )
 from tests.bi import make_bi
 
@@ -306,6 +307,7 @@ def _security(world: World, first: Corp) -> None:
         "lockout": lockout,
         "policy": SignInPolicy.objects.create(),
         "operators": OperatorContacts.objects.create(),
+        "calendar": WorkdayCalendar.objects.create(),
         "asking": LinkRequest.objects.create(
             corp=first,
             userid="Alpha-userid",
@@ -360,7 +362,7 @@ def statements() -> dict[str, str]:
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, AttributeRule, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),
-        OperatorContacts,
+        *(OperatorContacts, WorkdayCalendar),
         *(InboundChannel, IncomingMessage),
         PeriodicTask,
         *(AlertReceiver, AlertRoute, AlertRule, Incident, IncidentEvent),

@@ -28,7 +28,7 @@ from accounts.importexport.writers import csv_line
 from accounts.models import AuditEntry
 from accounts.users import roles
 from accounts.users.scopes import audit_entries_visible_to, sees_all
-from integrations.core.generics import AnyModelAdmin
+from integrations.admin.base import ReadRows
 from integrations.core.hooks import Attention
 from integrations.core.paginator import CappedPaginator
 from integrations.models import Card, Corp
@@ -105,7 +105,7 @@ class SinceFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(AnyModelAdmin):
+class AuditEntryAdmin(ReadRows):
     list_display = ("moment", "who", "what_was_done", "subject_shown", "changes_shown", "ip", "company")
     list_display_links = None
     list_filter = ("action", KindFilter, CompanyFilter, SinceFilter)
@@ -137,15 +137,6 @@ class AuditEntryAdmin(AnyModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         return audit_entries_visible_to(request.user)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
-        return False
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """One query names the companies of the page: a join would decrypt their secrets, and miss the deleted ones."""

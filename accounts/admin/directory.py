@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import Count, Model, Prefetch, Q, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -22,7 +22,7 @@ from accounts.directory.hooks import SYNC
 from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.users.bi_identity_sources import EMAIL, is_identity
 from accounts.users.scopes import people_visible_to, sees_all
-from integrations.admin.base import own_page
+from integrations.admin.base import ReadRows, own_page
 from integrations.core.concurrency import SeenForm
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.paginator import CappedPaginator
@@ -74,22 +74,13 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(conditions.get(str(self.value()), Q()))
 
 
-class ReadOnly(AnyModelAdmin):
+class ReadOnly(ReadRows):
     """A list that one reads: its rows are WeCom's, or those of runs."""
 
     actions: Any = None
     paginator = CappedPaginator
     show_full_result_count = False
     list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset: Any = super().get_queryset(request)

@@ -9,8 +9,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -19,8 +18,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.authentication import lockout, password_policy
 from accounts.models import Lockout, SignInPolicy
-from accounts.models.security import THE_ONE
-from accounts.users.scopes import lockouts_visible_to, sees_all
+from accounts.users.scopes import lockouts_visible_to
+from integrations.admin.base import OneRowAdmin
 from integrations.core.concurrency import SeenForm
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
@@ -40,44 +39,10 @@ class SignInPolicyForm(SeenForm):
 
 
 @admin.register(SignInPolicy)
-class SignInPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
-    """One row, for the whole site: for those alone who see all companies."""
-
+class SignInPolicyAdmin(ConfirmedChanges, OneRowAdmin):
     form = SignInPolicyForm
     fieldsets = ((None, {"fields": ("password_enabled", "wecom_administrators", "emergency_exit")}),)
     readonly_fields = ("wecom_administrators", "emergency_exit")
-    actions = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: SignInPolicy | None = None) -> bool:
-        return False
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return super().has_module_permission(request) and sees_all(request.user)
-
-    def has_view_permission(self, request: HttpRequest, obj: SignInPolicy | None = None) -> bool:
-        return super().has_view_permission(request, obj) and sees_all(request.user)
-
-    def has_change_permission(self, request: HttpRequest, obj: SignInPolicy | None = None) -> bool:
-        return super().has_change_permission(request, obj) and sees_all(request.user)
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """There is one row: straight to it."""
-        if not self.has_view_or_change_permission(request):
-            return super().changelist_view(request, extra_context)
-        SignInPolicy.objects.get_or_create(pk=THE_ONE)
-        return HttpResponseRedirect(reverse("admin:accounts_signinpolicy_change", args=[THE_ONE]))
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        extra = {"show_save_and_add_another": False, "show_save_and_continue": False, **(extra_context or {})}
-        return super().changeform_view(request, object_id, form_url, extra)
-
-    def response_post_save_change(self, request: HttpRequest, obj: SignInPolicy) -> HttpResponseRedirect:
-        return HttpResponseRedirect(reverse("admin:index"))
 
     @admin.display(description=_("superusers who sign in with WeCom"))
     def wecom_administrators(self, _policy: SignInPolicy) -> str:

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.forms import BaseForm
-from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -19,6 +19,7 @@ from django.utils.text import capfirst
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.ways_out import offer_ways
 from integrations.models import Corp
+from integrations.models.scoping import corp_condition
 
 View = Callable[..., HttpResponseBase]
 ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
@@ -43,6 +44,55 @@ def own_page(
         offer_ways(form.fields, request, in_windows=False)
     whole = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, **context}
     return TemplateResponse(request, template, whole, status=status)
+
+
+class FixedRows(AnyModelAdmin):
+    """Rows that the product makes: nobody adds or deletes one."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ReadRows(FixedRows):
+    """Rows that one only reads."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class OneRowAdmin(FixedRows):
+    """The page of a model of one row, whose key is 1, for the whole site: for those alone who see all companies. Its
+    list leads straight to it."""
+
+    actions = None
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) and not corp_condition(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and not corp_condition(request.user)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_or_change_permission(request)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if not self.has_view_or_change_permission(request):
+            return super().changelist_view(request, extra_context)
+        row, _is_new = self.model._default_manager.get_or_create(pk=1)
+        return HttpResponseRedirect(
+            reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+        )
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        return super().changeform_view(request, object_id, form_url, {**ONE_SAVE_BUTTON, **(extra_context or {})})
+
+    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        return HttpResponseRedirect(reverse("admin:index"))
 
 
 class CorpPages(AnyModelAdmin):

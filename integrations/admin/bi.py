@@ -18,17 +18,15 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import ONE_SAVE_BUTTON, own_page
+from integrations.admin.base import OneRowAdmin, own_page
 from integrations.admin.bi_forms import BiConnectionForm, KeyForm
 from integrations.bi import connection_test, services, sso
 from integrations.bi import messages as bi_messages
 from integrations.core import csp, hooks
-from integrations.core.generics import AnyModelAdmin
 from integrations.core.queues import queue_on_commit
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import BiConnection
 from integrations.models.bi import THE_ONE
-from integrations.models.scoping import corp_condition
 from integrations.tasks import check_bi
 
 FOLDER = "admin/integrations/biconnection"
@@ -42,13 +40,10 @@ SECRET_FIELDS = frozenset({"new_api_password", "new_app_token", "remove_app_toke
 
 
 @admin.register(BiConnection)
-class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
-    """One row, for the whole site: for those alone who see all companies."""
-
+class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
     form = BiConnectionForm
     unconfirmed_pages = frozenset({"integrations_biconnection_test", "integrations_biconnection_enter"})
     change_form_template = f"{FOLDER}/change_form.html"
-    actions = None
     fieldsets = (
         (None, {"fields": ("base_url", "api_login", "new_api_password", "new_app_token")}),
         (_("Single sign-on"), {"fields": ("is_enabled", "provider", "external_id_source")}),
@@ -74,23 +69,6 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
     class Media:
         css = {"all": ["integrations/corp.css"]}
         js = ["integrations/corp.js", "integrations/live.js"]
-
-    # --- Who may ------------------------------------------------------------------------------------------------------
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: BiConnection | None = None) -> bool:
-        return False
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return super().has_module_permission(request) and not corp_condition(request.user)
-
-    def has_view_permission(self, request: HttpRequest, obj: BiConnection | None = None) -> bool:
-        return super().has_view_permission(request, obj) and not corp_condition(request.user)
-
-    def has_change_permission(self, request: HttpRequest, obj: BiConnection | None = None) -> bool:
-        return super().has_change_permission(request, obj) and not corp_condition(request.user)
 
     def get_readonly_fields(self, request: HttpRequest, obj: BiConnection | None = None) -> tuple[str, ...]:
         return () if request.user.is_superuser else IDENTITY_FIELDS
@@ -134,17 +112,10 @@ class BiConnectionAdmin(ConfirmedChanges, AnyModelAdmin):
         ]
         return [*routes, *super().get_urls()]
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """There is one row: straight to it."""
-        if not self.has_view_or_change_permission(request):
-            return super().changelist_view(request, extra_context)
-        services.ensure()
-        return self._to_page()
-
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        extra = {**ONE_SAVE_BUTTON, **(extra_context or {})}
+        extra = dict(extra_context or {})
         saved = BiConnection.objects.filter(pk=THE_ONE).defer(*sso.SECRETS).first()
         if saved is not None and object_id == str(THE_ONE):
             extra |= self._panels(request, saved)

@@ -14,6 +14,7 @@ from notifications.admin import (
     robots,
     runs,
     subscriptions,
+    workday_calendar,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "robots",
     "runs",
     "subscriptions",
+    "workday_calendar",
 ]

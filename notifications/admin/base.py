@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
-from django.db.models import Exists, Model, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -23,6 +23,7 @@ from accounts.directory.form_fields import DepartmentsSelect
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import role_groups
 from accounts.users.scopes import people_visible_to
+from integrations.admin.base import ReadRows
 from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
@@ -186,7 +187,7 @@ class LogList(ChangeList):
         self.result_list = [found[key] for key in keys if key in found]
 
 
-class ReadOnlyAdmin(RowContextMixin):
+class ReadOnlyAdmin(ReadRows, RowContextMixin):
     """A log: rows that one sees, and that nobody adds, changes or deletes."""
 
     list_per_page = 50
@@ -194,15 +195,6 @@ class ReadOnlyAdmin(RowContextMixin):
     ordering = ("-pk",)
     # Of the columns those with an index: sorting all rows by another one would take longer with each year of the log.
     sortable_by: ClassVar[tuple[str, ...]] = ()
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 class IndexedLogAdmin(ReadOnlyAdmin):

@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
-from accounts.users.scopes import sees_all_corps
+from accounts.users.scopes import sees_all, sees_all_corps
 from integrations.admin.dashboard import about_unreadable, may_see_corps
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 COUNTED = 1000
 # A message that may be sent for so long and is not: no worker takes it.
 OVERDUE = timedelta(minutes=5)
-# Of subscriptions that paused themselves so many are named.
-PAUSED_NAMED = 5
+# Of those that paused themselves, and of those that go by a calendar that ends, so many are named.
+NAMED_AT_MOST = 5
 # How far back something that went wrong is pointed at.
 RECENT = timedelta(days=1)
 # So long before days begin whose holidays are not known.
@@ -127,7 +127,7 @@ def _about_webhooks(messages: QuerySet[IncomingMessage], now: datetime) -> list[
 
 def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]:
     """Those that paused themselves because their runs failed."""
-    paused = subscriptions.self_paused().order_by("-failures_paused_at", "pk")[:PAUSED_NAMED]
+    paused = subscriptions.self_paused().order_by("-failures_paused_at", "pk")[:NAMED_AT_MOST]
     return [
         Attention(sentence, reverse("admin:notifications_subscription_change", args=[one.pk]))
         for one in paused
@@ -227,16 +227,25 @@ def _about_media(now: datetime) -> list[Attention]:
 
 
 def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
-    """In time before days begin that are not known, where a subscription or an alert rule goes by them. One line for
-    both, with the way to those that are concerned: an update mends all."""
+    """In time before days begin that are not known, where pushes or alert rules go by them: one line, which names
+    them, with the way to where the days are entered, else to those that are concerned."""
     years = workdays.unknown_years([(now + CALENDAR_NOTICE).date()])
     if not years:
         return []
+    names, addresses = list[str](), list[str]()
+    if sees_all(request.user) and request.user.has_perm("notifications.change_workdaycalendar"):
+        addresses.append(reverse("admin:notifications_workdaycalendar_changelist"))
     for name, rows in (("subscription", Subscription.objects.all()), ("alertrule", AlertRule.objects.all())):
-        concerned = rows.visible_to(request.user).filter(is_enabled=True).by_workdays()
-        if request.user.has_perm(f"notifications.view_{name}") and concerned.exists():
-            return [Attention(calendar_ends(years[0]), _enabled(name), "warn")]
-    return []
+        if request.user.has_perm(f"notifications.view_{name}"):
+            concerned = rows.visible_to(request.user).filter(is_enabled=True).by_workdays().order_by("name")
+            found = list(concerned.values_list("name", flat=True)[: NAMED_AT_MOST + 1])
+            names += found
+            addresses += [_enabled(name)] if found else []
+    if not names:
+        return []
+    listed = pgettext("between days of the week", ", ").join(names[:NAMED_AT_MOST])
+    words = {"calendar": calendar_ends(years[0]), "names": listed + " …" * (len(names) > NAMED_AT_MOST)}
+    return [Attention(_("%(calendar)s It concerns: %(names)s") % words, addresses[0], "warn")]
 
 
 def _about_times(request: HttpRequest) -> list[Attention]:

@@ -11,8 +11,8 @@ from django_celery_beat import admin as _their_pages  # noqa: F401  # registers 
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
 from accounts.models import User
+from integrations.admin.base import FixedRows
 from integrations.core.concurrency import SeenForm
-from integrations.core.generics import AnyModelAdmin
 
 # Beat's rows are kept by settings.CELERY_BEAT_SCHEDULE: pages to change them by hand could only stop the pushes.
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
@@ -20,7 +20,7 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(AnyModelAdmin):
+class PeriodicTaskAdmin(FixedRows):
     form = SeenForm
     list_display = ("name", "enabled", "last_run_at")
     fields = ("name", "enabled", "last_run_at")
@@ -36,12 +36,6 @@ class PeriodicTaskAdmin(AnyModelAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return _is_superuser(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
         """When it ran last is beat's, which writes it meanwhile."""

@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from integrations.admin.base import FixedRows
 from integrations.admin.base import pill as tone_pill
 from notifications.admin.base import RowContextMixin, moment
 from notifications.delivery.runs import statistics
@@ -34,7 +35,7 @@ class QueueList(ChangeList):
 
 
 @admin.register(CorpQueue)
-class CorpQueueAdmin(RowContextMixin):
+class CorpQueueAdmin(FixedRows, RowContextMixin):
     change_form_template = "admin/notifications/queue.html"
     list_display = ("name", "state", "waiting", "time_left", "today")
     list_select_related = ("corp",)
@@ -59,12 +60,6 @@ class CorpQueueAdmin(RowContextMixin):
 
     def get_fields(self, request: HttpRequest, obj: CorpQueue | None = None) -> tuple[str, ...]:
         return ("is_paused",) if obj is not None and obj.corp_id is None else ("is_paused", "daily_budget")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: CorpQueue | None = None) -> bool:
-        return False
 
     def row_context(self, request: HttpRequest, queue: CorpQueue) -> dict[str, Any]:
         statistics.describe([queue], now=timezone.now())

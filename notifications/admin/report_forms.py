@@ -76,6 +76,12 @@ class ReportForm(AnyModelForm):
         if self.instance._state.adding:
             self.initial = {**self.new_values, **self.initial}
 
+    def clean_title(self) -> str:
+        title: str = self.cleaned_data["title"]
+        if "{" not in title:  # what is sent is what was typed; what a template becomes is cut where it is too long
+            MaxLengthValidator(TITLE_CHARACTERS)(title)
+        return title
+
     def clean_link(self) -> str:
         link: str = self.cleaned_data["link"].strip()
         if link and not link_target(link):
@@ -93,11 +99,6 @@ class ReportForm(AnyModelForm):
         cleaned = super().clean() or self.cleaned_data
         if not self.errors and "corp" in self.changed_data:
             self._check_subscriptions(cleaned.get("corp"))
-        if not self.errors and ("{" not in cleaned["title"] or not cleaned.get("is_template")):
-            try:  # what is sent is what was typed
-                MaxLengthValidator(TITLE_CHARACTERS)(cleaned["title"])
-            except ValidationError as error:
-                self.add_error("title", error)
         if not self.errors:
             if cleaned.get("is_template"):
                 self._check_templates(cleaned)

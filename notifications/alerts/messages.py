@@ -25,6 +25,7 @@ from notifications import sources
 from notifications.alerts.broken_rules import source_of_broken_rule
 from notifications.alerts.recipients import audience_of
 from notifications.delivery.rendering import message_builder
+from notifications.delivery.rendering.message_builder import clipped
 from notifications.models import Incident, IncidentEvent, IncidentNotice, MessageForm, Priority, Run, Severity
 
 if TYPE_CHECKING:
@@ -141,14 +142,14 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
     """The card as things stand: the buttons that still make sense, or none. `mark`: unique to the delivery, by which a
     click names it."""
     head = cards.Head(
-        title=_short(title_of(notice), TITLE_CHARACTERS),
-        description=_short(_description(notice), DESCRIPTION_CHARACTERS),
-        source=Source(text=_short(_origin(notice.lead), 20), colour=_colour(notice)),
+        title=clipped(title_of(notice), TITLE_CHARACTERS),
+        description=clipped(_description(notice), DESCRIPTION_CHARACTERS),
+        source=Source(text=clipped(_origin(notice.lead), 20), colour=_colour(notice)),
         task_id=mark,
         action=CardAction(url=url),
     )
     details = cards.Details(horizontal_items=[*_rows(notice)])
-    text = _short("\n".join([*_state_lines(notice), *_list(notice)]), TEXT_CHARACTERS)
+    text = clipped("\n".join([*_state_lines(notice), *_list(notice)]), TEXT_CHARACTERS)
     buttons = _buttons(notice) if has_buttons else []
     if buttons:
         return cards.button_interaction(head, buttons=buttons, sub_title=text, details=details)
@@ -233,7 +234,7 @@ def _rows(notice: AlertNotice) -> Iterator[HorizontalItem]:
         yield HorizontalItem(_("Until"), clock(notice.lead.ends_at, notice.now))
     if len(notice.incidents) == 1:
         for name, value in list(_distinctive_labels(notice.lead))[:3]:
-            yield HorizontalItem(_short(name, 12), _short(value, VALUE_CHARACTERS) or "—")
+            yield HorizontalItem(clipped(name, 12), clipped(value, VALUE_CHARACTERS) or "—")
 
 
 def _distinctive_labels(incident: Incident) -> Iterator[tuple[str, str]]:
@@ -312,7 +313,3 @@ def _buttons(notice: AlertNotice) -> list[Button]:
 
 def _name(person: User | None) -> str:
     return _("somebody") if person is None else person.get_full_name()
-
-
-def _short(text: str, characters: int) -> str:
-    return text if len(text) <= characters else f"{text[: characters - 1]}…"

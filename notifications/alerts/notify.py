@@ -204,9 +204,10 @@ def _within_hours(rule: AlertRule, now: datetime) -> datetime:
     where = slots.zone(rule.time_zone)
     local = now.astimezone(where)
     start, end = rule.notify_from or time(0), rule.notify_until or time(0)
+    is_workday = workdays.calendar() if rule.notifies_on_workdays_only else None
     for days in range(-1, DAYS_SEARCHED):
         day = local.date() + timedelta(days=days)
-        if rule.notifies_on_workdays_only and not workdays.is_workday(day):
+        if is_workday is not None and not is_workday(day):
             continue
         begins = datetime.combine(day, start, where)
         ends = datetime.combine(day if end > start else day + timedelta(days=1), end, where)

@@ -41,6 +41,7 @@ from notifications.models.subscriptions import (
     Subscription,
     SubscriptionChoice,
 )
+from notifications.models.workday_calendar import WorkdayCalendar
 
 __all__ = [
     "INCOMING_FORMS",
@@ -99,5 +100,6 @@ __all__ = [
     "SubscriptionChoice",
     "TickClaim",
     "Upload",
+    "WorkdayCalendar",
     "new_mark",
 ]

@@ -31,6 +31,7 @@ from notifications.models import (
     Robot,
     SilenceWindow,
     Subscription,
+    WorkdayCalendar,
 )
 
 
@@ -105,6 +106,7 @@ KINDS = (
     Kind("cards", Card, lambda row: f"{row.source.name} / {row.name}"),
     Kind("robots", Robot, lambda row: f"{row.corp.name} / {row.name}"),
     Kind("told_of_standstills", OperatorContacts, _the_one),
+    Kind("workday_calendar", WorkdayCalendar, _the_one),
     Kind(
         "reports",
         Report,

@@ -19,7 +19,7 @@ from integrations.models import BiConnection, Corp, DataSource, VerificationFile
 from integrations.models.datasources import SourceKind
 from notifications.alerts import evaluation
 from notifications.delivery.runs import page_rights
-from notifications.models import AlertRule, Report, Subscription
+from notifications.models import AlertRule, Report, Subscription, WorkdayCalendar
 from notifications.models.subscriptions import Scheduled
 from notifications.subscriptions.schedules import slots
 
@@ -66,6 +66,8 @@ def load(kind: Kind, name: str, values: dict[str, Any], names: Names, pass_over:
     row.save()
     if isinstance(row, AlertRule):
         evaluation.renew(row, now=now)
+    if isinstance(row, WorkdayCalendar):
+        slots.reschedule_by_workdays(now=now)
     _refuse_other(row, kind)
     if is_new:
         names.add(row, name)

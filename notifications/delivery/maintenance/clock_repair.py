@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import CharField, F, Q, QuerySet, Value
+from django.db.models import CharField, F, Q, Value
 from django.db.models.functions import Cast, Coalesce, Concat
 
 from integrations.companies.diagnosis import runner
@@ -33,7 +32,6 @@ from notifications.models import (
 )
 from notifications.models.subscriptions import MAX_LIFETIME_HOURS
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.slots import ScheduleError
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +75,8 @@ def _repair_runs(now: datetime) -> int:
         early = Run.objects.filter(claimed_at__gt=now).order_by("pk")
         found = dict(early.values_list("pk", "subscription_id")[:BATCH])
         # First, because a dispatcher locks a subscription before its runs, too.
-        _reschedule(Subscription.objects.filter(pk__in={pk for pk in found.values() if pk is not None}), now)
+        known = {pk for pk in found.values() if pk is not None}
+        slots.reschedule_rows(Subscription.objects.filter(pk__in=known), now=now)
         runs = Run.objects.filter(pk__in=found)
         unmade = [Run.Status.WAITING, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED]
         runs.filter(trigger=Run.Trigger.SCHEDULE, status__in=unmade, slot_at__gt=now).update(
@@ -93,19 +92,6 @@ def _repair_runs(now: datetime) -> int:
     return len(found)
 
 
-def _reschedule(rows: QuerySet[Any], now: datetime) -> None:
-    """`rows`: subscriptions or alert rules."""
-    moved = []
-    for row in rows.order_by("pk").select_for_update(of=("self",)):
-        try:
-            slots.reschedule(row, now=now)
-        except ScheduleError as error:
-            logger.warning("%s=%d has no further time: %s", row._meta.model_name, row.pk, error)
-            continue
-        moved.append(row)
-    rows.model._default_manager.bulk_update(moved, ["next_run_at"])
-
-
 def _repair_rules(now: datetime) -> int:
     """Alert rules that were checked in what is the future now are checked at their next time."""
     with transaction.atomic():
@@ -115,7 +101,7 @@ def _repair_rules(now: datetime) -> int:
         checks.filter(outcome=AlertCheck.Outcome.WAITING, slot_at__gt=now).delete()
         checks.update(requested_at=now)
         rules = AlertRule.objects.filter(pk__in=set(found.values()))
-        _reschedule(rules, now)
+        slots.reschedule_rows(rules, now=now)
         # Or every check to come would count as one that was overtaken.
         rules.filter(checked_slot_at__gt=now).update(checked_slot_at=now)
     return len(found)

@@ -6,10 +6,9 @@ What waited when the backup was made was sent by the original since, or is out o
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from integrations.core.sentences import Sentence
 from notifications.models import (
@@ -27,7 +26,6 @@ from notifications.models import (
     Subscription,
 )
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.slots import ScheduleError
 
 _WHY = Sentence("It waited in a restored copy of the database, and is not sent late.")
 
@@ -37,7 +35,7 @@ def end_waiting(*, now: datetime) -> int:
     """Schedules go on with their next time after `now`; owners are told of nothing. Returns how many runs ended."""
     AlertCheck.objects.filter(outcome=AlertCheck.Outcome.WAITING).delete()
     for rows in (Subscription.objects.due(now), AlertRule.objects.due(now)):
-        _skip_to_next(rows, now)
+        slots.reschedule_rows(rows, now=now)
     count = _end_runs(now)
     Run.objects.unnotified().update(owner_notified_at=now)
     AlertRule.objects.filter(is_broken=True, owner_notified_at__isnull=True).update(owner_notified_at=now)
@@ -48,15 +46,6 @@ def end_waiting(*, now: datetime) -> int:
     CorpQueue.objects.blocked().filter(notified_at__isnull=True).update(notified_at=now)
     _end_answers()
     return count
-
-
-def _skip_to_next(rows: QuerySet[Any], now: datetime) -> None:
-    for row in rows.select_for_update(of=("self",)):
-        try:
-            slots.reschedule(row, now=now)
-        except ScheduleError:
-            row.next_run_at = None
-        row.save(update_fields=["next_run_at"])
 
 
 def _end_runs(now: datetime) -> int:

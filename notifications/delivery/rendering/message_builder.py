@@ -37,12 +37,14 @@ from notifications.sources import Figure
 OPTIONS = builders.Options(duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS)
 # A card's description knows tags. Ours has only <br>: what looks like a tag in the text is shown, not obeyed.
 _NO_TAGS = str.maketrans({"<": "＜", ">": "＞"})  # noqa: RUF001  # full-width on purpose
-_CUT_BREAK = re.compile(r"<(b(r)?)?…$")
-# What a text or Markdown message obeys: tags, which lines do not end, and marks within a line. None is cut in two.
+# What a message obeys: tags, which lines do not end, and marks within a line. None is cut in two.
 _MARKS = {
+    MessageForm.TEXTCARD: re.compile(r"<br>"),
     MessageForm.TEXT: re.compile(r"</?a\b[^<>\n]*>"),
     MessageForm.MARKDOWN: re.compile(r"</?font\b[^<>\n]*>|\[[^\[\]\n]+\]\([^\s()]+\)|\*\*|`"),
 }
+# What closes them.
+_ENDS = {"<a": "</a>", "<font": "</font>", "**": "**", "`": "`"}
 # In place of a media_id in a message that is being prepared.
 NOT_UPLOADED = "-"
 # Of any message's title, as our own pages and mails show it.
@@ -115,12 +117,11 @@ def _markdown_head(words: Words) -> str:
 
 def _textcard(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
     broken = (words.text or words.title).translate(_NO_TAGS).replace("\n", "<br>")  # WeCom wants a description
-    description = builders.clip_utf8(broken, builders.DESCRIPTION_BYTES).text
     return builders.textcard_message(
         agentid=agentid,
         to=to,
-        title=builders.clip_utf8(words.title, builders.TITLE_BYTES).text,
-        description=_CUT_BREAK.sub("…", description),
+        title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
+        description=_cut(broken, builders.DESCRIPTION_BYTES, MessageForm.TEXTCARD),
         url=words.url,
         button_text=pgettext("button of a card, at most 4 characters", "View"),
         options=OPTIONS,
@@ -150,8 +151,8 @@ def _news_notice(words: Words, agentid: int, to: builders.Recipients) -> builder
 def news(words: Words, url: str) -> Content:
     """A picture with title and text below it."""
     article = Article(
-        title=builders.clip_utf8(words.title, TITLE_BYTES).text,
-        description=builders.clip_utf8(words.text, DESCRIPTION_BYTES, cut_here()).text,
+        title=builders.clip_utf8(words.title, TITLE_BYTES),
+        description=builders.clip_utf8(words.text, DESCRIPTION_BYTES, cut_here()),
         url=url,
         picture_url=words.picture_url,
     )
@@ -316,29 +317,27 @@ def _around(head: str, text: str, tail: str, limit_bytes: int, form: MessageForm
     room = limit_bytes - len(head.encode()) - len(tail.encode())
     if room < len("…".encode()):
         raise MessageError("url", f"leaves no room for a text within {limit_bytes} bytes")
-    return head + _cut(text, room, None if form is None else _MARKS[form]) + tail
+    return head + _cut(text, room, form) + tail
 
 
-def _cut(text: str, room: int, marks: re.Pattern[str] | None) -> str:
-    """`text` in at most `room` bytes, cut visibly: never within one of the marks, and what is open is closed."""
-    whole = builders.clip_utf8(text, room)
-    if marks is None or not whole.was_clipped:
-        return whole.text
+def _cut(text: str, room: int, form: MessageForm | None) -> str:
+    """`text` in at most `room` bytes, cut visibly: never within a mark of the form, and what is open is closed."""
+    plain = builders.clip_utf8(text, room)
+    if form is None or plain == text:
+        return plain
     spare = len("…".encode())
     while True:
-        kept = builders.clip_utf8(text, max(0, room - spare), "").text
-        found = [mark for mark in marks.finditer(text) if mark.start() < len(kept)]
+        kept = builders.clip_utf8(text, max(0, room - spare), "")
+        found = [mark for mark in _MARKS[form].finditer(text) if mark.start() < len(kept)]
         if found and found[-1].end() > len(kept):
             kept = text[: found.pop().start()]
         line_start, ends = kept.rfind("\n") + 1, list[str]()
         for mark in found:
-            word = mark[0]
-            if word in ends:
-                del ends[ends.index(word) :]
-            elif word.startswith("<") and not word.startswith("</"):
-                ends.append("</font>" if word.startswith("<font") else "</a>")
-            elif word in ("**", "`") and mark.start() >= line_start:
-                ends.append(word)
+            end = _ENDS.get(mark[0].partition(" ")[0].rstrip(">"))
+            if mark[0] in ends:
+                del ends[ends.index(mark[0]) :]
+            elif end and (end.startswith("<") or mark.start() >= line_start):
+                ends.append(end)
         cut = f"{kept}…{''.join(reversed(ends))}"
         excess = len(cut.encode()) - room
         if excess <= 0:

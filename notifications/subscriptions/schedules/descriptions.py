@@ -85,7 +85,8 @@ def calendar_ends(year: int) -> str:
     """`year`: the first whose free days are not known."""
     sentence = _(
         "The holidays and make-up days of %(year)d are not known to this version: from then on every day from Monday "
-        "to Friday counts as a working day. An update of guanwecom brings them."
+        "to Friday counts as a working day, but for 1 January, 1 and 2 May and 1 to 3 October. An update of guanwecom "
+        "brings them, or they are entered under Settings, Holidays."
     )
     return sentence % {"year": year}
 
@@ -104,11 +105,9 @@ def _named(subscription: Scheduled) -> str:
         case Repeat.DAILY:
             return _("Every day %(time)s") % {"time": at}
         case Repeat.WEEKLY:
-            separator = pgettext("between days of the week", ", ")
-            days = separator.join(str(WEEKDAYS[number - 1]) for number in sorted(subscription.weekday_numbers))
-            return _("Every %(days)s %(time)s") % {"days": days, "time": at}
+            return _weekly(sorted(subscription.weekday_numbers), at)
         case Repeat.MONTHLY:
-            words = _("Every month on %(day)s %(time)s") % {"day": month_day_label(subscription.month_day), "time": at}
+            words = _monthly(subscription.month_day, at)
             return words + str(_LAST_DAY_INSTEAD) if subscription.month_day in _MONTHS_WITHOUT else words
         case _:
             return crontab_words(subscription.crontab)
@@ -134,18 +133,24 @@ def crontab_words(crontab: str) -> str:
             if days == "*":
                 return _("Every day %(time)s") % {"time": time}
             if numbers := _weekdays(days):
-                separator = pgettext("between days of the week", ", ")
-                names = separator.join(str(WEEKDAYS[number - 1]) for number in numbers)
-                return _("Every %(days)s %(time)s") % {"days": names, "time": time}
+                return _weekly(numbers, time)
         case [minute, hour, day, "*", "*"] if all(map(_NUMBER.fullmatch, (minute, hour, day))):
             time = f"{int(hour):02}:{int(minute):02}"
-            words = _("Every month on %(day)s %(time)s") % {"day": month_day_label(day), "time": time}
-            return words + str(_MONTHS_WITHOUT.get(day, ""))
+            return _monthly(day, time) + str(_MONTHS_WITHOUT.get(day, ""))
         case [minute, "*", "*", "*", "*"] if minute == "*" or _STEP.fullmatch(minute):
             return _every(minute, 1)
         case [minute, hour, "*", "*", "*"] if _NUMBER.fullmatch(minute) and (hour == "*" or _STEP.fullmatch(hour)):
             return _every(hour, 60)
     return _("At times of its own")
+
+
+def _weekly(numbers: Sequence[int], time: str) -> str:
+    days = pgettext("between days of the week", ", ").join(str(WEEKDAYS[number - 1]) for number in numbers)
+    return _("Every %(days)s %(time)s") % {"days": days, "time": time}
+
+
+def _monthly(day: str, time: str) -> str:
+    return _("Every month on %(day)s %(time)s") % {"day": month_day_label(day), "time": time}
 
 
 def _every(step: str, minutes: int) -> str:

@@ -17,6 +17,7 @@ from notifications.subscriptions.schedules import workdays
 
 if TYPE_CHECKING:
     from notifications.models import Scheduled
+    from notifications.subscriptions.schedules.workdays import IsWorkday
 
 ONE_DAY = timedelta(days=1)
 # How far ahead days are looked for before a schedule counts as one without any further.
@@ -39,18 +40,19 @@ def preset_slots(subscription: Scheduled, zone: tzinfo, after: datetime) -> Iter
 
 def days(subscription: Scheduled, start: date) -> Iterator[date]:
     """The preset's days from `start` on, ascending, each once, free days treated as the subscription says."""
+    is_workday = workdays.calendar() if subscription.is_by_workdays else workdays.is_published_workday
     match subscription.free_days:
         case FreeDays.SKIP:
-            yield from filter(workdays.is_workday, _named_days(subscription, start))
+            yield from filter(is_workday, _named_days(subscription, start, is_workday))
         case FreeDays.NEXT:
             last = start - ONE_DAY
-            for named in _named_days(subscription, start - MOVED_AT_MOST):
-                day = workdays.from_workday(named)
+            for named in _named_days(subscription, start - MOVED_AT_MOST, is_workday):
+                day = workdays.nearest_workday(named, is_workday)
                 if day > last:
                     last = day
                     yield day
         case _:
-            yield from _named_days(subscription, start)
+            yield from _named_days(subscription, start, is_workday)
 
 
 def moment_of(day: date, local_time: time, zone: tzinfo) -> datetime:
@@ -71,9 +73,9 @@ def moment_of(day: date, local_time: time, zone: tzinfo) -> datetime:
     )
 
 
-def _named_days(subscription: Scheduled, start: date) -> Iterator[date]:
+def _named_days(subscription: Scheduled, start: date, is_workday: IsWorkday) -> Iterator[date]:
     if subscription.repeat == Repeat.MONTHLY:
-        yield from _days_of_months(subscription.month_day, start)
+        yield from _days_of_months(subscription.month_day, start, is_workday)
         return
     wanted = set(range(1, 8)) if subscription.repeat == Repeat.DAILY else subscription.weekday_numbers
     for ahead in range(DAYS_LOOKED_AHEAD):
@@ -82,24 +84,24 @@ def _named_days(subscription: Scheduled, start: date) -> Iterator[date]:
             yield day
 
 
-def _days_of_months(month_day: str, start: date) -> Iterator[date]:
+def _days_of_months(month_day: str, start: date, is_workday: IsWorkday) -> Iterator[date]:
     year, month = start.year, start.month
     for _month in range(DAYS_LOOKED_AHEAD // 30):
-        day = _day_of_month(month_day, year, month)
+        day = _day_of_month(month_day, year, month, is_workday)
         if day >= start:
             yield day
         year, month = (year, month + 1) if month < 12 else (year + 1, 1)
 
 
-def _day_of_month(month_day: str, year: int, month: int) -> date:
+def _day_of_month(month_day: str, year: int, month: int, is_workday: IsWorkday) -> date:
     """A month that has no such day has its last day instead: nobody waits for a report in vain."""
     last = date(year, month, monthrange(year, month)[1])
     match month_day:
         case MonthDay.LAST:
             return last
         case MonthDay.FIRST_WORKDAY:
-            return workdays.from_workday(date(year, month, 1))
+            return workdays.nearest_workday(date(year, month, 1), is_workday)
         case MonthDay.LAST_WORKDAY:
-            return workdays.until_workday(last)
+            return workdays.nearest_workday(last, is_workday, step=-1)
         case _:
             return min(last, date(year, month, 1) + (int(month_day) - 1) * ONE_DAY)

@@ -11,21 +11,26 @@ star in minute or hour follows the time that really passes.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
+from django.db import transaction
+from django.db.models import QuerySet
 
 from integrations.core.sentences import Sentence, SentenceError
-from notifications.models import FreeDays, Repeat
+from notifications.models import AlertRule, FreeDays, Repeat, Subscription
 from notifications.subscriptions.schedules import workdays
 from notifications.subscriptions.schedules.presets import preset_slots
 
 if TYPE_CHECKING:
-    from notifications.models import AlertRule, Scheduled, Subscription
+    from notifications.models import Scheduled
+
+logger = logging.getLogger(__name__)
 
 # On what of a subscription its times depend; where they are spread, on its key as well.
 TIME_FIELDS = (
@@ -59,7 +64,7 @@ def slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:
         return preset_slots(subscription, where, after)
     if subscription.free_days == FreeDays.SEND:
         return crontab_slots(subscription.crontab, where, after)
-    return crontab_slots_on(subscription.crontab, where, after, workdays.is_workday)
+    return crontab_slots_on(subscription.crontab, where, after, workdays.calendar())
 
 
 def due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime]:
@@ -86,6 +91,27 @@ def reschedule(subscription: Subscription | AlertRule, *, now: datetime) -> None
     """
     found = next_due(subscription, now) if subscription.is_enabled else None
     subscription.next_run_at = None if found is None else found.due_at
+
+
+def reschedule_rows(rows: QuerySet[Any], *, now: datetime) -> None:
+    """Set and save the next time of each. `rows`: subscriptions or alert rules; they are locked. One whose schedule
+    cannot be used keeps the time that it has."""
+    moved = []
+    with transaction.atomic():
+        for row in rows.order_by("pk").select_for_update(of=("self",)):
+            try:
+                reschedule(row, now=now)
+            except ScheduleError as error:
+                logger.warning("%s=%d has no further time: %s", row._meta.model_name, row.pk, error)
+                continue
+            moved.append(row)
+        rows.model._default_manager.bulk_update(moved, ["next_run_at"])
+
+
+def reschedule_by_workdays(*, now: datetime) -> None:
+    """Work out the next times anew in which the calendar of working days has a say. What is due already stays due."""
+    for rows in (Subscription.objects.by_workdays(), AlertRule.objects.by_workdays()):
+        reschedule_rows(rows.filter(is_enabled=True).exclude(next_run_at__lte=now), now=now)
 
 
 def _spread(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueTime]:

@@ -26,6 +26,7 @@ OF_EDITORS = {
     *(f"notifications.{verb}_inboundchannel" for verb in ALL_FOUR),
     *(f"notifications.view_{model}" for model in ("run", "delivery", "receipt", "corpqueue")),
     *(f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")),
+    *("notifications.view_workdaycalendar", "notifications.change_workdaycalendar"),
 }
 ROBOTS = {f"notifications.{verb}_robot" for verb in ALL_FOUR}
 OF_INTEGRATION = {f"integrations.{verb}_{model}" for verb in ALL_FOUR for model in ("corp", "siteaddress")}

@@ -46,6 +46,7 @@ from notifications.models import (
     Run,
     SilenceWindow,
     Subscription,
+    WorkdayCalendar,
 )
 
 SECRET = "very-secret-{}"
@@ -83,6 +84,7 @@ def a_whole_configuration() -> None:
     card = Card.objects.create(name="销售", source=sql, sql="SELECT 1\nFROM sales", kinds={"b": "number", "a": "text"})
     robot = Robot.objects.create(name="销售群", corp=corp, key=SECRET)
     OperatorContacts.objects.create(emails="ops@example.com\nnight@example.com", robot=robot)
+    WorkdayCalendar.objects.create(days="2027-02-05 至 2027-02-11 休 春节\n2027-02-14 班")
     report = Report.objects.create(title="日报", body="一\n  二\n\n三 ", is_template=True, corp=corp)
     ReportCard.objects.create(report=report, card=card, alias="sales", position=1)
     ReportChart.objects.create(report=report, alias="sales", kind="bar", y="amount\ncount")

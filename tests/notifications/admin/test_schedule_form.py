@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -14,11 +14,22 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from notifications.models import FreeDays, MonthDay, Repeat, Report, Subscription
+from integrations.models import Card, DataSource
+from notifications.models import FreeDays, MonthDay, Repeat, Report, Subscription, WorkdayCalendar
 from notifications.subscriptions.schedules import workdays
 from notifications.subscriptions.schedules.descriptions import crontab_words, described
+from tests.browser_form import untouched
 from tests.notifications.admin.test_admin import client_of, errors_of, said, seen_on, values
-from tests.notifications.factories import make_corp, make_manager, make_person, make_report, make_superuser
+from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.factories import (
+    make_corp,
+    make_manager,
+    make_person,
+    make_report,
+    make_subscription,
+    make_superuser,
+)
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/notifications/subscription/add/"
@@ -349,3 +360,57 @@ def test_a_known_schedule_keeps_its_zone_where_the_site_has_another(
 )
 def test_a_crontab_reads_as_words(crontab: str, words: str) -> None:
     assert crontab_words(crontab) == words
+
+
+# --- Days that are entered by hand ------------------------------------------------------------------------------------
+
+CALENDAR = "/admin/notifications/workdaycalendar/1/change/"
+
+
+def entered(client: Client, days: str) -> Any:
+    client.get("/admin/notifications/workdaycalendar/")
+    return client.post(CALENDAR, {**untouched(client.get(CALENDAR).text, "workdaycalendar_form"), "days": days})
+
+
+@pytest.mark.usefixtures("_in_november")
+def test_days_that_are_entered_move_the_next_times_and_end_the_warning(
+    root: Client, order: tuple[Report, User]
+) -> None:
+    year = workdays.last_known_year() + 1
+    first = workdays.nearest_workday(date(year, 1, 2), workdays.is_published_workday)
+    push = saved(root, order, **MONTHLY)
+    due_at = datetime(year - 1, 12, 28, tzinfo=UTC)
+    due = make_subscription(free_days="skip", crontab="5 9 * * *", next_run_at=due_at)
+    card = Card.objects.create(name="门店", source=DataSource.objects.create(name="仓库", kind="sql"), sql="SELECT 1")
+    rule = make_rule(card, make_receiver(), crontab="5 9 * * *", free_days="skip", next_run_at=push.next_run_at)
+    assert push.next_run_at == datetime.combine(first, time(1, 5), UTC)
+    assert f"{year} 年的节假日" in root.get("/admin/").text
+
+    answer = entered(root, f"{year}-01-02 至 {first} 休 元旦\n{first + timedelta(days=1)}\t班\t元旦")
+
+    assert answer.status_code == 302
+    for row in (push, due, rule):
+        row.refresh_from_db()
+    assert push.next_run_at == datetime.combine(first + timedelta(days=1), time(1, 5), UTC)
+    assert due.next_run_at == due_at
+    assert rule.next_run_at == datetime(year - 1, 12, 28, 1, 5, tzinfo=UTC)
+    assert f"{year} 年的节假日" not in root.get("/admin/").text
+
+
+@pytest.mark.parametrize("line", ["2027-02-30 休", "2027-02-05", "休 2027-02-05", "2027-02-11 至 2027-02-05 休", "x"])
+def test_a_line_that_is_no_day_is_named_and_nothing_is_saved(root: Client, line: str) -> None:
+    answer = entered(root, f"2027-02-14 班\n{line}")
+
+    assert errors_of(answer) == f"第 2 行无法识别：「{line}」。"
+    assert WorkdayCalendar.objects.entered() == {}
+
+
+def test_who_manages_one_company_moves_nobodys_days() -> None:
+    WorkdayCalendar.objects.create(days="2027-02-14 班")
+    client = client_of(make_manager(make_corp(), permissions="workdaycalendar"))
+
+    assert client.get("/admin/notifications/workdaycalendar/").status_code == 403
+    assert client.get(CALENDAR).status_code == 403
+    assert client.post(CALENDAR, {"days": ""}).status_code == 403
+    assert WorkdayCalendar.objects.get().days == "2027-02-14 班"
+    assert "workdaycalendar" not in client.get("/admin/").text

@@ -157,15 +157,7 @@ def _media(msgtype: str, media_id: str) -> dict[str, Any]:
 # --- Messages ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Clipped:
-    """A text that fits, and whether something was cut off."""
-
-    text: str
-    was_clipped: bool
-
-
-def clip_utf8(text: str, limit_bytes: int, suffix: str = "…") -> Clipped:
+def clip_utf8(text: str, limit_bytes: int, suffix: str = "…") -> str:
     """`text` in at most `limit_bytes` bytes of UTF-8, cut between two characters and then ending in `suffix`.
 
     WeCom cuts by itself, in silence and possibly inside a character. Raises ValueError if `suffix` alone is longer,
@@ -174,11 +166,11 @@ def clip_utf8(text: str, limit_bytes: int, suffix: str = "…") -> Clipped:
     utf8_size("text", text)
     encoded = text.encode()
     if len(encoded) <= limit_bytes:
-        return Clipped(text, was_clipped=False)
+        return text
     room = limit_bytes - len(suffix.encode())
     if room < 0:
         raise ValueError("the suffix is longer than the limit")
-    return Clipped(encoded[:room].decode(errors="ignore") + suffix, was_clipped=True)
+    return encoded[:room].decode(errors="ignore") + suffix
 
 
 @dataclass(frozen=True, slots=True)

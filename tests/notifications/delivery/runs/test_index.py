@@ -352,12 +352,18 @@ def test_an_alert_rule_that_goes_by_working_days_is_named_before_the_calendar_en
 
     calendar = [item for item in index(root).attentions if item.sentence.startswith("本版本还没有")]
 
-    urls = ["/admin/notifications/alertrule/?is_enabled__exact=1"] if is_concerned else []
+    urls = ["/admin/notifications/workdaycalendar/"] if is_concerned else []
     assert [item.url for item in calendar] == urls
     assert index(blind).attentions == []
     if is_concerned:
-        make_subscription(report=make_report(), free_days=FreeDays.SKIP)
-        [item] = [item for item in index(root).attentions if item.sentence == calendar[0].sentence]
+        assert calendar[0].sentence.endswith("录入。涉及：销售额过低")
+        corp = make_corp()
+        make_subscription(name="工作日简报", report=make_report(corp=corp), free_days=FreeDays.SKIP)
+        [item] = [item for item in index(root).attentions if item.sentence.startswith("本版本还没有")]
+        assert item.sentence.endswith("涉及：工作日简报、销售额过低")
+        reader = client_of(make_manager(corp, permissions="view_subscription"))
+        [item] = [item for item in index(reader).attentions if item.sentence.startswith("本版本还没有")]
+        assert item.sentence.endswith("涉及：工作日简报")
         assert item.url == "/admin/notifications/subscription/?state=enabled"
 
 

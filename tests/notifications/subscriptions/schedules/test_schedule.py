@@ -15,6 +15,8 @@ from notifications.models import FreeDays, Subscription
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.slots import ScheduleError, crontab_slots
 
+pytestmark = pytest.mark.django_db
+
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
