@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.admin.base import OwnPages
 from accounts.admin.transfers import may_link
+from accounts.admin.users import administrator
 from accounts.directory import linking, newcomers
 from accounts.directory import messages as directory_messages
 from accounts.directory import suggestions as directory_suggestions
@@ -209,7 +210,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
 
     def _link(self, request: HttpRequest, member: Member, user: User) -> None:
         try:
-            linking.link_by_hand(member=member, user=user, editor=_editor(request))
+            linking.link_by_hand(member=member, user=user, editor=administrator(request))
         except linking.LinkRefusedError as refused:
             messages.error(request, str(refused))
         else:
@@ -222,7 +223,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             raise PermissionDenied
         member = _found(Member.objects.visible_to(request.user).select_related("corp"), request.POST.get("member"))
         try:
-            user = newcomers.create_by_hand(member=member, editor=_editor(request))
+            user = newcomers.create_by_hand(member=member, editor=administrator(request))
         except linking.LinkRefusedError as refused:
             messages.error(request, str(refused))
         else:
@@ -237,10 +238,10 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         if not may_link(request):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
-        form = BulkForm(given if "corp" in given else None, person=_editor(request))
+        form = BulkForm(given if "corp" in given else None, person=administrator(request))
         context: dict[str, Any] = {"title": gettext("Link all who are unambiguous"), "form": form}
         if form.is_bound and form.is_valid():
-            policy, editor = form.policy(), _editor(request)
+            policy, editor = form.policy(), administrator(request)
             page = _bulk_members(form.cleaned_data["corp"], key_in(given.get("after", "")))
             if request.method == "POST":
                 count = linking.link_many(policy=policy, members=page.rows, editor=editor)
@@ -391,8 +392,3 @@ def _found(rows: QuerySet[Any], key: str | None) -> Any:
 def _back(query: str) -> str:
     """To the list as it was; `query`: its own query string, which leads nowhere else."""
     return reverse(LIST) + (f"?{query[:500]}" if query else "")
-
-
-def _editor(request: HttpRequest) -> User:
-    """Who is at work; the admin's own check has let nobody else in."""
-    return cast("User", request.user)

@@ -7,15 +7,18 @@ lend their rights. They look like somebody deleted and somebody who joined, and 
 
 from __future__ import annotations
 
-from django.db import IntegrityError, transaction
+from functools import partial
+
+from django.db import transaction
 from django.db.models import F, Q
 
 from accounts.audit import bulk, services
-from accounts.directory.sync import STEP, TRIES, apply_to
+from accounts.directory.sync import STEP, apply_to
 from accounts.models import AuditEntry, DirectoryPolicy, User, WeComAccount, fold_userid
 from accounts.users.companies import settle_primary_accounts
 from integrations.callbacks.queue import touched_by
 from integrations.callbacks.registry import Batch, Consumer, Outcome
+from integrations.core.background import repeat_on_conflict
 from integrations.directory.event_consumer import NAME as COPY
 from integrations.directory.event_payloads import is_about_directory
 from integrations.models import Corp, Member
@@ -70,25 +73,17 @@ def consume(batch: Batch) -> Outcome:
     """Link, create, update, unlink and disable, as far as the policy says so."""
     touched = touched_by(consumer=COPY, events=batch.events)
     for start in range(0, len(touched), STEP):
-        _apply(batch, touched[start : start + STEP])
+        repeat_on_conflict(partial(_apply, batch, touched[start : start + STEP]))
     return Outcome(touched)
 
 
+@transaction.atomic
 def _apply(batch: Batch, keys: list[int]) -> None:
-    for remaining in reversed(range(TRIES)):
-        try:
-            with transaction.atomic():
-                batch.hold()
-                policy = DirectoryPolicy.objects.in_force().filter(corp=batch.corp).first()
-                members = list(Member.objects.filter(corp=batch.corp, pk__in=keys).order_by("pk"))
-                if policy is not None:
-                    apply_to(corp=batch.corp, policy=policy, members=members, now=batch.clock())
-        except IntegrityError:
-            # Somebody else has just saved one of these people; done again, the step sees it.
-            if not remaining:
-                raise
-        else:
-            return
+    batch.hold()
+    policy = DirectoryPolicy.objects.in_force().filter(corp=batch.corp).first()
+    members = list(Member.objects.filter(corp=batch.corp, pk__in=keys).order_by("pk"))
+    if policy is not None:
+        apply_to(corp=batch.corp, policy=policy, members=members, now=batch.clock())
 
 
 PEOPLE_CONSUMER = Consumer(name=NAME, wants=is_about_directory, consume=consume, after=COPY)

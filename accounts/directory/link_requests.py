@@ -86,26 +86,21 @@ def link(*, request: LinkRequest, user: User) -> None:
     """
     try:
         with transaction.atomic():
-            _link(request, user)
+            accounts = WeComAccount.objects.select_for_update().filter(user=user).order_by("pk")
+            list(accounts.values_list("pk", flat=True))  # locked: a run of the directory may be filling one of them
+            if reason := reason_against(request=request, user=user):
+                raise LinkRefused(reason)
+            account = (
+                accounts.filter(corp=request.corp, userid_folded=request.userid_folded).first()
+                or accounts.filter(corp=None, userid_folded=request.userid_folded).first()
+                or accounts.filter(corp=request.corp, userid_folded="").first()
+                or WeComAccount(user=user, is_primary=False)
+            )
+            account.corp, account.userid = request.corp, request.userid
+            account.save()
             companies.settle_primary_accounts([user.pk])
     except IntegrityError as error:
         raise LinkRefused(_("This WeCom account is linked with another user by now.")) from error
-
-
-def _link(request: LinkRequest, user: User) -> None:
-    """The user's accounts are locked first: a run of the directory may be filling one of them."""
-    accounts = WeComAccount.objects.select_for_update().filter(user=user).order_by("pk")
-    list(accounts.values_list("pk", flat=True))
-    if reason := reason_against(request=request, user=user):
-        raise LinkRefused(reason)
-    account = (
-        accounts.filter(corp=request.corp, userid_folded=request.userid_folded).first()
-        or accounts.filter(corp=None, userid_folded=request.userid_folded).first()
-        or accounts.filter(corp=request.corp, userid_folded="").first()
-        or WeComAccount(user=user, is_primary=False)
-    )
-    account.corp, account.userid = request.corp, request.userid
-    account.save()
 
 
 def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:

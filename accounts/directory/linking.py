@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -14,14 +15,13 @@ from accounts.directory.matching import Candidate, Match, matches
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.companies import settle_primary_accounts
 from accounts.users.scopes import people_changeable_by
+from integrations.core.background import repeat_on_conflict
 from integrations.models import Corp, Member
 
 Action = AuditEntry.Action
 Reason = LinkConflict.Reason
 # Members that a link of many looks at in one go: a page that somebody waits for.
 MEMBERS_AT_ONCE = 2000
-_STEP = 1000
-_TRIES = 3
 
 
 class LinkRefusedError(Exception):
@@ -133,39 +133,18 @@ def _open_account(member: Member, user: User) -> WeComAccount | None:
 def unambiguous(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> list[Match]:
     """Those of `members` (MEMBERS_AT_ONCE at most) whom exactly one person fits by what `policy` names, and nothing is
     against it; as far as `editor` may change that person. `policy` need not be saved."""
-    found: list[Match] = []
-    rivals: dict[int, int] = {}
-    for start in range(0, len(members), _STEP):
-        for one in matches(corp=policy.corp, policy=policy, members=members[start : start + _STEP]):
-            if one.user is not None and one.conflict is None:
-                found.append(one)
-                rivals[one.user.pk] = rivals.get(one.user.pk, 0) + 1
-    may_change = _changeable(editor, list(rivals))
-    return [one for one in found if one.user and rivals[one.user.pk] == 1 and one.user.pk in may_change]
+    found = matches(corp=policy.corp, policy=policy, members=members)
+    fitting = {one.user.pk: one for one in found if one.user is not None and one.conflict is None}
+    may_change = set(people_changeable_by(editor).filter(pk__in=list(fitting)).values_list("pk", flat=True))
+    return [one for pk, one in fitting.items() if pk in may_change]
 
 
 def link_many(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> int:
-    """Link all `unambiguous` ones, a thousand a transaction. Returns how many."""
-    keys = {one.member.pk for one in unambiguous(policy=policy, members=members, editor=editor)}
-    chosen = [one for one in members if one.pk in keys]
-    return sum(
-        _tried(policy, [one.pk for one in chosen[start : start + _STEP]], editor)
-        for start in range(0, len(chosen), _STEP)
-    )
+    """Link all `unambiguous` ones in one transaction. Returns how many."""
+    return repeat_on_conflict(partial(_link_step, policy, [one.pk for one in members], editor))
 
 
-def _tried(policy: DirectoryPolicy, keys: list[int], editor: User) -> int:
-    for remaining in reversed(range(_TRIES)):
-        try:
-            with transaction.atomic():
-                return _link_step(policy, keys, editor)
-        except IntegrityError:
-            # Somebody else has just linked one of these; looked at again, the step leaves that one out.
-            if not remaining:
-                raise
-    return 0
-
-
+@transaction.atomic
 def _link_step(policy: DirectoryPolicy, keys: list[int], editor: User) -> int:
     members = list(unlinked(Member.objects.able().filter(pk__in=keys)).order_by("pk"))
     found = unambiguous(policy=policy, members=members, editor=editor)
@@ -173,12 +152,3 @@ def _link_step(policy: DirectoryPolicy, keys: list[int], editor: User) -> int:
     LinkConflict.objects.filter(member__in=[one.member.pk for one in found]).delete()
     fit_groups(corp=policy.corp, user_ids=[one.user.pk for one in found if one.user])
     return len(found)
-
-
-def _changeable(editor: User, user_ids: list[int]) -> set[int]:
-    people = people_changeable_by(editor)
-    return {
-        pk
-        for start in range(0, len(user_ids), _STEP)
-        for pk in people.filter(pk__in=user_ids[start : start + _STEP]).values_list("pk", flat=True)
-    }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -23,6 +23,7 @@ from accounts.directory.steps import Step, unsettled
 from accounts.models import DirectoryPolicy, PeopleRun, WeComAccount
 from accounts.users.companies import settle_primary_accounts
 from integrations import directory
+from integrations.core.background import repeat_on_conflict
 from integrations.models import Corp, Member, SyncRun
 from integrations.models.jobs import LeaseLostError
 
@@ -35,9 +36,8 @@ Status = PeopleRun.Status
 STEP = 1000
 # Longer than one step takes. A worker that is silent for longer is taken for dead.
 LEASE = timedelta(minutes=5)
-# So often a run is taken over before it is given up; so often a step is done again because somebody saved meanwhile.
+# So often a run is taken over before it is given up.
 CLAIMED_AT_MOST = 5
-TRIES = 3
 
 
 def people_run_of(run: SyncRun) -> PeopleRun:
@@ -79,7 +79,7 @@ def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
         keys = list(corp.members.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:STEP])
         if not keys:
             break
-        _tried(partial(_step, people_run, policy, rules, keys, clock))
+        repeat_on_conflict(partial(_step, people_run, policy, rules, keys, clock))
         after = keys[-1]
     _fit_groups_of_others(corp, people_run, clock)
     with PeopleRun.objects.hold(people_run, until=clock() + LEASE) as held:
@@ -143,17 +143,6 @@ def _count(held: PeopleRun, written: Counter[str]) -> None:
     total = Counter(held.counts)
     total.update(written)
     held.counts = dict(+total)
-
-
-def _tried(step: Callable[[], None]) -> None:
-    for remaining in reversed(range(TRIES)):
-        try:
-            return step()
-        except IntegrityError:
-            # Somebody else has just saved one of these people; done again, the step sees it.
-            if not remaining:
-                raise
-    return None
 
 
 @transaction.atomic

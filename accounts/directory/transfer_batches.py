@@ -7,23 +7,23 @@ people changed and the others not, never somebody in between; doing it again doe
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.audit import bulk
 from accounts.models import User, WeComAccount
+from integrations.core.background import repeat_on_conflict
 from integrations.hooks import Hook
 
 if TYPE_CHECKING:
     from integrations.models import Corp
 
 STEP = 1000
-# So often a step is done again because somebody else linked one of its accounts meanwhile.
-TRIES = 3
 NAMED_PEOPLE = 10
 # So many people are given a company in one request: 10,000 take about 7 seconds on SQLite, on two busy processors.
 SET_AT_MOST = 10_000
@@ -67,7 +67,7 @@ def set_company(*, people: QuerySet[User], corp: Corp) -> Change:
     change = Change()
     for ids in _steps(people.order_by("pk").values_list("pk", flat=True)):
         primary = WeComAccount.objects.filter(user_id__in=ids, is_primary=True)
-        _tried(lambda ids=ids, primary=primary: _set_step(ids, primary, corp), change)  # type: ignore[misc]  # bound
+        change.add(repeat_on_conflict(partial(_set_step, ids, primary, corp)))
     return change
 
 
@@ -106,20 +106,7 @@ def _steps(keys: QuerySet[User, int]) -> Iterator[list[int]]:
         yield read[start : start + STEP].tolist()
 
 
-def _tried(step: Callable[[], Change], total: Change) -> None:
-    """Do a step and add it to `total`. Done again, it sees what somebody else has just saved."""
-    for remaining in reversed(range(TRIES)):
-        try:
-            with transaction.atomic():
-                done = step()
-        except IntegrityError:
-            if not remaining:
-                raise
-        else:
-            break
-    total.add(done)
-
-
+@transaction.atomic
 def _set_step(user_ids: list[int], primary: QuerySet[WeComAccount], corp: Corp) -> Change:
     elsewhere = primary.exclude(corp=corp) | primary.filter(corp__isnull=True)
     change = _move_step(elsewhere, corp)

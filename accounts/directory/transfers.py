@@ -10,15 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F, Max, Q
 
 from accounts.audit import services
 from accounts.directory import transfer_batches
 from accounts.models import PeopleMove, User, WeComAccount
 from accounts.users.scopes import people_changeable_by
+from integrations.core.background import repeat_on_conflict
 from integrations.models import Corp
 from integrations.models.jobs import LeaseLostError
 
@@ -86,7 +88,7 @@ def carry_out(*, move_id: int, clock: Clock) -> PeopleMove | None:
         return None
     try:
         while move.is_unfinished:
-            move = _tried(move, clock)
+            move = repeat_on_conflict(partial(_step, move, clock))
     except LeaseLostError:
         logger.warning("move=%s was taken over by another worker", move_id)
         return None
@@ -115,19 +117,9 @@ def _claim(move_id: int, now: datetime) -> PeopleMove | None:
     return PeopleMove.objects.get(pk=move_id) if taken else None
 
 
-def _tried(move: PeopleMove, clock: Clock) -> PeopleMove:
-    """A step. Done again, it sees what somebody else has just saved."""
-    for remaining in reversed(range(transfer_batches.TRIES)):
-        try:
-            return _step(move, clock())
-        except IntegrityError:
-            if not remaining:
-                raise
-    raise AssertionError("not reached")
-
-
-def _step(move: PeopleMove, now: datetime) -> PeopleMove:
+def _step(move: PeopleMove, clock: Clock) -> PeopleMove:
     """The next accounts, or the end; returns the row as it is then."""
+    now = clock()
     with PeopleMove.objects.select_related("source", "target").hold(move, until=now + LEASE) as held:
         requested_by = _who_may(held)
         account_ids = _next_accounts(held)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.core.cache import cache
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from accounts.audit import services
 from accounts.importexport.apply import write
@@ -19,6 +20,7 @@ from accounts.importexport.readers import table_of
 from accounts.importexport.rows import FileRefusedError, Line
 from accounts.models import Attribute, ImportFile, ImportRow, PeopleImport, User
 from accounts.users.attributes import ValueTakenError
+from integrations.core.background import repeat_on_conflict
 from integrations.models import Corp
 from integrations.models.jobs import LeaseLostError
 
@@ -105,7 +107,6 @@ STEP = 500
 # Longer than one step takes. A worker that is silent for longer is taken for dead.
 LEASE = timedelta(minutes=3)
 CLAIMED_AT_MOST = 5
-TRIES = 3
 IMPORT = "accounts.add_peopleimport"
 CHANGE = "accounts.change_user"
 
@@ -304,12 +305,12 @@ def _apply(run: PeopleImport, clock: Clock) -> None:
 def _apply_skipping(run: PeopleImport, editor: User, clock: Clock) -> None:
     seen = Seen()
     while rows := _next_rows(run):
-        _tried(lambda rows=rows: _skipping_step(run, editor, rows, seen, clock()))  # type: ignore[misc]  # bound
+        repeat_on_conflict(partial(_skipping_step, run, editor, rows, seen, clock), ValueTakenError)
     _end(run, Status.DONE, clock())
 
 
-def _skipping_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Seen, now: datetime) -> None:
-    with PeopleImport.objects.hold(run, until=now + LEASE) as held:
+def _skipping_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Seen, clock: Clock) -> None:
+    with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
         refused = _write_step(run, editor, rows, seen)
         _count(held, len(rows) - len(refused), len(refused))
 
@@ -320,7 +321,7 @@ def _apply_all(run: PeopleImport, editor: User, clock: Clock) -> None:
         with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
             written, seen = 0, Seen()
             while rows := _next_rows(run):
-                _tried(lambda rows=rows: _whole_step(run, editor, rows, seen))  # type: ignore[misc]  # bound
+                repeat_on_conflict(partial(_whole_step, run, editor, rows, seen), ValueTakenError)
                 written += len(rows)
                 cache.set(progress_key(run), written, 3600)
             _count(held, written, 0)
@@ -379,14 +380,3 @@ def _count(held: PeopleImport, written: int, refused: int) -> None:
         Outcome.APPLIED.value: counts.get(Outcome.APPLIED, 0) + written,
         Outcome.REFUSED.value: counts.get(Outcome.REFUSED, 0) + refused,
     }
-
-
-def _tried(step: Callable[[], None]) -> None:
-    """Somebody else may take an account or a value between the look and the writing; done again, the step sees it."""
-    for remaining in reversed(range(TRIES)):
-        try:
-            return step()
-        except (IntegrityError, ValueTakenError):
-            if not remaining:
-                raise
-    return None

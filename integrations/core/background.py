@@ -1,4 +1,4 @@
-"""What background work needs: the database's clock, a guard for each row of a loop, and a lease that is renewed."""
+"""What background work needs: a repeat, the database's clock, a guard for each row, a lease that is renewed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, IntegrityError, connection
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,18 @@ Clock = Callable[[], datetime]
 
 # A lease must last some times as long: a machine may be busy, and the database away for a moment.
 RENEW_SECONDS = 5.0
+
+
+T = TypeVar("T")
+
+
+def repeat_on_conflict(step: Callable[[], T], *conflicts: type[Exception]) -> T:
+    """Call a step that is a transaction of its own, three times at most: while somebody else saves what it is about, it
+    raises IntegrityError, or one of `conflicts`. Done again, it sees that."""
+    for _try in range(2):
+        with suppress(IntegrityError, *conflicts):
+            return step()
+    return step()
 
 
 def database_clock() -> Clock:
