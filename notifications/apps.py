@@ -22,6 +22,7 @@ class NotificationsConfig(AppConfig):
         from integrations.callbacks.registry import consumers
         from integrations.core import hooks
         from integrations.datasources.fetch import card_data_finished
+        from notifications.alerts import broken_rules
         from notifications.alerts.actions import CLICKS_CONSUMER
         from notifications.alerts.evaluation import follow
         from notifications.alerts.messages import source_of_alert
@@ -29,7 +30,8 @@ class NotificationsConfig(AppConfig):
         from notifications.delivery.maintenance import checks  # noqa: F401  # see above
         from notifications.delivery.rendering.preview_files import previews_requested
         from notifications.delivery.rendering.report_contents import source_of_subscription
-        from notifications.delivery.runs.owner_notices import source_of_notice
+        from notifications.delivery.runs import page_rights
+        from notifications.delivery.runs.owner_notices import notice_contents, source_of_notice
         from notifications.delivery.runs.recall import readdress, withdraw
         from notifications.delivery.sending.circuit_breaker import calls_refused, probe_at_once
         from notifications.delivery.sending.throttling import calls_until_now
@@ -42,6 +44,8 @@ class NotificationsConfig(AppConfig):
         store_lost.register(calls_until_now)
         for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
+        for module in (page_rights, broken_rules):
+            notice_contents.register(module.content_of_notice)
         consumers.register(CLICKS_CONSUMER)
         for answer in (follow, enqueue_waiting_runs):
             card_data_finished.register(answer)

@@ -22,7 +22,6 @@ from integrations.clients.wecom.messages import builders, cards
 from integrations.clients.wecom.messages.card_parts import Button, CardAction, HorizontalItem, Source
 from integrations.clients.wecom.messages.limits import body_bytes
 from notifications import sources
-from notifications.alerts.broken_rules import source_of_broken_rule
 from notifications.alerts.recipients import audience_of
 from notifications.delivery.rendering import message_builder
 from notifications.delivery.rendering.message_builder import clipped
@@ -62,8 +61,8 @@ class AlertNotice:
 
 
 def source_of_alert(run: Run) -> sources.RunSource | None:
-    """Also of a notice that a rule does not work; None for any other run (notifications.sources.source_of)."""
-    return AlertRunSource(run) if run.trigger == Run.Trigger.ALERT else source_of_broken_rule(run)
+    """None for a run of another kind (notifications.sources.source_of)."""
+    return AlertRunSource(run) if run.trigger == Run.Trigger.ALERT else None
 
 
 class AlertRunSource:

@@ -19,11 +19,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from integrations.hooks import Hook
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering import run_errors
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.delivery.runs import auto_pause, names, page_rights
+from notifications.delivery.runs import auto_pause, names
 from notifications.models import (
     Channel,
     IncidentNotice,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 # An owner gets one notice in this time at most, of all that went wrong since the last.
 EVERY = timedelta(minutes=10)
 NAMED_AT_MOST = 10
+# Asked what a notice says that tells of something else than runs: None for a notice of another kind.
+notice_contents: Hook[[Run], Content | None] = Hook()
 LIFETIME_HOURS = 24
 
 
@@ -57,10 +60,27 @@ def request_notices(*, now: datetime) -> list[int]:
         _mark_notified(by_owner.pop(None, []), None, now)
         notices = []
         for owner_id, runs in by_owner.items():
-            notice = Run.objects.create(**_fields(owner_id, runs, now))
+            corp_ids = {run.corp_id for run in runs}
+            # Who may see what it tells of, may see the notice.
+            corp_id = corp_ids.pop() if len(corp_ids) == 1 else None
+            notice = new_notice(key=f"notice:{runs[0].pk}", person_id=owner_id, corp_id=corp_id, now=now)
+            notice.save()
             _mark_notified(runs, notice, now)
             notices.append(notice.pk)
     return notices
+
+
+def new_notice(*, key: str, person_id: int | None, corp_id: int | None, now: datetime) -> Run:
+    """The run of a notice to one person, which is not saved yet."""
+    return Run(
+        key=key,
+        corp_id=corp_id,
+        trigger=Run.Trigger.NOTICE,
+        requested_by_id=person_id,
+        slot_at=now,
+        claimed_at=now,
+        render_after=now + RENDER_LEASE,
+    )
 
 
 def source_of_notice(run: Run) -> NoticeSource | None:
@@ -83,7 +103,7 @@ class NoticeSource:
 
     def contents(self, *, now: datetime) -> OneContent:
         """The runs that it reports, at most NAMED_AT_MOST of them by name; or what else it tells of."""
-        if content := page_rights.content_of_notice(self._notice):
+        if content := notice_contents.first(self._notice):
             return OneContent(content)
         notified = _once_per_message(names.nameable(self._notice.notified_runs.order_by("pk")))
         runs, count = list(notified[:NAMED_AT_MOST]), notified.count()
@@ -125,20 +145,6 @@ def _owner_id(run: Run) -> int | None:
         return None
     owner_id: int | None = run.owner  # type: ignore[attr-defined]  # annotated in _notifiable
     return owner_id
-
-
-def _fields(owner_id: int | None, runs: Sequence[Run], now: datetime) -> dict[str, object]:
-    corp_ids = {run.corp_id for run in runs}
-    return {
-        "key": f"notice:{runs[0].pk}",
-        # Who may see what it tells of, may see the notice.
-        "corp_id": corp_ids.pop() if len(corp_ids) == 1 else None,
-        "trigger": Run.Trigger.NOTICE,
-        "requested_by_id": owner_id,
-        "slot_at": now,
-        "claimed_at": now,
-        "render_after": now + RENDER_LEASE,
-    }
 
 
 def _mark_notified(runs: Sequence[Run], notice: Run | None, now: datetime) -> None:

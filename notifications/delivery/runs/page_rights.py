@@ -12,8 +12,8 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
+from notifications.delivery.runs.owner_notices import new_notice
 from notifications.models import PagePicture, Report, Run, Subscription
 from notifications.sources import Content
 
@@ -76,15 +76,9 @@ def note_edit(report: Report, *, by: User | None, now: datetime) -> list[int]:
     owner_id = picture.shown_as_id
     picture.shown_as, picture.ended_by, picture.ended_at = None, by, now
     picture.save(update_fields=_COLUMNS)
-    notice = Run.objects.create(
-        key=f"{_KEY}:{picture.pk}:{now:%Y%m%d%H%M%S%f}",
-        corp_id=report.corp_id,
-        trigger=Run.Trigger.NOTICE,
-        requested_by_id=owner_id,
-        slot_at=now,
-        claimed_at=now,
-        render_after=now + RENDER_LEASE,
-    )
+    key = f"{_KEY}:{picture.pk}:{now:%Y%m%d%H%M%S%f}"
+    notice = new_notice(key=key, person_id=owner_id, corp_id=report.corp_id, now=now)
+    notice.save()
     return [notice.pk]
 
 
