@@ -265,8 +265,7 @@ CARD_DATA_RETENTION_DAYS = e.read(e.days, "CARD_DATA_RETENTION_DAYS", "8")
 DATA_SQLITE_FOLDERS = e.read(e.words, "DATA_SQLITE_FOLDERS", "")
 # Further kinds of databases by SQLAlchemy's names, such as oracle+oracledb; their drivers are not installed with us.
 DATA_SQL_DRIVERS = e.read(e.words, "DATA_SQL_DRIVERS", "")
-# Whether sources that may enter the internal network may also ask services of this machine itself: for installations
-# that run on a single machine.
+# Whether sources that may enter the internal network may also ask this machine itself: if all runs on a single one.
 DATA_ALLOW_LOOPBACK = e.read(e.boolean, "DATA_ALLOW_LOOPBACK", "false")
 
 # --- Push engine -----------------------------------------------------------------------------------------------------
@@ -286,6 +285,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         for name, seconds in _TICK_SECONDS.items()
     },
     "accounts.purge_audit": {"task": "accounts.purge_audit", "schedule": timedelta(days=1)},
+    "notifications.notify_of_owners": {"task": "notifications.notify_of_owners", "schedule": timedelta(hours=1)},
 }
 # How long a worker may hold a delivery, in seconds; longer than WECOM_TOTAL_TIMEOUT_SECONDS (a system check).
 DELIVERY_LEASE_SECONDS = e.read(e.seconds, "DELIVERY_LEASE_SECONDS", "60")

@@ -17,6 +17,7 @@ class NotificationsConfig(AppConfig):
         # Importing the first registers its checks; models can be imported only after all apps are loaded.
         from accounts.directory.leavers import people_left
         from accounts.directory.transfer_batches import people_moving
+        from accounts.users import panels
         from accounts.users.attribute_definitions import values_dropped
         from accounts.views.navigation import Tab, tabs
         from integrations.callbacks.registry import consumers
@@ -30,7 +31,7 @@ class NotificationsConfig(AppConfig):
         from notifications.delivery.maintenance import checks  # noqa: F401  # see above
         from notifications.delivery.rendering.preview_files import previews_requested
         from notifications.delivery.rendering.report_contents import source_of_subscription
-        from notifications.delivery.runs import page_rights
+        from notifications.delivery.runs import ownership, page_rights
         from notifications.delivery.runs.owner_notices import notice_contents, source_of_notice
         from notifications.delivery.runs.recall import readdress, withdraw
         from notifications.delivery.sending.circuit_breaker import calls_refused, probe_at_once
@@ -44,8 +45,11 @@ class NotificationsConfig(AppConfig):
         store_lost.register(calls_until_now)
         for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
-        for module in (page_rights, broken_rules):
+        for module in (page_rights, ownership, broken_rules):
             notice_contents.register(module.content_of_notice)
+        panels.owned_by.register(ownership.owned_by)
+        panels.objections_to.register(ownership.objections_to)
+        panels.handing_over.register(ownership.hand_over)
         consumers.register(CLICKS_CONSUMER)
         for answer in (follow, enqueue_waiting_runs):
             card_data_finished.register(answer)

@@ -23,7 +23,7 @@ from notifications.alerts import broken_rules, card_updates, evaluation, inciden
 from notifications.delivery.attachments import jobs, snapshots
 from notifications.delivery.maintenance import clock_repair, purge, sweep
 from notifications.delivery.rendering import render, report_data
-from notifications.delivery.runs import auto_pause, idempotency, owner_notices, recall, scheduler
+from notifications.delivery.runs import auto_pause, idempotency, owner_notices, ownership, recall, scheduler
 from notifications.delivery.sending import circuit_breaker, send, uploads
 from notifications.delivery.sending import queue as sending_queue
 from notifications.inbound import fetch, webhook
@@ -176,6 +176,12 @@ def tick() -> None:
     # What is due goes out also where something cannot be swept.
     if TICK.is_anything_due():
         TICK.do_steps(now=now)
+
+
+@shared_task(name="notifications.notify_of_owners", ignore_result=True)
+def notify_of_owners() -> None:
+    """Runs each hour: tell who may hand over what lost its owner, and of tokens that expire."""
+    enqueue_runs(ownership.request_notices(now=database_clock()()))
 
 
 @shared_task(name="notifications.render_runs", ignore_result=True)

@@ -62,9 +62,8 @@ def origin_of_people(request: HttpRequest) -> SafeString:
     else:
         words, url = gettext("Sync directory now"), reverse("admin:integrations_syncrun_start", args=[corp.pk])
     sentence = gettext("An import changes users who are here. Users are created by the directory of a company: {link}")
-    if not request.user.has_perm("integrations.view_corp" if corp is None else SYNC):
-        return format_html(sentence, link=words)
-    return format_html(sentence, link=format_html('<a href="{}">{}</a>', url, words))
+    may_open = request.user.has_perm("integrations.view_corp" if corp is None else SYNC)
+    return format_html(sentence, link=format_html('<a href="{}">{}</a>', url, words) if may_open else words)
 
 
 class UploadForm(forms.Form):

@@ -8,13 +8,14 @@ from django import forms
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.hashers import is_password_usable
 from django.contrib.auth.models import Group
+from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import user_attributes
 from accounts.models import Attribute, User
-from accounts.users import attribute_fields, limited_administrators, roles
+from accounts.users import attribute_fields, limited_administrators, panels, roles
 from accounts.users.scopes import rights_changeable_by, sees_all
 from integrations.core.concurrency import SeenForm
 from integrations.models import Corp
@@ -72,6 +73,19 @@ class UserChangeForm(SeenForm, ChangeFormBase):
         help_text=_("What somebody who may enter the administration may do there, in the companies named below."),
     )
 
+    taken_over = forms.MultipleChoiceField(
+        label=_("What the person owns"), required=False, widget=forms.CheckboxSelectMultiple
+    )
+    successor = forms.ModelChoiceField(
+        label=_("Who takes it over"),
+        queryset=User.objects.none(),
+        required=False,
+        help_text=_(
+            "Tokens and channels act with the rights of this person then. Whoever left may know their secrets."
+        ),
+    )
+    lets_stop = forms.BooleanField(label=_("It may stop: nobody takes it over"), required=False)
+
     # Who edits; set by the admin for each request.
     editor: User
     unseen_fields = frozenset({"password"})
@@ -100,6 +114,7 @@ class UserChangeForm(SeenForm, ChangeFormBase):
         if "managed_corps" in self.fields:
             corps: Any = self.fields["managed_corps"]
             corps.queryset = Corp.objects.visible_to(self.editor)
+        self._offer_owned()
 
     def _values_of(self, row: Any) -> dict[str, Any]:
         """Roles and groups are one list on the row, and two on the page, which shows no company beyond the editor's."""
@@ -119,6 +134,7 @@ class UserChangeForm(SeenForm, ChangeFormBase):
             untouched = Group.objects.filter(user=self.instance).exclude(pk__in=self._offered_groups())
             cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
         self._check_attributes()
+        self._check_owned(cleaned)
         user_attributes.add_conflict_errors(self)
         if "managed_corps" in cleaned:
             unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
@@ -126,6 +142,27 @@ class UserChangeForm(SeenForm, ChangeFormBase):
         if objection := limited_administrators.objection_to_rights(self.instance, cleaned):
             self.add_error(None, objection)
         return cleaned
+
+    def _offer_owned(self) -> None:
+        """What the editor may hand over: to themselves, and to people whose rights they may change."""
+        self.owned = panels.owned_by.joined(self.instance, self.editor) if self.instance.pk else []
+        fields: dict[str, Any] = self.fields
+        links = [(key, format_html('<a href="{}">{}</a>', url, name)) for key, name, url in self.owned]
+        fields["taken_over"].choices, self.initial["taken_over"] = links, [key for key, _name in links]
+        able = rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
+        fields["successor"].queryset = able.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
+
+    def _check_owned(self, cleaned: dict[str, Any]) -> None:
+        """Somebody who is disabled, or may not enter the administration any more, hands over what they own."""
+        successor, keys = cleaned.get("successor"), cleaned.get("taken_over", [])
+        ends = any(self.initial.get(name) and cleaned.get(name) is False for name in ("is_active", "is_staff"))
+        sentences: list[Any] = []
+        if successor is not None:
+            sentences = panels.objections_to.joined(self.instance, keys, successor, self.editor)
+        elif self.owned and ends and not cleaned.get("lets_stop"):
+            sentences = [_("Choose who takes over what this person owns, or confirm that it may stop.")]
+        for sentence in sentences:
+            self.add_error("successor", sentence)
 
     def _save_m2m(self) -> None:
         super()._save_m2m()  # type: ignore[misc]  # not in the stubs

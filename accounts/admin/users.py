@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -26,7 +27,7 @@ from accounts.directory import transfer_batches
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import attribute_definitions, roles
 from accounts.users.attributes import ValueTakenError
-from accounts.users.panels import person_panels
+from accounts.users.panels import handing_over, owned_by, person_panels
 from accounts.users.roles import PermissionsField, choosable
 from accounts.users.scopes import people_changeable_by, people_visible_to, sees_all
 from integrations.admin.base import NamedDeletions
@@ -256,11 +257,22 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
         return not is_hidden and super().lookup_allowed(lookup, value, request)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """The people alone: the log of what they did may name companies that one does not see."""
-        listed, *more = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
+        """The people alone: the log of what they did may name companies that one does not see. Whoever owns something
+        is not deleted until it is handed over."""
+        listed, counts, needed, protected = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
         if not sees_all(request.user):
             listed = [item for item in listed if not isinstance(item, list)]
-        return listed, *more
+        owned = [item for one in objs for item in owned_by.joined(one, administrator(request))]
+        links = [format_html('<a href="{}">{}</a>', url, name) for _key, name, url in owned]
+        return listed, counts, set() if links else needed, [*protected, *links]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if successor := form.cleaned_data.get("successor"):
+            keys = form.cleaned_data["taken_over"]
+            count = sum(handing_over(form.instance, keys, successor, administrator(request)))
+            sentence = gettext("%(person)s has taken over: %(count)d.") % {"person": successor, "count": count}
+            messages.success(request, sentence)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Accounts are not named to those who see some companies: one may belong, or have belonged, to another."""

@@ -59,14 +59,14 @@ def _named(person: Person, permission: str, corp_ids: Collection[int] | None) ->
     corps = Corp.objects.visible_to(person)
     theirs = corps if corp_ids is None else corps.filter(pk__in=corp_ids)
     managed = User.managed_corps.through.objects.filter(corp__in=theirs).values("user_id")
-    able = _holders(permission).filter(Q(is_superuser=True) | Q(manages_all_corps=True) | Q(pk__in=managed))
+    able = holders_of(permission).filter(Q(is_superuser=True) | Q(manages_all_corps=True) | Q(pk__in=managed))
     seen = able.filter(pk__in=people_visible_to(person).values("pk")).exclude(pk=person.pk)
     found = list(seen.order_by("is_superuser", "name", "pk")[: NAMED_AT_MOST + 1])
     names = pgettext("between people", ", ").join(one.name or one.username for one in found[:NAMED_AT_MOST])
     return _("%(people)s and others") % {"people": names} if len(found) > NAMED_AT_MOST else names
 
 
-def _holders(permission: str) -> QuerySet[User]:
+def holders_of(permission: str) -> QuerySet[User]:
     """Who may enter the administration and has the permission, by a group or directly."""
     app, _dot, codename = permission.partition(".")
     granted = Permission.objects.filter(content_type__app_label=app, codename=codename)

@@ -102,6 +102,7 @@ def _about_task(name: str) -> EngineExplanation:
         "accounts.directory_tick": _("no nightly directory run begins, and moves of people stand still."),
         "accounts.people_import_tick": _("imports and exports of people that were broken off are not taken up again."),
         "accounts.purge_audit": _("what is too old in the audit trail is not removed."),
+        "notifications.notify_of_owners": _("nobody is told of tokens and channels that lose their owner or expire."),
     }
     words = {"task": name, "consequence": consequences[name], "page": PeriodicTask._meta.verbose_name_plural}
     what = _("The periodic task %(task)s is switched off: %(consequence)s") % words

@@ -17,9 +17,10 @@ from accounts.users.scopes import sees_all, sees_all_corps
 from integrations.admin.dashboard import about_unreadable, may_see_corps
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
+from notifications.admin.base import administrator
 from notifications.delivery import counters
 from notifications.delivery.attachments import jobs
-from notifications.delivery.runs import auto_pause, statistics
+from notifications.delivery.runs import auto_pause, ownership, statistics
 from notifications.delivery.sending import circuit_breaker
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
 from notifications.models import AlertRule, CorpQueue, Delivery, Incident, IncomingMessage, Robot, Run, Subscription
@@ -63,12 +64,12 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, webhooks given up, a
-    calendar ending.
+    calendar ending, owners who are gone.
 
-    Nine queries, two more while the calendar ends.
+    Eleven queries, two more while the calendar ends.
     """
     now = timezone.now()
-    found = _about_calendar(request, now) + _about_times(request)
+    found = ownership.attentions(administrator(request), now) + _about_calendar(request, now) + _about_times(request)
     if request.user.has_perm("notifications.view_delivery"):
         deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
         found += _about_deliveries(deliveries, now) + _about_media(now)

@@ -210,6 +210,9 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             slots.reschedule(obj, now=timezone.now())
             # All of them: the form empties what another way of writing the schedule needed.
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
+        if change and obj.owner is not None and not obj.owner.is_active:
+            obj.owner = administrator(request)  # nobody would hear what goes wrong with it
+            changed.add("owner")
         if change:
             obj.save(update_fields=changed)
             return

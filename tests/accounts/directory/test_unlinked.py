@@ -562,7 +562,6 @@ def test_by_nothing_or_of_an_unseen_company_nothing_is_linked(corp: Corp, other_
 
 def test_many_are_linked_in_parts(admin: Client, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accounts.directory.linking.MEMBERS_AT_ONCE", 2)
-    monkeypatch.setattr("accounts.directory.linking._STEP", 1)
     for number in range(3):
         member(corp, f"u{number}")
         make(f"u{number}")

@@ -26,6 +26,7 @@ ENTRIES = {
     "accounts.directory_tick": (60, 59),
     "accounts.people_import_tick": (60, 59),
     "accounts.purge_audit": (24 * 60 * 60, None),
+    "notifications.notify_of_owners": (60 * 60, None),
 }
 
 

@@ -1,0 +1,273 @@
+"""What somebody owns is handed over, and those who may do that are told before and when it stops."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.users.roles import Role
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import ownership
+from notifications.models import ApiToken, Delivery, InboundChannel, PagePicture, Run, Subscription
+from notifications.tasks import notify_of_owners
+from tests.accounts.people import sent_form, with_role
+from tests.notifications.admin.test_admin import client_of
+from tests.notifications.admin.test_push_page import as_browsers_send, change
+from tests.notifications.api.conftest import make_token
+from tests.notifications.factories import make_corp, make_person, make_report, make_subscription, make_superuser
+from tests.notifications.inbound.channels import call, make_channel
+
+pytestmark = pytest.mark.django_db
+LATER = timezone.now() + timedelta(days=365)
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def leaver(corp: Corp) -> User:
+    """A push editor of the company, who has one of everything there."""
+    person = with_role("leaver", Role.PUSH_EDITOR, corp)
+    person.wecom_accounts.create(corp=corp, userid="Leaver", userid_folded="leaver")
+    make_token(person, name="仓库", may_send=True, sends_to="corps", reach="subscriptions", expires_at=LATER)
+    make_channel(person, name="监控", corp=corp, is_enabled=True)
+    make_subscription(name="日报", owner=person, report=make_report(corp=corp))
+    return person
+
+
+@pytest.fixture
+def chief(corp: Corp) -> User:
+    """The system administrator of the company."""
+    person = with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp, email="chief@example.com")
+    person.wecom_accounts.create(corp=corp, userid="Chief", userid_folded="chief")
+    return person
+
+
+def page_of(person: User) -> str:
+    return f"/admin/accounts/user/{person.pk}/change/"
+
+
+def save(client: Client, person: User, **changes: Any) -> Any:
+    """What the browser sends; None: a box that is not ticked."""
+    sent = {**sent_form(client, page_of(person)), **changes}
+    return client.post(page_of(person), {name: value for name, value in sent.items() if value is not None})
+
+
+def owners() -> list[str]:
+    rows = (model.objects.get().owner for model in (ApiToken, InboundChannel, Subscription))
+    return [row.username for row in rows if row is not None]
+
+
+# --- The page that disables somebody ----------------------------------------------------------------------------------
+
+
+def test_the_page_that_disables_somebody_asks_who_takes_over_what_they_own(chief: User, leaver: User) -> None:
+    client = client_of(chief)
+
+    response = save(client, leaver, is_active=None)
+
+    assert response.context["adminform"].form.errors == {"successor": ["请选择由谁接管此人的内容，或确认可以停止。"]}
+    for name in ("API 令牌“仓库”", "接入通道“监控”", "推送“日报”"):
+        assert name in response.text
+    leaver.refresh_from_db()
+    assert leaver.is_active
+
+    taken = save(client, leaver, is_active=None, successor=chief.pk)
+
+    assert taken.status_code == 302
+    leaver.refresh_from_db()
+    assert (leaver.is_active, owners()) == (False, ["chief"] * 3)
+
+
+def test_what_is_not_taken_over_may_stop(chief: User, leaver: User) -> None:
+    assert save(client_of(chief), leaver, is_staff=None, lets_stop="on").status_code == 302
+
+    leaver.refresh_from_db()
+    assert (leaver.is_staff, owners()) == (False, ["leaver"] * 3)
+
+
+def test_one_thing_alone_can_go_to_another_owner_who_stays(chief: User, leaver: User, corp: Corp) -> None:
+    editor = with_role("editor", Role.PUSH_EDITOR, corp)
+    editor.wecom_accounts.create(corp=corp, userid="E", userid_folded="e")
+    push = Subscription.objects.get()
+
+    save(client_of(chief), leaver, taken_over=[f"subscription:{push.pk}"], successor=editor.pk)
+
+    assert owners() == ["leaver", "leaver", "editor"]
+
+
+def test_a_channel_that_was_closed_works_again_for_who_took_it_over(chief: User, leaver: User) -> None:
+    channel = InboundChannel.objects.get()
+    User.objects.filter(pk=leaver.pk).update(is_active=False)
+    assert call(channel, {"title": "x"}).status_code == 401
+
+    save(client_of(chief), leaver, successor=chief.pk)
+
+    channel.refresh_from_db()
+    assert channel.owner == chief
+    assert call(channel, {"title": "x"}).status_code != 401
+
+
+# --- Nobody rises -----------------------------------------------------------------------------------------------------
+
+
+def test_nobody_has_somebody_stronger_take_something_over(chief: User, leaver: User, corp: Corp) -> None:
+    """Whoever may renew a channel's secret would act with that person's rights."""
+    root = User.objects.create(username="root", is_staff=True, is_superuser=True)
+    elsewhere = with_role("elsewhere", Role.PUSH_EDITOR, make_corp(name="别处"))
+    keys = [one[0] for one in ownership.owned_by(leaver, chief)]
+    assert len(keys) == 3
+
+    for person in (root, elsewhere):
+        response = save(client_of(chief), leaver, successor=person.pk)
+        assert "successor" in response.context["adminform"].form.errors
+        assert ownership.objections_to(leaver, keys, person, chief) == [f"您不能让{person}接管。"]
+    assert owners() == ["leaver"] * 3
+
+
+def test_nobody_takes_over_what_they_may_not_manage(leaver: User, corp: Corp) -> None:
+    """A push editor sees the channels of nobody else, and neither the pushes of another company."""
+    editor = with_role("editor", Role.PUSH_EDITOR, corp)
+    stranger = with_role("stranger", Role.SYSTEM_ADMINISTRATOR, make_corp(name="别处"))
+
+    assert [one[0].split(":")[0] for one in ownership.owned_by(leaver, editor)] == ["subscription"]
+    assert ownership.owned_by(leaver, stranger) == []
+    channel = f"inboundchannel:{InboundChannel.objects.get().pk}"
+    assert ownership.hand_over(leaver, [channel], editor, editor) == 0
+    assert "此人名下的内容" not in client_of(editor).get(page_of(leaver)).text
+    assert client_of(editor).post(page_of(leaver), {"successor": editor.pk}).status_code == 403
+
+
+def test_nobody_shows_what_they_see_to_recipients_of_a_push_that_they_take_over(chief: User, leaver: User) -> None:
+    push = Subscription.objects.get()
+    picture = PagePicture.objects.create(report=push.report, bi_id="p1", name="看板", shown_as=chief)
+
+    assert ownership.hand_over(leaver, [f"subscription:{push.pk}"], chief, chief) == 1
+
+    picture.refresh_from_db()
+    assert picture.shown_as is None
+
+
+def test_a_push_without_an_owner_who_can_act_belongs_to_whoever_saves_it(leaver: User) -> None:
+    root = make_superuser()
+    client, push = client_of(root), Subscription.objects.get()
+    User.objects.filter(pk=leaver.pk).update(is_active=False)
+
+    client.post(change(push), as_browsers_send(client, change(push), _disable="1"))
+
+    push.refresh_from_db()
+    assert push.owner == root
+
+
+def test_what_reaches_all_companies_goes_to_nobody_who_manages_some(chief: User, leaver: User, corp: Corp) -> None:
+    InboundChannel.objects.update(corp=None)
+    ApiToken.objects.update(sends_to=ApiToken.SendReach.EVERYONE)
+    keys = [one[0] for one in ownership.owned_by(leaver, chief)]
+
+    assert ownership.objections_to(leaver, keys, chief, chief) == [
+        "API 令牌“仓库”的范围超出了chief管理的公司。",
+        "接入通道“监控”的范围超出了chief管理的公司。",
+    ]
+
+
+def test_a_channel_goes_to_nobody_who_may_not_send(chief: User, leaver: User, corp: Corp) -> None:
+    reader = with_role("reader", Role.READ_ONLY, corp)
+    reader.wecom_accounts.create(corp=corp, userid="R", userid_folded="r")
+    channel = f"inboundchannel:{InboundChannel.objects.get().pk}"
+
+    assert ownership.objections_to(leaver, [channel], reader, chief) == [
+        "reader无权发送消息，而接入通道“监控”需要发送。"
+    ]
+
+
+def test_whoever_owns_something_is_not_deleted(leaver: User) -> None:
+    """Tokens and channels would be deleted with them."""
+    root = User.objects.create(username="root", is_staff=True, is_superuser=True)
+    page = f"/admin/accounts/user/{leaver.pk}/delete/"
+
+    assert "接入通道“监控”" in client_of(root).get(page).text
+    client_of(root).post(page, {"post": "yes"})
+
+    assert owners() == ["leaver"] * 3
+
+
+# --- Who is told ------------------------------------------------------------------------------------------------------
+
+
+def told() -> list[tuple[str, str, str, str]]:
+    """To whom, title, text and link of each notice made now."""
+    ids = ownership.request_notices(now=timezone.now())
+    for pk in ids:
+        render_run(run_id=pk, now=timezone.now())
+    rows = Delivery.objects.filter(run__in=ids).order_by("pk")
+    return [(json.loads(bytes(one.body))["touser"], one.title, one.text, one.link) for one in rows]
+
+
+def test_those_who_manage_it_are_told_once_a_month_and_read_it_on_the_overview(chief: User, leaver: User) -> None:
+    User.objects.filter(pk=leaver.pk).update(is_active=False)
+    names = "API 令牌“仓库”、接入通道“监控”、推送“日报”"
+    sentence = f"leaver已停用，其名下有{names}：其中的令牌和通道已停止工作。"
+
+    assert told() == [("Chief", "需要有人接管leaver的内容", sentence, f"{page_of(leaver)}#owned")]
+    assert told() == []
+    assert ownership.request_notices(now=timezone.now() + timedelta(days=32)) != []
+    found = ownership.attentions(chief, timezone.now())
+    assert [(one.sentence, one.url, one.tone) for one in found] == [(sentence, f"{page_of(leaver)}#owned", "bad")]
+    assert sentence in client_of(chief).get("/admin/").text
+
+
+def test_they_are_told_before_it_stops_when_the_owner_has_left_in_wecom(chief: User, leaver: User) -> None:
+    leaver.wecom_accounts.update(userid="", userid_folded="", left_at=timezone.now())
+
+    [(person, _title, text, _link)] = told()
+
+    assert person == "Chief"
+    assert text.startswith("leaver已离开企业微信或不能再发送，其名下有API 令牌“仓库”")
+    assert [one.tone for one in ownership.attentions(chief, timezone.now())] == ["warn"]
+
+
+def test_the_owner_of_a_token_is_told_before_it_expires(leaver: User, corp: Corp) -> None:
+    now = timezone.now()
+    ApiToken.objects.update(expires_at=now + timedelta(days=15))
+    assert told() == []
+    ApiToken.objects.update(expires_at=now + timedelta(days=13))
+    token = ApiToken.objects.get()
+
+    day = f"{timezone.localtime(token.expires_at):%Y-%m-%d}"
+    sentence = f"API 令牌“仓库”将于 {day} 到期，之后的调用会被拒绝。请新建一个。"
+    page = f"/admin/notifications/apitoken/{token.pk}/change/"
+    assert told() == [("Leaver", "API 令牌即将到期", sentence, page)]
+    assert told() == []
+    assert [(one.sentence, one.url) for one in ownership.attentions(leaver, now)] == [(sentence, page)]
+
+
+def test_what_is_in_order_or_not_in_use_is_not_told(chief: User, leaver: User) -> None:
+    assert ownership.request_notices(now=timezone.now()) == []
+    User.objects.filter(pk=leaver.pk).update(is_active=False)
+    ApiToken.objects.update(revoked_at=timezone.now())
+    InboundChannel.objects.update(is_enabled=False)
+    Subscription.objects.update(is_enabled=False)
+
+    notify_of_owners()
+
+    assert not Run.objects.exists()
+    assert ownership.attentions(chief, timezone.now()) == []
+
+
+def test_nobody_hears_of_it_who_may_not_hand_it_over(leaver: User, corp: Corp) -> None:
+    User.objects.filter(pk=leaver.pk).update(is_active=False)
+    reader = with_role("reader", Role.READ_ONLY, corp)
+    stranger = with_role("stranger", Role.SYSTEM_ADMINISTRATOR, make_corp(name="别处"))
+    make_person(corp, "nobody")
+
+    assert ownership.request_notices(now=timezone.now()) == []
+    assert [ownership.attentions(one, timezone.now()) for one in (reader, stranger)] == [[], []]
