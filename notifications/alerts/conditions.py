@@ -13,7 +13,7 @@ from typing import Any
 
 from django.utils.translation import get_language, gettext_lazy
 
-from integrations.data.dates import LAST_WORKDAY, RELATIVE_DATES, Period, month_of, named_days
+from integrations.data.dates import LAST_WORKDAY, RELATIVE_DATES, Period, last_workday, month_of, named_days
 from integrations.data.reading import narrow_text, read_day, read_moment, read_number
 from integrations.data.table import Kind, Month, Table
 from notifications.subscriptions.schedules import workdays
@@ -229,7 +229,9 @@ def is_date(text: str) -> bool:
 
 def span_of(text: str, today: date) -> Period | None:
     """The days of a relative date or a month; None for anything else."""
-    named = _relative_days(today).get(_bare(text))
+    name = _bare(text)
+    is_last_workday = name in map(_bare, LAST_WORKDAY)  # the only one for which days that were entered count
+    named = last_workday(today, workdays.calendar()) if is_last_workday else _relative_days(today).get(name)
     if named is not None:
         return named if isinstance(named, Period) else Period(named, named)
     day = read_day(text)

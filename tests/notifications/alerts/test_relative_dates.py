@@ -14,6 +14,7 @@ from integrations.data.table import Column, Kind, Table
 from notifications.alerts import conditions, verdicts
 from notifications.alerts.conditions import Condition, ConditionError, Join, check
 from notifications.alerts.verdicts import Memory
+from notifications.models import WorkdayCalendar
 from tests.notifications.alerts.lines import parse
 
 TODAY = date(2026, 11, 24)
@@ -37,6 +38,14 @@ def verdict(line: str, data: Table, at: datetime = AT) -> verdicts.Verdict:
     return verdicts.evaluate(fixed, Join.ALL, data, Memory())
 
 
+@pytest.mark.django_db
+def test_the_previous_working_day_goes_by_the_days_that_were_entered() -> None:
+    WorkdayCalendar.objects.create(days="2026-11-19 至 2026-11-23 休")
+    [found] = verdict("sum 销售额 > 0 where 日期=上一工作日", table(Kind.DATE)).found
+    assert found.value == 8  # of the 18th
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("kind", [Kind.DATE, Kind.DATETIME])
 @pytest.mark.parametrize(
     ("name", "sales"),
@@ -135,6 +144,7 @@ def test_a_day_at_the_end_of_the_calendar_is_a_day() -> None:
         verdict("count fell 1 amount day where 有效期=0001-01-01", data)
 
 
+@pytest.mark.django_db
 def test_names_to_choose_from_are_understood() -> None:
     for language in ("zh-hans", "en"):
         with override(language):
