@@ -13,6 +13,8 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from integrations.data.reading import fold_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Self
@@ -204,8 +206,8 @@ class AttributeValue(models.Model):
 
 
 def fold_value(value: str) -> str:
-    """The form of a value under which it is found: without spaces around, in lower case."""
-    return value.strip().lower()
+    """Return the form of a value under which it is found, the one in which all data is compared."""
+    return fold_text(value)
 
 
 def plain_number(text: str) -> str:

@@ -6,6 +6,7 @@ unknown, never 0. Numbers are computed as decimals, in the digits that they show
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
@@ -13,7 +14,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 
 from integrations.data.reading import day_of, fold_text, is_unknown
-from integrations.data.table import Table, Value
+from integrations.data.table import Column, Kind, Table, Value
 
 # Digits enough for whatever a BI adds up.
 ARITHMETIC = Context(prec=40, rounding=ROUND_HALF_UP)
@@ -65,6 +66,19 @@ def average(numbers: Sequence[Decimal]) -> Decimal | None:
     """Return the mean; None of none."""
     added = total(numbers)
     return None if added is None else ARITHMETIC.divide(added, Decimal(len(numbers)))
+
+
+_NEVER_ADDED = re.compile(
+    r"率|占比|比例|百分|价|均|温|余额|rate|ratio|percent|price|average|\bavg|temp|balance", re.IGNORECASE
+)
+
+
+def adds_up(column: Column) -> bool:
+    """Whether a total of the column means something: not of a percentage, rate, price, temperature or balance, by its
+    kind, unit and name. For what is proposed; an editor may total any column of numbers."""
+    if column.kind is Kind.PERCENT or column.unit in ("%", "℃", "°C"):
+        return False
+    return column.is_numeric and not _NEVER_ADDED.search(column.name)
 
 
 def share(part: Decimal | None, whole: Decimal | None) -> Decimal | None:

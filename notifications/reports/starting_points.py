@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 
 from django.utils.translation import gettext as _
 
-from integrations.data.table import Kind, Table
+from integrations.data.figures import adds_up
+from integrations.data.table import Column, Kind, Table
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartKind, Sort
 from notifications.models import MessageForm
 from notifications.reports.templates import field_choices, merge_fields
@@ -47,7 +48,7 @@ class _Columns:
     heading: str
     day: str
     names: list[str]
-    numbers: list[str]
+    numbers: list[Column]
     every: list[str]
 
     @property
@@ -67,7 +68,7 @@ def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoin
         heading,
         field_choices.day_column_of(table),
         [column.name for column in table.columns if column.kind is Kind.TEXT],
-        [column.name for column in table.columns if column.is_numeric],
+        [column for column in table.columns if column.is_numeric],
         list(table.names),
     )
     return [_key_figures(columns), _table(columns), _trend(columns), _ranking(columns)]
@@ -100,7 +101,7 @@ def _trend(columns: _Columns) -> StartingPoint:
         return replace(point, lacks=_("This data has no column of dates."))
     if not columns.numbers:
         return replace(point, lacks=_no_numbers())
-    chart = Chart(ChartKind.LINE, x=columns.day, y=(columns.numbers[0],))
+    chart = Chart(ChartKind.LINE, x=columns.day, y=(columns.numbers[0].name,))
     return replace(
         point, title=_title(columns), body=_numbers_text(columns), figures=_figures(columns), charts=(chart,)
     )
@@ -112,7 +113,7 @@ def _ranking(columns: _Columns) -> StartingPoint:
         return replace(point, lacks=_no_numbers())
     if not columns.names:
         return replace(point, lacks=_("This data has no column of names."))
-    [name, *_others], [number, *_more] = columns.names, columns.numbers
+    name, number = columns.names[0], columns.numbers[0].name
     body = merge_fields.ranking(columns.alias, name, number, days=columns.days, day_column=columns.day)
     chart = Chart(ChartKind.BAR, x=name, y=(number,), sort=Sort.LARGEST)
     return replace(point, title=_title(columns), body=body, figures=_figures(columns), charts=(chart,))
@@ -128,24 +129,33 @@ def _title(columns: _Columns) -> str:
 def _figures(columns: _Columns) -> str:
     """A line `name: number` for each."""
     return "\n".join(
-        f"{literal(_without_colons(number))}: {_sum(columns, number)}" for number in columns.numbers[:NUMBERS_AT_MOST]
+        f"{literal(_without_colons(number.name))}: {_figure(columns, number)}"
+        for number in columns.numbers[:NUMBERS_AT_MOST]
     )
 
 
 def _numbers_text(columns: _Columns) -> str:
     """A line for each number, with its change against the day before where there are days."""
     if not columns.day:
-        return "\n".join(f"{literal(number)} {_sum(columns, number)}" for number in columns.numbers[:NUMBERS_AT_MOST])
+        return "\n".join(
+            f"{literal(number.name)} {_figure(columns, number)}" for number in columns.numbers[:NUMBERS_AT_MOST]
+        )
     against = literal(_("vs the day before"))
     return "\n".join(
-        f"{literal(number)} {_sum(columns, number)} {against} "
-        + shown(change(columns.alias, number, against="day", day_column=columns.day))
+        f"{literal(number.name)} {_figure(columns, number)} {against} "
+        + shown(change(columns.alias, number.name, against="day", day_column=columns.day, measure=_measure(number)))
         for number in columns.numbers[:NUMBERS_AT_MOST]
     )
 
 
-def _sum(columns: _Columns, number: str) -> str:
-    return shown(aggregate(columns.alias, "sum", number, days=columns.days, day_column=columns.day), "thousands")
+def _figure(columns: _Columns, number: Column) -> str:
+    figure = aggregate(columns.alias, _measure(number), number.name, days=columns.days, day_column=columns.day)
+    return shown(figure, "thousands")
+
+
+def _measure(number: Column) -> str:
+    """Return what of a column is proposed: its total, or the mean where a total means nothing."""
+    return "sum" if adds_up(number) else "avg"
 
 
 def _without_colons(name: str) -> str:

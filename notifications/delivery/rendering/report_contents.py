@@ -30,6 +30,7 @@ from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
 from notifications.sources import Audience, CardContent, Content, Figure, LeftOut, PageView, Terms
 from notifications.subscriptions.recipients import audience_of
+from notifications.subscriptions.schedules import workdays
 from notifications.subscriptions.schedules.descriptions import moment_line
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def written(
     note = "\n".join(filter(None, [_stale_note(tables, order), *_cut_notes(shown)]))
     title, text, figures = report.title, report.body, ""
     if report.is_template:
-        given = Given(order.slot_at, order.zone, tables)
+        given = Given(order.slot_at, order.zone, tables, is_workday=workdays.is_workday)
         title = _rendered(Sentence("title"), title, given, "")
         text = _rendered(Sentence("body"), text, given, order.form)
         figures = _rendered(Sentence("key figures"), report.figures, given, "")

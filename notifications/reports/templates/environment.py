@@ -19,9 +19,10 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from integrations.core.sentences import Sentence
+from integrations.data.figures import ARITHMETIC
+from integrations.data.formats import LARGEST
 from notifications.reports.templates import dates, numbers
 from notifications.reports.templates.escaping import escaped
-from notifications.reports.templates.numbers import ARITHMETIC, LARGEST
 from notifications.reports.templates.values import DASH, NOTHING, Exposed, ExpressionError, Function, Nothing, to_number
 
 OUTPUT_CHARACTERS = 20_000

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from integrations.data.figures import adds_up
 from integrations.data.table import Column, Kind, Table
 from notifications.reports.templates.merge_fields import (
     AGAINST,
@@ -51,7 +52,7 @@ def formats() -> list[tuple[str, str]]:
 
 def groups_of(table: Table, alias: str) -> list[FieldGroup]:
     """What can be inserted of a card's table, the most usual first."""
-    every = [column.name for column in table.columns if column.is_numeric]
+    every = [column for column in table.columns if column.is_numeric]
     numbers = every[:COLUMNS_COMBINED]
     day = day_column_of(table)
     groups = [FieldGroup(_("Of all rows"), _aggregates(alias, every, "", ""), is_number=True)]
@@ -63,7 +64,10 @@ def groups_of(table: Table, alias: str) -> list[FieldGroup]:
         groups.append(FieldGroup(_("Compared"), tuple(_changes(alias, numbers, day))))
     if names := [column.name for column in table.columns if column.kind is Kind.TEXT]:
         groups.append(
-            FieldGroup(_("Rankings"), tuple(_rankings(alias, names[:COLUMNS_RANKED], numbers[:COLUMNS_RANKED], day)))
+            FieldGroup(
+                _("Rankings"),
+                tuple(_rankings(alias, names[:COLUMNS_RANKED], [one.name for one in numbers[:COLUMNS_RANKED]], day)),
+            )
         )
     return [group for group in groups if group.fields]
 
@@ -91,32 +95,29 @@ def _is_chinese() -> bool:
 
 def day_column_of(table: Table) -> str:
     """The first column of days or moments; empty where there is none."""
-    return next((column.name for column in table.columns if _is_day(column)), "")
+    return next((column.name for column in table.columns if column.is_temporal), "")
 
 
-def _is_day(column: Column) -> bool:
-    return column.kind in {Kind.DATE, Kind.DATETIME}
-
-
-def _aggregates(alias: str, numbers: list[str], days: str, day: str) -> tuple[Field, ...]:
+def _aggregates(alias: str, numbers: list[Column], days: str, day: str) -> tuple[Field, ...]:
     lead = f"{day_label(days)} " if days else ""
     found = [
         Field(
-            lead + aggregate_label(measure, column),
-            shown(aggregate(alias, measure, column, days=days, day_column=day), "thousands"),
+            lead + aggregate_label(measure, column.name),
+            shown(aggregate(alias, measure, column.name, days=days, day_column=day), "thousands"),
         )
         for column in numbers
-        for measure in ("sum", "avg", "max", "min")
+        for measure in (("sum", "avg", "max", "min") if adds_up(column) else ("avg", "max", "min"))
     ]
     count = Field(lead + _("number of rows"), shown(row_count(alias, days=days, day_column=day), "thousands"))
     return (*found, count)
 
 
-def _changes(alias: str, numbers: list[str], day: str) -> Iterator[Field]:
+def _changes(alias: str, numbers: list[Column], day: str) -> Iterator[Field]:
     for column in numbers:
         for against in AGAINST:
-            label = change_label(aggregate_label("sum", column), against)
-            yield Field(label, shown(change(alias, column, against=against, day_column=day)))
+            measure = "sum" if adds_up(column) else "avg"
+            label = change_label(aggregate_label(measure, column.name), against)
+            yield Field(label, shown(change(alias, column.name, against=against, day_column=day, measure=measure)))
 
 
 def _rankings(alias: str, names: list[str], numbers: list[str], day: str) -> Iterator[Field]:

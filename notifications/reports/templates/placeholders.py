@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -37,7 +37,7 @@ class UnknownView(TableView):
     __slots__ = ()
 
     def __init__(self, zone: ZoneInfo, charge: Charge) -> None:
-        super().__init__(_ONE_EMPTY_ROW, zone, charge)
+        super().__init__(_ONE_EMPTY_ROW, zone, charge, date(2026, 1, 1))
         self._positions = _AnyColumn()
 
     def _with(self, rows: Sequence[tuple[Any, ...]]) -> TableView:

@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from integrations.core.sentences import Sentence
+from integrations.data.dates import Workday
 from integrations.data.table import Table
 from notifications.reports.templates import dates
 from notifications.reports.templates.compiler import compiled, plain_text
@@ -37,12 +38,14 @@ _FUNCTIONS = {
 @dataclass(frozen=True)
 class Given:
     """What templates are about: the slot, its time zone, and a table for each alias; None for a card of which nothing
-    is known yet. `values`: what else they know by name, as templates see it."""
+    is known yet. `values`: what else they know by name, as templates see it. `is_workday`: by a calendar of holidays.
+    """
 
     slot_at: datetime
     zone: ZoneInfo
     tables: Mapping[str, Table | None] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
+    is_workday: Workday = dates.is_weekday
 
 
 def check(source: str, aliases: Mapping[str, object] | list[str] | tuple[str, ...] = ()) -> None:
@@ -60,14 +63,16 @@ def rendered(source: str, given: Given, form: str, *, is_cut: bool = False) -> s
         return text
     template = compiled(source, frozenset({*given.tables, *given.values, *_time_names(), *_FUNCTIONS}))
     work = _Rendering(form, is_cut=is_cut)
-    names = dates.named_times(given.slot_at, given.zone)
-    names |= {alias: _view(table, given.zone, work) for alias, table in given.tables.items()}
+    names = dates.named_times(given.slot_at, given.zone, given.is_workday)
+    today = given.slot_at.astimezone(given.zone).date()
+    names |= {
+        alias: UnknownView(given.zone, work.charge)
+        if table is None
+        else TableView(table, given.zone, work.charge, today)
+        for alias, table in given.tables.items()
+    }
     names |= {**given.values, **_FUNCTIONS, RENDERING: work}
     return work.text_of(template, names)
-
-
-def _view(table: Table | None, zone: ZoneInfo, work: _Rendering) -> TableView:
-    return UnknownView(zone, work.charge) if table is None else TableView(table, zone, work.charge)
 
 
 def reserved_names() -> frozenset[str]:

@@ -10,11 +10,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from integrations.core.sentences import Sentence
-from integrations.data.table import NUMERIC, Kind, Table
-from notifications.reports.templates import dates
+from integrations.data import figures
+from integrations.data.dates import EARLIER
+from integrations.data.formats import LARGEST
+from integrations.data.reading import day_of
+from integrations.data.table import NUMERIC, Column, Kind, Table
 from notifications.reports.templates import values as templates_values
 from notifications.reports.templates.dates import Period
-from notifications.reports.templates.numbers import ARITHMETIC, LARGEST, Change
+from notifications.reports.templates.numbers import Change, Figure
 from notifications.reports.templates.values import (
     NOTHING,
     ColumnGoneError,
@@ -24,8 +27,6 @@ from notifications.reports.templates.values import (
     Nothing,
     exposed_of,
     from_cell,
-    to_day,
-    to_number,
 )
 
 # Asked of whatever goes through rows: how much a rendering may do is limited.
@@ -46,30 +47,29 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 class RowView(Exposed):
     """One row: `row["column"]`, or `row.column` where the column's name is a word."""
 
-    __slots__ = ("_positions", "_row", "_zone")
+    __slots__ = ("_row", "_view")
 
-    def __init__(self, row: tuple[Any, ...], positions: Mapping[str, int], zone: ZoneInfo) -> None:
-        self._row, self._positions, self._zone = row, positions, zone
+    def __init__(self, row: tuple[Any, ...], view: TableView) -> None:
+        self._row, self._view = row, view
 
     def item(self, key: object) -> Any:
-        if not isinstance(key, str):
-            raise ExpressionError(Sentence("A column is named by a text."))
-        return from_cell(self._row[_position(self._positions, key)], self._zone)
+        return self._view._cell(self._row, self._view._of(key))
 
     def exposed(self, name: str) -> Any:
         return self.item(name)
 
 
 class TableView(Exposed):
-    """A table, or some rows of one."""
+    """A table, or some rows of one. `today`: the slot's day, after which all days are a plan."""
 
-    __slots__ = ("_charge", "_days_of", "_positions", "_table", "_values_of", "_zone")
+    __slots__ = ("_charge", "_days_of", "_numbers_of", "_positions", "_table", "_today", "_values_of", "_zone")
 
-    def __init__(self, table: Table, zone: ZoneInfo, charge: Charge) -> None:
-        self._table, self._zone, self._charge = table, zone, charge
+    def __init__(self, table: Table, zone: ZoneInfo, charge: Charge, today: date) -> None:
+        self._table, self._zone, self._charge, self._today = table, zone, charge, today
         self._positions: Mapping[str, int] = {name: position for position, name in enumerate(table.names)}
-        # By the position of a column, once it was read.
+        # What was read of a column, by its position.
         self._values_of: dict[int, list[Any]] = {}
+        self._numbers_of: dict[int, list[Decimal]] = {}
         self._days_of: dict[int, list[date | None]] = {}
 
     def exposed(self, name: str) -> Any:
@@ -84,7 +84,7 @@ class TableView(Exposed):
 
     def _rows(self) -> tuple[RowView, ...]:
         self._charge(len(self._table.rows))
-        return tuple(RowView(row, self._positions, self._zone) for row in self._table.rows)
+        return tuple(RowView(row, self) for row in self._table.rows)
 
     def _values(self, column: Any) -> list[Any]:
         """Read once: whoever goes through them again pays less, as it costs less."""
@@ -93,7 +93,7 @@ class TableView(Exposed):
             self._charge(count // CHEAPER_AGAIN)
         else:
             self._charge(count)
-            self._values_of[position] = [from_cell(row[position], self._zone) for row in self._table.rows]
+            self._values_of[position] = [self._cell(row, position) for row in self._table.rows]
         return self._values_of[position]
 
     def _value(self, column: Any, row: Any = 0) -> Any:
@@ -101,12 +101,21 @@ class TableView(Exposed):
         if isinstance(row, bool) or not isinstance(row, int):
             raise ExpressionError(Sentence("A row is named by its number; the first is 0."))
         rows = self._table.rows
-        return from_cell(rows[row][position], self._zone) if -len(rows) <= row < len(rows) else NOTHING
+        return self._cell(rows[row], position) if -len(rows) <= row < len(rows) else NOTHING
+
+    def _cell(self, row: tuple[Any, ...], position: int) -> Any:
+        value, column = from_cell(row[position], self._zone), self._column_at(position)
+        if column.kind not in NUMERIC or isinstance(value, bool) or not isinstance(value, int | Decimal):
+            return value
+        return Figure.of(Decimal(value), column) if column.decimals is not None or column.unit == "%" else value
+
+    def _column_at(self, position: int) -> Column:
+        return self._table.columns[position]
 
     def _unit(self, column: Any) -> str:
         return self._table.columns[self._of(column)].unit
 
-    def _of(self, column: Any) -> int:
+    def _of(self, column: object) -> int:
         if not isinstance(column, str):
             raise ExpressionError(Sentence("A column is named by a text."))
         return _position(self._positions, column)
@@ -114,18 +123,30 @@ class TableView(Exposed):
     # --- Aggregates ---------------------------------------------------------------------------------------------------
 
     def _numbers(self, column: Any) -> list[Decimal]:
-        numbers = [to_number(value) for value in self._values(column)]
-        found = [number for number in numbers if number is not None]
-        if any(abs(number) >= LARGEST for number in found):
-            raise ExpressionError(Sentence("This number is too large."))
-        return found
+        position, count = self._of(column), len(self._table.rows)
+        self._charge(count // CHEAPER_AGAIN if position in self._numbers_of else count)
+        if position not in self._numbers_of:
+            try:
+                numbers = figures.numbers_of(self._table, self._column_at(position).name)
+            except figures.NotNumericError as error:
+                raise ExpressionError(
+                    Sentence("The column “%(column)s” holds no numbers.") % {"column": error.column}
+                ) from error
+            if any(abs(number) >= LARGEST for number in numbers):
+                raise ExpressionError(Sentence("This number is too large."))
+            self._numbers_of[position] = numbers
+        return self._numbers_of[position]
+
+    def _figure(self, column: Any, number: Decimal | None, *, keeps_decimals: bool = True) -> Any:
+        if number is None:
+            return NOTHING
+        return Figure.of(number, self._column_at(self._of(column)), keeps_decimals=keeps_decimals)
 
     def _sum(self, column: Any) -> Any:
-        return _added(self._numbers(column))
+        return self._figure(column, figures.total(self._numbers(column)))
 
     def _avg(self, column: Any) -> Any:
-        numbers = self._numbers(column)
-        return ARITHMETIC.divide(_added(numbers), Decimal(len(numbers))) if numbers else NOTHING
+        return self._figure(column, figures.average(self._numbers(column)), keeps_decimals=False)
 
     def _min(self, column: Any) -> Any:
         return min(self._comparable(column), default=NOTHING)
@@ -134,21 +155,24 @@ class TableView(Exposed):
         return max(self._comparable(column), default=NOTHING)
 
     def _comparable(self, column: Any) -> list[Any]:
-        """Numbers of a column of numbers, else the values themselves where all are of one kind."""
-        if self._table.columns[self._of(column)].kind in {*NUMERIC, Kind.BOOLEAN}:
-            return list(self._numbers(column))
+        """Return the numbers of a column of numbers, else its values, which are of one kind."""
+        if self._column_at(self._of(column)).kind in {*NUMERIC, Kind.BOOLEAN}:
+            return [self._figure(column, number) for number in self._numbers(column)]
         return [value for value in self._values(column) if not isinstance(value, Nothing)]
 
     def _filled(self, column: Any) -> int:
-        return sum(not isinstance(value, Nothing) and value != "" for value in self._values(column))
+        return figures.count_known(self._known(column))
 
     def _distinct(self, column: Any) -> int:
-        return len({value for value in self._values(column) if not isinstance(value, Nothing)})
+        return figures.count_distinct(self._known(column))
+
+    def _known(self, column: Any) -> list[Any]:
+        return [value for value in self._values(column) if not isinstance(value, Nothing)]
 
     # --- Some of the rows ---------------------------------------------------------------------------------------------
 
     def _with(self, rows: Sequence[tuple[Any, ...]]) -> TableView:
-        return TableView(self._table.with_rows(rows), self._zone, self._charge)
+        return TableView(self._table.with_rows(rows), self._zone, self._charge, self._today)
 
     def _where(self, column: Any, *condition: Any) -> TableView:
         """`where("区域", "华东")`, `where("销售额", ">", 100)`."""
@@ -165,7 +189,7 @@ class TableView(Exposed):
         return self._with([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
 
     def _like(self, column: Any, wanted: Any) -> tuple[templates_values.Like, Any]:
-        return templates_values.alike(self._table.columns[self._of(column)], wanted, self._zone)
+        return templates_values.alike(self._column_at(self._of(column)), wanted, self._zone)
 
     def _on(self, day: Any, column: Any = None) -> TableView:
         """`day`: one as a cell has it; of a moment its day, of no value no row."""
@@ -183,12 +207,10 @@ class TableView(Exposed):
         return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its in period])
 
     def _sorted(self, column: Any, descending: bool, count: Any) -> TableView:
-        position, is_number = self._of(column), self._table.columns[self._of(column)].is_numeric
+        name = self._column_at(self._of(column)).name
         self._charge(len(self._table.rows))
-        of = to_number if is_number else from_cell
-        filled = [row for row in self._table.rows if not isinstance(of(row[position]), Nothing | None)]
-        filled.sort(key=lambda row: of(row[position]), reverse=descending)  # type: ignore[arg-type,return-value]
-        return self._with(filled[: _count(count)])
+        ranked = figures.rank_rows(self._table, name, is_descending=descending)
+        return self._with([self._table.rows[row] for row in ranked[: _count(count)]])
 
     # --- Days ---------------------------------------------------------------------------------------------------------
 
@@ -196,11 +218,11 @@ class TableView(Exposed):
         name = self._day_column(column)
         values, position = self._values(name), self._of(name)
         if position not in self._days_of:
-            self._days_of[position] = [to_day(value, self._zone) for value in values]
+            self._days_of[position] = [day_of(value, self._zone) for value in values]
         return self._days_of[position]
 
     def _day(self, value: Any) -> date:
-        day = to_day(value, self._zone)
+        day = day_of(value, self._zone)
         if day is None:
             raise ExpressionError(Sentence("This is neither a day nor a time."))
         return day
@@ -209,7 +231,7 @@ class TableView(Exposed):
         """As named, else the only column of days."""
         if column is not None:
             return self._table.names[self._of(column)]
-        days = [one.name for one in self._table.columns if one.kind in {Kind.DATE, Kind.DATETIME}]
+        days = [one.name for one in self._table.columns if one.is_temporal]
         if len(days) != 1:
             raise ExpressionError(
                 Sentence("Say in which column the day stands: there is not exactly one column of days.")
@@ -217,15 +239,16 @@ class TableView(Exposed):
         return days[0]
 
     def _latest(self, column: Any = None) -> Any:
-        """The last day that the table knows."""
-        return max((day for day in self._days(column) if day is not None), default=NOTHING)
+        """Return the newest day that is not after the slot's: days to come are a plan."""
+        newest = figures.newest_day(self._days(column), until=self._today, zone=self._zone)
+        return NOTHING if newest is None else newest
 
     def _change(self, column: Any, against: Any = "day", on: Any = None, by: Any = None, of: Any = "sum") -> Change:
         """The aggregate of a day against that of the day before, or the same day a week, month or year before.
 
         `on`: the day, the table's latest where none is named; `by`: the column of days.
         """
-        if against not in dates.EARLIER:
+        if against not in EARLIER:
             raise ExpressionError(Sentence("A change is against “day”, “week”, “month” or “year”."))
         if of not in {"sum", "avg", "min", "max"}:
             raise ExpressionError(Sentence("A change is of “sum”, “avg”, “min” or “max”."))
@@ -233,7 +256,7 @@ class TableView(Exposed):
         if isinstance(day, Nothing):
             return Change(None, None)
         day = self._day(day)
-        return Change(self._on_day(day, column, by, of), self._on_day(dates.EARLIER[against](day), column, by, of))
+        return Change(self._on_day(day, column, by, of), self._on_day(EARLIER[against](day), column, by, of))
 
     def _on_day(self, day: date, column: Any, by: Any, of: str) -> Any:
         rows = self._on(day, by)
@@ -272,13 +295,6 @@ _PROPERTIES: Mapping[str, Callable[[TableView], Any]] = {
     "columns": lambda view: view._table.names,
     "rows": TableView._rows,
 }
-
-
-def _added(numbers: list[Decimal]) -> Decimal:
-    total = Decimal(0)
-    for number in numbers:
-        total = ARITHMETIC.add(total, number)
-    return total
 
 
 def _position(positions: Mapping[str, int], column: str) -> int:

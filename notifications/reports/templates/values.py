@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from integrations.core.sentences import Sentence, SentenceError
-from integrations.data.table import NUMERIC, Column, Kind, Value
+from integrations.data.figures import comparison_key, to_decimal
+from integrations.data.formats import DASH
+from integrations.data.reading import day_of, fold_text, in_zone, is_unknown, read_number
+from integrations.data.table import NUMERIC, TEMPORAL, Column, Kind, Value
 
 
 class TemplateError(SentenceError):
@@ -31,10 +33,6 @@ class ColumnGoneError(ExpressionError):
 
 
 # --- The values that templates compute with: primitives, and what stands for "no value". Pure ---
-
-# What is shown where there is no value.
-DASH = "—"
-_DAY = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:[T ].*)?")
 
 
 class Nothing:
@@ -110,58 +108,25 @@ def exposed_of(found: Mapping[str, Any], name: str) -> Any:
 
 
 def from_cell(value: Value, zone: tzinfo | None = None) -> Any:
-    """A cell as templates see it: a float as the decimal number that it shows, a moment as clocks show it in `zone`.
-
-    A moment without a zone of its own stays as the source wrote it.
-    """
-    if value is None:
+    """Return a cell as templates see it: a float as the decimal number that it shows, a moment by the clocks of
+    `zone`."""
+    if value is None or (isinstance(value, float | Decimal) and is_unknown(value)):
         return NOTHING
-    if isinstance(value, datetime) and value.tzinfo is not None and zone is not None:
-        return _moment_in(value, zone)
-    if isinstance(value, float):
-        return NOTHING if value != value or value in {float("inf"), float("-inf")} else Decimal(repr(value))  # noqa: PLR0124
-    return value
-
-
-def _moment_in(moment: datetime, zone: tzinfo) -> datetime:
-    try:
-        return moment.astimezone(zone)
-    except OverflowError:  # in the first or last hours that Python knows
-        return moment
+    if isinstance(value, datetime) and zone is not None:
+        return in_zone(value, zone)
+    return Decimal(repr(value)) if isinstance(value, float) else value
 
 
 def to_number(value: Any) -> Decimal | None:
-    """None where it is no number. Text that is one counts: some sources know nothing else."""
+    """Return a number, also of a text that is one; None of anything else."""
     if isinstance(value, bool):
         return Decimal(int(value))
+    if isinstance(value, str):
+        number = read_number(value)
+        return None if number is None else Decimal(number.value)
     if isinstance(value, Decimal):
         return value if value.is_finite() else None
-    if isinstance(value, int):
-        return Decimal(value)
-    if isinstance(value, float):
-        return to_number(from_cell(value))
-    if isinstance(value, str):
-        try:
-            number = Decimal(value.strip().replace(",", ""))
-        except InvalidOperation:
-            return None
-        return number if number.is_finite() else None
-    return None
-
-
-def to_day(value: Any, zone: ZoneInfo) -> date | None:
-    """The day of a cell: of a moment the day in `zone`, of text one written 2026-11-24, 2026/11/24 or 20261124."""
-    if isinstance(value, datetime):
-        return _moment_in(value, zone).date() if value.tzinfo else value.date()
-    if isinstance(value, date):
-        return value
-    found = _DAY.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None or (not found[2] and len(found[3] + found[4]) != 4):
-        return None
-    try:
-        return date(int(found[1]), int(found[3]), int(found[4]))
-    except ValueError:
-        return None
+    return to_decimal(value) if isinstance(value, int | float) else None
 
 
 # --- Makes a column's cells and a value of a template comparable: 7 with the text 7, a day with the moments in it. Pure
@@ -185,22 +150,19 @@ def alike(column: Column, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
 
 
 def _pair(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
-    """The value is None where it is of no use."""
+    """Return how a cell is read, and the value that it is compared with; None for a value that is of no use."""
     if isinstance(wanted, datetime) and kind == Kind.DATETIME:
-        return (lambda cell: _moment(cell, zone)), _moment(wanted, zone)
-    if isinstance(wanted, date) or kind in {Kind.DATE, Kind.DATETIME}:
-        fits = kind in {Kind.DATE, Kind.DATETIME, Kind.TEXT}
-        return (lambda cell: to_day(cell, zone)), to_day(wanted, zone) if fits else None
+        return (lambda cell: comparison_key(cell, zone) if isinstance(cell, datetime) else None), comparison_key(
+            wanted, zone
+        )
+    if isinstance(wanted, date) or kind in TEMPORAL:
+        fits = kind in TEMPORAL or kind == Kind.TEXT
+        return (lambda cell: day_of(cell, zone)), day_of(wanted, zone) if fits else None
     if isinstance(wanted, bool) or kind == Kind.BOOLEAN:
         fits = isinstance(wanted, bool) and kind == Kind.BOOLEAN
         return (lambda cell: cell if isinstance(cell, bool) else None), wanted if fits else None
     if isinstance(wanted, int | float | Decimal) or kind in NUMERIC:
         return to_number, to_number(wanted)
-    return (lambda cell: cell if isinstance(cell, str) else None), wanted if isinstance(wanted, str) else None
-
-
-def _moment(value: Any, zone: ZoneInfo) -> datetime | None:
-    """With a zone: one that the source wrote without is a moment of the report's."""
-    if not isinstance(value, datetime):
-        return None
-    return value if value.tzinfo is not None else value.replace(tzinfo=zone)
+    return (lambda cell: fold_text(cell) if isinstance(cell, str) else None), (
+        fold_text(wanted) if isinstance(wanted, str) else None
+    )
