@@ -54,7 +54,11 @@ def is_unknown(value: Value) -> bool:
     """Whether a value, or a text that stands for one ("-", "N/A", "无"), is unknown."""
     if isinstance(value, str):
         return narrow_text(value).lower() in UNKNOWN_TEXTS
-    return value is None or (isinstance(value, float | Decimal) and not math.isfinite(value))
+    return value is None or (isinstance(value, float | Decimal) and not _is_finite(value))
+
+
+def _is_finite(value: float | Decimal) -> bool:
+    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)  # not 1e400 as a float
 
 
 def clean_text(text: str) -> str:
@@ -202,7 +206,7 @@ def plain_value(value: Any) -> Value:
     if value is None or isinstance(value, bool | int | date):
         return value
     if isinstance(value, float | Decimal):
-        return value if math.isfinite(value) else None
+        return value if _is_finite(value) else None
     if isinstance(value, bytes | bytearray | memoryview):
         raw = bytes(value)
         try:

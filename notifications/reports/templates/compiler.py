@@ -10,8 +10,8 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, nodes
 
 from integrations.core.sentences import Sentence
+from integrations.data.formats import LARGEST
 from notifications.reports.templates.environment import ENVIRONMENT, counted, joined
-from notifications.reports.templates.numbers import LARGEST
 from notifications.reports.templates.values import TemplateError
 
 TEMPLATE_CHARACTERS = 10_000

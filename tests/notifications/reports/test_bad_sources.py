@@ -51,7 +51,7 @@ FURTHER: dict[str, tuple[Answer, dict[str, Any]]] = {
     "says more than it announced": (
         lambda line, _request: line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1,2,3]"), {}),
     "lies about its packing": (says(b"[1]", headers="Content-Encoding: gzip"), {}),
-    "lies about its kinds": (says_json([{"n": "viel"}]), {"kinds": {"n": "number"}}),
+    "lies about its times": (says_json([{"n": "viel"}]), {"as_of_column": "n"}),
     "a status that is none": (lambda line, _request: line.sendall(b"HTTP/1.1 999 ?\r\n\r\n"), {}),
     "headers without end": (lambda line, _request: line.sendall(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000), {}),
     "only errors in its answer": (says_json({"error": "no such table"}), {"expression": "rows"}),

@@ -292,7 +292,7 @@ class TestOwnRows:
 
         render_run(run_id=ordered(report, make_person(corp, "a")).pk, now=NOW)
 
-        assert texts() == ["合计 0 元，0 行"]  # noqa: RUF001
+        assert texts() == ["合计 — 元，0 行"]  # noqa: RUF001
 
     @pytest.mark.parametrize("form", [MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.XLSX, MessageForm.CSV])
     def test_a_text_that_is_empty_for_one_falls_back_to_the_title(self, corp: Corp, form: MessageForm) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import translation
 
+from integrations.data.reading import build_table
 from integrations.data.table import Column, Kind, Table
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
@@ -27,7 +28,7 @@ def said(source: str, form: str = "text", **of: object) -> str:
         ("{{ 昨天|日期('M月D日') }}", "11月23日"),
         ("{{ day_before_yesterday }}", "2026-11-22"),
         ("{{ last_week }}", "2026-11-16 至 2026-11-22"),
-        ("{{ this_week.end }}", "2026-11-29"),
+        ("{{ this_week.end }}", "2026-11-24"),
         ("{{ month_to_date.start }} {{ month_to_date.days }}", "2026-11-01 24"),
         ("{{ last_month|date('YYYY年M月D日') }}", "2026年10月1日 至 2026年10月31日"),
         ("{{ last_quarter.start }} {{ last_quarter.end }}", "2026-07-01 2026-09-30"),
@@ -103,8 +104,11 @@ def test_knows_cells_and_aggregates(source: str, text: str) -> None:
         ("{{ sales.change('销售额', 'week') }}", "—"),
         ("{{ sales.change('销售额').arrow }} {{ sales.change('销售额').difference }}", "↑ 2000"),
         ("{{ sales.change('销售额', of='max').percent|percent(2) }}", "33.22%"),
-        ("{{ change(90, 100) }} {{ change(100, 100) }} {{ change(1, 0) }} {{ change(0, 0) }}", "↓10.0% →0.0% — →0.0%"),
-        ("{{ change(-5, -10) }}", "↑50.0%"),
+        (
+            "{{ change(90, 100) }} {{ change(100, 100) }} {{ change(1, 0) }} {{ change(0, 0) }}",
+            "↓10.0% →0.0% from 0 up to 1 →0.0%",
+        ),
+        ("{{ change(-5, -10) }}", "from -10 up to -5"),
     ],
 )
 def test_shows_changes_with_arrows(source: str, text: str) -> None:
@@ -124,7 +128,7 @@ def test_compares_with_the_same_day_of_the_week_and_year_before() -> None:
     [
         ("{{ 1234567.891|千分位 }} {{ 1234567.891|千分位(1) }}", "1,234,567.89 1,234,567.9"),
         ("{{ (-1234)|thousands }}", "-1,234"),
-        ("{{ 1234567|万 }} {{ 1234567890|亿 }} {{ 1234567890|short }} {{ 12345|short }} {{ 999|short }}", "123.5万 12.35亿 12.3亿 1.2万 999"),  # noqa: E501
+        ("{{ 1234567|万 }} {{ 1234567890|亿 }} {{ 1234567890|short }} {{ 12345|short }} {{ 999|short }}", "123.5万 12.35亿 12.35亿 1.2万 999"),  # noqa: E501
         ("{{ 255|wan }} {{ (-255.5)|万 }} {{ 9999.999|wan(3) }} {{ 12345|yi }} {{ 0|yi }}", "255 -255.5 10000 12345 0"),
         ("{{ 12345|自动 }} {{ 12345|万亿 }} {{ 255|自动 }} {{ ''|wan }}", "1.2万 1.2万 255 —"),
         ("{{ 0.1234|百分比 }} {{ 0.1234|percent(0) }}", "12.3% 12%"),
@@ -144,15 +148,38 @@ def test_computes_with_empty_cells_without_failing() -> None:
         "{% if sales.max('销售额') > 3 %}x{% endif %} {{ sales.change('销售额') }} {{ sales.avg('销售额')|wan }}"
     )
 
-    assert said(source, table=empty) == "0 — — — — —"
+    assert said(source, table=empty) == "— — — — — —"
 
 
 def test_reads_numbers_and_days_that_a_source_knows_as_text() -> None:
-    columns = (Column("日", Kind.TEXT), Column("值", Kind.TEXT))
-    table = Table(columns, (("2026/11/23", "1,200.5"), ("20261122", "600.25"), ("谁知道", "很多")), SLOT)
+    rows = [("2026/11/23", "1,200.5"), ("20261122", "600.25"), ("2026年11月25日", "-")]
+    table = build_table(["日", "值"], rows, fetched_at=SLOT)
 
-    assert said("{{ sales.sum('值') }} {{ sales.on(yesterday, '日').sum('值') }}", table=table) == "1800.75 1200.5"
-    assert said("{{ sales.change('值', by='日') }}", table=table) == "↑100.0%"
+    assert said("{{ sales.sum('值') }} {{ sales.on(yesterday, '日').sum('值') }}", table=table) == "1800.75 1200.50"
+    assert said("{{ sales.latest() }} {{ sales.change('值') }}", table=table) == "2026-11-23 ↑100.0%"
+
+
+def test_a_percentage_is_shown_as_one_and_changes_in_points() -> None:
+    columns = (Column("日期", Kind.DATE), Column("转化率", Kind.PERCENT, "%", 1, 100))
+    table = Table(columns, ((date(2026, 11, 22), 11), (date(2026, 11, 23), Decimal("12.5"))), SLOT)
+    source = "{{ sales.avg('转化率') }} {{ sales.last('转化率')|percent }} {{ sales.max('转化率')|thousands }}"
+
+    assert said(f"{source} {{{{ sales.change('转化率', of='avg') }}}}", table=table) == "11.75% 12.5% 12.5% +1.5 points"
+
+
+def test_a_total_of_texts_is_refused() -> None:
+    with pytest.raises(TemplateError, match="holds no numbers"):
+        said("{{ sales.sum('名称') }}", table=one_cell("甲"))
+
+
+def test_texts_are_compared_without_case_and_width() -> None:
+    assert said("{{ sales.where('名称', 'ab').count }}", table=one_cell("ＡB")) == "1"  # noqa: RUF001  # full width
+
+
+def test_a_week_has_the_year_of_its_own() -> None:
+    new_year = datetime(2027, 1, 1, 1, tzinfo=UTC)
+
+    assert said("{{ today|date('YYYY年第W周') }}", slot_at=new_year) == "2026年第53周"
 
 
 @pytest.mark.parametrize(
