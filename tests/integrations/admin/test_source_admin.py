@@ -307,7 +307,7 @@ def test_a_test_fetches_what_is_saved_and_shows_the_first_rows(root: Client) -> 
     state = root.get(reverse("admin:integrations_card_state", args=[card.pk]), headers={"accept-language": "en"}).json()
 
     assert state["is_unfinished"] is False
-    assert "30 rows, as of 2026-11-24 09:00, fetched in 12 ms" in state["html"]
+    assert "30 rows, fetched at" in state["html"]
     assert "金额 (元)<br><small>number</small>" in state["html"]
     assert "&lt;b&gt;city 19" in state["html"]
     assert "city 20" not in state["html"]
