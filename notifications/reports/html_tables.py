@@ -8,9 +8,10 @@ from decimal import Decimal
 
 from django.utils import timezone
 
+from integrations.data.formats import DASH
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.reports.templates import dates, numbers
-from notifications.reports.templates.values import DASH, ExpressionError, from_cell
+from notifications.reports.templates.values import ExpressionError, from_cell
 from notifications.sources import Content
 
 # A text up to this length stays on one line.

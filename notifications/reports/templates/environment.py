@@ -20,10 +20,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from integrations.core.sentences import Sentence
 from integrations.data.figures import ARITHMETIC
-from integrations.data.formats import LARGEST
+from integrations.data.formats import DASH, LARGEST
 from notifications.reports.templates import dates, numbers
 from notifications.reports.templates.escaping import escaped
-from notifications.reports.templates.values import DASH, NOTHING, Exposed, ExpressionError, Function, Nothing, to_number
+from notifications.reports.templates.values import NOTHING, Exposed, ExpressionError, Function, Nothing, to_number
 
 OUTPUT_CHARACTERS = 20_000
 # Under this name a template's context holds the work that it is part of; no template can name it.

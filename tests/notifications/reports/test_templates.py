@@ -108,7 +108,7 @@ def test_knows_cells_and_aggregates(source: str, text: str) -> None:
             "{{ change(90, 100) }} {{ change(100, 100) }} {{ change(1, 0) }} {{ change(0, 0) }}",
             "↓10.0% →0.0% from 0 up to 1 →0.0%",
         ),
-        ("{{ change(-5, -10) }}", "from -10 up to -5"),
+        ("{{ change(-5, -10) }}", "由 -10 升至 -5"),
     ],
 )
 def test_shows_changes_with_arrows(source: str, text: str) -> None:
@@ -164,11 +164,13 @@ def test_a_percentage_is_shown_as_one_and_changes_in_points() -> None:
     table = Table(columns, ((date(2026, 11, 22), 11), (date(2026, 11, 23), Decimal("12.5"))), SLOT)
     source = "{{ sales.avg('转化率') }} {{ sales.last('转化率')|percent }} {{ sales.max('转化率')|thousands }}"
 
-    assert said(f"{source} {{{{ sales.change('转化率', of='avg') }}}}", table=table) == "11.75% 12.5% 12.5% +1.5 points"
+    assert (
+        said(f"{source} {{{{ sales.change('转化率', of='avg') }}}}", table=table) == "11.75% 12.5% 12.5% +1.5 个百分点"
+    )
 
 
 def test_a_total_of_texts_is_refused() -> None:
-    with pytest.raises(TemplateError, match="holds no numbers"):
+    with pytest.raises(TemplateError, match="没有数字"):
         said("{{ sales.sum('名称') }}", table=one_cell("甲"))
 
 
