@@ -106,7 +106,7 @@ def test_knows_cells_and_aggregates(source: str, text: str) -> None:
         ("{{ sales.change('销售额', of='max').percent|percent(2) }}", "33.22%"),
         (
             "{{ change(90, 100) }} {{ change(100, 100) }} {{ change(1, 0) }} {{ change(0, 0) }}",
-            "↓10.0% →0.0% from 0 up to 1 →0.0%",
+            "↓10.0% →0.0% 由 0 增至 1 →0.0%",
         ),
         ("{{ change(-5, -10) }}", "由 -10 升至 -5"),
     ],
