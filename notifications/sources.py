@@ -174,6 +174,18 @@ class RunContents(Protocol):
         """What the person gets; None: a group, which is nobody. Raises RenderingError."""
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What would be sent, to tell before it is sent who gets it. `contents`: None where everybody gets the same, or
+    where nothing could be sent. `note`: from when the data is that decides, or why that is not known."""
+
+    contents: RunContents | None = None
+    note: Sentence | None = None
+
+
+NOT_KNOWN = Expected()
+
+
 @dataclass(frozen=True, slots=True)
 class OneContent:
     """Contents without data: everybody gets the same."""

@@ -85,7 +85,7 @@ class AlertReceiverAdmin(RecipientsMixin, NamedDeletions):
         if found is not None and not form.cleaned_data.get("robot"):
             count = found.reachable_count
             sentence = ngettext("It reaches %(count)d person.", "It reaches %(count)d people.", count)
-            messages.info(request, sentence % {"count": count})
+            (messages.info if count else messages.warning)(request, sentence % {"count": count})
             if found.unreachable_count:
                 lines = "; ".join(unreachable_lines(found))
                 messages.warning(request, gettext("Cannot be reached: %(lines)s") % {"lines": lines})

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from notifications.admin import log_pages
 from notifications.admin.base import moment
+from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.delivery.runs import names
 from notifications.models import (
     AlertReceiver,
@@ -23,11 +25,10 @@ from notifications.models import (
     Channel,
     Receipt,
     Subscription,
-    SubscriptionChoice,
 )
-from notifications.sources import Audience
+from notifications.sources import RunContents
 from notifications.subscriptions import reasons
-from notifications.subscriptions.recipients import Recipient, obstacle, recheck
+from notifications.subscriptions.recipients import find_recipients, trial_audience
 from notifications.subscriptions.schedules.descriptions import described
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def person_panel(request: HttpRequest, person: User) -> SafeString:
     context: dict[str, Any] = {"person": person}
     may_see_orders = any(request.user.has_perm(f"notifications.view_{one}") for one in ("subscription", "alertrule"))
     if may_see_orders:
-        by_app = recheck(Audience(), [person.pk])[person.pk]
-        context["lines"] = [*_pushes(request, person, by_app), *_alerts(request, person, by_app)]
+        context["lines"] = [*_pushes(request, person), *_alerts(request, person)]
     if request.user.has_perm("notifications.view_receipt"):
         context["last_messages"] = _messages(request, person)
         context["receipts_url"] = log_pages.receipts_url(user__id__exact=person.pk)
@@ -67,14 +67,12 @@ def person_panel(request: HttpRequest, person: User) -> SafeString:
     return render_to_string("admin/notifications/person_panel.html", context)
 
 
-def _pushes(request: HttpRequest, person: User, by_app: Recipient) -> Iterator[Line]:
+def _pushes(request: HttpRequest, person: User) -> Iterator[Line]:
     if not request.user.has_perm("notifications.view_subscription"):
         return
     why = reasons.of_person(person, Subscription)
-    chosen = SubscriptionChoice.objects.filter(user=person, subscription__in=why)
-    choices: dict[int, str] = dict(chosen.values_list("subscription_id", "kind"))
     seen = Subscription.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
-    seen = seen.exclude(channel=Channel.ROBOT).select_related("report").order_by("name", "pk")
+    seen = seen.exclude(channel=Channel.ROBOT).select_related("report__page_picture").order_by("name", "pk")
     for one in seen[:SHOWN_AT_MOST]:
         yield Line(
             _("Push"),
@@ -82,11 +80,11 @@ def _pushes(request: HttpRequest, person: User, by_app: Recipient) -> Iterator[L
             reverse("admin:notifications_subscription_change", args=[one.pk]),
             described(one),
             _joined(why[one.pk]),
-            _obstacle(one, person, choices.get(one.pk, ""), by_app),
+            _obstacle(one, person, expected_contents(one, timezone.now()).contents),
         )
 
 
-def _alerts(request: HttpRequest, person: User, by_app: Recipient) -> Iterator[Line]:
+def _alerts(request: HttpRequest, person: User) -> Iterator[Line]:
     """Of rules and routes, by the receivers that name the person."""
     if not request.user.has_perm("notifications.view_alertrule"):
         return
@@ -99,10 +97,10 @@ def _alerts(request: HttpRequest, person: User, by_app: Recipient) -> Iterator[L
                 "reason": reason,
                 "attribute": one.split_attribute,
             }
-        yield _alert(one, "alertrule", reason, person, by_app)
+        yield _alert(one, "alertrule", reason, person)
     if request.user.has_perm("notifications.view_alertroute"):
         for route in _leading_to(AlertRoute.objects.visible_to(request.user), why):
-            yield _alert(route, "alertroute", _joined(why[route.receiver_id]), person, by_app)
+            yield _alert(route, "alertroute", _joined(why[route.receiver_id]), person)
 
 
 def _leading_to(sources: QuerySet[Any], receivers: dict[int, list[str]]) -> QuerySet[Any]:
@@ -110,14 +108,17 @@ def _leading_to(sources: QuerySet[Any], receivers: dict[int, list[str]]) -> Quer
     return found.select_related("receiver").order_by("name", "pk")[:SHOWN_AT_MOST]
 
 
-def _alert(source: Any, model: str, reason: str, person: User, by_app: Recipient) -> Line:
+def _alert(source: Any, model: str, reason: str, person: User) -> Line:
     url = reverse(f"admin:notifications_{model}_change", args=[source.pk])
-    return Line(_("Alert"), source.name, url, "", reason, _obstacle(source.receiver, person, "", by_app))
+    return Line(_("Alert"), source.name, url, "", reason, _obstacle(source.receiver, person))
 
 
-def _obstacle(order: Addressed, person: User, choice: str, by_app: Recipient) -> str:
-    reason = obstacle(order, person, choice=choice, by_app=by_app)
-    return "" if reason is None else str(reason.label)
+def _obstacle(order: Addressed, person: User, contents: RunContents | None = None) -> str:
+    audience = trial_audience(order, person.pk)
+    if isinstance(order, Subscription):
+        audience = replace(audience, subscription_id=order.pk)
+    [found] = find_recipients(audience, contents)
+    return found.reason_text
 
 
 def _joined(reasons_found: list[str]) -> str:

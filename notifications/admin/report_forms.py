@@ -23,12 +23,13 @@ from accounts.users.scopes import sees_all_corps
 from integrations.clients.wecom.messages.limits import LINK_BYTES
 from integrations.core.generics import AnyInlineFormSet, AnyModelForm
 from integrations.data.table import Table
-from integrations.models import Card, CardData, Corp
+from integrations.models import Card, Corp
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS
 from notifications.delivery.rendering.previews import preview
+from notifications.delivery.rendering.report_data import latest_tables
 from notifications.delivery.runs.inbox import link_target
 from notifications.models import REPORT_FORMS, MessageForm, Report, ReportCard, ReportChart, Subscription
 from notifications.reports.templates import renderer
@@ -242,18 +243,6 @@ def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dic
     keys = set(allowed.values_list("pk", flat=True))
     tables = latest_tables({alias: key for alias, key in cards.items() if key in keys})
     return {alias: tables.get(alias) for alias in cards}
-
-
-def latest_tables(cards: Mapping[str, int]) -> dict[str, Table]:
-    """What was fetched last of each card of which anything was, for a message or a page. Asks for no permission: the
-    keys come from our own rows."""
-    tables = {}
-    for alias, card_id in cards.items():
-        ready = CardData.objects.filter(card=card_id, status=CardData.Status.READY)
-        newest = ready.order_by("-finished_at", "-pk").first()
-        if newest is not None:
-            tables[alias] = newest.table
-    return tables
 
 
 def check_template(source: str, tables: Mapping[str, Table | None], form: str) -> None:

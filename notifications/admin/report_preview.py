@@ -28,10 +28,17 @@ from notifications.delivery.rendering import attachments, page_pictures
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.message_builder import PLAIN_FORMS
 from notifications.delivery.rendering.previews import Preview, preview_of
-from notifications.delivery.rendering.report_contents import Order, attribute_values, checked_own_rows, link_of, written
-from notifications.models import Channel, MessageForm, Report, ReportCard, ReportChart, Subscription
+from notifications.delivery.rendering.report_contents import (
+    Order,
+    attribute_values,
+    checked_own_rows,
+    condition,
+    link_of,
+    written,
+)
+from notifications.models import Channel, MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
 from notifications.reports.html_tables import ShownTable, shown_tables
-from notifications.reports.row_filters import ColumnMissingError, Condition
+from notifications.reports.row_filters import Condition
 from notifications.sources import Content, PageView
 
 if TYPE_CHECKING:
@@ -88,10 +95,11 @@ def request_of(values: QueryDict, *, by: User, now: datetime) -> PreviewRequest:
         figures=values.get("figures", ""),
         link=values.get("link", ""),
         is_template="is_template" in values,
+        skips_people_without_rows="skips_people_without_rows" in values,
     )
     # Without scripts one types a name; with them one chooses.
     person = _named_person(values.get("_as", ""), by) or _chosen_person(values.get("_person", ""), by)
-    own_rows = _own_rows(values)
+    own_rows = own_rows_in(values)
     if own_rows and person is None:
         raise PreviewRefusedError(_("Each person sees rows of their own: choose as whom to look."))
     form = values.get("_form", "")
@@ -130,9 +138,7 @@ def render(requested: PreviewRequest, found: Mapping[int, Table]) -> ReportPrevi
             media = _media(content, requested.order, requested.charts)
             preview, lacks = _preview(content, requested.order, media)
         except RenderingError as error:
-            raise PreviewRefusedError(
-                str(error) if rows_seen or not rows_there else _nothing_seen(requested)
-            ) from error
+            raise PreviewRefusedError(str(error)) from error
         shown = shown_tables(content, ROWS_SHOWN)
     return ReportPreview(preview, content, shown, requested.person, rows_seen, rows_there, media, lacks)
 
@@ -196,16 +202,16 @@ def _charts(values: QueryDict) -> list[ReportChart]:
     return sorted(found, key=lambda chart: chart.position)
 
 
-def _own_rows(values: Mapping[str, Any]) -> list[Condition]:
-    """Raises PreviewRefusedError for one that compares with nothing."""
+def own_rows_in(values: Mapping[str, Any]) -> list[Condition]:
+    """The rules of own rows of a page as it was sent. Raises PreviewRefusedError for one that compares with nothing."""
     found = [
-        Condition(
+        condition(
             rule["alias"], rule["column"], int(rule["attribute"]) if is_key(rule["attribute"]) else None, rule["value"]
         )
         for rule in rules_in(values)
     ]
     known = set(Attribute.objects.values_list("pk", flat=True)) if found else set()
-    if any(one.attribute_id not in known and not one.fixed for one in found):
+    if any(one.attribute_id not in {*known, *OwnRowsRule.OF_PERSON} and not one.fixed for one in found):
         raise PreviewRefusedError(_("Choose an attribute, or enter a fixed value: one of the two."))
     return found
 
@@ -252,11 +258,13 @@ def _seen(tables: dict[str, Table], requested: PreviewRequest) -> dict[str, Tabl
         return tables
     try:
         own_rows = checked_own_rows(tables, requested.own_rows)
-    except ColumnMissingError as error:
-        sentence = _("Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows.")
-        raise PreviewRefusedError(sentence % {"card": error.alias, "column": error.column}) from error
+    except RenderingError as error:
+        raise PreviewRefusedError(str(error)) from error
     values = attribute_values([requested.person.pk], own_rows.attribute_ids)
-    return own_rows.tables(own_rows.key(values.get(requested.person.pk, {})))
+    key = own_rows.key(values.get(requested.person.pk, {}))
+    if requested.report.skips_people_without_rows and own_rows.is_empty(key):
+        raise PreviewRefusedError(_nothing_seen(requested))
+    return own_rows.tables(key)
 
 
 def _zone(typed: str) -> ZoneInfo:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -17,11 +19,12 @@ from integrations.core.concurrency import SeenForm
 from notifications.admin import schedule_forms
 from notifications.admin.attribute_rule_fields import RulesField
 from notifications.admin.schedule_forms import ScheduleFormPart
+from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.models import Channel, OwnRowsRule, Repeat, Report, Robot, RulesMatch, Subscription
 from notifications.models.attribute_rules import RULES_AT_MOST
-from notifications.sources import Audience
+from notifications.sources import Audience, Expected
 from notifications.subscriptions.attribute_rules import rules_of
-from notifications.subscriptions.recipients import Reachability, reachability
+from notifications.subscriptions.recipients import INCOMPLETE, SET_ON_PERSON, Reachability, reachability
 from notifications.subscriptions.schedules.slots import TIME_FIELDS
 
 if TYPE_CHECKING:
@@ -180,11 +183,17 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
     def has_own_rows(self, report: Report) -> bool:
         return OwnRowsRule.objects.filter(report=report).exists()
 
+    def expected(self, cleaned: dict[str, Any]) -> Expected:
+        """What it would send."""
+        order = Subscription(report=cleaned["report"], owner=self.instance.owner)
+        return expected_contents(order, timezone.now())
+
     def _check_recipients(self, cleaned: dict[str, Any]) -> None:
         if "report" not in cleaned or "robot" in self.errors:
             return
         audience = audience_from(cleaned, corp=cleaned["report"].corp)
-        self.found = reachability(replace(audience, subscription_id=self.instance.pk), seen_by=self.person)
+        audience = replace(audience, subscription_id=self.instance.pk)
+        self.found = reachability(audience, seen_by=self.person, expected=self.expected(cleaned))
         # A disabled one may be saved in any case: or a company that was disabled could not be tidied up after.
         if cleaned.get("is_enabled") and not self.found.concerns_somebody:
             raise ValidationError(refusal(self.found))
@@ -209,13 +218,19 @@ def refusal(found: Reachability) -> list[str]:
     return [first % {"count": count}, *unreachable_lines(found), *about_departments(found)]
 
 
-def unreachable_lines(found: Reachability) -> list[str]:
-    """The people named in `found` with their reasons, how many more there are, and where to put it right."""
-    lines = [str(_("%(name)s: %(reason)s")) % {"name": who.name, "reason": who.reason} for who in found.unreachable]
+def unreachable_lines(found: Reachability, *, may_open: bool = False) -> list[str]:
+    """The people named in `found` with their reasons, how many more there are, and where to put it right. `may_open`:
+    whether the reader may open pages of people, to which the names then lead."""
+    lines = []
+    for who in found.unreachable:
+        line = str(_("%(name)s: %(reason)s")) % {"name": who.name, "reason": who.recipient.reason_text}
+        url = reverse("admin:accounts_user_change", args=[who.recipient.user_id])
+        is_link = may_open and who.recipient.reason in SET_ON_PERSON
+        lines.append(format_html('<a href="{}">{}</a>', url, line) if is_link else line)
     more = found.unreachable_count - len(found.unreachable)
     if more:
         lines.append(ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more})
-    if any(who.is_incomplete for who in found.unreachable):
+    if not INCOMPLETE.isdisjoint(found.reasons):
         lines.append(str(_("WeCom company name and WeCom account are set on the person's page, under Users.")))
     return lines
 

@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from integrations.core.sentences import Sentence
 from integrations.models.scoping import Person
 from notifications.admin import schedule_forms
-from notifications.admin.report_forms import latest_tables
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.previews import Preview, preview, preview_of
-from notifications.delivery.rendering.report_contents import link_of, order_of, written
-from notifications.delivery.rendering.report_data import cards_of
+from notifications.delivery.rendering.report_contents import expected_contents, link_of, order_of, written
+from notifications.delivery.rendering.report_data import cards_of, latest_tables
 from notifications.models import MessageForm, OwnRowsRule, Subscription
 from notifications.sources import Content
-from notifications.subscriptions.recipients import Reachability, named_audience, reachability, resolve, trial_audience
+from notifications.subscriptions.recipients import Reachability, named_audience, reachability
 from notifications.subscriptions.schedules import descriptions, slots
 from notifications.subscriptions.schedules.slots import ScheduleError
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
-    from accounts.models import User
     from notifications.admin.subscription_forms import SubscriptionForm
 
 TIMES_SHOWN = 5
@@ -55,7 +53,9 @@ def of_subscription(subscription: Subscription, *, seen_by: Person, now: datetim
     return SubscriptionPreview(
         time_zone=descriptions.zone_label(subscription.time_zone),
         **_times(subscription, now),
-        found=reachability(named_audience(subscription), seen_by=seen_by),
+        found=reachability(
+            named_audience(subscription), seen_by=seen_by, expected=expected_contents(subscription, now)
+        ),
         preview=message,
         preview_error=preview_error,
     )
@@ -101,12 +101,6 @@ def _complaints(form: SubscriptionForm, *names: str) -> list[str]:
         if error.code != "required"
         for message in error.messages
     ]
-
-
-def own_reason(person: User, subscription: Subscription) -> str:
-    """Why `person` cannot be sent the subscription's message."""
-    [recipient] = resolve(trial_audience(subscription, person.pk))
-    return "" if recipient.reason is None else str(recipient.reason.label)
 
 
 def _times(subscription: Subscription, now: datetime, *, is_check: bool = False) -> _Times:

@@ -13,7 +13,6 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -41,15 +40,17 @@ from notifications.admin.push.actions import PushActions
 from notifications.admin.push.filters import PushStateFilter
 from notifications.admin.push.one_page import apply_button, form_key_in
 from notifications.admin.push.page import PushPage
+from notifications.admin.push.preview import outlook
 from notifications.admin.push.week_page import week_page
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
+from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.delivery.runs import auto_pause, triggers
 from notifications.delivery.sending import circuit_breaker
-from notifications.models import Run, Subscription
+from notifications.models import Receipt, Run, Subscription
 from notifications.subscriptions import addressees
 from notifications.subscriptions.attribute_rules import save_rules
-from notifications.subscriptions.recipients import named_audience, reachability, trial_audience
+from notifications.subscriptions.recipients import find_recipients, named_audience, reachability, trial_audience
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import (
     calendar_notes,
@@ -229,14 +230,14 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         self.forget_draft(request, is_new=not change, row=form.instance)
         self._tell_of_schedule(request, form.instance)
         found = form.found
-        if found is None or form.cleaned_data.get("robot"):
+        if found is None or form.cleaned_data.get("robot") or "_try" in request.POST:
             return
         for sentence in subscription_forms.about_departments(found):
             messages.warning(request, sentence)
         count = found.reachable_count
         sentence = ngettext("It reaches %(count)d person.", "It reaches %(count)d people.", count) % {"count": count}
         if not found.unreachable_count:
-            messages.info(request, sentence)
+            (messages.info if count else messages.warning)(request, sentence)
             return
         lines = "; ".join(subscription_forms.unreachable_lines(found))
         messages.warning(
@@ -256,7 +257,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         if request.method == "GET" and not subscription.is_enabled:
             for sentence in auto_pause.sentences([subscription]):
                 messages.warning(request, sentence)
-        preview = subscription_preview.of_subscription(subscription, seen_by=administrator(request), now=timezone.now())
+        found = subscription_preview.of_subscription(subscription, seen_by=administrator(request), now=timezone.now())
         return {
             "subscription": subscription,
             "can_act": self.has_change_permission(request, subscription),
@@ -264,7 +265,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             "state_url": reverse("admin:notifications_subscription_runs", args=[subscription.pk]),
             "held_up": _held_up(request, subscription),
             "runs_url": _runs_url(subscription) if request.user.has_perm("notifications.view_run") else "",
-            "preview": _drawn(preview),
+            "preview": outlook(request, found, with_message=True),
         }
 
     def changeform_view(
@@ -306,8 +307,11 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """First a page that says to how many people, then the run. The same page sent twice runs once."""
         subscription = self.changeable(request, pk)
-        found = reachability(named_audience(subscription), seen_by=administrator(request))
-        refusal = [] if found.reachable_count else subscription_forms.refusal(found)
+        expected = expected_contents(subscription, timezone.now())
+        found = reachability(named_audience(subscription), seen_by=administrator(request), expected=expected)
+        # By newer data there may be rows for somebody.
+        is_possible = found.reachable_count or found.reasons & Receipt.OF_CONTENT
+        refusal = [] if is_possible else subscription_forms.refusal(found)
         if request.method == "POST" and not refusal:
             try:
                 return self._request(request, subscription, Run.Trigger.MANUAL)
@@ -320,7 +324,9 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             "subscription": subscription,
             "found": found,
             "refusal": refusal,
-            "unreachable_lines": subscription_forms.unreachable_lines(found),
+            "unreachable_lines": subscription_forms.unreachable_lines(
+                found, may_open=request.user.has_perm("accounts.view_user")
+            ),
             "department_lines": subscription_forms.about_departments(found),
             "form_token": uuid.uuid4().hex,
             "held_up": _held_up(request, subscription),
@@ -334,12 +340,15 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
 
     def _try(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
         person = administrator(request)
-        found = reachability(trial_audience(subscription, person.pk), seen_by=person, named=0)
-        if found.reachable_count:
+        expected = expected_contents(subscription, timezone.now(), is_trial=True)
+        [me] = find_recipients(trial_audience(subscription, person.pk), expected.contents)
+        if me.reason is None or me.reason == Receipt.Reason.NO_ROWS:  # newer data may have some
             self._request(request, subscription, Run.Trigger.TRIAL)
         else:
             message = gettext("You cannot be reached yourself: %(reason)s. This is set on your own page under Users.")
-            messages.error(request, message % {"reason": subscription_preview.own_reason(person, subscription)})
+            url = reverse("admin:accounts_user_change", args=[person.pk])
+            line = format_html('<a href="{}">{}</a>', url, message % {"reason": me.reason_text})
+            messages.error(request, line)
         return HttpResponseRedirect(reverse("admin:notifications_subscription_change", args=[subscription.pk]))
 
     def response_add(self, request: HttpRequest, obj: Subscription, post_url_continue: Any = None) -> HttpResponse:
@@ -383,11 +392,3 @@ def _held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
 
 def _runs_url(subscription: Subscription) -> str:
     return f"{reverse('admin:notifications_run_changelist')}?subscription__id__exact={subscription.pk}"
-
-
-def _drawn(found: subscription_preview.SubscriptionPreview) -> SafeString:
-    context: dict[str, Any] = {**vars(found)}
-    if found.found is not None:
-        context["unreachable_lines"] = subscription_forms.unreachable_lines(found.found)
-        context["department_lines"] = subscription_forms.about_departments(found.found)
-    return render_to_string("admin/notifications/subscription/_preview.html", context)

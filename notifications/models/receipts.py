@@ -135,6 +135,8 @@ class Receipt(models.Model):
     BY_CHOICE = frozenset({Reason.PAUSED, Reason.DECLINED})
     # Beside them, what was meant not to be sent: sending it again would change nothing.
     NOT_SENT_AGAIN = BY_CHOICE | {Reason.NO_ROWS}
+    # What depends on the content, and may be otherwise the next time.
+    OF_CONTENT = frozenset({Reason.NO_ROWS, Reason.NO_VALUE, Reason.NO_BI_IDENTITY})
 
     # Found by one_receipt_per_address.
     run = models.ForeignKey(

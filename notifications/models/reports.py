@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -59,6 +61,9 @@ class OwnRowsRule(models.Model):
     attribute would show everybody everything.
     """
 
+    # Values that are not fixed: they stand for what WeCom knows of the person.
+    OF_PERSON: ClassVar = {"@userid": _("WeCom account"), "@department": _("department in WeCom")}
+
     report = models.ForeignKey(
         Report, on_delete=models.CASCADE, related_name="own_rows_rules", verbose_name=_("report")
     )
@@ -90,7 +95,8 @@ class OwnRowsRule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.report}: {self.alias}.{self.column} = {self.attribute or self.value}"
+        value = self.OF_PERSON.get(self.value, self.value)
+        return f"{self.report}: {self.alias}.{self.column} = {self.attribute or value}"
 
 
 # --- How a report's cards are drawn ---

@@ -13,21 +13,24 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 
 from integrations.data.table import Table, Value
 
 Fold = Callable[[str], str]
-# By the ids of attributes the person's folded values.
-Values = Mapping[int, frozenset[str]]
+# The id of an attribute, or a name of what WeCom knows of the person (OwnRowsRule.OF_PERSON).
+Key = int | str
+# By their keys the person's folded values.
+Values = Mapping[Key, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """On a card's column. `attribute_id`: whose value the cell must be; None: `fixed` instead."""
+    """On a card's column. `attribute_id`: the key of that whose value the cell must be; None: `fixed` instead."""
 
     alias: str
     column: str
-    attribute_id: int | None
+    attribute_id: Key | None
     fixed: str = ""
 
 
@@ -58,7 +61,7 @@ class OwnRows:
         self._known: dict[Hashable, tuple[tuple[int, ...], ...]] = {}
 
     @property
-    def attribute_ids(self) -> set[int]:
+    def attribute_ids(self) -> set[Key]:
         """The attributes that must be known of each person."""
         return {one.attribute_id for its in self._conditions.values() for one in its if one.attribute_id is not None}
 
@@ -102,14 +105,14 @@ class OwnRows:
         return tuple(sorted(numbers or ()))
 
 
-def missing_values(conditions: Iterable[Condition], values: Values) -> list[int]:
+def missing_values(conditions: Iterable[Condition], values: Values) -> list[Key]:
     """The attributes for want of which somebody with these values sees nothing, whatever the rows are; none where they
     may see some."""
-    by_alias: dict[str, list[int | None]] = defaultdict(list)
+    empty: dict[str, list[Key]] = {one.alias: [] for one in conditions}
     for one in conditions:
-        by_alias[one.alias].append(one.attribute_id)
-    empty = [{key for key in keys if key is not None and not values.get(key)} for keys in by_alias.values()]
-    return sorted(set().union(*empty)) if all(empty) else []
+        if one.attribute_id is not None and not values.get(one.attribute_id):
+            empty[one.alias].append(one.attribute_id)
+    return list(dict.fromkeys(chain(*empty.values()))) if all(empty.values()) else []
 
 
 def cell_text(value: Value) -> str:

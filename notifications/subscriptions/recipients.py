@@ -15,7 +15,7 @@ from integrations.core.sentences import Sentence
 from integrations.directory import departments
 from integrations.models import Department, Member
 from notifications.models import Addressed, Channel, Receipt, Run, Subscription, SubscriptionChoice
-from notifications.sources import Audience, LeftOut, RunContents
+from notifications.sources import NOT_KNOWN, Audience, Expected, LeftOut, RunContents
 from notifications.subscriptions.attribute_rules import matching, rules_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Reason = Receipt.Reason
 _OF_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.Kind.DECLINED: Reason.DECLINED}
 # Put right on the person's page in the administration.
-SET_ON_PERSON = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
+INCOMPLETE = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
+SET_ON_PERSON = INCOMPLETE | {Reason.NO_VALUE, Reason.NO_BI_IDENTITY}
 NAMES_AT_ONCE = 1000
 PEOPLE_AT_ONCE = 5000
 DEPARTMENTS_NAMED = 5
@@ -55,16 +56,15 @@ class Recipient:
     @property
     def reason_text(self) -> str:
         """The reason in the language in force; empty where there is none."""
-        return str(self.detail or ("" if self.reason is None else self.reason.label))
+        return str(self.detail or (self.reason and self.reason.label) or "")
 
 
 @dataclass(frozen=True)
 class Unreachable:
-    """A person whom a message would not reach, and why. `is_incomplete`: for want of one of the two attributes."""
+    """A person whom a message would not reach."""
 
     name: str
-    reason: str
-    is_incomplete: bool = False
+    recipient: Recipient
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Reachability:
     """How many people a message would reach, how many not, and the first of those with the reason of each.
 
     `unlinked_count`: members of the chosen departments who are nobody here; `removed`: chosen departments that are not
-    there any more, the first of them. `by_choice_count`: how many of the unreachable want it so themselves. `first_id`:
-    the key of the first person who would be reached; None where there is nobody.
+    there any more, the first of them. `reasons`: of all who are unreachable. `first_id`: the key of the first person
+    who would be reached; None where there is nobody. `note`: of the data that decides.
     """
 
     reachable_count: int
@@ -81,13 +81,14 @@ class Reachability:
     unreachable: list[Unreachable] = field(default_factory=list)
     unlinked_count: int = 0
     removed: list[str] = field(default_factory=list)
-    by_choice_count: int = 0
+    reasons: frozenset[Receipt.Reason] = frozenset()
     first_id: int | None = None
+    note: str = ""
 
     @property
     def concerns_somebody(self) -> bool:
-        """Whether it makes sense as a standing order: whoever pauses it may resume it at any time."""
-        return bool(self.reachable_count or self.by_choice_count)
+        """Whether it makes sense as a standing order: whoever pauses it may resume it at any time, and data changes."""
+        return bool(self.reachable_count or self.reasons & (Receipt.BY_CHOICE | Receipt.OF_CONTENT))
 
 
 def audience_of(run: Run, subscription: Subscription) -> Audience:
@@ -114,14 +115,14 @@ def resend_audience(subscription: Subscription, again: Run, run: Run) -> Audienc
     )
 
 
-def trial_audience(subscription: Subscription, user_id: int | None) -> Audience:
-    """One person, by the subscription's channel; what goes to a group is tried out by the app."""
-    is_to_group = subscription.channel == Channel.ROBOT
+def trial_audience(order: Addressed, user_id: int | None) -> Audience:
+    """One person, by the order's channel; what goes to a group is tried out by the app."""
+    is_to_group = order.channel == Channel.ROBOT
     return Audience(
         user_ids=[] if user_id is None else [user_id],
-        corp_id=subscription.report.corp_id,
-        channel=Channel.WECOM if is_to_group else subscription.channel,
-        fallback_channel=subscription.fallback_channel,
+        corp_id=order.only_corp_id,
+        channel=Channel.WECOM if is_to_group else order.channel,
+        fallback_channel=order.fallback_channel,
     )
 
 
@@ -182,17 +183,6 @@ def recheck(audience: Audience, user_ids: Collection[int]) -> dict[int, Recipien
     return {recipient.user_id: recipient for recipient in chain.from_iterable(found)}
 
 
-def obstacle(order: Addressed, person: User, *, choice: str, by_app: Recipient) -> Receipt.Reason | None:
-    """Why what `order` sends would not reach `person`; None where it would. `by_app`: how the person is reached at all,
-    from recheck(Audience(), …); `choice`: what the person has chosen about it, a SubscriptionChoice.Kind or empty."""
-    if choice and by_app.reason != Reason.USER_DISABLED:
-        by_app = replace(by_app, reason=_OF_CHOICE[SubscriptionChoice.Kind(choice)])
-    elif by_app.reason is None and order.only_corp_id not in {None, by_app.corp_id}:
-        by_app = replace(by_app, reason=Reason.OTHER_CORP)
-    audience = Audience(channel=order.channel, fallback_channel=order.fallback_channel)
-    return _by_channel(audience, person.email, by_app).reason
-
-
 def _recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipient]:
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
     people = people.annotate(account=primary).order_by("account__corp_id", "pk")
@@ -204,13 +194,15 @@ def _recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipien
         yield _by_channel(audience, row[-1], _recipient(audience.corp_id, *row[:-1]))
 
 
-def reachability(audience: Audience, *, seen_by: Person, named: int = 20) -> Reachability:
-    """What saving a subscription for `audience` would mean.
+def reachability(
+    audience: Audience, *, seen_by: Person, named: int = 20, expected: Expected = NOT_KNOWN
+) -> Reachability:
+    """What saving a subscription for `audience` would mean. `expected`: what it would send, where that is known.
 
     Listed are the first `named` unreachable people whom `seen_by` may see; all are counted.
     """
     reachable_count, unreachable, first_id = int(audience.robot_id is not None), [], None
-    for recipient in resolve(audience):
+    for recipient in find_recipients(audience, expected.contents):
         if recipient.reason is None:
             reachable_count += 1
             first_id = first_id or recipient.user_id
@@ -218,8 +210,8 @@ def reachability(audience: Audience, *, seen_by: Person, named: int = 20) -> Rea
             unreachable.append(recipient)
     named_people = _named(unreachable, seen_by, named)
     unlinked_count, removed = _unlinked_count(audience), _removed(audience)
-    by_choice_count = sum(recipient.reason in Receipt.BY_CHOICE for recipient in unreachable)
-    people = (named_people, unlinked_count, removed, by_choice_count, first_id)
+    reasons = frozenset(one.reason for one in unreachable if one.reason is not None)
+    people = (named_people, unlinked_count, removed, reasons, first_id, str(expected.note or ""))
     return Reachability(reachable_count, len(unreachable), *people)
 
 
@@ -346,12 +338,9 @@ def _named(recipients: list[Recipient], seen_by: Person, count: int) -> list[Unr
     listed: list[Unreachable] = []
     for start in range(0, len(recipients), NAMES_AT_ONCE):
         part = recipients[start : start + NAMES_AT_ONCE]
-        reasons = {recipient.user_id: recipient.reason for recipient in part if recipient.reason is not None}
-        people = people_visible_to(seen_by).filter(pk__in=reasons).order_by("pk")[: count - len(listed)]
-        listed += [
-            Unreachable(str(person), str(reasons[person.pk].label), reasons[person.pk] in SET_ON_PERSON)
-            for person in people
-        ]
+        by_key = {recipient.user_id: recipient for recipient in part}
+        people = people_visible_to(seen_by).filter(pk__in=by_key).order_by("pk")[: count - len(listed)]
+        listed += [Unreachable(str(person), by_key[person.pk]) for person in people]
         if len(listed) >= count:
             break
     return listed

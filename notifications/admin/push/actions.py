@@ -19,6 +19,7 @@ from integrations.admin.base import own_page
 from notifications.admin import subscription_forms
 from notifications.admin.base import administrator
 from notifications.admin.push.copies import copy_push
+from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.delivery.runs import auto_pause
 from notifications.models import Delivery, Subscription
 from notifications.subscriptions.recipients import named_audience, reachability
@@ -168,7 +169,9 @@ def _outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: Us
 def _enable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
     if subscription.is_enabled:
         return Outcome(subscription, gettext("is enabled already"))
-    found = reachability(named_audience(subscription), seen_by=seen_by, named=1)
+    found = reachability(
+        named_audience(subscription), seen_by=seen_by, named=1, expected=expected_contents(subscription, now)
+    )
     if not found.concerns_somebody:
         return Outcome(subscription, subscription_forms.refusal(found)[0])
     subscription.is_enabled = True

@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
+from django.conf import settings
 from django.forms.utils import ErrorDict
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.seen_rows import page_saved
@@ -14,9 +16,14 @@ from integrations.core import concurrency
 from notifications.admin import page_picture_form
 from notifications.admin.push.copies import CopiedReport
 from notifications.admin.push.seen import SeenContent
-from notifications.admin.report_forms import ReportForm, is_key, removed_rules, rules_in
+from notifications.admin.report_forms import ReportForm, cards_in, is_key, removed_rules, rules_in, tables_to_try
+from notifications.admin.report_preview import PreviewRefusedError, own_rows_in
 from notifications.admin.subscription_forms import SubscriptionForm
+from notifications.delivery.rendering.page_pictures import RecipientPages
+from notifications.delivery.rendering.report_contents import Order, expect
+from notifications.delivery.rendering.report_data import Loaded
 from notifications.models import MessageForm, OwnRowsRule, Report, Subscription
+from notifications.sources import NOT_KNOWN, Expected
 
 if TYPE_CHECKING:
     from django.http import QueryDict
@@ -137,6 +144,26 @@ class PushForm(SubscriptionForm):
         if self.content is None:
             return saved.exists()
         return bool(rules_in(self.data)) or saved.exclude(pk__in=removed_rules(self.data)).exists()
+
+    def expected(self, cleaned: dict[str, Any]) -> Expected:
+        if self.content is None:
+            return super().expected(cleaned)
+        now, values, report = timezone.now(), self.data, self.content.instance
+        try:
+            conditions = own_rows_in(values)
+        except PreviewRefusedError:  # not written to its end
+            return NOT_KNOWN
+        known = cards_in(values) if conditions else {}
+        found = tables_to_try(known, self.person, report)
+        loaded = Loaded([], {alias: table for alias, table in found.items() if table is not None})
+        order = Order(MessageForm.TEXTCARD, now, cleaned.get("time_zone") or settings.TIME_ZONE)
+        picture = page_picture_form.previewed(values)
+        owner_id = self.person.pk if page_picture_form.is_owners(values) else None
+
+        def pages() -> RecipientPages | None:
+            return None if picture is None else RecipientPages(picture, now, owner_id=owner_id)
+
+        return expect(report, loaded, order, conditions, pages)
 
     def _report(self) -> Report | None:
         """The report that the page is about: as it was sent, as the address names it, or that of the subscription."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.utils.translation import gettext, ngettext
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
-from accounts.users import bi_accounts
-from accounts.users.scopes import people_visible_to
 from integrations.data.table import Table
 from integrations.datasources.previews import DataPreview
-from notifications.admin import page_picture_form, report_preview, subscription_forms, subscription_preview
+from notifications.admin import report_preview, subscription_forms, subscription_preview
 from notifications.admin.base import administrator
 from notifications.admin.push.form import PushForm
 from notifications.admin.push.renaming import TEMPLATES, Missing, columns_named, missing_card, missing_columns
@@ -27,7 +26,6 @@ from notifications.reports.starting_points import StartingPoint, starting_points
 from notifications.reports.templates import field_choices, merge_fields
 from notifications.reports.templates.field_choices import FieldGroup
 from notifications.reports.templates.merge_fields import Field
-from notifications.subscriptions.recipients import resolve
 
 if TYPE_CHECKING:
     from django.http import QueryDict
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from notifications.admin.reports import ReportAdmin
 
 ROWS_SHOWN = 8
-NAMED_AT_MOST = 20
 FOLDER = "admin/notifications/subscription"
 
 
@@ -87,7 +84,7 @@ def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, 
         "phone": _phone(request, report_admin, message, now),
         "as": {"id": str(person.pk), "name": str(person)},
         "rows": sample(request, message.by_heading, waiting=message.data),
-        "html": outlook(request, found, without_page=without_identity(form)),
+        "html": outlook(request, found),
         "missing": _missing(request, message),
         "limits": limits(form, form.content),
         "fields": [_group(group) for group in _groups(message.tables)],
@@ -198,44 +195,17 @@ def sample(request: HttpRequest, tables: Mapping[str, Table], *, waiting: DataPr
     return render_to_string(f"{FOLDER}/_rows.html", {"tables": shown, "waiting": waiting}, request)
 
 
-def without_identity(form: PushForm) -> list[str]:
-    """Which of the people who would be reached get nothing, because the page that is pictured is shown to each with
-    their own rights in the BI, and they have no account there. In lines, the first of them by name."""
-    cleaned, values = form.cleaned_data, form.data
-    if not page_picture_form.is_wanted(values) or "report" not in cleaned or page_picture_form.is_owners(values):
-        return []
-    audience = subscription_forms.audience_from(cleaned, corp=cleaned["report"].corp)
-    reached = [person.user_id for person in resolve(audience) if person.reason is None]
-    known = bi_accounts.identities(reached)
-    lost = [user_id for user_id in reached if user_id not in known]
-    if not lost:
-        return []
-    seen = people_visible_to(form.person).filter(pk__in=lost).order_by("pk")[:NAMED_AT_MOST]
-    lines = [f"{person.get_full_name()} ({person.username})" for person in seen]
-    more = len(lost) - len(lines)
-    further = [ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more}] if more else []
-    first = ngettext(
-        "%(count)d of them has no account in the BI, and gets no message:",
-        "%(count)d of them have no account in the BI, and get no message:",
-        len(lost),
-    )
-    return [first % {"count": len(lost)}, *lines, *further]
-
-
 def outlook(
-    request: HttpRequest, found: SubscriptionPreview, *, is_rule: bool = False, without_page: Sequence[str] = ()
-) -> str:
-    """The next times and the people. `without_page`: those who get nothing for want of an account in the BI."""
-    reach = found.found
+    request: HttpRequest, found: SubscriptionPreview, *, is_rule: bool = False, with_message: bool = False
+) -> SafeString:
+    """The people, the next times, and the message where it is wanted."""
+    reach, may_open = found.found, request.user.has_perm("accounts.view_user")
+    lines = [] if reach is None else subscription_forms.unreachable_lines(reach, may_open=may_open)
     context = {
-        "found": reach,
+        **vars(found),
         "is_rule": is_rule,
-        "without_page": without_page,
-        "time_zone": found.time_zone,
-        "next_times": found.next_times,
-        "schedule_error": found.schedule_error,
-        "schedule_notes": found.schedule_notes,
-        "unreachable_lines": subscription_forms.unreachable_lines(reach) if reach is not None else [],
+        "with_message": with_message,
+        "unreachable_lines": lines,
         "department_lines": subscription_forms.about_departments(reach) if reach is not None else [],
     }
     return render_to_string(f"{FOLDER}/_reach.html", context, request)

@@ -18,12 +18,12 @@ from integrations.models import Card, CardData
 from notifications.admin import schedule_forms
 from notifications.admin.alert_forms import AlertReceiverForm
 from notifications.admin.condition_fields import ConditionsField
-from notifications.admin.report_forms import latest_tables
 from notifications.admin.rule.seen import SeenPeople, SeenRule
 from notifications.admin.schedule_forms import ScheduleFormPart
 from notifications.admin.subscription_forms import FIELD_CLASSES, RECIPIENT_FIELDS
 from notifications.alerts import conditions
 from notifications.alerts.conditions import ConditionError
+from notifications.delivery.rendering.report_data import latest_tables
 from notifications.models import AlertReceiver, AlertRule, Repeat, SilenceWindow
 from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.recipients import Reachability, named_audience, reachability

@@ -13,7 +13,7 @@ from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence
 from notifications.delivery.attachments import jobs
 from notifications.delivery.rendering.errors import RenderingError
-from notifications.models import PagePicture, Run, Subscription
+from notifications.models import PagePicture, Subscription
 from notifications.sources import PageView
 
 if TYPE_CHECKING:
@@ -59,15 +59,14 @@ class RecipientPages:
         return _view(self._picture, self._owners if user_id is None else self.identity_of(user_id), self._slot_at)
 
 
-def pages_of(run: Run, subscription: Subscription) -> RecipientPages | None:
+def pages_of(subscription: Subscription, slot_at: datetime, *, is_trial: bool) -> RecipientPages | None:
     """None where the report has no picture of a page. As the owner sees it only in the owner's own pushes, and never
     for somebody who has a push sent to themselves to try it. Raises RenderingError."""
     picture: PagePicture | None = getattr(subscription.report, "page_picture", None)
     if picture is None:
         return None
     is_owners = picture.shown_as_id is not None and picture.shown_as_id == subscription.owner_id
-    owner_id = picture.shown_as_id if is_owners and run.first_sent.trigger != Run.Trigger.TRIAL else None
-    return RecipientPages(picture, run.slot_at, owner_id=owner_id)
+    return RecipientPages(picture, slot_at, owner_id=picture.shown_as_id if is_owners and not is_trial else None)
 
 
 def for_editor(picture: PagePicture, editor: User, *, now: datetime) -> PageView:

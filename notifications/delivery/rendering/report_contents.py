@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from django.db.models import F
 from django.utils.translation import gettext as _
 
-from accounts.models import Attribute, AttributeValue, fold_value
+from accounts.models import Attribute, AttributeValue, WeComAccount, fold_value
 from integrations.bi.sso import is_open, own_address
 from integrations.core.sentences import Sentence
 from integrations.data.table import Table
@@ -24,11 +25,11 @@ from notifications.delivery.rendering.errors import NotWorthSending, RenderingEr
 from notifications.delivery.rendering.page_pictures import RecipientPages, pages_of
 from notifications.delivery.rendering.report_data import Loaded
 from notifications.models import MessageForm, OwnRowsRule, Receipt, Report, ReportCard, ReportChart, Run, Subscription
-from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows, missing_values
+from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values, missing_values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
-from notifications.sources import Audience, CardContent, Content, Figure, LeftOut, PageView, Terms
+from notifications.sources import Audience, CardContent, Content, Expected, Figure, LeftOut, PageView, Terms
 from notifications.subscriptions.recipients import audience_of
 from notifications.subscriptions.schedules import workdays
 from notifications.subscriptions.schedules.descriptions import moment_line
@@ -93,10 +94,11 @@ class Contents:
         if conditions is None:
             conditions = conditions_of(report) if loaded.cards else []
         self._conditions = conditions
-        self._own_rows = _own_rows(loaded, conditions) if conditions else None
+        _check_whole(loaded.tables, {one.alias for one in conditions})
+        self._own_rows = checked_own_rows(loaded.tables, conditions) if conditions else None
         _check_charts(loaded.tables, self.charts)
         self._link = link_of(report, loaded.cards)
-        self._values: dict[int, dict[int, frozenset[str]]] = {}
+        self._values: dict[int, Values] = {}
         self._written: dict[Hashable, Content] = {}
         self._with_pages: dict[tuple[Hashable, PageView], Content] = {}
 
@@ -128,16 +130,21 @@ class Contents:
         """Of somebody who sees no rows where the report is not for such people, or no page."""
         skips = self._own_rows is not None and self._report.skips_people_without_rows
         if skips and self._own_rows is not None and self._own_rows.is_empty(self._rows_key(user_id)):
-            values = self._values.get(user_id, {})
-            return want_of_values(self._conditions, values, self._labels) or LeftOut(Receipt.Reason.NO_ROWS)
+            missing = missing_values(self._conditions, self._values.get(user_id, {}))
+            if not missing:
+                return LeftOut(Receipt.Reason.NO_ROWS)
+            named = ", ".join(str(self._labels.get(key, key)) for key in missing)
+            sentence = Sentence("the person's attribute is empty: %(names)s") % {"names": named}
+            return LeftOut(Receipt.Reason.NO_VALUE, sentence)
         if self._pages is not None and not self._pages.identity_of(user_id):
             return LeftOut(Receipt.Reason.NO_BI_IDENTITY)
         return None
 
     @cached_property
-    def _labels(self) -> dict[int, Attribute]:
-        """The attributes by which rows are chosen. One query."""
-        return Attribute.objects.in_bulk(one.attribute_id for one in self._conditions)
+    def _labels(self) -> dict[Key, object]:
+        """What rows are chosen by, as people call it. One query."""
+        keys = [one.attribute_id for one in self._conditions if isinstance(one.attribute_id, int)]
+        return {**OwnRowsRule.OF_PERSON, **Attribute.objects.in_bulk(keys)}
 
     def key_of(self, user_id: int) -> Hashable:
         """Equal for people who get the same."""
@@ -162,6 +169,35 @@ class Contents:
 
     def _rows_key(self, user_id: int) -> Any:
         return None if self._own_rows is None else self._own_rows.key(self._values.get(user_id, {}))
+
+
+def expect(
+    report: Report,
+    loaded: Loaded,
+    order: Order,
+    conditions: Sequence[Condition],
+    pages: Callable[[], RecipientPages | None],
+) -> Expected:
+    """`loaded`: the data that was fetched last: nothing is fetched for a page. `pages`: may raise RenderingError."""
+    note = None
+    if any(one.alias not in loaded.tables for one in conditions):
+        note, conditions = Sentence("No data was fetched yet: whoever has no rows of their own is still counted."), []
+    elif conditions and (as_of := skip_rules.as_of(loaded.tables)) is not None:
+        note = Sentence("Own rows by the data of %(time)s.") % {"time": moment_line(as_of, order.time_zone)}
+    try:
+        return Expected(Contents(report, loaded, order, pages(), conditions), note)
+    except RenderingError as error:
+        return Expected(note=error.sentence)
+
+
+def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> Expected:
+    """What a saved push would send now."""
+    report = subscription.report
+    conditions = conditions_of(report)
+    cards = report_data.cards_of(report) if conditions else []
+    loaded = Loaded(cards, report_data.latest_tables({card.alias: card.card_id for card in cards}))
+    order = order_of(subscription, now)
+    return expect(report, loaded, order, conditions, lambda: pages_of(subscription, now, is_trial=is_trial))
 
 
 def written(
@@ -224,29 +260,28 @@ def reason_to_skip(run: Run, subscription: Subscription, loaded: Loaded) -> Sent
     )
 
 
-def attribute_values(user_ids: Collection[int], attribute_ids: Collection[int]) -> dict[int, dict[int, frozenset[str]]]:
-    """By user and attribute the folded values, in one query."""
-    rows = AttributeValue.objects.filter(attribute__in=attribute_ids)
+def attribute_values(user_ids: Collection[int], keys: Collection[Key]) -> dict[int, Values]:
+    """By user and key the folded values. A query for all attributes, and one each for accounts and departments."""
+    rows = AttributeValue.objects.filter(attribute__in=[key for key in keys if isinstance(key, int)])
+    accounts = WeComAccount.objects.complete()
     if len(user_ids) <= PEOPLE_NAMED:
-        rows = rows.filter(user__in=user_ids)
-    found: dict[int, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        rows, accounts = rows.filter(user__in=user_ids), accounts.filter(user__in=user_ids)
+    found: dict[int, dict[Key, set[str]]] = defaultdict(lambda: defaultdict(set))
     for user_id, attribute_id, folded in rows.values_list("user_id", "attribute_id", "folded").iterator():
         found[user_id][attribute_id].add(folded)
+    if "@userid" in keys:
+        for user_id, userid in accounts.values_list("user_id", "userid"):
+            found[user_id]["@userid"].add(fold_value(userid))
+    if "@department" in keys:
+        department = "corp__members__memberships__department"
+        standing = {f"{department}__removed_at": None, f"{department}__name__gt": ""}
+        accounts = accounts.filter(**standing, corp__members__userid_folded=F("userid_folded"))
+        for user_id, name in accounts.values_list("user_id", f"{department}__name"):
+            found[user_id]["@department"].add(fold_value(name))
     return {
         user_id: {attribute_id: frozenset(values) for attribute_id, values in theirs.items()}
         for user_id, theirs in found.items()
     }
-
-
-def want_of_values(
-    conditions: Iterable[Condition], values: Mapping[int, frozenset[str]], labels: Mapping[int, Attribute]
-) -> LeftOut | None:
-    """Why somebody with these values of attributes sees no rows, whatever the data is; None where they may see some."""
-    missing = missing_values(conditions, values)
-    if not missing:
-        return None
-    named = ", ".join(str(labels.get(key, key)) for key in missing)
-    return LeftOut(Receipt.Reason.NO_VALUE, Sentence("the person's attribute is empty: %(names)s") % {"names": named})
 
 
 _SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
@@ -255,18 +290,14 @@ _SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UP
 def conditions_of(report: Report) -> list[Condition]:
     """Its saved rules of own rows. One query."""
     rules = OwnRowsRule.objects.filter(report=report.pk)
-    return [Condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]
+    return [condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]
 
 
-def _own_rows(loaded: Loaded, conditions: Sequence[Condition]) -> OwnRows:
-    _check_whole(loaded.tables, {one.alias for one in conditions})
-    try:
-        return checked_own_rows(loaded.tables, conditions)
-    except ColumnMissingError as error:
-        sentence = Sentence(
-            "Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
-        )
-        raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
+def condition(alias: str, column: str, attribute_id: int | None, value: str) -> Condition:
+    """A rule of own rows, saved or not."""
+    if value in OwnRowsRule.OF_PERSON:
+        return Condition(alias, column, value)
+    return Condition(alias, column, attribute_id, value)
 
 
 def _check_charts(tables: Mapping[str, Table], charts: Iterable[tuple[str, Chart]]) -> None:
@@ -293,11 +324,17 @@ def _check_whole(tables: Mapping[str, Table], aliases: set[str]) -> None:
 
 
 def checked_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) -> OwnRows:
-    """Raises ColumnMissingError also where the card itself is not there: a rule that is left over hides something."""
-    for condition in conditions:
-        if condition.alias not in tables:
-            raise ColumnMissingError(condition.alias, condition.column)
-    return OwnRows(tables, conditions, fold_value)
+    """Raises RenderingError for a column or a card that is not there: a rule that is left over hides something."""
+    try:
+        for condition in conditions:
+            if condition.alias not in tables:
+                raise ColumnMissingError(condition.alias, condition.column)
+        return OwnRows(tables, conditions, fold_value)
+    except ColumnMissingError as error:
+        sentence = Sentence(
+            "Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
+        )
+        raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
 
 
 def _rendered(part: Sentence, source: str, given: Given, form: str) -> str:
@@ -373,7 +410,9 @@ class SubscriptionSource:
         if reason := reason_to_skip(self.run, self.subscription, loaded):
             raise NotWorthSending(reason)
         order = order_of(self.subscription, self.run.slot_at)
-        return Contents(self.subscription.report, loaded, order, pages_of(self.run, self.subscription))
+        is_trial = self.run.first_sent.trigger == Run.Trigger.TRIAL
+        pages = pages_of(self.subscription, self.run.slot_at, is_trial=is_trial)
+        return Contents(self.subscription.report, loaded, order, pages)
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
         """As its message form says."""

@@ -6,7 +6,7 @@ and keeps no worker busy: whoever fetches tells (`waiting_runs`), and the sweep 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -62,6 +62,18 @@ def load(run: Run, report: Report, *, now: datetime) -> Loaded:
     if waiting:
         raise DataPending
     return Loaded(cards, {one.alias: found[one.card_id].table for one in cards})
+
+
+def latest_tables(cards: Mapping[str, int]) -> dict[str, Table]:
+    """What was fetched last of each card of which anything was, for a message or a page. Asks for no permission: the
+    keys come from our own rows."""
+    tables = {}
+    for alias, card_id in cards.items():
+        ready = CardData.objects.filter(card=card_id, status=CardData.Status.READY)
+        newest = ready.order_by("-finished_at", "-pk").first()
+        if newest is not None:
+            tables[alias] = newest.table
+    return tables
 
 
 def waiting_runs(card_id: int, slot_at: datetime) -> list[int]:

@@ -67,35 +67,29 @@ def without_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence | N
     return None if is_meant else _NOBODY
 
 
+# By the state of a message how many people it did not reach.
+_LOSSES = {
+    Status.FAILED: counted_sentence("Refused for %(count)d recipient.", "Refused for %(count)d recipients.", 0),
+    Status.CANCELED: counted_sentence(
+        "Expired before it could be sent to %(count)d recipient.",
+        "Expired before it could be sent to %(count)d recipients.",
+        0,
+    ),
+    Status.UNKNOWN: counted_sentence(
+        "For %(count)d recipient it is not known whether the message arrived.",
+        "For %(count)d recipients it is not known whether the message arrived.",
+        0,
+    ),
+    _NOT_MADE: counted_sentence(
+        "For %(count)d recipient no message could be made: the receipt says why.",
+        "For %(count)d recipients no message could be made: the receipts say why.",
+        0,
+    ),
+}
+
+
 def _sentence(people: Mapping[str, int]) -> Sentence | None:
-    failed, canceled, unknown = (people.get(status, 0) for status in (Status.FAILED, Status.CANCELED, Status.UNKNOWN))
-    said = []
-    if failed:
-        said.append(counted_sentence("Refused for %(count)d recipient.", "Refused for %(count)d recipients.", failed))
-    if canceled:
-        said.append(
-            counted_sentence(
-                "Expired before it could be sent to %(count)d recipient.",
-                "Expired before it could be sent to %(count)d recipients.",
-                canceled,
-            )
-        )
-    if unknown:
-        said.append(
-            counted_sentence(
-                "For %(count)d recipient it is not known whether the message arrived.",
-                "For %(count)d recipients it is not known whether the message arrived.",
-                unknown,
-            )
-        )
-    if not_made := people.get(_NOT_MADE, 0):
-        said.append(
-            counted_sentence(
-                "For %(count)d recipient no message could be made: the receipt says why.",
-                "For %(count)d recipients no message could be made: the receipts say why.",
-                not_made,
-            )
-        )
+    said = [sentence % {"count": people[state]} for state, sentence in _LOSSES.items() if people.get(state)]
     if not said and not people.get(Status.ACCEPTED, 0) and _TAKEN_BACK not in people:
         return _NOBODY
     return joined(said) if said else None

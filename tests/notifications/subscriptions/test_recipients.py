@@ -12,7 +12,7 @@ from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.models import Member
 from notifications.models import Receipt, Run
 from notifications.sources import Audience
-from notifications.subscriptions.recipients import Unreachable, audience_of, reachability, resolve
+from notifications.subscriptions.recipients import audience_of, reachability, resolve
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -176,14 +176,13 @@ def test_reachability_counts_all_and_names_the_first() -> None:
     reached = make_person(corp, "lilei")
     lost = [make_person(name=f"Person {n}", username=f"lost{n}") for n in range(5)]
 
-    with translation.override("en"):
-        found = reachability(Audience([reached.pk, *(person.pk for person in lost)]), seen_by=make_superuser(), named=2)
+    found = reachability(Audience([reached.pk, *(person.pk for person in lost)]), seen_by=make_superuser(), named=2)
 
     assert (found.reachable_count, found.unreachable_count) == (1, 5)
-    assert found.unreachable == [
-        Unreachable("Person 0 (lost0)", "not linked to WeCom", is_incomplete=True),
-        Unreachable("Person 1 (lost1)", "not linked to WeCom", is_incomplete=True),
-    ]
+    with translation.override("en"):
+        said = [(one.name, one.recipient.reason_text) for one in found.unreachable]
+    assert said == [(f"Person {n} (lost{n})", "not linked to WeCom") for n in range(2)]
+    assert found.reasons == {Receipt.Reason.NO_ACCOUNT}
 
 
 def test_people_whom_the_administrator_does_not_see_are_counted_but_not_named() -> None:

@@ -1,0 +1,157 @@
+"""Wherever the number of people stands before a push is sent, it is that of the people who get it."""
+
+from __future__ import annotations
+
+import html
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Attribute, User, WeComAccount
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.models import Receipt, Run, Subscription
+from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change, client_of
+from tests.notifications.factories import make_corp, make_person, make_run, make_subscription, make_superuser
+from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
+
+pytestmark = pytest.mark.django_db
+EMPTY = "此人的属性为空：区域"
+NO_ROWS = "没有此人的数据行"
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp(first_enabled_at=timezone.now())
+
+
+@pytest.fixture
+def region() -> Attribute:
+    return make_region()
+
+
+@pytest.fixture
+def people(corp: Corp, region: Attribute) -> list[User]:
+    """Of five two have rows, one has no region, one another region, one has left WeCom."""
+    people = [make_person(corp, f"p{number}", name=f"P{number}") for number in range(5)]
+    for person, value in zip(people, ["华东", "华南", "", "西北", "华东"], strict=True):
+        place(person, region, *filter(None, [value]))
+    left = {"userid": "", "userid_folded": "", "left_at": timezone.now()}
+    WeComAccount.objects.filter(user=people[4]).update(**left)
+    return people
+
+
+@pytest.fixture
+def push(people: list[User], region: Attribute) -> Subscription:
+    """To these and to somebody who is not linked; its data was fetched a day ago."""
+    report = make_data_report()
+    split(report, region)
+    answer(report, slot_at=timezone.now() - timedelta(days=1))
+    return make_subscription(*people, make_person(name="P5"), report=report, is_enabled=True)
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+def outlook(client: Client, subscription: Subscription, **changes: Any) -> str:
+    """What the page says beside its form."""
+    sent = as_browsers_send(client, change(subscription), _id=subscription.pk, **changes)
+    return html.unescape(client.post(f"{LIST}outlook/", sent).json()["html"])
+
+
+def sent_now(subscription: Subscription) -> Run:
+    run = make_run(subscription)
+    answer(subscription.report, slot_at=run.slot_at)
+    render_run(run_id=run.pk, now=run.slot_at)
+    run.refresh_from_db()
+    return run
+
+
+def test_every_page_says_how_many_get_it(root: Client, push: Subscription, people: list[User]) -> None:
+    beside = outlook(root, push)
+    page = html.unescape(root.get(change(push)).content.decode())
+    before_sending = html.unescape(root.get(f"{LIST}{push.pk}/run/").content.decode())
+    push.is_enabled = False
+    push.save()
+    enabling = root.post(LIST, {"action": "enable", "_selected_action": [push.pk]}).content.decode()
+
+    run = sent_now(push)
+
+    assert (run.recipient_count, run.skipped_count) == (2, 4)
+    for text in (beside, page):
+        assert ">2 人</span>" in text
+        assert "4 人无法送达" in text
+    assert "将立即发送给 2 人" in before_sending
+    assert "送达 2 人" in enabling
+    for text in (beside, page, before_sending):
+        assert f"{people[2]}：{EMPTY}" in text
+        assert f"{people[3]}：{NO_ROWS}" in text
+        assert "按 " in text
+        assert "判断每个人有没有自己的数据行" in text
+    receipts = dict(Receipt.objects.filter(run=run, status="skipped").values_list("user__name", "reason"))
+    assert receipts == {"P2": "no_value", "P3": "no_rows", "P4": "barred", "P5": "no_account"}
+
+
+def test_rules_that_are_not_saved_yet_count(root: Client, push: Subscription) -> None:
+    taken_away = outlook(root, push, **{"own_rows_rules-0-DELETE": "on"})
+    sent_to_all = outlook(root, push, skips_people_without_rows="")
+
+    assert ">4 人</span>" in taken_away
+    assert ">4 人</span>" in sent_to_all
+
+
+def test_without_data_it_says_that_rows_are_not_known(root: Client, push: Subscription) -> None:
+    push.report.report_cards.get().card.answers.all().delete()
+
+    text = outlook(root, push)
+
+    assert ">4 人</span>" in text
+    assert "尚未获取过数据：没有自己数据行的人也计算在内。" in text
+
+
+def test_a_rule_that_does_not_fit_the_data_is_said(root: Client, push: Subscription) -> None:
+    push.report.own_rows_rules.update(column="大区")
+
+    assert "没有“大区”这一列" in outlook(root, push)
+
+
+def test_the_reason_leads_to_where_it_is_set(root: Client, push: Subscription, people: list[User]) -> None:
+    person = reverse("admin:accounts_user_change", args=[people[2].pk])
+
+    run = sent_now(push)
+
+    link = f'<a href="{person}">{people[2]}：{EMPTY}</a>'
+    assert link in outlook(root, push)
+    listed = root.get(reverse("admin:notifications_receipt_changelist"), {"run__id__exact": run.pk}).content.decode()
+    assert f'<a href="{person}">{EMPTY}</a>' in listed
+
+
+def test_the_page_of_a_person_says_why_they_get_nothing(root: Client, push: Subscription, people: list[User]) -> None:
+    found = []
+    for person in people[1:4]:
+        contexts = root.get(reverse("admin:accounts_user_change", args=[person.pk])).context
+        found += [line.obstacle for line in next(one for one in contexts if "lines" in one)["lines"]]
+
+    assert found == ["", EMPTY, NO_ROWS]
+
+
+def test_who_tries_it_without_a_value_reads_which_is_missing(push: Subscription, corp: Corp) -> None:
+    me = make_person(corp, "root", is_superuser=True, is_staff=True)
+    client = client_of(me)
+
+    tried = client.post(f"{LIST}{push.pk}/try/", {"token": "a" * 32})
+    saved = client.post(change(push), as_browsers_send(client, change(push), _try="1", token="b" * 32))
+
+    assert not Run.objects.exists()
+    for one in (tried, saved):
+        said = [(each.level_tag, str(each)) for each in get_messages(one.wsgi_request)]
+        link = f'<a href="{reverse("admin:accounts_user_change", args=[me.pk])}">'
+        assert [(level, link in text and EMPTY in text) for level, text in said][-1] == ("error", True)
+        assert not any("将送达" in text for _level, text in said)
