@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import F
@@ -12,18 +13,27 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import AttributeValue, WeComAccount, fold_value
 from accounts.users.contacts import whom_to_ask
+from accounts.users.scopes import people_visible_to
 from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS, listing_problem
 from integrations.bi import catalogue
 from integrations.core.queues import queue_on_commit
-from integrations.models import BiConnection, BiListing, Card, DataSource, SourceKind
+from integrations.data.table import Kind, Table
+from integrations.models import BiConnection, BiListing, Card, DataSource, Department, SourceKind
 from integrations.models.bi import THE_ONE
 from integrations.models.scoping import corp_condition
 from integrations.tasks import list_bi
 
+if TYPE_CHECKING:
+    from accounts.models import User
+
 SHOWN_AT_MOST = 30
 ENTRIES_AT_MOST = 200
 NAME_CHARACTERS = 100
+# Of a column that says to whom rows belong: it has so many values at most, of which people have so many.
+VALUES_AT_MOST = 1000
+SHARE_AT_LEAST = 0.5
 TEMPLATE = "admin/notifications/subscription/_data.html"
 # What the ways to the BI need, and where they lead.
 _CONNECT = ("integrations.change_biconnection", "integrations_biconnection_changelist")
@@ -62,6 +72,33 @@ def choices(request: HttpRequest) -> JsonResponse:
     }
     html = render_to_string(TEMPLATE, context, request)
     return JsonResponse({"html": html, "is_unfinished": context["is_running"]})
+
+
+def proposed_pair(table: Table, *, by: User) -> tuple[str, str] | None:
+    """For own rows the column of texts, and the key of the attribute (or a name of OwnRowsRule.OF_PERSON), of which
+    people have the most of its values; None where they have less than half of any column's. Three queries."""
+    cells: dict[str, dict[str, str]] = {}
+    for number, column in enumerate(table.columns):
+        texts = {str(row[number]).strip() for row in table.rows if row[number]} if column.kind is Kind.TEXT else set()
+        if 0 < len(texts) <= VALUES_AT_MOST:
+            cells[column.name] = {fold_value(text): text for text in texts}
+    wanted = {folded for texts in cells.values() for folded in texts}
+    written = {text for texts in cells.values() for text in texts.values()}
+    people, known = people_visible_to(by), defaultdict[str, set[str]](set)
+    values = AttributeValue.objects.filter(user__in=people, folded__in=wanted)
+    for attribute_id, folded in values.order_by("attribute").values_list("attribute", "folded").distinct():
+        known[str(attribute_id)].add(folded)
+    accounts = WeComAccount.objects.complete().filter(user__in=people, userid_folded__in=wanted)
+    known["@userid"].update(accounts.values_list("userid_folded", flat=True))
+    departments = Department.objects.visible_to(by).filter(removed_at=None, name__in=written)
+    known["@department"].update(fold_value(name or "") for name in departments.values_list("name", flat=True))
+    shares = {
+        (column, key): len(its & texts.keys()) / len(texts)
+        for column, texts in cells.items()
+        for key, its in known.items()
+    }
+    best = max(shares, key=shares.__getitem__, default=("", ""))
+    return best if shares.get(best, 0) >= SHARE_AT_LEAST else None
 
 
 def choose(request: HttpRequest) -> JsonResponse:

@@ -36,7 +36,7 @@ from notifications.admin.report_parts import (
     template_help,
 )
 from notifications.delivery.rendering import page_pictures
-from notifications.models import Report, Subscription
+from notifications.models import OwnRowsRule, Report, Subscription
 from notifications.reports.starting_points import offered_points
 from notifications.reports.templates import field_choices, renderer
 
@@ -174,6 +174,7 @@ class PushPage(OnePage):
             "starting_points": offered_points(),
             "field_formats": field_choices.formats(),
             "chooser": report_preview.person_chooser("as", self.admin_site, person, chosen=person),
+            "of_person": OwnRowsRule.OF_PERSON,
             "attributes_way": way_out(Attribute, request, field="own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.reserved_names())),
             **template_help(timezone.get_current_timezone()),

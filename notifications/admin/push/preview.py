@@ -16,9 +16,10 @@ from integrations.data.table import Table
 from integrations.datasources.previews import DataPreview
 from notifications.admin import report_preview, subscription_forms, subscription_preview
 from notifications.admin.base import administrator
+from notifications.admin.push.data import proposed_pair
 from notifications.admin.push.form import PushForm
 from notifications.admin.push.renaming import TEMPLATES, Missing, columns_named, missing_card, missing_columns
-from notifications.admin.report_forms import is_key
+from notifications.admin.report_forms import is_key, rules_in
 from notifications.admin.report_preview import PreviewRefusedError, PreviewRequest
 from notifications.admin.subscription_preview import SubscriptionPreview
 from notifications.models import ReportCard
@@ -89,6 +90,7 @@ def page_state(request: HttpRequest, form: PushForm, report_admin: ReportAdmin, 
         "limits": limits(form, form.content),
         "fields": [_group(group) for group in _groups(message.tables)],
         "columns": {alias: list(table.names) for alias, table in message.tables.items()},
+        "pair": _pair(request, message),
         "points": [_point(point) for point in _points(message)],
         "parts": {name: _parts(request.POST, name, headings) for name in TEMPLATES},
         "sources": {name: request.POST.get(name, "") for name in TEMPLATES},
@@ -223,6 +225,12 @@ def _points(message: _Message) -> list[StartingPoint]:
         if card.alias in message.tables:
             return starting_points(card.alias, card.heading, message.tables[card.alias])
     return []
+
+
+def _pair(request: HttpRequest, message: _Message) -> tuple[str, str] | None:
+    """What own rows begin with: a column of the first card, and an attribute."""
+    first = next(iter(message.tables.values()), None)
+    return None if first is None or rules_in(request.POST) else proposed_pair(first, by=administrator(request))
 
 
 def _group(group: FieldGroup) -> dict[str, Any]:

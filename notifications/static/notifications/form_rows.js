@@ -10,11 +10,7 @@ window.formRows = (form) => {
   const isGone = (row) => field(row, "DELETE")?.checked || row.hidden;
   const live = (prefix) => all(prefix).filter((row) => !isGone(row));
   // `values`: by the name of the field; `<name>_label` names a choice that its select does not have yet.
-  const add = (prefix, values) => {
-    const known = new Set(all(prefix));
-    form.querySelector(`#${prefix}-group .add-row a`)?.click();
-    const row = all(prefix).find((each) => !known.has(each));
-    if (!row) return;
+  const write = (row, values) => {
     for (const [name, value] of Object.entries(values)) {
       const control = field(row, name);
       if (!control) continue;
@@ -24,6 +20,12 @@ window.formRows = (form) => {
       control.value = value;
     }
   };
+  const add = (prefix, values) => {
+    const known = new Set(all(prefix));
+    form.querySelector(`#${prefix}-group .add-row a`)?.click();
+    const row = all(prefix).find((each) => !known.has(each));
+    if (row) write(row, values);
+  };
   const remove = (row) => {
     const box = field(row, "DELETE");
     if (box) {
@@ -31,5 +33,5 @@ window.formRows = (form) => {
       row.hidden = true;
     } else row.querySelector(".inline-deletelink")?.click();
   };
-  return { live, field, add, remove };
+  return { live, field, add, write, remove };
 };

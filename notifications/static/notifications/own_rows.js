@@ -9,24 +9,26 @@ window.ownRowsSwitch = ({ find, rows, cards, onChange }) => {
   const attributeChoice = find("[data-own-rows-attribute]");
   const choice = find("[data-own-rows-choice]");
   const [columns, attributes] = [columnChoice, attributeChoice].map(searchingSelect);
-  const rules = () => rows.live(PREFIX).filter((row) => rows.field(row, "column").value);
+  const rules = () => rows.live(PREFIX);
+  // What WeCom knows of the person: kept as the fixed value of a rule, by a name that begins with @.
+  const ofPerson = [...attributeChoice.options];
+  const isOfPerson = (key) => ofPerson.some((one) => one.value === key);
+  const chosenIn = (rule) => {
+    const value = rows.field(rule, "value").value;
+    return isOfPerson(value) ? value : rows.field(rule, "attribute").value;
+  };
+  const none = () => new Option("—", "");
   const offerAttributes = () => {
     const known = find(`#${PREFIX}-empty [name$='-attribute']`) ?? find(`[name^='${PREFIX}-'][name$='-attribute']`);
-    const offered = [...(known?.options ?? [])].filter((one) => one.value);
     const before = attributeChoice.value;
-    offerChoices(attributeChoice, offered.map((one) => new Option(one.textContent, one.value)));
-    if (before) attributeChoice.value = before;
+    const offered = new Map([...(known?.options ?? []), ...ofPerson].filter((one) => one.value).map((one) => [one.value, one.textContent]));
+    // One that was added from here is not among those with which the page came.
+    for (const one of attributeChoice.options) if (one.value && !offered.has(one.value)) offered.set(one.value, one.textContent);
+    offerChoices(attributeChoice, [none(), ...[...offered].map(([value, text]) => new Option(text, value))]);
+    attributeChoice.value = before && offered.has(before) ? before : "";
   };
-  // Where a column and an attribute are called alike, they are meant.
-  const proposePair = () => {
-    const [column, attribute] = [columnChoice, attributeChoice].map((select) => [...select.options]);
-    const pair = column.map((one) => [one, attribute.find((other) => other.textContent === one.textContent)]).find((one) => one[1]);
-    if (!pair) return;
-    columnChoice.value = pair[0].value;
-    attributeChoice.value = pair[1].value;
-  };
-  // `found`: the columns of each card, by its alias.
-  const offer = (found) => {
+  // `found`: the columns of each card, by its alias. `pair`: a column and an attribute whose values match, if there are any.
+  const offer = (found, pair) => {
     const [first] = cards();
     const names = first ? (found[first.alias] ?? []) : [];
     const [rule] = rules();
@@ -34,11 +36,11 @@ window.ownRowsSwitch = ({ find, rows, cards, onChange }) => {
     const before = names.includes(columnChoice.value) ? columnChoice.value : "";
     const column = rule ? rows.field(rule, "column").value : before;
     const known = [...new Set([...names, ...(column ? [column] : [])])];
-    offerChoices(columnChoice, known.map((name) => new Option(name, name)));
-    if (column) columnChoice.value = column;
+    offerChoices(columnChoice, [none(), ...known.map((name) => new Option(name, name))]);
+    columnChoice.value = column;
     offerAttributes();
-    if (!column) proposePair();
-    if (rule) attributeChoice.value = rows.field(rule, "attribute").value;
+    if (rule) attributeChoice.value = chosenIn(rule);
+    else if (pair && !column) [columnChoice.value, attributeChoice.value] = pair;
     box.checked = Boolean(rule);
     choice.hidden = !rule;
     columns.redraw();
@@ -47,12 +49,13 @@ window.ownRowsSwitch = ({ find, rows, cards, onChange }) => {
   const write = () => {
     const [rule] = rules();
     const [first] = cards();
-    const values = { column: columnChoice.value, attribute: attributeChoice.value };
+    const key = attributeChoice.value;
+    const values = { column: columnChoice.value, attribute: isOfPerson(key) ? "" : key };
+    const fixed = rule ? rows.field(rule, "value").value : "";
+    if (key || isOfPerson(fixed)) values.value = isOfPerson(key) ? key : "";
     if (!box.checked) rules().forEach(rows.remove);
-    else if (rule) {
-      for (const [name, value] of Object.entries(values)) rows.field(rule, name).value = value;
-      if (first) rows.field(rule, "alias").value = first.alias;
-    } else if (first) rows.add(PREFIX, { alias: first.alias, ...values });
+    else if (rule) rows.write(rule, { ...values, ...(first ? { alias: first.alias } : {}) });
+    else if (first) rows.add(PREFIX, { alias: first.alias, ...values });
     choice.hidden = !box.checked;
     onChange();
   };

@@ -85,7 +85,7 @@ document.addEventListener("DOMContentLoaded", () => {
     chooser.show(found.as);
     if (found.token) return;
     message.offer(found);
-    ownRows.offer(found.columns);
+    ownRows.offer(found.columns, found.pair);
   };
   const refresh = page.beginPreview({
     keyOf: () =>

@@ -204,6 +204,29 @@ def test_own_rows_are_chosen_from_a_list_that_is_open_while_the_preview_comes(pa
     assert str(OwnRowsRule.objects.get().attribute) == "BI loginId"
 
 
+def test_own_rows_by_an_account_or_by_an_attribute_that_is_added_from_here(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    page.get_by_role("button", name="排名").click()
+    expect(page.locator(".phone-content")).to_contain_text("1. ")
+    page.get_by_role("checkbox", name="每人只看自己的行").check()
+    with page.expect_response("**/outlook/"):
+        choose(page, "等于本人的", "企业微信账号")
+    page.get_by_role("button", name="保存，暂不启用").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    assert OwnRowsRule.objects.values_list("attribute", "value").get() == (None, "@userid")
+    with page.expect_popup() as opened:
+        page.locator("[data-own-rows-choice]").get_by_role("link").click()
+    window = opened.value
+    window.fill("[name=key]", "area")
+    window.fill("[name=name]", "片区")
+    with page.expect_response("**/outlook/"):
+        window.locator("[name=_save]").click()
+    page.get_by_role("button", name="保存，暂不启用").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    assert str(OwnRowsRule.objects.get().attribute) == "片区"
+    assert OwnRowsRule.objects.get().value == ""
+
+
 def test_own_rows_by_one_of_200_columns_and_attributes_are_found_by_keyboard(page: Page, card: Card) -> None:
     columns = ", ".join(f"区域 AS 指标{number}" for number in range(199))
     Card.objects.update(sql=f"SELECT 区域, {columns} FROM sales")  # noqa: S608  # our own numbers

@@ -1,0 +1,134 @@
+"""Own rows on the page of a push: what is proposed, and what can be chosen beside attributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from integrations.data.table import Column, Kind, Table
+from integrations.models import CardData, Corp, Department
+from integrations.models.datasources import packed
+from notifications.admin.push.data import proposed_pair
+from notifications.delivery.rendering.render import render_run
+from notifications.models import Delivery, OwnRowsRule, Receipt
+from tests.notifications.admin.test_person_panel import stand_in
+from tests.notifications.admin.test_push_limits import state, with_card
+from tests.notifications.admin.test_push_page import ADD, client_of, make_card
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_manager,
+    make_person,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def people(corp: Corp) -> list[User]:
+    """Lilei of 销售部, and hanmei of 市场部."""
+    people = [make_person(corp, userid) for userid in ("LiLei", "hanmei")]
+    for number, name in enumerate(("销售部", "市场部")):
+        department = Department.objects.create(corp=corp, wecom_department_id=number + 1, name=name)
+        stand_in(corp, ("lilei", "hanmei")[number], department)
+    return people
+
+
+def table(*columns: str, rows: list[tuple[str, ...]]) -> Table:
+    return Table(tuple(Column(name, Kind.TEXT) for name in columns), tuple(rows), NOW)
+
+
+def proposed(root: Client, data: Table, **values: Any) -> Any:
+    sent = with_card(root, make_card(), is_template="on", **values)
+    return state(root, sent, status=CardData.Status.READY, content=packed(data))["pair"]
+
+
+def test_the_pair_is_proposed_whose_values_match_whatever_it_is_called(root: Client, people: list[User]) -> None:
+    region = make_region()
+    place(people[0], region, "华东")
+    place(people[1], region, "华南")
+    data = table("日期", "大区", rows=[("2026-11-23", " 华东"), ("2026-11-24", "华南"), ("2026-11-24", "华北")])
+
+    assert proposed(root, data) == ["大区", str(region.pk)]
+
+
+@pytest.mark.parametrize(
+    ("values", "key"), [(["LILEI", "hanmei"], "@userid"), (["销售部", "市场部", "客服部"], "@department")]
+)
+def test_accounts_and_departments_are_proposed_too(
+    root: Client, people: list[User], values: list[str], key: str
+) -> None:
+    data = table("商品", "归属", rows=[("茶", value) for value in values])
+
+    assert proposed(root, data) == ["归属", key]
+
+
+def test_nothing_is_proposed_where_less_than_half_of_the_values_match(root: Client, people: list[User]) -> None:
+    place(people[0], make_region(), "华东")
+    data = table("日期", "大区", rows=[("2026-11-23", "华东"), ("2026-11-24", "华南"), ("2026-11-24", "华北")])
+
+    assert proposed(root, data) is None
+
+
+def test_a_date_is_not_proposed_because_it_comes_first(root: Client, people: list[User]) -> None:
+    assert proposed(root, Table((Column("日期", Kind.DATE),), ((NOW.date(),),), NOW)) is None
+
+
+def test_people_whom_one_does_not_see_are_no_reason_to_propose(people: list[User], corp: Corp) -> None:
+    region = make_region()
+    place(people[0], region, "华东")
+    data = table("大区", rows=[("华东",)])
+
+    assert proposed_pair(data, by=make_manager(corp)) == ("大区", str(region.pk))
+    assert proposed_pair(data, by=make_manager(make_corp())) is None
+
+
+def test_an_account_is_saved_as_what_rows_are_chosen_by(root: Client, people: list[User]) -> None:
+    row = {"alias": "s", "column": "归属", "attribute": "", "value": "@userid"}
+    rules = {f"own_rows_rules-0-{name}": value for name, value in row.items()}
+    page = root.get(ADD).content.decode()
+    sent = with_card(
+        root, make_card(), _save="1", **{"report_cards-0-position": "0", "own_rows_rules-TOTAL_FORMS": "1"}
+    )
+
+    saved = root.post(ADD, {**sent, **rules})
+
+    assert '<option value="@userid">企业微信账号</option><option value="@department">企业微信部门</option>' in page
+    assert saved.status_code == 302, saved.context["problems"]
+    assert str(OwnRowsRule.objects.get()).endswith("s.归属 = 企业微信账号")
+
+
+@pytest.mark.parametrize(
+    ("key", "cells"), [("@userid", ["lilei", "HanMei", "wei"]), ("@department", ["销售部", "市场部", "客服部"])]
+)
+def test_each_gets_the_rows_of_their_account_or_department(people: list[User], key: str, cells: list[str]) -> None:
+    report = make_data_report(title="日报", body="{{ sales.value('归属') }}，{{ sales.count }} 行")  # noqa: RUF001
+    split(report, None, column="归属", value=key)
+    answer(report, table("归属", rows=[(cell,) for cell in cells]))
+    mailed = make_person(username="wei", email="wei@example.com")
+    run = make_run(make_subscription(*people, mailed, report=report, fallback_channel="email"))
+
+    render_run(run_id=run.pk, now=NOW)
+
+    received = Delivery.objects.order_by("pk").values_list("receipts__user", "text")
+    assert list(received) == [(one.pk, f"{cell}，1 行") for one, cell in zip(people, cells, strict=False)]  # noqa: RUF001
+    left_out = Receipt.objects.get(status=Receipt.Status.SKIPPED)
+    said = {"@userid": "企业微信账号", "@department": "企业微信部门"}[key]
+    assert (left_out.user, left_out.reason_text) == (mailed, f"此人的属性为空：{said}")
