@@ -213,7 +213,8 @@ def test_own_rows_by_an_account_or_by_an_attribute_that_is_added_from_here(page:
         choose(page, "等于本人的", "企业微信账号")
     page.get_by_role("button", name="保存，暂不启用").click()
     expect(page.locator(".messagelist .success")).to_be_visible()
-    assert OwnRowsRule.objects.values_list("attribute", "value").get() == (None, "@userid")
+    rule = OwnRowsRule.objects.get()
+    assert (rule.attribute_id, rule.value) == (None, "@userid")
     with page.expect_popup() as opened:
         page.locator("[data-own-rows-choice]").get_by_role("link").click()
     window = opened.value

@@ -136,7 +136,7 @@ def test_the_reason_leads_to_where_it_is_set(root: Client, push: Subscription, p
 def test_the_page_of_a_person_says_why_they_get_nothing(root: Client, push: Subscription, people: list[User]) -> None:
     found = []
     for person in people[1:4]:
-        contexts = root.get(reverse("admin:accounts_user_change", args=[person.pk])).context
+        contexts: Any = root.get(reverse("admin:accounts_user_change", args=[person.pk])).context
         found += [line.obstacle for line in next(one for one in contexts if "lines" in one)["lines"]]
 
     assert found == ["", EMPTY, NO_ROWS]

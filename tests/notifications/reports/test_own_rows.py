@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from accounts.models import fold_value
 from integrations.data.table import Column, Kind, Table, Value
-from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows, cell_text
+from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, cell_text
 from tests.nightly import IS_NIGHTLY
 from tests.notifications.reports.tables import SLOT, sales
 
@@ -25,7 +25,7 @@ def own(*conditions: Condition, **tables: Table) -> OwnRows:
 
 
 def regions_of(rows: OwnRows, **values: Any) -> list[Value]:
-    known = {REGION: frozenset(map(fold_value, values.get("region", ())))}
+    known: dict[Key, frozenset[str]] = {REGION: frozenset(map(fold_value, values.get("region", ())))}
     return sorted(set(rows.tables(rows.key(known))["sales"].values("区域")), key=str)
 
 
@@ -125,14 +125,16 @@ def test_never_shows_a_row_to_a_person_whose_attribute_does_not_match(
 
     for person in people:
         # An attribute's value is never empty (Attribute.cleaned).
-        values = {number: frozenset(filter(None, map(fold_value, texts))) for number, texts in person.items()}
+        values: dict[Key, frozenset[str]] = {
+            number: frozenset(filter(None, map(fold_value, texts))) for number, texts in person.items()
+        }
 
         seen = rows.tables(rows.key(values))["sales"].rows
 
         assert seen == tuple(row for row in cells if all(_may_see(row, one, values) for one in conditions))
 
 
-def _may_see(row: tuple[Value, Value], condition: Condition, values: dict[int, frozenset[str]]) -> bool:
+def _may_see(row: tuple[Value, Value], condition: Condition, values: dict[Key, frozenset[str]]) -> bool:
     cell = fold_value(cell_text(row["ab".index(condition.column)]))
     if not cell:
         return False
