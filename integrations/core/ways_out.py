@@ -102,10 +102,8 @@ def offer_ways(
 
 
 def way_out(model: Any, request: HttpRequest, *, field: str) -> str:
-    """The line for a select that a script fills; empty where there is something to choose. `field`: its id."""
-    if model.objects.exists():
-        return ""
-    return _drawn(line(WAYS[model._meta.label], model, request, is_empty=True), field)
+    """The line for a select that a script fills; something can be added in any case. `field`: its id."""
+    return _drawn(line(WAYS[model._meta.label], model, request, is_empty=not model.objects.exists()), field)
 
 
 def _drawn(way: Mapping[str, Any], field: str) -> SafeString:

@@ -135,8 +135,8 @@ def test_a_source_added_for_a_card_leads_on_to_the_card(root: Client) -> None:
     assert "仓库" in root.get(answer["Location"]).content.decode()
 
 
-def test_own_rows_of_a_push_lead_to_an_attribute_where_there_is_none(root: Client) -> None:
-    assert "own-rows-attribute" not in lines_of(root, PUSH)
+def test_own_rows_of_a_push_lead_to_a_new_attribute(root: Client) -> None:
+    assert lines_of(root, PUSH)["own-rows-attribute"] == "新建用户属性"
     Attribute.objects.all().delete()
     assert lines_of(root, PUSH)["own-rows-attribute"] == "还没有用户属性。 新建用户属性"
 
