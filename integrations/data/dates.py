@@ -116,16 +116,15 @@ RELATIVE_DATES = (
     RelativeDate("year_to_date", "今年至今", lambda day: Period(date(day.year, 1, 1), day)),
     RelativeDate("last_year", "去年", lambda day: year_of(date(day.year - 1, 1, 1))),
 )
-# Needs a calendar of holidays.
+# The names of the workday before, which needs a calendar of holidays.
 LAST_WORKDAY = ("last_workday", "上一工作日")
 _BY_NAME = {name: one for one in RELATIVE_DATES for name in (one.name, one.chinese)}
 _LONGEST_HOLIDAY = 31
 
 
-def named_days(today: date, is_workday: Workday) -> dict[str, date | Period]:
-    """Return what each relative date is on `today`, by each of its names."""
-    named = {name: one.on(today) for name, one in _BY_NAME.items()}
-    return named | dict.fromkeys(LAST_WORKDAY, last_workday(today, is_workday))
+def named_days(today: date) -> dict[str, date | Period]:
+    """Return what each relative date is on `today`, by each of its names; the last workday is not among them."""
+    return {name: one.on(today) for name, one in _BY_NAME.items()}
 
 
 def last_workday(today: date, is_workday: Workday) -> date:

@@ -18,6 +18,8 @@ from integrations.data.table import Column, Kind, Table, Value
 
 # Digits enough for whatever a BI adds up.
 ARITHMETIC = Context(prec=40, rounding=ROUND_HALF_UP)
+# Holds every sum of floats exactly, so that the order of rows changes none; short numbers cost no more in it.
+_EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
 
 
 class NotNumericError(ValueError):
@@ -58,8 +60,8 @@ def total(numbers: Sequence[Decimal]) -> Decimal | None:
     """Add up numbers, exactly; None of none."""
     added = Decimal(0)
     for number in numbers:
-        added = ARITHMETIC.add(added, number)
-    return added if numbers else None
+        added = _EXACT.add(added, number)
+    return ARITHMETIC.plus(added) if numbers else None
 
 
 def average(numbers: Sequence[Decimal]) -> Decimal | None:

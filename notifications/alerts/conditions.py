@@ -247,7 +247,7 @@ def relative_names() -> list[str]:
 
 @lru_cache(maxsize=64)
 def _relative_days(today: date) -> dict[str, date | Period]:
-    return {_bare(name): days for name, days in named_days(today, workdays.is_published_workday).items()}
+    return {_bare(name): days for name, days in named_days(today).items()}
 
 
 def _bare(name: str) -> str:

@@ -211,7 +211,7 @@ def written(
     note = "\n".join(filter(None, [_stale_note(tables, order), *_cut_notes(shown)]))
     title, text, figures = report.title, report.body, ""
     if report.is_template:
-        given = Given(order.slot_at, order.zone, tables, is_workday=workdays.is_workday)
+        given = Given(order.slot_at, order.zone, tables, calendar=workdays.calendar)
         title = _rendered(Sentence("title"), title, given, "")
         text = _rendered(Sentence("body"), text, given, order.form)
         figures = _rendered(Sentence("key figures"), report.figures, given, "")

@@ -95,11 +95,6 @@ def moved(day: date, number: int) -> date:
         raise ExpressionError(Sentence("There is no such day.")) from error
 
 
-def is_weekday(day: date) -> bool:
-    """Whether it is one of Monday to Friday: a workday where no calendar of holidays is at hand."""
-    return day.weekday() < 5
-
-
 # The moment itself, in the subscription's time zone.
 SLOT, SLOT_CHINESE = "slot", "计划时间"
 
@@ -127,17 +122,17 @@ def of_day(period: Callable[[date], days.Period]) -> Callable[[Any], Any]:
     return around
 
 
-def named_times(slot_at: datetime, zone: ZoneInfo, is_workday: days.Workday = is_weekday) -> dict[str, Any]:
+def named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:
     """Return each relative date of the slot's day in `zone`, and the slot itself, by both of their names."""
-    return dict(_named_times(slot_at, zone, is_workday))
+    return dict(_named_times(slot_at, zone))
 
 
 # One time of one subscription is rendered for each of its recipients.
 @lru_cache(maxsize=16)
-def _named_times(slot_at: datetime, zone: ZoneInfo, is_workday: days.Workday) -> dict[str, Any]:
+def _named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:
     local = slot_at.astimezone(zone)
     named: dict[str, Any] = {
         name: Period(found.start, found.end) if isinstance(found, days.Period) else found
-        for name, found in days.named_days(local.date(), is_workday).items()
+        for name, found in days.named_days(local.date()).items()
     }
     return named | dict.fromkeys((SLOT, SLOT_CHINESE), local)

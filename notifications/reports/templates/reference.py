@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from integrations.data.dates import LAST_WORKDAY, RELATIVE_DATES
+from integrations.data.dates import RELATIVE_DATES
 from notifications.reports.templates import dates, environment
 from notifications.reports.templates.dates import Period
 
@@ -27,8 +27,7 @@ class Entry:
 def times(now: datetime, zone: ZoneInfo) -> list[Entry]:
     """Each time macro with its value if the slot were now."""
     named = dates.named_times(now, zone)
-    relative = [(one.name, one.chinese) for one in RELATIVE_DATES]
-    names = [(dates.SLOT, dates.SLOT_CHINESE), *relative, LAST_WORKDAY]
+    names = [(dates.SLOT, dates.SLOT_CHINESE), *((one.name, one.chinese) for one in RELATIVE_DATES)]
     return [Entry(name, chinese if _is_chinese() else "", _shown(named[name])) for name, chinese in names]
 
 

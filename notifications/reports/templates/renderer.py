@@ -7,7 +7,7 @@ bounded: in characters of the template, in what comes out, in steps, and in seco
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import DecimalException
@@ -16,7 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from integrations.core.sentences import Sentence
-from integrations.data.dates import Workday
+from integrations.data.dates import LAST_WORKDAY, Workday, last_workday
 from integrations.data.table import Table
 from notifications.reports.templates import dates
 from notifications.reports.templates.compiler import compiled, plain_text
@@ -38,14 +38,14 @@ _FUNCTIONS = {
 @dataclass(frozen=True)
 class Given:
     """What templates are about: the slot, its time zone, and a table for each alias; None for a card of which nothing
-    is known yet. `values`: what else they know by name, as templates see it. `is_workday`: by a calendar of holidays.
+    is known yet. `values`: what else they know by name, as templates see it. `calendar`: says which days are workdays.
     """
 
     slot_at: datetime
     zone: ZoneInfo
     tables: Mapping[str, Table | None] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
-    is_workday: Workday = dates.is_weekday
+    calendar: Callable[[], Workday] = lambda: lambda day: day.weekday() < 5
 
 
 def check(source: str, aliases: Mapping[str, object] | list[str] | tuple[str, ...] = ()) -> None:
@@ -63,8 +63,10 @@ def rendered(source: str, given: Given, form: str, *, is_cut: bool = False) -> s
         return text
     template = compiled(source, frozenset({*given.tables, *given.values, *_time_names(), *_FUNCTIONS}))
     work = _Rendering(form, is_cut=is_cut)
-    names = dates.named_times(given.slot_at, given.zone, given.is_workday)
+    names = dates.named_times(given.slot_at, given.zone)
     today = given.slot_at.astimezone(given.zone).date()
+    if any(name in source for name in LAST_WORKDAY):
+        names |= dict.fromkeys(LAST_WORKDAY, last_workday(today, given.calendar()))
     names |= {
         alias: UnknownView(given.zone, work.charge)
         if table is None
@@ -83,7 +85,7 @@ def reserved_names() -> frozenset[str]:
 @lru_cache(maxsize=1)
 def _time_names() -> frozenset[str]:
     epoch = datetime(2026, 1, 1, tzinfo=ZoneInfo("UTC"))
-    return frozenset(dates.named_times(epoch, ZoneInfo("UTC")))
+    return frozenset(dates.named_times(epoch, ZoneInfo("UTC"))) | {*LAST_WORKDAY}
 
 
 class _Rendering:

@@ -154,12 +154,10 @@ def test_a_share_of_nothing_is_unknown() -> None:
     ],
 )
 def test_periods_are_reckoned_from_the_day_of_the_slot(name: str, first: date, last: date) -> None:
-    named = dates.named_days(date(2026, 12, 1), lambda day: day.weekday() < 5)
+    named = dates.named_days(date(2026, 12, 1))
 
     assert named[name] == dates.Period(first, last)
 
 
 def test_the_last_workday_is_before_the_weekend() -> None:
-    named = dates.named_days(date(2026, 11, 30), lambda day: day.weekday() < 5)
-
-    assert named["上一工作日"] == date(2026, 11, 27)
+    assert dates.last_workday(date(2026, 11, 30), lambda day: day.weekday() < 5) == date(2026, 11, 27)

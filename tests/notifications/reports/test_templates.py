@@ -178,6 +178,12 @@ def test_texts_are_compared_without_case_and_width() -> None:
     assert said("{{ sales.where('名称', 'ab').count }}", table=one_cell("ＡB")) == "1"  # noqa: RUF001  # full width
 
 
+def test_the_last_workday_is_before_the_weekend() -> None:
+    monday = datetime(2026, 11, 30, 1, tzinfo=UTC)
+
+    assert said("{{ last_workday }} {{ 上一工作日|date('M月D日') }}", slot_at=monday) == "2026-11-27 11月27日"
+
+
 def test_a_week_has_the_year_of_its_own() -> None:
     new_year = datetime(2027, 1, 1, 1, tzinfo=UTC)
 
