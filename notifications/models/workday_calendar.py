@@ -12,8 +12,6 @@ from django.db.models import Q
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-# No holiday is as long; a slip of the pen in a year is longer.
-STRETCH_AT_MOST = 31
 _DAY = r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?"
 _LINE = re.compile(rf"{_DAY}(?:\s*(?:to|至|到|[-~～–—])\s*{_DAY})?[\s,，;；]+(?:(off|休)|work|班)(?:[\s,，;；].*)?")  # noqa: RUF001  # as people write them
 
@@ -29,7 +27,7 @@ def read_days(text: str) -> Mapping[date, bool]:
             stretch = range((last - first).days + 1)
         except (TypeError, ValueError):
             stretch = range(0)
-        if found and 0 < len(stretch) <= STRETCH_AT_MOST:
+        if found and 0 < len(stretch) <= 31:  # no holiday is as long; a slip of the pen in a year is longer
             days |= {first + timedelta(days=ahead): not found[7] for ahead in stretch}
         elif line.strip():
             sentence = gettext("Line %(number)d cannot be read: “%(line)s”.")

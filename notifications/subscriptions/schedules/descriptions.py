@@ -107,14 +107,13 @@ def _named(subscription: Scheduled) -> str:
         case Repeat.WEEKLY:
             return _weekly(sorted(subscription.weekday_numbers), at)
         case Repeat.MONTHLY:
-            words = _monthly(subscription.month_day, at)
-            return words + str(_LAST_DAY_INSTEAD) if subscription.month_day in _MONTHS_WITHOUT else words
+            instead = _(" (on the last day of a month that has no such day)")
+            return _monthly(subscription.month_day, at) + instead * (subscription.month_day in _MONTHS_WITHOUT)
         case _:
             return crontab_words(subscription.crontab)
 
 
-# A preset sends on the last day of a month without such a day; a crontab leaves the month out.
-_LAST_DAY_INSTEAD = gettext_lazy(" (on the last day of a month that has no such day)")
+# What a crontab leaves out.
 _MONTHS_WITHOUT = {
     "29": gettext_lazy(" (not in February, but for leap years)"),
     "30": gettext_lazy(" (not in February)"),

@@ -16,7 +16,6 @@ from chinese_calendar.constants import holidays
 
 from notifications.models import WorkdayCalendar
 
-FRIDAY = 5
 # Month and day: New Year's Day, Labour Day (two days since 2025) and the National Day's three.
 FIXED_HOLIDAYS = frozenset({(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)})
 IsWorkday = Callable[[date], bool]
@@ -34,7 +33,7 @@ def is_published_workday(day: date) -> bool:
     try:
         return bool(chinese_calendar.is_workday(day))
     except NotImplementedError:
-        return day.isoweekday() <= FRIDAY and (day.month, day.day) not in FIXED_HOLIDAYS
+        return day.isoweekday() < 6 and (day.month, day.day) not in FIXED_HOLIDAYS
 
 
 @cache
