@@ -283,6 +283,8 @@ def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
         facts.append(
             (_("taken back"), format_html("{} {}", moment(run.recall_requested_at), run.recall_requested_by or ""))
         )
+    if run.rendered_at is not None and (unknown := report_data.unknown_values(run)):
+        facts.append((_("values that do not fit"), ", ".join(f"{name}: {count}" for name, count in unknown.items())))
     return [*facts, (_("error"), run_errors.shown([run])[run.pk])] if run.error else facts
 
 

@@ -92,6 +92,17 @@ def problem_so_far(run: Run) -> Sentence | None:
     return _problem(failed[0], _no_data(found[failed[0].card_id])) if failed else None
 
 
+def unknown_values(run: Run) -> dict[str, int]:
+    """Map each column of the run's data that had values which do not fit it to their number; they count as unknown.
+    Without the values: who sees a run may not see all of its data."""
+    cards = [] if run.subscription is None else cards_of(run.subscription.report)
+    counts: dict[str, int] = {}
+    for state in fetch.states({one.card_id for one in cards}, slot_at=run.slot_at).values():
+        if state.status == CardData.Status.READY:
+            counts |= {misfit.column: misfit.count for misfit in state.table.misfits}
+    return counts
+
+
 def _status(found: dict[int, CardData], one: ReportCard) -> str | None:
     state = found.get(one.card_id)
     return None if state is None else state.status

@@ -9,10 +9,11 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from integrations.data.reading import build_table
 from integrations.data.table import Column, Kind, Table
 from notifications.delivery.rendering.render import render_run
-from notifications.models import Delivery, Report
-from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
+from notifications.models import Delivery, Report, Run
+from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription, make_superuser
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 from tests.notifications.reports.tables import one_cell, sales
 
@@ -102,6 +103,23 @@ def test_one_huge_number_does_not_take_the_page_away(number: str) -> None:
     assert status == 200
     assert f">{Decimal(number)}</td>" in page
     assert ">1,234.5</td>" in page
+
+
+def test_the_run_counts_values_that_do_not_fit_and_the_page_of_the_card_shows_them() -> None:
+    report, person = make_data_report(body="x"), make_person(make_corp(), "a")
+    rows = [(number, "华东") for number in (*range(20), "sim-待定")]
+    answer(report, build_table(["值", "区域"], rows, fetched_at=NOW))
+    sent(report, person)
+    run, admin = Run.objects.get(), Client()
+    admin.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
+
+    page = admin.get(f"/admin/notifications/run/{run.pk}/change/").content.decode()
+    card = admin.get(f"/admin/integrations/card/{report.report_cards.get().card_id}/change/").content.decode()
+
+    assert "与列类型不符的值" in page
+    assert "值: 1" in page
+    assert "sim-待定" not in page
+    assert "“值”有 1 个值与该列的类型不符，视为未知：sim-待定" in card  # noqa: RUF001  # as it is read
 
 
 def test_cells_are_text() -> None:
