@@ -12,7 +12,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.results import Health, health_of
 from integrations.core.hooks import Attention, Line
 from integrations.models import BiConnection, CheckRun, Corp, DataSource, SiteAddress, datasource_messages
 from integrations.models.fields import unreadable_names
@@ -102,8 +101,8 @@ def _newest_runs(corp: Corp) -> list[CheckRun]:
     return runs
 
 
-def _health(corp: Corp) -> Health:
-    return health_of(_newest_runs(corp), version=corp.connection_version)
+def _health(corp: Corp) -> results.Health:
+    return results.health_of(_newest_runs(corp), version=corp.connection_version)
 
 
 def _token_run(corp: Corp) -> CheckRun | None:

@@ -302,11 +302,7 @@ def _technical(run: Run) -> str:
 
 def _people(run: Run, counts: statistics.Counts) -> list[tuple[Any, Any]]:
     """How many there are, and what became of them; beside the accepted only what there is."""
-    known = [
-        (_("recipients"), run.recipient_count),
-        (_("skipped"), run.skipped_count),
-        (_("accepted"), counts.accepted),
-    ]
+    known = (_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count), (_("accepted"), counts.accepted)
     rest = [
         (_("refused or canceled"), counts.refused),
         (_("outcome unknown"), counts.unknown),

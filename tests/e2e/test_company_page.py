@@ -12,7 +12,10 @@ from pytest_django.live_server_helper import LiveServer
 from accounts.models import User
 from integrations.companies import links
 from integrations.models import CheckRun, ConsoleWrite, Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.models import CorpQueue
 from tests.e2e.waiting import stand_still
+from tests.notifications.factories import make_person, make_run, make_subscription
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 PASSWORD = "a long enough password"
@@ -147,7 +150,8 @@ def test_the_result_of_a_test_appears_while_one_looks(page: Page, address: str, 
     page.get_by_role("button", name="测试连接").click()
 
     expect(result.locator(".pill")).not_to_have_text("未检查")
-    assert CheckRun.objects.filter(corp=corp).update(status="ok", finished_at=timezone.now()) == 1
+    assert CheckRun.objects.filter(corp=corp).update(status="ok", finished_at=timezone.now()) == 2  # and the network
+    expect(page.locator("#token-result .pill")).to_have_class("pill pill-good", timeout=60_000)
     expect(result.locator(".pill")).to_have_class("pill pill-good")
     # The step turns, too, and another one is the next.
     expect(step.locator(".pill")).to_have_class("pill pill-good", timeout=60_000)
@@ -174,3 +178,31 @@ def test_the_language_is_switched_in_place(page: Page, address: str) -> None:
     expect(page.get_by_role("heading", name=re.compile("Full test"))).to_be_visible()
     page.get_by_role("button", name="中文").click()
     expect(page.get_by_role("heading", name=re.compile("完整测试"))).to_be_visible()
+
+
+def test_a_run_and_its_company_say_what_calls_met_and_turn_without_a_reload(
+    page: Page, address: str, corp: Corp
+) -> None:
+    Corp.objects.update(is_enabled=True)
+    now = timezone.now()
+    run = make_run(make_subscription(make_person(corp, "LiLei")), now, trigger="manual")
+    page.goto(address.partition("/admin/")[0] + f"/admin/notifications/run/{run.pk}/change/")
+    progress, facts = page.locator(".log-page > [data-live]"), page.locator("#log-parts .log-facts")
+    expect(progress).to_contain_text("正在准备")
+    expect(facts).not_to_contain_text("接收人")
+
+    render_run(run_id=run.pk, now=now)
+    CorpQueue.objects.create(corp=corp, blocked_since=now, blocked_errcode=40001)
+
+    expect(progress).to_contain_text("正在发送：1 人中已有 0 人得出结果")
+    expect(facts).to_contain_text("接收人1")
+    expect(page.locator("#log-parts .errornote")).to_contain_text("“北山制造”：凭证被拒绝 · 自")
+    page.goto(address)
+    expect(page.locator("#corp-state a")).to_contain_text("起有 1 人在等待 · 更新 Secret")
+    expect(page.locator("#state-of-credentials .pill")).to_have_text("有误")
+
+    CorpQueue.objects.update(blocked_since=None)
+
+    expect(page.locator("#corp-state a")).to_have_count(0)
+    expect(page.locator("#state-of-credentials .pill")).not_to_have_text("有误")
+    expect(page.locator("#corp-reach")).to_contain_text("接收消息")
