@@ -90,19 +90,15 @@ def link_by_hand(*, member: Member, user: User, editor: User) -> None:
             account = _open_account(member, user)
             # The accounts before the person, as a run takes them: in another order the two could deadlock.
             list(WeComAccount.objects.select_for_update().filter(user=user).order_by("pk").values_list("pk"))
-            _check(member, user, editor)
+            locked = User.objects.select_for_update().filter(pk=user.pk)
+            if not locked.exists() or not people_changeable_by(editor).filter(pk=user.pk).exists():
+                raise LinkRefusedError(_("You may not change this person."))
+            check_member(member, editor)
             link_matches(corp=member.corp, found=[Match(member, user, account)])
             LinkConflict.objects.filter(member=member).delete()
             fit_groups(corp=member.corp, user_ids=[user.pk])
     except IntegrityError as error:
         raise LinkRefusedError(_taken(member)) from error
-
-
-def _check(member: Member, user: User, editor: User) -> None:
-    locked = User.objects.select_for_update().filter(pk=user.pk)
-    if not locked.exists() or not people_changeable_by(editor).filter(pk=user.pk).exists():
-        raise LinkRefusedError(_("You may not change this person."))
-    check_member(member, editor)
 
 
 def check_member(member: Member, editor: User) -> None:

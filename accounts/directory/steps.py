@@ -66,11 +66,13 @@ class Step:
         unlinked = [one for one in able if one.userid_folded not in self._accounts]
         found = matches(corp=self._corp, policy=self._policy, members=unlinked)
         new = [(one, one.user) for one in found if one.user is not None and one.conflict is None]
-        self._link([one for one, _user in new])
+        link_matches(corp=self._corp, found=[one for one, _user in new])
+        self._counts["linked"] += len(new)
         if self._policy.mode == DirectoryPolicy.Mode.CREATE:
             people = [(one, self._accounts[one.userid_folded].user) for one in linked]
             self._update([*people, *((one.member, user) for one, user in new)])
-        self._create([one.member for one in found if one.user is None and one.conflict is None])
+        unknown = [one.member for one in found if one.user is None and one.conflict is None]
+        self._counts["created"] += len(create_people(corp=self._corp, members=unknown)) if unknown else 0
         self._write_conflicts(found)
         return +self._counts
 
@@ -139,13 +141,6 @@ class Step:
         bulk.record_people(changes, Action.CHANGED)
 
     # --- Who is not ---------------------------------------------------------------------------------------------------
-
-    def _link(self, found: list[Match]) -> None:
-        link_matches(corp=self._corp, found=found)
-        self._counts["linked"] += len(found)
-
-    def _create(self, members: list[Member]) -> None:
-        self._counts["created"] += len(create_people(corp=self._corp, members=members)) if members else 0
 
     def _write_conflicts(self, found: list[Match]) -> None:
         wanted = {one.member.pk: one.conflict for one in found if one.conflict is not None}

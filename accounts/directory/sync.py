@@ -74,8 +74,9 @@ def apply_run(*, run: SyncRun, clock: Clock) -> PeopleRun | None:
 
 def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
     after, rules = people_run.done_up_to, GroupRules(corp)
+    policies = DirectoryPolicy.objects.select_related("corp").filter(corp=corp)
     # Read anew for every step: switching it off holds at once.
-    while (policy := _policy(corp)) is not None and not policy.is_off:
+    while (policy := policies.first()) is not None and not policy.is_off:
         keys = list(corp.members.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:STEP])
         if not keys:
             break
@@ -84,10 +85,6 @@ def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
     _fit_groups_of_others(corp, people_run, clock)
     with PeopleRun.objects.hold(people_run, until=clock() + LEASE) as held:
         held.finish(Status.DONE, clock())
-
-
-def _policy(corp: Corp) -> DirectoryPolicy | None:
-    return DirectoryPolicy.objects.select_related("corp").filter(corp=corp).first()
 
 
 def _step(people_run: PeopleRun, policy: DirectoryPolicy, rules: GroupRules, keys: list[int], clock: Clock) -> None:

@@ -82,16 +82,12 @@ def move_step(*, people: QuerySet[User], source: Corp, target: Corp, account_ids
 
 def preview_of_move(*, people: QuerySet[User], source: Corp, target: Corp) -> Change:
     """What move_people would do now, in a constant number of queries."""
-    accounts = _accounts_in(source, people)
+    accounts = WeComAccount.objects.filter(corp=source, user__in=people.order_by().values("pk"))
     in_target = WeComAccount.objects.filter(corp=target)
     is_there = Exists(in_target.filter(user=OuterRef("user")))
     is_taken = Exists(in_target.exclude(userid_folded="").filter(userid_folded=OuterRef("userid_folded")))
     there, taken = _left(accounts.filter(is_there)), _left(accounts.filter(~is_there, is_taken))
     return Change(accounts.count() - there.count - taken.count, taken, there)
-
-
-def _accounts_in(corp: Corp, people: QuerySet[User]) -> QuerySet[WeComAccount]:
-    return WeComAccount.objects.filter(corp=corp, user__in=people.order_by().values("pk"))
 
 
 def _left(accounts: QuerySet[WeComAccount]) -> Left:

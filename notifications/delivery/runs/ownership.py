@@ -33,7 +33,6 @@ MODELS: tuple[Any, ...] = (ApiToken, InboundChannel, Subscription, AlertRule)
 ACTING = (ApiToken, InboundChannel)
 NAMED_AT_MOST = 5
 EXPIRY_NOTICE = timedelta(days=14)
-TOLD_AT_MOST = 10
 
 
 def owned_by(owner: User, editor: User) -> list[tuple[str, str, str]]:
@@ -86,10 +85,11 @@ def request_notices(*, now: datetime) -> list[int]:
     told: dict[str, int] = {}
     for owner in _forsaken(now=now):
         managers = holders_of("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
-        able = [one for one in managers if rights_changeable_by(one).filter(pk=owner.pk).exists()]
-        able = [one for one in able[:TOLD_AT_MOST] if _working(Q(owner=owner), now=now, seen_by=one)]
-        state = "left" if _may_act(owner) else "gone"
-        told |= {f"owned:{owner.pk}:{state}:{now:%Y%m}:{one.pk}": one.pk for one in able}
+        key = f"owned:{owner.pk}:{'left' if _may_act(owner) else 'gone'}:{now:%Y%m}"
+        for one in managers:
+            is_theirs = rights_changeable_by(one).filter(pk=owner.pk).exists()
+            if is_theirs and _working(Q(owner=owner), now=now, seen_by=one):
+                told[f"{key}:{one.pk}"] = one.pk
     expiring = ApiToken.objects.usable(now).filter(expires_at__lte=now + EXPIRY_NOTICE)
     told |= {f"expiry:{pk}": owner for pk, owner in expiring.values_list("pk", "owner_id")}
     for key in Run.objects.filter(key__in=told).values_list("key", flat=True):
