@@ -152,6 +152,9 @@ class RulePage(OnePage, PreviewMixin):
         if "_page" in request.POST:
             return self.preview_answer(request, data, context)
         token = data.token if data is not None else ""
+        missing = self._missing(request, form, data, table)
+        if missing.strip() and table is not None:
+            context = {}  # a column that is gone is said there, and nothing can be tried without it
         state = {"waiting": data if token else None, "problem": data.problem if data is not None else "", **context}
         found = subscription_preview.of_form(form, now=timezone.now(), with_message=False, is_check=True)
         tables = {} if table is None else {str(form.cleaned_data["card"]): table}
@@ -162,7 +165,7 @@ class RulePage(OnePage, PreviewMixin):
                 "html": render_to_string(self.preview_template, state, request),
                 "past": self._past(request, {**state, "can_be_asked": "trial" in state and _can_be_asked(form)}),
                 "rows": sample(request, tables, waiting=data),
-                "missing": self._missing(request, form, data, table),
+                "missing": missing,
                 "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],
                 "dates": conditions.relative_names(),
                 "outlook": outlook(request, found, is_rule=True),

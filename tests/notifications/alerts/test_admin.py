@@ -271,9 +271,9 @@ class TestRule:
         rule = make_rule(card, receiver)
         values = sent_form(root, f"/admin/notifications/alertrule/{rule.pk}/change/")
 
-        html = preview_pages.preview(root, TRY, {**values, **row(0, "sum", "利润", "lt", "0")})
+        html = preview_pages.preview(root, TRY, {**values, **row(0, "sum", "区域", "lt", "0")})
 
-        assert "数据中没有列“利润”" in html
+        assert "列“区域”不是数值" in html
 
     def test_is_not_tried_on_a_card_of_another_company(self, corp: Corp, card: Card, bi: GuandataAnswers) -> None:
         """Also where somebody names its id in the request: nothing is fetched."""
