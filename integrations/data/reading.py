@@ -129,6 +129,7 @@ _TIME = re.compile(
     r"(.+?)(?:[T ]|(?<=日))\s*(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,6})\d*)?)?\s*(Z|UTC|[+-]\d\d:?\d\d)?"
 )
 _USUAL_YEARS = range(1900, 2101)
+_YEAR, _YEAR_NAME = re.compile(r"(?:19|20)\d\d"), re.compile(r"年份|年度|^年$|\byear\b", re.IGNORECASE)
 # Days since 1899-12-30, as sheets count them: from 1954 to 2119.
 _EXCEL_DAYS = range(20_000, 80_000)
 
@@ -363,7 +364,8 @@ def _read_numbers(values: Sequence[Value], reading: _Reading, *, is_chosen: bool
     converted = _convert(values, _number_reader(unit, is_chosen=is_chosen, scale=scale))
     if converted is None:
         return None
-    reading.values, reading.odd = converted
+    reading.values, odd = converted
+    reading.odd += odd
     reading.unit = reading.unit or unit
     if reading.decimals is None and len(texts) == sum(not is_unknown(value) for value in values):
         decimals = [number.decimals for number in texts]
@@ -411,6 +413,8 @@ def _read_column(name: str, reading: _Reading, choice: str, source_kind: Kind | 
     """Decide what the column is, and replace its values by values of that kind."""
     values = reading.values
     known = [value for value in values if not is_unknown(value)]
+    if not choice and known and _YEAR_NAME.search(name) and all(_YEAR.fullmatch(str(value)) for value in known):
+        choice = Kind.TEXT  # 2026 is no amount, and is not written 2,026
     types: set[Any] = {type(value) for value in known}
     if choice:
         kind = _read_chosen(values, reading, choice, zone)
@@ -461,8 +465,8 @@ def _read_chosen(values: Sequence[Value], reading: _Reading, choice: str, zone: 
 def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
     """Read raw numbers beside their displayed texts: unit, decimals, and for percentages the scale.
 
-    The scale is the relation of raw and displayed numbers that most cells show; "0" and "-" show none. A cell that
-    shows another one has the displayed value.
+    The scale is the relation of raw and displayed numbers that most cells show; "0" and "-" show none. A few cells
+    that show another one are odd; where more do, all values are the displayed ones.
     """
     pairs = [
         (position, raw, shown)
@@ -485,17 +489,20 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
         return reading
     reading.unit, reading.is_percent, reading.decimals = "%", True, decimals
     reading.scale = 100 if scales[100] >= scales[1] else 1
-    contradicting = {
-        position: shown.value for position, raw, shown in same if not _is_rounded(shown, raw, reading.scale)
-    }
+    contradicting = {at for at, raw, shown in same if not _is_rounded(shown, raw, reading.scale)}
+    if len(contradicting) > odd_values_allowed(len(pairs)):
+        # The raw numbers are of two scales: what is displayed is not.
+        reading.scale = 1
+        displayed = {at: shown.value for at, _raw, shown in pairs}
+        reading.values = [displayed.get(at) for at in range(len(raws))]
+        return reading
+    reading.odd = [displays[at] for at in sorted(contradicting)]
     reading.values = [
-        contradicting[position]
-        if position in contradicting
-        else times(raw, reading.scale)
-        if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool)
-        else raw
-        for position, raw in enumerate(raws)
+        times(raw, reading.scale) if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool) else raw
+        for raw in raws
     ]
+    for at in contradicting:
+        reading.values[at] = None
     return reading
 
 

@@ -147,14 +147,21 @@ def test_one_cell_does_not_change_the_scale_of_a_percent_column(odd: str) -> Non
         ([1204.5], ["1,204.50 元"], Column("x", Kind.NUMBER, "元", 2), [1204.5]),
         ([12000], ["1.2万"], Column("x", Kind.NUMBER), [12000]),
         ([1204], ["1204"], Column("x", Kind.NUMBER, "", 0), [1204]),
-        # One that contradicts the others is what it is displayed as.
-        ([0.1, 0.2, 30], ["10%", "20%", "30%"], Column("x", Kind.PERCENT, "%", 0, 100), [10, 20, 30]),
+        # Raw numbers of two scales: the displayed ones are the truth.
+        ([0.1, 0.2, 30, 40], ["10%", "20%", "30%", "40%"], Column("x", Kind.PERCENT, "%", 0, 1), [10, 20, 30, 40]),
     ],
 )
 def test_what_is_displayed_says_what_the_column_is(
     raws: list[Any], displays: list[str], column: Column, values: list[Any]
 ) -> None:
     assert column_of(read(raws, displays)) == (column, values)
+
+
+def test_a_cell_that_contradicts_the_scale_of_its_column_is_odd() -> None:
+    table = read([0.1, 0.2, 30, 0.4], ["10%", "20%", "30%", "40%"])
+
+    assert column_of(table) == (Column("x", Kind.PERCENT, "%", 0, 100), [10, 20, None, 40])
+    assert table.misfits == (Misfit("x", 1, ("30%",)),)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +220,14 @@ def test_the_administrators_choice_comes_first(
 
 def test_a_unit_of_percent_that_was_chosen_makes_a_column_of_percentages() -> None:
     assert read([12.5, 3], unit="%").columns == (Column("x", Kind.PERCENT, "%"),)
+
+
+@pytest.mark.parametrize("values", [["2025", "2026"], [2025, 2026, None]])
+def test_years_are_texts(values: list[Any]) -> None:
+    table = build_table(["年份"], [[value] for value in values], fetched_at=NOW)
+
+    assert table.columns[0].kind is Kind.TEXT
+    assert table.values("年份")[:2] == ["2025", "2026"]
 
 
 def test_the_source_says_what_a_column_without_values_is() -> None:

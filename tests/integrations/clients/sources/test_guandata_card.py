@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
-from integrations.data.table import Kind, Table
+from integrations.data.table import Column, Kind, Table
 from tests.guandata import GuandataAnswers, guandata_answers
 from tests.integrations.clients.guandata.test_client import open_client
 from tests.integrations.clients.sources.place import NOW
@@ -169,7 +170,7 @@ def test_pages_of_very_long_texts_are_not_read_to_their_end(bi: GuandataAnswers)
         (("1,204.50 元", 1204.5), "元", 1204.5),
         (("1.2万", 12000), "", 12000),
         (("1204", 1204), "", 1204),
-        (("90%", 90), "", 90),
+        (("90%", 90), "%", 90),
     ],
 )
 def test_units_are_taken_where_the_displayed_number_is_the_raw_one(
@@ -182,10 +183,28 @@ def test_units_are_taken_where_the_displayed_number_is_the_raw_one(
     assert (table.columns[0].unit, table.rows[0][0]) == (unit, value)
 
 
-def test_a_number_that_came_as_text_stays_text_unless_the_card_says_so(bi: GuandataAnswers) -> None:
+def test_a_code_stays_text_and_a_number_that_came_as_text_is_one(bi: GuandataAnswers) -> None:
     bi.gives("card_data", chart([cells("007", "1,204.5")], titles("编号", "金额")))
 
-    assert [one.kind for one in read().columns] == [Kind.TEXT, Kind.TEXT]
+    assert [one.kind for one in read().columns] == [Kind.TEXT, Kind.NUMBER]
+
+
+def test_a_percentage_keeps_its_scale_beside_an_empty_cell(bi: GuandataAnswers) -> None:
+    shown = [(0.0683, "6.83%"), (None, "-"), (0, "0.00%"), (0.125, "12.50%")]
+    bi.gives("card_data", chart([[{"v": raw, "d": text}] for raw, text in shown], titles("转化率")))
+
+    table = read()
+
+    assert table.columns == (Column("转化率", Kind.PERCENT, "%", 2, 100),)
+    assert table.values("转化率") == [6.83, None, 0, 12.5]
+
+
+def test_old_data_is_of_its_newest_day(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", chart([cells("2026-11-01", 3), cells("2027-01-01", None)], titles("日期", "计划")))
+
+    table = read()
+
+    assert (table.as_of, table.is_fetch_time) == (datetime(2026, 11, 2, tzinfo=UTC), False)
 
 
 def test_an_empty_card_keeps_its_columns(bi: GuandataAnswers) -> None:
