@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext_lazy
 
 from integrations.data.figures import Change
-from integrations.data.formats import DASH
+from integrations.data.formats import DASH, USUAL_DECIMALS, format_number, round_number
 from notifications.alerts import conditions
 from notifications.alerts.conditions import (
     BY_ROW,
@@ -18,6 +18,7 @@ from notifications.alerts.conditions import (
     Condition,
     ConditionError,
     Unit,
+    entered_number,
     filters_line,
     from_rows,
     plain,
@@ -63,7 +64,7 @@ UNITS = {
     Unit.PERCENT_FROM_ZERO: pgettext_lazy("condition", "%, also from 0"),
     Unit.AMOUNT: pgettext_lazy("condition", "as an amount"),
 }
-# Behind the point of what was found, in cards and on pages.
+# Where two decimals would hide that a value is beside the one that it is compared with.
 DIGITS = 4
 
 
@@ -96,7 +97,7 @@ def _finding(condition: Condition, found: Found, unknown: ConditionError | None)
     if found.before is not None and found.value is not None:
         return _change(condition, found, found.value, found.before)
     if found.value is not None:
-        value = plain(found.value, digits=DIGITS) + found.unit
+        value = _number_text(found.value, condition) + found.unit
         return _("%(condition)s: now %(value)s") % {"condition": described(condition), "value": value}
     if condition.aggregate not in BY_ROW:
         return described(condition)
@@ -116,8 +117,8 @@ def _change(condition: Condition, found: Found, number: Number, before: Number) 
         change = DASH
     words = {
         "condition": described(condition),
-        "value": plain(number, digits=DIGITS) + found.unit,
-        "before": plain(before, digits=DIGITS) + found.unit,
+        "value": _number_text(number, condition) + found.unit,
+        "before": _number_text(before, condition) + found.unit,
         "today": today,
         "earlier": earlier,
         "change": change,
@@ -125,6 +126,16 @@ def _change(condition: Condition, found: Found, number: Number, before: Number) 
     if not today:
         return _("%(condition)s: now %(value)s, %(earlier)s %(before)s (%(change)s)") % words
     return _("%(condition)s: %(today)s %(value)s, %(earlier)s %(before)s (%(change)s)") % words
+
+
+def _number_text(number: Number, condition: Condition) -> str:
+    """Write a number as pushes do; with more decimals where it would look like the value that it is not equal to."""
+    limits = [entered_number(value) for value in condition.values]
+    try:
+        looks_equal = number not in limits and round_number(number, USUAL_DECIMALS) in limits
+        return plain(number, digits=DIGITS) if looks_equal else format_number(number)
+    except OverflowError:
+        return plain(number, digits=DIGITS)
 
 
 def _compared(condition: Condition) -> str:

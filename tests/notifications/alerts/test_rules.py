@@ -210,7 +210,7 @@ class TestOddData:
         CardData.objects.filter(**of).update(status="ready", content=content, finished_at=NOW)
 
     @pytest.mark.parametrize(
-        ("value", "words"), [(Decimal("1e25"), "1" + "0" * 25), (1e30, "1" + "0" * 30), (-1e-9, "0")]
+        ("value", "words"), [(Decimal("1e25"), "10" + ",000" * 8), (1e30, "1" + "0" * 30), (-1e-9, "0")]
     )
     def test_numbers_of_any_length_are_shown(self, rule: AlertRule, value: Any, words: str) -> None:
         AlertRule.objects.update(conditions=conditions.to_rows(parse("sum 销售额 != 5")))
@@ -218,6 +218,16 @@ class TestOddData:
         assert check(rule, NOW, table(上海=value)) == AlertCheck.Outcome.FIRING
 
         assert Incident.objects.get().summary == f"销售额 合计 不等于 5：当前 {words}"
+
+    @pytest.mark.parametrize(("value", "words"), [("99.999", "99.999"), ("1234.565", "1,234.57")])
+    def test_a_number_is_written_as_in_pushes_unless_it_would_look_equal(
+        self, rule: AlertRule, value: str, words: str
+    ) -> None:
+        AlertRule.objects.update(conditions=conditions.to_rows(parse("sum 销售额 != 100")))
+
+        check(rule, NOW, table(上海=Decimal(value)))
+
+        assert Incident.objects.get().summary == f"销售额 合计 不等于 100：当前 {words}"  # noqa: RUF001  # as it is read
 
     @pytest.mark.parametrize("value", [1e300, 10**400])
     def test_numbers_beyond_all_measure_are_no_data(self, rule: AlertRule, value: Any) -> None:
