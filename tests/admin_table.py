@@ -582,7 +582,6 @@ ORDERS = [
         )
     ),
     Row("notifications_alertrule_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
-    Row("notifications_alertrule_past", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     Row("notifications_alertrule_rename", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     Row("notifications_alertrule_draft", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     # As on the page of a push.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -27,7 +27,7 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.core import queues
 from integrations.core.background import Clock, guarded, lease_kept
 from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric
-from integrations.datasources import earlier_queries, query
+from integrations.datasources import query
 from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import SECONDS_AT_MOST, SECRETS, packed
@@ -94,7 +94,7 @@ def request_previews(card_ids: Collection[int], *, now: datetime) -> dict[int, i
     One try of each, with at most PREVIEW_ROWS. What another page asked for and no worker has begun is shared: impatient
     clicks make no queue.
     """
-    unbegun = CardData.objects.previews().waiting().filter(try_count=0, lease_until__isnull=True, day__isnull=True)
+    unbegun = CardData.objects.previews().waiting().filter(try_count=0, lease_until__isnull=True)
     shared = unbegun.filter(card__in=card_ids, requested_at__gt=now - PREVIEW_SHARED).order_by("-pk")
     found = dict(shared.values_list("card_id", "pk"))
     missing = [card_id for card_id in dict.fromkeys(card_ids) if card_id not in found]
@@ -102,13 +102,6 @@ def request_previews(card_ids: Collection[int], *, now: datetime) -> dict[int, i
     found |= {row.card_id: row.pk for row in CardData.objects.bulk_create(rows)}
     _queue(list(found.values()))
     return found
-
-
-def request_day(card_id: int, day: date, *, now: datetime) -> int:
-    """The data as it would have been asked for on that day, for somebody who waits at a page. The id of its row."""
-    row = CardData.objects.create(card_id=card_id, day=day, requested_at=now, next_try_at=now)
-    _queue([row.pk])
-    return row.pk
 
 
 def repair_times(*, now: datetime) -> None:
@@ -176,8 +169,7 @@ def _claim(row_id: int, now: datetime) -> Held | None:
     if not token:
         return None
     row.card.source = source
-    card = row.card if row.day is None else earlier_queries.as_of(row.card, row.day)
-    return Held(row.pk, card, row.slot_at, token, row.try_count + 1)
+    return Held(row.pk, row.card, row.slot_at, token, row.try_count + 1)
 
 
 def _renewal(held: Held, clock: Clock) -> Callable[[], None]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from integrations.data.dates import EARLIER
 from integrations.data.reading import fold_text
 from notifications.alerts import conditions, earlier_days, verdicts
-from notifications.alerts.conditions import BY_CHANGE, Against, Condition, ConditionError, Join
-from notifications.alerts.earlier_days import Kept
+from notifications.alerts.conditions import BY_CHANGE, Condition, Join
 from notifications.alerts.verdicts import Memory
 from notifications.subscriptions.schedules import slots
 
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from notifications.models import AlertRule
 
 DAYS = 30
-# The day of each comparison, with what the source answered for it, by part.
-Earlier: TypeAlias = "Mapping[Against, tuple[date, Mapping[str, Table]]]"
 # The page is shown while somebody waits.
 ROWS_AT_MOST = 10_000
 
@@ -64,35 +59,6 @@ def tried(rule: AlertRule, table: Table, *, today: date) -> Past | None:
     return Past(len(answers), [day for day, holds in answers if holds])
 
 
-def tried_on(rule: AlertRule, tables: Mapping[date, Table]) -> Past:
-    """`tables`: the answers of the source when it was asked for each of these days. A day whose answer was cut, or has
-    nothing to compare, has no answer. Raises ConditionError."""
-    found = conditions.from_rows(rule.conditions)
-    memory: dict[str, Memory] = {}
-    answers: list[tuple[date, bool]] = []
-    for day, answer in sorted(tables.items()):
-        table = verdicts.localize(answer, slots.zone(rule.time_zone))
-        earlier = {
-            against: (EARLIER[against](day), _parts(rule, tables.get(EARLIER[against](day))))
-            for against in earlier_days.againsts(found, table)
-        }
-        try:
-            holds = None if table.is_cut else _holds(rule, found, table, day, memory, earlier)
-        except ConditionError:
-            if table.rows:
-                raise
-            holds = None  # no rows say nothing of which kind a column is
-        if holds is not None:
-            answers.append((day, holds))
-    return Past(len(answers), [day for day, holds in answers if holds])
-
-
-def _parts(rule: AlertRule, table: Table | None) -> Mapping[str, Table]:
-    """By their folded names."""
-    parts = {} if table is None else verdicts.parts_of(rule, verdicts.localize(table, slots.zone(rule.time_zone)))
-    return {fold_text(part): its_table for part, its_table in parts.items()}
-
-
 def _at_day(rule: AlertRule, condition: Condition, table: Table, day: date) -> Condition:
     return verdicts.resolve_dates(condition, table, datetime.combine(day, time(), slots.zone(rule.time_zone)))
 
@@ -103,14 +69,13 @@ def _holds(
     table: Table,
     day: date,
     memory: dict[str, Memory],
-    earlier: Earlier = MappingProxyType({}),
 ) -> bool | None:
     """Whether any part holds; what the next day compares with is put into `memory`."""
     answers = []
     fixed = [_at_day(rule, one, table, day) for one in found]
-    for part, its_table in _parts(rule, table).items():
-        kept = {against: Kept(its_day, parts.get(part)) for against, (its_day, parts) in earlier.items()}
-        verdict = verdicts.evaluate(fixed, Join(rule.join), its_table, memory.get(part, Memory()), kept)
+    for name, its_table in verdicts.parts_of(rule, table).items():
+        part = fold_text(name)
+        verdict = verdicts.evaluate(fixed, Join(rule.join), its_table, memory.get(part, Memory()))
         memory[part] = verdict.memory
         answers.append(verdict.holds)
     if True in answers:

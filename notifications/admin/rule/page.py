@@ -9,15 +9,12 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import path
 from django.utils import timezone
 from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
 
 from integrations.core.ways_out import offer_ways
 from integrations.data.table import Table
-from integrations.datasources import earlier_queries, past_previews
 from integrations.datasources.previews import DataPreview
 from notifications.admin import subscription_preview
 from notifications.admin.base import administrator, for_person
@@ -29,8 +26,7 @@ from notifications.admin.push.renaming import Missing, missing_card, missing_col
 from notifications.admin.rule.form import AlertRuleForm, RulePeopleForm
 from notifications.admin.rule.renaming import CARD, changes, columns_named
 from notifications.admin.subscription_forms import RECIPIENT_FIELDS
-from notifications.alerts import conditions, past, preview
-from notifications.alerts.conditions import ConditionError
+from notifications.alerts import conditions, preview
 from notifications.models import AlertReceiver, AlertRule, SilenceWindow
 
 PARTS = (
@@ -64,12 +60,6 @@ PARTS = (
 _TRIED = ("card", "conditions", "split_column")
 
 
-def _can_be_asked(form: AlertRuleForm) -> bool:
-    """Whether the source of the chosen card can be asked for earlier days."""
-    card = form.cleaned_data.get("card")
-    return card is not None and earlier_queries.can_be_asked(card)
-
-
 class RulePage(OnePage, PreviewMixin):
     """For the admin of alert rules."""
 
@@ -77,16 +67,10 @@ class RulePage(OnePage, PreviewMixin):
     form = AlertRuleForm
     preview_path, preview_name = "try/", "notifications_alertrule_preview"
     preview_template = "admin/notifications/alertrule/_preview.html"
-    past_template = "admin/notifications/alertrule/_past.html"
     change_form_template = "admin/notifications/alertrule/change_form.html"
 
     def get_urls(self) -> Any:
-        past = self.admin_site.admin_view(require_POST(self.past_view))
-        return [
-            *self.page_urls(self.admin_site.admin_view),
-            path("try/past/", past, name="notifications_alertrule_past"),
-            *super().get_urls(),
-        ]
+        return [*self.page_urls(self.admin_site.admin_view), *super().get_urls()]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         names = ["card", "receiver", "owner", "split_attribute"]
@@ -163,7 +147,6 @@ class RulePage(OnePage, PreviewMixin):
                 "token": token,
                 "waiting": waiting_line(data),
                 "html": render_to_string(self.preview_template, state, request),
-                "past": self._past(request, {**state, "can_be_asked": "trial" in state and _can_be_asked(form)}),
                 "rows": sample(request, tables, waiting=data),
                 "missing": missing,
                 "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],
@@ -179,27 +162,6 @@ class RulePage(OnePage, PreviewMixin):
         for one in filter(None, (form, form.people)):
             one.fields.pop("seen", None)
         return form
-
-    def past_view(self, request: HttpRequest) -> JsonResponse:
-        """One step of asking the card's source for the last days, and once all are asked what the rule says of them.
-        The page asks again with the token until it is over; later with the same token for other conditions."""
-        rule, now = self.at_work(request), timezone.now()
-        form = self._form_at_work(request, rule)
-        form.is_valid()
-        if any(name in form.errors for name in _TRIED) or not _can_be_asked(form):
-            return JsonResponse({"html": "", "token": "", "is_over": True})
-        token, person_id = request.POST.get("_past", ""), administrator(request).pk
-        data = past_previews.advance(token, form.cleaned_data["card"], person_id=person_id, now=now)
-        context: dict[str, Any] = {"data": data, "problem": data.problem}
-        try:
-            context["past"] = past.tried_on(form.instance, data.tables) if data.tables else None
-        except ConditionError as error:
-            context["problem"] = conditions.sentence(error)
-        html = self._past(request, context)
-        return JsonResponse({"html": html, "token": data.token, "is_over": data.is_over})
-
-    def _past(self, request: HttpRequest, context: dict[str, Any]) -> str:
-        return render_to_string(self.past_template, {**context, "most": past_previews.DAYS}, request)
 
     def _tried(
         self, request: HttpRequest, form: AlertRuleForm

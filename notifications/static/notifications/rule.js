@@ -97,44 +97,9 @@ document.addEventListener("DOMContentLoaded", () => {
     if (people) people.hidden = Boolean(receiver.value);
   };
 
-  // --- Over the past: the source is asked for one day after another, by a click. What was asked is kept for the card,
-  // so that other conditions are tried on it without asking again. ---
-  const past = find("[data-past]", beside);
-  let pastToken = "";
-  let pastCard = "";
-  let askedKey = "";
-  const pastKey = () => JSON.stringify([...new FormData(form)].filter(([name]) => /^(conditions-|join$|split_column$|card$)/.test(name)));
-  const showPast = (html) => {
-    if (askedKey && askedKey === pastKey()) return;
-    askedKey = "";
-    showHtml(past, html);
-  };
-  const askPast = async () => {
-    const key = (askedKey = pastKey());
-    if (pastCard !== card.value) [pastToken, pastCard] = ["", card.value];
-    for (;;) {
-      const body = new FormData(form);
-      body.set("_past", pastToken);
-      let found;
-      try {
-        found = await page.post(past.dataset.url, body);
-      } catch {
-        if (key === askedKey) past.replaceChildren(page.problem(words.failed));
-        return;
-      }
-      if (key !== askedKey) return;
-      pastToken = found.token;
-      showHtml(past, found.html);
-      if (found.is_over) return;
-      await new Promise((resolve) => setTimeout(resolve, 500));
-    }
-  };
-  past.addEventListener("click", (event) => event.target.closest("[data-ask-past]") && askPast());
-
   // --- Beside the form ---
   const show = (found) => {
     page.showDrawn(find("[data-trial]", beside), found.html);
-    showPast(found.past);
     showHtml(find("[data-sample]"), found.rows);
     renaming.show(found.missing);
     showHtml(find("[data-outlook-place]", beside), found.outlook);

@@ -208,6 +208,7 @@ class TestRule:
         html = preview_pages.preview(root, TRY, {**values, "_id": rule.pk})
 
         assert "会触发" in html
+        assert "无法按过去的日子试算：数据中没有日期列，或行数过多。" in html
         assert html.count("trial-marked") == 1
         assert html.index("华南") < html.index("华东")
         assert not Incident.objects.exists()
