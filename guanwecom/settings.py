@@ -261,8 +261,6 @@ DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 # --- Data of reports and alerts (docs/en/data-sources.md) ------------------------------------------------------------
 # How long fetched data is kept, in days.
 CARD_DATA_RETENTION_DAYS = e.read(e.days, "CARD_DATA_RETENTION_DAYS", "8")
-# Folders whose SQLite files a data source may open, separated by commas; unset: none.
-DATA_SQLITE_FOLDERS = e.read(e.words, "DATA_SQLITE_FOLDERS", "")
 # Further kinds of databases by SQLAlchemy's names, such as oracle+oracledb; their drivers are not installed with us.
 DATA_SQL_DRIVERS = e.read(e.words, "DATA_SQL_DRIVERS", "")
 # Whether sources that may enter the internal network may also ask this machine itself: if all runs on a single one.

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.text import capfirst
@@ -26,7 +27,6 @@ from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, admitted_url, backend_of, place_of, shown
 from integrations.core.concurrency import SeenForm
 from integrations.data.reading import COLUMNS_AT_MOST, KIND_CHOICES
-from integrations.datasources.query import admitted_databases
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasource_messages import address_flaws, sentence
 from integrations.models.fields import opened
@@ -169,7 +169,7 @@ class DataSourceForm(DatabaseFields, SecretsMixin, SeenForm):
 def _check_address(typed: str) -> None:
     """Raises ValidationError for an address of a database that is not admitted."""
     try:
-        admitted_url(typed, admitted_databases())
+        admitted_url(typed, settings.DATA_SQL_DRIVERS)
     except AddressRefused as refusal:
         raise ValidationError(address_flaws(refusal.detail)[refusal.flaw], code=refusal.flaw) from None
 

@@ -40,7 +40,7 @@ PREVIEW_ROWS = 20
 FOR_CARD = "for_card"
 _KINDS = {
     SourceKind.GUANDATA: _("Cards of the BI that is connected on the page Guandata BI."),
-    SourceKind.SQL: _("PostgreSQL, MySQL, MariaDB, SQLite, and others with a driver: one query that reads."),
+    SourceKind.SQL: _("PostgreSQL, MySQL, MariaDB, and others with a driver: one query that reads."),
     SourceKind.JSON: _("A web address that answers with JSON; JMESPath finds the rows in it."),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -69,22 +68,6 @@ def tasks_come_back_after_lease(**_kwargs: Any) -> list[checks.CheckMessage]:
             id="integrations.E005",
         )
     ]
-
-
-@checks.register()
-def sqlite_folders_are_folders(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """A data source may open the files of these folders; of none where the name is not that of a folder."""
-    found: list[checks.CheckMessage] = []
-    for folder in settings.DATA_SQLITE_FOLDERS:
-        if not Path(folder).is_absolute() or Path(folder) == Path("/"):
-            text = f"DATA_SQLITE_FOLDERS names {folder}, which is no folder of its own."
-            hint = "Write whole paths, separated by commas, of folders that hold nothing but data: /srv/guanwecom/data."
-            found.append(checks.Error(text, hint=hint, id="integrations.E006"))
-        elif not Path(folder).is_dir():
-            text = f"DATA_SQLITE_FOLDERS names {folder}, which is not there, or may not be read."
-            hint = "Make the folder, mount it into web and workers alike, or leave it out."
-            found.append(checks.Warning(text, hint=hint, id="integrations.W002"))
-    return found
 
 
 @checks.register()

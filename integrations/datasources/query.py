@@ -15,7 +15,7 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.clients.sources.http_url import headers_from, joined
-from integrations.clients.sources.sql_url import AddressRefused, Admitted, admitted_url
+from integrations.clients.sources.sql_url import AddressRefused, admitted_url
 from integrations.core.client_factory import certificate_path, guandata_client
 from integrations.data.reading import ColumnChoices
 from integrations.data.table import Table
@@ -69,7 +69,7 @@ def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
 def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
     source, failure = card.source, None
     try:
-        url = admitted_url(opened(source.sql_url), admitted_databases())
+        url = admitted_url(opened(source.sql_url), settings.DATA_SQL_DRIVERS)
     except AddressRefused as refusal:
         failure = SourceError(Problem.ADDRESS_REFUSED, what=refusal.flaw.value, detail=refusal.detail)
     if failure is not None:
@@ -114,12 +114,6 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
         choices=_column_choices(card),
     )
     return read_json(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
-
-
-def admitted_databases() -> Admitted:
-    """What the settings allow, and our own files, which no source may open."""
-    own = [str(one["NAME"]) for one in settings.DATABASES.values() if "sqlite" in str(one["ENGINE"])]
-    return Admitted(settings.DATA_SQLITE_FOLDERS, own, settings.DATA_SQL_DRIVERS)
 
 
 def _column_choices(card: Card) -> ColumnChoices:

@@ -99,8 +99,6 @@ def address_flaws(detail: str) -> dict[str, str]:
         "no-host": _("The host is missing, or is not a single one."),
         "no-database": _("The name of the database is missing behind the last slash."),
         "option": _("The option %(detail)s is not admitted: leave it out.") % known,
-        "file-place": _("A file of SQLite must lie in a folder that DATA_SQLITE_FOLDERS names."),
-        "own-file": _("This is the database of this site itself."),
     }
 
 

@@ -17,6 +17,7 @@ from tests.chromium import page_browser
 from tests.e2e.joined import Joined, join
 from tests.e2e.journey import PROPERTY
 from tests.sandbox_process import SandboxHandle
+from tools.services import start_postgresql
 
 CHROMIUM_FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -31,6 +32,14 @@ expect.set_options(timeout=60_000)
 def browser_type_launch_args() -> dict[str, Any]:
     """Read by pytest-playwright."""
     return {"executable_path": page_browser(), "args": CHROMIUM_FLAGS}
+
+
+@pytest.fixture(scope="session")
+def warehouse() -> Iterator[str]:
+    """The address of a PostgreSQL whose tables cards read."""
+    service = start_postgresql()
+    yield service.url
+    service.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+
+import psycopg
 
 from accounts.models import Attribute, AttributeValue, User
 from integrations.models import Card, DataSource
@@ -15,24 +16,22 @@ from tests.e2e.stack import BIN, Program, running
 
 
 @contextmanager
-def data_worker(root: Path, folder: Path, databases: Path) -> Iterator[Program]:
-    """As docs/en/data-sources.md starts it; it may read SQLite files in `databases`."""
+def data_worker(root: Path, folder: Path) -> Iterator[Program]:
+    """As docs/en/data-sources.md starts it."""
     celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "data", "-n", "data@%h", "--loglevel", "INFO"]
     command = [*celery, "--pool", "threads", "--concurrency", "2", "--without-mingle"]
-    env = {**program_environ(), "DATA_SQLITE_FOLDERS": str(databases)}
-    with running("data", command, env=env, folder=folder, cwd=root) as program:
+    with running("data", command, env=program_environ(), folder=folder, cwd=root) as program:
         yield program
 
 
-def sales_report(folder: Path) -> Report:
-    """Of each region's sales, each person those of their own, with a chart. The database lies in `folder`."""
-    with closing(sqlite3.connect(folder / "facts.db")) as opened:
-        opened.execute("DROP TABLE IF EXISTS sales")
-        opened.execute("CREATE TABLE sales (区域 TEXT, 门店 TEXT, 销售额 REAL)")
+def sales_report(database: str) -> Report:
+    """Of each region's sales, each person those of their own, with a chart. `database`: the address of a PostgreSQL."""
+    with psycopg.connect(database) as connection:
+        connection.execute("DROP TABLE IF EXISTS sales")
+        connection.execute("CREATE TABLE sales (区域 text, 门店 text, 销售额 double precision)")
         rows = [("华东", "上海", 128.5), ("华东", "杭州", 96), ("华南", "广州", 64)]
-        opened.executemany("INSERT INTO sales VALUES (?, ?, ?)", rows)
-        opened.commit()
-    source = DataSource.objects.create(name="数据仓库", kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
+        connection.cursor().executemany("INSERT INTO sales VALUES (%s, %s, %s)", rows)
+    source = DataSource.objects.create(name="数据仓库", kind="sql", sql_url=database, allows_private_addresses=True)
     card = Card.objects.create(source=source, name="门店销售额", sql="SELECT * FROM sales", units={"销售额": "万元"})
     body = "共 {{ sales.sum('销售额') }} 万元"
     report = Report.objects.create(title="销售日报", body=body, is_template=True, figures="")

@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(tran
 
 
 @pytest.fixture
-def report(transactional_db: None, tmp_path: Path) -> Report:
-    report = sales_report(tmp_path)
+def report(transactional_db: None, warehouse: str) -> Report:
+    report = sales_report(warehouse)
     OwnRowsRule.objects.all().delete()
     return report
 
@@ -56,7 +56,7 @@ def test_the_page_says_that_no_worker_fetches_and_shows_the_report_once_one_does
         look(page, appearance)
         assert faults_of(page) == {}
     refusals.clear()  # axe-core's own
-    with data_worker(project_root, tmp_path, tmp_path) as worker:
+    with data_worker(project_root, tmp_path) as worker:
         wait_for_log("ready.", worker)
         expect(place).to_contain_text("还没有保存的标题")
         expect(place).to_contain_text("共 288.5 万元")
@@ -76,7 +76,7 @@ def test_a_source_that_fails_is_said_with_what_to_do(
 
     page.get_by_role("button", name="读取数据并预览").click()
 
-    with data_worker(project_root, tmp_path, tmp_path) as worker:
+    with data_worker(project_root, tmp_path) as worker:
         wait_for_log("ready.", worker)
         expect(page.locator("[data-preview-place] .problem")).to_contain_text("卡片“门店销售额”没有数据：数据库拒绝")
     context.close()
@@ -99,7 +99,7 @@ def test_without_scripts_the_preview_has_a_page_of_its_own(
             own.get_by_role("button", name="刷新").click()
         return own.get_by_text("共 288.5 万元").count() > 0
 
-    with data_worker(project_root, tmp_path, tmp_path) as worker:
+    with data_worker(project_root, tmp_path) as worker:
         eventually(is_shown, [worker])
         expect(own.locator(".phone")).to_contain_text("还没有保存的标题")
         own.get_by_label("消息形式").select_option("markdown")

@@ -44,22 +44,17 @@ def charts_worker(
         yield program
 
 
-@pytest.fixture(scope="module")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("databases")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def data_worker(
-    django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory, databases: Path
+    django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Program]:
-    with sales.data_worker(project_root, tmp_path_factory.mktemp("data"), databases) as program:
+    with sales.data_worker(project_root, tmp_path_factory.mktemp("data")) as program:
         yield program
 
 
 @pytest.fixture
-def report(transactional_db: None, databases: Path) -> Report:
-    return sales.sales_report(databases)
+def report(transactional_db: None, warehouse: str) -> Report:
+    return sales.sales_report(warehouse)
 
 
 @pytest.fixture

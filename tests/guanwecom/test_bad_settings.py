@@ -90,9 +90,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "INSTALLATION_NAME": ("two words", "x" * 65),
     "DIRECTORY_GUARD_PERCENT": (*LIMIT, "101"),
     "LIMIT_RESERVED_PERCENT": (*LIMIT, "101"),
-    **dict.fromkeys(
-        ("DATA_SQLITE_FOLDERS", "DATA_SQL_DRIVERS"), ()
-    ),  # system checks: tests/integrations/test_checks.py
+    "DATA_SQL_DRIVERS": (),  # a system check: tests/integrations/core/test_checks.py
     **dict.fromkeys(
         (
             *(

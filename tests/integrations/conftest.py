@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
@@ -12,7 +13,8 @@ from django.test import Client
 from accounts.models import User
 from guanwecom.celery import app
 from integrations.models import Corp
-from tools.services import free_port
+from tests.integrations.clients.sources.databases import FACTS, SECRET, Database
+from tools.services import free_port, start_postgresql
 
 CORPID = "ww0123456789abcdef"
 
@@ -73,3 +75,25 @@ def no_broker() -> Iterator[None]:
     yield
     celery.conf.broker_url, celery.conf.task_always_eager = address, is_eager
     celery._pool = celery.amqp._producer_pool = None
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Database]:
+    """A server with an account that only reads, and others that may do more."""
+    service = start_postgresql()
+    try:
+        with psycopg.connect(service.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE facts (n integer, city text, amount numeric)")
+            connection.cursor().executemany("INSERT INTO facts VALUES (%s, %s, %s)", FACTS)
+            connection.execute(f"CREATE ROLE reader LOGIN PASSWORD '{SECRET}'")
+            connection.execute("CREATE TABLE hidden (n integer)")
+            connection.execute("GRANT SELECT, INSERT, DELETE ON facts TO reader")
+            connection.execute(f"CREATE ROLE filer LOGIN PASSWORD '{SECRET}'")
+            connection.execute("CREATE ROLE between NOLOGIN")
+            connection.execute("GRANT pg_read_server_files TO between")
+            connection.execute("GRANT between TO filer")
+            connection.execute(f"CREATE ROLE chief SUPERUSER LOGIN PASSWORD '{SECRET}'")
+        place = service.url.partition("@")[2]
+        yield Database(f"postgresql://reader:{SECRET}@{place}")
+    finally:
+        service.stop()

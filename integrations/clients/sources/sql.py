@@ -1,8 +1,7 @@
 """Runs an SQL query as a Table through SQLAlchemy: read-only, limited in time and rows.
 
 What bounds a query: a read-only transaction, the database's own time limit for a statement, rows that are streamed and
-of which we take so many, and a watch that breaks the connection off when the time is over all the same. SQLite works in
-the process that asks it: it gets one of its own (integrations.clients.sources.sqlite).
+of which we take so many, and a watch that breaks the connection off when the time is over all the same.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from sqlalchemy import TextClause, bindparam, event, text
 from sqlalchemy.engine import URL, Connection, CursorResult
 from sqlalchemy.exc import SQLAlchemyError
 
-from integrations.clients.sources import sql_errors, sqlite
+from integrations.clients.sources import sql_errors
 from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors
 from integrations.clients.sources.sql_engine import engine_for
 from integrations.clients.sources.sql_statement import bound, checked, parameters_of, with_plain_colons
@@ -42,7 +41,7 @@ _WATCH_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SqlQuestion:
-    """`url`: from sql_address.admitted_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
+    """`url`: from sql_url.admitted_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
 
     url: URL = field(repr=False)
     statement: str
@@ -57,7 +56,6 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
 
     The database's types decide what a column without values is.
     """
-    kinds: list[Kind | None] = []
     backend = question.url.get_backend_name()
     statement = checked(question.statement, backend=backend)
     names = parameters_of(statement, backend=backend)
@@ -65,12 +63,7 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
     clause = text(with_plain_colons(statement, backend=backend)).bindparams(
         *(bindparam(name, value, expanding=isinstance(value, list)) for name, value in values.items())
     )
-    if backend == "sqlite":
-        columns, rows = sqlite.execute(
-            question.url.database or "", clause, rows_at_most=rows_at_most + 1, seconds=seconds
-        )
-    else:
-        columns, kinds, rows = execute(question, clause, rows_at_most + 1, seconds)
+    columns, kinds, rows = execute(question, clause, rows_at_most + 1, seconds)
     with explain_table_errors():
         return build_table(
             columns,

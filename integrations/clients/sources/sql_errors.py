@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -31,18 +30,9 @@ _MYSQL = {
     1049: Problem.NO_DATABASE,
     2026: Problem.NO_TLS,
 }
-_SQLITE = {
-    **dict.fromkeys(("SQLITE_BUSY", "SQLITE_LOCKED"), Problem.BUSY),
-    "SQLITE_INTERRUPT": Problem.TOO_SLOW,
-    **dict.fromkeys(("SQLITE_AUTH", "SQLITE_READONLY"), Problem.NOT_A_QUERY),
-    **dict.fromkeys(("SQLITE_CANTOPEN", "SQLITE_PERM"), Problem.NOT_FOUND),
-    **dict.fromkeys(("SQLITE_NOTADB", "SQLITE_CORRUPT"), Problem.NOT_UNDERSTOOD),
-    **dict.fromkeys(("SQLITE_TOOBIG", "SQLITE_NOMEM", "SQLITE_FULL"), Problem.TOO_BIG),
-}
 # Errors that name what stands in the query and nothing of the data: unknown column, table, function; syntax.
 _REPEATS_THE_QUERY = frozenset({"42703", "42P01", "42883", "42601", "42702", "42803", "3F000"})
 _MYSQL_REPEATS = frozenset({1054, 1146, 1064, 1305, 1052})
-_SQLITE_REPEATS = re.compile(r"no such |near |ambiguous |misuse of |wrong number of arguments")
 _MEGABYTES = 32
 
 
@@ -76,7 +66,7 @@ def of_driver(error: Exception, driver: str, *, seconds: float) -> SourceError:
 # What a database says of itself before it lets anybody in, and what is known before anybody is asked.
 _BEFORE_CONNECTING = frozenset(
     {
-        *(Problem.NOT_ADMITTED, Problem.NO_RIGHT, Problem.NO_DATABASE, Problem.NOT_FOUND, Problem.BUSY),
+        *(Problem.NOT_ADMITTED, Problem.NO_RIGHT, Problem.NO_DATABASE, Problem.BUSY),
         *(Problem.CERTIFICATE, Problem.NO_TLS, Problem.DRIVER_MISSING),
         *(Problem.ADDRESS_FORBIDDEN, Problem.ADDRESS_NEVER, Problem.LOOPBACK_FORBIDDEN, Problem.DRIVER_UNCHECKED),
     }
@@ -98,7 +88,6 @@ def _made(problem: Problem, code: str | int, seconds: float, said: str = "") -> 
         Problem.TOO_SLOW: {"seconds": round(seconds)},
         Problem.TOO_BIG: {"megabytes": _MEGABYTES},
         Problem.UNREACHABLE: {"reason": str(code)},
-        Problem.NOT_UNDERSTOOD: {"what": "answer"},
         Problem.QUERY_REFUSED: {"code": f"{code}: {said}" if said else code},
     }
     return SourceError(problem, **facts.get(problem, {}))
@@ -151,18 +140,6 @@ def _of_pymysql(cause: Any, seconds: float) -> SourceError:
     if "timed out" in str(cause):
         return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
     return _made(_MYSQL.get(code, Problem.QUERY_REFUSED), code, seconds)
-
-
-def of_sqlite(name: str, said: str, *, seconds: float) -> SourceError:
-    """`name`: of the error, as SQLite spells it; empty for those of Python's module. `said`: its words."""
-    if "one statement at a time" in said:
-        return SourceError(Problem.NOT_A_QUERY)
-    if "not authorized" in said or "prohibited" in said:
-        return SourceError(Problem.NOT_A_QUERY)
-    if name == "SQLITE_ERROR" and _SQLITE_REPEATS.match(said):
-        return _made(Problem.QUERY_REFUSED, "SQLite", seconds, said[:CLIPPED_CHARACTERS])
-    basic = "_".join(name.split("_")[:2])
-    return _made(_SQLITE.get(basic, Problem.QUERY_REFUSED), name or "SQLite", seconds)
 
 
 def _of_other(cause: Any, seconds: float) -> SourceError:

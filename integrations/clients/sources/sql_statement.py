@@ -26,8 +26,6 @@ _PASSIVE = {
         *(rf"(?<![\w$])[eE]{_ESCAPED}", _TEXT, _NAME, r"--[^\n\r]*", _COMMENT),
         _DOLLARS,
     ),
-    # sqlite.org/lang_keywords.html
-    "sqlite": (_TEXT, _NAME, r"`[^`]*`", r"\[[^\]]*\]", r"--[^\n]*", _COMMENT),
     "": (_TEXT, _NAME, r"`[^`]*`", r"\[[^\]\n]*\]", r"--[^\n]*", _COMMENT, _DOLLARS),
 }
 _TOKENS = {
@@ -38,9 +36,6 @@ _TOKENS = {
 # what is a text depends on settings of MySQL that we do not know (ANSI_QUOTES, NO_BACKSLASH_ESCAPES).
 _ODD_COMMENT = re.compile(r"/\*(?:M?!|\+.*?(?:max_execution_time|set_var))", re.I | re.S)
 _TO_FILE = re.compile(r"\b(?:out|dump)file\b", re.I)
-
-
-_WITHOUT_FILES = frozenset({"postgresql", "sqlite"})
 
 
 def _tokens(backend: str) -> re.Pattern[str]:
@@ -59,7 +54,7 @@ def checked(statement: str, *, backend: str = "") -> str:
     words = re.match(r"[\s(]*([A-Za-z]+)", bare)
     if not words or words[1].lower() not in _READING or ";" in bare or len(text) > STATEMENT_CHARACTERS:
         raise SourceError(Problem.NOT_A_QUERY)
-    if _ODD_COMMENT.search(text) or "\0" in text or (backend not in _WITHOUT_FILES and _TO_FILE.search(text)):
+    if _ODD_COMMENT.search(text) or "\0" in text or (backend != "postgresql" and _TO_FILE.search(text)):
         raise SourceError(Problem.NOT_A_QUERY)
     return text
 

@@ -1,12 +1,9 @@
-"""Validates database addresses. Pure, except that it looks at a file's place."""
+"""Validates database addresses. Pure."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 from enum import StrEnum
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,7 +20,6 @@ DRIVERS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("postgresql", "postgres", "postgresql+psycopg"), "postgresql+psycopg"),
         **dict.fromkeys(("mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql"), "mysql+pymysql"),
-        **dict.fromkeys(("sqlite", "sqlite+pysqlite"), "sqlite+pysqlite"),
     }
 )
 # Options that change neither where a connection leads nor what it reads on this machine.
@@ -40,8 +36,6 @@ class Flaw(StrEnum):
     NO_HOST = "no-host"
     NO_DATABASE = "no-database"
     OPTION = "option"
-    FILE_PLACE = "file-place"
-    OWN_FILE = "own-file"
 
 
 class AddressRefused(Exception):
@@ -53,29 +47,21 @@ class AddressRefused(Exception):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """What a deployment allows. `folders`: of SQLite files; `own_files`: never read; `drivers`: beyond our own."""
+def admitted_url(text: str, drivers: Collection[str] = ()) -> URL:
+    """Return the address with the driver that speaks for it. Raises AddressRefused.
 
-    folders: Sequence[str] = ()
-    own_files: Collection[str] = ()
-    drivers: Collection[str] = field(default_factory=frozenset)
-
-
-def admitted_url(text: str, allowed: Admitted) -> URL:
-    """The address with the driver that speaks for it. Raises AddressRefused."""
+    `drivers`: those that a deployment allows beyond ours. Files are refused with all of them: an address needs a host.
+    """
     try:
         url = sqlalchemy.make_url(text.strip())
         port = url.port
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise AddressRefused(Flaw.NO_ADDRESS) from None
-    driver = DRIVERS.get(url.drivername, url.drivername if url.drivername in allowed.drivers else "")
+    driver = DRIVERS.get(url.drivername, url.drivername if url.drivername in drivers else "")
     if not driver:
         raise AddressRefused(Flaw.NO_DRIVER, url.drivername[:40])
     url = url.set(drivername=driver)
     backend = url.get_backend_name()
-    if backend == "sqlite":
-        return _sqlite(url, allowed)
     if not url.host or not set(url.host).isdisjoint("/@,%") or (port is not None and port < 1):
         raise AddressRefused(Flaw.NO_HOST)  # without one, drivers go to a socket of this machine
     if not url.database:
@@ -141,20 +127,3 @@ def without_password(text: str) -> str:
         return ""
     bare = sqlalchemy.URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
     return bare.render_as_string(hide_password=False)
-
-
-def _sqlite(url: URL, allowed: Admitted) -> URL:
-    """Only a file that is there, in an admitted folder, and none of ours, wherever links lead."""
-    if url.query:
-        raise AddressRefused(Flaw.OPTION, sorted(url.query)[0][:40])
-    if not url.database or not os.path.isabs(url.database) or "\0" in url.database:
-        raise AddressRefused(Flaw.FILE_PLACE)
-    file = Path(os.path.realpath(url.database))
-    folders = [Path(os.path.realpath(folder)) for folder in allowed.folders if folder]
-    if not file.is_file() or not any(file.is_relative_to(folder) for folder in folders):
-        raise AddressRefused(Flaw.FILE_PLACE)
-    for own in allowed.own_files:
-        beside = (own, f"{own}-wal", f"{own}-shm", f"{own}-journal")
-        if any(os.path.exists(one) and os.path.samefile(one, file) for one in beside):
-            raise AddressRefused(Flaw.OWN_FILE)
-    return url.set(database=str(file))

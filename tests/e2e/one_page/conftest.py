@@ -23,23 +23,18 @@ from tests.sandbox.programs import npm_modules
 INPUTS_AT_MOST = 8
 
 
-@pytest.fixture(scope="module")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("databases")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def data_worker(
-    django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory, databases: Path
+    django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Program]:
-    with sales.data_worker(project_root, tmp_path_factory.mktemp("data"), databases) as program:
+    with sales.data_worker(project_root, tmp_path_factory.mktemp("data")) as program:
         yield program
 
 
 @pytest.fixture
-def card(transactional_db: None, databases: Path) -> Card:
+def card(transactional_db: None, warehouse: str) -> Card:
     """Sales of three shops in two regions."""
-    report = sales.sales_report(databases)
+    report = sales.sales_report(warehouse)
     card = report.report_cards.get().card
     report.delete()
     return card

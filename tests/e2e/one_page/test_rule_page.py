@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
+import psycopg
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Locator, Page, Route, expect
@@ -33,15 +31,15 @@ def address() -> str:
 
 @pytest.mark.journey
 def test_yesterdays_sales_below_a_value_in_few_clicks(
-    page: Page, card: Card, databases: Path, record_property: Callable[[str, object], None]
+    page: Page, card: Card, warehouse: str, record_property: Callable[[str, object], None]
 ) -> None:
     """100 of them."""
     yesterday, before = (f"{timezone.localdate() - timedelta(days=number)}" for number in (1, 2))
-    with closing(sqlite3.connect(databases / "facts.db")) as opened:
-        opened.execute("CREATE TABLE IF NOT EXISTS daily (日期 TEXT, 销售额 REAL)")
-        opened.execute("DELETE FROM daily")
-        opened.executemany("INSERT INTO daily VALUES (?, ?)", [(yesterday, 60), (yesterday, 40), (before, 900)])
-        opened.commit()
+    with psycopg.connect(warehouse) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS daily (日期 text, 销售额 double precision)")
+        connection.execute("DELETE FROM daily")
+        rows = [(yesterday, 60), (yesterday, 40), (before, 900)]
+        connection.cursor().executemany("INSERT INTO daily VALUES (%s, %s)", rows)
     Card.objects.filter(pk=card.pk).update(sql="SELECT * FROM daily")
     make_person(make_corp(), "lilei", name="李雷")
     refusals = refusals_in(page.context)

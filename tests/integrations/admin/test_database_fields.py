@@ -88,7 +88,7 @@ def test_an_address_that_was_typed_whole_wins(root: Client) -> None:
 
 
 def test_another_kind_is_written_by_its_address(root: Client) -> None:
-    source = make_source(name="库", kind="sql", sql_url="sqlite:////data/facts.db")
+    source = make_source(name="库", kind="sql", sql_url="oracle+oracledb://u@h/db")
     form = root.get(reverse("admin:integrations_datasource_change", args=[source.pk])).context["adminform"].form
     assert (form["db_kind"].value(), form["db_host"].value()) == ("", None)
 

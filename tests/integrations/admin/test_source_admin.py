@@ -78,7 +78,7 @@ def test_a_database_is_saved_and_its_password_never_comes_back(root: Client) -> 
         ({}, "Enter the database: its host, name and user, or its whole address."),
         ({"new_sql_url": f"oracle://u:{SECRET}@h/db"}, "not admitted (oracle)"),
         ({"new_sql_url": f"postgresql://u:{SECRET}@h/db?host=/x"}, "The option host is not admitted"),
-        ({"new_sql_url": "sqlite:////etc/passwd"}, "DATA_SQLITE_FOLDERS"),
+        ({"new_sql_url": "sqlite:////etc/passwd"}, "not admitted (sqlite)"),
         ({"kind": "json"}, "Enter the address of the service."),
         ({"kind": "json", "http_url": "ftp://x"}, "Write https://host/path"),
         ({"kind": "json", "http_url": "https://h", "new_http_headers": f"A: b\n{SECRET}"}, "Line 2 is no header"),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from integrations.datasources import source_tests
 from integrations.models import DataSource
 from tests.http_server import serving
 from tests.integrations.admin.test_source_admin import SOURCE
+from tests.integrations.clients.sources.databases import SECRET, Database
 from tests.integrations.clients.sources.place import make_source
 
 pytestmark = pytest.mark.django_db
@@ -30,22 +28,13 @@ def root(client: Client, django_user_model: Any) -> Client:
     return client
 
 
-@pytest.fixture
-def folder(tmp_path: Path, settings: Any) -> Path:
-    settings.DATA_SQLITE_FOLDERS = [str(tmp_path)]
-    with closing(sqlite3.connect(tmp_path / "facts.db")) as opened:
-        opened.execute("CREATE TABLE sales (amount REAL)")
-        opened.commit()
-    return tmp_path
-
-
 def said(client: Client, source: DataSource) -> str:
     state = client.get(reverse("admin:integrations_datasource_state", args=[source.pk])).json()
     return f"{state['is_unfinished']} {state['html']}"
 
 
-def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(root: Client, folder: Path) -> None:
-    sent = {**SOURCE, "new_sql_url": f"sqlite:///{folder}/facts.db"}
+def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(root: Client, postgresql: Database) -> None:
+    sent = {**SOURCE, "new_sql_url": postgresql.url, "allows_private_addresses": "on"}
     answer = root.post(reverse("admin:integrations_datasource_add"), sent)
     source = DataSource.objects.get()
     page = reverse("admin:integrations_datasource_change", args=[source.pk])
@@ -57,15 +46,15 @@ def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(root: Client,
     assert "False" in said(root, source)
     assert "连接正常" in root.get(page).content.decode()
 
-    (folder / "facts.db").unlink()
+    DataSource.objects.update(sql_url=postgresql.url.replace(SECRET, "wrong"))
     answer = root.post(reverse("admin:integrations_datasource_test", args=[source.pk]), {"next": "//evil.example.com"})
     assert answer["Location"] == f"{page}#test"
     tasks.test_source(source.pk)
     assert 'class="problem" role="alert"' in said(root, source)
 
 
-def test_a_test_that_is_over_is_not_run_again(folder: Path) -> None:
-    source = make_source(kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
+def test_a_test_that_is_over_is_not_run_again(postgresql: Database) -> None:
+    source = make_source(kind="sql", sql_url=postgresql.url, allows_private_addresses=True)
     source_tests.request(source.pk, now=timezone.now())
     tasks.test_source(source.pk)
     first = source_tests.latest(source.pk)
@@ -102,8 +91,8 @@ def test_a_test_that_no_worker_takes_says_so_in_the_end(root: Client) -> None:
     assert "没有 worker 响应" in said(root, source)
 
 
-def test_the_page_of_a_new_card_says_what_came_of_its_source(root: Client, folder: Path) -> None:
-    source = make_source(kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
+def test_the_page_of_a_new_card_says_what_came_of_its_source(root: Client, postgresql: Database) -> None:
+    source = make_source(kind="sql", sql_url=postgresql.url, allows_private_addresses=True)
     source_tests.request(source.pk, now=timezone.now())
     tasks.test_source(source.pk)
     page = root.get(f"{reverse('admin:integrations_card_add')}?source={source.pk}").content.decode()

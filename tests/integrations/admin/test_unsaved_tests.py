@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import socket
-import sqlite3
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -27,11 +24,13 @@ from integrations.models.datasource_messages import sentence
 from tests.browser_form import untouched
 from tests.http_server import serving
 from tests.integrations.admin.test_source_admin import ALL, BACKEND, CARD, SECRET, SOURCE, root
-from tests.integrations.admin.test_source_tests import Service, folder
+from tests.integrations.admin.test_source_tests import Service
+from tests.integrations.clients.sources import databases
+from tests.integrations.clients.sources.databases import Database
 from tests.integrations.clients.sources.place import make_source
 from tests.integrations.conftest import staff
 
-__all__ = ["folder", "root"]
+__all__ = ["root"]
 pytestmark = pytest.mark.django_db
 TRY_SOURCE, TRY_CARD = "/admin/integrations/datasource/try/", "/admin/integrations/card/try/"
 FIELDS = {"db_kind": "postgresql", "db_host": "db.example.com", "db_name": "sales", "db_user": "reader"}
@@ -52,10 +51,11 @@ def tried(client: Client, address: str, values: dict[str, Any]) -> str:
     return str(answer["html"])
 
 
-def test_a_database_is_tried_before_it_is_saved(root: Client, folder: Path) -> None:
-    values = {**SOURCE, "name": "", "new_sql_url": f"sqlite:///{folder}/facts.db"}
+def test_a_database_is_tried_before_it_is_saved(root: Client, postgresql: Database) -> None:
+    values = {**SOURCE, "name": "", "new_sql_url": postgresql.url, "allows_private_addresses": "on"}
     assert "连接正常" in tried(root, TRY_SOURCE, values)
-    assert "errorlist" in tried(root, TRY_SOURCE, {**values, "new_sql_url": f"sqlite:///{folder}/none.db"})
+    wrong = postgresql.url.replace(databases.SECRET, "wrong")
+    assert 'class="problem"' in tried(root, TRY_SOURCE, {**values, "new_sql_url": wrong})
     assert not DataSource.objects.exists()
 
 
@@ -114,12 +114,9 @@ def test_a_network_that_the_source_may_not_enter_is_said_with_the_fix(root: Clie
     assert "可以位于内网" in sentence(Problem.ADDRESS_FORBIDDEN, {})
 
 
-def test_the_first_rows_of_a_query_are_shown_before_it_is_saved(root: Client, folder: Path) -> None:
-    with closing(sqlite3.connect(folder / "facts.db")) as opened:
-        opened.executemany("INSERT INTO sales VALUES (?)", [(number,) for number in range(12)])
-        opened.commit()
-    source = make_source(kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
-    values = {**CARD, "name": "", "source": source.pk, "sql": "SELECT amount AS 金额 FROM sales ORDER BY amount"}
+def test_the_first_rows_of_a_query_are_shown_before_it_is_saved(root: Client, postgresql: Database) -> None:
+    source = make_source(kind="sql", sql_url=postgresql.url, allows_private_addresses=True)
+    values = {**CARD, "name": "", "source": source.pk, "sql": "SELECT amount AS 金额 FROM facts ORDER BY amount"}
 
     html = tried(root, TRY_CARD, values)
 
@@ -128,8 +125,8 @@ def test_the_first_rows_of_a_query_are_shown_before_it_is_saved(root: Client, fo
     assert "还有更多行" in html
     assert "没有" not in html
     assert not Card.objects.exists()
-    assert "no such table" in tried(root, TRY_CARD, {**values, "sql": "SELECT * FROM nowhere"})
-    assert "只能" in tried(root, TRY_CARD, {**values, "sql": "DELETE FROM sales"})
+    assert "does not exist" in tried(root, TRY_CARD, {**values, "sql": "SELECT * FROM nowhere"})
+    assert "只能" in tried(root, TRY_CARD, {**values, "sql": "DELETE FROM facts"})
 
 
 def test_a_test_is_its_own_person_s_alone(root: Client, client: Client, corp: Corp) -> None:
@@ -140,8 +137,8 @@ def test_a_test_is_its_own_person_s_alone(root: Client, client: Client, corp: Co
     assert root.get("/admin/integrations/datasource/try/forged/").status_code == 404
 
 
-def test_no_worker_is_said_in_the_end_and_a_test_is_not_run_twice(root: Client, folder: Path) -> None:
-    source = DataSource(kind="sql", sql_url=f"sqlite:///{folder}/facts.db", timeout_seconds=5)
+def test_no_worker_is_said_in_the_end_and_a_test_is_not_run_twice(root: Client, postgresql: Database) -> None:
+    source = DataSource(kind="sql", sql_url=postgresql.url, allows_private_addresses=True, timeout_seconds=5)
     late = timezone.now() - source_tests.WAITED_AT_MOST - timedelta(seconds=1)
     person_id = int(root.session["_auth_user_id"])
     token = unsaved_tests.request(source, None, person_id=person_id, now=late)

@@ -1,58 +1,16 @@
-"""A database of each kind: a file, and servers with an account that only reads, and others that may do more."""
+"""A MariaDB with an account that only reads, and others that may do more (PostgreSQL: tests.integrations.conftest)."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
-import psycopg
 import pymysql
 import pytest
 
-from integrations.clients.sources.sql_url import Admitted
 from tests.integrations.clients.sources.databases import FACTS, SECRET, Database
-from tools.services import find_mariadb, start_mariadb, start_postgresql
-
-
-@pytest.fixture(scope="session")
-def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("admitted") / "facts 100%.sqlite3"
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("CREATE TABLE facts (n INTEGER, city TEXT, amount NUMERIC)")
-        connection.executemany(
-            "INSERT INTO facts VALUES (?, ?, ?)", [(n, city, float(sum_)) for n, city, sum_ in FACTS]
-        )
-        connection.commit()
-    return file
-
-
-@pytest.fixture(scope="session")
-def sqlite_database(sqlite_file: Path) -> Database:
-    return Database(f"sqlite:///{sqlite_file}".replace("%", "%25"), Admitted(folders=[str(sqlite_file.parent)]))
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[Database]:
-    service = start_postgresql()
-    try:
-        with psycopg.connect(service.url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE facts (n integer, city text, amount numeric)")
-            connection.cursor().executemany("INSERT INTO facts VALUES (%s, %s, %s)", FACTS)
-            connection.execute(f"CREATE ROLE reader LOGIN PASSWORD '{SECRET}'")
-            connection.execute("CREATE TABLE hidden (n integer)")
-            connection.execute("GRANT SELECT, INSERT, DELETE ON facts TO reader")
-            connection.execute(f"CREATE ROLE filer LOGIN PASSWORD '{SECRET}'")
-            connection.execute("CREATE ROLE between NOLOGIN")
-            connection.execute("GRANT pg_read_server_files TO between")
-            connection.execute("GRANT between TO filer")
-            connection.execute(f"CREATE ROLE chief SUPERUSER LOGIN PASSWORD '{SECRET}'")
-        place = service.url.partition("@")[2]
-        yield Database(f"postgresql://reader:{SECRET}@{place}")
-    finally:
-        service.stop()
+from tools.services import find_mariadb, start_mariadb
 
 
 @pytest.fixture(scope="session")

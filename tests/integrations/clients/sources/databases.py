@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.utils import translation
 
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.sql import SqlQuestion, read_query
-from integrations.clients.sources.sql_url import Admitted, admitted_url
+from integrations.clients.sources.sql_url import admitted_url
 from integrations.clients.sources.ssrf import Reach
 from integrations.data.table import Table
 from integrations.models import datasource_messages
@@ -23,12 +24,11 @@ FACTS = [(number, ("北京", "上海")[number % 2], Decimal(number) / 4) for num
 class Database:
     """`url`: of an account that may only read its table. `reach`: of the source that asks it."""
 
-    def __init__(self, url: str, allowed: Admitted | None = None, reach: Reach = Reach.THIS_MACHINE) -> None:
-        self.url, self.reach = url, reach
-        self.allowed = allowed or Admitted()
+    def __init__(self, url: str, drivers: Collection[str] = (), reach: Reach = Reach.THIS_MACHINE) -> None:
+        self.url, self.drivers, self.reach = url, drivers, reach
 
     def question(self, statement: str = "SELECT 1", **parameters: Any) -> SqlQuestion:
-        return SqlQuestion(admitted_url(self.url, self.allowed), statement, parameters, self.reach)
+        return SqlQuestion(admitted_url(self.url, self.drivers), statement, parameters, self.reach)
 
     def ask(self, statement: str, *, rows_at_most: int = 1000, seconds: float = 30, **parameters: Any) -> Table:
         return read_query(self.question(statement, **parameters), rows_at_most=rows_at_most, seconds=seconds, now=NOW)

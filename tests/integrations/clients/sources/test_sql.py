@@ -1,14 +1,11 @@
-"""Queries: what is one that only reads, which addresses are admitted, and SQLite, MariaDB and PostgreSQL for real."""
+"""Queries: what is one that only reads, which addresses are admitted, and MariaDB and PostgreSQL for real."""
 
 from __future__ import annotations
 
 import socket
-import sqlite3
 import threading
 import tracemalloc
-from contextlib import closing
 from decimal import Decimal
-from pathlib import Path
 
 import psycopg
 import pymysql
@@ -20,7 +17,7 @@ from integrations.clients.sources import sql_errors
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.sql import SqlQuestion, mysql_limits
 from integrations.clients.sources.sql_statement import checked, parameters_of
-from integrations.clients.sources.sql_url import AddressRefused, Admitted, Flaw, admitted_url, shown
+from integrations.clients.sources.sql_url import AddressRefused, Flaw, admitted_url, shown
 from integrations.data.reading import ColumnChoices
 from integrations.data.table import Kind
 from integrations.models import datasource_messages
@@ -28,7 +25,7 @@ from tests.integrations.clients.sources.databases import FACTS, SECRET, Database
 from tests.integrations.clients.sources.place import NOW
 
 
-@pytest.fixture(params=["sqlite_database", "postgresql", "mariadb"])
+@pytest.fixture(params=["postgresql", "mariadb"])
 def database(request: pytest.FixtureRequest) -> Database:
     found: Database = request.getfixturevalue(request.param)
     return found
@@ -113,7 +110,6 @@ class TestEveryDatabase:
 
 # A value of so many letters, and one that comes nested.
 LETTERS = {
-    "sqlite_database": ("replace(hex(zeroblob({} / 2)), '0', 'x')",),
     "postgresql": ("repeat('x', {})", "jsonb_build_array(repeat('x', {}))", "array[repeat('x', {})]"),
     "mariadb": ("repeat('x', {})",),
 }
@@ -145,87 +141,10 @@ def test_numbers_of_very_many_digits_count_as_they_are_written(postgresql: Datab
 ENDLESS = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT {} FROM t"
 
 
-@pytest.mark.parametrize("kind", ["sqlite_database", "postgresql"])
-def test_an_infinite_recursion_ends_or_is_cut(kind: str, request: pytest.FixtureRequest) -> None:
+def test_an_infinite_recursion_ends_or_is_cut(postgresql: Database) -> None:
     """MariaDB itself stops after 1,000 rounds."""
-    database: Database = request.getfixturevalue(kind)
-
-    assert database.problem(ENDLESS.format("count(*)"), seconds=0.5) is Problem.TOO_SLOW
-    assert database.ask(ENDLESS.format("n"), rows_at_most=5000).is_cut is True
-
-
-class TestSqlite:
-    @pytest.mark.parametrize(
-        ("statement", "problem"),
-        [
-            ("SELECT zeroblob(100000000)", Problem.TOO_BIG),
-            ("SELECT zeroblob(2000000)", Problem.TOO_BIG),
-            ("SELECT load_extension('x')", Problem.NOT_A_QUERY),
-            ("SELECT * FROM pragma_database_list", Problem.NOT_A_QUERY),
-            ("SELECT n FROM facts WHERE city LIKE printf('%.2000c', 'x')", Problem.QUERY_REFUSED),
-        ],
-    )
-    def test_what_reaches_beyond_rows_is_refused(
-        self, sqlite_database: Database, statement: str, problem: Problem
-    ) -> None:
-        assert sqlite_database.problem(statement) in (problem, Problem.TOO_BIG)
-
-    def test_words_that_may_hold_values_are_not_repeated(self, sqlite_database: Database) -> None:
-        with pytest.raises(SourceError) as found:
-            sqlite_database.ask("SELECT json('x')")
-
-        assert found.value.facts["code"] == "SQLITE_ERROR"
-
-    def test_a_step_that_nothing_interrupts_is_killed_with_its_process(self, sqlite_database: Database) -> None:
-        """Each instr() compares a megabyte with every end of another one, within a single step of SQLite."""
-        megabyte = "hex(zeroblob(500000))"
-        endless = f"SELECT sum(instr({megabyte}, hex(zeroblob(250000)) || 'x')) FROM facts a, facts b"  # noqa: S608  # ours
-
-        assert sqlite_database.problem(endless, seconds=1) is Problem.TOO_SLOW
-
-    def test_bytes_numbers_and_nothing_come_as_they_are(self, sqlite_database: Database) -> None:
-        table = sqlite_database.ask(
-            "SELECT x'ff00' AS a, CAST('甲' AS BLOB) AS b, 9e999 AS c, NULL AS d, :n AS e", n=2**62
-        )
-
-        assert table.rows == (("0xff00", "甲", None, None, 2**62),)
-
-    def test_a_parameter_that_it_does_not_take_is_refused(self, sqlite_database: Database) -> None:
-        assert sqlite_database.problem("SELECT :n", n=2**64) is Problem.QUERY_REFUSED
-
-    def test_a_locked_file_is_busy(self, sqlite_file: Path, sqlite_database: Database) -> None:
-        with closing(sqlite3.connect(sqlite_file)) as connection:
-            connection.execute("BEGIN EXCLUSIVE")
-            assert sqlite_database.problem("SELECT n FROM facts", seconds=3) is Problem.BUSY
-
-    def test_a_file_that_is_none_is_said(self, tmp_path: Path) -> None:
-        (tmp_path / "x.db").write_bytes(b"no database at all, but long enough to look at" * 100)
-
-        assert Database(f"sqlite:///{tmp_path}/x.db", Admitted(folders=[str(tmp_path)])).problem("SELECT 1 FROM a") is (
-            Problem.NOT_UNDERSTOOD
-        )
-
-    def test_only_files_of_admitted_folders_and_never_our_own(self, tmp_path: Path, sqlite_file: Path) -> None:
-        own, link = tmp_path / "own.sqlite3", tmp_path / "link.sqlite3"
-        own.write_bytes(b"")
-        link.symlink_to(sqlite_file)
-        allowed = Admitted(folders=[str(tmp_path)], own_files=[str(own)])
-        refused = {
-            f"sqlite:///{own}": Flaw.OWN_FILE,
-            f"sqlite:///{sqlite_file}".replace("%", "%25"): Flaw.FILE_PLACE,
-            f"sqlite:///{link}": Flaw.FILE_PLACE,
-            f"sqlite:///{tmp_path}/../{sqlite_file.parent.name}/x": Flaw.FILE_PLACE,
-            "sqlite:///relative.db": Flaw.FILE_PLACE,
-            "sqlite://": Flaw.FILE_PLACE,
-            "sqlite:////etc/passwd": Flaw.FILE_PLACE,
-            f"sqlite:///{tmp_path}": Flaw.FILE_PLACE,
-            f"sqlite:///{own}?mode=rwc": Flaw.OPTION,
-        }
-
-        for url, flaw in refused.items():
-            with pytest.raises(AddressRefused) as found:
-                admitted_url(url, allowed)
-            assert (url, found.value.flaw) == (url, flaw)
+    assert postgresql.problem(ENDLESS.format("count(*)"), seconds=0.5) is Problem.TOO_SLOW
+    assert postgresql.ask(ENDLESS.format("n"), rows_at_most=5000).is_cut is True
 
 
 class TestServers:
@@ -340,6 +259,7 @@ class TestAddresses:
             ("nonsense", Flaw.NO_ADDRESS),
             ("postgresql://h:port/db", Flaw.NO_ADDRESS),
             ("oracle://h/db", Flaw.NO_DRIVER),
+            ("sqlite:////etc/passwd", Flaw.NO_DRIVER),
             ("postgresql+asyncpg://h/db", Flaw.NO_DRIVER),
             ("postgresql:///db", Flaw.NO_HOST),
             ("postgresql://%2Fvar%2Frun/db", Flaw.NO_HOST),
@@ -358,7 +278,7 @@ class TestAddresses:
     )
     def test_what_could_lead_elsewhere_is_refused(self, url: str, flaw: Flaw) -> None:
         with pytest.raises(AddressRefused) as found:
-            admitted_url(url, Admitted())
+            admitted_url(url)
 
         assert found.value.flaw is flaw
 
@@ -367,16 +287,22 @@ class TestAddresses:
             ("postgres://u:p@h/db?sslmode=require", "postgresql+psycopg"),
             ("mariadb://u:p@h:3307/db?charset=utf8mb4", "mysql+pymysql"),
         ):
-            assert admitted_url(url, Admitted()).drivername == driver
-        oracle = admitted_url("oracle+oracledb://u:p@h/db?service_name=x", Admitted(drivers=["oracle+oracledb"]))
+            assert admitted_url(url).drivername == driver
+        oracle = admitted_url("oracle+oracledb://u:p@h/db?service_name=x", ["oracle+oracledb"])
         assert oracle.drivername == "oracle+oracledb"
 
     def test_a_page_shows_neither_password_nor_options(self) -> None:
         assert shown(f"postgresql://u:{SECRET}@h/db?sslmode=require&x={SECRET}") == "postgresql://u:***@h/db"
         assert shown("nonsense") == ""
 
+    def test_a_file_is_refused_whatever_drivers_are_allowed(self) -> None:
+        with pytest.raises(AddressRefused) as found:
+            admitted_url("sqlite+pysqlite:////data/facts.db", ["sqlite+pysqlite"])
+
+        assert found.value.flaw is Flaw.NO_HOST
+
     def test_a_driver_that_is_not_installed_is_named(self) -> None:
-        database = Database("oracle+oracledb://u:p@localhost/db", Admitted(drivers=["oracle+oracledb"]))
+        database = Database("oracle+oracledb://u:p@localhost/db", ["oracle+oracledb"])
 
         assert database.problem("SELECT 1") is Problem.DRIVER_MISSING
 
@@ -404,8 +330,7 @@ class TestStatements:
             ("postgresql", r"SELECT '\', :a, '\'", ["a"]),
             ("postgresql", "SELECT 1 -- :a\r, :b", ["b"]),
             ("postgresql", "SELECT $a1$ :a $a1$, $年$ :b $年$, x$y$z, :c, x$y$z", ["c"]),
-            ("sqlite", 'SELECT [a :x], `b :y`, "c :z", :n', ["n"]),
-            ("mssql", "SELECT [a :x], :n", ["n"]),
+            ("mssql", 'SELECT [a :x], `b :y`, "c :z", :n', ["n"]),
         ],
     )
     def test_what_is_quoted_is_what_the_database_takes_for_it(
@@ -452,7 +377,7 @@ def test_a_mysql_that_falls_silent_is_too_slow() -> None:
 
 
 def test_nothing_of_a_question_is_in_its_representation() -> None:
-    url = admitted_url(f"postgresql://u:{SECRET}@sim-host/db", Admitted())
+    url = admitted_url(f"postgresql://u:{SECRET}@sim-host/db")
     question = SqlQuestion(url, "SELECT 1", {"x": "sim-value"}, choices=ColumnChoices())
 
     assert SECRET not in repr(question)
