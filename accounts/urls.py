@@ -2,16 +2,14 @@
 
 from django.urls import path
 
-from accounts.views import account, bi, csp_reports, errors, login, qr_panel, wecom
+from accounts.views import account, bi, errors, login, qr_panel, wecom
 from integrations.companies import links
-from integrations.core.csp import REPORTS_PATH
 
 urlpatterns = [
     path("login/", login.Login.as_view(), name="login"),
     path("login/company/", login.choose_company, name="choose-company"),
     path("login/trouble/", errors.show, name="sign-in-error"),
     path("login/trouble/ask/", errors.request_link, name="request-link"),
-    path(REPORTS_PATH.lstrip("/"), csp_reports.receive, name="content-policy-reports"),
     path("account/", account.show, name="account"),
     path("account/sessions/<int:pk>/end/", account.end_session, name="end-session"),
     path("account/sessions/end/", account.end_all_sessions, name="end-all-sessions"),

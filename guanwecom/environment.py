@@ -171,6 +171,13 @@ def export_body(text: str) -> dict[str, Any]:
     return found
 
 
+def report_address(text: str) -> str:
+    """Return an http(s) address that a policy can hold, where spaces, semicolons and commas end a value; or nothing."""
+    if text and not re.fullmatch(r"https?://[^\s;,]+", text):
+        raise ValueError("expected https://host/path without spaces, semicolons and commas (the value is not shown)")
+    return text
+
+
 def hosts(text: str) -> list[str]:
     """Names or addresses of hosts, each with or without a port, as browsers write them: small, IPv6 in brackets."""
     for word in words(text):

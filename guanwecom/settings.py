@@ -209,10 +209,11 @@ CONTENT_SECURITY_POLICY = {
         "form-action": [SELF],
         "frame-ancestors": [NONE],
         "object-src": [NONE],
-        "report-uri": ["/content-policy-reports/"],
-        "report-to": ["reports"],
     }
 }
+# Where browsers report what the policy refused: the address of a collector. Unset: nowhere.
+if _collector := e.read(e.report_address, "CSP_REPORT_URI", ""):
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["report-uri"] = [_collector]
 
 # --- Languages and time ----------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "zh-hans"

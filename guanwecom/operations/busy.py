@@ -33,7 +33,7 @@ LANGUAGES_AT_MOST = 100
 # What the middleware gives the site's own pages, which stands behind this.
 PAGE_HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": build_policy(replace={"report-to": None}),
+    "Content-Security-Policy": build_policy(),
     "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 # How long a process goes on with what it read: pages are shown far more often than a corp changes its doors.
 READ_SECONDS = 3.0
-# Where browsers report what the policy refused (its report-uri), and the header by which newer ones find it.
-REPORTS_PATH = "/content-policy-reports/"
-REPORTS_HEADER = f'reports="{REPORTS_PATH}"'
 # Which DEBUG shows with what is wrong, in scripts and styles of their own.
 _DJANGOS_PAGES = (HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)
 # What may stand in a policy: a semicolon or a comma in it would begin a directive or a policy of its own.
@@ -122,13 +119,12 @@ class ContentPolicyMiddleware(CSPMiddleware):
     ) -> PolicyParts:
         parts = super().get_policy_parts(request, response, report_only)
         if "sandbox" in (parts.replace or {}):  # others wrote what stands there: its refusals are no news
-            parts.replace = {**(parts.replace or {}), "report-uri": None, "report-to": None}
+            parts.replace = {**(parts.replace or {}), "report-uri": None}
             return parts
         if not report_only and response.headers.get("Content-Type", "").startswith("text/html"):
             allowed = dict(parts.update or {})
             allowed["form-action"] = [*allowed.get("form-action", ()), *of_sign_in().leaving]
             parts.update = allowed
-            response.headers["Reporting-Endpoints"] = REPORTS_HEADER
         return parts
 
 

@@ -48,6 +48,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "VALKEY_CA_BUNDLE": ("/nonexistent/ca.pem", "/", __file__),
     "TIME_ZONE": ("", "Asia/Beijing", "../../etc/passwd", "Asia", LONG),
     **dict.fromkeys(("STATIC_ROOT", "GUIDES_FOLDER"), ("static", "./static")),
+    "CSP_REPORT_URI": ("csp.example.com", "https://csp.example.com/a;script-src", "https://a b", "https://a,b"),
     "AUDIT_SYSLOG": ("syslog.example.com", "tls://syslog.example.com:6514", "tcp://", "udp://host", "tcp://host:0"),
     "LOG_LEVEL": ("", "LOUD", "info"),
     "SENTRY_DSN": ("key@sentry.example.com/1",),
