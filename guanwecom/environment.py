@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 import ssl
 from collections.abc import Callable
@@ -158,17 +157,6 @@ def optional_secret(text: str) -> str:
 def words(text: str) -> list[str]:
     """What stands between commas, without what is empty."""
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def export_body(text: str) -> dict[str, Any]:
-    """A JSON object with {login} in it: else everybody would see what the API's user may see. Raises ValueError."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or "{login}" not in text:
-        raise ValueError(f"expected a JSON object with {{login}} in it, not {_shown(text)}")
-    return found
 
 
 def report_address(text: str) -> str:

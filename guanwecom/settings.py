@@ -313,9 +313,6 @@ SNAPSHOT_MEGABYTES = e.read(e.whole(300, 100_000), "SNAPSHOT_MEGABYTES", "1500")
 SNAPSHOT_HOSTS = e.read(e.hosts, "SNAPSHOT_HOSTS", "")
 # CSS selectors of the BI's pages: its cards, what says that all has drawn, that something draws, that it failed.
 SNAPSHOT_SELECTORS = {sign: e.read(str, f"SNAPSHOT_{sign}_SELECTOR", "") for sign in ("CARD", "READY", "BUSY", "ERROR")}
-# A path of the BI's API that exports a page for {login}, used in place of a browser; and the body of its call.
-SNAPSHOT_EXPORT_PATH = e.read(str, "SNAPSHOT_EXPORT_PATH", "")
-SNAPSHOT_EXPORT_BODY = e.read(e.export_body, "SNAPSHOT_EXPORT_BODY", '{"pgId": "{page}", "loginId": "{login}"}')
 
 # --- Mail: to the administrators when pushes are held up or stand still -------------------------------------------
 # smtp://user:password@host:25, smtp+tls://…:587 or smtp+ssl://…:465. Unset: nothing is mailed.

@@ -1,49 +1,23 @@
-"""Takes pictures of the BI's pages as one account there sees them: by a browser of ours, or by the BI's own export."""
+"""Takes pictures of the BI's pages as one account there sees them, by a browser of ours."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Protocol
 
 from django.conf import settings
 
 from integrations.bi import sso
-from integrations.clients.errors import ConfigurationError, IntegrationError, TransientError
-from integrations.clients.snapshots.browser import (
-    BYTES_AT_MOST,
-    DRAWN_WITHIN_SECONDS,
-    Access,
-    host_of,
-    installed_browser,
-)
+from integrations.clients.errors import IntegrationError
+from integrations.clients.snapshots.browser import Access, host_of, installed_browser
 from integrations.clients.snapshots.lasting import LastingBrowser
-from integrations.clients.snapshots.options import (
-    Kind,
-    Options,
-    PageMarks,
-    Picture,
-    Reason,
-    SnapshotError,
-    Width,
-)
+from integrations.clients.snapshots.options import Options, PageMarks, Picture, Reason, SnapshotError, Width
 from integrations.core import client_factory
 from integrations.models import BiConnection
 from integrations.models.fields import opened
 
 # A BI whose first page takes longer is down.
 ALIVE_WITHIN_SECONDS = 5
-# In SNAPSHOT_EXPORT_BODY.
-LOGIN, PAGE, FORMAT, WIDTH = "{login}", "{page}", "{format}", "{width}"
-_PNG_SIZE = slice(16, 24)
-
-
-class Snapshots(Protocol):
-    def take(self, saved: BiConnection, path: str, identity: str, options: Options, *, now: datetime) -> Picture:
-        """`path`: of a page or card in the BI, without its first slash; `identity`: an account there. Raises
-        SnapshotError and sso.CannotEnter."""
 
 
 def take(path: str, identity: str, options: Options, *, now: datetime) -> Picture:
@@ -51,10 +25,9 @@ def take(path: str, identity: str, options: Options, *, now: datetime) -> Pictur
 
     `path`: of a page or card, without its first slash. Raises SnapshotError and sso.CannotEnter.
     """
-    way: Snapshots = _export if settings.SNAPSHOT_EXPORT_PATH else _browser
     saved = sso.open_connection()
     try:
-        return way.take(saved, path, identity, options, now=now)
+        return _browser.take(saved, path, identity, options, now=now)
     except SnapshotError as error:
         if error.reason == Reason.UNREACHABLE and _answers(saved):
             # It is this page that does not answer: the others need not wait for it.
@@ -103,57 +76,11 @@ class _BrowserSnapshots:
         self._key = self._lasting = None
 
 
-class _ExportedSnapshots:
-    """What the BI exports by its API, as settings describe the call."""
-
-    def take(self, saved: BiConnection, path: str, identity: str, options: Options, *, now: datetime) -> Picture:
-        facts = {
-            LOGIN: identity,
-            PAGE: path.partition("/")[2],
-            FORMAT: "PDF" if options.kind == Kind.PDF else "PNG",
-            WIDTH: options.width.value,
-        }
-        client = client_factory.guandata_client(saved, total_seconds=DRAWN_WITHIN_SECONDS)
-        try:
-            content = client.page_export(settings.SNAPSHOT_EXPORT_PATH, filled(settings.SNAPSHOT_EXPORT_BODY, facts))
-        except TransientError as error:
-            raise SnapshotError(Reason.UNREACHABLE) from error
-        except ConfigurationError as error:
-            raise SnapshotError(Reason.SIGN_IN_PAGE) from error
-        except IntegrationError as error:
-            raise SnapshotError(Reason.ERROR_PAGE) from error
-        if content.startswith(b"%PDF-") != (options.kind == Kind.PDF):
-            raise SnapshotError(Reason.ERROR_PAGE)
-        if len(content) > BYTES_AT_MOST[options.kind]:
-            raise SnapshotError(Reason.TOO_LARGE)
-        width, height = (0, 0) if options.kind == Kind.PDF else struct.unpack(">II", content[_PNG_SIZE])
-        return Picture(content, width, height)
-
-
-def filled(template: Mapping[str, Any], facts: Mapping[str, str]) -> dict[str, Any]:
-    """The body with what stands for each {name} in its texts, at any depth."""
-    return {name: _filled(value, facts) for name, value in template.items()}
-
-
-def _filled(value: Any, facts: Mapping[str, str]) -> Any:
-    match value:
-        case str():
-            for name, fact in facts.items():
-                value = value.replace(name, fact)
-            return value
-        case Mapping():
-            return filled(value, facts)
-        case list():
-            return [_filled(one, facts) for one in value]
-        case _:
-            return value
-
-
 def page_marks() -> PageMarks:
     """By which selectors this BI's pages are read."""
     return PageMarks(**{sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector})
 
 
-_browser, _export = _BrowserSnapshots(), _ExportedSnapshots()
+_browser = _BrowserSnapshots()
 # Ends this process's browser, where it has one.
 close = _browser.close

@@ -80,13 +80,12 @@ BAD: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (
             *("SNAPSHOT_BROWSER", "SNAPSHOT_CARD_SELECTOR", "SNAPSHOT_READY_SELECTOR", "SNAPSHOT_BUSY_SELECTOR"),
-            *("SNAPSHOT_ERROR_SELECTOR", "SNAPSHOT_EXPORT_PATH"),
+            "SNAPSHOT_ERROR_SELECTOR",
         ),
         (),  # a picture that fails by one says so
     ),
     "SNAPSHOT_MEGABYTES": (*NUMBER, "299"),
     "SNAPSHOT_HOSTS": ("https://cdn.example.com", "a b"),
-    "SNAPSHOT_EXPORT_BODY": ("", "page", '["{login}"]', '{"pgId": "{page}"}'),
     "EGRESS_NAME": ("", "two words", "x" * 65),
     "INSTALLATION_NAME": ("two words", "x" * 65),
     "DIRECTORY_GUARD_PERCENT": (*LIMIT, "101"),

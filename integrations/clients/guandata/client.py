@@ -10,7 +10,6 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -34,8 +33,6 @@ ROWS_AT_ONCE = 200
 ROWS_AT_MOST = 100_000
 ANSWER_BYTES_AT_MOST = 32 * 1024 * 1024
 USER_AGENT = "guanwecom"
-# How a PNG and a PDF begin.
-EXPORTED = (b"\x89PNG\r\n\x1a\n", b"%PDF-")
 
 
 class TokenStore(Protocol):
@@ -148,21 +145,6 @@ class GuandataClient:
         return self._typed(
             schemas.cards_from, _Call("page_cards", f"/public-api/page/{quote(page_id, safe='')}", headers=headers)
         )
-
-    def page_export(self, path: str, body: Mapping[str, Any]) -> bytes:
-        """What the BI exports as a picture or PDF, by the app token. POST `path`.
-
-        The 6.6.0 dashboard API names page/export; its body was never seen, so `path` and `body` are a setting. Raises
-        UnexpectedResponseError for an answer that is neither PNG nor PDF.
-        """
-        call = _Call("page_export", path, {**body, "token": self._own_app_token("page_export")})
-        request = Request(call.operation, self._secrets(call))
-        with observed(self._observe, call.operation):
-            status, content = self._exchanged(request, call)
-            if status == HTTPStatus.OK and content.startswith(EXPORTED):
-                return content
-            response_of(request, status, content)
-            raise request.error(UnexpectedResponseError, "the answer is neither a PNG nor a PDF")
 
     def card_data(
         self,
