@@ -12,6 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
 from integrations.models import Card, Corp, DataSource
+from notifications.alerts import evaluation
 from tests.admin_table import TABLE
 from tests.admin_world import STAFF, World, build
 from tests.bi import make_bi
@@ -58,6 +59,8 @@ def _save_secrets(world: World) -> None:
     new = Corp.objects.create(name="Alpha's other app", corpid="ww" + "1" * 16, agentid=1000009, secret="s9")
     for who in ("S1", "I1"):
         world.people[who].managed_corps.add(new)
+    # As its page has made it: what it watches is known.
+    evaluation.renew(world.things["alert_rule"], now=timezone.now())
     figures = DataSource.objects.create(
         name="Alpha service",
         kind="json",
