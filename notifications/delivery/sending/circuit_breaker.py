@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import connection
-from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
@@ -22,7 +22,7 @@ from integrations.models import Corp
 from integrations.models.scoping import Person
 from notifications.delivery.channels.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
 from notifications.delivery.locking import update_unlocked
-from notifications.models import Channel, CorpQueue, Delivery, OperatorContacts
+from notifications.models import Attempt, Channel, CorpQueue, Delivery, OperatorContacts
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ def unblock(corp_ids: Collection[int], *, now: datetime) -> None:
 
 
 def calls_refused(corps: Sequence[Corp], now: datetime) -> dict[int, CallsRefused]:
-    """By company why its messages wait, since when, and how many people for. Two queries. Registered with
-    integrations.core.hooks."""
+    """By company why its messages wait, since when, and how many people for. Two queries, and one more where WeCom did
+    not answer. Registered with integrations.core.hooks."""
     unanswered = Q(errcode__isnull=True) & ~Q(error="")
     theirs = Delivery.objects.filter(corp__in=[corp.pk for corp in corps], channel=Channel.WECOM).unsettled()
     began, said = Min("created_at", filter=unanswered), Max("error", filter=unanswered)
@@ -79,6 +79,14 @@ def calls_refused(corps: Sequence[Corp], now: datetime) -> dict[int, CallsRefuse
         people[pk] = count
         if operation_of(error or ""):
             found[pk] = CallsRefused(None, since, None, count)
+    if found:  # a message that waits without an answer does not speak for a company that got others since
+        last = Attempt.objects.filter(delivery__corp=OuterRef("pk"), delivery__channel=Channel.WECOM)
+        last = last.filter(finished_at__isnull=False).order_by("-started_at")
+        outcomes = Corp.objects.filter(pk__in=found).annotate(outcome=Subquery(last.values("outcome")[:1]))
+        for pk in outcomes.filter(outcome__in=[Attempt.Outcome.ACCEPTED, Attempt.Outcome.REFUSED]).values_list(
+            "pk", flat=True
+        ):
+            del found[pk]
     for queue in CorpQueue.objects.blocked().filter(corp__in=[corp.pk for corp in corps]):
         pk, until = int(queue.corp_id or 0), held_until(queue, now=now)
         found[pk] = CallsRefused(queue.blocked_errcode, queue.blocked_since, until, people.get(pk, 0))

@@ -260,6 +260,19 @@ def test_each_refusal_names_its_cause_and_its_remedy(
     assert (refusal.cause, untimed(refusal.line), refusal.anchor) == (cause, line, step)
 
 
+def test_a_message_without_an_answer_does_not_speak_for_a_company_that_answers_since(
+    corp: Corp, push: Subscription, wecom_sandbox: Sandbox
+) -> None:
+    wecom_sandbox.fault(endpoint="message/send", kind="close_before", count=1)
+    send(ask_for_run(push))
+    assert results.refusals([corp])[corp.pk].cause == "企业微信没有响应"
+
+    send(ask_for_run(push))
+
+    assert Delivery.objects.unsettled().count() == 1
+    assert results.refusals([corp]) == {}
+
+
 def test_a_secret_that_is_refused_at_sign_in_is_said_though_nobody_waits_for_a_message(
     root: Client, corp: Corp, wecom_sandbox: Sandbox
 ) -> None:
