@@ -131,14 +131,13 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         newest = Run.objects.filter(subscription=OuterRef("pk")).order_by("-pk")
-        whole = newest.exclude(rendered_at__isnull=True, recipient_count=0)
         # Ordered here: the searching select of a token's page goes through it as it comes.
         seen = Subscription.objects.visible_to(request.user).order_by("-pk")
         return seen.annotate(
             last_run_status=Subquery(newest.values("status")[:1]),
             last_run_error=Subquery(newest.values("error")[:1]),
             last_run_at=Subquery(newest.values("slot_at")[:1]),
-            last_people=Subquery(whole.exclude(trigger__in=Run.PARTIAL).values("recipient_count")[:1]),
+            last_people=Subquery(newest.with_people().values("recipient_count")[:1]),
         )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -38,12 +38,10 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         raise PermissionDenied
     number = _number(request)
     start = timezone.localdate() + timedelta(days=DAYS * number)
-    subscriptions = list(
-        Subscription.objects.visible_to(request.user)
-        .filter(is_enabled=True)
-        .annotate(people=_people())
-        .order_by("name", "pk")
-    )
+    # How many the newest run for everybody was for.
+    last = Run.objects.with_people().filter(subscription=OuterRef("pk")).order_by("-pk").values("recipient_count")[:1]
+    enabled = Subscription.objects.visible_to(request.user).filter(is_enabled=True)
+    subscriptions = list(enabled.annotate(people=Subquery(last)).order_by("name", "pk"))
     people: dict[int, int] = {one.pk: one.people for one in subscriptions if one.people is not None}  # type: ignore[attr-defined]  # annotated above
     found = week(subscriptions, people, start=start, zone=timezone.get_current_timezone())
     limit = limit_per_hour()
@@ -63,12 +61,6 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         "later": number + 1 if number < WEEKS_AHEAD else None,
     }
     return own_page(model_admin, request, TEMPLATE, context)
-
-
-def _people() -> Subquery:
-    """How many the newest ended run for everybody was for."""
-    whole: QuerySet[Run] = Run.objects.filter(subscription=OuterRef("pk"), status=Run.Status.FINISHED)
-    return Subquery(whole.exclude(trigger__in=Run.PARTIAL).order_by("-pk").values("recipient_count")[:1])
 
 
 def _number(request: HttpRequest) -> int:

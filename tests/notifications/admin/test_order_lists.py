@@ -35,6 +35,7 @@ def cells(client: Client, model: str) -> dict[str, str]:
 def test_a_push_says_for_whom_when_and_how_it_went(root: Client) -> None:
     push = make_subscription(make_person(name="李雷"), make_person(name="韩梅梅"), crontab="30 8 * * 1-2")
     make_run(push, status=Run.Status.FINISHED, recipient_count=2)
+    make_run(push, status=Run.Status.MISSED)
     make_run(push, trigger=Run.Trigger.TRIAL, status=Run.Status.FAILED, recipient_count=1)
 
     found = cells(root, "subscription")

@@ -56,7 +56,8 @@ def notes(client: Client) -> list[str]:
 def test_each_hour_has_the_pushes_and_people_of_their_last_whole_run(root: Client) -> None:
     daily = make_subscription(name="daily", crontab="10 9 * * *")
     make_run(daily, status="finished", recipient_count=7)
-    make_run(daily, status="finished", recipient_count=120)
+    make_run(daily, status="sending", recipient_count=120)
+    make_run(daily, status="failed")
     make_run(daily, status="finished", recipient_count=1, trigger="trial")
     make_subscription(name="new", crontab=once("9:20"), is_paused=True)
     make_subscription(name="off", is_enabled=False)
@@ -70,7 +71,7 @@ def test_each_hour_has_the_pushes_and_people_of_their_last_whole_run(root: Clien
     assert hours(root, "?week=1") == {(day, 9): (120, ["daily"]) for day in range(7)}
     assert hours(root, "?week=x") == found
     page = root.get(PAGE).content.decode()
-    assert f'<a href="/admin/notifications/subscription/{daily.pk}/change/">daily</a> (120)' in page
+    assert f'<a href="/admin/notifications/subscription/{daily.pk}/change/">daily</a> (last time 120 people)' in page
     assert "A push that has not been sent yet counts nobody." in page
 
 
