@@ -155,12 +155,13 @@ class UserChangeForm(SeenForm, ChangeFormBase):
     def _check_owned(self, cleaned: dict[str, Any]) -> None:
         """Somebody who is disabled, or may not enter the administration any more, hands over what they own."""
         successor, keys = cleaned.get("successor"), cleaned.get("taken_over", [])
+        is_all_taken = successor is not None and {key for key, _name, _url in self.owned} <= set(keys)
         ends = any(self.initial.get(name) and cleaned.get(name) is False for name in ("is_active", "is_staff"))
         sentences: list[Any] = []
         if successor is not None:
             sentences = panels.objections_to.joined(self.instance, keys, successor, self.editor)
-        elif self.owned and ends and not cleaned.get("lets_stop"):
-            sentences = [_("Choose who takes over what this person owns, or confirm that it may stop.")]
+        if self.owned and ends and not is_all_taken and not cleaned.get("lets_stop"):
+            sentences = [*sentences, _("Choose who takes over what this person owns, or confirm that it may stop.")]
         for sentence in sentences:
             self.add_error("successor", sentence)
 

@@ -29,8 +29,9 @@ from integrations.core.generics import AnyModelForm
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin import api_token_sending
-from notifications.admin.base import RowContextMixin, for_person, moment, offered_groups
+from notifications.admin.base import RowContextMixin, administrator, for_person, moment, offered_groups
 from notifications.api import tokens
+from notifications.delivery.runs import ownership
 from notifications.models import ApiToken, Subscription
 
 LIFETIMES = ((30, _("30 days")), (90, _("90 days")), (365, _("1 year")), (730, _("2 years")))
@@ -230,7 +231,7 @@ class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
         return False
 
     def row_context(self, request: HttpRequest, token: ApiToken) -> dict[str, Any]:
-        context: dict[str, Any] = {"facts": _facts(token, self)}
+        context: dict[str, Any] = {"facts": _facts(token, self, request)}
         if _may_revoke(request) and token.revoked_at is None:
             context["revoke_url"] = reverse("admin:notifications_apitoken_revoke", args=[token.pk])
         return context
@@ -243,7 +244,7 @@ class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
         if not _may_revoke(request):
             raise PermissionDenied
         if request.method != "POST":
-            context = {"title": gettext("Revoke the token"), "token": token, "facts": _facts(token, self)}
+            context = {"title": gettext("Revoke the token"), "token": token, "facts": _facts(token, self, request)}
             return own_page(self, request, "admin/notifications/api_token_revoke.html", context)
         if tokens.revoke(token, now=timezone.now()):
             messages.success(request, gettext("The token is revoked: nothing is done with it any more."))
@@ -267,12 +268,12 @@ def _may_revoke(request: HttpRequest) -> bool:
     return request.user.has_perm("notifications.change_apitoken")
 
 
-def _facts(token: ApiToken, shown: ApiTokenAdmin) -> list[tuple[Any, Any]]:
+def _facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> list[tuple[Any, Any]]:
     revoked = [] if token.revoked_at is None else [(_("revoked"), moment(token.revoked_at))]
     return [
         (_("name"), token.name),
         (_("begins with"), shown.begins_with(token)),
-        (_("owner"), token.owner),
+        (_("owner"), ownership.owner_line(token, administrator(request))),
         (_("may"), shown.purposes(token)),
         *_reach_facts(token),
         *api_token_sending.facts(token),

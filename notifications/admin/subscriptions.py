@@ -45,7 +45,7 @@ from notifications.admin.push.week_page import week_page
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.delivery.rendering.report_contents import expected_contents
-from notifications.delivery.runs import auto_pause, triggers
+from notifications.delivery.runs import auto_pause, ownership, triggers
 from notifications.delivery.sending import circuit_breaker
 from notifications.models import Receipt, Run, Subscription
 from notifications.subscriptions import addressees
@@ -259,6 +259,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
         found = subscription_preview.of_subscription(subscription, seen_by=administrator(request), now=timezone.now())
         return {
             "subscription": subscription,
+            "owner": ownership.owner_line(subscription, administrator(request)),
             "can_act": self.has_change_permission(request, subscription),
             "state": latest_runs(request, subscription),
             "state_url": reverse("admin:notifications_subscription_runs", args=[subscription.pk]),

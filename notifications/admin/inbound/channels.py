@@ -27,6 +27,7 @@ from notifications.admin.base import RecipientsMixin, administrator, for_person
 from notifications.admin.inbound import mail_form, page
 from notifications.admin.inbound.form import COMMON_FIELDS, ChannelForm, NewChannelForm
 from notifications.admin.push.one_page import apply_button, problems_of
+from notifications.delivery.runs import ownership
 from notifications.inbound import calls, channels
 from notifications.inbound.calls import CALLS_SHOWN, CallRefusedError
 from notifications.inbound.presets import OTHER, PRESETS
@@ -122,6 +123,8 @@ class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
             extra |= self._page_context(channel)
         elif channel is not None and may:
             extra |= _mail_context(channel)
+        if channel is not None and may:
+            extra["owner"] = ownership.owner_line(channel, administrator(request))
         return super().changeform_view(request, object_id, form_url, extra)
 
     def _page_context(self, channel: InboundChannel) -> dict[str, Any]:

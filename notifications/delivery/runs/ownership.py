@@ -14,11 +14,12 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.users.contacts import holders_of
-from accounts.users.scopes import rights_changeable_by, sees_all_corps
+from accounts.users.scopes import people_changeable_by, rights_changeable_by, sees_all_corps
 from integrations.core.hooks import Attention
 from integrations.models import Corp
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
@@ -39,6 +40,16 @@ def owned_by(owner: User, editor: User) -> list[tuple[str, str, str]]:
     """Key, name and page of what works for `owner`, as far as `editor` may hand it over."""
     rows = _working(Q(owner=owner), now=timezone.now(), seen_by=editor)
     return [(_key(row), _name(row), _page(row)) for row in rows]
+
+
+def owner_line(row: Any, viewer: User) -> str:
+    """Who owns `row`, with the way to where `viewer` can hand it over, if that is possible."""
+    if row.owner is None:
+        return _("nobody")
+    may_open = viewer.has_perm("accounts.change_user") and people_changeable_by(viewer).filter(pk=row.owner_id).exists()
+    if not may_open or not _working(Q(pk=row.pk), now=timezone.now(), seen_by=viewer, models=[type(row)]):
+        return str(row.owner)
+    return format_html('{} · <a href="{}">{}</a>', row.owner, _owner_page(row.owner), _("Hand it over"))
 
 
 def objections_to(owner: User, keys: Collection[str], successor: User, editor: User) -> list[str]:
@@ -104,9 +115,9 @@ def content_of_notice(notice: Run) -> Content | None:
     if kind == "expiry" and (token := ApiToken.objects.filter(pk=rest[0]).first()):
         return Content(tidy_title(_("An API token expires soon")), tidy_text(_expiry(token)), link=_page(token))
     owner = User.objects.filter(pk=rest[0]).first() if kind == "owned" else None
-    if owner is None:
+    rows = [] if owner is None else _working(Q(owner=owner), now=notice.slot_at, seen_by=notice.requested_by)
+    if owner is None or not rows:  # handed over meanwhile
         return None
-    rows = _working(Q(owner=owner), now=notice.slot_at, seen_by=notice.requested_by)
     title = tidy_title(_("Somebody has to take over from %(person)s") % {"person": owner})
     return Content(title, tidy_text(_sentence(owner, rows)), link=_owner_page(owner))
 

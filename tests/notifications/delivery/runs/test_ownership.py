@@ -95,6 +95,33 @@ def test_what_is_not_taken_over_may_stop(chief: User, leaver: User) -> None:
     assert (leaver.is_staff, owners()) == (False, ["leaver"] * 3)
 
 
+def test_what_nobody_takes_over_is_asked_about_though_somebody_takes_the_rest(chief: User, leaver: User) -> None:
+    kept = {"taken_over": [f"subscription:{Subscription.objects.get().pk}"], "successor": chief.pk}
+    client = client_of(chief)
+
+    response = save(client, leaver, is_active=None, **kept)
+
+    assert response.context["adminform"].form.errors == {"successor": ["请选择由谁接管此人的内容，或确认可以停止。"]}
+    assert owners() == ["leaver"] * 3
+    assert save(client, leaver, is_active=None, lets_stop="on", **kept).status_code == 302
+    assert owners() == ["leaver", "leaver", "chief"]
+
+
+def test_the_page_of_what_is_owned_leads_to_where_it_is_handed_over(chief: User, leaver: User, corp: Corp) -> None:
+    mail = make_channel(leaver, name="邮件", kind="mail", scheme="password", corp=corp, is_enabled=True)
+    push, token, channel = Subscription.objects.get(), ApiToken.objects.get(), InboundChannel.objects.get(name="监控")
+    way = f'leaver · <a href="{page_of(leaver)}#owned">交给他人</a>'
+
+    for row in (push, token, channel, mail):
+        page = f"/admin/notifications/{row._meta.model_name}/{row.pk}/change/"
+        assert way in client_of(chief).get(page).text
+        own = client_of(leaver).get(page).text
+        assert "负责人" in own
+        assert "#owned" not in own
+    Subscription.objects.update(is_enabled=False)
+    assert way not in client_of(chief).get(change(push)).text
+
+
 def test_one_thing_alone_can_go_to_another_owner_who_stays(chief: User, leaver: User, corp: Corp) -> None:
     editor = with_role("editor", Role.PUSH_EDITOR, corp)
     editor.wecom_accounts.create(corp=corp, userid="E", userid_folded="e")
@@ -220,6 +247,12 @@ def test_those_who_manage_it_are_told_once_a_month_and_read_it_on_the_overview(c
     assert told() == [("Chief", "需要有人接管leaver的内容", sentence, f"{page_of(leaver)}#owned")]
     assert told() == []
     assert ownership.request_notices(now=timezone.now() + timedelta(days=32)) != []
+    notice = Run.objects.earliest("pk")
+    assert ownership.content_of_notice(notice) is not None
+    assert ownership.hand_over(leaver, [one[0] for one in ownership.owned_by(leaver, chief)], chief, chief) == 3
+    assert ownership.content_of_notice(notice) is None
+    for model in (ApiToken, InboundChannel, Subscription):
+        model.objects.update(owner=leaver)
     found = ownership.attentions(chief, timezone.now())
     assert [(one.sentence, one.url, one.tone) for one in found] == [(sentence, f"{page_of(leaver)}#owned", "bad")]
     assert sentence in client_of(chief).get("/admin/").text
