@@ -19,10 +19,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from integrations.core.sentences import Sentence
 from integrations.hooks import Hook
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering import run_errors
+from notifications.delivery.rendering.errors import NotWorthSending
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.runs import auto_pause, names
 from notifications.models import (
@@ -102,11 +104,14 @@ class NoticeSource:
         return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
 
     def contents(self, *, now: datetime) -> OneContent:
-        """The runs that it reports, at most NAMED_AT_MOST of them by name; or what else it tells of."""
+        """The runs that it reports, at most NAMED_AT_MOST of them by name; or what else it tells of. Raises
+        NotWorthSending where nothing of that is left."""
         if content := notice_contents.first(self._notice):
             return OneContent(content)
         notified = _once_per_message(names.nameable(self._notice.notified_runs.order_by("pk")))
         runs, count = list(notified[:NAMED_AT_MOST]), notified.count()
+        if not runs:
+            raise NotWorthSending(Sentence("What it was to tell of is settled."))
         title = _title(count, notified.exclude(status=Run.Status.FINISHED).count())
         text = _text(runs, count - len(runs))
         return OneContent(Content(tidy_title(title), tidy_text(text), link=_link(self._notice, runs)))

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.users.roles import Role
+from integrations.core.sentences import shown
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import ownership
@@ -247,15 +248,20 @@ def test_those_who_manage_it_are_told_once_a_month_and_read_it_on_the_overview(c
     assert told() == [("Chief", "需要有人接管leaver的内容", sentence, f"{page_of(leaver)}#owned")]
     assert told() == []
     assert ownership.request_notices(now=timezone.now() + timedelta(days=32)) != []
-    notice = Run.objects.earliest("pk")
-    assert ownership.content_of_notice(notice) is not None
-    assert ownership.hand_over(leaver, [one[0] for one in ownership.owned_by(leaver, chief)], chief, chief) == 3
-    assert ownership.content_of_notice(notice) is None
-    for model in (ApiToken, InboundChannel, Subscription):
-        model.objects.update(owner=leaver)
     found = ownership.attentions(chief, timezone.now())
     assert [(one.sentence, one.url, one.tone) for one in found] == [(sentence, f"{page_of(leaver)}#owned", "bad")]
     assert sentence in client_of(chief).get("/admin/").text
+
+
+def test_nobody_is_told_of_what_was_handed_over_meanwhile(chief: User, leaver: User) -> None:
+    User.objects.filter(pk=leaver.pk).update(is_active=False)
+    [notice] = ownership.request_notices(now=timezone.now())
+    assert ownership.hand_over(leaver, [one[0] for one in ownership.owned_by(leaver, chief)], chief, chief) == 3
+
+    assert render_run(run_id=notice, now=timezone.now()) == []
+
+    run = Run.objects.get()
+    assert (run.status, shown(run.error)) == ("skipped", "需要通知的事项已经处理完毕。")
 
 
 def test_they_are_told_before_it_stops_when_the_owner_has_left_in_wecom(chief: User, leaver: User) -> None:
