@@ -69,7 +69,7 @@ def make_rule(card: Card, receiver: Any, text: str = "sum 销售额 < 100", **fi
     return AlertRule.objects.create(card=card, receiver=receiver, conditions=rows, **{**defaults, **fields})
 
 
-def table(**sales: float | None) -> Table:
+def table(**sales: Decimal | float | None) -> Table:
     return Table(COLUMNS, tuple(sales.items()), NOW)
 
 
