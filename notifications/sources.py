@@ -89,6 +89,11 @@ class Content:
     page: PageView | None = None
 
     @property
+    def is_fetch_time(self) -> bool:
+        """Whether `as_of` is only when the oldest table was fetched."""
+        return any(card.table.is_fetch_time and card.table.as_of == self.as_of for card in self.cards)
+
+    @property
     def tables(self) -> dict[str, Table]:
         """By the cards' aliases, in the report's order."""
         return {card.alias: card.table for card in self.cards}

@@ -6,11 +6,12 @@ unknown, never 0. Numbers are computed as decimals, in the digits that they show
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
 
 from integrations.data.reading import day_of, fold_text, is_unknown
@@ -32,9 +33,11 @@ class NotNumericError(ValueError):
 
 def to_decimal(value: Value) -> Decimal | None:
     """Return a number in the digits that it shows; None for what is no number, or unknown."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or is_unknown(value):
-        return None
-    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if isinstance(value, float):
+        return Decimal(repr(value)) if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return value if math.isfinite(value) else None
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def numbers_of(table: Table, name: str, rows: Iterable[int] | None = None) -> list[Decimal]:
@@ -58,10 +61,11 @@ def numbers_of(table: Table, name: str, rows: Iterable[int] | None = None) -> li
 
 def total(numbers: Sequence[Decimal]) -> Decimal | None:
     """Add up numbers, exactly; None of none."""
-    added = Decimal(0)
-    for number in numbers:
-        added = _EXACT.add(added, number)
-    return ARITHMETIC.plus(added) if numbers else None
+    if not numbers:
+        return None
+    with localcontext(_EXACT):
+        added = sum(numbers, Decimal(0))
+    return ARITHMETIC.plus(added)
 
 
 def average(numbers: Sequence[Decimal]) -> Decimal | None:
@@ -109,11 +113,8 @@ def rank_rows(table: Table, name: str, *, is_descending: bool = True) -> list[in
     source's order. Raises KeyError."""
     position = table.position(name)
     is_numeric = table.columns[position].is_numeric
-    keys: list[tuple[int, Value]] = [
-        (row, to_decimal(value) if is_numeric else value)
-        for row, values in enumerate(table.rows)
-        if not is_unknown(value := values[position])
-    ]
+    values = [to_decimal(row[position]) if is_numeric else row[position] for row in table.rows]
+    keys = [(row, value) for row, value in enumerate(values) if not is_unknown(value)]
     keys.sort(key=lambda one: one[1], reverse=is_descending)  # type: ignore[arg-type,return-value]  # of one kind
     return [row for row, _key in keys]
 

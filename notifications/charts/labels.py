@@ -1,25 +1,26 @@
-"""Formats numbers and dates for charts: 1.2万, 3.4亿 in Chinese, 1.2K, 3.4M in English. Pure."""
+"""Formats values for charts and tables, and says how a figure changed. Pure."""
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from integrations.data.figures import ARITHMETIC, Change, ChangeKind
-from integrations.data.formats import DASH, DOWN, SAME, UP, format_number, round_number
-from integrations.data.table import Value
+from integrations.data import formats
+from integrations.data.figures import ARITHMETIC, Change, ChangeKind, to_decimal
+from integrations.data.formats import DASH, format_number
+from integrations.data.reading import in_zone, is_unknown
+from integrations.data.table import Column, Kind, Table, Value
 
-# Beyond this a double no longer tells numbers from one another, and no axis is worth drawing.
-LARGEST = 1e300
+# A larger number is a mistake; the difference of two of these can still be written.
+LARGEST = Decimal(10) ** 29
 
 # No XML can hold these, and the renderer ends its process over a single one; what turns the direction of a text would
 # turn that of our own words, too.
@@ -48,71 +49,62 @@ def within(text: str, pixels: float, font_size: float) -> str:
     return text
 
 
-def number_of(value: Value) -> float | None:
-    """A number to draw with; None for what is none: text, emptiness, NaN, infinity, and what is too large."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return None
-    try:
-        number = float(value)
-    except (OverflowError, ValueError):
-        return None
-    return number if math.isfinite(number) and abs(number) < LARGEST else None
+def drawable(value: Value) -> Decimal | None:
+    """Return a number to draw with; None for what is none, is unknown, or is too large to be meant."""
+    number = to_decimal(value)
+    return number if number is not None and -LARGEST < number < LARGEST else None
 
 
-def scales(language: str) -> tuple[tuple[float, str], ...]:
-    """From which number on which word stands behind it, the largest first."""
-    if language.startswith("zh"):
-        return ((1e12, "万亿"), (1e8, "亿"), (1e4, "万"))
-    return ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+def as_float(number: Decimal | None) -> float | None:
+    """Return a number as a drawing's JSON holds it."""
+    return None if number is None else float(number)
 
 
-def short(number: float, unit: str = "", *, language: str) -> str:
-    """Three or four figures and what they are counted in: `12,345.6` becomes `1.23万`."""
-    size = abs(number)
-    for scale, word in scales(language):
-        # A bit less: 9,999.99 would be rounded to 10,000 without its unit.
-        if size >= scale * 0.99995:
-            return f"{_figures(number / scale)}{word}{unit}"
-    return f"{_figures(number)}{unit}"
+def scales(language: str) -> formats.Scales:
+    """Return the units in which large numbers are counted."""
+    return formats.CHINESE_SCALES if language.startswith("zh") else formats.ENGLISH_SCALES
 
 
-def _figures(number: float) -> str:
-    size = abs(number)
-    if size >= 1e6:
-        return f"{number:.3g}"
-    digits = 0 if size >= 1000 or number == int(number) else 1 if size >= 100 else 2 if size >= 0.01 else 4
-    text = f"{number:,.{digits}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text == "-0" else text
+def short(number: Decimal | None, unit: str = "", decimals: int | None = None, *, language: str) -> str:
+    """Write a drawable number with what it is counted in, 1.2万元; a small one, or a percentage, as in a table."""
+    if number is None:
+        return DASH
+    text = "" if unit == "%" else formats.format_short(number, scales=scales(language))
+    return f"{text if text[-1:].isalpha() else format_number(number, decimals)}{unit}"
 
 
-def text_of(value: Value, unit: str = "", *, language: str) -> str:
-    """One value in a table: numbers with all that matters of them, dates without a time where there is none."""
-    if value is None:
-        return "–"  # noqa: RUF001  # the dash that stands for nothing
+def cell_text(value: Value, column: Column) -> str:
+    """Write one value of a table in full; moments by the clocks of the active zone, texts in one line."""
     if isinstance(value, bool):
         return pgettext("value", "yes") if value else pgettext("value", "no")
     if isinstance(value, datetime):
-        return f"{timezone.localtime(value) if timezone.is_aware(value) else value:%Y-%m-%d %H:%M}"
+        return moment_text(value)
     if isinstance(value, date):
-        return f"{value:%Y-%m-%d}"
-    if isinstance(value, str):
+        return value.isoformat()
+    if isinstance(value, str) and not is_unknown(value):
         return one_line(value)
-    return _long(value, unit, language)
-
-
-def _long(value: float | Decimal, unit: str, language: str) -> str:
-    number = number_of(value)
+    number = to_decimal(value)
     if number is None:
-        return _("no number")
-    if abs(number) >= 1e8:
-        return short(number, unit, language=language)
-    try:
-        exact = Decimal(str(value)).quantize(Decimal("0.01"))
-    except InvalidOperation:
-        return short(number, unit, language=language)
-    text = f"{exact:,f}".rstrip("0").rstrip(".")
-    return f"{'0' if text in {'-0', ''} else text}{unit}"
+        return DASH
+    text = f"{number:.4g}" if drawable(number) is None else format_number(number, column.decimals)
+    return f"{text}%" if column.kind is Kind.PERCENT else text
+
+
+def moment_text(moment: datetime) -> str:
+    """Write a moment by the clocks of the active zone, to the minute."""
+    local = in_zone(moment, timezone.get_current_timezone())
+    return local.replace(tzinfo=None).isoformat(" ", "minutes")
+
+
+def head_unit(column: Column) -> str:
+    """Return the unit that stands at the head of a column: percentages have theirs in each cell."""
+    return "" if column.kind is Kind.PERCENT else column.unit
+
+
+def as_of_text(table: Table) -> str:
+    """Say when the data was true, or that it is only known when it was fetched."""
+    sentence = _("fetched %(time)s") if table.is_fetch_time else _("as of %(time)s")
+    return sentence % {"time": moment_text(table.as_of)}
 
 
 def describe_change(change: Change, decimals: int = 1, *, value_decimals: int | None = None, unit: str = "") -> str:
@@ -125,10 +117,10 @@ def describe_change(change: Change, decimals: int = 1, *, value_decimals: int | 
     if change.new is None or change.old is None or change.difference is None:
         return DASH
     if change.kind is ChangeKind.POINTS:
-        rounded = round_number(change.difference, decimals)
+        rounded = formats.round_number(change.difference, decimals)
         return _("%(points)s points") % {"points": f"{'+' if rounded > 0 else ''}{format_number(rounded, decimals)}"}
     if change.ratio is not None:
-        arrow = SAME if not change.ratio else UP if change.ratio > 0 else DOWN
+        arrow = formats.SAME if not change.ratio else formats.UP if change.ratio > 0 else formats.DOWN
         percent = format_number(abs(ARITHMETIC.multiply(change.ratio, Decimal(100))), decimals, grouped=False)
         return f"{arrow}{percent}%"
     old, new = (f"{format_number(value, value_decimals)}{unit}" for value in (change.old, change.new))

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 
 from integrations.core.sentences import Sentence
+from integrations.data.figures import total
+from integrations.data.formats import format_number
+from integrations.data.table import Table
 from notifications.charts import svg, theme
-from notifications.charts.aggregate import LABEL_PIXELS, Shaped
-from notifications.charts.definition import Chart, ChartError, ChartKind
+from notifications.charts.aggregate import LABEL_PIXELS, Shaped, shown_as
+from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind
 from notifications.charts.labels import FONT_SIZE, short, shown_within
 
 # How much of a ring is empty.
@@ -21,15 +24,19 @@ _LABEL_LEFT, _LABEL_ROOM, _LEGEND_GAP = 16, 150, 4
 
 
 def parts_svg(
-    chart: Chart, shaped: Shaped, title: str, notes: Sequence[str], size: theme.Size, *, language: str
+    chart: Chart, table: Table, shaped: Shaped, title: str, notes: Sequence[str], size: theme.Size, *, language: str
 ) -> str:
     """`notes`: the lines below the title. Raises ChartError."""
-    totals = {point.place: point.value or 0.0 for point in shaped.points if (point.value or 0.0) > 0}
-    whole = sum(totals.values())
-    if not whole:
+    totals = {str(point.place): point.value for point in shaped.points if point.value is not None and point.value > 0}
+    whole = total(list(totals.values()))
+    if whole is None:
         raise ChartError(Sentence("There is nothing to draw: no value is above zero."))
     names = [place for place in shaped.places or () if place in totals]
-    shares = [f"{shown_within(str(place), LABEL_PIXELS)} {100 * totals[place] / whole:.1f}%" for place in names]
+    parts = [totals[place] / whole for place in names]
+    shares = [
+        f"{shown_within(place, LABEL_PIXELS)} {format_number(part * 100, 1)}%"
+        for place, part in zip(names, parts, strict=True)
+    ]
     colours = [theme.REST if place == shaped.rest else theme.PART_COLOURS[i] for i, place in enumerate(names)]
     room, top = theme.WIDTH - 2 * theme.MARGIN, 37 + _LINE * len(notes)
     labels = [svg.cut(share, _LABEL_ROOM, FONT_SIZE) for share in shares]
@@ -38,11 +45,13 @@ def parts_svg(
     x, y, radius = theme.MARGIN + wide / 2, top + high / 2, min(wide, high) / 2
     hole = _HOLE * radius if chart.kind == ChartKind.DONUT else 0.0
     drawn, start = [], 0.0
-    for place, colour in zip(names, colours, strict=True):
-        drawn.append(svg.path(_sector(start, start + totals[place] / whole, radius, hole), x, y, colour))
-        start += totals[place] / whole
-    if hole:
-        said = short(whole, language=language)
+    for part, colour in zip(parts, colours, strict=True):
+        drawn.append(svg.path(_sector(start, start + float(part), radius, hole), x, y, colour))
+        start += float(part)
+    unit, decimals = shown_as(chart, table)
+    # Averages and percentages add up to nothing.
+    if hole and chart.aggregate in {Aggregate.SUM, Aggregate.COUNT} and unit != "%":
+        said = short(whole, decimals=decimals, language=language)
         drawn.append(svg.text(said, x, y, room=room, size=18, anchor="middle", is_bold=True))
     for line, (label, colour) in enumerate(zip(labels, colours, strict=True)):
         middle = top + _LEGEND_ROW * line + 6

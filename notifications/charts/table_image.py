@@ -6,19 +6,18 @@ Texts may be cut, visibly. A number or a date is whole or not there: half of it 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
+from decimal import Decimal
 from typing import Any
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from integrations.core.sentences import Sentence
-from integrations.data.table import NUMERIC, Column, Kind, Table, Value
-from notifications.charts import svg, theme
-from notifications.charts.aggregate import along
-from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartError, Sort
-from notifications.charts.labels import FONT_SIZE, limit_of, number_of, one_line, short, text_of, width_of, within
+from integrations.data.figures import Change, ChangeKind, rank_rows
+from integrations.data.table import Column, Kind, Table, Value
+from notifications.charts import labels, svg, theme
+from notifications.charts.aggregate import along, shown_as
+from notifications.charts.definition import COLUMNS_AT_MOST, Aggregate, Chart, ChartError, Sort
 
 # Between a column and the next one.
 GAP = 14
@@ -27,7 +26,7 @@ _SLACK = 2.0
 ROOM = theme.WIDTH - 2 * theme.MARGIN
 # No text wants more than this; none that is longer gets less than five Chinese letters.
 _WIDE = 170.0
-_NARROW = 5.0 * FONT_SIZE + GAP
+_NARROW = 5.0 * labels.FONT_SIZE + GAP
 
 Cells = list[list[str]]
 
@@ -35,9 +34,9 @@ Cells = list[list[str]]
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence[Value]], *, language: str) -> tuple[list[Column], Cells]:
     """As many of the first columns as have room, and the words of their cells, by rows: numbers in full, or all of
     them in short (1,235万) where that makes room. `rows` hold a value for each column."""
-    cells = [[text_of(value, language=language) for value in row] for row in rows]
+    cells = [[labels.cell_text(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
     if not _fits(columns, cells):
-        cells = [[_short(value, language) for value in row] for row in rows]
+        cells = [[_short(value, column, language) for value, column in zip(row, columns, strict=True)] for row in rows]
     count = len(columns)
     while count > 1 and not _fits(columns[:count], cells):
         count -= 1
@@ -62,13 +61,15 @@ def places(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]
 
 def head(column: Column) -> str:
     """The column's name, at most 60 characters, with its unit."""
-    name = one_line(column.name, 60)
-    return f"{name} ({one_line(column.unit, 20)})" if column.unit else name
+    name, unit = labels.one_line(column.name, 60), labels.one_line(labels.head_unit(column), 20)
+    return f"{name} ({unit})" if unit else name
 
 
-def _short(value: Value, language: str) -> str:
-    number = number_of(value)
-    return text_of(value, language=language) if number is None else short(number, language=language)
+def _short(value: Value, column: Column, language: str) -> str:
+    number = labels.drawable(value)
+    if number is None or column.kind is Kind.PERCENT:
+        return labels.cell_text(value, column)
+    return labels.short(number, decimals=column.decimals, language=language)
 
 
 def _fits(columns: Sequence[Column], cells: Cells) -> bool:
@@ -87,13 +88,13 @@ def _wished(columns: Sequence[Column], cells: Cells) -> list[float]:
     """Heads may be cut, as texts may."""
     found = []
     for position, column in enumerate(columns):
-        longest, named = _longest(cells, position), min(_WIDE, width_of(head(column)) + GAP)
+        longest, named = _longest(cells, position), min(_WIDE, labels.width_of(head(column)) + GAP)
         found.append(max(min(_WIDE, longest) if column.kind == Kind.TEXT else longest, named))
     return found
 
 
 def _longest(cells: Cells, position: int) -> float:
-    return max((width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
+    return max((labels.width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
 
 
 # --- Drawings whose parts we place ourselves, pixel by pixel: the picture of a table, and one large number. Pure ---
@@ -127,7 +128,7 @@ def table_svg(chart: Chart, table: Table, size: theme.Size, *, language: str) ->
         for line, words in enumerate([head(column), *texts]):
             middle = _HEAD + _ROW * line + _ROW / 2
             parts.append(svg.text(words, x, middle, room=width - GAP, anchor=anchor, is_bold=line == 0))
-    title, foot = one_line(chart.title or _("Table")), one_line(_foot(table, len(rows), len(columns)))
+    title, foot = labels.one_line(chart.title or _("Table")), labels.one_line(_foot(table, len(rows), len(columns)))
     parts.append(svg.text(title, theme.MARGIN, 20, room=ROOM, size=15, is_bold=True))
     parts.append(svg.text(foot, theme.MARGIN, height - 14, room=ROOM, colour=theme.FAINT))
     return svg.whole(height, parts)
@@ -139,23 +140,20 @@ def number_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) 
     known = [number for number in numbers if number is not None]
     if not known:
         raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
-    unit = chart.unit or next((column.unit for column in table.columns if column.name == chart.y[0]), "")
+    unit, decimals = shown_as(chart, table)
     height = size.height if size.is_fixed else _NUMBER_HEIGHT
+    number = labels.short(known[-1], unit, decimals, language=language)
     layers = [
         _said(chart.title or chart.y[0], y=22, size=15, colour=theme.INK, is_bold=True),
-        _said(
-            short(known[-1], one_line(unit, 20), language=language),
-            y=64,
-            size=_FIGURE,
-            colour=theme.COLOURS[0],
-            is_bold=True,
-        ),
+        _said(number, y=64, size=_FIGURE, colour=theme.COLOURS[0], is_bold=True),
     ]
     if len(known) > 1:
-        layers.append(_said(_change(known[-2], known[-1]), y=98, size=13, colour=theme.INK))
+        is_percent = table.column(chart.y[0]).kind is Kind.PERCENT and chart.aggregate != Aggregate.COUNT
+        change = Change(known[-1], known[-2], is_percent)
+        layers.append(_said(_change_text(change, unit, decimals), y=98, size=13, colour=theme.INK))
         layers.append(_spark(numbers[-_SPARKS:], top=112, bottom=height - 34))
-    foot = " · ".join([_as_of(table), *notes])
-    layers.append(_said(foot, y=height - 14, size=FONT_SIZE, colour=theme.FAINT))
+    foot = " · ".join([labels.as_of_text(table), *notes])
+    layers.append(_said(foot, y=height - 14, size=labels.FONT_SIZE, colour=theme.FAINT))
     return _placed(layers, height)
 
 
@@ -165,8 +163,8 @@ def _placed(layers: list[Spec], height: float) -> Spec:
 
 def _said(text: str, *, y: float, size: int, colour: str, is_bold: bool = False) -> Spec:
     mark = {"type": "text", "align": "left", "baseline": "middle", "fontSize": size, "color": colour}
-    shown = within(one_line(text), ROOM, size)
-    mark |= {**(theme.BOLD if is_bold else {}), "limit": limit_of(shown, ROOM, size)}
+    shown = labels.within(labels.one_line(text), ROOM, size)
+    mark |= {**(theme.BOLD if is_bold else {}), "limit": labels.limit_of(shown, ROOM, size)}
     place = {"x": {"value": theme.MARGIN}, "y": {"value": y}, "text": {"field": "t"}}
     return {"data": {"values": [{"t": shown}]}, "mark": mark, "encoding": place}
 
@@ -183,27 +181,20 @@ def _columns(chart: Chart, table: Table) -> list[Column]:
 def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
     """Where an order is asked for, in that of its column along the axis if it holds days, which is the newest first for
     the largest; else of its first column of numbers."""
-    rows = list(table.rows)
-    kinds = {column.name: column.kind for column in table.columns}
     if chart.sort == Sort.NAME and chart.x:
-        return sorted(rows, key=lambda row: str(row[table.position(chart.x)]))
-    if chart.sort not in {Sort.LARGEST, Sort.SMALLEST}:
-        return rows
-    is_largest_first = chart.sort == Sort.LARGEST
-    if kinds.get(chart.x) in {Kind.DATE, Kind.DATETIME}:
-        at = table.position(chart.x)
-        dated = [row for row in rows if row[at] is not None]
-        undated = [row for row in rows if row[at] is None]
-        return [*sorted(dated, key=itemgetter(at), reverse=is_largest_first), *undated]
-    numbers = [name for name in chart.y if kinds[name] in NUMERIC]
-    if not numbers:
-        return rows
-    at, sign = table.position(numbers[0]), -1 if is_largest_first else 1
-    return sorted(rows, key=lambda row: sign * (number_of(row[at]) or 0.0))
+        return sorted(table.rows, key=lambda row: str(row[table.position(chart.x)]))
+    columns = [table.column(name) for name in (chart.x, *chart.y) if name]
+    ranking = next((one for one in columns[:1] if one.is_temporal), None)
+    ranking = ranking or next((one for one in columns if one.is_numeric and one.name in chart.y), None)
+    if chart.sort == Sort.AS_IS or ranking is None:
+        return list(table.rows)
+    ranked = rank_rows(table, ranking.name, is_descending=chart.sort == Sort.LARGEST)
+    unknown = sorted(set(range(len(table.rows))) - set(ranked))
+    return [table.rows[row] for row in (*ranked, *unknown)]
 
 
 def _foot(table: Table, row_count: int, column_count: int) -> str:
-    said = [_as_of(table)]
+    said = [labels.as_of_text(table)]
     rows = len(table.rows) - row_count
     columns = len(table.columns) - column_count
     if rows or table.is_cut:
@@ -214,22 +205,15 @@ def _foot(table: Table, row_count: int, column_count: int) -> str:
     return " · ".join(said)
 
 
-def _as_of(table: Table) -> str:
-    return _("as of %(time)s") % {"time": f"{timezone.localtime(table.as_of):%Y-%m-%d %H:%M}"}
+def _change_text(change: Change, unit: str, decimals: int | None) -> str:
+    if change.ratio is not None and abs(change.ratio) >= 100:
+        return _("much more than before")
+    said = labels.describe_change(change, value_decimals=decimals, unit=unit)
+    return said if change.kind is ChangeKind.WORDS else _("%(change)s against the value before") % {"change": said}
 
 
-def _change(before: float, now: float) -> str:
-    if not before:
-        return _("before: 0")
-    percent = 100 * (now - before) / abs(before)
-    if abs(percent) >= 10_000:
-        return _("much more than before") if percent > 0 else _("much less than before")
-    sign = "↑" if percent > 0 else "↓" if percent < 0 else "→"
-    return _("%(sign)s %(percent)s%% against the value before") % {"sign": sign, "percent": f"{abs(percent):.1f}"}
-
-
-def _spark(numbers: Sequence[float | None], *, top: int, bottom: int) -> Spec:
-    rows = [{"x": place, "y": number} for place, number in enumerate(numbers)]
+def _spark(numbers: Sequence[Decimal | None], *, top: int, bottom: int) -> Spec:
+    rows = [{"x": place, "y": labels.as_float(number)} for place, number in enumerate(numbers)]
     across = {"range": [theme.MARGIN, theme.WIDTH - theme.MARGIN], "nice": False, "zero": False}
     up = {"range": [bottom, top], "zero": False, "nice": False}
     place = {

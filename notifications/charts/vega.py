@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from integrations.data.figures import total
 from integrations.data.table import Table
 from notifications.charts import definition as charts
-from notifications.charts import theme
-from notifications.charts.aggregate import Shaped, Unit, shape
+from notifications.charts import labels, theme
+from notifications.charts.aggregate import Shaped, Unit, shape, shown_as
 from notifications.charts.definition import Chart, ChartKind
-from notifications.charts.labels import limit_of, one_line, scales, short, width_of, within
 from notifications.charts.parts import parts_svg
 from notifications.charts.table_image import number_spec, table_svg
 
@@ -59,7 +58,7 @@ def spec(chart: Chart, table: Table, *, language: str, shape_of: theme.Shape = t
     title = _title(chart, table, _below_zero(chart, shaped, table, language), shaped.notes, size)
     if chart.kind in charts.ROUND:
         notes = title.get("subtitle", ())
-        return {"svg": parts_svg(chart, shaped, title["text"], notes, size, language=language)}
+        return {"svg": parts_svg(chart, table, shaped, title["text"], notes, size, language=language)}
     body = _straight(chart, shaped, size, language, table)
     if chart.thresholds and len(shaped.series) <= 1:
         body = _with_thresholds(body, chart.thresholds, is_lying=_lies(chart, shaped), language=language)
@@ -78,14 +77,6 @@ def spec(chart: Chart, table: Table, *, language: str, shape_of: theme.Shape = t
     )
 
 
-def unit_of(chart: Chart, table: Table) -> str:
-    """What stands behind the chart's numbers."""
-    if chart.unit or not chart.y:
-        return chart.unit
-    units = {column.unit for column in table.columns if column.name in chart.y}
-    return units.pop() if len(units) == 1 else ""
-
-
 def _whole(body: Spec) -> Spec:
     return {"$schema": SCHEMA, "background": theme.PAPER, "config": theme.CONFIG, **body}
 
@@ -93,36 +84,35 @@ def _whole(body: Spec) -> Spec:
 def _title(chart: Chart, table: Table, urgent: Sequence[str], notes: Sequence[str], size: theme.Size) -> Spec:
     """With the notes below it; where there is no room for notes, with those alone without which the drawing says
     something that is not so."""
-    unit = unit_of(chart, table)
-    text = one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": one_line(unit)} if unit else "")
-    as_of = _("as of %(time)s") % {"time": f"{timezone.localtime(table.as_of):%Y-%m-%d %H:%M}"}
+    unit, _decimals = shown_as(chart, table)
+    text = labels.one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
     room = theme.WIDTH - 2 * theme.MARGIN
-    lines = _lines([as_of, *urgent, *notes] if size.has_notes else urgent, room)
-    limit = max(limit_of(text, room, 16), *(limit_of(line, room) for line in lines), 0)
-    return {"text": within(text, room, 16), "limit": limit, **({"subtitle": lines} if lines else {})}
+    lines = _lines([labels.as_of_text(table), *urgent, *notes] if size.has_notes else urgent, room)
+    limit = max(labels.limit_of(text, room, 16), *(labels.limit_of(line, room) for line in lines), 0)
+    return {"text": labels.within(text, room, 16), "limit": limit, **({"subtitle": lines} if lines else {})}
 
 
 def _lines(notes: Sequence[str], room: float) -> list[str]:
     """Beside one another as far as there is room."""
     lines: list[str] = []
     for note in notes:
-        if lines and width_of(f"{lines[-1]} · {note}") <= room:
+        if lines and labels.width_of(f"{lines[-1]} · {note}") <= room:
             lines[-1] = f"{lines[-1]} · {note}"
         else:
             lines.append(note)
-    return [within(line, room, 12) for line in lines]
+    return [labels.within(line, room, 12) for line in lines]
 
 
 def _below_zero(chart: Chart, shaped: Shaped, table: Table, language: str) -> list[str]:
-    if not shaped.negative_count:
+    if not shaped.negatives:
         return []
-    total = short(shaped.negative_sum, one_line(unit_of(chart, table), 20), language=language)
     sentence = ngettext(
         "%(count)d part below zero, not drawn: %(sum)s",
         "%(count)d parts below zero, not drawn: %(sum)s together",
-        shaped.negative_count,
+        len(shaped.negatives),
     )
-    return [sentence % {"count": shaped.negative_count, "sum": total}]
+    added = labels.short(labels.drawable(total(shaped.negatives)), *shown_as(chart, table), language=language)
+    return [sentence % {"count": len(shaped.negatives), "sum": added}]
 
 
 def _lies(chart: Chart, shaped: Shaped) -> bool:
@@ -131,7 +121,7 @@ def _lies(chart: Chart, shaped: Shaped) -> bool:
 
 
 def _data(shaped: Shaped) -> Spec:
-    rows = [{"x": point.place, "y": point.value, "s": point.series} for point in shaped.points]
+    rows = [{"x": point.place, "y": labels.as_float(point.value), "s": point.series} for point in shaped.points]
     return {"data": {"values": rows}}
 
 
@@ -176,14 +166,14 @@ def _values(language: str, **axis: Any) -> Spec:
 def label_expression(language: str) -> str:
     """How an axis writes its numbers. Ours alone: nothing of the data is in it."""
     text = "format(datum.value, ',~g')"
-    for scale, word in reversed(scales(language)):
+    for scale, word, _decimals in reversed(labels.scales(language)):
         text = f"abs(datum.value) >= {scale:.0f} ? format(datum.value / {scale:.0f}, ',~g') + '{word}' : {text}"
     return text
 
 
 def _straight(chart: Chart, shaped: Shaped, size: theme.Size, language: str, table: Table) -> Spec:
     if _lies(chart, shaped):
-        return _lying(chart, shaped, language, unit_of(chart, table))
+        return _lying(chart, shaped, language, table)
     place, values = _place(shaped), _values(language, domain=False, ticks=False)
     colour = _colour(shaped)
     several = len(shaped.series) > 1
@@ -229,7 +219,7 @@ def _side_by_side(shaped: Shaped, values: Spec, colour: Spec) -> Spec:
     wanted = _time_format(shaped)
     named = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
     rows = [
-        {"x": named[point.place], "y": point.value, "s": point.series}
+        {"x": named[point.place], "y": labels.as_float(point.value), "s": point.series}
         for point in shaped.points
         if isinstance(point.place, int)
     ]
@@ -239,7 +229,7 @@ def _side_by_side(shaped: Shaped, values: Spec, colour: Spec) -> Spec:
     return {"data": {"values": rows}, "mark": {"type": "bar"}, "encoding": encoding}
 
 
-def _lying(chart: Chart, shaped: Shaped, language: str, unit: str) -> Spec:
+def _lying(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
     several = len(shaped.series) > 1
     axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": _NAME_PIXELS, "labelColor": theme.INK}
     axis["labelOverlap"] = False
@@ -250,11 +240,12 @@ def _lying(chart: Chart, shaped: Shaped, language: str, unit: str) -> Spec:
         if chart.kind == ChartKind.BAR:
             bars["yOffset"] = {"field": "s", "sort": shaped.series}
         return {**_data(shaped), "mark": {"type": "bar"}, "encoding": bars}
+    unit, decimals = shown_as(chart, table)
     rows = [
         {
             "x": point.place,
-            "y": point.value,
-            "t": "" if point.value is None else short(point.value, one_line(unit), language=language),
+            "y": labels.as_float(point.value),
+            "t": labels.short(point.value, unit, decimals, language=language),
             "c": theme.REST if point.place == shaped.rest else theme.COLOURS[0],
         }
         for point in shaped.points
@@ -271,10 +262,11 @@ def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
     low, high = min(0.0, *values), max(0.0, *values)
     # Without figures at an end, a threshold there keeps off the edge.
     left = max(
-        (_FIGURE_GAP + width_of(row["t"]) for row in rows if (row["y"] or 0) < 0), default=_FIGURE_GAP * (low < 0)
+        (_FIGURE_GAP + labels.width_of(row["t"]) for row in rows if (row["y"] or 0) < 0),
+        default=_FIGURE_GAP * (low < 0),
     )
-    right = max((_FIGURE_GAP + width_of(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP)
-    names = _FIGURE_GAP + max(min(_NAME_PIXELS, width_of(row["x"])) for row in rows)
+    right = max((_FIGURE_GAP + labels.width_of(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP)
+    names = _FIGURE_GAP + max(min(_NAME_PIXELS, labels.width_of(row["x"])) for row in rows)
     pixels = max(60.0, theme.WIDTH - 2 * theme.MARGIN - names - left - right)
     step = ((high - low) or 1.0) / pixels
     return [low - left * step, high + right * step]
@@ -284,7 +276,7 @@ def _figures() -> Spec:
     """Beyond the ends of lying bars: on the right, but on the left of those that go there."""
     ends = {"align": {"expr": FIGURE_ALIGN}, "dx": {"expr": FIGURE_OFFSET}}
     return {
-        "mark": {"type": "text", "fontSize": 12, **ends},
+        "mark": {"type": "text", "fontSize": 12, "invalid": "show", **ends},
         "encoding": {"text": {"field": "t"}, "color": {"value": theme.INK}},
     }
 
@@ -295,7 +287,7 @@ def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool,
     drawn = {name: part for name, part in body.items() if name != "data"}
     axis = "x" if is_lying else "y"
     along = {axis: body["encoding"][axis]}
-    rows = [{"y": one, "t": short(one, language=language)} for one in thresholds]
+    rows = [{"y": one, "t": labels.short(labels.drawable(one), language=language)} for one in thresholds]
     beside: Spec = (
         {"align": "left", "dx": 3, "y": "height", "baseline": "top"}
         if is_lying

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
 
-from django.utils import timezone
-
-from integrations.data.formats import DASH
+from integrations.data.reading import is_unknown
 from integrations.data.table import Column, Kind, Table, Value
-from notifications.reports.templates import dates, numbers
-from notifications.reports.templates.values import ExpressionError, from_cell
+from notifications.charts.labels import cell_text, head_unit
 from notifications.sources import Content
 
 # A text up to this length stays on one line.
@@ -58,35 +53,17 @@ def page_count(content: Content, rows_at_most: int) -> int:
 
 def shown_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> ShownTable:
     """The rows of `page`, from 1 on, with `rows_at_most` on each."""
-    columns = [ShownColumn(one.name, one.unit, one.is_numeric) for one in table.columns]
+    columns = [ShownColumn(one.name, head_unit(one), one.is_numeric) for one in table.columns]
     rows = [
-        [_classed(cell(value, column), column) for value, column in zip(row, table.columns, strict=True)]
+        [_classed(value, column) for value, column in zip(row, table.columns, strict=True)]
         for row in table.rows[(page - 1) * rows_at_most : page * rows_at_most]
     ]
     return ShownTable(title, columns, rows, len(table.rows), table.is_cut)
 
 
-def _classed(text: str, column: Column) -> tuple[str, str]:
+def _classed(value: Value, column: Column) -> tuple[str, str]:
+    # A page has room for all lines of a text.
+    text = value if isinstance(value, str) and not is_unknown(value) else cell_text(value, column)
     if column.is_numeric:
         return text, "number"
     return text, "short" if column.kind != Kind.TEXT or len(text) <= SHORT_CHARACTERS else ""
-
-
-def cell(value: Value, column: Column) -> str:
-    """Numbers with commas, as in messages; times in the zone that is active.
-
-    Never fails: a page of ten thousand cells is not lost to one of them. A number too large for templates stands as
-    the source wrote it.
-    """
-    if value is None:
-        return DASH
-    if column.is_numeric and isinstance(value, int | float | Decimal):
-        try:
-            return numbers.thousands(from_cell(value))
-        except ExpressionError:
-            return str(value)
-    if isinstance(value, datetime):
-        return dates.written(from_cell(value, timezone.get_current_timezone()))
-    if isinstance(value, date):
-        return dates.written(value)
-    return str(value)

@@ -22,7 +22,7 @@ from notifications.charts.vega import spec
 from notifications.delivery.attachments import spreadsheets
 
 # Moved on where the same recipe gives another picture than before.
-VERSION = 2
+VERSION = 3
 
 
 class MediumError(SentenceError):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from enum import Enum
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -20,7 +19,11 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from integrations.clients.wecom.messages.limits import in_reading_order
-from integrations.data.table import Column, Table, Value
+from integrations.data.figures import to_decimal
+from integrations.data.formats import USUAL_DECIMALS
+from integrations.data.reading import in_zone
+from integrations.data.table import Column, Kind, Month, Table, Value
+from notifications.charts.labels import cell_text, head_unit
 
 # A spreadsheet's own limits, one row for the head and one for what is left out.
 ROWS_AT_MOST = 1_048_576 - 2
@@ -94,33 +97,36 @@ def _fitting(make: Callable[[int], bytes], row_count: int) -> bytes:
         rows = min(rows - 1, int(rows * FILE_BYTES / len(made) * 0.95))
 
 
-class _Style(Enum):
-    """How a cell looks: the properties of its format in the file."""
+_HEAD, _HEAD_OF_NUMBERS, _QUOTED, _GENERAL = "head", "head of numbers", "quoted", "General"
 
-    PLAIN = {"num_format": "General"}
-    HEAD = {"bold": True, "bg_color": "#E8EEF5"}
-    HEAD_OF_NUMBERS = {"bold": True, "bg_color": "#E8EEF5", "align": "right"}
-    # Text that begins as a formula does stays text when somebody edits it.
-    QUOTED = {"quote_prefix": True}
-    DAY = {"num_format": "yyyy-mm-dd"}
-    MINUTE = {"num_format": "yyyy-mm-dd hh:mm"}
-    SECOND = {"num_format": "yyyy-mm-dd hh:mm:ss"}
-    WHOLE = {"num_format": "#,##0"}
-    FRACTION = {"num_format": "#,##0.00##"}
+
+class _Formats(dict[str, Format]):
+    """How cells look: the formats of a file, a few by name and the others by their number format."""
+
+    def __init__(self, book: Workbook) -> None:
+        self._book = book
+        head = {"bold": True, "bg_color": "#E8EEF5"}
+        self[_HEAD], self[_HEAD_OF_NUMBERS] = book.add_format(head), book.add_format({**head, "align": "right"})
+        # Text that begins as a formula does stays text when somebody edits it.
+        self[_QUOTED] = book.add_format({"quote_prefix": True})
+
+    def __missing__(self, number_format: str) -> Format:
+        made = self[number_format] = self._book.add_format({"num_format": number_format})
+        return made
 
 
 def _workbook(found: Sequence[Part], row_count: int) -> bytes:
     output = io.BytesIO()
     # Rows go to a temporary file as they come. A value's type is decided here, never guessed from its text.
     with Workbook(output, {"constant_memory": True}) as book:
-        formats = {style: book.add_format(style.value) for style in _Style}
+        formats = _Formats(book)
         used: set[str] = set()
         for part in found:
             _write_sheet(book.add_worksheet(_sheet_name(part.title, used)), part, row_count, formats)
     return output.getvalue()
 
 
-def _write_sheet(sheet: Worksheet, part: Part, row_count: int, formats: dict[_Style, Format]) -> None:
+def _write_sheet(sheet: Worksheet, part: Part, row_count: int, formats: _Formats) -> None:
     """The head, the values, and what is left out."""
     columns = part.table.columns[:COLUMNS_AT_MOST]
     rows = part.table.rows[:row_count]
@@ -130,31 +136,50 @@ def _write_sheet(sheet: Worksheet, part: Part, row_count: int, formats: dict[_St
     if rows and columns:
         sheet.autofilter(0, 0, len(rows), len(columns) - 1)
     for position, column in enumerate(columns):
-        _write_text(sheet, 0, position, _head(column), formats[_head_style(column)])
-    are_numbers = [column.is_numeric for column in columns]
+        _write_text(sheet, 0, position, _head(column), formats[_HEAD_OF_NUMBERS if column.is_numeric else _HEAD])
+    numbers = [_number_formats(column) for column in columns]
     for number, row in enumerate(rows, start=1):
-        for position, (value, is_number) in enumerate(zip(row, are_numbers, strict=False)):
-            _write(sheet, number, position, _plain(value), is_number, formats)
+        for position, (value, column) in enumerate(zip(row, columns, strict=False)):
+            _write(sheet, number, position, value, column, numbers[position], formats)
     left_out = _left_out(part, len(rows))
     if left_out:
-        _write_text(sheet, len(rows) + 1, 0, left_out, formats[_Style.PLAIN])
+        _write_text(sheet, len(rows) + 1, 0, left_out, formats[_GENERAL])
+
+
+def _number_formats(column: Column) -> tuple[str, str]:
+    """Return the formats of its whole numbers and of its other ones."""
+    sign = "%" if column.kind is Kind.PERCENT else ""
+    whole, other = (
+        f"#,##0.{'0' * (decimals if column.decimals is None else column.decimals)}".rstrip(".") + sign
+        for decimals in (0, USUAL_DECIMALS)
+    )
+    return whole, other
 
 
 def _write(
-    sheet: Worksheet, row: int, column: int, plain: _Plain, is_number: bool, formats: dict[_Style, Format]
+    sheet: Worksheet,
+    row: int,
+    position: int,
+    value: Value,
+    column: Column,
+    number_formats: tuple[str, str],
+    formats: _Formats,
 ) -> None:
+    plain = _plain(value)
     match plain:
         case None:
             return
         case bool():
-            sheet.write_boolean(row, column, plain)
+            sheet.write_boolean(row, position, plain)
         case str():
-            style = _Style.QUOTED if plain.startswith(_FORMULA_STARTS) else _Style.PLAIN
-            _write_text(sheet, row, column, plain, formats[style])
+            is_quoted = plain.startswith(_FORMULA_STARTS)
+            _write_text(sheet, row, position, plain, formats[_QUOTED if is_quoted else _GENERAL])
         case date():
-            sheet.write_datetime(row, column, plain, formats[_date_style(plain)])
+            sheet.write_datetime(row, position, plain, formats[_date_format(plain)])
         case _:
-            sheet.write_number(row, column, plain, formats[_number_style(plain) if is_number else _Style.PLAIN])
+            # To a spreadsheet 12.5% is 0.125.
+            number = float(Decimal(str(plain)).scaleb(-2)) if column.kind is Kind.PERCENT else plain
+            sheet.write_number(row, position, number, formats[number_formats[plain % 1 != 0]])
 
 
 def _write_text(sheet: Worksheet, row: int, column: int, text: str, style: Format) -> None:
@@ -162,18 +187,10 @@ def _write_text(sheet: Worksheet, row: int, column: int, text: str, style: Forma
     sheet.write_string(row, column, _NOT_IN_CELLS.sub("", text)[:CELL_CHARACTERS], style)
 
 
-def _head_style(column: Column) -> _Style:
-    return _Style.HEAD_OF_NUMBERS if column.is_numeric else _Style.HEAD
-
-
-def _date_style(value: date) -> _Style:
+def _date_format(value: date) -> str:
     if not isinstance(value, datetime):
-        return _Style.DAY
-    return _Style.SECOND if value.second else _Style.MINUTE
-
-
-def _number_style(value: float) -> _Style:
-    return _Style.WHOLE if value == int(value) else _Style.FRACTION
+        return "yyyy-mm" if isinstance(value, Month) else "yyyy-mm-dd"
+    return "yyyy-mm-dd hh:mm:ss" if value.second else "yyyy-mm-dd hh:mm"
 
 
 def _sheet_name(title: str, used: set[str]) -> str:
@@ -188,8 +205,8 @@ def _sheet_name(title: str, used: set[str]) -> str:
 
 
 def _head(column: Column) -> str:
-    name = " ".join(in_reading_order(column.name).split())
-    return f"{name} ({column.unit})" if column.unit else name
+    name, unit = " ".join(in_reading_order(column.name).split()), head_unit(column)
+    return f"{name} ({unit})" if unit else name
 
 
 def _plain(value: Value) -> _Plain:
@@ -197,9 +214,9 @@ def _plain(value: Value) -> _Plain:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, datetime):
-        local = timezone.localtime(value) if timezone.is_aware(value) else value
+        local = in_zone(value, timezone.get_current_timezone()).replace(tzinfo=None)
         # The calendar of spreadsheets begins in 1900.
-        return local.replace(tzinfo=None) if local.year > 1900 else f"{local.replace(tzinfo=None)}"
+        return local if local.year > 1900 else str(local)
     if isinstance(value, date):
         return value if value.year > 1900 else value.isoformat()
     if isinstance(value, str):
@@ -222,18 +239,9 @@ def _number(value: float | Decimal) -> float | int | str | None:
 
 def _column_widths(columns: Sequence[Column], rows: Sequence[tuple[Value, ...]]) -> Iterator[int]:
     for position, column in enumerate(columns):
-        texts: Iterable[str] = (_shown(row[position]) for row in rows[:_MEASURED])
+        texts: Iterable[str] = (cell_text(row[position], column) for row in rows[:_MEASURED])
         longest = max([_width(_head(column)) + 3, *map(_width, texts)])
         yield max(_WIDTHS[0], min(_WIDTHS[1], longest + 2))
-
-
-def _shown(value: Value) -> str:
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        plain = _number(value)
-        return f"{plain:,.2f}" if isinstance(plain, int | float) else str(plain or "")
-    return "" if value is None else str(value)
 
 
 def _width(text: str) -> int:
@@ -256,7 +264,7 @@ def _separated(part: Part, row_count: int) -> bytes:
     writer.writerow([_guarded(_head(column)) for column in part.table.columns])
     shown = part.table.rows[:row_count]
     for row in shown:
-        writer.writerow([_guarded(_field(value)) if isinstance(value, str) else _field(value) for value in row])
+        writer.writerow([_field(value, column) for value, column in zip(row, part.table.columns, strict=True)])
     left_out = _left_out(part, len(shown))
     if left_out:
         writer.writerow([_guarded(left_out)])
@@ -268,12 +276,15 @@ def _guarded(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) or text.startswith(_FORMULA_STARTS) else text
 
 
-def _field(value: Value) -> str:
-    plain = value if isinstance(value, Decimal) and value.is_finite() else _plain(value)
-    if plain is None:
-        return ""
+def _field(value: Value, column: Column) -> str:
+    """Write a value with all of its digits."""
+    number = to_decimal(value)
+    if number is not None:
+        return f"{number if number else abs(number):f}{'%' if column.kind is Kind.PERCENT else ''}"
+    plain = _plain(value)
     if isinstance(plain, datetime):
         return f"{plain:%Y-%m-%d %H:%M:%S}"
     if isinstance(plain, bool):
         return "TRUE" if plain else "FALSE"
-    return f"{plain:f}" if isinstance(plain, Decimal) else str(plain).replace("\x00", "")
+    text = "" if plain is None else str(plain).replace("\x00", "")
+    return _guarded(text) if isinstance(value, str) else text

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from django.utils import translation
-from hypothesis import given
-from hypothesis import strategies as st
 
 from integrations.data.figures import Change
-from notifications.charts.labels import describe_change, number_of, short, text_of
+from integrations.data.table import Column, Kind, Month
+from notifications.charts.labels import cell_text, describe_change, drawable, short
 
 
 @pytest.mark.parametrize(
@@ -20,47 +19,58 @@ from notifications.charts.labels import describe_change, number_of, short, text_
     [
         (0, "0", "0"),
         (-0.0, "0", "0"),
+        (-0.001, "0", "0"),
         (0.5, "0.5", "0.5"),
-        (0.00012, "0.0001", "0.0001"),
-        (123.45, "123.5", "123.5"),
-        (9999, "9,999", "10K"),
-        (9999.99, "1万", "10K"),
-        (12345.6, "1.23万", "12.35K"),
-        (123_456_789, "1.23亿", "123.5M"),
-        (-2_500_000_000_000, "-2.5万亿", "-2.5T"),
-        (1e20, "1e+08万亿", "1e+08T"),
+        (0.125, "0.13", "0.13"),
+        (123.45, "123.45", "123.45"),
+        (9999, "9,999", "10.0K"),
+        (9999.996, "1.0万", "10.0K"),
+        (12345.6, "1.2万", "12.3K"),
+        (99_999_999, "1.00亿", "100.0M"),
+        (-2_500_000_000_000, "-2.50万亿", "-2.5T"),
+        (1e20, "100000000.00万亿", "100000000.0T"),
+        (float("nan"), "—", "—"),
     ],
 )
 def test_numbers_are_short_and_say_what_they_count_in(number: float, chinese: str, english: str) -> None:
-    assert (short(number, language="zh-hans"), short(number, language="en")) == (chinese, english)
+    exact = drawable(number)
+
+    assert (short(exact, language="zh-hans"), short(exact, language="en")) == (chinese, english)
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("unit", "decimals", "text"),
+    [("元", None, "1234.6万元"), ("元", 0, "1234.6万元"), ("%", 1, "12,345,678.9%"), ("%", None, "12,345,678.9%")],
+)
+def test_a_percentage_is_not_counted_in_ten_thousands(unit: str, decimals: int | None, text: str) -> None:
+    assert short(Decimal("12345678.9"), unit, decimals, language="zh-hans") == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "decimals", "value", "text"),
     [
-        (None, "–"),  # noqa: RUF001  # the dash that stands for nothing
-        (True, "是"),
-        (1_234_567.5, "1,234,567.5"),
-        (Decimal("-12.30"), "-12.3"),
-        (100, "100"),
-        (250_000_000, "2.5亿"),
-        (float("nan"), "非数字"),
-        (Decimal("1e9999"), "非数字"),
-        (date(2026, 11, 24), "2026-11-24"),
-        (datetime(2026, 11, 24, 1, 5, tzinfo=UTC), "2026-11-24 09:05"),
-        (" a\n b ", "a b"),
+        (Kind.NUMBER, None, None, "—"),
+        (Kind.TEXT, None, "N/A", "—"),
+        (Kind.NUMBER, None, float("nan"), "—"),
+        (Kind.BOOLEAN, None, True, "是"),
+        (Kind.NUMBER, None, 1_234_567.5, "1,234,567.5"),
+        (Kind.NUMBER, None, Decimal("-12.30"), "-12.3"),
+        (Kind.NUMBER, 2, 100, "100.00"),
+        (Kind.NUMBER, 0, 2.5, "3"),
+        (Kind.NUMBER, None, -0.001, "0"),
+        (Kind.NUMBER, None, 250_000_000, "250,000,000"),
+        (Kind.NUMBER, None, 10**31, "1.000e+31"),
+        (Kind.PERCENT, None, 12.5, "12.5%"),
+        (Kind.PERCENT, 2, 12.5, "12.50%"),
+        (Kind.DATE, None, date(2026, 11, 24), "2026-11-24"),
+        (Kind.DATE, None, Month(2026, 11, 1), "2026-11"),
+        (Kind.DATETIME, None, datetime(2026, 11, 24, 1, 5, tzinfo=UTC), "2026-11-24 09:05"),
+        (Kind.DATETIME, None, datetime(9999, 12, 31, 23, 59, tzinfo=UTC), "9999-12-31 23:59"),
+        (Kind.TEXT, None, " a\n b ", "a b"),
     ],
 )
-def test_a_value_in_a_table(value: Any, text: str) -> None:
-    assert text_of(value, language="zh-hans") == text
-
-
-@given(st.integers() | st.floats() | st.decimals() | st.booleans() | st.text() | st.none())
-def test_only_numbers_that_can_be_drawn_are_numbers(value: Any) -> None:
-    found = number_of(value)
-
-    assert found is None or abs(found) < 1e300
-    assert text_of(value, language="zh-hans") is not None
+def test_a_value_in_a_table(kind: Kind, decimals: int | None, value: Any, text: str) -> None:
+    assert cell_text(value, Column("c", kind, decimals=decimals)) == text
 
 
 @pytest.mark.parametrize(

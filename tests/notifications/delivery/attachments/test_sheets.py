@@ -53,7 +53,7 @@ def test_a_workbook_has_typed_cells_a_frozen_head_and_fitting_widths() -> None:
     assert [cell.value for cell in sheet[1]] == ["日期", "销售额 (元)", "城市"]
     assert [(cell.value, cell.number_format) for cell in sheet[2]] == [
         (datetime(2026, 11, 23), "yyyy-mm-dd"),  # noqa: DTZ001  # a spreadsheet knows no zones
-        (1234567.5, "#,##0.00##"),
+        (1234567.5, "#,##0.00"),
         ("上海", "General"),
     ]
     assert [(cell.value, cell.number_format) for cell in sheet[3]][1] == (12, "#,##0")

@@ -1,0 +1,132 @@
+"""One meaning of data: whatever shows a figure shows the same one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from integrations.data import figures
+from integrations.data.formats import format_number
+from integrations.data.reading import read_number
+from integrations.data.table import Column, Kind, Month, Table
+from notifications.charts import labels
+from notifications.charts.aggregate import shape
+from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort
+from notifications.charts.table_image import fitting
+from notifications.charts.vega import spec
+from notifications.delivery.attachments import spreadsheets
+from notifications.reports.html_tables import shown_table
+from tests.notifications.charts.tables import AS_OF
+
+NUMBERS = st.decimals(-(10**7), 10**7, places=2) | st.integers(-(10**7), 10**7) | st.none()
+ROWS = st.lists(st.tuples(st.sampled_from(["华东", "华北", "华南"]), NUMBERS), min_size=1, max_size=8)
+BARS = Chart(ChartKind.BAR, "n", ("v",), sort=Sort.LARGEST)
+
+
+def table_of(rows: list[tuple[str, Decimal | int | None]], kind: Kind = Kind.NUMBER) -> Table:
+    return Table((Column("n", Kind.TEXT), Column("v", kind)), tuple(rows), AS_OF)
+
+
+def bars(table: Table) -> dict[str | int, Decimal | None]:
+    return {point.place: point.value for point in shape(BARS, table).points}
+
+
+def cells_of(content: bytes) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in openpyxl.load_workbook(io.BytesIO(content)).worksheets[0].rows]
+
+
+@settings(max_examples=25, deadline=None)
+@given(ROWS.filter(lambda rows: any(value is not None for _name, value in rows)))
+def test_labels_of_bars_are_the_totals_of_their_known_values(rows: list[tuple[str, Decimal | int | None]]) -> None:
+    table = table_of(rows)
+
+    found = {row["x"]: row["t"] for row in spec(BARS, table, language="zh-hans")["data"]["values"]}
+
+    for name in {name for name, _value in rows}:
+        known = figures.numbers_of(table, "v", [place for place, row in enumerate(rows) if row[0] == name])
+        assert found[name] == labels.short(figures.total(known), language="zh-hans")
+    assert bars(table_of([*rows, ("华东", None)])) == {**bars(table), "华东": bars(table).get("华东")}
+    assert bars(table_of(rows[::-1])) == bars(table)
+
+
+@settings(max_examples=25, deadline=None)
+@given(ROWS, st.sampled_from([Kind.NUMBER, Kind.PERCENT]))
+def test_cells_of_pictures_pages_and_files_are_the_value(
+    rows: list[tuple[str, Decimal | int | None]], kind: Kind
+) -> None:
+    table = table_of(rows, kind)
+    sign, share = ("%", 100) if kind is Kind.PERCENT else ("", 1)
+    [part] = spreadsheets.parts([("x", table)])
+
+    pictured = [row[1] for row in fitting(table.columns, table.rows, language="zh-hans")[1]]
+    paged = [row[1][0] for row in shown_table("x", table, 100).rows]
+    sheet = [row[1] for row in cells_of(spreadsheets.xlsx([part]))[1:]]
+    separated = [row[1] for row in csv.reader(io.StringIO(spreadsheets.csv_text(part).decode("utf-8-sig")))][1:]
+
+    exact = [figures.to_decimal(value) for _name, value in rows]
+    written = [format_number(value) if value is None else f"{format_number(value)}{sign}" for value in exact]
+    assert pictured == paged == written
+    held = [None if cell.value is None else round(Decimal(repr(cell.value)) * share, 9) for cell in sheet]
+    assert held == exact
+    assert all(cell.number_format.endswith(sign) for cell in sheet if cell.value is not None)
+    read = [read_number(text) for text in separated]
+    assert [one and one.value for one in read] == exact
+
+
+def test_names_that_are_written_differently_are_one_group() -> None:
+    table = table_of([("East", 1), ("ＥＡＳＴ", 2), (" east ", 4), ("West", None)])
+
+    assert bars(table) == {"East": 7, "West": None}
+    assert [row["t"] for row in spec(BARS, table, language="zh-hans")["data"]["values"]] == ["7", "—"]
+
+
+def test_unknown_values_are_left_out_of_each_aggregate() -> None:
+    table = table_of([("华东", None), ("华东", 4), ("华东", None), ("华东", 2)])
+
+    found = {one: shape(Chart(ChartKind.BAR, "n", ("v",), aggregate=one), table).points[0].value for one in Aggregate}
+    assert found == {"sum": 6, "average": 3, "maximum": 4, "minimum": 2, "count": 2}
+
+
+def test_bars_are_ranked_by_known_values_and_ties_stay() -> None:
+    table = table_of([("a", None), ("b", -9), ("c", 3), ("d", 5), ("e", 3)])
+
+    assert shape(BARS, table).places == ["d", "c", "e", "b", "a"]
+
+
+def test_a_stack_of_one_series_says_no_zero_for_an_unknown() -> None:
+    rows = spec(Chart(ChartKind.STACKED, "n", ("v",)), table_of([("a", None), ("b", 2)]), language="zh-hans")["data"]
+
+    assert [(row["y"], row["t"]) for row in rows["values"]] == [(None, "—"), (2.0, "2")]
+
+
+def test_percentages_of_a_donut_are_not_added_up() -> None:
+    chart = Chart(ChartKind.DONUT, "n", ("v",))
+
+    assert ">75<" in spec(chart, table_of([("a", 50), ("b", 25)]), language="zh-hans")["svg"]
+    assert ">75" not in spec(chart, table_of([("a", 50), ("b", 25)], Kind.PERCENT), language="zh-hans")["svg"]
+
+
+def test_months_stay_months() -> None:
+    columns = (Column("月", Kind.DATE), Column("v", Kind.NUMBER))
+    table = Table(columns, ((Month(2026, 10, 1), 1), (Month(2026, 11, 1), 2)), AS_OF)
+
+    drawn = spec(Chart(ChartKind.LINE, "月", ("v",)), table, language="zh-hans")
+
+    assert drawn["encoding"]["x"]["axis"]["format"] == "%Y-%m"
+    assert drawn["title"]["subtitle"] == ["截至 2026-11-24 09:00"]
+    assert cells_of(spreadsheets.xlsx(spreadsheets.parts([("x", table)])))[1][0].number_format == "yyyy-mm"
+
+
+@pytest.mark.parametrize(("is_fetch_time", "words"), [(False, "截至 "), (True, "取数时间 ")])
+def test_the_foot_says_what_its_time_is(is_fetch_time: bool, words: str) -> None:
+    table = Table((Column("n", Kind.TEXT),), (("a",),), datetime(2026, 11, 24, 1, tzinfo=UTC), False, is_fetch_time)
+
+    assert f">{words}2026-11-24 09:00<" in spec(Chart(ChartKind.TABLE), table, language="zh-hans")["svg"]
