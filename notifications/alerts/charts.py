@@ -193,7 +193,7 @@ def _only(table: Table, names: Sequence[str]) -> Table:
     """These columns alone: a recipe keeps what it was given, also what nobody looks at."""
     places = [table.position(name) for name in names]
     columns = tuple(table.columns[place] for place in places)
-    return Table(columns, tuple(tuple(row[place] for place in places) for row in table.rows), table.as_of, table.is_cut)
+    return replace(table, columns=columns, rows=tuple(tuple(row[place] for place in places) for row in table.rows))
 
 
 def _axis(table: Table, taken: Collection[str]) -> str:

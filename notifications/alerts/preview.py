@@ -11,10 +11,10 @@ from django.utils.timezone import now
 from notifications.alerts import charts, condition_words, conditions, evaluation, past, verdicts
 from notifications.alerts.conditions import ConditionError
 from notifications.alerts.past import Past
+from notifications.charts.labels import cell_text
 from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.attachments import Plan, Wanted
 from notifications.models import Medium
-from notifications.reports.row_filters import cell_text
 from notifications.subscriptions.schedules import slots
 
 if TYPE_CHECKING:
@@ -111,5 +111,8 @@ def _pictures(rule: AlertRule, tables: dict[str, Table], at: datetime, language:
 def _shown(name: str, holds: bool | None, findings: list[str], table: Table, marked: tuple[int, ...]) -> ShownPart:
     chosen = set(marked) if holds else set()
     order = sorted(range(len(table.rows)), key=lambda index: (index not in chosen, index))
-    rows = [ShownRow([cell_text(cell) for cell in table.rows[index]], index in chosen) for index in order[:ROWS_SHOWN]]
+    rows = [
+        ShownRow([cell_text(*pair) for pair in zip(table.rows[index], table.columns, strict=True)], index in chosen)
+        for index in order[:ROWS_SHOWN]
+    ]
     return ShownPart(name, holds, findings, rows, max(0, len(table.rows) - ROWS_SHOWN))

@@ -118,10 +118,10 @@ def test_lines_cross_the_drawing_at_their_values(text: str, table: Table, axis: 
     assert (
         lines["data"]["values"][-1]["t"]
         == {
-            ("zh-hans", "y"): "200万",
-            ("zh-hans", "x"): "2,000万",
-            ("en", "y"): "2M",
-            ("en", "x"): "20M",
+            ("zh-hans", "y"): "200.0万",
+            ("zh-hans", "x"): "2000.0万",
+            ("en", "y"): "2.0M",
+            ("en", "x"): "20.0M",
         }[language, axis]
     )
     assert lines["encoding"][axis]["field"] == "y"
