@@ -26,7 +26,7 @@ from integrations.clients.sources.http_url import WrittenWrong, headers_from, is
 from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, admitted_url, backend_of, place_of, shown
 from integrations.core.concurrency import SeenForm
-from integrations.data.reading import COLUMNS_AT_MOST, KIND_CHOICES
+from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasource_messages import address_flaws, sentence
 from integrations.models.fields import opened

@@ -1,48 +1,28 @@
-"""Reads what a source gives: single values, what a column is, and a whole table. Pure.
-
-What a column is follows from the administrator's choice, else from what the source says of it, else from what its
-known values agree on. One odd value never changes the kind, unit or scale of the others: a few that do not fit become
-unknown and are counted; where more do not fit, the column is text.
-"""
+"""Reads single values as people and programs write them: texts, numbers, days and moments. Pure."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, time, tzinfo
 from decimal import Decimal
-from typing import Any
 
-from integrations.data.table import Column, Kind, Misfit, Month, Table, Value
-
-COLUMNS_AT_MOST = 500
-NAME_CHARACTERS = 200
-# A longer text in one cell is cut there, visibly.
-CELL_CHARACTERS = 20_000
-# The limit of all texts of a table together.
-CHARACTERS_AT_MOST = 32 * 1024 * 1024
-# One value in so many may be odd.
-ONE_ODD_IN = 20
-EXAMPLES = 3
-
-# The choice of an administrator that is no Kind: a column of percentages whose 0.125 means 12.5 %.
-RATIO = "ratio"
-KIND_CHOICES = frozenset({*(kind.value for kind in Kind), RATIO})
+from integrations.data.table import Month, Value
 
 # --- Texts ------------------------------------------------------------------------------------------------------------
 
 UNKNOWN_TEXTS = frozenset({"", "-", "—", "–", "--", "n/a", "nan", "null", "none", "无", "∞", "-∞", "+∞", "inf", "-inf"})  # noqa: RUF001  # dashes as sources write them
 # Full-width characters and the signs that stand for ASCII ones.
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " ", 0xFFE5: "¥", 0x2212: "-"}
+_WIDE = re.compile(f"[{''.join(map(chr, _NARROW))}]")
+_UNKNOWN_CHARACTERS = max(map(len, UNKNOWN_TEXTS))
 
 
 def narrow_text(text: str) -> str:
     """Return a text without spaces around, with full-width letters, digits and signs as ASCII ones."""
-    return (text if text.isascii() else text.translate(_NARROW)).strip()
+    return (text if text.isascii() or not _WIDE.search(text) else text.translate(_NARROW)).strip()
 
 
 def fold_text(text: str) -> str:
@@ -53,7 +33,8 @@ def fold_text(text: str) -> str:
 def is_unknown(value: Value) -> bool:
     """Whether a value, or a text that stands for one ("-", "N/A", "无"), is unknown."""
     if isinstance(value, str):
-        return narrow_text(value).lower() in UNKNOWN_TEXTS
+        text = value.strip()
+        return len(text) <= _UNKNOWN_CHARACTERS and narrow_text(text).lower() in UNKNOWN_TEXTS
     return value is None or (isinstance(value, float | Decimal) and not _is_finite(value))
 
 
@@ -108,9 +89,10 @@ def read_number(text: str) -> NumberText | None:
     if match is None or not (match["whole"] or match["fraction"]) or bool(match["open"]) != bool(match["close"]):
         return None
     whole, fraction, exponent = match["whole"] or "0", match["fraction"] or "", match["exponent"] or ""
-    number = Decimal(f"{whole.replace(',', '')}{fraction}{exponent}") * _MULTIPLES.get(match["multiple"] or "", 1)
-    if "-" in (match["sign"], match["late_sign"]) or match["open"] or match["arrow"] == "↓":
-        number = -abs(number)
+    is_negative = "-" in (match["sign"], match["late_sign"]) or match["open"] or match["arrow"] == "↓"
+    number = Decimal(f"{'-' if is_negative else ''}{whole.replace(',', '')}{fraction}{exponent}")
+    if match["multiple"]:
+        number *= _MULTIPLES[match["multiple"]]
     is_whole = not fraction and not exponent and number == number.to_integral_value()
     is_code = (len(whole) > 1 and whole[0] == "0") or len(whole.replace(",", "")) > SAFE_DIGITS
     return NumberText(
@@ -129,9 +111,6 @@ _TIME = re.compile(
     r"(.+?)(?:[T ]|(?<=日))\s*(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,6})\d*)?)?\s*(Z|UTC|[+-]\d\d:?\d\d)?"
 )
 _USUAL_YEARS = range(1900, 2101)
-_YEAR, _YEAR_NAME = re.compile(r"(?:19|20)\d\d"), re.compile(r"年份|年度|^年$|\byear\b", re.IGNORECASE)
-# Days since 1899-12-30, as sheets count them: from 1954 to 2119.
-_EXCEL_DAYS = range(20_000, 80_000)
 
 
 def read_day(text: str) -> date | None:
@@ -140,6 +119,8 @@ def read_day(text: str) -> date | None:
     A month is a `Month`. None where it is neither.
     """
     text = narrow_text(text)
+    if not text[:4].isdecimal():
+        return None
     try:
         if match := _DAY.fullmatch(text):
             year, month, day = (int(part) for part in match.groups() if part and part.isdecimal())
@@ -154,15 +135,19 @@ def read_day(text: str) -> date | None:
 
 def read_moment(text: str, zone: tzinfo) -> datetime | None:
     """Read a moment: a day with a time behind it. It comes back in `zone`, which is also that of one without a zone."""
-    match = _TIME.fullmatch(narrow_text(text))
+    text = narrow_text(text)
+    if text[4:5] == text[7:8] == "-" and text[10:11] in ("T", " ") and text[13:14] == ":":
+        with suppress(ValueError):  # the usual way, which is read fast
+            return in_zone(datetime.fromisoformat(text), zone)
+    match = _TIME.fullmatch(text) if text[:4].isdecimal() else None
     day = read_day(match[1]) if match else None
     if match is None or day is None or isinstance(day, Month):
         return None
     hour, minute, second = int(match[2]), int(match[3]), int(match[4] or 0)
-    offset = (match[6] or "").replace("UTC", "Z")
     try:
         clock = time(hour, minute, second, int((match[5] or "").ljust(6, "0")))
-        own_zone = datetime.fromisoformat(f"2000-01-01T00:00:00{offset}").tzinfo
+        offset = match[6] and match[6].replace("UTC", "Z")
+        own_zone = datetime.fromisoformat(f"2000-01-01T00:00:00{offset}").tzinfo if offset else None
     except ValueError:
         return None
     return in_zone(datetime.combine(day, clock, own_zone), zone)
@@ -191,430 +176,3 @@ def day_of(value: Value, zone: tzinfo) -> date | None:
         moment = read_moment(value, zone)
         return read_day(value) if moment is None else moment.date()
     return None
-
-
-# --- Values of a kind -------------------------------------------------------------------------------------------------
-
-_YES, _NO = frozenset({"true", "yes", "1", "是"}), frozenset({"false", "no", "0", "否"})
-
-
-class _MisfitError(ValueError):
-    """A value that is not of the kind."""
-
-
-def plain_value(value: Any) -> Value:
-    """Return one value as a table can hold it: no infinity, nothing nested, no bytes; texts trimmed and cut."""
-    if value is None or isinstance(value, bool | int | date):
-        return value
-    if isinstance(value, float | Decimal):
-        return value if _is_finite(value) else None
-    if isinstance(value, bytes | bytearray | memoryview):
-        raw = bytes(value)
-        try:
-            value = raw.decode()
-        except UnicodeDecodeError:
-            value = f"0x{raw[: CELL_CHARACTERS // 2].hex()}"
-    elif isinstance(value, time):
-        value = value.isoformat()
-    elif isinstance(value, dict | list | tuple):
-        value = json.dumps(value, ensure_ascii=False, default=str)
-    text = clean_text(str(value)).strip()
-    return text if len(text) <= CELL_CHARACTERS else f"{text[: CELL_CHARACTERS - 1]}…"
-
-
-def _as_text(value: Value) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, date):
-        return value.isoformat()
-    return None if value in (None, "") else str(value)
-
-
-def _as_boolean(value: Value) -> bool:
-    text = fold_text(_as_text(value) or "")
-    if text not in _YES | _NO:
-        raise _MisfitError
-    return text in _YES
-
-
-def _as_date(value: Value, zone: tzinfo) -> date:
-    """A number is a day of a sheet (46349), or a day written 20261123."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and int(value) in _EXCEL_DAYS:
-        return date(1899, 12, 30) + timedelta(days=int(value))
-    day = day_of(str(value) if isinstance(value, int | Decimal) else value, zone)
-    if day is None:
-        raise _MisfitError
-    return day
-
-
-def _as_moment(value: Value, zone: tzinfo) -> datetime:
-    """A number counts the seconds since 1970, or the milliseconds."""
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        seconds = float(value)
-        try:
-            return datetime.fromtimestamp(seconds / (1000 if abs(seconds) >= 1e11 else 1), zone)
-        except (OverflowError, OSError, ValueError):
-            raise _MisfitError from None
-    if isinstance(value, datetime):
-        return in_zone(value, zone)
-    moment = read_moment(value, zone) if isinstance(value, str) else None
-    if moment is not None:
-        return moment
-    day = day_of(value, zone)
-    if day is None:
-        raise _MisfitError
-    return datetime.combine(day, time(), zone)
-
-
-# --- What a column is -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnChoices:
-    """What the administrator says of a card's columns, by their names, before all else.
-
-    `kinds`: a Kind, or RATIO. `as_of_column`: whose newest value says of when the data is; empty where none was
-    chosen. `zone`: of values that have none.
-    """
-
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    units: Mapping[str, str] = field(default_factory=dict)
-    as_of_column: str = ""
-    zone: tzinfo = UTC
-
-
-@dataclass(slots=True)
-class _Reading:
-    """The values of one column on their way to a kind."""
-
-    values: list[Value]
-    unit: str = ""
-    decimals: int | None = None
-    scale: int = 1
-    is_percent: bool = False
-    odd: list[Value] = field(default_factory=list)
-
-
-def odd_values_allowed(known_count: int) -> int:
-    """Return how many of so many known values may not fit: one in 20, at least one, and never half of them."""
-    return min(max(1, known_count // ONE_ODD_IN), (known_count - 1) // 2)
-
-
-def _convert(values: Sequence[Value], read: Callable[[Value], Value]) -> tuple[list[Value], list[Value]] | None:
-    """Read every known value. Returns the values and those that do not fit; None where too many do not."""
-    known_count = sum(not is_unknown(value) for value in values)
-    allowed = odd_values_allowed(known_count) if known_count else 0
-    read_values: list[Value] = []
-    odd: list[Value] = []
-    seen: dict[str, Value] = {}
-    for value in values:
-        if isinstance(value, str) and value in seen:
-            read_values.append(seen[value])
-            continue
-        found: Value = None
-        if not is_unknown(value):
-            try:
-                found = read(value)
-            except _MisfitError:
-                odd.append(value)
-                if len(odd) > allowed:
-                    return None
-                read_values.append(None)
-                continue
-        read_values.append(found)
-        if isinstance(value, str):
-            seen[value] = found
-    return read_values, odd
-
-
-def _number_reader(unit: str, *, is_chosen: bool, scale: int = 1) -> Callable[[Value], Value]:
-    """`is_chosen`: the administrator says that the column holds numbers, so codes are some, too. `scale`: what numbers
-    without a percent sign are multiplied by."""
-
-    def read(value: Value) -> Value:
-        if isinstance(value, bool) and is_chosen:
-            return int(value)
-        if isinstance(value, bool | date):
-            raise _MisfitError
-        if isinstance(value, int | float | Decimal):
-            return times(value, scale)
-        number = read_number(value or "")
-        if number is None or (number.is_code and not is_chosen) or number.unit not in ("", unit):
-            raise _MisfitError
-        return number.value if number.unit == "%" else times(number.value, scale)
-
-    return read
-
-
-def times(value: float | Decimal, scale: int) -> int | float | Decimal:
-    """Multiply in the digits that the value has: 0.29 times 100 is 29, not 28.999…"""
-    if scale == 1:
-        return value
-    product = Decimal(str(value)) * scale
-    return int(product) if product == product.to_integral_value() else float(product)
-
-
-def _read_numbers(values: Sequence[Value], reading: _Reading, *, is_chosen: bool, scale: int = 1) -> Kind | None:
-    """Read the column as numbers with one unit. Returns PERCENT or NUMBER; None where it is none of both."""
-    texts = [number for value in values if isinstance(value, str) and (number := read_number(value)) is not None]
-    if not is_chosen and any(number.is_code for number in texts):
-        return None  # a code among the values says that all of them are codes
-    units = Counter(number.unit for number in texts if is_chosen or number.unit in UNITS or not number.unit)
-    unit = next((unit for unit, count in units.most_common(2) if unit and 2 * count >= len(texts)), "")
-    converted = _convert(values, _number_reader(unit, is_chosen=is_chosen, scale=scale))
-    if converted is None:
-        return None
-    reading.values, odd = converted
-    reading.odd += odd
-    reading.unit = reading.unit or unit
-    if reading.decimals is None and len(texts) == sum(not is_unknown(value) for value in values):
-        decimals = [number.decimals for number in texts]
-        reading.decimals = max((one for one in decimals if one is not None), default=None) if texts else None
-    return Kind.PERCENT if reading.is_percent or reading.unit == "%" else Kind.NUMBER
-
-
-def _read_days(values: Sequence[Value], reading: _Reading, zone: tzinfo) -> Kind | None:
-    """Read the column as days, or as moments where more than a few have a time."""
-
-    def read(value: Value) -> Value:
-        if isinstance(value, str) and (moment := read_moment(value, zone)) is not None:
-            return moment
-        if isinstance(value, datetime):
-            return in_zone(value, zone)
-        day = day_of(value, zone)
-        if day is None:
-            raise _MisfitError
-        return day
-
-    converted = _convert(values, read)
-    if converted is None:
-        return None
-    found, reading.odd = converted
-    moments = sum(isinstance(value, datetime) for value in found)
-    if moments > odd_values_allowed(max(1, sum(value is not None for value in found))):
-        reading.values = [None if value is None else _as_moment(value, zone) for value in found]
-        return Kind.DATETIME
-    reading.values = [value.date() if isinstance(value, datetime) else value for value in found]
-    return Kind.DATE
-
-
-def _are_compact_days(name: str, values: Sequence[Value]) -> bool:
-    """Whether whole numbers are days written 20261123: all of them, and more than one or under a name that says so."""
-    known = [value for value in values if value is not None]
-    is_named = any(word in name.casefold() for word in ("日期", "日", "date", "day", "dt"))
-    if not known or (len(set(known)) < 2 and not is_named):
-        return False
-    return all(
-        isinstance(value, int) and not isinstance(value, bool) and read_day(str(value)) is not None for value in known
-    )
-
-
-def _read_column(name: str, reading: _Reading, choice: str, source_kind: Kind | None, zone: tzinfo) -> Kind:
-    """Decide what the column is, and replace its values by values of that kind."""
-    values = reading.values
-    known = [value for value in values if not is_unknown(value)]
-    if not choice and known and _YEAR_NAME.search(name) and all(_YEAR.fullmatch(str(value)) for value in known):
-        choice = Kind.TEXT  # 2026 is no amount, and is not written 2,026
-    types: set[Any] = {type(value) for value in known}
-    if choice:
-        kind = _read_chosen(values, reading, choice, zone)
-    elif not known:
-        kind = Kind.PERCENT if reading.is_percent else source_kind
-        reading.values = [None] * len(values) if kind not in (None, Kind.TEXT) else values
-    elif types == {bool}:
-        kind = Kind.BOOLEAN
-    elif types <= {date, Month, datetime}:
-        kind = _read_days(values, reading, zone)
-    elif types <= {int, float, Decimal}:
-        is_days = types == {int} and _are_compact_days(name, values)
-        kind = _read_chosen(values, reading, Kind.DATE, zone) if is_days else None
-        kind = kind or _read_numbers(values, reading, is_chosen=False)
-    else:
-        kind = _read_days(values, reading, zone) or _read_numbers(values, reading, is_chosen=False)
-    if kind is None or kind is Kind.TEXT:
-        reading.values, reading.unit = [_as_text(value) for value in values], ""
-        return Kind.TEXT
-    return kind
-
-
-def _read_chosen(values: Sequence[Value], reading: _Reading, choice: str, zone: tzinfo) -> Kind | None:
-    """Read the column as the kind that was chosen for it; None where too many values are not of it."""
-    if choice in (RATIO, Kind.PERCENT, Kind.NUMBER):
-        is_percent = choice != Kind.NUMBER
-        scale = 100 if choice == RATIO and not reading.is_percent else 1
-        reading.scale = max(reading.scale, scale)
-        reading.is_percent = reading.is_percent or is_percent
-        reading.unit = "%" if is_percent else reading.unit
-        return _read_numbers(values, reading, is_chosen=True, scale=scale)
-    readers: dict[str, Callable[[Value], Value]] = {
-        Kind.TEXT: _as_text,
-        Kind.BOOLEAN: _as_boolean,
-        Kind.DATE: lambda value: _as_date(value, zone),
-        Kind.DATETIME: lambda value: _as_moment(value, zone),
-    }
-    converted = _convert(values, readers[choice])
-    if converted is None:
-        return None
-    reading.values, reading.odd = converted
-    return Kind(choice)
-
-
-# --- Values beside the words in which they are displayed --------------------------------------------------------------
-
-
-def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
-    """Read raw numbers beside their displayed texts: unit, decimals, and for percentages the scale.
-
-    The scale is the relation of raw and displayed numbers that most cells show; "0" and "-" show none. A few cells
-    that show another one are odd; where more do, all values are the displayed ones.
-    """
-    pairs = [
-        (position, raw, shown)
-        for position, (raw, text) in enumerate(zip(raws, displays, strict=True))
-        if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool) and isinstance(text, str)
-        if (shown := read_number(text)) is not None
-    ]
-    reading = _Reading(list(raws))
-    telling = [shown for _position, raw, shown in pairs if raw] or [shown for _position, _raw, shown in pairs]
-    unit, count = Counter(shown.unit for shown in telling).most_common(1)[0] if telling else ("", 0)
-    if 2 * count < len(telling) or not telling:
-        return reading
-    same = [pair for pair in pairs if pair[2].unit == unit]
-    told = [pair for pair in same if pair[1]]
-    scales = {scale: sum(_is_rounded(shown, raw, scale) for _at, raw, shown in told) for scale in (100, 1)}
-    decimals = max((shown.decimals for _at, _raw, shown in same if shown.decimals is not None), default=None)
-    if unit != "%":
-        if 2 * scales[1] >= len(told):
-            reading.unit, reading.decimals = unit, decimals
-        return reading
-    reading.unit, reading.is_percent, reading.decimals = "%", True, decimals
-    reading.scale = 100 if scales[100] >= scales[1] else 1
-    contradicting = {at for at, raw, shown in same if not _is_rounded(shown, raw, reading.scale)}
-    if len(contradicting) > odd_values_allowed(len(pairs)):
-        # The raw numbers are of two scales: what is displayed is not.
-        reading.scale = 1
-        displayed = {at: shown.value for at, _raw, shown in pairs}
-        reading.values = [displayed.get(at) for at in range(len(raws))]
-        return reading
-    reading.odd = [displays[at] for at in sorted(contradicting)]
-    reading.values = [
-        times(raw, reading.scale) if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool) else raw
-        for raw in raws
-    ]
-    for at in contradicting:
-        reading.values[at] = None
-    return reading
-
-
-def _is_rounded(shown: NumberText, raw: float | Decimal, scale: int) -> bool:
-    """Whether `shown` is the raw number times `scale`, rounded to the decimals that are shown."""
-    room = 0.51 * 10.0 ** -(shown.decimals or 0) if shown.decimals is not None else 0.06 * abs(float(shown.value))
-    return abs(float(shown.value) - float(raw) * scale) <= room
-
-
-# --- A whole table ----------------------------------------------------------------------------------------------------
-
-
-class TableError(ValueError):
-    """An answer that is no table. `what`: a code; `column`: the one that is to blame; `megabytes`: the limit that it
-    passed."""
-
-    def __init__(self, what: str, *, column: str = "", megabytes: int = 0) -> None:
-        super().__init__(what)
-        self.what, self.column, self.megabytes = what, column, megabytes
-
-
-def build_table(
-    names: Sequence[Any],
-    rows: Iterable[Sequence[Any]],
-    *,
-    fetched_at: datetime,
-    said_at: datetime | None = None,
-    is_cut: bool = False,
-    choices: ColumnChoices = ColumnChoices(),
-    displays: Sequence[Sequence[Any]] = (),
-    source_kinds: Sequence[Kind | None] = (),
-) -> Table:
-    """Build a table from what a source gave. `said_at`: of when the source says that its data is.
-
-    `displays`: for each row the words in which its values are displayed. `source_kinds`: what the source says of each
-    column. Raises TableError.
-    """
-    if not names:
-        raise TableError("no-columns")
-    if len(names) > COLUMNS_AT_MOST:
-        raise TableError("columns")
-    unique, plain = unique_names(names), [[plain_value(value) for value in row] for row in rows]
-    if any(len(row) != len(unique) for row in plain):
-        raise TableError("uneven")
-    if sum(len(value) for row in plain for value in row if isinstance(value, str)) > CHARACTERS_AT_MOST:
-        raise TableError("size", megabytes=CHARACTERS_AT_MOST // 2**20)
-    columns: list[Column] = []
-    contents: list[list[Value]] = []
-    misfits: list[Misfit] = []
-    for position, name in enumerate(unique):
-        raws = [row[position] for row in plain]
-        reading = _read_displays(raws, [row[position] for row in displays]) if displays else _Reading(raws)
-        source_kind = source_kinds[position] if position < len(source_kinds) else None
-        kind = _read_column(name, reading, choices.kinds.get(name, ""), source_kind, choices.zone)
-        unit = choices.units.get(name, reading.unit)
-        if unit == "%" and kind is Kind.NUMBER:
-            kind = Kind.PERCENT
-        source_name = "" if str(names[position]) == name else str(names[position])[:NAME_CHARACTERS]
-        columns.append(Column(name, kind, unit, reading.decimals, reading.scale, source_name))
-        contents.append(reading.values)
-        if reading.odd:
-            examples = tuple(dict.fromkeys(str(value)[:100] for value in reading.odd))[:EXAMPLES]
-            misfits.append(Misfit(name, len(reading.odd), examples))
-    newest = _newest_moment(columns, contents, choices, fetched_at, is_said=said_at is not None)
-    as_of = min(fetched_at, newest or said_at or fetched_at)
-    is_fetch_time = newest is None and said_at is None
-    return Table(tuple(columns), tuple(zip(*contents, strict=True)), as_of, is_cut, is_fetch_time, tuple(misfits))
-
-
-def _newest_moment(
-    columns: Sequence[Column],
-    contents: Sequence[Sequence[Value]],
-    choices: ColumnChoices,
-    fetched_at: datetime,
-    *,
-    is_said: bool,
-) -> datetime | None:
-    """Return the newest moment that is not in the future, of the column that was chosen for it; where none was chosen
-    and the source says nothing, of the only column of days. A day stands for its end: figures of yesterday are as of
-    this midnight. Raises TableError for a chosen column that is not there, or holds no times.
-    """
-    position = next((at for at, column in enumerate(columns) if column.name == choices.as_of_column), None)
-    if choices.as_of_column and position is None:
-        raise TableError("no-time-column", column=choices.as_of_column)
-    if position is None:
-        temporal = [at for at, column in enumerate(columns) if column.is_temporal]
-        if is_said or len(temporal) != 1:
-            return None
-        position = temporal[0]
-    values = [value for value in contents[position] if value is not None]
-    if values and not columns[position].is_temporal:
-        raise TableError("not-datetime", column=choices.as_of_column)
-    today = fetched_at.astimezone(choices.zone).date()
-    ends = []
-    for value in values:
-        if isinstance(value, datetime):
-            ends += [value] if value <= fetched_at else []
-        elif isinstance(value, date) and value <= today:
-            ends.append(datetime.combine(value, time(), choices.zone) + timedelta(days=1))
-    return max(ends, default=None)
-
-
-def unique_names(names: Sequence[Any]) -> list[str]:
-    """Return each name as one line of text; an empty one gets its number, a second one of the same name " (2)"."""
-    unique: list[str] = []
-    used: set[str] = set()
-    for number, given in enumerate(names, 1):
-        name = " ".join(clean_text("" if given is None else str(given)).split())[:NAME_CHARACTERS] or f"#{number}"
-        again, candidate = 1, name
-        while candidate in used:
-            again += 1
-            candidate = f"{name} ({again})"
-        used.add(candidate)
-        unique.append(candidate)
-    return unique

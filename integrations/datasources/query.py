@@ -17,8 +17,8 @@ from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.clients.sources.http_url import headers_from, joined
 from integrations.clients.sources.sql_url import AddressRefused, admitted_url
 from integrations.core.client_factory import certificate_path, guandata_client
-from integrations.data.reading import ColumnChoices
 from integrations.data.table import Table
+from integrations.data.table_builder import ColumnChoices
 from integrations.datasources.reach import reach_for
 from integrations.models import BiConnection, Card, DataSource, SourceKind
 from integrations.models.bi import THE_ONE

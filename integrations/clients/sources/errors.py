@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from integrations.data.reading import TableError
+from integrations.data.table_builder import TableError
 
 
 class Problem(StrEnum):

@@ -18,8 +18,8 @@ from integrations.clients.guandata.client import Filter, GuandataClient
 from integrations.clients.guandata.responses import SIGN_IN, NotAdmittedError
 from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors
 from integrations.clients.wecom.deadline import total_deadline
-from integrations.data.reading import CHARACTERS_AT_MOST, ColumnChoices, build_table
 from integrations.data.table import Table
+from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 
 # Between the levels of a header.
 LEVELS_JOINED = " / "

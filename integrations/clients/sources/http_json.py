@@ -23,8 +23,8 @@ from integrations.clients.sources.errors import Problem, SourceError, explain_ta
 from integrations.clients.sources.ssrf import AddressForbiddenError, Reach, open_pool
 from integrations.clients.sources.worker_process import WorkerBroken, WorkerTooSlow, answer_of
 from integrations.clients.wecom.deadline import NotConnectedError, total_deadline
-from integrations.data.reading import ColumnChoices, build_table
 from integrations.data.table import Table
+from integrations.data.table_builder import ColumnChoices, build_table
 
 ANSWER_BYTES_AT_MOST = 16 * 1024 * 1024
 REDIRECTS_AT_MOST = 3

@@ -27,8 +27,8 @@ from integrations.clients.sources.errors import Problem, SourceError, explain_ta
 from integrations.clients.sources.sql_engine import engine_for
 from integrations.clients.sources.sql_statement import bound, checked, parameters_of, with_plain_colons
 from integrations.clients.sources.ssrf import Reach
-from integrations.data.reading import CHARACTERS_AT_MOST, ColumnChoices, build_table
 from integrations.data.table import Kind, Table
+from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 
 # How much is fetched in one go. Rows are counted when they are here, so these bound what may be too much of them.
 ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 100, 2**20

@@ -12,16 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.data.reading import (
-    ColumnChoices,
-    build_table,
     fold_text,
     is_unknown,
-    odd_values_allowed,
     read_day,
     read_moment,
     read_number,
 )
 from integrations.data.table import Column, Kind, Misfit, Month, Table
+from integrations.data.table_builder import ColumnChoices, build_table, odd_values_allowed
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 12, 1, 1, 0, tzinfo=UTC)
@@ -204,6 +202,8 @@ def test_what_all_known_values_agree_on(values: list[Any], kind: Kind, read_valu
         ("percent", [12.5, "3%"], Kind.PERCENT, [12.5, 3]),
         ("ratio", [0.125, "3%", "-"], Kind.PERCENT, [12.5, 3, None]),
         ("date", [46349, "2026-11-24"], Kind.DATE, [date(2026, 11, 23), date(2026, 11, 24)]),
+        ("datetime", ["1764550800", "1764550800000"], Kind.DATETIME, [datetime(2025, 12, 1, 9, tzinfo=SHANGHAI)] * 2),
+        ("no-kind", [1], Kind.NUMBER, [1]),
         ("datetime", [1764550800, 1764550800000], Kind.DATETIME, [datetime(2025, 12, 1, 9, tzinfo=SHANGHAI)] * 2),
         ("boolean", ["是", 0], Kind.BOOLEAN, [True, False]),
         ("text", [12, True], Kind.TEXT, ["12", "true"]),
@@ -222,12 +222,75 @@ def test_a_unit_of_percent_that_was_chosen_makes_a_column_of_percentages() -> No
     assert read([12.5, 3], unit="%").columns == (Column("x", Kind.PERCENT, "%"),)
 
 
-@pytest.mark.parametrize("values", [["2025", "2026"], [2025, 2026, None]])
+@pytest.mark.parametrize("values", [["2025", "2026"], [2025, 2026, None], [2025, 2026, 2024, "合计"]])
 def test_years_are_texts(values: list[Any]) -> None:
     table = build_table(["年份"], [[value] for value in values], fetched_at=NOW)
 
     assert table.columns[0].kind is Kind.TEXT
     assert table.values("年份")[:2] == ["2025", "2026"]
+
+
+def test_numbers_under_a_name_of_years_that_are_none_stay_numbers() -> None:
+    table = build_table(["年度预算"], [[2025], [2026], [1204]], fetched_at=NOW)
+
+    assert (table.columns[0].kind, table.values("年度预算")) == (Kind.NUMBER, [2025, 2026, 1204])
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("工号", ["10086", "10087"]),
+        ("货号", ["101", "102", "A03"]),
+        ("手机", ["13800138000", "+86 139-0013-9000"]),
+        ("邮编", ["518000", "100000"]),
+        ("批次号", ["2026-1", "2026-2"]),
+        ("版本", ["1.2", "1.10"]),
+        ("order_id", ["12", "13"]),
+    ],
+)
+def test_texts_that_name_things_are_no_numbers_and_no_days(name: str, values: list[str]) -> None:
+    table = build_table([name], [[value] for value in values], fetched_at=NOW)
+
+    assert (table.columns[0].kind, table.values(name)) == (Kind.TEXT, values)
+
+
+@pytest.mark.parametrize(("name", "value"), [("工号", 10086), ("手机", "1,204"), ("paid", "12"), ("手机销售额", "12")])
+def test_numbers_stay_numbers_under_names_that_look_like_those_of_codes(name: str, value: Any) -> None:
+    assert build_table([name], [[value]], fetched_at=NOW).columns[0].kind is Kind.NUMBER
+
+
+@pytest.mark.parametrize("odd", [0, 99991231, None])
+@pytest.mark.parametrize("as_type", [int, float, Decimal])
+def test_one_cell_does_not_make_numbers_of_days(odd: int | None, as_type: type) -> None:
+    column, found = column_of(read([as_type(20261123), as_type(20261124), as_type(20261125), odd]))
+
+    assert (column.kind, found) == (Kind.DATE, [date(2026, 11, 23), date(2026, 11, 24), date(2026, 11, 25), None])
+
+
+def test_numbers_of_many_digits_are_read_exactly() -> None:
+    column, found = column_of(read(["-123456789012345678901234567890"], kind="number"))
+
+    assert (column.kind, found) == (Kind.NUMBER, [-123456789012345678901234567890])
+
+
+@pytest.mark.parametrize("kind", ["datetime", "date"])
+def test_a_number_beyond_all_days_is_none(kind: str) -> None:
+    assert column_of(read([10**400, 1764550800], kind=kind))[0].kind is Kind.TEXT
+
+
+def test_a_number_beyond_what_is_displayed_contradicts_no_other() -> None:
+    column, found = column_of(read([10**400, 0.125, 0.25, 0.5], ["1%", "12.5%", "25%", "50%"]))
+
+    assert (column.kind, column.scale, found[1:]) == (Kind.PERCENT, 100, [12.5, 25, 50])
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_order_of_rows_does_not_say_what_a_column_is(backwards: bool) -> None:
+    step = -1 if backwards else 1
+
+    column, found = column_of(read([0.5, 3.0][::step], ["50%", "3"][::step]))
+
+    assert (column.kind, sorted(found)) == (Kind.PERCENT, [50, 300])
 
 
 def test_the_source_says_what_a_column_without_values_is() -> None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from integrations.data.reading import ColumnChoices, TableError, build_table
+from integrations.data.table_builder import ColumnChoices, TableError, build_table
 
 NOW = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -52,6 +52,11 @@ def test_a_day_stands_for_its_end(day: Any) -> None:
     assert as_of(day, "2026-11-20" if isinstance(day, str) else date(2026, 11, 20)) == datetime(
         2026, 11, 24, tzinfo=SHANGHAI
     )
+
+
+def test_a_month_stands_for_its_end_and_the_present_one_for_now() -> None:
+    assert as_of("2026-09", "2026-10") == datetime(2026, 11, 1, tzinfo=SHANGHAI)
+    assert as_of("2026-10", "2026-11") == NOW
 
 
 @pytest.mark.parametrize("value", ["2026-11-24", "2027-01-01 00:00", date.max])

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils.translation import override
 
-from integrations.data.reading import ColumnChoices, build_table
 from integrations.data.table import Column, Kind, Table
+from integrations.data.table_builder import ColumnChoices, build_table
 from notifications.alerts import conditions, verdicts
 from notifications.alerts.conditions import Condition, ConditionError, Join, check
 from notifications.alerts.verdicts import Memory

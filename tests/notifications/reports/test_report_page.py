@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from integrations.data.reading import build_table
 from integrations.data.table import Column, Kind, Table
+from integrations.data.table_builder import build_table
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Report, Run
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription, make_superuser

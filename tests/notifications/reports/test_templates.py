@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import translation
 
-from integrations.data.reading import build_table
 from integrations.data.table import Column, Kind, Table
+from integrations.data.table_builder import build_table
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError

@@ -20,8 +20,8 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.http_json import ExpressionRefused, JsonQuestion, check_expression, read_json
 from integrations.clients.sources.http_url import WrittenWrong, headers_from, is_base, is_below, joined
 from integrations.clients.sources.ssrf import Reach, needed_for
-from integrations.data.reading import ColumnChoices
 from integrations.data.table import Kind, Table
+from integrations.data.table_builder import ColumnChoices
 from integrations.models import datasource_messages
 from tests.integrations.clients.sources.place import NOW
 from tests.integrations.clients.sources.web import Answer, says, web_service

@@ -18,8 +18,8 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.sql import SqlQuestion, mysql_limits
 from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, Flaw, admitted_url, shown
-from integrations.data.reading import ColumnChoices
 from integrations.data.table import Kind
+from integrations.data.table_builder import ColumnChoices
 from integrations.models import datasource_messages
 from tests.integrations.clients.sources.databases import FACTS, SECRET, Database
 from tests.integrations.clients.sources.place import NOW
