@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, AttributeValue, WeComAccount, fold_value
@@ -122,7 +122,7 @@ class Contents:
     def learn(self, user_ids: Collection[int]) -> None:
         """Read the attributes and the accounts that decide, of all these people at once."""
         if self._own_rows is not None:
-            self._values = attribute_values(user_ids, self._own_rows.attribute_ids)
+            self._values = attribute_values(user_ids, self._own_rows.attribute_ids, self._report.corp_id)
         if self._pages is not None:
             self._pages.learn(user_ids)
 
@@ -260,10 +260,13 @@ def reason_to_skip(run: Run, subscription: Subscription, loaded: Loaded) -> Sent
     )
 
 
-def attribute_values(user_ids: Collection[int], keys: Collection[Key]) -> dict[int, Values]:
-    """By user and key the folded values. A query for all attributes, and one each for accounts and departments."""
+def attribute_values(user_ids: Collection[int], keys: Collection[Key], corp_id: int | None = None) -> dict[int, Values]:
+    """By user and key the folded values. Accounts and departments: those in the one company, else of the account that
+    receives messages, because whoever administers another company names its accounts. A query for all attributes, and
+    one each for accounts and departments."""
     rows = AttributeValue.objects.filter(attribute__in=[key for key in keys if isinstance(key, int)])
-    accounts = WeComAccount.objects.complete()
+    meant = Q(is_primary=True) if corp_id is None else Q(corp=corp_id)
+    accounts = WeComAccount.objects.complete().filter(meant)
     if len(user_ids) <= PEOPLE_NAMED:
         rows, accounts = rows.filter(user__in=user_ids), accounts.filter(user__in=user_ids)
     found: dict[int, dict[Key, set[str]]] = defaultdict(lambda: defaultdict(set))

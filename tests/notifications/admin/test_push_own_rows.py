@@ -132,3 +132,21 @@ def test_each_gets_the_rows_of_their_account_or_department(people: list[User], k
     left_out = Receipt.objects.get(status=Receipt.Status.SKIPPED)
     said = {"@userid": "企业微信账号", "@department": "企业微信部门"}[key]
     assert (left_out.user, left_out.reason_text) == (mailed, f"此人的属性为空：{said}")
+
+
+@pytest.mark.parametrize(("key", "cell"), [("@userid", "boss"), ("@department", "财务部")])
+@pytest.mark.parametrize("is_for_all", [False, True])
+def test_nobody_sees_rows_by_an_account_in_another_company(
+    corp: Corp, people: list[User], key: str, cell: str, is_for_all: bool
+) -> None:
+    """Who administers another company in WeCom names accounts and departments there."""
+    other = make_corp(name="别处")
+    people[0].wecom_accounts.create(corp=other, userid="boss", userid_folded="boss", is_primary=False)
+    stand_in(other, "boss", Department.objects.create(corp=other, wecom_department_id=9, name="财务部"))
+    report = make_data_report(corp=None if is_for_all else corp, body="{{ sales.count }} 行")
+    split(report, None, column="归属", value=key)
+    answer(report, table("归属", rows=[(cell,)]))
+
+    render_run(run_id=make_run(make_subscription(people[0], report=report)).pk, now=NOW)
+
+    assert Receipt.objects.get().reason == Receipt.Reason.NO_ROWS
