@@ -21,7 +21,6 @@ from accounts.models import (
     Attribute,
     DepartmentGroup,
     DirectoryPolicy,
-    LinkRequest,
     SignInPolicy,
     User,
     WeComAccount,
@@ -59,7 +58,6 @@ def track_people_and_companies() -> None:
         m2m=("managed_corps", "groups", "user_permissions"),
     )
     signals.track(WeComAccount, corps=_of_account, left_out=("userid_folded", "left_at", *_PROOF), name=bulk.name_of)
-    signals.track(LinkRequest, corps=lambda request: [request.corp_id], left_out=_OF_REQUESTS)
     signals.track(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
     signals.track(Attribute, corps=lambda attribute: [])
     signals.track(BiConnection, corps=lambda bi: [], left_out=_BI_TEST)
@@ -77,7 +75,6 @@ _BI_TEST = (
     *("check_requested_at", "check_as", "checked_at", "checked_version", "check_results"),
     *("connection_version", "key_saved_at", "changed_at"),
 )
-_OF_REQUESTS = ("userid_folded", "first_requested_at", "requested_at", "request_count")
 _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from celery import shared_task
 from django.utils import timezone
@@ -10,8 +11,9 @@ from django.utils import timezone
 from accounts.audit import services, syslog
 from accounts.authentication import lockout, session_records
 from accounts.authentication import services as authentication_services
-from accounts.directory import link_requests, sync, transfers
+from accounts.directory import sync, transfers
 from accounts.importexport import export_jobs, jobs
+from accounts.models import LinkRequest
 from integrations.core.client_factory import wecom_client
 from integrations.models import Corp
 
@@ -32,11 +34,11 @@ def burn_code(corp_id: int, sealed_code: str) -> None:
 @shared_task(name="accounts.purge_audit", ignore_result=True, expires=3600, time_limit=1800)
 def purge_audit() -> None:
     """Remove what is too old from the audit trail, and what counts no more: wrong passwords, sessions that are over,
-    requests that nobody answered, moves of people long ago. A repeat finds nothing."""
+    moves of people long ago. A repeat finds nothing."""
     now = timezone.now()
     lockout.forget_old(now=now)
     session_records.purge(now=now)
-    link_requests.purge(now=now)
+    LinkRequest.objects.filter(requested_at__lte=now - timedelta(days=90)).delete()
     transfers.purge(now=now)
     jobs.forget_old_rows(now=now)
     logger.info("audit entries removed count=%d", services.purge(now=now))

@@ -9,7 +9,6 @@ urlpatterns = [
     path("login/", login.Login.as_view(), name="login"),
     path("login/company/", login.choose_company, name="choose-company"),
     path("login/trouble/", errors.show, name="sign-in-error"),
-    path("login/trouble/ask/", errors.request_link, name="request-link"),
     path("account/", account.show, name="account"),
     path("account/sessions/<int:pk>/end/", account.end_session, name="end-session"),
     path("account/sessions/end/", account.end_all_sessions, name="end-all-sessions"),

@@ -120,15 +120,6 @@ def _directory(size: Size) -> list[Table]:
         ),
         ("accounts.DepartmentGroup", 200, {"department_id": "n", "group_id": f"{KEYS_BEFORE} + n"}),
         ("accounts.DirectoryPolicy", COMPANIES, {"corp_id": "n", "mode": "'link'", "changed_at": "now()"}),
-        (
-            "accounts.LinkRequest",
-            some,
-            {
-                **{"corp_id": _COMPANY, "userid": "'N' || n", "userid_folded": "'n' || n"},
-                **{"first_requested_at": "now()", "requested_at": _ago(some)},
-                "request_count": "1",
-            },
-        ),
         ("accounts.LinkConflict", some, {"member_id": "n", "since": _ago(some), "reason": "'nobody'"}),
     ]
 

@@ -105,7 +105,6 @@ SECTIONS = (
                 ("accounts.Attribute", pgettext_lazy("menu", "User attributes")),
                 "auth.Group",
                 ("accounts.LinkConflict", pgettext_lazy("menu", "Not linked")),
-                ("accounts.LinkRequest", pgettext_lazy("menu", "Requests")),
             ),
             _entry(
                 pgettext_lazy("menu", "Directory"),

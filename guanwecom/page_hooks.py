@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from accounts.admin.audit import unsent_attentions
 from accounts.admin.transfers import move_action
-from accounts.directory import link_requests
 from accounts.directory.hooks import directory_action, directory_attentions, directory_lines
 from accounts.users import bi_identity
 from accounts.users.panels import person_panels
@@ -24,7 +23,7 @@ from notifications.admin.person_panel import person_panel
 LINES = (connection_lines, directory_lines, push_lines)
 ATTENTIONS = (
     *(monitoring_attentions, push_attentions),
-    *(directory_attentions, link_requests.attentions, bi_identity.attentions, unsent_attentions),
+    *(directory_attentions, bi_identity.attentions, unsent_attentions),
     *(connection_attentions, source_attentions),
 )
 

@@ -59,7 +59,6 @@ TOKEN_READERS = "U SA P1"
 DEPARTMENT_READERS, DEPARTMENT_READERS_ELSEWHERE = f"{CORP_READERS} PA P1", f"{CORP_READERS_ELSEWHERE} P2"
 ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE = f"{INTEGRATION} PA P1", "S2 I2 P2"
 AUDITORS, AUDITORS_ELSEWHERE = "U SA S1 RA R1", "S2 R2"
-LINKERS, LINKERS_ELSEWHERE = INTEGRATION, INTEGRATION_ELSEWHERE
 # Who manages the second company only.
 BLIND = "S2 I2 P2 R2"
 ALL_BUT_S1 = " ".join(who for who in STAFF if who != "S1")
@@ -171,7 +170,6 @@ LOOK_UPS = [
         expect(f"{DEPARTMENT_READERS} {DEPARTMENT_READERS_ELSEWHERE}"),
         query="?app_label=notifications&model_name=subscription&field_name=departments",
     ),
-    look_up("accounts", "linkrequest", "user", "U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2"),
     look_up("accounts", "user", "groups", "U SA S1 S2 PA P1 P2"),
     look_up("accounts", "user", "managed_corps", "U SA S1 S2 IA I1 I2 RA R1 R2"),
 ]
@@ -346,18 +344,6 @@ ACCOUNTS = [
     ),
     Row("accounts_user_moved", expect("U SA", unseen=("S1 S2", 404)), args=("move",)),
     Row("accounts_user_moved_state", expect("U SA", unseen=("S1 S2", 404)), args=("move",)),
-    lists("accounts_linkrequest", LINKERS, LINKERS_ELSEWHERE),
-    reads("accounts_linkrequest", "asking", LINKERS, LINKERS_ELSEWHERE),
-    Row(
-        "accounts_linkrequest_change",
-        expect(SYSTEM, unseen=(SYSTEM_ELSEWHERE, 302)),
-        method="post",
-        args=("asking",),
-        data={"user": ""},
-    ),
-    history("accounts_linkrequest", "asking", LINKERS, BLIND),
-    never("accounts_linkrequest_add"),
-    *deletes("accounts_linkrequest", "asking", SYSTEM, SYSTEM_ELSEWHERE),
     Row("accounts_user_xlsx", expect(f"{SYSTEM} {SYSTEM_ELSEWHERE}")),
     Row("accounts_user_xlsx", expect(f"{SYSTEM} {SYSTEM_ELSEWHERE}", 302), method="post"),
     Row("accounts_user_csv", expect(f"{SYSTEM} {SYSTEM_ELSEWHERE}")),

@@ -26,7 +26,6 @@ from accounts.models import (
     ExportFile,
     GivenGroup,
     LinkConflict,
-    LinkRequest,
     Lockout,
     PeopleExport,
     PeopleImport,
@@ -308,13 +307,6 @@ def _security(world: World, first: Corp) -> None:
         "policy": SignInPolicy.objects.create(),
         "operators": OperatorContacts.objects.create(),
         "calendar": WorkdayCalendar.objects.create(),
-        "asking": LinkRequest.objects.create(
-            corp=first,
-            userid="Alpha-userid",
-            userid_folded="alpha-userid",
-            first_requested_at=timezone.now(),
-            requested_at=timezone.now(),
-        ),
     }
 
 
@@ -359,7 +351,7 @@ def statements() -> dict[str, str]:
         *(Corp, StagedCredentials, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, BiListing),
         *(DataSource, Card, CardData),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport, PeopleMove),
-        *(SignInPolicy, Lockout, Group, LinkRequest),
+        *(SignInPolicy, Lockout, Group),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, AttributeRule, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),
         *(OperatorContacts, WorkdayCalendar),

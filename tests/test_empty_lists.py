@@ -11,7 +11,6 @@ from accounts.models import (
     DepartmentGroup,
     DirectoryPolicy,
     LinkConflict,
-    LinkRequest,
     Lockout,
     PeopleExport,
     PeopleImport,
@@ -23,7 +22,7 @@ from notifications.models import Delivery, Receipt, Report, Robot, Run, Subscrip
 pytestmark = pytest.mark.django_db
 LISTS = (
     *(Corp, SyncRun, Member, LinkConflict, DirectoryPolicy, DepartmentGroup, Lockout, PeopleExport, PeopleImport),
-    *(DataSource, Card, Report, Subscription, Run, Delivery, Receipt, Robot, LinkRequest),
+    *(DataSource, Card, Report, Subscription, Run, Delivery, Receipt, Robot),
 )
 
 

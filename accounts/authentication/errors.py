@@ -143,8 +143,8 @@ GUIDES: dict[Cause, Guide] = {
         title=_("Your WeCom account is not linked yet"),
         what=_("WeCom has confirmed who you are, but no user of this site is linked with your account in “%(corp)s”."),
         who=_(
-            "Please give your administrator the account below. It belongs into your user's attribute “WeCom account”, "
-            "with “WeCom company name” set to “%(corp)s”."
+            "Ask a system administrator of this site, and send them the account below. They enter it on your user's "
+            "page as “WeCom account”, with “WeCom company name” set to “%(corp)s”."
         ),
     ),
     Cause.COMPANY_MISSING: Guide(
@@ -330,5 +330,3 @@ GUIDES: dict[Cause, Guide] = {
 
 # Where the same company would only refuse again, and another one may be the person's own.
 CHOOSING = frozenset({Cause.UNKNOWN_COMPANY, Cause.COMPANY_DISABLED, Cause.NOT_A_MEMBER, Cause.OTHER_COMPANY})
-# Where an administrator here has to link the person, who can ask for it on the page itself.
-MAY_REQUEST_LINK = frozenset({Cause.NOT_LINKED, Cause.COMPANY_MISSING})

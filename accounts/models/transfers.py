@@ -1,4 +1,4 @@
-"""Link requests, and transfers of people between companies."""
+"""Transfers of people between companies; and a table that only processes of release 1.0.0 use."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.users import User, WeComAccount
+from accounts.models.users import User
 from integrations.models import Corp
 from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet
 
@@ -20,18 +20,8 @@ if TYPE_CHECKING:
     from integrations.models.scoping import Person
 
 
-class LinkRequestQuerySet(models.QuerySet["LinkRequest"]):
-    def visible_to(self, person: Person) -> Self:
-        return self.filter(corp__in=Corp.objects.visible_to(person))
-
-    def open(self) -> Self:
-        """Requests of people who are still not linked, by whatever way an administrator might have done it."""
-        linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
-        return self.filter(~Exists(linked))
-
-
 class LinkRequest(models.Model):
-    """Somebody whom WeCom has confirmed, and who is linked with nobody here, asks to be. One row for each identity."""
+    """Unused; processes of release 1.0.0 write it during an upgrade. Its rows are deleted after 90 days."""
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+", verbose_name=_("WeCom company name"))
     userid = models.CharField(_("WeCom account"), max_length=64)
@@ -39,7 +29,6 @@ class LinkRequest(models.Model):
     first_requested_at = models.DateTimeField(_("first requested"))
     requested_at = models.DateTimeField(_("last requested"))
     request_count = models.PositiveIntegerField(_("times requested"), default=1)
-    # Set on the request's page: whom an administrator linked the account with.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.SET_NULL,
@@ -49,13 +38,8 @@ class LinkRequest(models.Model):
         verbose_name=_("link with the user"),
     )
 
-    objects = LinkRequestQuerySet.as_manager()
-
     class Meta:
-        verbose_name = _("request to be linked")
-        verbose_name_plural = _("requests to be linked")
-        ordering = ["-requested_at"]
-        default_permissions = ("view", "change", "delete")
+        default_permissions = ()
         constraints = [
             models.UniqueConstraint(fields=["corp", "userid_folded"], name="one_link_request_per_identity"),
         ]

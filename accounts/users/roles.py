@@ -111,14 +111,12 @@ _granted: dict[Role, set[str]] = {
         *("integrations.view_biconnection", "integrations.change_biconnection"),
         *_all_of("integrations.datasource", "integrations.card"),
         *_DIRECTORY_READERS,
-        *("accounts.view_linkrequest", "accounts.change_linkrequest", "accounts.delete_linkrequest"),
         *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
         *_all_of("integrations.corp", "integrations.siteaddress", "integrations.datasource", "integrations.card"),
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"),
         *(*_DIRECTORY_READERS, "integrations.sync_directory", "integrations.view_biconnection"),
-        "accounts.view_linkrequest",
     },
     # Groups are looked up by name only, as recipients: accounts.admin.groups keeps their pages shut.
     Role.PUSH_EDITOR: {

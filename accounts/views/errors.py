@@ -13,15 +13,13 @@ import redis
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from accounts.authentication import errors, throttling
 from accounts.authentication.errors import Cause, ErrorDetails
-from accounts.directory import link_requests
 from accounts.models import User
 from accounts.users.contacts import whom_to_ask
 from integrations.core.explanations import translated
@@ -53,39 +51,11 @@ def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
         "query": urlencode({"next": target, "stay": "1"}),
         "retry_url": _retry_url(found, target),
         "is_choosing": found.cause in errors.CHOOSING and Corp.objects.signing_in()[:2].count() > 1,
-        **_link_request(found, is_full="full" in request.GET),
     }
     response = render(request, "accounts/error.html", context, status=guide.status)
     if guide.status == TOO_MANY_STATUS:
         response.headers["Retry-After"] = str(throttling.SECONDS)
     return response
-
-
-@require_POST
-@never_cache
-def request_link(request: HttpRequest) -> HttpResponse:
-    """Tell the administrators of somebody who is not linked yet: the sealed error says whom WeCom has confirmed."""
-    sealed = request.POST.get("t", "")
-    found = errors.unseal(sealed)
-    if found is None or found.corp_id is None or found.cause not in errors.MAY_REQUEST_LINK or not found.userid:
-        return redirect("login")
-    corp = Corp.objects.filter(pk=found.corp_id).first()
-    if corp is None:
-        return redirect("login")
-    is_noted = link_requests.request_link(corp=corp, userid=found.userid, now=timezone.now())
-    logger.info("link asked for corp=%s noted=%s", corp.pk, is_noted)
-    query = {"t": sealed} if is_noted else {"t": sealed, "full": "1"}
-    return redirect(f"{reverse('sign-in-error')}?{urlencode(query)}")
-
-
-def _link_request(found: ErrorDetails, *, is_full: bool) -> dict[str, object]:
-    """Whether the person can ask administrators from the page, and when that was done last."""
-    if found.cause not in errors.MAY_REQUEST_LINK or found.corp_id is None or not found.userid:
-        return {}
-    requested_at = link_requests.requested_at(corp_id=found.corp_id, userid=found.userid)
-    is_repeatable = requested_at is None or timezone.now() - requested_at >= link_requests.REQUESTED_AGAIN_AFTER
-    sealed = errors.seal(found) if is_repeatable and not is_full else ""
-    return {"requested_at": requested_at, "request_token": sealed, "is_full": is_full}
 
 
 def _with_present_name(found: ErrorDetails) -> ErrorDetails:

@@ -17,7 +17,6 @@ from playwright.sync_api import BrowserContext, Page
 from accounts.authentication import errors
 from accounts.authentication.errors import Cause, ErrorDetails
 from accounts.authentication.session_store import stored_key
-from accounts.directory import link_requests
 from accounts.models import SignedInSession, SignInPolicy, User, WeComAccount
 from integrations.models import Corp
 from notifications.models import Receipt, Subscription
@@ -315,24 +314,6 @@ def _bi_unusable(_scene: Scene) -> str:
     return "/bi/page/p1"
 
 
-def asked(scene: Scene) -> Page:
-    """The administrators were notified just now."""
-    page = _error_page(Cause.NOT_LINKED)(scene)
-    page.locator('form[action*="ask"] button').click()
-    return page
-
-
-def asked_long_ago(scene: Scene) -> Page:
-    link_requests.request_link(corp=scene.corp, userid="HanMeimei", now=timezone.now() - timedelta(hours=30))
-    return _error_page(Cause.NOT_LINKED)(scene)
-
-
-def asked_too_often(scene: Scene) -> Page:
-    page = _error_page(Cause.NOT_LINKED)(scene)
-    page.goto(f"{page.url}&full=1")
-    return page
-
-
 def no_such_page(scene: Scene) -> Page:
     return scene.open("/no-such-page/")
 
@@ -387,7 +368,7 @@ PAGES: dict[str, Draw] = {
         login_without_companies, login_without_passwords, login_without_anything, login_signed_in, admin_login,
         not_staff, home, home_empty, home_empty_staff, home_search, home_search_without_hit, message_text,
         message_markdown, message_card, message_not_yours, subscriptions, subscription_paused, subscriptions_empty,
-        account, account_unlinked, asked, asked_long_ago, asked_too_often, no_such_page, no_such_page_signed_in,
+        account, account_unlinked, no_such_page, no_such_page_signed_in,
         forbidden, csrf_refused, broken,
     )
 } | {

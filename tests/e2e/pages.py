@@ -19,7 +19,6 @@ from accounts.models import (
     DirectoryPolicy,
     ImportRow,
     LinkConflict,
-    LinkRequest,
     Lockout,
     PeopleImport,
     PeopleMove,
@@ -250,10 +249,7 @@ def _make_moves(source: Corp, target: Corp) -> tuple[PeopleMove, ...]:
 
 
 def _make_security(corp: Corp, root: User) -> None:
-    """Who asks to be linked, who is locked out, and what was changed."""
-    LinkRequest.objects.create(
-        corp=corp, userid="jim", userid_folded="jim", first_requested_at=NOW, requested_at=NOW, request_count=2
-    )
+    """Who is locked out, and what was changed."""
     Lockout.objects.create(username="lilei", ip_address="192.0.2.1", failures_since_start=9)
     changes = [["agentid", "1000001", "1000002"], ["secret", "•••", "•••"]]
     AuditEntry.objects.create(

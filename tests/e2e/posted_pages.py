@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from django.urls import reverse
 from playwright.sync_api import Page, Response
 
-from accounts.models import Attribute, LinkRequest
+from accounts.models import Attribute
 from integrations.core.concurrency import sealed
 from integrations.models import SiteAddress
 from tests.e2e.pages import Rows
@@ -56,7 +56,6 @@ def _forms_with_errors(rows: Rows) -> list[Posted]:
     no_inlines = {f"{name}-{part}_FORMS": "0" for name in inlines for part in ("TOTAL", "INITIAL")}
     forms: list[Posted] = [(reverse(f"admin:{name}_add"), no_inlines) for name in EMPTY_FORMS]
     address = SiteAddress.objects.default()
-    link_request = LinkRequest.objects.earliest("pk")
     return [
         *forms,
         (
@@ -83,7 +82,6 @@ def _forms_with_errors(rows: Rows) -> list[Posted]:
             },
         ),
         (reverse("admin:integrations_siteaddress_change", args=[address.pk]), {"url": "https://报表.example.com/a"}),
-        (reverse("admin:accounts_linkrequest_change", args=[link_request.pk]), {"user": ""}),
         (reverse("admin:integrations_biconnection_paste"), {"private_key": "no key"}),
         (reverse("admin:notifications_report_preview"), {"_page": "1", "title": "日报", "_as": "nobody"}),
         (reverse("admin:notifications_alertrule_preview"), {"_page": "1"}),

@@ -16,7 +16,6 @@ from accounts.models import (
     DepartmentGroup,
     DirectoryPolicy,
     LinkConflict,
-    LinkRequest,
     PeopleImport,
     SignInPolicy,
     User,
@@ -298,7 +297,7 @@ class TestWeCom:
 
 # Whose changes give rights, hold secrets, move addresses or make tokens.
 CONFIRMED = {
-    *(User, Group, SignInPolicy, DirectoryPolicy, LinkConflict, LinkRequest, PeopleImport),
+    *(User, Group, SignInPolicy, DirectoryPolicy, LinkConflict, PeopleImport),
     *(Attribute, DepartmentGroup),  # which attribute names people in the BI; groups lend rights
     *(Corp, SiteAddress, BiConnection, DataSource, Robot, ApiToken, InboundChannel),
     OperatorContacts,  # who is told when the program stands still

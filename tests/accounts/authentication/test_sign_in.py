@@ -138,7 +138,7 @@ def test_the_page_shows_the_userid_to_hand_over(corp: Corp, phone: Visitor, weco
     _status, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
 
     assert '<code class="hand-over">HanMeimei</code>' in text
-    assert "通知管理员" in text
+    assert "请联系本系统的系统管理员，把下面的账号发给对方" in text
     assert f"/wecom/{corp.pk}/start/?next=%2F" in text
 
 

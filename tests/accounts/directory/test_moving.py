@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.directory import transfer_batches, transfers
-from accounts.models import AuditEntry, PeopleMove, User, WeComAccount
+from accounts.models import AuditEntry, LinkRequest, PeopleMove, User, WeComAccount
 from accounts.tasks import directory_tick, move_people, purge_audit
 from integrations.models import Corp
 from integrations.models.jobs import LeaseLostError
@@ -616,3 +616,15 @@ def test_the_company_of_more_people_than_one_request_can_do_is_not_set(
     refusal = "未作任何修改：一次最多设置 1 人。请减少选择、使用“转移人员…”，或"
     assert f'{refusal}<a href="{LIST.replace("/user/", "/peopleimport/add/")}">导入文件</a>。' in page.text
     assert {*accounts_of(person), *accounts_of(second)} == {("北山制造", "LiLei", True), ("北山制造", "second", True)}
+
+
+def test_requests_that_an_older_release_stored_are_forgotten_after_90_days(corp: Corp) -> None:
+    for userid, days in (("old", 91), ("young", 89)):
+        at = timezone.now() - timedelta(days=days)
+        LinkRequest.objects.create(
+            corp=corp, userid=userid, userid_folded=userid, first_requested_at=at, requested_at=at
+        )
+
+    purge_audit()
+
+    assert list(LinkRequest.objects.values_list("userid", flat=True)) == ["young"]

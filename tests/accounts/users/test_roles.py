@@ -50,11 +50,10 @@ EXPECTED = {
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),
         "notifications.change_corpqueue",
-        *(f"accounts.{verb}_linkrequest" for verb in ("view", "change", "delete")),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
         *(*OF_INTEGRATION, *OF_SOURCES, *PEOPLE_SEEN, *DIRECTORY_SEEN),
-        *("integrations.sync_directory", "integrations.view_biconnection", "accounts.view_linkrequest"),
+        *("integrations.sync_directory", "integrations.view_biconnection"),
         *(*ROBOTS, "notifications.view_corpqueue", "notifications.change_corpqueue"),
     },
     Role.PUSH_EDITOR: OF_EDITORS | CARDS | PEOPLE_SEEN | {"auth.view_group", "integrations.view_department"},
