@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -13,7 +14,7 @@ from integrations.core.sentences import Sentence
 from integrations.data import figures
 from integrations.data.dates import EARLIER
 from integrations.data.formats import LARGEST
-from integrations.data.reading import day_of
+from integrations.data.reading import day_of, is_unknown
 from integrations.data.table import NUMERIC, Column, Kind, Table
 from notifications.reports.templates import values as templates_values
 from notifications.reports.templates.dates import Period
@@ -158,7 +159,7 @@ class TableView(Exposed):
         """Return the numbers of a column of numbers, else its values, which are of one kind."""
         if self._column_at(self._of(column)).kind in {*NUMERIC, Kind.BOOLEAN}:
             return [self._figure(column, number) for number in self._numbers(column)]
-        return [value for value in self._values(column) if not isinstance(value, Nothing)]
+        return [value for value in self._values(column) if not isinstance(value, Nothing) and not is_unknown(value)]
 
     def _filled(self, column: Any) -> int:
         return figures.count_known(self._known(column))
@@ -256,7 +257,10 @@ class TableView(Exposed):
         if isinstance(day, Nothing):
             return Change(None, None)
         day = self._day(day)
-        return Change(self._on_day(day, column, by, of), self._on_day(EARLIER[against](day), column, by, of))
+        now, before = self._on_day(day, column, by, of), None
+        with suppress(OverflowError, ValueError):  # there is no day before the calendar begins
+            before = self._on_day(EARLIER[against](day), column, by, of)
+        return Change(now, before)
 
     def _on_day(self, day: date, column: Any, by: Any, of: str) -> Any:
         rows = self._on(day, by)

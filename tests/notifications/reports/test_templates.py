@@ -159,6 +159,20 @@ def test_reads_numbers_and_days_that_a_source_knows_as_text() -> None:
     assert said("{{ sales.latest() }} {{ sales.change('值') }}", table=table) == "2026-11-23 ↑100.0%"
 
 
+def test_a_day_at_the_beginning_of_the_calendar_has_none_before_it() -> None:
+    table = build_table(["日", "值"], [(date.min, 3)], fetched_at=SLOT)
+
+    assert said("{{ sales.latest() }} {{ sales.change('值') }} {{ sales.change('值', 'year') }}", table=table) == (
+        "0001-01-01 — —"
+    )
+
+
+def test_the_smallest_text_is_none_that_stands_for_unknown() -> None:
+    table = build_table(["城市"], [("-",), ("上海",), ("N/A",)], fetched_at=SLOT)
+
+    assert said("{{ sales.min('城市') }} {{ sales.max('城市') }}", table=table) == "上海 上海"
+
+
 def test_a_percentage_is_shown_as_one_and_changes_in_points() -> None:
     columns = (Column("日期", Kind.DATE), Column("转化率", Kind.PERCENT, "%", 1, 100))
     table = Table(columns, ((date(2026, 11, 22), 11), (date(2026, 11, 23), Decimal("12.5"))), SLOT)
