@@ -224,18 +224,20 @@ def entered_moments(condition: Condition) -> list[datetime]:
 
 def is_date(text: str) -> bool:
     """Whether it can be compared with a date: a day, a month, a time, or a relative date."""
-    return span_of(text, SOME_DAY) is not None or (read_day(text) or read_moment(text, UTC)) is not None
+    return span_of(text, SOME_DAY) is not None or read_moment(text, UTC) is not None
 
 
 def span_of(text: str, today: date) -> Period | None:
-    """The days of a relative date or a month; None for anything else."""
+    """The days of a relative date, a month or a day; None for anything else."""
     name = _bare(text)
     is_last_workday = name in map(_bare, LAST_WORKDAY)  # the only one for which days that were entered count
     named = last_workday(today, workdays.calendar()) if is_last_workday else _relative_days(today).get(name)
     if named is not None:
         return named if isinstance(named, Period) else Period(named, named)
     day = read_day(text)
-    return month_of(date(day.year, day.month, 1)) if isinstance(day, Month) else None
+    if isinstance(day, Month):
+        return month_of(date(day.year, day.month, 1))
+    return None if day is None else Period(day, day)
 
 
 def relative_names() -> list[str]:

@@ -43,7 +43,7 @@ def pinned(condition: Condition, table: Table, at: datetime) -> Condition:
         raise ConditionError("several_days", columns[0].name)
     name = columns[0].name
     newest = newest_day(table.values(name), until=at.date(), zone=at.tzinfo or UTC) or at.date()
-    return replace(condition, filters=(*condition.filters, (name, (f"{newest:%Y-%m-%d}",))))
+    return replace(condition, filters=(*condition.filters, (name, (date.isoformat(newest),))))
 
 
 def day_filters(condition: Condition, table: Table) -> Filters:

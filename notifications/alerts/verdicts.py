@@ -242,12 +242,12 @@ def _days(value: str, at: datetime) -> list[str]:
 
 
 def _ends(value: str, at: datetime) -> tuple[str, str]:
-    """From the first moment of a relative date or a month to its last; of a day its beginning, twice."""
+    """From the first moment of a relative date, a month or a day to its last; a moment, twice."""
     span = span_of(value, at.date())
     if span is not None:
         return span.start.isoformat(), f"{span.end.isoformat()}T23:59:59.999999"
-    found = read_day(value) or read_moment(value, at.tzinfo or UTC)
-    text = value if found is None else found.isoformat() if not isinstance(found, datetime) else f"{wall_clock(found)}"
+    moment = read_moment(value, at.tzinfo or UTC)
+    text = value if moment is None else f"{wall_clock(moment)}"
     return text, text
 
 

@@ -131,6 +131,11 @@ def test_without_an_earlier_value_nothing_fires_and_it_says_why(line: str, reaso
     assert (answer.problem.reason, answer.problem.about) == (reason, day)
 
 
+def test_the_first_day_of_the_calendar_has_none_before_it() -> None:
+    with pytest.raises(ConditionError, match="no_earlier: 0001-01-01"):
+        found("sum 销售额 fell 20 % day", TABLE.with_rows([("甲", date.min, 1)]))
+
+
 def test_zero_after_zero_is_no_change() -> None:
     table = TABLE.with_rows([("甲", TODAY, 0), ("甲", LAST_WEEK, 0)])
     assert found("sum 销售额 fell 0 % week", table).holds is False

@@ -73,6 +73,11 @@ def test_narrow_the_rows_of_a_date_column(kind: Kind, name: str, sales: int) -> 
         ("between 上月 and 昨天", (0, 1, 2, 3, 4)),
         ("between 2026-10-31 and 昨天", (1, 2, 3, 4)),
         ("> 2026年10月", (2, 3, 4, 5)),
+        ("= 2026-11-23", (4,)),
+        ("!= 20261123", (0, 1, 2, 3, 5)),
+        ("> 2026-11-23", (5,)),
+        ("<= 2026-11-23", (0, 1, 2, 3, 4)),
+        ("between 2026-11-23 and 2026-11-24", (4, 5)),
     ],
 )
 def test_are_compared_with_a_date_column(kind: Kind, comparison: str, rows: tuple[int, ...]) -> None:
