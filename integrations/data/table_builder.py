@@ -253,10 +253,12 @@ def _read_numbers(reading: _Reading, *, is_chosen: bool, scale: int = 1) -> Kind
         odd_count += 1
         if odd_count > allowed:
             return None
-    if not is_chosen and any(number.is_code for number in texts):
-        return None  # a code among the values says that all of them are codes
+    digits_count = sum(isinstance(value, str) and value.isdecimal() for value in reading.values)
+    if not is_chosen and 2 * digits_count >= reading.known_count and any(number.is_code for number in texts):
+        return None  # a code among digits says that all of them are codes; among amounts it is odd
     units = Counter(number.unit for number in texts if is_chosen or number.unit in UNITS or not number.unit)
-    unit = next((unit for unit, count in units.most_common(2) if unit and 2 * count >= len(texts)), "")
+    unit = next((unit for unit, count in units.most_common(2) if unit and 2 * count >= reading.known_count), "")
+    unit = "%" if reading.is_percent else unit
     converted = _convert(reading, _number_reader(unit, numbers, is_chosen=is_chosen, scale=scale))
     if converted is None:
         return None
@@ -335,14 +337,14 @@ def _read_column(name: str, reading: _Reading, choice: str, source_kind: Kind | 
     elif not known:
         kind = Kind.PERCENT if reading.is_percent else source_kind
         reading.values = [None] * len(values) if kind not in (None, Kind.TEXT) else values
-    elif types == {bool}:
-        kind = Kind.BOOLEAN
+    elif bool in types and sum(isinstance(one, bool) for one in known) >= len(known) - odd_values_allowed(len(known)):
+        kind = _read_chosen(reading, Kind.BOOLEAN, zone)
     elif types <= {date, Month, datetime}:
         kind = _read_days(reading, zone)
+    elif types & {int, float, Decimal} and _are_compact_days(name, known):
+        kind = _read_chosen(reading, Kind.DATE, zone)
     elif types <= {int, float, Decimal}:
-        is_days = _are_compact_days(name, known)
-        kind = _read_chosen(reading, Kind.DATE, zone) if is_days else None
-        kind = kind or _read_numbers(reading, is_chosen=False)
+        kind = _read_numbers(reading, is_chosen=False)
     else:
         kind = _read_days(reading, zone) or _read_numbers(reading, is_chosen=False)
     if kind is None or kind is Kind.TEXT:

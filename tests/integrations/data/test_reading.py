@@ -267,6 +267,27 @@ def test_one_cell_does_not_make_numbers_of_days(odd: int | None, as_type: type) 
     assert (column.kind, found) == (Kind.DATE, [date(2026, 11, 23), date(2026, 11, 24), date(2026, 11, 25), None])
 
 
+@pytest.mark.parametrize("odd", ["-", "0", "x", "007", "1" * 16, "1e5", "12.5%", "3 元", "2026-11-23", "合计", None])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [f"{number},204" for number in range(1, 41)],
+        [f"{number} 元" for number in range(40)],
+        [f"{number}.5%" for number in range(40)],
+        [f"2026-11-{day:02}" for day in range(1, 29)],
+        [20261101 + day for day in range(28)],
+        [number + 0.5 for number in range(40)],
+        list(range(40)),
+        [True, False] * 20,
+    ],
+)
+def test_one_cell_changes_neither_the_kind_nor_the_unit_of_a_column(values: list[Any], odd: str | None) -> None:
+    column, _found = column_of(read(values))
+    others, found = column_of(read([*values, odd]))
+
+    assert (others.kind, others.unit, found[:-1]) == (column.kind, column.unit, column_of(read(values))[1])
+
+
 def test_numbers_of_many_digits_are_read_exactly() -> None:
     column, found = column_of(read(["-123456789012345678901234567890"], kind="number"))
 
