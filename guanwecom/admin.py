@@ -225,8 +225,6 @@ class GuanwecomAdminSite(admin.AdminSite):
             path("confirm/", self.admin_view(confirmation.page), name="confirm"),
             path("installation/confirm/", self.admin_view(pages.confirm_installation), name="installation-confirm"),
             path("maintenance/", self.admin_view(pages.maintenance), name="maintenance"),
-            path("maintenance/export/", self.admin_view(pages.export_configuration), name="configuration-export"),
-            path("maintenance/import/", self.admin_view(pages.import_configuration), name="configuration-import"),
             path("maintenance/support/", self.admin_view(pages.support), name="support-bundle"),
             path("second-factor/", self.admin_view(second_factor.own_page), name="second-factor"),
             path("second-factor/code/", self.admin_view(second_factor.code_page), name="second-factor-code"),

@@ -142,8 +142,6 @@ SITE = [
     Row("second-factor-code", expect(EVERYBODY_INSIDE, 302)),
     Row("installation-confirm", expect("U", 302), method="post"),
     Row("maintenance", expect("U")),
-    Row("configuration-export", expect("U"), method="post"),
-    Row("configuration-import", expect("U"), method="post"),
     Row("support-bundle", expect("U"), method="post"),
     Row("password_change", expect(EVERYBODY_INSIDE)),
     Row("password_change_done", expect(EVERYBODY_INSIDE)),

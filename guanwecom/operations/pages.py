@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -18,11 +17,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.views import confirmation
 from guanwecom.operations import installation, support_bundle
-from guanwecom.operations.configuration.export import export
-from guanwecom.operations.configuration.load import UnreadableError, load
-
-# Longer files are for the command.
-CONFIGURATION_BYTES_AT_MOST = 512 * 1024
 
 
 def for_superusers(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -58,46 +52,14 @@ def confirm_installation(request: HttpRequest) -> HttpResponse:
 @for_superusers
 @require_safe
 def maintenance(request: HttpRequest) -> HttpResponse:
-    return _page(request)
-
-
-@for_superusers
-@require_POST
-def export_configuration(_request: HttpRequest) -> HttpResponse:
-    return _file(export().encode(), "guanwecom-configuration", "yaml", "application/yaml")
+    request.current_app = admin.site.name  # as Django's own admin views do
+    context = {**admin.site.each_context(request), "title": _("Maintenance")}
+    return TemplateResponse(request, "admin/maintenance.html", context)
 
 
 @for_superusers
 @require_POST
 def support(_request: HttpRequest) -> HttpResponse:
-    return _file(support_bundle.bundle(), "guanwecom-support", "zip", "application/zip")
-
-
-@for_superusers
-@require_POST
-def import_configuration(request: HttpRequest) -> HttpResponse:
-    """A file is compared; what was compared is written when its text is sent again."""
-    upload, text = request.FILES.get("file"), request.POST.get("text", "")
-    if upload is not None:
-        if (upload.size or 0) > CONFIGURATION_BYTES_AT_MOST:
-            return _page(request, problem=_("The file is too large; use the command import_configuration."))
-        text = upload.read().decode("utf-8", errors="replace")
-    if not text:
-        return _page(request, problem=_("Choose a file."))
-    try:
-        result = load(text, writes=upload is None)
-    except UnreadableError as error:
-        return _page(request, problem=str(error))
-    return _page(request, result=result, text=text, is_written=upload is None and not result.problems)
-
-
-def _page(request: HttpRequest, **more: Any) -> HttpResponse:
-    request.current_app = admin.site.name  # as Django's own admin views do
-    context = {**admin.site.each_context(request), "title": _("Maintenance"), **more}
-    return TemplateResponse(request, "admin/maintenance.html", context)
-
-
-def _file(content: bytes, name: str, ending: str, content_type: str) -> HttpResponse:
-    file_name = f"{name}-{timezone.localtime():%Y%m%d-%H%M}.{ending}"
+    file_name = f"guanwecom-support-{timezone.localtime():%Y%m%d-%H%M}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
-    return HttpResponse(content, content_type=content_type, headers=headers)
+    return HttpResponse(support_bundle.bundle(), content_type="application/zip", headers=headers)

@@ -109,21 +109,3 @@ def shown(text: str) -> str:
     except (sqlalchemy.exc.ArgumentError, ValueError):
         return ""
     return url.set(query={}, password=None if url.password is None else "***").render_as_string(hide_password=True)
-
-
-def has_password(text: str) -> bool:
-    """False also for an address that is none."""
-    try:
-        return bool(sqlalchemy.make_url(text).password)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return False
-
-
-def without_password(text: str) -> str:
-    """The address without password and options; empty for one that is none."""
-    try:
-        url = sqlalchemy.make_url(text)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return ""
-    bare = sqlalchemy.URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
-    return bare.render_as_string(hide_password=False)

@@ -65,7 +65,7 @@ _COLUMNS = ("shown_as", "ended_by", "ended_at")
 def note_edit(report: Report, *, by: User | None, now: datetime) -> list[int]:
     """Somebody has edited a push that sends the report, or the report. Where its page is shown as another person sees
     it, that ends. Returns the run of the notice to that person, to be rendered after the transaction; where nobody does
-    that, the engine renders it a little later. `by`: None for a file that was imported.
+    that, the engine renders it a little later. `by`: None where a push was handed over to another owner.
 
     Call it before what `by` chooses is saved: whoever is the owner may choose it anew in the same edit.
     """

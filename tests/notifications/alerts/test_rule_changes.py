@@ -7,11 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-import yaml
 
 from accounts.models import User
-from guanwecom.operations.configuration.export import export
-from guanwecom.operations.configuration.load import load
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData
 from integrations.models.datasources import packed
@@ -40,13 +37,6 @@ def on_its_page(rule: AlertRule) -> None:  # noqa: F811
     assert answer.status_code == 302, answer.context["problems"]
 
 
-def by_a_file(rule: AlertRule) -> None:  # noqa: F811
-    file = yaml.safe_load(export())
-    file["alert_rules"][rule.name]["conditions"] = OTHER
-    result = load(yaml.safe_dump(file, allow_unicode=True), writes=True)
-    assert not result.problems
-
-
 def past_all_pages(rule: AlertRule) -> None:  # noqa: F811
     AlertRule.objects.update(conditions=OTHER)
 
@@ -55,7 +45,7 @@ def at_its_card(rule: AlertRule) -> None:  # noqa: F811
     Card.objects.update(sql="SELECT 2")
 
 
-DOORS = [on_its_page, by_a_file, past_all_pages, at_its_card]
+DOORS = [on_its_page, past_all_pages, at_its_card]
 
 
 @pytest.mark.parametrize("door", DOORS)

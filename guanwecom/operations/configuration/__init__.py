@@ -1,1 +1,0 @@
-"""The configuration as one YAML file without secrets: exported, compared, imported."""
