@@ -384,6 +384,7 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
     The scale is the relation of raw and displayed numbers that most cells show; "0" and "-" show none. A few cells
     that show another one are odd; where more do, all values are the displayed ones.
     """
+    raws = [_bare_number(raw, text) for raw, text in zip(raws, displays, strict=True)]
     pairs = [
         (position, raw, shown)
         for position, (raw, text) in enumerate(zip(raws, displays, strict=True))
@@ -421,6 +422,15 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
     for at in contradicting:
         reading.values[at] = None
     return reading
+
+
+def _bare_number(raw: Value, text: Any) -> Value:
+    """Return the number that a raw text is, where it is displayed with a unit ("0.125" as "12.5%"); else the value."""
+    if not isinstance(raw, str) or not isinstance(text, str) or not raw.lstrip("+-.")[:1].isdecimal():
+        return raw
+    number, shown = read_number(raw), read_number(text)
+    is_bare = number is not None and not number.unit and not number.is_code
+    return number.value if is_bare and number is not None and shown is not None and shown.unit else raw
 
 
 def _is_rounded(shown: NumberText, raw: float | Decimal, scale: int) -> bool:

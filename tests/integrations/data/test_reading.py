@@ -141,6 +141,7 @@ def test_one_cell_does_not_change_the_scale_of_a_percent_column(odd: str) -> Non
     [
         ([0.29], ["29%"], Column("x", Kind.PERCENT, "%", 0, 100), [29]),
         ([90, 80], ["90%", "80%"], Column("x", Kind.PERCENT, "%", 0, 1), [90, 80]),
+        (["0.125", "-"], ["12.5%", "-"], Column("x", Kind.PERCENT, "%", 1, 100), [12.5, None]),
         ([0, 0], ["0%", "0%"], Column("x", Kind.PERCENT, "%", 0, 100), [0, 0]),
         ([1204.5], ["1,204.50 元"], Column("x", Kind.NUMBER, "元", 2), [1204.5]),
         ([12000], ["1.2万"], Column("x", Kind.NUMBER), [12000]),
