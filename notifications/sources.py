@@ -90,7 +90,7 @@ class Content:
 
     @property
     def is_fetch_time(self) -> bool:
-        """Whether `as_of` is only when the oldest table was fetched."""
+        """Return whether `as_of` is only when the oldest table was fetched."""
         return any(card.table.is_fetch_time and card.table.as_of == self.as_of for card in self.cards)
 
     @property
@@ -176,13 +176,14 @@ class RunContents(Protocol):
         """Equal for people who get the same."""
 
     def of(self, user_id: int | None) -> Content:
-        """What the person gets; None: a group, which is nobody. Raises RenderingError."""
+        """Return what the person gets; None: a group, which is nobody. Raises RenderingError."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What would be sent, to tell before it is sent who gets it. `contents`: None where everybody gets the same, or
-    where nothing could be sent. `note`: from when the data is that decides, or why that is not known."""
+    """The sending that would happen, to tell before it is sent who gets it. `contents`: None where everybody gets the
+    same, or where nothing could be sent. `note`: from when the data is that decides, or why that is not known.
+    """
 
     contents: RunContents | None = None
     note: Sentence | None = None

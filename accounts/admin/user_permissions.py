@@ -144,7 +144,7 @@ class UserChangeForm(SeenForm, ChangeFormBase):
         return cleaned
 
     def _offer_owned(self) -> None:
-        """What the editor may hand over: to themselves, and to people whose rights they may change."""
+        """Offer what the editor may hand over: to themselves, and to people whose rights they may change."""
         self.owned = panels.owned_by.joined(self.instance, self.editor) if self.instance.pk else []
         fields: dict[str, Any] = self.fields
         links = [(key, format_html('<a href="{}">{}</a>', url, name)) for key, name, url in self.owned]

@@ -25,8 +25,9 @@ TONES = {CheckRun.Status.OK: "good", CheckRun.Status.WARNING: "warn", CheckRun.S
 
 
 def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """What real calls met; else enabled, last diagnosis, token. Three queries, together with connection_attentions of
-    the same corps."""
+    """Return what real calls met; else enabled, last diagnosis, token. Three queries, together with
+    connection_attentions of the same corps.
+    """
     if not may_see_corps(request):
         return {}
     refusals = _fetch_states(corps)
@@ -85,8 +86,9 @@ def may_see_corps(request: HttpRequest) -> bool:
 
 
 def _fetch_states(corps: Sequence[Corp]) -> dict[int, results.Refusal | None]:
-    """What real calls met, by the corp's key; it and the newest run of each check are kept with each corp, and fetched
-    once."""
+    """Fetch what real calls met, by the corp's key; it and the newest run of each check are kept with each corp, and
+    fetched once.
+    """
     if not all(hasattr(corp, "refusal") for corp in corps):
         refusals = results.refusals(corps)
         for corp in corps:

@@ -141,8 +141,9 @@ def corp_reasons(corp: Corp) -> list[str]:
 
 
 def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
-    """What real calls met, whether the credentials were changed since they were checked, or what is saved does not
-    work."""
+    """Return what real calls met, whether the credentials were changed since they were checked, or what is saved does
+    not work.
+    """
     essential = [runs[name] for name in essential_checks(corp) if name in runs]
     current = [run for run in essential if run.connection_version == corp.connection_version]
     tried = [run for run in current if run.status in {Status.OK, Status.WARNING, Status.WRONG}]
@@ -155,7 +156,7 @@ def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
 
 
 def token_result(corp: Corp, runs: dict[str, CheckRun]) -> str:
-    """What “Test connection” found, beside its button: the reason and the remedy, or that WeCom gives a token."""
+    """Return what “Test connection” found: the reason and the remedy, or that WeCom gives a token."""
     found = [runs[name] for name in ("network", "token") if name in runs and results.is_current(runs[name], corp)]
     if not found:
         return ""

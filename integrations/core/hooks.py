@@ -53,8 +53,9 @@ connection_mended: Hook[[int, datetime], None] = Hook()
 
 @dataclass(frozen=True, slots=True)
 class CallsRefused:
-    """What the last real calls of a corp met. `errcode`: None where WeCom did not answer; `since`: when they began;
-    `until`: before this time none can succeed; `waiting_count`: people whose messages wait for it."""
+    """The refusal that the last real calls of a corp met. `errcode`: None where WeCom did not answer; `since`: when
+    they began; `until`: before this time none can succeed; `waiting_count`: people whose messages wait for it.
+    """
 
     errcode: int | None
     since: datetime | None = None

@@ -80,8 +80,9 @@ _NEVER_ADDED = re.compile(
 
 
 def adds_up(column: Column) -> bool:
-    """Whether a total of the column means something: not of a percentage, rate, price, temperature or balance, by its
-    kind, unit and name. For what is proposed; an editor may total any column of numbers."""
+    """Return whether a total of the column means something: not of a percentage, rate, price, temperature or balance,
+    by its kind, unit and name. For what is proposed; an editor may total any column of numbers.
+    """
     if column.kind is Kind.PERCENT or column.unit in ("%", "℃", "°C"):
         return False
     return column.is_numeric and not _NEVER_ADDED.search(column.name)
@@ -133,7 +134,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """From `old` to `new`, either of which may be unknown. `is_percent`: both are percentages."""
+    """A change from `old` to `new`, either of which may be unknown. `is_percent`: both are percentages."""
 
     new: Decimal | None
     old: Decimal | None

@@ -31,7 +31,7 @@ def fold_text(text: str) -> str:
 
 
 def is_unknown(value: Value) -> bool:
-    """Whether a value, or a text that stands for one ("-", "N/A", "无"), is unknown."""
+    """Return whether a value, or a text that stands for one ("-", "N/A", "无"), is unknown."""
     if isinstance(value, str):
         text = value.strip()
         return len(text) <= _UNKNOWN_CHARACTERS and narrow_text(text).lower() in UNKNOWN_TEXTS

@@ -14,7 +14,7 @@ Value = str | int | float | Decimal | bool | date | datetime | None
 
 
 class Kind(StrEnum):
-    """What the values of a column are; any of them may be unknown. A PERCENT of 12.5 is shown as 12.5%."""
+    """The kind of a column's values; any of them may be unknown. A PERCENT of 12.5 is shown as 12.5%."""
 
     TEXT = "text"
     NUMBER = "number"

@@ -152,7 +152,7 @@ def _as_moment(value: Value, zone: tzinfo) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class ColumnChoices:
-    """What the administrator says of a card's columns, by their names, before all else.
+    """The choices of the administrator for a card's columns, by their names, before all else.
 
     `kinds`: a Kind, or RATIO. `as_of_column`: whose newest value says of when the data is; empty where none was
     chosen. `zone`: of values that have none.
@@ -297,7 +297,7 @@ def _read_days(reading: _Reading, zone: tzinfo) -> Kind | None:
 
 
 def _are_compact_days(name: str, numbers: Sequence[Value]) -> bool:
-    """Whether numbers are days written 20261123: all but a few, and more than one or under a name that says so."""
+    """Return whether numbers are days written 20261123: all but a few; a single one only where the name says so."""
     is_named = any(word in name.casefold() for word in ("日期", "日", "date", "day", "dt"))
     allowed, days = odd_values_allowed(len(numbers)), set()
     for number in numbers:
@@ -312,8 +312,9 @@ def _are_compact_days(name: str, numbers: Sequence[Value]) -> bool:
 
 
 def _are_names(name: str, known: Sequence[Value], types: set[Any]) -> bool:
-    """Whether the column's name says that what looks like numbers is none: years, which are not written 2,026, and
-    texts that are numbers of things (工号, 手机, 邮编, order_id) or versions."""
+    """Return whether the column's name says that what looks like numbers is none: years, which are not written 2,026,
+    and texts that are numbers of things (工号, 手机, 邮编, order_id) or versions.
+    """
     if _YEAR_NAME.search(name):
         others = [value for value in known if not _YEAR.fullmatch(str(value))]
         if len(others) <= odd_values_allowed(len(known)):
@@ -434,7 +435,7 @@ def _bare_number(raw: Value, text: Any) -> Value:
 
 
 def _is_rounded(shown: NumberText, raw: float | Decimal, scale: int) -> bool:
-    """Whether `shown` is the raw number times `scale`, rounded to the decimals that are shown."""
+    """Return whether `shown` is the raw number times `scale`, rounded to the decimals that are shown."""
     if not -_NEVER_DISPLAYED_FROM < raw < _NEVER_DISPLAYED_FROM:
         return False
     room = 0.51 * 10.0 ** -(shown.decimals or 0) if shown.decimals is not None else 0.06 * abs(float(shown.value))

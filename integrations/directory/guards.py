@@ -15,7 +15,7 @@ FLOOR = 20
 
 
 def is_too_many(*, losing_count: int, able_count: int, percent: int) -> bool:
-    """Whether so many of a company's people lose access at once that an administrator is asked.
+    """Return whether so many of a company's people lose access at once that an administrator is asked.
 
     `percent`: how many in a hundred may be disabled unasked; 0 for nobody.
     """

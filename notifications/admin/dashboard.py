@@ -228,7 +228,7 @@ def _about_media(now: datetime) -> list[Attention]:
 
 
 def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
-    """In time before days begin that are not known, where pushes or alert rules go by them: one line, which names
+    """Warn before days begin that are not known, where pushes or alert rules go by them: one line, which names
     them, with the way to where the days are entered, else to those that are concerned."""
     years = workdays.unknown_years([(now + CALENDAR_NOTICE).date()])
     if not years:

@@ -66,7 +66,9 @@ def held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
 
 
 def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
-    """Of a push, each with its state and why it waits or whom it did not reach, as _live.html takes them."""
+    """List the latest runs of a push, each with its state and why it waits or whom it did not reach, as _live.html
+    takes them.
+    """
     runs = list(Run.objects.visible_to(request.user).filter(subscription=subscription)[:RUNS_SHOWN])
     reasons = run_errors.shown(runs)
     unfinished = [run for run in runs if run.status in {Run.Status.WAITING, Run.Status.SENDING}]

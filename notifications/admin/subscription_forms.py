@@ -184,7 +184,7 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
         return OwnRowsRule.objects.filter(report=report).exists()
 
     def expected(self, cleaned: dict[str, Any]) -> Expected:
-        """What it would send."""
+        """Return what it would send."""
         order = Subscription(report=cleaned["report"], owner=self.instance.owner)
         return expected_contents(order, timezone.now())
 

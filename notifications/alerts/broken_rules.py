@@ -29,7 +29,7 @@ def request_notices(*, now: datetime) -> list[int]:
 
 
 def content_of_notice(notice: Run) -> Content | None:
-    """None for a notice that tells of no broken rule."""
+    """Return the content of a notice; None for one that tells of no broken rule."""
     rule = AlertRule.objects.filter(owner_notice=notice.pk).first()
     if rule is None:
         return None

@@ -223,7 +223,7 @@ def entered_moments(condition: Condition) -> list[datetime]:
 
 
 def is_date(text: str) -> bool:
-    """Whether it can be compared with a date: a day, a month, a time, or a relative date."""
+    """Return whether it can be compared with a date: a day, a month, a time, or a relative date."""
     return span_of(text, SOME_DAY) is not None or read_moment(text, UTC) is not None
 
 
@@ -319,7 +319,7 @@ _SENTENCES = {
 
 def filters_line(filters: Filters) -> str:
     """As `parse_filters` takes it."""
-    return "; ".join(f"{_escaped(name)}={'|'.join(map(_escaped, values))}" for name, values in filters)
+    return "; ".join(f"{_escape(name)}={'|'.join(map(_escape, values))}" for name, values in filters)
 
 
 def parse_filters(text: str) -> Filters:
@@ -327,11 +327,11 @@ def parse_filters(text: str) -> Filters:
     return tuple(_filter(part) for part in _split(text, ";；") if part.strip())
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return re.sub(r"([\\|;；=])", r"\\\1", text)
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     return re.sub(r"\\([\\|;；=])", r"\1", text)
 
 
@@ -349,7 +349,7 @@ def _filter(text: str) -> tuple[str, tuple[str, ...]]:
     found = re.fullmatch(r"((?:\\.|[^=\\])+)=(.+)", text.strip())
     if found is None or not found[1].strip() or not found[2].strip():
         raise ConditionError("filter", text.strip()[:80])
-    return _unescaped(found[1].strip()), tuple(_unescaped(one.strip()) for one in _split(found[2], "|"))
+    return _unescape(found[1].strip()), tuple(_unescape(one.strip()) for one in _split(found[2], "|"))
 
 
 def plain(number: Number, *, digits: int | None = None) -> str:

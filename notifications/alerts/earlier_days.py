@@ -34,8 +34,9 @@ def day_columns(table: Table) -> list[Column]:
 
 
 def pinned(condition: Condition, table: Table, at: datetime) -> Condition:
-    """With a filter on the newest day of the table, that of `at` at most, unless the condition names days by itself, or
-    the table has none. Raises ConditionError where it has several columns of them."""
+    """Return the condition with a filter on the newest day of the table, that of `at` at most, unless the condition
+    names days by itself, or the table has none. Raises ConditionError where it has several columns of them.
+    """
     columns = day_columns(table)
     if not columns or day_filters(condition, table):
         return condition
@@ -52,8 +53,9 @@ def day_filters(condition: Condition, table: Table) -> Filters:
 
 
 def moved(condition: Condition, table: Table) -> Condition:
-    """With each day of its filters moved to that with which it is compared. Itself where it has no such filter. Raises
-    ConditionError for a day at the beginning of the calendar."""
+    """Return the condition with each day of its filters moved to that with which it is compared. Itself where it has no
+    such filter. Raises ConditionError for a day at the beginning of the calendar.
+    """
     own = {name for name, _values in day_filters(condition, table)}
     if not own or condition.against is None:
         return condition

@@ -166,9 +166,10 @@ def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) 
 
 
 def evaluate(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdict]:
-    """What the rule's conditions say of each part of the table. `at`: the slot by the clock of the rule, as the table's
-    moments are. Raises ConditionError: for a column that is missing before anything else, and where there is no part,
-    unless an absent value means that it is over."""
+    """Return what the rule's conditions say of each part of the table. `at`: the slot by the clock of the rule, as the
+    table's moments are. Raises ConditionError: for a column that is missing before anything else, and where there is no
+    part, unless an absent value means that it is over.
+    """
     entered = conditions.from_rows(rule.conditions)
     columns = [name for one in entered for name in (one.column, *dict(one.filters))]
     for name in filter(None, [*columns, rule.split_column]):

@@ -145,7 +145,9 @@ def split(table: Table, column: str, known: Collection[str] = ()) -> dict[str, T
 def _answer(
     condition: Condition, table: Table, former: Number | None, kept: Mapping[Against, Kept]
 ) -> tuple[Found, Number | None]:
-    """What the condition says, and the number that the next check compares with. `former`: that of the check before."""
+    """Return what the condition says, and the number that the next check compares with. `former`: that of the check
+    before.
+    """
     check(condition, table)
     chosen = rows_counting(condition, table)
     if condition.aggregate in BY_ROW:
@@ -242,7 +244,7 @@ def _days(value: str, at: datetime) -> list[str]:
 
 
 def _ends(value: str, at: datetime) -> tuple[str, str]:
-    """From the first moment of a relative date, a month or a day to its last; a moment, twice."""
+    """Return the first moment of a relative date, a month or a day to its last; a moment, twice."""
     span = span_of(value, at.date())
     if span is not None:
         return span.start.isoformat(), f"{span.end.isoformat()}T23:59:59.999999"
@@ -252,7 +254,7 @@ def _ends(value: str, at: datetime) -> tuple[str, str]:
 
 
 def _in_percent(change: Change) -> Number | None:
-    """Of a column of percentages in points; None from 0, which has no percentage."""
+    """Return the change in percent, of a column of percentages in points; None from 0, which has no percentage."""
     if change.is_percent:
         return change.difference
     return None if change.relative is None else change.relative * 100
@@ -269,7 +271,7 @@ def rows_counting(condition: Condition, table: Table) -> list[int]:
 
 
 def _matcher(column: Column, values: Collection[str]) -> Callable[[Value], bool]:
-    """Whether a cell of the column is one of the values."""
+    """Return a test whether a cell of the column is one of the values."""
     if column.is_temporal:
         days = {read_day(value) for value in values} - {None}
         moments = {wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}

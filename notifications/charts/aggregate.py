@@ -322,7 +322,7 @@ def _rest_name(groups: _Groups) -> str:
 def _few_series(chart: Chart, groups: _Groups, rest: str, notes: list[str]) -> _Groups:
     if len(groups.series) <= SERIES_AT_MOST:
         return groups
-    kept = set(_ranked(groups.figures(chart.aggregate, of_series=True, is_size=True))[: SERIES_AT_MOST - 1])
+    kept = set(_rank(groups.figures(chart.aggregate, of_series=True, is_size=True))[: SERIES_AT_MOST - 1])
     left = len(groups.series) - len(kept)
     notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _counted(left, chart.series, rest))
     return groups.renamed(lambda place, series: (place, series if series in kept else rest))
@@ -336,7 +336,7 @@ def _few_places(chart: Chart, groups: _Groups, rest: str, top: int, notes: list[
     has_rest = len(places) > top
     if has_rest:
         sizes = figures if chart.sort == Sort.LARGEST else groups.figures(chart.aggregate, is_size=True)
-        kept = set(_ranked(sizes)[:top])
+        kept = set(_rank(sizes)[:top])
         notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _counted(len(places) - top, chart.x, rest))
         groups = groups.renamed(lambda place, series: (place if place in kept else rest, series))
         places = [place for place in places if place in kept]
@@ -359,7 +359,7 @@ def _counted(count: int, name: str, rest: str) -> dict[str, object]:
     return {"count": count, "name": shown_within(_name_of(name), LABEL_PIXELS), "rest": rest}
 
 
-def _ranked(figures: Mapping[str | int, Decimal | None], *, is_descending: bool = True) -> list[str | int]:
+def _rank(figures: Mapping[str | int, Decimal | None], *, is_descending: bool = True) -> list[str | int]:
     """Return places by what they come to; equal ones as in the source, unknown ones last."""
     known = {place: value for place, value in figures.items() if value is not None}
     return [
@@ -370,7 +370,7 @@ def _ranked(figures: Mapping[str | int, Decimal | None], *, is_descending: bool 
 
 def _ordered(sort: Sort, places: Sequence[str | int], figures: Mapping[str | int, Decimal | None]) -> list[str | int]:
     if sort in {Sort.LARGEST, Sort.SMALLEST}:
-        return _ranked({place: figures[place] for place in places}, is_descending=sort == Sort.LARGEST)
+        return _rank({place: figures[place] for place in places}, is_descending=sort == Sort.LARGEST)
     return sorted(places, key=str) if sort == Sort.NAME else list(places)
 
 

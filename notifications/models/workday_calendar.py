@@ -17,7 +17,7 @@ _LINE = re.compile(rf"{_DAY}(?:\s*(?:to|至|到|[-~～–—])\s*{_DAY})?[\s,，
 
 
 def read_days(text: str) -> Mapping[date, bool]:
-    """Whether China works, by day. Raises ValidationError for a line that cannot be read."""
+    """Map days to whether China works. Raises ValidationError for a line that cannot be read."""
     days: dict[date, bool] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         found = _LINE.fullmatch(line.strip())

@@ -26,7 +26,9 @@ Values = Mapping[Key, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """On a card's column. `attribute_id`: the key of that whose value the cell must be; None: `fixed` instead."""
+    """A condition on a card's column. `attribute_id`: the key of that whose value the cell must be; None: `fixed`
+    instead.
+    """
 
     alias: str
     column: str

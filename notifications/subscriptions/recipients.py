@@ -87,7 +87,9 @@ class Reachability:
 
     @property
     def concerns_somebody(self) -> bool:
-        """Whether it makes sense as a standing order: whoever pauses it may resume it at any time, and data changes."""
+        """Return whether it makes sense as a standing order: whoever pauses it may resume it at any time, and data
+        changes.
+        """
         return bool(self.reachable_count or self.reasons & (Receipt.BY_CHOICE | Receipt.OF_CONTENT))
 
 
@@ -197,7 +199,7 @@ def _recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipien
 def reachability(
     audience: Audience, *, seen_by: Person, named: int = 20, expected: Expected = NOT_KNOWN
 ) -> Reachability:
-    """What saving a subscription for `audience` would mean. `expected`: what it would send, where that is known.
+    """Return what saving a subscription for `audience` would mean. `expected`: what it would send, where that is known.
 
     Listed are the first `named` unreachable people whom `seen_by` may see; all are counted.
     """

@@ -56,9 +56,10 @@ class Step:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What there is, of what the person may see. `has_hidden_data`: sources of all companies, for somebody who sees
-    some companies alone. `bi_results`: of the test of the BI as it is connected now. `push_id`: of the first enabled
-    push; `last_status`: of the newest message."""
+    """The facts that count, of what the person may see. `has_hidden_data`: sources of all companies, for somebody who
+    sees some companies alone. `bi_results`: of the test of the BI as it is connected now. `push_id`: of the first
+    enabled push; `last_status`: of the newest message.
+    """
 
     has_people: bool
     has_members: bool

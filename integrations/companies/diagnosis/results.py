@@ -150,7 +150,7 @@ class Refusal:
 
 
 def refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
-    """By key the corps whose last real calls were refused or not answered, or that get no token at the moment."""
+    """Map keys to the corps whose last real calls were refused or not answered, or that get no token at the moment."""
     now, known = timezone.now(), {corp.pk: corp for corp in corps}
     found: dict[int, CallsRefused] = {}
     with suppress(TransientError):  # the store is down: it is asked once, not for each corp

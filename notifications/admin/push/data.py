@@ -75,8 +75,9 @@ def choices(request: HttpRequest) -> JsonResponse:
 
 
 def proposed_pair(table: Table, *, by: User) -> tuple[str, str] | None:
-    """For own rows the column of texts, and the key of the attribute (or a name of OwnRowsRule.OF_PERSON), of which
-    people have the most of its values; None where they have less than half of any column's. Three queries."""
+    """Propose for own rows the column of texts, and the key of the attribute (or a name of OwnRowsRule.OF_PERSON), of
+    which people have the most of its values; None where they have less than half of any column's. Three queries.
+    """
     cells: dict[str, dict[str, str]] = {}
     for number, column in enumerate(table.columns):
         texts = {str(row[number]).strip() for row in table.rows if row[number]} if column.kind is Kind.TEXT else set()

@@ -228,7 +228,7 @@ def _points(message: _Message) -> list[StartingPoint]:
 
 
 def _pair(request: HttpRequest, message: _Message) -> tuple[str, str] | None:
-    """What own rows begin with: a column of the first card, and an attribute."""
+    """Return what own rows begin with: a column of the first card, and an attribute."""
     first = next(iter(message.tables.values()), None)
     return None if first is None or rules_in(request.POST) else proposed_pair(first, by=administrator(request))
 

@@ -61,7 +61,7 @@ def message_path(mark: str) -> str:
 
 
 def words_of(content: Content, address: SiteAddress, mark: str) -> message_builder.Words:
-    """What a message of this content says, with its page at `address`. A title that is too long is cut visibly."""
+    """Return the words of a message of this content, with its page at `address`. A long title is cut visibly."""
     url = address.absolute(message_path(mark))
     title = message_builder.clipped(content.title, message_builder.TITLE_CHARACTERS)
     return message_builder.Words(title=title, text=content.text, url=url, figures=content.figures)

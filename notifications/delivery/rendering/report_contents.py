@@ -142,7 +142,7 @@ class Contents:
 
     @cached_property
     def _labels(self) -> dict[Key, object]:
-        """What rows are chosen by, as people call it. One query."""
+        """Return what rows are chosen by, as people call it. One query."""
         keys = [one.attribute_id for one in self._conditions if isinstance(one.attribute_id, int)]
         return {**OwnRowsRule.OF_PERSON, **Attribute.objects.in_bulk(keys)}
 
@@ -191,7 +191,7 @@ def expect(
 
 
 def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> Expected:
-    """What a saved push would send now."""
+    """Return what a saved push would send now."""
     report = subscription.report
     conditions = conditions_of(report)
     cards = report_data.cards_of(report) if conditions else []
@@ -261,9 +261,10 @@ def reason_to_skip(run: Run, subscription: Subscription, loaded: Loaded) -> Sent
 
 
 def attribute_values(user_ids: Collection[int], keys: Collection[Key], corp_id: int | None = None) -> dict[int, Values]:
-    """By user and key the folded values. Accounts and departments: those in the one company, else of the account that
-    receives messages, because whoever administers another company names its accounts. A query for all attributes, and
-    one each for accounts and departments."""
+    """Map users and keys to the folded values. Accounts and departments: those in the one company, else of the account
+    that receives messages, because whoever administers another company names its accounts. A query for all attributes,
+    and one each for accounts and departments.
+    """
     rows = AttributeValue.objects.filter(attribute__in=[key for key in keys if isinstance(key, int)])
     meant = Q(is_primary=True) if corp_id is None else Q(corp=corp_id)
     accounts = WeComAccount.objects.complete().filter(meant)
@@ -291,7 +292,7 @@ _SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UP
 
 
 def conditions_of(report: Report) -> list[Condition]:
-    """Its saved rules of own rows. One query."""
+    """Return the saved rules of own rows of a report. One query."""
     rules = OwnRowsRule.objects.filter(report=report.pk)
     return [condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]
 

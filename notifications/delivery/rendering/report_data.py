@@ -65,8 +65,9 @@ def load(run: Run, report: Report, *, now: datetime) -> Loaded:
 
 
 def latest_tables(cards: Mapping[str, int]) -> dict[str, Table]:
-    """What was fetched last of each card of which anything was, for a message or a page. Asks for no permission: the
-    keys come from our own rows."""
+    """Return what was fetched last of each card of which anything was, for a message or a page. Asks for no permission:
+    the keys come from our own rows.
+    """
     tables = {}
     for alias, card_id in cards.items():
         ready = CardData.objects.filter(card=card_id, status=CardData.Status.READY)

@@ -20,7 +20,7 @@ _NOBODY = Sentence("It reached nobody: the receipts say why.")
 
 
 def of_ended(run_ids: Collection[int]) -> dict[int, Sentence]:
-    """By run what it lost, for those of these runs that lost anything. Two queries.
+    """Map runs to what they lost, for those of these runs that lost anything. Two queries.
 
     People whom WeCom names, as invalid or without licence, are no loss while others got it: their receipts say so, and
     in a large company there is always one.
@@ -39,7 +39,8 @@ def of_ended(run_ids: Collection[int]) -> dict[int, Sentence]:
 
 
 def shown(runs: Collection[Run]) -> dict[int, str]:
-    """By run why it was missed or failed, or whom it did not reach, in the reader's language. Four queries at most.
+    """Map runs to why they were missed or failed, or whom it did not reach, in the reader's language. Four queries at
+    most.
 
     What a run that ended lost is told from its rows: what stands in them as text says only that it lost something.
     """

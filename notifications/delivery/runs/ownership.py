@@ -59,7 +59,7 @@ def objections_to(owner: User, keys: Collection[str], successor: User, editor: U
         return [_("You may not have %(person)s take something over.") % {"person": successor}]
     may_send = senders().filter(pk=successor.pk).exists()
     found = []
-    for row in _chosen(owner, keys, editor):
+    for row in _choose_rows(owner, keys, editor):
         words = {"person": successor, "name": _name(row)}
         if (isinstance(row, InboundChannel) or getattr(row, "may_send", False)) and not may_send:
             found.append(_("%(person)s may not send messages, and %(name)s does.") % words)
@@ -70,7 +70,7 @@ def objections_to(owner: User, keys: Collection[str], successor: User, editor: U
 
 def hand_over(owner: User, keys: Collection[str], successor: User, editor: User) -> int:
     """Make `successor` the owner of what is named by `keys`, to which `objections_to` has none. Returns of how much."""
-    rows = _chosen(owner, keys, editor)
+    rows = _choose_rows(owner, keys, editor)
     for row in rows:
         if isinstance(row, Subscription):
             # Also what the editor had shown: the recipients of this push were chosen by somebody else.
@@ -81,9 +81,9 @@ def hand_over(owner: User, keys: Collection[str], successor: User, editor: User)
 
 
 def attentions(person: User, now: datetime) -> list[Attention]:
-    """What lost its owner or soon does, and tokens that expire soon. Two queries, four more if there is any."""
+    """List what lost its owner or soon does, and tokens that expire soon. Two queries, four more if there is any."""
     found = []
-    for owner, rows in _forsaken(now=now, seen_by=person).items():
+    for owner, rows in _find_forsaken(now=now, seen_by=person).items():
         url = _owner_page(owner) if person.has_perm("accounts.change_user") else _page(rows[0])
         found.append(Attention(_sentence(owner, rows), url, "warn" if _may_act(owner) else "bad"))
     expiring = _working(Q(expires_at__lte=now + EXPIRY_NOTICE), now=now, seen_by=person, models=[ApiToken])
@@ -94,7 +94,7 @@ def request_notices(*, now: datetime) -> list[int]:
     """Tell those who may hand it over of what lost its owner or soon does, each month until it is done, and owners of
     tokens that expire soon, once. Returns the ids of the notices' runs, to be rendered."""
     told: dict[str, int] = {}
-    for owner in _forsaken(now=now):
+    for owner in _find_forsaken(now=now):
         managers = holders_of("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
         key = f"owned:{owner.pk}:{'left' if _may_act(owner) else 'gone'}:{now:%Y%m}"
         for one in managers:
@@ -110,7 +110,7 @@ def request_notices(*, now: datetime) -> list[int]:
 
 
 def content_of_notice(notice: Run) -> Content | None:
-    """None for a notice of another kind, or of what is not there any more."""
+    """Return the content of a notice; None for one of another kind, or of what is not there any more."""
     kind, *rest = notice.key.split(":")
     if kind == "expiry" and (token := ApiToken.objects.filter(pk=rest[0]).first()):
         return Content(tidy_title(_("An API token expires soon")), tidy_text(_expiry(token)), link=_page(token))
@@ -132,7 +132,7 @@ def _is_used(model: Any, now: datetime) -> Q:
 def _working(
     condition: Q, *, now: datetime, seen_by: User | None = None, models: Collection[Any] = MODELS
 ) -> list[Any]:
-    """What is in use and has an owner. `seen_by`: as far as that person may change it."""
+    """List what is in use and has an owner. `seen_by`: as far as that person may change it."""
     found: list[Any] = []
     for model in models:
         rows = model.objects.filter(_is_used(model, now), condition, owner__isnull=False)
@@ -143,9 +143,10 @@ def _working(
     return found
 
 
-def _forsaken(*, now: datetime, seen_by: User | None = None) -> dict[User, list[Any]]:
-    """What is in use and belongs to somebody who can no longer act, or has left in WeCom, by the owner. One query where
-    there is nobody."""
+def _find_forsaken(*, now: datetime, seen_by: User | None = None) -> dict[User, list[Any]]:
+    """List what is in use and belongs to somebody who can no longer act, or has left in WeCom, by the owner. One query
+    where there is nobody.
+    """
     first, *others = (model.objects.filter(_is_used(model, now)).order_by().values("owner") for model in MODELS)
     accounts = WeComAccount.objects.filter(user=OuterRef("pk"))
     has_left = Exists(accounts.shut_out()) & ~Exists(accounts.complete().filter(~barred_by_wecom()))
@@ -159,12 +160,12 @@ def _forsaken(*, now: datetime, seen_by: User | None = None) -> dict[User, list[
     return by_owner
 
 
-def _chosen(owner: User, keys: Collection[str], editor: User) -> list[Any]:
+def _choose_rows(owner: User, keys: Collection[str], editor: User) -> list[Any]:
     return [row for row in _working(Q(owner=owner), now=timezone.now(), seen_by=editor) if _key(row) in keys]
 
 
 def _is_within(row: Any, successor: User) -> bool:
-    """Whether what acts is limited to companies that `successor` sees: it must not grow with them unasked."""
+    """Return whether what acts is limited to companies that `successor` sees: it must not grow with them unasked."""
     if sees_all_corps(successor) or not isinstance(row, ACTING):
         return True
     if isinstance(row, InboundChannel):

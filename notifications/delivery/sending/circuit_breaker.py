@@ -68,8 +68,9 @@ def unblock(corp_ids: Collection[int], *, now: datetime) -> None:
 
 
 def calls_refused(corps: Sequence[Corp], now: datetime) -> dict[int, CallsRefused]:
-    """By company why its messages wait, since when, and how many people for. Two queries, and one more where WeCom did
-    not answer. Registered with integrations.core.hooks."""
+    """Map companies to why its messages wait, since when, and how many people for. Two queries, and one more where
+    WeCom did not answer. Registered with integrations.core.hooks.
+    """
     unanswered = Q(errcode__isnull=True) & ~Q(error="")
     theirs = Delivery.objects.filter(corp__in=[corp.pk for corp in corps], channel=Channel.WECOM).unsettled()
     began, said = Min("created_at", filter=unanswered), Max("error", filter=unanswered)

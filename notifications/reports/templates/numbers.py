@@ -43,7 +43,7 @@ def plain(value: Any) -> str:
 
 
 def rounded(value: Any, decimals: int = 0) -> str:
-    """Without decimals, or with as many as named."""
+    """Write without decimals, or with as many as named."""
     places = _decimals(decimals)
     return _format(value, lambda number: formats.format_number(number, places, grouped=False))
 
@@ -55,17 +55,17 @@ def thousands(value: Any, decimals: int | None = None) -> str:
 
 
 def in_wan(value: Any, decimals: int = 1) -> str:
-    """In units of 10,000; what is less than one unit as it is."""
+    """Write in units of 10,000; what is less than one unit as it is."""
     return _divide(value, WAN, decimals, "万")
 
 
 def in_yi(value: Any, decimals: int = 2) -> str:
-    """In units of 100,000,000; what is less than one unit as it is."""
+    """Write in units of 100,000,000; what is less than one unit as it is."""
     return _divide(value, YI, decimals, "亿")
 
 
 def short(value: Any, decimals: int | None = None) -> str:
-    """In 亿 or 万, as the rounded number asks for it, else as it is."""
+    """Write in 亿 or 万, as the rounded number asks for it, else as it is."""
     places = None if decimals is None else _decimals(decimals)
     return _format(value, lambda number: formats.format_short(number, places))
 
@@ -85,8 +85,9 @@ def signed(value: Any, decimals: int = 1) -> str:
 
 
 class Change(Exposed):
-    """From `before` to `now`. Shown as ↑5.0%, ↓5.0% or →0.0%; in words where there is no percentage; as a dash where
-    there is nothing to compare with."""
+    """A change from `before` to `now`, shown as ↑5.0%, ↓5.0% or →0.0%; in words where there is no percentage; as a dash
+    where there is nothing to compare with.
+    """
 
     __slots__ = ("_change",)
 

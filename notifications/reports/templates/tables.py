@@ -162,12 +162,12 @@ class TableView(Exposed):
         return [value for value in self._values(column) if not isinstance(value, Nothing) and not is_unknown(value)]
 
     def _filled(self, column: Any) -> int:
-        return figures.count_known(self._known(column))
+        return figures.count_known(self._known_values(column))
 
     def _distinct(self, column: Any) -> int:
-        return figures.count_distinct(self._known(column))
+        return figures.count_distinct(self._known_values(column))
 
-    def _known(self, column: Any) -> list[Any]:
+    def _known_values(self, column: Any) -> list[Any]:
         return [value for value in self._values(column) if not isinstance(value, Nothing)]
 
     # --- Some of the rows ---------------------------------------------------------------------------------------------

@@ -22,14 +22,14 @@ IsWorkday = Callable[[date], bool]
 
 
 def calendar() -> IsWorkday:
-    """Whether China works on a day, as it was entered, else as it is published. One query."""
+    """Return the test whether China works on a day, as it was entered, else as it is published. One query."""
     entered = WorkdayCalendar.objects.entered()
     return lambda day: entered[day] if day in entered else is_published_workday(day)
 
 
 @lru_cache(maxsize=4096)
 def is_published_workday(day: date) -> bool:
-    """Whether China works on that day by what this version knows."""
+    """Return whether China works on that day by what this version knows."""
     try:
         return bool(chinese_calendar.is_workday(day))
     except NotImplementedError:
