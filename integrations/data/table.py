@@ -118,6 +118,15 @@ class Table:
         return Table(self.columns, tuple(rows), self.as_of, self.is_cut, self.is_fetch_time, self.misfits)
 
 
+class TableError(ValueError):
+    """An answer that is no table. `what`: a code; `column`: the one that is to blame; `megabytes`: the limit that it
+    passed."""
+
+    def __init__(self, what: str, *, column: str = "", megabytes: int = 0) -> None:
+        super().__init__(what)
+        self.what, self.column, self.megabytes = what, column, megabytes
+
+
 def to_document(table: Table) -> dict[str, Any]:
     """Return the table as JSON can hold it; `from_document` gives it back equal. Numbers keep all their digits.
 

@@ -29,7 +29,7 @@ from integrations.data.reading import (
     read_moment,
     read_number,
 )
-from integrations.data.table import Column, Kind, Misfit, Month, Table, Value
+from integrations.data.table import Column, Kind, Misfit, Month, Table, TableError, Value
 
 COLUMNS_AT_MOST = 500
 NAME_CHARACTERS = 200
@@ -443,15 +443,6 @@ def _is_rounded(shown: NumberText, raw: float | Decimal, scale: int) -> bool:
 
 
 # --- A whole table ----------------------------------------------------------------------------------------------------
-
-
-class TableError(ValueError):
-    """An answer that is no table. `what`: a code; `column`: the one that is to blame; `megabytes`: the limit that it
-    passed."""
-
-    def __init__(self, what: str, *, column: str = "", megabytes: int = 0) -> None:
-        super().__init__(what)
-        self.what, self.column, self.megabytes = what, column, megabytes
 
 
 def build_table(

@@ -15,13 +15,13 @@ from django.utils.translation import ngettext, pgettext
 
 from accounts.users.scopes import sees_all, sees_all_corps
 from integrations.admin.dashboard import about_unreadable, may_see_corps
+from integrations.companies.diagnosis import results
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
 from notifications.admin.base import administrator
 from notifications.delivery import counters
 from notifications.delivery.attachments import jobs
 from notifications.delivery.runs import auto_pause, ownership, statistics
-from notifications.delivery.sending import circuit_breaker
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
 from notifications.models import AlertRule, CorpQueue, Delivery, Incident, IncomingMessage, Robot, Run, Subscription
 from notifications.subscriptions.schedules import workdays
@@ -86,7 +86,7 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     if request.user.has_perm("notifications.view_corpqueue"):
         found += _about_queues(CorpQueue.objects.visible_to(request.user), corps)
         if not may_see_corps(request):  # who sees companies reads it of the company
-            sentences = circuit_breaker.held_up(None, seen_by=request.user)
+            sentences = results.find_held_up(None, seen_by=request.user)
             found += [Attention(sentence, _list("corpqueue", [])) for sentence in sentences]
     return found
 

@@ -17,11 +17,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from integrations.clients.explanations import Explanation
+from integrations.companies.diagnosis import results
 from notifications.admin.base import pill, run_people, run_pill
 from notifications.delivery import failures
 from notifications.delivery.rendering import report_data, run_errors
 from notifications.delivery.runs import names, recall, triggers
-from notifications.delivery.sending import circuit_breaker
 from notifications.models import Delivery, Receipt, Run, Subscription
 
 # To send again and to take back.
@@ -62,7 +62,7 @@ def technical(lines: list[tuple[Any, Any]]) -> str:
 def held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
     """Of the companies for which some of these deliveries wait."""
     waiting = deliveries.filter(pk__in=Delivery.objects.unsettled()).order_by().values_list("corp", flat=True)
-    return circuit_breaker.held_up(set(waiting.distinct()), seen_by=request.user)
+    return results.find_held_up(set(waiting.distinct()), seen_by=request.user)
 
 
 def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, Any]:

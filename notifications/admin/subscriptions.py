@@ -23,6 +23,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
+from integrations.companies.diagnosis import results
 from integrations.core.sentences import shown
 from notifications.admin import subscription_forms, subscription_preview
 from notifications.admin.base import (
@@ -46,7 +47,6 @@ from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.delivery.runs import auto_pause, ownership, triggers
-from notifications.delivery.sending import circuit_breaker
 from notifications.models import Receipt, Run, Subscription
 from notifications.subscriptions import addressees
 from notifications.subscriptions.attribute_rules import save_rules
@@ -387,7 +387,7 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
 def _held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
     """Of the companies to which it goes."""
     corp_id = subscription.report.corp_id
-    return circuit_breaker.held_up(None if corp_id is None else [corp_id], seen_by=request.user)
+    return results.find_held_up(None if corp_id is None else [corp_id], seen_by=request.user)
 
 
 def _runs_url(subscription: Subscription) -> str:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.delivery.runs.owner_notices import new_notice
+from notifications.delivery.runs.notices import new_notice
 from notifications.models import AlertRule, Run
 from notifications.sources import Content
 

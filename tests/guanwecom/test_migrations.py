@@ -22,7 +22,11 @@ SQUASHED = [
         "0001_squashed_0002_unsent_audit",
         [
             *("0002_unsent_audit", "0003_append_only_audit", "0004_audit_is_never_truncated"),
-            "0005_primary_accounts_that_receive",
+            *(
+                "0005_primary_accounts_that_receive",
+                "0006_attribute_values_folded_as_data",
+                "0007_link_requests_unused",
+            ),
         ],
     ),
     (

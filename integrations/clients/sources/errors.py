@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from integrations.data.table_builder import TableError
+from integrations.data.table import TableError
 
 
 class Problem(StrEnum):

@@ -25,6 +25,7 @@ from integrations.core.client_factory import token_store
 from integrations.core.explanations import translated
 from integrations.core.hooks import CallsRefused
 from integrations.models import CheckRun, Corp
+from integrations.models.scoping import Person
 
 _UNKNOWN = Explanation("")
 
@@ -193,3 +194,10 @@ def _clock(moment: datetime, now: datetime) -> str:
     """The time; of another day with its date."""
     here = timezone.localtime(moment)
     return f"{here:%H:%M}" if here.date() == timezone.localtime(now).date() else f"{here:%Y-%m-%d %H:%M}"
+
+
+def find_held_up(corp_ids: Iterable[int] | None, *, seen_by: Person) -> list[str]:
+    """Return a sentence for each of these companies (None: all) that takes no calls, as far as the person sees it."""
+    corps = Corp.objects.visible_to(seen_by).only("name", "corpid", "agentid", "is_enabled")
+    found = corps if corp_ids is None else corps.filter(pk__in=list(corp_ids))
+    return [refusal.sentence for refusal in refusals(found).values()]

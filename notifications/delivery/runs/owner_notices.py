@@ -21,12 +21,12 @@ from django.utils.translation import ngettext
 
 from integrations.core.sentences import Sentence
 from integrations.hooks import Hook
-from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering import run_errors
 from notifications.delivery.rendering.errors import NotWorthSending
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.runs import auto_pause, names
+from notifications.delivery.runs.notices import new_notice
 from notifications.models import (
     Channel,
     IncidentNotice,
@@ -70,19 +70,6 @@ def request_notices(*, now: datetime) -> list[int]:
             _mark_notified(runs, notice, now)
             notices.append(notice.pk)
     return notices
-
-
-def new_notice(*, key: str, person_id: int | None, corp_id: int | None, now: datetime) -> Run:
-    """The run of a notice to one person, which is not saved yet."""
-    return Run(
-        key=key,
-        corp_id=corp_id,
-        trigger=Run.Trigger.NOTICE,
-        requested_by_id=person_id,
-        slot_at=now,
-        claimed_at=now,
-        render_after=now + RENDER_LEASE,
-    )
 
 
 def source_of_notice(run: Run) -> NoticeSource | None:

@@ -24,7 +24,7 @@ from integrations.core.hooks import Attention
 from integrations.models import Corp
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.runs import page_rights
-from notifications.delivery.runs.owner_notices import new_notice
+from notifications.delivery.runs.notices import new_notice
 from notifications.models import AlertRule, ApiToken, InboundChannel, Run, Subscription
 from notifications.models.inbound import senders
 from notifications.sources import Content

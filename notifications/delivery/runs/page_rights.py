@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.delivery.runs.owner_notices import new_notice
+from notifications.delivery.runs.notices import new_notice
 from notifications.models import PagePicture, Report, Run, Subscription
 from notifications.sources import Content
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -15,11 +15,9 @@ from django.utils.translation import gettext as _
 
 from integrations.clients.errors import operation_of
 from integrations.clients.wecom import errcodes
-from integrations.companies.diagnosis import results
 from integrations.core.explanations import of_errcode
 from integrations.core.hooks import CallsRefused
 from integrations.models import Corp
-from integrations.models.scoping import Person
 from notifications.delivery.channels.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
 from notifications.delivery.locking import update_unlocked
 from notifications.models import Attempt, Channel, CorpQueue, Delivery, OperatorContacts
@@ -162,13 +160,6 @@ def held_until(queue: CorpQueue, *, now: datetime) -> datetime | None:
     """Until when WeCom gives the company no token; None where no time is known at which it goes on."""
     is_limit = queue.blocked_since is not None and queue.blocked_errcode == errcodes.RATE_LIMITED
     return queue.probe_at if is_limit and queue.probe_at is not None and queue.probe_at > now else None
-
-
-def held_up(corp_ids: Iterable[int] | None, *, seen_by: Person) -> list[str]:
-    """A sentence for each of these companies (None: of all) that takes no calls, as far as the person sees it."""
-    corps = Corp.objects.visible_to(seen_by).only("name", "corpid", "agentid", "is_enabled")
-    found = corps if corp_ids is None else corps.filter(pk__in=list(corp_ids))
-    return [refusal.sentence for refusal in results.refusals(found).values()]
 
 
 def explanation(queue: CorpQueue) -> str:

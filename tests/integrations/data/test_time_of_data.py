@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from integrations.data.table_builder import ColumnChoices, TableError, build_table
+from integrations.data.table import TableError
+from integrations.data.table_builder import ColumnChoices, build_table
 
 NOW = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
