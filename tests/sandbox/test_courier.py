@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from wecom_sandbox.callbacks.courier import Courier
-from wecom_sandbox.state.world import Callback, World
+from wecom_sandbox.state.events import Callback
+from wecom_sandbox.state.world import World
 
 from tests.sandbox.receiver import AES_KEY, TOKEN, listening
 from tests.sandbox.test_callbacks import APP, LILEI, log

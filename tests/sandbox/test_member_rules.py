@@ -125,6 +125,14 @@ def test_a_member_gets_another_id(contacts: Api, api: Api, sandbox: SandboxHandl
     assert len(sandbox.messages(CORPID, "lei.li")) == 1
 
 
+def test_an_id_changes_only_once(contacts: Api, api: Api) -> None:
+    contacts.post("user/update", {"userid": "lilei", "new_userid": "lei.li"})
+
+    assert contacts.post("user/update", {"userid": "lei.li", "new_userid": "lei"})["errcode"] == 40003
+    assert contacts.post("user/update", {"userid": "lei.li", "name": "李磊"})["errcode"] == 0
+    assert api.get("user/get", userid="lei.li")["name"] == "李磊"
+
+
 def test_the_letters_of_an_id_may_change(contacts: Api, api: Api) -> None:
     assert contacts.post("user/update", {"userid": "lilei", "new_userid": "lilei"})["errcode"] == 0
 

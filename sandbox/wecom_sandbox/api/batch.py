@@ -16,7 +16,7 @@ from wecom_sandbox.http.digits import read_integer
 from wecom_sandbox.messages import fields
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.directory import ROOT_DEPARTMENT, BrokenRule, Department, fold
-from wecom_sandbox.state.world import Callback
+from wecom_sandbox.state.events import Callback
 
 _USERS_MOST, _OTHERS_MOST = 1000, 100
 # Columns of WeCom's sample files (batch_user_sample.csv, batch_party_sample.csv), and what newer ones are called [2].

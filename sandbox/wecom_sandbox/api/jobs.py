@@ -6,9 +6,8 @@ from collections.abc import Generator, Iterable
 
 from wecom_sandbox.api.call import Call
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.state.events import Outgoing, event
+from wecom_sandbox.state.events import Callback, Outgoing, event
 from wecom_sandbox.state.jobs import Job
-from wecom_sandbox.state.world import Callback
 
 # Rows that are done before other calls have their turn.
 ROWS_AT_ONCE = 100

@@ -49,12 +49,13 @@ def check_changed(call: Call, old: Member) -> None:
 
 
 def check_new_userid(call: Call, old: Member) -> str:
-    """`new_userid`, "" where none is wanted. Raises ApiError 40003 or 60102.
+    """Return `new_userid`, "" where none is wanted. Raises ApiError 40003 or 60102.
 
-    WeCom lets an id change once, and only one that it had made itself; the sandbox does not ask who made it.
+    WeCom lets an id change once, and only one that it had made itself; the sandbox does not ask who made it. The
+    number for a second change is not documented: 40003 [m].
     """
     new = call.text("new_userid")
-    if new and not is_userid(new):
+    if new and (old.has_new_userid or not is_userid(new)):
         raise ApiError(40003)
     other = call.company.directory.find(new)
     if other is not None and other is not old:

@@ -7,7 +7,7 @@ from wecom_sandbox.api.call import CONTACTS, Call, Json, endpoint
 from wecom_sandbox.api.contacts import query_int
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.state import administration
-from wecom_sandbox.state.directory import DISABLED, NOT_ACTIVATED, BrokenRule, is_userid
+from wecom_sandbox.state.directory import DISABLED, NOT_ACTIVATED, BrokenRule, fold, is_userid
 
 _NAMES = ("userid", "name", "department", "order", "position", "mobile", "gender", "email", "biz_mail", "alias")
 _MORE = ("is_leader_in_dept", "direct_leader", "telephone", "address", "main_department", "extattr")
@@ -38,6 +38,7 @@ def user_update(call: Call) -> Json:
     _put_member(call, {})
     if new_userid:
         administration.rename_member(call.world, call.company, userid, new_userid, tell_contacts=False)
+        call.company.directory.members[fold(new_userid)].has_new_userid = True
     return {"errmsg": "updated"}
 
 

@@ -16,8 +16,8 @@ from aiohttp import AddrInfoType, web
 from wecom_sandbox.callbacks import crypto
 from wecom_sandbox.http import xml
 from wecom_sandbox.state import administration
-from wecom_sandbox.state.events import Outbox, Outgoing
-from wecom_sandbox.state.world import App, Callback, Company, World
+from wecom_sandbox.state.events import Callback, Outbox, Outgoing
+from wecom_sandbox.state.world import App, Company, World
 
 logger = logging.getLogger(__name__)
 _REPLY_MOST_BYTES = 1024 * 1024

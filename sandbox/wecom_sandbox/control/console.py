@@ -16,7 +16,8 @@ from wecom_sandbox.pages.browser import language
 from wecom_sandbox.pages.drawing import href
 from wecom_sandbox.pages.translation import Translate, translations
 from wecom_sandbox.state import administration
-from wecom_sandbox.state.world import App, Callback, Company, World
+from wecom_sandbox.state.events import Callback
+from wecom_sandbox.state.world import App, Company, World
 
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.\-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?")
 _FIELDS = (

@@ -79,6 +79,8 @@ class Member:
     openid: str = ""
     # Without an interface licence: told in unlicenseduser, gets nothing (matters for apps of third parties).
     unlicensed: bool = False
+    # Whether the contacts API has changed her userid: it may do so once.
+    has_new_userid: bool = False
 
     def __post_init__(self) -> None:
         if not is_userid(self.userid):

@@ -13,14 +13,21 @@ from wecom_sandbox.messages.ring import Ring
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from wecom_sandbox.state.world import Callback
-
 LOG_LENGTH = 5000
 # Of all apps together; above, the longest queue loses its oldest event.
 WAITING_MOST = 100_000
 # An app of a company; agentid None: its directory-sync assistant.
 Receiver = tuple[str, int | None]
 _message_ids = itertools.count(7_000_000_000_000_000_001)
+
+
+@dataclass(slots=True)
+class Callback:
+    """Where an app (or the directory-sync assistant) receives events: the triple of the console's page."""
+
+    url: str = ""
+    token: str = ""
+    aes_key: str = ""
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from wecom_sandbox.settings import Settings
 from wecom_sandbox.state.bi import Bi
 from wecom_sandbox.state.clock import Clock
 from wecom_sandbox.state.directory import Department, Directory, Member, Visibility
-from wecom_sandbox.state.events import Outbox
+from wecom_sandbox.state.events import Callback, Outbox
 from wecom_sandbox.state.files import Files
 from wecom_sandbox.state.jobs import Jobs
 from wecom_sandbox.state.missing import Missing
@@ -26,15 +26,6 @@ from wecom_sandbox.state.steps import at_once
 KEPT_CODES = 100_000
 KEPT_TICKETS = 200_000
 KEPT_CHATS = 10_000
-
-
-@dataclass(slots=True)
-class Callback:
-    """Where an app (or the directory-sync assistant) receives events: the triple of the console's page."""
-
-    url: str = ""
-    token: str = ""
-    aes_key: str = ""
 
 
 @dataclass(slots=True)
