@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import stat
 from datetime import timedelta
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import Settings
 from wecom_sandbox.state import bi
@@ -31,6 +29,7 @@ from tests.notifications.factories import NOW, make_corp, make_person, make_repo
 from tests.notifications.reports.places import answer
 from tests.sandbox_process import start_sandbox
 from tools.demo import figures, seeding
+from tools.demo import seed as seed_program
 
 pytestmark = pytest.mark.django_db
 
@@ -109,18 +108,19 @@ def test_resetting_removes_the_demo_and_nothing_else() -> None:
 def test_production_is_refused_and_nothing_is_written(settings: Settings) -> None:
     settings.ENVIRONMENT = "production"
 
-    with pytest.raises(CommandError):
-        call_command("seed_demo", "--reset", stdout=io.StringIO())
+    assert seed_program.main(["--reset"]) == 1
 
     assert not Corp.objects.exists()
 
 
-def test_the_command_tells_the_sign_ins_and_the_sandbox_understands_its_file(tmp_path: Path) -> None:
-    output, path = io.StringIO(), tmp_path / "seed.json"
+def test_the_command_tells_the_sign_ins_and_the_sandbox_understands_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "seed.json"
 
-    call_command("seed_demo", "--sandbox-seed", str(path), stdout=output)
+    assert seed_program.main(["--sandbox-seed", str(path)]) == 0
 
-    assert "administrator: admin / guanwecom-demo" in output.getvalue()
+    assert "administrator: admin / guanwecom-demo" in capsys.readouterr().out
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     document = json.loads(path.read_text(encoding="utf-8"))
     with start_sandbox(seed=document) as sandbox:

@@ -270,7 +270,7 @@ def verify_callbacks(place: Place) -> None:
 
 def seed(supervisor: Supervisor, place: Place) -> list[str]:
     """Make the demo's companies and people where they do not exist yet. Returns the sign-ins to show."""
-    command = [sys.executable, "manage.py", "seed_demo", "--web-address", place.site_url]
+    command = [sys.executable, "-m", "tools.demo.seed", "--web-address", place.site_url]
     command += ["--sandbox-address", place.sandbox_url, "--sandbox-seed", str(place.companies)]
     return supervisor.run("seed", command, keep=True)
 
