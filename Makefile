@@ -35,7 +35,7 @@ test-sqlite: setup-dev ## all tests on SQLite; PYTEST="tests/accounts -k name" n
 	@$(TESTS) --database sqlite $(PYTEST)
 
 journey: setup-dev ## count clicks, fields and pages of the ways through the product (docs/en/journeys.md)
-	@$(TESTS) --database sqlite -m journey $(PYTEST)
+	@$(TESTS) --database postgresql -m journey $(PYTEST)
 
 lint: setup-dev ## formatting, rules, sizes, types, import contracts, security, templates, migrations, translations, pins
 	@$(RUN) -m tools.lint

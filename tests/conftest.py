@@ -74,6 +74,20 @@ def pytest_sessionstart() -> None:
     import_module(settings.ROOT_URLCONF)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the counts of the ways through the product that were walked.
+
+    It stands here since the process that prints loads no conftest.py of a folder when workers run the tests.
+    """
+    passed = terminalreporter.stats.get("passed", [])
+    ways = [counts for report in passed for name, counts in report.user_properties if name == "journey"]
+    if ways:
+        terminalreporter.section("ways through the product")
+        terminalreporter.write_line(f"{'clicks':>6} {'fields':>6} {'pages':>6}  way")
+    for way, clicks, fields, pages in ways:
+        terminalreporter.write_line(f"{clicks:>6} {fields:>6} {pages:>6}  {way}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_network() -> Iterator[None]:
     """Fail the test that looks up or connects to another machine; no `except Exception` swallows that failure."""

@@ -15,7 +15,6 @@ from integrations.core import http
 from integrations.models import SiteAddress
 from tests.chromium import page_browser
 from tests.e2e.joined import Joined, join
-from tests.e2e.journey import PROPERTY
 from tests.sandbox_process import SandboxHandle
 from tools.services import start_postgresql
 
@@ -40,17 +39,6 @@ def warehouse() -> Iterator[str]:
     service = start_postgresql()
     yield service.url
     service.stop()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the ways through the product take, of the tests that counted."""
-    passed = terminalreporter.stats.get("passed", [])
-    ways = [counts for report in passed for name, counts in report.user_properties if name == PROPERTY]
-    if ways:
-        terminalreporter.section("ways through the product")
-        terminalreporter.write_line(f"{'clicks':>6} {'fields':>6} {'pages':>6}  way")
-    for way, clicks, fields, pages in ways:
-        terminalreporter.write_line(f"{clicks:>6} {fields:>6} {pages:>6}  {way}")
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
-# Of a test's report: the way's name with its counts, as `make journey` prints them (tests/e2e/conftest.py).
+# Of a test's report: the way's name with its counts, as `make journey` prints them (tests/conftest.py).
 PROPERTY = "journey"
 # What is clicked may come from a worker of a slow machine.
 PATIENCE_MS = 60_000
