@@ -27,7 +27,6 @@ _INLINE = re.compile(
     r"|`(?P<code>[^`]+)`"
 )
 _LOOK_ALIKES = str.maketrans({"<": "＜", ">": "＞", "[": "［", "]": "］"})  # noqa: RUF001  # on purpose
-_MENTION = re.compile("<(?=@)")
 
 
 def safe_title(title: str) -> str:
@@ -63,7 +62,7 @@ def text_for(form: str, text: str, markup: str) -> str:
 
 
 def _plain(line: str, form: str) -> str:
-    return escaped(_MENTION.sub("＜", line), form)  # noqa: RUF001  # on purpose
+    return escaped(line, form)
 
 
 def _marked(line: str) -> str:

@@ -24,7 +24,7 @@ def test_waiting_messages_and_subscriptions_are_counted() -> None:
 
     text = " ".join(corp_disabling.joined(corp))
 
-    assert "2 个发送批次" in text
+    assert "2 条消息" in text
     assert "1 个已启用的推送" in text
 
 
@@ -33,7 +33,7 @@ def test_nothing_waiting_is_nothing_said() -> None:
     render_run(run_id=make_run(make_subscription(make_person(corp, "lilei"))).pk, now=NOW)
     Delivery.objects.update(status="accepted")
 
-    assert "发送批次" not in " ".join(corp_disabling.joined(corp))
+    assert "条消息" not in " ".join(corp_disabling.joined(corp))
     assert "推送" not in " ".join(corp_disabling.joined(make_corp()))
 
 
@@ -44,7 +44,7 @@ def test_moving_people_leaves_waiting_messages_and_subscriptions_behind() -> Non
         render_run(run_id=make_run(make_subscription(person, report=report)).pk, now=NOW)
 
     assert people_moving.joined(source, target) == [
-        "“AA”中还有 2 个发送批次在等待，仍会发给生成时确定的接收人。",
+        "“AA”中还有 2 条消息在等待，仍会发给生成时确定的接收人。",
         "1 个已启用的推送只面向“AA”，转走的人员将不再收到。",
     ]
     assert people_moving.joined(make_corp(), source) == []

@@ -199,6 +199,8 @@ def _disable(subscription: Subscription, seen_by: User, now: datetime) -> Outcom
 def _pause(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
     if subscription.is_paused:
         return Outcome(subscription, gettext("is paused already"))
+    if not subscription.is_enabled:
+        return Outcome(subscription, gettext("is disabled: nothing of it is sent"))
     subscription.is_paused = True
     return Outcome(subscription, _waiting_line(subscription), frozenset({"is_paused"}))
 

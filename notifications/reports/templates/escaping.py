@@ -9,8 +9,8 @@ import re
 
 from notifications.models.subscriptions import MessageForm
 
-# Tags of text messages and cards, and what a Markdown message obeys within a line.
-_TAG = re.compile(r"<(?=[\s/!]*[A-Za-z])")
+# Tags of text messages and cards, a mention as <@all>, and what a Markdown message obeys within a line.
+_TAG = re.compile(r"<(?=@|[\s/!]*[A-Za-z])")
 _MARKDOWN = str.maketrans(
     {"<": "＜", ">": "＞", "*": "＊", "`": "ˋ", "[": "［", "]": "］", "#": "＃", "_": "＿", "~": "～"}
 )  # noqa: RUF001  # look-alikes on purpose

@@ -120,6 +120,14 @@ def test_pausing_and_resuming_say_how_many_messages_wait(root: Client, corp: Cor
     assert names_in(act(root, "enable", subscription), "left_out") == [("每日九点", "is enabled already")]
 
 
+def test_a_push_that_is_disabled_is_not_paused(root: Client, corp: Corp) -> None:
+    subscription = make_subscription(make_person(corp, "lilei"), is_enabled=False)
+
+    assert names_in(act(root, "pause", subscription), "left_out") == [
+        ("每日九点", "is disabled: nothing of it is sent")
+    ]
+
+
 def test_duplicates_are_disabled_and_have_contents_of_their_own(root: Client) -> None:
     report = make_report()
     first, second = make_subscription(report=report, name="A"), make_subscription(report=report, name="B")

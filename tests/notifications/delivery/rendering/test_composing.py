@@ -156,9 +156,9 @@ def test_a_cut_card_leads_to_the_whole_in_chinese_too() -> None:
     assert card["btntxt"] == "查看全部"
 
 
-MARKED = '<a href="https://evil.example/">x</a> **y** [z](https://evil.example/)'
-AS_TEXT = '＜a href="https://evil.example/">x＜/a> **y** [z](https://evil.example/)'  # noqa: RUF001
-AS_MARKDOWN = '＜a href="https://evil.example/"＞x＜/a＞ ＊＊y＊＊ ［z］(https://evil.example/)'  # noqa: RUF001
+MARKED = '<a href="https://evil.example/">x</a> **y** [z](https://evil.example/) <@all>'
+AS_TEXT = '＜a href="https://evil.example/">x＜/a> **y** [z](https://evil.example/) ＜@all>'  # noqa: RUF001
+AS_MARKDOWN = '＜a href="https://evil.example/"＞x＜/a＞ ＊＊y＊＊ ［z］(https://evil.example/) ＜@all＞'  # noqa: RUF001
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ class TestThePageThatAsks:
 
         assert "3 人将无法用企业微信登录；已用企业微信登录的会立即退出。" in text
         assert "停用期间有 3 人收不到消息。" in text
-        assert "3 个发送批次" in text
+        assert "3 条消息" in text
         assert "1 个已启用的推送" in text
         assert "停用期间到点的推送不再补发" in text
         assert Corp.objects.get().is_enabled
