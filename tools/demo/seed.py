@@ -14,6 +14,11 @@ import django
 from django.conf import settings
 from django.utils import timezone
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
+django.setup()
+
+from tools.demo import mail, seeding  # noqa: E402  # they import models
+
 
 def main(arguments: Sequence[str]) -> int:
     """Write two invented companies, 200 people and three pushes; the first message is due next minute.
@@ -29,10 +34,6 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--reset", action="store_true", help="remove the demo's rows first")
     options = parser.parse_args(arguments)
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
-    django.setup()
-    from tools.demo import mail, seeding  # they import models
-
     if settings.ENVIRONMENT == "production":
         print("The demo has a password that everybody knows: not in production.", file=sys.stderr)
         return 1
