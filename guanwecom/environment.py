@@ -329,6 +329,8 @@ def database(text: str) -> dict[str, Any]:
         config["ENGINE"] = "guanwecom.postgresql"
         config["CONN_MAX_AGE"] = 60
         config["CONN_HEALTH_CHECKS"] = True
+        # A pooler in transaction mode gives each statement another session, where the cursor of the last is not known.
+        config["DISABLE_SERVER_SIDE_CURSORS"] = True
     return config
 
 

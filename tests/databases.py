@@ -17,6 +17,8 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.backends.base.operations import BaseDatabaseOperations
 
+from guanwecom.environment import database
+
 # The database lets nobody else delete entries of the audit trail.
 LET_DELETE_AUDIT = "SET LOCAL guanwecom.removes_old_audit = 'on'"
 
@@ -25,6 +27,20 @@ def use(name: str) -> None:
     """From now on every thread of this process connects to this database."""
     connection.close()
     connection.settings_dict["NAME"] = name
+
+
+@contextmanager
+def used(url: str) -> Iterator[None]:
+    """This process asks that database meanwhile."""
+    before = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict.update(database(url), CONN_MAX_AGE=0)
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.clear()
+        connection.settings_dict.update(before)
 
 
 def drop(name: str) -> None:

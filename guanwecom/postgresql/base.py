@@ -12,6 +12,11 @@ from psycopg.pq import TransactionStatus
 # A connection that was usable so long ago is asked. One whose server vanished without a word (a moved address, a
 # firewall that forgot it) looks as one that is quiet.
 ASKED_AFTER_SECONDS = 5.0
+# Why some commands are refused where DatabaseWrapper.is_pooled.
+POOLED = (
+    "A connection pooler, as PgBouncer, stands between this command and PostgreSQL, and would mix its session with "
+    "those of others. Run it with the address of PostgreSQL itself: DATABASE_URL=postgresql://… before the command."
+)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -40,6 +45,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def connect(self) -> None:
         super().connect()
         self._usable_at = time.monotonic()
+
+    def is_pooled(self) -> bool:
+        """Return whether a connection pooler as PgBouncer stands between: it gives process ids of its own."""
+        with self.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            return bool(cursor.fetchone()[0] != cursor.connection.info.backend_pid)
 
 
 def _has_arrived(descriptor: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,17 @@ class CappedPaginator(PaginatorBase):
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the admin passes querysets only
         # Only the keys: annotations of the list, such as counts, need not be computed here.
         return rows.order_by().values("pk")[:ROWS_COUNTED].count()
+
+
+def read_newest_first(rows: QuerySet[Any], *, at_once: int, at_most: int | None = None) -> Iterator[list[Any]]:
+    """Yield the rows in parts, each read by a query of its own: however slowly a download goes, no cursor or
+    transaction stays open, and no more than one part is in memory."""
+    rows = left = rows.order_by("-pk")
+    count = 0
+    while part := list(left[: at_once if at_most is None else min(at_once, at_most - count)]):
+        yield part
+        count += len(part)
+        left = rows.filter(pk__lt=part[-1].pk)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -14,6 +13,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone, translation
 
 from accounts.importexport.writers import csv_line
+from integrations.core.paginator import read_newest_first
 from notifications.admin.base import IndexedLogAdmin
 
 # More than a run has people; a list without any filter may be of years.
@@ -63,8 +63,7 @@ class ExportedLog(IndexedLogAdmin):
         with translation.override(language):
             head = "\ufeff" + csv_line(self.csv_titles())
         yield head
-        rows = found.order_by("-pk")[:ROWS_AT_MOST].iterator(chunk_size=BATCH)
-        while batch := list(islice(rows, BATCH)):
+        for batch in read_newest_first(found, at_once=BATCH, at_most=ROWS_AT_MOST):
             with translation.override(language):
                 text = "".join(csv_line(cells) for cells in self.csv_lines(batch))
             yield text

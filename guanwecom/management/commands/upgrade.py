@@ -12,6 +12,7 @@ from django.db import connection
 
 from guanwecom.operations.upgrade import plan
 from guanwecom.operations.upgrade.plan import Plan, Step
+from guanwecom.postgresql.base import POOLED
 from integrations.core import heartbeats, installation
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ class Command(BaseCommand):
         if options["check"]:
             self._check()
             return
-        with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":  # who starts a second one waits, and finds nothing to do
+        if connection.vendor == "postgresql":
+            if connection.is_pooled():  # type: ignore[attr-defined]  # guanwecom.postgresql
+                raise CommandError(POOLED)
+            with connection.cursor() as cursor:  # who starts a second one waits, and finds nothing to do
                 cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE])
         self._check()
         call_command("migrate", interactive=False, verbosity=options["verbosity"], stdout=self.stdout)

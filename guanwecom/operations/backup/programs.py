@@ -17,6 +17,7 @@ from django.db import connection
 from psycopg import pq
 
 from guanwecom.operations.backup.errors import BackupError
+from guanwecom.postgresql.base import POOLED
 
 # Where Debian keeps them; /usr/bin has a wrapper that chooses by its own rules.
 DEBIAN = Path("/usr/lib/postgresql")
@@ -44,6 +45,9 @@ class Programs:
 @contextmanager
 def programs(folder: str | None) -> Iterator[Programs]:
     """The programs, while their service and password files exist. Raises BackupError."""
+    if connection.is_pooled():  # type: ignore[attr-defined]  # guanwecom.postgresql
+        # They empty the search path of their session, which the pooler would give to the product next.
+        raise BackupError(POOLED)
     found = Path(folder) if folder else _newest()
     for name in ("pg_dump", "pg_restore"):
         if not (found / name).is_file():

@@ -6,8 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -19,9 +18,9 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
-from guanwecom.environment import database
 from notifications.models import Attempt
 from tests.crowd import arrived_by_person
+from tests.databases import used
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
 from tests.notifications.delivery.many_people import (
@@ -78,20 +77,6 @@ def says(url: str, question: str) -> object:
             return row[0] if row else None
     except psycopg.OperationalError:
         return None
-
-
-@contextmanager
-def used(url: str) -> Iterator[None]:
-    """This process asks that database meanwhile."""
-    before = dict(connection.settings_dict)
-    connection.close()
-    connection.settings_dict.update(database(url), CONN_MAX_AGE=0)
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict.clear()
-        connection.settings_dict.update(before)
 
 
 def test_a_failover_loses_and_doubles_no_message(
