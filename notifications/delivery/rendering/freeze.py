@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -28,7 +28,7 @@ from notifications.models import (
     MessageForm,
     Robot,
     Run,
-    new_mark,
+    derive_mark,
 )
 from notifications.reports.contents import frozen
 from notifications.sources import Content
@@ -140,7 +140,7 @@ def _frozen(draft: Delivery, source: RunSource, batch: Batch, address: SiteAddre
     """Raises messages.MessageError."""
     corp, people = batch.corp, batch.people
     delivery = copy(draft)
-    mark = delivery.mark = new_mark()
+    mark = delivery.mark = _mark(draft, batch, now)
     words = words_of(batch.content, address, mark)
     link = batch.content.link or source.terms.link
     delivery.title, delivery.text, delivery.link = words.title, words.text, link
@@ -156,6 +156,16 @@ def _frozen(draft: Delivery, source: RunSource, batch: Batch, address: SiteAddre
         return _body(batch, form, words, link, address) if own is None else own
 
     return freeze(delivery, batch.media, body, words, address.absolute, now=now)
+
+
+def _mark(draft: Delivery, batch: Batch, now: datetime) -> str:
+    """Return the mark of a message. A database that lost its last seconds makes the message of a slot again: with the
+    same mark WeCom drops it as a duplicate. One with a picture or a file differs anyway: these are uploaded anew."""
+    run, content, robot = draft.run, batch.content, batch.robot
+    way = (draft.channel, draft.corpid, draft.agentid, robot and robot.pk, draft.message_form, draft.language)
+    people = [(person.address, person.userid) for person in batch.people]
+    what = (content.title, content.text, content.figures, now if batch.media.carried else None)
+    return derive_mark(run.key, run.slot_at.astimezone(UTC), way, people, what)
 
 
 def _media_of(delivery: Delivery, planned: attachments.Plan, *, now: datetime) -> dict[attachments.Wanted, Medium]:

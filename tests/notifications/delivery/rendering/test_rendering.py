@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
@@ -16,7 +16,7 @@ from integrations.models import SiteAddress
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.rendering import render
 from notifications.delivery.rendering.render import render_run
-from notifications.models import Delivery, MessageForm, Receipt, Run
+from notifications.models import Delivery, MessageForm, Receipt, Run, Subscription
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -139,6 +139,29 @@ def test_every_body_carries_a_mark_of_its_own() -> None:
     deliveries = list(Delivery.objects.all())
     assert len({delivery.mark for delivery in deliveries}) == 2 * len(MessageForm)
     assert all(delivery.mark.encode() in bytes(delivery.body) for delivery in deliveries)
+
+
+@pytest.mark.parametrize("form", [MessageForm.TEXT, MessageForm.MARKDOWN, MessageForm.TEXTCARD])
+def test_a_slot_that_is_made_again_has_the_same_bytes(form: MessageForm) -> None:
+    """WeCom drops them as a duplicate, where a standby took over that had not heard of the first ones."""
+    subscription = make_subscription(*make_people(make_corp(), 2), make_person(email="wang@example.com"))
+    Subscription.objects.update(fallback_channel="email", message_form=form)
+
+    def render_slot(minute: int, when: int) -> list[tuple[str, bytes]]:
+        slot = NOW + timedelta(minutes=minute)
+        run = make_run(Subscription.objects.get(pk=subscription.pk), slot, key=f"sub:{subscription.pk}:{minute}")
+        render_run(run_id=run.pk, now=NOW + timedelta(seconds=when))
+        return [(row.mark, bytes(row.body)) for row in Delivery.objects.filter(run=run).order_by("pk")]
+
+    with transaction.atomic():
+        first = render_slot(0, when=1)
+        transaction.set_rollback(True)
+    again, later = render_slot(0, when=9), render_slot(1, when=60)
+
+    assert len(first) == 2
+    assert again == first
+    assert not {mark for mark, _body in first} & {mark for mark, _body in later}
+    assert all(mark.encode() in body for mark, body in first)
 
 
 def test_people_who_cannot_be_reached_get_the_reason() -> None:
