@@ -182,11 +182,13 @@ class RunContents(Protocol):
 @dataclass(frozen=True)
 class Expected:
     """The sending that would happen, to tell before it is sent who gets it. `contents`: None where everybody gets the
-    same, or where nothing could be sent. `note`: from when the data is that decides, or why that is not known.
+    same, or where nothing could be sent. `note`: from when the data is that decides, or, if not `is_known`, why nobody
+    can say who gets it.
     """
 
     contents: RunContents | None = None
     note: Sentence | None = None
+    is_known: bool = True
 
 
 NOT_KNOWN = Expected()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
@@ -16,7 +16,7 @@ from django.utils.translation import pgettext
 
 from notifications.admin import log_pages
 from notifications.admin.base import moment
-from notifications.delivery.rendering.report_contents import expected_contents
+from notifications.delivery.rendering.report_contents import expect_recipients
 from notifications.delivery.runs import names
 from notifications.models import (
     AlertReceiver,
@@ -26,16 +26,14 @@ from notifications.models import (
     Receipt,
     Subscription,
 )
-from notifications.sources import RunContents
 from notifications.subscriptions import reasons
-from notifications.subscriptions.recipients import find_recipients, trial_audience
+from notifications.subscriptions.recipients import resolve, trial_audience
 from notifications.subscriptions.schedules.descriptions import described
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from accounts.models import User
-    from notifications.models import Addressed
 
 SHOWN_AT_MOST = 200
 MESSAGES_SHOWN = 10
@@ -73,14 +71,17 @@ def _pushes(request: HttpRequest, person: User) -> Iterator[Line]:
     why = reasons.of_person(person, Subscription)
     seen = Subscription.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
     seen = seen.exclude(channel=Channel.ROBOT).select_related("report__page_picture").order_by("name", "pk")
-    for one in seen[:SHOWN_AT_MOST]:
+    pushes = list(seen[:SHOWN_AT_MOST])
+    expected = expect_recipients(pushes, timezone.now(), only=person.pk)
+    for one in pushes:
+        [found] = expected[one.pk][1]
         yield Line(
             _("Push"),
             one.name,
             reverse("admin:notifications_subscription_change", args=[one.pk]),
             described(one),
             _joined(why[one.pk]),
-            _obstacle(one, person, expected_contents(one, timezone.now()).contents),
+            found.reason_text,
         )
 
 
@@ -110,15 +111,8 @@ def _leading_to(sources: QuerySet[Any], receivers: dict[int, list[str]]) -> Quer
 
 def _alert(source: Any, model: str, reason: str, person: User) -> Line:
     url = reverse(f"admin:notifications_{model}_change", args=[source.pk])
-    return Line(_("Alert"), source.name, url, "", reason, _obstacle(source.receiver, person))
-
-
-def _obstacle(order: Addressed, person: User, contents: RunContents | None = None) -> str:
-    audience = trial_audience(order, person.pk)
-    if isinstance(order, Subscription):
-        audience = replace(audience, subscription_id=order.pk)
-    [found] = find_recipients(audience, contents)
-    return found.reason_text
+    [found] = resolve(trial_audience(source.receiver, person.pk))
+    return Line(_("Alert"), source.name, url, "", reason, found.reason_text)
 
 
 def _joined(reasons_found: list[str]) -> str:

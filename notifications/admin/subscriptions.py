@@ -45,9 +45,9 @@ from notifications.admin.push.preview import outlook
 from notifications.admin.push.week_page import week_page
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
-from notifications.delivery.rendering.report_contents import expected_contents
+from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
 from notifications.delivery.runs import auto_pause, ownership, triggers
-from notifications.models import Receipt, Run, Subscription
+from notifications.models import Channel, Receipt, Run, Subscription
 from notifications.subscriptions import addressees
 from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.recipients import find_recipients, named_audience, reachability, trial_audience
@@ -63,14 +63,16 @@ from notifications.tasks import enqueue_runs
 
 
 class PushList(ChangeList):
-    """With its recipients in words, for all its rows at once."""
+    """With its recipients in words, and how many would get it now, for all its rows at once."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         pushes = list(self.result_list)
         words = addressees.in_words(pushes, Subscription, seen_by=administrator(request))
+        expected = expect_recipients(pushes, timezone.now())
         for push in pushes:
             push.addressees_shown = words[push.pk]
+            push.expected = expected[push.pk]
         self.result_list = pushes
 
 
@@ -137,7 +139,6 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
             last_run_status=Subquery(newest.values("status")[:1]),
             last_run_error=Subquery(newest.values("error")[:1]),
             last_run_at=Subquery(newest.values("slot_at")[:1]),
-            last_people=Subquery(newest.with_people().values("recipient_count")[:1]),
         )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -147,13 +148,14 @@ class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, 
 
     @admin.display(description=_("recipients"))
     def addressees(self, subscription: Subscription) -> str:
-        """In words, with how many the last whole run was for."""
-        words: str = subscription.addressees_shown  # type: ignore[attr-defined]  # set by PushList
-        count: int | None = subscription.last_people  # type: ignore[attr-defined]  # annotated in get_queryset
-        if count is None:
+        """In words, with how many people would get it now, or why that is not known."""
+        expected, found = subscription.expected  # type: ignore[attr-defined]  # set by PushList
+        count = sum(one.reason is None for one in found)
+        people = ngettext("%(count)d person", "%(count)d people", count) % {"count": count}
+        words = format_html("{}", subscription.addressees_shown)  # type: ignore[attr-defined]  # set by PushList
+        if subscription.channel == Channel.ROBOT:
             return words
-        people = ngettext("last time %(count)d person", "last time %(count)d people", count) % {"count": count}
-        return format_html("{} <small>({})</small>", words, people)
+        return format_html("{} <small>({})</small>", words, people if expected.is_known else str(expected.note))
 
     @admin.display(description=_("schedule"))
     def when(self, subscription: Subscription) -> str:

@@ -36,10 +36,6 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Runs of whole subscriptions that have not ended: of one subscription one at a time."""
         return self.filter(status__in=[Run.Status.WAITING, Run.Status.SENDING]).exclude(trigger__in=Run.PARTIAL)
 
-    def with_people(self) -> Self:
-        """Runs of whole subscriptions whose people were found: what failed or was missed before is for nobody."""
-        return self.exclude(rendered_at__isnull=True, recipient_count=0).exclude(trigger__in=Run.PARTIAL)
-
     def went_wrong(self) -> Self:
         """Runs that were missed, failed, or ended without reaching everybody."""
         return self.filter(_WENT_WRONG)

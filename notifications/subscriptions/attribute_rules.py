@@ -20,9 +20,18 @@ from notifications.sources import Rule
 
 
 def rules_of(order: Addressed) -> tuple[Rule, ...]:
-    """Of a subscription or an alert receiver. One query."""
-    rows = AttributeRule.objects.of(order).select_related("attribute").order_by("pk")
-    return tuple(Rule(row.attribute, Operator(row.operator), tuple(row.values)) for row in rows)
+    """Return the rules of a subscription or an alert receiver. One query."""
+    return rules_by_order([order])[order.pk]
+
+
+def rules_by_order(orders: Sequence[Addressed]) -> dict[int, tuple[Rule, ...]]:
+    """Map the key of each of `orders`, which are of one model, to its rules. One query."""
+    column = "subscription_id" if isinstance(orders[0], Subscription) else "receiver_id"
+    found: dict[int, list[Rule]] = {order.pk: [] for order in orders}
+    rows = AttributeRule.objects.filter(**{f"{column}__in": found}).select_related("attribute").order_by("pk")
+    for row in rows:
+        found[getattr(row, column)].append(Rule(row.attribute, Operator(row.operator), tuple(row.values)))
+    return {pk: tuple(rules) for pk, rules in found.items()}
 
 
 def rules_list(rules: Iterable[Rule]) -> SafeString:

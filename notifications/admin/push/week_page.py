@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext
 
 from integrations.admin.base import own_page
-from notifications.models import Run, Subscription
+from notifications.delivery.rendering.report_contents import expect_recipients
+from notifications.models import Subscription
 from notifications.subscriptions.schedules.descriptions import WEEKDAYS, zone_label
 from notifications.subscriptions.schedules.week import DAYS, Hour, Week, limit_per_hour, limit_per_minute, week
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 WEEKS_AHEAD = 52
+# Of how many pushes it is worked out who would get them.
+COUNTED_AT_MOST = 500
 TEMPLATE = "admin/notifications/subscription/week.html"
 
 
@@ -33,16 +35,18 @@ class Cell:
 
 
 def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest) -> HttpResponse:
-    """`?week=1` is the seven days after the next seven. A number of queries that does not depend on the pushes."""
+    """`?week=1` is the seven days after the next seven. The number of queries is that of `expect_recipients`."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     number = _number(request)
     start = timezone.localdate() + timedelta(days=DAYS * number)
-    # How many the newest run for everybody was for.
-    last = Run.objects.with_people().filter(subscription=OuterRef("pk")).order_by("-pk").values("recipient_count")[:1]
     enabled = Subscription.objects.visible_to(request.user).filter(is_enabled=True)
-    subscriptions = list(enabled.annotate(people=Subquery(last)).order_by("name", "pk"))
-    people: dict[int, int] = {one.pk: one.people for one in subscriptions if one.people is not None}  # type: ignore[attr-defined]  # annotated above
+    subscriptions = list(enabled.select_related("report").order_by("name", "pk"))
+    people = {
+        pk: frozenset(one.user_id for one in recipients if one.reason is None)
+        for pk, (expected, recipients) in expect_recipients(subscriptions[:COUNTED_AT_MOST], timezone.now()).items()
+        if expected.is_known
+    }
     found = week(subscriptions, people, start=start, zone=timezone.get_current_timezone())
     limit = limit_per_hour()
     context: dict[str, Any] = {
@@ -56,7 +60,7 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         "limit_per_minute": limit_per_minute(),
         "full": max(limit, found.peak, 1),
         "time_zone": zone_label(timezone.get_current_timezone_name()),
-        "has_new": any(one.pk not in people for one in subscriptions),
+        "has_unknown": len(people) < len(subscriptions),
         "earlier": number - 1 if number else None,
         "later": number + 1 if number < WEEKS_AHEAD else None,
     }

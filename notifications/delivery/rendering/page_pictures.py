@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from accounts.users import bi_accounts
 from integrations.bi import sso
@@ -19,13 +19,22 @@ from notifications.sources import PageView
 if TYPE_CHECKING:
     from accounts.models import User
 
+FindIdentities: TypeAlias = Callable[[Collection[int]], dict[int, str]]
+
 
 class RecipientPages:
     """The page as each person's account in the BI sees it, or for all of them as the owner's does."""
 
-    def __init__(self, picture: PagePicture, slot_at: datetime, *, owner_id: int | None = None) -> None:
+    def __init__(
+        self,
+        picture: PagePicture,
+        slot_at: datetime,
+        *,
+        owner_id: int | None = None,
+        find_identities: FindIdentities = bi_accounts.identities,
+    ) -> None:
         """`owner_id`: as whom all see it. Raises RenderingError where nobody gets a picture."""
-        self._picture, self._slot_at = picture, slot_at
+        self._picture, self._slot_at, self._find_identities = picture, slot_at, find_identities
         self._identities: dict[int, str] = {}
         self._owners = ""
         if (obstacle := _obstacle_of_connection()) is not None:
@@ -41,7 +50,7 @@ class RecipientPages:
     def learn(self, user_ids: Collection[int]) -> None:
         """Look up the accounts of all these people at once."""
         if self.is_split:
-            self._identities = bi_accounts.identities(user_ids)
+            self._identities = self._find_identities(user_ids)
 
     def identity_of(self, user_id: int) -> str:
         """Empty for somebody who has none."""
@@ -59,14 +68,21 @@ class RecipientPages:
         return _view(self._picture, self._owners if user_id is None else self.identity_of(user_id), self._slot_at)
 
 
-def pages_of(subscription: Subscription, slot_at: datetime, *, is_trial: bool) -> RecipientPages | None:
+def pages_of(
+    subscription: Subscription,
+    slot_at: datetime,
+    *,
+    is_trial: bool,
+    find_identities: FindIdentities = bi_accounts.identities,
+) -> RecipientPages | None:
     """None where the report has no picture of a page. As the owner sees it only in the owner's own pushes, and never
     for somebody who has a push sent to themselves to try it. Raises RenderingError."""
     picture: PagePicture | None = getattr(subscription.report, "page_picture", None)
     if picture is None:
         return None
     is_owners = picture.shown_as_id is not None and picture.shown_as_id == subscription.owner_id
-    return RecipientPages(picture, slot_at, owner_id=picture.shown_as_id if is_owners and not is_trial else None)
+    owner_id = picture.shown_as_id if is_owners and not is_trial else None
+    return RecipientPages(picture, slot_at, owner_id=owner_id, find_identities=find_identities)
 
 
 def for_editor(picture: PagePicture, editor: User, *, now: datetime) -> PageView:

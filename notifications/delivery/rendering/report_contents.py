@@ -7,14 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import F, Q
+from django.db.models import F, Prefetch, Q, prefetch_related_objects
 from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, AttributeValue, WeComAccount, fold_value
+from accounts.users import bi_accounts
 from integrations.bi.sso import is_open, own_address
 from integrations.core.sentences import Sentence
 from integrations.data.table import Table
@@ -24,13 +25,20 @@ from notifications.delivery.rendering import message_builder, report_data, skip_
 from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.page_pictures import RecipientPages, pages_of
 from notifications.delivery.rendering.report_data import Loaded
-from notifications.models import MessageForm, OwnRowsRule, Receipt, Report, ReportCard, ReportChart, Run, Subscription
+from notifications.models import MessageForm, OwnRowsRule, Receipt, Report, ReportCard, Run, Subscription
 from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values, missing_values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
 from notifications.sources import Audience, CardContent, Content, Expected, Figure, LeftOut, PageView, Terms
-from notifications.subscriptions.recipients import audience_of
+from notifications.subscriptions.recipients import (
+    Recipient,
+    apply_contents,
+    audience_of,
+    named_audiences,
+    resolve_all,
+    trial_audience,
+)
 from notifications.subscriptions.schedules import workdays
 from notifications.subscriptions.schedules.descriptions import moment_line
 
@@ -40,6 +48,8 @@ if TYPE_CHECKING:
 
 # Whose attributes are read by name; of more people all values of the attributes are read.
 PEOPLE_NAMED = 500
+# Whose own rows are looked up for one page, for all its pushes together.
+CHECKED_AT_MOST = 50_000
 FIGURES_AT_MOST = 7
 FIGURE_CHARACTERS = 64
 _COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
@@ -76,6 +86,28 @@ def rules_of(subscription: Subscription) -> skip_rules.Rules:
     )
 
 
+class AttributeReader:
+    """Reads what own rows are chosen by: of the people asked for, or of all `people` once, for any number of pushes."""
+
+    def __init__(self, people: Collection[int] | None = None) -> None:
+        self._people = people
+        self._known: dict[Hashable, dict[int, Values]] = {}
+
+    def read(self, user_ids: Collection[int], keys: Collection[Key], corp_id: int | None) -> dict[int, Values]:
+        """Return the values of these people at least."""
+        if self._people is None:
+            return attribute_values(user_ids, keys, corp_id)
+        wanted = (frozenset(keys), corp_id)
+        if wanted not in self._known:
+            self._known[wanted] = attribute_values(self._people, keys, corp_id)
+        return self._known[wanted]
+
+    @cached_property
+    def labels(self) -> dict[Key, object]:
+        """Return what rows are chosen by, as people call it. One query."""
+        return {**OwnRowsRule.OF_PERSON, **Attribute.objects.in_bulk()}
+
+
 class Contents:
     """One content for each distinct slice, written when it is first asked for (notifications.sources.RunContents)."""
 
@@ -86,10 +118,11 @@ class Contents:
         order: Order,
         pages: RecipientPages | None = None,
         conditions: Sequence[Condition] | None = None,
+        reader: AttributeReader | None = None,
     ) -> None:
         """`pages`: those of the BI of which a picture goes with it; `conditions`: its rules of own rows, where they are
-        not saved. Raises RenderingError where a rule of own rows or a chart does not fit the data, or the data is not
-        whole: nobody sees anything then."""
+        not saved; `reader`: shared with other pushes. Raises RenderingError where a rule of own rows or a chart does
+        not fit the data, or the data is not whole: nobody sees anything then."""
         self._report, self._loaded, self._order, self._pages = report, loaded, order, pages
         if conditions is None:
             conditions = conditions_of(report) if loaded.cards else []
@@ -97,17 +130,21 @@ class Contents:
         _check_whole(loaded.tables, {one.alias for one in conditions})
         self._own_rows = checked_own_rows(loaded.tables, conditions) if conditions else None
         _check_charts(loaded.tables, self.charts)
-        self._link = link_of(report, loaded.cards)
+        self._reader = reader or AttributeReader()
         self._values: dict[int, Values] = {}
         self._written: dict[Hashable, Content] = {}
         self._with_pages: dict[tuple[Hashable, PageView], Content] = {}
 
     @cached_property
     def charts(self) -> Sequence[tuple[str, Chart]]:
-        """Each with the name of its card, in the report's order. One query."""
-        if not self._loaded.cards:
+        """Each with the name of its card, in the report's order. One query, unless they were read with the report."""
+        if not self._loaded.cards or self._report._state.adding:
             return ()
-        return [(row.alias, row.chart) for row in ReportChart.objects.filter(report=self._report.pk)]
+        return [(row.alias, row.chart) for row in self._report.charts.all()]
+
+    @cached_property
+    def _link(self) -> str:
+        return link_of(self._report, self._loaded.cards)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -122,7 +159,7 @@ class Contents:
     def learn(self, user_ids: Collection[int]) -> None:
         """Read the attributes and the accounts that decide, of all these people at once."""
         if self._own_rows is not None:
-            self._values = attribute_values(user_ids, self._own_rows.attribute_ids, self._report.corp_id)
+            self._values = self._reader.read(user_ids, self._own_rows.attribute_ids, self._report.corp_id)
         if self._pages is not None:
             self._pages.learn(user_ids)
 
@@ -133,18 +170,12 @@ class Contents:
             missing = missing_values(self._conditions, self._values.get(user_id, {}))
             if not missing:
                 return LeftOut(Receipt.Reason.NO_ROWS)
-            named = ", ".join(str(self._labels.get(key, key)) for key in missing)
+            named = ", ".join(str(self._reader.labels.get(key, key)) for key in missing)
             sentence = Sentence("the person's attribute is empty: %(names)s") % {"names": named}
             return LeftOut(Receipt.Reason.NO_VALUE, sentence)
         if self._pages is not None and not self._pages.identity_of(user_id):
             return LeftOut(Receipt.Reason.NO_BI_IDENTITY)
         return None
-
-    @cached_property
-    def _labels(self) -> dict[Key, object]:
-        """Return what rows are chosen by, as people call it. One query."""
-        keys = [one.attribute_id for one in self._conditions if isinstance(one.attribute_id, int)]
-        return {**OwnRowsRule.OF_PERSON, **Attribute.objects.in_bulk(keys)}
 
     def key_of(self, user_id: int) -> Hashable:
         """Equal for people who get the same."""
@@ -177,17 +208,19 @@ def expect(
     order: Order,
     conditions: Sequence[Condition],
     pages: Callable[[], RecipientPages | None],
+    reader: AttributeReader | None = None,
 ) -> Expected:
     """`loaded`: the data that was fetched last: nothing is fetched for a page. `pages`: may raise RenderingError."""
-    note = None
-    if any(one.alias not in loaded.tables for one in conditions):
-        note, conditions = Sentence("No data was fetched yet: whoever has no rows of their own is still counted."), []
+    note, is_known = None, all(one.alias in loaded.tables for one in conditions)
+    if not is_known:
+        note = Sentence("No data was fetched yet: how many people have rows of their own is not known before.")
+        conditions = []
     elif conditions and (as_of := skip_rules.as_of(loaded.tables)) is not None:
         note = Sentence("Own rows by the data of %(time)s.") % {"time": moment_line(as_of, order.time_zone)}
     try:
-        return Expected(Contents(report, loaded, order, pages(), conditions), note)
+        return Expected(Contents(report, loaded, order, pages(), conditions, reader), note, is_known)
     except RenderingError as error:
-        return Expected(note=error.sentence)
+        return Expected(note=error.sentence, is_known=False)
 
 
 def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> Expected:
@@ -198,6 +231,44 @@ def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bo
     loaded = Loaded(cards, report_data.latest_tables({card.alias: card.card_id for card in cards}))
     order = order_of(subscription, now)
     return expect(report, loaded, order, conditions, lambda: pages_of(subscription, now, is_trial=is_trial))
+
+
+def expect_recipients(
+    subscriptions: Sequence[Subscription], now: datetime, *, only: int | None = None
+) -> dict[int, tuple[Expected, list[Recipient]]]:
+    """Map each push to what it would send now and to whom, as sending finds it, with the reason of who gets nothing.
+
+    The number of queries does not depend on how many pushes there are, but for two for each that carries a picture of
+    a page. `only`: for this person alone, as if each push named them.
+    """
+    cards = Prefetch("report__report_cards", ReportCard.objects.select_related("card__source"))
+    prefetch_related_objects(subscriptions, "report__own_rows_rules", "report__charts", "report__page_picture", cards)
+    conditions = {one.pk: conditions_of(one.report) for one in subscriptions}
+    cards_by_push = {one.pk: list(one.report.report_cards.all()) if conditions[one.pk] else [] for one in subscriptions}
+    keys = {card.card_id for its in cards_by_push.values() for card in its}
+    tables = report_data.latest_tables({key: key for key in keys})
+    if only is None:
+        audiences = named_audiences(subscriptions)
+    else:
+        audiences = {one.pk: replace(trial_audience(one, only), subscription_id=one.pk) for one in subscriptions}
+    resolved = resolve_all(audiences)
+    people = {one.user_id for theirs in resolved.values() for one in theirs if one.reason is None}
+    reader = AttributeReader(people)
+    find_identities = cache(lambda: bi_accounts.identities(people))
+    found, checked = {}, 0
+    for one in subscriptions:
+        its = cards_by_push[one.pk]
+        loaded = Loaded(its, {card.alias: tables[card.card_id] for card in its if card.card_id in tables})
+        pages = partial(pages_of, one, now, is_trial=False, find_identities=lambda _ids: find_identities())
+        expected = expect(one.report, loaded, order_of(one, now), conditions[one.pk], pages, reader)
+        recipients = resolved.get(one.pk)
+        if recipients is not None and expected.contents is not None and expected.contents.is_split:
+            checked += len(recipients)
+        if recipients is None or checked > CHECKED_AT_MOST:
+            note = Sentence("Too many people to count here: the push's page says how many.")
+            expected, recipients = Expected(note=note, is_known=False), []
+        found[one.pk] = expected, list(apply_contents(recipients, expected.contents))
+    return found
 
 
 def written(
@@ -292,8 +363,8 @@ _SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UP
 
 
 def conditions_of(report: Report) -> list[Condition]:
-    """Return the saved rules of own rows of a report. One query."""
-    rules = OwnRowsRule.objects.filter(report=report.pk)
+    """Return the saved rules of own rows of a report. One query, unless they were read with the report."""
+    rules = [] if report._state.adding else report.own_rows_rules.all()
     return [condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from integrations.core.sentences import NoData, Sentence
 from integrations.data.table import Table
@@ -16,6 +17,8 @@ from integrations.datasources import fetch
 from integrations.models import CardData
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.models import Report, ReportCard, Run
+
+K = TypeVar("K")
 
 # Nobody told us, and nothing is there: the sweep looks again after so long.
 RECHECK_AFTER = timedelta(seconds=20)
@@ -64,17 +67,14 @@ def load(run: Run, report: Report, *, now: datetime) -> Loaded:
     return Loaded(cards, {one.alias: found[one.card_id].table for one in cards})
 
 
-def latest_tables(cards: Mapping[str, int]) -> dict[str, Table]:
+def latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
     """Return what was fetched last of each card of which anything was, for a message or a page. Asks for no permission:
-    the keys come from our own rows.
+    the keys come from our own rows. One query.
     """
-    tables = {}
-    for alias, card_id in cards.items():
-        ready = CardData.objects.filter(card=card_id, status=CardData.Status.READY)
-        newest = ready.order_by("-finished_at", "-pk").first()
-        if newest is not None:
-            tables[alias] = newest.table
-    return tables
+    ready = CardData.objects.filter(card__in=set(cards.values()), status=CardData.Status.READY)
+    newest = ready.order_by("card_id", "-finished_at", "-pk").distinct("card_id")
+    tables = {one.card_id: one.table for one in newest}
+    return {key: tables[card_id] for key, card_id in cards.items() if card_id in tables}
 
 
 def waiting_runs(card_id: int, slot_at: datetime) -> list[int]:

@@ -1,4 +1,4 @@
-"""A week of pushes by day and hour: how many people each hour is for, and where it crowds."""
+"""A week of pushes by day and hour: how many people and messages each hour has, and where it crowds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
+from functools import cached_property
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -21,12 +22,17 @@ TIMES_AT_MOST = 20_000
 
 @dataclass(frozen=True)
 class Planned:
-    """One time of a push. `people`: as many as its last run was for; None before the first."""
+    """One time of a push. `people`: the keys of those who would get it now; None where that is not known."""
 
     subscription: Subscription
     at: datetime
-    people: int | None
+    people: frozenset[int] | None
     is_spread: bool
+
+    @property
+    def message_count(self) -> int:
+        """A group robot's group gets one."""
+        return 1 if self.subscription.robot_id is not None else len(self.people or ())
 
     @property
     def is_crowding(self) -> bool:
@@ -41,9 +47,14 @@ class Hour:
     planned: list[Planned] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def people(self) -> int:
-        return sum(one.people or 0 for one in self.planned)
+    @cached_property
+    def people_count(self) -> int:
+        """Each person counts once, however many messages they get."""
+        return len(frozenset().union(*{one.people for one in self.planned if one.people}))
+
+    @cached_property
+    def message_count(self) -> int:
+        return sum(one.message_count for one in self.planned)
 
     @property
     def pushes(self) -> list[tuple[Planned, int]]:
@@ -68,7 +79,7 @@ class Week:
 
     @property
     def peak(self) -> int:
-        return max((hour.people for hour in self.hours.values()), default=0)
+        return max((hour.message_count for hour in self.hours.values()), default=0)
 
     @property
     def notes(self) -> dict[str, list[tuple[date, int]]]:
@@ -87,8 +98,10 @@ class Week:
         return sorted(found.values(), key=lambda one: (one.name, one.pk))
 
 
-def week(subscriptions: Iterable[Subscription], people: Mapping[int, int], *, start: date, zone: tzinfo) -> Week:
-    """From midnight of `start` on. `people`: by push, of how many its last run was."""
+def week(
+    subscriptions: Iterable[Subscription], people: Mapping[int, frozenset[int]], *, start: date, zone: tzinfo
+) -> Week:
+    """From midnight of `start` on. `people`: by push, the keys of those who would get it, where that is known."""
     hours: dict[tuple[date, int], Hour] = defaultdict(Hour)
     unreadable: list[Subscription] = []
     count = 0
@@ -139,13 +152,13 @@ def _notes(hour: Hour) -> list[str]:
 
 
 def _minute_notes(at: str, planned: list[Planned]) -> Iterator[str]:
-    people, limit = sum(one.people or 0 for one in planned), limit_per_minute()
-    if limit and people > limit:
+    count, limit = sum(one.message_count for one in planned), limit_per_minute()
+    if limit and count > limit:
         sentence = _(
-            "%(time)s: for %(people)s people, and WeCom takes %(limit)s calls a minute. Where everybody gets a message "
+            "%(time)s: %(count)s messages, and WeCom takes %(limit)s calls a minute. Where everybody gets a message "
             "of their own this lasts %(minutes)d minutes: move some pushes to another time."
         )
-        yield sentence % {"time": at, "people": f"{people:,}", "limit": f"{limit:,}", "minutes": -(-people // limit)}
+        yield sentence % {"time": at, "count": f"{count:,}", "limit": f"{limit:,}", "minutes": -(-count // limit)}
     most = settings.LIMIT_MEMBER_PER_MINUTE
     if most and len(planned) > most:
         sentence = _(

@@ -13,7 +13,7 @@ from django.utils.html import strip_tags
 
 from integrations.models import Card, DataSource
 from notifications.models import AlertReceiver, AlertRule, Incident, Run
-from tests.notifications.factories import make_person, make_run, make_subscription, make_superuser
+from tests.notifications.factories import make_corp, make_person, make_run, make_subscription, make_superuser
 
 pytestmark = pytest.mark.django_db
 
@@ -33,14 +33,15 @@ def cells(client: Client, model: str) -> dict[str, str]:
 
 
 def test_a_push_says_for_whom_when_and_how_it_went(root: Client) -> None:
-    push = make_subscription(make_person(name="李雷"), make_person(name="韩梅梅"), crontab="30 8 * * 1-2")
+    people = [make_person(make_corp(), "lilei", name="李雷"), make_person(name="韩梅梅")]
+    push = make_subscription(*people, crontab="30 8 * * 1-2")
     make_run(push, status=Run.Status.FINISHED, recipient_count=2)
     make_run(push, status=Run.Status.MISSED)
     make_run(push, trigger=Run.Trigger.TRIAL, status=Run.Status.FAILED, recipient_count=1)
 
     found = cells(root, "subscription")
 
-    assert (found["addressees"], found["when"]) == ("李雷、韩梅梅 (上次 2 人)", "每周一、周二 08:30")
+    assert (found["addressees"], found["when"]) == ("李雷、韩梅梅 (1 人)", "每周一、周二 08:30")
     assert found["last_run"].endswith("失败")
 
 

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import html
+import re
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Attribute, User, WeComAccount
-from integrations.models import Corp
+from integrations.models import Corp, Department, Member, Membership
+from notifications.delivery.rendering import report_contents
 from notifications.delivery.rendering.render import render_run
-from notifications.models import Receipt, Run, Subscription
+from notifications.models import Receipt, Run, Subscription, SubscriptionChoice
+from notifications.subscriptions import recipients
+from notifications.subscriptions.recipients import named_audience, named_audiences, resolve, resolve_all
 from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change, client_of
-from tests.notifications.factories import make_corp, make_person, make_run, make_subscription, make_superuser
+from tests.notifications.factories import (
+    make_corp,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 
 pytestmark = pytest.mark.django_db
 EMPTY = "此人的属性为空：区域"
 NO_ROWS = "没有此人的数据行"
+WEEK = f"{LIST}week/"
 
 
 @pytest.fixture
@@ -76,6 +92,8 @@ def sent_now(subscription: Subscription) -> Run:
 
 def test_every_page_says_how_many_get_it(root: Client, push: Subscription, people: list[User]) -> None:
     beside = outlook(root, push)
+    listed = root.get(LIST).content.decode()
+    week = root.get(WEEK).content.decode()
     page = html.unescape(root.get(change(push)).content.decode())
     before_sending = html.unescape(root.get(f"{LIST}{push.pk}/run/").content.decode())
     push.is_enabled = False
@@ -88,6 +106,9 @@ def test_every_page_says_how_many_get_it(root: Client, push: Subscription, peopl
     for text in (beside, page):
         assert ">2 人</span>" in text
         assert "4 人无法送达" in text
+    assert "<small>(2 人)</small>" in listed
+    assert f"{push}</a> (2 人)" in week
+    assert "<summary>2 人</summary>" in week
     assert "将立即发送给 2 人" in before_sending
     assert "送达 2 人" in enabling
     for text in (beside, page, before_sending):
@@ -113,13 +134,20 @@ def test_without_data_it_says_that_rows_are_not_known(root: Client, push: Subscr
     text = outlook(root, push)
 
     assert ">4 人</span>" in text
-    assert "尚未获取过数据：没有自己数据行的人也计算在内。" in text
+    unknown = "尚未获取过数据：暂不知道有多少人有自己的数据行。"
+    assert unknown in text
+    assert f"<small>({unknown})</small>" in root.get(LIST).content.decode()
+    week = root.get(WEEK).content.decode()
+    assert f"{push}</a> (人数未知)" in week
+    assert "<summary>0 人</summary>" in week
+    assert "部分推送按 0 人计" in week
 
 
 def test_a_rule_that_does_not_fit_the_data_is_said(root: Client, push: Subscription) -> None:
     push.report.own_rows_rules.update(column="大区")
 
-    assert "没有“大区”这一列" in outlook(root, push)
+    for text in (outlook(root, push), root.get(LIST).content.decode()):
+        assert "没有“大区”这一列" in text
 
 
 def test_the_reason_leads_to_where_it_is_set(root: Client, push: Subscription, people: list[User]) -> None:
@@ -155,3 +183,92 @@ def test_who_tries_it_without_a_value_reads_which_is_missing(push: Subscription,
         link = f'<a href="{reverse("admin:accounts_user_change", args=[me.pk])}">'
         assert [(level, link in text and EMPTY in text) for level, text in said][-1] == ("error", True)
         assert not any("将送达" in text for _level, text in said)
+
+
+def test_whoever_paused_it_or_gets_it_by_another_way_counts_as_sending_counts_them(
+    root: Client, push: Subscription, people: list[User], corp: Corp
+) -> None:
+    """Sixteen ways to choose people and to reach them: the batch of the list against `resolve`, push by push."""
+    group = Group.objects.create(name="组")
+    group.user_set.add(people[0], people[1])
+    head = Department.objects.create(corp=corp, wecom_department_id=1, name="总部")
+    below = Department.objects.create(corp=corp, wecom_department_id=2, wecom_parent_id=1, name="分部")
+    times = dict.fromkeys(("first_seen_at", "changed_at"), timezone.now())
+    member = Member.objects.create(corp=corp, userid="p1", userid_folded="p1", name="P1", **times)
+    Membership.objects.create(member=member, department=below)
+    User.objects.filter(pk=people[3].pk).update(email="p3@example.com", is_active=False)
+    User.objects.filter(username="P5").update(email="p5@example.com")
+    pushes = [push]
+    for number, ways in enumerate(product((False, True), repeat=4)):
+        by_mail, to_everyone, with_below, in_company = ways
+        report = make_report(corp=corp) if in_company else make_report()
+        one = make_subscription(*people[number % 4 :], report=report, to_everyone=to_everyone)
+        one.channel, one.fallback_channel = ("email", "") if by_mail else ("wecom", "email" if with_below else "")
+        one.with_subdepartments = with_below
+        one.save()
+        one.groups.add(group)
+        one.departments.add(head)
+        if number % 3 == 0:
+            SubscriptionChoice.objects.create(subscription=one, user=people[1], kind="paused", chosen_at=timezone.now())
+        pushes.append(one)
+
+    found = resolve_all(named_audiences(pushes))
+
+    assert found == {one.pk: list(resolve(named_audience(one))) for one in pushes}
+    assert len({tuple(each) for each in found.values()}) == 7
+
+
+def test_a_page_checks_the_own_rows_of_so_many_people_and_says_of_the_rest_where_it_is_counted(
+    root: Client, push: Subscription, people: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_contents, "CHECKED_AT_MOST", 10)
+    make_subscription(*people, report=push.report)
+
+    found = re.findall(r"<small>\((.*?)\)</small>", root.get(LIST).content.decode())
+
+    assert found == ["2 人", "人数太多，此处不统计：请打开推送查看人数。"]
+    assert ">2 人</span>" in outlook(root, push)
+
+
+def test_a_push_to_very_many_people_is_counted_on_its_own_page(
+    root: Client, people: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipients, "COUNTED_AT_MOST", 2)
+    few, many = make_subscription(*people[:2]), make_subscription(*people)
+
+    listed = root.get(LIST).content.decode()
+    week = root.get(WEEK).content.decode()
+
+    assert "<small>(2 人)</small>" in listed
+    assert "<small>(人数太多，此处不统计：请打开推送查看人数。)</small>" in listed
+    assert [f'/{few.pk}/change/">{few}</a> (2 人)' in week, f'/{many.pk}/change/">{many}</a> (人数未知)' in week] == [
+        True
+    ] * 2
+    assert ">4 人</span>" in root.get(change(many)).content.decode()
+
+
+def test_neither_list_nor_calendar_nor_the_page_of_a_person_asks_more_for_more_pushes(
+    root: Client, push: Subscription, people: list[User], region: Attribute
+) -> None:
+    pages = [LIST, WEEK, reverse("admin:accounts_user_change", args=[people[0].pk])]
+
+    def count_queries() -> list[int]:
+        counts = []
+        for page in pages:
+            with CaptureQueriesContext(connection) as queries:
+                assert root.get(page).status_code == 200
+            counts.append(len(queries))
+        return counts
+
+    make_subscription(*people[:2])
+    count_queries()
+    before = count_queries()
+    for _number in range(24):
+        report = make_data_report()
+        split(report, region)
+        answer(report, slot_at=timezone.now() - timedelta(days=1))
+        make_subscription(*people, report=report)
+        make_subscription(*people[:2])
+
+    assert count_queries() == before
+    assert root.get(LIST).content.decode().count("<small>(2 人)</small>") == 50

@@ -167,8 +167,10 @@ def test_a_trial_is_for_the_person_who_asked() -> None:
     trial = make_run(subscription, trigger=Run.Trigger.TRIAL, requested_by=asker)
     usual = make_run(subscription, trigger=Run.Trigger.MANUAL, requested_by=asker)
 
-    assert audience_of(trial, subscription) == Audience([asker.pk], corp_id=corp.pk)
-    assert audience_of(usual, subscription) == Audience([other.pk], [], False, corp.pk, subscription_id=subscription.pk)
+    assert audience_of(trial, subscription) == Audience((asker.pk,), corp_id=corp.pk)
+    assert audience_of(usual, subscription) == Audience(
+        (other.pk,), (), False, corp.pk, subscription_id=subscription.pk
+    )
 
 
 def test_reachability_counts_all_and_names_the_first() -> None:
