@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from integrations.core.kept_queries import KeptQuery
 from integrations.models import Installation
-from integrations.models.installation import THE_ONE, Place
+from integrations.models.installation import THE_ONE, Place, Timeline
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,9 @@ class _Present(NamedTuple):
     place: str
     deployment: str
     version: str
+    timeline: int | None
     here: str
+    timeline_here: int
 
 
 _PRESENT = KeptQuery(lambda: _rows().values_list(*_Present._fields))
@@ -49,6 +51,10 @@ def is_copy() -> bool:
     row = next(map(_Present._make, _PRESENT.rows()), None) or present()
     if numbers(row.version) < numbers(settings.VERSION):
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
+    timeline: int = row.timeline_here  # type: ignore[union-attr]  # annotated by `present`
+    if row.timeline != timeline:
+        failover = {} if row.timeline is None else {"failed_over_at": Now()}
+        Installation.objects.filter(pk=THE_ONE, timeline=row.timeline).update(timeline=timeline, **failover)
     return is_copied(row)
 
 
@@ -75,7 +81,7 @@ def present() -> Installation:
 
 
 def _rows() -> QuerySet[Installation]:
-    return Installation.objects.annotate(here=Place()).filter(pk=THE_ONE)
+    return Installation.objects.annotate(here=Place(), timeline_here=Timeline()).filter(pk=THE_ONE)
 
 
 def is_copied(row: Installation | _Present) -> bool:

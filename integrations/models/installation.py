@@ -37,6 +37,18 @@ class Place(Func):
         return "'sqlite'", ()
 
 
+class Timeline(Func):
+    """The number of PostgreSQL's history: the next one begins where a standby is promoted, or a moment restored."""
+
+    output_field = models.BigIntegerField()
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> _AsSqlType:
+        return "(SELECT timeline_id::bigint FROM pg_control_checkpoint())", ()
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra_context: Any) -> _AsSqlType:
+        return "1", ()
+
+
 class Installation(models.Model):
     """Written by integrations.core.installation and by guanwecom.operations alone.
 
@@ -54,6 +66,9 @@ class Installation(models.Model):
     version = models.CharField(max_length=32, blank=True)
     # When `manage.py backup` last wrote a file.
     backed_up_at = models.DateTimeField(null=True)
+    # The timeline that was seen last, and when another one was seen: a standby had taken over.
+    timeline = models.BigIntegerField(null=True)
+    failed_over_at = models.DateTimeField(null=True)
 
     class Meta:
         default_permissions = ()

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -15,13 +16,14 @@ from guanwecom.operations.monitoring import expiry, limits, waiting
 from integrations.core import guides
 from integrations.core.background import database_clock
 from integrations.core.hooks import Attention
-from integrations.models import Corp
+from integrations.models import Corp, Installation
 
 # As in deploy/prometheus/rules.yml (a test compares).
 CERTIFICATE_DAYS, SECRET_DAYS = 21, 365
 LIMIT_SHARE = 0.9
 TASKS_AT_MOST, WORK_AT_MOST, PICTURES_AT_MOST = 500, 1000, 50
 _SOON = timedelta(days=3)
+FAILOVER_SHOWN = timedelta(days=1)
 
 _PAGES = {
     "site": "admin:integrations_siteaddress_changelist",
@@ -36,7 +38,18 @@ def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[
     if not sees_all(request.user):
         return []
     now = database_clock()()
-    return [*_certificates(now), *_secrets(now), *_limits(), *_waiting(now)]
+    return [*_failover(now), *_certificates(now), *_secrets(now), *_limits(), *_waiting(now)]
+
+
+def _failover(now: datetime) -> Iterator[Attention]:
+    recent = Installation.objects.filter(failed_over_at__gt=now - FAILOVER_SHOWN)
+    for at in recent.values_list("failed_over_at", flat=True):
+        sentence = _(
+            "The database failed over, noticed at %(time)s. What an asynchronous standby had not received is lost: "
+            "check pushes that were sent by hand or over the API just before, and send again what is missing."
+        )
+        time = f"{localtime(at):%Y-%m-%d %H:%M}"
+        yield Attention(sentence % {"time": time}, reverse("admin:notifications_run_changelist"), "warn")
 
 
 def _certificates(now: datetime) -> Iterator[Attention]:

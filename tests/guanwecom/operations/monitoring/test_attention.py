@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from celery import current_app
 from django.conf import settings as configured
+from django.db.models import F
 from django.test import RequestFactory
 from django.utils import timezone, translation
 from pytest_django import Settings
@@ -15,7 +16,8 @@ from pytest_django import Settings
 from accounts.models import User
 from guanwecom.operations.monitoring import attention, expiry
 from guanwecom.operations.monitoring.attention import monitoring_attentions
-from integrations.models import SiteAddress
+from integrations.core import installation
+from integrations.models import Installation, SiteAddress
 from notifications.delivery.channels.wecom_app import company_scope
 from notifications.delivery.limiter import Request, query
 from notifications.models import Robot
@@ -91,3 +93,20 @@ def test_the_numbers_are_those_of_the_rules() -> None:
         f'guanwecom_work_waiting{{work=~"pictures|page_pictures"}} > {attention.PICTURES_AT_MOST}\n',
     ):
         assert part in rules
+
+
+def test_a_failover_is_told_for_a_day() -> None:
+    installation.is_copy()
+    assert sentences(make_superuser()) == []
+
+    # A standby's history is the next one.
+    Installation.objects.update(timeline=F("timeline") - 1)
+    installation.is_copy()
+    installation.is_copy()
+
+    [(sentence, tone)] = sentences(make_superuser())
+    assert sentence.startswith(f"The database failed over, noticed at {timezone.localtime():%Y-%m-%d}")
+    assert tone == "warn"
+    assert sentences(make_manager(make_corp())) == []
+    Installation.objects.update(failed_over_at=F("failed_over_at") - timedelta(days=1))
+    assert sentences(make_superuser()) == []

@@ -6,19 +6,24 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from contextlib import ExitStack
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
 
-from notifications.models import Attempt
+from integrations.core import installation
+from integrations.models import Installation
+from notifications.models import Attempt, Delivery, MessageForm, Run
 from tests.crowd import arrived_by_person
 from tests.databases import used
 from tests.e2e.waiting import eventually
@@ -30,19 +35,20 @@ from tests.notifications.delivery.many_people import (
     ask_for_personal_messages,
     stack_of_many,
 )
+from tests.notifications.factories import make_subscription
 from tests.postgresql_programs import execute, programs
 from tools.services import Service, free_port, start_postgresql
 
 pytestmark = [nightly, pytest.mark.processes, pytest.mark.postgresql]
 
 
-def begin_standby(exits: ExitStack, primary: Service) -> str:
-    """A copy of `primary` that follows it and that each commit waits for; its address."""
+def begin_standby(exits: ExitStack, primary: Service, *, port: int) -> str:
+    """Start a copy of `primary` that follows it. Returns its address."""
     where = urlsplit(primary.url)
     folder = Path(tempfile.mkdtemp(prefix="guanwecom-standby-"))
     exits.callback(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o711)
-    data, port = folder / "data", free_port()
+    data = folder / "data"
     copy = [str(programs() / "pg_basebackup"), "-D", str(data), "-h", "127.0.0.1", "-p", str(where.port)]
     env = {**os.environ, "PGPASSWORD": str(where.password)}
     subprocess.run([*copy, "-U", "postgres", "-X", "stream", "-R", "-c", "fast"], env=env, check=True)
@@ -85,7 +91,7 @@ def test_a_failover_loses_and_doubles_no_message(
     with ExitStack() as exits:
         primary = start_postgresql(keeps_commits=True)
         exits.callback(primary.stop)
-        standby = begin_standby(exits, primary)
+        standby = begin_standby(exits, primary, port=free_port())
         eventually(lambda: says(primary.url, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"))
         execute(primary.url, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
         ports = [urlsplit(each).port for each in (standby, primary.url)]
@@ -112,3 +118,40 @@ def test_a_failover_loses_and_doubles_no_message(
         assert tried < MESSAGES
         assert [worker.process.poll(), beat.process.poll()] == [None, None]
         assert arrived_by_person(stack) == ONE_EACH
+
+
+def test_a_slot_that_an_asynchronous_standby_missed_arrives_once(
+    project_root: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """It is made again under the new primary, with the same bytes: WeCom drops them as duplicates."""
+    with ExitStack() as exits:
+        primary = start_postgresql(keeps_commits=True)
+        exits.callback(primary.stop)
+        exits.enter_context(django_db_blocker.unblock())
+        ports = [int(urlsplit(primary.url).port or 0), free_port()]
+        standby_url = primary.url.replace(f":{ports[0]}/", f":{ports[1]}/")
+        url = primary.url.replace(f":{ports[0]}/", f":{ports[0]},127.0.0.1:{ports[1]}/")
+        exits.enter_context(used(url))
+        call_command("migrate", verbosity=0)
+        installation.is_copy()
+        env = {**os.environ, "DATABASE_URL": url, "PYTHONUNBUFFERED": "1"}
+        stack = exits.enter_context(stack_of_many(env=env, root=project_root, folder=tmp_path))
+        slot = timezone.now().replace(second=0, microsecond=0)
+        valid: dict[str, Any] = {"valid_from": slot, "valid_to": slot + timedelta(seconds=30)}
+        for form in (MessageForm.TEXT, MessageForm.MARKDOWN, MessageForm.TEXTCARD):
+            make_subscription(to_everyone=True, message_form=form, crontab="* * * * *", next_run_at=slot, **valid)
+        begin_standby(exits, primary, port=ports[1])
+        eventually(lambda: says(primary.url, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"))
+        execute(standby_url, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+        eventually(lambda: says(primary.url, "SELECT count(*) FROM pg_stat_replication") == 0)
+        programs = [stack.start_worker(exits), stack.start_beat(exits)]
+        eventually(lambda: Delivery.objects.filter(status=Delivery.Status.ACCEPTED).count() == 3, programs)
+
+        primary.kill()
+        execute(standby_url, "SELECT pg_promote()")
+        connection.close()
+        assert Run.objects.count() == 0
+        eventually(lambda: Delivery.objects.filter(status=Delivery.Status.ACCEPTED).count() == 3, programs)
+
+        assert arrived_by_person(stack) == Counter(dict.fromkeys(ONE_EACH, 3))
+        eventually(lambda: Installation.objects.get().failed_over_at, programs)
