@@ -270,8 +270,8 @@ DATA_ALLOW_LOOPBACK = e.read(e.boolean, "DATA_ALLOW_LOOPBACK", "false")
 # --- Push engine -----------------------------------------------------------------------------------------------------
 # How often beat looks for what is due, in seconds (guanwecom.operations.beat).
 DISPATCH_INTERVAL_SECONDS = e.read(e.whole(1, 60), "DISPATCH_INTERVAL_SECONDS", "2")
-# Beat writes these rows as it starts, and leaves one that was switched off as it is. A tick that nobody took within its
-# period expires: the next one does its work.
+# Beat writes these rows as it starts, and leaves one that was switched off as it is. Ticks that nobody took for a day
+# expire. Not sooner: beat says until when by its host's clock, and workers compare that with theirs.
 _TICK_SECONDS = {
     "notifications.tick": DISPATCH_INTERVAL_SECONDS,
     "integrations.tick": 10,
@@ -280,7 +280,7 @@ _TICK_SECONDS = {
 }
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     **{
-        name: {"task": name, "schedule": seconds, "options": {"expire_seconds": max(1, seconds - 1)}}
+        name: {"task": name, "schedule": seconds, "options": {"expire_seconds": 24 * 60 * 60}}
         for name, seconds in _TICK_SECONDS.items()
     },
     "accounts.purge_audit": {"task": "accounts.purge_audit", "schedule": timedelta(days=1)},

@@ -1,4 +1,4 @@
-"""Beat's scheduler, with a heartbeat, and eyes: it queues the ticks of TICKS when something is due.
+"""Beat's scheduler, by the database's clock, with a heartbeat: it queues the ticks of TICKS when something is due.
 
 A tick that finds nothing costs a worker ten times what the question costs beat: a message, a task, and more questions.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from celery.schedules import schedstate
 from django.conf import settings
@@ -19,44 +19,79 @@ from guanwecom.operations import copies
 from guanwecom.operations.pulse import Pulse
 from integrations import tasks as integrations_tasks
 from integrations.core import installation
+from integrations.core.background import database_clock
 from integrations.core.ticks import Tick
 from integrations.models import Heartbeat
 from notifications import tasks as notifications_tasks
 from notifications.delivery.runs import scheduler
 
+if TYPE_CHECKING:
+    from integrations.core.background import Clock
+
 logger = logging.getLogger(__name__)
 
 TICKS = {tick.name: tick for tick in (notifications_tasks.TICK, integrations_tasks.TICK)}
-# Times of subscriptions are whole minutes. Beat looks so long after a period of the tick begins, in seconds, not in the
-# midst of it; so long, because its clock may be ahead of the database's.
+# Times of subscriptions are whole minutes: beat looks so long after a period of the tick begins, in seconds.
 LOOK_AFTER_SECONDS = 0.1
-
+# Where the database's clock moves by more than this between two questions, the order of the entries is made anew.
+STEP_SECONDS = 1.0
 # It turns every settings.CELERY_BEAT_MAX_LOOP_INTERVAL seconds at least.
 STUCK_SECONDS = 15
 # How soon beat begins once a copy was confirmed.
 COPY_SECONDS = 2.0
 
 
+class DatabaseTime:
+    """The time by which entries are due. Hosts' clocks may be wrong; two beats, and what they stored, must agree."""
+
+    clock: Clock | None = None
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) if self.clock is None else self.clock()
+
+    def read(self) -> bool:
+        """Ask the database for the time. Return whether its clock was moved since the last time. Raises Error."""
+        clock, before = database_clock(), self.now()
+        is_moved = self.clock is not None and abs((clock() - before).total_seconds()) > STEP_SECONDS
+        self.clock = clock
+        return is_moved
+
+
+database_time = DatabaseTime()
+
+
 class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has no types
     """A row of beat's table. That of the tick is due at the same moments, whenever beat was started."""
 
+    last_run_at: datetime
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        schedule = self.schedule
+        schedule.nowfun = lambda: database_time.now().astimezone(schedule.tz)
+
+    def _default_now(self) -> datetime:
+        return database_time.now()
+
     def is_due(self) -> schedstate:
+        # One that ran while the clock was ahead would not be due until the clock comes there again.
+        self.last_run_at = self.model.last_run_at = min(self.last_run_at, self._default_now())
         state: schedstate = super().is_due()
         if self.name != scheduler.TICK or not state.is_due:
             return state
-        return schedstate(True, settings.DISPATCH_INTERVAL_SECONDS - _passed(time.time()))
+        return schedstate(True, settings.DISPATCH_INTERVAL_SECONDS - _seconds_since_look(self._default_now()))
 
     def __next__(self) -> PeriodicEntry:
         following: PeriodicEntry = super().__next__()
         if self.name == scheduler.TICK:
             at = following.last_run_at
-            following.last_run_at = following.model.last_run_at = at - timedelta(seconds=_passed(at.timestamp()))
+            following.last_run_at = following.model.last_run_at = at - timedelta(seconds=_seconds_since_look(at))
         return following
 
 
-def _passed(timestamp: float) -> float:
-    """How long ago, in seconds, the latest moment for a look was."""
-    return (timestamp - LOOK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
+def _seconds_since_look(now: datetime) -> float:
+    """How long ago the latest moment for a look was."""
+    return (now.timestamp() - LOOK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
 
 
 class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery_beat has no types
@@ -76,6 +111,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
     def setup_schedule(self) -> None:
         """Without its database beat cannot begin: it says so in one line and ends, to be started again."""
         try:
+            database_time.read()
             super().setup_schedule()
         except (OperationalError, InterfaceError) as error:
             logger.error("beat does not start: the database cannot be asked (%s)", type(error).__name__)
@@ -89,12 +125,22 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
             self._asks_for_changes = time.monotonic() >= self._asked_at + self.max_interval
             if self._asks_for_changes:
                 self._asked_at = time.monotonic()
+                self._read_time()
             wait = super().tick(*args, **kwargs)
         self._turned_at = time.monotonic()
         if self._pulse is None:
             self._pulse = Pulse(Heartbeat.Kind.BEAT, self._queues, watches=True)
             self._pulse.start()
         return wait
+
+    def _read_time(self) -> None:
+        """Go on by the time that is known where the database cannot be asked."""
+        try:
+            if database_time.read():
+                logger.warning("the database's clock was moved: beat's entries are put in order anew")
+                self._heap = None
+        except Error:
+            connection.close_if_unusable_or_obsolete()
 
     def schedule_changed(self) -> bool:
         return self._asks_for_changes and bool(super().schedule_changed())

@@ -13,6 +13,7 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import PeriodicTask
 
+from guanwecom.operations import beat as beat_module
 from guanwecom.operations.beat import LOOK_AFTER_SECONDS, TICKS, LivingScheduler, PeriodicEntry
 from integrations.models import SiteAddress
 from notifications.delivery.runs.scheduler import TICK
@@ -21,10 +22,10 @@ from tests.notifications.factories import make_corp, make_person, make_subscript
 # Beat closes connections that it does not find in autocommit.
 pytestmark = pytest.mark.django_db(transaction=True)
 ENTRIES = {
-    "notifications.tick": (2, 1),
-    "integrations.tick": (10, 9),
-    "accounts.directory_tick": (60, 59),
-    "accounts.people_import_tick": (60, 59),
+    "notifications.tick": (2, 24 * 60 * 60),
+    "integrations.tick": (10, 24 * 60 * 60),
+    "accounts.directory_tick": (60, 24 * 60 * 60),
+    "accounts.people_import_tick": (60, 24 * 60 * 60),
     "accounts.purge_audit": (24 * 60 * 60, None),
     "notifications.notify_of_owners": (60 * 60, None),
 }
@@ -161,3 +162,42 @@ def test_ticks_begin_with_a_period_whenever_beat_was_started() -> None:
     state = entry.is_due()
     assert state.is_due
     assert 0 < state.next <= settings.DISPATCH_INTERVAL_SECONDS
+
+
+# --- The clock --------------------------------------------------------------------------------------------------------
+
+
+def queue_length_after_turns(beat: LivingScheduler, valkey_client: redis.Redis) -> int:
+    """As many turns as entries, each of which may be the first."""
+    valkey_client.delete("urgent")
+    for _turn in range(20):
+        beat.tick()
+    beat.sync()  # or it would when the tests end, without a database
+    return int(valkey_client.llen("urgent"))
+
+
+def test_an_entry_that_ran_in_what_is_the_future_is_due_in_a_period(valkey_client: redis.Redis) -> None:
+    begin()
+    PeriodicTask.objects.update(last_run_at=datetime.now(UTC) + timedelta(hours=3))
+    entry = LivingScheduler(app=current_app).schedule[TICK]
+
+    state = entry.is_due()
+
+    assert not state.is_due
+    assert 0 < state.next <= settings.DISPATCH_INTERVAL_SECONDS
+
+
+def test_after_the_database_s_clock_was_set_back_entries_are_due_as_before(
+    valkey_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_due(TICK)
+    beat: LivingScheduler | None = None
+    queued = []
+    for seconds in (3 * 3600, 0, 1, 2):
+        at = datetime.now(UTC) + timedelta(seconds=seconds)
+        monkeypatch.setattr(beat_module, "database_clock", lambda at=at: lambda: at)
+        beat = beat or LivingScheduler(app=current_app)
+        beat._asked_at = float("-inf")
+        queued.append(queue_length_after_turns(beat, valkey_client))
+
+    assert queued == [1, 0, 0, 1]

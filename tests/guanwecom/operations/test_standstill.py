@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sysconfig
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ import pytest
 import requests
 from django.test import Client
 
-from notifications.models import Run, Subscription
+from notifications.models import Delivery, Run, Subscription, TickClaim
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
-from tests.notifications.factories import make_subscription, make_superuser
+from tests.notifications.factories import make_corp, make_person, make_run, make_subscription, make_superuser
+from tests.programs import needs
 from tests.sandbox_process import start_sandbox
 
 pytestmark = [
@@ -107,3 +110,44 @@ def test_killed_processes_are_told_of_once_each_and_so_is_the_end(stack: Stack) 
     assert sum("没有 worker 处理队列“data”" in mail for mail in found) == 1
     assert sum("beat 和所有队列的 worker 都在运行。" in mail for mail in found) == 1
     assert len(found) == 3
+
+
+def wait_for_a_message(*, tomorrow: datetime) -> None:
+    """Make a message that waits until then: meanwhile each tick has something to look at."""
+    corp = make_corp()
+    run = make_run(make_subscription(make_person(corp, "lilei")), status=Run.Status.SENDING)
+    Delivery.objects.create(
+        **{"run": run, "corp": corp, "channel": "wecom", "message_form": "text", "created_at": run.claimed_at},
+        **{"text": "x", "corpid": corp.corpid, "agentid": corp.agentid, "body": b"{}", "language": "en"},
+        **{"recipient_count": 1, "next_attempt_at": tomorrow, "expires_at": tomorrow},
+    )
+
+
+def ticked_period() -> int:
+    return sum(TickClaim.objects.values_list("period", flat=True))
+
+
+def has_ticked_since(period: int) -> bool:
+    return ticked_period() > period
+
+
+@needs("faketime")
+def test_wrong_clocks_of_beat_s_hosts_hold_nothing_up(stack: Stack) -> None:
+    """Two beats: in each state of their clocks some ticks come, and none has to wait for the clock of the former."""
+    offset = stack.folder / "offset"
+    library = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}/faketime/libfaketimeMT.so.1"
+    faked = {
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    wait_for_a_message(tomorrow=datetime.now(UTC) + timedelta(days=1))
+    with ExitStack() as exits:
+        start_worker(stack, exits, "main", "urgent,celery")
+        stack.env |= {**faked, "LD_PRELOAD": library}
+        offset.write_text("+0")
+        stack.start_beat(exits)
+        stack.start_beat(exits, "second")
+        for wrong in ("+3h", "+0", "-14h"):
+            offset.write_text(wrong)
+            eventually(partial(has_ticked_since, ticked_period() + 10), stack.programs.values(), seconds=60)
