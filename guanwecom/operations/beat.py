@@ -6,7 +6,6 @@ A tick that finds nothing costs a worker ten times what the question costs beat:
 from __future__ import annotations
 
 import logging
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 from guanwecom.operations import copies
 from guanwecom.operations.pulse import Pulse
 from integrations import tasks as integrations_tasks
+from integrations.clients.clock import read_boot_clock
 from integrations.core import installation
 from integrations.core.background import database_clock
 from integrations.core.ticks import Tick
@@ -103,7 +103,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._turned_at = time.monotonic()
+        self._turned_at = read_boot_clock()
         self._asked_at = float("-inf")
         self._ticked_at = dict.fromkeys(TICKS, float("-inf"))
         self._pulse: Pulse | None = None
@@ -122,12 +122,12 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
             copies.warn("beat queues no task")
             wait = COPY_SECONDS
         else:
-            self._asks_for_changes = time.monotonic() >= self._asked_at + self.max_interval
+            self._asks_for_changes = read_boot_clock() >= self._asked_at + self.max_interval
             if self._asks_for_changes:
-                self._asked_at = time.monotonic()
+                self._asked_at = read_boot_clock()
                 self._read_time()
             wait = super().tick(*args, **kwargs)
-        self._turned_at = time.monotonic()
+        self._turned_at = read_boot_clock()
         if self._pulse is None:
             self._pulse = Pulse(Heartbeat.Kind.BEAT, self._queues, watches=True)
             self._pulse.start()
@@ -152,10 +152,10 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
     def apply_entry(self, entry: PeriodicEntry, producer: Any = None) -> None:
         tick = TICKS.get(entry.name)
         if tick is not None:
-            is_old = time.monotonic() >= self._ticked_at[tick.name] + tick.at_least_seconds
+            is_old = read_boot_clock() >= self._ticked_at[tick.name] + tick.at_least_seconds
             if not (is_old or _is_anything_due(tick)):
                 return
-            self._ticked_at[tick.name] = time.monotonic()
+            self._ticked_at[tick.name] = read_boot_clock()
         super().apply_entry(entry, producer=producer)
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
 
     def _queues(self) -> tuple[()] | None:
         """It takes from none; None while the scheduler does not turn."""
-        return () if time.monotonic() - self._turned_at < STUCK_SECONDS else None
+        return () if read_boot_clock() - self._turned_at < STUCK_SECONDS else None
 
 
 def _is_anything_due(tick: Tick) -> bool:

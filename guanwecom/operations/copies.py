@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from time import monotonic
+
+from integrations.clients.clock import read_boot_clock
 
 logger = logging.getLogger(__name__)
 HOUR_SECONDS = 3600.0
@@ -20,6 +21,6 @@ _said = _Said()
 
 def warn(what: str) -> None:
     """`what`: what the process does not do."""
-    if monotonic() >= _said.until:
-        _said.until = monotonic() + HOUR_SECONDS
+    if read_boot_clock() >= _said.until:
+        _said.until = read_boot_clock() + HOUR_SECONDS
         logger.warning("this database is a copy (manage.py installation): %s", what)

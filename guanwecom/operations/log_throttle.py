@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 
 import redis
 from django.db import InterfaceError, OperationalError
 from kombu.exceptions import OperationalError as BrokerError
+
+from integrations.clients.clock import read_boot_clock
 
 MINUTE_SECONDS = 60.0
 VALKEY, DATABASE = "valkey", "database"
@@ -43,7 +44,7 @@ class OutageFilter(logging.Filter):
         if not kind:
             return True
         with self._lock:
-            now, said_at = time.monotonic(), self._said_at.get(kind)
+            now, said_at = read_boot_clock(), self._said_at.get(kind)
             if said_at is not None and now - said_at < MINUTE_SECONDS:
                 self._left_out[kind] = self._left_out.get(kind, 0) + 1
                 return False

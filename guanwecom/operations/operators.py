@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.core.mail import send_mail
 
+from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.client import RobotClient
 from integrations.clients.wecom.messages.limits import body_bytes
@@ -38,7 +38,7 @@ _last: list[_Remembered] = []
 
 def remember() -> None:
     """Read whom to tell, where that is older than REMEMBERED_SECONDS. Raises django.db.Error."""
-    now = time.monotonic()
+    now = read_boot_clock()
     if not (_last and now < _last[0].until):
         _last[:] = [_Remembered(_read(), now + REMEMBERED_SECONDS)]
 

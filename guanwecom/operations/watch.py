@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from guanwecom.operations import health, messages, operators
 from guanwecom.operations.health import EngineHealth
+from integrations.clients.clock import read_boot_clock
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import HEARTBEAT_SECONDS
 from integrations.core.kept_queries import KeptQuery
@@ -130,7 +130,7 @@ class DatabaseWatch:
     """Of one process. It looks at the database with each heartbeat; of all processes one tells that it is away, and one
     that it is back. Without Valkey, too, nobody can be chosen, and only a monitor elsewhere is left."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = read_boot_clock) -> None:
         self._clock = clock
         self._failing_since: float | None = None
         self._answering_since = clock()

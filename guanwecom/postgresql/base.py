@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import select
-import time
 
 from django.db.backends.postgresql import base
 from psycopg.pq import TransactionStatus
+
+from integrations.clients.clock import read_boot_clock
 
 # A connection that was usable so long ago is asked. One whose server vanished without a word (a moved address, a
 # firewall that forgot it) looks as one that is quiet.
@@ -33,7 +34,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         if self.connection is None or self.connection.closed:
             return False
-        now = time.monotonic()
+        now = read_boot_clock()
         is_recent = now - self._usable_at < ASKED_AFTER_SECONDS
         is_idle = self.connection.pgconn.transaction_status == TransactionStatus.IDLE
         is_quiet = is_recent and is_idle and not self.errors_occurred and not _has_arrived(self.connection.fileno())
@@ -44,7 +45,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def connect(self) -> None:
         super().connect()
-        self._usable_at = time.monotonic()
+        self._usable_at = read_boot_clock()
 
     def is_pooled(self) -> bool:
         """Return whether a connection pooler as PgBouncer stands between: it gives process ids of its own."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from django.db import DatabaseError, IntegrityError, connection
+
+from integrations.clients.clock import read_boot_clock
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +37,8 @@ def repeat_on_conflict(step: Callable[[], T], *conflicts: type[Exception]) -> T:
 
 def database_clock() -> Clock:
     """A clock set by the database once, then moved on by the time that passes here. Make one per task."""
-    start, started = _database_now(), _passed_seconds()
-    return lambda: start + timedelta(seconds=_passed_seconds() - started)
-
-
-def _passed_seconds() -> float:
-    """Never set back. Goes on while the machine sleeps, where the system can tell: a lease ends meanwhile, too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    start, started = _database_now(), read_boot_clock()
+    return lambda: start + timedelta(seconds=read_boot_clock() - started)
 
 
 def _database_now() -> datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,7 @@ from csp.utils import build_policy
 from django.conf import settings
 from django.db import DatabaseError
 
+from integrations.clients.clock import read_boot_clock
 from integrations.models import BiConnection, Corp, SiteAddress
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def of_sign_in() -> Origins:
 
     Pages are answered when it does not, too: they say that something is wrong here.
     """
-    now = time.monotonic()
+    now = read_boot_clock()
     for known in _last:
         if now < known.until:
             return known.origins

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +13,7 @@ from django.conf import settings
 from django.http.request import split_domain_port
 from django.urls import Resolver404, resolve
 
+from integrations.clients.clock import read_boot_clock
 from integrations.models import SiteAddress
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def scheme_of_saved(host: str) -> str | None:
 
     Only hits are remembered: a miss asks the database, so an address that was just saved works in every process.
     """
-    known, now = _admitted.get(host), time.monotonic()
+    known, now = _admitted.get(host), read_boot_clock()
     if known is not None and now < known.until:
         return known.scheme
     saved = set(SiteAddress.objects.filter(url__in=_addresses_of(host)).values_list("url", flat=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from integrations.clients.clock import read_boot_clock
 from integrations.core.kept_queries import KeptQuery
 from integrations.models import Installation
 from integrations.models.installation import THE_ONE, Place, Timeline
@@ -60,8 +60,8 @@ def is_copy() -> bool:
 
 def is_known_copy() -> bool:
     """The same, as it was at most KNOWN_SECONDS ago."""
-    if time.monotonic() >= _known.until:
-        _known.is_copy, _known.until = is_copy(), time.monotonic() + KNOWN_SECONDS
+    if read_boot_clock() >= _known.until:
+        _known.is_copy, _known.until = is_copy(), read_boot_clock() + KNOWN_SECONDS
     return _known.is_copy
 
 

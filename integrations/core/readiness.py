@@ -7,7 +7,6 @@ writes its sign of life anyway.
 from __future__ import annotations
 
 import sqlite3
-import time
 from functools import cache
 
 import redis
@@ -15,6 +14,7 @@ from django.db import Error, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from integrations.clients.clock import read_boot_clock
 from integrations.core import heartbeats
 from integrations.core.redis import valkey
 from integrations.models import Heartbeat
@@ -67,7 +67,7 @@ class _WriteProbe:
 
     def write(self) -> None:
         """Raises django.db.Error."""
-        now = time.monotonic()
+        now = read_boot_clock()
         if self._written_at is not None and now - self._written_at < heartbeats.HEARTBEAT_SECONDS:
             return
         self.forget()

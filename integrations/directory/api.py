@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import RateLimitedError, TransientError
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class Calling:
     def _paced(self, call: Callable[[], T]) -> T:
         with self._lock:
             self.count += 1
-            now = time.monotonic()
+            now = read_boot_clock()
             self._due_at = max(now, self._due_at) + self._interval
             wait = self._due_at - now - self._credit_seconds
         if wait > 0:

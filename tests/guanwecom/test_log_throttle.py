@@ -19,14 +19,14 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
 
-    def monotonic(self) -> float:
+    def read(self) -> float:
         return self.now
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(log_throttle, "time", clock)
+    monkeypatch.setattr(log_throttle, "read_boot_clock", clock.read)
     return clock
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from django.db.models.functions import Cast
 
 from accounts.audit.signals import tracked_models
 from accounts.models import AuditEntry
+from integrations.clients.clock import read_boot_clock
 from integrations.core.key_rotation import encrypted_columns
 from integrations.models import BiConnection, Corp, DataSource, SiteAddress
 
@@ -82,7 +82,7 @@ _last: list[_Read] = []
 def secrets() -> tuple[Secret, ...]:
     """Every stored secret whose last change stands in the audit trail. What this process read is kept for
     SECRETS_READ_SECONDS."""
-    now = time.monotonic()
+    now = read_boot_clock()
     if not (_last and now < _last[0].until):
         _last[:] = [_Read(tuple(_secrets()), now + SECRETS_READ_SECONDS)]
     return _last[0].secrets

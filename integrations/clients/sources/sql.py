@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from sqlalchemy import TextClause, bindparam, event, text
 from sqlalchemy.engine import URL, Connection, CursorResult
 from sqlalchemy.exc import SQLAlchemyError
 
+from integrations.clients.clock import read_boot_clock
 from integrations.clients.sources import sql_errors
 from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors
 from integrations.clients.sources.sql_engine import engine_for
@@ -129,10 +129,10 @@ class _Limit:
         self.seconds = seconds
         # Whether the database has let us in.
         self.is_connected = False
-        self._ends_at = time.monotonic() + seconds
+        self._ends_at = read_boot_clock() + seconds
 
     def left(self) -> float:
-        return max(0.0, self._ends_at - time.monotonic())
+        return max(0.0, self._ends_at - read_boot_clock())
 
     def is_over(self) -> bool:
         return self.left() <= 0

@@ -17,7 +17,6 @@ import re
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +24,8 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+
+from integrations.clients.clock import read_boot_clock
 
 _thread = threading.local()
 # A socket's time-out is left as it is where it differs from what is left by no more than this, and this share of it.
@@ -39,7 +40,7 @@ _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 def total_deadline(seconds: float) -> Iterator[None]:
     """Everything that this thread's connections do inside the block ends after `seconds`, or with a block around it."""
     before = getattr(_thread, "ends_at", None)
-    ends_at = time.monotonic() + seconds
+    ends_at = read_boot_clock() + seconds
     _thread.ends_at = ends_at if before is None else min(before, ends_at)
     try:
         yield
@@ -50,7 +51,7 @@ def total_deadline(seconds: float) -> Iterator[None]:
 def patience_seconds(seconds: float) -> float:
     """`seconds`, or what is left of this thread's deadline where that is less; never below 0."""
     ends_at = getattr(_thread, "ends_at", None)
-    return seconds if ends_at is None else max(0.0, min(seconds, ends_at - time.monotonic()))
+    return seconds if ends_at is None else max(0.0, min(seconds, ends_at - read_boot_clock()))
 
 
 def remaining_seconds() -> float | None:
@@ -61,7 +62,7 @@ def remaining_seconds() -> float | None:
 def _remaining(ends_at: float | None) -> float | None:
     if ends_at is None:
         return None
-    left = ends_at - time.monotonic()
+    left = ends_at - read_boot_clock()
     if left <= 0:
         raise TimeoutError("total deadline passed")
     return left

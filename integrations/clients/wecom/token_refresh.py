@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import (
     ConfigurationError,
     ForeignAnswerError,
@@ -183,10 +184,10 @@ class SingleFlightStore:
 
     def _leads_after_others(self, key: str, owner: str) -> bool:
         """Wait until nobody else fetches, and lead. Returns whether somebody did."""
-        is_second, give_up_at = False, time.monotonic() + patience_seconds(self._wait_seconds)
+        is_second, give_up_at = False, read_boot_clock() + patience_seconds(self._wait_seconds)
         while not self._shelf.lead(key, owner):
             is_second = True
-            if time.monotonic() >= give_up_at:
+            if read_boot_clock() >= give_up_at:
                 message = "waited too long for another caller's token"
                 raise TransientError(message, system=self._system, operation="gettoken")
             time.sleep(_POLL_SECONDS[0])
@@ -232,10 +233,10 @@ class SingleFlightStore:
 
     def _waited(self, key: str, fetch: Callable[[], FetchedToken]) -> Held:
         owner = secrets.token_hex(8)
-        give_up_at = time.monotonic() + patience_seconds(self._wait_seconds)
+        give_up_at = read_boot_clock() + patience_seconds(self._wait_seconds)
         nap = _POLL_SECONDS[0]
         while not self._shelf.lead(key, owner):
-            if time.monotonic() >= give_up_at:
+            if read_boot_clock() >= give_up_at:
                 message = "waited too long for another caller's token"
                 raise TransientError(message, system=self._system, operation="gettoken")
             time.sleep(nap * random.uniform(0.5, 1.5))  # noqa: S311  # nosec B311  # spreads callers, guards nothing

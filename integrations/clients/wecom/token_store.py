@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import Any
 import redis
 from cryptography.fernet import InvalidToken
 
+from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import TransientError
 from integrations.clients.wecom.deadline import patience_seconds
 from integrations.clients.wecom.token_refresh import (
@@ -111,7 +111,7 @@ class InMemoryTokenStore(SingleFlightStore):
         *,
         pause_seconds: int = 60,
         wait_seconds: float = WAIT_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = read_boot_clock,
         system: str = "wecom",
     ) -> None:
         super().__init__(_MemoryShelf(clock), pause_seconds=pause_seconds, wait_seconds=wait_seconds, system=system)
@@ -267,7 +267,7 @@ class ValkeyTokenStore(SingleFlightStore):
 
     def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken], kind: Kind = "token") -> str:
         key = application_key(corpid, agentid, kind)
-        copy, now = self._copies.get(key), time.monotonic()
+        copy, now = self._copies.get(key), read_boot_clock()
         if copy is not None and now < copy.fresh_until:
             return copy.held.value
         # One thread of the process asks Valkey; the others go on with the copy, or wait where there is none.
@@ -299,10 +299,10 @@ class ValkeyTokenStore(SingleFlightStore):
 
     def _shared(self, key: str, fetch: Callable[[], FetchedToken]) -> str:
         copy = self._copies.get(key)
-        if copy is not None and time.monotonic() < copy.fresh_until:
+        if copy is not None and read_boot_clock() < copy.fresh_until:
             return copy.held.value
         held = self._obtained(key, fetch)
-        now = time.monotonic()
+        now = read_boot_clock()
         fresh_seconds = min(self._copy_seconds, held.remaining_seconds)
         self._copies[key] = _Copy(held, now + fresh_seconds, now + held.remaining_seconds)
         return held.value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
+
+from integrations.clients.clock import read_boot_clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,12 @@ class Permit:
 
     request: Request
     epoch: str = ""
-    granted_at: float = field(default_factory=time.monotonic)
+    granted_at: float = field(default_factory=read_boot_clock)
 
     @property
     def age_seconds(self) -> float:
-        """Since it was granted, by this process's monotonic clock."""
-        return time.monotonic() - self.granted_at
+        """Since it was granted, by the machine's boot clock."""
+        return read_boot_clock() - self.granted_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from django.utils import translation
 from structlog.contextvars import bound_contextvars
 
 from accounts.models import fold_userid
+from integrations.clients.clock import read_boot_clock
 from integrations.core.background import guarded, lease_kept
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
@@ -80,10 +80,10 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
 
 
 def _renewal(run_id: int, now: datetime) -> Callable[[], None]:
-    began = time.monotonic()
+    began = read_boot_clock()
 
     def renew() -> None:
-        passed = timedelta(seconds=time.monotonic() - began)
+        passed = timedelta(seconds=read_boot_clock() - began)
         if passed < KEPT_AT_MOST:
             until = now + passed + RENDER_LEASE
             held = Run.objects.filter(pk=run_id, status=Run.Status.WAITING, render_after__lt=until)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +26,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Least
 
+from integrations.clients.clock import read_boot_clock
 from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
 from notifications.delivery.bulk import PlannedRun, insert_runs, move_subscriptions
@@ -238,10 +238,10 @@ def _plans_in_time(
 ) -> list[Plan]:
     """The plans of the first subscriptions: of one at least, then of as many as fit into BATCH_SECONDS."""
     plans: list[Plan] = []
-    end_at, look_back = time.monotonic() + BATCH_SECONDS, LookBack(now)
+    end_at, look_back = read_boot_clock() + BATCH_SECONDS, LookBack(now)
     for subscription in subscriptions:
         plans.append(_plan_or_trace(subscription, now, former_ids.get(subscription.pk), look_back))
-        if time.monotonic() >= end_at:
+        if read_boot_clock() >= end_at:
             break
     return plans
 

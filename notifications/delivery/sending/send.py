@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from django.conf import settings
 from structlog.contextvars import bind_contextvars
 
+from integrations.clients.clock import read_boot_clock
 from integrations.core.background import guarded
 from notifications.delivery.channels import Caller, Sendable, channel_of
 from notifications.delivery.channels.outcomes import NO_THREAD, NOT_COUNTED, Outcome, crashed, not_begun
@@ -53,11 +54,11 @@ def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: C
     stop_at: float | None = None
     while task.has_more:
         if is_stopping():
-            stop_at = stop_at or time.monotonic() + STOP_SECONDS
+            stop_at = stop_at or read_boot_clock() + STOP_SECONDS
         may_begin = stop_at is None and clock() < give_back_at
         if may_begin:
             task.begin()
-        elif not task.has_flying or (stop_at is not None and time.monotonic() >= stop_at):
+        elif not task.has_flying or (stop_at is not None and read_boot_clock() >= stop_at):
             break
         task.settle_ended(waits_for_room=may_begin)
     task.give_back()
@@ -173,9 +174,9 @@ def _answer(delivery: Sendable, caller: Caller, permit: Permit, clock: Clock) ->
     Runs in a context of its own, so that what its lines say beside their words ends with it.
     """
     bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
-    started = time.monotonic()
+    started = read_boot_clock()
     outcome = NO_THREAD if permit.age_seconds > PERMIT_SECONDS else caller()
-    return _Answered(outcome, round((time.monotonic() - started) * 1000), clock())
+    return _Answered(outcome, round((read_boot_clock() - started) * 1000), clock())
 
 
 def _ended(attempt: StartedAttempt, answered: _Answered | BaseException) -> Ended:

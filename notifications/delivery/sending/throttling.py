@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet, Sum
 
+from integrations.clients.clock import read_boot_clock
 from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
 from integrations.core.background import database_clock
 from integrations.models import Corp
@@ -41,7 +42,7 @@ HOLD_SECONDS_AT_MOST = 120
 
 @dataclass
 class Waiting:
-    """A message that has not begun. `retry_at`, `waiting_since`: monotonic seconds."""
+    """A message that has not begun. `retry_at`, `waiting_since`: seconds of the boot clock."""
 
     delivery: Sendable
     request: Request
@@ -64,12 +65,12 @@ class Admission:
 
     def seconds_to_next(self) -> float:
         """How many seconds until it is worth asking again; 0 for now."""
-        now = time.monotonic()
+        now = read_boot_clock()
         return max(0.0, min((each.retry_at for each in self._waiting.values()), default=now) - now)
 
     def admit(self, count: int) -> list[tuple[Waiting, Permit]]:
         """Up to `count` messages that may begin now, each with its permit. The others keep waiting, or are let go."""
-        now = time.monotonic()
+        now = read_boot_clock()
         ready = [each for each in self._waiting.values() if each.retry_at <= now][:count]
         if not ready:
             return []
@@ -155,7 +156,7 @@ def hold(scopes: Iterable[Scope], outcome: Outcome) -> None:
 def permits(requests: Sequence[Request], *, call_seconds: float | None = None) -> list[Permit | float]:
     """For one call each, waiting up to PATIENCE_SECONDS for them; else the seconds until it is worth asking again.
     `call_seconds`: how long a call may take, where that is not WECOM_TOTAL_TIMEOUT_SECONDS."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = read_boot_clock() + PATIENCE_SECONDS
     answers: list[Permit | float] = [0.0] * len(requests)
     asked = list(range(len(requests)))
     while asked:
@@ -163,7 +164,7 @@ def permits(requests: Sequence[Request], *, call_seconds: float | None = None) -
         for place, answer in zip(asked, found, strict=True):
             answers[place] = answer
         waits = {place: answer for place in asked if not isinstance(answer := answers[place], Permit)}
-        asked = [place for place, seconds in waits.items() if time.monotonic() + seconds <= until]
+        asked = [place for place, seconds in waits.items() if read_boot_clock() + seconds <= until]
         if asked:
             time.sleep(min(waits[place] for place in asked))
     return answers

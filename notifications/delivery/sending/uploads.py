@@ -7,7 +7,6 @@ and the cache, for many rows at a time. Retries are rows (`next_attempt_at`).
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from structlog.contextvars import bind_contextvars
 
+from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.api.media import MediaKind
 from integrations.clients.wecom.messages.limits import MessageError
@@ -96,10 +96,10 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
     end, stop_at = clock() + timedelta(seconds=TASK_SECONDS), None
     while True:
         if is_stopping():
-            stop_at = stop_at or time.monotonic() + STOP_SECONDS
+            stop_at = stop_at or read_boot_clock() + STOP_SECONDS
         if stop_at is None and clock() < end:
             task.begin(may_go_on=lambda: clock() < end and not is_stopping())
-        if not task.has_flying or (stop_at is not None and time.monotonic() >= stop_at):
+        if not task.has_flying or (stop_at is not None and read_boot_clock() >= stop_at):
             break
         task.settle_ended()
     upload_rows.give_back_unbegun(task.waiting)

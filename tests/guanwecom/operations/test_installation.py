@@ -100,7 +100,7 @@ def test_a_process_of_a_copy_says_so_once_an_hour(
 ) -> None:
     monkeypatch.setattr(copies, "_said", copies._Said())
     for seconds in (0.0, 2.0, 3599.0, 3600.0, 3602.0):
-        monkeypatch.setattr(copies, "monotonic", lambda moment=seconds: moment)
+        monkeypatch.setattr(copies, "read_boot_clock", lambda moment=seconds: moment)
         copies.warn("beat queues no task")
 
     said = "this database is a copy (manage.py installation): beat queues no task"

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from integrations.clients.wecom.deadline import remaining_seconds, total_deadline
 from integrations.core.background import database_clock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
@@ -21,6 +22,16 @@ def test_time_passes_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(time, "clock_gettime", lambda clock_id: read(clock_id) + 3600)
 
     assert timedelta(hours=1) <= clock() - before < timedelta(hours=1, minutes=1)
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system does not tell how long it slept")
+def test_a_call_ends_where_the_machine_sleeps_during_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = time.clock_gettime
+    with total_deadline(15):
+        monkeypatch.setattr(time, "clock_gettime", lambda clock_id: read(clock_id) + 3600)
+
+        with pytest.raises(TimeoutError, match="total deadline passed"):
+            remaining_seconds()
 
 
 def test_a_clock_that_is_set_back_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

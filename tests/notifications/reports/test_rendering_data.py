@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -166,7 +165,7 @@ class TestWaiting:
     ) -> None:
         run = ordered(make_report(), make_person(corp, "li"), render_after=NOW)
         passed = [0.0, render.KEPT_AT_MOST.total_seconds()]
-        monkeypatch.setattr(render, "time", SimpleNamespace(monotonic=lambda: passed.pop(0)))
+        monkeypatch.setattr(render, "read_boot_clock", lambda: passed.pop(0))
 
         render._renewal(run.pk, NOW)()
 

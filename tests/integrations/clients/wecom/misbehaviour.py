@@ -28,7 +28,7 @@ class StandingClock:
         self.now = 0.0
         self.readings: list[float] = []  # of the clients
 
-    def monotonic(self) -> float:
+    def read(self) -> float:
         self.readings.append(self.now)
         return self.now
 
@@ -46,7 +46,7 @@ clock: Any = time
 def let_drops_pass_time(patch: pytest.MonkeyPatch) -> StandingClock:
     """From now on the deadlines of our clients and all that drips here share a clock of their own."""
     standing = StandingClock()
-    patch.setattr(deadline, "time", standing)
+    patch.setattr(deadline, "read_boot_clock", standing.read)
     patch.setitem(globals(), "clock", standing)
     return standing
 

@@ -106,6 +106,25 @@ def test_what_fails_before_the_call_is_certain_and_tried_again(
     assert waits_between(delivery, clock, 100, 140)
 
 
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system does not tell how long it slept")
+def test_a_machine_that_sleeps_before_its_call_does_not_make_it(
+    delivery: Delivery, wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others have repeated the message meanwhile, and WeCom's duplicate check knows it no longer."""
+    read = time.clock_gettime
+
+    def fall_asleep(execute: Any, sql: str, *rest: Any) -> object:
+        if "notifications_attempt" in sql:
+            monkeypatch.setattr(time, "clock_gettime", lambda clock_id: read(clock_id) + 5 * 3600)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(fall_asleep):
+        send(delivery, clock)
+
+    assert wire.bodies == []
+    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
+
+
 def test_the_people_whom_wecom_names_are_exceptions(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
     wire.sends.append({"errcode": 0, "errmsg": "ok", "invaliduser": "lilei|stranger", "unlicenseduser": "JIM"})
 
