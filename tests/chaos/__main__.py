@@ -11,8 +11,12 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from tests.chaos.clocks import Clocks
 from tests.services import ENVIRON
+from tools import services
 from tools.services import Service, start_postgresql, start_valkey
 
 ROUNDS = 100
@@ -34,7 +38,10 @@ def main() -> int:
     options = parser.parse_args()
     sys.stdout.write(f"chaos: {options.rounds} rounds from {options.first}, seed {options.seed}\n")
     sys.stdout.flush()
-    with servers() as (database, broker):
+    with (
+        TemporaryDirectory(prefix="guanwecom-chaos-") as name,
+        servers(Clocks(Path(name))) as (database, broker, clocks),
+    ):
         # Why here? Models can be imported once Django knows the servers, which have addresses only now.
         import django
 
@@ -42,18 +49,20 @@ def main() -> int:
         from tests.chaos import rounds
 
         numbers = range(options.first, options.first + options.rounds)
-        is_right = rounds.play_all(database, broker, seed=options.seed, numbers=numbers)
+        is_right = rounds.play_all(database, broker, clocks, Path(name), seed=options.seed, numbers=numbers)
     return 0 if is_right else 1
 
 
 @contextmanager
-def servers() -> Iterator[tuple[Service, Service]]:
-    """A PostgreSQL and a Valkey of our own, named in the environment."""
+def servers(clocks: Clocks) -> Iterator[tuple[Service, Service, Clocks]]:
+    """A PostgreSQL and a Valkey of our own, named in the environment. Valkey has a clock of its own."""
+    command = services.valkey_command()
+    services.valkey_command = lambda: [*clocks.command("broker"), *command]
     database, broker = start_postgresql(keeps_commits=True), start_valkey()
     names = {"DATABASE_URL": database.url, "VALKEY_URL": broker.url, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
     os.environ.update({**ENVIRON, **names, **TIMES, "PYTHONUNBUFFERED": "1"})
     try:
-        yield database, broker
+        yield database, broker, clocks
     finally:
         broker.stop()
         database.stop()

@@ -29,6 +29,8 @@ from tests.sandbox_process import AGENTID
 
 # Less than it holds already: every write is refused.
 NO_MEMORY_BYTES = 1
+# In which the others take over what a sleeping machine held.
+SLEEPS_SECONDS = 4.0
 
 
 class Breaker:
@@ -76,12 +78,17 @@ class Breaker:
 
     def _freeze(self, what: Disturbance) -> None:
         """It does nothing for a while (SIGSTOP), and goes on when it wakes up as if nothing had been."""
-        processes = self._processes(what.target)
+        with self._stopped(what.target):
+            time.sleep(what.seconds)
+
+    @contextmanager
+    def _stopped(self, target: str) -> Iterator[None]:
+        processes = self._processes(target)
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGSTOP)
         try:
-            time.sleep(what.seconds)
+            yield
         finally:
             for process in processes:
                 with suppress(psutil.NoSuchProcess):
@@ -147,8 +154,28 @@ class Breaker:
     def _cut(self, _what: Disturbance) -> None:
         database.cut(self._town.database.url)
 
+    def _promote(self, what: Disturbance) -> None:
+        self._town.fail_over()
+
+    # --- Clocks -------------------------------------------------------------------------------------------------------
+
     def _jump(self, what: Disturbance) -> None:
+        """The database's alone."""
         self._town.move_clock(what.seconds)
+
+    def _step(self, what: Disturbance) -> None:
+        """The host of one program, or of Valkey, has another time of day, until the round is mended."""
+        self._town.step(what.target, what.seconds)
+
+    def _sleep(self, what: Disturbance) -> None:
+        """A worker's machine sleeps with calls in hand, while the world goes on without it."""
+        town = self._town
+        town.control("POST", "faults", {"kind": "slow", "endpoint": "message/send", "seconds": 1.0, "count": 6})
+        time.sleep(1.0)
+        with self._stopped(what.target):
+            town.pass_world(what.seconds)
+            time.sleep(SLEEPS_SECONDS)
+            town.stack.clocks.move(what.target, what.seconds, boot=what.seconds)
 
     # --- WeCom --------------------------------------------------------------------------------------------------------
 

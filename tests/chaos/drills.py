@@ -171,7 +171,7 @@ def lead_over_network(site: Site) -> None:
     from tests.chaos.network import ways
     from tests.e2e.stack import wait_for_log
 
-    command, env = ways(site.database, site.broker)
+    command, env = ways(site.database, site.broker, site.stack.folder)
     site.programs["network"] = site.stack.start("network", command, site.exits)
     wait_for_log("leads", site.programs["network"])
     site.stack.env = {**site.stack.env, **env}

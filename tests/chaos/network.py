@@ -1,4 +1,6 @@
-"""A way to a server that can be interrupted: `python -m tests.chaos.network PORT TARGET_PORT …`, each pair one way.
+"""A way to a server that can be interrupted: `python -m tests.chaos.network PORT TARGET …`, each pair one way.
+
+A target is a file that holds the server's port, so that new connections are led to another server.
 
 Whoever stops this program (SIGSTOP) has a network on which nothing arrives and nobody hears that: the kernels at both
 ends go on. When it continues, what was sent meanwhile arrives.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tools.services import Service, free_port
@@ -16,12 +19,14 @@ from tools.services import Service, free_port
 BYTES = 65536
 
 
-def ways(database: Service, broker: Service) -> tuple[list[str], dict[str, str]]:
-    """The command of such a program to both, and the environment of programs that go through it."""
+def ways(database: Service, broker: Service, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The command of such a program to both, and the environment of programs that go through it. The targets stand in
+    `folder`, by the names of the variables."""
     command, env = [sys.executable, "-m", "tests.chaos.network"], {}
     for variable, service in (("DATABASE_URL", database), ("VALKEY_URL", broker)):
         port, target = free_port(), urlsplit(service.url).port
-        command += [str(port), str(target)]
+        (folder / variable).write_text(str(target))
+        command += [str(port), str(folder / variable)]
         env[variable] = service.url.replace(f":{target}/", f":{port}/")
     return command, env
 
@@ -34,10 +39,10 @@ async def _hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
-async def _lead(port: int, target: int) -> asyncio.Server:
+async def _lead(port: int, target: Path) -> asyncio.Server:
     async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", int(target.read_text()))
         except OSError:
             writer.close()
             return
@@ -46,12 +51,12 @@ async def _lead(port: int, target: int) -> asyncio.Server:
     return await asyncio.start_server(lead, "127.0.0.1", port)
 
 
-async def main(ports: list[int]) -> None:
-    servers = [await _lead(port, target) for port, target in zip(ports[::2], ports[1::2], strict=True)]
+async def main(words: list[str]) -> None:
+    servers = [await _lead(int(port), Path(target)) for port, target in zip(words[::2], words[1::2], strict=True)]
     sys.stdout.write("leads\n")
     sys.stdout.flush()
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 if __name__ == "__main__":
-    asyncio.run(main([int(word) for word in sys.argv[1:]]))
+    asyncio.run(main(sys.argv[1:]))

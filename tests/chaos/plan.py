@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WORKERS, BEATS, CHARTS = ("worker-1", "worker-2"), ("beat-1", "beat-2"), "charts"
-# What leads from the programs to database and broker.
-NETWORK = "network"
+# What leads from the programs to database and broker, and the PgBouncer that some of them reach the database through.
+NETWORK, POOLER = "network", "pooler"
 PROGRAMS = ("web", *WORKERS, *BEATS, CHARTS)
 # Seconds over which a round's disturbances are spread, and how long what was killed stays away.
 SPAN_SECONDS, AWAY_SECONDS = 5.0, (0.2, 3.0)
@@ -21,6 +21,10 @@ LEAVERS = 5
 # Of a round; those by their number that an administrator meddles with.
 ORDERS = 14
 JUMPS_SECONDS = (-600, -30, 45, 90, 900, 2 * 3600, 4 * 3600)
+# By how much one program's host, or Valkey's, has another time of day until it is set right at the round's end.
+STEPS_SECONDS = (-25 * 3600, -660, -20, 20, 45, 75, 3 * 3600)
+# How long a machine sleeps: WeCom remembers a message for four hours.
+SLEEP_SECONDS = 4.5 * 3600
 # Faults of the sandbox on message/send: values, and for how many calls at most.
 FAULTS: tuple[dict[str, Any], ...] = (
     *({"kind": kind} for kind in ("busy", "rate_limited", "concurrent", "ip_refused", "wrong_json_warning")),
@@ -95,7 +99,10 @@ def _freeze(*targets: str) -> Callable[[random.Random, float, int], Disturbance]
     def make(chance: random.Random, at: float, _companies: int) -> Disturbance:
         target = chance.choice(targets)
         return Disturbance(
-            at, "freeze", target, chance.uniform(*(ASLEEP_SECONDS if target in {*PROGRAMS, NETWORK} else (1, 4)))
+            at,
+            "freeze",
+            target,
+            chance.uniform(*(ASLEEP_SECONDS if target in {*PROGRAMS, NETWORK, POOLER} else (1, 4))),
         )
 
     return make
@@ -115,6 +122,14 @@ def _leave(chance: random.Random, at: float, companies: int) -> Disturbance:
 
 def _jump(chance: random.Random, at: float, _companies: int) -> Disturbance:
     return Disturbance(at, "jump", "clock", chance.choice(JUMPS_SECONDS))
+
+
+def _step(*targets: str) -> Callable[[random.Random, float, int], Disturbance]:
+    return lambda chance, at, _companies: Disturbance(at, "step", chance.choice(targets), chance.choice(STEPS_SECONDS))
+
+
+def _sleep(chance: random.Random, at: float, _companies: int) -> Disturbance:
+    return Disturbance(at / 3, "sleep", chance.choice(WORKERS), SLEEP_SECONDS)
 
 
 def _fault(chance: random.Random, at: float, _companies: int) -> Disturbance:
@@ -172,4 +187,11 @@ _KINDS: tuple[Callable[[random.Random, float, int], Disturbance], ...] = (
     _freeze("broker"),
     _freeze("database"),
     _freeze(NETWORK),
+    _step(*BEATS),
+    _step("broker"),
+    _sleep,
+    _server("kill", POOLER),
+    _at_once("promote", "database"),
+    _step("web", *WORKERS, CHARTS),
+    _freeze(POOLER),
 )

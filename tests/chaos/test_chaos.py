@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.processes, pytest.mark.postgresql]
+from tests.pooler import needs_pgbouncer
+from tests.programs import needs
+
+pytestmark = [needs("cc", package="gcc"), needs_pgbouncer, pytest.mark.processes, pytest.mark.postgresql]
 
 # Kills of workers and of the database, faults, a company that is disabled in between.
 ROUNDS, SEED = 3, 11

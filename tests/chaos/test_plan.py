@@ -31,16 +31,18 @@ def test_enough_rounds_kill_everything_and_meet_every_fault() -> None:
     killed = {each.target for each in ALL if each.kind == "kill"}
     met = {each.fault["kind"] for each in ALL if each.kind == "fault"}
 
-    assert killed == {*PROGRAMS, "database", "broker", "sandbox"}
+    assert killed == {*PROGRAMS, "database", "broker", "sandbox", "pooler"}
     assert {each.target for each in ALL if each.kind == "restart"} == {"database", "broker"}
     assert met == set(KINDS) - {"duplicate_callback"}
     assert {each.kind for each in ALL} >= {
         *("jump", "freeze", "stop", "disable", "disable_member", "reset_secret", "recall", "resend"),
         *("old_snapshot", "flush", "full", "read_only", "crowd", "cut", "leave", "edit"),
+        *("step", "sleep", "promote"),
     }
     assert {each.target for each in ALL if each.kind == "freeze"} == {
-        *(*PROGRAMS, "sandbox", "broker", "database", "network"),
+        *(*PROGRAMS, "sandbox", "broker", "database", "network", "pooler"),
     }
+    assert {each.target for each in ALL if each.kind == "step"} == {*PROGRAMS, "broker"}
     assert {each.target for each in ALL if each.kind == "full"} == {"database", "broker"}
     assert min(each.seconds for each in ALL if each.kind == "jump") < 0
 

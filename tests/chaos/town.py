@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
@@ -36,16 +38,20 @@ from notifications.models import (
     Subscription,
 )
 from tests.chaos import callers, database
+from tests.chaos.clocks import Clocks
 from tests.chaos.judge import Arrived, arrived
 from tests.chaos.orders import Orders, card_of_the_bi, give_regions
-from tests.chaos.plan import BEATS, CHARTS, PROGRAMS, WORKERS
+from tests.chaos.plan import BEATS, CHARTS, POOLER, PROGRAMS, WORKERS
 from tests.chaos.wecom import WeCom
 from tests.e2e.stack import Program, Stack
+from tests.postgresql_programs import execute
 from tests.sandbox_process import AGENTID
+from tests.standby import start_standby
 from tools.demo import bi
-from tools.services import Service
+from tools.services import Service, free_port
 
 T = TypeVar("T")
+THROUGH_POOLER = {WORKERS[0], BEATS[0], CHARTS}
 PEOPLE = 100
 # On duty for alerts, of each company.
 ON_DUTY = 2
@@ -75,15 +81,30 @@ class Asked:
 
 
 @dataclass
+class ClockedStack(Stack):
+    """Each program has a clock of its own; some reach the database through a pooler."""
+
+    clocks: Clocks = field(init=False)
+    # The database's address by way of the pooler.
+    pooled: str = field(init=False)
+
+    def start(self, name: str, command: list[str], exits: ExitStack) -> Program:
+        own = [f"DATABASE_URL={self.pooled}"] if name in THROUGH_POOLER else []
+        return super().start(name, [*self.clocks.command(name), *own, *command], exits)
+
+
+@dataclass
 class Town:
     """`orders`: of this round. `deaf`: whom WeCom did not reach for a while. `barred`: companies that were disabled in
     this round."""
 
-    stack: Stack
+    stack: ClockedStack
     exits: ExitStack
     database: Service
     broker: Service
     wecom: WeCom
+    # The command of the pooler.
+    pooler: list[str]
     corps: list[Corp] = field(default_factory=list)
     secrets: dict[int, str] = field(default_factory=dict)
     orders: list[Subscription] = field(default_factory=list)
@@ -97,6 +118,9 @@ class Town:
     deaf: set[tuple[str, str]] = field(default_factory=set)
     barred: set[int] = field(default_factory=set)
     running: dict[str, Program] = field(default_factory=dict)
+    standby: Service | None = None
+    # By how much the time of day of a program's host, or of Valkey's, is wrong.
+    steps: dict[str, float] = field(default_factory=dict)
 
     # --- Its life ---------------------------------------------------------------------------------------------
 
@@ -105,6 +129,8 @@ class Town:
             self.running[name] = self.stack.start_worker(self.exits, name)
         elif name == CHARTS:
             self.running[name] = self.stack.start_charts_worker(self.exits)
+        elif name == POOLER:
+            self.running[name] = self.stack.start(POOLER, self.pooler, self.exits)
         elif name in BEATS:
             self.running[name] = self.stack.start_beat(self.exits, name)
         else:
@@ -188,6 +214,8 @@ class Town:
     def mend(self) -> None:
         """All that a person, or WeCom, would put right; programs are back by then."""
         self.control("DELETE", "faults", {})
+        for name in list(self.steps):
+            self.step(name, -self.steps[name])
         for number in self.secrets:
             self.set_status(number, userids(number)[0], 1)
             with_servers(partial(self._paste_secret, number))
@@ -203,11 +231,41 @@ class Town:
     def move_clock(self, seconds: float) -> None:
         with_servers(lambda: database.move(self.database.url, seconds))
 
-    def pass_time(self) -> None:
-        """Move the clocks on to what is due next, at most ten minutes: nobody wants to wait for a back-off.
+    def step(self, name: str, seconds: float) -> None:
+        self.stack.clocks.move(name, seconds)
+        self.steps[name] = self.steps.get(name, 0.0) + seconds
 
-        Valkey's clock stays: the waits that the limiter keeps there are ended.
-        """
+    def pass_world(self, seconds: float) -> None:
+        """Time passes: for the database, Valkey and WeCom. The hosts of the programs stay behind."""
+        self.move_clock(seconds)
+        self.stack.clocks.move("broker", seconds)
+        self.control("POST", "clock/advance", {"seconds": seconds})
+
+    def begin_standby(self) -> None:
+        """From now on each commit waits for a standby, too."""
+        self.standby = start_standby(self.database, port=free_port())
+        self.exits.callback(self.standby.stop)
+        following = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+        with psycopg.connect(self.database.url, autocommit=True) as primary:
+            while primary.execute(following).fetchone() == (0,):
+                time.sleep(0.05)
+            primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            primary.execute("SELECT pg_reload_conf()")
+
+    def fail_over(self) -> None:
+        """The primary is gone for good, and its standby takes its place."""
+        if self.standby is None:  # a plan names it twice
+            return
+        self.database.kill()
+        self.database.stop()
+        self.database, self.standby = self.standby, None
+        execute(self.database.url, "SELECT pg_promote()")
+        port = urlsplit(self.database.url).port
+        (self.stack.folder / "DATABASE_URL").write_text(str(port))
+        connection.settings_dict["PORT"] = port  # of all threads
+
+    def pass_time(self) -> None:
+        """Move the clocks on to what is due next, at most ten minutes: nobody wants to wait for a back-off."""
         now = self.now()
         moments = [now + timedelta(minutes=10)]
         for row in Delivery.objects.unsettled().values_list("next_attempt_at", "queued_until", "lease_until"):
@@ -220,15 +278,7 @@ class Town:
         moments += Medium.objects.filter(status=Medium.Status.WAITING).values_list("make_after", flat=True)
         for pair in CardData.objects.waiting().values_list("next_try_at", "lease_until"):
             moments += [moment for moment in pair if moment is not None]
-        seconds = min((each - now).total_seconds() for each in moments if each > now) + 1
-        self.move_clock(seconds)
-        self.control("POST", "clock/advance", {"seconds": max(0.0, seconds)})
-        with_servers(self._end_holds)
-
-    def _end_holds(self) -> None:
-        with redis.Redis.from_url(self.broker.url) as store:
-            for key in store.scan_iter("push:limit:*:hold"):
-                store.delete(key)
+        self.pass_world(math.ceil(min((each - now).total_seconds() for each in moments if each > now) + 1))
 
     def control(self, method: str, path: str, document: object = None) -> Any:
         """A call of the sandbox's control interface, as soon as it is there: it may be away just now."""

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
 from collections import Counter
 from contextlib import ExitStack
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -36,43 +32,11 @@ from tests.notifications.delivery.many_people import (
     stack_of_many,
 )
 from tests.notifications.factories import make_subscription
-from tests.postgresql_programs import execute, programs
-from tools.services import Service, free_port, start_postgresql
+from tests.postgresql_programs import execute
+from tests.standby import start_standby
+from tools.services import free_port, start_postgresql
 
 pytestmark = [nightly, pytest.mark.processes, pytest.mark.postgresql]
-
-
-def begin_standby(exits: ExitStack, primary: Service, *, port: int) -> str:
-    """Start a copy of `primary` that follows it. Returns its address."""
-    where = urlsplit(primary.url)
-    folder = Path(tempfile.mkdtemp(prefix="guanwecom-standby-"))
-    exits.callback(shutil.rmtree, folder, ignore_errors=True)
-    folder.chmod(0o711)
-    data = folder / "data"
-    copy = [str(programs() / "pg_basebackup"), "-D", str(data), "-h", "127.0.0.1", "-p", str(where.port)]
-    env = {**os.environ, "PGPASSWORD": str(where.password)}
-    subprocess.run([*copy, "-U", "postgres", "-X", "stream", "-R", "-c", "fast"], env=env, check=True)
-    with (data / "postgresql.auto.conf").open("a") as settings:
-        known = f"host=127.0.0.1 port={where.port} user=postgres password={where.password}"
-        settings.write(f"primary_conninfo = '{known}'\n")
-    return _started(exits, primary, data, port)
-
-
-def _started(exits: ExitStack, primary: Service, data: Path, port: int) -> str:
-    """With the primary's own program, as its own user."""
-    begin = cast("partial[subprocess.Popen[bytes]]", primary.begin)
-    command: list[str] = begin.args[0]
-    options = [f"port={port}" if word.startswith("port=") else word for word in command]
-    options[options.index("-D") + 1] = str(data)
-    unprivileged = begin.keywords
-    if "user" in unprivileged:
-        for path in (data, *data.rglob("*")):
-            os.chown(path, unprivileged["user"], unprivileged["group"])
-    log = exits.enter_context((data.parent / "log").open("wb"))
-    process = subprocess.Popen(options, stdout=log, stderr=log, cwd="/", **unprivileged)
-    exits.callback(process.wait)
-    exits.callback(process.kill)
-    return f"postgresql://postgres:{urlsplit(primary.url).password}@127.0.0.1:{port}/postgres"
 
 
 def says(url: str, question: str) -> object:
@@ -91,10 +55,11 @@ def test_a_failover_loses_and_doubles_no_message(
     with ExitStack() as exits:
         primary = start_postgresql(keeps_commits=True)
         exits.callback(primary.stop)
-        standby = begin_standby(exits, primary, port=free_port())
+        standby = start_standby(primary, port=free_port())
+        exits.callback(standby.stop)
         eventually(lambda: says(primary.url, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"))
         execute(primary.url, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
-        ports = [urlsplit(each).port for each in (standby, primary.url)]
+        ports = [urlsplit(each).port for each in (standby.url, primary.url)]
         password = urlsplit(primary.url).password
         # The standby comes first: it is passed over until it takes writes.
         url = f"postgresql://postgres:{password}@127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}/postgres"
@@ -109,7 +74,7 @@ def test_a_failover_loses_and_doubles_no_message(
         eventually(lambda: Attempt.objects.count() > 5, stack.programs.values())
 
         primary.kill()
-        execute(standby, "SELECT pg_promote()")
+        execute(standby.url, "SELECT pg_promote()")
         connection.close()
         tried = Attempt.objects.count()
         stack.sandbox.control("DELETE", "faults")
@@ -140,7 +105,7 @@ def test_a_slot_that_an_asynchronous_standby_missed_arrives_once(
         valid: dict[str, Any] = {"valid_from": slot, "valid_to": slot + timedelta(seconds=30)}
         for form in (MessageForm.TEXT, MessageForm.MARKDOWN, MessageForm.TEXTCARD):
             make_subscription(to_everyone=True, message_form=form, crontab="* * * * *", next_run_at=slot, **valid)
-        begin_standby(exits, primary, port=ports[1])
+        exits.callback(start_standby(primary, port=ports[1]).stop)
         eventually(lambda: says(primary.url, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"))
         execute(standby_url, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
         eventually(lambda: says(primary.url, "SELECT count(*) FROM pg_stat_replication") == 0)
