@@ -10,7 +10,9 @@ FROM ${DEBIAN} AS runtime
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates python3 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /tmp --shell /usr/sbin/nologin guanwecom
+    && useradd --system --uid 10001 --home-dir /tmp --shell /usr/sbin/nologin guanwecom \
+    && install -d -o 10001 -m 700 /var/backups/guanwecom
+COPY deploy/guanwecom /usr/local/bin/
 WORKDIR /opt/guanwecom
 ENV PATH=/opt/guanwecom/.venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -44,6 +46,10 @@ RUN python3 -m venv .venv
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.txt
 COPY . ./
+# .git/HEAD is the commit, or names a branch, whose commit stands in a file of its own or among the packed ones.
+RUN head="$(cat .git/HEAD 2>/dev/null || true)"; ref="${head#ref: }" \
+    && if [ "$head" != "$ref" ]; then head="$(cat ".git/$ref" 2>/dev/null || sed -n "s|^\(.*\) $ref$|\1|p" .git/packed-refs)"; fi \
+    && printf '%.7s\n' "$head" > guanwecom/COMMIT && rm -rf .git
 # collectstatic asks the settings, which need values; these open nothing and are not kept.
 RUN python tools/messages.py compile \
     && SECRET_KEY=invented-for-collectstatic-and-not-kept FIELD_ENCRYPTION_KEYS="$(python manage.py generate_key)" \
@@ -79,4 +85,11 @@ USER 10001
 COPY --from=build-snapshots /opt/guanwecom /opt/guanwecom
 
 FROM runtime AS guanwecom
+# pg_dump and pg_restore, of the version of the server or newer. Only this image makes backups.
+USER 0
+# hadolint ignore=DL3008  # as above
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends postgresql-client \
+    && rm -rf /var/lib/apt/lists/*
+USER 10001
 COPY --from=build-guanwecom /opt/guanwecom /opt/guanwecom

@@ -9,6 +9,8 @@
 #   /etc/guanwecom/tls/               the certificate; one that is signed by itself until yours is put there
 #   the tables in the database        manage.py upgrade; running processes of the last version keep working
 #   /opt/guanwecom/current            the link to this version
+#   /usr/local/bin/guanwecom          runs commands as that user
+#   /var/backups/guanwecom            where a timer writes a backup each night
 #   /etc/systemd/system/guanwecom*    the units
 #   /etc/nginx/conf.d/guanwecom*      the site; it stays as it is where it is there
 # and restarts what runs: one web after the other, workers after their messages.
@@ -34,7 +36,7 @@ USAGE
 prefix=/opt/guanwecom
 settings=/etc/guanwecom
 default_database='postgresql://guanwecom:@/guanwecom?host=/var/run/postgresql'
-site='' database='' valkey='' dry_run='' upgrade='' snapshots='' nginx=yes start=yes
+site='' database='' valkey='' dry_run='' upgrade='' snapshots='' new_timer='' nginx=yes start=yes
 python=${PYTHON:-python3}
 
 say() { printf '\n== %s\n' "$*"; }
@@ -89,20 +91,27 @@ check_machine() {
         "$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$(cat PYTHON)')" ||
             refuse "the bundle is for Python $(cat PYTHON); PYTHON=/path/to/python names one"
     fi
+    command -v pg_dump >/dev/null || echo "pg_dump is missing, so no backup can be made; on Debian: apt install postgresql-client"
     [ -f "$settings/.env" ] || [ "$site" ] || refuse "--site is needed for the first installation"
     [ -f "$settings/.env" ] || [ "$database" ] || [ "$dry_run" ] || [ -S /var/run/postgresql/.s.PGSQL.5432 ] ||
         refuse "no PostgreSQL runs on this machine; --database names another one"
 }
 
-# The number of the version, and what tells two builds of it apart.
+# The commit of which this is built, as the bundle says or the clone.
+commit() {
+    if [ -f guanwecom/COMMIT ]; then
+        cat guanwecom/COMMIT
+    else
+        git rev-parse HEAD 2>/dev/null | cut -c -7
+    fi
+}
+
+# The version as the product calls it, and what tells two bundles of one commit apart.
 version() {
     number=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
-    if [ -f SHA256SUMS ]; then
-        build=$(sha256sum SHA256SUMS | cut -c -8)
-    else
-        build=$(git rev-parse --short=8 HEAD 2>/dev/null || echo source)
-    fi
-    printf '%s-%s\n' "$number" "$build"
+    built=$(commit)
+    [ ! -f SHA256SUMS ] || sums=-$(sha256sum SHA256SUMS | cut -c -8)
+    printf '%s%s%s\n' "$number" "${built:+"+g$built"}" "${sums:-}"
 }
 
 add_user() {
@@ -122,6 +131,7 @@ install_release() {
     run install -d -m 755 "$prefix" "$prefix/releases" "$release"
     run cp -R accounts deploy guanwecom integrations notifications "$release/"
     run cp manage.py gunicorn.conf.py pyproject.toml .env.example requirements-charts.txt "$release/"
+    [ "$dry_run" ] || commit >"$release/guanwecom/COMMIT"
     run "$python" -m venv "$release/.venv"
     pip_install requirements-charts.txt
     if [ -d wheels ]; then
@@ -213,9 +223,18 @@ collect_static_files() {
 # Whether an earlier version runs here, or is to run.
 is_upgrade() { [ "$upgrade" ]; }
 
+install_command() {
+    say "command guanwecom, and its folder for backups"
+    run install -m 755 deploy/guanwecom /usr/local/bin/guanwecom
+    run install -d -m 700 /var/backups/guanwecom
+    # Those from another machine belong to another number.
+    run chown -R guanwecom:guanwecom /var/backups/guanwecom
+}
+
 install_units() {
     say "units of systemd"
-    run install -m 644 deploy/systemd/*.service deploy/systemd/*.socket deploy/systemd/*.target /etc/systemd/system/
+    [ -e /etc/systemd/system/guanwecom-backup.timer ] || new_timer=yes
+    run install -m 644 deploy/systemd/*.service deploy/systemd/*.socket deploy/systemd/*.target deploy/systemd/*.timer /etc/systemd/system/
     for part in deploy/systemd/*.d/*.conf; do
         run install -D -m 644 "$part" "/etc/systemd/system/${part#deploy/systemd/}"
     done
@@ -223,6 +242,8 @@ install_units() {
     # Later versions leave alone what was disabled on this machine.
     is_upgrade || run systemctl enable --quiet guanwecom.target guanwecom-web.socket guanwecom-web@1 guanwecom-web@2 guanwecom-worker-urgent \
         guanwecom-worker guanwecom-worker-data guanwecom-worker-charts guanwecom-beat
+    # Versions before 1.0.0 had no such timer.
+    [ ! "$new_timer" ] || run systemctl enable --quiet guanwecom-backup.timer
     [ ! "$snapshots" ] || run systemctl enable --quiet guanwecom-worker-snapshots
 }
 
@@ -250,6 +271,7 @@ start_all() {
         done
         run systemctl --no-block try-restart guanwecom-beat guanwecom-worker-urgent guanwecom-worker \
             guanwecom-worker-data guanwecom-worker-charts guanwecom-worker-snapshots guanwecom-mail-door
+        [ ! "$new_timer" ] || run systemctl start guanwecom-backup.timer
     else
         run systemctl start guanwecom.target guanwecom-web.socket
     fi
@@ -271,11 +293,12 @@ main() {
     place_certificate
     prepare_database
     run ln -sfn "$release" "$prefix/current"
+    install_command
     install_units
     install_site
     start_all
     say "done"
-    echo "The first administrator: cd $prefix/current && .venv/bin/python manage.py createsuperuser"
+    echo "The first administrator / 创建第一个管理员: guanwecom createsuperuser"
 }
 
 main "$@"

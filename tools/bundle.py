@@ -1,7 +1,7 @@
 """Makes the bundle that installs guanwecom without internet: `python -m tools.bundle`.
 
-dist/guanwecom-VERSION-linux-ARCH-pyXY.tar.gz holds the code of HEAD with its compiled catalogues and static files,
-every dependency as a wheel with its hash, their licences, a bill of materials, checksums of all that, and
+dist/guanwecom-VERSION+gCOMMIT-linux-ARCH-pyXY.tar.gz holds the code of HEAD with its compiled catalogues and static
+files, every dependency as a wheel with its hash, their licences, a bill of materials, checksums of all that, and
 deploy/install.sh.
 """
 
@@ -57,6 +57,7 @@ def main() -> int:
         folder = Path(temporary) / name
         folder.mkdir()
         copy_code(folder)
+        (folder / "guanwecom/COMMIT").write_text(f"{commit()}\n")
         # deploy/install.sh compares it with the machine's.
         (folder / "PYTHON").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
         shutil.copy(ROOT / requirements, folder)
@@ -76,8 +77,14 @@ def main() -> int:
 
 
 def version() -> str:
+    """Return what the bundle's product calls itself, such as 1.0.0+g0b858e2."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return str(project["project"]["version"])
+    return f"{project['project']['version']}+g{commit()}"
+
+
+def commit() -> str:
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return found.stdout[:7]
 
 
 def copy_code(folder: Path) -> None:

@@ -28,7 +28,14 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "system checks": ("django", "check", "--fail-level", "WARNING", "--settings", "tools.static_settings"),
     "translations": ("tools.messages", "check"),
     "pins": ("tools.pins",),
-    "shell": ("shellcheck", "deploy/install.sh", "deploy/compose/restart-web.sh", ".ci/run"),
+    "shell": (
+        "shellcheck",
+        "deploy/install.sh",
+        "deploy/guanwecom",
+        "deploy/backup.sh",
+        "deploy/compose/restart-web.sh",
+        ".ci/run",
+    ),
     "Dockerfiles": ("hadolint", "Dockerfile", "sandbox/Dockerfile"),
     "licences": ("tools.licences",),
 }

@@ -52,7 +52,7 @@ class SignInPolicyAdmin(ConfirmedChanges, OneRowAdmin):
     @admin.display(description=_("emergency exit"))
     def emergency_exit(self, _policy: SignInPolicy) -> SafeString:
         sentence = gettext("Should nobody get in any more, this command on the server switches passwords on again:")
-        return format_html("{} <code>manage.py password_sign_in on</code>", sentence)
+        return format_html("{} <code>guanwecom password_sign_in on</code>", sentence)
 
 
 class LockedFilter(admin.SimpleListFilter):

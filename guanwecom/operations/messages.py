@@ -14,7 +14,7 @@ from integrations.clients.explanations import Explanation
 if TYPE_CHECKING:
     from guanwecom.operations.health import EngineHealth, Served
 
-CONFIRM_COMMAND = ".venv/bin/python manage.py installation --confirm"
+CONFIRM_COMMAND = "guanwecom installation --confirm\ndocker compose run --rm backup guanwecom installation --confirm"
 # Of compose.yaml, and after "guanwecom-" of systemd: what serves a queue, where it is not named after it.
 _WORKERS = {"celery": "worker"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -14,7 +15,9 @@ from accounts.users.scopes import sees_all
 from guanwecom.operations import health, messages
 from guanwecom.operations.health import EngineHealth, Served
 from guanwecom.operations.messages import EngineExplanation
+from integrations.core.background import database_clock
 from integrations.core.hooks import Line
+from integrations.models import Installation
 from notifications.models import MakerQueue
 
 
@@ -56,6 +59,9 @@ def _lines(state: EngineHealth) -> Iterator[Line]:
     yield Line(_("Last tick"), age, "bad" if state.is_tick_old else "good")
     count = state.overdue_count
     yield Line(_("Overdue times"), _overdue(state) if count else "0", "bad" if count else "good")
+    made_at = Installation.objects.values_list("backed_up_at", flat=True).first()
+    yield Line(_("Last backup"), _ago((database_clock()() - made_at).total_seconds()) if made_at else _("never"))
+    yield Line(_("Version"), settings.VERSION)
 
 
 def _served(served: Served) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
@@ -80,6 +81,13 @@ def present() -> Installation:
     return _rows().get()
 
 
+def backup_age(now: datetime) -> timedelta | None:
+    """Return how long ago a backup was last written; where none was, since when this is the installation. None before
+    it has its row."""
+    row = Installation.objects.filter(pk=THE_ONE).first()
+    return now - (row.backed_up_at or row.confirmed_at) if row else None
+
+
 def _rows() -> QuerySet[Installation]:
     return Installation.objects.annotate(here=Place(), timeline_here=Timeline()).filter(pk=THE_ONE)
 
@@ -91,5 +99,5 @@ def is_copied(row: Installation | _Present) -> bool:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """To compare versions by."""
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+    """Return what versions are compared by; their commits say nothing of what is newer."""
+    return tuple(int(part) for part in version.partition("+")[0].split(".") if part.isdigit())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,22 +53,54 @@ class Machine:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/"]
-        env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"]
+        env = ["env", "-i", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"]
         done = subprocess.run([*enter, *env, *command], capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
+
+    def type(self, block: str, *, folder: str = "/root") -> str:
+        """Run lines as a guide prints them, in a shell of root that ends with the first that fails."""
+        return self.run("sh", "-euc", f"cd {folder}\n{block}").stdout
+
+    def answer(self, command: str, answers: list[tuple[str, str]]) -> str:
+        """Run a command at a terminal; give each answer once the words before it were asked. Return what it says."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/", "env", "-i"]
+            env = ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin", "LANG=C.UTF-8"]
+            os.execvp("nsenter", [*enter, *env, *command.split()])  # noqa: S606  # no shell is wanted
+        said, answered = "", 0
+        with suppress(OSError):  # the terminal is gone with the program
+            while more := os.read(terminal, 1000):
+                said += more.decode(errors="replace")
+                if answers and answers[0][0] in said[answered:]:
+                    answered = len(said)
+                    (_words, text), *answers = answers
+                    os.write(terminal, f"{text}\n".encode())
+        os.close(terminal)
+        assert (os.waitpid(pid, 0)[1], answers) == (0, []), said
+        return said
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/", *command]
         return subprocess.Popen(enter, stdout=subprocess.PIPE, text=True)
 
 
-@contextmanager
-def booted(folder: Path) -> Iterator[Machine]:
-    """Its packages come from where this machine's come from; from its start on it reaches nothing."""
-    root = folder / "root"
-    make = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "trixie", str(root)]
+def make_debian(folder: Path) -> Path:
+    """Make the root of machines, whose packages come from where this machine's come from; DEBIAN_ROOT names one that is
+    there."""
+    if "DEBIAN_ROOT" in os.environ:
+        return Path(os.environ["DEBIAN_ROOT"])
+    make = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "trixie", str(folder / "debian")]
     subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+    return folder / "debian"
+
+
+@contextmanager
+def booted(debian: Path, folder: Path) -> Iterator[Machine]:
+    """Start a machine with a copy of that root; it reaches nothing from its start on."""
+    root = folder / "root"
+    subprocess.run(["cp", "-a", "--reflink=auto", str(debian), str(root)], check=True)
     kinds = ["--pid", "--fork", "--kill-child", "--mount", "--net", "--uts", "--ipc", "--cgroup"]
     with (folder / "console.log").open("wb") as console:
         outer = subprocess.Popen(

@@ -14,7 +14,7 @@ from guanwecom import environment
 from tests.deploy.commands import UNITS, compose, composed, of_units
 from tests.programs import needs
 
-OURS = (*UNITS, "web-2", "migrate")
+OURS = (*UNITS, "web-2", "migrate", "backup")
 
 
 @pytest.fixture

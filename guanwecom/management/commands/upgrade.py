@@ -14,6 +14,7 @@ from guanwecom.operations.upgrade import plan
 from guanwecom.operations.upgrade.plan import Plan, Step
 from guanwecom.postgresql.base import POOLED
 from integrations.core import heartbeats, installation
+from integrations.models import Installation
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -43,7 +44,9 @@ class Command(BaseCommand):
                 cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE])
         self._check()
         call_command("migrate", interactive=False, verbosity=options["verbosity"], stdout=self.stdout)
-        installation.is_copy()  # writes down the version
+        # Also another build of the same version; no process writes down one that is older.
+        if installation.numbers(installation.present().version) <= installation.numbers(settings.VERSION):
+            Installation.objects.update(version=settings.VERSION)
         if settings.ENVIRONMENT == "production" and not options["no_static"]:
             call_command("collectstatic", interactive=False, verbosity=0)
             self.stdout.write(f"Static files: {settings.STATIC_ROOT}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.timezone import localtime
@@ -13,7 +14,7 @@ from django.utils.translation import ngettext
 
 from accounts.users.scopes import sees_all
 from guanwecom.operations.monitoring import expiry, limits, waiting
-from integrations.core import guides
+from integrations.core import guides, installation
 from integrations.core.background import database_clock
 from integrations.core.hooks import Attention
 from integrations.models import Corp, Installation
@@ -21,6 +22,7 @@ from integrations.models import Corp, Installation
 # As in deploy/prometheus/rules.yml (a test compares).
 CERTIFICATE_DAYS, SECRET_DAYS = 21, 365
 LIMIT_SHARE = 0.9
+BACKUP_DAYS = 2
 TASKS_AT_MOST, WORK_AT_MOST, PICTURES_AT_MOST = 500, 1000, 50
 _SOON = timedelta(days=3)
 FAILOVER_SHOWN = timedelta(days=1)
@@ -38,7 +40,7 @@ def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[
     if not sees_all(request.user):
         return []
     now = database_clock()()
-    return [*_failover(now), *_certificates(now), *_secrets(now), *_limits(), *_waiting(now)]
+    return [*_backup(now), *_failover(now), *_certificates(now), *_secrets(now), *_limits(), *_waiting(now)]
 
 
 def _failover(now: datetime) -> Iterator[Attention]:
@@ -50,6 +52,13 @@ def _failover(now: datetime) -> Iterator[Attention]:
         )
         time = f"{localtime(at):%Y-%m-%d %H:%M}"
         yield Attention(sentence % {"time": time}, reverse("admin:notifications_run_changelist"), "warn")
+
+
+def _backup(now: datetime) -> Iterator[Attention]:
+    age = installation.backup_age(now)
+    if age is not None and age > timedelta(days=BACKUP_DAYS) and settings.ENVIRONMENT != "demo":
+        sentence = _("No backup has been made for %(count)d days.") % {"count": age.days}
+        yield Attention(sentence, _guide("guanwecombackupold"))
 
 
 def _certificates(now: datetime) -> Iterator[Attention]:

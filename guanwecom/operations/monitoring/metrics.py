@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from guanwecom.operations import access, health, task_context
 from guanwecom.operations.monitoring import expiry, limits, waiting
-from integrations.core import metrics
+from integrations.core import installation, metrics
 from integrations.core.background import database_clock
 from integrations.models import SiteAddress
 from notifications.inbound.mail import backend as mail_backend
@@ -34,6 +34,8 @@ def engine_metrics() -> Iterator[Metric]:
     site = GaugeMetricFamily("guanwecom_site_info", "1: where the site is, for links", labels=["url"])
     site.add_metric([SiteAddress.objects.default().url], 1)
     yield site
+    if (age := installation.backup_age(database_clock()())) is not None:
+        yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age.total_seconds())
     yield from _waiting()
     yield from _used()
     yield from _expiring()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from django.utils.html import strip_tags
 
 from accounts.models import User
+from guanwecom.version import VERSION
+from integrations.core import installation
 from integrations.core.heartbeats import STALE_SECONDS
-from integrations.models import Heartbeat
+from integrations.models import Heartbeat, Installation
 from tests.guanwecom.operations.conftest import heard
 from tests.notifications.factories import make_corp, make_manager, make_superuser
 
@@ -37,7 +41,7 @@ def test_an_administrator_of_everything_sees_that_all_runs() -> None:
     )
     assert "队列 charts 未启用：需要图片和文件时启动 charts 的 worker" in text
     assert "队列 snapshots 未启用：需要 BI 页面截图时启动 snapshots 的 worker" in text
-    assert "逾期未执行 0" in text
+    assert f"逾期未执行 0 最近一次备份 从未 版本 {VERSION}" in text
     assert COMMAND not in text
 
 
@@ -55,6 +59,13 @@ def test_and_what_does_not_with_the_command_that_mends_it(language: str, what: s
 
     assert re.search(what, text)
     assert COMMAND in text
+
+
+def test_the_age_of_the_last_backup_is_shown() -> None:
+    installation.present()
+    Installation.objects.update(backed_up_at=timezone.now() - timedelta(hours=3, minutes=1))
+
+    assert "最近一次备份 3 小时前" in index(make_superuser())
 
 
 def test_the_mail_door_is_listed_once_it_was_started() -> None:

@@ -193,10 +193,13 @@ def test_it_migrates_and_says_what_to_restart() -> None:
     beat(kind=Heartbeat.Kind.WORKER, name="host-a:7")
     beat(kind=Heartbeat.Kind.WORKER, name="host-a:8")
     beat(kind=Heartbeat.Kind.BEAT, name="host-b:1")
+    installation.present()
+    Installation.objects.update(version=f"{VERSION}+g0b858e2")
     out = StringIO()
 
     call_command("upgrade", stdout=out)
 
+    assert out.getvalue().startswith(f"From {VERSION}+g0b858e2 to {VERSION}.\n")
     assert out.getvalue().splitlines()[-2:] == ["  host-a: worker (2)", "  host-b: beat (1)"]
     assert Installation.objects.get().version == VERSION
 

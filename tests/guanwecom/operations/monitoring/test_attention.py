@@ -45,6 +45,15 @@ def test_while_nothing_needs_attention_nothing_is_said() -> None:
     assert sentences(make_superuser()) == []
 
 
+def test_an_installation_without_a_backup_for_two_days() -> None:
+    installation.present()
+    Installation.objects.update(confirmed_at=timezone.now() - timedelta(days=2, hours=1))
+    assert sentences(make_superuser()) == [("No backup has been made for 2 days.", "bad")]
+    Installation.objects.update(backed_up_at=timezone.now() - timedelta(days=1, hours=23))
+
+    assert sentences(make_superuser()) == []
+
+
 def test_certificates_that_end_soon() -> None:
     for host, left in (("a", timedelta(days=21, hours=1)), ("b", timedelta(days=20, hours=1)), ("c", -timedelta(1))):
         SiteAddress.objects.create(url=f"https://{host}.example.com/", certificate_ends_at=timezone.now() + left)
