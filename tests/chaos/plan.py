@@ -56,6 +56,10 @@ class Disturbance:
     seconds: float = 0.0
     fault: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_step_of_valkey(self) -> bool:
+        return (self.kind, self.target) == ("step", "broker")
+
     def __str__(self) -> str:
         words = [f"{self.at:.1f} s", self.kind, self.target, str(self.fault or "")]
         return " ".join(word for word in [*words, f"{self.seconds:g} s" if self.seconds else ""] if word)
@@ -68,7 +72,7 @@ def plan(seed: int, number: int, *, companies: int) -> list[Disturbance]:
     # Every kind comes first in some round; what else happens beside it is chance.
     kinds = [_KINDS[number % len(_KINDS)], *chance.choices(_KINDS, k=count - 1)]
     found = [make(chance, chance.uniform(0, SPAN_SECONDS), companies) for make in kinds]
-    if any(each.kind == "old_snapshot" for each in found):
+    if any(each.kind == "old_snapshot" or each.is_step_of_valkey for each in found):
         # What a lost store is filled from has times of the database's clock: moved in the same minute, they are wrong.
         found = [each for each in found if each.kind != "jump"]
     return sorted(found, key=lambda each: each.at)

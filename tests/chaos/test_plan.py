@@ -8,7 +8,7 @@ from wecom_sandbox.limits.faults import KINDS, Fault
 
 from tests.chaos.plan import DISTURBANCES, PROGRAMS, SPAN_SECONDS, Disturbance, plan
 
-ROUNDS = 200
+ROUNDS = 300
 ALL = [each for number in range(ROUNDS) for each in plan(1, number, companies=3)]
 
 
