@@ -75,7 +75,9 @@ def moment_of(day: date, local_time: time, zone: tzinfo) -> datetime:
 
 def _named_days(subscription: Scheduled, start: date, is_workday: IsWorkday) -> Iterator[date]:
     if subscription.repeat == Repeat.MONTHLY:
-        yield from _days_of_months(subscription.month_day, start, is_workday)
+        month_day = subscription.month_day
+        if month_day in MonthDay.values or month_day.isdecimal():  # else it has no days, as a week without days
+            yield from _days_of_months(month_day, start, is_workday)
         return
     wanted = set(range(1, 8)) if subscription.repeat == Repeat.DAILY else subscription.weekday_numbers
     for ahead in range(DAYS_LOOKED_AHEAD):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 
 import pytest
 from django.test import Client
@@ -43,6 +43,16 @@ def test_a_push_says_for_whom_when_and_how_it_went(root: Client) -> None:
 
     assert (found["addressees"], found["when"]) == ("李雷、韩梅梅 (1 人)", "每周一、周二 08:30")
     assert found["last_run"].endswith("失败")
+
+
+@pytest.mark.parametrize("month_day", ["", "x"])
+def test_a_push_of_every_month_without_a_day_never_fires_and_breaks_no_page(root: Client, month_day: str) -> None:
+    push = make_subscription(repeat="monthly", month_day=month_day, local_time=time(9), crontab="", next_run_at=None)
+
+    for name, args in (("changelist", []), ("change", [push.pk]), ("week", [])):
+        page = root.get(reverse(f"admin:notifications_subscription_{name}", args=args))
+        assert page.status_code == 200
+    assert page.context["rows"] == []
 
 
 def test_a_rule_says_for_whom_when_and_when_it_fired_last(root: Client) -> None:
