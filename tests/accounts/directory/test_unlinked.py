@@ -458,7 +458,10 @@ def test_an_account_that_somebody_else_fills_meanwhile_is_not_called_linked(root
     ):
         link_by_hand(member=one, user=user, editor=root)
 
-    assert not AuditEntry.objects.filter(changes__contains="lilei").exists()
+    entries = AuditEntry.objects.filter(model="accounts.wecomaccount")
+    assert [(entry.action, entry.changes) for entry in entries] == [
+        ("created", [["user", None, "lilei"], ["corp", None, "北山制造"]])
+    ]
 
 
 @pytest.mark.django_db(transaction=True)
