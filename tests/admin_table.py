@@ -507,6 +507,21 @@ ORDERS = [
         )
         for method, status in (("get", 200), ("post", 302))
     ),
+    *(
+        Row(
+            f"notifications_{model}_successor",
+            expect(people, 200 if method == "get" else 302, unseen=(elsewhere, 404)),
+            method=method,
+            args=(thing,),
+        )
+        for model, thing, people, elsewhere in (
+            ("apitoken", "token", TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}"),
+            ("inboundchannel", "channel", TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}"),
+            ("subscription", "subscription", EDITORS, EDITORS_ELSEWHERE),
+            ("alertrule", "alert_rule", EDITORS, EDITORS_ELSEWHERE),
+        )
+        for method in ("get", "post")
+    ),
     lists("notifications_inboundchannel", EDITORS, EDITORS_ELSEWHERE),
     *adds("notifications_inboundchannel", f"{EDITORS} {EDITORS_ELSEWHERE}"),
     *(

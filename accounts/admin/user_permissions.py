@@ -147,7 +147,10 @@ class UserChangeForm(SeenForm, ChangeFormBase):
         """Offer what the editor may hand over: to themselves, and to people whose rights they may change."""
         self.owned = panels.owned_by.joined(self.instance, self.editor) if self.instance.pk else []
         fields: dict[str, Any] = self.fields
-        links = [(key, format_html('<a href="{}">{}</a>', url, name)) for key, name, url in self.owned]
+        links = []
+        for key, name, url, successor in self.owned:
+            words = gettext("%(name)s → %(person)s, if nobody is chosen below") % {"name": name, "person": successor}
+            links.append((key, format_html('<a href="{}">{}</a>', url, words if successor else name)))
         fields["taken_over"].choices, self.initial["taken_over"] = links, [key for key, _name in links]
         able = rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
         fields["successor"].queryset = able.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
@@ -155,12 +158,13 @@ class UserChangeForm(SeenForm, ChangeFormBase):
     def _check_owned(self, cleaned: dict[str, Any]) -> None:
         """Somebody who is disabled, or may not enter the administration any more, hands over what they own."""
         successor, keys = cleaned.get("successor"), cleaned.get("taken_over", [])
-        is_all_taken = successor is not None and {key for key, _name, _url in self.owned} <= set(keys)
+        taken = set() if successor is None else set(keys)
+        left = [key for key, _name, _url, successor_name in self.owned if key not in taken and not successor_name]
         ends = any(self.initial.get(name) and cleaned.get(name) is False for name in ("is_active", "is_staff"))
         sentences: list[Any] = []
         if successor is not None:
             sentences = panels.objections_to.joined(self.instance, keys, successor, self.editor)
-        if self.owned and ends and not is_all_taken and not cleaned.get("lets_stop"):
+        if left and ends and not cleaned.get("lets_stop"):
             sentences = [*sentences, _("Choose who takes over what this person owns, or confirm that it may stop.")]
         for sentence in sentences:
             self.add_error("successor", sentence)

@@ -27,7 +27,7 @@ from accounts.directory import transfer_batches
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import attribute_definitions, roles
 from accounts.users.attributes import ValueTakenError
-from accounts.users.panels import handing_over, owned_by, person_panels
+from accounts.users.panels import handing_over, owned_by, people_disabled, person_panels
 from accounts.users.roles import PermissionsField, choosable
 from accounts.users.scopes import people_changeable_by, people_visible_to, sees_all
 from integrations.admin.base import NamedDeletions
@@ -263,7 +263,7 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
         if not sees_all(request.user):
             listed = [item for item in listed if not isinstance(item, list)]
         owned = [item for one in objs for item in owned_by.joined(one, administrator(request))]
-        links = [format_html('<a href="{}">{}</a>', url, name) for _key, name, url in owned]
+        links = [format_html('<a href="{}">{}</a>', url, name) for _key, name, url, _successor in owned]
         return listed, counts, set() if links else needed, [*protected, *links]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -272,6 +272,8 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
             keys = form.cleaned_data["taken_over"]
             count = sum(handing_over(form.instance, keys, successor, administrator(request)))
             sentence = gettext("%(person)s has taken over: %(count)d.") % {"person": successor, "count": count}
+            messages.success(request, sentence)
+        for sentence in people_disabled.joined([form.instance.pk]):
             messages.success(request, sentence)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:

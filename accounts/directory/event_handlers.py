@@ -16,6 +16,7 @@ from accounts.audit import bulk, services
 from accounts.directory.sync import STEP, apply_to
 from accounts.models import AuditEntry, DirectoryPolicy, User, WeComAccount, fold_userid
 from accounts.users.companies import settle_primary_accounts
+from accounts.users.panels import people_disabled
 from integrations.callbacks.queue import touched_by
 from integrations.callbacks.registry import Batch, Consumer, Outcome
 from integrations.core.background import repeat_on_conflict
@@ -62,6 +63,7 @@ def _disable_stray(user_id: int, userid: str) -> None:
         return
     User.objects.filter(pk=user.pk).update(is_active=False)
     bulk.record_people({user.pk: [["is_active", True, False]]}, AuditEntry.Action.CHANGED)
+    people_disabled([user.pk])
 
 
 # --- The consumer of WeCom's events that applies a company's policy at once to the people concerned (phase two) ---

@@ -22,6 +22,7 @@ from accounts.directory.profiles import (
     with_wecom_values,
 )
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
+from accounts.users.panels import people_disabled
 from integrations.models import Corp, Member
 from integrations.models.directory import MemberQuerySet
 
@@ -104,6 +105,7 @@ class Step:
         if keys:
             self._counts["disabled"] += User.objects.filter(pk__in=keys).update(is_active=False)
             bulk.record_people(dict.fromkeys(keys, [["is_active", True, False]]), Action.CHANGED)
+            people_disabled(keys)
 
     # --- Who is linked ------------------------------------------------------------------------------------------------
 

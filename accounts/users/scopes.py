@@ -57,7 +57,7 @@ def people_changeable_by(person: Person) -> QuerySet[User]:
         return people
     harmless = Q(is_staff=False)
     if roles.may_hand_out(person):
-        harmless |= _no_stronger_than(person)
+        harmless |= no_stronger_than(person)
     people = people.filter(harmless, is_superuser=False)
     if sees_all(person):
         return people
@@ -71,7 +71,7 @@ def rights_changeable_by(person: Person) -> QuerySet[User]:
     people = people_changeable_by(person)
     if not isinstance(person, User) or not roles.may_hand_out(person):
         return people.none()
-    return people if person.is_superuser else people.filter(_no_stronger_than(person))
+    return people if person.is_superuser else people.filter(no_stronger_than(person))
 
 
 def audit_entries_visible_to(person: Person) -> QuerySet[AuditEntry]:
@@ -87,8 +87,11 @@ def lockouts_visible_to(person: Person) -> QuerySet[Lockout]:
     return Lockout.objects.filter(username__in=people_changeable_by(person).values("username"))
 
 
-def _no_stronger_than(person: User) -> Q:
-    """The condition on User for those whose rights and companies `person` has, too."""
+def no_stronger_than(person: User) -> Q:
+    """The condition on User for those whose rights and companies `person` has, too. Nobody is stronger than a
+    superuser."""
+    if person.is_superuser:
+        return EVERYTHING
     stronger = User.groups.through.objects.filter(group__in=roles.stronger_groups(person))
     direct = User.user_permissions.through.objects.filter(permission__in=roles.missing_permissions(person))
     weaker = ~Q(pk__in=stronger.values("user_id")) & ~Q(pk__in=direct.values("user_id")) & Q(is_superuser=False)

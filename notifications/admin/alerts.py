@@ -31,6 +31,7 @@ from notifications.admin.base import (
     PartPermissions,
     RecipientsMixin,
     RowContextMixin,
+    SuccessorPage,
     administrator,
     for_person,
     moment,
@@ -42,6 +43,7 @@ from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
 from notifications.alerts import condition_words, evaluation, routing
 from notifications.alerts.conditions import from_rows
+from notifications.delivery.runs import ownership
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
 from notifications.subscriptions import addressees
 from notifications.subscriptions.attribute_rules import save_rules
@@ -206,7 +208,7 @@ signals.describe(AlertRule, "crontab", crontab_words)
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
+class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
     preview_title = _("On the data as it is now")
     empty_list = _(
         "A rule watches the data of a card and tells a receiver as soon as its conditions hold. Add one as soon as "
@@ -309,4 +311,5 @@ class AlertRuleAdmin(RulePage, NamedDeletions, RowContextMixin):
         return moment(rule.checked_slot_at)
 
     def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
-        return {"rule": rule, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
+        owner = ownership.owner_line(rule, administrator(request))
+        return {"rule": rule, "owner": owner, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}

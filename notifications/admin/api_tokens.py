@@ -29,7 +29,7 @@ from integrations.core.generics import AnyModelForm
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin import api_token_sending
-from notifications.admin.base import RowContextMixin, administrator, for_person, moment, offered_groups
+from notifications.admin.base import RowContextMixin, SuccessorPage, administrator, for_person, moment, offered_groups
 from notifications.api import tokens
 from notifications.delivery.runs import ownership
 from notifications.models import ApiToken, Subscription
@@ -123,7 +123,7 @@ LISTED_AT_MOST = 50
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ConfirmedChanges, RowContextMixin):
+class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RowContextMixin):
     empty_list = _(
         "With a token another system runs pushes over the HTTP API, for example after a data update. It may do "
         "what you give it of your own rights, until it expires or is revoked."

@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,12 +26,13 @@ from accounts.directory.form_fields import DepartmentsSelect
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import role_groups
 from accounts.users.scopes import people_visible_to
-from integrations.admin.base import ReadRows
+from integrations.admin.base import ReadRows, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
 from integrations.models.scoping import Person
 from notifications.admin import message_titles
+from notifications.delivery.runs import ownership
 from notifications.models import Delivery, Incident, IncidentNotice, IncomingMessage, Receipt, Run, Subscription
 from notifications.subscriptions.attribute_rules import rules_list, rules_of
 
@@ -167,6 +171,42 @@ class RecipientsMixin(AnyModelAdmin):
 def offered_groups() -> QuerySet[Group]:
     """As the search of the select offers them: those that stand for roles are nobody's address."""
     return Group.objects.exclude(pk__in=role_groups())
+
+
+class SuccessorForm(forms.Form):
+    successor = forms.ModelChoiceField(
+        queryset=User.objects.none(), required=False, label=_("Successor"), empty_label=_("nobody")
+    )
+
+
+class SuccessorPage(AnyModelAdmin):
+    """For the admin of what has an owner: a page that chooses who takes over when the owner is disabled."""
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"notifications_{self.opts.model_name}_successor"
+        view = self.admin_site.admin_view(self.successor_view)
+        return [path("<int:pk>/successor/", view, name=name), *super().get_urls()]
+
+    def successor_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Choose among those whom the administrator sees and who may own it."""
+        editor = administrator(request)
+        if not editor.has_perm(f"notifications.change_{self.opts.model_name}"):
+            raise PermissionDenied
+        row = ownership.find_changeable(self.model, pk, editor)
+        if row is None:
+            raise Http404
+        form = SuccessorForm(
+            request.POST if request.method == "POST" else None, initial={"successor": row.successor_id}
+        )
+        field: Any = form.fields["successor"]
+        field.queryset = ownership.offered_successors(row, editor)
+        if form.is_valid():
+            if not (sentence := ownership.choose_successor(row, form.cleaned_data["successor"])):
+                messages.success(request, gettext("The successor was saved."))
+                return HttpResponseRedirect(reverse(f"admin:notifications_{self.opts.model_name}_change", args=[pk]))
+            form.add_error("successor", sentence)
+        context = {"title": gettext("Successor"), "row": row, "form": form, "acts": isinstance(row, ownership.ACTING)}
+        return own_page(self, request, "admin/notifications/successor.html", context)
 
 
 class LogList(ChangeList):

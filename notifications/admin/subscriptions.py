@@ -30,6 +30,7 @@ from notifications.admin.base import (
     LOST_SOME,
     RecipientsMixin,
     RowContextMixin,
+    SuccessorPage,
     administrator,
     for_person,
     moment,
@@ -80,7 +81,7 @@ signals.describe(Subscription, "crontab", crontab_words)
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(PushActions, PushPage, RecipientsMixin, NamedDeletions, RowContextMixin):
+class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, NamedDeletions, RowContextMixin):
     empty_list = _(
         "A push sends people a message made of your data, on a schedule. The first one begins with “New push”."
     )

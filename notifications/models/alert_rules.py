@@ -15,6 +15,7 @@ from accounts.models import Attribute, User
 from integrations.models import Card
 from notifications.models.alert_receivers import AlertReceiver
 from notifications.models.alerts import AlertSource, Severity
+from notifications.models.recipients import Succeeded
 from notifications.models.runs import Run
 from notifications.models.subscriptions import Scheduled, ScheduledQuerySet
 
@@ -47,7 +48,7 @@ class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
         return super().by_workdays() | self.filter(notifies_on_workdays_only=True)
 
 
-class AlertRule(AlertSource, Scheduled):
+class AlertRule(AlertSource, Scheduled, Succeeded):
     """A condition watched on a card."""
 
     class Join(models.TextChoices):

@@ -15,6 +15,7 @@ from accounts.users.scopes import rights_changeable_by
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField
 from notifications.models.lookups import Moment
+from notifications.models.recipients import Succeeded
 from notifications.models.subscriptions import Subscription
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         return self.filter(own | Q(owner__in=rights_changeable_by(person)))
 
 
-class ApiToken(models.Model):
+class ApiToken(Succeeded):
     """Lets another system do for its owner a part of what the owner may do. The secret itself is kept nowhere.
 
     Why `reach` beside the two lists? A company that is deleted leaves its list, and an emptied list must not mean

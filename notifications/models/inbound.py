@@ -18,6 +18,7 @@ from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField
 from integrations.models.jobs import Leased, LeasedQuerySet
 from notifications.models.lookups import Moment
+from notifications.models.recipients import Succeeded
 from notifications.models.subscriptions import INCOMING_FORMS, MAX_LIFETIME_HOURS, Priority
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
         return self.filter(owner__in=senders())
 
 
-class InboundChannel(models.Model):
+class InboundChannel(Succeeded):
     """An address that takes what another system sends, and makes messages of it with its owner's rights.
 
     Of the secret a channel keeps what its scheme needs: a digest where the sender sends the secret itself, the

@@ -1,4 +1,4 @@
-"""Abstract model: recipients and channel, shared by subscriptions and alert receivers."""
+"""Abstract models: recipients and channel of subscriptions and alert receivers; the successor of what has an owner."""
 
 from __future__ import annotations
 
@@ -69,3 +69,14 @@ class Addressed(models.Model):
     def only_corp_id(self) -> int | None:
         """The company whose people alone are meant; None: those of every company."""
         raise NotImplementedError
+
+
+class Succeeded(models.Model):
+    """Has an owner, and may have somebody who takes over (notifications.delivery.runs.ownership)."""
+
+    successor = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("successor")
+    )
+
+    class Meta:
+        abstract = True

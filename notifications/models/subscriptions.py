@@ -15,7 +15,7 @@ from accounts.models import User
 from accounts.users.scopes import scope_condition
 from integrations.models import Corp
 from notifications.models.lookups import Moment
-from notifications.models.recipients import Addressed
+from notifications.models.recipients import Addressed, Succeeded
 
 if TYPE_CHECKING:
     from typing import Self
@@ -242,7 +242,7 @@ class SubscriptionQuerySet(ScheduledQuerySet["Subscription"]):
         return self.filter(report__in=Report.objects.visible_to(person))
 
 
-class Subscription(Addressed, Scheduled):
+class Subscription(Addressed, Scheduled, Succeeded):
     """A standing order: which report, to whom, in which form, when."""
 
     name = models.CharField(_("name"), max_length=128)

@@ -23,7 +23,7 @@ from integrations.core.reauthentication import ConfirmedChanges
 from integrations.core.sentences import shown
 from integrations.models import SiteAddress
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-from notifications.admin.base import RecipientsMixin, administrator, for_person
+from notifications.admin.base import RecipientsMixin, SuccessorPage, administrator, for_person
 from notifications.admin.inbound import mail_form, page
 from notifications.admin.inbound.form import COMMON_FIELDS, ChannelForm, NewChannelForm
 from notifications.admin.push.one_page import apply_button, problems_of
@@ -49,7 +49,7 @@ _TONES = {
 
 
 @admin.register(InboundChannel)
-class InboundChannelAdmin(ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
+class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyModelAdmin):
     empty_list = _(
         "With an inbound channel another system sends messages to people in WeCom: by a call to an address, or by "
         "mail. It reaches only people whom its owner may reach."

@@ -2,16 +2,20 @@
 
 A token and a channel act with their owner's rights. So they are handed over by somebody who may see them, and only to
 that person or to one whose rights that person may change: nobody gets at rights that they could not give themselves.
+A successor chosen in advance takes one over only with no more rights than its owner had: whoever left may know the
+secret, and must not act with more by it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -19,14 +23,20 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.users.contacts import holders_of
-from accounts.users.scopes import people_changeable_by, rights_changeable_by, sees_all_corps
+from accounts.users.scopes import (
+    no_stronger_than,
+    people_changeable_by,
+    people_visible_to,
+    rights_changeable_by,
+    sees_all_corps,
+)
 from integrations.core.hooks import Attention
-from integrations.models import Corp
+from integrations.models import Corp, Member
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.runs import page_rights
 from notifications.delivery.runs.notices import new_notice
 from notifications.models import AlertRule, ApiToken, InboundChannel, Run, Subscription
-from notifications.models.inbound import senders
+from notifications.models.inbound import RIGHTS, senders
 from notifications.sources import Content
 
 # The first two do nothing once their owner may not act. Of the others nobody hears what goes wrong.
@@ -36,48 +46,150 @@ NAMED_AT_MOST = 5
 EXPIRY_NOTICE = timedelta(days=14)
 
 
-def owned_by(owner: User, editor: User) -> list[tuple[str, str, str]]:
-    """Key, name and page of what works for `owner`, as far as `editor` may hand it over."""
+def owned_by(owner: User, editor: User) -> list[tuple[str, str, str, str]]:
+    """Key, name and page of what works for `owner`, as far as `editor` may hand it over, and the usable successor."""
     rows = _working(Q(owner=owner), now=timezone.now(), seen_by=editor)
-    return [(_key(row), _name(row), _page(row)) for row in rows]
+    return [(_key(row), _name(row), _page(row), str(_find_successor(row) or "")) for row in rows]
 
 
 def owner_line(row: Any, viewer: User) -> str:
-    """Who owns `row`, with the way to where `viewer` can hand it over, if that is possible."""
+    """Who owns `row` and who succeeds, with the ways to where `viewer` can change it, if that is possible."""
     if row.owner is None:
         return _("nobody")
+    line: str = str(row.owner)
     may_open = viewer.has_perm("accounts.change_user") and people_changeable_by(viewer).filter(pk=row.owner_id).exists()
-    if not may_open or not _working(Q(pk=row.pk), now=timezone.now(), seen_by=viewer, models=[type(row)]):
-        return str(row.owner)
-    return format_html('{} · <a href="{}">{}</a>', row.owner, _owner_page(row.owner), _("Hand it over"))
+    if may_open and _working(Q(pk=row.pk), now=timezone.now(), seen_by=viewer, models=[type(row)]):
+        line = format_html('{} · <a href="{}">{}</a>', line, _owner_page(row.owner), _("Hand it over"))
+    line = format_html("{} · {}", line, _("successor: %(person)s") % {"person": row.successor or _("nobody")})
+    if find_changeable(type(row), row.pk, viewer) is None:
+        return line
+    url = reverse(f"admin:notifications_{row._meta.model_name}_successor", args=[row.pk])
+    return format_html('{} <a href="{}">{}</a>', line, url, _("Choose"))
 
 
 def objections_to(owner: User, keys: Collection[str], successor: User, editor: User) -> list[str]:
     """Why `successor` may not take over what is named by `keys`, in whole sentences."""
     is_theirs = successor == editor or rights_changeable_by(editor).filter(pk=successor.pk).exists()
-    if not (is_theirs and successor.is_active and successor.is_staff):
+    if not (is_theirs and _may_act(successor)):
         return [_("You may not have %(person)s take something over.") % {"person": successor}]
-    may_send = senders().filter(pk=successor.pk).exists()
-    found = []
-    for row in _choose_rows(owner, keys, editor):
-        words = {"person": successor, "name": _name(row)}
-        if (isinstance(row, InboundChannel) or getattr(row, "may_send", False)) and not may_send:
-            found.append(_("%(person)s may not send messages, and %(name)s does.") % words)
-        elif not _is_within(row, successor):
-            found.append(_("%(name)s reaches further than the companies of %(person)s.") % words)
-    return found
+    return list(filter(None, (_objection(row, successor) for row in _choose_rows(owner, keys, editor))))
 
 
+@transaction.atomic
 def hand_over(owner: User, keys: Collection[str], successor: User, editor: User) -> int:
     """Make `successor` the owner of what is named by `keys`, to which `objections_to` has none. Returns of how much."""
-    rows = _choose_rows(owner, keys, editor)
+    rows = _choose_rows(owner, keys, editor, is_locked=True)
     for row in rows:
-        if isinstance(row, Subscription):
-            # Also what the editor had shown: the recipients of this push were chosen by somebody else.
-            page_rights.note_edit(row.report, by=None, now=timezone.now())
-        row.owner = successor
-        row.save(update_fields=["owner"])
+        _give(row, successor)
     return len(rows)
+
+
+# --- Successors chosen in advance -------------------------------------------------------------------------------------
+
+
+def find_changeable(model: Any, pk: int, editor: User) -> Any:
+    """Return what has this key, in use or not, if `editor` may choose its successor; else None."""
+    if not editor.has_perm(f"notifications.change_{model._meta.model_name}"):
+        return None
+    return model.objects.visible_to(editor).select_related("owner", "successor").filter(pk=pk).first()
+
+
+def offered_successors(row: Any, editor: User) -> QuerySet[User]:
+    """People whom `editor` sees, who may manage such things and, of what acts, have no more rights than its owner."""
+    may_manage = User.objects.with_perm(f"notifications.change_{row._meta.model_name}", backend=RIGHTS)
+    people = people_visible_to(editor).filter(pk__in=may_manage.filter(is_staff=True)).exclude(pk=row.owner_id)
+    return people.filter(_is_weaker(row.owner)) if isinstance(row, ACTING) else people
+
+
+def choose_successor(row: Any, successor: User | None) -> str:
+    """Save who takes `row` over when its owner is disabled. Returns why not, in a whole sentence; empty: saved."""
+    row.successor = successor
+    if successor is not None and (sentence := _objection(row, successor)):
+        return sentence
+    row.save(update_fields=["successor"])
+    return ""
+
+
+def succeed(user_ids: Collection[int] | QuerySet[Any, Any] | None = None) -> list[str]:
+    """Let chosen successors take over from those of these people, or of all, who were disabled or have left in WeCom.
+    Returns in whole sentences who took what over. One query where nobody has ended.
+    """
+    now = timezone.now()
+    first, *others = (
+        model.objects.filter(_is_used(model, now), successor__isnull=False).order_by().values("owner")
+        for model in MODELS
+    )
+    deleted = Member.objects.filter(corp=OuterRef("corp_id"), userid_folded=OuterRef("userid_folded"))
+    accounts = WeComAccount.objects.filter(user=OuterRef("pk"))
+    left = accounts.filter(Q(left_at__isnull=False) | Exists(deleted.filter(presence=Member.Presence.DELETED)))
+    has_ended = Q(is_active=False) | Q(is_staff=False) | (_has_left() & Exists(left))
+    owners = User.objects.filter(has_ended, pk__in=first.union(*others)).order_by("pk")
+    if user_ids is not None:
+        owners = owners.filter(pk__in=user_ids)
+    return [sentence for owner in owners for sentence in _succeed(owner, now)]
+
+
+def follow_leavers(corp: Corp, userids: Sequence[str], _now: datetime) -> None:
+    """Let successors take over from members whom WeCom does not let in any more, if they are deleted there."""
+    succeed(WeComAccount.objects.filter(corp=corp, userid_folded__in=userids).values("user_id"))
+
+
+@transaction.atomic
+def _succeed(owner: User, now: datetime) -> list[str]:
+    managers = _find_managers(owner, now)
+    taken: dict[User, list[Any]] = defaultdict(list)
+    for row in _working(Q(owner=owner, successor__isnull=False), now=now, is_locked=True):
+        if (successor := _find_successor(row)) is not None:
+            _give(row, successor)
+            taken[successor].append(row)
+    runs = []
+    for successor, rows in taken.items():
+        named = ",".join(f"{MODELS.index(type(row))}.{row.pk}" for row in rows[: NAMED_AT_MOST + 1])
+        key = f"taken:{owner.pk}:{successor.pk}:{now:%Y%m%d%H%M%S%f}:{named}"
+        told = dict.fromkeys([successor.pk, *(one.pk for one in managers)])
+        runs += [new_notice(key=f"{key}:{pk}", person_id=pk, corp_id=None, now=now) for pk in told]
+    Run.objects.bulk_create(runs)
+    return [_taken_sentence(owner, successor, rows) for successor, rows in taken.items()]
+
+
+def _find_successor(row: Any) -> User | None:
+    """Return who takes `row` over: its successor, if that person may own it now."""
+    successor: User | None = row.successor
+    if successor is None or not _may_act(successor) or _objection(row, successor):
+        return None
+    may = not isinstance(row, ACTING) or User.objects.filter(_is_weaker(row.owner), pk=successor.pk).exists()
+    return successor if may else None
+
+
+def _is_weaker(owner: User) -> Q:
+    """The condition on User for people with no more rights than `owner` has, or had before being disabled."""
+    able = copy(owner)
+    able.is_active = able.is_staff = True
+    return no_stronger_than(able)
+
+
+def _objection(row: Any, successor: User) -> str:
+    """Why `successor` may not own `row`, in a whole sentence; empty: nothing is against it."""
+    words = {"person": successor, "name": _name(row)}
+    sends = isinstance(row, InboundChannel) or getattr(row, "may_send", False)
+    if sends and not senders().filter(pk=successor.pk).exists():
+        return _("%(person)s may not send messages, and %(name)s does.") % words
+    if not _is_within(row, successor):
+        return _("%(name)s reaches further than the companies of %(person)s.") % words
+    if not successor.has_perm(f"notifications.change_{row._meta.model_name}"):
+        return _("%(person)s may not manage such things as %(name)s.") % words
+    return ""
+
+
+def _give(row: Any, successor: User) -> None:
+    if isinstance(row, Subscription):
+        # Also what the editor had shown: the recipients of this push were chosen by somebody else.
+        page_rights.note_edit(row.report, by=None, now=timezone.now())
+    row.owner, row.successor = successor, None
+    row.save(update_fields=["owner", "successor"])
+
+
+# --- Who is told ------------------------------------------------------------------------------------------------------
 
 
 def attentions(person: User, now: datetime) -> list[Attention]:
@@ -91,16 +203,14 @@ def attentions(person: User, now: datetime) -> list[Attention]:
 
 
 def request_notices(*, now: datetime) -> list[int]:
-    """Tell those who may hand it over of what lost its owner or soon does, each month until it is done, and owners of
-    tokens that expire soon, once. Returns the ids of the notices' runs, to be rendered."""
+    """Let successors take over. Tell those who may hand it over of what else lost its owner or soon does, each month
+    until it is done, and owners of tokens that expire soon, once. Returns the ids of these notices' runs, to be
+    rendered."""
+    succeed()
     told: dict[str, int] = {}
     for owner in _find_forsaken(now=now):
-        managers = holders_of("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
         key = f"owned:{owner.pk}:{'left' if _may_act(owner) else 'gone'}:{now:%Y%m}"
-        for one in managers:
-            is_theirs = rights_changeable_by(one).filter(pk=owner.pk).exists()
-            if is_theirs and _working(Q(owner=owner), now=now, seen_by=one):
-                told[f"{key}:{one.pk}"] = one.pk
+        told |= {f"{key}:{one.pk}": one.pk for one in _find_managers(owner, now)}
     expiring = ApiToken.objects.usable(now).filter(expires_at__lte=now + EXPIRY_NOTICE)
     told |= {f"expiry:{pk}": owner for pk, owner in expiring.values_list("pk", "owner_id")}
     for key in Run.objects.filter(key__in=told).values_list("key", flat=True):
@@ -114,12 +224,34 @@ def content_of_notice(notice: Run) -> Content | None:
     kind, *rest = notice.key.split(":")
     if kind == "expiry" and (token := ApiToken.objects.filter(pk=rest[0]).first()):
         return Content(tidy_title(_("An API token expires soon")), tidy_text(_expiry(token)), link=_page(token))
+    if kind == "taken":
+        return _taken_content(notice, *rest)
     owner = User.objects.filter(pk=rest[0]).first() if kind == "owned" else None
     rows = [] if owner is None else _working(Q(owner=owner), now=notice.slot_at, seen_by=notice.requested_by)
     if owner is None or not rows:  # handed over meanwhile
         return None
     title = tidy_title(_("Somebody has to take over from %(person)s") % {"person": owner})
     return Content(title, tidy_text(_sentence(owner, rows)), link=_owner_page(owner))
+
+
+def _taken_content(notice: Run, owner_id: str, successor_id: str, _at: str, named: str, _person: str) -> Content | None:
+    people = User.objects.in_bulk([int(owner_id), int(successor_id)])
+    rows: list[Any] = []
+    for number, pk in (one.split(".") for one in named.split(",")):
+        owned = Q(pk=pk, owner=successor_id)
+        rows += _working(owned, now=notice.slot_at, seen_by=notice.requested_by, models=[MODELS[int(number)]])
+    if not rows or len(people) < 2:
+        return None
+    owner, successor = people[int(owner_id)], people[int(successor_id)]
+    title = _("%(successor)s has taken over from %(person)s") % {"successor": successor, "person": owner}
+    return Content(tidy_title(title), tidy_text(_taken_sentence(owner, successor, rows)), link=_page(rows[0]))
+
+
+def _find_managers(owner: User, now: datetime) -> list[User]:
+    """List those who may hand over something of what `owner` has in use."""
+    holders = holders_of("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
+    theirs = [one for one in holders if rights_changeable_by(one).filter(pk=owner.pk).exists()]
+    return [one for one in theirs if _working(Q(owner=owner), now=now, seen_by=one)]
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------
@@ -130,16 +262,25 @@ def _is_used(model: Any, now: datetime) -> Q:
 
 
 def _working(
-    condition: Q, *, now: datetime, seen_by: User | None = None, models: Collection[Any] = MODELS
+    condition: Q,
+    *,
+    now: datetime,
+    seen_by: User | None = None,
+    models: Collection[Any] = MODELS,
+    is_locked: bool = False,
 ) -> list[Any]:
-    """List what is in use and has an owner. `seen_by`: as far as that person may change it."""
+    """List what is in use and has an owner. `seen_by`: as far as that person may change it; `is_locked`: until the end
+    of the transaction."""
     found: list[Any] = []
     for model in models:
         rows = model.objects.filter(_is_used(model, now), condition, owner__isnull=False)
+        rows = rows.select_related("owner", "successor").order_by("pk")
+        if is_locked:
+            rows = rows.select_for_update(of=("self",), no_key=True)
         if seen_by is None:
-            found += rows.select_related("owner")
+            found += rows
         elif seen_by.has_perm(f"notifications.change_{model._meta.model_name}"):
-            found += rows.visible_to(seen_by).select_related("owner")
+            found += rows.visible_to(seen_by)
     return found
 
 
@@ -148,11 +289,9 @@ def _find_forsaken(*, now: datetime, seen_by: User | None = None) -> dict[User, 
     where there is nobody.
     """
     first, *others = (model.objects.filter(_is_used(model, now)).order_by().values("owner") for model in MODELS)
-    accounts = WeComAccount.objects.filter(user=OuterRef("pk"))
-    has_left = Exists(accounts.shut_out()) & ~Exists(accounts.complete().filter(~barred_by_wecom()))
     channels = InboundChannel.objects.filter(owner=OuterRef("pk"), is_enabled=True)
     may_not_send = Exists(channels) & ~Q(pk__in=senders().values("pk"))
-    is_forsaken = Q(is_active=False) | Q(is_staff=False) | has_left | may_not_send
+    is_forsaken = Q(is_active=False) | Q(is_staff=False) | _has_left() | may_not_send
     owners = list(User.objects.filter(is_forsaken, pk__in=first.union(*others)))
     by_owner: dict[User, list[Any]] = defaultdict(list)
     for row in _working(Q(owner__in=owners), now=now, seen_by=seen_by) if owners else []:
@@ -160,13 +299,23 @@ def _find_forsaken(*, now: datetime, seen_by: User | None = None) -> dict[User, 
     return by_owner
 
 
-def _choose_rows(owner: User, keys: Collection[str], editor: User) -> list[Any]:
-    return [row for row in _working(Q(owner=owner), now=timezone.now(), seen_by=editor) if _key(row) in keys]
+def _has_left() -> Q:
+    """The condition on User for those whom WeCom lets in nowhere any more."""
+    accounts = WeComAccount.objects.filter(user=OuterRef("pk"))
+    return Q(Exists(accounts.shut_out())) & ~Q(Exists(accounts.complete().filter(~barred_by_wecom())))
+
+
+def _choose_rows(owner: User, keys: Collection[str], editor: User, *, is_locked: bool = False) -> list[Any]:
+    rows = _working(Q(owner=owner), now=timezone.now(), seen_by=editor, is_locked=is_locked)
+    return [row for row in rows if _key(row) in keys]
 
 
 def _is_within(row: Any, successor: User) -> bool:
-    """Return whether what acts is limited to companies that `successor` sees: it must not grow with them unasked."""
-    if sees_all_corps(successor) or not isinstance(row, ACTING):
+    """Return whether `successor` sees it, and what acts is limited to companies that they see: it must not grow with
+    them unasked."""
+    if not isinstance(row, ACTING):
+        return bool(type(row).objects.visible_to(successor).filter(pk=row.pk).exists())
+    if sees_all_corps(successor):
         return True
     if isinstance(row, InboundChannel):
         return Corp.objects.visible_to(successor).filter(pk=row.corp_id or 0).exists()
@@ -189,6 +338,12 @@ def _name(row: Any) -> str:
     return _("%(kind)s “%(name)s”") % {"kind": row._meta.verbose_name, "name": row.name}
 
 
+def _names(rows: Collection[Any]) -> str:
+    """Return the names of the first rows, and three dots for more."""
+    more = ["…"] if len(rows) > NAMED_AT_MOST else []
+    return _(", ").join([*map(_name, list(rows)[:NAMED_AT_MOST]), *more])
+
+
 def _page(row: Any) -> str:
     return reverse(f"admin:notifications_{row._meta.model_name}_change", args=[row.pk])
 
@@ -198,13 +353,17 @@ def _owner_page(owner: User) -> str:
 
 
 def _sentence(owner: User, rows: Collection[Any]) -> str:
-    names = [*map(_name, list(rows)[:NAMED_AT_MOST]), *(["…"] if len(rows) > NAMED_AT_MOST else [])]
-    words = {"person": owner, "names": _(", ").join(names)}
+    words = {"person": owner, "names": _names(rows)}
     if _may_act(owner):
         return _("%(person)s has left in WeCom or may not send any more, and owns %(names)s.") % words
     if any(isinstance(row, ACTING) for row in rows):
         return _("%(person)s was disabled and owns %(names)s: tokens and channels among it have stopped.") % words
     return _("%(person)s was disabled and owns %(names)s: nobody is told what goes wrong with it.") % words
+
+
+def _taken_sentence(owner: User, successor: User, rows: Collection[Any]) -> str:
+    words = {"person": owner, "successor": successor, "names": _names(rows)}
+    return _("%(successor)s, chosen in advance, has taken over from %(person)s: %(names)s.") % words
 
 
 def _expiry(token: ApiToken) -> str:

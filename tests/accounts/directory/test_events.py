@@ -12,16 +12,19 @@ from django.utils import timezone
 
 from accounts.directory import event_handlers
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
+from accounts.users.roles import Role
 from integrations import tasks
 from integrations.callbacks import queue
 from integrations.directory.event_consumer import NAME as COPY
 from integrations.models import EventWork, Member
 from notifications.delivery.rendering.render import render_run
-from notifications.models import Delivery, Receipt
+from notifications.models import Delivery, Receipt, Run
 from tests.accounts.conftest import Visitor, make_person, query_of, visitor
 from tests.accounts.directory.people_of import People, links, make
+from tests.accounts.people import with_role
 from tests.integrations.directory.wecom_events import Post, WeComEvents
 from tests.notifications.factories import make_run, make_subscription
+from tests.notifications.inbound.channels import make_channel
 from tests.sandbox_process import AGENTID, CORPID
 
 Status = EventWork.Status
@@ -105,6 +108,35 @@ def test_a_deleted_person_is_unlinked_and_disabled(wecom_events: WeComEvents) ->
     changes = list(AuditEntry.objects.filter(action="changed").values_list("changes", flat=True))
     assert [["is_active", True, False]] in changes
     assert [["userid", "LiLei", None]] in changes
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["callback", "synchronisation"])
+@pytest.mark.parametrize(
+    ("leave", "is_staff", "is_taken"),
+    [(deleted, True, True), (deleted, False, True), (disabled, True, False), (out_of_scope, True, False)],
+)
+def test_what_a_leaver_owns_goes_to_the_successor(
+    wecom_events: WeComEvents, people: People, leave: Any, *, is_staff: bool, is_taken: bool, is_told: bool
+) -> None:
+    """Not for what may heal by itself. Staff are not disabled, and cannot sign in by WeCom any more."""
+    heir = with_role("heir", Role.PUSH_EDITOR)
+    owner = User.objects.get(username="LiLei")
+    User.objects.filter(pk=owner.pk).update(is_staff=is_staff)
+    owner.groups.add(*heir.groups.all())
+    push = make_subscription(owner=owner, successor=heir)
+    channel = make_channel(owner, corp=people.corp, successor=heir)
+
+    leave(people)
+    if is_told:
+        wecom_events.send(*wecom_events.heard())
+    else:
+        people.sync()
+
+    push.refresh_from_db()
+    channel.refresh_from_db()
+    assert push.owner == (heir if is_taken else owner)
+    assert channel.owner == owner  # the heir sees companies that the owner did not
+    assert Run.objects.filter(trigger="notice").count() == (1 if is_taken else 0)
 
 
 def test_a_policy_that_only_unlinks(wecom_events: WeComEvents, people: People) -> None:

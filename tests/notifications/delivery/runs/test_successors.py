@@ -1,0 +1,324 @@
+"""A successor chosen in advance takes over from an owner who is disabled or leaves, and nobody rises by it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import AuditEntry, User
+from accounts.users.roles import Role
+from integrations.models import Card, Corp, DataSource
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import ownership
+from notifications.models import (
+    AlertReceiver,
+    AlertRule,
+    ApiToken,
+    Delivery,
+    InboundChannel,
+    PagePicture,
+    Run,
+    Subscription,
+)
+from notifications.tasks import notify_of_owners
+from tests.accounts.people import with_role
+from tests.notifications.admin.test_admin import client_of
+from tests.notifications.api.conftest import make_token
+from tests.notifications.delivery.runs.test_ownership import LATER, page_of, save
+from tests.notifications.factories import make_corp, make_report, make_subscription
+from tests.notifications.inbound.channels import SECRET, call, make_channel
+
+pytestmark = pytest.mark.django_db
+MODELS: tuple[Any, ...] = (ApiToken, InboundChannel, Subscription, AlertRule)
+
+
+def make_editor(username: str, corp: Corp, role: Role = Role.PUSH_EDITOR) -> User:
+    person = with_role(username, role, corp)
+    person.wecom_accounts.create(corp=corp, userid=username, userid_folded=username, is_primary=True)
+    return person
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def heir(corp: Corp) -> User:
+    return make_editor("heir", corp)
+
+
+@pytest.fixture
+def chief(corp: Corp) -> User:
+    return make_editor("chief", corp, Role.SYSTEM_ADMINISTRATOR)
+
+
+@pytest.fixture
+def owner(corp: Corp, heir: User) -> User:
+    """A push editor with one of everything, and a mail channel; the heir is chosen for all of it."""
+    person = make_editor("owner", corp)
+    make_token(person, name="仓库", may_send=True, sends_to="corps", reach="subscriptions", expires_at=LATER)
+    make_channel(person, name="监控", corp=corp)
+    make_channel(person, name="邮件", kind="mail", scheme="password", corp=corp)
+    make_subscription(name="日报", owner=person, report=make_report(corp=corp))
+    card = Card.objects.create(
+        name="销售", source=DataSource.objects.create(name="库", kind="sql", corp=corp), sql="SELECT 1"
+    )
+    receiver = AlertReceiver.objects.create(name="值班", corp=corp)
+    AlertRule.objects.create(name="过低", owner=person, receiver=receiver, card=card, crontab="*/10 * * * *")
+    for model in MODELS:
+        model.objects.update(successor=heir)
+    return person
+
+
+def owners() -> list[str]:
+    return [str(row.owner.username) for model in MODELS for row in model.objects.order_by("pk")]
+
+
+def successor_page(row: Any) -> str:
+    return f"/admin/notifications/{row._meta.model_name}/{row.pk}/successor/"
+
+
+def render_notices() -> dict[str, tuple[str, str]]:
+    for run in Run.objects.filter(trigger=Run.Trigger.NOTICE):
+        render_run(run_id=run.pk, now=timezone.now())
+    return {json.loads(bytes(one.body))["touser"]: (one.title, one.text) for one in Delivery.objects.all()}
+
+
+# --- Every way of disabling -------------------------------------------------------------------------------------------
+
+
+def disable_on_the_page(owner: User, chief: User) -> None:
+    assert save(client_of(chief), owner, is_active=None).status_code == 302
+
+
+def take_away_the_entry(owner: User, chief: User) -> None:
+    assert save(client_of(chief), owner, is_staff=None).status_code == 302
+
+
+def disable_past_every_page(owner: User, chief: User) -> None:
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+    notify_of_owners()
+
+
+@pytest.mark.parametrize("disable", [disable_on_the_page, take_away_the_entry, disable_past_every_page])
+def test_the_successor_becomes_the_owner_of_each_kind(owner: User, heir: User, chief: User, disable: Any) -> None:
+    assert owners() == ["owner"] * 5
+
+    disable(owner, chief)
+
+    assert owners() == ["heir"] * 5
+    assert [row.successor for model in MODELS for row in model.objects.all()] == [None] * 5
+    entries = AuditEntry.objects.filter(model__startswith="notifications.", action="changed")
+    assert sorted(
+        entry.model.rpartition(".")[2] for entry in entries if ["owner", "owner", "heir"] in entry.changes
+    ) == [
+        *("alertrule", "apitoken", "inboundchannel", "inboundchannel", "subscription"),
+    ]
+    names = "API 令牌“仓库”、接入通道“监控”、接入通道“邮件”、推送“日报”、预警规则“过低”"
+    text = f"heir作为事先指定的接任人，已从owner接管：{names}。"
+    assert render_notices() == dict.fromkeys(["heir", "chief"], ("heir已接管owner的内容", text))
+    assert ownership.request_notices(now=timezone.now()) == []
+
+
+def test_the_page_says_who_takes_over_and_what_they_took(owner: User, heir: User, chief: User) -> None:
+    client = client_of(chief)
+    assert "推送“日报” → heir（下方未选择时）" in client.get(page_of(owner)).text
+    english = client.get(page_of(owner), headers={"accept-language": "en"}).text
+    assert "push “日报” → heir, if nobody is chosen below" in english
+
+    saved = save(client, owner, is_active=None)
+
+    said = [str(one) for one in get_messages(saved.wsgi_request)]
+    assert "heir作为事先指定的接任人，已从owner接管" in said[0]
+
+
+def test_the_page_asks_about_what_has_no_successor_alone(owner: User, heir: User, chief: User) -> None:
+    Subscription.objects.update(successor=None)
+    client, push = client_of(chief), f"subscription:{Subscription.objects.get().pk}"
+
+    refused = save(client, owner, is_active=None)
+    assert refused.context["adminform"].form.errors == {"successor": ["请选择由谁接管此人的内容，或确认可以停止。"]}
+    assert owners() == ["owner"] * 5
+    save(client, owner, is_active=None, taken_over=[push], successor=chief.pk)
+
+    assert owners() == ["heir", "heir", "heir", "chief", "heir"]
+
+
+def test_somebody_chosen_on_the_page_goes_before_who_was_chosen_in_advance(owner: User, chief: User) -> None:
+    save(client_of(chief), owner, is_active=None, successor=chief.pk)
+
+    assert owners() == ["chief"] * 5
+
+
+def test_a_channel_goes_on_with_its_secret_which_the_successor_does_not_see(
+    owner: User, heir: User, chief: User
+) -> None:
+    channel = InboundChannel.objects.get(name="监控")
+    digest = channel.digest
+
+    disable_on_the_page(owner, chief)
+
+    channel.refresh_from_db()
+    assert (channel.owner, channel.digest) == (heir, digest)
+    assert call(channel, {"title": "x"}).status_code != 401
+    token = ApiToken.objects.get()
+    for row in (channel, token):
+        page = client_of(heir).get(f"/admin/notifications/{row._meta.model_name}/{row.pk}/change/").text
+        assert "负责人" in page
+        assert SECRET not in page
+        assert token.digest not in page
+
+
+def test_a_push_that_goes_over_shows_nothing_more_with_the_owners_rights(owner: User, heir: User, chief: User) -> None:
+    picture = PagePicture.objects.create(
+        report=Subscription.objects.get().report, bi_id="p1", name="看板", shown_as=owner
+    )
+
+    disable_on_the_page(owner, chief)
+
+    picture.refresh_from_db()
+    assert picture.shown_as is None
+
+
+# --- Who is not used --------------------------------------------------------------------------------------------------
+
+
+def test_a_successor_who_may_not_own_it_is_not_used_and_managers_are_told(
+    owner: User, heir: User, chief: User, corp: Corp
+) -> None:
+    heir.groups.clear()
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+
+    ownership.request_notices(now=timezone.now())
+
+    assert owners() == ["owner"] * 5
+    assert {name: title for name, (title, _text) in render_notices().items()} == {"chief": "需要有人接管owner的内容"}
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"is_staff": False}])
+def test_a_successor_who_was_disabled_too_is_not_used(owner: User, heir: User, change: dict[str, bool]) -> None:
+    User.objects.filter(pk=heir.pk).update(**change)
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+
+    assert ownership.succeed() == []
+
+    assert owners() == ["owner"] * 5
+
+
+def test_a_successor_who_was_deleted_leaves_the_choice_empty(owner: User, heir: User) -> None:
+    heir.delete()
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+
+    assert ownership.succeed() == []
+
+    assert owners() == ["owner"] * 5
+    assert [row.successor for model in MODELS for row in model.objects.all()] == [None] * 5
+
+
+def test_what_acts_never_gains_rights_by_a_successor_who_rose_meanwhile(owner: User, heir: User) -> None:
+    """Whoever left may know the secret of a token: it would act with the rights of a superuser."""
+    User.objects.filter(pk=heir.pk).update(is_superuser=True)
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+
+    ownership.succeed()
+
+    assert owners() == ["owner", "owner", "owner", "heir", "heir"]
+
+
+def test_a_successor_of_another_company_takes_over_nothing_of_this_one(owner: User, heir: User) -> None:
+    heir.managed_corps.set([make_corp(name="别处")])
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+
+    assert ownership.succeed() == []
+
+    assert owners() == ["owner"] * 5
+
+
+def test_an_owner_who_stays_keeps_everything(owner: User, chief: User) -> None:
+    save(client_of(chief), owner, name="别名")
+
+    assert ownership.succeed() == []
+
+    assert owners() == ["owner"] * 5
+
+
+# --- Choosing one -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_each_page_leads_to_the_choice_of_the_successor(owner: User, heir: User, model: Any) -> None:
+    model.objects.update(successor=None)
+    client, row = client_of(owner), model.objects.first()
+    page = f"/admin/notifications/{model._meta.model_name}/{row.pk}/change/"
+    assert f'接任人：无人 <a href="{successor_page(row)}">选择</a>' in client.get(page).text
+
+    answer = client.post(successor_page(row), {"successor": heir.pk})
+
+    assert answer.headers["Location"] == page
+    row.refresh_from_db()
+    assert row.successor == heir
+    assert "接任人：heir" in client.get(page).text
+    client.post(successor_page(row), {"successor": ""})
+    row.refresh_from_db()
+    assert row.successor is None
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nobody_is_offered_whom_the_editor_does_not_see_or_who_may_not_own_it(
+    owner: User, heir: User, chief: User, corp: Corp, model: Any
+) -> None:
+    """What acts goes to nobody with more rights than its owner."""
+    reader = make_editor("reader", corp, Role.READ_ONLY)
+    elsewhere = make_editor("elsewhere", make_corp(name="别处"))
+    gone = make_editor("gone", corp)
+    User.objects.filter(pk=gone.pk).update(is_active=False)
+    client, row = client_of(owner), model.objects.first()
+    model.objects.update(successor=None)
+    is_acting = model in (ApiToken, InboundChannel)
+
+    offered = client.get(successor_page(row)).context["form"].fields["successor"].queryset
+
+    assert sorted(offered.values_list("username", flat=True)) == (["heir"] if is_acting else ["chief", "heir"])
+    for person in (reader, elsewhere, gone, owner, *([chief] if is_acting else [])):
+        answer = client.post(successor_page(row), {"successor": person.pk})
+        assert "successor" in answer.context["form"].errors
+    row.refresh_from_db()
+    assert row.successor is None
+
+
+def test_a_successor_whose_companies_do_not_suffice_is_refused(owner: User, heir: User) -> None:
+    ApiToken.objects.update(sends_to=ApiToken.SendReach.EVERYONE, successor=None)
+
+    answer = client_of(owner).post(successor_page(ApiToken.objects.get()), {"successor": heir.pk})
+
+    assert answer.context["form"].errors == {"successor": ["API 令牌“仓库”的范围超出了heir管理的公司。"]}
+    assert ApiToken.objects.get().successor is None
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nobody_chooses_a_successor_who_may_not_change_the_thing(
+    owner: User, heir: User, corp: Corp, model: Any
+) -> None:
+    reader = make_editor("reader", corp, Role.READ_ONLY)
+    stranger = make_editor("stranger", make_corp(name="别处"), Role.SYSTEM_ADMINISTRATOR)
+    row = model.objects.first()
+
+    assert client_of(reader).get(successor_page(row)).status_code == 403
+    for method in ("get", "post"):
+        assert getattr(client_of(stranger), method)(successor_page(row), {"successor": ""}).status_code == 404
+    assert Client().get(successor_page(row)).status_code == 302
+    row.refresh_from_db()
+    assert row.successor == heir
+
+
+def test_another_editor_sees_the_push_but_not_who_succeeds_on_a_channel(owner: User, heir: User, corp: Corp) -> None:
+    """Being named lends nothing: the channel stays its owner's alone until it goes over."""
+    assert client_of(heir).get(successor_page(Subscription.objects.get())).status_code == 200
+    for model in (ApiToken, InboundChannel):
+        assert client_of(heir).get(successor_page(model.objects.first())).status_code == 404
