@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,10 @@ FORM_RENDERER = "guanwecom.form_renderer.FormRenderer"
 
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
 DATABASES = {"default": e.read(e.database, "DATABASE_URL")}
+# PostgreSQL's own address where DATABASE_URL is that of a pooler: these commands need a session of their own.
+_direct = e.read(lambda text: e.database(text) if text else None, "DATABASE_DIRECT_URL", "")
+if _direct and {*sys.argv[1:2]} & {"backup", "restore", "upgrade"}:
+    DATABASES = {"default": _direct}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 VALKEY_URL = e.read(valkey.address, "VALKEY_URL")
 # The password that Sentinels ask for, where they ask for one.

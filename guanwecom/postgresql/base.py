@@ -16,7 +16,7 @@ ASKED_AFTER_SECONDS = 5.0
 # Why some commands are refused where DatabaseWrapper.is_pooled.
 POOLED = (
     "A connection pooler, as PgBouncer, stands between this command and PostgreSQL, and would mix its session with "
-    "those of others. Run it with the address of PostgreSQL itself: DATABASE_URL=postgresql://… before the command."
+    "those of others. Name PostgreSQL's own address in DATABASE_DIRECT_URL."
 )
 
 

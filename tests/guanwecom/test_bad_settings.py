@@ -25,6 +25,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "FIELD_ENCRYPTION_KEYS": ("", ",", "c2hvcnQ=", "schlüssel", f"{KEY},not-a-key"),
     "ALLOWED_HOSTS": ("https://bi.example.com", "bi.example.com/", "*", ".example.com", "a b", "bi.example.com:port"),
     "TRUSTED_PROXIES": ("10.0.0.1/8", "proxy.example.com", "0.0.0.0/0", "::/0"),
+    "DATABASE_DIRECT_URL": ("nonsense", "postgresql://user:pa55@db.example/"),
     "DATABASE_URL": (
         *("", "nonsense", "mysql://root@127.0.0.1/pa55", "postgresql://user:pa55@db.example:5432"),
         *(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -42,3 +44,16 @@ def test_commands_with_a_session_of_their_own_refuse_a_pooler(
         call_command(*command)
 
     assert str(refused.value) == POOLED
+
+
+@pytest.mark.parametrize(("command", "name"), [("upgrade", "direct"), ("check", "pooled")])
+def test_they_take_the_direct_address(
+    project_root: Path, process_environ: dict[str, str], command: str, name: str
+) -> None:
+    addresses = {"DATABASE_URL": "postgresql://u:p@h/pooled", "DATABASE_DIRECT_URL": "postgresql://u:p@h/direct"}
+    code = "from guanwecom import settings; print(settings.DATABASES['default']['NAME'])"
+    asked = [sys.executable, "-c", f"import sys; sys.argv[1:] = ['{command}']; {code}"]
+
+    said = subprocess.check_output(asked, cwd=project_root, env={**process_environ, **addresses}, text=True)
+
+    assert said == f"{name}\n"
