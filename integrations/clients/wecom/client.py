@@ -89,13 +89,18 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
             except IntegrationError as error:
                 if error.code not in errcodes.STALE_TOKEN_CODES:
                     raise
-            self._tokens.drop(self.corpid, self.agentid, token)
             return self._once(call, self._token(), read)
 
     def _once(self, call: Call, token: str, read: Callable[[Request, Reply], T]) -> T:
+        """One call. A token that WeCom refuses is dropped, so that no later call is made with it."""
         request = Request(call.operation, call.is_repeatable, secrets=(token, self._secret))
-        with observed(self._observe, call.operation):
-            return read(request, self._transport.exchange(request, call, {"access_token": token}))
+        try:
+            with observed(self._observe, call.operation):
+                return read(request, self._transport.exchange(request, call, {"access_token": token}))
+        except IntegrationError as error:
+            if error.code in errcodes.STALE_TOKEN_CODES:
+                self._tokens.drop(self.corpid, self.agentid, token)
+            raise
 
     def _token(self) -> str:
         return self._tokens.get(self.corpid, self.agentid, self._gettoken)

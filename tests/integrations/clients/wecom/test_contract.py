@@ -179,6 +179,24 @@ def test_a_token_that_stays_stale_ends_after_one_repeat(case: Case) -> None:
     assert len(wecom.calls) == (1 if case.is_robot else 4)
 
 
+def test_no_call_is_made_with_a_token_that_was_refused(case: Case) -> None:
+    if case.is_robot:
+        return
+    with wecom_answers() as wecom:
+        for token in ("first", "second", TOKEN):
+            wecom.says("gettoken", {**fixture("gettoken"), "access_token": token})
+        for token in ("first", "second"):
+            wecom.refuses(case.endpoint, 40014, token=token)
+        _success(wecom, case)
+        client = open_client(case)
+        with pytest.raises(IntegrationError):
+            case.call(client)
+
+        assert case.call(client) == case.expected
+
+    assert len(wecom.calls) == 6
+
+
 def test_a_wrong_secret_reaches_only_gettoken(case: Case) -> None:
     if case.is_robot:
         return
