@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
@@ -173,6 +175,19 @@ def test_nobody_takes_over_what_they_may_not_manage(leaver: User, corp: Corp) ->
     assert ownership.hand_over(leaver, [channel], editor, editor) == 0
     assert "此人名下的内容" not in client_of(editor).get(page_of(leaver)).text
     assert client_of(editor).post(page_of(leaver), {"successor": editor.pk}).status_code == 403
+
+
+def test_rows_are_locked_while_they_are_handed_over(chief: User, leaver: User) -> None:
+    """Of two who hand over the same thing at once the second finds it gone."""
+    keys = [one[0] for one in ownership.owned_by(leaver, chief)]
+
+    with CaptureQueriesContext(connection) as queries:
+        assert ownership.hand_over(leaver, keys, chief, chief) == 3
+
+    locked = [one["sql"] for one in queries if "FOR NO KEY UPDATE" in one["sql"]]
+    for table in ("apitoken", "inboundchannel", "subscription", "alertrule"):
+        assert sum(f'FOR NO KEY UPDATE OF "notifications_{table}"' in sql for sql in locked) == 1
+    assert ownership.hand_over(leaver, keys, chief, chief) == 0
 
 
 def test_nobody_shows_what_they_see_to_recipients_of_a_push_that_they_take_over(chief: User, leaver: User) -> None:
