@@ -276,8 +276,9 @@ class Connection(SMTP):
 
         What is refused is read to its end all the same: only then does the sender listen (RFC 5321, 4.2.5).
         """
-        # The end is a dot on a line of its own: also on the first line, before which there must be a line's end, too.
-        self._reader.feed_data(b"\r\n")
+        # The end is a dot on a line of its own, which may be the first line: a line's end stands before all that came,
+        # some of it perhaps in one segment with the command. asyncio offers no other way to put bytes back.
+        self._reader._buffer[:0] = b"\r\n"  # type: ignore[attr-defined]  # not in typeshed, there since Python 3.4
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         refusal: str | None = None
         is_whole = False

@@ -281,6 +281,30 @@ def test_only_a_dot_on_a_line_of_its_own_ends_a_mail(
     assert [one.content for one in backend.taken] == [content]
 
 
+@pytest.mark.parametrize(
+    ("with_data", "then", "content"),
+    [
+        (b"hello\r\n.\r\n", b"", b"hello\r\n"),
+        (b"hello\r\n.", b"\r\n", b"hello\r\n"),
+        (b"hello\r\n.", b"x\r\n.\r\n", b"hello\r\nx\r\n"),
+        (b".\r\n", b"", b""),
+        (b"", b"hello\r\n.\r\n", b"hello\r\n"),
+    ],
+)
+def test_a_mail_may_begin_in_the_segment_that_holds_the_command(
+    door: OpenDoor, backend: Backend, with_data: bytes, then: bytes, content: bytes
+) -> None:
+    with signed_in(door) as client:
+        talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>")
+        client.send(b"DATA\r\n" + with_data)
+        assert client.getreply()[0] == 354
+        client.send(then)
+
+        assert client.getreply()[0] == 250
+        assert client.noop()[0] == 250
+    assert [one.content for one in backend.taken] == [content]
+
+
 def test_every_recipient_that_can_be_one_is_taken_whoever_is_meant(door: OpenDoor, backend: Backend) -> None:
     good = ["RCPT TO:<nobody@wecom.local>", "RCPT TO:<张伟@wecom.local>", 'RCPT TO:<"a b"@wecom.local>']
     bad = [
