@@ -243,7 +243,7 @@ def _orders(world: World, first: Corp) -> None:
         "token": _token(world.people["P1"], first),
         "message": IncomingMessage.objects.create(
             **{"title": "Alpha message", "form": "text", "key": "alpha", "corp": first, "created_at": now},
-            **{"origin": "mail", "original": zlib.compress(b"Subject: Alpha mail\r\n\r\nAlpha")},
+            **{"origin": "mail", "original": zlib.compress(b"Subject: x"), "page": zlib.compress(b"Alpha")},
         ),
         "channel": InboundChannel.objects.create(name="Alpha channel", owner=world.people["P1"], corp=first),
         "mail channel": InboundChannel.objects.create(

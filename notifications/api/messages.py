@@ -105,7 +105,7 @@ def get_message(
 ) -> MessageState:
     """Of the token's own messages. Receipts come in the order of their ids."""
     token = token_for(request, Action.SEND)
-    message = IncomingMessage.objects.filter(pk=message_id, token=token).defer("text", "original").first()
+    message = IncomingMessage.objects.filter(pk=message_id, token=token).defer("text", "original", "page").first()
     if message is None:
         raise ProblemError("not_found")
     receipts = Receipt.objects.filter(run__message=message, pk__gt=after).order_by("pk")

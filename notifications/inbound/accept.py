@@ -55,9 +55,9 @@ class Incoming:
     senders. `title` and `text` may be anything: what cannot be shown is taken out, what is too long is cut. `link`: an
     address with http or https; another one is left out. `form`: empty chooses by what there is. `corp`: only people of
     this company. `already`: people who have it, and get it no second time; of a query what it finds once the sender is
-    locked. `original`: a whole mail, compressed with
-    zlib. `callback_url`: whom to tell when it is settled. `audience`: people beside those that the addresses name.
-    `only_user_id`: of a trial, this person alone; `among`: of a trial, only people of these.
+    locked. `original`: a whole mail, and `page`: what its page shows, both compressed with zlib. `callback_url`: whom
+    to tell when it is settled. `audience`: people beside those that the addresses name. `only_user_id`: of a trial,
+    this person alone; `among`: of a trial, only people of these.
     """
 
     sender: ApiToken | InboundChannel
@@ -76,6 +76,7 @@ class Incoming:
     already: Collection[int] | QuerySet[Any, int] = ()
     origin: str = IncomingMessage.Origin.API
     original: bytes = b""
+    page: bytes = b""
     callback_url: str = field(default="", repr=False)
     audience: Audience | None = None
     only_user_id: int | None = None
@@ -239,6 +240,7 @@ def _drafted(incoming: Incoming, found: Found, form: MessageForm, person_count: 
         unknown=[{**address.document(), "reason": why.value} for address, why in found.unknown],
         person_count=person_count,
         original=incoming.original,
+        page=incoming.page,
         requested_by=incoming.sender.owner,
         created_at=now,
         callback_url=incoming.callback_url,

@@ -70,7 +70,7 @@ def call_back_all(message_ids: Iterable[int], *, clock: Clock, is_stopping: Call
 def call_back(message_id: int, *, clock: Clock) -> bool:
     """Make one attempt. Returns whether the sender has it now."""
     waiting = IncomingMessage.objects.filter(pk=message_id, callback_state=Callback.WAITING)
-    message = waiting.settled().select_related("token__owner").defer("text", "original").first()
+    message = waiting.settled().select_related("token__owner").defer("text", "original", "page").first()
     if message is None:
         return False
     if message.token is not None and not _is_usable(message.token):

@@ -115,6 +115,8 @@ class IncomingMessage(models.Model):
     person_count = models.PositiveIntegerField(_("person-messages"), default=0)
     # A whole mail, compressed with zlib; empty for what came otherwise.
     original = models.BinaryField()
+    # The body of the page that shows the whole mail, cleaned and compressed with zlib.
+    page = models.BinaryField(default=b"", db_default=b"")
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("requested by")
     )

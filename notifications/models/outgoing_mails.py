@@ -66,8 +66,9 @@ class OutgoingMail(models.Model):
     subject = models.CharField(max_length=TITLE_CHARACTERS, blank=True)
     # Of a bounce: the addresses for which nobody was found, as they were written.
     unknown = models.JSONField(default=list)
-    # Of a mail that is passed on without a message: compressed with zlib.
+    # The mail and its page where it is passed on without a message; as in IncomingMessage.
     original = models.BinaryField()
+    page = models.BinaryField(default=b"", db_default=b"")
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.WAITING)
     next_attempt_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
     # The last attempt; empty: there was none.

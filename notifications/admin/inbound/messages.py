@@ -71,7 +71,9 @@ class IncomingMessageAdmin(IndexedLogAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IncomingMessage]:
         seen = IncomingMessage.objects.visible_to(request.user).select_related("token", "channel", "corp")
-        return seen.defer("original", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping")
+        return seen.defer(
+            "original", "page", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping"
+        )
 
     @admin.display(description=_("from"))
     def sender(self, message: IncomingMessage) -> str:

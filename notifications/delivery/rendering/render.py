@@ -113,7 +113,9 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
 def _read(run_id: int) -> Run:
     """With whether its report has cards: of most it has none, and need not be asked for them."""
     has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
-    runs = Run.objects.select_related("subscription__report__page_picture", "message").defer("message__original")
+    runs = Run.objects.select_related("subscription__report__page_picture", "message").defer(
+        "message__original", "message__page"
+    )
     return runs.annotate(has_cards=has_cards).get(pk=run_id)
 
 

@@ -15,7 +15,7 @@ from notifications.models import Incident, IncidentNotice, Run
 Notice = Incident.Notice
 R = TypeVar("R", bound=Model)
 # What a message says is long, a whole mail longer, and secrets are opened when they are read.
-_HEAVY = ("text", "original", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping")
+_HEAVY = ("text", "original", "page", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping")
 
 
 def nameable(rows: QuerySet[R], *, path: str = "") -> QuerySet[R]:

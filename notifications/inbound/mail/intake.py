@@ -22,8 +22,8 @@ from notifications.inbound import calls
 from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept
 from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
-from notifications.inbound.mail.convert import convert
-from notifications.inbound.mail.parse import ParsedMail, UnreadableMailError, parse
+from notifications.inbound.mail.parse import UnreadableMailError, find_message_id
+from notifications.inbound.mail.reader import MailReading, read
 from notifications.inbound.mail.rules import MailRules
 from notifications.inbound.recipients import Address, Kind
 from notifications.inbound.signatures import digest_of
@@ -54,14 +54,19 @@ class Intake:
         channel = _usable().filter(pk=signed_in.channel_id).first()
         if channel is None or not _admits(channel, signed_in):
             raise RefusedError(_NO_SUCH_CHANNEL)
-        try:
-            parsed = parse(mail.content)
-        except UnreadableMailError as error:
-            raise RefusedError(f"554 5.6.0 The mail cannot be read: {error}") from error
+        # What a sender repeats has the same Message-ID; without one it has the same bytes.
+        prefix = f"mail:{channel.pk}:{_digest(find_message_id(mail.content).encode() or mail.content)}:"
+        key = prefix + _digest("\n".join(sorted(mail.recipients)).encode())
+        known = IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()
         now = database_clock()()
+        if known is not None:
+            calls.note(channel, Outcome.REPEATED, now=now)
+            return f"250 2.0.0 Accepted as message {known}"
         with translation.override(settings.LANGUAGE_CODE):
-            letter = _Letter(channel, mail, parsed)
             try:
+                letter = _Letter(
+                    channel, mail, prefix, key, read(mail.content, MailRules.of(channel.mapping), channel.form)
+                )
                 with transaction.atomic():
                     message, run_ids = letter.accept(now)
                     outgoing.write(letter.outgoing(message), now=now)
@@ -69,6 +74,8 @@ class Intake:
                 sentence = Sentence("The channel has sent as much as it may today.")
                 calls.note(channel, Outcome.REFUSED, sentence, now=now)
                 raise RefusedError("452 4.2.2 The channel's daily limit is used up, send again tomorrow") from error
+            except UnreadableMailError as error:
+                raise RefusedError(f"554 5.6.0 The mail cannot be read: {error}") from error
         if run_ids:
             self.enqueue(run_ids)
         return "250 2.0.0 Accepted" if message is None else f"250 2.0.0 Accepted as message {message.pk}"
@@ -89,15 +96,11 @@ def _admits(channel: InboundChannel | None, said: SignIn) -> bool:
 class _Letter:
     """A mail on its way through one channel."""
 
-    def __init__(self, channel: InboundChannel, mail: Mail, parsed: ParsedMail) -> None:
-        self._channel, self._mail, self._parsed = channel, mail, parsed
+    def __init__(self, channel: InboundChannel, mail: Mail, prefix: str, key: str, reading: MailReading) -> None:
+        self._channel, self._mail, self._prefix, self._key, self._reading = channel, mail, prefix, key, reading
         self._rules = MailRules.of(channel.mapping)
         self._addresses = {address_of(recipient): recipient for recipient in mail.recipients}
-        self._converted = convert(parsed, self._rules, channel.form)
-        self._original = zlib.compress(mail.content, 1)
-        # What a sender repeats has the same Message-ID; without one it has the same bytes.
-        said = parsed.message_id.encode() or mail.content
-        self._prefix = f"mail:{channel.pk}:{_digest(said)}:"
+        self._original, self._page = zlib.compress(mail.content, 1), zlib.compress(reading.page.encode(), 1)
         self._unknown: list[str] = []
 
     def accept(self, now: datetime) -> tuple[IncomingMessage | None, list[int]]:
@@ -127,10 +130,10 @@ class _Letter:
             calls.note(self._channel, Outcome.REPEATED, now=now)
 
     def _incoming(self, already: QuerySet[Any, int]) -> Incoming:
-        channel, converted = self._channel, self._converted
+        channel, converted = self._channel, self._reading.converted
         return Incoming(
             sender=channel,
-            key=self._prefix + _digest("\n".join(sorted(self._mail.recipients)).encode()),
+            key=self._key,
             title=converted.title,
             text=converted.text,
             markup=converted.markup,
@@ -144,6 +147,7 @@ class _Letter:
             already=already,
             origin=IncomingMessage.Origin.MAIL,
             original=self._original,
+            page=self._page,
         )
 
     def outgoing(self, message: IncomingMessage | None) -> outgoing.Letters:
@@ -152,8 +156,9 @@ class _Letter:
             channel=self._channel,
             message=message,
             prefix=self._prefix,
-            subject=self._parsed.subject,
+            subject=self._reading.converted.title,
             original=self._original,
+            page=self._page,
             sender=self._sender(message),
             unknown=tuple(self._unknown),
             forwarded=self._forwarded(),
@@ -161,7 +166,9 @@ class _Letter:
 
     def _sender(self, message: IncomingMessage | None) -> str:
         """Who is told of people who cannot be reached; empty: nobody, so that no two systems write to each other."""
-        is_told = self._rules.tells_sender and not self._parsed.is_automatic and self._rules.mails_to(self._mail.sender)
+        is_told = (
+            self._rules.tells_sender and not self._reading.is_automatic and self._rules.mails_to(self._mail.sender)
+        )
         return self._mail.sender if is_told and (message is not None or self._unknown) else ""
 
     def _forwarded(self) -> tuple[str, ...]:
@@ -172,7 +179,7 @@ class _Letter:
                 wanted = self._mail.recipients
             case _:
                 wanted = ()
-        if self._parsed.is_passed_on:
+        if self._reading.is_passed_on:
             return ()
         return tuple(dict.fromkeys(one for one in wanted if self._rules.mails_to(one)))
 

@@ -5,6 +5,7 @@ Written with the message, sent by the tick. An attempt whose outcome nobody know
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import re
@@ -50,6 +51,8 @@ NAMED_AT_MOST = 200
 BOUNCES_PER_HOUR = 60
 # An address that says nothing but an address: what stands in quotes may be any words.
 _PLAIN_ADDRESS = re.compile(r"""[^\s"\\<>()\[\]:;,/]{1,64}@[\w.-]{1,255}""")
+# As the page of a mail has it: notifications.inbound.mail.html.
+_SHOWN_PICTURE = re.compile(r'src="data:image/\w+;base64,([A-Za-z0-9+/=]+)"')
 _CANNOT_BE_REPEATED = {OutcomeKind.UNCLEAR, OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}
 
 
@@ -63,6 +66,7 @@ class Letters:
     prefix: str
     subject: str
     original: bytes
+    page: bytes
     sender: str
     unknown: tuple[str, ...]
     forwarded: tuple[str, ...]
@@ -86,10 +90,10 @@ def _bounces(letters: Letters) -> Iterator[OutgoingMail]:
 
 
 def _forwards(letters: Letters) -> Iterator[OutgoingMail]:
-    original = b"" if letters.message else letters.original
+    kept = {} if letters.message else {"original": letters.original, "page": letters.page}
     for address in letters.forwarded:
         if _is_address(address):
-            yield _row(letters, OutgoingMail.Kind.FORWARD, address, "", original=original)
+            yield _row(letters, OutgoingMail.Kind.FORWARD, address, "", **kept)
 
 
 def _row(letters: Letters, kind: str, recipient: str, about: str, **fields: object) -> OutgoingMail:
@@ -138,7 +142,7 @@ def send(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -
 def _send(pk: int, clock: Clock) -> None:
     now = clock()
     waiting = OutgoingMail.objects.filter(pk=pk, status=OutgoingMail.Status.WAITING)
-    row = waiting.select_related("message", "channel").defer("message__original").first()
+    row = waiting.select_related("message", "channel").defer("message__original", "message__page").first()
     if row is None:
         return
     if row.attempt_count > len(RETRY_AFTER) + 1:  # only where each attempt ended before its beginning
@@ -224,22 +228,25 @@ def _unreached(message: IncomingMessage) -> Sequence[str]:
 
 
 def _forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
-    """The mail made anew from our own address, with what the channel sends of it: other servers believe it."""
-    original = bytes(row.message.original if row.message else row.original)
+    """The mail made anew from our own address, with what the channel sends of it: other servers believe it. Its HTML is
+    that of its page, which was cleaned as the mail came."""
+    kept = row.message or row
     try:
-        parsed = parse(zlib.decompress(original))
+        parsed, page = parse(zlib.decompress(kept.original)), zlib.decompress(kept.page).decode()
     except (UnreadableMailError, zlib.error):
         return None
     headers = {"Auto-Submitted": "auto-generated", PASSED_ON: row.channel.public_id}
     reply_to = [parsed.sender] if _is_address(parsed.sender) else []
     files, left_out = files_of(parsed, MailRules.of(row.channel.mapping))
     line = not_sent(left_out)
-    text = f"{parsed.text or html.html_text(parsed.html)}\n\n{line}".strip()
+    text = f"{parsed.text or html.without_tags(page)}\n\n{line}".strip()
     mail = EmailMultiAlternatives(
         *(parsed.subject, text, settings.DEFAULT_FROM_EMAIL, [row.recipient]), headers=headers, reply_to=reply_to
     )
     if parsed.html:
-        mail.attach_alternative(f"{parsed.html}<p>{escape(line)}</p>" if line else parsed.html, "text/html")
+        cids = {base64.b64encode(part.content).decode(): part.cid for part in parsed.pictures}
+        shown = _SHOWN_PICTURE.sub(lambda match: f'src="cid:{escape(cids.get(match[1], ""))}"', page)
+        mail.attach_alternative(f"{shown}<p>{escape(line)}</p>" if line else shown, "text/html")
     for part in parsed.pictures:
         if kind := html.picture_type(part.content):
             picture = MIMEImage(part.content, kind.rpartition("/")[2])

@@ -6,11 +6,7 @@ import zlib
 
 from django.http import Http404, HttpResponse
 from django.utils.html import escape
-from django.utils.safestring import mark_safe
-from django.utils.translation import gettext as _
 
-from notifications.inbound.mail import html
-from notifications.inbound.mail.parse import UnreadableMailError, parse
 from notifications.models import IncomingMessage
 
 # The frame that shows it has no origin and runs nothing; it loads nothing but the pictures that stand in it. Links open
@@ -34,19 +30,14 @@ overflow-wrap:anywhere}img{max-width:100%;height:auto}pre{white-space:pre-wrap}i
 
 def page_of(message_id: int) -> HttpResponse:
     """For whoever may see the message. Raises Http404 where it was no mail."""
-    original = IncomingMessage.objects.filter(pk=message_id).values_list("original", flat=True).first()
-    if not original:
+    mail = IncomingMessage.objects.filter(pk=message_id, origin=IncomingMessage.Origin.MAIL)
+    message = mail.only("title", "text", "page").first()
+    if message is None:
         raise Http404
+    # Empty of a mail that came before pages were stored.
+    body = zlib.decompress(message.page).decode() if message.page else f"<pre>{escape(message.text)}</pre>"
+    page = f"{_HEAD}<title>{escape(message.title)}</title></head><body>{body}</body></html>"
     headers = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
-    response = HttpResponse(_page(bytes(original)), headers=headers)
+    response = HttpResponse(page, headers=headers)
     response._csp_replace = _POLICY  # type: ignore[attr-defined]  # the place where django-csp looks
     return response
-
-
-def _page(original: bytes) -> str:
-    try:
-        mail = parse(zlib.decompress(original))
-    except UnreadableMailError:  # what is read today was once accepted by other limits
-        return f"{_HEAD}<p>{escape(_('This mail cannot be shown.'))}</p>"
-    shown = mark_safe(html.shown(mail.html, mail.text, mail.pictures))  # noqa: S308  # cleaned there
-    return f"{_HEAD}<title>{escape(mail.subject)}</title></head><body>{shown}</body></html>"

@@ -15,6 +15,7 @@ from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
+from email.parser import BytesHeaderParser
 from email.policy import Compat32
 from email.utils import collapse_rfc2231_value, parseaddr
 from html import unescape
@@ -27,7 +28,7 @@ from notifications.inbound.files import FILE_BYTES, tidy_name
 # A mail of 30 MB in base64 has some 400,000.
 LINES_AT_MOST = 600_000
 # Python's parser looks, for every line, at the boundary of each multipart that it is in.
-BOUNDARIES_TIMES_LINES_AT_MOST = 20_000_000
+BOUNDARIES_TIMES_LINES_AT_MOST = 5_000_000
 # What Python reads in a header takes time that grows with the square of its length.
 HEADER_CHARACTERS = 8_000
 PARTS_AT_MOST = 1_000
@@ -35,12 +36,11 @@ PARTS_AT_MOST = 1_000
 READ_FILES_AT_MOST = 50
 BODY_CHARACTERS = 2_000_000
 SUBJECT_CHARACTERS = 500
-# RFC 5322, 2.1.1: of a line.
-MESSAGE_ID_CHARACTERS = 998
+# RFC 5322, 2.1.1: of a line. It stands in the header's first bytes.
+MESSAGE_ID_CHARACTERS, HEAD_BYTES = 998, 64 * 1024
 # A header of mails that we pass on: they are passed on no second time.
 PASSED_ON = "X-Guanwecom-Passed-On"
 
-_BOUNDARY = re.compile(rb"boundary", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _NOT_IN_A_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 # RFC 2392: percent-encoded, also in an attribute without quotes.
@@ -82,12 +82,11 @@ class Part:
 class ParsedMail:
     """What of a mail a message can be made.
 
-    `message_id` and `html` may be empty; `text` is the plain body where there is one. `pictures`: those that stand in
+    `html` may be empty; `text` is the plain body where there is one. `pictures`: those that stand in
     the HTML, in its order. `left_out`: names of what was too large or too much. `is_automatic`: nobody answers it
     (RFC 3834). `is_passed_on`: by us, with PASSED_ON.
     """
 
-    message_id: str
     subject: str
     sender: str
     html: str
@@ -101,8 +100,9 @@ class ParsedMail:
 
 def parse(content: bytes) -> ParsedMail:
     """Read a mail as it came by SMTP. Raises UnreadableMailError."""
-    lines = content.count(b"\n")
-    boundaries = len(_BOUNDARY.findall(content))
+    # A carriage return alone ends a line, too.
+    lines = content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
+    boundaries = content.lower().count(b"boundary")
     if lines > LINES_AT_MOST:
         raise UnreadableMailError("too many lines")
     if lines * boundaries > BOUNDARIES_TIMES_LINES_AT_MOST:
@@ -115,7 +115,6 @@ def parse(content: bytes) -> ParsedMail:
     html, pictures = _with_data_pictures(_joined(found.html, "\n<hr>\n"), found.pictures)
     shown, attached = _by_reference(html, pictures)
     return ParsedMail(
-        message_id=_CONTROLS.sub("", _line(message, "message-id"))[:MESSAGE_ID_CHARACTERS].strip(),
         subject=_decoded_header(_line(message, "subject"))[:SUBJECT_CHARACTERS],
         sender=_CONTROLS.sub("", parseaddr(_line(message, "from"))[1])[:320],
         html=html[:BODY_CHARACTERS],
@@ -126,6 +125,12 @@ def parse(content: bytes) -> ParsedMail:
         is_automatic=_is_automatic(message),
         is_passed_on=message.get(PASSED_ON) is not None,
     )
+
+
+def find_message_id(content: bytes) -> str:
+    """Read the Message-ID of a mail, and nothing else of it; empty where there is none."""
+    head = BytesHeaderParser(policy=_POLICY).parsebytes(content[:HEAD_BYTES])
+    return _CONTROLS.sub("", _line(head, "message-id"))[:MESSAGE_ID_CHARACTERS].strip()
 
 
 class _Policy(Compat32):

@@ -12,7 +12,7 @@ import logging
 import socket
 import ssl
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ class Limits:
     timeout_seconds: float
     networks: Sequence[Network]
     plain_networks: Sequence[Network]
-    threads: int = 2
+    threads: int = 4
     wrong_password_seconds: float = WRONG_PASSWORD_SECONDS
     sign_in_seconds: float = SIGN_IN_SECONDS
     session_seconds: float = SESSION_SECONDS
@@ -83,6 +83,9 @@ class Door:
 
     def __post_init__(self) -> None:
         self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="mail")
+        # Nobody waits for another sender's mails: sign-ins have a thread of their own, and no channel has all threads.
+        self._sign_in_thread = ThreadPoolExecutor(1, thread_name_prefix="sign-in")
+        self._turns = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(max(1, self.limits.threads // 2)))
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
         """Several processes may listen on one port: the system spreads connections over them."""
@@ -98,8 +101,14 @@ class Door:
             reuse_port=is_shared,
         )
 
-    async def in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _with_fresh_connection, work)
+    async def in_thread(self, work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
+        threads = threads or self._sign_in_thread
+        return await asyncio.get_running_loop().run_in_executor(threads, _with_fresh_connection, work)
+
+    async def store(self, signed_in: SignIn, mail: Mail) -> str:
+        """Hand a mail to the backend in its channel's turn."""
+        async with self._turns[signed_in.channel_id]:
+            return await self.in_thread(lambda: self.backend.take(signed_in, mail), self._threads)
 
     async def stop(self, server: asyncio.Server) -> None:
         """Take no more connections, let mails under way be stored and answered, and end."""
@@ -112,7 +121,8 @@ class Door:
             await asyncio.sleep(0.05)
         for connection in tuple(self.connections):
             connection.abort()
-        await asyncio.to_thread(self._threads.shutdown)
+        for threads in (self._threads, self._sign_in_thread):
+            await asyncio.to_thread(threads.shutdown)
 
     def refusal_of(self, address: str) -> str | None:
         """Why a connection from there is not taken; None where it is."""
@@ -308,7 +318,7 @@ class Connection(SMTP):
             return "451 4.7.1 Too many mails in this minute, please send again later"
         began = time.monotonic()
         try:
-            answer = await self.door.in_thread(lambda: self.door.backend.take(signed_in, mail))
+            answer = await self.door.store(signed_in, mail)
         except RefusedError as refused:
             answer = refused.answer
         except Error as error:

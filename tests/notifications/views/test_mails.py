@@ -66,6 +66,21 @@ def test_the_frame_runs_nothing_and_loads_nothing(zhang: User, delivery: Deliver
     assert '<a href="https://bi.example.com/page/p1" target="_blank" rel="noopener noreferrer nofollow">' in page
 
 
+def test_the_mail_is_not_parsed_anew_for_its_page(zhang: User, delivery: Delivery) -> None:
+    IncomingMessage.objects.update(original=b"no mail")
+
+    page = client_of(zhang).get(f"/m/{delivery.mark}/mail/").content.decode()
+
+    assert "<title>【订阅】销售日报 2026-11-27</title>" in page
+    assert '<img src="data:image/png;base64,iVBOR' in page
+
+
+def test_a_mail_that_came_before_pages_were_kept_shows_its_text(zhang: User, delivery: Delivery) -> None:
+    IncomingMessage.objects.update(page=b"", text="a < b")
+
+    assert "<body><pre>a &lt; b</pre></body>" in client_of(zhang).get(f"/m/{delivery.mark}/mail/").content.decode()
+
+
 def test_whoever_did_not_get_the_message_does_not_get_the_mail(zhang: User, delivery: Delivery) -> None:
     path = f"/m/{delivery.mark}/mail/"
 

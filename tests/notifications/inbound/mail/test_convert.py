@@ -95,7 +95,7 @@ def test_what_is_not_sent_is_named() -> None:
         Part("empty.csv", "text/csv", b"1"),
         *(Part(f"{number}.csv", "text/csv", b"a,b\r\n1,2\r\n") for number in range(SENT_FILES_AT_MOST + 1)),
     ]
-    mail = ParsedMail("", "x", "", "", "words", files=tuple(parts), left_out=("old.eml",))
+    mail = ParsedMail("x", "", "", "words", files=tuple(parts), left_out=("old.eml",))
 
     found = convert(mail, RULES, "")
 

@@ -29,6 +29,7 @@ from tests.notifications.inbound.mail import senders
 from tests.notifications.inbound.mail.channels import mail, make_mail_channel, take
 
 pytestmark = pytest.mark.django_db
+UNREADABLE = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(3000))
 
 
 @pytest.fixture
@@ -189,6 +190,12 @@ def test_a_mail_that_comes_again_is_one_message(channel: InboundChannel, zhang: 
     assert (IncomingMessage.objects.count(), Run.objects.count(), len(run_ids)) == (1, 1, 1)
 
 
+def test_a_mail_that_comes_again_is_not_read_again(channel: InboundChannel, zhang: User) -> None:
+    answer, _run_ids = take(channel, mail(), "ZhangWei@wecom.local")
+
+    assert take(channel, b"Message-ID: <1@bi>\r\n" + UNREADABLE, "ZhangWei@wecom.local") == (answer, [])
+
+
 def test_a_sender_that_sends_one_mail_to_each_recipient_reaches_each_once(
     corp: Corp, channel: InboundChannel, zhang: User
 ) -> None:
@@ -289,9 +296,9 @@ def test_the_daily_limit_keeps_the_mail_with_its_sender(corp: Corp, zhang: User)
 
 def test_a_mail_that_nobody_can_read_is_refused_for_good(channel: InboundChannel, zhang: User) -> None:
     with pytest.raises(RefusedError) as refused:
-        take(channel, b"\n" * 700_000, "ZhangWei@wecom.local")
+        take(channel, UNREADABLE, "ZhangWei@wecom.local")
 
-    assert refused.value.answer == "554 5.6.0 The mail cannot be read: too many lines"
+    assert refused.value.answer == "554 5.6.0 The mail cannot be read: too many nested parts"
 
 
 def test_the_door_lets_a_mail_through_that_carries_the_largest_file(settings: Settings) -> None:

@@ -7,7 +7,9 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -131,6 +133,38 @@ def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_noth
     run = Run.objects.get()
     assert list(IncomingMessage.objects.get().people.all()) == [person]
     assert sweep.sweep(now=database_clock()() + RENDER_LEASE).run_ids == [run.pk]
+
+
+def test_hostile_mails_of_one_channel_hold_up_no_other(
+    doors: Doors, channel: tuple[InboundChannel, str], corp: Corp, person: User
+) -> None:
+    doors.start()
+    other, ended = make_mail_channel(make_manager(corp)), list[str]()
+    parts = ("Content-Type: text/html",), "<p>hello " + "".join(f"<font color={n}>" for n in range(190)) + "</p>"
+    handed_in = threading.Barrier(4)
+
+    def send_hostile(number: int) -> None:
+        content = mail(parts[1] + "<p>x</p>" * 40_000, message_id=f"<{number}>", lines=parts[0])
+        with signed_in(doors.port, channel) as client:
+            for command in ("MAIL FROM:<bi@example.com>", "RCPT TO:<ZhangWei@wecom.local>", "DATA"):
+                client.docmd(command)
+            client.send(content + b".\r\n")
+            handed_in.wait(60)
+            assert client.getreply()[0] == 250
+            ended.append("hostile")
+
+    with ThreadPoolExecutor(3) as pool:
+        hostile = [pool.submit(send_hostile, number) for number in range(3)]
+        handed_in.wait(60)
+        with signed_in(doors.port, other) as client:
+            client.sendmail("bi@example.com", ["ZhangWei@wecom.local"], mail(message_id="<other>"))
+        ended.append("other")
+        for one in hostile:
+            one.result(60)
+
+    assert ended == ["other", "hostile", "hostile", "hostile"]
+    texts = IncomingMessage.objects.filter(channel=channel[0]).values_list("markup", "text")
+    assert {(markup, text[:9]) for markup, text in texts} == {("plain", "hello x x")}
 
 
 def test_it_has_a_heartbeat_while_it_runs_and_takes_it_back_when_it_ends_in_order(doors: Doors) -> None:

@@ -1,0 +1,110 @@
+"""Reads each mail in a process of its own, which may use one second of processor time, whatever the mail holds.
+
+No list of hostile contents is complete: parsers of MIME and HTML need time and memory that grow with the square of some
+nesting, and hold the interpreter's lock meanwhile. The process hands over more of the mail at each step. If it is ended
+before the last step, what it handed over until then becomes the message.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import resource
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+
+from django.utils import translation
+from django.utils.html import escape
+from django.utils.translation import gettext as _
+
+from notifications.inbound.mail import html
+from notifications.inbound.mail.convert import Converted, convert
+from notifications.inbound.mail.parse import ParsedMail, UnreadableMailError, parse
+from notifications.inbound.mail.rules import MailRules
+
+logger = logging.getLogger(__name__)
+
+PROCESSOR_SECONDS = 1
+# What the program itself needs, and what it needs for each byte of a mail.
+MEMORY_BYTES, MEMORY_PER_BYTE = 768 * 1024**2, 12
+# So much is read of a mail that cannot be read whole.
+BEGINNING_BYTES = 128 * 1024
+# On a machine whose processors are all busy, one second of processor time takes longer.
+WAIT_SECONDS = 60
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["notifications.inbound.mail.fork_server"])
+
+
+@dataclass(frozen=True, slots=True)
+class MailReading:
+    """What the door needs of a mail. `page`: the body of the page that shows the whole mail."""
+
+    converted: Converted
+    page: str
+    is_automatic: bool
+    is_passed_on: bool
+
+
+def read(content: bytes, rules: MailRules, form: str) -> MailReading:
+    """Read a mail within the bounds, in the language in force. Raises UnreadableMailError, and OSError where no process
+    can be started."""
+    receiver, sender = _PROCESSES.Pipe(duplex=False)
+    arguments = (sender, content, rules, form, translation.get_language())
+    process = _PROCESSES.Process(target=_send_readings, args=arguments)
+    process.start()
+    sender.close()
+    reading, error = None, UnreadableMailError("it takes too long")
+    # An OSError says that the process ended in the middle of a step.
+    with receiver, suppress(EOFError, OSError):
+        while receiver.poll(WAIT_SECONDS):
+            step = receiver.recv()
+            reading, error = (step, error) if isinstance(step, MailReading) else (reading, step)
+        process.kill()
+    process.join()
+    if process.exitcode:
+        logger.warning("a mail of %d bytes costs too much to read it whole: %d", len(content), process.exitcode)
+    process.close()
+    if reading is None:
+        raise error
+    return reading
+
+
+def _send_readings(sender: Connection, content: bytes, rules: MailRules, form: str, language: str) -> None:
+    """Run in the process: send a reading for each step, or UnreadableMailError."""
+    memory = MEMORY_BYTES + MEMORY_PER_BYTE * len(content)
+    for limit, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, PROCESSOR_SECONDS),
+    ):
+        resource.setrlimit(limit, (most, most))
+    translation.activate(language)
+    try:
+        for reading in _readings(content, rules, form):
+            sender.send(reading)
+    except UnreadableMailError as error:
+        sender.send(error)
+    except MemoryError:
+        raise SystemExit(1) from None
+
+
+def _readings(content: bytes, rules: MailRules, form: str) -> Iterator[MailReading]:
+    """Yield the beginning as plain text, the whole mail as plain text with its files, and the mail with its HTML."""
+    if len(content) > BEGINNING_BYTES:
+        mail = parse(content[:BEGINNING_BYTES])
+        note = _("Reading the whole mail would take too long: this is its beginning, without pictures and attachments.")
+        text = f"{mail.text or html.without_tags(mail.html)}\n\n{note}".strip()
+        yield _plain_reading(replace(mail, text=text, pictures=(), files=(), left_out=()), rules, form)
+    mail = parse(content)
+    yield _plain_reading(mail, rules, form)
+    page = html.shown(mail.html, mail.text, mail.pictures)
+    yield MailReading(convert(mail, rules, form), page, mail.is_automatic, mail.is_passed_on)
+
+
+def _plain_reading(mail: ParsedMail, rules: MailRules, form: str) -> MailReading:
+    mail = replace(mail, html="", text=mail.text or html.without_tags(mail.html))
+    page = f"<pre>{escape(mail.text)}</pre>"
+    return MailReading(convert(mail, rules, form), page, mail.is_automatic, mail.is_passed_on)
