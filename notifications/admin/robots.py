@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
@@ -20,8 +21,10 @@ from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-from notifications.admin.base import for_person
+from notifications.admin.base import administrator, for_person
+from notifications.delivery.runs import page_rights
 from notifications.models import Robot
+from notifications.tasks import enqueue_runs
 
 _KEY = re.compile(r"[0-9A-Za-z_-]{8,128}")
 
@@ -106,6 +109,11 @@ class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
         """Those who may only look see no write-only field: it would be empty."""
         may_change = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
         return ("name", "corp", "webhook") if may_change else ("name", "corp")
+
+    def save_model(self, request: HttpRequest, obj: Robot, form: Any, change: bool) -> None:
+        if change and form.cleaned_data.get("webhook"):
+            enqueue_runs(page_rights.note_new_key(obj, by=administrator(request), now=timezone.now()))
+        super().save_model(request, obj, form, change)
 
     @admin.display(description=_("company"), ordering="corp__name")
     def corp_name(self, robot: Robot) -> str:

@@ -1,6 +1,7 @@
 """With whose rights the picture of a page is taken: each recipient's, or the owner's where the owner alone wants it so.
 
-The owner's end when somebody else edits a push that sends it; then the owner gets a notice.
+The owner's end when somebody else edits a push that sends it, or changes the key of the robot to which it goes; then
+the owner gets a notice.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from django.utils.translation import gettext as _
 
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.runs.notices import new_notice
-from notifications.models import PagePicture, Report, Run, Subscription
+from notifications.delivery.runs.recall import cancel_waiting
+from notifications.models import PagePicture, Report, Robot, Run, Subscription
 from notifications.sources import Content
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def consequence(person: User) -> str:
     return _(
         "Every recipient sees the page as %(name)s sees it in the BI, with all rows that %(name)s may see: also who "
         "may see less there or has no account, and whoever joins a chosen department, group or chat later. It ends "
-        "when somebody else edits the push."
+        "when somebody else edits the push, or the webhook address of the robot to which it goes."
     ) % {"name": person.get_full_name()}
 
 
@@ -82,6 +84,17 @@ def note_edit(report: Report, *, by: User | None, now: datetime) -> list[int]:
     return [notice.pk]
 
 
+@transaction.atomic
+def note_new_key(robot: Robot, *, by: User, now: datetime) -> list[int]:
+    """End what goes to the robot as somebody else than `by` sees it: with another key it goes to another group. What
+    waits is canceled. Returns the notices as `note_edit` does. Call it before the key is saved."""
+    reports = Report.objects.filter(page_picture__shown_as__isnull=False, subscriptions__robot=robot)
+    reports = list(reports.exclude(page_picture__shown_as=by).distinct())
+    if reports:
+        cancel_waiting(robot, reports, now=now)
+    return [run_id for report in reports for run_id in note_edit(report, by=by, now=now)]
+
+
 def content_of_notice(notice: Run) -> Content | None:
     """What tells the owner that a page is shown with each recipient's own rights again, and by whose edit: it names the
     pushes of the report that are the owner's. None for a notice of another kind."""
@@ -97,9 +110,9 @@ def content_of_notice(notice: Run) -> Content | None:
         "person": picture.ended_by.get_full_name() if picture is not None and picture.ended_by else _("somebody"),
     }
     text = _(
-        "%(person)s has edited the push “%(name)s”. Its picture of the page “%(page)s” is no longer shown as you see "
-        "it: each recipient now gets it with their own rights in the BI, and whoever has no account there gets no "
-        "message. To share what you see again, open the push and choose it anew."
+        "%(person)s has edited the push “%(name)s”, or the robot to which it goes. Its picture of the page “%(page)s” "
+        "is no longer shown as you see it: each recipient now gets it with their own rights in the BI, and whoever has "
+        "no account there gets no message. To share what you see again, open the push and choose it anew."
     )
     link = reverse("admin:notifications_subscription_change", args=[owned[0].pk]) if owned else ""
     title = _("Your page picture is no longer shown as you see it")

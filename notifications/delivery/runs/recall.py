@@ -30,7 +30,7 @@ from notifications.delivery.channels.wecom_app import address_scope, company_sco
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.locking import exclude_freezing, unlocked, update_unlocked
 from notifications.delivery.sending import throttling
-from notifications.models import Channel, Delivery, Receipt, Run
+from notifications.models import Channel, Delivery, Receipt, Report, Robot, Run
 from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
@@ -73,6 +73,15 @@ def _settle(delivery: Delivery, count: int, is_left: bool, now: datetime) -> Non
         recipient_count=F("recipient_count") - count, skipped_count=F("skipped_count") + count
     )
     logger.info("delivery=%d recipients withdrawn=%d%s", delivery.pk, count, "" if is_left else " (canceled)")
+
+
+@transaction.atomic
+def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) -> None:
+    """Cancel what was not tried yet of these reports' pushes to the robot. Waits for runs that are being frozen."""
+    exclude_freezing(robot.corp_id)
+    waiting = _untried_ones().filter(robot=robot, run__subscription__report__in=reports)
+    for delivery in waiting.select_for_update(of=("self",)).order_by("pk"):
+        _settle(delivery, 0, False, now)
 
 
 @transaction.atomic

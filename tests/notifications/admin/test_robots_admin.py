@@ -9,14 +9,17 @@ from django.urls import reverse
 
 from accounts.models import AuditEntry
 from integrations.models import Corp
-from notifications.models import Robot, Subscription
+from notifications.delivery.rendering.render import render_run
+from notifications.models import Delivery, PagePicture, Robot, Run, Subscription
 from tests.browser_form import untouched
 from tests.notifications.admin.test_admin import client_of, seen_on, values
 from tests.notifications.factories import (
+    NOW,
     make_corp,
     make_manager,
     make_person,
     make_report,
+    make_run,
     make_subscription,
     make_superuser,
 )
@@ -91,6 +94,28 @@ def test_an_empty_field_leaves_the_stored_key(root: Client, corp: Corp) -> None:
     entry = AuditEntry.objects.filter(corp=corp).latest("pk")
     assert KEY not in str(entry.changes)
     assert "another-key-1" not in str(entry.changes)
+
+
+def test_another_key_ends_what_goes_to_the_group_as_another_person_sees_it(corp: Corp) -> None:
+    """`Robot.key`: whoever pastes the key of a group of their own would see there what the owner sees."""
+    robot, owner = Robot.objects.create(name="销售群", corp=corp, key=KEY), make_person(corp, "lilei")
+    push = make_subscription(owner=owner, report=make_report(corp=corp), channel="robot", robot=robot)
+    render_run(run_id=make_run(push).pk, now=NOW)
+    waiting = Delivery.objects.get(robot=robot)
+    picture = PagePicture.objects.create(report=push.report, bi_id="p1", name="看板", shown_as=owner)
+    client = client_of(make_manager(corp, permissions="robot"))
+    address = reverse("admin:notifications_robot_change", args=[robot.pk])
+
+    client.post(address, {**opened(client, address), "name": "新名称"})
+    picture.refresh_from_db()
+    assert picture.shown_as == owner
+    client.post(address, {**opened(client, address), "webhook": "another-key-1"})
+
+    for row in (picture, waiting, robot):
+        row.refresh_from_db()
+    assert (robot.key, picture.shown_as, waiting.status) == ("another-key-1", None, "canceled")
+    notice = Run.objects.get(key__startswith="page-rights:")
+    assert notice.requested_by == owner
 
 
 def test_who_manages_another_company_sees_no_robot_and_makes_none(corp: Corp) -> None:
