@@ -21,7 +21,16 @@ from notifications.inbound import reach, text
 from notifications.inbound.files import CheckedFile
 from notifications.inbound.recipients import Address, Found, find
 from notifications.inbound.source import content_of
-from notifications.models import ApiToken, InboundChannel, IncomingMessage, Medium, MessageForm, Priority, Run
+from notifications.models import (
+    ApiToken,
+    InboundChannel,
+    IncomingMessage,
+    Medium,
+    MessageForm,
+    OutgoingMail,
+    Priority,
+    Run,
+)
 from notifications.models.messages import FIGURES_AT_MOST
 from notifications.sources import Audience, Content, Figure, ReadyMedium
 from notifications.subscriptions.recipients import Recipient, chosen, resolve
@@ -160,9 +169,12 @@ def _found(incoming: Incoming) -> Found:
 
 
 def sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
-    """Person-messages since midnight, in the site's time zone."""
+    """Person-messages since midnight, in the site's time zone, and mails passed on."""
     today = IncomingMessage.objects.filter(**_named(sender), created_at__gte=_midnight(now))
-    return int(today.aggregate(total=Sum("person_count"))["total"] or 0)
+    count = int(today.aggregate(total=Sum("person_count"))["total"] or 0)
+    if isinstance(sender, InboundChannel) and sender.kind == InboundChannel.Kind.MAIL:
+        count += OutgoingMail.objects.forwards_since(sender.pk, _midnight(now)).count()
+    return count
 
 
 def _named(sender: ApiToken | InboundChannel) -> dict[str, Any]:

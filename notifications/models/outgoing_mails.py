@@ -35,6 +35,10 @@ class OutgoingMailQuerySet(models.QuerySet["OutgoingMail"]):
         """What senders were told, or are being told."""
         return self.filter(channel=channel_id, kind=OutgoingMail.Kind.BOUNCE, started_at__gt=moment)
 
+    def forwards_since(self, channel_id: int, moment: Moment) -> Self:
+        """Mails passed on: they count for the day's limit of their channel."""
+        return self.filter(channel=channel_id, kind=OutgoingMail.Kind.FORWARD, created_at__gte=moment)
+
     def old(self, before: Moment) -> Self:
         """Of mails that became no message; the others go with theirs."""
         return self.filter(message__isnull=True, created_at__lte=before)

@@ -80,11 +80,14 @@ class MailChannelForm(ChannelForm):
         required=False,
         max_length=500,
         widget=forms.TextInput(attrs={"size": 50}),
-        help_text=_("For example partner.example.com."),
+        help_text=_("For example partner.example.com. Only superusers set them."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        help_text = _("Counted by person: a message to five people is five. Mails that are passed on count, too.")
+        self.fields["daily_limit"].help_text = help_text
+        self.fields["mail_domains"].disabled = not self.person.is_superuser
         self.initial.update(self.mapped_values(self.instance))
 
     def mapped_values(self, channel: Any) -> dict[str, Any]:

@@ -88,9 +88,8 @@ def note_edit(report: Report, *, by: User | None, now: datetime) -> list[int]:
 def note_new_key(robot: Robot, *, by: User, now: datetime) -> list[int]:
     """End what goes to the robot as somebody else than `by` sees it: with another key it goes to another group. What
     waits is canceled. Returns the notices as `note_edit` does. Call it before the key is saved."""
-    reports = Report.objects.filter(page_picture__shown_as__isnull=False, subscriptions__robot=robot)
-    reports = list(reports.exclude(page_picture__shown_as=by).distinct())
-    if reports:
+    shown = Report.objects.filter(page_picture__shown_as__isnull=False, subscriptions__robot=robot)
+    if reports := list(shown.exclude(page_picture__shown_as=by).distinct()):
         cancel_waiting(robot, reports, now=now)
     return [run_id for report in reports for run_id in note_edit(report, by=by, now=now)]
 

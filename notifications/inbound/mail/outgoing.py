@@ -29,6 +29,7 @@ from accounts.models import User
 from integrations.core.background import Clock, guarded
 from notifications.delivery.channels import email
 from notifications.delivery.channels.outcomes import Kind as OutcomeKind
+from notifications.inbound.accept import check_limit
 from notifications.inbound.mail import html
 from notifications.inbound.mail.convert import files_of, not_sent
 from notifications.inbound.mail.parse import PASSED_ON, UnreadableMailError, parse
@@ -73,13 +74,15 @@ class Letters:
 
 
 def write(letters: Letters, *, now: datetime) -> None:
-    """In the transaction that accepts the mail. Nothing where no mail server is set."""
+    """In the transaction that accepts the mail. Nothing where no mail server is set. Raises DailyLimitError."""
     if "dummy" in settings.EMAIL_BACKEND:
         return
     rows = [*_bounces(letters), *_forwards(letters)]
     for row in rows:
         row.next_attempt_at = row.created_at = now
     OutgoingMail.objects.bulk_create(rows, ignore_conflicts=True)
+    if letters.forwarded:
+        check_limit(letters.channel, 0, now=now)
 
 
 def _bounces(letters: Letters) -> Iterator[OutgoingMail]:

@@ -107,8 +107,7 @@ def test_another_key_ends_what_goes_to_the_group_as_another_person_sees_it(corp:
     address = reverse("admin:notifications_robot_change", args=[robot.pk])
 
     client.post(address, {**opened(client, address), "name": "新名称"})
-    picture.refresh_from_db()
-    assert picture.shown_as == owner
+    assert PagePicture.objects.get(shown_as=owner) == picture
     client.post(address, {**opened(client, address), "webhook": "another-key-1"})
 
     for row in (picture, waiting, robot):

@@ -160,6 +160,20 @@ def test_rules_that_cannot_work_are_refused_at_their_field(
     assert MailRules.of(channel.mapping).attachments == EXTENSIONS
 
 
+def test_superusers_alone_set_the_domains_to_which_mails_may_go(channel: InboundChannel, corp: Corp) -> None:
+    channel.mapping = MailRules(mail_domains=("partner.example.com", "x.example.com")).document()
+    channel.owner, channel.corp = make_manager(corp, permissions="inboundchannel"), corp
+    channel.save()
+    client = Client()
+    client.force_login(channel.owner)
+
+    assert saved(client, channel, forward="everybody", mail_domains="evil.example.com").status_code == 302
+
+    channel.refresh_from_db()
+    rules = MailRules.of(channel.mapping)
+    assert (rules.forward, rules.mail_domains) == ("everybody", ("partner.example.com", "x.example.com"))
+
+
 def test_whoever_may_only_look_sees_no_rules_and_no_form(channel: InboundChannel, corp: Corp) -> None:
     channel.owner = looker = make_manager(corp, permissions="view_inboundchannel")
     channel.save()

@@ -20,6 +20,7 @@ from integrations.core.background import database_clock
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail import outgoing
+from notifications.inbound.mail.backend import RefusedError
 from notifications.inbound.mail.rules import MailRules
 from notifications.models import Delivery, InboundChannel, IncomingMessage, OutgoingMail, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
@@ -221,6 +222,33 @@ def test_a_mail_for_outsiders_alone_is_passed_on_though_it_becomes_no_message(co
     assert send_outgoing() == ["日报"]
     assert "text for partners" in outbox.outbox[0].body
     assert not IncomingMessage.objects.exists()
+
+
+def test_mails_passed_on_count_for_the_limit_of_the_day(corp: Corp) -> None:
+    rules = MailRules(forward="unknown", mail_domains=("partner.example.com",))
+    channel = make_mail_channel(make_manager(corp), rules=rules, daily_limit=2)[0]
+    take(channel, mail(), "a@partner.example.com", "b@partner.example.com")
+    take(channel, mail(), "b@partner.example.com", "a@partner.example.com")  # again: nothing is passed on twice
+
+    with pytest.raises(RefusedError) as refused:
+        take(channel, mail(message_id="<2>"), "c@partner.example.com")
+
+    assert refused.value.answer.startswith("452 ")
+    assert OutgoingMail.objects.count() == 2
+
+
+def test_html_that_is_passed_on_is_cleaned(corp: Corp) -> None:
+    rules = MailRules(forward="unknown", mail_domains=("partner.example.com",))
+    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
+    html = (
+        '<p onclick="x()">hi</p><script>x()</script><form action="https://evil.example"></form><img src="http://e.x/t">'
+    )
+
+    take(channel, mail(html, lines=("Content-Type: text/html",)), "a@partner.example.com")
+    send_outgoing()
+
+    part = next(part for part in outbox.outbox[0].message().walk() if part.get_content_type() == "text/html")
+    assert str(part.get_payload()).strip() == "<p>hi</p><img>"
 
 
 def test_only_what_the_channel_sends_of_a_mail_is_passed_on(corp: Corp) -> None:
