@@ -67,6 +67,8 @@ _SCRIPT = """function FindProxyForURL(url, host) {
     const isReached = isWeb ? %(names)s.includes(host) : %(hosts)s.includes(place);
     return isReached ? %(way)s : "PROXY 127.0.0.1:9";
 }"""
+# Nobody listens there.
+_NOWHERE = "http://127.0.0.1:9"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,15 @@ class Access:
     def names(self) -> list[str]:
         """The hosts without their ports, each once."""
         return list(dict.fromkeys(name for host in self.hosts if (name := urlsplit(f"//{host}").hostname)))
+
+    @property
+    def places(self) -> list[str]:
+        """Each host with each port at which it is reached."""
+        hosts = [f"[{name}]" if ":" in name else name for name in self.names]
+        return [
+            *(f"{host}:{port}" for host in hosts for port in sorted(WEB_PORTS)),
+            *(host for host in self.hosts if urlsplit(f"//{host}").port),
+        ]
 
     def reaches(self, url: str) -> bool:
         address = urlsplit(url)
@@ -192,7 +203,7 @@ class SnapshotBrowser:
             accept_downloads=False,
             service_workers="block",
         )
-        context.add_init_script(page_state.WATCH_CHANGES)
+        context.add_init_script(page_state.BEFORE_SCRIPTS)
         context.route("**/*", self._let_through)
         return context
 
@@ -217,7 +228,14 @@ def _flags(access: Access) -> Iterator[str]:
     yield f"--js-flags=--max-old-space-size={RENDERER_MEGABYTES}"
     resolved = [urlsplit(access.proxy_url).hostname] if access.proxy_url else access.names
     yield f"--host-resolver-rules=MAP * ~NOTFOUND{''.join(f', EXCLUDE {name}' for name in resolved)}"
-    yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{_proxy_script(access)}"
+    if access.proxy_url:
+        yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{_proxy_script(access)}"
+    else:
+        # Not by a script: Chromium asks none about loopback names, and reaches all of their ports.
+        yield f"--proxy-server={_NOWHERE}"
+        yield f"--proxy-bypass-list=<-loopback>;{';'.join(access.places)}"
+    # WebRTC asks neither the proxy nor the resolver. Pages lack it, too (page_state.BEFORE_SCRIPTS).
+    yield "--webrtc-ip-handling-policy=disable_non_proxied_udp"
     if os.geteuid() == 0:
         # Chromium's own sandbox refuses root.
         yield "--no-sandbox"
@@ -232,11 +250,9 @@ def _proxy(url: str) -> Any:
 
 
 def _proxy_script(access: Access) -> str:
-    """In base64: leads to the BI's hosts alone, by the proxy if there is one; else to a port where nobody listens."""
-    way = "DIRECT"
-    if access.proxy_url:
-        parts = urlsplit(access.proxy_url)
-        way = f"{'HTTPS' if parts.scheme == 'https' else 'PROXY'} {parts.hostname}:{parts.port or 80}"
+    """In base64: leads to the BI's hosts alone, by the proxy; else to a port where nobody listens."""
+    parts = urlsplit(access.proxy_url)
+    way = f"{'HTTPS' if parts.scheme == 'https' else 'PROXY'} {parts.hostname}:{parts.port or 80}"
     script = _SCRIPT % {
         "names": json.dumps(access.names),
         "hosts": json.dumps(access.hosts),

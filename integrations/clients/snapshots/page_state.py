@@ -23,7 +23,9 @@ LOOKED_AT_EVERY_MS = 100
 UNFOLDED_WITHIN_SECONDS = 5
 # Runs before the page's own scripts. What a frame adds is not seen from the page; that the page was kept from its work
 # for 50 ms is.
-WATCH_CHANGES = """
+BEFORE_SCRIPTS = """
+    delete window.RTCPeerConnection;
+    delete window.webkitRTCPeerConnection;
     window.__changedAt = window.__keptAt = performance.now();
     new PerformanceObserver(() => { window.__keptAt = performance.now(); }).observe({type: "longtask"});
     new MutationObserver(() => { window.__changedAt = performance.now(); })
@@ -68,9 +70,24 @@ _CARDS_BOX = """(card) => {
     const bottom = Math.min(page.scrollHeight, Math.max(...boxes.map((box) => box.bottom)) + scrollY + margin);
     return {x: left, y: top, width: right - left, height: bottom - top};
 }"""
-_SIGN_IN_PATH = re.compile(r"/(login|sign-?in|passport)\b", re.IGNORECASE)
-# A page of few words and nothing drawn that says one of these is no dashboard.
-_ERROR_WORDS = ("不存在", "无权限", "没有权限", "出错", "异常", "失败", "not found", "permission", "error", "forbidden")
+_SIGN_IN_PATH = re.compile(r"/(login|sign-?in|passport)(?![\w-])", re.IGNORECASE)
+# A page of few words and nothing drawn that says one of these is no dashboard. One may count 异常 or 失败.
+_ERROR_WORDS = (
+    *(
+        "不存在",
+        "无权限",
+        "没有权限",
+        "无权访问",
+        "出错",
+        "加载失败",
+        "请求失败",
+        "访问失败",
+        "系统异常",
+        "服务异常",
+        "网络异常",
+    ),
+    *("not found", "permission denied", "no permission", "an error", "server error", "went wrong", "forbidden"),
+)
 
 
 @dataclass
@@ -152,7 +169,8 @@ def check_sight(page: Page, marks: PageMarks) -> None:
     if sight["hasError"] or place.scheme not in {"http", "https"}:  # the browser's own page of an error
         raise SnapshotError(Reason.ERROR_PAGE)
     text, has_drawings = sight["text"].lower(), sight["drawings"] > 0
-    if not has_drawings and len(text) < 300 and any(word in text for word in _ERROR_WORDS):
+    has_known_cards = bool(marks.card) and sight["hasCards"]
+    if not (has_drawings or has_known_cards) and len(text) < 300 and any(word in text for word in _ERROR_WORDS):
         raise SnapshotError(Reason.ERROR_PAGE)
     if not sight["hasCards"] or (not has_drawings and not text):
         raise SnapshotError(Reason.EMPTY)

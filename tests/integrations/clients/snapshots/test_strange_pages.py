@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,15 @@ REACHES_OUT = (
     + 'new WebSocket("{other}/socket".replace("http", "ws")); new EventSource("{other}/events");'
     + 'navigator.serviceWorker && navigator.serviceWorker.register("/to/worker").catch(() => 0);'
     + "</script>"
+)
+
+# Asks a server of STUN for its own address, which takes no two seconds.
+CALLS = (
+    '<i class="busy">…</i><script>const peer = new RTCPeerConnection({iceServers: [{urls: "stun:{other}"}]});'
+    'peer.createDataChannel("x"); peer.createOffer().then((offer) => peer.setLocalDescription(offer));'
+    "</script><script>"
+    "const end = () => document.querySelector('.busy').remove();"
+    "if (window.RTCPeerConnection) setTimeout(end, 2000); else end();</script>"
 )
 
 
@@ -126,6 +136,10 @@ PAGES = {
     "/never-loaded": NEVER_LOADED,
     "/waits-for-frame": WAITS_FOR_FRAME,
     "/computes": COMPUTES,
+    "/calls": CARD + CALLS,
+    "/login-report": CARD,
+    "/figures": "<p>异常订单 3</p><p>支付失败 12</p>",
+    "/broken": "<p>系统异常，请稍后重试</p>",
     "/print": CARD + "<style>@media print { body { display: none } }</style>",
 }
 
@@ -218,11 +232,35 @@ def test_nor_another_port_of_the_bi_and_the_log_names_it_once(
 ) -> None:
     bi.other = elsewhere.address.replace("localhost", "127.0.0.1")
 
-    browser.take(f"{bi.address}/frames", Options(), PageMarks(), within_seconds=30)
+    for path in ("frames", "reaches-out"):  # redirects and web sockets pass the route unseen
+        browser.take(f"{bi.address}/{path}", Options(), PageMarks(), within_seconds=30)
 
     assert refused(browser, f"{bi.address}/leaves", marks=PageMarks()) == Reason.SIGN_IN_PAGE
     assert elsewhere.asked == []
     assert caplog.text.count(f"asks for {host_of(bi.other)}, which is neither the BI nor in SNAPSHOT_HOSTS") == 1
+
+
+def test_a_page_sends_nothing_past_the_proxy_by_webrtc(browser: InThread, bi: Site) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stun:
+        stun.bind(("127.0.0.1", 0))
+        stun.setblocking(False)
+        bi.other = f"127.0.0.1:{stun.getsockname()[1]}"
+
+        browser.take(f"{bi.address}/calls", Options(), PageMarks(busy=".busy"), within_seconds=30)
+
+        with pytest.raises(BlockingIOError):
+            stun.recv(1000)
+
+
+@pytest.mark.parametrize("path", ["login-report", "figures"])
+def test_a_page_is_no_error_and_no_sign_in_by_one_of_its_words(browser: InThread, bi: Site, path: str) -> None:
+    picture = browser.take(f"{bi.address}/{path}", Options(), PageMarks(), within_seconds=30)
+
+    assert picture.content.startswith(b"\x89PNG")
+
+
+def test_a_page_of_few_words_that_says_that_it_failed_is_an_error(browser: InThread, bi: Site) -> None:
+    assert refused(browser, f"{bi.address}/broken", marks=PageMarks()) == Reason.ERROR_PAGE
 
 
 @pytest.mark.parametrize(
