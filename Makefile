@@ -73,8 +73,8 @@ bundle: setup-dev ## make dist/guanwecom-….tar.gz, which installs the committe
 bench: setup-dev ## measure the WeCom client, the sandbox, signing in, the directory and the push engine
 	@$(RUN) -m benchmarks
 
-chaos: setup-dev ## kill and break everything at random, and count what arrived; ROUNDS=100 SEED=1 as wished
-	@$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
+chaos: setup-dev ## kill and break everything at random, and count what arrived; ROUNDS=100 SEED=1 TOWNS=3 as wished
+	@$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) --towns $(or $(TOWNS),1) $(if $(SEED),--seed $(SEED))
 
 nightly: setup-dev ## all tests with 10,000 examples, every page and a million receipts; all on SQLite; chaos. Each part runs, whatever failed before
 	@failed=; \

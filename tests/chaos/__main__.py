@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,7 +37,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--first", type=int, default=0, help="number of the first round, to go on where a run ended")
+    parser.add_argument(
+        "--towns", type=int, default=1, help="so many beside each other, each with a part of the rounds"
+    )
     options = parser.parse_args()
+    if options.towns > 1:
+        return _play_beside_each_other(options.towns, options.rounds, options.first, options.seed)
     sys.stdout.write(f"chaos: {options.rounds} rounds from {options.first}, seed {options.seed}\n")
     sys.stdout.flush()
     with (
@@ -51,6 +58,15 @@ def main() -> int:
         numbers = range(options.first, options.first + options.rounds)
         is_right = rounds.play_all(database, broker, clocks, Path(name), seed=options.seed, numbers=numbers)
     return 0 if is_right else 1
+
+
+def _play_beside_each_other(towns: int, rounds: int, first: int, seed: int) -> int:
+    """Each town has processes, servers, ports and a folder of its own. 0 if all was right."""
+    starts = [first + rounds * town // towns for town in range(towns + 1)]
+    command = [sys.executable, "-m", "tests.chaos", "--seed", str(seed)]
+    parts = [(str(start), str(end - start)) for start, end in pairwise(starts)]
+    running = [subprocess.Popen([*command, "--first", first, "--rounds", count]) for first, count in parts]
+    return max(process.wait() for process in running)
 
 
 @contextmanager
