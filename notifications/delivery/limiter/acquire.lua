@@ -9,8 +9,8 @@
 -- an hour and a lease after its end. Why so coarse? An hour's calls one by one would be half a million entries.
 --
 -- KEYS[1]: the mark that says that the store knows the past. ARGV[1]: JSON (notifications/limiter/gate.py).
--- Answers false where the mark is not this store's (epoch.lua), else the mark, and for each call the milliseconds to wait:
--- 0 is granted.
+-- Answers false where the mark is not this store's (epoch.lua), else the mark, the time, and for each call the milliseconds
+-- to wait: 0 is granted.
 local ask = cjson.decode(ARGV[1])
 local present = epoch(KEYS[1])
 if not present then
@@ -186,4 +186,4 @@ for number, call in ipairs(ask.calls) do
   end
   answer[number] = math.ceil(wait)
 end
-return { present, answer }
+return { present, now, answer }

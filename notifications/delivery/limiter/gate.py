@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,10 +101,11 @@ class PastCall:
 
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
 _SCRIPTS = (
     *("acquire", "begin_restore", "cancel", "clear", "end_restore", "known"),
-    *("read", "release", "restore"),
+    *("lose", "read", "release", "restore"),
 )
 _PREFIX = "push:limit:"
 # Set once the store knows the calls of the past. It names the server under which it was set (epoch.lua): it goes with
@@ -122,9 +124,22 @@ MEMBERS_AT_ONCE = 5000
 CEILING_SECONDS = 300
 
 
+# A store's clock that moves by so much beside the machine's boot clock was set; less is drift between two questions.
+STEP_MS = 250
+
+
 class StoreLostError(Exception):
-    """The store does not know the past, because it is new, was emptied, or came back with an old snapshot:
-    `Gate.restore` first."""
+    """The store does not know the past, because it is new, was emptied, came back with an old snapshot, or its clock
+    was set: `Gate.restore` first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _StoreClock:
+    """By how many milliseconds, `least` to `most`, the store's clock is ahead of this machine's boot clock."""
+
+    epoch: bytes
+    least: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +165,14 @@ class Gate:
         self._store = store
         self._lease_ms = round(lease_seconds * 1000)
         self._now_ms = now_ms
+        self._clock: _StoreClock | None = None
         self._scripts = {name: self._script(name) for name in _SCRIPTS}
 
     def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
         """For each request a permit, or the seconds after which to ask again. Raises StoreLostError."""
         answers: list[Permit | float] = []
         for batch in _batches(requests):
-            epoch, waits = self._run("acquire", self._question(batch))
+            epoch, _now, waits = self._run("acquire", self._question(batch))
             answers += [_answer(request, wait, epoch.decode()) for request, wait in zip(batch, waits, strict=True)]
         return answers
 
@@ -197,19 +213,19 @@ class Gate:
         rooms = self._answers(
             within=round(within_seconds * 1000),
             scopes=[{**_scope(scope), "urgent": is_urgent} for scope in known.values()],
-        )[0]
+        )[2]
         return Room(dict(zip(known, rooms, strict=True)))
 
     def used_today(self, budgets: Sequence[Budget]) -> list[int]:
         """Person-messages of each app so far. Raises StoreLostError."""
-        return [int(count) for count in self._answers(budgets=[_budget_key(budget) for budget in budgets])[1]]
+        return [int(count) for count in self._answers(budgets=[_budget_key(budget) for budget in budgets])[3]]
 
     def member_waits(self, member: Member, userids: Sequence[str]) -> list[float]:
         """For each folded userid the seconds until the app may write to it again: 0 for now. Raises StoreLostError."""
         waits: list[float] = []
         for start in range(0, len(userids), MEMBERS_AT_ONCE):
             keys = [_member_prefix(member) + userid for userid in userids[start : start + MEMBERS_AT_ONCE]]
-            found = self._answers(members=keys, per_minute=member.per_minute, per_hour=member.per_hour)[2]
+            found = self._answers(members=keys, per_minute=member.per_minute, per_hour=member.per_hour)[4]
             waits += [int(wait) / 1000 for wait in found]
         return waits
 
@@ -221,7 +237,8 @@ class Gate:
         if identity is None or identity == b"known":
             return identity is not None
         mine = {"token": token, "identity": identity.decode(), "seconds": _RESTORING_SECONDS}
-        for keys in _chunks(self._counts(), _CLEARED_AT_ONCE):
+        counts = (key for key in self._keys() if not key.endswith(_KEPT))
+        for keys in _chunks(counts, _CLEARED_AT_ONCE):
             if not self._scripts["clear"](keys=[_RESTORING], args=[self._json(keys=keys, **mine)]):
                 return False
         for past in _chunks(map(_past, calls), _PAST_AT_ONCE):
@@ -229,10 +246,10 @@ class Gate:
                 return False
         return bool(self._scripts["end_restore"](keys=[_READY, _RESTORING], args=[token, identity]))
 
-    def _counts(self) -> Iterator[str]:
-        """The keys of what was counted. No FLUSHDB: others keep their keys in the same store."""
+    def _keys(self) -> Iterator[str]:
+        """The limiter's keys, but that of who fills the store. Others keep theirs in the same store."""
         for key in map(bytes.decode, self._store.scan_iter(f"{_PREFIX}*", count=_CLEARED_AT_ONCE)):
-            if key != _RESTORING and not key.endswith(_KEPT):
+            if key != _RESTORING:
                 yield key
 
     def _script(self, name: str) -> Any:
@@ -244,10 +261,31 @@ class Gate:
         return self._run("read", {**usual, **question})
 
     def _run(self, name: str, question: Mapping[str, Any]) -> list[Any]:
+        asked_at = read_boot_clock()
         answer = self._scripts[name](keys=[_READY], args=[self._json(**question)])
         if answer is None:
             raise StoreLostError
+        if self._now_ms is None:
+            epoch, now_ms = answer[:2]
+            self._check_clock(epoch, least=now_ms - read_boot_clock() * 1000, most=now_ms - asked_at * 1000)
         return list(answer)
+
+    def _check_clock(self, epoch: bytes, *, least: float, most: float) -> None:
+        """Raise StoreLostError where the store's clock was set since it was asked before: its windows are wrong, and
+        what it has just granted is void. `least`, `most`: by how much it is ahead of the boot clock."""
+        before = self._clock
+        if before is not None and before.epoch == epoch:
+            step = max(0.0, least - before.most) or min(0.0, most - before.least)
+            if abs(step) > STEP_MS:
+                self._clock = None
+                kept = [key for key in self._keys() if key.endswith(_KEPT)]
+                lost = json.dumps({"epoch": epoch.decode(), "step": round(step), "kept": kept})
+                if self._scripts["lose"](keys=[_READY], args=[lost]):
+                    logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
+                raise StoreLostError
+            if step == 0:
+                least, most = max(least, before.least), min(most, before.most)
+        self._clock = _StoreClock(epoch, least, most)
 
     def _json(self, **question: Any) -> str:
         moment = {} if self._now_ms is None else {"now": self._now_ms()}

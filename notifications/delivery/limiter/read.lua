@@ -2,7 +2,8 @@
 --
 -- KEYS[1]: the mark that says that the store knows the past. ARGV[1]: JSON (notifications/limiter/gate.py).
 local ask = cjson.decode(ARGV[1])
-if not epoch(KEYS[1]) then
+local present = epoch(KEYS[1])
+if not present then
   return false
 end
 local now = ask.now
@@ -65,4 +66,4 @@ for number, key in ipairs(ask.members) do
   end
   waits[number] = math.max(0, math.ceil(wait))
 end
-return { rooms, used, waits }
+return { present, now, rooms, used, waits }

@@ -43,7 +43,8 @@ def query(question: Callable[[Gate], T]) -> T:
         if not gate().restore(chain.from_iterable(store_lost())):
             raise
         logger.warning(
-            "the limiter's store was empty, old or another one: it begins from the attempts of the last hour and day"
+            "the limiter's store was empty, old or another one, or its clock was set: it begins from the attempts "
+            "of the last hour and day"
         )
     return question(gate())
 

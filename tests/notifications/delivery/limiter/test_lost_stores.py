@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sysconfig
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import redis
 
+from integrations.clients.clock import read_boot_clock
 from notifications.delivery.limiter import Budget, Gate, Member, PastCall, Permit, Request, Scope, StoreLostError
+from tests.programs import needs
 from tools.services import Service, start_valkey
 
+# Not imported by name: its package has a function of the same name.
+GATE = import_module("notifications.delivery.limiter.gate")
 COMPANY = Scope("company:ww1:send", per_minute=5)
 MEMBER = Member("ww1:1", per_minute=2)
 BUDGET = Budget("ww1:1")
@@ -149,3 +156,73 @@ def test_who_was_thought_dead_while_filling_changes_nothing_any_more(gate: Gate,
 
     assert not gate.restore(past())
     assert gate.used_today([BUDGET]) == [1]
+
+
+# --- Its clock --------------------------------------------------------------------------------------------------------
+
+
+@needs("faketime")
+@pytest.mark.parametrize("step", ["+50", "-660"])
+def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forward, its windows would end too early; back, nothing would begin until it comes there again."""
+    offset = tmp_path / "offset"
+    offset.write_text("+0")
+    library = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}/faketime/libfaketime.so.1"
+    with monkeypatch.context() as environ:
+        environ.setenv("LD_PRELOAD", library)
+        environ.setenv("FAKETIME_TIMESTAMP_FILE", str(offset))
+        environ.setenv("FAKETIME_NO_CACHE", "1")
+        environ.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        server = start_valkey()
+    try:
+        with redis.Redis.from_url(server.url) as store:
+            gate = Gate(store, lease_seconds=30)
+            assert gate.restore([])
+            granted(gate, "1.1", "2.1")
+            gate.hold(Scope("robot:1"), seconds=120)
+            gate.lower_parallel(COMPANY)
+
+            offset.write_text(step)
+
+            with pytest.raises(StoreLostError):
+                gate.room([COMPANY], within_seconds=0)
+            assert gate.restore([PastCall(call("1.1"), 1), PastCall(call("2.1"), 1)])
+            assert gate.used_today([BUDGET]) == [2]
+            [wait] = gate.acquire([call("3.1")])
+            assert isinstance(wait, float)
+            assert 88 < wait < 90  # of the member, whose calls may arrive until their leases end
+            [wait] = gate.acquire([Request("4.1", (Scope("robot:1"),))])
+            assert isinstance(wait, float)
+            assert 110 < wait <= 120
+            assert 290 < store.ttl("push:limit:company:ww1:send:ceiling") <= 300
+    finally:
+        server.stop()
+
+
+def test_an_answer_that_comes_late_is_no_other_clock(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    granted(gate, "1.1")
+    seconds = iter([0, 8, 8, 8])
+
+    monkeypatch.setattr(GATE, "read_boot_clock", lambda: read_boot_clock() + next(seconds))
+
+    assert gate.used_today([BUDGET]) == [1]
+    with pytest.raises(StoreLostError):
+        gate.used_today([BUDGET])
+
+
+def test_who_missed_that_the_clock_was_set_goes_on_with_the_filled_store(
+    gate: Gate, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Gate(store, lease_seconds=30)
+    granted(gate, "1.1")
+    assert other.used_today([BUDGET]) == [1]
+    monkeypatch.setattr(GATE, "read_boot_clock", lambda: read_boot_clock() - 50)
+    with pytest.raises(StoreLostError):
+        gate.used_today([BUDGET])
+
+    assert gate.restore([PastCall(call("1.1"), 1)])
+
+    assert other.used_today([BUDGET]) == [1]
+    granted(gate, "2.1")
