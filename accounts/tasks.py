@@ -6,7 +6,6 @@ import logging
 from datetime import timedelta
 
 from celery import shared_task
-from django.utils import timezone
 
 from accounts.audit import services, syslog
 from accounts.authentication import lockout, session_records
@@ -14,6 +13,7 @@ from accounts.authentication import services as authentication_services
 from accounts.directory import sync, transfers
 from accounts.importexport import export_jobs, jobs
 from accounts.models import LinkRequest
+from integrations.core.background import database_clock, database_now
 from integrations.core.client_factory import wecom_client
 from integrations.models import Corp
 
@@ -35,7 +35,7 @@ def burn_code(corp_id: int, sealed_code: str) -> None:
 def purge_audit() -> None:
     """Remove what is too old from the audit trail, and what counts no more: wrong passwords, sessions that are over,
     moves of people long ago. A repeat finds nothing."""
-    now = timezone.now()
+    now = database_now()
     lockout.forget_old(now=now)
     session_records.purge(now=now)
     LinkRequest.objects.filter(requested_at__lte=now - timedelta(days=90)).delete()
@@ -56,13 +56,13 @@ def send_audit(_entry_id: int) -> None:
 @shared_task(name="accounts.run_people_import", ignore_result=True, expires=600)
 def run_people_import(run_id: int) -> None:
     """Read an uploaded file of people, or write it once confirmed; a repeat goes on where it was cut off."""
-    jobs.carry_on(run_id=run_id, clock=timezone.now)
+    jobs.carry_on(run_id=run_id, clock=database_clock())
 
 
 @shared_task(name="accounts.people_import_tick", ignore_result=True, expires=59)
 def people_import_tick() -> None:
     """Queue every import and every sheet that waits for a worker, and remove sheets whose time is over."""
-    now = timezone.now()
+    now = database_now()
     for run_id in jobs.waiting_for_a_worker(now=now):
         run_people_import.delay(run_id)
     for export_id in export_jobs.waiting_for_a_worker(now=now):
@@ -73,28 +73,28 @@ def people_import_tick() -> None:
 @shared_task(name="accounts.make_people_export", ignore_result=True, expires=600)
 def make_people_export(export_id: int) -> None:
     """Make a sheet of many people; a repeat begins it anew where its worker died, and else does nothing."""
-    export_jobs.carry_out(export_id=export_id, clock=timezone.now)
+    export_jobs.carry_out(export_id=export_id, clock=database_clock())
 
 
 @shared_task(name="accounts.sync_directory", ignore_result=True, expires=600)
 def sync_directory(run_id: int) -> None:
     """Copy a company's directory, then do what its policy says; a repeat goes on where it was cut off."""
-    sync.carry_on(run_id=run_id, clock=timezone.now)
+    sync.carry_on(run_id=run_id, clock=database_clock())
 
 
 @shared_task(name="accounts.directory_tick", ignore_result=True, expires=59)
 def directory_tick() -> None:
     """Ask for the nightly runs that are due, and queue every run, every move and every audit entry that waits."""
-    sync.request_nightly(now=timezone.now())
+    sync.request_nightly(now=database_now())
     if syslog.waiting().count:
         send_audit.delay(0)
-    for run_id in sync.waiting_for_a_worker(now=timezone.now()):
+    for run_id in sync.waiting_for_a_worker(now=database_now()):
         sync_directory.delay(run_id)
-    for move_id in transfers.waiting_for_a_worker(now=timezone.now()):
+    for move_id in transfers.waiting_for_a_worker(now=database_now()):
         move_people.delay(move_id)
 
 
 @shared_task(name="accounts.move_people", ignore_result=True, time_limit=240)
 def move_people(move_id: int) -> None:
     """Move people from one company to another; a repeat goes on where it was cut off."""
-    transfers.carry_out(move_id=move_id, clock=timezone.now)
+    transfers.carry_out(move_id=move_id, clock=database_clock())

@@ -6,14 +6,13 @@ import logging
 from datetime import datetime
 
 from celery import shared_task
-from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from integrations.bi import catalogue, connection_test
 from integrations.callbacks import queue, worker
 from integrations.companies import console, credentials, site_certificates, verification_files
 from integrations.companies.diagnosis import runner
-from integrations.core.background import database_clock
+from integrations.core.background import database_clock, database_now
 from integrations.core.ticks import Step, Tick
 from integrations.datasources import fetch, source_tests, unsaved_tests
 from integrations.models import CheckRun, StagedCredentials
@@ -27,7 +26,7 @@ CONSOLE_WRITE_SECONDS = 180
 @shared_task(name="integrations.run_check", expires=600, time_limit=120)
 def run_check(run_id: int) -> None:
     """Run one check of a diagnosis, then queue what it has freed; a repeat of a finished one does nothing."""
-    for freed in runner.carry_out(run_id=run_id, clock=timezone.now):
+    for freed in runner.carry_out(run_id=run_id, clock=database_clock()):
         run_check.delay(freed)
 
 
@@ -40,9 +39,9 @@ def retry_checks(now: datetime) -> None:
 @shared_task(name="integrations.check_credentials", expires=600, time_limit=120)
 def check_credentials(staged_id: int) -> None:
     """Have WeCom confirm new credentials of a company, then check its connection with them; a repeat does nothing."""
-    corp = credentials.carry_out(staged_id=staged_id, clock=timezone.now)
+    corp = credentials.carry_out(staged_id=staged_id, clock=database_clock())
     if corp is not None:
-        for run in runner.request_checks(corp=corp, checks=None, now=timezone.now()):
+        for run in runner.request_checks(corp=corp, checks=None, now=database_now()):
             run_check.delay(run.pk)
 
 
@@ -55,7 +54,7 @@ def retry_credentials(now: datetime) -> None:
 @shared_task(name="integrations.check_verification_file", expires=600, time_limit=60)
 def check_verification_file(file_id: int) -> None:
     """Look for one verification file at its public address; a repeat of a finished check does nothing."""
-    verification_files.run_check(file_id=file_id, clock=timezone.now)
+    verification_files.run_check(file_id=file_id, clock=database_clock())
 
 
 @shared_task(name=site_certificates.TASK, ignore_result=True, expires=site_certificates.TASK_SECONDS, time_limit=60)
@@ -72,17 +71,17 @@ def request_site_certificates(now: datetime) -> None:
 @shared_task(name="integrations.run_console_write", expires=600, time_limit=CONSOLE_WRITE_SECONDS)
 def run_console_write(write_id: int) -> None:
     """Take the next step of a change in WeCom: read for its preview, or write it once confirmed, then look at it."""
-    written = console.run_write(write_id=write_id, clock=timezone.now)
+    written = console.run_write(write_id=write_id, clock=database_clock())
     if written is not None:
         checks = console.CHECKS_AFTER[written.kind]
-        for run in runner.request_checks(corp=written.corp, checks=checks, now=timezone.now()):
+        for run in runner.request_checks(corp=written.corp, checks=checks, now=database_now()):
             run_check.delay(run.pk)
 
 
 @shared_task(name="integrations.consume_events", ignore_result=True, expires=600)
 def consume_events(corp_id: int, consumer: str) -> None:
     """Work off one company's events for one consumer, then queue who waited for it; a repeat finds nothing to do."""
-    for corp, name in worker.work_through(corp_id=corp_id, consumer=consumer, clock=timezone.now):
+    for corp, name in worker.work_through(corp_id=corp_id, consumer=consumer, clock=database_clock()):
         queue_events(corp, name)
 
 
@@ -103,13 +102,13 @@ def queue_events(corp_id: int, consumer: str) -> None:
 @shared_task(name="integrations.check_bi", expires=600, time_limit=120)
 def check_bi(_connection_id: int) -> None:
     """Test the connection to the BI; a repeat of a finished test does nothing."""
-    connection_test.carry_out(clock=timezone.now)
+    connection_test.carry_out(clock=database_clock())
 
 
 @shared_task(name="integrations.list_bi", expires=600, time_limit=120)
 def list_bi(listing_id: int) -> None:
     """Have the BI list its pages, or the cards of one; a repeat of a finished one does nothing."""
-    catalogue.carry_out(listing_id=listing_id, clock=timezone.now)
+    catalogue.carry_out(listing_id=listing_id, clock=database_clock())
 
 
 @shared_task(name=fetch.TASK, ignore_result=True, expires=fetch.TASK_SECONDS)
@@ -121,13 +120,13 @@ def fetch_card_data(row_id: int) -> None:
 @shared_task(name=source_tests.TASK, expires=source_tests.TASK_SECONDS, time_limit=source_tests.TASK_SECONDS)
 def test_source(source_id: int) -> None:
     """Try a data source that was saved; a repeat of a finished test does nothing."""
-    source_tests.carry_out(source_id=source_id, clock=timezone.now)
+    source_tests.carry_out(source_id=source_id, clock=database_clock())
 
 
 @shared_task(name=unsaved_tests.TASK, expires=unsaved_tests.TASK_SECONDS, time_limit=unsaved_tests.TASK_SECONDS)
 def test_unsaved(token: str) -> None:
     """Try a data source or a card that is not saved yet; a repeat of a finished test does nothing."""
-    unsaved_tests.carry_out(token=token, clock=timezone.now)
+    unsaved_tests.carry_out(token=token, clock=database_clock())
 
 
 def sweep_card_data(now: datetime) -> None:
@@ -153,4 +152,4 @@ TICK = Tick(
 def tick() -> None:
     """Runs when beat saw something due, and every minute: queue what is to be tried again, and what was lost."""
     if TICK.is_anything_due():
-        TICK.do_steps(now=database_clock()())
+        TICK.do_steps(now=database_now())

@@ -37,11 +37,11 @@ def repeat_on_conflict(step: Callable[[], T], *conflicts: type[Exception]) -> T:
 
 def database_clock() -> Clock:
     """A clock set by the database once, then moved on by the time that passes here. Make one per task."""
-    start, started = _database_now(), read_boot_clock()
+    start, started = database_now(), read_boot_clock()
     return lambda: start + timedelta(seconds=read_boot_clock() - started)
 
 
-def _database_now() -> datetime:
+def database_now() -> datetime:
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":  # a file on this machine: its clock is ours
             cursor.execute("SELECT STRFTIME('%%Y-%%m-%%dT%%H:%%M:%%f', 'now')", ())

@@ -21,6 +21,7 @@ from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.admin.seen_rows import SeenFormSet, SeenRows
+from integrations.core.background import database_now
 from integrations.core.generics import AnyStackedInline
 from notifications.admin.alert_forms import (
     AlertReceiverForm,
@@ -270,10 +271,10 @@ class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
             obj.owner = obj.owner or administrator(request)
             obj.save()
         if not change or changed & SCHEDULE_FIELDS:
-            slots.reschedule(obj, now=timezone.now())
+            slots.reschedule(obj, now=database_now())
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         obj.save(update_fields=changed)
-        evaluation.renew(obj, now=timezone.now())
+        evaluation.renew(obj, now=database_now())
         self.drop_people(form)
         self.forget_draft(request, is_new=not change, row=obj)
 

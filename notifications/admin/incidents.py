@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from integrations.admin.base import pill as tone_pill
+from integrations.core.background import database_now
 from notifications.admin.base import (
     CorpFilter,
     DayFilter,
@@ -134,7 +135,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         return str(incident.acknowledged_by or "—")
 
     def row_context(self, request: HttpRequest, incident: Incident) -> dict[str, Any]:
-        person, now = administrator(request), timezone.now()
+        person, now = administrator(request), database_now()
         return {
             "title": incident.title,
             "incident": incident,
@@ -168,7 +169,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if request.POST.get("action") not in set(Action):
             return HttpResponseBadRequest()
-        done = actions.act(Action(request.POST["action"]), [pk], person=administrator(request), now=timezone.now())
+        done = actions.act(Action(request.POST["action"]), [pk], person=administrator(request), now=database_now())
         if done.changed:
             messages.success(request, gettext("Done. The cards on people's phones are changed, too."))
         else:

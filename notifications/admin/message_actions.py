@@ -15,9 +15,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
+from integrations.core.background import database_now
 from notifications.admin.base import administrator
 from notifications.admin.log_pages import MAY, people_words
 from notifications.delivery.runs import recall, triggers
@@ -87,7 +87,7 @@ def recall_page(request: HttpRequest, keys: str, *, site: AdminSite) -> HttpResp
     """Each message that waits is canceled; each that WeCom accepted lately is taken back."""
     lines = [_recall_line(delivery) for delivery in _deliveries(request, keys)]
     if request.method == "POST":
-        now = timezone.now()
+        now = database_now()
         done = [line for line in lines if line.is_possible and recall.request_message_recall(line.delivery, now=now)]
         if done:
             text = ngettext("%(count)d message is taken back.", "%(count)d messages are taken back.", len(done))
@@ -147,13 +147,13 @@ def _resend(request: HttpRequest, line: Line, *, with_unknown: bool) -> tuple[Ru
         number=int(number),
         with_unknown=with_unknown,
         person=administrator(request),
-        now=timezone.now(),
+        now=database_now(),
     )
     return runs[0], is_new
 
 
 def _recall_line(delivery: Delivery) -> Line:
-    refusal = recall.message_refusal(delivery, now=timezone.now())
+    refusal = recall.message_refusal(delivery, now=database_now())
     if refusal is not None:
         return Line(delivery, str(refusal), is_possible=False)
     if delivery.status == Delivery.Status.ACCEPTED:

@@ -13,9 +13,9 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext
 
+from integrations.core.background import database_now
 from notifications.admin.base import administrator
 from notifications.admin.log_pages import MAY, people_words
 from notifications.delivery.runs import names, recall, triggers
@@ -36,7 +36,7 @@ def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
         with_unknown = request.POST.get("with_unknown") == "on"
         person = administrator(request)
         again, is_new = triggers.request_resend(
-            run, number=int(number), with_unknown=with_unknown, person=person, now=timezone.now()
+            run, number=int(number), with_unknown=with_unknown, person=person, now=database_now()
         )
         if is_new:
             enqueue_runs([one.pk for one in again])
@@ -61,7 +61,7 @@ def recall_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
     """First a page that says what it does, then the recall."""
     run = _run(request, pk)
     if request.method == "POST":
-        if recall.request_recall(run, person=administrator(request), now=timezone.now()):
+        if recall.request_recall(run, person=administrator(request), now=database_now()):
             messages.success(request, gettext("What waited is canceled; the rest is being taken back from WeCom."))
         else:
             messages.info(request, gettext("This was asked for already."))

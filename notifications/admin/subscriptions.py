@@ -24,6 +24,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.companies.diagnosis import results
+from integrations.core.background import database_now
 from integrations.core.sentences import shown
 from notifications.admin import subscription_forms, subscription_preview
 from notifications.admin.base import (
@@ -208,9 +209,9 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
         if "channel" in changed:
             changed |= {"robot", "fallback_channel"}  # emptied by the form where the channel has none
         if change and "is_enabled" in changed and obj.is_enabled:
-            changed |= auto_pause.resume(obj, now=timezone.now())
+            changed |= auto_pause.resume(obj, now=database_now())
         if change and changed & SCHEDULE_FIELDS:
-            slots.reschedule(obj, now=timezone.now())
+            slots.reschedule(obj, now=database_now())
             # All of them: the form empties what another way of writing the schedule needed.
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         if change and obj.owner is not None and not obj.owner.is_active:
@@ -221,7 +222,7 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
             return
         obj.owner = administrator(request)
         obj.save()
-        slots.reschedule(obj, now=timezone.now())  # now that it has the key from which its spread is drawn
+        slots.reschedule(obj, now=database_now())  # now that it has the key from which its spread is drawn
         obj.save(update_fields=["next_run_at"])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -365,7 +366,7 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
         if not token:
             raise PermissionDenied
         run, is_new = triggers.request_run(
-            subscription, trigger=trigger, token=token, person=administrator(request), now=timezone.now()
+            subscription, trigger=trigger, token=token, person=administrator(request), now=database_now()
         )
         if is_new:
             enqueue_runs([run.pk])

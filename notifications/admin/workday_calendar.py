@@ -7,9 +7,9 @@ from typing import Any
 from django.contrib import admin
 from django.forms import modelform_factory
 from django.http import HttpRequest
-from django.utils import timezone
 
 from integrations.admin.base import OneRowAdmin
+from integrations.core.background import database_now
 from integrations.core.concurrency import SeenForm
 from notifications.models import WorkdayCalendar
 from notifications.subscriptions.schedules import slots
@@ -21,4 +21,4 @@ class WorkdayCalendarAdmin(OneRowAdmin):
 
     def save_model(self, request: HttpRequest, obj: WorkdayCalendar, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        slots.reschedule_by_workdays(now=timezone.now())
+        slots.reschedule_by_workdays(now=database_now())

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from datetime import datetime
 
 from django.http import HttpRequest
-from django.utils import timezone
 from ninja import Router, Schema, Status
 
+from integrations.core.background import database_now
 from notifications.alerts import evaluation, ingest, notify, routing
 from notifications.alerts.ingest import Alert, moment, safe_link
 from notifications.api.alertmanager import AlertIn, AlertsAnswer, AlertsIn
@@ -30,7 +30,7 @@ def receive_alerts(request: HttpRequest, payload: AlertsIn) -> Status[AlertsAnsw
     """Alertmanager's webhook payload (version 4) as it is. Each alert goes to the routes that take its labels;
     repeated, late and out of order it comes to the same. Of more than 1000 the first are taken, the others told as left
     out; what is too long is cut. Answers as soon as the incidents are written down."""
-    token, now = token_for(request, Action.ALERT), timezone.now()
+    token, now = token_for(request, Action.ALERT), database_now()
     alerts = [_alert(one, now) for one in payload.alerts[:ALERTS_AT_MOST]]
     left_out = payload.truncatedAlerts + len(payload.alerts) - len(alerts)
     found = ingest.receive(alerts, truncated_count=left_out, token=token, now=now)
@@ -70,5 +70,5 @@ def check_rule(request: HttpRequest, rule_id: Id) -> Status[CheckState]:
         raise ProblemError("not_found")
     if not rule.is_enabled:
         raise ProblemError("rule_disabled")
-    check = evaluation.check_now(rule, now=timezone.now())
+    check = evaluation.check_now(rule, now=database_now())
     return Status(202, CheckState(rule_id=rule.pk, slot_at=check.slot_at))

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from accounts.authentication.throttling import network_of
+from integrations.core.background import database_now
 from integrations.core.sentences import Sentence
 from integrations.models.fields import Unreadable
 from notifications.api.authentication import count
@@ -69,7 +70,7 @@ def _received(request: HttpRequest, public_id: str, query: dict[str, str]) -> Ta
         count(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
         payload = parsed(body, request.headers.get("Content-Type", ""))
         key = _repeat_key(channel, Proof(request.headers, query, body))
-        return calls.take(channel, payload, request_key=key, now=timezone.now())
+        return calls.take(channel, payload, request_key=key, now=database_now())
     except PayloadError as error:
         raise _noted(channel, error.code) from error
     except CallRefusedError as refused:
@@ -128,4 +129,4 @@ def _noted(channel: InboundChannel, code: str) -> ProblemError:
 
 def _note(channel: InboundChannel, code: str) -> None:
     if code in _REASONS:
-        calls.note(channel, InboundCall.Outcome.REFUSED, _REASONS[code], now=timezone.now())
+        calls.note(channel, InboundCall.Outcome.REFUSED, _REASONS[code], now=database_now())

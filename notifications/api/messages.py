@@ -12,7 +12,6 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.urls import reverse
-from django.utils import timezone
 from ninja import Router, Status
 from ninja.errors import ValidationError
 from ninja.params.functions import Header, Query
@@ -21,6 +20,7 @@ from pydantic import ValidationError as InvalidError
 from accounts.audit import services, signals
 from accounts.models import AuditEntry, User
 from integrations.clients.sources.webhook import is_callable
+from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.api.authentication import address_of, token_for
 from notifications.api.json_body import JSON, MULTIPART, read_json
@@ -121,7 +121,7 @@ def get_message(
 )
 def upload_file(request: HttpRequest) -> Status[UploadState]:
     """Up to 20 MB, as a form with one `file`. Kept for a day, for messages of the same token."""
-    token, now = token_for(request, Action.SEND), timezone.now()
+    token, now = token_for(request, Action.SEND), database_now()
     if request.content_type != MULTIPART:
         raise ProblemError("unsupported_media_type")
     sent = _form_of(request)[1].getlist("file")
@@ -171,7 +171,7 @@ def _message(token: ApiToken, request: _Asked) -> Incoming:
     """With the uploads and the company that it names. Raises ProblemError."""
     asked = request.body
     try:
-        known = uploads.of_token(token, asked.uploads, now=timezone.now())
+        known = uploads.of_token(token, asked.uploads, now=database_now())
     except uploads.TooLargeError as error:
         raise ProblemError("too_many_files") from error
     missing = [pk for pk in asked.uploads if pk not in known]
@@ -234,7 +234,7 @@ def _checked(sent: Any) -> files.CheckedFile:
 
 
 def _accepted(request: HttpRequest, token: ApiToken, asked: _Asked, key: str) -> HttpResponse:
-    now = timezone.now()
+    now = database_now()
 
     def make() -> tuple[Run, str]:
         accepted = accept(_message(token, asked), now=now)

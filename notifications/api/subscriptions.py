@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from ninja import Router
 from ninja.params.functions import Header, Query
 
+from integrations.core.background import database_now
 from notifications.api import tokens
 from notifications.api.authentication import address_of, token_for
 from notifications.api.problems import ProblemError, problems
@@ -69,7 +69,7 @@ def run_subscription(
         fingerprint=idempotency.fingerprint_of("POST", request.path, asked.model_dump_json()),
     )
     try:
-        answer = triggers.trigger(subscription, request=run_request, now=timezone.now(), words=_words, enqueue=_enqueue)
+        answer = triggers.trigger(subscription, request=run_request, now=database_now(), words=_words, enqueue=_enqueue)
     except triggers.TriggerRefusedError as error:
         raise ProblemError(error.code, error.sentence) from error
     except idempotency.KeyReusedError as error:

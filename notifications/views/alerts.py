@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from integrations.core.background import database_now
 from notifications.alerts import actions, charts, selectors
 from notifications.alerts.actions import Action
 from notifications.views.media import made_answer
@@ -48,7 +49,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
     """One alert: for those who are told of it, and administrators of its company."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
-    person, now = signed_in(request.user), timezone.now()
+    person, now = signed_in(request.user), database_now()
     incident = selectors.incident_for(person, pk)
     if incident is None:
         return render(request, "notifications/not_yours.html", status=404)
@@ -81,7 +82,7 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
     if action not in _SAID:
         return HttpResponseBadRequest()
     action = Action(action)
-    done = actions.act(action, [pk], person=signed_in(request.user), now=timezone.now())
+    done = actions.act(action, [pk], person=signed_in(request.user), now=database_now())
     if done.changed:
         messages.success(request, _SAID[action])
     elif done.unchanged:

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
+from integrations.core.background import database_now
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.core.sentences import shown
@@ -206,7 +207,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
 
     def _send_trial(self, request: HttpRequest, channel: InboundChannel) -> None:
         """The message of the last payload, to the person at work alone."""
-        now, person = timezone.now(), administrator(request)
+        now, person = database_now(), administrator(request)
         last = calls.last_payload(channel, now=now)
         if last is None:
             messages.warning(request, gettext("Nothing came in within the last hour that could be sent to you."))

@@ -11,11 +11,11 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import own_page
+from integrations.core.background import database_now
 from notifications.admin import subscription_forms
 from notifications.admin.base import administrator
 from notifications.admin.push.copies import copy_push
@@ -158,7 +158,7 @@ def _are_too_many(request: HttpRequest, queryset: QuerySet[Subscription]) -> boo
 
 
 def _outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: User) -> list[Outcome]:
-    now = timezone.now()
+    now = database_now()
     found = [switch.change(one, seen_by, now) for one in subscriptions]
     return sorted(found, key=lambda one: (one.subscription.name, one.subscription.pk))
 

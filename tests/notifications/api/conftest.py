@@ -68,6 +68,13 @@ def make_token(owner: User, **fields: Any) -> tuple[ApiToken, Caller]:
     return token, client_with(secret)
 
 
+@pytest.fixture
+def late_web(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The web host's clock is 25 hours behind the database's: longer than a message lives."""
+    now = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: now() - timedelta(hours=25))
+
+
 class Caller(Client):
     """A client whose calls have no body where none is given: Django's own would send an empty form."""
 

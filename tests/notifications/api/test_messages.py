@@ -14,6 +14,7 @@ from django.test.client import MULTIPART_CONTENT
 from django.utils import timezone
 
 from accounts.models import AuditEntry, User
+from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import uploads
@@ -65,6 +66,15 @@ def upload(client: Caller, name: str, content: bytes) -> Any:
 
 
 # --- Accepted ---
+
+
+@pytest.mark.usefixtures("late_web")
+def test_a_message_lives_by_the_database_s_time(client: Caller, zhang: User) -> None:
+    assert send(client, message("zhang", text="剩 5%")).status_code == 202
+
+    render_run(run_id=Run.objects.get().pk, now=database_now())
+
+    assert Delivery.objects.get().expires_at > database_now() + timedelta(hours=23)
 
 
 def test_a_message_is_accepted_and_handed_to_a_worker(

@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import AuditEntry, User
+from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.delivery.runs import idempotency, triggers
 from notifications.models import AcceptedRequest, ApiToken, Run, Subscription
@@ -69,6 +70,15 @@ class TestRunning:
         assert (run.trigger, run.status, run.requested_by, run.api_token) == ("url", "waiting", editor, token)
         assert (run.corp, run.key.startswith(f"api:{subscription.pk}:")) == (corp, True)
         assert enqueued == [run.pk]
+
+    @pytest.mark.usefixtures("late_web")
+    def test_a_run_has_the_database_s_time(self, client: Client, subscription: Subscription) -> None:
+        answer = run_once(client, subscription, "key")
+
+        run, age = Run.objects.get(), timedelta(minutes=5)
+        assert answer.status_code == 202
+        assert (database_now() - run.slot_at < age, database_now() - run.claimed_at < age) == (True, True)
+        assert database_now() - AcceptedRequest.objects.get().created_at < age
 
     @pytest.mark.parametrize("trigger", ["url", "data_update"])
     def test_the_body_names_the_trigger(self, trigger: str, client: Client, subscription: Subscription) -> None:
