@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from integrations.core.sentences import Sentence
-from notifications.alerts import incidents
-from notifications.alerts.recipients import audience_key
+from notifications.alerts import incidents, recipients
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import first_locked, unlocked
 from notifications.models import AlertRoute, AlertRule, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
@@ -69,10 +68,13 @@ def _of_source(model: type[AlertSource], column: str, source_id: int | None, now
     windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
     for incident in unlocked(due.select_related("route", "rule"))[:INCIDENTS_PER_NOTICE]:
         until = _quiet_until(incident, source, windows, now)
+        key = _group_key(incident)
+        if until <= now and incident.is_open and key not in groups and recipients.waits_for_company(incident):
+            until = now + RECHECK_AFTER
         if until > now:
             Incident.objects.filter(pk=incident.pk).update(notice_due_at=min(until, now + RECHECK_AFTER))
         else:
-            groups[_group_key(incident)].append(incident)
+            groups[key].append(incident)
     run_ids = [_create_run(kind[0], together, source, now) for kind, together in groups.items()]
     if source is not None and any(kind[0] == Notice.FIRE for kind in groups):
         until = now + timedelta(seconds=source.gather_seconds)
@@ -81,7 +83,7 @@ def _of_source(model: type[AlertSource], column: str, source_id: int | None, now
 
 
 def _group_key(incident: Incident) -> tuple[Any, ...]:
-    return (incident.notice_kind, incident.kind, incident.corp_id, *audience_key(incident))
+    return (incident.notice_kind, incident.kind, incident.corp_id, *recipients.audience_key(incident))
 
 
 def _quiet_until(

@@ -9,7 +9,7 @@ from functools import cached_property
 from accounts.models import AttributeValue, User, fold_value
 from accounts.users.scopes import sees_all_corps
 from integrations.models import Card, Corp
-from notifications.models import AlertReceiver, Channel, Incident, Operator, RulesMatch
+from notifications.models import AlertReceiver, Channel, Incident, Operator, Receipt, Robot, RulesMatch
 from notifications.sources import Audience, Rule
 from notifications.subscriptions.attribute_rules import matching
 from notifications.subscriptions.recipients import chosen, named_audience, resolve
@@ -33,6 +33,16 @@ def audience_of(incident: Incident) -> Audience:
         channel=audience.channel,
         fallback_channel=audience.fallback_channel,
     )
+
+
+def waits_for_company(incident: Incident) -> bool:
+    """Whether nobody can be told of it now, and somebody could if a disabled company were enabled."""
+    audience = audience_of(incident)
+    disabled = set(Corp.objects.filter(is_enabled=False).values_list("pk", flat=True))
+    if audience.channel == Channel.ROBOT:
+        return Robot.objects.filter(pk=audience.robot_id or 0, corp__in=disabled).exists()
+    reasons = {person.reason for person in resolve(audience)} if disabled else {None}
+    return None not in reasons and (Receipt.Reason.CORP_DISABLED in reasons or audience.corp_id in disabled)
 
 
 def audience_key(incident: Incident) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from accounts.models import User
+from integrations.models import Corp
 from notifications.alerts import actions
 from notifications.alerts.actions import Action
 from notifications.alerts.incidents import DAMPING
@@ -17,7 +18,7 @@ from notifications.alerts.ingest import Alert
 from notifications.delivery.runs import owner_notices
 from notifications.models import AlertRoute, Channel, Delivery, Incident, IncidentNotice, Robot, Run
 from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
-from tests.notifications.factories import NOW
+from tests.notifications.factories import NOW, make_corp, make_person
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
@@ -98,6 +99,34 @@ def test_an_end_before_its_notice_tells_nobody(duty: Duty) -> None:
 
     assert duty.phone() == []
     assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize(("is_over", "told"), [(False, ["[严重] DiskFull 磁盘快满了"]), (True, [])])
+def test_what_fired_while_the_company_was_disabled_is_told_when_it_is_back_if_it_still_burns(
+    is_over: bool, told: list[str], duty: Duty
+) -> None:
+    Corp.objects.update(is_enabled=False)
+    duty.tell(alert())
+    duty.clock.advance(hours=30)
+    duty.work_off()
+    assert not Run.objects.exists()
+    if is_over:
+        duty.tell(alert(ends=duty.clock.now))
+
+    Corp.objects.update(is_enabled=True)
+    duty.clock.advance(minutes=5)
+    duty.work_off()
+
+    assert titles(duty) == told
+
+
+def test_while_one_company_of_two_is_disabled_those_of_the_other_are_told(duty: Duty) -> None:
+    other = make_person(make_corp(is_enabled=False), "other")
+    AlertRoute.objects.get().receiver.users.add(other)
+
+    duty.tell(alert())
+
+    assert titles(duty) == ["[严重] DiskFull 磁盘快满了"]
 
 
 def test_an_end_is_told_where_that_is_wanted_only(duty: Duty) -> None:
