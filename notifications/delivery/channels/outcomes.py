@@ -133,6 +133,7 @@ OTHER_APP = Outcome(Kind.REFUSED, message="the company's app was changed after t
 ROBOT_GONE = Outcome(Kind.REFUSED, message="the robot was deleted after this message was made")
 NO_THREAD = Outcome(Kind.NOT_SENT, message="the call did not begin in time")
 NOT_COUNTED = Outcome(Kind.NOT_SENT, message="the limiter lost its counts before the call began")
+NOT_CLAIMED = Outcome(Kind.NOT_SENT, message="the database did not confirm that the call may begin")
 LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")
 
 

@@ -26,7 +26,7 @@ from notifications.delivery.leases import QUEUE_LEASE
 from notifications.delivery.limiter import Scope, StoreLostError, query
 from notifications.delivery.locking import unlocked
 from notifications.delivery.sending import circuit_breaker
-from notifications.models import Channel, Delivery, Priority, Run
+from notifications.models import Attempt, Channel, Delivery, Priority, Run
 
 logger = logging.getLogger(__name__)
 
@@ -165,15 +165,17 @@ def pending(delivery_ids: Collection[int]) -> list[Sendable]:
     return _sendables(Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING))
 
 
-def claim_deliveries(deliveries: Collection[Sendable], *, now: datetime) -> list[StartedAttempt]:
+def claim_deliveries(
+    deliveries: Collection[Sendable], *, now: datetime, token: uuid.UUID | None = None
+) -> list[StartedAttempt]:
     """The attempts of those that may be tried now, each with its delivery as it was locked, and its company.
 
     Left out are those whose time has not come, that are settled, that another worker has or looks at, and that are not
     any more what `deliveries` say: people were withdrawn, a picture was renewed, or somebody tried them meanwhile. The
-    limiter was asked for something else; they are asked for anew. The attempts share one fencing token: it is taken
+    limiter was asked for something else; they are asked for anew. The attempts share one fencing `token`: it is taken
     away from each by itself.
     """
-    known = {row.pk: row for row in deliveries}
+    known, token = {row.pk: row for row in deliveries}, token or uuid.uuid4()
     with transaction.atomic():
         # PostgreSQL reads a row again once it has its lock: these are the values that nobody can change any more.
         locked = _sendables(unlocked(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk")))
@@ -184,10 +186,18 @@ def claim_deliveries(deliveries: Collection[Sendable], *, now: datetime) -> list
         corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in rows})
         for row in rows:
             row.corp = corps[row.corp_id]
-        token = uuid.uuid4()
         _mark_sending(rows, token, now)
         ids = begin_attempts([row.pk for row in rows], token, now)
     return [StartedAttempt(ids[row.pk], row, row.attempt_count, token, now) for row in rows]
+
+
+def claimed_without_answer(delivery_ids: Collection[int], token: uuid.UUID) -> list[Attempt]:
+    """The attempts of a claim that failed, if it took effect all the same: the answer to its COMMIT was lost."""
+    with transaction.atomic():
+        # Waits where the claim is still being committed.
+        rows = Delivery.objects.filter(pk__in=delivery_ids).order_by("pk").select_for_update()
+        held = [pk for pk, its_token in rows.values_list("pk", "fencing_token") if its_token == token]
+    return list(Attempt.objects.filter(delivery__in=held, fencing_token=token))
 
 
 def _sendables(rows: QuerySet[Delivery]) -> list[Sendable]:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from structlog.contextvars import bind_contextvars
@@ -24,12 +25,12 @@ from structlog.contextvars import bind_contextvars
 from integrations.clients.clock import read_boot_clock
 from integrations.core.background import guarded
 from notifications.delivery.channels import Caller, Sendable, channel_of
-from notifications.delivery.channels.outcomes import NO_THREAD, NOT_COUNTED, Outcome, crashed, not_begun
+from notifications.delivery.channels.outcomes import NO_THREAD, NOT_CLAIMED, NOT_COUNTED, Outcome, crashed, not_begun
 from notifications.delivery.leases import STOP_SECONDS, TASK_SECONDS
 from notifications.delivery.limiter.shared_gate import PERMIT_SECONDS
 from notifications.delivery.sending import throttling
-from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries
-from notifications.delivery.sending.settle import Ended, settle_all
+from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, claimed_without_answer
+from notifications.delivery.sending.settle import Ended, reconnecting, settle, settle_all
 from notifications.delivery.sending.throttling import Admission
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class _Task:
         self._admission = Admission(delivery_ids)
         self._flights: Flights[_Flying, _Answered] = Flights(callers())
         self._passed_over: list[int] = []
+        # Claims that failed, by their tokens: each may have taken effect all the same.
+        self._failed_claims: dict[UUID, list[int]] = {}
         self.tried_count = 0
 
     @property
@@ -130,19 +133,42 @@ class _Task:
 
     def give_back(self) -> None:
         """What was not tried can be handed out again: at once, or when the limiter has room for it."""
+        self._undo_failed_claims()
         self._admission.give_back(now=self._clock(), passed_over=self._passed_over)
 
     def _claimed(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
         """One by one where that fails: a bad row waits, and does not keep the others from going out."""
-        now = self._clock()
         with guarded(logger, "%d deliveries could not be claimed together", len(deliveries)) as together:
-            attempts = claim_deliveries(deliveries, now=now)
+            attempts = self._claim(deliveries)
         if together.error is not None:
-            return [attempt for delivery in deliveries for attempt in _claimed_alone(delivery, now)]
+            self._undo_failed_claims()
+            return [attempt for delivery in deliveries for attempt in self._claimed_alone(delivery)]
         claimed = {attempt.delivery_id for attempt in attempts}
         # A disabled company's, say: they can be handed out the moment that it is enabled again.
         self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
         return attempts
+
+    def _claimed_alone(self, delivery: Sendable) -> list[StartedAttempt]:
+        attempts: list[StartedAttempt] = []
+        with guarded(logger, "delivery=%d could not be tried", delivery.pk):
+            attempts += self._claim([delivery])
+        return attempts
+
+    def _claim(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
+        token = uuid4()
+        self._failed_claims[token] = [delivery.pk for delivery in deliveries]
+        attempts = claim_deliveries(deliveries, now=self._clock(), token=token)
+        del self._failed_claims[token]
+        return attempts
+
+    def _undo_failed_claims(self) -> None:
+        """Nothing was sent of them: left to the sweep they would count as unclear, and a robot's are never repeated."""
+        for token, ids in list(self._failed_claims.items()):
+            with guarded(logger, "a failed claim could not be looked at") as look:
+                for attempt in reconnecting(partial(claimed_without_answer, ids, token)):
+                    settle(attempt, NOT_CLAIMED, duration_ms=None, now=self._clock())
+            if look.error is None:
+                del self._failed_claims[token]
 
     def _call(self, attempt: StartedAttempt, permit: Permit, *, is_counted: bool) -> None:
         self.tried_count += 1
@@ -155,13 +181,6 @@ class _Task:
         clock, context = self._clock, copy_context()
         call = lambda: context.run(_answer, delivery, caller, permit, clock)  # noqa: E731  # as short as it is
         self._flights.begin(_Flying(attempt, permit), call)
-
-
-def _claimed_alone(delivery: Sendable, now: datetime) -> list[StartedAttempt]:
-    attempts: list[StartedAttempt] = []
-    with guarded(logger, "delivery=%d could not be tried", delivery.pk):
-        attempts += claim_deliveries([delivery], now=now)
-    return attempts
 
 
 def _not_counted() -> Outcome:

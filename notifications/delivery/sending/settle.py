@@ -67,10 +67,11 @@ def settle(attempt: Attempt | StartedAttempt, outcome: Outcome, *, duration_ms: 
         if delivery is None:
             return False
         _write(delivery, attempt, outcome, now)
-    if outcome.kind == Kind.POSTPONED:
-        _postpone_corp(delivery, outcome, now)
-    if outcome.is_configuration and delivery.channel == Channel.WECOM:
-        circuit_breaker.block(delivery.corp_id, outcome, now=now)
+        # Together: where the answer to the COMMIT is lost, a repeat finds the lease gone and does neither.
+        if outcome.kind == Kind.POSTPONED:
+            _postpone_corp(delivery, outcome, now)
+        if outcome.is_configuration and delivery.channel == Channel.WECOM:
+            circuit_breaker.block(delivery.corp_id, outcome, now=now)
     return True
 
 
@@ -194,12 +195,12 @@ def settle_all(ended: Sequence[Ended]) -> None:
     """Settle each. What was simply accepted, which is nearly everything, is written together."""
     answered = {each.attempt.delivery.corp_id for each in ended if _proves_configuration(each)}
     if answered:
-        _reconnecting(lambda: circuit_breaker.unblock(answered, now=ended[0].ended_at))
+        reconnecting(lambda: circuit_breaker.unblock(answered, now=ended[0].ended_at))
     counters.count_ended([_counted(each) for each in ended])
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
     if len(plain) > 1:
         with guarded(logger, "%d accepted deliveries could not be settled together", len(plain)) as written:
-            _reconnecting(lambda: _settle_accepted(plain))
+            reconnecting(lambda: _settle_accepted(plain))
         if written.error is not None:
             plain = []
     else:
@@ -210,7 +211,7 @@ def settle_all(ended: Sequence[Ended]) -> None:
             _settle_alone(each)
 
 
-def _reconnecting(write: Callable[[], T]) -> T:
+def reconnecting(write: Callable[[], T]) -> T:
     """Do `write`, and once more over a new connection where the database failed, as when this one was cut. It must be
     safe to repeat.
 
@@ -242,7 +243,7 @@ def _proves_configuration(each: Ended) -> bool:
 def _settle_alone(each: Ended) -> None:
     delivery = each.attempt.delivery
     with guarded(logger, "delivery=%d could not be settled", delivery.pk) as row:
-        is_held = _reconnecting(
+        is_held = reconnecting(
             lambda: settle(each.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
         )
     if row.error is not None:  # its lease will end
