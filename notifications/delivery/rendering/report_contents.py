@@ -11,7 +11,7 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import F, Prefetch, Q, prefetch_related_objects
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, prefetch_related_objects
 from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, AttributeValue, WeComAccount, fold_value
@@ -25,7 +25,7 @@ from notifications.delivery.rendering import message_builder, report_data, skip_
 from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.page_pictures import RecipientPages, pages_of
 from notifications.delivery.rendering.report_data import Loaded
-from notifications.models import MessageForm, OwnRowsRule, Receipt, Report, ReportCard, Run, Subscription
+from notifications.models import Delivery, MessageForm, OwnRowsRule, Receipt, Report, ReportCard, Run, Subscription
 from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values, missing_values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
@@ -449,10 +449,19 @@ def _cut_notes(cards: Sequence[CardContent]) -> list[str]:
 
 
 def _last_fingerprint(run: Run) -> str:
-    """Of the data of the message before: of the last whole run that reached, or may have reached, somebody."""
+    """Find the fingerprint of the last whole run that reached, or may have reached, somebody.
+
+    Empty where its message expired or was refused for others, who lack it still. Those whom WeCom does not know could
+    not get it again either.
+    """
     before = Run.objects.filter(subscription=run.subscription_id).exclude(fingerprint="").exclude(pk=run.pk)
     arrived = before.exclude(trigger__in=Run.PARTIAL).filter(deliveries__status__in=_SENT).distinct()
-    return arrived.order_by("-pk").values_list("fingerprint", flat=True).first() or ""
+    is_invalid_for_all = Q(recipient_count__lte=F("invalid_count") + F("unlicensed_count"))
+    lost = Delivery.objects.filter(
+        Q(status="canceled") | (Q(status="failed") & ~is_invalid_for_all), run=OuterRef("pk")
+    )
+    last = arrived.annotate(is_partial=Exists(lost)).order_by("-pk").values_list("fingerprint", "is_partial").first()
+    return "" if last is None or last[1] else last[0]
 
 
 _SENT = ("preparing", "pending", "sending", "accepted", "unknown")

@@ -478,6 +478,27 @@ class TestSkipping:
 
         assert self.again(subscription).status == Run.Status.SENDING
 
+    @pytest.mark.parametrize(
+        ("fields", "status"),
+        [
+            ({"status": "canceled"}, Run.Status.SENDING),
+            ({"status": "failed"}, Run.Status.SENDING),
+            ({"status": "failed", "invalid_count": 1}, Run.Status.SKIPPED),
+            ({"status": "unknown"}, Run.Status.SKIPPED),
+        ],
+    )
+    def test_a_message_that_reached_only_some_is_sent_again(
+        self, fields: dict[str, Any], status: str, corp: Corp
+    ) -> None:
+        subscription = self.subscribed(corp, skips_unchanged=True)
+        subscription.users.add(make_person(make_corp(), "far"))
+        self.again(subscription)
+        first, second = Delivery.objects.order_by("pk")
+        Delivery.objects.filter(pk=first.pk).update(status="accepted")
+        Delivery.objects.filter(pk=second.pk).update(**fields)
+
+        assert self.again(subscription).status == status
+
     def test_who_asks_by_hand_gets_it(self, corp: Corp) -> None:
         subscription = self.subscribed(corp, skips_empty=True, skips_unchanged=True)
 
