@@ -117,13 +117,14 @@ def _limits() -> Iterator[Attention]:
     words = {
         "address_minute": _("calls a minute of one address"),
         "address_hour": _("calls an hour of one address"),
-        "company_minute": _("calls a minute of one company"),
-        "company_hour": _("calls an hour of one company"),
+        "company_minute": _("calls a minute of %(corp)s"),
+        "company_hour": _("calls an hour of %(corp)s"),
     }
     for used in limits.used():
         if used.share > LIMIT_SHARE:
             sentence = _("%(percent)d %% of a limit of WeCom is used: %(limit)s. What is more waits.")
-            facts = {"percent": round(100 * used.share), "limit": words[used.limit]}
+            corp = Corp.objects.only("name").filter(pk=used.corp_id or 0).first()
+            facts = {"percent": round(100 * used.share), "limit": words[used.limit] % {"corp": corp}}
             yield Attention(sentence % facts, reverse("admin:notifications_corpqueue_changelist"), "warn")
 
 

@@ -56,7 +56,9 @@ def _shares(scopes: list[tuple[str, int | None, Scope]], window: str) -> Iterato
     limited = [one for one in limited if one[2].per_minute or one[2].per_hour]
     if not limited:
         return iter(())
-    room = query(lambda gate: gate.room([scope for *_, scope in limited], within_seconds=0, is_urgent=True))
+    theirs = [scope for *_, scope in limited]
+    # A hold is none of our calls: WeCom asked for it.
+    room = query(lambda gate: gate.room(theirs, within_seconds=0, is_urgent=True, minds_hold=False))
     found: dict[tuple[str, int | None], float] = {}
     for kind, corp_id, scope in limited:
         share = 1 - room.calls[scope.key] / (scope.per_minute or scope.per_hour)

@@ -207,12 +207,15 @@ class Gate:
         self._store.set(f"{_key(scope)}:ceiling", ceiling, ex=CEILING_SECONDS)
         return ceiling
 
-    def room(self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False) -> Room:
-        """What each window will have room for within so long. Takes nothing. Raises StoreLostError."""
+    def room(
+        self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, minds_hold: bool = True
+    ) -> Room:
+        """What each window will have room for within so long; none where it is held and `minds_hold`. Takes nothing.
+        Raises StoreLostError."""
         known = {scope.key: scope for scope in scopes}
         rooms = self._answers(
             within=round(within_seconds * 1000),
-            scopes=[{**_scope(scope), "urgent": is_urgent} for scope in known.values()],
+            scopes=[{**_scope(scope), "urgent": is_urgent, "minds_hold": minds_hold} for scope in known.values()],
         )[2]
         return Room(dict(zip(known, rooms, strict=True)))
 

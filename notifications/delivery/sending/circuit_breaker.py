@@ -19,6 +19,7 @@ from integrations.core.explanations import of_errcode
 from integrations.core.hooks import CallsRefused
 from integrations.models import Corp
 from notifications.delivery.channels.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
+from notifications.delivery.leases import QUEUE_LEASE
 from notifications.delivery.locking import update_unlocked
 from notifications.models import Attempt, Channel, CorpQueue, Delivery, OperatorContacts
 
@@ -121,12 +122,12 @@ _CLEARED = {
 
 
 def probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
-    """The blocked ones of these companies, and whether one message may be tried there now. Whoever asks takes it."""
+    """Map the blocked ones of these companies to whether one message may be tried there now. Whoever asks takes it, for
+    as long as a task may have the message in hand: if it is lost, another one is tried."""
     found = {}
     for queue in CorpQueue.objects.blocked().filter(corp__in=corp_ids):
         due = CorpQueue.objects.filter(Q(probe_at__isnull=True) | Q(probe_at__lte=now), pk=queue.pk)
-        next_at = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
-        found[int(queue.corp_id or 0)] = due.update(probe_at=next_at) == 1
+        found[int(queue.corp_id or 0)] = due.update(probe_at=now + QUEUE_LEASE) == 1
     return found
 
 

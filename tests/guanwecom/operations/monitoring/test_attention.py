@@ -14,7 +14,7 @@ from django.utils import timezone, translation
 from pytest_django import Settings
 
 from accounts.models import User
-from guanwecom.operations.monitoring import attention, expiry
+from guanwecom.operations.monitoring import attention, expiry, limits
 from guanwecom.operations.monitoring.attention import monitoring_attentions
 from integrations.core import installation
 from integrations.models import Installation, SiteAddress
@@ -69,7 +69,7 @@ def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
 ) -> None:
     monkeypatch.setattr(attention, "TASKS_AT_MOST", 1)
     settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_COMPANY_PER_HOUR = 10, 0
-    corp = make_corp()
+    corp = make_corp(name="北山制造")
     Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")
     move_trail(timezone.now() - timedelta(days=366), model="notifications.robot")
     scopes = (company_scope(corp.corpid),)
@@ -79,9 +79,17 @@ def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
 
     assert sentences(make_superuser()) == [
         ("1 stored secret has not been changed for a year.", "warn"),
-        ("100 % of a limit of WeCom is used: calls a minute of one company. What is more waits.", "warn"),
+        ("100 % of a limit of WeCom is used: calls a minute of 北山制造. What is more waits.", "warn"),
         ("2 tasks stand in the queue “data”: add workers.", "bad"),
     ]
+
+
+def test_a_company_that_wecom_holds_back_has_used_nothing() -> None:
+    corp = make_corp()
+    query(lambda gate: gate.hold(company_scope(corp.corpid), seconds=120))
+
+    assert {one.share for one in limits.used()} == {0.0}
+    assert sentences(make_superuser()) == []
 
 
 def test_those_of_single_companies_are_told_nothing() -> None:

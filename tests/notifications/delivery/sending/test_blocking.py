@@ -130,6 +130,18 @@ def test_without_tokens_for_an_hour_the_company_is_held_until_then_and_all_goes_
     assert len(wire.bodies) == 4
 
 
+def test_where_the_message_that_finds_out_is_lost_another_one_does_after_its_lease(
+    corp: Corp, wire: Wire, clock: FakeClock
+) -> None:
+    ids = personal(corp, 4)
+    wire.tokens.append(errcode(45009))
+    send_all(ids[:1], clock)
+    assert len(hand_out(now=clock.advance(hours=1)).ordinary) == 1  # and its worker dies
+
+    assert hand_out(now=clock.advance(seconds=59)).ordinary == []
+    assert len(hand_out(now=clock.advance(seconds=1)).ordinary) == 1
+
+
 def test_too_many_messages_hold_no_company(corp: Corp, wire: Wire, clock: FakeClock) -> None:
     wire.sends.append(errcode(45009))
 
