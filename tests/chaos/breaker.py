@@ -29,8 +29,8 @@ from tests.sandbox_process import AGENTID
 
 # Less than it holds already: every write is refused.
 NO_MEMORY_BYTES = 1
-# In which the others take over what a sleeping machine held.
-SLEEPS_SECONDS = 4.0
+# Longer than a lease: the others have taken over what a sleeping machine held before hours pass.
+SLEEPS_SECONDS = 7.0
 
 
 class Breaker:
@@ -165,17 +165,16 @@ class Breaker:
 
     def _step(self, what: Disturbance) -> None:
         """The host of one program, or of Valkey, has another time of day, until the round is mended."""
-        self._town.step(what.target, what.seconds)
+        self._town.stack.clocks.move(what.target, int(what.seconds))
 
     def _sleep(self, what: Disturbance) -> None:
-        """A worker's machine sleeps with calls in hand, while the world goes on without it."""
+        """A worker's machine sleeps with calls in hand, which the others send. Then hours pass, and it wakes up."""
         town = self._town
         town.control("POST", "faults", {"kind": "slow", "endpoint": "message/send", "seconds": 1.0, "count": 6})
         time.sleep(1.0)
         with self._stopped(what.target):
-            town.pass_world(what.seconds)
             time.sleep(SLEEPS_SECONDS)
-            town.stack.clocks.move(what.target, what.seconds, boot=what.seconds)
+            town.pass_world(int(what.seconds))
 
     # --- WeCom --------------------------------------------------------------------------------------------------------
 

@@ -1,15 +1,17 @@
 """Clocks of single programs that can be moved, while the machine's stay right: as if each ran on a host of its own.
 
-A library that is loaded before the C library's (LD_PRELOAD) adds to what the kernel says: `real` to the time of day,
-`boot` to the clock that counts sleep (CLOCK_BOOTTIME). The monotonic clock stands still in sleep, so nothing is added
-to it. libfaketime would move both of the latter together, which no sleeping machine does.
+A library that is loaded before the C library's (LD_PRELOAD) adds to what the kernel says: the time that has passed for
+all of them, to the time of day and to the clock that counts sleep (CLOCK_BOOTTIME); and to the time of day by how much
+it is wrong on one host. The monotonic clock stands still in sleep, so nothing is added to it. libfaketime would move it
+with the clock that counts sleep, which no sleeping machine does.
 """
 
 from __future__ import annotations
 
 import struct
 import subprocess
-from collections import defaultdict
+import threading
+from collections import Counter
 from pathlib import Path
 
 SOURCE = r"""
@@ -22,24 +24,26 @@ SOURCE = r"""
 #include <time.h>
 #include <unistd.h>
 
-static volatile double *shifts; /* real, boot */
+static volatile double *world, *own;
+
+static volatile double *seconds_in(const char *path) {
+    int file = path ? open(path, O_RDONLY) : -1;
+    void *found = file < 0 ? MAP_FAILED : mmap(0, sizeof(double), PROT_READ, MAP_SHARED, file, 0);
+    if (file >= 0) close(file);
+    return found == MAP_FAILED ? 0 : found;
+}
 
 __attribute__((constructor)) static void begin(void) {
-    const char *path = getenv("CHAOS_CLOCK");
-    int file = path ? open(path, O_RDONLY) : -1;
-    if (file < 0) return;
-    void *found = mmap(0, 2 * sizeof(double), PROT_READ, MAP_SHARED, file, 0);
-    close(file);
-    if (found != MAP_FAILED) shifts = found;
+    world = seconds_in(getenv("CHAOS_WORLD"));
+    own = seconds_in(getenv("CHAOS_CLOCK"));
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
     int failed = syscall(SYS_clock_gettime, clock, time);
-    if (failed || !shifts) return failed;
-    double shift = 0;
-    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) shift = shifts[0];
-    if (clock == CLOCK_BOOTTIME) shift = shifts[1];
-    time->tv_sec += (time_t)shift;
+    if (failed || !world || !own) return failed;
+    int is_real = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
+    if (is_real || clock == CLOCK_BOOTTIME) time->tv_sec += (time_t)*world;
+    if (is_real) time->tv_sec += (time_t)*own;
     return 0;
 }
 
@@ -60,8 +64,11 @@ time_t time(time_t *where) {
 """
 
 
+WORLD = "world"
+
+
 class Clocks:
-    """The clocks of programs by their names, in whole seconds."""
+    """The clocks of programs by their names."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -69,23 +76,32 @@ class Clocks:
         source = folder / "clocks.c"
         source.write_text(SOURCE, encoding="utf-8")
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(self._library), str(source)], check=True)
-        self._shifts: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self._seconds: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self.move(WORLD, 0)
 
     def command(self, name: str) -> list[str]:
-        """Return what begins the command of a program, so that its clocks are those of `name`."""
-        if not self._path(name).exists():
-            self._write(name)
-        return ["env", f"LD_PRELOAD={self._library}", f"CHAOS_CLOCK={self._path(name)}"]
+        """Return what begins the command of a program, so that its clock is that of `name`."""
+        self.move(name, 0)
+        paths = [f"CHAOS_WORLD={self._path(WORLD)}", f"CHAOS_CLOCK={self._path(name)}"]
+        return ["env", f"LD_PRELOAD={self._library}", *paths]
 
-    def move(self, name: str, seconds: float, *, boot: float = 0) -> None:
-        """Move the time of day, and the clock that counts sleep."""
-        real, slept = self._shifts[name]
-        self._shifts[name] = (real + round(seconds), slept + round(boot))
-        self._write(name)
+    def pass_time(self, seconds: int) -> None:
+        """Let so much time pass for all programs at one moment."""
+        self.move(WORLD, seconds)
+
+    def move(self, name: str, seconds: int) -> None:
+        """Set the time of day of one program's host forward or back."""
+        with self._lock:
+            self._seconds[name] += seconds
+            path = self._path(name)
+            with path.open("r+b" if path.exists() else "w+b", buffering=0) as file:
+                file.write(struct.pack("d", self._seconds[name]))
+
+    def set_right(self) -> None:
+        """Set every host's time of day right again."""
+        for name in self._seconds.keys() - {WORLD}:
+            self.move(name, -self._seconds[name])
 
     def _path(self, name: str) -> Path:
         return self._folder / f"clock-{name}"
-
-    def _write(self, name: str) -> None:
-        with self._path(name).open("r+b" if self._path(name).exists() else "w+b", buffering=0) as file:
-            file.write(struct.pack("dd", *self._shifts[name]))

@@ -24,7 +24,7 @@ JUMPS_SECONDS = (-600, -30, 45, 90, 900, 2 * 3600, 4 * 3600)
 # By how much one program's host, or Valkey's, has another time of day until it is set right at the round's end.
 STEPS_SECONDS = (-25 * 3600, -660, -20, 20, 45, 75, 3 * 3600)
 # How long a machine sleeps: WeCom remembers a message for four hours.
-SLEEP_SECONDS = 4.5 * 3600
+SLEEP_SECONDS = 9 * 1800
 # Faults of the sandbox on message/send: values, and for how many calls at most.
 FAULTS: tuple[dict[str, Any], ...] = (
     *({"kind": kind} for kind in ("busy", "rate_limited", "concurrent", "ip_refused", "wrong_json_warning")),

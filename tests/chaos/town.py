@@ -119,8 +119,6 @@ class Town:
     barred: set[int] = field(default_factory=set)
     running: dict[str, Program] = field(default_factory=dict)
     standby: Service | None = None
-    # By how much the time of day of a program's host, or of Valkey's, is wrong.
-    steps: dict[str, float] = field(default_factory=dict)
 
     # --- Its life ---------------------------------------------------------------------------------------------
 
@@ -214,8 +212,7 @@ class Town:
     def mend(self) -> None:
         """All that a person, or WeCom, would put right; programs are back by then."""
         self.control("DELETE", "faults", {})
-        for name in list(self.steps):
-            self.step(name, -self.steps[name])
+        self.stack.clocks.set_right()
         for number in self.secrets:
             self.set_status(number, userids(number)[0], 1)
             with_servers(partial(self._paste_secret, number))
@@ -231,14 +228,10 @@ class Town:
     def move_clock(self, seconds: float) -> None:
         with_servers(lambda: database.move(self.database.url, seconds))
 
-    def step(self, name: str, seconds: float) -> None:
-        self.stack.clocks.move(name, seconds)
-        self.steps[name] = self.steps.get(name, 0.0) + seconds
-
-    def pass_world(self, seconds: float) -> None:
-        """Time passes: for the database, Valkey and WeCom. The hosts of the programs stay behind."""
+    def pass_world(self, seconds: int) -> None:
+        """Let time pass: for the database, WeCom, Valkey and all programs."""
         self.move_clock(seconds)
-        self.stack.clocks.move("broker", seconds)
+        self.stack.clocks.pass_time(seconds)
         self.control("POST", "clock/advance", {"seconds": seconds})
 
     def begin_standby(self) -> None:
