@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
@@ -19,7 +19,7 @@ from integrations.companies import services
 from integrations.models import Corp
 from notifications.delivery.runs import recall, triggers
 from notifications.delivery.runs.recall import withdraw
-from notifications.models import Report, Run, Subscription
+from notifications.models import Attempt, Report, Run, Subscription
 from tests.chaos import database
 from tests.chaos.orders import administrator
 from tests.chaos.plan import Disturbance
@@ -29,6 +29,7 @@ from tests.sandbox_process import AGENTID
 
 # Less than it holds already: every write is refused.
 NO_MEMORY_BYTES = 1
+PATIENCE_SECONDS = 20.0
 # Longer than a lease: the others have taken over what a sleeping machine held before hours pass.
 SLEEPS_SECONDS = 7.0
 
@@ -171,9 +172,11 @@ class Breaker:
         """A worker's machine sleeps with calls in hand, which the others send. Then hours pass, and it wakes up."""
         town = self._town
         town.control("POST", "faults", {"kind": "slow", "endpoint": "message/send", "seconds": 1.0, "count": 6})
-        time.sleep(1.0)
+        _wait_for(lambda: Attempt.objects.filter(finished_at__isnull=True).exists())
         with self._stopped(what.target):
             time.sleep(SLEEPS_SECONDS)
+            # A slot that nobody has begun with would be missed.
+            _wait_for(lambda: not Run.objects.filter(status=Run.Status.WAITING).exists())
             town.pass_world(int(what.seconds))
 
     # --- WeCom --------------------------------------------------------------------------------------------------------
@@ -246,6 +249,13 @@ class Breaker:
 
     def _order_of(self, what: Disturbance) -> Subscription:
         return self._town.orders[int(what.target) % len(self._town.orders)]
+
+
+def _wait_for(look: Callable[[], bool]) -> None:
+    """Wait until it is so, or until it does not look as if it would be."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and not with_servers(look):
+        time.sleep(0.1)
 
 
 @contextmanager
