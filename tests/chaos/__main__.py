@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,18 +37,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--first", type=int, default=0, help="number of the first round, to go on where a run ended")
-    parser.add_argument(
-        "--towns", type=int, default=1, help="so many beside each other, each with a part of the rounds"
-    )
+    parser.add_argument("--towns", type=int, default=1, help="play in so many at once, each with a part of the rounds")
+    parser.add_argument("--folder", type=Path, help="of a town that this program has begun")
     options = parser.parse_args()
-    if options.towns > 1:
-        return _play_beside_each_other(options.towns, options.rounds, options.first, options.seed)
+    if options.folder is None:
+        return _begin_towns(options.towns, options.rounds, options.first, options.seed)
     sys.stdout.write(f"chaos: {options.rounds} rounds from {options.first}, seed {options.seed}\n")
     sys.stdout.flush()
-    with (
-        TemporaryDirectory(prefix="guanwecom-chaos-") as name,
-        servers(Clocks(Path(name))) as (database, broker, clocks),
-    ):
+    with servers(Clocks(options.folder)) as (database, broker, clocks):
         # Why here? Models can be imported once Django knows the servers, which have addresses only now.
         import django
 
@@ -56,22 +52,29 @@ def main() -> int:
         from tests.chaos import rounds
 
         numbers = range(options.first, options.first + options.rounds)
-        is_right = rounds.play_all(database, broker, clocks, Path(name), seed=options.seed, numbers=numbers)
+        is_right = rounds.play_all(database, broker, clocks, options.folder, seed=options.seed, numbers=numbers)
     return 0 if is_right else 1
 
 
-def _play_beside_each_other(towns: int, rounds: int, first: int, seed: int) -> int:
-    """Each town has processes, servers, ports and a folder of its own. 0 if all was right."""
-    starts = [first + rounds * town // towns for town in range(towns + 1)]
-    command = [sys.executable, "-m", "tests.chaos", "--seed", str(seed)]
-    parts = [(str(start), str(end - start)) for start, end in pairwise(starts)]
-    running = [subprocess.Popen([*command, "--first", first, "--rounds", count]) for first, count in parts]
-    return max(process.wait() for process in running)
+def _begin_towns(towns: int, rounds: int, first: int, seed: int) -> int:
+    """Each has processes, servers, ports and a folder of its own, and whoever judges it has its time. 0 if all was
+    right."""
+    running = []
+    with ExitStack() as exits:
+        starts = [first + rounds * town // towns for town in range(towns + 1)]
+        for start, end in pairwise(starts):
+            folder = exits.enter_context(TemporaryDirectory(prefix="guanwecom-chaos-"))
+            part = ["--folder", folder, "--seed", str(seed), "--first", str(start), "--rounds", str(end - start)]
+            command = [*Clocks(Path(folder)).command("judge"), sys.executable, "-m", "tests.chaos", *part]
+            running.append(subprocess.Popen(command))
+        return max(process.wait() for process in running)
 
 
 @contextmanager
 def servers(clocks: Clocks) -> Iterator[tuple[Service, Service, Clocks]]:
     """A PostgreSQL and a Valkey of our own, named in the environment. Valkey has a clock of its own."""
+    for name in ("LD_PRELOAD", "CHAOS_WORLD", "CHAOS_CLOCK"):
+        os.environ.pop(name, None)  # of this process, and not of those that it starts
     command = services.valkey_command()
     services.valkey_command = lambda: [*clocks.command("broker"), *command]
     database, broker = start_postgresql(keeps_commits=True), start_valkey()

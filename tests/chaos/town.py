@@ -158,8 +158,8 @@ class Town:
         self.writer = Orders(self.corps, people, card_of_the_bi(), give_regions(people))
         token, self.secret = callers.make_token()
         self._put_on_duty(people, token)
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(self.start, PROGRAMS))
+        for name in PROGRAMS:
+            self.start(name)
 
     def _connect_bi(self) -> None:
         """The sandbox's, which learns our keys."""
