@@ -193,6 +193,12 @@ def _default_language() -> None:
     translation.activate(settings.LANGUAGE_CODE)
 
 
+@pytest.fixture
+def in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process reads anew every few seconds is read once in a test, however slow: tests count queries.
@@ -249,7 +255,8 @@ def program_environ() -> dict[str, str]:
         url = f"postgresql://{user}:{password}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
     ours = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
     # Unbuffered, so that a test that waits for a line in a log sees it at once.
-    return {**os.environ, **ours, "PYTHONUNBUFFERED": "1"}
+    # Commands speak English.
+    return {**os.environ, **ours, "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
 
 
 @pytest.fixture(scope="session")

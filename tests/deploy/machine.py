@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.deploy.terminal import answer
 
 PACKAGES = (
     *("systemd-sysv", "dbus", "iproute2", "curl", "python3", "python3-venv", "postgresql", "valkey-server"),
@@ -63,23 +64,10 @@ class Machine:
         return self.run("sh", "-euc", f"cd {folder}\n{block}").stdout
 
     def answer(self, command: str, answers: list[tuple[str, str]]) -> str:
-        """Run a command at a terminal; give each answer once the words before it were asked. Return what it says."""
-        pid, terminal = pty.fork()
-        if pid == 0:
-            enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/", "env", "-i"]
-            env = ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin", "LANG=C.UTF-8"]
-            os.execvp("nsenter", [*enter, *env, *command.split()])  # noqa: S606  # no shell is wanted
-        said, answered = "", 0
-        with suppress(OSError):  # the terminal is gone with the program
-            while more := os.read(terminal, 1000):
-                said += more.decode(errors="replace")
-                if answers and answers[0][0] in said[answered:]:
-                    answered = len(said)
-                    (_words, text), *answers = answers
-                    os.write(terminal, f"{text}\n".encode())
-        os.close(terminal)
-        assert (os.waitpid(pid, 0)[1], answers) == (0, []), said
-        return said
+        """Run a command at a terminal of root, as tests.deploy.terminal does."""
+        enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/", "env", "-i"]
+        env = ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin", "LANG=C.UTF-8"]
+        return answer([*enter, *env, *command.split()], answers)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/", *command]

@@ -23,12 +23,12 @@ READ = (
 
 
 def init_env(
-    root: Path, *options: str, stdin: int = subprocess.DEVNULL, cwd: Path | None = None
+    root: Path, *options: str, stdin: int = subprocess.DEVNULL, cwd: Path | None = None, lang: str = "C.UTF-8"
 ) -> subprocess.CompletedProcess[str]:
-    """The command with nothing in its environment."""
+    """The command with nothing but a language in its environment."""
     command = [sys.executable, str(root / "manage.py"), "init_env", *options]
     return subprocess.run(  # our own command
-        command, env={}, cwd=cwd or root, stdin=stdin, capture_output=True, text=True, check=False
+        command, env={"LANG": lang}, cwd=cwd or root, stdin=stdin, capture_output=True, text=True, check=False
     )
 
 
@@ -91,6 +91,13 @@ def test_it_can_be_printed(project_root: Path, tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == len((project_root / ".env.example").read_text().splitlines())
     assert "\nDATABASE_URL=postgresql://u:p%24w@db.example/name\n" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("lang", ["zh_CN.UTF-8", "zh_CN.GB18030", ""])
+def test_it_speaks_chinese_where_the_environment_does_or_names_no_language(project_root: Path, lang: str) -> None:
+    done = init_env(project_root, "--file", "-", lang=lang)
+
+    assert done.stderr == "CommandError: 缺少 --site，也没有可以询问的终端。\n"
 
 
 @pytest.mark.parametrize("kind", ["a file", "a link to nothing"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.translation import gettext as _
 
 from accounts.authentication import password_policy
 
@@ -20,4 +21,5 @@ class Command(BaseCommand):
             password_policy.set_password_enabled(is_enabled=state == "on")
         except password_policy.PolicyRefused as refusal:
             raise CommandError(refusal.reason) from refusal
-        self.stdout.write(f"Sign-in with a password is {state}.")
+        is_on = state == "on"
+        self.stdout.write(_("Sign-in with a password is on.") if is_on else _("Sign-in with a password is off."))

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts.audit import services
 
@@ -14,4 +15,4 @@ class Command(BaseCommand):
     help = "Remove the entries of the audit trail that are older than AUDIT_RETENTION_DAYS."
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
-        self.stdout.write(f"{services.purge(now=timezone.now())} entries removed.")
+        self.stdout.write(_("%(count)d entries removed.") % {"count": services.purge(now=timezone.now())})

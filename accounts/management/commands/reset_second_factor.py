@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.translation import gettext as _
 
 from accounts.authentication import totp
 from accounts.models import User
@@ -19,7 +20,7 @@ class Command(BaseCommand):
     def handle(self, *_arguments: Any, username: str, **_options: Any) -> None:
         person = User.objects.filter(username=username).first()
         if person is None:
-            raise CommandError(f"There is no user {username}.")
+            raise CommandError(_("There is no user %(username)s.") % {"username": username})
         if not totp.remove(person):
-            raise CommandError(f"{username} has no authenticator app.")
-        self.stdout.write(f"{username} signs in without a code now.")
+            raise CommandError(_("%(username)s has no authenticator app.") % {"username": username})
+        self.stdout.write(_("%(username)s signs in without a code now.") % {"username": username})

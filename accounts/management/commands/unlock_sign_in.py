@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.utils.translation import gettext as _
 
 from accounts.authentication import lockout
 
@@ -17,4 +18,5 @@ class Command(BaseCommand):
 
     def handle(self, *_arguments: Any, username: str, **_options: Any) -> None:
         count = lockout.unlock(username=username)
-        self.stdout.write(f"{count} wrong passwords for {username} are forgotten.")
+        text = _("%(count)d wrong passwords for %(username)s are forgotten.")
+        self.stdout.write(text % {"count": count, "username": username})

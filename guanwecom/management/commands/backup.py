@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
 
 from guanwecom.operations.backup.backup import back_up
 from guanwecom.operations.backup.errors import BackupError
@@ -30,6 +31,7 @@ class Command(BaseCommand):
             made = back_up(options["file"], programs_folder=options["programs"])
         except BackupError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{options['file']}: {made.bytes:,} bytes of version {made.version}, {made.made_at}.")
-        keys = sorted({key for counts in made.secrets.values() for key in counts})
-        self.stdout.write(f"Keys that its secrets need (fingerprints): {', '.join(keys) or 'none'}.")
+        keys = ", ".join(sorted({key for counts in made.secrets.values() for key in counts})) or "–"
+        words = {"file": options["file"], "bytes": f"{made.bytes:,}", "version": made.version, "at": made.made_at}
+        self.stdout.write(_("%(file)s: %(bytes)s bytes of version %(version)s, %(at)s.") % words)
+        self.stdout.write(_("Keys that its secrets need (fingerprints): %(keys)s.") % {"keys": keys})

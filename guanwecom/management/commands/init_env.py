@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from guanwecom.operations import env_file
 
@@ -23,11 +25,11 @@ class Question:
 
     name: str
     parse: Callable[[str], str]
-    words: str
+    words: object
     default: str = ""
 
 
-SITE = Question("site", env_file.site_address, "Address of the site, such as https://bi.example.com")
+SITE = Question("site", env_file.site_address, gettext_lazy("Address of the site, such as https://bi.example.com"))
 DATABASE = Question("database", env_file.database_url, "PostgreSQL", env_file.LOCAL_DATABASE)
 VALKEY = Question("valkey", env_file.valkey_url, "Valkey", env_file.LOCAL_VALKEY)
 
@@ -52,7 +54,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["compose"] and (options["database"] or options["valkey"]):
-            raise CommandError("--compose brings its own database and Valkey: leave out --database and --valkey.")
+            raise CommandError(_("--compose brings its own database and Valkey: leave out --database and --valkey."))
         path = None if options["file"] == "-" else Path(options["file"])
         if path:
             _refuse_existing(path)
@@ -62,14 +64,18 @@ class Command(BaseCommand):
         text = env_file.render((ROOT / ".env.example").read_text(encoding="utf-8"), chosen)
         if path:
             _write(path, text)
-            self.stdout.write(f"{path} is written. Keep a copy in a safe place: without")
-            self.stdout.write("FIELD_ENCRYPTION_KEYS nobody can read the secrets in the database.")
+            text = _(
+                "%(path)s is written. Keep a copy in a safe place: without\nFIELD_ENCRYPTION_KEYS nobody can read the "
+                "secrets in the database."
+            )
+            self.stdout.write(text % {"path": path})
         else:
             self.stdout.write(text, ending="")
 
     def _answer(self, question: Question, given: str | None) -> str:
         if given is None and not sys.stdin.isatty():
-            raise CommandError(f"--{question.name} is missing, and there is no terminal to ask at.")
+            text = _("--%(name)s is missing, and there is no terminal to ask at.")
+            raise CommandError(text % {"name": question.name})
         while True:
             try:
                 return question.parse(given if given is not None else _asked(question))
@@ -86,7 +92,7 @@ def _asked(question: Question) -> str:
 
 def _refuse_existing(path: Path) -> None:
     if path.is_symlink() or path.exists():
-        raise CommandError(f"{path} exists and is left as it is.")
+        raise CommandError(_("%(path)s exists and is left as it is.") % {"path": path})
 
 
 def _write(path: Path, text: str) -> None:
@@ -95,7 +101,8 @@ def _write(path: Path, text: str) -> None:
     except FileExistsError:
         _refuse_existing(path)
     except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
+        text = _("%(path)s cannot be written: %(reason)s.")
+        raise CommandError(text % {"path": path, "reason": error.strerror}) from None
     else:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from django.utils.translation import gettext as _
 
 from guanwecom.operations import installation as operation
 from integrations.core import installation
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-
-COPY = (
-    "This database is a copy of an installation: nothing is sent from it, and nobody signs in with WeCom. "
-    "If it is the real one now, stop the original and say so: manage.py installation --confirm"
-)
 
 
 class Command(BaseCommand):
@@ -39,20 +35,26 @@ class Command(BaseCommand):
             self._confirm()
         elif options["hold"]:
             was_real = operation.hold()
-            self.stdout.write("It is a copy now: nothing is sent." if was_real else "It was a copy already.")
+            self.stdout.write(_("It is a copy now: nothing is sent.") if was_real else _("It was a copy already."))
         else:
             self._show()
 
     def _confirm(self) -> None:
         count = operation.confirm()
         if count is None:
-            self.stdout.write("It was the real installation already. Nothing was changed.")
+            self.stdout.write(_("It was the real installation already. Nothing was changed."))
         else:
-            self.stdout.write(f"This is the real installation now. {count} runs that had waited were ended.")
+            text = _("This is the real installation now. %(count)d runs that had waited were ended.")
+            self.stdout.write(text % {"count": count})
 
     def _show(self) -> None:
         if installation.is_copied(installation.present()):
-            self.stdout.write(COPY)
+            self.stdout.write(
+                _(
+                    "This database is a copy of an installation: nothing is sent from it, and nobody signs in with "
+                    "WeCom. If it is the real one now, stop the original and say so: guanwecom installation --confirm"
+                )
+            )
             raise SystemExit(3)
         name = f" (INSTALLATION_NAME={settings.INSTALLATION_NAME})" if settings.INSTALLATION_NAME else ""
-        self.stdout.write(f"This database is the real installation{name}.")
+        self.stdout.write(_("This database is the real installation%(name)s.") % {"name": name})

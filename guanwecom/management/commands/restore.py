@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
 
 from guanwecom.operations.backup import restore as operation
 from guanwecom.operations.backup.errors import BackupError
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 class Command(BaseCommand):
     help = (
-        "Restore a file of `manage.py backup` into the database that DATABASE_URL names, which must be empty. It is a "
-        "copy then, from which nothing is sent until somebody confirms it: manage.py installation --confirm."
+        "Restore a file of `guanwecom backup` into the database that DATABASE_URL names, which must be empty. It is a "
+        "copy then, from which nothing is sent until somebody confirms it: guanwecom installation --confirm."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -42,18 +43,22 @@ class Command(BaseCommand):
         try:
             if options["check"]:
                 described = operation.check(options["file"], wishes)
-                self.stdout.write(f"The backup of {described.made_at}, version {described.version}, can be restored.")
+                text = _("The backup of %(at)s, version %(version)s, can be restored.")
+                self.stdout.write(text % {"at": described.made_at, "version": described.version})
                 return
             with _ends_in_order():
                 described = operation.restore(options["file"], wishes, say=self.stdout.write)
         except BackupError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Restored: the database of {described.made_at}, version {described.version}.")
+        text = _("Restored: the database of %(at)s, version %(version)s.")
+        self.stdout.write(text % {"at": described.made_at, "version": described.version})
         for line in operation.lost_secrets(described):
-            self.stdout.write(f"Cannot be read without its key, enter these again: {line}")
+            self.stdout.write(_("Cannot be read without its key, enter these again: %(line)s") % {"line": line})
         self.stdout.write(
-            "It is a copy: nothing is sent from it. If it is the real installation now, run: manage.py upgrade, then "
-            "manage.py installation --confirm"
+            _(
+                "It is a copy: nothing is sent from it. If it is the real installation now, run: guanwecom upgrade, "
+                "then guanwecom installation --confirm"
+            )
         )
 
 

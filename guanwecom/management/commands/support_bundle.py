@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
 
 from guanwecom.operations.support_bundle import bundle
 
@@ -29,5 +30,6 @@ class Command(BaseCommand):
             with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
                 file.write(content)
         except OSError as error:
-            raise CommandError(f"{path} cannot be written: {error.strerror}") from error
-        self.stdout.write(f"{path}: {len(content):,} bytes.")
+            text = _("%(path)s cannot be written: %(reason)s")
+            raise CommandError(text % {"path": path, "reason": error.strerror}) from error
+        self.stdout.write(_("%(path)s: %(bytes)s bytes.") % {"path": path, "bytes": f"{len(content):,}"})

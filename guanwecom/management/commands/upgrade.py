@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
+from django.utils.translation import gettext as _
 
 from guanwecom.operations.upgrade import plan
+from guanwecom.operations.upgrade.locks import EVERYTHING, NOTHING, WRITES, Work
 from guanwecom.operations.upgrade.plan import Plan, Step
 from guanwecom.postgresql.base import POOLED
 from integrations.core import heartbeats, installation
@@ -47,24 +51,27 @@ class Command(BaseCommand):
         # Also another build of the same version; no process writes down one that is older.
         if installation.numbers(installation.present().version) <= installation.numbers(settings.VERSION):
             Installation.objects.update(version=settings.VERSION)
-        if settings.ENVIRONMENT == "production" and not options["no_static"]:
+        folder = Path(settings.STATIC_ROOT)
+        # An image and deploy/install.sh bring them in a folder that this user may only read.
+        is_writable = os.access(folder if folder.exists() else folder.parent, os.W_OK)
+        if settings.ENVIRONMENT == "production" and is_writable and not options["no_static"]:
             call_command("collectstatic", interactive=False, verbosity=0)
-            self.stdout.write(f"Static files: {settings.STATIC_ROOT}")
+            self.stdout.write(_("Static files: %(folder)s") % {"folder": settings.STATIC_ROOT})
         self._say_what_to_restart()
 
     def _check(self) -> None:
         found = plan.read()
-        former = found.former_version or "a new database"
-        self.stdout.write(f"From {former} to {settings.VERSION}.")
+        former = found.former_version or _("a new database")
+        self.stdout.write(_("From %(former)s to %(present)s.") % {"former": former, "present": settings.VERSION})
         self._say_steps(found)
         for warning in found.warnings:
-            self.stdout.write(f"Note: {warning}")
+            self.stdout.write(_("Note: %(warning)s") % {"warning": warning})
         if found.refusals:
             raise CommandError("\n".join(found.refusals))
 
     def _say_steps(self, found: Plan) -> None:
         if not found.steps:
-            self.stdout.write("No migration is pending.")
+            self.stdout.write(_("No migration is pending."))
         migration = ""
         for step in found.steps:
             if step.migration != migration:
@@ -77,9 +84,9 @@ class Command(BaseCommand):
             (name.partition(":")[0], kind) for kind, name in heartbeats.living().values_list("kind", "name")
         )
         if not counts:
-            self.stdout.write("Done. No process runs; start web, workers and beat.")
+            self.stdout.write(_("Done. No process runs; start web, workers and beat."))
             return
-        self.stdout.write("Done. Restart what still runs the former version, workers and beat first:")
+        self.stdout.write(_("Done. Restart what still runs the former version, workers and beat first:"))
         for (host, kind), count in sorted(counts.items()):
             self.stdout.write(f"  {host}: {kind} ({count})")
 
@@ -87,11 +94,18 @@ class Command(BaseCommand):
 def _words(step: Step) -> str:
     lock = step.lock
     if lock is None:
-        return "locks nothing"
+        return _("locks nothing")
     seconds = lock.seconds(step.row_count)
     if seconds is None:
-        return "runs code of its own; the release notes say for how long"
-    work = {"NONE": "no row is touched", "READ": "reads", "INDEX": "indexes", "REWRITE": "rewrites"}[lock.work.name]
-    rows = "" if lock.work.value is None else f" {step.row_count:,} rows"
-    length = "a moment" if seconds < 1 else f"about {seconds:,.0f} s"
-    return f"{lock.table}: blocks {lock.blocks} for {length} ({work}{rows})"
+        return _("runs code of its own; the release notes say for how long")
+    blocks = {NOTHING: _("blocks nothing"), WRITES: _("blocks writing"), EVERYTHING: _("blocks reading and writing")}
+    works = {
+        Work.NONE: _("no row is touched"),
+        Work.READ: _("reads %(rows)s rows"),
+        Work.INDEX: _("indexes %(rows)s rows"),
+        Work.REWRITE: _("rewrites %(rows)s rows"),
+    }
+    length = _("a moment") if seconds < 1 else _("about %(seconds)s s") % {"seconds": f"{seconds:,.0f}"}
+    work = works[lock.work] % {"rows": f"{step.row_count:,}"}
+    words = {"table": lock.table, "blocks": blocks[lock.blocks], "length": length, "work": work}
+    return _("%(table)s: %(blocks)s for %(length)s (%(work)s)") % words

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from django.utils.translation import gettext as _
+
 from guanwecom.operations.backup import manifest
 from guanwecom.operations.backup.errors import BackupError
 from guanwecom.operations.backup.manifest import Manifest
@@ -69,13 +71,14 @@ def opened(path: Path) -> Iterator[tuple[Manifest, IO[bytes]]]:
             members = {member.name: file.extractfile(member) for member in file.getmembers()}
             text, dump = members.get(MANIFEST), members.get(DUMP)
             if text is None or dump is None:
-                raise BackupError(f"{path} is no backup of guanwecom: it lacks {MANIFEST} or {DUMP}.")
+                raise BackupError(_("%(path)s is no backup of guanwecom.") % {"path": path})
             described = manifest.read(text.read().decode(errors="replace"))
             _compare(dump, described, path)
             yield described, dump
     except (OSError, tarfile.TarError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no backup of guanwecom"
-        raise BackupError(f"{path} cannot be read: {reason}.") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else _("it is no backup of guanwecom")
+        words = {"path": path, "reason": reason}
+        raise BackupError(_("%(path)s cannot be read: %(reason)s.") % words) from error
 
 
 def _compare(dump: IO[bytes], described: Manifest, path: Path) -> None:
@@ -84,5 +87,6 @@ def _compare(dump: IO[bytes], described: Manifest, path: Path) -> None:
         digest.update(chunk)
         size += len(chunk)
     if (digest.hexdigest(), size) != (described.sha256, described.bytes):
-        raise BackupError(f"{path} is damaged: its checksum is not the one in its manifest. Use another backup.")
+        text = _("%(path)s is damaged: its checksum is not the one in its manifest. Use another backup.")
+        raise BackupError(text % {"path": path})
     dump.seek(0)

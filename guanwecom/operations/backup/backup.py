@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from guanwecom.operations.backup import archive, manifest
 from guanwecom.operations.backup.errors import BackupError
@@ -25,9 +26,10 @@ def back_up(path: Path, *, programs_folder: str | None = None) -> Manifest:
             "DATABASE_URL names, with the files beside it that end in -wal and -shm."
         )
     if path.exists():
-        raise BackupError(f"{path} exists already. Give another name; no backup is overwritten.")
+        text = _("%(path)s exists already. Give another name; no backup is overwritten.")
+        raise BackupError(text % {"path": path})
     if not path.absolute().parent.is_dir():
-        raise BackupError(f"The folder {path.absolute().parent} does not exist.")
+        raise BackupError(_("The folder %(path)s does not exist.") % {"path": path.absolute().parent})
     installation.present()
     with programs(programs_folder) as pg, transaction.atomic(), tempfile.TemporaryFile() as said:
         with connection.cursor() as cursor:
@@ -51,7 +53,8 @@ def back_up(path: Path, *, programs_folder: str | None = None) -> Manifest:
         try:
             made = archive.write(path, process.stdout, ended)
         except OSError as error:
-            raise BackupError(f"{path} cannot be written: {error.strerror}.") from error
+            text = _("%(path)s cannot be written: %(reason)s.")
+            raise BackupError(text % {"path": path, "reason": error.strerror}) from error
         finally:
             process.kill()
             process.communicate()

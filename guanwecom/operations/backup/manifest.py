@@ -17,6 +17,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from guanwecom.operations.backup.errors import BackupError
 from integrations.core.key_rotation import encrypted_columns
@@ -67,10 +68,11 @@ def read(text: str) -> Manifest:
     try:
         values = json.loads(text)
         if values.get("format") != FORMAT:
-            raise BackupError(f"The file has the format {values.get('format')!r}; this version reads {FORMAT}.")
+            text = _("The file has the format %(format)s; this version reads %(known)s.")
+            raise BackupError(text % {"format": values.get("format"), "known": FORMAT})
         return Manifest(**values)
     except (ValueError, TypeError, AttributeError) as error:
-        raise BackupError("The manifest of this file cannot be read: it is no backup of guanwecom.") from error
+        raise BackupError(_("The manifest of this file cannot be read: it is no backup of guanwecom.")) from error
 
 
 def of_database() -> Mapping[str, Any]:

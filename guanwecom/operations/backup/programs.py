@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connection
+from django.utils.translation import gettext as _
 from psycopg import pq
 
 from guanwecom.operations.backup.errors import BackupError
@@ -51,10 +52,11 @@ def programs(folder: str | None) -> Iterator[Programs]:
     found = Path(folder) if folder else _newest()
     for name in ("pg_dump", "pg_restore"):
         if not (found / name).is_file():
-            raise BackupError(
-                f"There is no {name} in {found}. Install PostgreSQL's client programs (Debian: postgresql-client), of "
-                "the server's version or newer, or name their folder with --programs."
+            text = _(
+                "There is no %(name)s in %(folder)s. Install PostgreSQL's client programs (Debian: postgresql-client), "
+                "of the server's version or newer, or name their folder with --programs."
             )
+            raise BackupError(text % {"name": name, "folder": found})
     with tempfile.TemporaryDirectory(prefix="guanwecom-backup-") as private:
         yield Programs(found, _environ(Path(private)))
 
@@ -65,14 +67,15 @@ def complaint(process: subprocess.Popen[bytes], said: bytes) -> BackupError:
         line for line in said.decode(errors="replace").splitlines() if not re.match(r"(CONTEXT|DETAIL|COPY)\b", line)
     ]
     text = "\n".join(lines[:LINES_SHOWN])
-    return BackupError(f"{Path(str(process.args[0])).name} failed (exit code {process.returncode}):\n{text}")  # type: ignore[index]  # a list
+    words = {"name": Path(str(process.args[0])).name, "code": process.returncode, "text": text}  # type: ignore[index]  # a list
+    return BackupError(_("%(name)s failed (exit code %(code)d):\n%(text)s") % words)
 
 
 def _newest() -> Path:
     debian = sorted(DEBIAN.glob("*/bin/pg_dump"), key=lambda path: int(path.parent.parent.name), reverse=True)
     on_path = shutil.which("pg_dump")
     if not debian and on_path is None:
-        raise BackupError("No pg_dump is installed (Debian: postgresql-client). Or name its folder with --programs.")
+        raise BackupError(_("No pg_dump is installed (Debian: postgresql-client). Or name its folder with --programs."))
     return debian[0].parent if debian else Path(str(on_path)).parent
 
 

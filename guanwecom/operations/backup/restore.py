@@ -13,6 +13,7 @@ from typing import IO
 from django.apps import apps
 from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
+from django.utils.translation import gettext as _
 
 from guanwecom.operations.backup import archive
 from guanwecom.operations.backup.errors import BackupError
@@ -50,7 +51,7 @@ def restore(path: Path, wishes: Wishes, *, say: Callable[[str], None] = lambda _
         _check(described, wishes)
         is_aside = not _is_empty()
         if is_aside:
-            say("The present tables are set aside until the new ones are there.")
+            say(_("The present tables are set aside until the new ones are there."))
             _set_aside()
         connection.close()
         is_there = False
@@ -69,13 +70,13 @@ def restore(path: Path, wishes: Wishes, *, say: Callable[[str], None] = lambda _
 def lost_secrets(described: Manifest) -> list[str]:
     """One line for each key that is missing: what cannot be read without it."""
     lines = [
-        f"key {key}: {', '.join(f'{count} of {label}' for label, count in counts.items())}"
+        f"{_('key %(key)s') % {'key': key}}: {', '.join(f'{label} ({count})' for label, count in counts.items())}"
         for key, counts in described.missing_keys().items()
     ]
     unreadable = {label: counts[UNREADABLE] for label, counts in described.secrets.items() if UNREADABLE in counts}
     if unreadable:
-        values = ", ".join(f"{count} of {label}" for label, count in unreadable.items())
-        lines.append(f"no key, already when the backup was made: {values}")
+        values = ", ".join(f"{label} ({count})" for label, count in unreadable.items())
+        lines.append(f"{_('no key, already when the backup was made')}: {values}")
     return lines
 
 
@@ -87,26 +88,31 @@ def _refuse_sqlite() -> None:
 def _check(described: Manifest, wishes: Wishes) -> None:
     unknown = _unknown_migrations(described)
     if unknown:
-        raise BackupError(
-            f"The backup was made by version {described.version}, which is newer: this version does not know "
-            f"{', '.join(unknown[:5])}. Install {described.version} or newer first."
+        text = _(
+            "The backup was made by version %(version)s, which is newer: this version does not know %(migrations)s. "
+            "Install %(version)s or newer first."
         )
+        raise BackupError(text % {"version": described.version, "migrations": ", ".join(unknown[:5])})
     if described.missing_keys() and not wishes.without_keys:
         lines = "\n".join(f"  {line}" for line in lost_secrets(described))
-        raise BackupError(
-            f"FIELD_ENCRYPTION_KEYS lacks keys of this backup. Without them these secrets cannot be read:\n{lines}\n"
+        text = _(
+            "FIELD_ENCRYPTION_KEYS lacks keys of this backup. Without them these secrets cannot be read:\n%(lines)s\n"
             "Add the keys behind the present ones. Or restore with --without-keys, and enter these secrets again. "
             "Nothing was changed."
         )
+        raise BackupError(text % {"lines": lines})
     if _is_empty():
         return
     if not wishes.replaces:
         raise BackupError(
-            "The database is not empty. Restore into a new one, or replace what is there with --replace. "
-            "Nothing was changed."
+            _(
+                "The database is not empty. Restore into a new one, or replace what is there with --replace. "
+                "Nothing was changed."
+            )
         )
     if running := _running():
-        raise BackupError(f"Stop all processes first; these still run: {', '.join(running)}. Nothing was changed.")
+        text = _("Stop all processes first; these still run: %(running)s. Nothing was changed.")
+        raise BackupError(text % {"running": ", ".join(running)})
 
 
 def _unknown_migrations(described: Manifest) -> list[str]:

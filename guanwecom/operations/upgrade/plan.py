@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from guanwecom.operations.upgrade import locks
 from guanwecom.operations.upgrade.locks import Lock
@@ -57,11 +58,11 @@ def read() -> Plan:
     unknown = sorted(key for key in executor.loader.applied_migrations if _is_ours(executor, key))
     if unknown:
         names = ", ".join(f"{app}.{name}" for app, name in unknown[:5])
-        newer = f"The database has migrations that this version does not know: {names}."
+        newer = _("The database has migrations that this version does not know: %(names)s.") % {"names": names}
         if steps:  # of another branch, so nobody has tried the two together
-            refusals.append(f"{newer} Install a newer one.")
+            refusals.append(f"{newer} {_('Install a newer one.')}")
         else:  # back to the former version, which runs on the newer database as in a rolling upgrade
-            warnings.append(f"{newer} It runs on them; nothing is taken back.")
+            warnings.append(f"{newer} {_('It runs on them; nothing is taken back.')}")
     return Plan(former, steps, refusals, warnings)
 
 
@@ -87,7 +88,8 @@ def _encoding() -> list[str]:
         [encoding] = cursor.fetchone()
     if encoding == "UTF8":
         return []
-    return [f"The database has the encoding {encoding}. Make one by createdb --encoding UTF8 --template template0."]
+    text = _("The database has the encoding %(encoding)s. Make one by createdb --encoding UTF8 --template template0.")
+    return [text % {"encoding": encoding}]
 
 
 def _jump(former: str, present: str) -> list[str]:
@@ -95,14 +97,17 @@ def _jump(former: str, present: str) -> list[str]:
     skipped = [version for version in MILESTONES if before < installation.numbers(version) < after] if former else []
     if not skipped:
         return []
-    return [f"Version {former} cannot be upgraded to {present} at once. Install {skipped[0]} first, and upgrade to it."]
+    text = _(
+        "Version %(former)s cannot be upgraded to %(present)s at once. Install %(first)s first, and upgrade to it."
+    )
+    return [text % {"former": former, "present": present, "first": skipped[0]}]
 
 
 def _new(executor: MigrationExecutor) -> Iterator[Step]:
     """A new database: all tables are made, and nobody waits for them."""
     count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
     if count:
-        yield Step("all", f"{count} migrations make the tables", None, 0, 0)
+        yield Step(_("all"), _("%(count)d migrations make the tables") % {"count": count}, None, 0, 0)
 
 
 def _steps(executor: MigrationExecutor) -> Iterator[Step]:
@@ -143,12 +148,10 @@ def _space(steps: list[Step]) -> list[str]:
     needed = sum({step.lock.table: step.byte_count for step in steps if step.lock and step.lock.work.value}.values())
     free = free_bytes()
     if free is None:
-        return [f"The free space of the database's disk is not known here; it needs {_megabytes(needed)} MB."] * (
-            needed > 0
-        )
-    return [f"The database's disk has {_megabytes(free)} MB free; this needs {_megabytes(needed)} MB."] * (
-        free < 2 * needed
-    )
+        text = _("The free space of the database's disk is not known here; it needs %(needed)s MB.")
+        return [text % {"needed": _megabytes(needed)}] * (needed > 0)
+    text = _("The database's disk has %(free)s MB free; this needs %(needed)s MB.")
+    return [text % {"free": _megabytes(free), "needed": _megabytes(needed)}] * (free < 2 * needed)
 
 
 def free_bytes() -> int | None:
@@ -175,7 +178,8 @@ def _backup(now: datetime) -> list[str]:
     if Installation._meta.db_table in connection.introspection.table_names():
         made = Installation.objects.values_list("backed_up_at", flat=True).first()
     if made is None:
-        return ["No backup by manage.py backup is known. Make one before you upgrade."]
+        return [_("No backup by guanwecom backup is known. Make one before you upgrade.")]
     if now - made > BACKUP_FRESH:
-        return [f"The last backup by manage.py backup is {(now - made).days} days old. Make one before you upgrade."]
+        text = _("The last backup by guanwecom backup is %(days)d days old. Make one before you upgrade.")
+        return [text % {"days": (now - made).days}]
     return []

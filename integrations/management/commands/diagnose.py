@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.export import export_text
@@ -26,10 +27,10 @@ class Command(BaseCommand):
         if options["corp"] is not None:
             corps = corps.filter(pk=options["corp"])
             if not corps:
-                raise CommandError("There is no such company.")
+                raise CommandError(_("There is no such company."))
         broken = [corp.name for corp in corps if not self._is_in_order(corp, is_printed=options["verbosity"] > 0)]
         if broken and options["strict"]:
-            raise CommandError(f"Something is wrong with: {', '.join(broken)}")
+            raise CommandError(_("Something is wrong with: %(companies)s") % {"companies": ", ".join(broken)})
 
     def _is_in_order(self, corp: Corp, *, is_printed: bool) -> bool:
         """Diagnose one corp: one check after the other, each with all that it sets free."""

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
 
 from integrations.core import key_rotation
 
@@ -37,9 +38,9 @@ class Command(BaseCommand):
         if problems:
             raise CommandError("\n".join(problems))
         if options["check"]:
-            self.stdout.write("Everything is under the first key: the others can go.")
+            self.stdout.write(_("Everything is under the first key: the others can go."))
         else:
-            self.stdout.write(f"{moved_count} values newly encrypted. The other keys can go.")
+            self.stdout.write(_("%(count)d values newly encrypted. The other keys can go.") % {"count": moved_count})
 
     def _move(self, model: type[Model], names: list[str]) -> tuple[int, list[str]]:
         """Until one way through finds nothing left to do. Returns how many values were moved, and what is wrong."""
@@ -53,22 +54,27 @@ class Command(BaseCommand):
                 time.sleep(PAUSE_SECONDS)
         return moved_count, [
             *_unreadable(model, swept),
-            f"{model._meta.label}: rows are still being written. If a process runs with the keys in another order, "
-            "restart it; then start this again.",
+            _(
+                "%(model)s: rows are still being written. If a process runs with the keys in another order, "
+                "restart it; then start this again."
+            )
+            % {"model": model._meta.label},
         ]
 
     def _check(self, model: type[Model], names: list[str]) -> tuple[int, list[str]]:
         swept = self._sweep(model, names, writes=False)
         problems = _unreadable(model, swept)
         if swept.stale_count:
-            problems.append(f"{model._meta.label}: {swept.stale_count} values need another key than the first")
+            text = _("%(model)s: %(count)d values need another key than the first")
+            problems.append(text % {"model": model._meta.label, "count": swept.stale_count})
         return 0, problems
 
     def _sweep(self, model: type[Model], names: list[str], *, writes: bool) -> key_rotation.Sweep:
         total = model._base_manager.count()
 
         def progress(done_count: int) -> None:
-            self.stdout.write(f"{model._meta.label}: {done_count} of {total} rows looked at")
+            text = _("%(model)s: %(done)d of %(total)d rows looked at")
+            self.stdout.write(text % {"model": model._meta.label, "done": done_count, "total": total})
             self.stdout.flush()  # a file or a pipe would keep it back
 
         return key_rotation.sweep(model, names, writes=writes, progress=progress)
@@ -76,5 +82,5 @@ class Command(BaseCommand):
 
 def _unreadable(model: type[Model], swept: key_rotation.Sweep) -> list[str]:
     """Never the value, which may be a secret under a key that somebody still has."""
-    words = "no key of FIELD_ENCRYPTION_KEYS opens it"
+    words = _("no key of FIELD_ENCRYPTION_KEYS opens it")
     return [f"{model._meta.label} {key}, {name}: {words}" for key, name in swept.unreadable]

@@ -262,6 +262,7 @@ class TestSwitchedOff:
         assert untick(corp).status_code == 302
         assert not getattr(Corp.objects.get(pk=corp.pk), tick)
 
+    @pytest.mark.usefixtures("in_english")
     def test_the_emergency_exit_opens_them_again(self, capsys: pytest.CaptureFixture[str]) -> None:
         call_command("password_sign_in", "on")
 

@@ -550,7 +550,7 @@ class TestUnlocking:
 
         call_command("unlock_sign_in", "lilei")
 
-        assert capsys.readouterr().out == "3 wrong passwords for lilei are forgotten.\n"
+        assert capsys.readouterr().out == "已清除 lilei 的 3 次密码错误。\n"
         assert sign_in(browser(), RIGHT).status_code == 302
         assert AuditEntry.objects.filter(action="unlocked", object_id=person.pk).count() == 1
 

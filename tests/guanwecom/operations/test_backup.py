@@ -29,7 +29,10 @@ from tests.notifications.factories import make_corp, make_subscription
 from tools.services import Service, start_postgresql
 
 OLD_KEY = Fernet.generate_key().decode()
-pytestmark = [pytest.mark.postgresql, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    *(pytest.mark.postgresql, pytest.mark.processes, pytest.mark.django_db(transaction=True)),
+    pytest.mark.usefixtures("in_english"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +181,7 @@ def test_without_the_right_keys_it_says_what_is_lost_before_anything_is_changed(
 
     assert refused.returncode == 1
     assert "FIELD_ENCRYPTION_KEYS lacks keys of this backup" in refused.stderr
-    assert ": 1 of integrations.Corp" in refused.stderr
+    assert ": integrations.Corp (1)" in refused.stderr
     assert _table_count(empty_url) == 0
 
     done = machine("restore", str(file), "--without-keys", *options(), **elsewhere)

@@ -30,7 +30,7 @@ from tests.notifications.factories import (
     make_superuser,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("running")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("running", "in_english")]
 PAST = datetime(2026, 3, 1, 1, 0, tzinfo=UTC)
 
 

@@ -95,6 +95,7 @@ def test_none_of_them_stands_in_anything_that_leaves(
     assert any("invalid secret ***" in text for name, text in parts.items() if name.startswith("diagnosis/"))
 
 
+@pytest.mark.usefixtures("in_english")
 def test_the_file_holds_what_support_asks_for_and_is_private(tmp_path: Path) -> None:
     Corp.objects.create(name="北山制造", corpid="ww" + "1" * 16, agentid=7, secret="the Secret")
     path = tmp_path / "support.zip"

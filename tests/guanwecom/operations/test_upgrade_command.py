@@ -33,6 +33,7 @@ from integrations.models import Heartbeat, Installation
 from tests import postgresql_programs
 from tests.nightly import IS_NIGHTLY
 
+pytestmark = pytest.mark.usefixtures("in_english")
 TABLE = "shop_order"
 SKIPPED = "Version 0.9.0 cannot be upgraded to 1.1.0 at once. Install 1.0.0 first, and upgrade to it."
 
@@ -134,14 +135,14 @@ def test_pending_migrations_are_listed_with_what_they_lock() -> None:
     assert lines[1] == f"{name}:"
     assert lines[2:-1]
     assert all(line.startswith("  ") and ": " in line for line in lines[2:-1])
-    assert lines[-1] == "Note: No backup by manage.py backup is known. Make one before you upgrade."
+    assert lines[-1] == "Note: No backup by guanwecom backup is known. Make one before you upgrade."
 
 
 @pytest.mark.django_db
 def test_an_old_backup_is_named_and_a_fresh_one_is_not() -> None:
     installation.present()
     unapply_newest()
-    for days, words in ((0, ""), (3, "Note: The last backup by manage.py backup is 3 days old.")):
+    for days, words in ((0, ""), (3, "Note: The last backup by guanwecom backup is 3 days old.")):
         Installation.objects.update(backed_up_at=timezone.now() - timedelta(days=days, minutes=1))
 
         assert words in check()

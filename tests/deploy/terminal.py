@@ -1,0 +1,27 @@
+"""A person at a terminal, who answers what a program asks."""
+
+from __future__ import annotations
+
+import os
+import pty
+from contextlib import suppress
+from pathlib import Path
+
+
+def answer(command: list[str], answers: list[tuple[str, str]], *, folder: Path = Path("/")) -> str:
+    """Run a program at a terminal; give each answer once the words before it stand there. Return what it says."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execvp(command[0], command)  # noqa: S606  # no shell is wanted
+    said, answered = "", 0
+    with suppress(OSError):  # the terminal is gone with the program
+        while more := os.read(terminal, 1000):
+            said += more.decode(errors="replace")
+            if answers and answers[0][0] in said[answered:]:
+                answered = len(said)
+                (_words, text), *answers = answers
+                os.write(terminal, f"{text}\n".encode())
+    os.close(terminal)
+    assert (os.waitpid(pid, 0)[1], answers) == (0, []), said
+    return said
