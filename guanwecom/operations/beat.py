@@ -6,12 +6,14 @@ A tick that finds nothing costs a worker ten times what the question costs beat:
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery.schedules import schedstate
 from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
+from django.utils import timezone
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from guanwecom.operations import copies
@@ -41,37 +43,20 @@ STUCK_SECONDS = 15
 COPY_SECONDS = 2.0
 
 
-class DatabaseTime:
-    """The time by which entries are due. Hosts' clocks may be wrong; two beats, and what they stored, must agree."""
-
-    clock: Clock | None = None
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) if self.clock is None else self.clock()
-
-    def read(self) -> bool:
-        """Ask the database for the time. Return whether its clock was moved since the last time. Raises Error."""
-        clock, before = database_clock(), self.now()
-        is_moved = self.clock is not None and abs((clock() - before).total_seconds()) > STEP_SECONDS
-        self.clock = clock
-        return is_moved
-
-
-database_time = DatabaseTime()
-
-
 class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has no types
     """A row of beat's table. That of the tick is due at the same moments, whenever beat was started."""
 
+    # The database's, set by the scheduler: hosts' clocks may be wrong, and two beats must agree.
+    clock: ClassVar[Clock] = staticmethod(timezone.now)
     last_run_at: datetime
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         schedule = self.schedule
-        schedule.nowfun = lambda: database_time.now().astimezone(schedule.tz)
+        schedule.nowfun = lambda: PeriodicEntry.clock().astimezone(schedule.tz)
 
     def _default_now(self) -> datetime:
-        return database_time.now()
+        return PeriodicEntry.clock()
 
     def is_due(self) -> schedstate:
         # One that ran while the clock was ahead would not be due until the clock comes there again.
@@ -111,7 +96,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
     def setup_schedule(self) -> None:
         """Without its database beat cannot begin: it says so in one line and ends, to be started again."""
         try:
-            database_time.read()
+            self._read_time()
             super().setup_schedule()
         except (OperationalError, InterfaceError) as error:
             logger.error("beat does not start: the database cannot be asked (%s)", type(error).__name__)
@@ -125,7 +110,8 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
             self._asks_for_changes = read_boot_clock() >= self._asked_at + self.max_interval
             if self._asks_for_changes:
                 self._asked_at = read_boot_clock()
-                self._read_time()
+                with suppress(Error):  # where it cannot be asked, the time that is known goes on
+                    self._read_time()
             wait = super().tick(*args, **kwargs)
         self._turned_at = read_boot_clock()
         if self._pulse is None:
@@ -134,13 +120,11 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         return wait
 
     def _read_time(self) -> None:
-        """Go on by the time that is known where the database cannot be asked."""
-        try:
-            if database_time.read():
-                logger.warning("the database's clock was moved: beat's entries are put in order anew")
-                self._heap = None
-        except Error:
-            connection.close_if_unusable_or_obsolete()
+        """Take the database's time. Where its clock was set, put the entries in order anew."""
+        clock, before = database_clock(), PeriodicEntry.clock()
+        if abs((clock() - before).total_seconds()) > STEP_SECONDS:
+            self._heap = None
+        PeriodicEntry.clock = staticmethod(clock)
 
     def schedule_changed(self) -> bool:
         return self._asks_for_changes and bool(super().schedule_changed())

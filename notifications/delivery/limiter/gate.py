@@ -134,15 +134,6 @@ class StoreLostError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _StoreClock:
-    """By how many milliseconds, `least` to `most`, the store's clock is ahead of this machine's boot clock."""
-
-    epoch: bytes
-    least: float
-    most: float
-
-
-@dataclass(frozen=True, slots=True)
 class Room:
     """How many calls each window will have room for."""
 
@@ -165,7 +156,8 @@ class Gate:
         self._store = store
         self._lease_ms = round(lease_seconds * 1000)
         self._now_ms = now_ms
-        self._clock: _StoreClock | None = None
+        # By the epoch of the store: by how many milliseconds, at least and at most, it is ahead of the boot clock.
+        self._ahead: dict[bytes, tuple[float, float]] = {}
         self._scripts = {name: self._script(name) for name in _SCRIPTS}
 
     def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
@@ -276,19 +268,17 @@ class Gate:
     def _check_clock(self, epoch: bytes, *, least: float, most: float) -> None:
         """Raise StoreLostError where the store's clock was set since it was asked before: its windows are wrong, and
         what it has just granted is void. `least`, `most`: by how much it is ahead of the boot clock."""
-        before = self._clock
-        if before is not None and before.epoch == epoch:
-            step = max(0.0, least - before.most) or min(0.0, most - before.least)
-            if abs(step) > STEP_MS:
-                self._clock = None
-                kept = [key for key in self._keys() if key.endswith(_KEPT)]
-                lost = json.dumps({"epoch": epoch.decode(), "step": round(step), "kept": kept})
-                if self._scripts["lose"](keys=[_READY], args=[lost]):
-                    logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
-                raise StoreLostError
-            if step == 0:
-                least, most = max(least, before.least), min(most, before.most)
-        self._clock = _StoreClock(epoch, least, most)
+        known_least, known_most = self._ahead.get(epoch, (least, most))
+        step = max(0.0, least - known_most) or min(0.0, most - known_least)
+        if abs(step) > STEP_MS:
+            kept = [key for key in self._keys() if key.endswith(_KEPT)]
+            lost = json.dumps({"epoch": epoch.decode(), "step": round(step), "kept": kept})
+            if self._scripts["lose"](keys=[_READY], args=[lost]):
+                logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
+            raise StoreLostError
+        if step == 0:
+            least, most = max(least, known_least), min(most, known_most)
+        self._ahead = {epoch: (least, most)}
 
     def _json(self, **question: Any) -> str:
         moment = {} if self._now_ms is None else {"now": self._now_ms()}
