@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from django.db.models import QuerySet
@@ -92,6 +92,11 @@ class Content:
     def is_fetch_time(self) -> bool:
         """Return whether `as_of` is only when the oldest table was fetched."""
         return any(card.table.is_fetch_time and card.table.as_of == self.as_of for card in self.cards)
+
+    @property
+    def as_of_day(self) -> date | None:
+        """Return the day at whose end the oldest table was true; None where `as_of` is a moment."""
+        return next((card.table.as_of_day for card in self.cards if card.table.as_of == self.as_of), None)
 
     @property
     def tables(self) -> dict[str, Table]:

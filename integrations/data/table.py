@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -91,6 +91,13 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """The names of the columns, in their order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def as_of_day(self) -> date | None:
+        """Return the day at whose end the data was true; None where `as_of` is a moment."""
+        has_times = any(column.kind is Kind.DATETIME for column in self.columns)
+        is_moment = self.is_fetch_time or has_times or self.as_of.time() != time()
+        return None if is_moment else (self.as_of - timedelta(days=1)).date()
 
     def position(self, name: str) -> int:
         """Return the position of a column in each row. Raises KeyError where there is none of this name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from django.utils.timezone import now
@@ -60,6 +60,7 @@ class Trial:
     row_count: int = 0
     is_cut: bool = False
     as_of: datetime | None = None
+    as_of_day: date | None = None
     pictures: Plan = attachments.NOTHING
     past: Past | None = None
 
@@ -89,6 +90,7 @@ def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
         row_count=len(table.rows),
         is_cut=table.is_cut,
         as_of=table.as_of,
+        as_of_day=table.as_of_day,
         past=tried_before,
         pictures=_pictures(rule, {part.name: tables[part.name] for part in parts}, at, language),
     )

@@ -104,7 +104,7 @@ def head_unit(column: Column) -> str:
 def as_of_text(table: Table) -> str:
     """Say when the data was true, or that it is only known when it was fetched."""
     sentence = _("fetched %(time)s") if table.is_fetch_time else _("as of %(time)s")
-    return sentence % {"time": moment_text(table.as_of)}
+    return sentence % {"time": table.as_of_day or moment_text(table.as_of)}
 
 
 def describe_change(change: Change, decimals: int = 1, *, value_decimals: int | None = None, unit: str = "") -> str:

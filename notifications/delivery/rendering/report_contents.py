@@ -215,8 +215,8 @@ def expect(
     if not is_known:
         note = Sentence("No data was fetched yet: how many people have rows of their own is not known before.")
         conditions = []
-    elif conditions and (as_of := skip_rules.as_of(loaded.tables)) is not None:
-        note = Sentence("Own rows by the data of %(time)s.") % {"time": moment_line(as_of, order.time_zone)}
+    elif conditions and loaded.tables:
+        note = Sentence("Own rows by the data of %(time)s.") % {"time": _as_of_line(loaded.tables, order.time_zone)}
     try:
         return Expected(Contents(report, loaded, order, pages(), conditions, reader), note, is_known)
     except RenderingError as error:
@@ -321,13 +321,12 @@ def reason_to_skip(run: Run, subscription: Subscription, loaded: Loaded) -> Sent
     if not loaded.cards or run.trigger not in _SKIPPED:
         return None
     rules = rules_of(subscription)
-    oldest = skip_rules.as_of(loaded.tables)
     return skip_rules.reason_to_skip(
         loaded.tables,
         rules,
         slot_at=run.slot_at,
         print_of_last=_last_fingerprint(run) if rules.if_unchanged else "",
-        moment="" if oldest is None else moment_line(oldest, subscription.time_zone),
+        moment=_as_of_line(loaded.tables, subscription.time_zone),
     )
 
 
@@ -437,8 +436,13 @@ def _figures(text: str) -> tuple[Figure, ...]:
 def _stale_note(tables: dict[str, Table], order: Order) -> str:
     if not skip_rules.is_stale(tables, order.rules, order.slot_at):
         return ""
-    oldest = skip_rules.as_of(tables)
-    return "" if oldest is None else skip_rules.stale_note(moment_line(oldest, order.time_zone))
+    return skip_rules.stale_note(_as_of_line(tables, order.time_zone))
+
+
+def _as_of_line(tables: Mapping[str, Table], time_zone: str) -> str:
+    """Say when all of the data was true: a day, or a moment in the zone."""
+    oldest = min(tables.values(), key=lambda table: table.as_of, default=None)
+    return "" if oldest is None else str(oldest.as_of_day or moment_line(oldest.as_of, time_zone))
 
 
 def _cut_notes(cards: Sequence[CardContent]) -> list[str]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from integrations.data.table import TableError
+from integrations.data.table import TableError, from_document, to_document
 from integrations.data.table_builder import ColumnChoices, build_table
 
 NOW = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
@@ -79,3 +79,14 @@ def test_a_column_that_cannot_say_it_is_no_table(choices: ColumnChoices, what: s
         as_of(NOW, choices=choices)
 
     assert found.value.what == what
+
+
+def test_what_is_of_a_day_says_the_day_and_not_the_midnight_after_it() -> None:
+    daily = build_table(["日期"], [(date(2026, 11, 23),)], fetched_at=NOW, choices=ColumnChoices(zone=SHANGHAI))
+    timed = build_table(
+        ["时间"], [(datetime(2026, 11, 23, tzinfo=SHANGHAI),)], fetched_at=NOW, choices=ColumnChoices(zone=SHANGHAI)
+    )
+    undated = build_table(["销售额"], [(1,)], fetched_at=datetime(2026, 11, 24, tzinfo=UTC))
+
+    assert [one.as_of_day for one in (daily, timed, undated)] == [date(2026, 11, 23), None, None]
+    assert daily.with_rows([]).as_of_day == from_document(to_document(daily)).as_of_day == date(2026, 11, 23)

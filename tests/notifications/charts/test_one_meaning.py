@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
@@ -112,6 +113,13 @@ def test_percentages_of_a_donut_are_not_added_up() -> None:
 
     assert ">75<" in spec(chart, table_of([("a", 50), ("b", 25)]), language="zh-hans")["svg"]
     assert ">75" not in spec(chart, table_of([("a", 50), ("b", 25)], Kind.PERCENT), language="zh-hans")["svg"]
+
+
+def test_the_foot_of_data_of_a_day_says_that_day() -> None:
+    at = datetime(2026, 11, 24, tzinfo=ZoneInfo("Asia/Shanghai"))
+    table = Table((Column("日期", Kind.DATE),), ((date(2026, 11, 23),),), at)
+
+    assert ">截至 2026-11-23<" in spec(Chart(ChartKind.TABLE), table, language="zh-hans")["svg"]
 
 
 def test_months_stay_months() -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.conf import settings
@@ -514,6 +515,13 @@ class TestSkipping:
             Run.Status.SKIPPED,
             "未发送：数据截至 2026-11-24 07:30:30，已过期。",  # noqa: RUF001
         )
+
+    def test_stale_data_of_a_day_is_of_that_day(self, corp: Corp) -> None:
+        subscription = self.subscribed(corp, stale_after_minutes=60, if_stale=IfStale.SKIP)
+
+        run = self.again(subscription, as_of=datetime(2026, 11, 24, tzinfo=ZoneInfo("Asia/Shanghai")))
+
+        assert run.error_text == "未发送：数据截至 2026-11-23，已过期。"  # noqa: RUF001
 
     def test_or_stale_data_is_sent_with_a_note(self, corp: Corp) -> None:
         subscription = self.subscribed(corp, stale_after_minutes=60)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -98,6 +99,17 @@ def test_the_time_of_fetching_is_called_so(is_fetch_time: bool, words: str) -> N
     sent(report, person)
 
     assert f"{words} <time" in page_of(person, Delivery.objects.get())[1]
+
+
+def test_data_of_a_day_is_of_that_day() -> None:
+    report, person = make_data_report(body="x"), make_person(make_corp(), "a")
+    midnight = datetime(2026, 11, 24, tzinfo=ZoneInfo("Asia/Shanghai"))
+    answer(report, Table((Column("日期", Kind.DATE),), ((date(2026, 11, 23),),), midnight))
+    sent(report, person)
+
+    page = page_of(person, Delivery.objects.get())[1]
+
+    assert '数据截至 <time datetime="2026-11-23">2026-11-23</time>' in page
 
 
 @pytest.mark.parametrize("number", ["1e30", "-1e30", "1e300", "98765432109876543210987654321098765"])
