@@ -202,7 +202,9 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
     def facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         counts = run.counts
-        is_short_of_people = ImportRow.objects.filter(run=run, reason="nobody").exists()
+        is_short_of_people = (
+            run.reason == "company_missing" and not Corp.objects.exists()
+        ) or ImportRow.objects.filter(run=run, reason="nobody").exists()
         return {
             "origin": origin_of_people(request) if is_short_of_people and not run.is_unfinished else "",
             "done_count": jobs.done_count(run),

@@ -147,6 +147,10 @@ def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
     essential = [runs[name] for name in essential_checks(corp) if name in runs]
     current = [run for run in essential if run.connection_version == corp.connection_version]
     tried = [run for run in current if run.status in {Status.OK, Status.WARNING, Status.WRONG}]
+    # Without a network nothing essential is tried: it is that which does not work.
+    network = runs.get("network")
+    if network is not None and results.is_current(network, corp) and network.status == Status.WRONG and not tried:
+        tried = current = [network]
     return {
         "corp": corp,
         "refusal": results.refusals([corp]).get(corp.pk),

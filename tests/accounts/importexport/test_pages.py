@@ -53,6 +53,15 @@ class TestWhereNobodyIsYet:
             assert '用户由公司的通讯录创建：<a href="/admin/integrations/corp/">请先接入企业微信公司并启用</a>' in page
         assert "没有匹配到您有权修改的用户。导入只改动已有用户，不会新建用户。" in client.get(page_of(run)).text
 
+    def test_also_where_the_file_says_no_company(self, db: None) -> None:
+        root = User.objects.create(username="root", is_staff=True, is_superuser=True)
+        run = uploaded(root, csv_bytes(["姓名", "账号"], ["李雷", "lilei"]))
+
+        page = signed_in(root).get(page_of(run)).text
+
+        assert "文件中没有说明账号属于哪家公司" in page
+        assert '<a href="/admin/integrations/corp/">请先接入企业微信公司并启用</a>' in page
+
     def test_then_its_directory_is_to_be_read(self, editor: User, corp: Corp) -> None:
         corp.is_enabled = True
         corp.save()

@@ -482,6 +482,15 @@ def test_an_essential_check_that_is_wrong_is_said_at_the_head_of_the_page(admin_
     assert state_of(admin_client, corp) == ("enabled an essential check is wrong",) * 2
 
 
+def test_where_there_is_no_network_it_is_not_said_that_nobody_looked(admin_client: Client, corp: Corp) -> None:
+    check_run(corp, "token", "skipped", problem="blocked", facts={"by": "network"})
+    assert state_of(admin_client, corp) == ("disabled credentials changed, not checked",) * 2
+
+    check_run(corp, "network", "wrong", problem="proxy")
+
+    assert state_of(admin_client, corp) == ("disabled an essential check is wrong",) * 2
+
+
 # --- Enabling and disabling -------------------------------------------------------------------------------------------
 
 
