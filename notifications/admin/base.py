@@ -200,6 +200,8 @@ class SuccessorPage(AnyModelAdmin):
         )
         field: Any = form.fields["successor"]
         field.queryset = ownership.offered_successors(row, editor)
+        if not field.queryset.exists():  # there are people, and a new one would not be offered either
+            field.disabled, field.help_text = True, gettext("Nobody whom you see may take it over.")
         if form.is_valid():
             if not (sentence := ownership.choose_successor(row, form.cleaned_data["successor"])):
                 messages.success(request, gettext("The successor was saved."))

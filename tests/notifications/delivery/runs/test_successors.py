@@ -90,6 +90,15 @@ def render_notices() -> dict[str, tuple[str, str]]:
     return {json.loads(bytes(one.body))["touser"]: (one.title, one.text) for one in Delivery.objects.all()}
 
 
+def test_where_nobody_may_succeed_the_page_says_so_and_not_that_there_is_nobody(owner: User, chief: User) -> None:
+    User.objects.exclude(pk__in=[owner.pk, chief.pk]).update(is_staff=False)
+
+    page = client_of(chief).get(successor_page(InboundChannel.objects.first())).text
+
+    assert "您可见的人中没有人可以接任。" in page
+    assert "还没有用户" not in page
+
+
 # --- Every way of disabling -------------------------------------------------------------------------------------------
 
 
