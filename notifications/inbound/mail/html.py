@@ -79,6 +79,8 @@ _FUNCTIONS = {"rgb", "rgba", "hsl", "hsla", "calc", "linear-gradient", "radial-g
 _CALLED = re.compile(r"([^\s,:;(]*)\(")
 _CID = re.compile(r'src="cid:([^"]{1,300})"')
 _LINK = re.compile(r"https?://[^\s()<>\[\]\"'＜＞［］]{1,1500}")  # noqa: RUF001  # what `escaped` writes
+# A row of a table on its way: each cell ends with a NUL.
+_ROW = re.compile("\n*\1([^\1\2]*)\2")
 _BLANK_LINES, _BLANKS = re.compile(r"\n{3,}"), re.compile(r"[^\S\n]+")
 
 
@@ -252,19 +254,27 @@ class _Plain(MarkdownConverter):
         return f"\n\n{text.strip()}\n\n"
 
     def convert_table(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        return f"\n\n{text.strip()}\n\n"
+        """A row of data is a line, with a bar between its cells, the empty ones too; cells of several lines, and rows
+        of which none has two cells with words, are a mail's layout."""
+        rows = [[cell.strip() for cell in row.split("\0")[:-1]] for row in _ROW.findall(text)]
+        is_data = any(len(list(filter(None, row))) > 1 and "\n" not in "".join(row) for row in rows)
+
+        def line(match: re.Match[str]) -> str:
+            cells = [cell.strip() for cell in match[1].split("\0")[:-1]]
+            is_layout = "\n" in "".join(cells)
+            kept = cells if is_data and not is_layout and any(cells) else filter(None, cells)
+            return "\n" + ("\n" if is_layout else " | ").join(kept)
+
+        return f"\n\n{_ROW.sub(line, text).strip()}\n\n"
 
     def convert_td(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        """A cell ends by a mark that its row replaces."""
+        """A cell and a row end by marks that their table replaces."""
         return f"{text.strip()}\0"
 
     convert_th = convert_td
 
     def convert_tr(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        """A row of data is a line, with a bar between its cells; cells of several lines are a mail's layout."""
-        cells = [cell.strip() for cell in text.split("\0")]
-        separator = "\n" if any("\n" in cell for cell in cells) else " | "
-        return "\n" + separator.join(cell for cell in cells if cell) + "\n"
+        return f"\1{text}\2"
 
 
 class _PlainWithLinks(_Plain):

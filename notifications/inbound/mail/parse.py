@@ -58,6 +58,8 @@ _CODECS = frozenset(
 )
 # GB 18030 contains both, and what senders write under their names.
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "cp936": "gb18030"}
+# Of a mail itself: nobody opens them.
+_SIGNATURES = {"application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature"}
 _DATA_PICTURE = re.compile(
     r"""(\bsrc\s*=\s*["']?)data:(image/(?:png|jpe?g|gif));base64,([A-Za-z0-9+/=\s]{1,12000000})""", re.IGNORECASE
 )
@@ -115,7 +117,7 @@ def parse(content: bytes) -> ParsedMail:
     html, pictures = _with_data_pictures(_joined(found.html, "\n<hr>\n"), found.pictures)
     shown, attached = _by_reference(html, pictures)
     return ParsedMail(
-        subject=_decoded_header(_line(message, "subject"))[:SUBJECT_CHARACTERS],
+        subject=_subject(message),
         sender=_CONTROLS.sub("", parseaddr(_line(message, "from"))[1])[:320],
         html=html[:BODY_CHARACTERS],
         text=_joined(found.text, "\n\n")[:BODY_CHARACTERS].replace("\r\n", "\n").strip(),
@@ -168,16 +170,25 @@ def _collected(message: Message) -> _Collected:
         if number > PARTS_AT_MOST:
             break
         kind, name = part.get_content_type(), _file_name(part)
-        is_attached = part.get_content_disposition() == "attachment" or bool(name)
+        is_attached = part.get_content_disposition() == "attachment" or _is_file(part, found)
         if kind == "text/html" and not is_attached:
             found.html.append(_text(part))
         elif kind == "text/plain" and not is_attached:
             found.text.append(_text(part))
-        elif kind.startswith(("multipart/", "message/")):
-            found.left_out.append(name or kind)
-        else:
+        elif kind == "message/rfc822":
+            found.left_out.append(name or tidy_name(f"{_subject(part.get_payload()[0])}.eml"))
+        elif not kind.startswith(("multipart/", "message/")) and kind not in _SIGNATURES:
             _keep(found, part, kind, name or f"{len(found.files) + 1}{mimetypes.guess_extension(kind) or '.bin'}")
     return found
+
+
+def _is_file(part: Message, found: _Collected) -> bool:
+    """Whether a text is an attachment: it has a file name, unless it is the first text and only its type has the name,
+    as some senders name the body."""
+    if part.get_param("filename", None, "content-disposition") is not None:
+        return True
+    has_body = found.html or (found.text and part.get_content_type() == "text/plain")
+    return bool(has_body and _file_name(part))
 
 
 def _keep(found: _Collected, part: Message, kind: str, name: str) -> None:
@@ -248,6 +259,10 @@ def _codec(charset: str) -> str:
 def _line(message: Message, name: str) -> str:
     """The first header of this name on one line, with its bytes (surrogateescape); empty where there is none."""
     return " ".join(str(message.get(name, "")).split())
+
+
+def _subject(message: Any) -> str:
+    return _decoded_header(_line(message, "subject"))[:SUBJECT_CHARACTERS]
 
 
 def _decoded_header(line: str) -> str:

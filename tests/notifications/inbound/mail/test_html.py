@@ -162,3 +162,13 @@ def test_the_first_link_is_where_the_message_leads(html: str, text: str, link: s
 )
 def test_a_footer_begins_at_the_first_line_that_begins_as_a_marker_says(markers: list[str], text: str) -> None:
     assert before_marker("a\nb\n--\n**Sent from** x", markers) == text
+
+
+def test_an_empty_cell_of_data_keeps_its_place_and_one_of_a_layout_has_none() -> None:
+    head = "<tr><th>区域</th><th>目标</th><th>实际</th></tr>"
+    table = f"<table>{head}<tr><td>华东</td><td></td><td>5</td></tr><tr><td></td><td> </td><td>7</td></tr></table>"
+    layout = f"<table><tr><td></td><td>您好</td><td></td></tr><tr><td>&nbsp;</td><td>{table}</td></tr></table>"
+
+    for read in (markdown, html_text):
+        assert read(table) == "区域 | 目标 | 实际\n华东 | | 5\n| | 7"
+        assert read(layout) == "您好\n区域 | 目标 | 实际\n华东 | | 5\n| | 7"

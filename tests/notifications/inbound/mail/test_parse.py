@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from email.mime.application import MIMEApplication
 from email.mime.image import MIMEImage
+from email.mime.message import MIMEMessage
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 
@@ -234,3 +236,34 @@ def test_too_many_boundaries_for_so_many_lines_are_refused() -> None:
 def test_parts_nested_too_deep_are_refused() -> None:
     with pytest.raises(UnreadableMailError, match="nested too deep"):
         parse(b"Content-Type: message/rfc822\r\n\r\n" * 3000)
+
+
+def test_a_body_with_a_name_is_the_text_and_not_a_file() -> None:
+    alternative = MIMEMultipart("alternative")
+    for text, kind in (("words", "plain"), ("<p>words</p>", "html")):
+        part = MIMEText(text, kind)
+        part.set_param("name", f"body.{kind}")
+        alternative.attach(part)
+    message = MIMEMultipart("mixed")
+    message.attach(alternative)
+    notes = MIMEText("notes", "plain")
+    notes.set_param("name", "notes.txt")
+    message.attach(notes)
+
+    found = parse(senders.as_sent(message))
+
+    assert (found.text, found.html) == ("words", "<p>words</p>")
+    assert [part.name for part in found.files] == ["notes.txt"]
+
+
+def test_of_a_signed_and_of_a_forwarded_mail_nothing_is_named_that_nobody_knows() -> None:
+    inner = MIMEText("old", "plain")
+    inner["Subject"] = "=?utf-8?B?5pel5oql?="
+    message = MIMEMultipart("mixed")
+    message.attach(MIMEText("words", "plain"))
+    message.attach(MIMEMessage(inner))
+    message.attach(MIMEApplication(b"x" * 50, "pkcs7-signature", name="smime.p7s"))
+
+    found = parse(senders.as_sent(message))
+
+    assert (found.text, found.left_out, found.files) == ("words", ("日报.eml",), ())
