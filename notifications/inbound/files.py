@@ -147,8 +147,14 @@ def _archive(content: bytes) -> tuple[str, str] | None:
     return "zip", "application/zip"
 
 
+# What a browser takes for a page, whatever its name says.
+_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.{0,1000}?-->\s*)*<(?:!doctype|html|head|body|script|svg|\?xml)\b", re.I | re.S
+)
+
+
 def _is_text(content: bytes) -> bool:
-    if b"\0" in content:
+    if b"\0" in content or _PAGE.match(content):
         return False
     for encoding in ("utf-8", "gb18030"):
         try:

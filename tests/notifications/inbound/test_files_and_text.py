@@ -81,6 +81,8 @@ def test_a_picture_that_is_too_large_to_be_shown_is_a_file() -> None:
         ("a.pdf", b"%PDF"),
         ("a.exe", b"MZ\x90\0 a program"),
         ("a.html", b"<html></html>"),
+        ("page.csv", b"\xef\xbb\xbf <!-- a --> <!DOCTYPE html><script>x()</script>"),
+        ("page.txt", b"\n<svg onload=x()>"),
         ("a.xlsm", archive("xl/workbook.xml", "xl/vbaProject.bin")),
         ("a.zip", b"PK\x03\x04 cut off"),
         ("a.msi", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1rest"),
