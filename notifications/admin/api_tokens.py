@@ -69,6 +69,8 @@ class ApiTokenForm(AnyModelForm):
             return
         fields["corps"].queryset = Corp.objects.visible_to(self.person).order_by("name")
         fields["subscriptions"].queryset = Subscription.objects.visible_to(self.person)
+        # Nobody gives a right by not looking.
+        self.initial.update(dict.fromkeys(PURPOSES, False))
         # Whoever sees only some companies names what a token reaches: it must not grow with them unasked.
         if not sees_all_corps(self.person):
             fields["reach"].choices = [one for one in Reach.choices if one[0] != Reach.EVERYTHING]

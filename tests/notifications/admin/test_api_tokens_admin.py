@@ -52,6 +52,12 @@ def page_of(token: ApiToken, page: str = "change") -> str:
 
 
 class TestMaking:
+    def test_the_page_as_it_is_opened_gives_no_right(self, editor: User) -> None:
+        """A token for messages alone was refused, until one saw two ticks that nobody had set."""
+        form = client_of(editor).get(ADD).context["adminform"].form
+
+        assert [name for name in form.fields if name.startswith("may_") and form[name].value()] == []
+
     def test_shows_the_secret_once_on_a_page_that_nobody_keeps(self, editor: User, subscription: Subscription) -> None:
         browser = client_of(editor)
 
