@@ -32,7 +32,7 @@ def unwrap(meta: dict[str, Any]) -> bool:
     """Put the client's address and scheme where Django looks for them, and drop every forwarded header.
 
     Returns whether trusted proxies say that the browser came by plain http: all of them, since the inner of two often
-    speaks http where the outer one spoke https with the browser.
+    speaks http where the outer one spoke https with the browser (`https,http`).
 
     The address is the rightmost one in X-Forwarded-For that is no trusted proxy: what stands left of it was written
     by the client itself.
@@ -43,8 +43,7 @@ def unwrap(meta: dict[str, Any]) -> bool:
         return False
     meta["REMOTE_ADDR"] = str(_client(peer, forwarded.get("HTTP_X_FORWARDED_FOR", "")))
     schemes = [word.strip().lower() for word in forwarded.get("HTTP_X_FORWARDED_PROTO", "").split(",")]
-    if schemes[-1] in {"http", "https"}:
-        meta["wsgi.url_scheme"] = schemes[-1]
+    meta["wsgi.url_scheme"] = "https" if "https" in schemes else meta.get("wsgi.url_scheme", "http")
     return set(schemes) == {"http"}
 
 

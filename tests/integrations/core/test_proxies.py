@@ -51,7 +51,9 @@ def test_the_client_is_the_rightmost_untrusted_address(peer: str, forwarded_for:
     ("peer", "proto", "scheme"),
     [
         ("10.1.1.1", "https", "https"),
-        ("10.1.1.1", "http, https", "https"),  # the nearest proxy speaks last
+        ("10.1.1.1", "http, https", "https"),
+        ("10.1.1.1", "https,http", "https"),  # the inner one of two speaks http with the outer one
+        ("10.1.1.1", "http, http", "http"),
         ("10.1.1.1", "HTTPS", "https"),
         ("10.1.1.1", "gopher", "http"),
         ("203.0.113.9", "https", "http"),
