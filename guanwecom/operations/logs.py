@@ -95,7 +95,8 @@ def _finished(_logger: Any, _method: str, line: _Line) -> _Line:
     line.pop("_from_structlog")
     request = getattr(record, "request", None)
     if request is not None and hasattr(request, "path"):  # Django's own lines about a request
-        line["event"] = line["event"].replace(request.path, shown_path(request))
+        for path in (request.path, request.path.encode("unicode_escape").decode()):  # the second one as Django logs it
+            line["event"] = line["event"].replace(path, shown_path(request))
         if getattr(record, "status_code", 500) < 500:
             line.pop("exc_info", None)  # refused or not found: nothing is wrong with the product
     return {name: value for name, value in line.items() if value is not None}

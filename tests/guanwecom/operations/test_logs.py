@@ -183,6 +183,16 @@ def test_of_django_s_own_lines_the_path_is_shown_the_same_way(lines: Lines) -> N
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/in/%0agwi_s3cr3t", "/in/%E5%AF%86gwi_s3cr3t", "/nowhere%0a/gwi_s3cr3t"])
+def test_nor_is_a_path_that_django_escapes_in_its_lines(path: str, lines: Lines) -> None:
+    Client().post(path)
+
+    written = [str(line["event"]) for line in lines() if line["logger"] == "django.request"]
+    assert len(written) == 1
+    assert "s3cr3t" not in written[0]
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(("path", "words"), [("/admin/auth/group/", "Forbidden"), ("/admin/nowhere/", "Not Found")])
 def test_a_refusal_is_a_line_without_a_traceback(
     path: str, words: str, lines: Lines, client: Client, django_user_model: type[User]
