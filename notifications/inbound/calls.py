@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone, translation
+from django.utils.translation import gettext as _
 
 from integrations.core.metrics import CountedMetric
 from integrations.core.sentences import Sentence
@@ -129,19 +130,23 @@ def incoming_of(
     *,
     key: str,
     fetched: Sequence[CheckedFile] = (),
+    left_out: Sequence[Sentence] = (),
     chosen: Audience | None = None,
     only_user_id: int | None = None,
 ) -> Incoming:
-    """`fetched`: the pictures and files behind its addresses. `chosen`: in place of the people chosen for the channel.
-    `only_user_id`: of a trial, this person alone."""
-    files = [*mapped.files, *fetched]
+    """`fetched`: the pictures and files behind its addresses; `left_out`: why others are not sent. `chosen`: in place
+    of the people chosen for the channel. `only_user_id`: of a trial, this person alone."""
+    files, text = [*mapped.files, *fetched], mapped.text
+    if mapped.refused or left_out:
+        with translation.override(settings.LANGUAGE_CODE):
+            text = f"{text}\n\n{_('Some pictures or files that belong to it could not be sent.')}".strip()
     # A message that only carries a file needs another form where no file came.
     lacks_file = channel.form in {MessageForm.FILE, MessageForm.IMAGE} and not files
     return Incoming(
         sender=channel,
         key=key,
         title=mapped.title,
-        text=mapped.text,
+        text=text,
         markup=mapped.markup,
         addresses=mapped.addresses or (),
         audience=None if mapped.addresses is not None else chosen or chosen_by_channel(channel),

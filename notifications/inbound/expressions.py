@@ -71,11 +71,23 @@ def _nodes(tree: Any) -> Iterator[Any]:
         waiting.extend(child for child in node["children"] if isinstance(child, dict))
 
 
+class _Functions(functions.Functions):
+    """Those of JMESPath. Only `join` writes more than it gets, so its result is measured before it is written."""
+
+    def call_function(self, function_name: str, resolved_args: Any, *args: Any, **kwargs: Any) -> Any:
+        if function_name == "join" and len(resolved_args) == 2 and isinstance(resolved_args[1], list):
+            separator, texts = resolved_args
+            length = sum(len(text) for text in (separator, *texts) if isinstance(text, str))
+            if length + len(str(separator)) * len(texts) > STEPS_AT_MOST:
+                raise TooMuchWork
+        return super().call_function(function_name, resolved_args, *args, **kwargs)
+
+
 class _Bounded(TreeInterpreter):
     """Counts each visit, the values that it gave, and the characters that a function wrote."""
 
     def __init__(self) -> None:
-        super().__init__(jmespath.Options(custom_functions=functions.Functions()))
+        super().__init__(jmespath.Options(custom_functions=_Functions()))
         self._steps = 0
         self._looked_at = 0
         self._end = time.monotonic() + SECONDS_AT_MOST

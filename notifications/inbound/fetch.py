@@ -46,6 +46,7 @@ TRIES_AT_MOST = 3
 GIVEN_UP_AFTER = 6
 
 
+_GIVEN_UP = Sentence("“%(name)s” was not fetched: each worker that tried it ended before.")
 _TOMORROW = Sentence("It waits for the next day: the channel has sent as much as it may today.")
 _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no longer send messages.")
 
@@ -90,17 +91,22 @@ def fetch(fetch_id: int, *, clock: Clock) -> list[int]:
 def _made(job: InboundFetch, channel: InboundChannel, clock: Clock) -> list[int]:
     """Runs of its message. Raises CallRefusedError and LeaseLostError."""
     mapped = calls.mapped_of(channel, _payload_of(job), now=job.created_at)
-    urls = () if mapped is None or job.try_count > TRIES_AT_MOST else mapped.urls
+    urls = () if mapped is None else mapped.urls
     room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files) if mapped is not None else 0
     reach = reach_for(allows_private_addresses=channel.allows_private_addresses)
-    fetched, refused = _fetched(urls, room=room, reach=reach, clock=clock)
+    fetched: list[CheckedFile] = []
+    if job.try_count > TRIES_AT_MOST:
+        refused = [_GIVEN_UP % {"name": name or _parts_of(url)[0] or "file"} for name, url in urls]
+    else:
+        fetched, refused = _fetched(urls, room=room, reach=reach, clock=clock)
     with transaction.atomic():
         if not InboundFetch.objects.held_by(job.pk, job.lease_token).delete()[0]:
             raise LeaseLostError
         if mapped is None:  # the mapping was changed meanwhile
             calls.follow_up(job, outcome=InboundCall.Outcome.LEFT_OUT)
             return []
-        found = calls.accepted(calls.incoming_of(channel, mapped, key=job.key, fetched=fetched), now=clock())
+        incoming = calls.incoming_of(channel, mapped, key=job.key, fetched=fetched, left_out=refused)
+        found = calls.accepted(incoming, now=clock())
         calls.follow_up(job, message=found.message, reason="")
     calls.note_left_out(channel, (*mapped.refused, *refused), now=clock())
     return found.run_ids

@@ -30,6 +30,8 @@ from notifications.reports.templates.values import NOTHING, TemplateError
 from notifications.sources import Figure
 
 ADDRESS_CHARACTERS = 200
+# A float knows its last digit below it.
+WHOLE_BELOW = 2**53
 # What stands between recipients in one text.
 _SEPARATORS = str.maketrans(dict.fromkeys(",;|，；、\n\r\t", " "))  # noqa: RUF001  # as people write them
 # Where an object of a file has its name, and its content or address.
@@ -201,9 +203,11 @@ def _key(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value in words; what holds others is none."""
+    """A value in words; what holds others is none. Some senders write 123 as 123.0."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < WHOLE_BELOW:
+        return str(int(value))
     if value is None or isinstance(value, dict | list):
         return ""
     shown = view_of(value)

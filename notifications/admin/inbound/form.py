@@ -156,7 +156,10 @@ class ChannelForm(SeenForm):
         fields["scheme"] = forms.ChoiceField(
             label=_("How the sender proves itself"),
             choices=[(name, SCHEMES[name].label) for name in WEBHOOK_SCHEMES],
-            help_text=_("With another one the channel needs another secret, which is shown after saving."),
+            help_text=_(
+                "With another one the channel needs another secret, which is shown after saving. Without a signature "
+                "over the time, whoever recorded a call can make it again at any time."
+            ),
         )
         attributes = Attribute.objects.order_by("name").values_list("key", "name")
         fields["recipient_attribute"].choices = [("", "—"), *attributes]

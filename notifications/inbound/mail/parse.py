@@ -176,7 +176,8 @@ def _collected(message: Message) -> _Collected:
         elif kind == "text/plain" and not is_attached:
             found.text.append(_text(part))
         elif kind == "message/rfc822":
-            found.left_out.append(name or tidy_name(f"{_subject(part.get_payload()[0])}.eml"))
+            inner: Any = part.get_payload()
+            found.left_out.append(name or tidy_name(f"{_subject(inner[0] if inner else part)}.eml"))
         elif not kind.startswith(("multipart/", "message/")) and kind not in _SIGNATURES:
             _keep(found, part, kind, name or f"{len(found.files) + 1}{mimetypes.guess_extension(kind) or '.bin'}")
     return found

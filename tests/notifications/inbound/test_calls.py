@@ -250,6 +250,17 @@ def test_recipients_come_from_a_field(owner: User, corp: Corp, zhang: User) -> N
     assert list(IncomingMessage.objects.get().people.all()) == [li]
 
 
+@pytest.mark.parametrize("number", [123, 123.0, "123"])
+def test_a_recipient_may_be_a_number(owner: User, corp: Corp, zhang: User, number: object) -> None:
+    person = make_person(corp, "123")
+    mapping = Mapping(title="好", recipient_kind="userid", recipient_path="to")
+
+    answer = call(make_channel(owner, zhang, mapping=mapping), {"to": [number]})
+
+    assert answer.status_code == 202
+    assert list(IncomingMessage.objects.get().people.all()) == [person]
+
+
 def test_a_channel_that_is_not_enabled_only_notes(channel: InboundChannel) -> None:
     InboundChannel.objects.update(is_enabled=False)
 

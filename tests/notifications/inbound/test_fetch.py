@@ -231,6 +231,8 @@ def test_a_call_whose_worker_died_is_handed_out_again_and_goes_without_files_at_
     assert len(fetch.fetch(job.pk, clock=clock)) == 1
     assert asked == []
     assert Run.objects.count() == 1
+    assert reasons(channel) == ["“%(name)s” was not fetched: each worker that tried it ended before."]
+    assert IncomingMessage.objects.get().text == "看图\n\n部分图片或文件未能发送。"
 
 
 def test_a_worker_that_comes_too_late_writes_nothing(channel: InboundChannel, site: str, clock: FakeClock) -> None:

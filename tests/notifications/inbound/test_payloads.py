@@ -96,6 +96,14 @@ def test_work_is_bounded(expression: str) -> None:
         expressions.find(expression, payload)
 
 
+def test_a_join_is_bounded_before_it_is_written() -> None:
+    """Two megabytes for each of 200,000 places would be 400 GB."""
+    payload = {"s": "x" * 2_000_000, "l": [""] * 40_000}
+
+    with pytest.raises(TooMuchWork):
+        expressions.find("join(s, l)", payload)
+
+
 def test_a_long_text_is_no_work() -> None:
     assert expressions.find("a", {"a": "x" * 5_000_000}) == "x" * 5_000_000
 
