@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 from contextlib import suppress
 from pathlib import Path
+
+PATIENCE_SECONDS = 180
 
 
 def answer(command: list[str], answers: list[tuple[str, str]], *, folder: Path = Path("/")) -> str:
@@ -16,12 +19,12 @@ def answer(command: list[str], answers: list[tuple[str, str]], *, folder: Path =
         os.execvp(command[0], command)  # noqa: S606  # no shell is wanted
     said, answered = "", 0
     with suppress(OSError):  # the terminal is gone with the program
-        while more := os.read(terminal, 1000):
+        while select.select([terminal], [], [], PATIENCE_SECONDS)[0] and (more := os.read(terminal, 1000)):
             said += more.decode(errors="replace")
             if answers and answers[0][0] in said[answered:]:
                 answered = len(said)
                 (_words, text), *answers = answers
                 os.write(terminal, f"{text}\n".encode())
-    os.close(terminal)
+    os.close(terminal)  # ends a program that still waits for an answer
     assert (os.waitpid(pid, 0)[1], answers) == (0, []), said
     return said

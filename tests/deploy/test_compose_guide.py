@@ -62,7 +62,7 @@ def folder(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
             "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=bi.example.com -keyout tls/site.key -out tls/site.pem"
         )
         type_lines(folder, "\n".join([certify, *after]))
-        asked = [("用户名", "chief"), ("姓名", "主管"), ("Password", PASSWORD), ("again", PASSWORD)]
+        asked = [("用户名", "chief"), ("电子邮件", ""), ("Password", PASSWORD), ("again", PASSWORD)]
         answer(administrator.split(), asked, folder=folder)
         yield folder
     finally:

@@ -105,7 +105,7 @@ def test_the_guide_installs_the_bundle_without_a_network(machine: Machine, proje
 
     assert last_words.splitlines()[-1].endswith(f": {first_administrator}")
     said = machine.answer(
-        first_administrator, [("Username", "chief"), ("Name", "主管"), ("Password", PASSWORD), ("again", PASSWORD)]
+        first_administrator, [("Username", "chief"), ("Email", ""), ("Password", PASSWORD), ("again", PASSWORD)]
     )
     assert "Superuser created successfully." in said
     eventually(lambda: '"problems": []' in engine(machine))
