@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,30 @@ def test_no_container_but_nginx_says_whose_address_a_request_has(project_root: P
 
     programs = composed(project_root).values()
     assert {command.environment["TRUSTED_PROXIES"] for command in programs if command.words[0] == "gunicorn"} == {nginx}
+
+
+def test_the_image_has_what_builds_its_guides(project_root: Path, tmp_path: Path) -> None:
+    """.dockerignore leaves out everything that it does not name."""
+    named = re.findall(r"^!(.+)$", (project_root / ".dockerignore").read_text(), re.MULTILINE)
+    for name in named:
+        for path in project_root.glob(name) if not name.startswith((".git", "docs")) else ():
+            target = tmp_path / path.relative_to(project_root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, target)
+            else:
+                shutil.copy(path, target)
+
+    done = subprocess.run(
+        [sys.executable, "-c", "import tools.guides.__main__, manage"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("language", ["en", "zh-cn"])

@@ -73,6 +73,14 @@ def test_it_is_the_example_with_fresh_keys_that_nobody_else_reads(project_root: 
     assert not any(value in "".join(outputs) for value in [*map(written.get, keys), "pa55"] if value)
 
 
+def test_each_comment_stands_in_both_languages(project_root: Path) -> None:
+    text = (project_root / ".env.example").read_text(encoding="utf-8")
+    comments = re.findall(r"(?:^# .*\n)+", text, re.MULTILINE)
+
+    assert len(comments) > 50
+    assert [one for one in comments if not re.search("[\u4e00-\u9fff]", one.splitlines()[-1])] == []
+
+
 def test_compose_gets_new_passwords_for_its_own_services(project_root: Path, tmp_path: Path) -> None:
     path = tmp_path / "compose.env"
 
