@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
-from guanwecom.environment import words
-
 
 def robot_webhook(text: str) -> tuple[str, str] | None:
     """Base address and key of a group robot's webhook; None for none. Raises ValueError, which does not show it."""
@@ -24,11 +22,3 @@ def http_url(text: str) -> str:
     if text and (parts.scheme not in {"http", "https"} or not parts.hostname):
         raise ValueError("expected an address that begins with https:// (the value is not shown)")
     return text
-
-
-def pairs(text: str) -> list[tuple[str, str]]:
-    """name=value with commas between them. Raises ValueError, which does not show them."""
-    found = [word.partition("=") for word in words(text)]
-    if not all(name and equals for name, equals, _value in found):
-        raise ValueError("expected name=value with commas between (the value is not shown)")
-    return [(name.strip(), value.strip()) for name, _equals, value in found]

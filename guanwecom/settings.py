@@ -386,11 +386,8 @@ EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 # --- Logging ---------------------------------------------------------------------------------------------------------
 _log_format = e.read(e.one_of("json", "console"), "LOG_FORMAT", "json" if ENVIRONMENT == "production" else "console")
 LOGGING = logs.configuration(e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"), _log_format)
-# Errors to Sentry, traces to a collector of OpenTelemetry by HTTP (requirements-telemetry.txt). Unset: nothing is sent.
+# Errors to Sentry (requirements-telemetry.txt). Unset: nothing is sent.
 SENTRY_DSN = e.read(urls.http_url, "SENTRY_DSN", "")
-OTEL_EXPORTER_OTLP_ENDPOINT = e.read(urls.http_url, "OTEL_EXPORTER_OTLP_ENDPOINT", "")
-OTEL_EXPORTER_OTLP_HEADERS = e.read(urls.pairs, "OTEL_EXPORTER_OTLP_HEADERS", "")
-OTEL_SERVICE_NAME = e.read(e.short_name, "OTEL_SERVICE_NAME", "guanwecom")
 # Whether each request is a line, without its query; not for those of monitors and of static files.
 ACCESS_LOG = e.read(e.boolean, "ACCESS_LOG", "true")
 

@@ -1,4 +1,4 @@
-"""Errors to Sentry and traces to OpenTelemetry, where the environment says so; else nothing of it is imported."""
+"""Errors to Sentry, where the environment says so; else nothing of it is imported."""
 
 from __future__ import annotations
 
@@ -9,28 +9,18 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
-# The setting that switches it on, our module, and a package of requirements-telemetry.txt that it needs.
-_PARTS = (
-    ("SENTRY_DSN", "guanwecom.operations.telemetry.errors", "sentry_sdk"),
-    ("OTEL_EXPORTER_OTLP_ENDPOINT", "guanwecom.operations.telemetry.traces", "opentelemetry"),
-)
+PACKAGE = "sentry_sdk"
 
 
 def set_up() -> None:
-    """Begin to send what the settings ask for. Called once by each process, after its checks."""
-    for setting, module, _package in _PARTS:
-        if getattr(settings, setting):
-            import_module(module).set_up()
+    """Begin to send errors to SENTRY_DSN, if it is set. Called once by each process, after its checks."""
+    if settings.SENTRY_DSN:
+        import_module("guanwecom.operations.telemetry.errors").set_up()
 
 
 def check(**_options: Any) -> list[CheckMessage]:
-    """What is asked for must be installed."""
-    return [
-        Error(
-            f"{setting} is set, but {package} is not installed.",
-            hint="Install requirements-telemetry.txt beside the others, or remove the setting.",
-            id="guanwecom.E001",
-        )
-        for setting, _module, package in _PARTS
-        if getattr(settings, setting) and find_spec(package) is None
-    ]
+    """Return the error guanwecom.E001 where Sentry's package is not installed."""
+    if not settings.SENTRY_DSN or find_spec(PACKAGE) is not None:
+        return []
+    hint = "Install requirements-telemetry.txt beside the others, or remove the setting."
+    return [Error(f"SENTRY_DSN is set, but {PACKAGE} is not installed.", hint=hint, id="guanwecom.E001")]
