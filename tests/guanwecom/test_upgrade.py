@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 import requests
 
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
 from notifications.models import Report, Run, Subscription
+from tests import postgresql_programs
 from tests.e2e.stack import BIN, Stack
 from tests.e2e.waiting import eventually
+from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
 # The newest commit that renamed columns: until the first release each app has one initial migration, which is edited.
@@ -134,3 +142,146 @@ def test_processes_of_the_older_commit_push_and_serve_on_our_schema(older_stack:
     assert messages[0]["msgtype"] == "textcard"
     assert (health.status_code, health.text) == (200, "ok")
     assert login_page.status_code == 200
+
+
+# Makes the tables as 0.9.0 left them: each app's initial migration, and all of others.
+MIGRATE_TO_FIRST = """
+import django
+django.setup()
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+executor = MigrationExecutor(connection)
+executor.loader.replace_migrations = False
+executor.loader.build_graph()
+ours = ("accounts", "integrations", "notifications")
+others = [leaf for leaf in executor.loader.graph.leaf_nodes() if leaf[0] not in ours]
+executor.migrate([*others, *((app, "0001_initial") for app in ours)])
+"""
+# By the older code: a company with a person, pushes of every minute, and a token for the API, which is printed.
+SEED = """
+import sys
+import django
+django.setup()
+from django.utils import timezone
+from datetime import timedelta
+from accounts.models import User, WeComAccount
+from integrations.models import Corp
+from notifications.api import tokens
+from notifications.models import ApiToken, Report, Subscription
+address, corpid, agentid, secret, count = sys.argv[1:]
+owner = User.objects.create_superuser("admin", password="x", name="管理员")
+corp = Corp.objects.create(
+    name="北山制造", corpid=corpid, agentid=agentid, secret=secret, api_base_url=address, is_enabled=True
+)
+report = Report.objects.create(title="日报", body="今天一切正常。")
+now = timezone.now()
+for number in range(int(count)):
+    person = User.objects.create_user(f"p{number}", name=f"员工{number}")
+    WeComAccount.objects.create(user=person, corp=corp, userid=person.username)
+    subscription = Subscription.objects.create(name=f"日报 {number}", report=report, crontab="* * * * *")
+    subscription.users.add(person)
+Subscription.objects.update(next_run_at=now.replace(second=0, microsecond=0))
+token = ApiToken(name="数据平台", owner=owner, reach="everything", expires_at=now + timedelta(days=1))
+key = tokens.new_secret()
+tokens.seal(token, secret=key, now=now)
+token.save()
+print(key)
+"""
+PUSHES = 12
+
+
+@pytest.fixture
+def first_database(process_environ: dict[str, str], project_root: Path) -> Iterator[dict[str, str]]:
+    """The environment of programs with a database as 0.9.0 left it."""
+    url = urlsplit(process_environ["DATABASE_URL"])
+    name, server = f"{url.path.lstrip('/')}_first", url._replace(path="/postgres").geturl()
+    postgresql_programs.execute(server, f'CREATE DATABASE "{name}"')
+    env = {**process_environ, "DATABASE_URL": url._replace(path=f"/{name}").geturl()}
+    subprocess.run([sys.executable, "-c", MIGRATE_TO_FIRST], cwd=project_root, env=env, check=True)
+    yield env
+    postgresql_programs.execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+class Traffic:
+    """Runs every push again and again by the API, as a data platform would; `answers` counts what it is told."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.answers: Counter[int] = Counter()
+        self._url, self._token = url, token
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Traffic:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        with requests.Session() as session:
+            for number in itertools.cycle(range(1, PUSHES + 1)):
+                if self._is_over.wait(0.02):
+                    return
+                address = f"{self._url}/api/v1/subscriptions/{number}/run"
+                self.answers[session.post(address, headers=headers, timeout=120).status_code] += 1
+
+    def wait_for_runs(self, count: int, stack: Stack) -> None:
+        """Wait until so many more have begun."""
+        former = self.answers[202]
+        eventually(lambda: self.answers[202] >= former + count, stack.programs.values())
+
+
+@pytest.mark.processes
+@pytest.mark.postgresql
+@pytest.mark.parametrize("round_number", range(10 if IS_NIGHTLY else 1))
+def test_an_upgrade_under_the_traffic_of_the_first_release_harms_nobody(
+    round_number: int,
+    first_database: dict[str, str],
+    older_code: Path,
+    project_root: Path,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    unlimited = dict.fromkeys(("API_CALLS_PER_TOKEN", "API_CALLS_PER_ADDRESS", "LIMIT_MEMBER_PER_MINUTE"), "100000")
+    env = {**first_database, **unlimited, "PYTHONPATH": str(older_code)}
+    members = [{"userid": f"p{number}", "name": f"员工{number}", "department": [2]} for number in range(PUSHES)]
+    with start_sandbox(seed={"companies": [company(members=members, tags=[])]}) as sandbox, ExitStack() as exits:
+        seed = [sys.executable, "-c", SEED, sandbox.base_url, CORPID, str(AGENTID), SECRET, str(PUSHES)]
+        token = subprocess.run(seed, cwd=older_code, env=env, capture_output=True, text=True, check=True).stdout.strip()
+        celery = [str(BIN / "celery"), "-A", "guanwecom"]
+        stack = Stack(env=env, root=older_code, folder=tmp_path, sandbox=sandbox, celery=celery)
+        stack.begin_web(exits)
+        stack.start_worker(exits)
+        stack.start_beat(exits)
+        stack.wait_for_web()
+        with Traffic(stack.web_url, token) as traffic:
+            traffic.wait_for_runs(20, stack)
+            command = [sys.executable, "manage.py", "upgrade", "--no-static"]
+            began = time.monotonic()
+            done = subprocess.run(
+                command, cwd=project_root, env=first_database, capture_output=True, text=True, check=False
+            )
+            took = time.monotonic() - began
+            traffic.wait_for_runs(20, stack)
+        with psycopg.connect(first_database["DATABASE_URL"], autocommit=True) as database:
+
+            def count(what: str) -> int:
+                [(found,)] = database.execute(f"SELECT {what}".encode()).fetchall()
+                return int(found)
+
+            runs = "count(*) FROM notifications_run WHERE status"
+            eventually(lambda: count(f"{runs} IN ('waiting', 'sending')") == 0, stack.programs.values())
+            messages = sum(len(sandbox.messages(CORPID, f"p{number}")) for number in range(PUSHES))
+            run_count, failed_count = count(f"{runs} = 'finished'"), count(f"{runs} = 'failed'")
+            deadlocks = count("deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        logs = "".join(program.log.read_text(errors="replace") for program in stack.programs.values())
+
+    record_property("figures", f"{took:.0f} s, {run_count} runs, {dict(traffic.answers)}, {deadlocks} deadlocks")
+    assert done.returncode == 0, done.stderr
+    assert deadlocks == 0
+    assert "Traceback" not in logs
+    assert traffic.answers.keys() <= {202, 409}  # 409: a run of the push is under way
+    assert (messages, failed_count) == (run_count, 0)

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.utils.translation import gettext as _
 
-from guanwecom.operations.upgrade import plan
+from guanwecom.operations.upgrade import apply, plan
 from guanwecom.operations.upgrade.locks import EVERYTHING, NOTHING, WRITES, Work
 from guanwecom.operations.upgrade.plan import Plan, Step
 from guanwecom.postgresql.base import POOLED
@@ -46,8 +46,14 @@ class Command(BaseCommand):
                 raise CommandError(POOLED)
             with connection.cursor() as cursor:  # who starts a second one waits, and finds nothing to do
                 cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE])
-        self._check()
-        call_command("migrate", interactive=False, verbosity=options["verbosity"], stdout=self.stdout)
+        found = self._check()
+        if connection.vendor == "postgresql" and found.former_version:
+            try:
+                apply.apply_pending(found, self.stdout.write)
+            except apply.TablesInUseError as error:
+                raise CommandError(str(error)) from None
+        # A new database's, and the rows that follow migrations: permissions, content types.
+        call_command("migrate", interactive=False, verbosity=0)
         # Also another build of the same version; no process writes down one that is older.
         if installation.numbers(installation.present().version) <= installation.numbers(settings.VERSION):
             Installation.objects.update(version=settings.VERSION)
@@ -59,7 +65,7 @@ class Command(BaseCommand):
             self.stdout.write(_("Static files: %(folder)s") % {"folder": settings.STATIC_ROOT})
         self._say_what_to_restart()
 
-    def _check(self) -> None:
+    def _check(self) -> Plan:
         found = plan.read()
         former = found.former_version or _("a new database")
         self.stdout.write(_("From %(former)s to %(present)s.") % {"former": former, "present": settings.VERSION})
@@ -68,6 +74,7 @@ class Command(BaseCommand):
             self.stdout.write(_("Note: %(warning)s") % {"warning": warning})
         if found.refusals:
             raise CommandError("\n".join(found.refusals))
+        return found
 
     def _say_steps(self, found: Plan) -> None:
         if not found.steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -91,20 +92,27 @@ def _model(operation: Operation, app: str, before: ProjectState) -> Any:
 
 def _created(model: Any) -> list[Lock]:
     """A new table is nobody's yet; those that it refers to are not written for a moment."""
-    targets = {field.remote_field.model._meta.db_table for field in model._meta.local_fields if _is_foreign_key(field)}
-    return [Lock(table, WRITES, Work.NONE) for table in sorted(targets - {model._meta.db_table})]
+    return _referred([*model._meta.local_fields, *model._meta.local_many_to_many], model._meta.db_table)
+
+
+def _referred(fields: Iterable[Any], table: str) -> list[Lock]:
+    """A foreign key looks at the table that it refers to, which is not written for a moment."""
+    keys = [field for field in fields if _is_foreign_key(field) or isinstance(field, models.ManyToManyField)]
+    targets = {field.remote_field.model._meta.db_table for field in keys}
+    return [Lock(target, WRITES, Work.NONE) for target in sorted(targets - {table})]
 
 
 def _added(field: Any, table: str) -> list[Lock]:
     """A constant default is kept in the catalogue; one that is computed is written into each row."""
+    referred = _referred([field], table)
     if isinstance(field, models.ManyToManyField):
-        return [Lock(table, WRITES, Work.NONE)]
+        return [Lock(table, WRITES, Work.NONE), *referred]
     is_computed = field.has_db_default() and not isinstance(_default(field), str | int | float | bool)
     if isinstance(field, models.GeneratedField) or is_computed:
-        return [Lock(table, EVERYTHING, Work.REWRITE)]
+        return [Lock(table, EVERYTHING, Work.REWRITE), *referred]
     if field.unique or field.db_index:
-        return [Lock(table, EVERYTHING, Work.INDEX)]
-    return [Lock(table, EVERYTHING, Work.NONE)]
+        return [Lock(table, EVERYTHING, Work.INDEX), *referred]
+    return [Lock(table, EVERYTHING, Work.NONE), *referred]
 
 
 def _altered(old: Any, new: Any, table: str) -> list[Lock]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.core.management import CommandError, call_command
@@ -24,12 +25,13 @@ from django.test import override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
-from guanwecom.operations.upgrade import locks, plan
+from guanwecom.operations.upgrade import apply, locks, plan
 from guanwecom.operations.upgrade.locks import EVERYTHING, NOTHING, WRITES, Lock, Work
 from guanwecom.version import VERSION
 from integrations.core import installation
 from integrations.core.heartbeats import beat
 from integrations.models import Heartbeat, Installation
+from notifications.models import AlertRule, WorkdayCalendar
 from tests import postgresql_programs
 from tests.nightly import IS_NIGHTLY
 
@@ -47,6 +49,7 @@ def state() -> ProjectState:
     ]
     shop = ProjectState()
     shop.add_model(ModelState("shop", "Order", fields))
+    shop.add_model(ModelState("shop", "Shop", fields[:1]))
     return shop
 
 
@@ -62,6 +65,14 @@ CASES: list[tuple[Operation, list[Lock]]] = [
     (migrations.AddField("order", "a", models.IntegerField(null=True, db_index=True)), row(Work.INDEX)),
     (migrations.AddField("order", "a", models.IntegerField(null=True, unique=True)), row(Work.INDEX)),
     (migrations.AddField("order", "a", models.ManyToManyField("shop.Order")), row(Work.NONE, WRITES)),
+    (
+        migrations.AddField("order", "a", models.ForeignKey("shop.Shop", models.CASCADE, null=True)),
+        [*row(Work.INDEX), Lock("shop_shop", WRITES, Work.NONE)],
+    ),
+    (
+        migrations.AddField("order", "a", models.ManyToManyField("shop.Shop")),
+        [*row(Work.NONE, WRITES), Lock("shop_shop", WRITES, Work.NONE)],
+    ),
     (migrations.AlterField("order", "name", models.CharField(max_length=20)), row(Work.NONE)),
     (migrations.AlterField("order", "name", models.TextField()), row(Work.NONE)),
     (migrations.AlterField("order", "name", models.CharField(max_length=5)), row(Work.REWRITE)),
@@ -203,6 +214,33 @@ def test_it_migrates_and_says_what_to_restart() -> None:
     assert out.getvalue().startswith(f"From {VERSION}+g0b858e2 to {VERSION}.\n")
     assert out.getvalue().splitlines()[-2:] == ["  host-a: worker (2)", "  host-b: beat (1)"]
     assert Installation.objects.get().version == VERSION
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_table_that_others_use_all_the_time_is_waited_for_and_nothing_is_half_done() -> None:
+    recorder = MigrationRecorder(connection)
+    for name in ("0011_alert_rule_watched", "0012_workday_calendar"):
+        recorder.record_unapplied("notifications", name)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE notifications_alertrule DROP watched; DROP TABLE notifications_workdaycalendar")
+    said: list[str] = []
+    where = {name: connection.settings_dict[name.upper()] for name in ("host", "port", "user", "password")}
+
+    with psycopg.connect(dbname=connection.settings_dict["NAME"], **where) as other:
+        other.execute("SELECT count(*) FROM notifications_alertrule")
+        with pytest.raises(
+            apply.TablesInUseError,
+            match=r"^Others use the tables of notifications.0011_alert_rule_watched all the time: ",
+        ):
+            apply.apply_pending(plan.read(), said.append, patience_seconds=0)
+        other.execute("SELECT count(*) FROM notifications_alertrule")  # it was not ended for a deadlock
+    assert said == []
+    apply.apply_pending(plan.read(), said.append)
+
+    assert said == ["notifications.0011_alert_rule_watched: done", "notifications.0012_workday_calendar: done"]
+    assert plan.read().steps == []
+    assert (AlertRule.objects.filter(watched="").count(), WorkdayCalendar.objects.count()) == (0, 0)
 
 
 @pytest.mark.django_db
