@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 import guanwecom.operations.busy  # noqa: F401  # registers its counters, as the start of web does
+from guanwecom.operations.access import _MONITORS
 from integrations.core import installation
 from integrations.models import Installation
 from tests.guanwecom.operations.conftest import ticked
@@ -74,6 +75,15 @@ def test_the_age_of_a_backup_is_that_of_the_last_or_of_the_installation(settings
         ages.append(round(float(age) / 3600))
 
     assert ages == [9 * 24, 2]
+
+
+@pytest.mark.parametrize("alert", ["GuanwecomHttpErrors", "GuanwecomHttpSlow"])
+def test_what_monitors_are_answered_is_neither_an_error_nor_quick(alert: str) -> None:
+    [expression] = [rule["expr"] for rule in rules() if rule["alert"] == alert]
+
+    left_out = re.findall(r'view!~"([a-z|]+)"', expression)
+
+    assert [set(views.split("|")) for views in left_out] == [_MONITORS] * expression.count("guanwecom_http")
 
 
 def test_the_dashboard_names_metrics_that_there_are(names: set[str]) -> None:
