@@ -21,6 +21,8 @@ LOCK_MILLISECONDS = 400
 PATIENCE_SECONDS = 600.0
 # The lock came too late; the statement took too long; PostgreSQL ended a circle.
 _IN_USE = {"55P03", "57014", "40P01"}
+_GIVEN_UP = """Others use the tables of %s all the time: it is not done, what came before it is. Stop workers and \
+beat, or look in pg_stat_activity for a transaction that does not end. Then start this again."""
 
 
 class TablesInUseError(Exception):
@@ -30,48 +32,39 @@ class TablesInUseError(Exception):
 def apply_pending(plan: Plan, say: Callable[[str], object], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Apply each migration in a transaction of its own, which locks all its tables before it does anything else.
 
-    Who cannot have them at once lets them go and tries again, so that others wait for half a second at most. Statements
-    are written before: Django takes seconds for them. Raises TablesInUseError, django.db.Error.
+    One that cannot have them at once lets them go and tries again, so that others wait for half a second at most. Its
+    statements are written before: Django takes seconds for them. Raises TablesInUseError, django.db.Error.
     """
     executor = MigrationExecutor(connection)
     loader = executor.loader
     state = loader.project_state([key for key in loader.applied_migrations if key in loader.graph.nodes])
     for migration, _is_backwards in executor.migration_plan(loader.graph.leaf_nodes()):
-        name = f"{migration.app_label}.{migration.name}"
+        name, give_up_at = f"{migration.app_label}.{migration.name}", time.monotonic() + patience_seconds
         locks = [step.lock for step in plan.steps if step.migration == name and step.lock is not None]
-        state = _apply(executor, migration, state, locks, time.monotonic() + patience_seconds)
+        is_sql = all(operation.reduces_to_sql for operation in migration.operations)
+        after, statements = _write(migration, state) if is_sql and migration.atomic else (state, [])
+        while True:
+            try:
+                if not migration.atomic:  # it makes indexes beside the work of others
+                    after = executor.apply_migration(state, migration)
+                    break
+                with transaction.atomic(), connection.cursor() as cursor:
+                    _lock(cursor, locks)
+                    for statement in statements:
+                        cursor.execute(statement)
+                    if is_sql:
+                        executor.recorder.record_applied(migration.app_label, migration.name)
+                    else:
+                        after = executor.apply_migration(state.clone(), migration)
+                break
+            except OperationalError as error:
+                if getattr(error.__cause__, "sqlstate", "") not in _IN_USE:
+                    raise
+                if time.monotonic() > give_up_at:
+                    raise TablesInUseError(_GIVEN_UP % name) from None
+            time.sleep(random.uniform(0.2, 2))  # noqa: S311  # no secret
+        state = after
         say(f"{name}: done")
-
-
-def _apply(
-    executor: MigrationExecutor, migration: Migration, state: ProjectState, locks: Sequence[Lock], give_up_at: float
-) -> ProjectState:
-    """Return the state after the migration."""
-    if not migration.atomic:  # it makes indexes beside the work of others
-        return executor.apply_migration(state, migration)
-    is_sql = all(operation.reduces_to_sql for operation in migration.operations)
-    after, statements = _write(migration, state) if is_sql else (state, [])
-    while True:
-        try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                _lock(cursor, locks)
-                for statement in statements:
-                    cursor.execute(statement)
-                if is_sql:
-                    executor.recorder.record_applied(migration.app_label, migration.name)
-                else:
-                    after = executor.apply_migration(state.clone(), migration)
-            return after
-        except OperationalError as error:
-            if getattr(error.__cause__, "sqlstate", "") not in _IN_USE:
-                raise
-            if time.monotonic() > give_up_at:
-                raise TablesInUseError(
-                    f"Others use the tables of {migration.app_label}.{migration.name} all the time: it is not done, "
-                    "what came before it is. Stop workers and beat, or look in pg_stat_activity for a transaction that "
-                    "does not end. Then start this again."
-                ) from None
-        time.sleep(random.uniform(0.2, 2))  # noqa: S311  # no secret
 
 
 def _write(migration: Migration, state: ProjectState) -> tuple[ProjectState, list[str]]:
@@ -85,9 +78,9 @@ def _lock(cursor: CursorWrapper, locks: Sequence[Lock]) -> None:
     """Lock those of the tables that are there already: the migration makes the others."""
     cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}; SET LOCAL statement_timeout = {LOCK_MILLISECONDS}")
     there = set(connection.introspection.table_names(cursor))
-    whole = {lock.table for lock in locks if lock.blocks == EVERYTHING}
-    shared = {lock.table for lock in locks if lock.blocks != NOTHING} - whole
-    for tables, mode in ((whole & there, "ACCESS EXCLUSIVE"), (shared & there, "SHARE ROW EXCLUSIVE")):
+    whole = {lock.table for lock in locks if lock.blocks == EVERYTHING} & there
+    shared = {lock.table for lock in locks if lock.blocks != NOTHING} & there - whole
+    for tables, mode in ((whole, "ACCESS EXCLUSIVE"), (shared, "SHARE ROW EXCLUSIVE")):
         if tables:
             names = ", ".join(connection.ops.quote_name(table) for table in sorted(tables))
             cursor.execute(f"LOCK TABLE {names} IN {mode} MODE")
