@@ -12,7 +12,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from integrations.models import Heartbeat
@@ -51,8 +51,13 @@ def living() -> QuerySet[Heartbeat]:
 
 
 def end(*, kind: Heartbeat.Kind, name: str) -> None:
-    """Take the row away: this process ends in order, and nobody need miss it. Raises django.db.Error."""
-    Heartbeat.objects.filter(kind=kind, name=name).delete()
+    """Take the row away: this process ends in order, and nobody need miss it. Raises django.db.Error.
+
+    The rows of dead processes that it stood in for go with it: they would say that nobody was heard since.
+    """
+    for queues in Heartbeat.objects.filter(kind=kind, name=name).values_list("queues", flat=True):
+        dead = Q(queues=queues, beat_at__lt=Now() - timedelta(seconds=STALE_SECONDS))
+        Heartbeat.objects.filter(dead | Q(name=name), kind=kind).delete()
 
 
 def is_served(queue: str, *, now: datetime) -> bool:

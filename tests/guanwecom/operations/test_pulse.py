@@ -10,9 +10,11 @@ from django.db import OperationalError, connection
 from pytest_django import Settings
 
 from guanwecom.operations.pulse import Pulse
+from integrations.core import heartbeats
 from integrations.core.heartbeats import process_name
 from integrations.models import Heartbeat
 from tests.e2e.waiting import eventually
+from tests.guanwecom.operations.conftest import heard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WORKER = Heartbeat.Kind.WORKER
@@ -33,6 +35,18 @@ def test_a_process_is_heard_until_it_ends_in_order() -> None:
 
     pulse.forget()
     assert rows() == []
+
+
+def test_who_ends_in_order_takes_the_dead_that_it_stood_in_for_along() -> None:
+    """Else the dead one's age would be said of the last sign of life."""
+    heard(WORKER, "host:1", queues="celery", seconds_ago=94)
+    heard(WORKER, "host:2", queues="data", seconds_ago=94)
+    heard(WORKER, "host:3", queues="celery")
+    heard(WORKER, "host:4", queues="celery")
+
+    heartbeats.end(kind=WORKER, name="host:4")
+
+    assert sorted(rows()) == [("worker", "host:2", "data"), ("worker", "host:3", "celery")]
 
 
 def test_a_process_that_does_its_work_touches_its_file(settings: Settings, tmp_path: Path) -> None:
