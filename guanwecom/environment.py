@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import certifi
 import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured, ValidationError
@@ -304,7 +305,8 @@ _POSTGRESQL: dict[str, Any] = {
 
 def database(text: str) -> dict[str, Any]:
     """A database URL as Django's settings. SQLite gets WAL and immediate transactions, or locks would lose work;
-    PostgreSQL the time limits of _POSTGRESQL, and of several hosts the primary, where the address names no others."""
+    PostgreSQL the time limits of _POSTGRESQL, of several hosts the primary, where the address names no others, and with
+    sslmode=require a server whose certificate is verified."""
     scheme = text.partition("://")[0]
     if scheme not in {"sqlite", "postgres", "postgresql"}:
         raise ValueError("expected postgresql://… or sqlite:///… (the value is not shown)")
@@ -326,6 +328,9 @@ def database(text: str) -> dict[str, Any]:
         config["OPTIONS"] = _POSTGRESQL | writable | config.get("OPTIONS", {})
         if ("options", "") in parse_qsl(urlsplit(text).query, keep_blank_values=True):
             del config["OPTIONS"]["options"]  # a pooler between may refuse any
+        if config["OPTIONS"].get("sslmode") == "require":  # libpq would take any certificate
+            trusted = {"sslrootcert": ssl.get_default_verify_paths().cafile or certifi.where()}
+            config["OPTIONS"] = trusted | config["OPTIONS"] | {"sslmode": "verify-full"}
         config["ENGINE"] = "guanwecom.postgresql"
         config["CONN_MAX_AGE"] = 60
         config["CONN_HEALTH_CHECKS"] = True

@@ -155,12 +155,15 @@ class DataSourceForm(DatabaseFields, SecretsMixin, SeenForm):
             return
         if self.instance.http_headers and not self.replaces("new_http_headers"):
             self.add_error("new_http_headers", _("Write them again: with this change they would be sent another way."))
+        if self.instance.sql_url and not self.cleaned_data.get("new_sql_url"):
+            message = _("Enter the database again, with its password: another authority would decide who receives it.")
+            self.add_error("new_sql_url", message)
 
     def _check_place(self, is_service_moved: bool) -> None:
         """A database may get another user, password and name: what connects to it stays where it was."""
         message = _("Only a superuser may change the address of a source that may lie in the internal network.")
         if is_service_moved:
-            self.add_error("http_url", message)
+            self.add_error("http_url" if "http_url" in self.fields else "ca_bundle", message)
         typed = self.cleaned_data.get("new_sql_url")
         if typed and place_of(typed) != place_of(self.instance.sql_url):
             self.add_error("new_sql_url", message)

@@ -78,7 +78,7 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
         """Those of its kind. Who may only look sees no write-only field: it would be empty."""
         may = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
         web = (*self._web[:1], "new_http_headers", "remove_http_headers", *self._web[1:]) if may else self._web
-        database = ((*NAMES, "new_sql_url") if may else ()) + ("allows_private_addresses",)
+        database = ((*NAMES, "new_sql_url") if may else ()) + self._web[1:]
         further = {SourceKind.SQL: database, SourceKind.JSON: web}
         kind = self._kind(request, obj)
         fields = further.get(kind, ()) if kind else ()

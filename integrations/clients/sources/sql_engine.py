@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import certifi
 import pymysql
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, Engine
@@ -14,6 +15,8 @@ from integrations.clients.sources.ssrf import Reach, addresses_of, connected
 
 # Each address of a name may take the whole time for connecting.
 _ADDRESSES_AT_MOST = 4
+# Values of sslmode that do not ask for TLS. But for "disable", both drivers take it where it is offered, unverified.
+_WITHOUT_TLS = frozenset({None, "disable", "allow", "prefer"})
 
 
 class UncheckedDriverError(OSError):
@@ -45,19 +48,26 @@ def _to_postgresql(url: URL, reach: Reach, ca_bundle: str, connect_seconds: int)
     addresses = addresses_of(host, url.port or 5432, reach=reach)[:_ADDRESSES_AT_MOST]
     arguments: dict[str, Any] = {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
     arguments |= {"connect_timeout": connect_seconds, "gssencmode": "disable", "passfile": os.devnull}
-    if ca_bundle:
-        arguments |= {"sslrootcert": ca_bundle, "sslmode": "verify-full"}
+    if authorities := _find_authorities(url, ca_bundle):
+        arguments |= {"sslrootcert": authorities, "sslmode": "verify-full"}
     return arguments
+
+
+def _find_authorities(url: URL, ca_bundle: str) -> str:
+    """Return the path of the certificates that the server's is verified by; empty where no TLS is asked for."""
+    return ca_bundle or ("" if url.query.get("sslmode") in _WITHOUT_TLS else certifi.where())
 
 
 def _mysql(url: URL, reach: Reach, ca_bundle: str, connect_seconds: int, seconds: int) -> Any:
     """A connection of PyMySQL over a line of ours; the certificate is that of the name."""
     line = connected(url.host or "", url.port or 3306, connect_seconds, reach=reach)
     positional, found = url.get_dialect()().create_connect_args(url)
-    named = dict(found)
+    named = {name: value for name, value in found.items() if name != "sslmode"}
     named |= {"read_timeout": seconds, "write_timeout": seconds, "local_infile": False, "defer_connect": True}
-    if ca_bundle:
-        named |= {"ssl": {"ca": ca_bundle, "check_hostname": True}}
+    if authorities := _find_authorities(url, ca_bundle):
+        named |= {"ssl": {"ca": authorities, "check_hostname": True}}
+    elif url.query.get("sslmode") == "disable":
+        named |= {"ssl_disabled": True}
     connection: Any = pymysql.connect(*positional, **named)
     connection.connect(line)
     return connection

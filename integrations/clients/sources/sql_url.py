@@ -24,7 +24,7 @@ DRIVERS: Mapping[str, str] = MappingProxyType(
 )
 # Options that change neither where a connection leads nor what it reads on this machine.
 _OPTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {"postgresql": frozenset({"sslmode", "application_name"}), "mysql": frozenset({"charset"})}
+    {"postgresql": frozenset({"sslmode", "application_name"}), "mysql": frozenset({"charset", "sslmode"})}
 )
 
 

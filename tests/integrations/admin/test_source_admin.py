@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed
+from tests.authority import Authority
 from tests.integrations.clients.sources.place import NOW, make_card, make_source
 from tests.integrations.conftest import staff
 
@@ -179,6 +181,30 @@ def test_the_place_of_a_database_in_the_internal_network_is_the_superusers(
     send(root, "datasource_change", source, **values, allows_private_addresses="on")
     source.refresh_from_db()
     assert source.sql_url == typed
+
+
+def test_another_authority_of_a_database_wants_its_password_again(
+    client: Client, root: Client, corp: Corp, tmp_path: Path
+) -> None:
+    chief = Client()
+    chief.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    source = make_source(name="库", kind="sql", corp=corp, sql_url=INNER, allows_private_addresses=True)
+    bundle = Authority("authority", tmp_path).file.read_text().strip()
+    values = {**SOURCE, "corp": corp.pk, "ca_bundle": bundle, "allows_private_addresses": "on"}
+    again = {**values, "new_sql_url": INNER}
+
+    refused = [
+        send(root, "datasource_change", source, **values).text,
+        send(chief, "datasource_change", source, **again).text,
+    ]
+
+    assert "Enter the database again, with its password" in refused[0]
+    assert "Only a superuser may change the address" in refused[1]
+    source.refresh_from_db()
+    assert source.ca_bundle == ""
+    send(root, "datasource_change", source, **again)
+    source.refresh_from_db()
+    assert source.ca_bundle == bundle
 
 
 def test_sources_that_may_enter_the_internal_network_are_listed(root: Client) -> None:
