@@ -134,6 +134,11 @@ def test_everybody_gets_exactly_what_the_table_says(row: Row, world: World) -> N
     assert leaked == set()
 
 
+def test_no_page_changes_anything_by_get() -> None:
+    """Each row proves it of its page."""
+    assert [row.label for row in TABLE if row.method == "get" and row.changed_by] == []
+
+
 def test_every_page_has_a_row() -> None:
     pages = set(named(admin.site.get_urls()))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import current_app
@@ -12,12 +14,36 @@ from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from pytest_django import Settings
 
 from accounts.models import User
+from integrations.clients.errors import IntegrationError
+from integrations.clients.guandata.client import GuandataClient
+from integrations.clients.site import SiteClient
+from integrations.clients.sources import webhook
+from integrations.clients.sources.errors import SourceError
+from integrations.clients.sources.ssrf import Reach
+from integrations.clients.wecom.client import RobotClient
+from integrations.clients.wecom.transport import open_session
+from tests.admin_world import build, state
+from tests.integrations.clients.guandata.test_client import MemoryTokens
+from tests.integrations.clients.sources.web import says, web_service
 
 # More than a person would type, of two scripts, with spaces at the ends and a mark that is two code points.
 LONG = f" {'长口令 and ü '.join('0123456789')} "
-SCRIPTS = re.compile(r"\b(?:localStorage|sessionStorage|indexedDB|caches|onmessage|eval|Function)\b|[\"']message[\"']")
+SCRIPTS = re.compile(
+    r"\b(?:RTCPeerConnection|getUserMedia|localStorage|sessionStorage|indexedDB|caches|onmessage|eval|Function)\b|[\"']message[\"']"
+)
+
+
+def plain_patterns(patterns: list[Any]) -> Iterator[URLPattern]:
+    """Addresses without a parameter, but for those of the administration."""
+    for pattern in patterns:
+        if isinstance(pattern, URLPattern) and not pattern.pattern.converters:
+            yield pattern
+        elif isinstance(pattern, URLResolver) and not str(pattern.pattern):
+            yield from plain_patterns(pattern.url_patterns)
 
 
 def test_tasks_travel_as_json_and_nothing_else_is_opened() -> None:
@@ -49,6 +75,48 @@ def test_an_answer_names_its_type_and_charset(client: Client, db: None, path: st
 
     answer.close()
     assert answer.headers["Content-Type"] == kind
+
+
+def test_what_an_address_says_is_decoded_once(admin_client: Client) -> None:
+    page = admin_client.get("/admin/accounts/user/?q=%2541%2526lt%253B").content.decode()
+
+    assert 'value="%41%26lt%3B"' in page
+
+
+def test_no_client_follows_a_redirection() -> None:
+    """Data of a source by HTTP alone does, within its origin: test_follows_within_the_same_origin_only."""
+    with web_service(says(b"{}")) as elsewhere:
+        leads_away = says(b"", status="307 Temporary Redirect", headers=f"Location: {elsewhere.url}/")
+        with web_service(leads_away) as service, open_session() as session:
+            robot = RobotClient(key="invented", base_url=service.url, session=session)
+            bi = GuandataClient(base_url=service.url, session=session, token_store=MemoryTokens(), app_token="t")
+            known = {"headers": {}, "reach": Reach.THIS_MACHINE, "seconds": 30.0}
+            for call in (
+                lambda: robot.webhook_send(b"{}"),
+                bi.page_list,
+                lambda: webhook.post(f"{service.url}/hook", b"{}", **known),  # type: ignore[arg-type]  # one of each
+            ):
+                with pytest.raises((IntegrationError, SourceError)):
+                    call()
+            assert SiteClient().fetch(f"{service.url}/").status == 307
+
+    assert (len(service.requests), elsewhere.requests) == (4, [])
+
+
+@pytest.mark.django_db
+def test_get_changes_nothing_outside_the_administration(settings: Settings) -> None:
+    """Pages without a number in their address, opened by who may do most. The administration: test_admin_matrix.py."""
+    settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
+    world = build()
+    client = world.client("U")
+    before = state()
+    paths = [f"/{pattern.pattern}" for pattern in plain_patterns(get_resolver().url_patterns)]
+
+    found = {path: client.get(path).status_code for path in paths}
+
+    assert state() == before
+    assert {path for path, status in found.items() if status == 405} >= {"/logout/", "/account/sessions/end/"}
+    assert len(found) > 15
 
 
 @pytest.mark.parametrize("path", ["/login/", "/admin/", "/api/v1/messages"])
