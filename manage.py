@@ -7,10 +7,12 @@ import sys
 import django
 from django.conf import settings
 from django.core.management import execute_from_command_line
+from django.db import Error
 from django.utils import translation
 
 from guanwecom.management.commands import init_env
 from guanwecom.operations import startup
+from integrations.core.background import is_database_away
 from integrations.management.commands import generate_key
 
 # They make what the settings do not start without, and with them any other command.
@@ -39,10 +41,15 @@ if __name__ == "__main__":
         speak()
         BEFORE_SETTINGS[command]().run_from_argv(sys.argv)
     else:
-        if command in WITHOUT_CHECKS:
-            startup.load_settings()
-        else:
-            startup.set_up(with_packages=False)  # a command asks those of packages itself
-        if command not in OF_THE_PRODUCT:
-            speak()
-        execute_from_command_line(sys.argv)
+        try:
+            if command in WITHOUT_CHECKS:
+                startup.load_settings()
+            else:
+                startup.set_up(with_packages=False)  # a command asks those of packages itself
+            if command not in OF_THE_PRODUCT:
+                speak()
+            execute_from_command_line(sys.argv)
+        except Error as error:
+            if not is_database_away(error):
+                raise
+            sys.exit(f"{translation.gettext('The database does not answer')}: {' '.join(str(error).split())}")

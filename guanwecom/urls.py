@@ -12,6 +12,7 @@ admin.autodiscover()
 page_hooks.register()
 
 handler403 = "accounts.views.errors.forbidden"
+handler500 = "guanwecom.operations.views.failed"
 
 urlpatterns = [
     path("admin/", admin.site.urls),

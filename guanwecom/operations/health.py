@@ -6,15 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import redis
 from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 
-from integrations.core import installation
+from integrations.core import installation, readiness
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.core.kept_queries import AnyRow, KeptQuery
-from integrations.core.redis import valkey
 from integrations.models import Heartbeat
 from notifications.delivery.attachments import jobs
 from notifications.delivery.runs import scheduler
@@ -55,7 +53,8 @@ class Served:
 class EngineHealth:
     # Of a copy of an installation's database nothing goes out.
     is_copy: bool
-    is_valkey_up: bool
+    # Why Valkey takes no writes; empty where it does.
+    valkey_failure: str
     beat: Served
     queues: tuple[Served, ...]
     mail_door: Served
@@ -75,13 +74,15 @@ class EngineHealth:
 
     @property
     def problems(self) -> list[str]:
-        """Codes of what fails: "copy" alone in a copy, else "valkey", "beat", "queue:<name>", "task:<name>", and "tick"
-        and "slots" where nothing of that explains them; and "mail" and "web". What operators are told of."""
+        """Codes of what fails: "copy" alone in a copy, else "valkey" or "valkey:<why>", "beat", "queue:<name>",
+        "task:<name>", and "tick" and "slots" where nothing of that explains them; and "mail" and "web". What operators
+        are told of."""
         if self.is_copy:
             return ["copy"]
-        found = [] if self.is_valkey_up else ["valkey"]
+        failure = self.valkey_failure
+        found = ["valkey" if failure == readiness.NO_ANSWER else f"valkey:{failure}"] if failure else []
         found += [] if self.beat.process_count else ["beat"]
-        if self.is_valkey_up:  # without it no worker can take anything
+        if not failure:  # without it no worker can take anything
             found += [f"queue:{queue.name}" for queue in self.queues if queue.is_failing]
         found += [f"task:{name}" for name in self.idle_tasks]
         found = found or ["tick"] * self.is_tick_old + ["slots"] * (self.overdue_count > 0)
@@ -111,7 +112,7 @@ def read() -> EngineHealth:
     beat = _served("beat", heard[Heartbeat.Kind.BEAT], now)
     return EngineHealth(
         is_copy=installation.is_copy(),
-        is_valkey_up=_is_valkey_up(),
+        valkey_failure=readiness.valkey_failure(),
         beat=beat,
         queues=tuple(_queues(workers, waiting, now)),
         mail_door=_served("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
@@ -156,10 +157,3 @@ def _overdue(now: datetime) -> tuple[int, datetime | None]:
     for rows in (claimable, AlertRule.objects.due(before)):
         times += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED]
     return min(len(times), COUNTED), min(filter(None, times), default=None)
-
-
-def _is_valkey_up() -> bool:
-    try:
-        return bool(valkey().ping())
-    except redis.RedisError:
-        return False

@@ -46,7 +46,7 @@ def names(state: EngineHealth) -> str:
         "tick": _("scheduled work"),
         "slots": _("overdue times"),
     }
-    return ", ".join(words.get(code) or code.partition(":")[2] for code in state.problems)
+    return ", ".join(words.get(code.partition(":")[0]) or code.partition(":")[2] for code in state.problems)
 
 
 def _explanation(code: str, state: EngineHealth) -> EngineExplanation:
@@ -56,11 +56,15 @@ def _explanation(code: str, state: EngineHealth) -> EngineExplanation:
         what = _("The database is a copy of an installation: nothing is sent, and nobody signs in with WeCom.")
         where = _("Stop the original before you say that this is the real one now. What waited is not sent late.")
         return EngineExplanation(what, where=where, command=CONFIRM_COMMAND)
-    if code == "valkey":
+    if code.startswith("valkey"):
         what = _("Valkey does not answer: no worker can take anything, and nothing is pushed.")
-        return EngineExplanation(
-            what, where=_("Start Valkey. The address /healthz/ready says whether it takes writes.")
-        )
+        where = _("Start Valkey. The address /healthz/ready says whether it takes writes.")
+        if state.valkey_failure == "memory full":
+            what = _("Valkey's memory is full: no worker gets anything to do, and nothing is pushed.")
+            where = _("Give it more memory (maxmemory), or find out by MEMORY STATS and --bigkeys what fills it.")
+        elif code != "valkey":
+            what = _("Valkey takes no writes, as a replica or because its disk is full: nothing is pushed.")
+        return EngineExplanation(what, where=where)
     if code == "beat":
         what = _("Beat is not running: nothing that is scheduled begins.")
         return EngineExplanation(f"{what} {heard(state.beat)}", where=_start(), command=restart("beat"))

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 import redis
 from django.conf import settings
 from django.core import checks
-from django.db import connection
+from django.db import Error, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count
 from django.utils import timezone, translation
@@ -28,7 +28,7 @@ from integrations.companies.diagnosis.export import export_text
 from integrations.core import installation
 from integrations.core.key_rotation import encrypted_columns
 from integrations.core.redis import valkey
-from integrations.models import CallbackEvent, CardData, Corp, Heartbeat, SyncRun
+from integrations.models import CallbackEvent, CardData, Corp, Heartbeat, Installation, SyncRun
 from integrations.models.fields import Unreadable
 from notifications.delivery.attachments.jobs import CHARTS_QUEUE
 from notifications.models import Attempt, Delivery, Run
@@ -42,19 +42,26 @@ MASK = "***"
 
 
 def bundle() -> bytes:
-    """The file. Raises django.db.Error."""
-    hidden = _secrets()
+    """The file. Where the database fails, it says why, and holds what is known without."""
+    hidden, failure = _secrets_of_settings(), ""
+    try:
+        hidden |= _stored_secrets()
+    except Error as error:
+        failure = f"{type(error).__name__}: {error}"
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, translation.override("en"):
-        for name, text in _parts(timezone.now()):
+        for name, text in _parts(timezone.now(), failure):
             archive.writestr(name, _scrubbed(text, hidden))
     return file.getvalue()
 
 
-def _parts(now: datetime) -> Iterator[tuple[str, str]]:
+def _parts(now: datetime, failure: str) -> Iterator[tuple[str, str]]:
+    """`failure`: of the database; then nothing of it is in, as its secrets are not known."""
     parts: dict[str, Callable[[], object]] = {
-        "about.json": lambda: _about(now),
+        "about.json": lambda: _about(now, failure),
         "settings.json": _settings,
+    }
+    in_database: dict[str, Callable[[], object]] = {
         "migrations.json": _migrations,
         "engine.json": _engine,
         "queues.json": _queues,
@@ -62,24 +69,24 @@ def _parts(now: datetime) -> Iterator[tuple[str, str]]:
         "errors.json": _errors,
         "checks.json": _checks,
     }
-    for name, part in parts.items():
+    for name, part in (parts if failure else parts | in_database).items():
         yield name, json.dumps(part(), indent=1, ensure_ascii=False, default=str) + "\n"
-    for corp in Corp.objects.order_by("pk"):
+    for corp in () if failure else Corp.objects.order_by("pk"):
         yield f"diagnosis/{corp.pk}.txt", export_text(corp, now=now) + "\n"
 
 
-def _about(now: datetime) -> object:
-    row = installation.present()
+def _about(now: datetime, failure: str) -> object:
+    row = installation.present() if not failure else Installation()
     return {
         "made_at": now.isoformat(timespec="seconds"),
         "guanwecom": settings.VERSION,
-        "is_copy": installation.is_copied(row),
+        "is_copy": None if failure else installation.is_copied(row),
         "highest_version": row.version,
         "backed_up_at": row.backed_up_at,
         "python": platform.python_version(),
         "system": platform.platform(),
-        "database": f"{connection.vendor} {'.'.join(map(str, connection.get_database_version()))}",
-        "free_bytes_of_database": plan.free_bytes(),
+        "database": failure or f"{connection.vendor} {'.'.join(map(str, connection.get_database_version()))}",
+        "free_bytes_of_database": None if failure else plan.free_bytes(),
         "valkey": _valkey_version(),
         "packages": {one.name: one.version for one in sorted(distributions(), key=lambda one: one.name.lower())},
     }
@@ -180,17 +187,22 @@ def _checks() -> object:
 # --- Nothing secret is put in; what other systems answered may be anything -------------------------------------------
 
 
-def _secrets() -> set[str]:
-    """Those of the settings, and those that are stored; of addresses their passwords."""
+def _secrets_of_settings() -> set[str]:
+    """Return the settings' secrets; of addresses their passwords."""
     found = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
     found |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
-    found |= {_password(settings.VALKEY_URL), settings.VALKEY_SENTINEL_PASSWORD}
+    return found | {_password(settings.VALKEY_URL), settings.VALKEY_SENTINEL_PASSWORD}
+
+
+def _stored_secrets() -> set[str]:
+    """Return those that the database holds; of addresses also their passwords. Raises django.db.Error."""
+    found: set[str] = set()
     for model, names in encrypted_columns().items():
         if model is CallbackEvent:
             continue
         for row in model._base_manager.values_list(*names).iterator():
             found |= {text for value in row if value and not isinstance(value, Unreadable) for text in _of(value)}
-    return {text for text in found if len(text) >= _SECRET_AT_LEAST}
+    return found
 
 
 def _of(value: str) -> set[str]:
@@ -205,7 +217,7 @@ def _password(address: str) -> str:
 
 
 def _scrubbed(text: str, hidden: set[str]) -> str:
-    for secret in sorted(hidden, key=len, reverse=True):
+    for secret in sorted((one for one in hidden if len(one) >= _SECRET_AT_LEAST), key=len, reverse=True):
         for spelling in {secret, quote(secret, safe=""), json.dumps(secret, ensure_ascii=False)[1:-1]}:
             text = text.replace(spelling, MASK)
     return text

@@ -1,16 +1,37 @@
-"""/healthz/engine, for monitors. Load balancers use /healthz/ready, which does not depend on the engine."""
+"""/healthz/engine, for monitors, and the page for errors. Load balancers use /healthz/ready, which does not depend on
+the engine."""
 
 from __future__ import annotations
 
+import sys
+
 from django.db import Error
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.utils import translation
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+from django.views.defaults import server_error
 
 from guanwecom.operations import health
+from guanwecom.operations.busy import PAGE_HEADERS
 from guanwecom.operations.health import EngineHealth, Served
+from integrations.core.background import is_database_away
 from integrations.core.http import without_session
+from notifications.api import problems
+from notifications.api.middleware import ROOTS
 from notifications.views.metrics import for_monitors
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """The page for an error that nothing has caught: 503 while the database is away, else 500."""
+    if not is_database_away(sys.exc_info()[1]):
+        return server_error(request)
+    with translation.override(translation.get_language_from_request(request)):
+        headers = {**PAGE_HEADERS, "Retry-After": "10"}
+        if request.path_info.startswith(ROOTS):
+            return problems.response(problems.ProblemError("unavailable", headers=headers))
+        return HttpResponse(render_to_string("database_away.html"), status=503, headers=headers)
 
 
 @without_session

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 # What is found must last so long before anybody is told: processes that are replaced are missed for a moment, and a
 # database that was away has no fresh signs of life. Together with the silence before it, less than a minute.
-CONFIRMED_AFTER = timedelta(seconds=25)
+CONFIRMED_AFTER = timedelta(seconds=20)
 _ROW = 1
 _PERIOD = timedelta(seconds=HEARTBEAT_SECONDS - 1)
 # A look that lies further ahead was written under a wrong clock.
@@ -47,8 +47,8 @@ def check() -> None:
     state = health.read()
     if state.is_copy:  # nothing is sent from it, not even that
         return
-    watch = _read()
-    if _is_new(watch, state.problems, now=database_clock()()):
+    watch = read()
+    if is_new(watch, state.problems, now=database_clock()()):
         _in_thread(partial(_tell_or_forget, state, watch.notified))
 
 
@@ -66,7 +66,7 @@ _IS_DUE = Q(checked_at__isnull=True) | Q(checked_at__lt=Now() - _PERIOD) | Q(che
 _DUE = KeptQuery(lambda: EngineWatch.objects.filter(pk=_ROW).values_list(Case(When(_IS_DUE, then=True), default=False)))
 
 
-def _read() -> EngineWatch:
+def read() -> EngineWatch:
     """Raises ValueError where there is no row."""
     [(found, notified, found_since)] = _WATCH.rows()
     return EngineWatch(pk=_ROW, found=found, notified=notified, found_since=found_since)
@@ -83,13 +83,9 @@ def _claim() -> bool:
     return bool(EngineWatch.objects.filter(_IS_DUE, pk=_ROW).update(checked_at=Now(), found_since=since))
 
 
-def is_new(problems: list[str], *, now: datetime) -> bool:
+def is_new(watch: EngineWatch, problems: list[str], *, now: datetime) -> bool:
     """Note what was found, and whether operators are to be told of it: it has lasted, and something of it is new to
     them or all is well again. Of several callers one gets True."""
-    return _is_new(_read(), problems, now=now)
-
-
-def _is_new(watch: EngineWatch, problems: list[str], *, now: datetime) -> bool:
     found = ",".join(sorted(problems))
     rows = EngineWatch.objects.filter(pk=_ROW, found=watch.found, notified=watch.notified)
     if found != watch.found or watch.found_since is None or watch.found_since > now:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from django.db import DatabaseError, IntegrityError, connection
+from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError, connection
 
 from integrations.clients.clock import read_boot_clock
 
@@ -33,6 +33,13 @@ def repeat_on_conflict(step: Callable[[], T], *conflicts: type[Exception]) -> T:
         with suppress(IntegrityError, *conflicts):
             return step()
     return step()
+
+
+def is_database_away(error: BaseException | None) -> bool:
+    """Return whether no connection could be had, or it was lost: PostgreSQL is away, starts, ends, or is full."""
+    state = getattr(error.__cause__, "sqlstate", None) if isinstance(error, Error) else ""
+    is_lost = isinstance(error, OperationalError | InterfaceError) and state is None
+    return is_lost or str(state).startswith(("08", "53", "57P"))
 
 
 def database_clock() -> Clock:

@@ -31,12 +31,13 @@ _DATABASE_REASONS = {
 _PRIMARY_CODE = 0xFF
 # Sorts more than PostgreSQL's smallest working memory holds, and so needs some room on its disk for a moment.
 _SPILL = "SELECT count(*) FROM (SELECT md5(n::text) FROM generate_series(1, 5000) n ORDER BY 1 OFFSET 0) spilled"
-_NO_ANSWER = "no answer"
+NO_ANSWER = "no answer"
 
 
 def failures() -> list[str]:
     """Each part that fails, with its reason in brackets; nothing where people can be served."""
-    return [found for found in (_database_failure(), _valkey_failure()) if found]
+    valkey_reason = valkey_failure()
+    return [found for found in (_database_failure(), f"valkey ({valkey_reason})" if valkey_reason else "") if found]
 
 
 def _database_failure() -> str:
@@ -95,18 +96,19 @@ def _write_to_disk() -> None:
 def _reason(error: Error) -> str:
     cause = error.__cause__
     code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorcode", 0) & _PRIMARY_CODE
-    return _DATABASE_REASONS.get(code, _NO_ANSWER)
+    return _DATABASE_REASONS.get(code, NO_ANSWER)
 
 
-def _valkey_failure() -> str:
+def valkey_failure() -> str:
+    """Return why Valkey takes no writes; empty where it does."""
     try:
         valkey().set(_PROBE_KEY, 1, ex=_PROBE_SECONDS)
     except redis.exceptions.OutOfMemoryError:
-        return "valkey (memory full)"
+        return "memory full"
     except redis.exceptions.ReadOnlyError:
-        return "valkey (read-only)"
+        return "read-only"
     except redis.ResponseError as error:
-        return f"valkey ({'cannot save to its disk' if str(error).startswith('MISCONF') else _NO_ANSWER})"
+        return "cannot save to its disk" if str(error).startswith("MISCONF") else NO_ANSWER
     except redis.RedisError:
-        return f"valkey ({_NO_ANSWER})"
+        return NO_ANSWER
     return ""

@@ -48,7 +48,7 @@ TITLES: dict[str, tuple[int, _StrPromise]] = {
     "internal_error": (500, _("Something went wrong here; the log says what.")),
     "busy": (503, _("More requests arrive than can be answered; try again soon.")),
     "restored_copy": (503, _("This is a restored copy of the installation: it takes nothing.")),
-    "unavailable": (503, _("Requests cannot be counted at the moment; try again soon.")),
+    "unavailable": (503, _("The database or Valkey does not answer at the moment; try again soon.")),
 }
 # What may come of any call with a token.
 ALWAYS = frozenset({401, 403, 404, 413, 422, 429, 503})

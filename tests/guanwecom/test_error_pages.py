@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import OperationalError, ProgrammingError, connection
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import include, path
@@ -70,3 +71,35 @@ def test_a_form_that_has_expired_says_so_and_leads_on(address: str) -> None:
     assert "页面已过期</h1>" in response.content.decode()
     assert 'href="/"' in response.content.decode()
     assert "CSRF" not in response.content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("address", "language", "words"),
+    [
+        ("/login/", "zh-CN", "数据库没有响应</h1>"),
+        ("/admin/", "en", "The database does not answer</h1>"),
+        ("/api/v1/subscriptions", "en", '"code": "unavailable"'),
+    ],
+)
+def test_while_the_database_is_away_a_page_says_so(address: str, language: str, words: str) -> None:
+    def refuse(*_statement: object) -> None:
+        raise OperationalError("connection to server at db.example failed")
+
+    with connection.execute_wrapper(refuse):
+        response = Client(raise_request_exception=False).get(
+            address, headers={"accept-language": language, "authorization": "Bearer gwc_invented"}
+        )
+
+    assert (response.status_code, response.headers["X-Content-Type-Options"]) == (503, "nosniff")
+    assert words in response.content.decode()
+    assert "db.example" not in response.content.decode()
+
+
+@pytest.mark.django_db
+def test_any_other_error_of_the_database_is_a_mistake_of_ours() -> None:
+    def refuse(*_statement: object) -> None:
+        raise ProgrammingError("no such column")
+
+    with connection.execute_wrapper(refuse):
+        assert Client(raise_request_exception=False).get("/login/").status_code == 500

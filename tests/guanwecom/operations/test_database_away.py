@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import subprocess
+import sys
 import threading
+import zipfile
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -17,6 +21,7 @@ from tests.guanwecom.operations.test_standstill import mails
 from tests.notifications.wire import Wire
 from tests.sandbox_process import start_sandbox
 
+PASSWORD = "invented-password-of-a-database"
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 
@@ -67,6 +72,38 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     for one in (source, sink):
         with suppress(OSError):
             one.shutdown(socket.SHUT_RDWR)
+
+
+def test_every_command_says_in_one_line_that_it_is_away(
+    process_environ: dict[str, str], project_root: Path, tmp_path: Path
+) -> None:
+    env = {**process_environ, "DATABASE_URL": f"postgresql://guanwecom:{PASSWORD}@127.0.0.1:1/guanwecom"}
+    commands = [
+        *(["upgrade", "--check"], ["installation"], ["backup", str(tmp_path / "backup")]),
+        *(["changepassword", "root"], ["support_bundle", str(tmp_path / "support.zip")]),
+    ]
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "manage.py", *command],
+            env=env,
+            cwd=project_root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for command in commands
+    ]
+
+    said = [program.communicate() for program in programs]
+
+    assert [program.returncode for program in programs] == [1, 1, 1, 1, 0], said
+    for _output, error in said[:-1]:
+        assert re.fullmatch("The database does not answer: .*Connection refused.*\n", error)
+    with zipfile.ZipFile(tmp_path / "support.zip") as archive:
+        parts = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert parts.keys() == {"about.json", "settings.json"}
+    assert "Connection refused" in json.loads(parts["about.json"])["database"]
+    assert PASSWORD not in "".join([*parts.values(), *(text for both in said for text in both)])
 
 
 def test_a_database_that_is_away_is_told_once_and_so_is_its_end(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +13,7 @@ from django.test import Client
 from django.utils import translation
 from django_celery_beat.models import PeriodicTask
 from pytest_django import Settings
+from redis import Redis
 
 from guanwecom.operations import health, messages
 from integrations.core.background import database_clock
@@ -22,6 +25,7 @@ from tests.guanwecom.operations.conftest import heard, ticked
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.factories import make_run, make_subscription
+from tools.services import start_valkey
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("running")]
 TOKEN = "invented-token-of-at-least-32-characters"
@@ -209,6 +213,36 @@ def test_without_valkey_no_queue_is_blamed(settings: Settings) -> None:
     Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER).delete()
 
     assert problems() == ["valkey"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "sentence"),
+    [
+        (lambda store: store.config_set("maxmemory", 1), "valkey:memory full", "Valkey's memory is full: "),
+        (
+            lambda store: store.replicaof("127.0.0.1", 1),
+            "valkey:read-only",
+            "takes no writes, as a replica or because ",
+        ),
+    ],
+)
+def test_a_valkey_that_takes_no_writes_is_named_as_that(
+    settings: Settings, spoil: Callable[[Any], object], code: str, sentence: str
+) -> None:
+    service = start_valkey()
+    settings.VALKEY_URL = service.url
+    Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER).delete()
+    with closing(Redis.from_url(service.url)) as store:
+        spoil(store)
+
+    state = health.read()
+    service.stop()
+
+    assert state.problems == [code]
+    with translation.override("en"):
+        assert messages.names(state) == "Valkey"
+        [explanation] = messages.explanations(state)
+    assert sentence in explanation.what
 
 
 def test_a_clock_that_stands_still_is_told_where_nothing_else_explains_it() -> None:

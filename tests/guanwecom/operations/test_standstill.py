@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 from django.test import Client
+from redis import Redis
 
 from notifications.models import Delivery, Run, Subscription, TickClaim
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
@@ -20,6 +21,7 @@ from tests.e2e.waiting import eventually
 from tests.notifications.factories import make_corp, make_person, make_run, make_subscription, make_superuser
 from tests.programs import needs
 from tests.sandbox_process import start_sandbox
+from tools.services import start_valkey
 
 pytestmark = [
     pytest.mark.processes,
@@ -151,3 +153,24 @@ def test_wrong_clocks_of_beat_s_hosts_hold_nothing_up(stack: Stack) -> None:
         for wrong in ("+3h", "+0", "-14h"):
             offset.write_text(wrong)
             eventually(partial(has_ticked_since, ticked_period() + 10), stack.programs.values(), seconds=60)
+
+
+def test_a_valkey_without_memory_is_named_while_it_lasts(stack: Stack) -> None:
+    service = start_valkey()
+    stack.env["VALKEY_URL"] = service.url
+    with ExitStack() as exits, Redis.from_url(service.url) as store:
+        exits.callback(service.stop)
+        stack.start_web(exits)
+        stack.start_worker(exits)
+        stack.start_beat(exits)
+        eventually(lambda: problems(stack) == (200, []), stack.programs.values())
+
+        store.config_set("maxmemory", 1)
+        eventually(lambda: problems(stack) == (503, ["valkey:memory full"]), stack.programs.values())
+        eventually(lambda: len(mails(stack)) == 1, stack.programs.values())
+        assert problems(stack) == (503, ["valkey:memory full"])
+        store.config_set("maxmemory", 0)
+        eventually(lambda: problems(stack) == (200, []), stack.programs.values())
+        eventually(lambda: len(mails(stack)) == 2, stack.programs.values())
+
+    assert sum("Valkey 的内存已满" in mail for mail in mails(stack)) == 1

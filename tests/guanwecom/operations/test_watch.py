@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from guanwecom.operations import health, messages, watch
 from guanwecom.operations.health import Served
-from guanwecom.operations.watch import CONFIRMED_AFTER, is_new
+from guanwecom.operations.watch import CONFIRMED_AFTER
 from integrations.core.background import database_clock
 from integrations.models import EngineWatch, Heartbeat
 from tests.deploy.commands import UNITS
@@ -28,6 +28,10 @@ START = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def _watched(running: None) -> None:
     EngineWatch.objects.create(pk=1)
+
+
+def is_new(problems: list[str], *, now: datetime) -> bool:
+    return watch.is_new(watch.read(), problems, now=now)
 
 
 def at(seconds: float) -> datetime:
