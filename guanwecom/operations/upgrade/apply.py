@@ -11,6 +11,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
+from django.utils.translation import gettext as _
 
 from guanwecom.operations.upgrade.locks import EVERYTHING, NOTHING, Lock
 from guanwecom.operations.upgrade.plan import Plan
@@ -21,8 +22,6 @@ LOCK_MILLISECONDS = 400
 PATIENCE_SECONDS = 600.0
 # The lock came too late; the statement took too long; PostgreSQL ended a circle.
 _IN_USE = {"55P03", "57014", "40P01"}
-_GIVEN_UP = """Others use the tables of %s all the time: it is not done, what came before it is. Stop workers and \
-beat, or look in pg_stat_activity for a transaction that does not end. Then start this again."""
 
 
 class TablesInUseError(Exception):
@@ -61,10 +60,15 @@ def apply_pending(plan: Plan, say: Callable[[str], object], *, patience_seconds:
                 if getattr(error.__cause__, "sqlstate", "") not in _IN_USE:
                     raise
                 if time.monotonic() > give_up_at:
-                    raise TablesInUseError(_GIVEN_UP % name) from None
+                    sentence = _(
+                        "Others use the tables of %(migration)s all the time: it is not done, what came before it is. "
+                        "Stop workers and beat, or look in pg_stat_activity for a transaction that does not end. Then "
+                        "start this again."
+                    )
+                    raise TablesInUseError(sentence % {"migration": name}) from None
             time.sleep(random.uniform(0.2, 2))  # noqa: S311  # no secret
         state = after
-        say(f"{name}: done")
+        say(_("%(migration)s: done") % {"migration": name})
 
 
 def _write(migration: Migration, state: ProjectState) -> tuple[ProjectState, list[str]]:
