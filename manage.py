@@ -46,8 +46,8 @@ if __name__ == "__main__":
                 startup.load_settings()
             else:
                 startup.set_up(with_packages=False)  # a command asks those of packages itself
-            if command not in OF_THE_PRODUCT:
-                speak()
+                if command not in OF_THE_PRODUCT:
+                    speak()
             execute_from_command_line(sys.argv)
         except Error as error:
             if not is_database_away(error):
