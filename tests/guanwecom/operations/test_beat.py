@@ -192,9 +192,9 @@ def test_after_the_database_s_clock_was_set_back_entries_are_due_as_before(
 ) -> None:
     make_due(TICK)
     beat: LivingScheduler | None = None
-    queued = []
+    queued, now = [], datetime.now(UTC)
     for seconds in (3 * 3600, 0, 1, 2):
-        at = datetime.now(UTC) + timedelta(seconds=seconds)
+        at = now + timedelta(seconds=seconds)
         monkeypatch.setattr(beat_module, "database_clock", lambda at=at: lambda: at)
         beat = beat or LivingScheduler(app=current_app)
         beat._asked_at = float("-inf")
