@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import redis
@@ -26,8 +27,10 @@ from notifications.delivery.channels.wecom_app import app_name
 from notifications.delivery.limiter import Budget, PastCall, Permit, Request, Scope, StoreLostError, gate, query
 from notifications.delivery.limiter.shared_gate import PERMIT_SECONDS
 from notifications.delivery.sending.queue import pending
-from notifications.delivery.sending.settle import Ended
 from notifications.models import Attempt, Channel, CorpQueue, Delivery
+
+if TYPE_CHECKING:
+    from notifications.delivery.sending.settle import Ended
 
 logger = logging.getLogger(__name__)
 
