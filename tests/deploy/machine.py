@@ -53,7 +53,7 @@ class Machine:
     root: Path
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/"]
+        enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wdns=/"]
         env = ["env", "-i", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"]
         done = subprocess.run([*enter, *env, *command], capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
@@ -65,12 +65,12 @@ class Machine:
 
     def answer(self, command: str, answers: list[tuple[str, str]]) -> str:
         """Run a command at a terminal of root, as tests.deploy.terminal does."""
-        enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/", "env", "-i"]
+        enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wdns=/", "env", "-i"]
         env = ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin", "LANG=C.UTF-8"]
         return answer([*enter, *env, *command.split()], answers)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd=/", *command]
+        enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wdns=/", *command]
         return subprocess.Popen(enter, stdout=subprocess.PIPE, text=True)
 
 
