@@ -115,6 +115,11 @@ class Table:
         position = self.position(name)
         return [row[position] for row in self.rows]
 
+    def is_kind_known(self, name: str) -> bool:
+        """Return whether something says what the column holds: its values, its source or the administrator. A column
+        of texts without any known value may be of any kind. Raises KeyError."""
+        return self.column(name).kind is not Kind.TEXT or any(value is not None for value in self.values(name))
+
     def records(self) -> Iterator[dict[str, Value]]:
         """Yield each row by the names of the columns."""
         names = self.names

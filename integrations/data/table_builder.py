@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -155,13 +155,15 @@ class ColumnChoices:
     """The choices of the administrator for a card's columns, by their names, before all else.
 
     `kinds`: a Kind, or RATIO. `as_of_column`: whose newest value says of when the data is; empty where none was
-    chosen. `zone`: of values that have none.
+    chosen. `zone`: of values that have none. `known_last`: returns the columns of the last answer, which say what a
+    column is that has no known value.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     as_of_column: str = ""
     zone: tzinfo = UTC
+    known_last: Callable[[], Sequence[Column]] = tuple
 
 
 @dataclass(slots=True)
@@ -473,6 +475,7 @@ def build_table(
     columns: list[Column] = []
     contents: list[list[Value]] = []
     misfits: list[Misfit] = []
+    known_last: dict[str, Column] | None = None
     for position, name in enumerate(unique):
         raws = [row[position] for row in plain]
         reading = _read_displays(raws, [row[position] for row in displays]) if displays else _Reading(raws)
@@ -482,7 +485,14 @@ def build_table(
         if unit == "%" and kind is Kind.NUMBER:
             kind = Kind.PERCENT
         source_name = "" if str(names[position]) == name else str(names[position])[:NAME_CHARACTERS]
-        columns.append(Column(name, kind, unit, reading.decimals, reading.scale, source_name))
+        column = Column(name, kind, unit, reading.decimals, reading.scale, source_name)
+        if kind is Kind.TEXT and not reading.known_count and choices.kinds.get(name) not in KIND_CHOICES:
+            if known_last is None:
+                known_last = {one.name: one for one in choices.known_last()}
+            column = known_last.get(name, column)
+            column = replace(column, unit=choices.units.get(name, column.unit))
+            reading.values = [None] * len(plain)
+        columns.append(column)
         contents.append(reading.values)
         if reading.odd:
             examples = tuple(dict.fromkeys(str(value)[:100] for value in reading.odd))[:EXAMPLES]

@@ -17,10 +17,10 @@ from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.clients.sources.http_url import headers_from, joined
 from integrations.clients.sources.sql_url import AddressRefused, admitted_url
 from integrations.core.client_factory import certificate_path, guandata_client
-from integrations.data.table import Table
+from integrations.data.table import Column, Table
 from integrations.data.table_builder import ColumnChoices
 from integrations.datasources.reach import reach_for
-from integrations.models import BiConnection, Card, DataSource, SourceKind
+from integrations.models import BiConnection, Card, CardData, DataSource, SourceKind
 from integrations.models.bi import THE_ONE
 from integrations.models.fields import opened
 
@@ -122,7 +122,15 @@ def _column_choices(card: Card) -> ColumnChoices:
         units=card.units,
         as_of_column=card.as_of_column,
         zone=timezone.get_default_timezone(),
+        known_last=lambda: _known_last(card),
     )
+
+
+def _known_last(card: Card) -> tuple[Column, ...]:
+    """Return the columns of the answer that the card gave last; none where none is kept."""
+    ready = CardData.objects.filter(card_id=card.pk, status=CardData.Status.READY)
+    row = ready.order_by("-finished_at", "-pk").first()
+    return () if row is None else row.table.columns
 
 
 _READERS = {SourceKind.GUANDATA: _read_guandata, SourceKind.SQL: _read_sql, SourceKind.JSON: _read_json}

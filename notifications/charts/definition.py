@@ -88,7 +88,7 @@ def check(chart: Chart, table: Table) -> None:
             raise ChartError(Sentence("The data has no column “%(name)s”.") % {"name": name})
     if chart.kind != ChartKind.TABLE and chart.aggregate != Aggregate.COUNT:
         for name in chart.y:
-            if kinds[name] not in NUMERIC:
+            if kinds[name] not in NUMERIC and table.is_kind_known(name):
                 raise ChartError(Sentence("The column “%(name)s” holds no numbers.") % {"name": name})
     if len(chart.y) > 1 and (chart.series or chart.kind in _ONE_VALUE):
         raise ChartError(Sentence("This chart shows one column of values only."))

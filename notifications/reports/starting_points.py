@@ -71,7 +71,11 @@ def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoin
         [column for column in table.columns if column.is_numeric],
         list(table.names),
     )
-    return [_key_figures(columns), _table(columns), _trend(columns), _ranking(columns)]
+    points = [_key_figures(columns), _table(columns), _trend(columns), _ranking(columns)]
+    if not table.names or any(map(table.is_kind_known, table.names)):
+        return points
+    unknown = _("What the columns of this data hold is not known before there are rows.")
+    return [replace(point, lacks=unknown) if point.lacks else point for point in points]
 
 
 def _key_figures(columns: _Columns) -> StartingPoint:

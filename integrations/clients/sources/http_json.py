@@ -91,8 +91,9 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
     found = _evaluated(question.expression, rows_at_most, answer.content, seconds - (time.monotonic() - began))
     rows, names = found["rows"], found["names"]
     if not rows and not names:
-        # An empty list says nothing of columns: those that the card names are there all the same.
-        names = list(dict.fromkeys([*question.choices.kinds, *question.choices.units]))
+        # An empty list says nothing of columns: the last ones, and those that the card names, are there all the same.
+        last = [column.name for column in question.choices.known_last()]
+        names = list(dict.fromkeys([*last, *question.choices.kinds, *question.choices.units]))
     if not names:
         return Table((), (), now, is_fetch_time=True)
     with explain_table_errors():

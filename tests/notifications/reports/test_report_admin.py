@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,10 +13,13 @@ from django.utils import translation
 
 from accounts.models import Attribute, AuditEntry, User
 from integrations.data.table import Column, Kind, Table
+from integrations.datasources import fetch
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import packed
 from notifications.models import OwnRowsRule, Report
+from notifications.reports.starting_points import starting_points
 from notifications.reports.templates import reference, renderer
+from tests.guandata import GuandataAnswers, fixture
 from tests.notifications import preview_pages
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_report, make_subscription
 from tests.notifications.reports.places import (
@@ -40,6 +43,14 @@ def errors_of(response: Any) -> str:
         *(f for s in response.context["inline_admin_formsets"] for f in s.formset),
     ]
     return " ".join(str(error) for form in forms for errors in form.errors.values() for error in errors)
+
+
+def fetch_card(card: Card, *, slot_at: datetime) -> Table:
+    fetch.request([card.pk], slot_at=slot_at, now=slot_at)
+    row = CardData.objects.get(card=card, slot_at=slot_at)
+    fetch.carry_out(row_id=row.pk, clock=lambda: slot_at)
+    row.refresh_from_db()
+    return row.table
 
 
 def rule(
@@ -124,6 +135,35 @@ def test_what_a_page_fetched_last_counts_where_the_source_renamed_a_column(root:
     refused = root.post(ADD, page_values(card, body="{{ c0.sum('销售额') }}"))
     assert "没有“销售额”这一列。现有：金额。" in errors_of(refused)
     assert root.post(ADD, page_values(card, body="{{ c0.sum('金额') }}")).status_code == 302
+
+
+@pytest.mark.parametrize("was_known", [True, False])
+def test_a_card_without_rows_today_is_refused_for_no_kind(
+    root: Client, bi: GuandataAnswers, card: Card, was_known: bool
+) -> None:
+    empty = fixture("card_data")
+    empty["response"]["chartMain"] |= {"data": [], "row": {"meta": []}, "count": 0}
+    empty["response"]["chartMain"]["column"]["values"] = [[{"title": "区域"}], [{"title": "销售额"}]]
+    if was_known:
+        fetch_card(card, slot_at=NOW - timedelta(hours=2))
+    bi.wire.reset()
+    bi.gives("sign_in")
+    bi.gives("card_data", empty)
+    table = fetch_card(card, slot_at=NOW - timedelta(hours=1))
+    chart = {"alias": "c0", "kind": "bar", "x": "区域", "y": "销售额", "top": 10, "sort": "as_is", "aggregate": "sum"}
+
+    response = root.post(ADD, page_values(card, charts=({**chart, "title": "图", "position": 0},)))
+
+    assert table.rows == ()
+    assert table.column("销售额").kind is (Kind.NUMBER if was_known else Kind.TEXT)
+    assert response.status_code == 302
+    with translation.override("zh-hans"):
+        lacks = {point.key: point.lacks for point in starting_points("c0", "日报", table)}
+    unknown = "" if was_known else "还没有数据行，无法得知各列的内容。"
+    assert lacks == {
+        "key_figures": unknown, "table": "", "trend": "这份数据没有日期列。" if was_known else unknown,
+        "ranking": unknown,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("source", ["c0.summ('x')", "c0.sum()", "today|date(5)", "c0.change('x', 'decade')"])

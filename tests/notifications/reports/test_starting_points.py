@@ -89,7 +89,7 @@ def test_the_ranking_of_the_latest_day() -> None:
     ],
 )
 def test_what_does_not_fit_says_what_is_missing(columns: tuple[Column, ...], lacks: dict[str, str]) -> None:
-    found = points(Table(columns, (), SLOT))
+    found = points(Table(columns, (tuple("华东" for _ in columns),), SLOT))
     assert {key: point.lacks for key, point in found.items() if point.lacks} == lacks
 
 

@@ -12,6 +12,7 @@ from django.db import connection
 from django.utils import translation
 
 from integrations.clients.sources.errors import Problem, SourceError
+from integrations.data.table import Column, Kind
 from integrations.datasources import fetch, query
 from integrations.models import Card, DataSource, datasource_messages
 from tests.integrations.clients.sources.databases import Database
@@ -62,6 +63,21 @@ def test_a_service_is_asked_with_its_headers_and_the_cards_path() -> None:
     assert table.rows == ((1,),)
     assert service.requests[0].startswith(b"GET /v1/orders?x=1 HTTP/1.1\r\n")
     assert f"X-Key: {SECRET}".encode() in service.requests[0]
+
+
+def test_an_empty_list_has_the_columns_of_the_last_answer() -> None:
+    with web_service(says(b'[{"day": "2026-11-23", "n": 1}]')) as service:
+        source = make_source(name="服务", kind="json", http_url=service.url, allows_private_addresses=True)
+        card = make_card(source, units={"n": "件"})
+        for hours in (0, 1):
+            fetch.request([card.pk], slot_at=SLOT + timedelta(hours=hours), now=NOW)
+            row = card.answers.get(slot_at=SLOT + timedelta(hours=hours))
+            fetch.carry_out(row_id=row.pk, clock=lambda: NOW)
+            service.answer = says(b"[]")
+    row.refresh_from_db()
+
+    assert row.table.rows == ()
+    assert row.table.columns == (Column("day", Kind.DATE), Column("n", Kind.NUMBER, "件"))
 
 
 def test_a_service_of_the_internal_network_is_refused_unless_allowed() -> None:
