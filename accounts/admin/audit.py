@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from itertools import chain
 from typing import Any
 
 from django.apps import apps
@@ -223,7 +222,7 @@ def _csv_lines(entries: QuerySet[AuditEntry]) -> Iterator[str]:
     yield "\ufeff" + csv_line(
         ["id", "at", "actor", "ip", "action", "kind", "object_id", "subject", "note", "company_id", "changes"]
     )
-    for one in chain.from_iterable(read_newest_first(entries, at_once=EXPORTED_AT_ONCE)):
+    for one in read_newest_first(entries, at_once=EXPORTED_AT_ONCE):
         keys = [str(key) if key is not None else "" for key in (one.object_id, one.corp_id)]
         changes = json.dumps(one.changes, ensure_ascii=False)
         who = [str(one.pk), one.at.isoformat(), one.actor_name, one.ip or ""]

@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from integrations.clients.clock import read_boot_clock
 from integrations.core.kept_queries import KeptQuery
 from integrations.models import Installation
-from integrations.models.installation import THE_ONE, Place, Timeline
+from integrations.models.installation import THE_ONE, Place
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +56,8 @@ def is_copy() -> bool:
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
     timeline: int = row.timeline_here  # type: ignore[union-attr]  # annotated by `present`
     if row.timeline != timeline:
-        failover = {} if row.timeline is None else {"failed_over_at": Now()}
+        is_elsewhere = row.timeline is None or row.place != row.here  # type: ignore[union-attr]  # annotated, too
+        failover = {} if is_elsewhere else {"failed_over_at": Now()}
         Installation.objects.filter(pk=THE_ONE, timeline=row.timeline).update(timeline=timeline, **failover)
     return is_copied(row)
 
@@ -89,7 +92,10 @@ def backup_age(now: datetime) -> timedelta | None:
 
 
 def _rows() -> QuerySet[Installation]:
-    return Installation.objects.annotate(here=Place(), timeline_here=Timeline()).filter(pk=THE_ONE)
+    # The number of PostgreSQL's history: the next one begins where a standby is promoted, or a moment is restored.
+    timeline = "SELECT timeline_id FROM pg_control_checkpoint()" if connection.vendor == "postgresql" else "SELECT 1"
+    rows = Installation.objects.annotate(here=Place(), timeline_here=RawSQL(timeline, ()))  # noqa: S611  # nosec B611  # ours
+    return rows.filter(pk=THE_ONE)
 
 
 def is_copied(row: Installation | _Present) -> bool:

@@ -30,14 +30,12 @@ class CappedPaginator(PaginatorBase):
         return rows.order_by().values("pk")[:ROWS_COUNTED].count()
 
 
-def read_newest_first(rows: QuerySet[Any], *, at_once: int, at_most: int | None = None) -> Iterator[list[Any]]:
-    """Yield the rows in parts, each read by a query of its own: however slowly a download goes, no cursor or
-    transaction stays open, and no more than one part is in memory."""
+def read_newest_first(rows: QuerySet[Any], *, at_once: int) -> Iterator[Any]:
+    """Yield the rows, so many read by one query: however slowly a download goes, no cursor or transaction stays open,
+    and no more than those are in memory."""
     rows = left = rows.order_by("-pk")
-    count = 0
-    while part := list(left[: at_once if at_most is None else min(at_once, at_most - count)]):
-        yield part
-        count += len(part)
+    while part := list(left[:at_once]):
+        yield from part
         left = rows.filter(pk__lt=part[-1].pk)
 
 

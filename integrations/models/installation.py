@@ -37,18 +37,6 @@ class Place(Func):
         return "'sqlite'", ()
 
 
-class Timeline(Func):
-    """The number of PostgreSQL's history: the next one begins where a standby is promoted, or a moment restored."""
-
-    output_field = models.BigIntegerField()
-
-    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> _AsSqlType:
-        return "(SELECT timeline_id::bigint FROM pg_control_checkpoint())", ()
-
-    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra_context: Any) -> _AsSqlType:
-        return "1", ()
-
-
 class Installation(models.Model):
     """Written by integrations.core.installation and by guanwecom.operations alone.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -63,7 +64,8 @@ class ExportedLog(IndexedLogAdmin):
         with translation.override(language):
             head = "\ufeff" + csv_line(self.csv_titles())
         yield head
-        for batch in read_newest_first(found, at_once=BATCH, at_most=ROWS_AT_MOST):
+        rows = islice(read_newest_first(found, at_once=BATCH), ROWS_AT_MOST)
+        while batch := list(islice(rows, BATCH)):
             with translation.override(language):
                 text = "".join(csv_line(cells) for cells in self.csv_lines(batch))
             yield text

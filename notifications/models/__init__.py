@@ -14,15 +14,7 @@ from notifications.models.alerts import (
 )
 from notifications.models.api import AcceptedRequest, ApiToken
 from notifications.models.attribute_rules import AttributeRule, Operator
-from notifications.models.deliveries import (
-    REPEAT_SECONDS,
-    Attempt,
-    CorpQueue,
-    Delivery,
-    FrozenContent,
-    derive_mark,
-    new_mark,
-)
+from notifications.models.deliveries import REPEAT_SECONDS, Attempt, CorpQueue, Delivery, FrozenContent, new_mark
 from notifications.models.drafts import Draft
 from notifications.models.inbound import InboundCall, InboundChannel, InboundFetch, InboundPayload
 from notifications.models.media import Attachment, MakerQueue, Medium, Upload
@@ -109,6 +101,5 @@ __all__ = [
     "TickClaim",
     "Upload",
     "WorkdayCalendar",
-    "derive_mark",
     "new_mark",
 ]

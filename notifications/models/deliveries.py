@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
-from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -94,11 +93,6 @@ REPEAT_SECONDS = int(3.5 * 3600)
 def new_mark() -> str:
     """A mark unique to one delivery: unguessable, and letters and digits only."""
     return secrets.token_hex(16)
-
-
-def derive_mark(*parts: object) -> str:
-    """Return a mark that follows from `parts`: unguessable, but the same whenever the same is made of them."""
-    return salted_hmac("notifications.mark", repr(parts), algorithm="sha256").hexdigest()[:32]
 
 
 def tidy_mark(mark: str) -> str:

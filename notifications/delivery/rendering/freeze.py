@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils import translation
+from django.utils.crypto import salted_hmac
 
 from integrations.clients.wecom.messages.limits import MessageError
 from integrations.companies import links
@@ -28,7 +29,6 @@ from notifications.models import (
     MessageForm,
     Robot,
     Run,
-    derive_mark,
 )
 from notifications.reports.contents import frozen
 from notifications.sources import Content
@@ -165,7 +165,8 @@ def _mark(draft: Delivery, batch: Batch, now: datetime) -> str:
     way = (draft.channel, draft.corpid, draft.agentid, robot and robot.pk, draft.message_form, draft.language)
     people = [(person.address, person.userid) for person in batch.people]
     what = (content.title, content.text, content.figures, now if batch.media.carried else None)
-    return derive_mark(run.key, run.slot_at.astimezone(UTC), way, people, what)
+    parts = repr((run.key, run.slot_at.astimezone(UTC), way, people, what))
+    return salted_hmac("notifications.mark", parts, algorithm="sha256").hexdigest()[:32]
 
 
 def _media_of(delivery: Delivery, planned: attachments.Plan, *, now: datetime) -> dict[attachments.Wanted, Medium]:
