@@ -10,9 +10,9 @@ from celery import shared_task
 from accounts.audit import services, syslog
 from accounts.authentication import lockout, session_records
 from accounts.authentication import services as authentication_services
-from accounts.directory import sync, transfers
+from accounts.directory import sync
 from accounts.importexport import export_jobs, jobs
-from accounts.models import LinkRequest
+from accounts.models import LinkRequest, PeopleMove
 from integrations.core.background import database_clock, database_now
 from integrations.core.client_factory import wecom_client
 from integrations.models import Corp
@@ -34,12 +34,12 @@ def burn_code(corp_id: int, sealed_code: str) -> None:
 @shared_task(name="accounts.purge_audit", ignore_result=True, expires=3600, time_limit=1800)
 def purge_audit() -> None:
     """Remove what is too old from the audit trail, and what counts no more: wrong passwords, sessions that are over,
-    moves of people long ago. A repeat finds nothing."""
+    rows of an older release. A repeat finds nothing."""
     now = database_now()
     lockout.forget_old(now=now)
     session_records.purge(now=now)
     LinkRequest.objects.filter(requested_at__lte=now - timedelta(days=90)).delete()
-    transfers.purge(now=now)
+    PeopleMove.objects.filter(requested_at__lte=now - timedelta(days=90)).delete()
     jobs.forget_old_rows(now=now)
     logger.info("audit entries removed count=%d", services.purge(now=now))
 
@@ -84,17 +84,9 @@ def sync_directory(run_id: int) -> None:
 
 @shared_task(name="accounts.directory_tick", ignore_result=True, expires=59)
 def directory_tick() -> None:
-    """Ask for the nightly runs that are due, and queue every run, every move and every audit entry that waits."""
+    """Ask for the nightly runs that are due, and queue every run and every audit entry that waits."""
     sync.request_nightly(now=database_now())
     if syslog.waiting().count:
         send_audit.delay(0)
     for run_id in sync.waiting_for_a_worker(now=database_now()):
         sync_directory.delay(run_id)
-    for move_id in transfers.waiting_for_a_worker(now=database_now()):
-        move_people.delay(move_id)
-
-
-@shared_task(name="accounts.move_people", ignore_result=True, time_limit=240)
-def move_people(move_id: int) -> None:
-    """Move people from one company to another; a repeat goes on where it was cut off."""
-    transfers.carry_out(move_id=move_id, clock=database_clock())

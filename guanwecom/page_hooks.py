@@ -6,7 +6,6 @@ What works without pages, too, the apps register themselves in AppConfig.ready()
 from __future__ import annotations
 
 from accounts.admin.audit import unsent_attentions
-from accounts.admin.transfers import move_action
 from accounts.directory.hooks import directory_action, directory_attentions, directory_lines
 from accounts.users import bi_identity
 from accounts.users.panels import person_panels
@@ -34,8 +33,7 @@ def register() -> None:
         hooks.index_lines.register(line)
     for attention in ATTENTIONS:
         hooks.attentions.register(attention)
-    for action in (directory_action, move_action):
-        hooks.corp_actions.register(action)
+    hooks.corp_actions.register(directory_action)
     asked_for_entries.register(home_entries)
     person_panels.register(person_panel)
     reauthentication.change_sent.register(gate)

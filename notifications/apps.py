@@ -16,7 +16,6 @@ class NotificationsConfig(AppConfig):
     def ready(self) -> None:
         # Importing the first registers its checks; models can be imported only after all apps are loaded.
         from accounts.directory.leavers import people_left
-        from accounts.directory.transfer_batches import people_moving
         from accounts.users import panels
         from accounts.users.attribute_definitions import values_dropped
         from accounts.views.navigation import Tab, tabs
@@ -37,7 +36,7 @@ class NotificationsConfig(AppConfig):
         from notifications.delivery.sending.circuit_breaker import calls_refused, probe_at_once
         from notifications.delivery.sending.throttling import calls_until_now
         from notifications.inbound.source import source_of_message
-        from notifications.receivers import disabling_holds_back, grant_to_roles, moving_leaves_behind, track_orders
+        from notifications.receivers import disabling_holds_back, grant_to_roles, track_orders
         from notifications.sources import run_sources
         from notifications.subscriptions.attribute_rules import rules_naming
         from notifications.tasks import enqueue_previews, enqueue_waiting_runs
@@ -58,7 +57,6 @@ class NotificationsConfig(AppConfig):
         values_dropped.register(rules_naming)
         people_left.register(withdraw)
         people_left.register(ownership.follow_leavers)
-        people_moving.register(moving_leaves_behind)
         hooks.member_renamed.register(readdress)
         hooks.connection_mended.register(probe_at_once)
         hooks.calls_refused.register(calls_refused)

@@ -1,4 +1,4 @@
-"""What disabling a company, or moving its people, means for pushes; shown before it is confirmed."""
+"""What disabling a company means for pushes; shown before it is confirmed."""
 
 from __future__ import annotations
 
@@ -31,30 +31,6 @@ from notifications.models import (
 
 # Counted no further: the page is shown while somebody waits.
 COUNTED = 10_000
-
-
-def moving_leaves_behind(source: Corp, target: Corp) -> list[str]:
-    """Sentences about messages that keep their recipients and subscriptions that lose theirs."""
-    sentences = []
-    waiting = Delivery.objects.unsettled().filter(corp=source)[:COUNTED].count()
-    if waiting:
-        sentence = ngettext(
-            "%(count)d delivery waits in “%(corp)s”. It still goes to its recipients there: they were fixed when it "
-            "was made.",
-            "%(count)d deliveries wait in “%(corp)s”. They still go to their recipients there: these were fixed when "
-            "the deliveries were made.",
-            waiting,
-        )
-        sentences.append(sentence % {"count": waiting, "corp": source})
-    only_there = Subscription.objects.filter(report__corp=source, is_enabled=True).count()
-    if only_there:
-        sentence = ngettext(
-            "%(count)d enabled push is only for “%(corp)s”: it no longer reaches who moves.",
-            "%(count)d enabled pushes are only for “%(corp)s”: they no longer reach who moves.",
-            only_there,
-        )
-        sentences.append(sentence % {"count": only_there, "corp": source})
-    return sentences
 
 
 def disabling_holds_back(corp: Corp) -> list[str]:

@@ -29,7 +29,6 @@ from accounts.models import (
     Lockout,
     PeopleExport,
     PeopleImport,
-    PeopleMove,
     SignInPolicy,
     User,
     WeComAccount,
@@ -183,10 +182,7 @@ def _people(world: World, first: Corp, second: Corp) -> None:
     region = Attribute.objects.create(key="region", name="Region")
     AttributeValue.objects.create(user=worker, attribute=region, value="Alpha region", folded="alpha region")
     world.things |= {"attribute": region}
-    between = PeopleMove.objects.create(
-        source=first, target=second, requested_by_name="U", requested_at=timezone.now(), status="done"
-    )
-    world.things |= {"worker": worker, "move": between, "group": Group.objects.create(name="morning readers")}
+    world.things |= {"worker": worker, "group": Group.objects.create(name="morning readers")}
 
 
 def _orders(world: World, first: Corp) -> None:
@@ -350,7 +346,7 @@ def statements() -> dict[str, str]:
     models = (
         *(Corp, StagedCredentials, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, BiListing),
         *(DataSource, Card, CardData),
-        *(User, WeComAccount, Attribute, AttributeValue, PeopleImport, PeopleMove),
+        *(User, WeComAccount, Attribute, AttributeValue, PeopleImport),
         *(SignInPolicy, Lockout, Group),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, AttributeRule, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),

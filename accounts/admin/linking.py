@@ -18,8 +18,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
-from accounts.admin.base import OwnPages
-from accounts.admin.transfers import may_link
+from accounts.admin.base import OwnPages, may_link
 from accounts.admin.users import administrator
 from accounts.directory import linking, newcomers
 from accounts.directory import messages as directory_messages

@@ -19,8 +19,6 @@ from integrations.core.generics import AnyModelForm
 from integrations.models import Corp
 
 if TYPE_CHECKING:
-    from integrations.models.scoping import Person
-
     CreationFormBase = auth_forms.AdminUserCreationForm[User]
     PasswordFormBase = auth_forms.AdminPasswordChangeForm[User]
 else:
@@ -132,24 +130,6 @@ class WeComAccountFormSet(SeenFormSet):
         else:
             sentence = _("In “%(corp)s” this account belongs to somebody else already.")
         return sentence % {"corp": corp, "person": holder}
-
-
-class MoveForm(forms.Form):
-    """From which company to which everybody is to be moved."""
-
-    source = forms.ModelChoiceField(queryset=Corp.objects.none(), label=_("From"))
-    target = forms.ModelChoiceField(queryset=Corp.objects.none(), label=_("To"))
-
-    def __init__(self, *args: Any, person: Person, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in ("source", "target"):
-            self.fields[name].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # see above
-
-    def clean(self) -> dict[str, Any]:
-        chosen = super().clean() or {}
-        if chosen.get("source") and chosen.get("source") == chosen.get("target"):
-            raise forms.ValidationError(_("Choose two different companies."))
-        return chosen
 
 
 class CompanyForm(forms.Form):

@@ -11,15 +11,13 @@ from django.db import IntegrityError
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import imports
-from accounts.admin.base import changeable_of, selection_page
+from accounts.admin.base import changeable_of, may_link, selection_page
 from accounts.admin.exports import ExportPages
-from accounts.admin.transfers import MovePages, may_link, notify
 from accounts.admin.user_attributes import AttributePages
 from accounts.admin.user_forms import CompanyForm, PasswordForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
 from accounts.admin.user_permissions import EVERY_RIGHT, UserChangeForm, rights_fields
@@ -127,7 +125,7 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedDeletions, UserAdminBase):
+class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, UserAdminBase):
     add_form = UserCreationForm
     change_password_form = PasswordForm
     add_form_template = "admin/accounts/user/add_form.html"
@@ -193,7 +191,6 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         context = {
             "attributes_wait": not attribute_definitions.have_appeared(request),
-            "move_url": reverse("admin:accounts_user_move") if may_link(request) else "",
             "sheets": imports.may_import(administrator(request)),
             **(extra_context or {}),
         }
@@ -308,14 +305,13 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
         form = CompanyForm(request.POST if "apply" in request.POST else None, person=administrator(request))
         if people.count() > transfer_batches.SET_AT_MOST:
             sentence = gettext(
-                "Nothing was changed: at most {count} people can be set at once. Select fewer, use “Move people…”, or "
-                "{file}."
+                "Nothing was changed: at most {count} people can be set at once. Select fewer, or {file}."
             )
             messages.error(request, imports.too_many(sentence, at_most=transfer_batches.SET_AT_MOST))
             return None
         if form.is_valid():
             change = transfer_batches.set_company(people=people, corp=form.cleaned_data["corp"])
-            notify(request, change, form.cleaned_data["corp"])
+            report_change(request, change, form.cleaned_data["corp"])
             return None
         return selection_page(
             *(self, request),
@@ -341,3 +337,32 @@ def primary_account(person: User) -> WeComAccount | None:
     """The first account of those that the list has fetched: the primary one, where the administrator may see it."""
     accounts: list[WeComAccount] = person.accounts_by_rank  # type: ignore[attr-defined]  # set by the list's Prefetch
     return accounts[0] if accounts else None
+
+
+def report_change(request: HttpRequest, change: transfer_batches.Change, corp: Corp) -> None:
+    """Say for how many the company was set, and who was left as before, and why."""
+    sentence = ngettext(
+        "“%(corp)s” was set for %(count)d person.", "“%(corp)s” was set for %(count)d people.", change.changed_count
+    )
+    messages.success(request, sentence % {"corp": corp, "count": change.changed_count})
+    if change.taken.count:
+        sentence = ngettext(
+            "%(count)d person is left as before, because the WeCom account belongs to somebody else in "
+            "“%(corp)s”: %(names)s",
+            "%(count)d people are left as before, because the WeCom accounts belong to somebody else in "
+            "“%(corp)s”: %(names)s",
+            change.taken.count,
+        )
+        messages.warning(request, sentence % _describe_left(change.taken, corp))
+    if change.there.count:
+        sentence = ngettext(
+            "%(count)d person is left as before, because of another account in “%(corp)s”: %(names)s",
+            "%(count)d people are left as before, because they have other accounts in “%(corp)s”: %(names)s",
+            change.there.count,
+        )
+        messages.warning(request, sentence % _describe_left(change.there, corp))
+
+
+def _describe_left(left: transfer_batches.Left, corp: Corp) -> dict[str, Any]:
+    more = "…" if left.count > len(left.names) else ""
+    return {"count": left.count, "corp": corp, "names": ", ".join(left.names) + more}

@@ -1,4 +1,4 @@
-"""Moves people to another company in batches, to keep memory and transactions small.
+"""Sets the company of many people in batches, to keep memory and transactions small.
 
 Whoever cannot be put there is left as before and said. Each step is a transaction of its own, so a break leaves some
 people changed and the others not, never somebody in between; doing it again does the rest.
@@ -13,12 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 
 from accounts.audit import bulk
 from accounts.models import User, WeComAccount
 from integrations.core.background import repeat_on_conflict
-from integrations.hooks import Hook
 
 if TYPE_CHECKING:
     from integrations.models import Corp
@@ -28,14 +27,10 @@ NAMED_PEOPLE = 10
 # So many people are given a company in one request: 10,000 take about 7 seconds on SQLite, on two busy processors.
 SET_AT_MOST = 10_000
 
-# Asked while the preview is shown: in whole sentences what moving everybody from the first corp to the second would
-# mean. Quick, and writes nothing.
-people_moving: Hook[[Corp, Corp], list[str]] = Hook()
-
 
 @dataclass(slots=True)
 class Left:
-    """People who were, or would be, left as before for one reason; the first of them by name."""
+    """People who were left as before for one reason; the first of them by name."""
 
     count: int = 0
     names: list[str] = field(default_factory=list)
@@ -43,7 +38,7 @@ class Left:
 
 @dataclass(slots=True)
 class Change:
-    """What became of a bulk change, or would.
+    """What became of a bulk change.
 
     `taken`: the userid belongs to somebody else there. `there`: the person has another account there already.
     """
@@ -69,30 +64,6 @@ def set_company(*, people: QuerySet[User], corp: Corp) -> Change:
         primary = WeComAccount.objects.filter(user_id__in=ids, is_primary=True)
         change.add(repeat_on_conflict(partial(_set_step, ids, primary, corp)))
     return change
-
-
-def move_step(*, people: QuerySet[User], source: Corp, target: Corp, account_ids: list[int]) -> Change:
-    """Move those of the accounts that are in `source` and belong to `people`. In the caller's transaction.
-
-    Their sessions through `source` end by that. Raises IntegrityError where somebody else links one meanwhile.
-    """
-    accounts = WeComAccount.objects.filter(pk__in=account_ids, corp=source)
-    return _move_step(accounts.filter(user__in=people.order_by().values("pk")), target)
-
-
-def preview_of_move(*, people: QuerySet[User], source: Corp, target: Corp) -> Change:
-    """What move_people would do now, in a constant number of queries."""
-    accounts = WeComAccount.objects.filter(corp=source, user__in=people.order_by().values("pk"))
-    in_target = WeComAccount.objects.filter(corp=target)
-    is_there = Exists(in_target.filter(user=OuterRef("user")))
-    is_taken = Exists(in_target.exclude(userid_folded="").filter(userid_folded=OuterRef("userid_folded")))
-    there, taken = _left(accounts.filter(is_there)), _left(accounts.filter(~is_there, is_taken))
-    return Change(accounts.count() - there.count - taken.count, taken, there)
-
-
-def _left(accounts: QuerySet[WeComAccount]) -> Left:
-    first = accounts.select_related("user").order_by("pk")[:NAMED_PEOPLE]
-    return Left(accounts.count(), [str(account.user) for account in first])
 
 
 def _steps(keys: QuerySet[User, int]) -> Iterator[list[int]]:

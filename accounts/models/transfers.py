@@ -1,8 +1,6 @@
-"""Transfers of people between companies; and a table that only processes of release 1.0.0 use."""
+"""Tables that only processes of release 1.0.0 use. Their rows are deleted after 90 days."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
@@ -12,16 +10,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models.users import User
 from integrations.models import Corp
-from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from integrations.models.scoping import Person
+from integrations.models.jobs import BackgroundJob
 
 
 class LinkRequest(models.Model):
-    """Unused; processes of release 1.0.0 write it during an upgrade. Its rows are deleted after 90 days."""
+    """Unused; processes of release 1.0.0 write it during an upgrade."""
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+", verbose_name=_("WeCom company name"))
     userid = models.CharField(_("WeCom account"), max_length=64)
@@ -49,18 +42,8 @@ class LinkRequest(models.Model):
         return f"{self.corp} / {self.userid}"
 
 
-# --- Moves of everybody from one company to another, which a worker carries out ---
-
-
-class PeopleMoveQuerySet(BackgroundJobQuerySet["PeopleMove"]):
-    def visible_to(self, person: Person) -> Self:
-        """Both companies have to be."""
-        corps = Corp.objects.visible_to(person)
-        return self.filter(source__in=corps, target__in=corps)
-
-
 class PeopleMove(BackgroundJob):
-    """One move. Its row is the progress, too: each step commits its accounts and its count together."""
+    """Unused; processes of release 1.0.0 write it while they move people to another company."""
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -70,7 +53,6 @@ class PeopleMove(BackgroundJob):
 
     source = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+", verbose_name=_("From"))
     target = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+", verbose_name=_("To"))
-    # In whose name it is carried out: with the rights that this person has then.
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("administrator")
     )
@@ -78,22 +60,18 @@ class PeopleMove(BackgroundJob):
     ip = models.GenericIPAddressField(_("IP address"), null=True)
     requested_at = models.DateTimeField(_("requested"))
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
-    # Accounts with a greater key came later and stay. Those up to `done_up_to` are dealt with.
     last_account = models.BigIntegerField(default=0)
     done_up_to = models.BigIntegerField(default=0)
     total_count = models.PositiveIntegerField(_("accounts"), default=0)
     done_count = models.PositiveIntegerField(_("accounts looked at"), default=0)
     moved_count = models.PositiveIntegerField(_("accounts moved"), default=0)
-    # {"taken": [how many, [the first names]], "there": …}: accounts.directory.transfer_batches.Change.
     left = models.JSONField(_("left as before"), default=dict)
-
-    objects = PeopleMoveQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("move of people")
         verbose_name_plural = _("moves of people")
         ordering = ["-pk"]
-        default_permissions = ()  # who may link people may move them
+        default_permissions = ()
         indexes = [
             # The few that a tick looks for: BackgroundJobQuerySet.claimable.
             models.Index(
@@ -103,9 +81,3 @@ class PeopleMove(BackgroundJob):
 
     def __str__(self) -> str:
         return f"{self.source} → {self.target} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
-
-    @property
-    def untouched_count(self) -> int:
-        """Accounts looked at that neither moved nor stand in the way there: of people whom the asker may not change."""
-        left_count: int = sum(count for count, _names in self.left.values())
-        return self.done_count - self.moved_count - left_count

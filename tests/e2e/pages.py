@@ -21,7 +21,6 @@ from accounts.models import (
     LinkConflict,
     Lockout,
     PeopleImport,
-    PeopleMove,
     PeopleRun,
     User,
     WeComAccount,
@@ -89,7 +88,6 @@ class Rows:
     delivery: Delivery
     writes: tuple[ConsoleWrite, ...]
     other: Corp
-    moves: tuple[PeopleMove, ...]
 
 
 def make_rows() -> Rows:
@@ -117,11 +115,10 @@ def make_rows() -> Rows:
     region = Attribute.objects.get(key="region")
     AttributeRule.objects.create(subscription=subscription, attribute=region, operator="is", values=["华东"])
     _make_alerts(corp, person)
-    moves = _make_moves(corp, other)
     _make_sync_runs(corp)
     _make_security(corp, root)
     _make_queues(corp, other)
-    return Rows(root, person, corp, subscription, delivery, _make_writes(corp), other, moves)
+    return Rows(root, person, corp, subscription, delivery, _make_writes(corp), other)
 
 
 def _pictures() -> list[dict[str, object]]:
@@ -237,15 +234,6 @@ def _make_alerts(corp: Corp, person: User) -> None:
         Medium.objects.create(incident=incident, **fields)
     for kind in ("opened", "notified", "taken", "silenced"):
         IncidentEvent.objects.create(incident=incident, kind=kind, at=NOW, user=person, note="预警")
-
-
-def _make_moves(source: Corp, target: Corp) -> tuple[PeopleMove, ...]:
-    """One under way, one that ended, and one that was stopped."""
-    common = {"source": source, "target": target, "requested_by_name": "root", "requested_at": NOW, "total_count": 90}
-    left = {"taken": [2, ["李雷 (lilei)", "韩梅梅 (hanmeimei)"]], "there": [1, ["root"]]}
-    numbers = ({"status": "running", "done_count": 40, "moved_count": 37}, {"status": "done", "done_count": 90})
-    rows = [PeopleMove(left=left, **common, **number) for number in numbers]
-    return tuple(PeopleMove.objects.bulk_create([*rows, PeopleMove(status="stopped", **common)]))
 
 
 def _make_security(corp: Corp, root: User) -> None:
@@ -374,8 +362,6 @@ def admin_pages(rows: Rows) -> list[str]:
     pages.append(reverse("admin:integrations_biconnection_paste"))
     pages += _data_pages()
     pages += [reverse("admin:integrations_corp_write", args=[rows.corp.pk, write.pk]) for write in rows.writes]
-    pages += [reverse("admin:accounts_user_move") + f"?source={rows.corp.pk}&target={rows.other.pk}"]
-    pages += [reverse("admin:accounts_user_moved", args=[move.pk]) for move in rows.moves]
     pages += [reverse("admin:integrations_syncrun_start", args=[corp.pk]) for corp in (rows.corp, rows.other)]
     pages += [reverse("admin:integrations_syncrun_change", args=[run.pk]) for run in SyncRun.objects.all()]
     unlinked = reverse("admin:accounts_linkconflict_changelist")

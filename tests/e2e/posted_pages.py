@@ -89,7 +89,6 @@ def _forms_with_errors(rows: Rows) -> list[Posted]:
             reverse("admin:integrations_corp_callback_paste", args=[rows.corp.pk, "app"]),
             {"token": "一", "aes_key": "x"},
         ),
-        (reverse("admin:accounts_user_move"), {"source": str(rows.corp.pk), "target": str(rows.corp.pk)}),
         (reverse("admin:auth_user_password_change", args=[rows.person.pk]), {"password1": "1", "password2": "2"}),
         (reverse("admin:password_change"), {"old_password": "x", "new_password1": "1", "new_password2": "2"}),
     ]

@@ -77,7 +77,6 @@ def pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]
         "people": (root, f"{admin}/accounts/user/"),
         "people of one company": (root, f"{admin}/accounts/user/?company={corp.pk}"),
         "person": (root, f"{admin}/accounts/user/{zhang.pk}/change/"),
-        "moving people": (root, f"{admin}/accounts/user/move/"),
         "companies": (root, f"{admin}/integrations/corp/"),
         "company": (root, f"{admin}/integrations/corp/{corp.pk}/change/"),
         "disabling": (root, f"{admin}/integrations/corp/{corp.pk}/disable/"),

@@ -1,0 +1,177 @@
+"""Setting the company of many people at once: who is changed, who is left and why, and in how many queries."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.directory import transfer_batches
+from accounts.models import LinkRequest, PeopleMove, User, WeComAccount
+from accounts.tasks import purge_audit
+from integrations.models import Corp
+from tests.accounts.admin.test_admin import accounts_of, root
+from tests.accounts.conftest import SITE, Visitor, make_corp, make_person
+from tests.accounts.people import LIST, signed_in
+from tests.accounts.wecom import WeCom
+
+__all__ = ["root"]  # a fixture
+
+
+def test_the_sessions_of_moved_people_end(
+    corp: Corp, other_corp: Corp, person: User, root: User, phone: Visitor, wecom: WeCom
+) -> None:
+    wecom.gives("a-code-of-ten", userid="LiLei")
+    phone.arrive(corp, code="a-code-of-ten", state=phone.begin(corp))
+    assert phone.user_id == person.pk
+
+    sent = {"action": "set_company", "_selected_action": [person.pk], "apply": "1", "corp": other_corp.pk}
+    signed_in(root).post(LIST, sent)
+
+    answer = phone.get("/")
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith(("/login/", f"{SITE}login/"))
+    assert phone.user_id is None
+
+
+class TestManyPeople:
+    @pytest.fixture
+    def in_steps_of_ten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transfer_batches, "STEP", 10)
+
+    def people(self, corp: Corp | None, count: int) -> list[User]:
+        users = User.objects.bulk_create(User(username=f"p{number}") for number in range(count))
+        if corp is not None:
+            WeComAccount.objects.bulk_create(
+                WeComAccount(user=user, corp=corp, userid=user.username, userid_folded=user.username) for user in users
+            )
+        return users
+
+    @pytest.mark.parametrize("count", [10, 30])
+    @pytest.mark.parametrize("way", ["set", "new"])
+    def test_each_step_takes_the_same_queries(
+        self, corp: Corp, other_corp: Corp, root: User, in_steps_of_ten: None, count: int, way: str
+    ) -> None:
+        self.people(None if way == "new" else corp, count)
+
+        people = User.objects.exclude(pk=root.pk)
+        with CaptureQueriesContext(connection) as queries:
+            change = transfer_batches.set_company(people=people, corp=other_corp)
+
+        statements = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+        assert change.changed_count == count
+        assert WeComAccount.objects.filter(corp=other_corp, is_primary=True).count() == count
+        # With the audit trail.
+        assert len(statements) == 1 + count // 10 * {"set": 9, "new": 6}[way]
+
+    def test_one_userid_in_two_steps_is_given_once(self, corp: Corp, other_corp: Corp, in_steps_of_ten: None) -> None:
+        make_person("first", corp, "twin")
+        self.people(corp, 20)
+        late = make_person("late", make_corp("第三", 3), "TWIN")
+
+        change = transfer_batches.set_company(people=User.objects.all(), corp=other_corp)
+
+        assert (change.changed_count, change.taken.count, change.taken.names) == (21, 1, ["late"])
+        assert accounts_of(late) == [("第三", "TWIN", True)]
+
+    def test_only_the_first_people_left_are_named(
+        self, corp: Corp, other_corp: Corp, root: User, in_steps_of_ten: None
+    ) -> None:
+        self.people(corp, 25)
+        for number in range(25):
+            make_person(f"holder{number}", other_corp, f"P{number}")
+
+        people = User.objects.filter(wecom_accounts__corp=corp)
+
+        change = transfer_batches.set_company(people=people, corp=other_corp)
+
+        first = [f"p{number}" for number in range(10)]
+        assert (change.changed_count, change.taken.count, change.taken.names) == (0, 25, first)
+
+    def test_a_step_is_done_again_when_somebody_else_links_an_account_meanwhile(
+        self, corp: Corp, other_corp: Corp, person: User, root: User
+    ) -> None:
+        holder = make_person("holder")
+        refused: list[bool] = []
+
+        def first_refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if not refused and sql.startswith('UPDATE "accounts_wecomaccount"'):
+                refused.append(True)
+                raise IntegrityError("one_account_per_wecom_identity")
+            answer = execute(sql, params, many, context)
+            if refused == [True] and sql.startswith("ROLLBACK TO SAVEPOINT"):
+                refused.append(True)  # what the other administrator saved is there to be seen now
+                WeComAccount.objects.create(user=holder, corp=other_corp, userid="lilei")
+            return answer
+
+        with connection.execute_wrapper(first_refuse):
+            change = transfer_batches.set_company(people=User.objects.filter(pk=person.pk), corp=other_corp)
+
+        assert (change.changed_count, change.taken.count) == (0, 1)
+        assert accounts_of(person) == [("北山制造", "LiLei", True)]
+        assert accounts_of(holder) == [("南湖贸易", "lilei", True)]
+
+    def test_a_step_that_never_succeeds_says_so_and_leaves_the_others_done(
+        self, corp: Corp, other_corp: Corp, root: User, in_steps_of_ten: None
+    ) -> None:
+        self.people(corp, 20)
+        tries: list[str] = []
+
+        def second_step_fails(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if sql.startswith('UPDATE "accounts_wecomaccount"'):
+                tries.append(sql)
+                if len(tries) > 1:
+                    raise IntegrityError("one_account_per_wecom_identity")
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(second_step_fails), pytest.raises(IntegrityError):
+            transfer_batches.set_company(people=User.objects.exclude(pk=root.pk), corp=other_corp)
+
+        assert len(tries) == 4
+        assert WeComAccount.objects.filter(corp=other_corp).count() == 10
+
+
+def test_setting_the_company_leaves_who_has_another_account_there(
+    corp: Corp, other_corp: Corp, person: User, root: User
+) -> None:
+    """The same userid of the same person is not somebody else's."""
+    person.wecom_accounts.create(corp=other_corp, userid="lilei", is_primary=False)
+    sent = {"action": "set_company", "_selected_action": [person.pk], "apply": "1", "corp": other_corp.pk}
+
+    page = signed_in(root).post(LIST, sent, follow=True)
+
+    assert "1 人保持不变，因为已在“南湖贸易”中有另一个账号：李雷 (lilei)" in page.content.decode()
+    assert accounts_of(person) == [("北山制造", "LiLei", True), ("南湖贸易", "lilei", False)]
+
+
+@pytest.mark.parametrize("step", [{}, {"apply": "1"}])
+def test_the_company_of_more_people_than_one_request_can_do_is_not_set(
+    corp: Corp, other_corp: Corp, person: User, root: User, monkeypatch: pytest.MonkeyPatch, step: dict[str, str]
+) -> None:
+    monkeypatch.setattr(transfer_batches, "SET_AT_MOST", 1)
+    second = make_person("second", corp, "second")
+    sent = {"action": "set_company", "_selected_action": [person.pk, second.pk], "corp": other_corp.pk, **step}
+
+    page = signed_in(root).post(LIST, sent, follow=True)
+
+    refusal = "未作任何修改：一次最多设置 1 人。请减少选择，或"
+    assert f'{refusal}<a href="{LIST.replace("/user/", "/peopleimport/add/")}">导入文件</a>。' in page.text
+    assert {*accounts_of(person), *accounts_of(second)} == {("北山制造", "LiLei", True), ("北山制造", "second", True)}
+
+
+def test_rows_that_an_older_release_stored_are_forgotten_after_90_days(corp: Corp, other_corp: Corp) -> None:
+    for userid, days in (("old", 91), ("young", 89)):
+        at = timezone.now() - timedelta(days=days)
+        LinkRequest.objects.create(
+            corp=corp, userid=userid, userid_folded=userid, first_requested_at=at, requested_at=at
+        )
+        PeopleMove.objects.create(source=corp, target=other_corp, requested_by_name=userid, requested_at=at)
+
+    purge_audit()
+
+    assert list(LinkRequest.objects.values_list("userid", flat=True)) == ["young"]
+    assert list(PeopleMove.objects.values_list("requested_by_name", flat=True)) == ["young"]
