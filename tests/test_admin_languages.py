@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 PAGES = [row for row in TABLE if row.method == "get" and row.expected["U"] == 200]
 # Scripts, and commands for a terminal.
-SILENT = re.compile(r"<(script|style|template|pre)\b.*?</\1>", re.DOTALL)
+SILENT = re.compile(r"<(script|style|template|pre|code)\b.*?</\1>", re.DOTALL)
 NAMED = re.compile(r'\b(?:title|placeholder|aria-label|alt)="([^"]*)"')
 HAN = re.compile(r"[\u4e00-\u9fff]+")
 # A language's own name; where the BI, which speaks Chinese, shows something.

@@ -469,7 +469,7 @@ def test_old_entries_are_removed(db: None, settings: Settings, capsys: pytest.Ca
     call_command("purge_audit")
 
     assert list(AuditEntry.objects.values_list("subject", flat=True)) == ["new"]
-    assert capsys.readouterr().out == "1 entries removed.\n"
+    assert capsys.readouterr().out == "已删除 1 条记录。\n"
 
 
 def test_the_program_itself_is_named_so(browser: Client, corp: Corp) -> None:
