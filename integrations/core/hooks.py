@@ -54,7 +54,8 @@ connection_mended: Hook[[int, datetime], None] = Hook()
 @dataclass(frozen=True, slots=True)
 class CallsRefused:
     """The refusal that the last real calls of a corp met. `errcode`: None where WeCom did not answer; `since`: when
-    they began; `until`: before this time none can succeed; `waiting_count`: people whose messages wait for it.
+    they began; `until`: before this time none can succeed; `waiting_count`: recipients of the messages that wait
+    for it; a person counts once for each message.
     """
 
     errcode: int | None

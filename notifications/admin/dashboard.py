@@ -161,18 +161,18 @@ def _today(corp_id: int, counts: statistics.Counts) -> list[Line]:
     todays: dict[str, str | int] = {"corp": corp_id, "day": "today"}
     bad = counts.refused
     lines = [
-        Line(_("Accepted today"), _people(counts.accepted), url=_deliveries(**todays)),
-        Line(_("Refused or canceled today"), _people(bad), "bad" if bad else "", _deliveries(**todays)),
-        Line(_("Waiting"), _people(counts.waiting), url=_deliveries(corp=corp_id, status__exact="pending")),
+        Line(_("Accepted today"), _recipients(counts.accepted), url=_deliveries(**todays)),
+        Line(_("Refused or canceled today"), _recipients(bad), "bad" if bad else "", _deliveries(**todays)),
+        Line(_("Waiting"), _recipients(counts.waiting), url=_deliveries(corp=corp_id, status__exact="pending")),
     ]
     if counts.unknown:
         url = _deliveries(**todays, status__exact="unknown")
-        lines.insert(2, Line(_("Outcome unknown today"), _people(counts.unknown), "bad", url))
+        lines.insert(2, Line(_("Outcome unknown today"), _recipients(counts.unknown), "bad", url))
     return lines
 
 
-def _people(count: int) -> str:
-    return ngettext("%(count)s person", "%(count)s people", count) % {"count": f"{count:,}"}
+def _recipients(count: int) -> str:
+    return ngettext("%(count)s recipient", "%(count)s recipients", count) % {"count": f"{count:,}"}
 
 
 def _next_times(subscriptions: QuerySet[Subscription]) -> tuple[dict[int, datetime], datetime | None]:

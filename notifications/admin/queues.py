@@ -79,7 +79,7 @@ class CorpQueueAdmin(FixedRows, RowContextMixin):
         count: int = queue.people  # type: ignore[attr-defined]  # annotated in get_queryset
         if not count:
             return "—"
-        text = ngettext("%(count)s person", "%(count)s people", count) % {"count": f"{count:,}"}
+        text = ngettext("%(count)s recipient", "%(count)s recipients", count) % {"count": f"{count:,}"}
         its_corp = [] if queue.corp_id is None else [("corp", str(queue.corp_id))]
         query = urlencode([*its_corp, ("status__exact", "pending")])
         return format_html('<a href="{}?{}">{}</a>', reverse("admin:notifications_delivery_changelist"), query, text)

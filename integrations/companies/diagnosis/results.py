@@ -182,7 +182,9 @@ def _refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:
         waiting = _("not asked again before %(time)s") % {"time": _clock(refused.until, now)}
     elif refused.since is not None:
         sentence = ngettext(
-            "%(count)s person waits since %(time)s", "%(count)s people wait since %(time)s", refused.waiting_count
+            "%(count)s recipient waits since %(time)s",
+            "%(count)s recipients wait since %(time)s",
+            refused.waiting_count,
         )
         sentence = sentence if refused.waiting_count else _("since %(time)s")
         waiting = sentence % {"count": f"{refused.waiting_count:,}", "time": _clock(refused.since, now)}

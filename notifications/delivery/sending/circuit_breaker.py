@@ -67,7 +67,7 @@ def unblock(corp_ids: Collection[int], *, now: datetime) -> None:
 
 
 def calls_refused(corps: Sequence[Corp], now: datetime) -> dict[int, CallsRefused]:
-    """Map companies to why its messages wait, since when, and how many people for. Two queries, and one more where
+    """Map companies to why its messages wait, since when, and for how many recipients. Two queries, and one more where
     WeCom did not answer. Registered with integrations.core.hooks.
     """
     unanswered = Q(errcode__isnull=True) & ~Q(error="")

@@ -225,7 +225,7 @@ def test_a_refused_secret_is_said_of_the_company_wherever_it_stands(
     send(ask_for_run(push))
 
     line = results.refusals([corp])[corp.pk].line
-    assert untimed(line) == "凭证被拒绝 · 自 HH:MM 起有 2 人在等待 · 更新 Secret"
+    assert untimed(line) == "凭证被拒绝 · 自 HH:MM 起有 2 人次在等待 · 更新 Secret"
     page = reverse("admin:integrations_corp_change", args=[corp.pk])
     steps, shown = states_of_steps(root, corp), root.get(page).content.decode()
     assert (steps["state-of-credentials"], steps["state-of-diagnosis"]) == ("有误", "有误")
@@ -256,7 +256,7 @@ def test_each_refusal_names_its_cause_and_its_remedy(
     send(ask_for_run(push))
 
     [refusal] = results.refusals([corp]).values()
-    line = f"{cause} · 自 HH:MM 起有 2 人在等待 · {remedy}"
+    line = f"{cause} · 自 HH:MM 起有 2 人次在等待 · {remedy}"
     assert (refusal.cause, untimed(refusal.line), refusal.anchor) == (cause, line, step)
 
 

@@ -204,10 +204,10 @@ def test_a_card_says_how_its_company_stands(root: Client) -> None:
     found = lines_of(index(root), "北山制造")
 
     assert found["状态"] == ("已启用", "good")
-    assert found["今日已接受"] == ("1,197 人", "")
-    assert found["今日被拒绝或已取消"] == ("3 人", "bad")
-    assert found["今日结果未知"] == ("5 人", "bad")
-    assert found["等待中"] == ("8 人", "")
+    assert found["今日已接受"] == ("1,197 人次", "")
+    assert found["今日被拒绝或已取消"] == ("3 人次", "bad")
+    assert found["今日结果未知"] == ("5 人次", "bad")
+    assert found["等待中"] == ("8 人次", "")
     assert own.next_run_at is not None
     assert found["下次推送"] == ("2026-11-25 09:00", "")
 

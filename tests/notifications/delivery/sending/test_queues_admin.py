@@ -77,7 +77,7 @@ def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp:
 
     assert "全部公司" in text
     assert "北山制造" in text
-    assert "3 人" in text
+    assert "3 人次" in text
     assert "1 分钟" in text
     assert "1,200" in text
     assert CorpQueue.objects.count() == 2
@@ -94,7 +94,7 @@ def test_the_row_of_all_counts_what_waits_everywhere(root: Client, corp: Corp) -
     waiting(make_corp(), 2)
     circuit_breaker.ensure_queues()
 
-    assert cells(root, "waiting") == ["5 人", "3 人", "2 人"]
+    assert cells(root, "waiting") == ["5 人次", "3 人次", "2 人次"]
     assert cells(root, "time_left") == ["—", "1 分钟", "1 分钟"]
 
 
