@@ -110,14 +110,14 @@ def newest_day(values: Iterable[Value], *, until: date, zone: tzinfo) -> date | 
 
 
 def rank_rows(table: Table, name: str, *, is_descending: bool = True) -> list[int]:
-    """Return the positions of the rows whose value is known, the largest (or smallest) first; equal ones stay in the
-    source's order. Raises KeyError."""
+    """Return the positions of all rows, the largest (or smallest) known value first and unknown ones last; equal ones
+    stay in the source's order. Raises KeyError."""
     position = table.position(name)
     is_numeric = table.columns[position].is_numeric
     values = [to_decimal(row[position]) if is_numeric else row[position] for row in table.rows]
     keys = [(row, value) for row, value in enumerate(values) if not is_unknown(value)]
     keys.sort(key=lambda one: one[1], reverse=is_descending)  # type: ignore[arg-type,return-value]  # of one kind
-    return [row for row, _key in keys]
+    return [row for row, _key in keys] + [row for row, value in enumerate(values) if is_unknown(value)]
 
 
 # --- Changes ----------------------------------------------------------------------------------------------------------

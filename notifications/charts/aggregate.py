@@ -183,6 +183,11 @@ def along(chart: Chart, table: Table) -> tuple[list[Decimal | None], list[str]]:
     return [figure_of(chart.aggregate, groups.of(place, "")) for place in order], _doubts(table)
 
 
+def is_planned(value: Value, table: Table) -> bool:
+    """Return whether a day or time is after the day of the data: then its row is a plan."""
+    return isinstance(value, date) and _moment(value) >= _floor(table.as_of, Unit.DAY) + timedelta(days=1)
+
+
 def shown_as(chart: Chart, table: Table) -> tuple[str, int | None]:
     """Return what stands behind the chart's numbers, and with how many decimals they are shown; None: up to two."""
     # A count has no unit of its own.

@@ -16,7 +16,7 @@ from integrations.core.sentences import Sentence
 from integrations.data.figures import Change, ChangeKind, rank_rows
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts import labels, svg, theme
-from notifications.charts.aggregate import along, shown_as
+from notifications.charts.aggregate import along, is_planned, shown_as
 from notifications.charts.definition import COLUMNS_AT_MOST, Aggregate, Chart, ChartError, Sort
 
 # Between a column and the next one.
@@ -180,7 +180,7 @@ def _columns(chart: Chart, table: Table) -> list[Column]:
 
 def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
     """Where an order is asked for, in that of its column along the axis if it holds days, which is the newest first for
-    the largest; else of its first column of numbers."""
+    the largest, with the rows of a plan at the end; else of its first column of numbers."""
     if chart.sort == Sort.NAME and chart.x:
         return sorted(table.rows, key=lambda row: str(row[table.position(chart.x)]))
     columns = [table.column(name) for name in (chart.x, *chart.y) if name]
@@ -189,8 +189,10 @@ def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
     if chart.sort == Sort.AS_IS or ranking is None:
         return list(table.rows)
     ranked = rank_rows(table, ranking.name, is_descending=chart.sort == Sort.LARGEST)
-    unknown = sorted(set(range(len(table.rows))) - set(ranked))
-    return [table.rows[row] for row in (*ranked, *unknown)]
+    rows = [table.rows[row] for row in ranked]
+    if ranking.is_temporal and chart.sort == Sort.LARGEST:
+        rows.sort(key=lambda row: is_planned(row[table.position(ranking.name)], table))
+    return rows
 
 
 def _foot(table: Table, row_count: int, column_count: int) -> str:

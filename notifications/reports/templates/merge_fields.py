@@ -80,11 +80,12 @@ def ranking(
     days: str = "",
     day_column: str = "",
 ) -> str:
-    """A template of `count` lines: place, name and number of the largest ("top") or smallest ("bottom") rows. `days`:
-    as for `aggregate`."""
+    """A template of `count` lines: place, name and number of the largest ("top") or smallest ("bottom") rows. A row
+    with an unknown number has no place. `days`: as for `aggregate`."""
     return (
         f"{{% for row in {_rows(alias, days, day_column)}.{order}({count}, {quoted(number)}).rows %}}"
-        f"{{{{ loop.index }}}}. {{{{ row[{quoted(name)}] }}}} {{{{ row[{quoted(number)}]|thousands }}}}\n"
+        f"{{{{ '—' if row[{quoted(number)}] is empty else loop.index ~ '.' }}}} "
+        f"{{{{ row[{quoted(name)}] }}}} {{{{ row[{quoted(number)}]|thousands }}}}\n"
         "{% endfor %}"
     )
 
@@ -235,8 +236,6 @@ def _latest_label(found: _Match) -> str | None:
 def _ranking_label(found: _Match) -> str | None:
     if not found.has_card() or not _is_days(found) or not 0 < int(found["count"]) <= RANKING_ROWS_AT_MOST:
         return None
-    if found["number"] != found["number_again"]:
-        return None
     what = ranking_label(found["order"], int(found["count"]), found.text("name"), found.text("number"))
     return found.of_card(_of_days(found, what))
 
@@ -295,8 +294,9 @@ _SHAPES = (
         re.compile(
             rf"\{{% for row in {_ROWS}\.(?P<order>top|bottom)"
             rf"\((?P<count>\d{{1,2}}), {_quoted_group('number')}\)\.rows %\}}"
-            rf"\{{\{{ loop\.index \}}\}}\. \{{\{{ row\[{_quoted_group('name')}\] \}}\}} "
-            rf"\{{\{{ row\[{_quoted_group('number_again')}\]\|thousands \}}\}}\n\{{% endfor %\}}"
+            r"(?:\{\{ '—' if row\['(?P=number)'\] is empty else loop\.index ~ '\.' \}\}|\{\{ loop\.index \}\}\.) "
+            rf"\{{\{{ row\[{_quoted_group('name')}\] \}}\}} "
+            r"\{\{ row\['(?P=number)'\]\|thousands \}\}\n\{% endfor %\}"
         ),
         _ranking_label,
     ),

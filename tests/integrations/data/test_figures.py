@@ -132,9 +132,9 @@ def test_the_newest_day_is_not_of_a_plan() -> None:
     assert figures.newest_day([date(2027, 1, 1)], until=date(2026, 12, 1), zone=UTC) is None
 
 
-def test_rows_are_ranked_by_known_values_and_ties_keep_their_order() -> None:
-    assert figures.rank_rows(table_of([3, None, 5, 3, float("nan")]), "x") == [2, 0, 3]
-    assert figures.rank_rows(table_of([3, None, 5, 3]), "x", is_descending=False) == [0, 3, 2]
+def test_rows_are_ranked_with_unknown_ones_last_and_ties_keep_their_order() -> None:
+    assert figures.rank_rows(table_of([3, None, 5, 3, float("nan")]), "x") == [2, 0, 3, 1, 4]
+    assert figures.rank_rows(table_of([3, None, 5, 3]), "x", is_descending=False) == [0, 3, 2, 1]
 
 
 def test_a_share_of_nothing_is_unknown() -> None:

@@ -57,6 +57,17 @@ def test_rows_with_days_are_ordered_by_them(draw: Draw, sort: Sort, days: list[s
     assert [text for text in found if text in numbers.values()] == [numbers[day] for day in days]
 
 
+def test_rows_of_a_plan_stand_below_the_newest_day(draw: Draw) -> None:
+    columns = (Column("第1列", Kind.DATE), Column("第2列", Kind.NUMBER))
+    days = (date(2026, 12, 31), date(2026, 11, 23), date(2026, 11, 25), None, date(2026, 11, 24))
+    chart = Chart(ChartKind.TABLE, x="第1列", y=("第2列",), sort=Sort.LARGEST)
+
+    found = texts(draw(spec(chart, Table(columns, tuple((day, 7) for day in days), AS_OF), language="zh-hans")).svg)
+
+    shown = [text for text in found if text.startswith("2026-1")]
+    assert shown == ["2026-11-24", "2026-11-23", "2026-12-31", "2026-11-25"]
+
+
 def test_numbers_that_have_room_are_written_out(draw: Draw) -> None:
     found = drawn(draw, table_of((Kind.TEXT, "上海浦东门店"), *[(Kind.NUMBER, LARGE)] * 2, row_count=1))
 

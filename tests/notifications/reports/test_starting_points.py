@@ -65,6 +65,12 @@ def test_the_ranking_of_the_latest_day() -> None:
     assert shown(points(sales())["ranking"], sales())[1] == "1. 华南 4,010\n2. 华东 4,000\n"
 
 
+def test_who_has_no_number_stands_last_in_the_ranking_without_a_place() -> None:
+    table = Table((REGION, SALES), (("华东", None), ("华南", 1), ("华北", 3)), SLOT)
+
+    assert shown(points(table)["ranking"], table)[1] == "1. 华北 3\n2. 华南 1\n— 华东 —\n"
+
+
 @pytest.mark.parametrize(
     ("columns", "lacks"),
     [
