@@ -9,7 +9,7 @@ secret, and must not act with more by it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
@@ -116,7 +116,7 @@ def succeed(user_ids: Collection[int] | QuerySet[Any, Any] | None = None) -> lis
     """
     now = timezone.now()
     first, *others = (
-        model.objects.filter(_is_used(model, now), successor__isnull=False).order_by().values("owner")
+        model.objects.filter(_is_usable(model, now), successor__isnull=False).order_by().values("owner")
         for model in MODELS
     )
     deleted = Member.objects.filter(corp=OuterRef("corp_id"), userid_folded=OuterRef("userid_folded"))
@@ -138,7 +138,8 @@ def follow_leavers(corp: Corp, userids: Sequence[str], _now: datetime) -> None:
 def _succeed(owner: User, now: datetime) -> list[str]:
     managers = _find_managers(owner, now)
     taken: dict[User, list[Any]] = defaultdict(list)
-    for row in _working(Q(owner=owner, successor__isnull=False), now=now, is_locked=True):
+    # Also what is disabled: it would stop in silence when it is enabled again.
+    for row in _working(Q(owner=owner, successor__isnull=False), now=now, is_locked=True, is_used=_is_usable):
         if (successor := _find_successor(row)) is not None:
             _give(row, successor)
             taken[successor].append(row)
@@ -239,7 +240,8 @@ def _taken_content(notice: Run, owner_id: str, successor_id: str, _at: str, name
     rows: list[Any] = []
     for number, pk in (one.split(".") for one in named.split(",")):
         owned = Q(pk=pk, owner=successor_id)
-        rows += _working(owned, now=notice.slot_at, seen_by=notice.requested_by, models=[MODELS[int(number)]])
+        model, by = MODELS[int(number)], notice.requested_by
+        rows += _working(owned, now=notice.slot_at, seen_by=by, models=[model], is_used=_is_usable)
     if not rows or len(people) < 2:
         return None
     owner, successor = people[int(owner_id)], people[int(successor_id)]
@@ -257,8 +259,13 @@ def _find_managers(owner: User, now: datetime) -> list[User]:
 # --- Rows -------------------------------------------------------------------------------------------------------------
 
 
+def _is_usable(model: Any, now: datetime) -> Q:
+    """The condition for what works, or can be enabled again."""
+    return Q(revoked_at=None, expires_at__gt=now) if model is ApiToken else Q()
+
+
 def _is_used(model: Any, now: datetime) -> Q:
-    return Q(revoked_at=None, expires_at__gt=now) if model is ApiToken else Q(is_enabled=True)
+    return _is_usable(model, now) if model is ApiToken else Q(is_enabled=True)
 
 
 def _working(
@@ -268,12 +275,13 @@ def _working(
     seen_by: User | None = None,
     models: Collection[Any] = MODELS,
     is_locked: bool = False,
+    is_used: Callable[[Any, datetime], Q] = _is_used,
 ) -> list[Any]:
     """List what is in use and has an owner. `seen_by`: as far as that person may change it; `is_locked`: until the end
-    of the transaction."""
+    of the transaction; `is_used`: what counts as in use."""
     found: list[Any] = []
     for model in models:
-        rows = model.objects.filter(_is_used(model, now), condition, owner__isnull=False)
+        rows = model.objects.filter(is_used(model, now), condition, owner__isnull=False)
         rows = rows.select_related("owner", "successor").order_by("pk")
         if is_locked:
             rows = rows.select_for_update(of=("self",), no_key=True)

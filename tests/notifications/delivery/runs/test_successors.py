@@ -249,6 +249,19 @@ def test_a_successor_of_another_company_takes_over_nothing_of_this_one(owner: Us
     assert owners() == ["owner"] * 5
 
 
+def test_what_was_disabled_is_taken_over_too(owner: User, heir: User, chief: User) -> None:
+    for model in (InboundChannel, Subscription, AlertRule):
+        model.objects.update(is_enabled=False)
+    ApiToken.objects.update(revoked_at=timezone.now())
+
+    disable_past_every_page(owner, chief)
+
+    assert owners() == ["owner", *["heir"] * 4]
+    names = "接入通道“监控”、接入通道“邮件”、推送“日报”、预警规则“过低”"
+    assert render_notices()["heir"][1] == f"heir作为事先指定的接任人，已从owner接管：{names}。"
+    assert not InboundChannel.objects.filter(is_enabled=True).exists()
+
+
 def test_an_owner_who_stays_keeps_everything(owner: User, chief: User) -> None:
     save(client_of(chief), owner, name="别名")
 
