@@ -47,7 +47,7 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         for pk, (expected, recipients) in expect_recipients(subscriptions[:COUNTED_AT_MOST], timezone.now()).items()
         if expected.is_known
     }
-    found = week(subscriptions, people, start=start, zone=timezone.get_current_timezone())
+    found = week(subscriptions, people, start=start, now=timezone.now(), zone=timezone.get_current_timezone())
     limit = limit_per_hour()
     context: dict[str, Any] = {
         "title": gettext("What goes out when"),

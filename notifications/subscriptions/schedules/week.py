@@ -99,16 +99,22 @@ class Week:
 
 
 def week(
-    subscriptions: Iterable[Subscription], people: Mapping[int, frozenset[int]], *, start: date, zone: tzinfo
+    subscriptions: Iterable[Subscription],
+    people: Mapping[int, frozenset[int]],
+    *,
+    start: date,
+    now: datetime,
+    zone: tzinfo,
 ) -> Week:
-    """From midnight of `start` on. `people`: by push, the keys of those who would get it, where that is known."""
+    """Collect what is to come from midnight of `start` on; times before `now` are left out. `people`: by push, the keys
+    of those who would get it, where that is known."""
     hours: dict[tuple[date, int], Hour] = defaultdict(Hour)
     unreadable: list[Subscription] = []
     count = 0
     first, end = (datetime.combine(start + timedelta(days=days), time.min, tzinfo=zone) for days in (0, DAYS))
     for subscription in subscriptions:
         try:
-            for found in _until(end, slots.due_times(subscription, first - timedelta(seconds=1))):
+            for found in _until(end, slots.due_times(subscription, max(first - timedelta(seconds=1), now))):
                 if count == TIMES_AT_MOST:
                     break
                 count += 1

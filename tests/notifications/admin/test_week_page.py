@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -41,11 +42,12 @@ def once(clock: str) -> str:
 
 
 def hours(client: Client, query: str = "") -> dict[tuple[int, int], tuple[int, list[str]]]:
-    """By day (0 is today) and hour the people and the names of the pushes."""
+    """By day (1 is tomorrow; of today the test's time decides) and hour the people and the names of the pushes."""
     found = client.get(PAGE + query).context["week"]
     return {
         (found.days.index(day), hour): (one.people_count, [str(planned.subscription) for planned, _times in one.pushes])
         for (day, hour), one in found.hours.items()
+        if day != found.days[0]
     }
 
 
@@ -64,15 +66,25 @@ def test_each_hour_has_its_pushes_and_the_people_who_would_get_them_now(root: Cl
     found = hours(root)
 
     assert found == {
-        **{(day, 9): (2, ["daily"]) for day in range(7)},
+        **{(day, 9): (2, ["daily"]) for day in range(1, 7)},
         (2, 9): (2, ["daily", "new"]),
     }
-    assert hours(root, "?week=1") == {(day, 9): (2, ["daily"]) for day in range(7)}
+    assert hours(root, "?week=1") == {(day, 9): (2, ["daily"]) for day in range(1, 7)}
     assert hours(root, "?week=x") == found
     page = root.get(PAGE).content.decode()
     assert f'<a href="/admin/notifications/subscription/{daily.pk}/change/">daily</a> (2 people)' in page
     assert "<summary>2 people · 3 messages</summary>" in page
     assert "<summary>2 people</summary>" in page
+
+
+def test_of_today_only_what_is_to_come_is_shown() -> None:
+    zone = ZoneInfo("Asia/Shanghai")
+    push = make_subscription(name="often", crontab="0 9,15 * * *", time_zone="Asia/Shanghai")
+    now = datetime(2026, 12, 1, 14, 17, tzinfo=zone)
+
+    found = weeks.week([push], {}, start=now.date(), now=now, zone=zone)
+
+    assert sorted(found.hours)[:3] == [(now.date(), 15), *((date(2026, 12, 2), hour) for hour in (9, 15))]
 
 
 def test_a_company_of_three_never_counts_more_than_three_people(root: Client) -> None:
