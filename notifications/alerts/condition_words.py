@@ -19,7 +19,6 @@ from notifications.alerts.conditions import (
     ConditionError,
     Unit,
     entered_number,
-    filters_line,
     from_rows,
     plain,
 )
@@ -164,4 +163,6 @@ def _compared(condition: Condition) -> str:
 
 
 def _narrowed(condition: Condition) -> str:
-    return f" ({filters_line(condition.filters)})" if condition.filters else ""
+    """Which rows count, as people read it; `conditions.filters_line` is what the page takes."""
+    words = "; ".join(f"{name}={'|'.join(values)}" for name, values in condition.filters)
+    return f" ({words})" if words else ""

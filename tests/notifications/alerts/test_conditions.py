@@ -405,6 +405,11 @@ def test_rows_come_back_as_they_were() -> None:
         ("sum 销售额 < 9 where 城市=上海", "销售额 合计 小于 9 (城市=上海)", "销售额 sum less than 9 (城市=上海)"),
         ("count = 0", "行数 等于 0", "count equal to 0"),
         (
+            r"count > 1 where 城市=a\|b|c\;d; 线\=路=1",
+            "行数 大于 1 (城市=a|b|c;d; 线=路=1)",
+            "count greater than 1 (城市=a|b|c;d; 线=路=1)",
+        ),
+        (
             "any 销售额 between 1 and 2",
             "至少一行 销售额 介于 1 和 2 之间",
             "at least one row with 销售额 between 1 and 2",
