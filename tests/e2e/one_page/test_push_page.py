@@ -8,16 +8,18 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
+from django.utils import timezone
 from playwright.sync_api import Locator, Page, Route, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute
 from integrations.models import Card
-from notifications.models import Draft, OwnRowsRule, Report, Subscription
+from notifications.models import CorpQueue, Draft, OwnRowsRule, Report, Subscription
 from tests.e2e.console import PASSWORD, write
 from tests.e2e.journey import Counted
 from tests.e2e.one_page.conftest import assert_few_inputs
 from tests.e2e.policy import refusals_in
+from tests.e2e.session import signed_in
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.e2e.waiting import until_draft_has
 from tests.notifications.factories import make_corp, make_person, make_subscription
@@ -81,6 +83,24 @@ def test_from_a_card_to_an_enabled_push_in_few_clicks(
     assert hand.clicks <= 12
     assert hand.fields <= 4
     assert hand.pages == 1  # the list, once it is saved
+
+
+def test_the_tools_lie_over_no_note(page: Page, live_server: LiveServer) -> None:
+    push = make_subscription(name="日报")
+    for name in ("甲", "乙"):
+        queue = {"blocked_since": timezone.now(), "blocked_errcode": 40001, "blocked_error": "invalid credential"}
+        CorpQueue.objects.update_or_create(corp=make_corp(name=name), defaults=queue)
+    address = f"{signed_in(page.context, live_server)}/admin/notifications/subscription/{push.pk}/change/"
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+    page.goto(address)
+
+    notes, tools = page.locator(".subscription-form > .errornote"), page.locator(".object-tools")
+    expect(notes).to_have_count(2)
+    note, tool = notes.nth(1).bounding_box(), tools.bounding_box()
+    assert note is not None
+    assert tool is not None
+    assert tool["y"] >= note["y"] + note["height"]
 
 
 def choose_person(page: Page, name: str) -> None:
