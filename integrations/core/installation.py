@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
@@ -82,13 +81,6 @@ def present() -> Installation:
     values = {"deployment": settings.INSTALLATION_NAME, "version": settings.VERSION}
     Installation.objects.bulk_create([Installation(place=Place(), confirmed_at=Now(), **values)], ignore_conflicts=True)
     return _rows().get()
-
-
-def backup_age(now: datetime) -> timedelta | None:
-    """Return how long ago a backup was last written; where none was, since when this is the installation. None before
-    it has its row."""
-    row = Installation.objects.filter(pk=THE_ONE).first()
-    return now - (row.backed_up_at or row.confirmed_at) if row else None
 
 
 def _rows() -> QuerySet[Installation]:

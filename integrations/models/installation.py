@@ -9,6 +9,8 @@ from django.db.models import Func
 from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql.compiler import SQLCompiler, _AsSqlType
 
@@ -65,3 +67,7 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return self.place
+
+    def backup_age(self, now: datetime) -> timedelta:
+        """Return how long ago a backup was last written; where none was, since when this is the installation."""
+        return now - (self.backed_up_at or self.confirmed_at)

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from accounts.users.scopes import sees_all
 from guanwecom.operations.monitoring import expiry, limits, waiting
-from integrations.core import guides, installation
+from integrations.core import guides
 from integrations.core.background import database_clock
 from integrations.core.hooks import Attention
 from integrations.models import Corp, Installation
@@ -40,25 +40,25 @@ def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[
     if not sees_all(request.user):
         return []
     now = database_clock()()
-    return [*_backup(now), *_failover(now), *_certificates(now), *_secrets(now), *_limits(), *_waiting(now)]
+    return [*_installation(now), *_certificates(now), *_secrets(now), *_limits(), *_waiting(now)]
 
 
-def _failover(now: datetime) -> Iterator[Attention]:
-    recent = Installation.objects.filter(failed_over_at__gt=now - FAILOVER_SHOWN)
-    for at in recent.values_list("failed_over_at", flat=True):
+def _installation(now: datetime) -> Iterator[Attention]:
+    """Say that no backup was made for days, and that a standby took over. One query."""
+    row = Installation.objects.first()
+    if row is None:
+        return
+    age = row.backup_age(now)
+    if age > timedelta(days=BACKUP_DAYS) and settings.ENVIRONMENT != "demo":
+        sentence = _("No backup has been made for %(count)d days.") % {"count": age.days}
+        yield Attention(sentence, _guide("guanwecombackupold"))
+    if row.failed_over_at is not None and row.failed_over_at > now - FAILOVER_SHOWN:
         sentence = _(
             "The database failed over, noticed at %(time)s. What an asynchronous standby had not received is lost: "
             "check pushes that were sent by hand or over the API just before, and send again what is missing."
         )
-        time = f"{localtime(at):%Y-%m-%d %H:%M}"
+        time = f"{localtime(row.failed_over_at):%Y-%m-%d %H:%M}"
         yield Attention(sentence % {"time": time}, reverse("admin:notifications_run_changelist"), "warn")
-
-
-def _backup(now: datetime) -> Iterator[Attention]:
-    age = installation.backup_age(now)
-    if age is not None and age > timedelta(days=BACKUP_DAYS) and settings.ENVIRONMENT != "demo":
-        sentence = _("No backup has been made for %(count)d days.") % {"count": age.days}
-        yield Attention(sentence, _guide("guanwecombackupold"))
 
 
 def _certificates(now: datetime) -> Iterator[Attention]:

@@ -8,9 +8,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from guanwecom.operations import access, health, task_context
 from guanwecom.operations.monitoring import expiry, limits, waiting
-from integrations.core import installation, metrics
+from integrations.core import metrics
 from integrations.core.background import database_clock
-from integrations.models import SiteAddress
+from integrations.models import Installation, SiteAddress
 from notifications.inbound.mail import backend as mail_backend
 
 # What they count is shown by this process, too, whatever it has done itself.
@@ -34,8 +34,9 @@ def engine_metrics() -> Iterator[Metric]:
     site = GaugeMetricFamily("guanwecom_site_info", "1: where the site is, for links", labels=["url"])
     site.add_metric([SiteAddress.objects.default().url], 1)
     yield site
-    if (age := installation.backup_age(database_clock()())) is not None:
-        yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age.total_seconds())
+    if (row := Installation.objects.first()) is not None:
+        age = row.backup_age(database_clock()()).total_seconds()
+        yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age)
     yield from _waiting()
     yield from _used()
     yield from _expiring()
