@@ -17,7 +17,7 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, models, transaction
 from django.test.utils import isolate_apps
-from django.utils import timezone
+from django.utils import timezone, translation
 from pytest_django import Settings
 
 from integrations.core import key_rotation
@@ -28,6 +28,12 @@ from tests.e2e.stack import Program, running
 from tests.e2e.waiting import PATIENCE_SECONDS, eventually
 
 OLD, NEW, LOST = (Fernet.generate_key().decode() for _ in range(3))
+
+
+@pytest.fixture(autouse=True)
+def _in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
 
 
 @pytest.fixture
