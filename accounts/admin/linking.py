@@ -18,8 +18,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
-from accounts.admin.base import OwnPages, may_link
-from accounts.admin.users import administrator
+from accounts.admin.base import OwnPages, administrator, may_link
 from accounts.directory import linking, newcomers
 from accounts.directory import messages as directory_messages
 from accounts.directory import suggestions as directory_suggestions

@@ -16,7 +16,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import imports
-from accounts.admin.base import changeable_of, may_link, selection_page
+from accounts.admin.base import administrator, changeable_of, may_link, selection_page
 from accounts.admin.exports import ExportPages
 from accounts.admin.user_attributes import AttributePages
 from accounts.admin.user_forms import CompanyForm, PasswordForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
@@ -42,11 +42,6 @@ else:
 
 # What the pages of a person show to those alone who may change it.
 HIDDEN_RIGHTS = frozenset(EVERY_RIGHT) - {"is_staff"}
-
-
-def administrator(request: HttpRequest) -> User:
-    """Who is at work; the admin's own check has let nobody else in."""
-    return cast("User", request.user)
 
 
 class LinkFilter(admin.SimpleListFilter):
