@@ -222,6 +222,8 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     until = now + timedelta(seconds=outcome.wait_seconds)
     theirs = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
     update_unlocked(theirs, next_try_at=until)
+    if outcome.is_configuration:  # the card has found out whether the company works
+        CorpQueue.objects.blocked().filter(corp=delivery.corp_id).update(probe_at=until)
 
 
 def _give_back(in_hand: QuerySet[AlertCard], now: datetime, seconds: float) -> None:

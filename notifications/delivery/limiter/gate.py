@@ -262,7 +262,8 @@ class Gate:
             raise StoreLostError
         if self._now_ms is None:
             epoch, now_ms = answer[:2]
-            self._check_clock(epoch, least=now_ms - read_boot_clock() * 1000, most=now_ms - asked_at * 1000)
+            # The store's time is a whole number of milliseconds, rounded down.
+            self._check_clock(epoch, least=now_ms - read_boot_clock() * 1000, most=now_ms + 1 - asked_at * 1000)
         return list(answer)
 
     def _check_clock(self, epoch: bytes, *, least: float, most: float) -> None:
@@ -276,9 +277,8 @@ class Gate:
             if self._scripts["lose"](keys=[_READY], args=[lost]):
                 logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
             raise StoreLostError
-        if step == 0:
-            least, most = max(least, known_least), min(most, known_most)
-        self._ahead = {epoch: (least, most)}
+        # An answer that was long under way says little: what is known stays, moved by the drift.
+        self._ahead = {epoch: (max(least, known_least + step), min(most, known_most + step))}
 
     def _json(self, **question: Any) -> str:
         moment = {} if self._now_ms is None else {"now": self._now_ms()}

@@ -186,8 +186,9 @@ def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
 
             offset.write_text(step)
 
+            # Valkey may answer by the time that it read last, just before.
             with pytest.raises(StoreLostError):
-                gate.room([COMPANY], within_seconds=0)
+                [gate.room([COMPANY], within_seconds=0) for _ in range(100)]
             assert gate.restore([PastCall(call("1.1"), 1), PastCall(call("2.1"), 1)])
             assert gate.used_today([BUDGET]) == [2]
             [wait] = gate.acquire([call("3.1")])
