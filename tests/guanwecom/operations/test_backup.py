@@ -265,7 +265,7 @@ def test_a_newer_backup_is_refused(file: Path, tmp_path: Path) -> None:
             archive.add(tmp_path / name, name)
 
     with pytest.raises(CommandError, match="which is newer: .*0999_of_tomorrow"):
-        call_command("restore", str(newer))
+        call_command("restore", str(newer), programs=str(postgresql_programs.programs()))
 
 
 def test_what_pg_dump_complains_of_is_said_and_no_file_is_left(tmp_path: Path) -> None:
