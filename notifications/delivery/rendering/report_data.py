@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from django.db.models import OuterRef, Subquery
+
 from integrations.core.sentences import NoData, Sentence
 from integrations.data.table import Table
 from integrations.datasources import fetch
-from integrations.models import CardData
+from integrations.models import Card, CardData
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.models import Report, ReportCard, Run
 
@@ -71,8 +73,10 @@ def latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
     """Return what was fetched last of each card of which anything was, for a message or a page. Asks for no permission:
     the keys come from our own rows. One query.
     """
-    ready = CardData.objects.filter(card__in=set(cards.values()), status=CardData.Status.READY)
-    newest = ready.order_by("card_id", "-finished_at", "-pk").distinct("card_id")
+    ready = CardData.objects.filter(card=OuterRef("pk"), status=CardData.Status.READY)
+    last = Subquery(ready.order_by("-finished_at", "-pk").values("pk")[:1])
+    known = Card.objects.filter(pk__in=set(cards.values())).annotate(last=last)
+    newest = CardData.objects.filter(pk__in=known.values("last"))
     tables = {one.card_id: one.table for one in newest}
     return {key: tables[card_id] for key, card_id in cards.items() if card_id in tables}
 

@@ -90,6 +90,7 @@ def sent_now(subscription: Subscription) -> Run:
     return run
 
 
+@pytest.mark.each_database
 def test_every_page_says_how_many_get_it(root: Client, push: Subscription, people: list[User]) -> None:
     beside = outlook(root, push)
     listed = root.get(LIST).content.decode()
