@@ -217,9 +217,13 @@ def resolve_all(audiences: Mapping[int, Audience]) -> dict[int, list[Recipient]]
     for start in range(0, len(different), AUDIENCES_AT_ONCE):
         part = enumerate(different[start : start + AUDIENCES_AT_ONCE], start)
         first, *others = (
-            User.objects.filter(Q(pk__in=[]) if one.channel == Channel.ROBOT else chosen(one, branches))
+            User.objects.filter(
+                pk__in=User.objects.filter(Q(pk__in=[]) if one.channel == Channel.ROBOT else chosen(one, branches))
+                .order_by()
+                .values("pk")[: COUNTED_AT_MOST + 1]
+            )
             .order_by()
-            .values_list(Value(number, IntegerField()), "pk")[: COUNTED_AT_MOST + 1]
+            .values_list(Value(number, IntegerField()), "pk")
             for number, one in part
         )
         for number, user_id in first.union(*others, all=True):

@@ -35,7 +35,7 @@ from tests.notifications.factories import (
 )
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
 EMPTY = "此人的属性为空：区域"
 NO_ROWS = "没有此人的数据行"
 WEEK = f"{LIST}week/"
@@ -90,7 +90,6 @@ def sent_now(subscription: Subscription) -> Run:
     return run
 
 
-@pytest.mark.each_database
 def test_every_page_says_how_many_get_it(root: Client, push: Subscription, people: list[User]) -> None:
     beside = outlook(root, push)
     listed = root.get(LIST).content.decode()
