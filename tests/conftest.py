@@ -6,6 +6,7 @@ import ipaddress
 import math
 import os
 import socket
+import threading
 from collections.abc import Generator, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -131,6 +132,17 @@ def _no_secret_in_the_log() -> Iterator[None]:
     yield
     if found := log_secrets.WATCH.take():
         pytest.fail(f"a secret was logged: {found[0][:1000]}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_heartbeat_left_behind() -> Iterator[None]:
+    """Fail the test that leaves a heartbeat thread running: a later test would find a process that lives."""
+    yield
+    left = [thread for thread in threading.enumerate() if thread.name == "pulse"]
+    for thread in left:
+        thread.join(timeout=10)  # one that was told to end
+    if any(thread.is_alive() for thread in left):
+        pytest.fail("a heartbeat thread still runs after the test", pytrace=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -234,8 +234,12 @@ def test_what_is_broken_off_leaves_the_database_as_it_was(machine: Machine, file
     (folder / "pg_restore").chmod(0o700)
     command = [sys.executable, "manage.py", "restore", str(file), "--replace", "--programs", str(folder)]
 
-    with subprocess.Popen(command, env=machine.env, cwd=machine.root, stderr=subprocess.DEVNULL) as restore:
-        eventually((tmp_path / "begun").exists)
+    with (
+        open(tmp_path / "said", "wb") as said,
+        subprocess.Popen(command, env=machine.env, cwd=machine.root, stderr=said) as restore,
+    ):
+        eventually(lambda: (tmp_path / "begun").exists() or restore.poll() is not None)
+        assert restore.poll() is None, (tmp_path / "said").read_text()
         restore.send_signal(signal.SIGTERM)  # not SIGINT, which programs ignore that a shell put into the background
 
     assert restore.returncode != 0
