@@ -239,6 +239,8 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
             messages.warning(request, sentence)
         count = found.reachable_count
         sentence = ngettext("It reaches %(count)d person.", "It reaches %(count)d people.", count) % {"count": count}
+        if not found.is_count_known:
+            sentence = found.note
         if not found.unreachable_count:
             (messages.info if count else messages.warning)(request, sentence)
             return

@@ -76,7 +76,8 @@ class Reachability:
 
     `unlinked_count`: members of the chosen departments who are nobody here; `removed`: chosen departments that are not
     there any more, the first of them. `reasons`: of all who are unreachable. `first_id`: the key of the first person
-    who would be reached; None where there is nobody. `note`: of the data that decides.
+    who would be reached; None where there is nobody. `note`: of the data that decides. `is_count_known`: False where
+    nobody can say yet how many of the reachable people get it; `note` says why.
     """
 
     reachable_count: int
@@ -87,6 +88,7 @@ class Reachability:
     reasons: frozenset[Receipt.Reason] = frozenset()
     first_id: int | None = None
     note: str = ""
+    is_count_known: bool = True
 
     @property
     def concerns_somebody(self) -> bool:
@@ -297,7 +299,8 @@ def reachability(
     unlinked_count, removed = _unlinked_count(audience), _removed(audience)
     reasons = frozenset(one.reason for one in unreachable if one.reason is not None)
     people = (named_people, unlinked_count, removed, reasons, first_id, str(expected.note or ""))
-    return Reachability(reachable_count, len(unreachable), *people)
+    is_count_known = expected.is_known or not reachable_count
+    return Reachability(reachable_count, len(unreachable), *people, is_count_known=is_count_known)
 
 
 _COLUMNS = (

@@ -182,7 +182,7 @@ def _enable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome
     columns = {"is_enabled", "next_run_at", *auto_pause.resume(subscription, now=now)}
     people = ngettext("reaches %(count)d person", "reaches %(count)d people", found.reachable_count)
     line = gettext("%(people)s, next %(time)s") % {
-        "people": people % {"count": found.reachable_count},
+        "people": people % {"count": found.reachable_count} if found.is_count_known else gettext("not known how many"),
         "time": _next_time(subscription),
     }
     return Outcome(subscription, line, frozenset(columns))

@@ -131,16 +131,27 @@ def test_rules_that_are_not_saved_yet_count(root: Client, push: Subscription) ->
 def test_without_data_it_says_that_rows_are_not_known(root: Client, push: Subscription) -> None:
     push.report.report_cards.get().card.answers.all().delete()
 
-    text = outlook(root, push)
-
-    assert ">4 人</span>" in text
     unknown = "尚未获取过数据：暂不知道有多少人有自己的数据行。"
-    assert unknown in text
+    before_sending = html.unescape(root.get(f"{LIST}{push.pk}/run/").content.decode())
+
+    for text in (outlook(root, push), html.unescape(root.get(change(push)).content.decode())):
+        assert '<span class="pill pill-quiet">人数未知</span>' in text
+        assert "4 人</span>" not in text
+        assert unknown in text
+    assert f"“{push}”将立即发送。" in before_sending
+    assert unknown in before_sending
+    assert "将立即发送给" not in before_sending
     assert f"<small>({unknown})</small>" in root.get(LIST).content.decode()
     week = root.get(WEEK).content.decode()
     assert f"{push}</a> (人数未知)" in week
     assert "<summary>0 人</summary>" in week
     assert "部分推送按 0 人计" in week
+    saved = root.post(change(push), as_browsers_send(root, change(push)))
+    said = [str(one) for one in get_messages(saved.wsgi_request)]
+    assert any(one.startswith(f"{unknown}无法送达") for one in said), said
+    assert not any("送达 4 人" in one for one in said)
+    Subscription.objects.update(is_enabled=False)
+    assert "人数未知" in root.post(LIST, {"action": "enable", "_selected_action": [push.pk]}).content.decode()
 
 
 def test_a_rule_that_does_not_fit_the_data_is_said(root: Client, push: Subscription) -> None:
