@@ -60,6 +60,10 @@ class Disturbance:
     def is_step_of_valkey(self) -> bool:
         return (self.kind, self.target) == ("step", "broker")
 
+    @property
+    def makes_valkey_forget(self) -> bool:
+        return self.target == "broker" and self.kind in {"kill", "restart", "flush", "old_snapshot", "step"}
+
     def __str__(self) -> str:
         words = [f"{self.at:.1f} s", self.kind, self.target, str(self.fault or "")]
         return " ".join(word for word in [*words, f"{self.seconds:g} s" if self.seconds else ""] if word)
@@ -72,7 +76,7 @@ def plan(seed: int, number: int, *, companies: int) -> list[Disturbance]:
     # Every kind comes first in some round; what else happens beside it is chance.
     kinds = [_KINDS[number % len(_KINDS)], *chance.choices(_KINDS, k=count - 1)]
     found = [make(chance, chance.uniform(0, SPAN_SECONDS), companies) for make in kinds]
-    if any(each.kind == "old_snapshot" or each.is_step_of_valkey for each in found):
+    if any(each.makes_valkey_forget for each in found):
         # What a lost store is filled from has times of the database's clock: moved in the same minute, they are wrong.
         found = [each for each in found if each.kind != "jump"]
     return sorted(found, key=lambda each: each.at)

@@ -47,6 +47,14 @@ def test_enough_rounds_kill_everything_and_meet_every_fault() -> None:
     assert min(each.seconds for each in ALL if each.kind == "jump") < 0
 
 
+def test_the_database_s_clock_does_not_jump_where_valkey_is_filled_anew() -> None:
+    """What the guide excludes: calls would look older than they are."""
+    for number in range(ROUNDS):
+        found = plan(1, number, companies=3)
+        is_filled = any(each.target == "broker" and each.kind not in {"freeze", "full"} for each in found)
+        assert not (is_filled and any(each.kind == "jump" for each in found))
+
+
 def test_every_fault_is_one_that_the_sandbox_takes() -> None:
     for each in ALL:
         if each.kind == "fault":
