@@ -81,6 +81,13 @@ def test_podman_reads_the_same_health_checks(project_root: Path) -> None:
         compile(code, program, "exec")
 
 
+def test_postgres_is_healthy_once_others_reach_it(project_root: Path) -> None:
+    """The image fills a new volume by a server that listens at its socket alone: migrate would find none and end."""
+    check = compose(project_root)["services"]["postgres"]["healthcheck"]["test"]
+
+    assert check == ["CMD", "pg_isready", "--host", "127.0.0.1", "--username", "guanwecom"]
+
+
 def test_nginx_reads_a_key_that_its_owner_alone_may_read(project_root: Path) -> None:
     """Without this right, root in the container cannot read a file of who started it; it writes nothing outside."""
     nginx = compose(project_root)["services"]["nginx"]
