@@ -38,9 +38,15 @@ def type_lines(folder: Path, block: str) -> str:
     said = ""
     for line in block.splitlines():
         done = subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        assert done.returncode == 0, f"{line}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}\n{read_logs(folder)}"
         said += done.stdout
     return said
+
+
+def read_logs(folder: Path) -> str:
+    """Return what each container said last: `docker compose up` names only the one that ended."""
+    read = ["docker", "compose", "logs", "--no-color", "--tail", "20"]
+    return subprocess.run(read, cwd=folder, capture_output=True, text=True, check=False).stdout
 
 
 def clone(root: Path, folder: Path) -> Path:
