@@ -279,7 +279,10 @@ def test_an_upgrade_under_the_traffic_of_the_first_release_harms_nobody(
             deadlocks = count("deadlocks FROM pg_stat_database WHERE datname = current_database()")
         logs = "".join(program.log.read_text(errors="replace") for program in stack.programs.values())
 
-    record_property("figures", f"{took:.0f} s, {run_count} runs, {dict(traffic.answers)}, {deadlocks} deadlocks")
+    record_property(
+        "figures",
+        f"{took:.0f} s, {run_count} runs, {messages} messages, {dict(traffic.answers)}, {deadlocks} deadlocks",
+    )
     assert done.returncode == 0, done.stderr
     assert deadlocks == 0
     assert "Traceback" not in logs
