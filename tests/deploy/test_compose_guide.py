@@ -54,6 +54,15 @@ def clone(root: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shell() -> Iterator[None]:
+    """Forget the addresses of this run's own services: Compose takes them before those in .env, as from any shell."""
+    with pytest.MonkeyPatch.context() as environ:
+        environ.delenv("DATABASE_URL", raising=False)
+        environ.delenv("VALKEY_URL", raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A clone in which the guide was followed to its end, with a first administrator."""
