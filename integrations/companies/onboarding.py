@@ -59,7 +59,7 @@ def steps(corp: Corp) -> list[Step]:
     runs, refusal = _current_runs(corp), results.refusals([corp]).get(corp.pk)
     wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
     found = [
-        ("credentials", _("Credentials"), _of_checks(runs, "token")),
+        ("credentials", _("Credentials"), _credentials(runs)),
         ("verification", _("Verification file"), _verification(corp, runs)),
         ("console", _("Domain, home page, callback"), _console(corp, runs)),
         ("trusted_ip", _("Trusted IP"), _of_checks(runs, "ip")),
@@ -108,6 +108,12 @@ def _of_checks(runs: dict[str, CheckRun], *names: str) -> State:
     if any(run.is_unfinished for run in known):
         return State.RUNNING
     return State.DONE if len(known) == len(names) and all(run.status in _PASSED for run in known) else State.TO_DO
+
+
+def _credentials(runs: dict[str, CheckRun]) -> State:
+    """Return the state of the token; wrong, too, where it was not tried because the network failed."""
+    state = _of_checks(runs, "token")
+    return State.WRONG if state == State.TO_DO and _of_checks(runs, "network") == State.WRONG else state
 
 
 def _verification(corp: Corp, runs: dict[str, CheckRun]) -> State:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Way:
     """`why`: there is nothing to choose. `add`: the name of the link that makes one; empty where the admin has no form
     for it. `page`: of another page that brings some, with its permission and the name of its link. `hidden`: why, where
-    there are some that this person may not see."""
+    there are some that this person may not see; `unfit`: why, where there are some that do not fit."""
 
     why: StrOrPromise
     add: StrOrPromise = ""
@@ -40,6 +40,7 @@ class Way:
     permission: str = ""
     label: StrOrPromise = ""
     hidden: StrOrPromise = ""
+    unfit: StrOrPromise = ""
 
 
 SYNC = ("integrations_syncrun_start", "integrations.sync_directory", _("Synchronise the directory"))
@@ -61,7 +62,9 @@ WAYS: Mapping[str, Way] = {
         hidden=_("There are data sources of all companies, which you may not see."),
     ),
     "integrations.SiteAddress": Way(_("There is no site address yet."), _("New site address")),
-    "accounts.User": Way(_("There are no people yet."), _("New person"), *SYNC),
+    "accounts.User": Way(
+        _("There are no people yet."), _("New person"), *SYNC, unfit=_("Nobody can be chosen here at present.")
+    ),
     "accounts.Attribute": Way(_("There are no user attributes yet."), _("New user attribute")),
     "auth.Group": Way(_("There are no groups yet."), _("New group")),
     "notifications.Robot": Way(_("No group robot is entered yet."), _("New group robot")),
@@ -116,6 +119,8 @@ def line(way: Way, model: Any, request: HttpRequest, *, is_empty: bool, in_windo
     page_url, label = _page(way, request) if is_empty else ("", "")
     is_hidden = is_empty and _is_hidden(way, model, request.user)
     why = way.hidden if is_hidden else way.why
+    if is_empty and way.unfit and model.objects.exists():
+        why = way.unfit
     return {
         "why": why if is_empty else "",
         "add": way.add,

@@ -20,7 +20,7 @@ from accounts.models import User
 from accounts.users.roles import Role
 from integrations.clients.errors import ConfigurationError, RateLimitedError
 from integrations.clients.wecom.token_store import FetchedToken
-from integrations.companies import links
+from integrations.companies import links, onboarding
 from integrations.companies.diagnosis.checks import home_page as home_page_check
 from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE
 from integrations.core import hooks
@@ -458,6 +458,13 @@ def state_of(client: Client, corp: Corp) -> tuple[str, str]:
     return shown, told
 
 
+def reach_of(client: Client, corp: Corp) -> str:
+    """What the page says of the company's people; the same while one looks."""
+    told: str = client.get(page(corp, "steps")).json()["parts"]["corp-reach"]
+    assert told in client.get(page(corp)).content.decode()
+    return told
+
+
 def test_credentials_that_were_changed_since_they_were_checked_are_said(admin_client: Client, corp: Corp) -> None:
     Corp.objects.update(is_enabled=True)
     assert state_of(admin_client, corp) == ("enabled", "enabled")
@@ -477,18 +484,24 @@ def test_credentials_that_were_changed_since_they_were_checked_are_said(admin_cl
 def test_an_essential_check_that_is_wrong_is_said_at_the_head_of_the_page(admin_client: Client, corp: Corp) -> None:
     Corp.objects.update(is_enabled=True)
     passed(corp)
+    assert "People of this company sign in with WeCom and receive messages." in reach_of(admin_client, corp)
+
     check_run(corp, "token", "wrong", problem="refused", errcode=40001)
 
     assert state_of(admin_client, corp) == ("enabled an essential check is wrong",) * 2
+    assert "An essential check is wrong: messages and sign-in of this company may fail." in reach_of(admin_client, corp)
 
 
 def test_where_there_is_no_network_it_is_not_said_that_nobody_looked(admin_client: Client, corp: Corp) -> None:
     check_run(corp, "token", "skipped", problem="blocked", facts={"by": "network"})
     assert state_of(admin_client, corp) == ("disabled credentials changed, not checked",) * 2
 
+    assert onboarding.steps(corp)[0].state == "to_do"
+
     check_run(corp, "network", "wrong", problem="proxy")
 
     assert state_of(admin_client, corp) == ("disabled an essential check is wrong",) * 2
+    assert onboarding.steps(corp)[0].state == "wrong"
 
 
 # --- Enabling and disabling -------------------------------------------------------------------------------------------

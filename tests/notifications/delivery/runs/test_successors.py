@@ -94,9 +94,14 @@ def test_where_nobody_may_succeed_the_page_says_so_and_not_that_there_is_nobody(
     User.objects.exclude(pk__in=[owner.pk, chief.pk]).update(is_staff=False)
 
     page = client_of(chief).get(successor_page(InboundChannel.objects.first())).text
+    Subscription.objects.update(owner=chief)
+    User.objects.filter(pk=owner.pk).update(is_staff=False)
+    page_of_chief = client_of(chief).get(f"/admin/accounts/user/{chief.pk}/change/").text
 
     assert "您可见的人中没有人可以接任。" in page
-    assert "还没有用户" not in page
+    assert "目前没有可选的人。" in page_of_chief
+    for text in (page, page_of_chief):
+        assert "还没有用户" not in text
 
 
 # --- Every way of disabling -------------------------------------------------------------------------------------------
