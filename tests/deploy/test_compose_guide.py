@@ -2,6 +2,8 @@
 
 DOCKER_HOST names it. Its store must have the images debian:trixie-slim, postgres:17, valkey/valkey:8 and nginx:stable,
 or reach a registry. The ports 80 and 443 of this machine must be free.
+
+Podman leaves health checks to timers of systemd: without it, repeat `podman healthcheck run` for each container.
 """
 
 from __future__ import annotations
