@@ -9,6 +9,7 @@ import signal
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import forkserver
 
 from django.conf import settings
 from django.db import Error
@@ -60,6 +61,7 @@ async def serve(door: Door, host: str, port: int, *, on_ready: Callable[[int], N
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    forkserver.ensure_running()  # it needs a second to load the product, for which the first mail should not wait
     server = await door.listen(host, port)
     on_ready(server.sockets[0].getsockname()[1])
     name = heartbeats.process_name()
