@@ -35,7 +35,7 @@ from accounts.views import navigation
 from accounts.views.navigation import Tab
 from integrations.bi.sso import is_open
 from integrations.callbacks.registry import consumers
-from integrations.core import concurrency, hooks
+from integrations.core import hooks, page_versions
 from integrations.core.hooks import LandingPage
 from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials, VerificationFile
 from integrations.models.scoping import corp_conditions
@@ -131,7 +131,7 @@ def register(app: AppConfig) -> None:
     corp_conditions.register(corps_of)
     hooks.external_ids.register(external_ids)
     hooks.whom_to_ask.register(whom_to_ask)
-    concurrency.last_saved.register(services.last_saved)
+    page_versions.last_saved.register(services.last_saved)
     track_people_and_companies()
     user_logged_in.disconnect(dispatch_uid="update_last_login")  # Django's own
     user_logged_in.connect(note_last_login, dispatch_uid="accounts.last_login")

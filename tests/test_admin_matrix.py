@@ -62,7 +62,7 @@ def sent(world: World, row: Row, path: str) -> dict[str, Any]:
         values = {**sent_form(world.client("U"), path), **row.form}
     if "_opened" in values:  # the page with the form, which carries what it was opened with
         page = reverse(f"admin:{values.pop('_opened')}", args=[world.things[name].pk for name in row.args])
-        values["seen"] = world.client("U").get(page).context["form"]["seen"].value()
+        values["page_version"] = world.client("U").get(page).context["form"]["page_version"].value()
     if "_pick" in values:
         values["_selected_action"] = [world.things[values.pop("_pick")].pk]
     # Companies by their words in the table.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -14,17 +15,18 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from accounts.models import User
+from accounts.users.attributes import set_values
 from integrations.models import Card, Corp, DataSource
 from notifications.inbound import channels
-from notifications.models import AlertReceiver, AlertRoute, AlertRule, InboundChannel, Operator, Robot
+from notifications.models import AlertReceiver, AlertRule, InboundChannel, Operator, Report, Robot, Subscription
 from notifications.sources import Rule
-from notifications.subscriptions.attribute_rules import rules_of, save_rules
+from notifications.subscriptions.attribute_rules import save_rules
 from tests.browser_form import untouched
-from tests.notifications.factories import make_corp, make_person
+from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
 from tests.notifications.reports.places import make_data_report, make_region
 
 pytestmark = pytest.mark.django_db
-NOTHING = "您的修改尚未保存"
+KEPT = "您填写的内容保留在下方，尚未保存。再次保存将以此覆盖已保存的内容。"
 
 
 @pytest.fixture
@@ -71,10 +73,6 @@ def receiver(corp: Corp) -> AlertReceiver:
     return found
 
 
-def route(corp: Corp) -> AlertRoute:
-    return AlertRoute.objects.create(name="磁盘", receiver=receiver(corp), matchers=[["team", "=", "web"]])
-
-
 def channel(corp: Corp) -> InboundChannel:
     owner = make_person(corp, "owner", is_staff=True, is_superuser=True)
     found = InboundChannel(name="监控", owner=owner, kind="webhook", scheme="bearer", mapping={"title": "旧标题"})
@@ -94,105 +92,17 @@ def group(corp: Corp) -> Group:
     return Group.objects.create(name="值班组")
 
 
-MADE = [robot, source, card, receiver, route, channel, mail_channel, group]
+def push(corp: Corp) -> Subscription:
+    return make_subscription(make_person(corp, "lilei", username="lilei"), report=make_report(corp=corp))
 
 
-@pytest.mark.parametrize("make", MADE)
-def test_the_second_is_told_and_saves_nothing_and_then_both_stand(make: Any, corp: Corp, second: Client) -> None:
-    row = make(corp)
-    values = opened(second, row)
-    type(row)._base_manager.filter(pk=row.pk).update(name="第一个人改的")
-
-    text = save(second, row, values)
-
-    assert NOTHING in text
-    assert "第一个人改的" in text
-    assert save(second, row, opened(second, row)) == ""
-    row.refresh_from_db()
-    assert row.name == "第一个人改的"
+def report(corp: Corp) -> Report:
+    return make_data_report()
 
 
-@pytest.mark.parametrize("make", MADE)
-def test_a_page_that_nobody_else_touched_is_saved(make: Any, corp: Corp, second: Client) -> None:
-    row = make(corp)
-    assert save(second, row, opened(second, row), name="新名称") == ""
-    row.refresh_from_db()
-    assert row.name == "新名称"
-
-
-@pytest.mark.parametrize(
-    ("make", "column", "first"),
-    [(robot, "key", "another-key-1"), (source, "sql_url", "postgresql://u:q@db.example.com/a")],
-)
-def test_another_secret_is_told_and_never_shown(make: Any, column: str, first: str, corp: Corp, second: Client) -> None:
-    row = make(corp)
-    values = opened(second, row)
-    setattr(row, column, first)
-    row.save(update_fields=[column])
-
-    text = save(second, row, values, name="新名称")
-
-    assert "不显示的值（例如 Secret）" in text
-    assert first not in text
-    row.refresh_from_db()
-    assert (row.name != "新名称", getattr(row, column)) == (True, first)
-
-
-def test_people_and_rules_of_a_receiver_are_not_overwritten(corp: Corp, second: Client) -> None:
-    row, attribute = receiver(corp), make_region()
-    values = opened(second, row)
-    row.users.add(make_person(corp, "hanmei", username="hanmei"))
-    save_rules(row, [Rule(attribute, Operator.IS, ("华东",))])
-
-    text = save(second, row, values, name="新名称")
-
-    assert "hanmei" in text
-    assert "华东" in text
-    assert [person.username for person in row.users.order_by("pk")] == ["lilei", "hanmei"]
-    assert [rule.values for rule in rules_of(row)] == [("华东",)]
-
-
-@pytest.mark.parametrize(
-    ("make", "mapping", "shown"),
-    [(channel, {"title": "新标题"}, "新标题"), (mail_channel, {"footers": ["=="], "attachments": ["pdf"]}, "pdf")],
-)
-def test_what_a_channel_makes_of_a_call_is_not_overwritten(
-    make: Any, mapping: dict[str, Any], shown: str, corp: Corp, second: Client
-) -> None:
-    row = make(corp)
-    values = opened(second, row)
-    InboundChannel.objects.filter(pk=row.pk).update(mapping=mapping)
-
-    text = save(second, row, values, name="新名称")
-
-    assert NOTHING in text
-    assert shown in text
-    row.refresh_from_db()
-    assert row.mapping == mapping
-
-
-def test_the_preview_of_a_channel_says_nothing_of_others(corp: Corp, second: Client) -> None:
-    row = channel(corp)
-    values = opened(second, row)
-    InboundChannel.objects.filter(pk=row.pk).update(name="第一个人改的")
-    answer = second.post(reverse("admin:notifications_inboundchannel_preview", args=[row.pk]), values)
-    assert NOTHING not in answer.json()["trial"]
-
-
-def test_rows_of_a_report_without_a_push_are_not_overwritten(corp: Corp, second: Client) -> None:
-    report = make_data_report()
-    values = opened(second, report)
-    report.report_cards.update(title="第一个人改的")
-
-    answer: Any = second.post(page(report), {**values, "title": "新标题"})
-
-    assert NOTHING.replace("尚未", "没有") in strip_tags(answer.content.decode())
-    rows = next(one.formset for one in answer.context["inline_admin_formsets"] if one.formset.prefix == "report_cards")
-    assert rows.forms[0]["title"].value() == "第一个人改的"
-    again = {**untouched(answer.content.decode(), "report_form")}
-    assert second.post(page(report), again).status_code == 302
-    report.refresh_from_db()
-    assert (report.title, report.report_cards.get().title) == ("新标题", "第一个人改的")
+def person(corp: Corp) -> User:
+    Corp.objects.update(first_enabled_at=timezone.now())
+    return make_person(corp, "lilei", username="lilei")
 
 
 def rule(corp: Corp) -> AlertRule:
@@ -207,112 +117,181 @@ def rule(corp: Corp) -> AlertRule:
     return found
 
 
-class TestRows:
-    """Rows of a page of their own: they are told like fields."""
-
-    def test_silence_windows_are_not_overwritten(self, corp: Corp, second: Client) -> None:
-        row = rule(corp)
-        values = opened(second, row)
-        row.silence_windows.filter(name="周末").update(from_time=time(20), weekdays="5,6")
-        row.silence_windows.filter(name="国庆").delete()
-        row.silence_windows.create(name="盘点", weekdays="1", from_time=time(1), to_time=time(2))
-
-        answer: Any = second.post(page(row), {**values, "name": "新名称"})
-
-        text = strip_tags(answer.content.decode())
-        assert "静默时段: 新增 盘点, 修改 周末, 去掉 国庆" in text
-        shown = untouched(answer.content.decode(), "alertrule_form")
-        assert shown["silence_windows-0-from_time"] == ["20:00"]
-        assert shown["silence_windows-0-weekdays"] == ["5", "6"]
-        assert second.post(page(row), shown).status_code == 302
-        row.refresh_from_db()
-        assert row.name == "新名称"
-        assert list(row.silence_windows.values_list("name", "weekdays")) == [("周末", "5,6"), ("盘点", "1")]
-
-    def test_what_one_wrote_in_a_changed_window_stands(self, corp: Corp, second: Client) -> None:
-        row = rule(corp)
-        values = opened(second, row)
-        row.silence_windows.filter(name="周末").update(name="第一个人改的")
-
-        answer: Any = second.post(page(row), {**values, "silence_windows-0-from_time": "21:00"})
-
-        shown = untouched(answer.content.decode(), "alertrule_form")
-        assert "修改 第一个人改的" in strip_tags(answer.content.decode())
-        assert (shown["silence_windows-0-name"], shown["silence_windows-0-from_time"]) == (["周末"], ["21:00"])
-        assert row.silence_windows.filter(name="第一个人改的", from_time=time(22)).exists()
-
-    def test_a_window_is_not_deleted_over_a_change(self, corp: Corp, second: Client) -> None:
-        row = rule(corp)
-        values = opened(second, row)
-        row.silence_windows.filter(name="周末").update(from_time=time(20))
-
-        text = save(second, row, values, **{"silence_windows-0-DELETE": "on"})
-
-        assert "修改 周末" in text
-        assert row.silence_windows.count() == 2
-
-    def test_untouched_windows_of_every_kind_count_as_untouched(self, corp: Corp, second: Client) -> None:
-        row = rule(corp)
-        values = opened(second, row)
-        row.silence_windows.update(name="第一个人改的")
-
-        answer: Any = second.post(page(row), values)
-
-        shown = untouched(answer.content.decode(), "alertrule_form")
-        assert [shown[f"silence_windows-{number}-name"] for number in range(2)] == [["第一个人改的"]] * 2
-
-    def test_windows_of_a_page_that_says_nothing_of_its_opening_are_kept(self, corp: Corp, second: Client) -> None:
-        row = rule(corp)
-        values = {**opened(second, row), "silence_windows-seen": ""}
-
-        text = save(second, row, values, **{"silence_windows-0-name": "新名称"})
-
-        assert "此页面打开太久" in text
-        assert not row.silence_windows.filter(name="新名称").exists()
-
-    def test_accounts_of_a_person_are_not_overwritten(self, corp: Corp, second: Client) -> None:
-        person = make_person(corp, "lilei", username="lilei")
-        Corp.objects.update(first_enabled_at=timezone.now())
-        values = opened(second, person)
-        person.wecom_accounts.update(userid="first")
-        person.wecom_accounts.create(corp=make_corp(name="第二家"), userid="more", is_primary=False)
-
-        answer: Any = second.post(page(person), {**values, "name": "新名称"})
-
-        assert "新增 more, 修改 first" in strip_tags(answer.content.decode())
-        shown = untouched(answer.content.decode(), "user_form")
-        assert "wecom_accounts-1-is_primary" not in shown
-        assert second.post(page(person), shown).status_code == 302
-        saved = person.wecom_accounts.order_by("pk").values_list("userid", "is_primary")
-        assert list(saved) == [("first", True), ("more", False)]
-        person.refresh_from_db()
-        assert person.name == "新名称"
+def rename(row: models.Model, name: str) -> None:
+    """As the first administrator does."""
+    rows = type(row)._base_manager.filter(pk=row.pk)
+    rows.update(**{"title" if isinstance(row, Report) else "name": name})
 
 
-def test_permissions_of_a_group_and_roles_of_a_person_are_not_overwritten(corp: Corp, second: Client) -> None:
-    team, person = group(corp), make_person(corp, "lilei", username="lilei")
-    values = {row: opened(second, row) for row in (team, person)}
-    permission = Permission.objects.get(codename="view_report")
-    team.permissions.add(permission)
-    person.groups.add(team)
-    person.user_permissions.add(permission)
+def name_of(row: Any) -> str:
+    row.refresh_from_db()
+    return str(row.title if isinstance(row, Report) else row.name)
 
-    assert NOTHING in save(second, team, values[team], name="新名称")
-    text = save(second, person, values[person], name="新名称")
 
-    assert NOTHING in text
-    assert "值班组" in text
-    assert list(team.permissions.all()) == [permission]
-    assert list(person.groups.all()) == [team]
-    person.refresh_from_db()
-    assert person.name != "新名称"
+MADE = [robot, source, card, rule, push, report, person, channel, mail_channel, group]
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_the_second_is_told_keeps_what_they_typed_and_may_save_over_it(make: Any, corp: Corp, second: Client) -> None:
+    row = make(corp)
+    name = "title" if isinstance(row, Report) else "name"
+    values = opened(second, row)
+    rename(row, "第一个人改的")
+
+    answer = second.post(page(row), {**values, name: "第二个人改的"})
+
+    assert KEPT in strip_tags(answer.content.decode())
+    assert name_of(row) == "第一个人改的"
+    kept = untouched(answer.content.decode(), f"{row._meta.model_name}_form")
+    assert kept[name] == ["第二个人改的"]
+    assert save(second, row, kept) == ""
+    assert name_of(row) == "第二个人改的"
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_a_page_that_nobody_else_touched_is_saved(make: Any, corp: Corp, second: Client) -> None:
+    row = make(corp)
+    assert save(second, row, opened(second, row), **{"title" if isinstance(row, Report) else "name": "新名称"}) == ""
+    assert name_of(row) == "新名称"
+
+
+def test_the_page_says_who_saved_first(corp: Corp, second: Client) -> None:
+    row = rule(corp)
+    colleague = make_person(corp, "first", is_staff=True, is_superuser=True)
+    first = Client()
+    first.force_login(colleague)
+    values = opened(second, row)
+    assert save(first, row, opened(first, row), **{"silence_windows-0-name": "第一个人改的"}) == ""
+
+    text = save(second, row, values, name="新名称")
+
+    assert re.search(f"您打开此页面之后，{colleague} 于 .* 保存了此内容。", text)
+    assert KEPT in text
+
+
+def test_who_may_not_change_a_row_saves_over_nothing(corp: Corp, second: Client) -> None:
+    """The version of a page is no right to save it."""
+    row = group(corp)
+    values = opened(second, row)
+    reader = Client()
+    reader.force_login(make_person(corp, "reader", is_staff=True))
+
+    assert reader.post(page(row), {**values, "name": "新名称"}).status_code == 403
+    assert name_of(row) == "值班组"
+
+
+@pytest.mark.parametrize(
+    ("make", "column", "first"),
+    [(robot, "key", "another-key-1"), (source, "sql_url", "postgresql://u:q@db.example.com/a")],
+)
+def test_another_secret_is_told_and_never_shown(make: Any, column: str, first: str, corp: Corp, second: Client) -> None:
+    row = make(corp)
+    values = opened(second, row)
+    setattr(row, column, first)
+    row.save(update_fields=[column])
+
+    text = save(second, row, values, name="新名称")
+
+    assert KEPT in text
+    assert first not in text
+    row.refresh_from_db()
+    assert (row.name != "新名称", getattr(row, column)) == (True, first)
+
+
+def add_window(row: AlertRule) -> None:
+    row.silence_windows.create(name="盘点", weekdays="1", from_time=time(1), to_time=time(2))
+
+
+def add_people(row: Any) -> None:
+    row.users.add(make_person(Corp.objects.get(), "hanmei", username="hanmei"))
+
+
+def add_rule(row: Any) -> None:
+    save_rules(row, [Rule(make_region(), Operator.IS, ("华东",))])
+
+
+def map_anew(row: InboundChannel) -> None:
+    InboundChannel.objects.filter(pk=row.pk).update(mapping={"title": "新标题", "footers": ["=="]})
+
+
+def rename_card(row: Report) -> None:
+    row.report_cards.update(title="第一个人改的")
+
+
+def add_account(row: User) -> None:
+    row.wecom_accounts.create(corp=make_corp(name="第二家"), userid="more", is_primary=False)
+
+
+def add_permission(row: Any) -> None:
+    permissions = row.user_permissions if isinstance(row, User) else row.permissions
+    permissions.add(Permission.objects.get(codename="view_report"))
+
+
+def add_group(row: User) -> None:
+    row.groups.add(Group.objects.create(name="值班组"))
+
+
+def set_region(row: User) -> None:
+    set_values(attribute=make_region(), values={row.pk: ["华东"]})
+
+
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [
+        (rule, add_window),
+        *((push, one) for one in (add_people, add_rule)),
+        *((one, map_anew) for one in (channel, mail_channel)),
+        (report, rename_card),
+        *((person, one) for one in (add_account, add_permission, add_group, set_region)),
+        (group, add_permission),
+    ],
+)
+def test_parts_of_a_page_are_not_overwritten_either(make: Any, change: Any, corp: Corp, second: Client) -> None:
+    row = make(corp)
+    before = name_of(row)
+    values = opened(second, row)
+    change(row)
+
+    assert KEPT in save(second, row, values, **{"title" if isinstance(row, Report) else "name": "新名称"})
+    assert name_of(row) == before
+
+
+def test_a_row_that_the_first_removed_comes_back_if_the_second_saves_over_it(corp: Corp, second: Client) -> None:
+    row = rule(corp)
+    values = opened(second, row)
+    row.silence_windows.filter(name="周末").delete()
+    add_window(row)
+
+    answer = second.post(page(row), {**values, "silence_windows-0-from_time": "20:00"})
+
+    kept = untouched(answer.content.decode(), "alertrule_form")
+    assert save(second, row, kept) == ""
+    windows = row.silence_windows.order_by("pk").values_list("name", "from_time")
+    assert list(windows) == [("国庆", None), ("盘点", time(1)), ("周末", time(20))]
+
+
+def test_a_row_that_both_removed_stays_away(corp: Corp, second: Client) -> None:
+    row = rule(corp)
+    values = opened(second, row)
+    row.silence_windows.filter(name="周末").delete()
+
+    answer = second.post(page(row), {**values, "silence_windows-0-DELETE": "on"})
+
+    assert save(second, row, untouched(answer.content.decode(), "alertrule_form")) == ""
+    assert [one.name for one in row.silence_windows.all()] == ["国庆"]
+
+
+def test_the_preview_of_a_channel_says_nothing_of_others(corp: Corp, second: Client) -> None:
+    row = channel(corp)
+    values = opened(second, row)
+    InboundChannel.objects.filter(pk=row.pk).update(name="第一个人改的")
+    answer = second.post(reverse("admin:notifications_inboundchannel_preview", args=[row.pk]), values)
+    assert KEPT not in answer.json()["trial"]
 
 
 def test_the_page_of_a_person_carries_no_password(corp: Corp, second: Client) -> None:
-    person: User = make_person(corp, "lilei", username="lilei")
-    answer: Any = second.get(page(person))
-    form = answer.context["adminform"].form
-    assert "password" not in form._values_of(person)
+    answer: Any = second.get(page(row := person(corp)))
+    assert "password" not in answer.context["adminform"].form.values_of(row)
 
 
 def test_who_may_only_look_gets_no_values_of_the_form(corp: Corp) -> None:
@@ -323,4 +302,4 @@ def test_who_may_only_look_gets_no_values_of_the_form(corp: Corp) -> None:
     reader.save()
     reader.user_permissions.add(Permission.objects.get(codename="view_inboundchannel"))
     client.force_login(reader)
-    assert 'name="seen"' not in client.get(page(row)).content.decode()
+    assert 'name="page_version"' not in client.get(page(row)).content.decode()

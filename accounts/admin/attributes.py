@@ -19,8 +19,8 @@ from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARAC
 from accounts.users.attribute_definitions import check_uses, have_appeared, kept_by, taken_away_with
 from accounts.users.attributes import check_definition, save_definition
 from accounts.users.scopes import sees_all
-from integrations.core.concurrency import SeenForm
 from integrations.core.generics import AnyModelAdmin
+from integrations.core.page_versions import VersionedForm
 from integrations.core.reauthentication import ConfirmedChanges
 
 
@@ -40,7 +40,7 @@ class LinesField(forms.CharField):
         return bool(list(initial or []) != self.to_python(data))
 
 
-class AttributeForm(SeenForm):
+class AttributeForm(VersionedForm):
     choices = LinesField(
         required=False,
         label=capfirst(_("choices")),

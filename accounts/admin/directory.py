@@ -23,8 +23,8 @@ from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.users.bi_identity_sources import EMAIL, is_identity
 from accounts.users.scopes import people_visible_to, sees_all
 from integrations.admin.base import ReadRows, own_page
-from integrations.core.concurrency import SeenForm
 from integrations.core.generics import AnyModelAdmin
+from integrations.core.page_versions import VersionedForm
 from integrations.core.paginator import CappedPaginator
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory import admit_member
@@ -96,7 +96,7 @@ MODES = [
 ]
 
 
-class DirectoryPolicyForm(SeenForm):
+class DirectoryPolicyForm(VersionedForm):
     class Meta:
         model = DirectoryPolicy
         fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets

@@ -23,13 +23,13 @@ from django.utils.translation import gettext_lazy as _
 from accounts.users import limited_administrators, roles
 from accounts.users.roles import PermissionsField, choosable, right_of
 from integrations.admin.base import NamedDeletions
-from integrations.core.concurrency import SeenForm
+from integrations.core.page_versions import VersionedForm
 from integrations.core.reauthentication import ConfirmedChanges
 
 admin.site.unregister(Group)
 
 
-class GroupForm(SeenForm):
+class GroupForm(VersionedForm):
     class Meta:
         model = Group
         fields = ("name", "permissions")

@@ -20,12 +20,12 @@ from accounts.authentication import lockout, password_policy
 from accounts.models import Lockout, SignInPolicy
 from accounts.users.scopes import lockouts_visible_to
 from integrations.admin.base import OneRowAdmin
-from integrations.core.concurrency import SeenForm
 from integrations.core.generics import AnyModelAdmin
+from integrations.core.page_versions import VersionedForm
 from integrations.core.reauthentication import ConfirmedChanges
 
 
-class SignInPolicyForm(SeenForm):
+class SignInPolicyForm(VersionedForm):
     class Meta:
         model = SignInPolicy
         fields = ("password_enabled",)

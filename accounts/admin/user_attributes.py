@@ -1,8 +1,8 @@
-"""Attribute fields on a person's admin page, with a check for changes that others saved meanwhile."""
+"""User attributes in the administration of people: on a person's page, in the list's filters and search, in bulk."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -18,73 +18,9 @@ from accounts.admin import imports
 from accounts.admin.base import changeable_of, selection_page
 from accounts.models import Attribute, AttributeValue, User, fold_value
 from accounts.users import attributes
-from accounts.users.attribute_fields import ValuesField, field_name, fields_of, may_set, sentence_about, shown_lines
-from accounts.users.attributes import ValueTakenError, page_of, people_with, set_values, shown
-from integrations.core.concurrency import SeenField, opened, sealed, who_saved
+from accounts.users.attribute_fields import ValuesField, fields_of, may_set, sentence_about, shown_lines
+from accounts.users.attributes import ValueTakenError, page_of, people_with, set_values
 from integrations.core.generics import AnyModelAdmin
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-SEEN = "attributes_seen"
-_Values = dict[str, list[str]]
-
-
-def seen_field(person: User, values: _Values) -> SeenField:
-    """Carries `values`, by the attribute's key, from the page's opening to its saving."""
-    return SeenField(required=False, widget=forms.HiddenInput, initial=sealed(person, values))
-
-
-def add_conflict_errors(form: Any) -> None:
-    """Add an error at each attribute that somebody else has set since the page was opened, to another value than the
-    form's. What was left alone shows the new value then.
-
-    `form`: of a person, cleaned, with `attribute_values()` and the field SEEN. Locks the person until the end of the
-    transaction in which the admin saves.
-    """
-    if SEEN not in form.fields:
-        return
-    person: User = form.instance
-    list(User.objects.select_for_update().filter(pk=person.pk).values_list("pk", flat=True))
-    saved = {attribute.key: values for attribute, values in page_of(user_id=person.pk)}
-    seen = opened(person, form.cleaned_data.get(SEEN) or "")
-    if seen is None:
-        message = gettext("This page was open for too long to tell what others changed. Check and save again.")
-        if message not in form.non_field_errors():  # the person's other fields may say so, too
-            form.add_error(None, message)
-        form.data = _renewed(form, saved, [])
-        return
-    entered = form.attribute_values()
-    changed = [one for one, values in entered if saved[one.key] not in (seen.get(one.key, []), values)]
-    if not changed:
-        return
-    untouched = [one for one, values in entered if one in changed and values == seen.get(one.key, [])]
-    form.data = _renewed(form, saved, untouched)
-    who = who_saved(person, {one.name for one in changed})
-    form.add_error(None, gettext("%(who)s Nothing of yours was saved. Check, then save again.") % {"who": who})
-    for one in changed:
-        said = gettext("Saved by somebody else meanwhile: %(value)s") % {"value": f"“{shown(saved[one.key])}”"}
-        form.add_error(field_name(one), said)
-
-
-def _renewed(form: Any, saved: Mapping[str, list[str]], untouched: list[Attribute]) -> Any:
-    """What was sent, as if the page had been opened now."""
-    sent: Any = form.data.copy()  # a QueryDict, the data of a request
-    sent[form.add_prefix(SEEN)] = sealed(form.instance, dict(saved))
-    for attribute in untouched:
-        name = field_name(attribute)
-        field: ValuesField = form.fields[name]
-        value = field.prepare_value(saved[attribute.key])
-        if isinstance(value, list):
-            sent.setlist(form.add_prefix(name), value)
-        else:
-            sent[form.add_prefix(name)] = value
-    return sent
-
-
-# --- User attributes in the administration of people: on a person's page, in the list's filters and search, in bulk ---
-
 
 CHANGE = "accounts.change_user"
 # A filter with more choices than this would push everything else off the page.
@@ -153,9 +89,7 @@ class AttributePages(AnyModelAdmin):
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None and self.has_change_permission(request, obj):
             fields = fields_of(obj, editor=request.user)
-            opened_with = {field.attribute.key: list(field.initial or ()) for field in fields.values()}
-            seen = {SEEN: seen_field(obj, opened_with)} if fields else {}
-            kwargs["form"] = type("UserForm", (kwargs.get("form", self.form),), {**fields, **seen})
+            kwargs["form"] = type("UserForm", (kwargs.get("form", self.form),), fields)
         return super().get_form(request, obj, change=change, **kwargs)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:

@@ -14,8 +14,8 @@ from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import companies
 from accounts.users.scopes import people_visible_to, sees_all
 from integrations.admin.form_fields import TidyField
-from integrations.admin.seen_rows import SeenFormSet
 from integrations.core.generics import AnyModelForm
+from integrations.core.page_versions import VersionedFormSet
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -65,12 +65,11 @@ class WeComAccountForm(AnyModelForm):
         return exclusions | {"is_primary"}
 
 
-class WeComAccountFormSet(SeenFormSet):
+class WeComAccountFormSet(VersionedFormSet):
     """A person's accounts. At most one receives messages, each identity belongs to one person."""
 
     # Who edits; set by the admin for each request.
     person: User
-    filled = ("userid", "corp")
 
     def add_fields(self, form: AnyModelForm, index: int | None) -> None:
         """A further account does not receive messages unless somebody says so."""

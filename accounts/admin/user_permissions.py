@@ -13,11 +13,10 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import user_attributes
-from accounts.models import Attribute, User
-from accounts.users import attribute_fields, limited_administrators, panels, roles
+from accounts.models import Attribute, User, WeComAccount
+from accounts.users import attribute_fields, attributes, limited_administrators, panels, roles
 from accounts.users.scopes import rights_changeable_by, sees_all
-from integrations.core.concurrency import SeenForm
+from integrations.core.page_versions import VersionedForm
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class PasswordState(auth_forms.ReadOnlyPasswordHashWidget):
         return context
 
 
-class UserChangeForm(SeenForm, ChangeFormBase):
+class UserChangeForm(VersionedForm, ChangeFormBase):
     """A person's form for one editor: fields that the editor may not change are not there, whatever is sent."""
 
     password = auth_forms.ReadOnlyPasswordHashField(
@@ -88,7 +87,8 @@ class UserChangeForm(SeenForm, ChangeFormBase):
 
     # Who edits; set by the admin for each request.
     editor: User
-    unseen_fields = frozenset({"password"})
+    unversioned_fields = frozenset({"password"})
+    edits_rows = True
 
     class Meta:
         model = User
@@ -116,7 +116,7 @@ class UserChangeForm(SeenForm, ChangeFormBase):
             corps.queryset = Corp.objects.visible_to(self.editor)
         self._offer_owned()
 
-    def _values_of(self, row: Any) -> dict[str, Any]:
+    def values_of(self, row: Any) -> dict[str, Any]:
         """Roles and groups are one list on the row, and two on the page, which shows no company beyond the editor's."""
         own: dict[str, Any] = {
             "roles": roles.groups_to_hand_out(self.editor).filter(user=row),
@@ -124,7 +124,13 @@ class UserChangeForm(SeenForm, ChangeFormBase):
             "managed_corps": row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor)),
         }
         keys = {name: sorted(rows.values_list("pk", flat=True)) for name, rows in own.items() if name in self.fields}
-        return {**super()._values_of(row), **keys}
+        accounts = WeComAccount.objects.visible_to(self.editor).filter(user=row).order_by("pk")
+        return {
+            **super().values_of(row),
+            **keys,
+            "accounts": list(accounts.values_list("corp", "userid", "is_primary")),
+            "attributes": [(one.pk, values) for one, values in attributes.page_of(user_id=row.pk)],
+        }
 
     def clean(self) -> dict[str, Any]:
         """Roles and groups are one list; a company that the editor does not see stays as it is."""
@@ -135,7 +141,6 @@ class UserChangeForm(SeenForm, ChangeFormBase):
             cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
         self._check_attributes()
         self._check_owned(cleaned)
-        user_attributes.add_conflict_errors(self)
         if "managed_corps" in cleaned:
             unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
             cleaned["managed_corps"] = [*unseen, *cleaned["managed_corps"]]

@@ -29,7 +29,6 @@ from accounts.users.panels import handing_over, owned_by, people_disabled, perso
 from accounts.users.roles import PermissionsField, choosable
 from accounts.users.scopes import people_changeable_by, people_visible_to, sees_all
 from integrations.admin.base import NamedDeletions
-from integrations.admin.seen_rows import SeenRows
 from integrations.core.generics import AnyTabularInline
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
@@ -73,7 +72,7 @@ class CompanyFilter(admin.SimpleListFilter):
         return queryset.filter(Exists(WeComAccount.objects.filter(user=OuterRef("pk"), corp_id=value)))
 
 
-class WeComAccountInline(SeenRows, AnyTabularInline):
+class WeComAccountInline(AnyTabularInline):
     model = WeComAccount
     template = "admin/accounts/user/accounts_inline.html"
     form = WeComAccountForm

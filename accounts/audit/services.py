@@ -9,14 +9,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, connection, transaction
 
 from accounts.audit import syslog
 from accounts.models import AuditEntry, User, WeComAccount
-from integrations.core.concurrency import Saved
+from integrations.core.page_versions import Saved
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from django.db.models import Model
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 SUBJECT_CHARACTERS = 255
 NOTE_CHARACTERS = 500
 PURGED_AT_ONCE = 5000
-# So many of a row's newest entries are looked through for who changed a column.
+# So many of a row's newest entries are looked through for who changed it.
 ENTRIES_SEARCHED = 20
 # How somebody signed in, as it stands in the note of an entry.
 PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"  # noqa: S105  # names of ways, no password
@@ -153,12 +155,18 @@ def record_failure(*, username: str, action: AuditEntry.Action) -> None:
     record(action=action, subject=user, corps=_corps_of(username, user))
 
 
-def last_saved(row: Model, names: Collection[str]) -> Saved | None:
-    """Who saved one of the columns `names` of `row` last, as far as its newest entries know."""
-    about = AuditEntry.objects.filter(model=row._meta.label_lower, object_id=row.pk, action=AuditEntry.Action.CHANGED)
-    newest = about.order_by("-pk")[:ENTRIES_SEARCHED]
-    found = next((one for one in newest if any(change[0] in names for change in one.changes)), None)
-    return Saved(found.actor_name, found.at) if found is not None else None
+def last_saved(rows: Sequence[Model], since: datetime) -> Saved | None:
+    """Find who saved one of `rows`, or parts on their pages, last: a person rather than the program itself."""
+    saved = []
+    for row in rows:
+        changed = AuditEntry.objects.filter(model=row._meta.label_lower, object_id=row.pk, at__gte=since)
+        for one in changed.filter(action=AuditEntry.Action.CHANGED).order_by("-pk")[:ENTRIES_SEARCHED]:
+            saved.append(Saved(one.actor_name, one.at))
+        kind = ContentType.objects.get_for_model(row)
+        pages = LogEntry.objects.filter(content_type=kind, object_id=str(row.pk), action_time__gte=since)
+        for page in pages.select_related("user").order_by("-pk")[:1]:
+            saved.append(Saved(str(page.user), page.action_time))
+    return max(saved, key=lambda one: (bool(one.by), one.at), default=None)
 
 
 def purge(*, now: datetime) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django import forms
@@ -18,7 +16,7 @@ from integrations.clients.guandata.keys import Flaw, KeyRefused, load
 from integrations.clients.guandata.reserved import has_reserved
 from integrations.clients.guandata.urls import is_template
 from integrations.core import hooks, validators
-from integrations.core.concurrency import SeenForm
+from integrations.core.page_versions import VersionedForm
 from integrations.core.safe_urls import is_own_page
 from integrations.models import BiConnection, SiteAddress
 
@@ -28,13 +26,11 @@ if TYPE_CHECKING:
 _SAVED = _("One is saved. Leave this empty to keep it, or paste a new one to replace it.")
 
 
-class BiConnectionForm(ProxyMixin, SeenForm):
+class BiConnectionForm(ProxyMixin, VersionedForm):
     """The connection to the BI, without its key pair, which has pages of its own."""
 
-    # Stands for all that no page shows.
-    seen_columns: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType(
-        {"connection_version": ("private_key", "api_password", "app_token", "proxy_url")}
-    )
+    # Stands for the keys, passwords and the proxy, which no page shows.
+    version_columns = ("connection_version",)
     secrets = {
         "new_api_password": ("api_password", ""),
         "new_app_token": ("app_token", "remove_app_token"),

@@ -24,7 +24,7 @@ from integrations.admin.form_mixins import ProxyMixin
 from integrations.bi import sso
 from integrations.companies.diagnosis import readiness
 from integrations.core import hooks, validators
-from integrations.core.concurrency import SeenForm
+from integrations.core.page_versions import VersionedForm
 from integrations.core.safe_urls import LONGEST_IN_LINK, length_in_link
 from integrations.models import Corp, SiteAddress
 from integrations.models.companies import HomePage
@@ -43,14 +43,14 @@ class NewCredentials:
     secret: str
 
 
-class CorpForm(ProxyMixin, SeenForm):
+class CorpForm(ProxyMixin, VersionedForm):
     """One corp. The `new_` fields are no model fields: what is stored is never shown by this form.
 
     Once the corp was enabled, another Secret or AgentId is not written into it but left in `new_credentials`.
     """
 
     # Stands for the Secrets and the proxy, which no page shows.
-    seen_columns = {"connection_version": ("secret", "contacts_secret", "proxy_url")}
+    version_columns = ("connection_version",)
     # Without the Secret, which may have to be confirmed first.
     secrets = {
         "new_contacts_secret": ("contacts_secret", "remove_contacts_secret"),
@@ -259,7 +259,7 @@ class CorpForm(ProxyMixin, SeenForm):
         return bool(typed) and typed != str(kept)
 
 
-class SiteAddressForm(SeenForm):
+class SiteAddressForm(VersionedForm):
     """One site address, in its canonical form, and no second one for the same host. `suggested`: filled in for whoever
     opens it; empty: what is saved."""
 

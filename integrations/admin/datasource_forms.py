@@ -25,7 +25,7 @@ from integrations.clients.sources.http_json import ExpressionRefused, check_expr
 from integrations.clients.sources.http_url import WrittenWrong, headers_from, is_base, is_below
 from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, admitted_url, backend_of, place_of, shown
-from integrations.core.concurrency import SeenForm
+from integrations.core.page_versions import VERSION, VersionedForm
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasource_messages import address_flaws, sentence
@@ -35,12 +35,12 @@ from integrations.models.scoping import Person, corp_condition
 _FILTER = {"name", "filterType", "filterValue"}
 
 
-class DataSourceForm(DatabaseFields, SecretsMixin, SeenForm):
+class DataSourceForm(DatabaseFields, SecretsMixin, VersionedForm):
     """`person`: who edits. `shown`: the fields on the page. Both are set by the admin."""
 
     person: Person
     shown: Collection[str] = ()
-    seen_secrets = ("sql_url", "http_headers")
+    version_columns = ("sql_url", "http_headers")
     secrets = {"new_sql_url": ("sql_url", ""), "new_http_headers": ("http_headers", "remove_http_headers")}
 
     new_sql_url = forms.CharField(label=capfirst(_("address of the database")), required=False, widget=WriteOnlyInput)
@@ -61,7 +61,7 @@ class DataSourceForm(DatabaseFields, SecretsMixin, SeenForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in set(self.base_fields) - {*self.Meta.fields, *self.shown, "seen"}:
+        for name in set(self.base_fields) - {*self.Meta.fields, *self.shown, VERSION}:
             self.fields.pop(name, None)
         if "corp" in self.fields:
             corp: Any = self.fields["corp"]
@@ -212,7 +212,7 @@ class BiCardInput(forms.TextInput):
         return {**super().get_context(name, value, {**(attrs or {}), "class": "vTextField"}), "address": self.address}
 
 
-class CardForm(SeenForm):
+class CardForm(VersionedForm):
     """`person`: who edits. `kind`: of its source, where that is known. `filled_in`: typed or chosen, unsaved yet.
     `choosing_address`: of that list. All of them are set by the admin."""
 

@@ -17,6 +17,7 @@ from integrations.admin.company_forms import SiteAddressForm
 from integrations.companies import services
 from integrations.core import csp, http
 from integrations.core.generics import AnyModelAdmin
+from integrations.core.page_versions import VERSION
 from integrations.core.paginator import CappedPaginator
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp, SiteAddress
@@ -104,7 +105,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
             "title": gettext("Change the site address?"),
             "address": address,
             "new": new,
-            "seen": typed["seen"],
+            "page_version": typed[VERSION],
             "changes": services.link_changes(address=address, url=new.url),
             "leaves_this_host": address.domain == request.get_host() and not http.is_extra(address.domain),
         }

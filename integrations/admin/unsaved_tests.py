@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.core.generics import AnyModelAdmin
+from integrations.core.page_versions import VERSION
 from integrations.datasources import unsaved_tests
 from integrations.datasources.unsaved_tests import UnsavedTest
 from integrations.models import Card, DataSource, SourceKind, datasource_messages
@@ -45,7 +46,7 @@ class UnsavedTests(AnyModelAdmin):
         """The form as it stands. Nothing is saved, and what is wrong without asking anybody is said at once."""
         row = self._at_work(request)
         form: Any = self.get_form(request, row, change=row is not None)(request.POST, request.FILES, instance=row)
-        form.fields.pop("seen", None)  # what others saved meanwhile is said when it is saved
+        form.fields.pop(VERSION, None)  # what others saved meanwhile is said when it is saved
         form.is_valid()
         problems = list(_problems(form))
         if problems:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.users.scopes import sees_all_corps
-from integrations.core.concurrency import SeenForm
+from integrations.core.page_versions import VersionedForm
 from integrations.models import Corp
 from notifications.admin.matcher_fields import MatchersField
 from notifications.admin.subscription_forms import (
@@ -65,7 +65,7 @@ class AlertReceiverForm(RecipientsFormPart):
         return cleaned
 
 
-class AlertRouteForm(SeenForm):
+class AlertRouteForm(VersionedForm):
     """`person`: the administrator at work, set by the admin."""
 
     person: User

@@ -20,9 +20,9 @@ from django.utils.translation import gettext_lazy as _
 from accounts.audit import signals
 from integrations.admin.base import NamedDeletions, own_page
 from integrations.admin.base import pill as tone_pill
-from integrations.admin.seen_rows import SeenFormSet, SeenRows
 from integrations.core.background import database_now
 from integrations.core.generics import AnyStackedInline
+from integrations.core.page_versions import VersionedFormSet
 from notifications.admin.alert_forms import (
     AlertReceiverForm,
     AlertRouteForm,
@@ -155,11 +155,11 @@ class AlertRouteAdmin(NamedDeletions):
         return own_page(self, request, "admin/notifications/alertroute/try.html", context)
 
 
-class SilenceWindowInline(SeenRows, PartPermissions, AnyStackedInline):
+class SilenceWindowInline(PartPermissions, AnyStackedInline):
     whole = "alertrule"
     model = SilenceWindow
     form = SilenceWindowForm
-    formset = SeenFormSet
+    formset = VersionedFormSet
     extra = 0
     fields = ("name", "kind", "weekdays", ("from_time", "to_time"), ("starts_at", "ends_at"))
 

@@ -10,7 +10,8 @@ from django.forms import modelform_factory
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from integrations.core.generics import AnyInlineFormSet, AnyModelForm
+from integrations.core.generics import AnyModelForm
+from integrations.core.page_versions import VersionedFormSet
 from notifications.delivery.runs import page_rights
 from notifications.models import PagePicture, Report
 
@@ -78,7 +79,7 @@ class PagePictureForm(AnyModelForm):
             page_rights.show_as_recipients(picture)
 
 
-class PagePictureFormSet(AnyInlineFormSet):
+class PagePictureFormSet(VersionedFormSet):
     """At most one. A page that was sent without this part leaves it as it is. `person`: the administrator at work, set
     by the admin."""
 

@@ -12,7 +12,7 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 
 from accounts.models import User
 from integrations.admin.base import FixedRows
-from integrations.core.concurrency import SeenForm
+from integrations.core.page_versions import VersionedForm
 
 # Beat's rows are kept by settings.CELERY_BEAT_SCHEDULE: pages to change them by hand could only stop the pushes.
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
@@ -21,7 +21,7 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
 
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(FixedRows):
-    form = SeenForm
+    form = VersionedForm
     list_display = ("name", "enabled", "last_run_at")
     fields = ("name", "enabled", "last_run_at")
     readonly_fields = ("name", "last_run_at")

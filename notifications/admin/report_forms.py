@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
-from django.db.models import Q
+from django.db.models import Model, Q
 from django.utils import timezone
 from django.utils.encoding import iri_to_uri
 from django.utils.translation import gettext_lazy as _
@@ -21,9 +21,10 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from accounts.users.scopes import sees_all_corps
 from integrations.clients.wecom.messages.limits import LINK_BYTES
-from integrations.core.generics import AnyInlineFormSet, AnyModelForm
+from integrations.core.page_versions import VersionedForm, VersionedFormSet
 from integrations.data.table import Table
 from integrations.models import Card, Corp
+from notifications.admin import page_picture_form
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
 from notifications.delivery.rendering.errors import RenderingError
@@ -31,7 +32,16 @@ from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS
 from notifications.delivery.rendering.previews import preview
 from notifications.delivery.rendering.report_data import latest_tables
 from notifications.delivery.runs.inbox import link_target
-from notifications.models import REPORT_FORMS, MessageForm, Report, ReportCard, ReportChart, Subscription
+from notifications.models import (
+    REPORT_FORMS,
+    MessageForm,
+    OwnRowsRule,
+    PagePicture,
+    Report,
+    ReportCard,
+    ReportChart,
+    Subscription,
+)
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError
@@ -46,16 +56,24 @@ CHART_FIELDS = (
     *("position", "alias", "kind", "title", "x", "y", "series", "unit"),
     *("top", "sort", "aggregate"),
 )
+# The rows of a content's page, and their fields.
+PARTS: dict[type[Model], tuple[str, ...]] = {
+    ReportCard: ("card", "alias", "title", "position"),
+    ReportChart: CHART_FIELDS,
+    OwnRowsRule: ("alias", "column", "attribute", "value"),
+    PagePicture: page_picture_form.FIELDS,
+}
 _KEY = re.compile(r"[0-9]{1,18}")
 
 
-class ReportForm(AnyModelForm):
+class ReportForm(VersionedForm):
     """`person`: the administrator at work, set by the admin. `spared_subscription`: the key of the one that is changed
     together with it, and checked by its own form. `is_for_copy`: the other subscriptions keep what is saved."""
 
     person: User
     spared_subscription: int | None = None
     is_for_copy = False
+    edits_rows = True
     # Of a new one, where they are not those of the model.
     new_values: Mapping[str, Any] = MappingProxyType({"is_template": True})
 
@@ -76,6 +94,16 @@ class ReportForm(AnyModelForm):
             corp.required = not sees_all_corps(self.person)
         if self.instance._state.adding:
             self.initial = {**self.new_values, **self.initial}
+
+    def values_of(self, row: Any) -> dict[str, Any]:
+        parts = {
+            model.__name__: list(model._default_manager.filter(report=row.pk).order_by("pk").values_list(*names))
+            for model, names in PARTS.items()
+        }
+        return {**super().values_of(row), **parts}
+
+    def saved_rows(self) -> Sequence[Model]:
+        return [self.instance, *Subscription.objects.filter(report=self.instance.pk)]
 
     def clean_title(self) -> str:
         title: str = self.cleaned_data["title"]
@@ -141,7 +169,7 @@ class ReportForm(AnyModelForm):
                 self.add_error("corp", message % {"name": subscription})
 
 
-class _Rows(AnyInlineFormSet):
+class _Rows(VersionedFormSet):
     default_error_messages: ClassVar[dict[str, Any]] = {
         "too_many_forms": _("At most %(num)d of these: take some away.")
     }

@@ -53,7 +53,7 @@ class _ReportPart(PartPermissions):
 class ReportCardInline(_ReportPart, AnyTabularInline):
     model = ReportCard
     formset = report_forms.CardFormSet
-    fields = ("card", "alias", "title", "position")
+    fields = report_forms.PARTS[ReportCard]
     extra = 0
     max_num = report_forms.CARDS_AT_MOST
 
@@ -69,7 +69,7 @@ class ReportCardInline(_ReportPart, AnyTabularInline):
 class OwnRowsInline(_ReportPart, AnyTabularInline):
     model = OwnRowsRule
     formset = report_forms.RuleFormSet
-    fields = ("alias", "column", "attribute", "value")
+    fields = report_forms.PARTS[OwnRowsRule]
     extra = 0
     max_num = report_forms.RULES_AT_MOST
 

@@ -20,7 +20,6 @@ from notifications.admin import report_forms, report_preview
 from notifications.admin.base import administrator, for_person
 from notifications.admin.page_picture_form import note_edit
 from notifications.admin.previews import PreviewMixin
-from notifications.admin.push.seen import SeenContent, merged_rows
 from notifications.admin.report_parts import (
     OwnRowsInline,
     PagePictureInline,
@@ -34,10 +33,6 @@ from notifications.tasks import enqueue_runs
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
-
-
-class PlainReportForm(report_forms.ReportForm, SeenContent):
-    """On a page of its own, without a push."""
 
 
 _BOTH = ("notifications.change_report", "notifications.change_subscription")
@@ -56,7 +51,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         "A report is what a push sends: a title, a text, and the page that it leads to. It is usually made together "
         "with its push."
     )
-    form = PlainReportForm
+    form = report_forms.ReportForm
     list_display = ("plain_title", "corp", "subscription_count", "created_at")
     list_select_related = ("corp",)
     search_fields = ("title",)
@@ -83,9 +78,6 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         enqueue_runs(note_edit(form.instance, [form, *formsets] if change else (), administrator(request)))
         super().save_related(request, form, formsets, change)
-
-    def get_formset_kwargs(self, request: HttpRequest, obj: Report, inline: Any, prefix: str) -> dict[str, Any]:
-        return {**super().get_formset_kwargs(request, obj, inline, prefix), **merged_rows(obj)}
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

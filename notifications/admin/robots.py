@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from integrations.admin.form_fields import CompactField, WriteOnlyInput
-from integrations.core.concurrency import SeenForm
 from integrations.core.generics import AnyModelAdmin
+from integrations.core.page_versions import VersionedForm
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
@@ -29,10 +29,10 @@ from notifications.tasks import enqueue_runs
 _KEY = re.compile(r"[0-9A-Za-z_-]{8,128}")
 
 
-class RobotForm(SeenForm):
+class RobotForm(VersionedForm):
     """`person`: the administrator at work, set by the admin."""
 
-    seen_secrets = ("key",)
+    version_columns = ("key",)
     person: User
     webhook = CompactField(
         label=capfirst(_("webhook address")),

@@ -15,13 +15,12 @@ from django.utils.translation import ngettext
 from accounts.directory.form_fields import DepartmentsField
 from accounts.models import User
 from accounts.users.scopes import people_visible_to
-from integrations.core.concurrency import SeenForm
+from integrations.core.page_versions import VersionedForm
 from notifications.admin import schedule_forms
 from notifications.admin.attribute_rule_fields import RulesField
 from notifications.admin.schedule_forms import ScheduleFormPart
 from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.models import Channel, OwnRowsRule, Repeat, Report, Robot, RulesMatch, Subscription
-from notifications.models.attribute_rules import RULES_AT_MOST
 from notifications.sources import Audience, Expected
 from notifications.subscriptions.attribute_rules import rules_of
 from notifications.subscriptions.recipients import INCOMPLETE, SET_ON_PERSON, Reachability, reachability
@@ -40,7 +39,7 @@ CHANNEL_FIELDS = ("channel", "robot", "fallback_channel")
 FIELD_CLASSES = {"departments": DepartmentsField}
 
 
-class RecipientsFormPart(SeenForm):
+class RecipientsFormPart(VersionedForm):
     """`person`: the administrator at work, set by the admin. After cleaning, `found` says who would be reached.
 
     A form that has this part names RECIPIENT_FIELDS and FIELD_CLASSES in its Meta.
@@ -57,31 +56,8 @@ class RecipientsFormPart(SeenForm):
         ),
     )
 
-    def _values_of(self, row: Any) -> dict[str, Any]:
-        return {**super()._values_of(row), "rules": _rows_of(rules_of(row))}
-
-    def _is_same(self, name: str, saved: Any) -> bool:
-        if name != "rules":
-            return super()._is_same(name, saved)
-        mine = self.cleaned_data.get("rules")
-        return mine is not None and _rows_of(mine) == saved
-
-    def _revived(self, name: str, value: Any) -> Any:
-        return [tuple(row) for row in value] if name == "rules" else super()._revived(name, value)
-
-    def _show_anew(self, saved: dict[str, Any], names: list[str] | None = None) -> None:
-        super()._show_anew(saved, [name for name in names or [] if name != "rules"])
-        if names and "rules" in names:
-            data: Any = self.data
-            for number in range(RULES_AT_MOST):
-                row = saved["rules"][number] if number < len(saved["rules"]) else ("", "", "")
-                for ending, value in zip(("attribute", "operator", "values"), row, strict=True):
-                    data[f"{self.add_prefix('rules')}-{number}-{ending}"] = value
-
-    def _shown(self, name: str, value: Any) -> str:
-        if name == "rules":
-            return "; ".join(row[2] for row in value) or "—"
-        return super()._shown(name, value)
+    def values_of(self, row: Any) -> dict[str, Any]:
+        return {**super().values_of(row), "rules": RulesField().prepare_value(rules_of(row))}
 
     def offer_recipients(self) -> None:
         """What this administrator may choose. Whoever is chosen already may stay, also where unseen."""
@@ -104,10 +80,6 @@ class RecipientsFormPart(SeenForm):
             self.add_error("robot", _("Choose the robot of the group."))
         if cleaned.get("channel") != Channel.WECOM:
             cleaned["fallback_channel"] = ""
-
-
-def _rows_of(rules: Any) -> list[list[str]]:
-    return [list(row) for row in RulesField().prepare_value(rules)]
 
 
 def audience_from(cleaned: dict[str, Any], *, corp: Corp | None) -> Audience:

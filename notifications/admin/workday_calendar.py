@@ -10,14 +10,14 @@ from django.http import HttpRequest
 
 from integrations.admin.base import OneRowAdmin
 from integrations.core.background import database_now
-from integrations.core.concurrency import SeenForm
+from integrations.core.page_versions import VersionedForm
 from notifications.models import WorkdayCalendar
 from notifications.subscriptions.schedules import slots
 
 
 @admin.register(WorkdayCalendar)
 class WorkdayCalendarAdmin(OneRowAdmin):
-    form = modelform_factory(WorkdayCalendar, SeenForm, fields=("days",))
+    form = modelform_factory(WorkdayCalendar, VersionedForm, fields=("days",))
 
     def save_model(self, request: HttpRequest, obj: WorkdayCalendar, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -8,7 +8,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, Response
 
 from accounts.models import Attribute
-from integrations.core.concurrency import sealed
+from integrations.admin.company_forms import SiteAddressForm
 from integrations.models import SiteAddress
 from tests.e2e.pages import Rows
 
@@ -99,6 +99,7 @@ def _questions(rows: Rows) -> list[Posted]:
     chosen = {"_selected_action": [str(rows.root.pk), str(rows.person.pk)]}
     attribute = Attribute.objects.get(key="region")
     address = SiteAddress.objects.default()
+    version = SiteAddressForm(instance=address)["page_version"].value()
     return [
         (people, {"action": "set_company", **chosen}),
         (people, {"action": "set_attribute", **chosen}),
@@ -106,7 +107,11 @@ def _questions(rows: Rows) -> list[Posted]:
         (people, {"action": "delete_selected", "_selected_action": [str(rows.person.pk)]}),
         (
             reverse("admin:integrations_siteaddress_change", args=[address.pk]),
-            {"url": "https://bi.example.com/", "seen": sealed(address, {"url": address.url}), "_save": "1"},
+            {
+                "url": "https://bi.example.com/",
+                "page_version": version,
+                "_save": "1",
+            },
         ),
         (reverse("admin:integrations_corp_callback_keys", args=[rows.corp.pk, "app"]), {}),
     ]

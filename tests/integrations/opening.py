@@ -7,7 +7,7 @@ from typing import Any
 from django.test import Client
 
 
-def seen_on(client: Client, url: str) -> str:
+def version_on(client: Client, url: str) -> str:
     """The hidden value by which the page remembers what it showed; empty where it is not a form to save."""
     form: Any = (client.get(url).context or {}).get("adminform")
-    return form.form["seen"].value() if form is not None and "seen" in form.form.fields else ""
+    return form.form["page_version"].value() if form is not None and "page_version" in form.form.fields else ""

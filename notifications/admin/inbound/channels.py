@@ -20,6 +20,7 @@ from django.views.decorators.http import require_POST
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
 from integrations.core.background import database_now
 from integrations.core.generics import AnyModelAdmin
+from integrations.core.page_versions import VERSION
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.core.sentences import shown
 from integrations.models import SiteAddress
@@ -154,7 +155,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         """The form as it stands on the last payload. Nothing is saved, nobody gets anything."""
         channel = self._changeable(request, pk)
         form = self.get_form(request, channel, change=True)(request.POST, instance=channel)
-        form.fields.pop("seen", None)  # what others saved meanwhile is said when it is saved
+        form.fields.pop(VERSION, None)  # what others saved meanwhile is said when it is saved
         form.is_valid()
         state = page.state_of(request, channel, form, now=timezone.now())
         if "_page" in request.POST:

@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Attribute, User
 from accounts.users.scopes import people_visible_to, sees_all_corps
 from integrations.clients.sources.http_json import ExpressionRefused
-from integrations.core.concurrency import SeenForm
 from integrations.core.generics import AnyModelForm
+from integrations.core.page_versions import VersionedForm
 from integrations.models import Corp
 from notifications.admin.subscription_forms import FIELD_CLASSES, audience_from
 from notifications.inbound import channels, mapping
@@ -102,7 +102,7 @@ def _path(label: Any, help_text: Any = "") -> forms.CharField:
     return forms.CharField(label=label, required=False, max_length=PATH_CHARACTERS, help_text=help_text)
 
 
-class ChannelForm(SeenForm):
+class ChannelForm(VersionedForm):
     """`person`: the administrator at work, set by the admin. Of a mail channel the mapping has no fields."""
 
     person: User
@@ -176,16 +176,8 @@ class ChannelForm(SeenForm):
         """A list as the field shows it; anything else as it is."""
         return "\n".join(value) if isinstance(value, tuple) else value
 
-    def _values_of(self, row: Any) -> dict[str, Any]:
-        return {**super()._values_of(row), **self.mapped_values(row)}
-
-    def _is_same(self, name: str, saved: Any) -> bool:
-        if name in self.mapped_values(self.instance):
-            return bool(self.as_text(name, self.cleaned_data.get(name)) == saved)
-        return super()._is_same(name, saved)
-
-    def _revived(self, name: str, value: Any) -> Any:
-        return value if name in self.mapped_values(self.instance) else super()._revived(name, value)
+    def values_of(self, row: Any) -> dict[str, Any]:
+        return {**super().values_of(row), "mapping": row.mapping}
 
     def _offer_people(self) -> None:
         fields: dict[str, Any] = self.fields

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.conf import settings
@@ -11,11 +11,9 @@ from django.forms.utils import ErrorDict
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from integrations.admin.seen_rows import page_saved
-from integrations.core import concurrency
+from integrations.core.page_versions import VERSION
 from notifications.admin import page_picture_form
 from notifications.admin.push.copies import CopiedReport
-from notifications.admin.push.seen import SeenContent
 from notifications.admin.report_forms import ReportForm, cards_in, is_key, removed_rules, rules_in, tables_to_try
 from notifications.admin.report_preview import PreviewRefusedError, own_rows_in
 from notifications.admin.subscription_forms import SubscriptionForm
@@ -47,12 +45,11 @@ class ContentFor(forms.ChoiceField):
         super().__init__(label=_("changes of the content"), choices=choices, widget=forms.RadioSelect, required=False)
 
 
-class ContentForm(ReportForm, SeenContent):
-    """Whoever saves second is told who changed what."""
+class ContentForm(ReportForm):
+    """The content as a part of a push's page, which carries its version beside that of the push."""
 
     def add_prefix(self, field_name: str) -> str:
-        """What the content was when the page was opened stands in the page beside the push's own fields."""
-        return "seen_content" if field_name == "seen" else super().add_prefix(field_name)
+        return "content_version" if field_name == VERSION else super().add_prefix(field_name)
 
 
 class PushForm(SubscriptionForm):
@@ -64,7 +61,7 @@ class PushForm(SubscriptionForm):
     """
 
     # Which content it sends is compared apart from it.
-    unseen_fields: ClassVar[frozenset[str]] = frozenset({"report"})
+    unversioned_fields = frozenset({"report"})
     draft: QueryDict | None = None
     content: ContentForm | None = None
     copied: CopiedReport | None = None
@@ -95,12 +92,6 @@ class PushForm(SubscriptionForm):
             report.widget = forms.HiddenInput()
         # The formsets of the page belong to it; without it there are none.
         self.instance.content_at_work = self.content.instance if self.content is not None else None
-        if self.content is not None:
-            self.instance.rows_at_work = self.content.rows_at_work
-
-    def _who(self, names: Collection[str]) -> str:
-        saved = concurrency.last_saved.first(self.instance, names)
-        return concurrency.who(saved or page_saved([self.instance.pk], Subscription))
 
     def is_valid(self) -> bool:
         return super().is_valid() and (self.content is None or self.content.is_valid())

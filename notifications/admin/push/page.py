@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts.models import Attribute
+from integrations.core.page_versions import VERSION
 from integrations.core.ways_out import offer_ways, way_out
 from notifications.admin import report_preview
 from notifications.admin.base import administrator
@@ -26,7 +27,6 @@ from notifications.admin.push.form import CONTENT_IS_SENT, PushForm
 from notifications.admin.push.one_page import ADDED_HERE, OnePage, problems_of
 from notifications.admin.push.preview import page_state
 from notifications.admin.push.renaming import changes, renaming_in
-from notifications.admin.push.seen import merged_rows
 from notifications.admin.report_forms import CARDS_AT_MOST, is_key
 from notifications.admin.report_parts import (
     OwnRowsInline,
@@ -101,7 +101,7 @@ class PushPage(OnePage):
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Subscription, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
-        return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report(), **merged_rows(obj)}
+        return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report()}
 
     def save_content(self, form: PushForm) -> None:
         """Write the report, so that the subscription can name it. Its rows follow in `save_related`."""
@@ -189,7 +189,6 @@ class PushPage(OnePage):
                 offer_ways(one.fields, request, always=ADDED_HERE)
             formsets = [one.formset for one in context["inline_admin_formsets"]]
             problems = list(problems_of((form, form.content), formsets)) if request.method == "POST" else []
-            context["is_second"] = any(one is not None and one.is_second for one in (form, form.content))
             context["problems"] = problems
             context["errors"] = None  # Django's line, in place of which the list stands
             inlines = context["inline_admin_formsets"]
@@ -222,7 +221,7 @@ class PushPage(OnePage):
         form = self.get_form(request, subscription)(request.POST, instance=subscription or Subscription())
         # What others saved meanwhile is said when it is saved.
         for one in filter(None, (form, form.content)):
-            one.fields.pop("seen", None)
+            one.fields.pop(VERSION, None)
         form.is_valid()
         report_admin: Any = self.admin_site.get_model_admin(Report)
         models = [inline.model for inline in INLINES]

@@ -14,11 +14,11 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import User
 from accounts.users.scopes import people_visible_to
 from integrations.core.generics import AnyModelForm
+from integrations.core.page_versions import VERSION, VersionedForm
 from integrations.models import Card, CardData
 from notifications.admin import schedule_forms
 from notifications.admin.alert_forms import AlertReceiverForm
 from notifications.admin.condition_fields import ConditionsField
-from notifications.admin.rule.seen import SeenPeople, SeenRule
 from notifications.admin.schedule_forms import ScheduleFormPart
 from notifications.admin.subscription_forms import FIELD_CLASSES, RECIPIENT_FIELDS
 from notifications.alerts import conditions
@@ -30,6 +30,9 @@ from notifications.subscriptions.recipients import Reachability, named_audience,
 from notifications.subscriptions.schedules.slots import TIME_FIELDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.models import Model
     from django.http import QueryDict
 
 # How often, in words; each is kept as its crontab.
@@ -42,7 +45,7 @@ EVERY = MappingProxyType(
 )
 
 
-class RulePeopleForm(AlertReceiverForm, SeenPeople):
+class RulePeopleForm(AlertReceiverForm):
     """The people of one rule: a receiver that no list shows. It is named after the rule."""
 
     class Meta:
@@ -56,6 +59,13 @@ class RulePeopleForm(AlertReceiverForm, SeenPeople):
         if corp.required and self.instance._state.adding:
             self.initial["corp"] = corp.queryset.order_by("pk").values_list("pk", flat=True).first()
 
+    def add_prefix(self, field_name: str) -> str:
+        """Name the people's version apart from that of the rule."""
+        return "people_version" if field_name == VERSION else super().add_prefix(field_name)
+
+    def saved_rows(self) -> Sequence[Model]:
+        return [self.instance, *AlertRule.objects.filter(receiver=self.instance.pk)]
+
     def save_for(self, rule: AlertRule) -> AlertReceiver:
         receiver: AlertReceiver = self.save(commit=False)
         receiver.name, receiver.is_shared = rule.name, False
@@ -65,7 +75,7 @@ class RulePeopleForm(AlertReceiverForm, SeenPeople):
         return receiver
 
 
-class AlertRuleForm(ScheduleFormPart, SeenRule):
+class AlertRuleForm(ScheduleFormPart, VersionedForm):
     """`person`: the administrator at work, set by the admin. `people`: the form of the people chosen for this rule
     alone, whose fields stand in the same page; None for whoever may not write receivers, and chooses a shared one.
     `draft`: what the person left on the page, with which it begins.
@@ -74,6 +84,7 @@ class AlertRuleForm(ScheduleFormPart, SeenRule):
     """
 
     person: User
+    edits_rows = True
     people_class: type[RulePeopleForm] | None = None
     people: RulePeopleForm | None = None
     draft: QueryDict | None = None
@@ -118,6 +129,10 @@ class AlertRuleForm(ScheduleFormPart, SeenRule):
             pk=self.instance.owner_id
         )
         fields["conditions"].widget.names = self._column_names()
+
+    def values_of(self, row: Any) -> dict[str, Any]:
+        windows = row.silence_windows.order_by("pk").values_list(*SilenceWindowForm.Meta.fields)
+        return {**super().values_of(row), "silence_windows": list(windows)}
 
     @property
     def found(self) -> Reachability | None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
+from integrations.core.page_versions import VERSION
 from integrations.core.ways_out import offer_ways
 from integrations.data.table import Table
 from integrations.datasources.previews import DataPreview
@@ -114,7 +115,6 @@ class RulePage(OnePage, PreviewMixin):
             is_sent = request.method == "POST"
             people = form.people if is_sent and form.has_own_people() else None
             context["problems"] = list(problems_of((form, people), formsets)) if is_sent else []
-            context["is_second"] = any(one is not None and one.is_second for one in (form, people, *formsets))
             context["errors"] = None  # Django's line, in place of which the list stands
             inlines = context["inline_admin_formsets"]
             context["folded_parts"] = folded(PARTS, (form, form.people), inlines, is_sent=is_sent)
@@ -160,7 +160,7 @@ class RulePage(OnePage, PreviewMixin):
         """What was sent, to be tried: what others saved meanwhile is said when it is saved."""
         form: Any = self.get_form(request, rule)(request.POST, instance=rule or AlertRule())
         for one in filter(None, (form, form.people)):
-            one.fields.pop("seen", None)
+            one.fields.pop(VERSION, None)
         return form
 
     def _tried(

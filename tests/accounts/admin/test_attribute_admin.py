@@ -179,21 +179,6 @@ class TestDefinitions:
         login.refresh_from_db()
         assert not login.is_bi_login_id
 
-    def test_the_second_of_two_savers_is_told(self, root: User, region: Attribute) -> None:
-        client, page = signed_in(root), f"{DEFINITIONS}{region.pk}/change/"
-        sent = sent_form(client, page)
-        Attribute.objects.filter(pk=region.pk).update(description="新的")
-
-        refused = client.post(page, {**sent, "name": "大区"})
-
-        assert "新的" in refused.content.decode()
-        region.refresh_from_db()
-        assert (region.name, region.description) == ("区域", "新的")
-        again = {**sent, "name": "大区", "description": "新的", "seen": refused.context["adminform"].form.data["seen"]}
-        assert client.post(page, again).status_code == 302
-        region.refresh_from_db()
-        assert region.name == "大区"
-
     def test_the_login_id_cannot_be_deleted(self, root: User, login: Attribute) -> None:
         response = signed_in(root).post(f"{DEFINITIONS}{login.pk}/delete/", {"post": "yes"})
 
@@ -220,49 +205,6 @@ class TestAPersonsPage:
         assert values_of(attribute=number) == {person.pk: ["A0042"]}
         sent = sent_form(client, page_of(person))
         assert (sent["attribute_region"], sent["attribute_employee_number"]) == ("华北", "A0042")
-
-    def test_the_second_of_two_savers_is_told_who_set_what(
-        self, root: User, person: User, region: Attribute, number: Attribute
-    ) -> None:
-        set_values(attribute=region, values={person.pk: ["华北"]})
-        first, second = signed_in(with_role("first", Role.SYSTEM_ADMINISTRATOR)), signed_in(root)
-        sent = sent_form(second, page_of(person))
-        save(first, person, attribute_region="华东")
-
-        refused = second.post(page_of(person), {**sent, "attribute_employee_number": "A1", "name": "新名"})
-
-        form = refused.context["adminform"].form
-        assert list(form.errors) == ["__all__", "attribute_region"]
-        assert "first" in form.errors["__all__"][0]
-        assert "华东" in form.errors["attribute_region"][0]
-        assert values_of(attribute=region) == {person.pk: ["华东"]}
-        assert values_of(attribute=number) == {}
-        person.refresh_from_db()
-        assert person.name == "李雷"
-        # What was left alone shows the new value, and the second look lets it pass.
-        shown = {name: form[name].value() for name in ("attribute_region", "attribute_employee_number")}
-        assert shown == {"attribute_region": "华东", "attribute_employee_number": "A1"}
-        again = {**sent, **shown, "attributes_seen": form.data["attributes_seen"]}
-        assert second.post(page_of(person), again).status_code == 302
-        assert values_of(attribute=number) == {person.pk: ["A1"]}
-
-    def test_what_both_set_alike_is_no_conflict(self, root: User, person: User, region: Attribute) -> None:
-        client = signed_in(root)
-        sent = sent_form(client, page_of(person))
-        set_values(attribute=region, values={person.pk: ["华东"]})
-
-        assert client.post(page_of(person), {**sent, "attribute_region": "华东"}).status_code == 302
-
-    @pytest.mark.parametrize("seal", ["", "nonsense"])
-    def test_a_page_of_which_nobody_knows_when_it_was_opened_saves_nothing(
-        self, root: User, person: User, region: Attribute, seal: str
-    ) -> None:
-        client = signed_in(root)
-
-        refused = save(client, person, attribute_region="华东", attributes_seen=seal)
-
-        assert list(refused.context["adminform"].form.errors) == ["__all__"]
-        assert values_of(attribute=region) == {}
 
     def test_saving_without_a_change_writes_no_value(self, root: User, person: User, region: Attribute) -> None:
         set_values(attribute=region, values={person.pk: ["华北"]})

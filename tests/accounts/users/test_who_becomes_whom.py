@@ -29,6 +29,7 @@ from tests.accounts.conftest import make_person
 from tests.accounts.people import sent_form, signed_in, with_role
 from tests.bi import make_bi
 from tests.integrations.core.test_validators import certificate
+from tests.integrations.opening import version_on
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "en" / "administration.md"
 OWN, ALL, SUPERUSER = "administrator of the company", "administrator of all companies", "superuser"
@@ -170,7 +171,8 @@ def test_a_field_is_changed_by_those_alone_whom_the_table_names(site: Site, row:
     for name, person in site.persons.items():
         with transaction.atomic():
             before = seen()
-            answer = signed_in(person).post(path, form)
+            client = signed_in(person)
+            answer = client.post(path, {**form, "page_version": version_on(client, path)})
             assert answer.status_code in {302, 403}, answer.context["adminform"].form.errors
             if seen() != before:
                 by.append(name)
@@ -234,7 +236,8 @@ def test_as_whom_somebody_enters_the_bi_is_set_by_administrators_of_all_companie
 
     found = []
     for name in (OWN, ALL):
-        signed_in(site.persons[name]).post(path, form)
+        client = signed_in(site.persons[name])
+        client.post(path, {**form, "page_version": version_on(client, path)})
         found.append(bi_login_ids_of([person.pk]).get(person.pk, ""))
 
     assert found == ["", "api"]
@@ -258,7 +261,7 @@ def test_the_bi_is_no_data_source_of_a_company_s_administrator(site: Site, corp:
 
 def test_no_field_is_missing_in_the_table() -> None:
     forms = {"Corp": CorpForm, "BiConnection": BiConnectionForm, "SiteAddress": SiteAddressForm}
-    fields = {f"{page}.{name}" for page, form in forms.items() for name in form.base_fields if name != "seen"}
+    fields = {f"{page}.{name}" for page, form in forms.items() for name in form.base_fields if name != "page_version"}
     policy = {field.name for field in DirectoryPolicy._meta.fields if field.editable} - {"id"}
     named = {row.name for row in TABLE}
 

@@ -42,7 +42,7 @@ def page(address: SiteAddress, action: str = "change") -> str:
 def opened(client: Client, address: SiteAddress, headers: dict[str, str] = HERE) -> dict[str, str]:
     """What the page carries, having been opened."""
     response: Any = client.get(page(address), headers=headers)
-    return {"seen": response.context["adminform"].form["seen"].value()}
+    return {"page_version": response.context["adminform"].form["page_version"].value()}
 
 
 def text_of(response: Any) -> str:
@@ -73,10 +73,10 @@ def test_the_confirmed_change_is_saved_and_leads_to_the_new_address(admin_client
         page(default), {"url": "https://bi.example.com", **opened(admin_client, default)}, headers=HERE
     )
     content = shown.content.decode()
-    fields = dict(re.findall(r'<input type="hidden" name="(url|seen|_confirmed)" value="([^"]*)"', content))
+    fields = dict(re.findall(r'<input type="hidden" name="(url|page_version|_confirmed)" value="([^"]*)"', content))
     assert (fields["url"], fields["_confirmed"], sorted(fields)) == (
         *("https://bi.example.com/", "1"),
-        ["_confirmed", "seen", "url"],
+        ["_confirmed", "page_version", "url"],
     )
 
     response = admin_client.post(page(default), {**fields, "_save": "1"}, headers=HERE)
@@ -243,7 +243,7 @@ def test_no_role_changes_the_address_of_a_company_that_was_enabled(
     before, client = address.url, in_role(role)
 
     shown = client.get(page(address), headers=HERE)
-    typed = {"url": "https://evil.example/", "seen": "", "_save": "1"}
+    typed = {"url": "https://evil.example/", "page_version": "", "_save": "1"}
     changed = [client.post(page(address), {**typed, **more}, headers=HERE) for more in ({}, {"_confirmed": "1"})]
     deleted = client.post(page(address, "delete"), {"post": "yes"}, headers=HERE)
 
@@ -329,7 +329,7 @@ def test_the_address_at_which_one_reads_is_filled_in_and_needs_no_confirmation(
     settings.EXTRA_ALLOWED_HOSTS = ["hub.example.com"]
     headers = {"host": "hub.example.com"}
     form: Any = admin_client.get(page(default), headers=headers).context["adminform"].form
-    typed = {"url": form["url"].value(), "seen": form["seen"].value()}
+    typed = {"url": form["url"].value(), "page_version": form["page_version"].value()}
 
     response = admin_client.post(page(default), typed, headers=headers)
 

@@ -50,8 +50,8 @@ def send(client: Client, page: str, row: Any = None, **values: Any) -> Any:
     """The page of `row` as it is opened now, with these values; of a new row without one."""
     address = reverse(f"admin:integrations_{page}", args=[row.pk] if row else [])
     context: Any = client.get(address).context if row else None
-    if context is not None and "adminform" in context and "seen" in context["adminform"].form.fields:
-        values["seen"] = context["adminform"].form["seen"].value()
+    if context is not None and "adminform" in context and "page_version" in context["adminform"].form.fields:
+        values["page_version"] = context["adminform"].form["page_version"].value()
     return client.post(address, values, headers={"accept-language": "en"})
 
 
@@ -395,7 +395,7 @@ def test_a_card_s_form_has_the_fields_of_its_source_s_kind_alone(root: Client, k
     changing = root.get(reverse("admin:integrations_card_change", args=[card.pk])).context["adminform"].form
 
     for form in (adding, changing):
-        fields = set(form.fields) - {"seen"}
+        fields = set(form.fields) - {"page_version"}
         assert fields == {"name", "source", "kinds", "units", "as_of_column"} | CARD_FIELDS[kind]
         assert list(form.fields["source"].queryset) == [source]
     assert str(adding.initial["source"]) == str(source.pk)

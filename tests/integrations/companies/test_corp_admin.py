@@ -30,7 +30,7 @@ from integrations.models import CheckRun, Corp, SiteAddress
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.core.test_validators import certificate
 from tests.integrations.diagnosing import check_run, passed, queued
-from tests.integrations.opening import seen_on
+from tests.integrations.opening import version_on
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/integrations/corp/add/"
@@ -60,8 +60,8 @@ def page(corp: Corp, action: str = "change") -> str:
 
 
 def post(client: Client, url: str, **changes: str) -> HttpResponse:
-    seen = "" if url == ADD else seen_on(client, url)
-    return client.post(url, {**FIELDS, "new_secret": "", "seen": seen, **changes}, follow=True)  # type: ignore[return-value]  # the client's own class
+    seen = "" if url == ADD else version_on(client, url)
+    return client.post(url, {**FIELDS, "new_secret": "", "page_version": seen, **changes}, follow=True)  # type: ignore[return-value]  # the client's own class
 
 
 def text_of(response: Any) -> str:
@@ -441,7 +441,7 @@ def test_an_enabled_company_is_shown_where_what_saving_began_is_told(
     passed(corp)
     check_run(corp, "departments", "wrong", problem="unknown", facts={"unknown": "99"})
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
-    fields = {**FIELDS, "seen": seen_on(admin_client, page(corp)), "new_secret": "", **changes}
+    fields = {**FIELDS, "page_version": version_on(admin_client, page(corp)), "new_secret": "", **changes}
 
     response = admin_client.post(page(corp), fields)
 

@@ -13,7 +13,7 @@ from django.test import Client
 from accounts.models import User
 from integrations.core import csp
 from integrations.models import Corp, SiteAddress
-from tests.integrations.opening import seen_on
+from tests.integrations.opening import version_on
 
 pytestmark = pytest.mark.django_db
 
@@ -142,6 +142,6 @@ def test_a_changed_site_address_may_be_gone_to_from_its_confirmation() -> None:
 
     page = f"/admin/integrations/siteaddress/{address.pk}/change/"
 
-    answer = client.post(page, {"url": "https://new.example.test/", "seen": seen_on(client, page)})
+    answer = client.post(page, {"url": "https://new.example.test/", "page_version": version_on(client, page)})
 
     assert "form-action 'self' https://new.example.test;" in answer.headers["Content-Security-Policy"] + ";"

@@ -266,7 +266,7 @@ def editor() -> Client:
 
 def change_company(client: Client, world: World, corp: object) -> Any:
     url = reverse("admin:notifications_report_change", args=[world.report.pk])
-    return client.post(url, report_values(title="本公司日报", corp=corp, seen=seen_on(client, url)))
+    return client.post(url, report_values(title="本公司日报", corp=corp, page_version=version_on(client, url)))
 
 
 def test_a_reports_company_changes_only_where_its_subscriptions_still_reach_somebody(
@@ -292,9 +292,9 @@ def test_a_report_may_be_given_to_every_company(editor: Client, world: World) ->
 # --- Subscriptions ---------------------------------------------------------------------------------------------------
 
 
-def seen_on(client: Client, url: str) -> str:
+def version_on(client: Client, url: str) -> str:
     """By what the page of a push tells what others saved since it was opened."""
-    return str(client.get(url).context["adminform"].form["seen"].value())
+    return str(client.get(url).context["adminform"].form["page_version"].value())
 
 
 def values(report: Report, *people: User, **changes: object) -> dict[str, object]:
@@ -430,7 +430,9 @@ def test_one_that_has_run_out_can_still_be_renamed(root: Client, world: World) -
     Subscription.objects.update(valid_to=end, next_run_at=None)
     same = {"crontab": "0 9 * * *", "valid_to_0": "2002-01-01", "valid_to_1": "00:00:00"}
 
-    answer = root.post(url, values(world.report, world.person, name="新名称", **same, seen=seen_on(root, url)))
+    answer = root.post(
+        url, values(world.report, world.person, name="新名称", **same, page_version=version_on(root, url))
+    )
 
     assert answer.status_code == 302
     world.subscription.refresh_from_db()
@@ -441,7 +443,9 @@ def test_renaming_leaves_the_next_run_alone(root: Client, world: World) -> None:
     url = reverse("admin:notifications_subscription_change", args=[world.subscription.pk])
     Subscription.objects.update(next_run_at=NOW)  # due, and not yet claimed
 
-    root.post(url, values(world.report, world.person, name="新名称", crontab="0 9 * * *", seen=seen_on(root, url)))
+    root.post(
+        url, values(world.report, world.person, name="新名称", crontab="0 9 * * *", page_version=version_on(root, url))
+    )
 
     world.subscription.refresh_from_db()
     assert (world.subscription.name, world.subscription.next_run_at) == ("新名称", NOW)
@@ -451,7 +455,7 @@ def test_another_schedule_sets_the_next_run_anew(root: Client, world: World) -> 
     url = reverse("admin:notifications_subscription_change", args=[world.subscription.pk])
     Subscription.objects.update(next_run_at=NOW)
 
-    root.post(url, values(world.report, world.person, crontab="0 10 * * *", seen=seen_on(root, url)))
+    root.post(url, values(world.report, world.person, crontab="0 10 * * *", page_version=version_on(root, url)))
 
     world.subscription.refresh_from_db()
     assert world.subscription.next_run_at is not None
@@ -475,7 +479,7 @@ def test_a_person_chosen_by_somebody_else_may_stay(world: World) -> None:
     url = reverse("admin:notifications_subscription_change", args=[world.subscription.pk])
 
     answer = client.post(
-        url, values(world.report, world.person, stranger, crontab="0 9 * * *", seen=seen_on(client, url))
+        url, values(world.report, world.person, stranger, crontab="0 9 * * *", page_version=version_on(client, url))
     )
 
     assert answer.status_code == 302

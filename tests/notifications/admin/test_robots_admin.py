@@ -12,7 +12,7 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, PagePicture, Robot, Run, Subscription
 from tests.browser_form import untouched
-from tests.notifications.admin.test_admin import client_of, seen_on, values
+from tests.notifications.admin.test_admin import client_of, values, version_on
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -167,7 +167,7 @@ class TestASubscriptionsChannel:
         address = reverse("admin:notifications_subscription_change", args=[subscription.pk])
 
         sent = values(subscription.report, person, channel="wecom", robot=robot.pk)
-        root.post(address, {**sent, "seen": seen_on(root, address)})
+        root.post(address, {**sent, "page_version": version_on(root, address)})
 
         subscription.refresh_from_db()
         assert (subscription.channel, subscription.robot) == ("wecom", None)

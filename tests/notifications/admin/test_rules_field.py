@@ -18,7 +18,7 @@ from notifications.admin.attribute_rule_fields import RulesField, RulesWidget
 from notifications.models import AttributeRule, Operator, Subscription
 from notifications.sources import Rule
 from notifications.subscriptions.attribute_rules import rules_of, save_rules
-from tests.notifications.admin.test_admin import client_of, seen_on, values
+from tests.notifications.admin.test_admin import client_of, values, version_on
 from tests.notifications.factories import (
     make_corp,
     make_manager,
@@ -155,11 +155,13 @@ class TestPage:
         page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
         form = values(subscription.report, *subscription.users.all(), rules_match="any")
 
-        saved = root.post(page, {**form, **rows((title, "is", "经理")), "seen": seen_on(root, page)})
+        saved = root.post(page, {**form, **rows((title, "is", "经理")), "page_version": version_on(root, page)})
         shown = root.get(page).content.decode()
-        again = root.post(page, {**form, **rows((title, "is", "经理")), "name": "新名", "seen": seen_on(root, page)})
+        again = root.post(
+            page, {**form, **rows((title, "is", "经理")), "name": "新名", "page_version": version_on(root, page)}
+        )
         stored = rules_of(subscription)
-        root.post(page, {**form, **rows(("", "is", "")), "name": "新名", "seen": seen_on(root, page)})
+        root.post(page, {**form, **rows(("", "is", "")), "name": "新名", "page_version": version_on(root, page)})
 
         assert (saved.status_code, again.status_code) == (302, 302)
         assert 'value="经理"' in shown

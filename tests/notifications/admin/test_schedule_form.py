@@ -20,7 +20,7 @@ from notifications.models import FreeDays, MonthDay, Repeat, Report, Subscriptio
 from notifications.subscriptions.schedules import workdays
 from notifications.subscriptions.schedules.descriptions import crontab_words, described
 from tests.browser_form import untouched
-from tests.notifications.admin.test_admin import client_of, errors_of, said, seen_on, values
+from tests.notifications.admin.test_admin import client_of, errors_of, said, values, version_on
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.factories import (
@@ -113,7 +113,8 @@ def test_what_another_way_of_writing_needed_is_emptied(root: Client, order: tupl
     url = reverse("admin:notifications_subscription_change", args=[subscription.pk])
 
     answer = root.post(
-        url, values(*order, **{**WEEKLY, "crontab": "5 9 * * 1-5", "month_day": "3"}, seen=seen_on(root, url))
+        url,
+        values(*order, **{**WEEKLY, "crontab": "5 9 * * 1-5", "month_day": "3"}, page_version=version_on(root, url)),
     )
 
     assert answer.status_code == 302
@@ -127,7 +128,7 @@ def test_saving_unchanged_days_of_the_week_changes_nothing(root: Client, order: 
     Subscription.objects.update(next_run_at=datetime(2026, 1, 1, tzinfo=UTC))
     url = reverse("admin:notifications_subscription_change", args=[subscription.pk])
 
-    assert root.post(url, values(*order, **WEEKLY, seen=seen_on(root, url))).status_code == 302
+    assert root.post(url, values(*order, **WEEKLY, page_version=version_on(root, url))).status_code == 302
 
     subscription.refresh_from_db()
     assert subscription.next_run_at == datetime(2026, 1, 1, tzinfo=UTC)

@@ -19,7 +19,7 @@ from notifications.sources import Audience
 from notifications.subscriptions import preferences
 from notifications.subscriptions.recipients import named_audience, reachability, resolve
 from tests.accounts.people import with_role
-from tests.notifications.admin.test_admin import client_of, errors_of, said, seen_on, values
+from tests.notifications.admin.test_admin import client_of, errors_of, said, values, version_on
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -290,7 +290,7 @@ def test_a_department_of_an_unseen_company_cannot_be_chosen_but_may_stay(company
     subscription.departments.set([company.key(2), other.key(2)])
     page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
     kept = values(report, departments=[company.key(2), other.key(2)], name="新名称")
-    assert editor.post(page, {**kept, "seen": seen_on(editor, page)}).status_code == 302
+    assert editor.post(page, {**kept, "page_version": version_on(editor, page)}).status_code == 302
     assert subscription.departments.count() == 2
 
 

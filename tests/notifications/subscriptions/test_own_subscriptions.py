@@ -22,7 +22,7 @@ from notifications.models import Delivery, Receipt, Run, Subscription, Subscript
 from notifications.sources import Audience
 from notifications.subscriptions import preferences
 from notifications.subscriptions.recipients import named_audience, resolve
-from tests.notifications.admin.test_admin import client_of, seen_on, values
+from tests.notifications.admin.test_admin import client_of, values, version_on
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -244,7 +244,7 @@ class TestAdministrators:
         preferences.choose(person, subscription_id=subscription.pk, kind="paused", now=NOW)
         page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
 
-        sent = values(subscription.report, person, name="改名", seen=seen_on(admin, page))
+        sent = values(subscription.report, person, name="改名", page_version=version_on(admin, page))
 
         assert admin.post(page, sent).status_code == 302
         subscription.refresh_from_db()

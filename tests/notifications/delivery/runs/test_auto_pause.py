@@ -16,7 +16,7 @@ from notifications.delivery.maintenance import sweep
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import auto_pause
 from notifications.models import Delivery, Receipt, Run, Subscription
-from tests.notifications.admin.test_admin import client_of, seen_on, values
+from tests.notifications.admin.test_admin import client_of, values, version_on
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -162,7 +162,7 @@ def test_whoever_enables_it_begins_the_count_anew(subscription: Subscription, co
 
     form = values(subscription.report, make_person(corp, "reader"), crontab="0 9 * * *", pauses_after_failures="3")
 
-    answer = browser.post(page, {**form, "seen": seen_on(browser, page)})
+    answer = browser.post(page, {**form, "page_version": version_on(browser, page)})
 
     subscription.refresh_from_db()
     assert (answer.status_code, subscription.is_enabled, subscription.failures_paused_at) == (302, True, None)
