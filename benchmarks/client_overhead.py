@@ -29,14 +29,15 @@ from benchmarks import goals
 from benchmarks.goals import Goal
 from benchmarks.stand_in import stand_in
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.messages.builders import Recipients, text_message
+from integrations.clients.wecom.messages.builders import Recipients, app_message, text_content
 from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore
 from integrations.clients.wecom.transport import open_session
 
 GOAL = 1.15
 CORPID, AGENTID, TOKEN = "ww1a2b3c4d5e6f7a8b", 1000002, "sim-" + "A" * 200
-BODY = body_bytes(text_message(agentid=AGENTID, to=Recipients(["lilei"]), content="营收 1.2 亿,环比 +3.4%。" * 10))
+CONTENT = text_content("营收 1.2 亿,环比 +3.4%。" * 10)
+BODY = body_bytes(app_message(agentid=AGENTID, to=Recipients(["lilei"]), content=CONTENT))
 ANSWER = b'{"errcode":0,"errmsg":"ok","invaliduser":"","invalidparty":"","invalidtag":"","msgid":"sim-msg-0001"}'
 Call = Callable[[], object]
 

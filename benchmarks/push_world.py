@@ -154,9 +154,14 @@ def make_personal_messages(corps: list[Any], count: int) -> None:
         for n in range(start, min(count, start + BATCH)):
             corp, mark = corps[n % len(corps)], new_mark()
             to = builders.Recipients(userids=[f"U{n // len(corps)}"])
-            options = builders.Options(duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS)
-            content = f"您的销售额: {n} 元\nhttps://bi.example.com/m/{mark}/" + "。" * 40
-            body = body_bytes(builders.text_message(agentid=corp.agentid, to=to, content=content, options=options))
+            content = builders.text_content(f"您的销售额: {n} 元\nhttps://bi.example.com/m/{mark}/" + "。" * 40)
+            message = builders.app_message(
+                agentid=corp.agentid,
+                to=to,
+                content=content,
+                duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS,
+            )
+            body = body_bytes(message)
             deliveries.append(
                 Delivery(
                     run=run, corp=corp, channel="wecom", message_form="text", created_at=now, title="日报", text="x",

@@ -93,15 +93,11 @@ class RecipientError(IntegrationError):
         message: str,
         *,
         invalid_userids: tuple[str, ...] = (),
-        invalid_parties: tuple[str, ...] = (),
-        invalid_tags: tuple[str, ...] = (),
         unlicensed_userids: tuple[str, ...] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(message, **kwargs)
         self.invalid_userids = invalid_userids
-        self.invalid_parties = invalid_parties
-        self.invalid_tags = invalid_tags
         self.unlicensed_userids = unlicensed_userids
 
 

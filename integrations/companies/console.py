@@ -14,10 +14,9 @@ from django.utils.translation import gettext as _
 
 from integrations.clients.errors import ConfigurationError, IntegrationError, OutcomeUnknownError, TransientError
 from integrations.clients.explanations import Explanation
-from integrations.clients.wecom.api.agent import AgentChanges
+from integrations.clients.wecom.api.agent import AgentChanges, MenuEntry
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.messages.limits import MessageError
-from integrations.clients.wecom.messages.menus import Menu, MenuButton
 from integrations.clients.wecom.oauth import LinkError
 from integrations.companies import links
 from integrations.companies.diagnosis.checks import ownership
@@ -224,8 +223,7 @@ def _send(client: WeComClient, kind: str, after: Values) -> None:
     if kind == Kind.SETTINGS:
         client.agent_set(AgentChanges(**after))
     else:
-        buttons = [MenuButton(name=entry["name"], kind=entry["type"], url=entry["url"]) for entry in after["menu"]]
-        client.menu_create(Menu(buttons))
+        client.menu_create([MenuEntry(entry["name"], entry["url"]) for entry in after["menu"]])
 
 
 # --- The two sides ----------------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def _change(card: AlertCard, clock: Clock) -> bool:
         _free(code)
         return _settle(card, "")
     content, digest = _content(delivery, notice), messages.digest_of(notice)
-    update = builders.card_update(agentid=delivery.agentid, response_code=code.code, is_for_all=True, card=content)
+    update = builders.card_update(agentid=delivery.agentid, response_code=code.code, card=content)
     try:
         client_factory.wecom_client(delivery.corp).message_update_template_card(update)
     except (ConfigurationError, RateLimitedError):

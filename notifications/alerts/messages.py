@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext, pgettext
 
 from integrations.clients.wecom.messages import builders, cards
-from integrations.clients.wecom.messages.card_parts import Button, CardAction, HorizontalItem, Source
+from integrations.clients.wecom.messages.cards import Button, HorizontalItem, Source
 from integrations.clients.wecom.messages.limits import body_bytes
 from notifications import sources
 from notifications.alerts.recipients import audience_of
@@ -93,9 +93,9 @@ class AlertRunSource:
         has_buttons = corp.callback_verified_at is not None
         message = builders.app_message(
             agentid=corp.agentid,
-            to=builders.Recipients(userids=userids),
+            to=builders.Recipients(userids),
             content=content(notice, url=url, mark=mark, has_buttons=has_buttons),
-            options=message_builder.OPTIONS,
+            duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS,
         )
         return body_bytes(message)
 
@@ -145,14 +145,14 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
         description=clipped(_description(notice), DESCRIPTION_CHARACTERS),
         source=Source(text=clipped(_origin(notice.lead), 20), colour=_colour(notice)),
         task_id=mark,
-        action=CardAction(url=url),
+        url=url,
     )
-    details = cards.Details(horizontal_items=[*_rows(notice)])
+    rows = [*_rows(notice)]
     text = clipped("\n".join([*_state_lines(notice), *_list(notice)]), TEXT_CHARACTERS)
     buttons = _buttons(notice) if has_buttons else []
     if buttons:
-        return cards.button_interaction(head, buttons=buttons, sub_title=text, details=details)
-    return cards.text_notice(head, sub_title=text, details=details)
+        return cards.button_interaction(head, buttons=buttons, sub_title=text, horizontal_items=rows)
+    return cards.text_notice(head, sub_title=text, horizontal_items=rows)
 
 
 def digest_of(notice: AlertNotice) -> str:

@@ -58,28 +58,6 @@ class Callback:
         value = self.fields.get(name)
         return value if isinstance(value, str) else ""
 
-    def selected(self) -> dict[str, tuple[str, ...]]:
-        """What was chosen in a card: question key to the ids of its answers."""
-        items = self.fields.get("SelectedItems")
-        chosen = as_list(items.get("SelectedItem")) if isinstance(items, Mapping) else []
-        return {
-            str(item.get("QuestionKey", "")): tuple(str(option) for option in _option_ids(item))
-            for item in chosen
-            if isinstance(item, Mapping)
-        }
-
-
-def as_list(value: Any) -> list[Any]:
-    """An element that may be missing, alone or repeated, as a list."""
-    if value is None or value == "":
-        return []
-    return value if isinstance(value, list) else [value]
-
-
-def _option_ids(item: Mapping[str, Any]) -> list[Any]:
-    options = item.get("OptionIds")
-    return as_list(options.get("OptionId")) if isinstance(options, Mapping) else []
-
 
 def read_envelope(body: bytes) -> Envelope:
     """The posted XML. Raises CallbackError."""

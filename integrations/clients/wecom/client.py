@@ -6,24 +6,19 @@ Constructed from plain values; knows nothing of Django. A call is: token, deadli
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, TypeVar
-
 import requests
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.observation import Observe, ignored, observed
 from integrations.clients.wecom import deadline, errcodes
 from integrations.clients.wecom.api.agent import AppCalls
-from integrations.clients.wecom.api.base import Answer, Call, Reply, Request, answer_of, file_of, lasting, typed
+from integrations.clients.wecom.api.base import Answer, Call, Request, answer_of, lasting, typed
 from integrations.clients.wecom.api.contacts import ContactCalls, LoginCalls
-from integrations.clients.wecom.api.media import LARGEST_BYTES, Media, MediaCalls, check_media, media_from
+from integrations.clients.wecom.api.media import LARGEST_BYTES, MediaCalls, check_media, media_id_from
 from integrations.clients.wecom.api.messages import ChatCalls, MessageCalls, SendResult, send_result_from
 from integrations.clients.wecom.messages.limits import multipart
 from integrations.clients.wecom.token_store import FetchedToken, TokenStore
 from integrations.clients.wecom.transport import API_BASE_URL, USUAL_TIMEOUTS, Timeouts, Transport
-
-T = TypeVar("T")
 
 
 class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, MediaCalls):
@@ -70,33 +65,23 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         """The company's ticket for `jssdk.sign`, kept in the token store."""
         return self._tokens.get(self.corpid, self.agentid, self.get_jsapi_ticket, "jsapi_ticket")
 
-    def agent_ticket(self) -> str:
-        """The application's ticket for `jssdk.sign`, kept in the token store."""
-        return self._tokens.get(self.corpid, self.agentid, self.ticket_get, "agent_ticket")
-
     def _call(self, call: Call) -> Answer:
-        return self._with_token(call, answer_of)
-
-    def _download(self, call: Call) -> Reply:
-        return self._with_token(call, file_of)
-
-    def _with_token(self, call: Call, read: Callable[[Request, Reply], T]) -> T:
         """One call with the application's token: once more with another token if WeCom refuses this one."""
         with deadline.total_deadline(self._transport.seconds_for(call)):
             token = self._token()
             try:
-                return self._once(call, token, read)
+                return self._once(call, token)
             except IntegrationError as error:
                 if error.code not in errcodes.STALE_TOKEN_CODES:
                     raise
-            return self._once(call, self._token(), read)
+            return self._once(call, self._token())
 
-    def _once(self, call: Call, token: str, read: Callable[[Request, Reply], T]) -> T:
+    def _once(self, call: Call, token: str) -> Answer:
         """One call. A token that WeCom refuses is dropped, so that no later call is made with it."""
         request = Request(call.operation, call.is_repeatable, secrets=(token, self._secret))
         try:
             with observed(self._observe, call.operation):
-                return read(request, self._transport.exchange(request, call, {"access_token": token}))
+                return answer_of(request, self._transport.exchange(request, call, {"access_token": token}))
         except IntegrationError as error:
             if error.code in errcodes.STALE_TOKEN_CODES:
                 self._tokens.drop(self.corpid, self.agentid, token)
@@ -156,19 +141,18 @@ class RobotClient:
         self,
         content: bytes,
         *,
-        kind: Literal["file", "voice"],
         file_name: str,
         media_type: str = "application/octet-stream",
-    ) -> Media:
-        """A file (20 MB) or voice recording (AMR, 60 s, 2 MB) of more than 5 bytes for this robot, for three days.
+    ) -> str:
+        """Upload a file of 6 bytes to 20 MB for this robot, for three days; returns its media_id.
 
         Raises MessageError for any other size. Source: document/path/91770.
         """
-        check_media("media", content, LARGEST_BYTES[kind])
+        check_media("media", content, LARGEST_BYTES["file"])
         body, content_type = multipart(content, file_name=file_name, media_type=media_type)
-        path, params = "/cgi-bin/webhook/upload_media", {"type": kind}
+        path, params = "/cgi-bin/webhook/upload_media", {"type": "file"}
         call = Call("webhook_upload_media", path, "POST", params, body, content_type, is_transfer=True)
-        return typed("webhook_upload_media", media_from, self._answered(call))
+        return typed("webhook_upload_media", media_id_from, self._answered(call))
 
     def _answered(self, call: Call) -> Answer:
         request = Request(call.operation, call.is_repeatable, secrets=(self._key,))

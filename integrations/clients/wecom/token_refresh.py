@@ -30,8 +30,8 @@ from integrations.clients.errors import (
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.deadline import patience_seconds
 
-Kind = Literal["token", "jsapi_ticket", "agent_ticket"]
-KINDS: tuple[Kind, ...] = ("token", "jsapi_ticket", "agent_ticket")
+Kind = Literal["token", "jsapi_ticket"]
+KINDS: tuple[Kind, ...] = ("token", "jsapi_ticket")
 
 RENEW_AHEAD_SECONDS = 300
 LEADER_SECONDS = 60  # longer than a gettoken call can take; after it another caller may try

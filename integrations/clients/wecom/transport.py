@@ -167,10 +167,7 @@ class Transport:
             response.close()
         if len(content) > ANSWER_BYTES_AT_MOST:
             raise _AnswerTooLongError
-        headers = response.headers
-        return Reply(
-            response.status_code, content, headers.get("Content-Type", ""), headers.get("Content-Disposition", "")
-        )
+        return Reply(response.status_code, content)
 
 
 # Of all calls: they are some sixty for each company's address.

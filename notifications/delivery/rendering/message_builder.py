@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
@@ -18,10 +18,12 @@ from integrations.clients.wecom.messages.builders import (
     Content,
     file_content,
     image_content,
+    markdown_content,
     news_content,
+    text_content,
+    textcard_content,
 )
-from integrations.clients.wecom.messages.card_parts import (
-    CardAction,
+from integrations.clients.wecom.messages.cards import (
     CardImage,
     Emphasis,
     HorizontalItem,
@@ -34,7 +36,6 @@ from notifications.models import MessageForm
 from notifications.reports.templates.escaping import escaped
 from notifications.sources import Figure
 
-OPTIONS = builders.Options(duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS)
 # A card's description knows tags. Ours has only <br>: what looks like a tag in the text is shown, not obeyed.
 _NO_TAGS = str.maketrans({"<": "＜", ">": "＞"})  # noqa: RUF001  # full-width on purpose
 # What a message obeys: tags, which lines do not end, and marks within a line. None is cut in two.
@@ -87,23 +88,27 @@ def body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str
 
     Raises messages.MessageError for what cannot be a message, as an empty title.
     """
-    to = builders.Recipients(userids=userids)
-    payload = _BUILDERS[form](words, agentid, to)
-    return body_bytes(payload)
+    message = builders.app_message(
+        agentid=agentid,
+        to=builders.Recipients(userids),
+        content=_CONTENTS[form](words),
+        duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS,
+    )
+    return body_bytes(message)
 
 
-def _text(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+def _text(words: Words) -> Content:
     label = _("View all")
     link = f'<a href="{words.url}">{label}</a>'
-    content = _around(_text_head(words), words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT)
-    return builders.text_message(agentid=agentid, to=to, content=content, options=OPTIONS)
+    return text_content(_around(_text_head(words), words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT))
 
 
-def _markdown(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+def _markdown(words: Words) -> Content:
     label = _("View all")
     link = f"[{label}]({words.url})"
-    content = _around(_markdown_head(words), words.text, f"\n{link}", builders.MARKDOWN_BYTES, MessageForm.MARKDOWN)
-    return builders.markdown_message(agentid=agentid, to=to, content=content, options=OPTIONS)
+    return markdown_content(
+        _around(_markdown_head(words), words.text, f"\n{link}", builders.MARKDOWN_BYTES, MessageForm.MARKDOWN)
+    )
 
 
 def _text_head(words: Words) -> str:
@@ -115,63 +120,40 @@ def _markdown_head(words: Words) -> str:
     return f"**{escaped(words.title, MessageForm.MARKDOWN)}**\n"
 
 
-def _textcard(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+def _textcard(words: Words) -> Content:
     broken = (words.text or words.title).translate(_NO_TAGS).replace("\n", "<br>")  # WeCom wants a description
-    return builders.textcard_message(
-        agentid=agentid,
-        to=to,
+    return textcard_content(
         title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
         description=_cut(broken, builders.DESCRIPTION_BYTES, MessageForm.TEXTCARD),
         url=words.url,
         button_text=pgettext("button of a card, at most 4 characters", "View"),
-        options=OPTIONS,
     )
 
 
-def _news(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
-    return builders.app_message(agentid=agentid, to=to, content=news(words, words.url), options=OPTIONS)
-
-
-def _image(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
-    return builders.app_message(agentid=agentid, to=to, content=image_content(NOT_UPLOADED), options=OPTIONS)
-
-
-def _file(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
-    return builders.app_message(agentid=agentid, to=to, content=file_content(NOT_UPLOADED), options=OPTIONS)
-
-
-def _text_notice(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
-    return builders.app_message(agentid=agentid, to=to, content=text_notice(words, words.url), options=OPTIONS)
-
-
-def _news_notice(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
-    return builders.app_message(agentid=agentid, to=to, content=news_notice(words, words.url), options=OPTIONS)
-
-
-def news(words: Words, url: str) -> Content:
+def _news(words: Words) -> Content:
     """A picture with title and text below it."""
     article = Article(
         title=builders.clip_utf8(words.title, TITLE_BYTES),
         description=builders.clip_utf8(words.text, DESCRIPTION_BYTES, cut_here()),
-        url=url,
+        url=words.url,
         picture_url=words.picture_url,
     )
     return news_content([article])
 
 
-def text_notice(words: Words, url: str) -> Content:
+def _text_notice(words: Words) -> Content:
     """A card with the first figure large, the others as lines, and the text below them."""
     emphasis, lines = _emphasised(words.figures)
     return cards.text_notice(
-        _head(words, url),
+        _head(words),
         emphasis=emphasis,
         sub_title=clipped(words.text, CARD_TEXT, cut_here()),
-        details=cards.Details(horizontal_items=_lines(lines)),
-        jumps=[Jump(title=_("View all"), url=url)],
+        horizontal_items=_lines(lines),
+        jumps=[Jump(title=_("View all"), url=words.url)],
     )
 
 
-def news_notice(words: Words, url: str) -> Content:
+def _news_notice(words: Words) -> Content:
     """A card with the picture large, the figures as lines. Needs `picture_url`."""
     first, _end, rest = words.text.partition("\n")
     is_short = len(first) <= CARD_DESCRIPTION
@@ -180,20 +162,20 @@ def news_notice(words: Words, url: str) -> Content:
     if len(text) > VERTICAL_TITLE:
         below = [VerticalItem(_("Summary"), clipped(text, CARD_TEXT, cut_here()))]
     return cards.news_notice(
-        _head(words, url, first if is_short else ""),
+        _head(words, first if is_short else ""),
         image=CardImage(words.picture_url, CARD_RATIO),
-        details=cards.Details(horizontal_items=_lines(words.figures)),
+        horizontal_items=_lines(words.figures),
         vertical_items=below,
-        jumps=[Jump(title=_("View all"), url=url)],
+        jumps=[Jump(title=_("View all"), url=words.url)],
     )
 
 
-def _head(words: Words, url: str, description: str = "") -> cards.Head:
+def _head(words: Words, description: str = "") -> cards.Head:
     return cards.Head(
         title=clipped(words.title, CARD_TITLE),
         description=description,
         task_id=words.task_id,
-        action=CardAction(url),
+        url=words.url,
     )
 
 
@@ -243,16 +225,12 @@ def robot_body(form: MessageForm, words: Words) -> bytes:
         return body_bytes({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
     if form in _FILES:
         return body_bytes(robots.robot_content(file_content(NOT_UPLOADED)))
-    if form in _ROBOT_CONTENTS and url:
-        return body_bytes(robots.robot_content(_ROBOT_CONTENTS[form](words, url)))
+    if form in _ROBOT_FORMS and url:
+        return body_bytes(robots.robot_content(_CONTENTS[form](replace(words, url=url))))
     return _robot_text(form, words)
 
 
-_ROBOT_CONTENTS = {
-    MessageForm.NEWS: news,
-    MessageForm.TEXT_NOTICE: text_notice,
-    MessageForm.NEWS_NOTICE: news_notice,
-}
+_ROBOT_FORMS = frozenset({MessageForm.NEWS, MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
 
 
 def _robot_text(form: MessageForm, words: Words) -> bytes:
@@ -279,17 +257,15 @@ def mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
     return in_reading_order(json.dumps(mail, ensure_ascii=False)).encode()
 
 
-_BUILDERS = {
+_CONTENTS: dict[MessageForm, Callable[[Words], Content]] = {
     MessageForm.TEXT: _text,
     MessageForm.MARKDOWN: _markdown,
     MessageForm.TEXTCARD: _textcard,
     MessageForm.NEWS: _news,
-    MessageForm.IMAGE: _image,
+    MessageForm.IMAGE: lambda _words: image_content(NOT_UPLOADED),
     MessageForm.TEXT_NOTICE: _text_notice,
     MessageForm.NEWS_NOTICE: _news_notice,
-    MessageForm.XLSX: _file,
-    MessageForm.CSV: _file,
-    MessageForm.FILE: _file,
+    **dict.fromkeys((MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE), lambda _words: file_content(NOT_UPLOADED)),
 }
 # What says the same where there is no picture and no file.
 PLAIN_FORMS = {

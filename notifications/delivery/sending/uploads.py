@@ -295,9 +295,9 @@ def _caller(upload: _Upload) -> Callable[[], str]:
             raise _NoThreadError
         if held.robot is not None:
             robot = client_factory.robot_client(held.corp, held.robot.key)
-            return robot.webhook_upload_media(content, kind="file", file_name=name, media_type=media_type).media_id
+            return robot.webhook_upload_media(content, file_name=name, media_type=media_type)
         client = client_factory.wecom_client(held.corp)
-        return client.media_upload(content, kind=kind, file_name=name, media_type=media_type).media_id
+        return client.media_upload(content, kind=kind, file_name=name, media_type=media_type)
 
     return call
 

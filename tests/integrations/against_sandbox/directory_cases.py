@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integrations.clients.wecom.api.contacts import Department, Identity, MemberPage, MemberRow, Tag, User, UserDetail
+from integrations.clients.wecom.api.contacts import Department, Identity, MemberPage, MemberRow, Tag, User
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import Place
 
@@ -39,23 +39,6 @@ ROWS = (
 @case("auth/getuserinfo")
 def auth_getuserinfo(at: Place) -> None:
     assert at.app.auth_getuserinfo(at.code("jim")) == Identity("jim")
-
-
-@case("user/getuserinfo")
-def user_getuserinfo(at: Place) -> None:
-    assert at.app.user_getuserinfo(at.code("lilei")) == Identity("LiLei")
-
-
-@case("auth/getuserdetail")
-def auth_getuserdetail(at: Place) -> None:
-    identity = at.app.auth_getuserinfo(at.code("lilei", scope="snsapi_privateinfo"))
-
-    assert at.app.auth_getuserdetail(identity.user_ticket) == UserDetail(
-        "LiLei",
-        gender="0",
-        qr_code="https://open.work.weixin.qq.com/wwopen/userQRCode?vcode=sandbox-lilei",
-        mobile="13000000001",
-    )
 
 
 @case("user/get")
@@ -105,16 +88,6 @@ def department_simplelist(at: Place) -> None:
 @case("department/get")
 def department_get(at: Place) -> None:
     assert at.app.department_get(2) == SALES
-
-
-@case("user/getuserid")
-def user_getuserid(at: Place) -> None:
-    assert at.app.user_getuserid("13000000001") == "LiLei"
-
-
-@case("user/get_userid_by_email")
-def user_get_userid_by_email(at: Place) -> None:
-    assert at.app.user_get_userid_by_email("Han@example.com", 2) == "hanmeimei"
 
 
 @case("tag/get")

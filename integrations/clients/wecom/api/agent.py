@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,14 @@ from integrations.clients.wecom.api.base import (
     text,
     texts,
 )
-from integrations.clients.wecom.messages.limits import MessageError
-from integrations.clients.wecom.messages.menus import Menu
+from integrations.clients.wecom.messages.limits import MessageError, check_bytes, check_count, check_link
 from integrations.clients.wecom.token_refresh import FetchedToken
 
 NAME_CHARACTERS = 32
 DESCRIPTION_CHARACTERS = (4, 120)
+MENU_ENTRIES_AT_MOST = 3
+MENU_NAME_BYTES = 16
+MENU_URL_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,6 @@ class AgentChanges:
     description: str | None = None
     redirect_domain: str | None = None
     home_url: str | None = None
-    logo_mediaid: str | None = None
-    reports_location: bool | None = None
-    reports_enter: bool | None = None
 
     def fields(self) -> dict[str, Any]:
         """As agent/set takes them. Raises MessageError."""
@@ -56,12 +55,9 @@ class AgentChanges:
         if self.home_url is not None and not self.home_url.startswith(("http://", "https://")):
             raise MessageError("home_url", "an address with http or https")
         named: dict[str, Any] = {
-            "report_location_flag": None if self.reports_location is None else int(self.reports_location),
-            "logo_mediaid": self.logo_mediaid,
             "name": self.name,
             "description": self.description,
             "redirect_domain": self.redirect_domain,
-            "isreportenter": None if self.reports_enter is None else int(self.reports_enter),
             "home_url": self.home_url,
         }
         return {name: value for name, value in named.items() if value is not None}
@@ -74,15 +70,26 @@ class Agent:
     agentid: int
     name: str = ""
     description: str = ""
-    square_logo_url: str = ""
     allowed_userids: tuple[str, ...] = ()
     allowed_department_ids: tuple[int, ...] = ()
     allowed_tag_ids: tuple[int, ...] = ()
     is_closed: bool = False
     redirect_domain: str = ""
     home_url: str = ""
-    reports_location: bool = False
-    reports_enter: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MenuEntry:
+    """An entry of the menu below the application's chat that opens `url`. Source: document/path/90231."""
+
+    name: str
+    url: str
+
+    def fields(self, where: str) -> dict[str, Any]:
+        """As menu/create takes it; `where` names the entry in an error. Raises MessageError."""
+        check_bytes(f"{where}.name", self.name, MENU_NAME_BYTES)
+        check_link(f"{where}.url", self.url, MENU_URL_BYTES)
+        return {"type": "view", "name": self.name, "url": self.url}
 
 
 def agent_from(answer: Answer) -> Agent:
@@ -92,30 +99,18 @@ def agent_from(answer: Answer) -> Agent:
         agentid=integer(answer, "agentid"),
         name=optional_text(answer, "name"),
         description=optional_text(answer, "description"),
-        square_logo_url=optional_text(answer, "square_logo_url"),
         allowed_userids=tuple(text(user, "userid") for user in users),
         allowed_department_ids=integers(child(answer, "allow_partys"), "partyid"),
         allowed_tag_ids=integers(child(answer, "allow_tags"), "tagid"),
         is_closed=optional_integer(answer, "close") == 1,
         redirect_domain=optional_text(answer, "redirect_domain"),
         home_url=optional_text(answer, "home_url"),
-        reports_location=optional_integer(answer, "report_location_flag") == 1,
-        reports_enter=optional_integer(answer, "isreportenter") == 1,
     )
-
-
-def agents_from(answer: Answer) -> tuple[Agent, ...]:
-    """agent/list, which gives agentid, name and logo only."""
-    return tuple(agent_from(agent) for agent in objects(answer, "agentlist", required=True))
 
 
 def menu_from(answer: Answer) -> Mapping[str, Any]:
     """menu/get."""
     return {"button": list(objects(answer, "button", required=True))}
-
-
-def nothing_from(answer: Answer) -> None:
-    """An answer that says nothing but that it worked."""
 
 
 def addresses_from(answer: Answer) -> tuple[str, ...]:
@@ -126,7 +121,7 @@ def addresses_from(answer: Answer) -> tuple[str, ...]:
 
 
 def ticket_from(answer: Answer) -> FetchedToken:
-    """get_jsapi_ticket and ticket/get."""
+    """get_jsapi_ticket."""
     return lasting(answer, "ticket")
 
 
@@ -138,19 +133,17 @@ class AppCalls(Calls):
         params = {"agentid": self._own_agentid("agent_get")}
         return self._read("agent_get", "/cgi-bin/agent/get", agent_from, params)
 
-    def agent_list(self) -> tuple[Agent, ...]:
-        """The applications that the token may see; for a self-built application itself. Source: document/path/90227."""
-        return self._read("agent_list", "/cgi-bin/agent/list", agents_from)
-
     def agent_set(self, changes: AgentChanges) -> None:
         """Change some settings; what is None stays. Source: document/path/90228."""
         values = {"agentid": self._own_agentid("agent_set"), **changes.fields()}
         self._write("agent_set", "/cgi-bin/agent/set", values)
 
-    def menu_create(self, menu: Menu) -> None:
-        """Set the menu of the application's chat in place of the one it has. Source: document/path/90231."""
+    def menu_create(self, entries: Sequence[MenuEntry]) -> None:
+        """Replace the menu of the application's chat by one to three entries. Source: document/path/90231."""
+        check_count("button", len(entries), MENU_ENTRIES_AT_MOST, at_least=1)
+        menu = {"button": [entry.fields(f"button[{index}]") for index, entry in enumerate(entries)]}
         params = {"agentid": self._own_agentid("menu_create")}
-        self._write("menu_create", "/cgi-bin/menu/create", menu.fields(), params=params)
+        self._write("menu_create", "/cgi-bin/menu/create", menu, params=params)
 
     def menu_get(self) -> Mapping[str, Any]:
         """The menu as WeCom keeps it: `{"button": […]}`. Raises RecipientError (46003) where none is set.
@@ -159,11 +152,6 @@ class AppCalls(Calls):
         """
         params = {"agentid": self._own_agentid("menu_get")}
         return self._read("menu_get", "/cgi-bin/menu/get", menu_from, params)
-
-    def menu_delete(self) -> None:
-        """Remove the menu. Source: document/path/90233."""
-        params = {"agentid": self._own_agentid("menu_delete")}
-        self._read("menu_delete", "/cgi-bin/menu/delete", nothing_from, params)
 
     def getcallbackip(self) -> tuple[str, ...]:
         """Where callbacks come from: addresses or ranges, to be read anew every day. Source: document/path/90930."""
@@ -176,8 +164,3 @@ class AppCalls(Calls):
     def get_jsapi_ticket(self) -> FetchedToken:
         """A company ticket for `wx.config`; at most 100 an hour, so see `jsapi_ticket`. Source: document/path/90506."""
         return self._read("get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket", ticket_from)
-
-    def ticket_get(self) -> FetchedToken:
-        """An application ticket for `wx.agentConfig`; see `agent_ticket`. Source: document/path/94313."""
-        params = {"type": "agent_config"}
-        return self._read("ticket_get", "/cgi-bin/ticket/get", ticket_from, params)

@@ -64,8 +64,6 @@ class Reply:
 
     status: int
     content: bytes
-    content_type: str = ""
-    disposition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +93,6 @@ class Request:
 
 
 # --- From an answer to its fields, or its error -----------------------------------------------------------------------
-
-
-def file_of(request: Request, reply: Reply) -> Reply:
-    """A file as it came. Told by the header: errors have status 200, too, and a file may itself be JSON.
-
-    Raises as `answer_of` does where it is no file.
-    """
-    if reply.status == HTTPStatus.OK and reply.disposition:
-        return reply
-    answer_of(request, reply)
-    raise request.foreign("neither a file nor an error", answer=_clipped(request, reply.content))
 
 
 def answer_of(request: Request, reply: Reply) -> Mapping[str, Any]:
@@ -169,8 +156,6 @@ def _is_gettoken_block(request: Request, code: int) -> bool:
 def _named(answer: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {
         "invalid_userids": joined(answer, "invaliduser"),
-        "invalid_parties": joined(answer, "invalidparty"),
-        "invalid_tags": joined(answer, "invalidtag"),
         "unlicensed_userids": joined(answer, "unlicenseduser"),
     }
 
@@ -296,10 +281,6 @@ class Calls:
 
     def _call(self, call: Call) -> Answer:
         """The fields of an answer with errcode 0."""
-        raise NotImplementedError
-
-    def _download(self, call: Call) -> Reply:
-        """A file. Raises the error of an answer that is an error instead."""
         raise NotImplementedError
 
     def _read(self, operation: str, path: str, parse: Callable[[Answer], T], params: Params | None = None) -> T:

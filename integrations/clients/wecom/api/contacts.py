@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
 
 from integrations.clients.errors import UnexpectedResponseError
 from integrations.clients.wecom.api.base import (
@@ -20,7 +19,6 @@ from integrations.clients.wecom.api.base import (
     optional_integer,
     optional_text,
     text,
-    texts,
 )
 
 ROWS_A_PAGE = 10_000
@@ -33,46 +31,17 @@ class Identity:
 
     userid: str = ""
     openid: str = ""
-    external_userid: str = ""
-    user_ticket: str = ""
 
 
 def identity_from(answer: Answer) -> Identity:
-    """Both spellings: auth/getuserinfo writes `userid`, the older user/getuserinfo `UserId`."""
+    """auth/getuserinfo; answers of older servers write `UserId` and `OpenId`."""
     identity = Identity(
         userid=optional_text(answer, "userid") or optional_text(answer, "UserId"),
         openid=optional_text(answer, "openid") or optional_text(answer, "OpenId"),
-        external_userid=optional_text(answer, "external_userid"),
-        user_ticket=optional_text(answer, "user_ticket"),
     )
     if not identity.userid and not identity.openid:
         raise AnswerError("neither userid nor openid")
     return identity
-
-
-@dataclass(frozen=True, slots=True)
-class UserDetail:
-    """What a member agreed to show; empty where the member or the administrator did not."""
-
-    userid: str
-    gender: str = ""
-    avatar: str = ""
-    qr_code: str = ""
-    mobile: str = ""
-    email: str = ""
-    biz_mail: str = ""
-    address: str = ""
-
-
-def user_detail_from(answer: Answer) -> UserDetail:
-    """auth/getuserdetail."""
-    names = ("gender", "avatar", "qr_code", "mobile", "email", "biz_mail", "address")
-    return UserDetail(userid_from(answer), **{name: optional_text(answer, name) for name in names})
-
-
-def userid_from(answer: Answer) -> str:
-    """user/getuserid and user/get_userid_by_email."""
-    return text(answer, "userid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +53,11 @@ class User:
     department_ids: tuple[int, ...] = ()
     main_department_id: int | None = None
     is_leader_in: tuple[bool, ...] = ()
-    direct_leaders: tuple[str, ...] = ()
     position: str = ""
     mobile: str = ""
     email: str = ""
     biz_mail: str = ""
-    gender: str = ""
-    avatar: str = ""
     alias: str = ""
-    telephone: str = ""
     status: int | None = None
     is_enabled: bool | None = None
     # The company's own fields (extattr) that are plain text, as far as the application sees them: name and value.
@@ -129,15 +94,11 @@ def user_from(answer: Answer) -> User:
         department_ids=integers(answer, "department"),
         main_department_id=optional_integer(answer, "main_department"),
         is_leader_in=tuple([value == 1 for value in integers(answer, "is_leader_in_dept")]),
-        direct_leaders=texts(answer, "direct_leader"),
         position=optional_text(answer, "position"),
         mobile=optional_text(answer, "mobile"),
         email=optional_text(answer, "email"),
         biz_mail=optional_text(answer, "biz_mail"),
-        gender=optional_text(answer, "gender"),
-        avatar=optional_text(answer, "avatar"),
         alias=optional_text(answer, "alias"),
-        telephone=optional_text(answer, "telephone"),
         status=optional_integer(answer, "status"),
         is_enabled=None if enable is None else enable == 1,
         own_fields=_own_fields(answer),
@@ -152,8 +113,6 @@ class Department:
     department_id: int
     parent_id: int | None = None
     name: str = ""
-    name_en: str = ""
-    leader_userids: tuple[str, ...] = ()
     order: int = 0
 
 
@@ -204,8 +163,6 @@ def _department_of(answer: Answer) -> Department:
         department_id=integer(answer, "id"),
         parent_id=optional_integer(answer, "parentid"),
         name=optional_text(answer, "name"),
-        name_en=optional_text(answer, "name_en"),
-        leader_userids=texts(answer, "department_leader"),
         order=optional_integer(answer, "order") or 0,
     )
 
@@ -248,19 +205,6 @@ class LoginCalls(Calls):
         """
         params = {"code": code}
         return self._read("auth_getuserinfo", "/cgi-bin/auth/getuserinfo", identity_from, params)
-
-    def user_getuserinfo(self, code: str) -> Identity:
-        """The older spelling of `auth_getuserinfo`, which still answers; for servers that know only this one."""
-        params = {"code": code}
-        return self._read("user_getuserinfo", "/cgi-bin/user/getuserinfo", identity_from, params)
-
-    def auth_getuserdetail(self, user_ticket: str) -> UserDetail:
-        """What a member agreed to show, after a sign-in with `snsapi_privateinfo`; the ticket lives 1800 s.
-
-        Source: document/path/95833 (page of 2023-03-14).
-        """
-        question = {"user_ticket": user_ticket}
-        return self._query("auth_getuserdetail", "/cgi-bin/auth/getuserdetail", user_detail_from, question)
 
 
 def _directly(call: Callable[[], MemberPage]) -> MemberPage:
@@ -347,22 +291,6 @@ class ContactCalls(Calls):
         """
         params = {"id": department_id}
         return self._read("department_get", "/cgi-bin/department/get", department_from, params)
-
-    def user_getuserid(self, mobile: str) -> str:
-        """The userid of a mobile number. Wrong numbers above a fifth of the company's size block it for a day.
-
-        Raises RecipientError (46004) where nobody has it. Source: document/path/95402.
-        """
-        return self._query("user_getuserid", "/cgi-bin/user/getuserid", userid_from, {"mobile": mobile})
-
-    def user_get_userid_by_email(self, email: str, email_type: Literal[1, 2] = 1) -> str:
-        """The userid of a mail address; `email_type`: 1 company mail, 2 private mail.
-
-        Raises RecipientError (46004) where nobody has it. Source: document/path/95895.
-        """
-        question = {"email": email, "email_type": email_type}
-        path = "/cgi-bin/user/get_userid_by_email"
-        return self._query("user_get_userid_by_email", path, userid_from, question)
 
     def tag_get(self, tag_id: int) -> Tag:
         """The members and departments of a tag, as far as visible. Source: document/path/90213."""

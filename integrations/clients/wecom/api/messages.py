@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from integrations.clients.wecom.api.base import (
     Answer,
     Call,
     Calls,
     child,
-    integer,
     joined,
-    objects,
     optional_text,
     text,
     texts,
@@ -35,8 +32,6 @@ class SendResult:
     response_code: str = ""
     invalid_userids: tuple[str, ...] = ()
     unlicensed_userids: tuple[str, ...] = ()
-    invalid_parties: tuple[str, ...] = ()
-    invalid_tags: tuple[str, ...] = ()
     warning: str = ""
 
 
@@ -48,26 +43,7 @@ def send_result_from(answer: Answer) -> SendResult:
         response_code=optional_text(answer, "response_code"),
         invalid_userids=joined(answer, "invaliduser"),
         unlicensed_userids=joined(answer, "unlicenseduser"),
-        invalid_parties=joined(answer, "invalidparty"),
-        invalid_tags=joined(answer, "invalidtag"),
         warning=errmsg if "warning" in errmsg.lower() else "",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class AgentCount:
-    """How many person-times an application sent to."""
-
-    agentid: int
-    name: str
-    count: int
-
-
-def agent_counts_from(answer: Answer) -> tuple[AgentCount, ...]:
-    """message/get_statistics."""
-    rows = objects(answer, "statistics", required=True)
-    return tuple(
-        AgentCount(integer(row, "agentid"), optional_text(row, "app_name"), integer(row, "count")) for row in rows
     )
 
 
@@ -118,12 +94,6 @@ class MessageCalls(Calls):
     def message_recall(self, msgid: str) -> None:
         """Take a message back, within 24 h; the WeChat plug-in keeps it. Source: document/path/94867."""
         self._write("message_recall", "/cgi-bin/message/recall", {"msgid": msgid})
-
-    def message_get_statistics(self, day: Literal["today", "yesterday"] = "today") -> tuple[AgentCount, ...]:
-        """How many person-times each application sent to. Source: document/path/92369."""
-        question = {"time_type": 0 if day == "today" else 1}
-        path = "/cgi-bin/message/get_statistics"
-        return self._query("message_get_statistics", path, agent_counts_from, question)
 
 
 class ChatCalls(Calls):

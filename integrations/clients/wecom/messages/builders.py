@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from integrations.clients.wecom.messages.limits import (
-    PARTIES_AT_MOST,
-    TAGS_AT_MOST,
     USERS_AT_MOST,
     MessageError,
     check_bytes,
@@ -32,17 +30,12 @@ TITLE_BYTES = 128
 DESCRIPTION_BYTES = 512
 TEXTCARD_BUTTON_CHARACTERS = 4
 ARTICLES_AT_MOST = 8
-PAGEPATH_BYTES = 128
 MEDIA_ID_BYTES = 512
-APPID_BYTES = 64
 EVERYBODY = "@all"
 DUPLICATE_CHECK_SECONDS = 14_400  # WeCom's longest
 RESPONSE_CODE_BYTES = 512
-BUTTON_TEXT_BYTES = 512
 CHAT_KINDS = frozenset({"text", "image", "file", "textcard", "news", "markdown"})
 _CHATID = re.compile(r"[0-9A-Za-z]{1,32}")
-_TRANSLATES_IDS = frozenset({"text", "textcard", "news", "template_card"})
-_MAY_BE_SAFE = frozenset({"text", "image", "file"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +44,6 @@ class Content:
 
     msgtype: str
     fields: dict[str, Any]
-
-    @property
-    def may_be_safe(self) -> bool:
-        """Whether WeCom can keep this kind inside the company (`safe`)."""
-        return self.msgtype in _MAY_BE_SAFE
-
-    @property
-    def may_translate_ids(self) -> bool:
-        """Whether WeCom puts names for ids in this kind (`enable_id_trans`)."""
-        return self.msgtype in _TRANSLATES_IDS
 
 
 def text_content(content: str) -> Content:
@@ -81,7 +64,7 @@ def image_content(media_id: str) -> Content:
 
 
 def file_content(media_id: str) -> Content:
-    """A file that was uploaded. As `safe` only txt, pdf, office files, xml and pictures."""
+    """A file that was uploaded."""
     return Content("file", _media("file", media_id))
 
 
@@ -101,41 +84,20 @@ def textcard_content(*, title: str, description: str, url: str, button_text: str
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """One article of a news message.
-
-    `title`: at most 128 bytes, `description`: 512, `url` and `picture_url`: 2048, `appid` with `pagepath` (128):
-    a page of a mini-program, in place of the url.
-    """
+    """One article of a news message. `title`: at most 128 bytes, `description`: 512, `url` and `picture_url`: 2048."""
 
     title: str
-    description: str = ""
-    url: str = ""
+    description: str
+    url: str
     picture_url: str = ""
-    appid: str = ""
-    pagepath: str = ""
 
     def fields(self, where: str) -> dict[str, Any]:
         """As `news.articles` takes it. Raises MessageError."""
         check_bytes(f"{where}.title", self.title, TITLE_BYTES)
         check_bytes(f"{where}.description", self.description, DESCRIPTION_BYTES, is_optional=True)
-        check_link(f"{where}.url", self.url, is_optional=True)
+        check_link(f"{where}.url", self.url)
         check_link(f"{where}.picurl", self.picture_url, is_optional=True)
-        check_bytes(f"{where}.appid", self.appid, APPID_BYTES, is_optional=True)
-        check_bytes(f"{where}.pagepath", self.pagepath, PAGEPATH_BYTES, is_optional=True)
-        if bool(self.appid) != bool(self.pagepath):
-            raise MessageError(f"{where}.pagepath", "appid and pagepath go together")
-        if not self.url and not self.appid:
-            raise MessageError(f"{where}.url", "a url or a page of a mini-program is needed")
-        return used(
-            {
-                "title": self.title,
-                "description": self.description,
-                "url": self.url,
-                "picurl": self.picture_url,
-                "appid": self.appid,
-                "pagepath": self.pagepath,
-            }
-        )
+        return used({"title": self.title, "description": self.description, "url": self.url, "picurl": self.picture_url})
 
 
 def news_content(articles: Sequence[Article]) -> Content:
@@ -175,123 +137,50 @@ def clip_utf8(text: str, limit_bytes: int, suffix: str = "…") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Who gets a message: userids (at most 1000, or EVERYBODY), department ids and tag ids (at most 100 each)."""
+    """Who gets a message: at most 1000 userids, or EVERYBODY."""
 
-    userids: Sequence[str] | str = ()
-    party_ids: Sequence[int] = ()
-    tag_ids: Sequence[int] = ()
+    userids: Sequence[str] | str
 
     def fields(self) -> Payload:
-        """As `touser`, `toparty`, `totag`; only those that are used. Raises MessageError."""
-        if self.userids == EVERYBODY:
-            return {"touser": EVERYBODY}
-        if isinstance(self.userids, str):
-            raise MessageError("touser", 'a sequence of userids, or "@all"')
+        """As `touser`. Raises MessageError."""
         self.check()
-        joined = {
-            "touser": "|".join(self.userids),
-            "toparty": "|".join(map(str, self.party_ids)),
-            "totag": "|".join(map(str, self.tag_ids)),
-        }
-        return {name: value for name, value in joined.items() if value}
+        return {"touser": self.userids if isinstance(self.userids, str) else "|".join(self.userids)}
 
     def check(self) -> None:
         """Raises MessageError for too many, for none, and for a userid that would become two."""
-        check_count("touser", len(self.userids), USERS_AT_MOST)
-        check_count("toparty", len(self.party_ids), PARTIES_AT_MOST)
-        check_count("totag", len(self.tag_ids), TAGS_AT_MOST)
+        if self.userids == EVERYBODY:
+            return
+        if isinstance(self.userids, str):
+            raise MessageError("touser", 'a sequence of userids, or "@all"')
+        check_count("touser", len(self.userids), USERS_AT_MOST, at_least=1)
         if any(not userid or "|" in userid or userid.strip() != userid for userid in self.userids):
             raise MessageError("touser", 'a userid is empty, has spaces around it or contains "|"')
         if EVERYBODY in self.userids:
             raise MessageError("touser", '"@all" stands alone')
-        if not self.userids and not self.party_ids and not self.tag_ids:
-            raise MessageError("touser", "nobody: userids, departments or tags are needed")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What goes beside the content.
-
-    `duplicate_check_seconds`: so long WeCom drops an identical body, at most 14400, 0 is off. `safe`: 1 not to be
-    shared, and watermarked. `translates_ids`: names for ids (third parties).
-    """
-
-    duplicate_check_seconds: int = 0
-    safe: int = 0
-    translates_ids: bool = False
-
-    def fields(self, content: Content) -> Payload:
-        """As message/send takes them for this content. Raises MessageError."""
-        if not 0 <= self.duplicate_check_seconds <= DUPLICATE_CHECK_SECONDS:
-            raise MessageError("duplicate_check_interval", f"0 to {DUPLICATE_CHECK_SECONDS} seconds")
-        fields: Payload = {}
-        if self.safe:
-            fields["safe"] = _checked_safe(self.safe, content)
-        if self.translates_ids:
-            if not content.may_translate_ids:
-                raise MessageError("enable_id_trans", f"not possible for {content.msgtype}")
-            fields["enable_id_trans"] = 1
-        if self.duplicate_check_seconds:
-            fields |= {"enable_duplicate_check": 1, "duplicate_check_interval": self.duplicate_check_seconds}
-        return fields
-
-
-PLAIN = Options()
-
-
-def _checked_safe(safe: int, content: Content) -> int:
-    if not content.may_be_safe:
-        raise MessageError("safe", f"not possible for {content.msgtype}")
-    if safe != 1:
-        raise MessageError("safe", "0 or 1")
-    return safe
-
-
-def app_message(*, agentid: int, to: Recipients, content: Content, options: Options = PLAIN) -> Payload:
-    """A message of the application to members. Raises MessageError."""
-    return {
+def app_message(*, agentid: int, to: Recipients, content: Content, duplicate_check_seconds: int = 0) -> Payload:
+    """A message of the application to members. WeCom drops an identical body for `duplicate_check_seconds`, at most
+    14400; 0 is off. Raises MessageError."""
+    if not 0 <= duplicate_check_seconds <= DUPLICATE_CHECK_SECONDS:
+        raise MessageError("duplicate_check_interval", f"0 to {DUPLICATE_CHECK_SECONDS} seconds")
+    payload: Payload = {
         **to.fields(),
         "msgtype": content.msgtype,
         "agentid": agentid,
         content.msgtype: content.fields,
-        **options.fields(content),
     }
+    if duplicate_check_seconds:
+        payload |= {"enable_duplicate_check": 1, "duplicate_check_interval": duplicate_check_seconds}
+    return payload
 
 
-def text_message(*, agentid: int, to: Recipients, content: str, options: Options = PLAIN) -> Payload:
-    """See `text_content`."""
-    return app_message(agentid=agentid, to=to, content=text_content(content), options=options)
-
-
-def markdown_message(*, agentid: int, to: Recipients, content: str, options: Options = PLAIN) -> Payload:
-    """See `markdown_content`."""
-    return app_message(agentid=agentid, to=to, content=markdown_content(content), options=options)
-
-
-def textcard_message(
-    *,
-    agentid: int,
-    to: Recipients,
-    title: str,
-    description: str,
-    url: str,
-    button_text: str = "",
-    options: Options = PLAIN,
-) -> Payload:
-    """See `textcard_content`."""
-    card = textcard_content(title=title, description=description, url=url, button_text=button_text)
-    return app_message(agentid=agentid, to=to, content=card, options=options)
-
-
-def chat_message(*, chatid: str, content: Content, safe: int = 0) -> Payload:
+def chat_message(*, chatid: str, content: Content) -> Payload:
     """A message into a group chat that the application owns. Raises MessageError."""
     check_chatid(chatid)
     if content.msgtype not in CHAT_KINDS:
         raise MessageError("msgtype", f"{content.msgtype} cannot go into a group chat")
-    payload: Payload = {"chatid": chatid, "msgtype": content.msgtype, content.msgtype: content.fields}
-    if safe:
-        payload["safe"] = _checked_safe(safe, content)
-    return payload
+    return {"chatid": chatid, "msgtype": content.msgtype, content.msgtype: content.fields}
 
 
 def check_chatid(chatid: str) -> None:
@@ -300,42 +189,12 @@ def check_chatid(chatid: str) -> None:
         raise MessageError("chatid", "1 to 32 letters and digits")
 
 
-def card_update(
-    *,
-    agentid: int,
-    response_code: str,
-    userids: Sequence[str] = (),
-    party_ids: Sequence[int] = (),
-    tag_ids: Sequence[int] = (),
-    is_for_all: bool = False,
-    replace_name: str = "",
-    card: Content | None = None,
-) -> Payload:
-    """Change a card that was sent: grey its buttons and show `replace_name`, or put `card` in its place.
+def card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
+    """Put `card` in the place of one that was sent, for everybody who got it.
 
-    `response_code`: from message/send or from a click; works once and for 72 h. At most 1000 userids, 100
-    departments, 100 tags. Raises MessageError.
+    `response_code`: from message/send or from a click; works once and for 72 h. Raises MessageError.
     """
     check_bytes("response_code", response_code, RESPONSE_CODE_BYTES)
-    check_count("userids", len(userids), USERS_AT_MOST)
-    check_count("partyids", len(party_ids), PARTIES_AT_MOST)
-    check_count("tagids", len(tag_ids), TAGS_AT_MOST)
-    payload: Payload = {"agentid": agentid, "response_code": response_code}
-    if is_for_all:
-        payload["atall"] = 1
-    elif not userids and not party_ids and not tag_ids:
-        raise MessageError("userids", "nobody: userids, departments, tags or all are needed")
-    lists = {"userids": list(userids), "partyids": list(party_ids), "tagids": list(tag_ids)}
-    payload |= {name: values for name, values in lists.items() if values}
-    return payload | _replacement(replace_name, card)
-
-
-def _replacement(replace_name: str, card: Content | None) -> Payload:
-    if bool(replace_name) == (card is not None):
-        raise MessageError("template_card", "either a text for the buttons or another card")
-    if card is None:
-        check_bytes("button.replace_name", replace_name, BUTTON_TEXT_BYTES)
-        return {"button": {"replace_name": replace_name}}
     if card.msgtype != "template_card":
         raise MessageError("template_card", "not a template card")
-    return {"template_card": card.fields}
+    return {"agentid": agentid, "response_code": response_code, "atall": 1, "template_card": card.fields}

@@ -1,85 +1,165 @@
-"""The five template cards: typed parts and one builder for each type. Pure.
+"""The three template cards that the product sends: their parts, and one builder for each. Pure.
 
-Lengths that the documentation calls suggested are not checked: WeCom shows longer texts shortened, never refuses them.
-Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236 (page of 2025-09-24), 模板卡片消息.
+Each part refuses what WeCom would refuse. Lengths that the documentation calls suggested are not checked: WeCom shows
+longer texts shortened. Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236 (page of 2025-09-24),
+模板卡片消息.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from integrations.clients.wecom.messages.builders import Content, used
-from integrations.clients.wecom.messages.card_parts import (
-    ActionMenu,
-    Button,
-    CardAction,
-    CardImage,
-    Checkbox,
-    Emphasis,
-    HorizontalItem,
-    ImageTextArea,
-    Jump,
-    Quote,
-    Selection,
-    Source,
-    SubmitButton,
-    VerticalItem,
-    check_task_id,
-    listed,
+from integrations.clients.wecom.messages.limits import (
+    MessageError,
+    check_bytes,
+    check_count,
+    check_link,
+    check_unique,
+    utf8_size,
 )
-from integrations.clients.wecom.messages.limits import MessageError, check_unique, utf8_size
 
+KEY_BYTES = 1024
+TASK_ID_BYTES = 128
 HORIZONTAL_ITEMS_AT_MOST = 6
 VERTICAL_ITEMS_AT_MOST = 4
 JUMPS_AT_MOST = 3
 BUTTONS_AT_MOST = 6
-SELECTIONS_AT_MOST = 3
+NARROWEST, WIDEST = 1.3, 2.25
+_TASK_ID = re.compile(r"[0-9A-Za-z_\-@]+")
+_CARD = "template_card."
+
+
+class Part(Protocol):
+    """A part that may stand in a list; `where` names its place in an error."""
+
+    def fields(self, where: str) -> dict[str, Any]:
+        """As WeCom's documentation calls them. Raises MessageError, which names `where` and the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sends, in the first line. `colour`: 0 grey, 1 black, 2 red, 3 green."""
+
+    text: str
+    colour: int = 0
+
+    def fields(self) -> dict[str, Any]:
+        utf8_size(f"{_CARD}source.desc", self.text)
+        _check_choice(f"{_CARD}source.desc_color", self.colour, range(4))
+        return {**used({"desc": self.text}), "desc_color": self.colour}
+
+
+@dataclass(frozen=True, slots=True)
+class HorizontalItem:
+    """A line of name and value."""
+
+    name: str
+    value: str = ""
+
+    def fields(self, where: str) -> dict[str, Any]:
+        check_bytes(f"{where}.keyname", self.name, KEY_BYTES)
+        utf8_size(f"{where}.value", self.value)
+        return {"keyname": self.name, **used({"value": self.value}), "type": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class VerticalItem:
+    """A heading with a text below it."""
+
+    title: str
+    text: str = ""
+
+    def fields(self, where: str) -> dict[str, Any]:
+        check_bytes(f"{where}.title", self.title, KEY_BYTES)
+        utf8_size(f"{where}.desc", self.text)
+        return used({"title": self.title, "desc": self.text})
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A line at the foot of a notice that leads to `url`."""
+
+    title: str
+    url: str
+
+    def fields(self, where: str) -> dict[str, Any]:
+        check_bytes(f"{where}.title", self.title, KEY_BYTES)
+        check_link(f"{where}.url", self.url)
+        return {"title": self.title, "type": 1, "url": self.url}
+
+
+@dataclass(frozen=True, slots=True)
+class Emphasis:
+    """A large figure and what it is."""
+
+    title: str = ""
+    text: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        utf8_size(f"{_CARD}emphasis_content.title", self.title)
+        utf8_size(f"{_CARD}emphasis_content.desc", self.text)
+        return used({"title": self.title, "desc": self.text})
+
+
+@dataclass(frozen=True, slots=True)
+class CardImage:
+    """A large picture; `aspect_ratio`: width by height, 1.3 to 2.25."""
+
+    url: str
+    aspect_ratio: float = NARROWEST
+
+    def fields(self) -> dict[str, Any]:
+        check_link(f"{_CARD}card_image.url", self.url)
+        if not NARROWEST <= self.aspect_ratio <= WIDEST:
+            raise MessageError(f"{_CARD}card_image.aspect_ratio", f"{NARROWEST} to {WIDEST}")
+        return {"url": self.url, "aspect_ratio": self.aspect_ratio}
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A button whose click comes as a callback with `key`. `style`: 1 to 4."""
+
+    text: str
+    key: str
+    style: int = 1
+
+    def fields(self, where: str) -> dict[str, Any]:
+        check_bytes(f"{where}.text", self.text, KEY_BYTES)
+        _check_choice(f"{where}.style", self.style, range(1, 5))
+        check_bytes(f"{where}.key", self.key, KEY_BYTES)
+        return {"text": self.text, "style": self.style, "type": 0, "key": self.key}
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What every card may have. `task_id`: unique in the application, `[0-9A-Za-z_@-]`, at most 128 bytes."""
+    """What every card has. `url`: where a click on the card leads. `task_id`: unique in the application,
+    `[0-9A-Za-z_@-]`, at most 128 bytes."""
 
+    url: str
     title: str = ""
     description: str = ""
     source: Source | None = None
     task_id: str = ""
-    action: CardAction | None = None
 
     def fields(self, card_type: str) -> dict[str, Any]:
-        utf8_size("template_card.main_title.title", self.title)
-        utf8_size("template_card.main_title.desc", self.description)
+        utf8_size(f"{_CARD}main_title.title", self.title)
+        utf8_size(f"{_CARD}main_title.desc", self.description)
         if self.task_id:
-            check_task_id(self.task_id)
+            check_bytes(f"{_CARD}task_id", self.task_id, TASK_ID_BYTES)
+            if not _TASK_ID.fullmatch(self.task_id):
+                raise MessageError(f"{_CARD}task_id", "letters, digits and _ - @ only")
+        check_link(f"{_CARD}card_action.url", self.url)
         return {
             "card_type": card_type,
             "source": self.source.fields() if self.source else None,
             "main_title": used({"title": self.title, "desc": self.description}),
             "task_id": self.task_id,
-            "card_action": self.action.fields("card_action") if self.action else None,
+            "card_action": {"type": 1, "url": self.url},
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Details:
-    """What notices and button cards may have besides: the "…" menu, a quotation, up to six lines, a subtitle."""
-
-    menu: ActionMenu | None = None
-    quote: Quote | None = None
-    horizontal_items: Sequence[HorizontalItem] = ()
-
-    def fields(self) -> dict[str, Any]:
-        items = listed("horizontal_content_list", self.horizontal_items, HORIZONTAL_ITEMS_AT_MOST)
-        return {
-            "action_menu": self.menu.fields() if self.menu else None,
-            "quote_area": self.quote.fields() if self.quote else None,
-            "horizontal_content_list": items,
-        }
-
-
-NO_DETAILS = Details()
 
 
 def text_notice(
@@ -87,47 +167,42 @@ def text_notice(
     *,
     sub_title: str = "",
     emphasis: Emphasis | None = None,
-    details: Details = NO_DETAILS,
+    horizontal_items: Sequence[HorizontalItem] = (),
     jumps: Sequence[Jump] = (),
 ) -> Content:
-    """A notice of text; needs a title or a subtitle, and an action for a click on it. Raises MessageError."""
+    """Build a notice of text; it needs a title or a subtitle. Raises MessageError."""
     if not head.title and not sub_title:
-        raise MessageError("template_card.main_title.title", "a title or a subtitle is needed")
-    _require_action(head)
+        raise MessageError(f"{_CARD}main_title.title", "a title or a subtitle is needed")
+    utf8_size(f"{_CARD}sub_title_text", sub_title)
     return _card(
-        head.fields("text_notice"),
-        details,
         {
+            **head.fields("text_notice"),
+            "horizontal_content_list": _horizontal(horizontal_items),
             "emphasis_content": emphasis.fields() if emphasis else None,
             "sub_title_text": sub_title,
-            "jump_list": listed("jump_list", jumps, JUMPS_AT_MOST),
-        },
+            "jump_list": _listed("jump_list", jumps, JUMPS_AT_MOST),
+        }
     )
 
 
 def news_notice(
     head: Head,
     *,
-    image: CardImage | None = None,
-    image_text: ImageTextArea | None = None,
-    details: Details = NO_DETAILS,
+    image: CardImage,
+    horizontal_items: Sequence[HorizontalItem] = (),
     vertical_items: Sequence[VerticalItem] = (),
     jumps: Sequence[Jump] = (),
 ) -> Content:
-    """A notice with a picture, large or beside a text; needs a title and an action. Raises MessageError."""
+    """Build a notice with a large picture; it needs a title. Raises MessageError."""
     _require_title(head)
-    _require_action(head)
-    if image is None and image_text is None:
-        raise MessageError("template_card.card_image", "a picture or a picture with text is needed")
     return _card(
-        head.fields("news_notice"),
-        details,
         {
-            "card_image": image.fields() if image else None,
-            "image_text_area": image_text.fields() if image_text else None,
-            "vertical_content_list": listed("vertical_content_list", vertical_items, VERTICAL_ITEMS_AT_MOST),
-            "jump_list": listed("jump_list", jumps, JUMPS_AT_MOST),
-        },
+            **head.fields("news_notice"),
+            "horizontal_content_list": _horizontal(horizontal_items),
+            "card_image": image.fields(),
+            "vertical_content_list": _listed("vertical_content_list", vertical_items, VERTICAL_ITEMS_AT_MOST),
+            "jump_list": _listed("jump_list", jumps, JUMPS_AT_MOST),
+        }
     )
 
 
@@ -135,67 +210,44 @@ def button_interaction(
     head: Head,
     *,
     buttons: Sequence[Button],
-    selection: Selection | None = None,
     sub_title: str = "",
-    details: Details = NO_DETAILS,
-    replace_text: str = "",
+    horizontal_items: Sequence[HorizontalItem] = (),
 ) -> Content:
-    """One to six buttons; a click comes as a callback or opens an address. Raises MessageError.
-
-    `replace_text`: only where the card replaces another one: shown on the buttons, which are then disabled.
-    """
-    _require_interaction(head)
-    entries = listed("button_list", buttons, BUTTONS_AT_MOST, at_least=1)
-    check_unique("template_card.button_list.key", [button.key for button in buttons if button.key])
+    """Build a card with one to six buttons; it needs a title and a task_id. Raises MessageError."""
+    _require_title(head)
+    if not head.task_id:
+        raise MessageError(f"{_CARD}task_id", "an interactive card needs one")
+    utf8_size(f"{_CARD}sub_title_text", sub_title)
+    entries = _listed("button_list", buttons, BUTTONS_AT_MOST, at_least=1)
+    check_unique(f"{_CARD}button_list.key", [button.key for button in buttons])
     return _card(
-        head.fields("button_interaction"),
-        details,
         {
+            **head.fields("button_interaction"),
+            "horizontal_content_list": _horizontal(horizontal_items),
             "sub_title_text": sub_title,
-            "button_selection": selection.fields("button_selection") if selection else None,
             "button_list": entries,
-            "replace_text": replace_text,
-        },
+        }
     )
 
 
-def vote_interaction(head: Head, *, checkbox: Checkbox, submit: SubmitButton, replace_text: str = "") -> Content:
-    """A vote: one question with up to twenty answers. Raises MessageError."""
-    _require_interaction(head)
-    fields = {"checkbox": checkbox.fields(), "submit_button": submit.fields(), "replace_text": replace_text}
-    return _card(head.fields("vote_interaction"), NO_DETAILS, fields)
+def _card(fields: dict[str, Any]) -> Content:
+    return Content("template_card", used(fields))
 
 
-def multiple_interaction(
-    head: Head, *, selections: Sequence[Selection], submit: SubmitButton, replace_text: str = ""
-) -> Content:
-    """One to three questions with a list of answers each. Raises MessageError."""
-    _require_interaction(head)
-    entries = listed("select_list", selections, SELECTIONS_AT_MOST, at_least=1)
-    check_unique("template_card.select_list.question_key", [selection.question_key for selection in selections])
-    fields = {"select_list": entries, "submit_button": submit.fields(), "replace_text": replace_text}
-    return _card(head.fields("multiple_interaction"), NO_DETAILS, fields)
+def _horizontal(items: Sequence[HorizontalItem]) -> list[dict[str, Any]]:
+    return _listed("horizontal_content_list", items, HORIZONTAL_ITEMS_AT_MOST)
 
 
-def _card(head: dict[str, Any], details: Details, own: dict[str, Any]) -> Content:
-    if details.menu is not None and not head["task_id"]:
-        raise MessageError("template_card.task_id", "a card with a menu needs one")
-    for name in ("sub_title_text", "replace_text"):
-        utf8_size(f"template_card.{name}", own.get(name) or "")
-    return Content("template_card", used({**head, **details.fields(), **own}))
+def _listed(name: str, parts: Sequence[Part], limit: int, *, at_least: int = 0) -> list[dict[str, Any]]:
+    check_count(f"{_CARD}{name}", len(parts), limit, at_least=at_least)
+    return [part.fields(f"{_CARD}{name}[{index}]") for index, part in enumerate(parts)]
+
+
+def _check_choice(field: str, value: int, choices: range) -> None:
+    if value not in choices:
+        raise MessageError(field, f"{choices.start} to {choices.stop - 1}")
 
 
 def _require_title(head: Head) -> None:
     if not head.title:
-        raise MessageError("template_card.main_title.title", "is empty")
-
-
-def _require_action(head: Head) -> None:
-    if head.action is None or head.action.kind == 0:
-        raise MessageError("template_card.card_action", "a notice needs an action")
-
-
-def _require_interaction(head: Head) -> None:
-    _require_title(head)
-    if not head.task_id:
-        raise MessageError("template_card.task_id", "an interactive card needs one")
+        raise MessageError(f"{_CARD}main_title.title", "is empty")

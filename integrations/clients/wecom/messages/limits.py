@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 JSON_TYPE = "application/json; charset=UTF-8"
 # Whom one message may name: developer.work.weixin.qq.com/document/path/90236.
 USERS_AT_MOST = 1000
-PARTIES_AT_MOST = 100
-TAGS_AT_MOST = 100
 # Invisible marks that turn the direction of reading (Unicode UAX #9): with them "fdp.exe" reads as "exe.pdf".
 _DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 

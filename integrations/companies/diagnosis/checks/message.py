@@ -10,7 +10,7 @@ from integrations.clients.errors import IntegrationError, OutcomeUnknownError, R
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.clients.wecom.messages.builders import EVERYBODY, Recipients, text_message
+from integrations.clients.wecom.messages.builders import EVERYBODY, Recipients, app_message, text_content
 from integrations.clients.wecom.messages.limits import MessageError, body_bytes, check_bytes
 from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
@@ -77,7 +77,7 @@ def _body(question: Question) -> bytes:
             "number": question.run_id,
         }
     to = Recipients([question.subject])
-    return body_bytes(text_message(agentid=question.corp.agentid, to=to, content=text))
+    return body_bytes(app_message(agentid=question.corp.agentid, to=to, content=text_content(text)))
 
 
 CHECK = Check(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from integrations.clients.wecom.callbacks import (
     Callback,
     Envelope,
-    as_list,
     parse,
     read_envelope,
 )
@@ -73,39 +70,6 @@ def test_a_change_of_the_directory_has_no_application() -> None:
 @pytest.mark.parametrize("name", ["LOCATION", "<![CDATA[Location]]>", " location\n"])
 def test_the_name_of_an_event_is_compared_without_case(name: str) -> None:
     assert parse(event("", name)).kind == "location"
-
-
-def test_the_answers_of_a_vote() -> None:
-    callback = parse(
-        event(
-            "<SelectedItems><SelectedItem><QuestionKey>when</QuestionKey><OptionIds><OptionId>mon</OptionId>"
-            "<OptionId>tue</OptionId></OptionIds></SelectedItem><SelectedItem><QuestionKey>who</QuestionKey>"
-            "<OptionIds><OptionId>lilei</OptionId></OptionIds></SelectedItem></SelectedItems>",
-            "template_card_event",
-        )
-    )
-
-    assert callback.selected() == {"when": ("mon", "tue"), "who": ("lilei",)}
-
-
-@pytest.mark.parametrize(
-    "inner",
-    [
-        "",
-        "<SelectedItems></SelectedItems>",
-        "<SelectedItems>x</SelectedItems>",
-        "<SelectedItems><SelectedItem>x</SelectedItem></SelectedItems>",
-        "<SelectedItems><x/><x/></SelectedItems>",
-    ],
-)
-def test_a_card_event_without_answers(inner: str) -> None:
-    assert parse(event(inner)).selected() == {}
-
-
-def test_a_question_without_answers() -> None:
-    inner = "<SelectedItems><SelectedItem><QuestionKey>q</QuestionKey><OptionIds/></SelectedItem></SelectedItems>"
-
-    assert parse(event(inner)).selected() == {"q": ()}
 
 
 def test_elements_may_be_nested_and_repeated() -> None:
@@ -178,8 +142,3 @@ def test_a_body_that_is_no_envelope_is_refused(body: bytes) -> None:
 def test_a_plaintext_that_is_no_callback_is_refused(message: bytes) -> None:
     with pytest.raises(CallbackError):
         parse(message)
-
-
-@pytest.mark.parametrize(("value", "expected"), [(None, []), ("", []), ("a", ["a"]), (["a", "b"], ["a", "b"])])
-def test_an_element_as_a_list(value: Any, expected: list[Any]) -> None:
-    assert as_list(value) == expected

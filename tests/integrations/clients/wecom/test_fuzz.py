@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,9 +18,8 @@ from integrations.clients.wecom.api import base as base_api
 from integrations.clients.wecom.api import contacts as contacts_api
 from integrations.clients.wecom.api import media as media_api
 from integrations.clients.wecom.api import messages as messages_api
-from integrations.clients.wecom.api.base import Reply, Request, answer_of, file_of, typed
-from integrations.clients.wecom.api.media import file_name_of
-from integrations.clients.wecom.callbacks import Callback, parse, read_envelope
+from integrations.clients.wecom.api.base import Reply, Request, answer_of, typed
+from integrations.clients.wecom.callbacks import parse, read_envelope
 from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
 from integrations.clients.wecom.messages import builders, robots
 from integrations.clients.wecom.messages.builders import (
@@ -30,31 +30,18 @@ from integrations.clients.wecom.messages.builders import (
     text_content,
     textcard_content,
 )
-from integrations.clients.wecom.messages.card_parts import (
-    ActionMenu,
+from integrations.clients.wecom.messages.cards import (
     Button,
-    CardAction,
     CardImage,
-    Checkbox,
+    Head,
     HorizontalItem,
     Jump,
-    Option,
-    Quote,
-    Selection,
     Source,
-    SubmitButton,
-)
-from integrations.clients.wecom.messages.cards import (
-    Details,
-    Head,
     button_interaction,
-    multiple_interaction,
     news_notice,
     text_notice,
-    vote_interaction,
 )
 from integrations.clients.wecom.messages.limits import MessageError, body_bytes, in_reading_order, multipart
-from integrations.clients.wecom.messages.menus import Menu, MenuButton
 from integrations.clients.wecom.oauth import LinkError, authorize_url, home_page_link, wwlogin_url
 
 CORPID = "ww1a2b3c4d5e6f7a8b"
@@ -69,7 +56,7 @@ JSON = st.recursive(
     max_leaves=12,
 )
 NAMES = (
-    *("access_token", "expires_in", "userid", "UserId", "openid", "user_ticket", "agentid", "agentlist", "userlist"),
+    *("access_token", "expires_in", "userid", "UserId", "openid", "user_ticket", "agentid", "userlist"),
     *(
         "department",
         "department_id",
@@ -81,7 +68,7 @@ NAMES = (
         "allow_partys",
     ),
     *("allow_tags", "ip_list", "ticket", "msgid", "invaliduser", "invalidparty", "chatid", "chat_info", "media_id"),
-    *("created_at", "url", "statistics", "button", "close", "order", "name", "status", "id", "parentid"),
+    *("created_at", "url", "button", "close", "order", "name", "status", "id", "parentid"),
 )
 ANSWERS = st.dictionaries(st.sampled_from(("errcode", "errmsg", *NAMES)), JSON, max_size=8)
 # Close to what is right, so that the readers get beyond their first field.
@@ -100,7 +87,6 @@ LIKELY = st.fixed_dictionaries(
             st.fixed_dictionaries({"id": JSON}, optional={"parentid": JSON, "order": JSON}), max_size=3
         ),
         "dept_user": st.lists(st.fixed_dictionaries({"userid": JSON, "department": JSON}), max_size=3),
-        "statistics": st.lists(st.fixed_dictionaries({"agentid": JSON, "count": JSON}), max_size=3),
         "chat_info": st.fixed_dictionaries({"chatid": JSON, "userlist": JSON}),
         "media_id": st.text(max_size=3),
         "created_at": JSON,
@@ -112,10 +98,7 @@ PARSERS: tuple[Callable[[base_api.Answer], Any], ...] = (
     messages_api.send_result_from,
     contacts_api.identity_from,
     contacts_api.user_from,
-    contacts_api.user_detail_from,
-    contacts_api.userid_from,
     agent_api.agent_from,
-    agent_api.agents_from,
     agent_api.menu_from,
     agent_api.addresses_from,
     contacts_api.users_from,
@@ -124,11 +107,9 @@ PARSERS: tuple[Callable[[base_api.Answer], Any], ...] = (
     contacts_api.department_ids_from,
     contacts_api.department_from,
     contacts_api.tag_from,
-    messages_api.agent_counts_from,
     messages_api.chatid_from,
     messages_api.chat_from,
-    media_api.media_from,
-    media_api.picture_url_from,
+    media_api.media_id_from,
     agent_api.ticket_from,
 )
 
@@ -185,12 +166,8 @@ DOCUMENTS = st.recursive(
 @given(st.one_of(st.binary(max_size=200), DOCUMENTS.map(str.encode)))
 def test_no_document_breaks_the_reader(document: bytes) -> None:
     for read in (read_envelope, parse):
-        try:
-            result = read(document)
-        except CallbackError:
-            continue
-        if isinstance(result, Callback):
-            assert isinstance(result.selected(), dict)
+        with suppress(CallbackError):
+            read(document)
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------------
@@ -203,11 +180,10 @@ def test_no_answer_breaks_the_reader(content: bytes, status: int) -> None:
     errors: list[IntegrationError] = []
     for is_repeatable in (True, False):
         request = Request("user_get", is_repeatable, secrets=("sim-secret",))
-        for read in (answer_of, file_of):
-            try:
-                read(request, Reply(status, content, "", ""))
-            except IntegrationError as error:
-                errors.append(error)
+        try:
+            answer_of(request, Reply(status, content))
+        except IntegrationError as error:
+            errors.append(error)
     assert {error.operation for error in errors} <= {"user_get"}
     assert all(len(error.answer) <= 500 for error in errors)
 
@@ -220,11 +196,6 @@ def test_no_answer_breaks_a_schema(answer: dict[str, Any]) -> None:
         except IntegrationError:
             continue
         assert hash(result) is not None if parser is not agent_api.menu_from else isinstance(result, dict)
-
-
-@given(st.text(max_size=60))
-def test_no_header_breaks_the_reader_of_file_names(disposition: str) -> None:
-    assert isinstance(file_name_of(Reply(200, b"", "", disposition)), str)
 
 
 # --- Builders --------------------------------------------------------------------------------------------------------
@@ -247,44 +218,34 @@ def test_no_text_breaks_the_builders_of_texts(one: str, two: str, url: str, thre
     _sent(lambda: text_content(one))
     _sent(lambda: markdown_content(one))
     _sent(lambda: textcard_content(title=one, description=two, url=url, button_text=three))
-    _sent(lambda: news_content([Article(one, two, url, url, three, three)]))
+    _sent(lambda: news_content([Article(one, two, url, url)]))
 
 
 @given(TEXTS, TEXTS, URLS, st.integers(), st.floats())
-def test_no_text_breaks_the_builders_of_notices(one: str, two: str, url: str, number: int, ratio: float) -> None:
-    head = Head(one, two, Source(two, url, number), one, CardAction(url, two, one))
-    details = Details(ActionMenu([(one, two)], two), Quote(url, two, one), [HorizontalItem(one, two, url, two, one)])
-    _sent(lambda: text_notice(head, sub_title=two, details=details, jumps=[Jump(url, title=one)]))
-    _sent(lambda: news_notice(head, image=CardImage(url, ratio), details=details))
-    _sent(lambda: text_notice(Head(one, action=CardAction("https://a.example/")), sub_title=two))
+def test_no_text_breaks_the_builders_of_cards(one: str, two: str, url: str, number: int, ratio: float) -> None:
+    head = Head(url, one, two, Source(two, number), one)
+    items = [HorizontalItem(one, two)]
+    _sent(lambda: text_notice(head, sub_title=two, horizontal_items=items, jumps=[Jump(one, url)]))
+    _sent(lambda: news_notice(head, image=CardImage(url, ratio), horizontal_items=items))
+    _sent(lambda: text_notice(Head("https://a.example/", one), sub_title=two))
+    _sent(lambda: button_interaction(Head("https://a.example/", one, task_id="t"), buttons=[Button(one, two, number)]))
 
 
-@given(TEXTS, TEXTS, URLS, st.integers(), st.lists(st.builds(Option, TEXTS, TEXTS, st.booleans()), max_size=25))
-def test_no_text_breaks_the_builders_of_interactive_cards(
-    one: str, two: str, url: str, number: int, options: list[Option]
-) -> None:
-    head = Head(one, two, task_id="task-1")
-    submit = SubmitButton(one, two)
-    _sent(lambda: button_interaction(head, buttons=[Button(one, two, url, number)], replace_text=two))
-    _sent(lambda: button_interaction(head, buttons=[Button("x", "k")], selection=Selection(one, options, two, one)))
-    _sent(lambda: vote_interaction(head, checkbox=Checkbox(one, options), submit=submit))
-    _sent(lambda: multiple_interaction(head, selections=[Selection(one, options)], submit=submit))
-
-
-@given(st.lists(TEXTS, max_size=5), TEXTS, st.integers(), st.integers())
-def test_no_value_breaks_the_envelopes(userids: list[str], text: str, seconds: int, safe: int) -> None:
+@given(st.lists(TEXTS, max_size=5), TEXTS, st.integers())
+def test_no_value_breaks_the_envelopes(userids: list[str], text: str, seconds: int) -> None:
+    card = text_notice(Head("https://a.example/", "x"))
     builds: tuple[Callable[[], dict[str, Any]], ...] = (
         lambda: builders.app_message(
             agentid=1,
             to=builders.Recipients(userids),
             content=text_content("x"),
-            options=builders.Options(duplicate_check_seconds=seconds, safe=safe),
+            duplicate_check_seconds=seconds,
         ),
-        lambda: builders.chat_message(chatid=text, content=text_content("x"), safe=safe),
-        lambda: builders.card_update(agentid=1, response_code=text, userids=userids, replace_name=text),
+        lambda: builders.chat_message(chatid=text, content=text_content("x")),
+        lambda: builders.card_update(agentid=1, response_code=text, card=card),
         lambda: robots.robot_text(text, mentioned_userids=userids),
         lambda: robots.robot_image(text.encode(errors="replace")),
-        lambda: Menu([MenuButton(text, "click", key=text), MenuButton(text, "view", url=text)]).fields(),
+        lambda: agent_api.MenuEntry(text, text).fields("button[0]"),
     )
     for build in builds:
         try:

@@ -164,7 +164,7 @@ def test_a_reader_behind_tls_that_takes_nothing_cannot_hold_an_upload(certificat
 
     with listening(serve, certificate.context) as url, pytest.raises(TransientError):
         _robot(url, ca_bundle=certificate.bundle, timeouts=SHORT).webhook_upload_media(
-            b"x" * 20_000_000, kind="file", file_name="large.bin"
+            b"x" * 20_000_000, file_name="large.bin"
         )
 
     assert False not in has_left

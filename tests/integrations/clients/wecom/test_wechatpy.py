@@ -108,8 +108,8 @@ def _asked(call: Callable[[], object], method: str, path: str) -> tuple[dict[str
 
 
 ANY_LIST: dict[str, Any] = {
-    **{"userlist": [], "department": [], "agentlist": [], "button": [], "ip_list": [], "userid": "lilei"},
-    **{"agentid": AGENTID, "chat_info": {"chatid": "c"}, "chatid": "c", "UserId": "lilei"},
+    **{"userlist": [], "department": [], "button": [], "ip_list": [], "userid": "lilei"},
+    **{"agentid": AGENTID, "chat_info": {"chatid": "c"}, "chatid": "c"},
 }
 
 
@@ -118,10 +118,8 @@ def _without_empty(body: Any) -> Any:
     return {name: value for name, value in body.items() if value not in ("", 0)} if isinstance(body, dict) else body
 
 
-def _send(content: builders.Content, **options: Any) -> Callable[[WeComClient], object]:
-    payload = builders.app_message(
-        agentid=AGENTID, to=builders.Recipients(["lilei", "hanmeimei"]), content=content, **options
-    )
+def _send(content: builders.Content) -> Callable[[WeComClient], object]:
+    payload = builders.app_message(agentid=AGENTID, to=builders.Recipients(["lilei", "hanmeimei"]), content=content)
     return lambda client: client.message_send(body_bytes(payload))
 
 
@@ -129,12 +127,10 @@ URL = "https://portal.example.com/m"
 PEOPLE = ["lilei", "hanmeimei"]
 PAIRS: tuple[tuple[str, str, Callable[[WeComClient], object], Callable[[Any], object]], ...] = (
     ("GET", "user/get", lambda c: c.user_get("lilei"), lambda w: w.user.get("lilei")),
-    ("GET", "user/getuserinfo", lambda c: c.user_getuserinfo("CODE/1"), lambda w: w.oauth.get_user_info("CODE/1")),
     ("GET", "department/list", lambda c: c.department_list(2), lambda w: w.department.get(2)),
     ("GET", "tag/get", lambda c: c.tag_get(1), lambda w: w.tag.get_users(1)),
     ("GET", "agent/get", lambda c: c.agent_get(), lambda w: w.agent.get(AGENTID)),
     ("GET", "menu/get", lambda c: c.menu_get(), lambda w: w.menu.get(AGENTID)),
-    ("GET", "menu/delete", lambda c: c.menu_delete(), lambda w: w.menu.delete(AGENTID)),
     ("GET", "getcallbackip", lambda c: c.getcallbackip(), lambda w: w.misc.get_wechat_ips()),
     ("GET", "appchat/get", lambda c: c.appchat_get("c"), lambda w: w.appchat.get("c")),
     (
@@ -164,8 +160,8 @@ PAIRS: tuple[tuple[str, str, Callable[[WeComClient], object], Callable[[Any], ob
     (
         "POST",
         "message/send",
-        _send(builders.image_content("m1"), options=builders.Options(safe=1)),
-        lambda w: w.message.send_image(AGENTID, PEOPLE, "m1", safe=1),
+        _send(builders.image_content("m1")),
+        lambda w: w.message.send_image(AGENTID, PEOPLE, "m1"),
     ),
     ("POST", "message/send", _send(builders.file_content("m1")), lambda w: w.message.send_file(AGENTID, PEOPLE, "m1")),
 )
