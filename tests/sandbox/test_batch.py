@@ -133,7 +133,6 @@ def test_results_are_kept_of_the_newest_five(contacts: Api, api: Api) -> None:
     assert contacts.get("batch/getresult", jobid=jobs[1])["errcode"] == 0
     assert contacts.get("batch/getresult", jobid="x")["errcode"] == 40088
     assert contacts.get("batch/getresult")["errcode"] == 40063
-    assert contacts.get("export/get_result", jobid=jobs[1])["errcode"] == 40088
     assert api.get("batch/getresult", jobid=jobs[1])["errcode"] == 48002
 
 

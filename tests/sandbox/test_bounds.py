@@ -13,7 +13,7 @@ from wecom_sandbox.messages import inbox
 from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message
 from wecom_sandbox.messages.ring import Page, Ring
 from wecom_sandbox.settings import Settings
-from wecom_sandbox.state import events, files, office, world
+from wecom_sandbox.state import events, files, world
 from wecom_sandbox.testing import ControlError
 
 from benchmarks.sandbox_throughput import big_company, measured
@@ -149,15 +149,6 @@ def test_old_files_go_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -
         kept.add(files.Media(name, CORPID, "file", "f", "text/plain", b"", 0.0))
 
     assert [one.media_id for one in kept] == ["b", "c"]
-
-
-def test_what_programs_add_to_calendars_and_approvals_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(office, "ROWS_MOST", 2)
-    rows: list[str] = []
-    for row in "abc":
-        office.add(rows, row)
-
-    assert rows == ["b", "c"]
 
 
 def test_events_that_wait_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

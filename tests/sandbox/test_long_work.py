@@ -1,31 +1,27 @@
-"""Other calls are answered while a large one is under way: bulk writes, whole states, exports."""
+"""Other calls are answered while a large one is under way: bulk writes and whole states."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import make_mocked_request
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from wecom_sandbox import server
 from wecom_sandbox.api import pipeline
 from wecom_sandbox.api.call import Request
-from wecom_sandbox.callbacks import crypto
 from wecom_sandbox.control import companies, whole
 from wecom_sandbox.control.people import get_company_messages
 from wecom_sandbox.control.steps import ROWS_AT_ONCE, between_calls
 from wecom_sandbox.http.json_pieces import json_pieces
 from wecom_sandbox.messages.inbox import Message
 from wecom_sandbox.state import administration, snapshot
-from wecom_sandbox.state.files import Media
 from wecom_sandbox.state.world import CallRecord, Company, World
 
-from tests.sandbox.test_export import KEY
 from tests.sandbox_process import AGENTID, CORPID, company
 
 T = TypeVar("T")
@@ -156,37 +152,6 @@ def asked(world: World, method: str, path: str, body: object = None, **query: st
     query = {"access_token": json.loads(token.body)["access_token"], **query}
     sent = Request(method, f"/cgi-bin/{path}", query, json.dumps(body).encode(), "127.0.0.1")
     return dict(json.loads(pipeline.answer(world, path, sent).body))
-
-
-def plain(file: Media) -> dict[str, Any]:
-    key = crypto.aes_key(KEY)
-    decryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).decryptor()
-    padded = decryptor.update(file.body) + decryptor.finalize()
-    return dict(json.loads(padded[: -padded[-1]]))
-
-
-def test_an_export_is_made_in_slices(world: World) -> None:
-    """10,001 people make two files; somebody who leaves meanwhile stands in it, as one who was there at the start."""
-    world.settings.change({"job_pending_answers": 0})
-    administration.put_members(world, world.companies[CORPID], list(people(10_001)))
-    works: list[Generator[None, None, None]] = []
-    world.in_slices = works.append
-    jobid = asked(world, "POST", "export/simple_user", {"encoding_aeskey": KEY, "block_size": 10_000})["jobid"]
-    [work] = works
-
-    turns = 0
-    for _ in work:
-        turns += 1
-        if turns == 1:
-            administration.remove_member(world, world.companies[CORPID], "u9")
-            assert asked(world, "GET", "export/get_result", jobid=jobid)["status"] == 1
-
-    assert turns == 100
-    answer = asked(world, "GET", "export/get_result", jobid=jobid)
-    files = [world.media.get(one["url"].rpartition("/")[2]) for one in answer["data_list"]]
-    blocks = [plain(one)["userlist"] for one in files if one is not None]
-    assert [len(block) for block in blocks] == [10_000, 1]
-    assert [row["userid"] for block in blocks for row in block] == [f"u{number}" for number in range(10_001)]
 
 
 def test_a_state_is_what_was_there_when_it_was_asked_for(world: World) -> None:

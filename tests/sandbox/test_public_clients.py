@@ -11,11 +11,9 @@ import pytest
 
 from tests.sandbox.conftest import Api
 from tests.sandbox.test_batch import HEAD, upload
-from tests.sandbox.test_export import KEY
 from tests.sandbox.test_messages import BUTTON
-from tests.sandbox.test_office import APP, MORNING, OFFICE, PERIOD
 from tests.sandbox.test_other_calls import AMR, PNG
-from tests.sandbox_process import AGENTID, SandboxHandle, company
+from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 URL = "https://portal.example.com/m"
 ATTRIBUTES = [
@@ -54,20 +52,7 @@ MEMBER = {"userid": str, "name": str, "department": [int], "order": [int], "posi
     "main_department": int,
     "extattr": {"attrs": list},
 }
-KEYDATA = {"items": [{"key": f"审批{n}", "data": str(n), "jump_url": URL, "pagepath": "pages/a"} for n in (1, 2, 3)]}
-TEMPLATE = {"agentid": AGENTID, "type": "keydata", "keydata": KEYDATA, "replace_user_data": True}
 ROW = {"userid": str, "name": str}
-APPLICATION = {
-    "creator_userid": "lilei",
-    "template_id": "T1",
-    "use_template_approver": 0,
-    "approver": [{"attr": 2, "userid": ["lilei", "jim"]}, {"attr": 1, "userid": ["hanmeimei"]}],
-    "notifyer": ["lilei", "jim"],
-    "notify_type": 1,
-    "apply_data": {"contents": [{"control": "Text", "id": "Text-7", "value": {"text": "事假"}}]},
-    "summary_list": [{"summary_info": [{"text": "一天", "lang": "zh_CN"}]}],
-}
-
 # Who, which call, what is sent (None: by GET, with what follows "?"), and what is read of the answer.
 APP_CALLS: list[tuple[str, dict[str, Any] | None, dict[str, Any]]] = [
     (
@@ -77,8 +62,6 @@ APP_CALLS: list[tuple[str, dict[str, Any] | None, dict[str, Any]]] = [
     ),
     (f"agent/get?agentid={AGENTID}", None, {"allow_tags": {"tagid": list}, "close": int, "report_location_flag": int}),
     ("agent/list", None, {"agentlist": [{"agentid": int, "name": str, "square_logo_url": str}]}),
-    ("agent/set_workbench_template", TEMPLATE, {}),
-    ("agent/get_workbench_template", {"agentid": AGENTID}, {"type": str}),
     ("department/list?id=2", None, {"department": [{"id": int, "name": str, "parentid": int, "order": int}]}),
     ("department/simplelist?id=2", None, {"department_id": [{"id": int, "parentid": int, "order": int}]}),
     ("department/get?id=2", None, {"department": {"id": int, "name": str, "department_leader": list}}),
@@ -93,47 +76,6 @@ APP_CALLS: list[tuple[str, dict[str, Any] | None, dict[str, Any]]] = [
     ("tag/list", None, {"taglist": [{"tagid": int, "tagname": str}]}),
     ("tag/get?tagid=1", None, {"tagname": str, "userlist": [ROW], "partylist": [int]}),
     ("batch/invite", {"user": ["lilei", "x"], "party": [2], "tag": [1]}, {"invaliduser": [str], "invalidparty": list}),
-    ("export/user", {"encoding_aeskey": KEY, "block_size": 1_000_000}, {"jobid": str}),
-    ("export/taguser", {"tagid": 1, "encoding_aeskey": KEY, "block_size": 1_000_000}, {"jobid": str}),
-    (
-        "checkin/getcheckindata",
-        {"opencheckindatatype": 3, **PERIOD},
-        {
-            "checkindata": [
-                {"userid": str, "groupname": str, "checkin_type": str, "checkin_time": int, "mediaids": list}
-            ]
-        },
-    ),
-    (
-        "checkin/getcheckinoption",
-        {"datetime": MORNING, "useridlist": ["lilei"]},
-        {"info": [{"userid": str, "group": {"grouptype": int, "groupid": int, "groupname": str}}]},
-    ),
-    (
-        "checkin/getcheckin_daydata",
-        PERIOD,
-        {"datas": [{"base_info": {"date": int, "acctid": str}, "summary_info": {"checkin_count": int}}]},
-    ),
-    ("checkin/getcheckin_monthdata", PERIOD, {"datas": [{"base_info": {"name": str}, "summary_info": dict}]}),
-    ("checkin/getcorpcheckinoption", {}, {"group": [{"groupid": int, "range": {"userid": [str]}}]}),
-    ("oa/gettemplatedetail", {"template_id": "T1"}, {"template_names": [dict], "template_content": {"controls": list}}),
-    (
-        "oa/getapprovalinfo",
-        {"starttime": str(MORNING), "endtime": str(MORNING + 9), "new_cursor": "", "size": 2}
-        | {"filters": [{"key": "creator", "value": "LiLei"}, {"key": "sp_status", "value": "1"}]},
-        {"sp_no_list": [str], "new_next_cursor": str},
-    ),
-    (
-        "oa/getapprovaldetail",
-        {"sp_no": "202611020001"},
-        {"info": {"sp_no": str, "applyer": {"userid": str, "partyid": str}, "apply_data": {"contents": list}}},
-    ),
-    ("oa/applyevent", APPLICATION, {"sp_no": str}),
-    (
-        "externalcontact/get?external_userid=wmCUSTOMER1",
-        None,
-        {"external_contact": {"name": str}, "follow_user": [dict]},
-    ),
     ("get_jsapi_ticket", None, {"ticket": str, "expires_in": int}),
 ]
 CONTACTS_CALLS: list[tuple[str, dict[str, Any] | None, dict[str, Any]]] = [
@@ -162,16 +104,9 @@ def call(api: Api, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
     return api.get(name, **pairs) if body is None else api.post(name, body, **pairs)
 
 
-@pytest.fixture
-def whole(api: Api, sandbox: SandboxHandle) -> Api:
-    sandbox.load({"companies": [company(office=OFFICE)]})
-    sandbox.control("PATCH", APP, {"reads": ["checkin", "approval"]})
-    return api
-
-
 @pytest.mark.parametrize(("path", "body", "shape"), APP_CALLS, ids=[row[0] for row in APP_CALLS])
-def test_an_apps_calls(whole: Api, path: str, body: dict[str, Any] | None, shape: dict[str, Any]) -> None:
-    answer = call(whole, path, body)
+def test_an_apps_calls(api: Api, path: str, body: dict[str, Any] | None, shape: dict[str, Any]) -> None:
+    answer = call(api, path, body)
 
     assert fits({"errcode": int, "errmsg": str} | shape, answer), answer
     assert answer["errcode"] == 0
@@ -189,7 +124,7 @@ def test_the_sync_assistants_calls(
 
 def test_a_member_comes_back_as_it_was_sent(contacts: Api, api: Api, sandbox: SandboxHandle) -> None:
     contacts.post("user/create", LUCY)
-    sandbox.control("PATCH", APP, {"created_after_2022_06_20": False})
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"created_after_2022_06_20": False})
 
     member = api.get("user/get", userid="lucy")
 
@@ -269,15 +204,6 @@ def test_a_job_from_start_to_end(contacts: Api) -> None:
     assert fits(shape, contacts.get("batch/getresult", jobid=started["jobid"]))
     done = contacts.get("batch/getresult", jobid=started["jobid"])
     assert fits(shape | {"result": [{"userid": str, "errcode": int, "errmsg": str}]}, done)
-
-
-def test_an_export_from_start_to_end(api: Api) -> None:
-    jobid = api.post("export/department", {"encoding_aeskey": KEY, "block_size": 1_000_000})["jobid"]
-    api.get("export/get_result", jobid=jobid)
-
-    done = api.get("export/get_result", jobid=jobid)
-
-    assert fits({"status": int, "data_list": [{"url": str, "size": int, "md5": str}]}, done)
 
 
 def media(api: Api, kind: str, body: bytes) -> str:

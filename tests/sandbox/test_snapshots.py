@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.sandbox.conftest import Api
+from tests.sandbox.test_batch import HEAD, upload
 from tests.sandbox.test_messages import BUTTON
 from tests.sandbox.test_oauth import VISIT, authorize
 from tests.sandbox.test_other_calls import PNG
@@ -133,14 +134,13 @@ def test_a_consent_outlasts_a_restored_snapshot(phone: SandboxHandle) -> None:
 
 
 def test_jobs_and_tickets_for_pages_come_back(api: Api, contacts: Api, sandbox: SandboxHandle) -> None:
-    key = "a" * 43
-    jobid = contacts.post("export/department", {"encoding_aeskey": key})["jobid"]
+    jobid = contacts.post("batch/syncuser", {"media_id": upload(contacts, HEAD + "李雷,lilei,,,,,\n")})["jobid"]
     tickets = [api.get("get_jsapi_ticket")["ticket"], api.get("ticket/get", type="agent_config")["ticket"]]
-    assert contacts.get("export/get_result", jobid=jobid)["status"] == 1
+    assert contacts.get("batch/getresult", jobid=jobid)["status"] == 1
 
     put(sandbox, take(sandbox))
 
-    assert contacts.get("export/get_result", jobid=jobid)["status"] == 2
+    assert contacts.get("batch/getresult", jobid=jobid)["status"] == 3
     assert [api.get("get_jsapi_ticket")["ticket"], api.get("ticket/get", type="agent_config")["ticket"]] == tickets
 
 
@@ -149,7 +149,7 @@ def test_a_deleted_company_leaves_nothing(api: Api, phone: SandboxHandle, lived:
     api.get("get_jsapi_ticket")
     consent(sandbox)
     contacts = Api(sandbox, secret="sandbox-secret-of-contacts")
-    contacts.post("export/department", {"encoding_aeskey": "a" * 43})
+    contacts.post("batch/syncuser", {"media_id": upload(contacts, HEAD + "李雷,lilei,,,,,\n")})
     sandbox.control("DELETE", f"companies/{CORPID}")
 
     saved = take(sandbox)
@@ -216,18 +216,10 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 MESSAGE = {"touser": "lilei", "msgtype": "template_card", "agentid": AGENTID}
-PICTURE = {"url": "https://a.example/p.png"}
-IMAGE = {"agentid": AGENTID, "type": "image", "image": PICTURE}
-APPLICATION = {"template_id": "T1", "creator_userid": "lilei"}
-SCHEDULE = {"organizer": "lilei", "start_time": 1, "end_time": 2}
 # Calls whose body is kept as it came, and how deep it is before what it holds begins.
 KEPT_WHOLE: list[tuple[str, Callable[[dict[str, Any]], dict[str, Any]], int]] = [
     ("message/send", lambda inner: MESSAGE | {"template_card": BUTTON | {"main_title": {"title": "t", "x": inner}}}, 3),
     ("menu/create", lambda inner: {"button": [{"type": "click", "name": "n", "key": "k", "x": inner}]}, 3),
-    ("agent/set_workbench_template", lambda inner: {**IMAGE, "image": {"url": "https://a.example/", "x": inner}}, 2),
-    ("agent/set_workbench_data", lambda inner: {**IMAGE, "userid": "lilei", "image": {**PICTURE, "x": inner}}, 2),
-    ("oa/applyevent", lambda inner: APPLICATION | {"apply_data": {"contents": [{"x": inner}]}}, 4),
-    ("oa/schedule/add", lambda inner: {"schedule": SCHEDULE | {"reminders": {"x": inner}}}, 3),
 ]
 
 
@@ -236,10 +228,6 @@ def test_what_a_call_may_leave_can_be_restored(
     path: str, body: Callable[[dict[str, Any]], dict[str, Any]], around: int, api: Api, sandbox: SandboxHandle
 ) -> None:
     """As deep as a body may be; a deeper one is refused."""
-    sandbox.load({"companies": [company(office={"approval_templates": [{"template_id": "T1", "name": "n"}]})]})
-    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"reads": ["approval"]})
-    api.post("agent/set_workbench_template", IMAGE)
-
     assert api.post(path, body(nested(16 - around)), agentid=AGENTID)["errcode"] == 0
     assert put(sandbox, take(sandbox)).status_code == 200
     refused = api.post(path, body(nested(17 - around)), agentid=AGENTID)

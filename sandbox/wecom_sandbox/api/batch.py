@@ -87,7 +87,7 @@ def batch_replaceparty(call: Call) -> Json:
 @endpoint("GET", "batch/getresult", CONTACTS)
 def batch_getresult(call: Call) -> Json:
     """`status` 1: it began, 2: rows are being done, 3: all are. Only the newest five jobs have results (40089)."""
-    job, is_done = jobs.ask(call, is_export=False)
+    job, is_done = jobs.ask(call)
     answer: Json = {"status": 3, "type": job.kind, "total": job.total, "percentage": 100, "result": job.result}
     if is_done:
         return answer

@@ -56,12 +56,12 @@ def _work(
         outbox.add(Outgoing(job.corpid, job.agentid, elements, callback=callback))
 
 
-def ask(call: Call, *, is_export: bool) -> tuple[Job, bool]:
+def ask(call: Call) -> tuple[Job, bool]:
     """The job of `jobid` in the query, and whether it is done. Raises ApiError 40063, 40088 or 40089."""
     jobid = call.query.get("jobid", "")
     if not jobid:
         raise ApiError(40063)
-    job = call.world.jobs.find(jobid, corpid=call.company.corpid, is_export=is_export)
+    job = call.world.jobs.find(jobid, corpid=call.company.corpid)
     if job is None or job.agentid != (None if call.app is None else call.app.agentid):
         raise ApiError(40088)
     if job.result is None:

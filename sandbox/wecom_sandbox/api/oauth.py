@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint
-from wecom_sandbox.api.customer import customer_of
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.state.directory import DISABLED, LEFT
 from wecom_sandbox.state.world import App, Code, Company, Ticket
@@ -13,9 +12,7 @@ from wecom_sandbox.state.world import App, Code, Company, Ticket
 def auth_getuserinfo(call: Call) -> Json:
     code = _redeem(call)
     if not code.userid:
-        customer = customer_of(call, code.openid)
-        found: Json = {"external_userid": customer.external_userid} if customer else {}
-        return {"openid": code.openid} | found
+        return {"openid": code.openid}
     answer: Json = {"userid": code.userid}
     return answer | ({"user_ticket": code.user_ticket} if code.user_ticket else {})
 
@@ -25,9 +22,7 @@ def user_getuserinfo(call: Call) -> Json:
     """The older path: same meaning, other letters."""
     code = _redeem(call)
     if not code.userid:
-        customer = customer_of(call, code.openid)
-        found: Json = {"external_userid": customer.external_userid} if customer else {}
-        return {"OpenId": code.openid, "DeviceId": ""} | found
+        return {"OpenId": code.openid, "DeviceId": ""}
     ticket: Json = {}
     if code.user_ticket:
         ticket = {"user_ticket": code.user_ticket, "expires_in": call.world.settings.user_ticket_seconds}

@@ -24,10 +24,9 @@ from wecom_sandbox.state.world import App, Company, Robot, World
 _LETTERS = string.ascii_letters + string.digits
 T = TypeVar("T", Department, Tag)
 _CORPID = re.compile(r"(ww|wx)[0-9A-Za-z]{4,62}")
-COMPANY_FIELDS = frozenset({"corpid", "name", "contacts_secret", "contacts_callback", "contacts_old_ips"}) | {
-    "account_limit",
-    "office",
-}
+COMPANY_FIELDS = frozenset(
+    {"corpid", "name", "contacts_secret", "contacts_callback", "contacts_old_ips", "account_limit"}
+)
 Steps = Generator[None, None, None]
 _LISTS = ("departments", "members", "tags", "apps", "robots")
 APP_FIELDS = frozenset(App.__slots__) - {"ip_effective_at"}
@@ -132,7 +131,7 @@ def remove_members(world: World, company: Company, userids: list[str], *, tell_c
 
 
 def _forget_people(world: World, company: Company, gone: set[str], announcer: Announcer) -> None:
-    """Take them out of tags, scopes and workbenches; their codes, tickets and consents are gone, too.
+    """Take them out of tags and scopes; their codes, tickets and consents are gone, too.
 
     Who gets the same userid later is another person.
     """
@@ -143,8 +142,6 @@ def _forget_people(world: World, company: Company, gone: set[str], announcer: An
             announcer.tag(tag, new)
     for app in company.apps.values():
         app.scope.userids = [one for one in app.scope.userids if fold(one) not in gone]
-        for folded in gone:
-            app.workbench_data.pop(folded, None)
     tables: list[dict[str, Any]] = [world.codes, world.user_tickets]
     for table in tables:
         for key in [key for key, one in table.items() if one.corpid == company.corpid and fold(one.userid) in gone]:
@@ -271,7 +268,6 @@ def company_as_json(company: Company, rows: Callable[[Iterable[object]], object]
         "contacts_callback": asdict(company.contacts_callback),
         "contacts_old_ips": company.contacts_old_ips,
         "account_limit": company.account_limit,
-        "office": asdict(company.office),
         "departments": rows(asdict(department) for department in list(directory.departments.values())),
         "members": rows(asdict(member) for member in list(directory.members.values())),
         "tags": rows(asdict(tag) for tag in list(directory.tags.values())),

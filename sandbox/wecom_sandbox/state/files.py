@@ -13,7 +13,7 @@ FILES_MOST = 100_000
 
 @dataclass(slots=True)
 class Media:
-    """`kind`: image, voice, video or file, or a picture or an export, which are fetched by their address."""
+    """`kind`: image, voice, video or file, or a picture, which is fetched by its address."""
 
     media_id: str
     corpid: str

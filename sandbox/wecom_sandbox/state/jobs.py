@@ -1,4 +1,4 @@
-"""Work that WeCom does after its answer: imports and exports of the directory."""
+"""Work that WeCom does after its answer: imports of the directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESULTS_KEPT, _KNOWN = 5, 1000
 
 @dataclass(slots=True)
 class Job:
-    """`kind`: sync_user, export_user … `result`: the rows; None: forgotten.
+    """`kind`: sync_user, replace_user … `result`: the rows; None: forgotten.
 
     `pending`: answers that still say that it began, though it is done.
     """
@@ -32,20 +32,16 @@ class Job:
         """How much of it is done, below 100."""
         return min(99, 100 * len(self.result or ()) // max(1, self.total))
 
-    @property
-    def is_export(self) -> bool:
-        return self.kind.startswith("export_")
-
 
 class Jobs:
-    """All jobs of all companies; of each company the newest RESULTS_KEPT imports, and as many exports, have results."""
+    """All jobs of all companies; of each company the newest RESULTS_KEPT have results."""
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
 
     def add(self, job: Job) -> None:
         self._jobs[job.jobid] = job
-        like = [one for one in self._jobs.values() if (one.corpid, one.is_export) == (job.corpid, job.is_export)]
+        like = [one for one in self._jobs.values() if one.corpid == job.corpid]
         for old in like[:-RESULTS_KEPT]:
             old.result = None
         if len(self._jobs) > _KNOWN:
@@ -58,6 +54,6 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs.values())
 
-    def find(self, jobid: str, *, corpid: str, is_export: bool) -> Job | None:
+    def find(self, jobid: str, *, corpid: str) -> Job | None:
         job = self._jobs.get(jobid)
-        return job if job is not None and (job.corpid, job.is_export) == (corpid, is_export) else None
+        return job if job is not None and job.corpid == corpid else None

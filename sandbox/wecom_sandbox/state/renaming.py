@@ -10,10 +10,7 @@ def carry_over(world: World, company: Company, old: Member, new: Member) -> None
     """Scopes of apps, messages and what was chosen in them, groups, codes and consents on their way."""
     for app in company.apps.values():
         app.scope.userids = [new.userid if fold(one) == old.folded else one for one in app.scope.userids]
-        if old.folded in app.workbench_data:
-            app.workbench_data[new.folded] = app.workbench_data.pop(old.folded)
     company.forget_visibility()
-    company.office.rename(old.folded, new.userid)
     world.mail.rename(company.corpid, old.folded, new.folded)
     for chat in world.chats.values():
         if chat.corpid == company.corpid and old.folded in chat.members:

@@ -19,7 +19,6 @@ from wecom_sandbox.state.events import Callback, Outbox
 from wecom_sandbox.state.files import Files
 from wecom_sandbox.state.jobs import Jobs
 from wecom_sandbox.state.missing import Missing
-from wecom_sandbox.state.office import Office
 from wecom_sandbox.state.steps import at_once
 
 # Of all codes of sign-ins, of all user_tickets and of all groups; above, the oldest is forgotten, over or not.
@@ -59,11 +58,6 @@ class App:
     isreportenter: int = 0
     report_location_flag: int = 0
     menu: dict[str, object] | None = None
-    # Of WeCom's own apps, what the company opened to this one: checkin, approval.
-    reads: list[str] = field(default_factory=list)
-    # What stands on the workbench instead of the app's picture: for all, and by folded userid for one member.
-    workbench: dict[str, object] | None = None
-    workbench_data: dict[str, object] = field(default_factory=dict)
     # Entries of trusted_ips made in the console: when each takes effect, unix seconds.
     ip_effective_at: dict[str, float] = field(default_factory=dict)
 
@@ -99,7 +93,6 @@ class Company:
     apps: dict[int, App] = field(default_factory=dict)
     robots: dict[str, Robot] = field(default_factory=dict)
     directory: Directory = field(default_factory=Directory)
-    office: Office = field(default_factory=Office)
     _seen: dict[int, tuple[int, Visibility]] = field(default_factory=dict)
     _seen_trees: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
 
