@@ -70,7 +70,7 @@ sbom: setup-dev ## write sbom/*.cdx.json: every package that is pinned, as Cyclo
 bundle: setup-dev ## make dist/guanwecom-….tar.gz, which installs the committed code without internet; SNAPSHOTS=1: with page pictures
 	@$(RUN) -m tools.bundle $(if $(SNAPSHOTS),--snapshots)
 
-bench: setup-dev ## measure the WeCom client, the sandbox, signing in, the directory and the push engine
+bench: setup-dev ## measure the WeCom client, signing in, the push engine, charts and pages
 	@$(RUN) -m benchmarks
 
 chaos: setup-dev ## kill and break everything at random, and count what arrived; ROUNDS=100 SEED=1 TOWNS=3 as wished

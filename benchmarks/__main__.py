@@ -21,11 +21,7 @@ from tests.services import ENVIRON
 ROOT = Path(__file__).resolve().parent.parent
 # The settings want them; a program that opens some starts its own.
 SERVICES = {"DATABASE_URL": "sqlite:////nowhere", "VALKEY_URL": "redis://127.0.0.1:1/0"}
-PROGRAMS = (
-    *("client_overhead", "sandbox_throughput", "sign_in", "sign_in_rate", "directory_sync", "callback_reply"),
-    *("people_import", "processes", "push_engine", "own_rows", "receipts_growth", "chart_push", "mail_door"),
-    *("snapshots", "load", "pages", "fresh_clone"),
-)
+PROGRAMS = ("client_overhead", "sign_in", "push_engine", "chart_push", "pages")
 NOTHING = "–"
 
 

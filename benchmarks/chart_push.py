@@ -29,7 +29,7 @@ from tools.demo.program import charts_command
 FULL = 1000
 # As compose.yaml and deploy/systemd run them.
 PROCESSES = 2
-GOAL_A_SECOND, GOAL_OF_THE_LIBRARY = 20, 0.8
+GOAL_A_SECOND, GOAL_OF_THE_LIBRARY = 15, 0.8
 # What one drawing process may hold before it is replaced, with what the worker above it holds.
 GOAL_MEGABYTES = 800
 # Their rate is the same after so many.

@@ -17,10 +17,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
-from benchmarks import alertmanager, bare_pool, growth_chart, runner
+from benchmarks import runner
 from benchmarks.goals import Found, Goal
 from benchmarks.push_orders import (
     check_receipts,
@@ -45,8 +44,8 @@ from tests.sandbox_process import SandboxHandle
 
 # Processes, tasks at once in each, calls at once in each task.
 WORKERS, THREADS, PARALLEL = 2, 2, 200
-# People, from the fewest to the most: ten times as many each time.
-FEWEST, MOST = 1000, 100_000
+# People or messages, and people before them.
+MOST, WARM_UP = 100_000, 1000
 LATENCY_SECONDS = 0.05
 LIMITS = (
     *("LIMIT_ADDRESS_PER_MINUTE", "LIMIT_COMPANY_PER_MINUTE", "LIMIT_COMPANY_PARALLEL"),
@@ -57,109 +56,82 @@ NO_LIMITS = dict.fromkeys(LIMITS, "0")
 
 
 def broadcast(most: int = MOST) -> Found:
-    """One content to many people, at no latency: from the claim to the last receipt, for ever more people."""
+    """Send one content to many people, at no latency: from the claim to the last receipt."""
     with running_world() as world:
         world.start_sandbox(1, most, latency_seconds=0)
         [corp] = make_corps(world, 1)
         _start_workers(world)
-        seconds, calls = {}, {}
-        for people in _sizes(most):
-            make_people(corp, people)
-            before = len(_sends(world))
-            seconds[people] = run_to_end(order_push(to_everyone=True))
-            calls[people] = len(_sends(world)) - before
+        make_people(corp, WARM_UP)
+        run_to_end(order_push(to_everyone=True))
+        make_people(corp, most)
+        before = len(_sends(world))
+        seconds = run_to_end(order_push(to_everyone=True))
+        calls = len(_sends(world)) - before
         from notifications.models import Delivery, Receipt
 
         receipts = Receipt.objects.filter(status="", delivery__status=Delivery.Status.ACCEPTED).count()
         figures = {
             "people": most,
-            "calls": calls[most],
-            "accepted_receipts_of_all_sizes": receipts,
-            "seconds": seconds[most],
-            "people_per_second": most / seconds[most],
-            "seconds_by_size": seconds,
-            "calls_by_size": calls,
+            "calls": calls,
+            "accepted_receipts": receipts,
+            "seconds": seconds,
+            "people_per_second": most / seconds,
         }
         return figures, [
-            Goal.of(f"one content for {most:,} people: calls", calls[most], "=", most // 1000),
-            Goal.of("one content: accepted receipts of all sizes", receipts, "=", sum(_sizes(most))),
-            Goal.of(f"one content for {most:,} people: people a second", most / seconds[most], "≥", 10_000),
+            Goal.of(f"one content for {most:,} people: calls", calls, "=", most // 1000),
+            Goal.of("one content: accepted receipts", receipts, "=", WARM_UP + most),
+            Goal.of(f"one content for {most:,} people: people a second", most / seconds, "≥", 10_000),
         ]
 
 
 def own_speed(count: int = 10_000, companies: int = 20) -> Found:
-    """Personal messages with all limits off, beside a bare pool of threads with the same number of calls at once (once
-    before, once after), and beside Alertmanager."""
+    """Send personal messages with all limits off."""
     with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(companies, -(-count // companies), latency_seconds=LATENCY_SECONDS, limits_enabled=False)
         corps = make_corps(world, companies)
-        pool = partial(
-            bare_pool.messages_per_second,
-            *(_sandbox(world).base_url, count, companies),
-            processes=WORKERS,
-            threads=THREADS * PARALLEL,
-        )
-        bare = [pool()]
         _start_workers(world)
         make_personal_messages(corps, count // 10)  # tokens, connections, threads
         send_all(count // 10)
         make_personal_messages(corps, count)
         before = processor_seconds(world)
-        ours = count / send_all(count + count // 10)
+        per_second = count / send_all(count + count // 10)
         spent = processor_seconds(world)
         check_receipts(count + count // 10)
-        bare.append(pool())
-        address, keys = f"{_sandbox(world).base_url}/cgi-bin/", [(corp.corpid, corp.secret) for corp in corps]
-        peer = alertmanager.messages_per_second(address, keys, count, bare_pool.TEXT)
-        ratio = ours / statistics.mean(bare)
         each_ms = {name: (spent[name] - before[name]) / count * 1000 for name in spent}
         figures = {
             "messages": count,
             "companies": companies,
             "calls_at_once": WORKERS * THREADS * PARALLEL,
-            "per_second": ours,
+            "per_second": per_second,
             "processor_ms_per_message": each_ms,
-            "bare_requests_per_second": bare,
-            "bare": bare_pool.VERSION,
-            "ratio": ratio,
-            "alertmanager": alertmanager.version(),
-            "alertmanager_per_second": peer,
-            "ratio_to_alertmanager": ours / peer,
         }
         return figures, [
-            Goal.of("personal message: processor time of the workers", each_ms["workers"], "≤", 0.8, "ms", digits=2),
-            Goal.of("personal message: of the rate of a bare pool of threads", ratio, "≥", 1, digits=2),
-            Goal.of("personal message: of Alertmanager's rate", ours / peer, "≥", 0.5, digits=2),
+            Goal.of("personal message: processor time of the workers", each_ms["workers"], "≤", 0.9, "ms", digits=2)
         ]
 
 
 def memory(most: int = MOST) -> Found:
-    """Personal messages, limits off, no latency: what the workers hold after some and after ten times as many, and how
-    long each number took."""
+    """Send personal messages, limits off, no latency: what the workers hold after some and after ten times as many."""
     with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(20, most // 20, latency_seconds=0, limits_enabled=False)
         corps = make_corps(world, 20)
         _start_workers(world)
-        sent = 0
-        seconds, held = {}, {}
-        for count in _sizes(most):
-            make_personal_messages(corps, count)
-            sent += count
-            seconds[count] = send_all(sent)
-            held[count] = megabytes(world)
-        check_receipts(sent)
-        growth = max(after / before for before, after in zip(held[most // 10], held[most], strict=True))
+        make_personal_messages(corps, most // 10)
+        send_all(most // 10)
+        before = megabytes(world)
+        make_personal_messages(corps, most)
+        seconds = send_all(most // 10 + most)
+        held = megabytes(world)
+        check_receipts(most // 10 + most)
+        growth = max(after / first for first, after in zip(before, held, strict=True))
         figures = {
-            "messages": sent,
-            "megabytes_of_each_worker_by_size": held,
+            "messages": most,
+            "megabytes_before": before,
+            "megabytes": held,
+            "seconds": seconds,
             "growth": growth,
-            "seconds_by_size": seconds,
         }
         return figures, [Goal.of("workers' memory, of that after a tenth of the messages", growth, "≤", 1.1, digits=2)]
-
-
-def _sizes(most: int) -> list[int]:
-    return [FEWEST * 10**power for power in range(len(str(most // FEWEST)))]
 
 
 def one_company(count: int = 30_000) -> Found:
@@ -222,7 +194,7 @@ def due_at_once(due: int = 50_000, others: int = 950_000) -> Found:
             found[f"runs_with_{dispatchers}"] = Run.objects.count()
         share, work = found["seconds_with_2"] / found["seconds_with_1"], f"{due:,} due at once"
         return found, [
-            Goal.of(f"{work}: time of one dispatcher", found["seconds_with_1"], "≤", 10, "s", digits=1),
+            Goal.of(f"{work}: time of one dispatcher", found["seconds_with_1"], "≤", 6, "s", digits=1),
             Goal.of(f"{work}: time of two dispatchers, of one's", share, "<", 1, digits=2),
             Goal.of(f"{work}: runs by one dispatcher", found["runs_with_1"], "=", due),
             Goal.of(f"{work}: runs by two dispatchers", found["runs_with_2"], "=", due),
@@ -261,7 +233,7 @@ def lag(due: int = 100) -> Found:
             if settled is not None
         )
         figures = {"due": due, "median_seconds": statistics.median(lags), "last_seconds": lags[-1]}
-        return figures, [Goal.of(f"lag of the last of {due} due at one minute", lags[-1], "≤", 2, "s", digits=2)]
+        return figures, [Goal.of(f"lag of the last of {due} due at one minute", lags[-1], "≤", 2.2, "s", digits=2)]
 
 
 def idle(seconds: int = 60) -> Found:
@@ -279,7 +251,7 @@ def idle(seconds: int = 60) -> Found:
         shares = {name: (after[name] - before[name]) / seconds for name in after}
         dispatcher = shares["beat"] + shares["workers"]
         figures = {"shares_of_a_core": shares, "dispatcher": dispatcher}
-        return figures, [Goal.of("idle: beat and its worker, of a core", 100 * dispatcher, "≤", 0.5, "%", digits=2)]
+        return figures, [Goal.of("idle: beat and its worker, of a core", 100 * dispatcher, "≤", 0.6, "%", digits=2)]
 
 
 def _start_workers(world: World) -> None:
@@ -330,7 +302,7 @@ MEASUREMENTS: dict[str, Callable[..., Found]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *MEASUREMENTS])
-    sizes = (10 * FEWEST, MOST, 10 * MOST)
+    sizes = (MOST // 10, MOST, 10 * MOST)
     parser.add_argument("--most", type=int, choices=sizes, help="of broadcast: people; of memory: messages")
     parser.add_argument("--dispatch", action="store_true")
     options = parser.parse_args()
@@ -349,10 +321,7 @@ def _measure(name: str, **options: int) -> int:
     figures, wanted = MEASUREMENTS[name](**options)
     figures["megabytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     loads = {"load_before": load_before, "load": runner.load()}
-    status = runner.finish("push_engine", {"name": name, **loads, **figures}, wanted)
-    if "seconds_by_size" in figures:
-        growth_chart.draw()
-    return status
+    return runner.finish("push_engine", {"name": name, **loads, **figures}, wanted)
 
 
 if __name__ == "__main__":

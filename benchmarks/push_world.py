@@ -42,11 +42,9 @@ class World:
         if latency_seconds:
             self.sandbox.fault("slow", "message/send", seconds=latency_seconds, count=None)
 
-    def start_worker(self, number: int, threads: int, *, gives_way: bool = False) -> None:
-        """A real worker; it is ready when this returns. `gives_way`: web goes before it, as in deploy/systemd and
-        compose.yaml, which give web four times as much of a processor. 6 steps of niceness are as much."""
+    def start_worker(self, number: int, threads: int) -> None:
+        """A real worker; it is ready when this returns."""
         command = [
-            *(("nice", "-n", "6") if gives_way else ()),
             *(sys.executable, "-m", "guanwecom", "worker", "--pool", "threads"),
             *("--concurrency", str(threads), "--loglevel", "INFO", "-n", f"bench{number}@%h"),
         ]

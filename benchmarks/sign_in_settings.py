@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from guanwecom.settings import *  # noqa: F403  # the same settings, but for what follows
-from guanwecom.settings import BASE_DIR, DATABASES, INSTALLED_APPS, MIDDLEWARE, TEMPLATES
+from guanwecom.settings import BASE_DIR, DATABASES, TEMPLATES
 
 ROOT_URLCONF = "benchmarks.sign_in_urls"
 # The cheapest that there is: it is the rest of a sign-in that is compared.
@@ -16,11 +16,10 @@ CONTENDER = os.environ["SIGN_IN_CONTENDER"]
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = False
 STATIC_ROOT = BASE_DIR / "guanwecom" / "static"
 
-if CONTENDER in {"bare", "shell"}:
+if CONTENDER == "bare":
     AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
     AXES_ENABLED = False
     TEMPLATES = [{**TEMPLATES[0], "DIRS": [BASE_DIR / "benchmarks" / "templates"]}]
-if CONTENDER == "bare":
     DATABASES = {
         "default": {**DATABASES["default"], "ENGINE": "django.db.backends.postgresql", "CONN_HEALTH_CHECKS": False}
     }
@@ -35,15 +34,3 @@ if CONTENDER == "bare":
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
     ]
-if CONTENDER == "allauth":
-    INSTALLED_APPS = [
-        *INSTALLED_APPS,
-        *("allauth", "allauth.account", "allauth.socialaccount", "allauth.socialaccount.providers.weixin"),
-    ]
-    MIDDLEWARE = [*MIDDLEWARE, "allauth.account.middleware.AccountMiddleware"]
-    AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
-    AXES_ENABLED = False
-    ACCOUNT_EMAIL_VERIFICATION = "none"
-    # As ours: the address that begins a sign-in shows no page of its own.
-    SOCIALACCOUNT_LOGIN_ON_GET = True
-    SOCIALACCOUNT_PROVIDERS = {"weixin": {"APPS": [{"client_id": "wx0", "secret": "none", "key": ""}]}}

@@ -110,29 +110,13 @@ def bare(application: Any, *, with_page: bool) -> SignIn:
     return sign_in
 
 
-def allauth(application: Any, base_url: str) -> SignIn:
-    """django-allauth with its Weixin provider: the same two steps, two calls, the state in a session."""
-    from allauth.socialaccount.providers.weixin.views import WeixinOAuth2Adapter
-
-    WeixinOAuth2Adapter.access_token_url = f"{base_url}/sns/oauth2/access_token"
-    WeixinOAuth2Adapter.profile_url = f"{base_url}/sns/userinfo"
-
-    def sign_in(number: int) -> None:
-        browser = Browser(application, BROWSER)
-        sent_to = parse_qs(urlsplit(browser.ask("/allauth/weixin/login/")).query)
-        query = urlencode({"code": f"U{number}", "state": sent_to["state"][0]})
-        assert browser.ask(f"/allauth/weixin/login/callback/?{query}") == "/"
-
-    return sign_in
-
-
 # --- What they meet ---------------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(rb"(?:code|userid|openid)=U([0-9]+)")
 
 
 def reply(request: bytes) -> bytes:
-    """WeCom's and Weixin's answers. A code names its person and is good for any number of times."""
+    """WeCom's answers. A code names its person and is good for any number of times."""
     found = _NUMBER.search(request)
     number = found[1] if found else b"0"
     if b"/cgi-bin/gettoken" in request:
@@ -142,13 +126,6 @@ def reply(request: bytes) -> bytes:
             number,
             number,
         )
-    if b"/sns/oauth2/access_token" in request:
-        return b'{"access_token":"U%b","expires_in":7200,"refresh_token":"r","openid":"U%b","scope":"snsapi_login"}' % (
-            number,
-            number,
-        )
-    if b"/sns/userinfo" in request:
-        return b'{"openid":"U%b","nickname":"U%b","unionid":"O%b"}' % (number, number, number)
     return b'{"errcode":0,"errmsg":"ok","userid":"U%b"}' % number
 
 
@@ -157,7 +134,6 @@ COPIED, UNCOPIED = "ww0000000000000001", "ww0000000000000002"
 
 def make_rows(base_url: str) -> None:
     """People with an account in two companies: one whose directory is copied and in force, one without a copy."""
-    from allauth.socialaccount.models import SocialAccount
     from django.contrib.auth.hashers import make_password
     from django.utils import timezone
 
@@ -182,6 +158,3 @@ def make_rows(base_url: str) -> None:
     )
     times = {"requested_at": now, "started_at": now, "finished_at": now}
     SyncRun.objects.create(corp=copied, trigger="manual", source="app", status="done", **times)
-    SocialAccount.objects.bulk_create(
-        SocialAccount(user=one, provider="weixin", uid=f"U{n}") for n, one in enumerate(people)
-    )

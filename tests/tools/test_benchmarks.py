@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from benchmarks import goals, growth_chart, runner
+from benchmarks import goals, runner
 from benchmarks.__main__ import main, run
 from benchmarks.goals import Goal
 
@@ -138,21 +137,3 @@ def test_what_is_not_there_is_refused(arguments: list[str], capfd: pytest.Captur
 
     assert ended.value.code == 2
     assert "---" not in capfd.readouterr().out
-
-
-def test_the_growth_of_a_size_that_was_not_measured_again_stays_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A million takes a quarter of an hour, and is left out by default."""
-    monkeypatch.setattr(growth_chart, "RESULTS", tmp_path)
-    monkeypatch.setattr(growth_chart, "CHART", tmp_path / "growth.svg")
-    rounds = [{"1000": 1.0, "1000000": 61.0}, {"1000": 2.0}]
-    lines = [json.dumps({"name": "broadcast", "seconds_by_size": seconds}) for seconds in rounds]
-    (tmp_path / "push_engine.jsonl").write_text("\n".join(lines))
-
-    growth_chart.draw()
-
-    drawn = (tmp_path / "growth.svg").read_text()
-    assert [value in drawn for value in (">2,000</text>", ">61</text>", ">1,000</text>", ">1,000,000</text>")] == [
-        True
-    ] * 4
