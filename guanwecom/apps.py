@@ -2,9 +2,6 @@
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import SimpleAdminConfig
-from django.core import checks
-
-from guanwecom.operations import telemetry
 
 
 class AdminConfig(SimpleAdminConfig):
@@ -20,7 +17,6 @@ class AdminConfig(SimpleAdminConfig):
         from notifications.delivery.metrics import metrics_scraped
         from notifications.models import OperatorContacts
 
-        checks.register(telemetry.check)
         track(OperatorContacts, corps=lambda _contacts: [])
         metrics_scraped.register(engine_metrics)
         metrics_scraped.register(counted_metrics)

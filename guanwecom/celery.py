@@ -7,7 +7,7 @@ from celery import Celery
 from celery.signals import import_modules
 
 from guanwecom import worker_connections
-from guanwecom.operations import startup, task_context, telemetry
+from guanwecom.operations import startup, task_context
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 # Processes of a worker with --autoscale that had no task for so many seconds end; the next task starts one.
@@ -34,7 +34,6 @@ def load_settings(**_signal: Any) -> None:
 def pass_checks(**_signal: Any) -> None:
     """Celery's own receiver, connected before, has set up Django."""
     startup.pass_checks(with_packages=False)
-    telemetry.set_up()
     startup.spare_collector()
 
 

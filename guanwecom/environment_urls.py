@@ -1,7 +1,8 @@
-"""Reads addresses of the servers that are told of errors, traces and standstills."""
+"""Reads addresses of the servers that are told of errors and standstills."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -16,8 +17,11 @@ def robot_webhook(text: str) -> tuple[str, str] | None:
     return f"{parts.scheme}://{parts.netloc}", key
 
 
-def http_url(text: str) -> str:
-    """http:// or https:// with a host; empty for none. Raises ValueError, which does not show it: it may hold a key."""
+def sentry_dsn(text: str) -> str:
+    """http:// or https:// with a host; empty for none. Raises ValueError, which does not show it, and where Sentry's
+    package is not installed."""
+    if text and find_spec("sentry_sdk") is None:
+        raise ValueError("needs the packages of requirements-telemetry.txt")
     parts = urlsplit(text)
     if text and (parts.scheme not in {"http", "https"} or not parts.hostname):
         raise ValueError("expected an address that begins with https:// (the value is not shown)")

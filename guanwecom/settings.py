@@ -386,8 +386,21 @@ EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 # --- Logging ---------------------------------------------------------------------------------------------------------
 _log_format = e.read(e.one_of("json", "console"), "LOG_FORMAT", "json" if ENVIRONMENT == "production" else "console")
 LOGGING = logs.configuration(e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"), _log_format)
-# Errors to Sentry (requirements-telemetry.txt). Unset: nothing is sent.
-SENTRY_DSN = e.read(urls.http_url, "SENTRY_DSN", "")
+# Errors to Sentry, by its own integrations of Django and Celery (requirements-telemetry.txt). Unset: nothing is sent.
+if _dsn := e.read(urls.sentry_dsn, "SENTRY_DSN", ""):
+    import sentry_sdk
+
+    sentry_sdk.init(
+        dsn=_dsn,
+        environment=ENVIRONMENT,
+        release=VERSION,
+        # Addresses of requests hold sign-in codes, breadcrumbs WeCom's tokens, bodies and variables data of people.
+        before_send=lambda event, _hint: {**event, "request": {}},
+        max_breadcrumbs=0,
+        max_request_body_size="never",
+        include_local_variables=False,
+        auto_session_tracking=False,
+    )
 # Whether each request is a line, without its query; not for those of monitors and of static files.
 ACCESS_LOG = e.read(e.boolean, "ACCESS_LOG", "true")
 

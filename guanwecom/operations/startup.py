@@ -14,8 +14,6 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from guanwecom.operations import telemetry
-
 # So many more objects than went are made before Python looks for those that hold each other. Its own: 700 or 2,000.
 COLLECTED_AFTER = 10_000
 # What gunicorn takes for "the application cannot be loaded": with most others it starts workers again and again.
@@ -27,7 +25,6 @@ def set_up(*, with_packages: bool = True) -> None:
     load_settings()
     django.setup()
     pass_checks(with_packages=with_packages)
-    telemetry.set_up()
     spare_collector()
 
 
