@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-import struct
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from importlib import resources
@@ -81,7 +80,7 @@ def test_draws_with_the_packaged_font_where_none_can_be_written(
     assert [font.folder(), font.folder()] == [packaged, packaged]
 
     assert len(caplog.messages) == 1
-    assert "drawings take twice as long" in caplog.messages[0]
+    assert "drawings take longer" in caplog.messages[0]
     ours.unlink()
     laid.rename(ours)
     assert font.folder() == ours
@@ -98,19 +97,3 @@ def test_a_full_disk_keeps_no_part_of_the_font(temporary: Path) -> None:
     assert found == Path(str(resources.files("noto_cjk_sans_otc")))
     [ours] = temporary.iterdir()
     assert list(ours.iterdir()) == []
-
-
-@pytest.mark.usefixtures("temporary")
-def test_what_is_looked_at_for_each_letter_stands_at_the_beginning() -> None:
-    """The system reads 64 KiB at once. Elsewhere is only the end of the list of outlines."""
-    found = (font.folder() / "drawings.otf").read_bytes()
-
-    (count,) = struct.unpack_from(">H", found, 4)
-    records = struct.iter_unpack(">4sIII", found[12 : 12 + 16 * count])
-    places = {tag: (at, length) for tag, _sum, at, length in records}
-    assert max(at for tag, (at, _length) in places.items() if tag != b"hmtx") < 1 << 16
-    shaping, length = places[b"GSUB"]
-    outlines = shaping + length + -length % 4
-    letters = [struct.unpack_from(">H", found, at)[0] for at in (outlines, places[b"maxp"][0] + 4)]
-    assert outlines < 1 << 16
-    assert letters[0] == letters[1] > 60_000
