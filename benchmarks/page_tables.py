@@ -242,7 +242,6 @@ def _alerts(size: Size) -> list[Table]:
     moment = _ago(incidents)
     return [
         ("notifications.AlertReceiver", 100, {"name": "'接收组' || n", "corp_id": _COMPANY}),
-        ("notifications.AlertRoute", 100, {"name": "'路由' || n", "receiver_id": "n", "position": "n"}),
         (
             "notifications.AlertRule",
             some,
@@ -257,7 +256,6 @@ def _alerts(size: Size) -> list[Table]:
             {
                 **{"key": "'incident' || n", "title": "'告警' || n", "corp_id": _COMPANY},
                 **{"rule_id": f"CASE WHEN n %% 2 = 0 THEN 1 + n %% {some} END"},
-                **{"route_id": "CASE WHEN n %% 2 = 1 THEN 1 + n %% 100 END"},
                 **dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), moment),
                 "status": "CASE WHEN n %% 100 = 3 THEN 'open' ELSE 'resolved' END",
                 "resolved_at": f"CASE WHEN n %% 100 <> 3 THEN {moment} END",

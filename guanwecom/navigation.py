@@ -78,8 +78,6 @@ SECTIONS = (
                 pgettext_lazy("menu", "Alerts"),
                 ("notifications.AlertRule", pgettext_lazy("menu", "Rules")),
                 ("notifications.Incident", pgettext_lazy("menu", "Incidents")),
-                ("notifications.AlertRoute", pgettext_lazy("menu", "Routes")),
-                ("notifications.AlertReceiver", pgettext_lazy("menu", "Receivers")),
             ),
             _entry(
                 pgettext_lazy("menu", "Delivery log"),

@@ -12,7 +12,6 @@ from accounts.users.roles import Role
 from integrations.models import Corp
 from notifications.models import (
     AlertReceiver,
-    AlertRoute,
     AlertRule,
     ApiToken,
     AttributeRule,
@@ -58,7 +57,7 @@ def disabling_holds_back(corp: Corp) -> list[str]:
 # --- What the roles hold of this app, and what of it the audit trail follows ---
 
 # What editors write, then what they only read.
-_WRITTEN = ("report", "subscription", "robot", "alertreceiver", "alertroute", "alertrule")
+_WRITTEN = ("report", "subscription", "robot", "alertrule")
 _READ = (*_WRITTEN, "run", "delivery", "receipt", "corpqueue", "incident", "incomingmessage")
 
 
@@ -108,12 +107,6 @@ def track_orders() -> None:
         m2m=("users", "groups", "departments"),
     )
     signals.track(
-        AlertRoute,
-        corps=lambda route: [route.receiver.corp_id],
-        left_out=("gather_until", "is_limited_to_senders"),
-        m2m=("senders",),
-    )
-    signals.track(
         AlertRule,
         corps=lambda rule: [rule.receiver.corp_id],
         left_out=_OF_CHECKS,
@@ -130,7 +123,7 @@ def track_orders() -> None:
     signals.track(
         InboundChannel,
         corps=lambda channel: [channel.corp_id],
-        left_out=("public_id", "digest", "secret", "created_at"),
+        left_out=("public_id", "digest", "secret", "gather_until", "created_at"),
         m2m=("users", "groups", "departments"),
     )
 

@@ -547,28 +547,18 @@ ORDERS = [
         method="post",
         args=("channel",),
     ),
-    *(
-        row
-        for model, thing, is_gone, condition in (
-            ("alertreceiver", "receiver", False, {}),
-            ("alertroute", "route", True, {}),
-            ("alertrule", "alert_rule", True, CONDITION),
-        )
-        for row in (
-            lists(f"notifications_{model}", ORDER_READERS, ORDER_READERS_ELSEWHERE),
-            *adds(f"notifications_{model}", f"{EDITORS} {EDITORS_ELSEWHERE}"),
-            reads(f"notifications_{model}", thing, ORDER_READERS, ORDER_READERS_ELSEWHERE),
-            saves(
-                f"notifications_{model}",
-                thing,
-                EDITORS,
-                EDITORS_ELSEWHERE,
-                {"name": "New name", "weekdays": [], **condition},
-            ),
-            history(f"notifications_{model}", thing, ORDER_READERS, BLIND),
-            *deletes(f"notifications_{model}", thing, EDITORS, EDITORS_ELSEWHERE, is_gone=is_gone),
-        )
+    lists("notifications_alertrule", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+    *adds("notifications_alertrule", f"{EDITORS} {EDITORS_ELSEWHERE}"),
+    reads("notifications_alertrule", "alert_rule", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+    saves(
+        "notifications_alertrule",
+        "alert_rule",
+        EDITORS,
+        EDITORS_ELSEWHERE,
+        {"name": "New name", "weekdays": [], **CONDITION},
     ),
+    history("notifications_alertrule", "alert_rule", ORDER_READERS, BLIND),
+    *deletes("notifications_alertrule", "alert_rule", EDITORS, EDITORS_ELSEWHERE, is_gone=True),
     Row("notifications_alertrule_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     Row("notifications_alertrule_rename", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     Row("notifications_alertrule_draft", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
@@ -577,11 +567,6 @@ ORDERS = [
     Row("notifications_alertrule_data_choose", expect("", unseen=(ALL_EDITORS, 404)), method="post"),
     Row("notifications_alertrule_preview_making", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
     Row("notifications_alertrule_preview_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
-    Row(
-        "notifications_alertroute_try",
-        expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}"),
-        query="?labels=team%3Dweb",
-    ),
     lists("notifications_incident", ORDER_READERS, ORDER_READERS_ELSEWHERE),
     reads("notifications_incident", "incident", ORDER_READERS, ORDER_READERS_ELSEWHERE),
     history("notifications_incident", "incident", ORDER_READERS, BLIND),

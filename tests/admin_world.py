@@ -55,7 +55,6 @@ from notifications.api import tokens
 from notifications.inbound.mail.rules import MailRules
 from notifications.models import (
     AlertReceiver,
-    AlertRoute,
     AlertRule,
     ApiToken,
     AttributeRule,
@@ -253,7 +252,6 @@ def _alerts(world: World, first: Corp) -> None:
     now = timezone.now()
     receiver = AlertReceiver.objects.create(name="Alpha duty", corp=first)
     receiver.users.add(world.things["worker"])
-    route = AlertRoute.objects.create(name="Alpha route", receiver=receiver, matchers=[["team", "=", "Alpha"]])
     source = DataSource.objects.create(name="Alpha figures", kind="sql", corp=first)
     card = Card.objects.create(name="Alpha sales", source=source, sql="SELECT 1")
     rule = AlertRule.objects.create(
@@ -279,8 +277,7 @@ def _alerts(world: World, first: Corp) -> None:
         **dict.fromkeys(("created_at", "make_after"), now),
     )
     world.things |= {
-        **{"receiver": receiver, "route": route, "alert_rule": rule},
-        **{"incident": incident, "incident_picture": picture},
+        **{"alert_rule": rule, "incident": incident, "incident_picture": picture},
     }
 
 
@@ -353,14 +350,14 @@ def statements() -> dict[str, str]:
         *(OperatorContacts, WorkdayCalendar),
         *(InboundChannel, IncomingMessage),
         PeriodicTask,
-        *(AlertReceiver, AlertRoute, AlertRule, Incident, IncidentEvent),
+        *(AlertReceiver, AlertRule, Incident, IncidentEvent),
     )
     through = (
         *(User.groups, User.user_permissions, User.managed_corps, Group.permissions),
         *(Subscription.users, Subscription.departments, ApiToken.corps, ApiToken.subscriptions),
         *(ApiToken.send_corps, ApiToken.send_users, ApiToken.send_groups, ApiToken.send_departments),
         *(InboundChannel.users, InboundChannel.groups, InboundChannel.departments),
-        *(AlertReceiver.users, AlertReceiver.groups, AlertReceiver.departments, AlertRoute.senders),
+        *(AlertReceiver.users, AlertReceiver.groups, AlertReceiver.departments),
     )
     found = {}
     for model in (*models, *(m2m.through for m2m in through)):

@@ -68,7 +68,6 @@ WAYS: Mapping[str, Way] = {
     "accounts.Attribute": Way(_("There are no user attributes yet."), _("New user attribute")),
     "auth.Group": Way(_("There are no groups yet."), _("New group")),
     "notifications.Robot": Way(_("No group robot is entered yet."), _("New group robot")),
-    "notifications.AlertReceiver": Way(_("There is no shared receiver yet."), _("New shared receiver")),
     "notifications.ApiToken": Way(_("There is no API token yet."), "", *TOKEN),
     "notifications.Subscription": Way(_("There is no push yet."), "", *PUSH),
     "notifications.Report": Way(_("There is no content yet. Who may change reports makes one.")),

@@ -1,158 +1,45 @@
-"""Admin pages of alert receivers, routes and rules, with a try-out of each."""
+"""Admin pages of alert rules."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
+from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import signals
-from integrations.admin.base import NamedDeletions, own_page
+from integrations.admin.base import NamedDeletions
 from integrations.admin.base import pill as tone_pill
 from integrations.core.background import database_now
 from integrations.core.generics import AnyStackedInline
 from integrations.core.page_versions import VersionedFormSet
-from notifications.admin.alert_forms import (
-    AlertReceiverForm,
-    AlertRouteForm,
-    LabelsForm,
-)
 from notifications.admin.base import (
     PartPermissions,
-    RecipientsMixin,
     RowContextMixin,
     SuccessorPage,
     administrator,
-    for_person,
     moment,
     severity_pill,
 )
 from notifications.admin.rule.form import SilenceWindowForm
 from notifications.admin.rule.page import RulePage
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
-from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
-from notifications.alerts import condition_words, evaluation, routing
+from notifications.alerts import condition_words, evaluation
 from notifications.alerts.conditions import from_rows
 from notifications.delivery.runs import ownership
-from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
+from notifications.models import AlertReceiver, AlertRule, Incident, SilenceWindow
 from notifications.subscriptions import addressees
-from notifications.subscriptions.attribute_rules import save_rules
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import crontab_words, described
 
 CHECKS_SHOWN = 10
-
-
-@admin.register(AlertReceiver)
-class AlertReceiverAdmin(RecipientsMixin, NamedDeletions):
-    empty_list = _("A receiver names the people who are told of alerts. Add one, then a route that leads to it.")
-    form = AlertReceiverForm
-    list_display = ("name", "corp", "channel", "created_at")
-    list_select_related = ("corp",)
-    search_fields = ("name",)
-    autocomplete_fields = ("users", "groups")
-    actions = None
-    fieldsets = (
-        (None, {"fields": ("name", "corp")}),
-        (_("Who"), {"fields": WHO_FIELDS}),
-        (_("By which channel"), {"fields": CHANNEL_FIELDS}),
-    )
-
-    class Media:
-        css = {"all": ["notifications/admin.css"]}
-        js = ("notifications/rows.js",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[AlertReceiver]:
-        """Without the people of one rule, whom its own page shows."""
-        return AlertReceiver.objects.visible_to(request.user).shared().order_by("name", "pk")
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        names = ["corp", "robot", "users", "groups", "departments"]
-        return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
-
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        save_rules(form.instance, form.cleaned_data["rules"])
-        found = form.found
-        if found is not None and not form.cleaned_data.get("robot"):
-            count = found.reachable_count
-            sentence = ngettext("It reaches %(count)d person.", "It reaches %(count)d people.", count)
-            (messages.info if count else messages.warning)(request, sentence % {"count": count})
-            if found.unreachable_count:
-                lines = "; ".join(unreachable_lines(found))
-                messages.warning(request, gettext("Cannot be reached: %(lines)s") % {"lines": lines})
-
-
-@admin.register(AlertRoute)
-class AlertRouteAdmin(NamedDeletions):
-    empty_list = _(
-        "A route sends alerts of other systems to a receiver, by their labels. Add one; then make an API token that "
-        "may hand in alerts, and give both to Alertmanager or Grafana."
-    )
-    form = AlertRouteForm
-    change_list_template = "admin/notifications/alertroute/change_list.html"
-    list_display = ("position", "name", "takes", "receiver", "on_duty", "goes_on", "is_enabled")
-    list_display_links = ("name",)
-    list_select_related = ("receiver",)
-    search_fields = ("name",)
-    actions = None
-    ordering = ("position", "pk")
-    fieldsets = (
-        (None, {"fields": ("name", "is_enabled", "position")}),
-        (_("Matching alerts"), {"fields": ("matchers", "goes_on", "senders")}),
-        (_("To whom"), {"fields": ("receiver",)}),
-        (
-            _("Severity"),
-            {"fields": ("severity_label", "critical_values", "warning_values", "default_severity")},
-        ),
-        (_("Notification"), {"fields": ("gather_seconds", "repeat_minutes", "notifies_recovery")}),
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRoute]:
-        incidents = Incident.objects.open().filter(route=OuterRef("pk")).order_by().values("route")
-        open_total = Coalesce(Subquery(incidents.annotate(total=Count("pk")).values("total")), 0)
-        return AlertRoute.objects.visible_to(request.user).annotate(open_total=open_total)
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["receiver", "senders"])
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.try_view)
-        return [path("try/", view, name="notifications_alertroute_try"), *super().get_urls()]
-
-    @admin.display(description=_("takes"))
-    def takes(self, route: AlertRoute) -> SafeString:
-        lines = [(str(one),) for one in routing.from_rows(route.matchers)]
-        return format_html_join("", "<div><code>{}</code></div>", lines) or format_html("{}", gettext("every alert"))
-
-    @admin.display(description=_("open"))
-    def on_duty(self, route: AlertRoute) -> int:
-        return int(route.open_total)  # type: ignore[attr-defined]  # annotated in get_queryset
-
-    def try_view(self, request: HttpRequest) -> HttpResponse:
-        """Which route takes these labels? Nothing is written."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        form = LabelsForm(request.GET if "labels" in request.GET else None)
-        routes = AlertRoute.objects.visible_to(request.user).filter(is_enabled=True).select_related("receiver")
-        context = {
-            "title": gettext("Which route takes these labels?"),
-            "form": form,
-            "is_tried": form.is_bound and form.is_valid(),
-            "found": routing.taking(routes.in_order(), form.cleaned_data["labels"]) if form.is_valid() else [],
-        }
-        return own_page(self, request, "admin/notifications/alertroute/try.html", context)
 
 
 class SilenceWindowInline(PartPermissions, AnyStackedInline):
@@ -212,15 +99,15 @@ signals.describe(AlertRule, "crontab", crontab_words)
 class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
     preview_title = _("On the data as it is now")
     empty_list = _(
-        "A rule watches the data of a card and tells a receiver as soon as its conditions hold. Add one as soon as "
-        "there are a card and a receiver."
+        "A rule watches the data of a card and tells people as soon as its conditions hold. Add one as soon as there "
+        "is a card."
     )
     inlines = (SilenceWindowInline,)
     list_display = (
         *("name", "is_enabled", "level", "open_count", "card", "addressees", "when"),
         *("last_incident", "last_check"),
     )
-    list_filter = (RuleStateFilter, "is_enabled", "severity", ("receiver", admin.RelatedOnlyFieldListFilter))
+    list_filter = (RuleStateFilter, "is_enabled", "severity")
     list_select_related = ("card", "receiver")
     search_fields = ("name",)
     actions = None
@@ -228,7 +115,7 @@ class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
         (None, {"fields": ("name", "is_enabled", "severity")}),
         (_("What is watched"), {"fields": ("card", "conditions", "join", "hold_checks", "no_data_checks")}),
         (_("For each value by itself"), {"fields": ("split_column", "absent_checks", "split_attribute")}),
-        (_("To whom"), {"fields": ("receiver", "owner")}),
+        (_("To whom"), {"fields": ("owner",)}),
         (_("Notification"), {"fields": ("gather_seconds", "repeat_minutes", "notifies_recovery")}),
         (_("Hours of notification"), {"fields": ("notify_from", "notify_until", "notifies_on_workdays_only")}),
         (
@@ -264,9 +151,8 @@ class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
     def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
         """Of a known one only what was changed: checks write the rest meanwhile."""
         changed = set(form.changed_data)
-        self.save_people(form)
-        if form.has_own_people():
-            changed.add("receiver")
+        obj.receiver = form.people.save_for(obj)
+        changed.add("receiver")
         if not change:
             obj.owner = obj.owner or administrator(request)
             obj.save()
@@ -275,7 +161,6 @@ class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         obj.save(update_fields=changed)
         evaluation.renew(obj, now=database_now())
-        self.drop_people(form)
         self.forget_draft(request, is_new=not change, row=obj)
 
     @admin.display(description=_("severity"), ordering="severity")

@@ -92,7 +92,7 @@ class ApiTokenForm(AnyModelForm):
         needs_reach = any(cleaned.get(name) for name in PURPOSES)
         reach = cleaned.get("reach")
         if cleaned.get("may_alert") and reach == Reach.SUBSCRIPTIONS:
-            self.add_error("reach", _("Alerts go to receivers: let the token reach companies, or everything."))
+            self.add_error("reach", _("Alert rules belong to companies: let the token reach companies, or everything."))
         if needs_reach and reach == Reach.CORPS and not cleaned.get("corps"):
             self.add_error("corps", _("Choose at least one company."))
         if needs_reach and reach == Reach.SUBSCRIPTIONS and not cleaned.get("subscriptions"):
@@ -165,7 +165,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RowContextMixin):
         words = {
             pgettext("API token", "run"): token.may_run,
             pgettext("API token", "read"): token.may_read,
-            pgettext("API token", "hand in alerts"): token.may_alert,
+            pgettext("API token", "check alert rules"): token.may_alert,
             pgettext("API token", "send messages"): token.may_send,
         }
         return gettext(", ").join(word for word, is_given in words.items() if is_given)

@@ -101,9 +101,9 @@ def runs_found(runs: QuerySet[Run], words: str, *, seen_by: Person) -> QuerySet[
 
 def runs_named(words: str, *, seen_by: Person) -> QuerySet[Any, Any]:
     """Keys of the runs of visible pushes whose name holds `words`, the newest NAMED_AT_MOST, of as many incidents whose
-    title, rule or route does, and of as many incoming messages whose title does."""
+    title, rule or channel does, and of as many incoming messages whose title does."""
     pushes = Subscription.objects.visible_to(seen_by).filter(name__icontains=words).order_by("-pk")
-    named = Q(title__icontains=words) | Q(rule__name__icontains=words) | Q(route__name__icontains=words)
+    named = Q(title__icontains=words) | Q(rule__name__icontains=words) | Q(channel__name__icontains=words)
     incidents = Incident.objects.visible_to(seen_by).filter(named).order_by("-pk")
     of_pushes = Run.objects.filter(subscription__in=list(pushes.values_list("pk", flat=True)[:NAMED_AT_MOST]))
     of_alerts = IncidentNotice.objects.filter(incident__in=list(incidents.values_list("pk", flat=True)[:NAMED_AT_MOST]))

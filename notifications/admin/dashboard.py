@@ -13,13 +13,12 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from accounts.users.scopes import sees_all, sees_all_corps
+from accounts.users.scopes import sees_all
 from integrations.admin.dashboard import about_unreadable, may_see_corps
 from integrations.companies.diagnosis import results
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
 from notifications.admin.base import administrator
-from notifications.delivery import counters
 from notifications.delivery.attachments import jobs
 from notifications.delivery.runs import auto_pause, ownership, statistics
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
@@ -30,7 +29,6 @@ from notifications.subscriptions.schedules.descriptions import calendar_ends
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from integrations.models.scoping import Person
     from notifications.models.alerts import IncidentQuerySet
     from notifications.models.subscriptions import SubscriptionQuerySet
 
@@ -78,7 +76,7 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     if request.user.has_perm("notifications.view_subscription"):
         found += _about_subscriptions(Subscription.objects.visible_to(request.user))
     if request.user.has_perm("notifications.view_incident"):
-        found += _about_incidents(Incident.objects.visible_to(request.user), request.user)
+        found += _about_incidents(Incident.objects.visible_to(request.user))
     if request.user.has_perm("notifications.view_incomingmessage"):
         found += _about_webhooks(IncomingMessage.objects.visible_to(request.user), now)
     if request.user.has_perm("notifications.view_robot"):
@@ -91,8 +89,8 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     return found
 
 
-def _about_incidents(incidents: IncidentQuerySet, person: Person) -> list[Attention]:
-    """What is open and nobody has taken; and alerts that reach nobody, which belong to no company."""
+def _about_incidents(incidents: IncidentQuerySet) -> list[Attention]:
+    """What is open and nobody has taken."""
     found = []
     if count := _counted(incidents.open().unacknowledged()):
         sentence = ngettext(
@@ -101,13 +99,6 @@ def _about_incidents(incidents: IncidentQuerySet, person: Person) -> list[Attent
             count,
         )
         found.append(Attention(sentence % {"count": _number(count)}, _list("incident", [("state", "untaken")])))
-    if sees_all_corps(person) and (count := counters.recently_unrouted()):
-        sentence = ngettext(
-            "No route took %(count)s alert that another system handed in: nobody was told.",
-            "No route took %(count)s alerts that other systems handed in: nobody was told.",
-            count,
-        )
-        found.append(Attention(sentence % {"count": f"{count:,}"}, _list("alertroute", []), "warn"))
     return found
 
 

@@ -86,9 +86,9 @@ class IncidentAdmin(ReadOnlyAdmin):
     list_display = ("title", "level", "state", "source_name", "starts", "ends", "acknowledger")
     list_filter = (
         *(StateFilter, "severity", "kind", OpenedDayFilter, CorpFilter),
-        *(("rule", SourceFilter), ("route", SourceFilter)),
+        *(("rule", SourceFilter), ("channel", SourceFilter)),
     )
-    list_select_related = ("route", "rule", "acknowledged_by", "silenced_by")
+    list_select_related = ("channel", "rule", "acknowledged_by", "silenced_by")
     search_fields = ("title",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:

@@ -20,7 +20,6 @@ from notifications.delivery.rendering.report_contents import expect_recipients
 from notifications.delivery.runs import names
 from notifications.models import (
     AlertReceiver,
-    AlertRoute,
     AlertRule,
     Channel,
     Receipt,
@@ -31,8 +30,6 @@ from notifications.subscriptions.recipients import resolve, trial_audience
 from notifications.subscriptions.schedules.descriptions import described
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
     from accounts.models import User
 
 SHOWN_AT_MOST = 200
@@ -86,33 +83,22 @@ def _pushes(request: HttpRequest, person: User) -> Iterator[Line]:
 
 
 def _alerts(request: HttpRequest, person: User) -> Iterator[Line]:
-    """Of rules and routes, by the receivers that name the person."""
+    """Of the rules whose recipients name the person."""
     if not request.user.has_perm("notifications.view_alertrule"):
         return
     why = reasons.of_person(person, AlertReceiver)
-    rules = AlertRule.objects.visible_to(request.user).select_related("split_attribute")
-    for one in _leading_to(rules, why):
+    rules = AlertRule.objects.visible_to(request.user).filter(receiver__in=why, is_enabled=True)
+    rules = rules.exclude(receiver__channel=Channel.ROBOT).select_related("receiver", "split_attribute")
+    for one in rules.order_by("name", "pk")[:SHOWN_AT_MOST]:
         reason = _joined(why[one.receiver_id])
         if one.split_attribute is not None:
             reason = _("%(reason)s; only what concerns their %(attribute)s") % {
                 "reason": reason,
                 "attribute": one.split_attribute,
             }
-        yield _alert(one, "alertrule", reason, person)
-    if request.user.has_perm("notifications.view_alertroute"):
-        for route in _leading_to(AlertRoute.objects.visible_to(request.user), why):
-            yield _alert(route, "alertroute", _joined(why[route.receiver_id]), person)
-
-
-def _leading_to(sources: QuerySet[Any], receivers: dict[int, list[str]]) -> QuerySet[Any]:
-    found = sources.filter(receiver__in=receivers, is_enabled=True).exclude(receiver__channel=Channel.ROBOT)
-    return found.select_related("receiver").order_by("name", "pk")[:SHOWN_AT_MOST]
-
-
-def _alert(source: Any, model: str, reason: str, person: User) -> Line:
-    url = reverse(f"admin:notifications_{model}_change", args=[source.pk])
-    [found] = resolve(trial_audience(source.receiver, person.pk))
-    return Line(_("Alert"), source.name, url, "", reason, found.reason_text)
+        url = reverse("admin:notifications_alertrule_change", args=[one.pk])
+        [found] = resolve(trial_audience(one.receiver, person.pk))
+        yield Line(_("Alert"), one.name, url, "", reason, found.reason_text)
 
 
 def _joined(reasons_found: list[str]) -> str:

@@ -52,12 +52,12 @@ class Report:
     ends_at: datetime | None
     # That it was wrong at the report before this one, too: the source itself knows that no stretch ended in between.
     is_going_on: bool = False
-    # Of a new incident: title, summary, severity, labels, link, kind, sender, route or rule.
+    # Of a new incident: title, summary, severity, labels, link, kind, channel or rule.
     columns: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 def key_of(source: str, kind: str, part: str) -> str:
-    """What an incident is of: `source` as `route:7`, `part` a fingerprint, or a split key of any length."""
+    """What an incident is of: `source` as `channel:7`, `part` a fingerprint, or a split key of any length."""
     digest = part if len(part) == 40 and part.isascii() else hashlib.sha256(part.encode()).hexdigest()[:40]
     return f"{source}:{kind}:{digest}"
 
@@ -99,7 +99,7 @@ def _goes_on(known: Incident, report: Report, since_end: timedelta | None) -> bo
 
 def newest(keys: Iterable[str]) -> dict[str, Incident]:
     """The newest incident of each key, locked, in the order of their ids. Inside the caller's transaction, which holds
-    the lock on the route or rule."""
+    the lock on the channel or rule."""
     found = Incident.objects.filter(key__in=set(keys)).order_by().values("key").annotate(newest=Max("pk"))
     ids = [row["newest"] for row in found]
     return {one.key: one for one in Incident.objects.select_for_update().filter(pk__in=ids).order_by("pk")}
@@ -116,7 +116,7 @@ class Outcome:
 
 
 def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> Outcome:
-    """Bring the incidents of one route or rule up to its reports, whose order does not matter.
+    """Bring the incidents of one channel or rule up to its reports, whose order does not matter.
 
     In the caller's transaction, which holds the lock on `source`. Safe to repeat.
     """
@@ -279,12 +279,12 @@ def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: 
     incident.notice_due_at = due_at
 
 
-# --- What nobody will report any more: its route or rule was deleted, disabled or changed ---
+# --- What nobody will report any more: its channel or rule was deleted, disabled or changed ---
 
 
 def orphaned() -> QuerySet[Incident]:
-    """Of a disabled route the sender may still tell the end; a disabled rule is not checked any more."""
-    is_without_source = Q(route__isnull=True, rule__isnull=True)
+    """Of a disabled channel the sender may still tell the end; a disabled rule is not checked any more."""
+    is_without_source = Q(channel__isnull=True, rule__isnull=True)
     return Incident.objects.open().filter(is_without_source | Q(rule__is_enabled=False))
 
 
@@ -295,7 +295,7 @@ def end_orphaned(*, now: datetime) -> int:
     disabled = [incident for incident in found if incident.rule_id is not None]
     deleted = [incident for incident in found if incident.rule_id is None]
     _end(disabled, Sentence("The rule was disabled."), now)
-    _end(deleted, Sentence("The route or rule was deleted."), now)
+    _end(deleted, Sentence("The channel or rule was deleted."), now)
     return len(found)
 
 

@@ -1,6 +1,6 @@
 """Turns due notices of incidents into runs, at times at which people may be notified.
 
-A storm of one route or rule becomes one message. A rule has hours, working days and silence windows.
+A storm of one channel or rule becomes one message. A rule has hours, working days and silence windows.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from integrations.core.sentences import Sentence
 from notifications.alerts import incidents, recipients
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import first_locked, unlocked
-from notifications.models import AlertRoute, AlertRule, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
+from notifications.models import AlertRule, InboundChannel, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
 from notifications.subscriptions.schedules import slots, workdays
 
 if TYPE_CHECKING:
-    from notifications.models import AlertSource
+    from django.db.models import QuerySet
+
+    Source = AlertRule | InboundChannel
 
 Notice = Incident.Notice
 _NOTES = {Notice.FIRE: Sentence("alert"), Notice.REPEAT: Sentence("reminder"), Notice.RECOVER: Sentence("recovery")}
 # As many as one payload, or one check, can open: they are one message.
 INCIDENTS_PER_NOTICE = 1000
-# Senders hold their route for as long as one payload takes.
+# Senders hold their channel for as long as one payload takes.
 LOCK_SECONDS = 5
 # What is kept back is checked again so soon: hours and silence windows may be changed meanwhile.
 RECHECK_AFTER = timedelta(minutes=5)
@@ -39,12 +41,12 @@ STEPS_AT_MOST = 60
 def request_notices(*, now: datetime) -> list[int]:
     """Make the runs of all notices that are due. Returns their ids, to be rendered.
 
-    Safe in any number at once: a route or rule that somebody else is at for too long is left to the next call.
+    Safe in any number at once: a channel or rule that somebody else is at for too long is left to the next call.
     """
     due = Incident.objects.notice_due(now).order_by()
-    sources: list[tuple[type[AlertSource], str, int | None]] = []
-    for route_id, rule_id in due.values_list("route_id", "rule_id").distinct():
-        sources.append((AlertRoute, "route", route_id) if rule_id is None else (AlertRule, "rule", rule_id))
+    sources: list[tuple[type[Source], str, int | None]] = []
+    for channel_id, rule_id in due.values_list("channel_id", "rule_id").distinct():
+        sources.append((InboundChannel, "channel", channel_id) if rule_id is None else (AlertRule, "rule", rule_id))
     run_ids = []
     for model, column, source_id in sources:
         with transaction.atomic():
@@ -52,21 +54,22 @@ def request_notices(*, now: datetime) -> list[int]:
     return run_ids
 
 
-def _of_source(model: type[AlertSource], column: str, source_id: int | None, now: datetime) -> list[int]:
+def _of_source(model: type[Source], column: str, source_id: int | None, now: datetime) -> list[int]:
     """Takes the source's lock first, as where incidents are opened."""
-    source = None
+    source: Source | None = None
     if source_id is not None:
-        source = first_locked(model._default_manager.filter(pk=source_id), seconds=LOCK_SECONDS)
+        rows: QuerySet[Any] = model._default_manager.filter(pk=source_id)
+        source = first_locked(rows, seconds=LOCK_SECONDS)
         if source is None:
             return []
     due = Incident.objects.notice_due(now).filter(**{column: source_id}).order_by("pk")
     if source is not None and not source.is_enabled:
         due.exclude(notice_kind=Notice.RECOVER).update(notice_kind="", notice_due_at=None)
     if source_id is None:
-        due = due.filter(route__isnull=True, rule__isnull=True)
+        due = due.filter(channel__isnull=True, rule__isnull=True)
     groups: dict[tuple[Any, ...], list[Incident]] = defaultdict(list)
     windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
-    for incident in unlocked(due.select_related("route", "rule"))[:INCIDENTS_PER_NOTICE]:
+    for incident in unlocked(due.select_related("channel__owner", "rule"))[:INCIDENTS_PER_NOTICE]:
         until = _quiet_until(incident, source, windows, now)
         key = _group_key(incident)
         if until <= now and incident.is_open and key not in groups and recipients.waits_for_company(incident):
@@ -87,7 +90,7 @@ def _group_key(incident: Incident) -> tuple[Any, ...]:
 
 
 def _quiet_until(
-    incident: Incident, source: AlertSource | None, windows: Sequence[SilenceWindow], now: datetime
+    incident: Incident, source: Source | None, windows: Sequence[SilenceWindow], now: datetime
 ) -> datetime:
     """Until when nobody is to be notified; `now` where that is not so. A silence keeps back everything but the end, the
     hours and the silence windows of a rule everything."""
@@ -97,7 +100,7 @@ def _quiet_until(
     return max(until, earliest_notice_at(source, until, windows)) if isinstance(source, AlertRule) else until
 
 
-def _create_run(kind: str, together: list[Incident], source: AlertSource | None, now: datetime) -> int:
+def _create_run(kind: str, together: list[Incident], source: Source | None, now: datetime) -> int:
     for incident in together:
         _count(incident, kind)
     run = Run.objects.create(
@@ -141,7 +144,7 @@ def _count(incident: Incident, kind: str) -> None:
         incident.recovery_count += 1
 
 
-def _move_on(incident: Incident, source: AlertSource | None, now: datetime) -> None:
+def _move_on(incident: Incident, source: Source | None, now: datetime) -> None:
     incident.notified_at = now
     if incident.is_open:
         incidents.schedule_reminder(incident, source, since=now)

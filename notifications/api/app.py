@@ -53,8 +53,8 @@ api = Api(
     title="guanwecom",
     version="1",
     description=(
-        "Running subscriptions, seeing what became of it, sending messages, and handing in alerts. Tokens are made in "
-        "the administration."
+        "Running subscriptions, seeing what became of it, sending messages, and checking alert rules. Tokens are made "
+        "in the administration."
     ),
     auth=TokenAuth(),
     parser=JsonParser(),
@@ -65,8 +65,7 @@ api.add_router("/subscriptions", subscriptions.router)
 api.add_router("/runs", subscriptions.runs_router)
 api.add_router("/messages", messages.router)
 api.add_router("/uploads", messages.uploads_router)
-api.add_router("/alerts", alerts.router)
-api.add_router("/alert-rules", alerts.rules_router)
+api.add_router("/alert-rules", alerts.router)
 
 
 @api.exception_handler(ProblemError)

@@ -12,9 +12,8 @@ from notifications.api.problems import ProblemError, instead_of, response
 
 ROOTS = ("/api/", "/in/")
 BODY_BYTES_AT_MOST = 256 * 1024
-# Of a path that takes more: a thousand alerts are large, and a sender does not try again what was too large; a message
-# has a long text and many recipients.
-MORE_BYTES_AT_MOST = {"/api/v1/alerts": 2 * 1024 * 1024, "/api/v1/messages": 1024 * 1024}
+# Of a path that takes more: a message has a long text and many recipients.
+MORE_BYTES_AT_MOST = {"/api/v1/messages": 1024 * 1024}
 # Of a form with files: 20 MB of them, and what is around.
 FORM_BYTES_AT_MOST = 21 * 1024 * 1024
 FORM_PATHS = frozenset({"/api/v1/messages", "/api/v1/uploads"})

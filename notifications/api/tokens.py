@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from notifications.inbound.signatures import digest_of
-from notifications.models import ApiToken, Run, Subscription
+from notifications.models import AlertRule, ApiToken, Run, Subscription
 from notifications.models.inbound import MAY_SEND
 
 # By which a scanner of source code or logs knows one.
@@ -37,7 +37,7 @@ class Action(StrEnum):
 _NEEDED = {
     Action.RUN: ("notifications.change_subscription",),
     Action.READ: ("notifications.view_subscription", "notifications.view_run"),
-    Action.ALERT: ("notifications.change_alertroute",),
+    Action.ALERT: ("notifications.change_alertrule",),
     Action.SEND: (MAY_SEND,),
 }
 
@@ -96,6 +96,14 @@ def subscriptions_of(token: ApiToken) -> QuerySet[Subscription]:
     if token.reach == ApiToken.Reach.SUBSCRIPTIONS:
         return seen.filter(pk__in=token.subscriptions.values("pk"))
     return seen
+
+
+def rules_of(token: ApiToken) -> QuerySet[AlertRule]:
+    """The alert rules that the token may have checked: of what its owner sees, what it was limited to."""
+    rules = AlertRule.objects.visible_to(token.owner)
+    if token.reach == ApiToken.Reach.CORPS:
+        return rules.filter(receiver__corp__in=token.corps.all())
+    return rules if token.reach == ApiToken.Reach.EVERYTHING else rules.none()
 
 
 def runs_of(token: ApiToken) -> QuerySet[Run]:

@@ -1,4 +1,4 @@
-"""Counters in Valkey, shared by all workers: ended calls and received alerts (notifications.delivery.metrics)."""
+"""Counters in Valkey, shared by all workers: ended calls (notifications.delivery.metrics)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ logger = logging.getLogger(__name__)
 LAG_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 14400)
 _ATTEMPTS, _LAG = "push:metrics:attempts", "push:metrics:lag"
 _SUM = "milliseconds"
-_RECEIVED = "alerts:metrics:received"
-_UNROUTED = "alerts:unrouted"
-RECENT_SECONDS = 24 * 60 * 60
 
 
 class EndedCall(NamedTuple):
@@ -66,36 +63,6 @@ def lag() -> Lag:
     found = _hash(_LAG)
     counts = [found.get(str(position), 0) for position in range(len(LAG_SECONDS) + 1)]
     return Lag(counts, found.get(_SUM, 0) / 1000)
-
-
-def count_received(count: int, unrouted_count: int) -> None:
-    """Count a payload's alerts; without Valkey they are taken all the same."""
-    pipeline = valkey().pipeline(transaction=False)
-    pipeline.hincrby(_RECEIVED, "routed", count - unrouted_count)
-    pipeline.hincrby(_RECEIVED, "unrouted", unrouted_count)
-    if unrouted_count:
-        pipeline.incrby(_UNROUTED, unrouted_count)
-        pipeline.expire(_UNROUTED, RECENT_SECONDS)
-    try:
-        pipeline.execute()
-    except redis.RedisError as error:
-        logger.warning("%d alerts were not counted: %s", count, type(error).__name__)
-
-
-def received() -> dict[str, int]:
-    """All alerts so far, by whether a route took them. Empty without Valkey."""
-    try:
-        return _hash(_RECEIVED)
-    except redis.RedisError:
-        return {}
-
-
-def recently_unrouted() -> int:
-    """Alerts that no route took, counted until a day passes without one. 0 without Valkey."""
-    try:
-        return int(valkey().get(_UNROUTED) or 0)
-    except redis.RedisError:
-        return 0
 
 
 def _channel_and_code(name: str) -> tuple[str, str]:

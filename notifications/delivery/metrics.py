@@ -34,7 +34,7 @@ class PushCollector(Collector):
         yield _attempts()
         yield _lag()
         yield _waiting()
-        yield from _alerts()
+        yield _alerts()
         yield from _queues()
         yield _refused_callbacks()
         yield from chain.from_iterable(metrics_scraped())
@@ -67,7 +67,7 @@ def _waiting() -> Metric:
     return family
 
 
-def _alerts() -> Iterable[Metric]:
+def _alerts() -> Metric:
     family = GaugeMetricFamily(
         "guanwecom_incidents_open", "Incidents that are open", labels=["severity", "kind", "state"]
     )
@@ -75,12 +75,7 @@ def _alerts() -> Iterable[Metric]:
     rows = Incident.objects.open().order_by().annotate(is_free=is_free).values_list("severity", "kind", "is_free")
     for severity, kind, is_nobodys, count in rows.annotate(count=Count("pk")):
         family.add_metric([severity, kind, "free" if is_nobodys else "taken"], count)
-    received = CounterMetricFamily(
-        "guanwecom_alerts_received", "Alerts handed in, by whether a route took them", labels=["routed"]
-    )
-    for name, count in counters.received().items():
-        received.add_metric([name], count)
-    return family, received
+    return family
 
 
 def _queues() -> Iterable[Metric]:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from integrations.clients.wecom.messages import builders
 from integrations.models import Corp
 from notifications.delivery.leases import RENDER_LEASE
-from notifications.inbound import reach, text
+from notifications.inbound import text
 from notifications.inbound.files import CheckedFile
 from notifications.inbound.recipients import Address, Found, find
 from notifications.inbound.source import content_of
@@ -33,6 +33,7 @@ from notifications.models import (
 )
 from notifications.models.messages import FIGURES_AT_MOST
 from notifications.sources import Audience, Content, Figure, ReadyMedium
+from notifications.subscriptions import reach
 from notifications.subscriptions.recipients import Recipient, chosen, resolve
 
 PEOPLE_AT_ONCE = 2000

@@ -1,4 +1,4 @@
-"""Takes a call of an inbound channel: keeps its payload for an hour, makes a message of it, and notes the outcome.
+"""Takes a call of an inbound channel: keeps its payload for an hour, makes a message or incidents of it.
 
 Payloads and secrets stand in no log. Pictures and files that have yet to be fetched wait in a row for a worker
 (notifications.inbound.fetch); the call is answered before.
@@ -10,7 +10,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,12 +22,13 @@ from django.utils.translation import gettext as _
 
 from integrations.core.metrics import CountedMetric
 from integrations.core.sentences import Sentence
+from notifications.alerts import ingest, notify
 from notifications.inbound import mapping
 from notifications.inbound.accept import Accepted, DailyLimitError, Incoming, NobodyFoundError, accept, check_limit
+from notifications.inbound.alert_payloads import NoAlertsError, read_alerts
 from notifications.inbound.files import CheckedFile
 from notifications.inbound.mapping import Mapped, MappingError
 from notifications.inbound.payloads import Payload
-from notifications.inbound.reach import chosen_by_channel
 from notifications.models import (
     InboundCall,
     InboundChannel,
@@ -39,6 +40,7 @@ from notifications.models import (
 )
 from notifications.models.lookups import Moment
 from notifications.sources import Audience
+from notifications.subscriptions.reach import chosen_by_channel
 
 PAYLOAD_KEPT = timedelta(hours=1)
 # A larger payload is kept with its long texts cut, as those of pictures.
@@ -64,13 +66,14 @@ class CallRefusedError(Exception):
 @dataclass(frozen=True)
 class Taken:
     """What became of a call. `left_out`: why files of its message are not sent. `run_ids`, `fetch_ids`: to be handed
-    out after the transaction."""
+    out after the transaction. `tells_of_alerts`: whether incidents began or ended by it."""
 
     outcome: InboundCall.Outcome
     message_id: int | None = None
     left_out: Sequence[Sentence] = ()
     run_ids: Sequence[int] = ()
     fetch_ids: Sequence[int] = ()
+    tells_of_alerts: bool = False
 
 
 def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: datetime) -> Taken:
@@ -87,13 +90,15 @@ def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: da
             taken = _taken(channel, payload, request_key, now)
             note(channel, taken.outcome, message_id=taken.message_id, now=now)
             note_left_out(channel, taken.left_out, now=now)
-            return taken
     except CallRefusedError as error:
         note(channel, Outcome.REFUSED, error.sentence, now=now)
         raise
+    return replace(taken, run_ids=notify.request_notices(now=now)) if taken.tells_of_alerts else taken
 
 
 def _taken(channel: InboundChannel, payload: Payload, request_key: str, now: datetime) -> Taken:
+    if channel.is_alert:
+        return _taken_alerts(channel, payload, now)
     mapped = mapped_of(channel, payload, now=now)
     if mapped is None:
         return Taken(Outcome.LEFT_OUT)
@@ -111,6 +116,17 @@ def _taken(channel: InboundChannel, payload: Payload, request_key: str, now: dat
     if not found.is_new:
         return Taken(Outcome.REPEATED, found.message.pk)
     return Taken(Outcome.ACCEPTED, found.message.pk, mapped.refused, found.run_ids)
+
+
+def _taken_alerts(channel: InboundChannel, payload: Payload, now: datetime) -> Taken:
+    """Bring the channel's incidents up to its alerts. A repeated notification changes and sends nothing."""
+    try:
+        alerts, left_out_count = read_alerts(payload, now=now)
+    except NoAlertsError as error:
+        raise CallRefusedError("mapping_failed", error.sentence) from error
+    found = ingest.receive(alerts, channel=channel, left_out_count=left_out_count, now=now)
+    is_news = bool(found.opened or found.reopened or found.resolved)
+    return Taken(Outcome.ACCEPTED if is_news else Outcome.REPEATED, tells_of_alerts=is_news)
 
 
 def mapped_of(channel: InboundChannel, payload: Payload, *, now: datetime) -> Mapped | None:

@@ -2,8 +2,9 @@
 
 Each is a file in `senders/`, with its words in English and Chinese. Payloads as documented by Grafana (webhook
 notifier), Alertmanager (webhook_config), Jenkins (Notification plugin), GitLab (webhook events) and Metabase
-(webhooks), and as the code of Superset (reports/notifications/webhook.py) and DolphinScheduler (alert-http) sends them;
-all read 2026-11-28. Guandata's custom push channel is not documented: its fields are picked from the first payload.
+(webhooks), and as the code of Superset (reports/notifications/webhook.py), DolphinScheduler (alert-http) and
+Nightingale (models/alert_cur_event.go) sends them; all read 2026-11-28, Nightingale's 2026-12-01. Guandata's custom
+push channel is not documented: its fields are picked from the first payload.
 """
 
 from __future__ import annotations
@@ -26,15 +27,14 @@ Words = ReadOnly[str, str]
 
 @dataclass(frozen=True)
 class Preset:
-    """A ready-made sender. `position`: among the others on the page. `sends_alerts`: it could hand its alerts in at
-    /api/v1/alerts instead, as incidents."""
+    """A ready-made sender. `position`: among the others on the page. `is_alert`: a new channel opens incidents."""
 
     position: int
     words: Words
     scheme: str
     words_of_steps: tuple[Words, ...]
     mapping: Mapping
-    sends_alerts: bool
+    is_alert: bool
 
     @property
     def label(self) -> str:
@@ -58,7 +58,7 @@ def _read(path: Path) -> Preset:
         document["scheme"],
         tuple(document["steps"]),
         mapping_from(document.get("mapping")),
-        document.get("sends_alerts", False),
+        document.get("is_alert", False),
     )
 
 

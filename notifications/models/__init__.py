@@ -4,7 +4,6 @@ from notifications.models.alert_receivers import AlertReceiver
 from notifications.models.alert_rules import AlertCheck, AlertRule, SilenceWindow
 from notifications.models.alerts import (
     AlertCard,
-    AlertRoute,
     AlertSource,
     CardCode,
     Incident,
@@ -52,7 +51,6 @@ __all__ = [
     "AlertCard",
     "AlertCheck",
     "AlertReceiver",
-    "AlertRoute",
     "AlertRule",
     "AlertSource",
     "ApiToken",

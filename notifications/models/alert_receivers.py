@@ -1,4 +1,4 @@
-"""Receivers of alerts: who is notified."""
+"""Who is notified of the alerts of a rule."""
 
 from __future__ import annotations
 
@@ -22,13 +22,11 @@ class AlertReceiverQuerySet(models.QuerySet["AlertReceiver"]):
         """Of one corp: for those who may see the corp; of all corps: for those who may see all."""
         return self.filter(scope_condition(person))
 
-    def shared(self) -> Self:
-        return self.filter(is_shared=True)
-
 
 class AlertReceiver(Addressed):
-    """Who is told of alerts, and on which way: a name for people on duty, shared by routes and rules; or one rule's."""
+    """Who is told of the alerts of one rule, and on which way. They are chosen on the rule's page."""
 
+    # That of the rule.
     name = models.CharField(_("name"), max_length=128)
     corp = models.ForeignKey(
         Corp,
@@ -38,16 +36,15 @@ class AlertReceiver(Addressed):
         verbose_name=_("only for the company"),
         help_text=_("Empty: for people of every company."),
     )
-    # False: one rule's, on whose page its people were chosen; no list shows it.
-    is_shared = models.BooleanField(default=True, db_default=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = AlertReceiverQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("alert receiver")
-        verbose_name_plural = _("alert receivers")
+        verbose_name = _("recipients of an alert rule")
+        verbose_name_plural = _("recipients of alert rules")
         ordering = ["name", "pk"]
+        default_permissions = ()
 
     def __str__(self) -> str:
         return self.name

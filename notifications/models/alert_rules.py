@@ -14,7 +14,7 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import Attribute, User
 from integrations.models import Card
 from notifications.models.alert_receivers import AlertReceiver
-from notifications.models.alerts import AlertSource, Severity
+from notifications.models.alerts import TITLE_CHARACTERS, AlertSource, Severity
 from notifications.models.recipients import Succeeded
 from notifications.models.runs import Run
 from notifications.models.subscriptions import Scheduled, ScheduledQuerySet
@@ -55,6 +55,11 @@ class AlertRule(AlertSource, Scheduled, Succeeded):
         ALL = "all", pgettext_lazy("conditions", "all of them hold")
         ANY = "any", pgettext_lazy("conditions", "any of them holds")
 
+    name = models.CharField(_("name"), max_length=TITLE_CHARACTERS)
+    is_enabled = models.BooleanField(pgettext_lazy("switch", "enabled"), default=True)
+    receiver = models.ForeignKey(
+        AlertReceiver, on_delete=models.PROTECT, related_name="+", verbose_name=_("recipients")
+    )
     card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="+", verbose_name=_("card"))
     owner = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
@@ -96,7 +101,7 @@ class AlertRule(AlertSource, Scheduled, Succeeded):
         blank=True,
         related_name="+",
         verbose_name=_("only people with that value in"),
-        help_text=_("Of the receiver's people, those alone are told whose attribute has the value of the column."),
+        help_text=_("Of the people chosen, those alone are told whose attribute has the value of the column."),
     )
     # When people may be told; an incident that opens at another time is told then, if it still lasts.
     notify_from = models.TimeField(_("tell from"), null=True, blank=True)
@@ -141,9 +146,9 @@ class AlertRule(AlertSource, Scheduled, Succeeded):
         return self.name
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """With the people who were chosen for it alone."""
+        """Delete its people with it."""
         found = super().delete(*args, **kwargs)
-        AlertReceiver.objects.filter(pk=self.receiver_id, is_shared=False).delete()
+        AlertReceiver.objects.filter(pk=self.receiver_id).exclude(pk__in=AlertRule.objects.values("receiver")).delete()
         return found
 
 

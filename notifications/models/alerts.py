@@ -1,4 +1,4 @@
-"""Alerts: routes and incidents."""
+"""Incidents, and what is told of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from accounts.models import User
 from accounts.users.scopes import scope_condition
 from integrations.core import sentences
 from integrations.models import Card, Corp
-from notifications.models.alert_receivers import AlertReceiver
 from notifications.models.lookups import Moment, RunStatus
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from integrations.models.scoping import Person
+    from notifications.models.alert_rules import AlertRule
+    from notifications.models.inbound import InboundChannel
 
 TITLE_CHARACTERS = 128
 KEY_CHARACTERS = 80
@@ -40,26 +41,23 @@ class Severity(models.TextChoices):
 
 
 class AlertSource(models.Model):
-    """What routes and rules share: who is told, and how often."""
+    """What rules and inbound channels of alerts share: how often people are told."""
 
-    name = models.CharField(_("name"), max_length=TITLE_CHARACTERS)
-    receiver = models.ForeignKey(
-        AlertReceiver, on_delete=models.PROTECT, related_name="+", verbose_name=_("alert receiver")
-    )
     repeat_minutes = models.PositiveIntegerField(
         _("remind every (minutes)"),
         default=0,
+        db_default=0,
         validators=[MaxValueValidator(WEEK_MINUTES)],
         help_text=_("While it lasts and nobody has taken it. 0: no reminder."),
     )
-    notifies_recovery = models.BooleanField(_("tell when it is over"), default=True)
+    notifies_recovery = models.BooleanField(_("tell when it is over"), default=True, db_default=True)
     gather_seconds = models.PositiveIntegerField(
         _("gather for (seconds)"),
         default=60,
+        db_default=60,
         validators=[MaxValueValidator(GATHER_SECONDS_AT_MOST)],
         help_text=_("After a message, what comes within this time goes out as one message with a count and a list."),
     )
-    is_enabled = models.BooleanField(pgettext_lazy("switch", "enabled"), default=True)
     # What comes before this time waits for it, and goes out together.
     gather_until = models.DateTimeField(null=True, editable=False)
 
@@ -67,61 +65,11 @@ class AlertSource(models.Model):
         abstract = True
 
 
-class AlertRouteQuerySet(models.QuerySet["AlertRoute"]):
-    def visible_to(self, person: Person) -> Self:
-        return self.filter(receiver__in=AlertReceiver.objects.visible_to(person))
-
-    def in_order(self) -> Self:
-        return self.order_by("position", "pk")
-
-
-class AlertRoute(AlertSource):
-    """Which alerts from outside go to which receiver. The first that matches takes an alert, unless it goes on."""
-
-    position = models.PositiveIntegerField(
-        _("order"), default=100, help_text=_("Smaller first. The first route that matches takes an alert.")
-    )
-    # [[label, operator, value], …]: notifications.alerts.routing.
-    matchers = models.JSONField(_("label matchers"), default=list, blank=True)
-    goes_on = models.BooleanField(
-        _("later routes may take it, too"), default=False, help_text=_("What Alertmanager calls “continue”.")
-    )
-    senders = models.ManyToManyField(
-        "notifications.ApiToken",
-        blank=True,
-        related_name="+",
-        verbose_name=_("only from these senders"),
-        help_text=_("Empty: from every token that may hand in alerts and reaches this company."),
-    )
-    # Whether senders were chosen. Were it read off the list, a route would open to everybody when its last one goes.
-    is_limited_to_senders = models.BooleanField(default=False, editable=False)
-    severity_label = models.CharField(_("label of the severity"), max_length=128, default="severity", blank=True)
-    critical_values = models.CharField(
-        _("its values for “critical”"), max_length=255, default="critical, page, error, p1", blank=True
-    )
-    warning_values = models.CharField(
-        _("its values for “warning”"), max_length=255, default="warning, warn, p2", blank=True
-    )
-    default_severity = models.CharField(
-        _("otherwise"), max_length=16, choices=Severity.choices, default=Severity.WARNING
-    )
-
-    objects = AlertRouteQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("alert route")
-        verbose_name_plural = _("alert routes")
-        ordering = ["position", "pk"]
-
-    def __str__(self) -> str:
-        return self.name
-
-
 class IncidentQuerySet(models.QuerySet["Incident"]):
     def with_people(self) -> Self:
         """With what says whom they concern, and who acted."""
         return self.select_related(
-            "route__receiver", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by"
+            *("channel__owner", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by")
         )
 
     def visible_to(self, person: Person) -> Self:
@@ -149,7 +97,7 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
 
 
 class Incident(models.Model):
-    """One stretch of time in which something was wrong; of one rule or route and split key one is open at a time."""
+    """One stretch of time in which something was wrong; of one rule or channel and split key one is open at a time."""
 
     class Status(models.TextChoices):
         OPEN = "open", pgettext_lazy("incident", "open")
@@ -164,11 +112,15 @@ class Incident(models.Model):
         REPEAT = "repeat", _("reminder")
         RECOVER = "recover", _("recovery")
 
-    # Rule or route, kind, and what it is split by: notifications.alerts.incidents.key_of.
+    # Rule or channel, kind, and what it is split by: notifications.alerts.incidents.key_of.
     key = models.CharField(max_length=KEY_CHARACTERS)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.FIRING)
-    route = models.ForeignKey(
-        AlertRoute, on_delete=models.SET_NULL, null=True, related_name="incidents", verbose_name=_("alert route")
+    channel = models.ForeignKey(
+        "notifications.InboundChannel",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="incidents",
+        verbose_name=_("inbound channel"),
     )
     rule = models.ForeignKey(
         "notifications.AlertRule",
@@ -179,19 +131,13 @@ class Incident(models.Model):
     )
     # Of a rule that is split: the value of its column.
     part = models.CharField(_("part"), max_length=255, blank=True)
-    # Of the receiver when it opened (empty: every company). It decides who sees the incident in the administration.
+    # Of the rule's people or the channel when it opened (empty: every company). It decides who sees the incident in the
+    # administration.
     corp = models.ForeignKey(
         Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
     )
     # Of a rule: whose data it is about. It decides which administrators see the pictures.
     card = models.ForeignKey(Card, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("card"))
-    sender = models.ForeignKey(
-        "notifications.ApiToken",
-        on_delete=models.SET_NULL,
-        null=True,
-        related_name="+",
-        verbose_name=_("handed in with"),
-    )
     title = models.CharField(_("title"), max_length=TITLE_CHARACTERS)
     summary = models.TextField(_("summary"), blank=True)
     severity = models.CharField(_("severity"), max_length=16, choices=Severity.choices, default=Severity.WARNING)
@@ -256,9 +202,9 @@ class Incident(models.Model):
         return self.status == self.Status.OPEN
 
     @property
-    def source(self) -> AlertSource | None:
+    def source(self) -> AlertRule | InboundChannel | None:
         """What it came from; None where that was deleted."""
-        return self.route if self.rule is None else self.rule
+        return self.channel if self.rule is None else self.rule
 
     def is_silenced(self, now: datetime) -> bool:
         return self.silenced_until is not None and self.silenced_until > now

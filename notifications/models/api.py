@@ -68,9 +68,9 @@ class ApiToken(Succeeded):
     may_run = models.BooleanField(_("may run pushes"), default=True)
     may_read = models.BooleanField(_("may read pushes and runs"), default=True)
     may_alert = models.BooleanField(
-        _("may hand in alerts"),
+        _("may have alert rules checked"),
         default=False,
-        help_text=_("For Alertmanager, Grafana and whatever speaks as they do: one token for each sender."),
+        help_text=_("For example after a data update."),
     )
     may_send = models.BooleanField(
         _("may send messages"),

@@ -17,6 +17,7 @@ from accounts.users.scopes import rights_changeable_by
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField
 from integrations.models.jobs import Leased, LeasedQuerySet
+from notifications.models.alerts import AlertSource
 from notifications.models.lookups import Moment
 from notifications.models.recipients import Succeeded
 from notifications.models.subscriptions import INCOMING_FORMS, MAX_LIFETIME_HOURS, Priority
@@ -55,8 +56,8 @@ class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
         return self.filter(owner__in=senders())
 
 
-class InboundChannel(Succeeded):
-    """An address that takes what another system sends, and makes messages of it with its owner's rights.
+class InboundChannel(AlertSource, Succeeded):
+    """An address that takes what another system sends, and makes messages or incidents of it with its owner's rights.
 
     Of the secret a channel keeps what its scheme needs: a digest where the sender sends the secret itself, the
     encrypted secret where the sender signs with it.
@@ -97,6 +98,15 @@ class InboundChannel(Succeeded):
     digest = models.CharField(max_length=64, blank=True, editable=False)
     secret = EncryptedTextField(blank=True, editable=False)
     mapping = models.JSONField(default=dict, blank=True)
+    is_alert = models.BooleanField(
+        _("as an alert"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "For Alertmanager, Grafana and Nightingale. Each alert opens an incident with one card, which people take "
+            "over and which changes once the alert is over. The texts below are not used then."
+        ),
+    )
     reach = models.CharField(_("reaches"), max_length=16, choices=Reach.choices, default=Reach.EVERYONE)
     users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
     groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))

@@ -36,7 +36,8 @@ def sent_form(client: Client, path: str) -> dict[str, Any]:
     page = client.get(path)
     assert page.status_code == 200
     sent: dict[str, Any] = {}
-    forms = [page.context["adminform"].form]
+    form = page.context["adminform"].form
+    forms = [form, *filter(None, [getattr(form, "people", None)])]  # of an alert rule
     for inline in page.context["inline_admin_formsets"]:
         forms += [inline.formset.management_form, *inline.formset.forms]
     for form in forms:

@@ -14,8 +14,10 @@ from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from notifications.api import tokens
-from notifications.models import ApiToken, Subscription
+from notifications.inbound import channels
+from notifications.models import ApiToken, InboundChannel, Subscription
 from tests.chaos.orders import administrator
 
 # How often a system repeats a call that was not answered well, and how many of its threads call at once.
@@ -26,7 +28,7 @@ def make_token() -> tuple[ApiToken, str]:
     """A token that may do everything, and its secret."""
     now, secret = timezone.now(), tokens.new_secret()
     # The database's clock is moved by hours.
-    lasts = {"expires_at": now + timedelta(days=700), "reach": ApiToken.Reach.EVERYTHING, "may_alert": True}
+    lasts = {"expires_at": now + timedelta(days=700), "reach": ApiToken.Reach.EVERYTHING}
     token = ApiToken(name="数据仓库", owner=administrator(), form_key=secret[-32:], **lasts)
     tokens.seal(token, secret=secret, now=now)
     token.save()
@@ -65,7 +67,16 @@ def run_by_key(web_url: str, secret: str, order: Subscription) -> list[int]:
     return [pk for pk in told if pk is not None]
 
 
-def hand_in_alert(web_url: str, secret: str, name: str) -> bool:
+def make_alert_channel(people: list[User]) -> tuple[InboundChannel, str]:
+    """An inbound channel that opens incidents for these people, and its secret."""
+    channel = InboundChannel(name="数据平台", owner=administrator(), is_alert=True, is_enabled=True, gather_seconds=0)
+    secret = channels.renew_secret(channel)
+    channel.save()
+    channel.users.set(people)
+    return channel, secret
+
+
+def hand_in_alert(web_url: str, channel: InboundChannel, secret: str, name: str) -> bool:
     """One alert that fires, handed in until the web has taken it, and once more."""
     moment = timezone.now().isoformat()
     alert = {
@@ -77,7 +88,7 @@ def hand_in_alert(web_url: str, secret: str, name: str) -> bool:
         "fingerprint": uuid.uuid5(uuid.NAMESPACE_URL, name).hex[:16],
     }
     payload = {"version": "4", "status": "firing", "groupKey": name, "receiver": "guanwecom", "alerts": [alert]}
-    taken = [_answered(lambda: _post(f"{web_url}/api/v1/alerts", secret, json=payload)) for _ in "12"]
+    taken = [_answered(lambda: _post(f"{web_url}/in/{channel.public_id}", secret, json=payload)) for _ in "12"]
     return any(answer is not None for answer in taken)
 
 

@@ -26,9 +26,6 @@ from integrations.companies import services
 from integrations.core.background import database_clock
 from integrations.models import CardData, Corp
 from notifications.models import (
-    AlertReceiver,
-    AlertRoute,
-    ApiToken,
     CorpQueue,
     Delivery,
     Incident,
@@ -156,8 +153,8 @@ class Town:
         self._connect_bi()
         people = list(User.objects.filter(wecom_accounts__isnull=False).order_by("pk"))
         self.writer = Orders(self.corps, people, card_of_the_bi(), give_regions(people))
-        token, self.secret = callers.make_token()
-        self._put_on_duty(people, token)
+        _token, self.secret = callers.make_token()
+        self._put_on_duty(people)
         for name in PROGRAMS:
             self.start(name)
 
@@ -167,10 +164,9 @@ class Town:
         seed = {**self.wecom.seed, "bi": bi.sandbox_seed(bi_services.ensure(), self.corps)}
         self.stack.sandbox.load(seed)
 
-    def _put_on_duty(self, people: list[User], token: ApiToken) -> None:
-        receiver = AlertReceiver.objects.create(name="值班")
-        receiver.users.set([people[number * PEOPLE + turn] for number in self.secrets for turn in range(ON_DUTY)])
-        AlertRoute.objects.create(name="数据平台", receiver=receiver, gather_seconds=0)
+    def _put_on_duty(self, people: list[User]) -> None:
+        on_duty = [people[number * PEOPLE + turn] for number in self.secrets for turn in range(ON_DUTY)]
+        self.alerts = callers.make_alert_channel(on_duty)
 
     def now(self) -> datetime:
         return database_clock()()
@@ -194,7 +190,7 @@ class Town:
         with ThreadPoolExecutor() as pool:
             by_hand = pool.submit(_closing, lambda: with_servers(self._ask_by_hand))
             by_key = pool.submit(callers.run_by_key, self.stack.web_url, self.secret, self.asked["接口"])
-            alert = pool.submit(callers.hand_in_alert, self.stack.web_url, self.secret, name)
+            alert = pool.submit(callers.hand_in_alert, self.stack.web_url, *self.alerts, name)
             return Asked(by_hand.result(), by_key.result(), name if alert.result() else "")
 
     def _ask_by_hand(self) -> str:

@@ -46,7 +46,6 @@ from integrations.models.datasources import packed
 from notifications.api import tokens
 from notifications.models import (
     AlertReceiver,
-    AlertRoute,
     AlertRule,
     ApiToken,
     Attachment,
@@ -208,7 +207,6 @@ def _make_alerts(corp: Corp, person: User) -> None:
     receiver.users.add(person)
     region = Attribute.objects.get(key="region")
     AttributeRule.objects.create(receiver=receiver, attribute=region, operator="is", values=["华东"])
-    AlertRoute.objects.create(name="数据平台", receiver=receiver, matchers=[["severity", "=", "critical"]])
     filters = {"区域": ["华东", "华南"]}
     conditions = [
         {"aggregate": "sum", "column": "销售额", "comparison": "lt", "values": ["1000"], "filters": filters},
@@ -379,7 +377,6 @@ def admin_pages(rows: Rows) -> list[str]:
     pages.append(reverse("admin:notifications_subscription_week"))
     pages.append(reverse("admin:notifications_apitoken_revoke", args=[ApiToken.objects.get().pk]))
     pages += [reverse(f"admin:notifications_run_{page}", args=[rows.delivery.run_id]) for page in ("resend", "recall")]
-    pages.append(reverse("admin:notifications_alertroute_try"))
     pages += [reverse("admin:notifications_incident_change", args=[row.pk]) for row in Incident.objects.all()]
     pages.append(reverse("admin:auth_user_password_change", args=[rows.person.pk]))
     return [*dict.fromkeys(pages), "/admin/no-such-page/"]

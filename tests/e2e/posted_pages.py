@@ -32,7 +32,7 @@ EMPTY_FORMS = (
     *("integrations_corp", "integrations_siteaddress", "accounts_user", "accounts_attribute", "accounts_peopleimport"),
     *("accounts_directorypolicy", "accounts_departmentgroup", "auth_group"),
     *("notifications_report", "notifications_subscription", "notifications_robot"),
-    *("notifications_alertreceiver", "notifications_alertroute", "notifications_alertrule"),
+    "notifications_alertrule",
 )
 
 

@@ -58,16 +58,15 @@ def test_departments_lead_to_the_synchronisation_of_a_company(root: Client) -> N
     assert f'<a href="/admin/integrations/syncrun/start/{corp.pk}/" target="_blank" rel="opener">' in text
 
 
-def test_people_robots_and_receivers_can_be_added_though_there_are_some(root: Client) -> None:
+def test_people_and_robots_can_be_added_though_there_are_some(root: Client) -> None:
     Robot.objects.create(name="群", corp=make_corp(), key="k" * 36)
     assert {name: lines_of(root, PUSH)[name] for name in ("id_users", "id_robot")} == {
         "id_users": "新建用户",
         "id_robot": "新建群机器人",
     }
-    assert lines_of(root, ALERT)["id_receiver"] == "还没有共用接收方。 新建共用接收方"
 
 
-@pytest.mark.parametrize("address", [PUSH, "/admin/notifications/alertreceiver/add/"])
+@pytest.mark.parametrize("address", [PUSH, ALERT])
 def test_groups_that_stand_for_roles_are_nobody_s_address(root: Client, address: str) -> None:
     lines = lines_of(root, address)
     assert lines["id_groups"] == "还没有用户组。 新建用户组"
@@ -103,8 +102,7 @@ def test_who_has_no_company_and_who_sees_no_data_of_all_companies_reads_that() -
     ("address", "field", "line"),
     [
         ("/admin/notifications/robot/add/", "id_corp", "还没有接入企业微信公司。 接入企业微信公司"),
-        ("/admin/notifications/alertreceiver/add/", "id_departments", "还没有同步通讯录。 接入企业微信公司"),
-        ("/admin/notifications/alertroute/add/", "id_receiver", "还没有共用接收方。 新建共用接收方"),
+        (ALERT, "id_departments", "还没有同步通讯录。 接入企业微信公司"),
         ("/admin/accounts/departmentgroup/add/", "id_department", "还没有同步通讯录。 接入企业微信公司"),
         ("/admin/integrations/datasource/add/?kind=sql", "id_corp", "还没有接入企业微信公司。 接入企业微信公司"),
         ("/admin/notifications/report/add/", "id_own_rows_rules-__prefix__-attribute", "还没有用户属性。 新建用户属性"),

@@ -15,7 +15,7 @@ from tools.demo.bi import WEATHER_PAGE
 if TYPE_CHECKING:
     from accounts.models import User
 
-SOURCE, CARD, RECEIVER, RULE = "演示 BI（预警）", "西雅图逐日气象（预警）", "天气值班", "高温预警"
+SOURCE, CARD, RULE = "演示 BI（预警）", "西雅图逐日气象（预警）", "高温预警"
 HOT = Condition(Aggregate.ANY, "最高气温", Comparison.GREATER, ("35",))
 BI_CARD = "weather-daily"
 
@@ -32,7 +32,7 @@ def seed(corp: Corp, people: list[User], *, now: datetime) -> None:
         source=source,
         defaults={"bi_page_id": WEATHER_PAGE, "bi_card_id": BI_CARD, "kinds": {"日期": "date", "最高气温": "number"}},
     )
-    receiver = AlertReceiver.objects.create(name=RECEIVER, corp=corp)
+    receiver = AlertReceiver.objects.create(name=RULE, corp=corp)
     receiver.users.set(people)
     rule = AlertRule(
         name=RULE,
@@ -52,6 +52,6 @@ def reset() -> None:
     Run.objects.filter(incident_notices__incident__in=incidents).delete()
     incidents.delete()
     AlertRule.objects.filter(name=RULE).delete()
-    AlertReceiver.objects.filter(name=RECEIVER).delete()
+    AlertReceiver.objects.filter(name=RULE).delete()
     Card.objects.filter(name=CARD).delete()
     DataSource.objects.filter(name=SOURCE).delete()

@@ -196,7 +196,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         return self._secret_page(request, obj, obj.shown_secret)  # type: ignore[attr-defined]  # set by save_model
 
     def response_change(self, request: HttpRequest, obj: InboundChannel) -> HttpResponse:
-        if "_try" in request.POST:
+        if "_try" in request.POST and not obj.is_alert:
             self._send_trial(request, obj)
         secret: str = getattr(obj, "shown_secret", "")
         if secret:

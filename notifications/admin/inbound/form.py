@@ -44,6 +44,9 @@ COMMON_FIELDS = (
     *("name", "is_enabled", "corp", "reach", "departments", "users", "groups", "with_subdepartments"),
     *("form", "priority", "lifetime_hours", "daily_limit"),
 )
+# Of a webhook alone, beside its mapping.
+ALERT_FIELDS = ("is_alert", "gather_seconds", "repeat_minutes", "notifies_recovery")
+WEBHOOK_FIELDS = (*ALERT_FIELDS, "scheme", "allows_private_addresses")
 TEMPLATES = ("title", "text")
 PATHS = ("recipient_path", "only_path", "key_path", "link_path", "severity_path")
 
@@ -78,6 +81,7 @@ class NewChannelForm(AnyModelForm):
         if channel.kind == InboundChannel.Kind.WEBHOOK:
             preset = PRESETS[channel.preset]
             channel.scheme, channel.mapping = preset.scheme, preset.mapping.document()
+            channel.is_alert = preset.is_alert
         # Whoever manages some companies names one: a channel must not grow with them unasked.
         if not sees_all_corps(self.person):
             channel.corp = Corp.objects.visible_to(self.person).order_by("pk").first()
@@ -136,7 +140,7 @@ class ChannelForm(VersionedForm):
 
     class Meta:
         model = InboundChannel
-        fields = (*COMMON_FIELDS, "scheme", "allows_private_addresses")
+        fields = (*COMMON_FIELDS, *WEBHOOK_FIELDS)
         field_classes = {"departments": FIELD_CLASSES["departments"]}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -148,7 +152,7 @@ class ChannelForm(VersionedForm):
         fields["form"].choices = [("", _("chosen by what comes in")), *INCOMING_FORMS]
         fields["form"].required = False
         if self.instance.kind == InboundChannel.Kind.MAIL:
-            for name in (*mapping_names(), "scheme", "allows_private_addresses"):
+            for name in (*mapping_names(), *WEBHOOK_FIELDS):
                 fields.pop(name, None)
             return
         if not self.person.is_superuser:
@@ -259,10 +263,13 @@ class ChannelForm(VersionedForm):
             self.add_error("recipient_path", _("Choose the field that names the recipients."))
         if kind == Kind.ATTRIBUTE and not cleaned.get("recipient_attribute"):
             self.add_error("recipient_attribute", _("Choose the attribute whose values the field has."))
+        if cleaned.get("is_alert") and kind:
+            self.add_error("recipient_kind", _("An alert goes to the people chosen here."))
         is_nobody = not any(cleaned.get(name) for name in ("departments", "users", "groups"))
         if cleaned.get("is_enabled") and not kind and is_nobody:
             self.add_error("departments", _("Choose departments, people or groups, or a field that names them."))
-        if cleaned.get("is_enabled") and not cleaned.get("title") and not cleaned.get("text"):
+        has_text = cleaned.get("is_alert") or cleaned.get("title") or cleaned.get("text")
+        if cleaned.get("is_enabled") and not has_text:
             self.add_error("title", _("Write a title or a text, or pick fields for them."))
 
 

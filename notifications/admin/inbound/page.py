@@ -15,15 +15,17 @@ from django.utils.translation import gettext
 
 from accounts.users.scopes import people_visible_to
 from notifications.admin.inbound.form import TEMPLATES, ChannelForm
+from notifications.alerts.ingest import Alert
 from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.previews import Preview, preview_of
 from notifications.inbound import accept, calls
 from notifications.inbound.accept import Incoming
+from notifications.inbound.alert_payloads import NoAlertsError, read_alerts
 from notifications.inbound.calls import CallRefusedError
 from notifications.inbound.fields import tree_of
 from notifications.inbound.mapping import Mapped
 from notifications.inbound.payloads import Payload
-from notifications.models import InboundChannel
+from notifications.models import InboundChannel, IncomingMessage
 from notifications.reports.templates import merge_fields
 from notifications.reports.templates.merge_fields import PAYLOAD, Field
 from notifications.subscriptions.recipients import Recipient
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 FOLDER = "admin/notifications/inboundchannel"
-NAMED_AT_MOST = 8
+NAMED_AT_MOST, ALERTS_NAMED_AT_MOST = 8, 20
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Trial:
     unknown: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     url_count: int = 0
+    alerts: list[str] = field(default_factory=list)
 
 
 def state_of(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *, now: datetime) -> dict[str, Any]:
@@ -77,15 +80,18 @@ def state_of(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *
 
 def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: datetime) -> Trial:
     try:
-        mapped = calls.mapped_of(channel, payload, now=now)
+        alerts = read_alerts(payload, now=now)[0] if channel.is_alert else []
+        nothing = Mapped("", "", IncomingMessage.Markup.PLAIN, None)
+        mapped = nothing if channel.is_alert else calls.mapped_of(channel, payload, now=now)
         if mapped is None:
             return Trial(is_left_out=True)
         is_limited = channel.reach == InboundChannel.Reach.CHOSEN
         # The people chosen on the page are not those of the row before they are saved.
         channel.reach, people = InboundChannel.Reach.EVERYONE, form.audience()
         incoming = calls.incoming_of(channel, mapped, key="preview", chosen=people)
-        return _shown(replace(incoming, among=people if is_limited else None), mapped, form.person)
-    except CallRefusedError as error:
+        trial = _shown(replace(incoming, among=people if is_limited else None), mapped, form.person)
+        return replace(trial, alerts=[_alert_line(one) for one in alerts[:ALERTS_NAMED_AT_MOST]])
+    except (CallRefusedError, NoAlertsError) as error:
         return Trial(problem=str(error.sentence))
     except RenderingError as error:
         return Trial(problem=str(error.sentence))
@@ -106,6 +112,11 @@ def _shown(incoming: Incoming, mapped: Mapped, seen_by: User) -> Trial:
         refused=[str(one) for one in mapped.refused],
         url_count=len(mapped.urls),
     )
+
+
+def _alert_line(alert: Alert) -> str:
+    state = gettext("firing") if alert.ends_at is None else gettext("resolved")
+    return f"{alert.title} · {alert.severity.label} · {state}"
 
 
 def _file_name(incoming: Incoming) -> str:

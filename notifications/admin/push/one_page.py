@@ -28,7 +28,7 @@ FORM_KEY = re.compile(r"[0-9a-f]{32}")
 
 
 # What can be added from the page itself.
-ADDED_HERE = frozenset({"users", "groups", "robot", "receiver"})
+ADDED_HERE = frozenset({"users", "groups", "robot"})
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ValidationError
 from django.forms.utils import ErrorDict
 from django.utils import timezone
 from django.utils.text import capfirst
@@ -12,21 +13,26 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.scopes import people_visible_to
+from accounts.users.scopes import people_visible_to, sees_all_corps
 from integrations.core.generics import AnyModelForm
 from integrations.core.page_versions import VERSION, VersionedForm
-from integrations.models import Card, CardData
+from integrations.models import Card, CardData, Corp
 from notifications.admin import schedule_forms
-from notifications.admin.alert_forms import AlertReceiverForm
 from notifications.admin.condition_fields import ConditionsField
 from notifications.admin.schedule_forms import ScheduleFormPart
-from notifications.admin.subscription_forms import FIELD_CLASSES, RECIPIENT_FIELDS
+from notifications.admin.subscription_forms import (
+    FIELD_CLASSES,
+    RECIPIENT_FIELDS,
+    RecipientsFormPart,
+    audience_from,
+    refusal,
+)
 from notifications.alerts import conditions
 from notifications.alerts.conditions import ConditionError
 from notifications.delivery.rendering.report_data import latest_tables
 from notifications.models import AlertReceiver, AlertRule, Repeat, SilenceWindow
 from notifications.subscriptions.attribute_rules import save_rules
-from notifications.subscriptions.recipients import Reachability, named_audience, reachability
+from notifications.subscriptions.recipients import Reachability, reachability
 from notifications.subscriptions.schedules.slots import TIME_FIELDS
 
 if TYPE_CHECKING:
@@ -45,19 +51,32 @@ EVERY = MappingProxyType(
 )
 
 
-class RulePeopleForm(AlertReceiverForm):
-    """The people of one rule: a receiver that no list shows. It is named after the rule."""
+class RulePeopleForm(RecipientsFormPart):
+    """The people of one rule. `needs_people`: whether it is refused where nobody is named."""
+
+    needs_people = True
 
     class Meta:
         model = AlertReceiver
         fields = ("corp", *RECIPIENT_FIELDS)
         field_classes = FIELD_CLASSES
+        help_texts = {
+            "robot": _(
+                "Only for the channel “group robot”: everybody in its group reads it, and nobody there can act."
+            ),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        corp: Any = self.fields["corp"]
-        if corp.required and self.instance._state.adding:
-            self.initial["corp"] = corp.queryset.order_by("pk").values_list("pk", flat=True).first()
+        fields: dict[str, Any] = self.fields
+        self.offer_recipients()
+        fields["corp"].queryset = Corp.objects.visible_to(self.person)
+        fields["corp"].required = not sees_all_corps(self.person)
+        fields["departments"].help_text = _(
+            "Whoever is there when an alert is sent, as the last synchronisation of the directory showed it."
+        )
+        if fields["corp"].required and self.instance._state.adding:
+            self.initial["corp"] = fields["corp"].queryset.order_by("pk").values_list("pk", flat=True).first()
 
     def add_prefix(self, field_name: str) -> str:
         """Name the people's version apart from that of the rule."""
@@ -66,9 +85,22 @@ class RulePeopleForm(AlertReceiverForm):
     def saved_rows(self) -> Sequence[Model]:
         return [self.instance, *AlertRule.objects.filter(receiver=self.instance.pk)]
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        self.check_channel(cleaned)
+        robot, corp = cleaned.get("robot"), cleaned.get("corp")
+        if robot is not None and corp is not None and robot.corp_id != corp.pk:
+            self.add_error("robot", _("This robot's group is of another company."))
+        if not self.errors:
+            self.found = reachability(audience_from(cleaned, corp=corp), seen_by=self.person)
+            # People who cannot be reached now may be later: they are named after saving.
+            if self.needs_people and not self.found.concerns_somebody and not self.found.unreachable_count:
+                raise ValidationError(refusal(self.found))
+        return cleaned
+
     def save_for(self, rule: AlertRule) -> AlertReceiver:
         receiver: AlertReceiver = self.save(commit=False)
-        receiver.name, receiver.is_shared = rule.name, False
+        receiver.name = rule.name
         receiver.save()
         self.save_m2m()
         save_rules(receiver, self.cleaned_data["rules"])
@@ -76,19 +108,18 @@ class RulePeopleForm(AlertReceiverForm):
 
 
 class AlertRuleForm(ScheduleFormPart, VersionedForm):
-    """`person`: the administrator at work, set by the admin. `people`: the form of the people chosen for this rule
-    alone, whose fields stand in the same page; None for whoever may not write receivers, and chooses a shared one.
-    `draft`: what the person left on the page, with which it begins.
+    """`person`: the administrator at work, set by the admin. `people`: the form of the rule's people, whose fields
+    stand in the same page; None for whoever may only look. `draft`: what the person left on the page, with which it
+    begins.
 
-    Names of fields do not collide: a receiver has none that a rule has, but for the name, which the rule's is.
+    Names of fields do not collide.
     """
 
     person: User
     edits_rows = True
-    people_class: type[RulePeopleForm] | None = None
+    people_class: type[RulePeopleForm]
     people: RulePeopleForm | None = None
     draft: QueryDict | None = None
-    own_receiver: AlertReceiver | None = None
     conditions = ConditionsField(
         label=_("conditions"),
         help_text=_(
@@ -105,7 +136,7 @@ class AlertRuleForm(ScheduleFormPart, VersionedForm):
         model = AlertRule
         fields = (
             *("name", "is_enabled", "card", "conditions", "join", "severity", "hold_checks", "no_data_checks"),
-            *("split_column", "absent_checks", "split_attribute", "receiver", "owner"),
+            *("split_column", "absent_checks", "split_attribute", "owner"),
             *("gather_seconds", "repeat_minutes", "notifies_recovery"),
             *("notify_from", "notify_until", "notifies_on_workdays_only", *TIME_FIELDS),
         )
@@ -123,7 +154,10 @@ class AlertRuleForm(ScheduleFormPart, VersionedForm):
         if "card" not in fields:
             return
         self._offer_when()
-        self._offer_receivers()
+        own = AlertReceiver() if self.instance._state.adding else self.instance.receiver
+        self.people = self.people_class(self.data if self.is_bound else None, instance=own)
+        if self.draft is not None:
+            self.people._errors = ErrorDict()  # type: ignore[attr-defined]  # the stubs do not know it
         fields["card"].queryset = Card.objects.visible_to(self.person).select_related("source")
         fields["owner"].queryset = people_visible_to(self.person).filter(is_staff=True) | User.objects.filter(
             pk=self.instance.owner_id
@@ -137,19 +171,12 @@ class AlertRuleForm(ScheduleFormPart, VersionedForm):
     @property
     def found(self) -> Reachability | None:
         """Who would be reached, of a form that was cleaned."""
-        receiver = self.cleaned_data.get("receiver")
-        if receiver is not None:
-            return reachability(named_audience(receiver), seen_by=self.person)
         return None if self.people is None else self.people.found
-
-    def has_own_people(self) -> bool:
-        """Whether the people are those chosen on the page, of a form that was cleaned: a shared receiver goes first."""
-        return self.people is not None and self.cleaned_data.get("receiver") is None
 
     def is_valid(self) -> bool:
         if not super().is_valid():
             return False
-        return self.people is None or not self.has_own_people() or self.people.is_valid()
+        return self.people is None or self.people.is_valid()
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -194,23 +221,6 @@ class AlertRuleForm(ScheduleFormPart, VersionedForm):
             self.initial.update(repeat="every_10", crontab="", is_enabled=False)
         elif self.instance.repeat == Repeat.CRONTAB:
             self.initial["repeat"] = names.get(self.instance.crontab, Repeat.CRONTAB)
-
-    def _offer_receivers(self) -> None:
-        field: Any = self.fields["receiver"]
-        known = None if self.instance._state.adding else self.instance.receiver
-        field.queryset = AlertReceiver.objects.visible_to(self.person).shared()
-        if self.people_class is None:
-            if known is not None:
-                field.queryset |= AlertReceiver.objects.filter(pk=known.pk)
-            return
-        field.required, field.empty_label = False, _("the people chosen above")
-        if known is not None and not known.is_shared:
-            self.own_receiver = known
-            self.initial["receiver"] = None
-        own = self.own_receiver or AlertReceiver(is_shared=False)
-        self.people = self.people_class(self.data if self.is_bound else None, instance=own)
-        if self.draft is not None:
-            self.people._errors = ErrorDict()  # type: ignore[attr-defined]  # the stubs do not know it
 
     def _column_names(self) -> list[str]:
         """Of the card as it was fetched last; none for one of which nothing was."""

@@ -18,7 +18,7 @@ from integrations.core.ways_out import offer_ways
 from integrations.data.table import Table
 from integrations.datasources.previews import DataPreview
 from notifications.admin import subscription_preview
-from notifications.admin.base import administrator, for_person
+from notifications.admin.base import RecipientsMixin, administrator, for_person
 from notifications.admin.previews import PreviewMixin
 from notifications.admin.push.folded_parts import Part, folded, summaries
 from notifications.admin.push.one_page import ADDED_HERE, OnePage, apply_button, problems_of
@@ -26,7 +26,6 @@ from notifications.admin.push.preview import missing_part, outlook, sample, wait
 from notifications.admin.push.renaming import Missing, missing_card, missing_columns, renaming_in
 from notifications.admin.rule.form import AlertRuleForm, RulePeopleForm
 from notifications.admin.rule.renaming import CARD, changes, columns_named
-from notifications.admin.subscription_forms import RECIPIENT_FIELDS
 from notifications.alerts import conditions, preview
 from notifications.models import AlertReceiver, AlertRule, SilenceWindow
 
@@ -43,7 +42,7 @@ PARTS = (
         "people",
         _("More recipients, delivery and repetition"),
         (
-            *("receiver", "groups", "with_subdepartments", "rules", "rules_match", "corp", "channel", "robot"),
+            *("groups", "with_subdepartments", "rules", "rules_match", "corp", "channel", "robot"),
             *("fallback_channel", "owner", "gather_seconds", "repeat_minutes", "notifies_recovery"),
         ),
     ),
@@ -74,22 +73,11 @@ class RulePage(OnePage, PreviewMixin):
         return [*self.page_urls(self.admin_site.admin_view), *super().get_urls()]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        names = ["card", "receiver", "owner", "split_attribute"]
+        names = ["card", "owner", "split_attribute"]
         form: Any = for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
         form.draft = self.draft_chosen(request, obj)
         form.people_class = self._people_class(request)
         return form
-
-    def save_people(self, form: AlertRuleForm) -> None:
-        """Write who is notified, so that the rule can name them."""
-        if form.people is not None and form.has_own_people():
-            form.instance.receiver = form.people.save_for(form.instance)
-
-    def drop_people(self, form: AlertRuleForm) -> None:
-        """Of a rule that was saved with a shared receiver in their place."""
-        own = form.own_receiver
-        if own is not None and form.instance.receiver_id != own.pk:
-            own.delete()
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -113,8 +101,7 @@ class RulePage(OnePage, PreviewMixin):
                 offer_ways(one.fields, request, always=ADDED_HERE)
             formsets = [one.formset for one in context["inline_admin_formsets"]]
             is_sent = request.method == "POST"
-            people = form.people if is_sent and form.has_own_people() else None
-            context["problems"] = list(problems_of((form, people), formsets)) if is_sent else []
+            context["problems"] = list(problems_of((form, form.people), formsets)) if is_sent else []
             context["errors"] = None  # Django's line, in place of which the list stands
             inlines = context["inline_admin_formsets"]
             context["folded_parts"] = folded(PARTS, (form, form.people), inlines, is_sent=is_sent)
@@ -211,10 +198,13 @@ class RulePage(OnePage, PreviewMixin):
             raise PermissionDenied
         return rule
 
-    def _people_class(self, request: HttpRequest) -> type[RulePeopleForm] | None:
-        permissions = ("notifications.add_alertreceiver", "notifications.change_alertreceiver")
-        if not request.user.has_perms(permissions):
-            return None
-        receivers = self.admin_site.get_model_admin(AlertReceiver)
-        form: Any = receivers.get_form(request, None, form=RulePeopleForm, fields=("corp", *RECIPIENT_FIELDS))
-        return form  # type: ignore[no-any-return]  # the stubs know the class of the model alone
+    def _people_class(self, request: HttpRequest) -> type[RulePeopleForm]:
+        people = RulePeople(AlertReceiver, self.admin_site)
+        form: Any = people.get_form(request, None, form=RulePeopleForm, fields=RulePeopleForm.Meta.fields)
+        return for_person(form, request, ["corp", "robot", "users", "groups", "departments"])  # type: ignore[no-any-return]  # the stubs know the class of the model alone
+
+
+class RulePeople(RecipientsMixin):
+    """Makes the fields of a rule's people as the admin makes them. It has no pages."""
+
+    autocomplete_fields = ("users", "groups")

@@ -108,7 +108,7 @@ def _repair_rules(now: datetime) -> int:
 
 
 _WHEN_WE_HEARD = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
-# Of a route's incidents its sender says them.
+# Of a channel's incidents its sender says them.
 _WHEN_RULES_FOUND = ("starts_at", "stretch_at", "ends_at")
 
 

@@ -14,10 +14,10 @@ from integrations.core.sentences import Sentence
 from notifications.models import (
     AlertCard,
     AlertCheck,
-    AlertRoute,
     AlertRule,
     CorpQueue,
     Delivery,
+    InboundChannel,
     InboundFetch,
     Incident,
     IncomingMessage,
@@ -40,7 +40,7 @@ def end_waiting(*, now: datetime) -> int:
     Run.objects.unnotified().update(owner_notified_at=now)
     AlertRule.objects.filter(is_broken=True, owner_notified_at__isnull=True).update(owner_notified_at=now)
     Incident.objects.notice_due(now).update(notice_due_at=None, notice_kind="")
-    for sources in (AlertRoute.objects.all(), AlertRule.objects.all()):
+    for sources in (InboundChannel.objects.all(), AlertRule.objects.all()):
         sources.filter(gather_until__isnull=False).update(gather_until=None)
     AlertCard.objects.filter(is_stale=True).update(is_stale=False)
     CorpQueue.objects.blocked().filter(notified_at__isnull=True).update(notified_at=now)

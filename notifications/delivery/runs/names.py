@@ -62,12 +62,12 @@ def _file_number(run: Run) -> str:
 
 
 def _of_alerts(run_ids: list[int]) -> dict[int, str]:
-    """An alert by its title, a storm by its rule or route with the number of alerts; what happened behind it."""
+    """An alert by its title, a storm by its rule or channel with the number of alerts; what happened behind it."""
     if not run_ids:
         return {}
     rows = IncidentNotice.objects.filter(run__in=run_ids).order_by().values_list("run", "kind")
     told = list(rows.annotate(lead=Min("incident"), count=Count("pk")))
-    incidents = Incident.objects.select_related("route", "rule").in_bulk({lead for _run, _kind, lead, _count in told})
+    incidents = Incident.objects.select_related("channel", "rule").in_bulk({lead for _run, _kind, lead, _count in told})
     return {
         run_id: pgettext("an alert and what happened", "%(title)s · %(what)s")
         % {"title": _title(incidents[lead], count), "what": _happened(kind)}

@@ -120,7 +120,7 @@ def _once_per_message(runs: QuerySet[Run]) -> QuerySet[Run]:
 
 def _notifiable(now: datetime) -> QuerySet[Run]:
     notices = IncidentNotice.objects.filter(run=OuterRef("pk")).order_by("pk")
-    owner_of_alert = notices.values(found=Coalesce("incident__rule__owner", "incident__sender__owner"))[:1]
+    owner_of_alert = notices.values(found=Coalesce("incident__rule__owner", "incident__channel__owner"))[:1]
     runs = Run.objects.unnotified().annotate(
         owner=Coalesce("subscription__owner", "message__requested_by", Subquery(owner_of_alert))
     )

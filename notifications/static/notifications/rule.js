@@ -90,13 +90,6 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   find("[data-rows]", find("[data-conditions]")).addEventListener("rows:changed", () => offered && offer(offered));
 
-  // --- 3 Who: a shared receiver goes before the people ---
-  const receiver = find("#id_receiver");
-  const people = find("[data-people]");
-  const showPeople = () => {
-    if (people) people.hidden = Boolean(receiver.value);
-  };
-
   // --- Beside the form ---
   const show = (found) => {
     page.showDrawn(find("[data-trial]", beside), found.html);
@@ -113,16 +106,12 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   const changed = page.watch({
     refresh,
-    onChange: () => {
-      showChosen();
-      showPeople();
-    },
+    onChange: showChosen,
     isOwn: (target) => target.matches("[data-missing] *"),
   });
   const renaming = pageRenaming({ page, form, onChange: () => changed(0) });
   page.beginProblems();
   find("[data-again]").addEventListener("click", () => refresh({ isAnew: true }));
   showChosen();
-  showPeople();
   refresh();
 });

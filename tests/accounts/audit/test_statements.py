@@ -13,7 +13,7 @@ from pytest_django import Settings
 from accounts.audit import services
 from accounts.models import AuditEntry, UnsentAudit, User, WeComAccount
 from integrations.models import Card, Corp, DataSource
-from notifications.models import AlertReceiver, AlertRoute, Report, Subscription
+from notifications.models import AlertReceiver, AlertRule, Report, Subscription
 from tests.accounts.conftest import make_person
 from tests.audit import clear_trail
 
@@ -136,12 +136,13 @@ def test_what_moves_to_another_company_is_about_both(corp: Corp, other_corp: Cor
     duties = [AlertReceiver.objects.create(name=f"{one} duty", corp=one) for one in (corp, other_corp)]
     sources = [DataSource.objects.create(name=f"{one} data", kind="sql", corp=one) for one in (corp, other_corp)]
     report = Report.objects.create(title="日报", body="…", corp=corp)
-    route = AlertRoute.objects.create(name="route", receiver=duties[0])
     card = Card.objects.create(name="card", source=sources[0], sql="SELECT 1")
+    fields = {"name": "rule", "receiver": duties[0], "crontab": "0 9 * * *"}
+    rule = AlertRule.objects.create(card=Card.objects.create(name="other", source=sources[0], sql="SELECT 1"), **fields)
     clear_trail()
 
-    report.corp, route.receiver, card.source = other_corp, duties[1], sources[1]
-    for row in (report, route, card):
+    report.corp, rule.receiver, card.source = other_corp, duties[1], sources[1]
+    for row in (report, rule, card):
         row.save()
 
     assert [(entry.corp, entry.changes) for entry in AuditEntry.objects.order_by("pk")] == [

@@ -20,7 +20,7 @@ from tests.accounts.people import LIST, sent_form, signed_in, with_role
 ALL_FOUR = ("view", "add", "change", "delete")
 OF_EDITORS = {
     *(f"notifications.{verb}_{model}" for verb in ALL_FOUR for model in ("report", "subscription", "robot")),
-    *(f"notifications.{verb}_{model}" for verb in ALL_FOUR for model in ("alertreceiver", "alertroute", "alertrule")),
+    *(f"notifications.{verb}_alertrule" for verb in ALL_FOUR),
     *("notifications.view_incident", "notifications.change_incident"),
     *("notifications.view_incomingmessage", "notifications.add_incomingmessage"),
     *(f"notifications.{verb}_inboundchannel" for verb in ALL_FOUR),
@@ -66,7 +66,7 @@ EXPECTED = {
             f"notifications.view_{model}"
             for model in ("report", "subscription", "robot", "run", "delivery", "receipt", "corpqueue")
         ),
-        *(f"notifications.view_{model}" for model in ("alertreceiver", "alertroute", "alertrule")),
+        "notifications.view_alertrule",
         *("notifications.view_incident", "notifications.view_incomingmessage"),
     },
 }

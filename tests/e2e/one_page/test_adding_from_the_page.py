@@ -8,12 +8,12 @@ from playwright.sync_api import Page, expect
 
 from accounts.models import User
 from integrations.models import Card, DataSource
-from notifications.models import AlertReceiver, Subscription
+from notifications.models import Subscription
 from tests.e2e.one_page.test_push_page import press_on
 from tests.e2e.policy import refusals_in
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.e2e.waiting import until_closed
-from tests.notifications.factories import make_corp, make_person
+from tests.notifications.factories import make_corp
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
@@ -131,27 +131,3 @@ def test_the_directory_is_synchronised_in_another_tab_from_which_one_comes_back(
     with until_closed(tab):
         back.click()
     expect(page.locator("[name=name]")).to_have_value("早报")
-
-
-class TestAlerts:
-    @pytest.fixture
-    def address(self) -> str:
-        return reverse("admin:notifications_alertrule_add")
-
-    def test_a_shared_receiver_is_added_and_chosen(self, page: Page, card: Card) -> None:
-        make_person(make_corp(), "lilei", name="李雷")
-        page.fill("[name=name]", "销售额过低")
-        page.locator("[data-part=people] > summary").click()
-        with page.expect_popup() as opened:
-            page.get_by_role("link", name="新建共用接收方").click()
-        window = until_opened(opened.value)
-        window.fill("[name=name]", "值班")
-        window.locator("[name=to_everyone]").check()
-        with until_closed(window):
-            window.locator("[name=_save]").click()
-
-        expect(page.locator("#id_receiver option:checked")).to_have_text("值班")
-        expect(page.locator("[data-people]")).to_be_hidden()
-        expect(page.locator("[name=name]")).to_have_value("销售额过低")
-        assert faults_of(page) == {}
-        assert AlertReceiver.objects.get().is_shared

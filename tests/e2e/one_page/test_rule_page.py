@@ -69,7 +69,7 @@ def test_yesterdays_sales_below_a_value_in_few_clicks(
     assert rule.conditions == [
         {"aggregate": "sum", "column": "销售额", "comparison": "lt", "values": ["150"], "filters": {"日期": ["昨天"]}}
     ]
-    assert (rule.receiver.to_everyone, rule.receiver.is_shared) == (True, False)
+    assert rule.receiver.to_everyone
     assert refusals == []
     hand.record("an alert: yesterday's sales below a value", record_property)
     assert (hand.clicks, hand.fields) == (3, 5)

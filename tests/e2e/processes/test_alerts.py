@@ -19,8 +19,8 @@ from playwright.sync_api import Browser, Page, expect
 from accounts.models import User, WeComAccount
 from accounts.users.roles import Role
 from integrations.models import Corp, SiteAddress
-from notifications.api import tokens
-from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident
+from notifications.inbound import channels
+from notifications.models import InboundChannel, Incident
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
 from tests.integrations.directory.wecom_events import AES_KEY, TOKEN
@@ -36,9 +36,9 @@ NAMES = {"LiLei": "李雷", "hanmeimei": "韩梅梅"}
 
 @contextmanager
 def alertmanager(folder: Path, url: str, secret: str) -> Iterator[str]:
-    """Alertmanager with our API as its only receiver. Gives its address."""
+    """Alertmanager with our inbound channel as its only receiver. Gives its address."""
     webhook = {
-        "url": f"{url}/api/v1/alerts",
+        "url": url,
         "send_resolved": True,
         "http_config": {"authorization": {"type": "Bearer", "credentials": secret}},
     }
@@ -83,8 +83,8 @@ def fire(address: str, *, ends_at: datetime | None = None) -> None:
     requests.post(f"{address}/api/v2/alerts", json=[alert], timeout=10).raise_for_status()
 
 
-def on_duty(stack: Stack) -> str:
-    """A company of the sandbox with callbacks, two people on duty, a route, and a sender's token."""
+def on_duty(stack: Stack) -> tuple[str, str]:
+    """A company of the sandbox with callbacks, two people on duty, and an inbound channel: its address and secret."""
     domain = f"localhost:{stack.web_port}"
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"http://{domain}/"})
     corp = Corp.objects.create(
@@ -95,20 +95,16 @@ def on_duty(stack: Stack) -> str:
     callback = {"url": f"{stack.web_url}/wecom/{corp.pk}/events/", "token": TOKEN, "aes_key": AES_KEY}
     app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain, "callback": callback}
     stack.sandbox.load({"companies": [company(apps=[app])]})
-    receiver = AlertReceiver.objects.create(name="值班", corp=corp)
+    editor = User.objects.create(username="editor", is_staff=True, manages_all_corps=True)
+    editor.groups.add(Group.objects.get(name=Role.PUSH_EDITOR))
+    channel = InboundChannel(name="Alertmanager", owner=editor, corp=corp, is_alert=True, is_enabled=True)
+    secret = channels.renew_secret(channel)
+    channel.save()
     for userid, name in NAMES.items():
         person = User.objects.create(username=userid, name=name)
         WeComAccount.objects.create(user=person, corp=corp, userid=userid)
-        receiver.users.add(person)
-    AlertRoute.objects.create(name="数据库", receiver=receiver, matchers=[["severity", "=", "critical"]])
-    editor = User.objects.create(username="editor", is_staff=True, manages_all_corps=True)
-    editor.groups.add(Group.objects.get(name=Role.PUSH_EDITOR))
-    now, secret = timezone.now(), tokens.new_secret()
-    token = ApiToken(name="Alertmanager", owner=editor, may_alert=True, reach="everything", form_key=secret[-32:])
-    token.expires_at = now + timedelta(days=1)
-    tokens.seal(token, secret=secret, now=now)
-    token.save()
-    return secret
+        channel.users.add(person)
+    return f"{stack.web_url}/in/{channel.public_id}", secret
 
 
 def chat_of(browser: Browser, stack: Stack, userid: str) -> Page:
@@ -126,8 +122,8 @@ def chat_of(browser: Browser, stack: Stack, userid: str) -> Page:
 def test_an_alert_is_taken_on_one_phone_and_its_card_changes_on_another(
     stack: Stack, browser: Browser, tmp_path: Path
 ) -> None:
-    secret = on_duty(stack)
-    with alertmanager(tmp_path, stack.web_url, secret) as address:
+    url, secret = on_duty(stack)
+    with alertmanager(tmp_path, url, secret) as address:
         fire(address)
         eventually(lambda: len(stack.sandbox.messages(CORPID, "hanmeimei")) == 1)
         first, second = chat_of(browser, stack, "LiLei"), chat_of(browser, stack, "hanmeimei")

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import Attribute, AttributeValue, User
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
 from notifications.delivery.rendering.render import render_run
-from notifications.models import AlertReceiver, AlertRoute, AlertRule, AttributeRule, Subscription, SubscriptionChoice
+from notifications.models import AlertReceiver, AlertRule, AttributeRule, Subscription, SubscriptionChoice
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -118,9 +118,8 @@ def test_alerts_stand_beside_pushes(person: User) -> None:
     receiver.users.add(person)
     card = Card.objects.create(name="销售", source=DataSource.objects.create(name="库", kind="sql"), sql="SELECT 1")
     AlertRule.objects.create(name="销售额过低", receiver=receiver, card=card, crontab="0 9 * * *")
-    AlertRoute.objects.create(name="机房", receiver=receiver)
 
-    assert lines_of(person) == [("销售额过低", "直接指定", ""), ("机房", "直接指定", "")]
+    assert lines_of(person) == [("销售额过低", "直接指定", "")]
 
 
 def test_the_last_messages_lead_to_their_receipts(person: User) -> None:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import redis
 import requests
+from django.db import transaction
 from django.test import Client
 from wecom_sandbox.callbacks import clicks
 from wecom_sandbox.messages.inbox import Message
@@ -23,15 +24,17 @@ from integrations.callbacks import queue
 from integrations.callbacks.worker import work_through
 from integrations.models import Corp
 from notifications.alerts import card_updates, ingest, notify
-from notifications.alerts.ingest import Alert
 from notifications.delivery.limiter import shared_gate
 from notifications.delivery.sending import throttling
-from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident, IncidentEvent
+from notifications.inbound import signatures
+from notifications.inbound.alert_payloads import read_alerts
+from notifications.models import AlertReceiver, InboundChannel, Incident, IncidentEvent
 from tests.integrations.directory.wecom_events import AES_KEY, APP, TOKEN, Recorder, recording
-from tests.notifications.api.conftest import make_editor, make_token
+from tests.notifications.api.conftest import make_editor
 from tests.notifications.conftest import FakeClock
 from tests.notifications.engine import Engine, FollowingClock, sandbox_in_thread
 from tests.notifications.factories import NOW, make_corp, make_person
+from tests.notifications.inbound.channels import SECRET
 from tests.rows import join, put
 from tests.sandbox_process import CORPID, company
 
@@ -44,18 +47,46 @@ def make_receiver(*people: User, **fields: Any) -> AlertReceiver:
     return receiver
 
 
-def make_route(receiver: AlertReceiver, **fields: Any) -> AlertRoute:
-    senders = fields.pop("senders", ())
-    limited = {"is_limited_to_senders": bool(senders)}
-    route = put(AlertRoute(**{"name": "数据平台", "receiver": receiver, **limited, **fields}))
-    join(route, "senders", senders)
-    return route
+def make_alert_channel(*people: User, corp: Corp | None = None, **fields: Any) -> InboundChannel:
+    """An inbound channel that opens incidents, for these people."""
+    owner = make_editor(*([corp] if corp is not None else []))
+    defaults = {"name": "数据平台", "owner": owner, "corp": corp, "is_alert": True, "is_enabled": True}
+    channel = InboundChannel(**{**defaults, **fields})
+    channel.digest = signatures.digest_of(SECRET)
+    put(channel)
+    join(channel, "users", people)
+    return channel
 
 
-def alert(name: str = "DiskFull", *, starts: datetime = NOW, ends: datetime | None = None, **labels: str) -> Alert:
-    """Firing, unless it has an end."""
-    annotations = {"summary": f"{name} 磁盘快满了", "description": "剩余 3%"}
-    return Alert({"alertname": name, "severity": "critical", **labels}, annotations, starts, ends)
+Row = dict[str, Any]
+
+
+def alert(name: str = "DiskFull", *, starts: datetime = NOW, ends: datetime | None = None, **labels: str) -> Row:
+    """As Alertmanager posts it: firing, unless it has an end."""
+    return {
+        "status": "firing" if ends is None else "resolved",
+        "labels": {"alertname": name, "severity": "critical", **labels},
+        "annotations": {"summary": f"{name} 磁盘快满了", "description": "剩余 3%"},
+        "startsAt": starts.isoformat(),
+        "endsAt": ends.isoformat() if ends else "0001-01-01T00:00:00Z",
+        "generatorURL": "",
+        "fingerprint": "0123456789abcdef",
+    }
+
+
+class Counts(NamedTuple):
+    opened: int
+    reopened: int
+    resolved: int
+    unchanged: int
+
+
+def hand_in(channel: InboundChannel, *alerts: Row, now: datetime = NOW, truncated: int = 0) -> Counts:
+    """Bring the channel's incidents up to these alerts, as a call does."""
+    read, _left_out = read_alerts({"alerts": list(alerts)}, now=now)
+    with transaction.atomic():
+        found = ingest.receive(read, channel=channel, left_out_count=truncated, now=now)
+    return Counts(len(found.opened), len(found.reopened), len(found.resolved), found.unchanged_count)
 
 
 @dataclass
@@ -67,9 +98,7 @@ class Duty:
     people: dict[str, User]
     recorder: Recorder
     url: str
-    token: ApiToken
-    receiver: AlertReceiver
-    route: AlertRoute
+    channel: InboundChannel
 
     @property
     def clock(self) -> FakeClock:
@@ -79,8 +108,8 @@ class Duty:
     def world(self) -> World:
         return self.engine.world
 
-    def hand_in(self, *alerts: Alert, truncated: int = 0) -> ingest.Received:
-        return ingest.receive(alerts, truncated_count=truncated, token=self.token, now=self.clock.now)
+    def hand_in(self, *alerts: Row, truncated: int = 0) -> Counts:
+        return hand_in(self.channel, *alerts, now=self.clock.now, truncated=truncated)
 
     def work_off(self) -> None:
         """What the tick and its workers do, until nothing is left to do at this moment."""
@@ -93,7 +122,7 @@ class Duty:
             if not (notices or has_worked or ids):
                 return
 
-    def tell(self, *alerts: Alert, truncated: int = 0) -> None:
+    def tell(self, *alerts: Row, truncated: int = 0) -> None:
         self.hand_in(*alerts, truncated=truncated)
         self.work_off()
 
@@ -176,37 +205,24 @@ def on_duty(engine: Engine, recorder: Recorder, url: str) -> Duty:
         callback_verified_at=NOW - timedelta(days=1),
     )
     people = {userid: make_person(corp, userid, username=userid, name=name) for userid, name in PEOPLE.items()}
-    token = make_token(make_editor(corp), may_alert=True)[0]
-    receiver = make_receiver(people["LiLei"], people["hanmeimei"], corp=corp)
-    return Duty(engine, corp, people, recorder, url, token, receiver, make_route(receiver))
+    channel = make_alert_channel(people["LiLei"], people["hanmeimei"], corp=corp)
+    return Duty(engine, corp, people, recorder, url, channel)
 
 
-def payload(*alerts: Alert, **more: Any) -> str:
+def payload(*alerts: Row, **more: Any) -> str:
     """As Alertmanager posts it."""
-    rows = [
-        {
-            "status": "firing" if one.ends_at is None else "resolved",
-            "labels": dict(one.labels),
-            "annotations": dict(one.annotations),
-            "startsAt": one.starts_at.isoformat(),
-            "endsAt": one.ends_at.isoformat() if one.ends_at else "0001-01-01T00:00:00Z",
-            "generatorURL": one.link,
-            "fingerprint": one.fingerprint[:16],
-        }
-        for one in alerts
-    ]
     return json.dumps(
         {
             "version": "4",
             "groupKey": "{}:{}",
             "truncatedAlerts": 0,
-            "status": "firing" if any(one.ends_at is None for one in alerts) else "resolved",
+            "status": "firing" if any(one["status"] == "firing" for one in alerts) else "resolved",
             "receiver": "guanwecom",
             "groupLabels": {},
             "commonLabels": {},
             "commonAnnotations": {},
             "externalURL": "http://alertmanager.example.com",
-            "alerts": rows,
+            "alerts": alerts,
             **more,
         }
     )

@@ -19,7 +19,7 @@ from accounts.users.attributes import set_values
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
 from notifications.alerts import conditions, evaluation, preview
 from notifications.delivery.rendering import preview_files
-from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, Medium, SilenceWindow
+from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incident, Medium, SilenceWindow
 from notifications.subscriptions.recipients import named_audience, resolve
 from tests.accounts.people import sent_form
 from tests.bi import make_bi
@@ -27,10 +27,9 @@ from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
 from tests.notifications import preview_pages
 from tests.notifications.admin.test_admin import client_of
-from tests.notifications.alerts.conftest import make_receiver, make_route
+from tests.notifications.alerts.conftest import make_alert_channel, make_receiver
 from tests.notifications.alerts.lines import parse
 from tests.notifications.alerts.test_rules import make_rule
-from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
@@ -290,43 +289,15 @@ class TestRule:
         assert bi.calls("card_data") == 0
 
 
-class TestRoute:
-    def test_takes_matchers_as_lines(self, root: Client, receiver: AlertReceiver) -> None:
-        path = f"/admin/notifications/alertroute/{make_route(receiver).pk}/change/"
+class TestPeople:
+    def test_of_nobody_are_refused(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
+        path = f"/admin/notifications/alertrule/{make_rule(card, receiver).pk}/change/"
 
-        assert save(root, path, matchers='team="db"\ninstance=~db-*').status_code == 302
-        assert AlertRoute.objects.get().matchers == [["team", "=", "db"], ["instance", "=~", "db-*"]]
-        assert "matchers" in errors_of(save(root, path, matchers="instance=~db-.*"))
+        answer = save(root, path, **row(0, "any", "销售额", "lt", "0"), users=[])
 
-    def test_remembers_that_senders_were_chosen(self, root: Client, receiver: AlertReceiver) -> None:
-        token, route = make_token(make_editor(), may_alert=True)[0], make_route(receiver)
-        path = f"/admin/notifications/alertroute/{route.pk}/change/"
+        assert "__all__" in answer.context["adminform"].form.people.errors
 
-        assert save(root, path, senders=[token.pk]).status_code == 302
-        assert AlertRoute.objects.get().is_limited_to_senders
-
-        token.owner.delete()
-        assert "所有发送方都已删除" in root.get(path).content.decode()
-        assert save(root, path).status_code == 302
-        assert not AlertRoute.objects.get().is_limited_to_senders
-
-    def test_says_which_one_takes_some_labels(self, root: Client, receiver: AlertReceiver) -> None:
-        make_route(receiver, name="第一条", matchers=[["team", "=", "db"]])
-        make_route(receiver, name="其余的", position=200)
-
-        page = root.get("/admin/notifications/alertroute/try/", {"labels": "team=web"}).content.decode()
-
-        assert "其余的" in page
-        assert "第一条" not in page
-
-
-class TestReceiver:
-    def test_of_nobody_is_refused(self, root: Client, receiver: AlertReceiver) -> None:
-        path = f"/admin/notifications/alertreceiver/{receiver.pk}/change/"
-
-        assert "__all__" in errors_of(save(root, path, users=[]))
-
-    def test_names_people_as_subscriptions_do(self, root: Client, corp: Corp) -> None:
+    def test_are_named_as_subscriptions_do(self, root: Client, corp: Corp, card: Card, receiver: AlertReceiver) -> None:
         """By departments with those below them, groups and attribute rules; whoever leaves a rule is told no more."""
         north, south, lead = (make_person(corp, name) for name in ("north", "south", "lead"))
         region = Attribute.objects.create(key="region", name="区域")
@@ -339,24 +310,25 @@ class TestReceiver:
             corp=corp, userid="lead", userid_folded="lead", name="班长", first_seen_at=NOW, changed_at=NOW
         )
         Membership.objects.create(member=member, department=below)
-        path = "/admin/notifications/alertreceiver/add/"
-        rule = {"rules-0-attribute": region.pk, "rules-0-operator": "is", "rules-0-values": "华北"}
+        path = f"/admin/notifications/alertrule/{make_rule(card, receiver).pk}/change/"
+        people = {"rules-0-attribute": region.pk, "rules-0-operator": "is", "rules-0-values": "华北", "users": []}
+        people |= {"departments": [whole.pk], "with_subdepartments": "on"}
 
-        answer = save(root, path, name="值班", departments=[whole.pk], with_subdepartments="on", **rule)
+        answer = save(root, path, **row(0, "any", "销售额", "lt", "0"), **people)
 
-        assert answer.status_code == 302, errors_of(answer)
-        receiver = AlertReceiver.objects.get(name="值班")
+        assert answer.status_code == 302, answer.context["adminform"].form.people.errors
         told = {one.user_id for one in resolve(named_audience(receiver))}
         assert told == {north.pk, lead.pk}
         set_values(attribute=region, values={north.pk: ["华南"]})
         assert {one.user_id for one in resolve(named_audience(receiver))} == {lead.pk}
-        page = root.get(f"/admin/notifications/alertreceiver/{receiver.pk}/change/").content.decode()
-        assert 'value="华北"' in page
+        assert 'value="华北"' in root.get(path).content.decode()
 
-    def test_with_a_robot_of_another_company_is_refused(self, root: Client, receiver: AlertReceiver) -> None:
-        path = f"/admin/notifications/alertreceiver/{receiver.pk}/change/"
+    def test_with_a_robot_of_no_group_are_refused(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
+        path = f"/admin/notifications/alertrule/{make_rule(card, receiver).pk}/change/"
 
-        assert "robot" in errors_of(save(root, path, channel="robot"))
+        answer = save(root, path, **row(0, "any", "销售额", "lt", "0"), channel="robot")
+
+        assert "robot" in answer.context["adminform"].form.people.errors
 
 
 class TestFilters:
@@ -364,15 +336,15 @@ class TestFilters:
     def incidents(self, card: Card, receiver: AlertReceiver) -> None:
         """Named after what they are."""
         rule, other = make_rule(card, receiver), make_rule(card, receiver, name="另一条", problem="无数据")
-        route, now = make_route(receiver), timezone.now()
+        channel, now = make_alert_channel(corp=receiver.corp), timezone.now()
         later, earlier = now + timedelta(hours=1), now - timedelta(hours=1)
         rows: dict[str, dict[str, Any]] = {
             "new": {"rule": rule, "severity": "critical"},
             "taken": {"rule": rule, "acknowledged_at": now},
             "silent": {"rule": other, "silenced_until": later, "kind": "no_data"},
             "taken and silent": {"rule": other, "acknowledged_at": now, "silenced_until": later},
-            "silent before": {"route": route, "silenced_until": earlier},
-            "over": {"route": route, "status": "resolved", "acknowledged_at": now, "silenced_until": later},
+            "silent before": {"channel": channel, "silenced_until": earlier},
+            "over": {"channel": channel, "status": "resolved", "acknowledged_at": now, "silenced_until": later},
         }
         common = {"corp": receiver.corp, **dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), now)}
         for title, fields in rows.items():
@@ -389,13 +361,13 @@ class TestFilters:
             ("state=silent&kind__exact=no_data", {"silent"}),
             ("severity__exact=critical", {"new"}),
             ("rule__id__exact={rule}", {"new", "taken"}),
-            ("route__id__exact={route}", {"silent before", "over"}),
+            ("channel__id__exact={channel}", {"silent before", "over"}),
         ],
     )
     def test_find_incidents_by_what_they_are(self, root: Client, incidents: None, query: str, titles: set[str]) -> None:
-        rule, route = AlertRule.objects.get(name="销售额过低"), AlertRoute.objects.get()
+        rule, channel = AlertRule.objects.get(name="销售额过低"), InboundChannel.objects.get()
 
-        page = root.get(f"/admin/notifications/incident/?{query.format(rule=rule.pk, route=route.pk)}")
+        page = root.get(f"/admin/notifications/incident/?{query.format(rule=rule.pk, channel=channel.pk)}")
 
         assert {one.title for one in page.context["cl"].result_list} == titles
 
@@ -426,10 +398,17 @@ class TestFilters:
 
 
 def test_an_incident_is_closed_by_hand(root: Client, receiver: AlertReceiver) -> None:
-    route = make_route(receiver)
+    channel = make_alert_channel(corp=receiver.corp)
     now = User.objects.latest("pk").date_joined
     incident = Incident.objects.create(
-        key="k", title="x", route=route, corp=receiver.corp, starts_at=now, stretch_at=now, opened_at=now, seen_at=now
+        key="k",
+        title="x",
+        channel=channel,
+        corp=receiver.corp,
+        starts_at=now,
+        stretch_at=now,
+        opened_at=now,
+        seen_at=now,
     )
 
     root.post(f"/admin/notifications/incident/{incident.pk}/act/", {"action": "close"})

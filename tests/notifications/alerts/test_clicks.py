@@ -113,14 +113,14 @@ def test_a_superuser_may_by_a_click_what_a_sign_in_through_the_company_allows(
     person = duty.people["LiLei"]
     User.objects.filter(pk=person.pk).update(is_staff=True, is_superuser=True)
     Corp.objects.update(admin_rights_enabled=carries_rights)
-    duty.receiver.users.remove(person)
+    duty.channel.users.remove(person)
 
     duty.press("LiLei", ACKNOWLEDGE)
 
     assert incident().acknowledged_by == (person if carries_rights else None)
 
 
-@pytest.mark.parametrize("why", ["left", "disabled", "off duty", "receiver gone"])
+@pytest.mark.parametrize("why", ["left", "disabled", "off duty", "channel gone"])
 def test_who_may_not_any_more_is_refused(duty: Duty, why: str) -> None:
     person = duty.people["LiLei"]
     match why:
@@ -129,9 +129,9 @@ def test_who_may_not_any_more_is_refused(duty: Duty, why: str) -> None:
         case "disabled":
             User.objects.filter(pk=person.pk).update(is_active=False)
         case "off duty":
-            duty.receiver.users.remove(person)
-        case "receiver gone":
-            duty.route.delete()
+            duty.channel.users.remove(person)
+        case "channel gone":
+            duty.channel.delete()
 
     duty.click("LiLei", ACKNOWLEDGE)
     duty.press("LiLei", ACKNOWLEDGE)
@@ -146,7 +146,7 @@ def test_who_may_not_any_more_is_refused(duty: Duty, why: str) -> None:
 )
 def test_notes_of_the_timeline_are_in_the_readers_language(duty: Duty, language: str, notes: list[str]) -> None:
     """The last one was stored as text, as all were once."""
-    duty.receiver.users.remove(duty.people["LiLei"])
+    duty.channel.users.remove(duty.people["LiLei"])
     duty.press("LiLei", ACKNOWLEDGE)
     IncidentEvent.objects.create(incident=incident(), kind=IncidentEvent.Kind.CLOSED, at=duty.clock.now, note="老行")
     page = reverse("admin:notifications_incident_change", args=[incident().pk])
@@ -185,7 +185,7 @@ def test_a_forged_event_without_the_cards_mark_does_nothing(duty: Duty) -> None:
 
 
 def test_a_forged_event_of_somebody_who_did_not_get_it_does_nothing(duty: Duty) -> None:
-    duty.receiver.users.add(duty.people["jim"])  # on duty now, but the card went to others
+    duty.channel.users.add(duty.people["jim"])  # on duty now, but the card went to others
 
     forged(duty, "jim", mark=Delivery.objects.get().mark)
     forged(duty, "nobody", mark=Delivery.objects.get().mark)

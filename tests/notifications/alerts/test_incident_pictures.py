@@ -20,11 +20,9 @@ from notifications.delivery.attachments import jobs
 from notifications.delivery.maintenance import purge
 from notifications.delivery.rendering import attachments, preview_files
 from notifications.models import AlertCheck, AlertRule, Incident, Medium
-from tests.notifications.alerts.conftest import alert, make_receiver, make_route
+from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel, make_receiver
 from tests.notifications.alerts.lines import parse
-from tests.notifications.alerts.test_incidents import hand_in
 from tests.notifications.alerts.test_rules import STEP, check, make_rule
-from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import make_medium, make_run
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
@@ -295,8 +293,7 @@ class TestOnTheAlertPage:
         assert said().endswith("未能生成：没有可绘制的内容。")
 
     def test_of_an_alert_from_outside_there_is_none(self, corp: Corp, people: list[User]) -> None:
-        make_route(make_receiver(*people, corp=corp))
-        hand_in(make_token(make_editor(corp), may_alert=True)[0], alert())
+        hand_in(make_alert_channel(*people, corp=corp), alert())
 
         page = client_of(people[0]).get(f"/alerts/{Incident.objects.get().pk}/").content.decode()
 
@@ -323,7 +320,7 @@ class TestInTheAdministration:
     def test_shows_no_data_of_a_company_that_the_administrator_does_not_see(
         self, rule: AlertRule, corp: Corp, is_read: bool
     ) -> None:
-        """The incident is of the receiver's company, the data of the card's."""
+        """The incident is of the rule's company, the data of the card's."""
         check(rule, NOW, DATA)
         drawn()
         if not is_read:

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from accounts.models import User
-from notifications.alerts import actions, ingest, notify
+from notifications.alerts import actions, notify
 from notifications.alerts.actions import Action
 from notifications.alerts.incidents import DAMPING
 from notifications.models import Incident, IncidentEvent, Run
-from tests.notifications.alerts.conftest import alert, make_receiver, make_route
-from tests.notifications.api.conftest import make_editor, make_token
+from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel
 from tests.notifications.factories import NOW, make_corp, make_person
 
 pytestmark = pytest.mark.django_db
@@ -51,8 +50,7 @@ class Machine(RuleBasedStateMachine):
         self.now = NOW
         corp = make_corp()
         self.people: list[User] = [make_person(corp, userid) for userid in ("ann", "bob", "stranger")]
-        make_route(make_receiver(*self.people[:2], corp=corp), repeat_minutes=30)
-        self.token = make_token(make_editor(corp), may_alert=True)[0]
+        self.channel = make_alert_channel(*self.people[:2], corp=corp, repeat_minutes=30)
         self.began: dict[str, datetime] = {}
 
     def teardown(self) -> None:
@@ -77,7 +75,7 @@ class Machine(RuleBasedStateMachine):
 
     def _hand_in(self, name: str, ends: datetime | None) -> None:
         one = alert(name, starts=self.began[name], ends=ends)
-        ingest.receive([one, one], truncated_count=0, token=self.token, now=self.now)
+        hand_in(self.channel, one, one, now=self.now)
 
     @rule(who=st.integers(0, 2), action=st.sampled_from(list(Action)))
     def somebody_acts_on_everything(self, who: int, action: Action) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from accounts.models import User
-from integrations.models import Corp
-from notifications.alerts import actions
+from integrations.models import Card, Corp, DataSource
+from notifications.alerts import actions, incidents
 from notifications.alerts.actions import Action
-from notifications.alerts.incidents import DAMPING
-from notifications.alerts.ingest import Alert
+from notifications.alerts.incidents import DAMPING, Report
 from notifications.delivery.runs import owner_notices
-from notifications.models import AlertRoute, Channel, Delivery, Incident, IncidentNotice, Robot, Run
-from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
+from notifications.models import AlertReceiver, Channel, Delivery, InboundChannel, Incident, IncidentNotice, Robot, Run
+from tests.notifications.alerts.conftest import Duty, Row, alert, make_receiver
+from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.factories import NOW, make_corp, make_person
 
 pytestmark = pytest.mark.django_db
@@ -122,7 +122,7 @@ def test_what_fired_while_the_company_was_disabled_is_told_when_it_is_back_if_it
 
 def test_while_one_company_of_two_is_disabled_those_of_the_other_are_told(duty: Duty) -> None:
     other = make_person(make_corp(is_enabled=False), "other")
-    AlertRoute.objects.get().receiver.users.add(other)
+    duty.channel.users.add(other)
 
     duty.tell(alert())
 
@@ -130,7 +130,7 @@ def test_while_one_company_of_two_is_disabled_those_of_the_other_are_told(duty: 
 
 
 def test_an_end_is_told_where_that_is_wanted_only(duty: Duty) -> None:
-    AlertRoute.objects.update(notifies_recovery=False)
+    InboundChannel.objects.update(notifies_recovery=False)
     duty.tell(alert())
     duty.clock.advance(minutes=5)
 
@@ -141,7 +141,7 @@ def test_an_end_is_told_where_that_is_wanted_only(duty: Duty) -> None:
 
 
 def test_who_acknowledged_it_has_it_still_when_it_begins_again(duty: Duty) -> None:
-    AlertRoute.objects.update(repeat_minutes=30)
+    InboundChannel.objects.update(repeat_minutes=30)
     duty.tell(alert())
     duty.press("LiLei", "alert-take")
     duty.clock.advance(minutes=3)
@@ -268,11 +268,12 @@ class TestFlapping:
 class TestFacts:
     """What people read is what the source said last."""
 
-    def said(self, words: str, **fields: Any) -> Alert:
-        return replace(alert(**fields), annotations={"summary": words, "description": f"{words}。"}, link="http://m/1")
+    def said(self, words: str, **fields: Any) -> Row:
+        notes = {"summary": words, "description": f"{words}。"}
+        return {**alert(**fields), "annotations": notes, "generatorURL": "http://m/1"}
 
     def test_a_reminder_tells_how_things_are_now(self, duty: Duty) -> None:
-        AlertRoute.objects.update(repeat_minutes=60)
+        InboundChannel.objects.update(repeat_minutes=60)
         duty.tell(alert())
         duty.clock.advance(minutes=30)
         duty.tell(self.said("剩余 1%"))
@@ -312,7 +313,7 @@ class TestFacts:
 class TestReminders:
     @pytest.fixture(autouse=True)
     def _hourly(self, duty: Duty) -> None:
-        AlertRoute.objects.update(repeat_minutes=60)
+        InboundChannel.objects.update(repeat_minutes=60)
 
     def test_come_as_long_as_nobody_has_acknowledged_it(self, duty: Duty) -> None:
         duty.tell(alert())
@@ -358,26 +359,35 @@ def test_silence_ends_with_a_reminder_also_where_there_are_none(duty: Duty) -> N
     assert len(duty.phone()) == 2
 
 
+def tell_of_rule(duty: Duty, receiver: AlertReceiver, **columns: Any) -> None:
+    """A rule of these people fires."""
+    source = DataSource.objects.create(name="仓库", kind="sql", sql_url="postgresql://u:p@db.example.com/a")
+    watched = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
+    found = {"rule": watched, "corp_id": duty.corp.pk, **columns}
+    with transaction.atomic():
+        incidents.apply([Report("rule:1", NOW, None, columns=found)], source=watched, now=duty.clock.now)
+    duty.work_off()
+
+
 def test_people_without_the_app_are_told_by_mail(duty: Duty) -> None:
     mailed = make_receiver(duty.people["jim"], corp=duty.corp, channel=Channel.EMAIL, name="邮件")
     User.objects.filter(pk=duty.people["jim"].pk).update(email="jim@example.com")
-    make_route(mailed, position=1, goes_on=True)
 
-    duty.tell(alert())
+    tell_of_rule(duty, mailed, title="销售额过低")
 
-    assert set(Run.objects.values_list("deliveries__channel", flat=True)) == {"email", "wecom"}
+    assert set(Run.objects.values_list("deliveries__channel", flat=True)) == {"email"}
 
 
 def test_a_group_robot_gets_words_of_which_nothing_is_a_link_or_a_mention(duty: Duty) -> None:
     robot = Robot.objects.create(corp=duty.corp, name="值班群", key=ROBOT_KEY)
-    make_route(make_receiver(corp=duty.corp, channel=Channel.ROBOT, robot=robot, name="群"), position=1)
+    receiver = make_receiver(corp=duty.corp, channel=Channel.ROBOT, robot=robot, name="群")
     hostile = "**[点此登录](https://evil.example.com)** <@all> <@hanmeimei>"
 
-    duty.tell(replace(alert(), annotations={"summary": f"磁盘满 {hostile}", "description": hostile}))
+    tell_of_rule(duty, receiver, title=f"磁盘满 {hostile}", summary=hostile)
 
     message = json.loads(bytes(Delivery.objects.get().body))
     assert (message["msgtype"], set(message["text"])) == ("text", {"content"})
-    assert message["text"]["content"].startswith("[严重] 磁盘满 **[点此登录]")
+    assert message["text"]["content"].startswith("[警告] 磁盘满 **[点此登录]")
     assert "<" not in message["text"]["content"]
 
 
@@ -391,7 +401,7 @@ def test_who_cannot_be_told_stands_in_the_log(duty: Duty) -> None:
     assert owner_notices.request_notices(now=duty.clock.now) == []
 
 
-def test_an_alert_that_reaches_nobody_is_told_to_whoever_handed_it_in(duty: Duty) -> None:
+def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_channel(duty: Duty) -> None:
     for person in duty.people.values():
         person.wecom_accounts.update(userid="", userid_folded="")
 
@@ -401,13 +411,13 @@ def test_an_alert_that_reaches_nobody_is_told_to_whoever_handed_it_in(duty: Duty
     assert run.error
     assert list(Incident.objects.get().events.filter(kind="notified").values_list("note", flat=True)) == [run.error]
     notice = Run.objects.get(trigger="notice")
-    assert (notice.requested_by, list(notice.notified_runs.all())) == (duty.token.owner, [run])
+    assert (notice.requested_by, list(notice.notified_runs.all())) == (duty.channel.owner, [run])
     assert "DiskFull 磁盘快满了" in owner_notices.NoticeSource(notice).contents(now=NOW).of(None).text
     assert owner_notices.request_notices(now=duty.clock.now + timedelta(days=1)) == []
 
 
 def test_a_silence_is_ended_before_its_time(duty: Duty) -> None:
-    AlertRoute.objects.update(repeat_minutes=10)
+    InboundChannel.objects.update(repeat_minutes=10)
     duty.tell(alert())
     duty.press("LiLei", "alert-silence-1h")
     pk = Incident.objects.get().pk

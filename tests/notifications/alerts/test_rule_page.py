@@ -22,7 +22,7 @@ from tests.browser_form import untouched
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
 from tests.notifications import preview_pages
-from tests.notifications.alerts.conftest import make_receiver, make_route
+from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.test_admin import row
 from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
@@ -95,19 +95,7 @@ def test_the_people_are_chosen_on_the_page(root: Client, card: Card, corp: Corp)
     assert answer.status_code == 302, answer.context["problems"]
     rule = AlertRule.objects.get()
     assert (rule.is_enabled, rule.next_run_at is not None, notified(rule)) == (True, True, {person.pk})
-    assert (rule.receiver.name, rule.receiver.is_shared) == ("销售额过低", False)
-
-
-def test_the_people_of_one_rule_stand_in_no_list(root: Client, card: Card, corp: Corp) -> None:
-    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
-    own = AlertReceiver.objects.get()
-    shared = make_receiver(make_person(corp, "han"), name="值班")
-
-    page = root.get("/admin/notifications/alertreceiver/")
-    assert list(page.context["cl"].result_list) == [shared]
-    assert root.get(f"/admin/notifications/alertreceiver/{own.pk}/change/").status_code == 302
-    for address in (ADD, "/admin/notifications/alertroute/add/"):
-        assert list(root.get(address).context["adminform"].form.fields["receiver"].queryset) == [shared]
+    assert rule.receiver.name == "销售额过低"
 
 
 def test_other_people_are_chosen_later(root: Client, card: Card, corp: Corp) -> None:
@@ -122,29 +110,6 @@ def test_other_people_are_chosen_later(root: Client, card: Card, corp: Corp) -> 
     assert AlertReceiver.objects.get().name == "改名"
 
 
-def test_a_shared_receiver_goes_before_the_people(root: Client, card: Card, corp: Corp) -> None:
-    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
-    shared = make_receiver(make_person(corp, "han"), name="值班")
-    rule = AlertRule.objects.get()
-
-    answer = send(root, change(rule), receiver=shared.pk, _enable="1")
-
-    assert answer.status_code == 302, answer.context["problems"]
-    assert AlertRule.objects.get().receiver == shared
-    assert list(AlertReceiver.objects.all()) == [shared]
-
-
-def test_people_take_the_place_of_a_shared_receiver(root: Client, card: Card, corp: Corp) -> None:
-    rule, person = make_rule(card, make_receiver(make_person(corp, "han"), corp=corp)), make_person(corp, "lilei")
-    shared = rule.receiver
-
-    answer = send(root, change(rule), receiver="", users=[person.pk], _enable="1")
-
-    assert answer.status_code == 302, answer.context["problems"]
-    assert notified(AlertRule.objects.get()) == {person.pk}
-    assert AlertReceiver.objects.filter(pk=shared.pk).exists()
-
-
 def test_nobody_is_refused_once_it_is_enabled(root: Client, card: Card) -> None:
     refused = send_new(root, card, _enable="1")
     assert "没有人会收到" in " ".join(problem.text for problem in refused.context["problems"])
@@ -156,31 +121,24 @@ def test_nobody_is_refused_once_it_is_enabled(root: Client, card: Card) -> None:
 
 def test_the_people_of_a_deleted_rule_are_gone(root: Client, card: Card, corp: Corp) -> None:
     send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
-    shared = make_receiver(make_person(corp, "han"), name="值班")
-    make_route(shared)
+    others = make_receiver(make_person(corp, "han"), name="值班")
 
     root.post(f"{LIST}{AlertRule.objects.get().pk}/delete/", {"post": "yes"})
 
     assert not AlertRule.objects.exists()
-    assert list(AlertReceiver.objects.all()) == [shared]
+    assert list(AlertReceiver.objects.all()) == [others]
 
 
-def test_who_may_write_no_receivers_chooses_a_shared_one(card: Card, corp: Corp) -> None:
-    """Also of a rule whose people were chosen by somebody else: they stay."""
+def test_who_may_change_rules_chooses_their_people(card: Card, corp: Corp) -> None:
     person = make_person(corp, "writer", is_staff=True)
     names = ["add_alertrule", "change_alertrule", "view_alertrule"]
     person.user_permissions.set(Permission.objects.filter(codename__in=names))
-    rule = make_rule(card, make_receiver(make_person(corp, "han"), corp=corp, is_shared=False))
     person.managed_corps.add(corp)
-    client = client_of(person)
+    rule = make_rule(card, make_receiver(make_person(corp, "han"), corp=corp))
+    other = make_person(corp, "li")
 
-    page = client.get(change(rule))
-
-    form = page.context["adminform"].form
-    assert form.people is None
-    assert list(form.fields["receiver"].queryset) == [rule.receiver]
-    assert send(client, change(rule), name="改名").status_code == 302
-    assert AlertRule.objects.get().receiver == rule.receiver
+    assert send(client_of(person), change(rule), users=[other.pk], _enable="1").status_code == 302
+    assert notified(AlertRule.objects.get()) == {other.pk}
 
 
 # --- Times ------------------------------------------------------------------------------------------------------------
@@ -337,11 +295,6 @@ def test_it_says_who_is_notified_and_who_is_not(root: Client, card: Card, corp: 
     assert str(unlinked) in state["outlook"]
 
 
-def test_of_a_shared_receiver_its_people_are_counted(root: Client, corp: Corp) -> None:
-    shared = make_receiver(make_person(corp, "han"), make_person(corp, "lilei"), name="值班")
-    assert "2 人</span>" in beside(root, receiver=shared.pk)["outlook"]
-
-
 def test_without_data_it_says_what_to_choose(root: Client) -> None:
     state = beside(root)
     assert "请选择数据" in state["html"]
@@ -358,7 +311,7 @@ def test_all_but_eight_fields_stand_in_three_folded_parts(root: Client) -> None:
         ("people", "", False),
         ("exceptions", "", False),
     ]
-    assert [len(part.fields) for part in parts.values()] == [7, 13, 8]
+    assert [len(part.fields) for part in parts.values()] == [7, 12, 8]
 
 
 def test_what_is_set_in_a_folded_part_stands_in_its_line(root: Client, card: Card) -> None:
@@ -366,7 +319,7 @@ def test_what_is_set_in_a_folded_part_stands_in_its_line(root: Client, card: Car
     parts = root.get(f"{LIST}{rule.pk}/change/").context["folded_parts"]
     assert {key: (part.summary, part.is_open) for key, part in parts.items()} == {
         "conditions": ("级别：严重", False),
-        "people": ("预警接收方：值班 · 恢复时通知：否", False),
+        "people": ("恢复时通知：否", False),
         "exceptions": ("", False),
     }
 
@@ -405,45 +358,20 @@ def again(client: Client, rule: AlertRule, answer: Any) -> Any:
     return client.post(change(rule), {**untouched(answer.content.decode(), "alertrule_form"), "_enable": "1"})
 
 
-def test_whoever_saves_second_is_told_what_the_first_saved(root: Client, card: Card, corp: Corp) -> None:
-    rule = saved_rule(root, card, corp)
-    first = client_of(make_person(username="first", name="先来", is_superuser=True, is_staff=True))
-    mine = opened(root, rule, name="我的名字", _enable="1")
-    theirs = first.post(change(rule), opened(first, rule, **row(0, "sum", "销售额", "lt", "7"), _enable="1"))
-    assert theirs.status_code == 302, theirs.context["problems"]
-
-    answer = root.post(change(rule), mine)
-
-    assert "先来" in said(answer)
-    assert "销售额 合计 小于 100 → 销售额 合计 小于 7" in said(answer)
-    assert AlertRule.objects.get().name == "销售额过低"
-    assert again(root, rule, answer).status_code == 302
-    rule.refresh_from_db()
-    assert (rule.name, rule.conditions[0]["values"]) == ("我的名字", ["7"])
-
-
-def test_people_chosen_by_somebody_else_meanwhile_are_said_and_kept(root: Client, card: Card, corp: Corp) -> None:
+def test_people_chosen_by_somebody_else_meanwhile_are_said_and_stand_until_saved_again(
+    root: Client, card: Card, corp: Corp
+) -> None:
     rule, other = saved_rule(root, card, corp), make_person(corp, "han", name="韩梅梅")
     mine = opened(root, rule, name="我的名字", _enable="1")
     rule.receiver.users.set([other])
 
     answer = root.post(change(rule), mine)
 
-    assert "韩梅梅" in said(answer)
+    assert "再次保存将以此覆盖已保存的内容" in said(answer)
+    assert (AlertRule.objects.get().name, notified(rule)) == ("销售额过低", {other.pk})
     assert again(root, rule, answer).status_code == 302
-    assert (AlertRule.objects.get().name, notified(rule)) == ("我的名字", {other.pk})
-
-
-def test_a_shared_receiver_chosen_meanwhile_is_said(root: Client, card: Card, corp: Corp) -> None:
-    rule, shared = saved_rule(root, card, corp), make_receiver(make_person(corp, "han"), name="值班")
-    mine = opened(root, rule, _enable="1")
-    first = client_of(make_superuser())
-    assert first.post(change(rule), opened(first, rule, receiver=shared.pk, _enable="1")).status_code == 302
-
-    answer = root.post(change(rule), mine)
-
-    assert "值班" in said(answer)
-    assert AlertRule.objects.get().receiver == shared
+    assert AlertRule.objects.get().name == "我的名字"
+    assert other.pk not in notified(rule)
 
 
 def test_two_who_change_nothing_of_each_other_are_told_nothing(root: Client, card: Card, corp: Corp) -> None:

@@ -8,11 +8,12 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from integrations.models import Corp
+from integrations.models import Card, Corp, DataSource
 from notifications.alerts import actions, recipients
 from notifications.alerts.actions import Action
-from notifications.models import AlertRoute, CardCode, Channel, Delivery, Incident, Robot
-from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
+from notifications.models import CardCode, Channel, Delivery, InboundChannel, Incident, Robot
+from tests.notifications.alerts.conftest import Duty, alert, make_alert_channel, make_receiver
+from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
@@ -29,14 +30,14 @@ def on_duty(corp: Corp) -> User:
 
 
 @pytest.fixture
-def route(corp: Corp, on_duty: User) -> AlertRoute:
-    return make_route(make_receiver(on_duty, corp=corp))
+def channel(corp: Corp, on_duty: User) -> InboundChannel:
+    return make_alert_channel(on_duty, corp=corp)
 
 
 @pytest.fixture
-def incident(corp: Corp, route: AlertRoute) -> Incident:
+def incident(corp: Corp, channel: InboundChannel) -> Incident:
     times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
-    return Incident.objects.create(key="route:1:firing:x", title="磁盘", corp=corp, route=route, **times)
+    return Incident.objects.create(key="channel:1:firing:x", title="磁盘", corp=corp, channel=channel, **times)
 
 
 def test_who_is_told_may_and_a_colleague_may_not(incident: Incident, corp: Corp, on_duty: User) -> None:
@@ -45,11 +46,26 @@ def test_who_is_told_may_and_a_colleague_may_not(incident: Incident, corp: Corp,
 
 
 def test_what_goes_to_a_groups_robot_is_for_nobody_by_name(incident: Incident, corp: Corp, on_duty: User) -> None:
-    receiver = incident.route.receiver  # type: ignore[union-attr]  # the fixture's
-    receiver.channel, receiver.robot = Channel.ROBOT, Robot.objects.create(corp=corp, name="群", key="k" * 36)
-    receiver.save()
+    robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
+    source = DataSource.objects.create(name="仓库", kind="sql", sql_url="postgresql://u:p@db.example.com/a")
+    receiver = make_receiver(on_duty, corp=corp, channel=Channel.ROBOT, robot=robot)
+    rule = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
+    Incident.objects.update(channel=None, rule=rule)
 
     assert not recipients.may_act(Incident.objects.get(), on_duty)
+
+
+def test_who_is_told_may_not_while_the_channels_owner_may_not_send(incident: Incident, on_duty: User) -> None:
+    User.objects.filter(pk=incident.channel.owner_id).update(is_active=False)  # type: ignore[union-attr]  # the fixture's
+
+    assert not recipients.may_act(Incident.objects.get(), on_duty)
+
+
+def test_whom_the_owner_does_not_reach_may_not(incident: Incident, channel: InboundChannel) -> None:
+    stranger = make_person(make_corp(), "li")
+    channel.users.add(stranger)
+
+    assert not recipients.may_act(Incident.objects.get(), stranger)
 
 
 def test_administrators_of_the_company_may_if_they_may_change_incidents(incident: Incident, corp: Corp) -> None:

@@ -18,7 +18,6 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from integrations.models import Corp
 from notifications.api.app import api
-from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.api.conftest import HOST, make_editor, make_token
 from tests.notifications.factories import make_person, make_report, make_subscription
 
@@ -49,7 +48,7 @@ def test_operations_are_named_without_the_modules_they_stand_in() -> None:
 
     assert sorted(names) == [
         *("check_rule", "get_message", "get_run", "list_subscriptions"),
-        *("receive_alerts", "run_subscription", "send_message", "upload_file"),
+        *("run_subscription", "send_message", "upload_file"),
     ]
 
 
@@ -58,7 +57,6 @@ def headers(corp: Corp, settings: Any) -> Iterator[dict[str, str]]:
     """What a good caller brings. The requests run inside the test's transaction, as those of Django's own client."""
     settings.API_CALLS_PER_TOKEN = settings.API_CALLS_PER_ADDRESS = 1_000_000
     make_subscription(report=make_report(corp=corp))
-    make_route(make_receiver(make_person(corp, "zhang"), corp=corp))  # takes every alert
     client = make_token(make_editor(corp), may_alert=True, may_send=True, sends_to="everyone")[1]
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
@@ -81,15 +79,6 @@ def test_every_answer_is_documented(label: str, headers: dict[str, str], data: s
     answer = case.call(headers=headers)
 
     case.validate_response(answer, excluded_checks=[positive_data_acceptance] if label in DEEPER else [])
-
-
-def test_what_the_calls_hand_in_reaches_a_route(headers: dict[str, str]) -> None:
-    operation = OPERATIONS["POST /api/v1/alerts"]
-    body: Any = {"alerts": [{"status": "firing", "labels": {"alertname": "DiskFull"}}]}
-
-    answer = operation.Case(body=body, media_type="application/json").call(headers=headers)
-
-    assert answer.json()["opened"] == 1
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "multipart/form-data"])

@@ -297,11 +297,38 @@ def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> N
     assert form.fields["allows_private_addresses"].disabled
 
 
-@pytest.mark.parametrize(("preset", "is_shown"), [("alertmanager", True), ("grafana", True), ("jenkins", False)])
-def test_a_sender_of_alerts_is_led_to_alert_routes(
-    preset: str, is_shown: bool, client: Client, root: User, zhang: User
-) -> None:
-    page = client.get(page_of(preset_channel(preset, root, zhang))).content.decode()
+# --- As an alert ---
 
-    assert ("One card for each alert" in page) == is_shown
-    assert ('<a href="/admin/notifications/alertroute/">Alert routes</a>' in page) == is_shown
+
+@pytest.mark.parametrize(("preset", "is_alert"), [("alertmanager", True), ("nightingale", True), ("jenkins", False)])
+def test_a_sender_of_alerts_begins_as_one(preset: str, is_alert: bool, client: Client) -> None:
+    client.post(f"{LIST}add/", {"name": "Mine", "kind": "webhook", "preset": preset})
+
+    assert InboundChannel.objects.get().is_alert is is_alert
+
+
+def test_the_page_of_an_alert_says_each_of_the_last_call_and_who_gets_it(
+    client: Client, root: User, zhang: User
+) -> None:
+    channel = preset_channel("alertmanager", root, zhang)
+    call(channel, *example("alertmanager"))
+    sent = {**untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form"), "is_alert": "on"}
+
+    trial = client.post(f"{LIST}{channel.pk}/preview/", sent).json()["trial"]
+
+    assert "<li>etl-3 恢复 · warning · resolved</li>" in trial
+    assert "1 person gets it" in trial
+
+
+def test_an_alert_goes_to_the_people_chosen_and_needs_no_text(client: Client, root: User, zhang: User) -> None:
+    channel = preset_channel("alertmanager", root, zhang)
+    form = untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form")
+    sent = {**form, "is_alert": "on", "title": "", "text": ""}
+
+    refused = client.post(page_of(channel), {**sent, "recipient_kind": "user", "recipient_path": "receiver"})
+    saved = client.post(page_of(channel), sent)
+
+    assert refused.context["adminform"].form.errors["recipient_kind"] == ["An alert goes to the people chosen here."]
+    assert saved.status_code == 302
+    channel.refresh_from_db()
+    assert channel.is_alert

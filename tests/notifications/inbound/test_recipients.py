@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, AttributeValue, User, WeComAccount
 from integrations.models import BiConnection, Corp, Department, Member, Membership
-from notifications.inbound import reach
 from notifications.inbound.recipients import SAME_NAMED_AT_MOST, Address, Found, Kind, Why, find
 from notifications.models import ApiToken, InboundChannel
+from notifications.subscriptions import reach
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.factories import make_sender
 

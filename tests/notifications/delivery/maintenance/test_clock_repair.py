@@ -25,7 +25,7 @@ from notifications.models import (
     Run,
     Subscription,
 )
-from tests.notifications.alerts.conftest import make_receiver, make_route
+from tests.notifications.alerts.conftest import make_alert_channel, make_receiver
 from tests.notifications.delivery.attachments.places import make_medium
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription, utc
 
@@ -256,9 +256,9 @@ class TestIncidents:
     @pytest.fixture
     def incident(self) -> Incident:
         corp = make_corp()
-        route = make_route(make_receiver(*make_people(corp, 1), corp=corp))
+        channel = make_alert_channel(*make_people(corp, 1), corp=corp)
         times = dict.fromkeys(("opened_at", "seen_at", "notified_at", "starts_at", "stretch_at"), NOW)
-        return Incident.objects.create(key="k", route=route, title="CPU", notice_kind="repeat", **times)
+        return Incident.objects.create(key="k", channel=channel, title="CPU", notice_kind="repeat", **times)
 
     def test_are_told_of_at_once_where_the_wrong_clock_wrote_when(self, incident: Incident) -> None:
         far = NOW + YEAR
@@ -284,7 +284,7 @@ class TestIncidents:
         card = Card.objects.create(name="销售", source=source, sql="SELECT 1")
         receiver = make_receiver(corp=make_corp())
         rule = AlertRule.objects.create(name="过低", card=card, receiver=receiver, crontab="0 * * * *", conditions=[])
-        Incident.objects.update(route=None, rule=rule, starts_at=NOW + YEAR, stretch_at=NOW + YEAR)
+        Incident.objects.update(channel=None, rule=rule, starts_at=NOW + YEAR, stretch_at=NOW + YEAR)
 
         clock_repair.repair(now=NOW)
 

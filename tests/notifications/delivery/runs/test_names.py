@@ -11,7 +11,8 @@ from django.utils import timezone, translation
 
 from notifications.alerts import notify
 from notifications.delivery.runs import names
-from notifications.models import AlertReceiver, AlertRoute, Incident, IncidentNotice, Run
+from notifications.models import Incident, IncidentNotice, Run
+from tests.notifications.alerts.conftest import make_alert_channel
 from tests.notifications.factories import make_person, make_run, make_subscription, make_superuser
 
 pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
@@ -50,10 +51,10 @@ def test_an_alert_is_named_by_its_title_and_what_happened(kind: str, chinese: st
     assert found == {"zh-hans": chinese, "en": english}
 
 
-def test_a_storm_is_named_by_its_route_with_the_number_of_its_alerts() -> None:
-    route = AlertRoute.objects.create(name="机房", receiver=AlertReceiver.objects.create(name="值班"))
+def test_a_storm_is_named_by_its_channel_with_the_number_of_its_alerts() -> None:
+    channel = make_alert_channel(name="机房")
 
-    run = make_alert("fire", make_incident(key="a", route=route), make_incident(key="b", route=route))
+    run = make_alert("fire", make_incident(key="a", channel=channel), make_incident(key="b", channel=channel))
 
     assert names.of_run(run) == "机房：2 条预警 · 触发"
 

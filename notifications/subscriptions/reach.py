@@ -56,6 +56,15 @@ def chosen_by_channel(channel: InboundChannel) -> Audience:
     )
 
 
+def named_by_channel(channel: InboundChannel) -> Audience:
+    """Return whom the alerts of a channel concern: of the people chosen on its page those whom its owner reaches now.
+    Nobody while its owner may not send messages."""
+    if not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
+        return Audience()
+    people = _people_of_channel(channel).filter(chosen(chosen_by_channel(channel)))
+    return Audience(user_ids=people.order_by().values("pk"), corp_id=channel.corp_id)
+
+
 def _people_of_token(token: ApiToken) -> QuerySet[User]:
     match ApiToken.SendReach(token.sends_to):
         case ApiToken.SendReach.EVERYONE:
