@@ -1,14 +1,13 @@
 """How fast distinct charts are drawn, uploaded and pushed, and that whoever draws them stays small.
 
 Run `python -m benchmarks.chart_push [KIND …] [--charts N]`: a report with own rows for so many people, each of whom
-gets a chart of their own. Real beat, worker, charts worker, PostgreSQL, Valkey and sandbox. Right after it the same
-charts are drawn alone (benchmarks.chart_loop). Figures are added to benchmarks/results/chart_push.jsonl.
+gets a chart of their own. Real beat, worker, charts worker, PostgreSQL, Valkey and sandbox. Figures are added to
+benchmarks/results/chart_push.jsonl.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -29,11 +28,9 @@ from tools.demo.program import charts_command
 FULL = 1000
 # As compose.yaml and deploy/systemd run them.
 PROCESSES = 2
-GOAL_A_SECOND, GOAL_OF_THE_LIBRARY = 15, 0.8
+GOAL_A_SECOND = 15
 # What one drawing process may hold before it is replaced, with what the worker above it holds.
 GOAL_MEGABYTES = 800
-# Their rate is the same after so many.
-LOOPED_AT_MOST = 300
 
 
 def measure(kind: str, charts: int) -> Found:
@@ -68,32 +65,12 @@ def measure(kind: str, charts: int) -> Found:
                 name: round((after[name] - before[name]) / charts * 1000, 1) for name in before
             },
         }
-    compared = _compared(kind, charts, charts / seconds)
-    ratio = charts / seconds / compared["library_alone"]["a_second"]
-    return found | compared, [
+    return found, [
         Goal.of(f"chart, {kind}: pictures a second", charts / seconds, "≥", GOAL_A_SECOND, digits=1),
-        Goal.of(f"chart, {kind}: of the rate of the library alone", ratio, "≥", GOAL_OF_THE_LIBRARY, digits=2),
         Goal.of(f"chart, {kind}: pictures uploaded", uploads, "=", charts),
         Goal.of(f"chart, {kind}: messages sent", sent, "=", charts),
         Goal.of(f"chart, {kind}: peak memory of the charts worker", peak, "<", GOAL_MEGABYTES, "MB"),
     ]
-
-
-def _compared(kind: str, charts: int, rate: float) -> dict[str, Any]:
-    """With loops that draw the same charts in as many processes, and do nothing else."""
-    names = ("library", "ours")
-    alone = {name: _loop(name, kind, min(charts, LOOPED_AT_MOST)) for name in names}
-    rates = {name: alone[name]["a_second"] for name in names}
-    return {
-        **{f"{name}_alone": alone[name] for name in names},
-        **{f"of_{name}_alone": round(rate / rates[name], 2) for name in names},
-    }
-
-
-def _loop(drawer: str, kind: str, charts: int) -> dict[str, float]:
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
-    found: dict[str, float] = runner.measured("chart_loop", drawer, kind, str(charts), str(PROCESSES), env=env)
-    return found
 
 
 def _calls(world: World, path: str) -> list[dict[str, Any]]:

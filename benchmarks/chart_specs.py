@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
-from integrations.data.table import Column, Kind, Table
+from integrations.data.table import Column, Kind
 
-DAYS, LANGUAGE = 30, "zh-hans"
+DAYS = 30
 COLUMNS = (Column("门店", Kind.TEXT), Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER, "元"))
 # As fields of a report's chart. A table has as many rows as have room on a page, a donut its largest days and the rest.
 CHARTS: dict[str, dict[str, Any]] = {
@@ -22,13 +22,3 @@ def rows_of(person: int) -> list[tuple[Any, ...]]:
     return [
         (f"门店{person}", first + timedelta(days=day), (person * 37 + day * day * 11) % 9973) for day in range(DAYS)
     ]
-
-
-def spec_of(kind: str, person: int) -> dict[str, Any]:
-    """As the product's worker makes it. Django is set up."""
-    from notifications.charts.definition import from_document
-    from notifications.charts.vega import spec
-
-    chart = CHARTS[kind]
-    table = Table(COLUMNS, tuple(rows_of(person)), datetime(2026, 11, 1, tzinfo=UTC))
-    return spec(from_document({**chart, "y": [chart["y"]]}), table, language=LANGUAGE)

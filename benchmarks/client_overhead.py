@@ -1,9 +1,9 @@
-"""What the WeCom client costs per call: `python benchmarks/client_overhead.py [--calls N] [--rounds N] [--threads …]`.
+"""What the WeCom client costs per call: `python -m benchmarks.client_overhead [--calls N] [--rounds N]`.
 
 Against one server on this machine, alternating round by round: our client (message/send with a shared token store), a
 bare `requests.Session` that does nothing but post the same bytes and read the JSON, the same with the session's
-defaults (which read the environment for proxies), and wechatpy. Printed are processor time per call, as ratios to the
-bare session (medians over the rounds), and calls per second for several numbers of threads.
+defaults (which read the environment for proxies), and wechatpy. Printed is processor time per call, as ratios to the
+bare session (medians over the rounds).
 
 Goal: at most 1.15 times the processor time of the bare session.
 """
@@ -15,7 +15,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -91,28 +90,10 @@ def processor_seconds(call: Call, count: int) -> float:
     return (time.process_time() - started) / count
 
 
-def calls_per_second(call: Call, threads: int, seconds: float) -> float:
-    """Calls per second of so many threads."""
-
-    def work(ends_at: float) -> int:
-        count = 0
-        while time.monotonic() < ends_at:
-            call()
-            count += 1
-        return count
-
-    with ThreadPoolExecutor(threads) as pool:
-        started = time.monotonic()
-        counts = list(pool.map(work, [started + seconds] * threads))
-        return sum(counts) / (time.monotonic() - started)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compare the cost of calls to WeCom.")
     parser.add_argument("--calls", type=int, default=300, help="calls in each round (300)")
     parser.add_argument("--rounds", type=int, default=11, help="rounds of every contender (11)")
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 8, 32], help="numbers of threads (1 8 32)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of each measurement with threads (1.0)")
     options = parser.parse_args()
     with stand_in(answer) as url:
         contenders = {
@@ -128,9 +109,6 @@ def main() -> int:
             for _ in range(options.rounds)
         ]
         ratio = _print_costs(rounds)
-        for threads in options.threads:
-            rates = {name: calls_per_second(call, threads, options.seconds) for name, call in contenders.items()}
-            print(f"{threads:3} threads: " + ", ".join(f"{name} {rate:,.0f}/s" for name, rate in rates.items()))
     goal = Goal.of("call to WeCom: processor time, of a bare session's", ratio, "≤", GOAL, digits=2)
     return 0 if goals.report([goal]) else 1
 

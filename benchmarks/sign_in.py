@@ -6,7 +6,6 @@ Round by round, each in a process of its own against one PostgreSQL and one Valk
 - `ours, not copied`: the same in a company without a copy, where WeCom is asked for the visible scope, too: two calls.
 - `bare`: Django's login view with ModelBackend and a cheap hasher, under the middleware that Django begins a project
   with and its sessions of the same kind (database and cache): the page of the form, then the form with a password.
-- `bare, form only`: the same without the request for the page. Nobody can sign in so, without the page's cookie.
 
 All have one PostgreSQL, one Valkey and the product's other settings. WeCom is a stand-in on this machine that answers
 at once; its time is not subtracted. Printed are medians over the rounds, and the processor time of the application.
@@ -32,8 +31,8 @@ from benchmarks.stand_in import stand_in
 
 GOAL_MILLISECONDS, GOAL_RATIO = 10.0, 0.7
 WARM_UP = 30
-OURS, NOT_COPIED, BARE, FORM_ONLY = "ours", "ours, not copied", "bare", "bare, form only"
-CONTENDERS = (BARE, FORM_ONLY, OURS, NOT_COPIED)
+OURS, NOT_COPIED, BARE = "ours", "ours, not copied", "bare"
+CONTENDERS = (BARE, OURS, NOT_COPIED)
 # Counted as always, and never reached: one address signs everybody in here.
 LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000", "SIGN_INS_PER_COMPANY": "1000000"}
 
@@ -46,7 +45,10 @@ def measure(contender: str, count: int) -> dict[str, float]:
     from django.core.wsgi import get_wsgi_application
 
     application = get_wsgi_application()
-    sign_in = _of(contender, application)
+    if contender == BARE:
+        sign_in = world.bare(application)
+    else:
+        sign_in = world.ours(application, world.COPIED if contender == OURS else world.UNCOPIED)
     for number in range(WARM_UP):
         sign_in(number % world.PEOPLE)
     times = []
@@ -61,12 +63,6 @@ def measure(contender: str, count: int) -> dict[str, float]:
         "processor_milliseconds": processor / count * 1000,
         "per_second": count / seconds,
     }
-
-
-def _of(contender: str, application: Any) -> world.SignIn:
-    if contender.startswith(BARE):
-        return world.bare(application, with_page=contender == BARE)
-    return world.ours(application, world.COPIED if contender == OURS else world.UNCOPIED)
 
 
 def prepare(base_url: str) -> None:

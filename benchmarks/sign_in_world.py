@@ -18,7 +18,6 @@ PEOPLE = 500
 WECOM = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 wxwork/4.1.22"
 BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/126.0.0.0 Safari/537.36"
 PASSWORD = "a long enough password"
-_CSRF = "b" * 32  # whoever has seen the form has a cookie with such a text, and the form the same text
 SignIn = Callable[[int], None]
 
 
@@ -95,14 +94,12 @@ def ours(application: Any, corpid: str) -> SignIn:
     return sign_in
 
 
-def bare(application: Any, *, with_page: bool) -> SignIn:
-    """Django's own login view, given a username and a password; `with_page`: the form is asked for before, as whoever
-    signs in does. Without it a cookie is taken as known that only the form's page gives."""
+def bare(application: Any) -> SignIn:
+    """Through Django's own login view: the page of the form, then a username and a password."""
 
     def sign_in(number: int) -> None:
-        browser = Browser(application, BROWSER, {} if with_page else {"csrftoken": _CSRF})
-        if with_page:
-            assert browser.ask("/bare/") == ""
+        browser = Browser(application, BROWSER)
+        assert browser.ask("/bare/") == ""
         token = browser.cookies["csrftoken"]
         form = {"username": f"person{number}", "password": PASSWORD, "csrfmiddlewaretoken": token}
         assert browser.ask("/bare/", form) == "/"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,26 +23,14 @@ ROWS = "Goal.of('late: rows', 50000, '=', 50000)"
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """With one commit, of a program `quick`. Its translations need no compiling."""
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", goals.VARIABLE):
-        monkeypatch.delenv(name, raising=False)
+    """With a program `quick`."""
+    monkeypatch.delenv(goals.VARIABLE, raising=False)
     folder = tmp_path / "benchmarks"
     folder.mkdir()
     shutil.copy(goals.__file__, folder)
     (folder / "__init__.py").touch()
-    (tmp_path / "tools").mkdir()
-    (tmp_path / "tools" / "messages.py").touch()
     write(tmp_path, "quick", MEDIAN.format(median=7))
-    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
-    commit(tmp_path)
     return tmp_path
-
-
-def commit(repository: Path) -> None:
-    """Everything."""
-    git = ["git", "-C", str(repository), "-c", "user.name=test", "-c", "user.email=test@example.com"]
-    subprocess.run([*git, "add", "."], check=True)
-    subprocess.run([*git, "commit", "--quiet", "--no-verify", "-m", "Measure"], check=True)
 
 
 def write(repository: Path, name: str, *wanted: str) -> None:
@@ -64,30 +51,6 @@ def test_all_goals_stand_in_one_table(repository: Path, capfd: pytest.CaptureFix
         "quick: median | 7.0 ms   | ≤ 10 ms  | met",
         "late: rows    | 50,000   | = 50,000 | met",
     ]
-
-
-def test_the_figures_of_another_commit_stand_beside(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write(repository, "quick", MEDIAN.format(median=6), RATE)
-    write(repository, "late", ROWS)
-
-    assert run(["quick", "late"], root=repository, before="HEAD") == 1
-    assert last_lines(capfd) == [
-        "work                      | before | measured | wanted   | goal",
-        "quick: median             | 7.0 ms | 6.0 ms   | ≤ 10 ms  | met",
-        "quick: of the peer's rate | –      | 0.44     | ≥ 0.5    | MISSED",
-        "late: rows                | –      | 50,000   | = 50,000 | met",
-    ]
-    trees = subprocess.run(["git", "worktree", "list"], cwd=repository, check=True, capture_output=True, text=True)
-    assert len(trees.stdout.splitlines()) == 1
-
-
-def test_a_missed_goal_of_the_other_commit_is_no_failure(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write(repository, "quick", MEDIAN.format(median=11))
-    commit(repository)
-    write(repository, "quick", MEDIAN.format(median=9))
-
-    assert run(["quick"], root=repository, before="HEAD") == 0
-    assert last_lines(capfd)[1] == "quick: median | 11.0 ms | 9.0 ms   | ≤ 10 ms | met"
 
 
 def test_a_program_that_breaks_off_has_missed_a_goal(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -130,10 +93,9 @@ def test_a_figure_is_compared_before_it_is_rounded(measured: float, sign: str, i
     assert Goal.of("work", measured, sign, 10).is_met is is_met
 
 
-@pytest.mark.parametrize("arguments", [["--before", "no such commit", "sign_in"], ["no_such_program"]])
-def test_what_is_not_there_is_refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_there_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main(["no_such_program"])
 
     assert ended.value.code == 2
     assert "---" not in capfd.readouterr().out
