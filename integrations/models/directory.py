@@ -62,10 +62,6 @@ class Department(models.Model):
 
 
 class MemberQuerySet(models.QuerySet["Member"]):
-    def with_userid(self, userid: str) -> Self:
-        """In whatever letters it is written."""
-        return self.filter(userid_folded=fold_userid(userid))
-
     def here(self) -> Self:
         """Whom WeCom shows us, whether they may sign in there or not."""
         return self.filter(presence=Member.Presence.HERE)

@@ -18,7 +18,6 @@ class Page:
     page_id: str
     name: str
     kind: str
-    parent_directory_id: str
     is_deleted: bool
 
 
@@ -56,7 +55,6 @@ def pages_from(response: Any) -> list[Page]:
             _text(row, "pgId", required=True),
             _text(row, "name"),
             _text(row, "pgType"),
-            _text(row, "parentDirId"),
             bool(row.get("isDel")),
         )
         for row in rows

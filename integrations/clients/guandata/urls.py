@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from urllib.parse import quote
 
 from integrations.clients.guandata.reserved import has_reserved, without_reserved
@@ -14,13 +13,6 @@ ID = "{id}"
 _ID = r"(?P<id>[^/?#]+)"
 # Kept as they are in a path; everything else is encoded.
 _PLAIN = "/:@!$&'()*+,;=~-._"
-
-
-class Embedding(StrEnum):
-    """The parameter `ps` with which a page or a card is shown in another site's frame."""
-
-    PAGE = "iframe2"
-    CARD = "embed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +54,6 @@ def page_for(requested: str, query: str, *, forms: PageForms, on_phone: bool) ->
 def in_path(text: str) -> str:
     """Decoded text as part of a path."""
     return quote(text, safe=_PLAIN)
-
-
-def embedded(page: str, embedding: Embedding) -> str:
-    """The page as another site's frame shows it."""
-    return _joined(page, f"ps={embedding}")
 
 
 def is_template(text: str) -> bool:

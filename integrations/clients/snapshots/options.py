@@ -70,17 +70,9 @@ class Reason(StrEnum):
     TOO_LARGE = "too-large"
 
 
-# Another try may help.
-TRANSIENT = frozenset({Reason.BROWSER_FAILED, Reason.UNREACHABLE, Reason.NOT_DRAWN})
-
-
 class SnapshotError(Exception):
     """There is no picture. Its text is the reason alone: addresses carry tokens."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
         self.reason = reason
-
-    @property
-    def is_transient(self) -> bool:
-        return self.reason in TRANSIENT

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations.clients.guandata.sso import entrance
-from integrations.clients.guandata.urls import Embedding, PageForms, embedded, is_template, page_for
+from integrations.clients.guandata.urls import PageForms, is_template, page_for
 
 FORMS = PageForms()
 
@@ -98,14 +98,6 @@ def test_a_token_inside_the_path_of_a_form_stays_part_of_its_path() -> None:
     page = page_for("survey-engine/x?ssoToken=evil", "", forms=FORMS, on_phone=False)
 
     assert page == "/?path_url=survey-engine%2Fx%253FssoToken%3Devil"
-
-
-@pytest.mark.parametrize(
-    ("page", "kind", "shown"),
-    [("/page/7", Embedding.PAGE, "/page/7?ps=iframe2"), ("/card/7?a=1", Embedding.CARD, "/card/7?a=1&ps=embed")],
-)
-def test_another_site_s_frame_asks_for_a_form_of_its_own(page: str, kind: Embedding, shown: str) -> None:
-    assert embedded(page, kind) == shown
 
 
 @pytest.mark.parametrize(
