@@ -1,4 +1,4 @@
-"""How fast distinct charts are drawn, uploaded and pushed, and that whoever draws them stays small.
+"""Measures how fast distinct charts are drawn, uploaded and pushed, and the memory of the worker that draws them.
 
 Run `python -m benchmarks.chart_push [KIND …] [--charts N]`: a report with own rows for so many people, each of whom
 gets a chart of their own. Real beat, worker, charts worker, PostgreSQL, Valkey and sandbox. Figures are added to
@@ -114,7 +114,7 @@ def _run(kind: str, charts: int) -> Any:
 
 
 def _start_charts_worker(world: World) -> subprocess.Popen[bytes]:
-    """As `make demo` starts it, with as many processes as production."""
+    """Start it as `make demo` does, with as many processes as production."""
     command = [*charts_command(), "--autoscale", f"{PROCESSES},0"]
     process = subprocess.Popen(command, cwd=ROOT, env=world.env, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
     world.exits.callback(process.wait)

@@ -26,14 +26,14 @@ class Goal:
 
     @classmethod
     def of(cls, work: str, measured: float, sign: str, wanted: float, unit: str = "", *, digits: int = 0) -> Goal:
-        """Of a number, compared before it is rounded to `digits`."""
+        """Make a goal of a number, compared before it is rounded to `digits`."""
         unit = f" {unit}" if unit else ""
         is_met = bool(_SIGNS[sign](measured, wanted))
         return cls(work, f"{measured:,.{digits}f}{unit}", f"{sign} {wanted:,.10g}{unit}", is_met)
 
     @classmethod
     def failed(cls, program: str, status: int) -> Goal:
-        """In place of the goals of a program that broke off."""
+        """Make the goal that a program which broke off has missed."""
         return cls(f"{program}: exit status", str(status), "= 0", is_met=False)
 
     @property

@@ -1,4 +1,4 @@
-"""How fast the pages are when the installation is old: `python -m benchmarks.pages [--rounds N]`.
+"""Measures how fast the pages are when the installation is old: `python -m benchmarks.pages [--rounds N]`.
 
 100,000 people, 10,000 pushes, 5,100,000 receipts (benchmarks.page_world) in one PostgreSQL. A superuser and somebody
 who manages two of twenty companies open every list of the administration with each of its filters, its searches, its
@@ -57,7 +57,7 @@ EMPLOYEE_PAGES = ("/", f"/?{urlencode({'q': '日报7'})}", "/subscriptions/", "/
 
 
 class _Links(HTMLParser):
-    """Where a page leads: its links, and what its forms of filters can be set to."""
+    """The addresses to which a page leads: its links, and the choices of its filters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ def _takes_people(model_admin: Any) -> bool:
 
 
 def _under(path: str, links: list[str]) -> list[str]:
-    """Of a list's links those of its own, and the first row's with its history."""
+    """Return a list's own links, and those of its first row and that row's history."""
     later = [link for link in links if _LATER.fullmatch(link)]
     left_out = set(later[1:-1])  # of the further pages the next one and the last
     queries = [f"{path}{link}" for link in links if link.startswith("?") and link not in left_out]

@@ -1,4 +1,4 @@
-"""How fast the push engine is, and that it never crosses a limit: real workers, PostgreSQL, Valkey, the sandbox.
+"""Measures how fast the push engine is, and that it crosses no limit: real workers, PostgreSQL, Valkey, the sandbox.
 
 Run `python -m benchmarks.push_engine [NAME …]`; without names all of them, which takes about 20 minutes. Each has
 servers of its own, on this machine; its figures are added to benchmarks/results/. benchmarks/README.md has them.
@@ -202,7 +202,7 @@ def due_at_once(due: int = 50_000, others: int = 950_000) -> Found:
 
 
 def _scans(now: datetime) -> list[str]:
-    """How PostgreSQL finds the next ones to claim."""
+    """Return how PostgreSQL finds the next ones to claim."""
     from notifications.delivery.runs import scheduler
 
     plan = scheduler.claimable(now).order_by("next_run_at")[: scheduler.BATCH].explain()
@@ -216,7 +216,7 @@ def _dispatched(world: World, dispatchers: int) -> list[list[float]]:
 
 
 def lag(due: int = 100) -> Found:
-    """So many subscriptions due at the same minute, with a real beat: how late the last one is accepted."""
+    """Measure how late the last of so many subscriptions due at one minute is accepted, with a real beat."""
     with running_world() as world:
         world.start_sandbox(1, due, latency_seconds=LATENCY_SECONDS)
         [corp] = make_corps(world, 1)

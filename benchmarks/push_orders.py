@@ -72,7 +72,7 @@ def check_receipts(total: int) -> None:
 
 
 def make_subscriptions(due: int, others: int) -> None:
-    """So many due now, and so many a day later: copies of one row, made by the database."""
+    """Make so many due now, and so many a day later: copies of one row, made by the database."""
     from django.db import connection
 
     from notifications.models import Report, Subscription

@@ -138,7 +138,7 @@ def make_people(corp: Any, count: int) -> None:
 
 
 def make_personal_messages(corps: list[Any], count: int) -> None:
-    """So many frozen messages with a receipt each, spread over the companies, as a rendering would leave them."""
+    """Make so many frozen messages with a receipt each, spread over the companies, as a rendering leaves them."""
     from integrations.clients.wecom.messages import builders
     from integrations.clients.wecom.messages.limits import body_bytes
     from notifications.models import Delivery, Receipt, Run, new_mark

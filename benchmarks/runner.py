@@ -76,7 +76,7 @@ def each(module: str, names: Iterable[str], *arguments: str) -> int:
 
 
 def processor_milliseconds(connection: Any) -> float:
-    """Of this process, and of the PostgreSQL process that serves Django's `connection`, from their beginnings."""
+    """Add up the time of this process and of the PostgreSQL process that serves `connection`, from their beginnings."""
     connection.ensure_connection()
     of_backend = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat").read_text().split()[0]
     return time.process_time() * 1000 + int(of_backend) / 1e6

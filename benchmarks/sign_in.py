@@ -83,7 +83,7 @@ def prepare(base_url: str) -> None:
 
 
 def compare(rounds: int, count: int) -> list[dict[str, dict[str, float]]]:
-    """For each round the figures of each contender."""
+    """Return each contender's figures for each round."""
     environ = {"DJANGO_SETTINGS_MODULE": "benchmarks.sign_in_settings", **LIMITS}
     with runner.servers(**environ) as servers, stand_in(world.reply) as base_url:
 

@@ -30,7 +30,7 @@ class Browser:
     cookies: dict[str, str] = field(default_factory=dict)
 
     def ask(self, address: str, form: dict[str, str] | None = None) -> str:
-        """Where the answer leads; empty for a page. Raises AssertionError for an answer that is neither."""
+        """Return where the answer leads; empty for a page. Raises AssertionError for an answer that is neither."""
         status, headers, _body = self.answer(address, urlencode(form or {}).encode())
         assert status.startswith(("200", "302")), (address, status)
         return dict(headers).get("Location", "")

@@ -53,7 +53,7 @@ def _serve(port: Any, reply: Reply) -> None:
 
 @contextmanager
 def stand_in(reply: Reply) -> Iterator[str]:
-    """Its address. `reply`: a function of a module, from a whole request to the JSON of the answer."""
+    """Run it, and give its address. `reply`: a function of a module, from a whole request to the JSON of the answer."""
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
     process = spawn.Process(target=_serve, args=(sender, reply), daemon=True)

@@ -44,7 +44,7 @@ class AgentChanges:
     home_url: str | None = None
 
     def fields(self) -> dict[str, Any]:
-        """As agent/set takes them. Raises MessageError."""
+        """Return what agent/set takes. Raises MessageError."""
         if self.name is not None and not 1 <= len(self.name) <= NAME_CHARACTERS:
             raise MessageError("name", f"1 to {NAME_CHARACTERS} characters")
         shortest, longest = DESCRIPTION_CHARACTERS
@@ -86,7 +86,7 @@ class MenuEntry:
     url: str
 
     def fields(self, where: str) -> dict[str, Any]:
-        """As menu/create takes it; `where` names the entry in an error. Raises MessageError."""
+        """Return what menu/create takes; `where` names the entry in an error. Raises MessageError."""
         check_bytes(f"{where}.name", self.name, MENU_NAME_BYTES)
         check_link(f"{where}.url", self.url, MENU_URL_BYTES)
         return {"type": "view", "name": self.name, "url": self.url}
@@ -154,7 +154,7 @@ class AppCalls(Calls):
         return self._read("menu_get", "/cgi-bin/menu/get", menu_from, params)
 
     def getcallbackip(self) -> tuple[str, ...]:
-        """Where callbacks come from: addresses or ranges, to be read anew every day. Source: document/path/90930."""
+        """The addresses or ranges from which callbacks come, to be read anew every day. Source: document/path/90930."""
         return self._read("getcallbackip", "/cgi-bin/getcallbackip", addresses_from)
 
     def get_api_domain_ip(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ PAGES_AT_MOST = 200  # two million rows
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who came with a code: a member has a userid, anybody else an openid."""
+    """The person who came with a code: a member has a userid, anybody else an openid."""
 
     userid: str = ""
     openid: str = ""
@@ -73,8 +73,10 @@ _PLAIN_TEXT = 0
 
 
 def _own_fields(answer: Answer) -> tuple[tuple[str, str], ...]:
-    """Of `extattr` the plain texts (type 0), in the form of today or of old (`value` beside the name); links and mini
-    programs are left out."""
+    """Return the plain texts of `extattr` (type 0), in today's form or the old one (`value` beside the name).
+
+    Links and mini programs are left out.
+    """
     attributes = objects(child(answer, "extattr"), "attrs")
     if not attributes:
         return ()
@@ -199,7 +201,7 @@ class LoginCalls(Calls):
     """Signing in. A code works once and for 5 minutes: LoginRefusedError means that sign-in starts anew."""
 
     def auth_getuserinfo(self, code: str) -> Identity:
-        """Who came with `code`. A member outside the visible scope has a userid too: check `user_get` after it.
+        """Return who came with `code`. A member outside the visible scope has a userid too: check `user_get` after it.
 
         Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.
         """

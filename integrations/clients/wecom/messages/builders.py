@@ -92,7 +92,7 @@ class Article:
     picture_url: str = ""
 
     def fields(self, where: str) -> dict[str, Any]:
-        """As `news.articles` takes it. Raises MessageError."""
+        """Return an entry of `news.articles`. Raises MessageError."""
         check_bytes(f"{where}.title", self.title, TITLE_BYTES)
         check_bytes(f"{where}.description", self.description, DESCRIPTION_BYTES, is_optional=True)
         check_link(f"{where}.url", self.url)
@@ -107,7 +107,7 @@ def news_content(articles: Sequence[Article]) -> Content:
 
 
 def used(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without what is empty: WeCom takes a missing field as its default. 0 stays."""
+    """Leave out what is empty: WeCom takes a missing field as its default. 0 stays."""
     return {name: value for name, value in fields.items() if value not in ("", None, [], {}) and value is not False}
 
 
@@ -137,12 +137,12 @@ def clip_utf8(text: str, limit_bytes: int, suffix: str = "…") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Who gets a message: at most 1000 userids, or EVERYBODY."""
+    """The people who get a message: at most 1000 userids, or EVERYBODY."""
 
     userids: Sequence[str] | str
 
     def fields(self) -> Payload:
-        """As `touser`. Raises MessageError."""
+        """Return `touser`. Raises MessageError."""
         self.check()
         return {"touser": self.userids if isinstance(self.userids, str) else "|".join(self.userids)}
 

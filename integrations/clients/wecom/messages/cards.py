@@ -37,12 +37,12 @@ class Part(Protocol):
     """A part that may stand in a list; `where` names its place in an error."""
 
     def fields(self, where: str) -> dict[str, Any]:
-        """As WeCom's documentation calls them. Raises MessageError, which names `where` and the field."""
+        """Return its fields by WeCom's names. Raises MessageError, which names `where` and the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who sends, in the first line. `colour`: 0 grey, 1 black, 2 red, 3 green."""
+    """The sender, in the first line. `colour`: 0 grey, 1 black, 2 red, 3 green."""
 
     text: str
     colour: int = 0
