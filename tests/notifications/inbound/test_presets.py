@@ -22,7 +22,7 @@ def test_a_file_holds_what_is_known_in_both_languages(path: Path) -> None:
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     preset = PRESETS[path.stem]
 
-    assert set(document) <= {"position", "scheme", "sends_alerts", "label", "steps", "mapping"}
+    assert set(document) <= {"position", "scheme", "is_alert", "label", "steps", "mapping"}
     assert set(document.get("mapping", {})) <= set(Mapping.__dataclass_fields__)
     assert [set(words) for words in (document["label"], *document["steps"])] == [{"en", "zh"}] * (
         1 + len(document["steps"])
