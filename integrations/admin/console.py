@@ -22,7 +22,7 @@ from integrations.admin.diagnosis import corp_state, token_result
 from integrations.bi import sso
 from integrations.companies import console, credentials, links, onboarding, trusted_ips
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.blockers import IP_REFUSED
+from integrations.companies.diagnosis.findings import IP_REFUSED
 from integrations.core.hooks import offered_landing_pages
 from integrations.core.queues import queue_on_commit
 from integrations.core.safe_urls import inner_page_from, rooted

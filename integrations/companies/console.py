@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +19,7 @@ from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.oauth import LinkError
 from integrations.companies import links
 from integrations.companies.diagnosis.checks import ownership
-from integrations.companies.diagnosis.findings import LARGEST_ERRCODE
+from integrations.companies.diagnosis.findings import LARGEST_ERRCODE, clip, parse_ip_address
 from integrations.core.client_factory import wecom_client
 from integrations.core.explanations import of_errcode, unqueued
 from integrations.core.hooks import offered_landing_pages
@@ -291,17 +290,10 @@ def _failure(error: IntegrationError) -> Values:
         "status": Status.FAILED,
         "problem": problem,
         "errcode": code,
-        "hint": without_invisible(error.hint)[:64],
-        "caller_ip": _ip_address(error.caller_ip),
-        "message": without_invisible(message)[:1000],
+        "hint": clip(error.hint, 64),
+        "caller_ip": parse_ip_address(error.caller_ip),
+        "message": clip(message),
     }
-
-
-def _ip_address(text: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return None
 
 
 def explanation(write: ConsoleWrite) -> Explanation:

@@ -14,9 +14,16 @@ from django.db import transaction
 
 from integrations.clients.errors import IntegrationError, UnreadableSecretError
 from integrations.companies import services
-from integrations.companies.diagnosis import blockers, results
+from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.checks import agentid as agentid_check
-from integrations.companies.diagnosis.findings import Finding, Status, wrong
+from integrations.companies.diagnosis.findings import (
+    BlockingCheck,
+    Finding,
+    Status,
+    find_blocking_check,
+    judge_error,
+    wrong,
+)
 from integrations.core.client_factory import trial_client
 from integrations.models import Corp, StagedCredentials
 
@@ -100,7 +107,7 @@ def explanation(staged: StagedCredentials) -> Explanation | None:
     """Why they are not in force, in the active language; None where nothing is known yet."""
     if not staged.problem or staged.state == State.IN_FORCE:
         return None
-    return results.explained(blockers.AGENTID, staged.problem, staged.errcode, staged.facts)
+    return results.explained(BlockingCheck.AGENTID, staged.problem, staged.errcode, staged.facts)
 
 
 def _found(corp: Corp, staged: StagedCredentials) -> Finding:
@@ -110,21 +117,12 @@ def _found(corp: Corp, staged: StagedCredentials) -> Finding:
     try:
         client = trial_client(corp, agentid=staged.agentid, secret=staged.secret)
     except UnreadableSecretError as error:
-        return blockers.of_error(error, check_name=blockers.TOKEN)
+        return judge_error(error, check_name=BlockingCheck.TOKEN)
     try:
         agent = client.agent_get()
     except IntegrationError as error:
-        return agentid_check.of_error(client, error, check_name=_cause(error))
+        return agentid_check.of_error(client, error, check_name=find_blocking_check(error) or BlockingCheck.AGENTID)
     return agentid_check.of_agent(agent, agentid=staged.agentid)
-
-
-def _cause(error: IntegrationError) -> str:
-    """The check whose own sentences say what is wrong."""
-    if error.code is None:
-        return blockers.NETWORK
-    if error.operation == "gettoken":
-        return blockers.TOKEN
-    return blockers.IP if error.code in blockers.IP_REFUSED else blockers.AGENTID
 
 
 @transaction.atomic

@@ -12,7 +12,7 @@ from accounts.authentication.errors import GUIDES
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes import guide_of
 from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
-from integrations.companies.diagnosis.blockers import EXPLANATIONS
+from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS
 from integrations.companies.diagnosis.registry import CHECKS
 
 # The heads of the tables, which no page of the product needs.
@@ -33,7 +33,7 @@ def diagnosis_checks(language: str) -> str:
                 f"({check.guide})=\n### {_(check.label)}\n\n{_text(check.purpose)}\n\n"
                 f"{_table(language, ('what', 'who', 'where'), rows)}\n{links}"
             )
-        rows = [_cells(one) for one in EXPLANATIONS.values()]
+        rows = [_cells(one) for one in SHARED_EXPLANATIONS.values()]
         return "\n".join([*parts, _table(language, ("what", "who", "where"), rows)])
 
 

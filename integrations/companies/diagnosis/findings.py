@@ -1,4 +1,4 @@
-"""What a check is, and what it finds."""
+"""What a check is asked, what it finds, and which failed check keeps others from being tried."""
 
 from __future__ import annotations
 
@@ -6,21 +6,31 @@ import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from integrations.clients.errors import (
+    BadRequestError,
+    ConfigurationError,
+    IntegrationError,
+    RateLimitedError,
+    TransientError,
+    UnexpectedResponseError,
+    UnreadableSecretError,
+)
 from integrations.clients.explanations import Explanation
+from integrations.clients.wecom import errcodes
+from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.core.validators import without_invisible
 from integrations.models import CheckRun, Corp
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from integrations.clients.errors import IntegrationError
-
 Status = CheckRun.Status
 TEXT_AT_MOST = 1000
-# Of a fact: links are the longest.
+# The limit of a fact: links are the longest.
 FACT_AT_MOST = 4096
 # What the column takes; WeCom's have at most seven digits.
 LARGEST_ERRCODE = 2**31 - 1
@@ -45,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a check is asked: about `corp`, at `now`. `subject`: of the run, as for whom a test message is."""
+    """What a check is asked: about `corp`, at `now`. `subject`: the run's, such as the receiver of a test message."""
 
     corp: Corp
     now: datetime
@@ -55,7 +65,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """For runs younger than `age`, counted from when the run was asked for: try again every so often."""
+    """An interval between tries, for runs younger than `age`, counted from when the run was asked for."""
 
     age: timedelta
     every: timedelta
@@ -68,7 +78,7 @@ FOR_A_DAY = (*BRIEFLY, Step(timedelta(hours=24), timedelta(minutes=5)))
 
 
 def no_subject(_corp: Corp) -> str:
-    """For checks whose results count whatever is saved."""
+    """Return nothing: the results of the check count whatever is saved."""
     return ""
 
 
@@ -76,6 +86,7 @@ def no_subject(_corp: Corp) -> str:
 class Check:
     """One check. `label`, `purpose` and the explanations are English sentences to be translated.
 
+    `run` lets errors of the client pass where they mean to it what they mean to every check (`judge_error`).
     `subject`: what of ours it is about; a result counts as long as this is the same. `retries`: how a finding that
     heals is tried again. `is_repeatable`: a run whose worker died may be run once more. `copied`: the fact that an
     administrator copies into WeCom's console. `help_links`: pages of WeCom that explain it.
@@ -98,56 +109,171 @@ class Check:
         return f"check-{self.name.replace('_', '-')}"
 
 
+# --- Making a finding -------------------------------------------------------------------------------------------------
+
 Facts = Mapping[str, Any]
 NO_FACTS: Facts = MappingProxyType({})
 
 
 def ok(problem: str, facts: Facts = NO_FACTS) -> Finding:
-    """In order. `problem` names the explanation that says what was seen."""
+    """Find it in order. `problem` names the explanation that says what was seen."""
     return Finding(Status.OK, problem, facts)
 
 
 def warning(problem: str, facts: Facts = NO_FACTS, *, heals: bool = False) -> Finding:
-    """Works, and somebody should look at it all the same. `heals`: it is tried again by itself."""
+    """Find that it works, and that somebody should look at it. `heals`: it is tried again by itself."""
     return Finding(Status.WARNING, problem, facts, heals=heals)
 
 
 def wrong(problem: str, facts: Facts = NO_FACTS, *, heals: bool = True, detail: str = "") -> Finding:
-    """Not in order. `heals`: it is tried again by itself. `detail`: technical, shown small."""
+    """Find it wrong. `heals`: it is tried again by itself. `detail`: technical, shown small."""
     return Finding(Status.WRONG, problem, facts, detail=detail, heals=heals)
 
 
-def skipped(problem: str, facts: Facts = NO_FACTS) -> Finding:
-    """Not tried, because there is nothing to try or something else is in the way."""
+def skip(problem: str, facts: Facts = NO_FACTS) -> Finding:
+    """Try nothing, because there is nothing to try or something else is in the way."""
     return Finding(Status.SKIPPED, problem, facts)
 
 
-def failed(error: IntegrationError, problem: str, status: Status, *, heals: bool, facts: Facts = NO_FACTS) -> Finding:
-    """A failure, and what is known of it. `problem`: "refused" where the sentences are those of WeCom's number."""
+def fail(error: IntegrationError, problem: str, status: Status, *, heals: bool, facts: Facts = NO_FACTS) -> Finding:
+    """Keep what is known of a failure. `problem`: "refused" where the sentences are those of WeCom's number."""
     code, detail = error.code, error.message
     if code is not None and abs(code) > LARGEST_ERRCODE:
         code, problem, detail = None, "not_wecom", f"errcode {code}: {detail}"
-    hint, address = clipped(error.hint, 64), ip_address(error.caller_ip)
-    return Finding(status, problem, facts, code, hint, address, clipped(detail), heals)
+    hint, address = clip(error.hint, 64), parse_ip_address(error.caller_ip)
+    return Finding(status, problem, facts, code, hint, address, clip(detail), heals)
 
 
-def clipped(text: str, length: int = TEXT_AT_MOST) -> str:
-    """Text of the other side as a column takes it: no NUL, which PostgreSQL refuses, and not too long."""
+def clip(text: str, length: int = TEXT_AT_MOST) -> str:
+    """Return text of the other side as a column takes it: no NUL, which PostgreSQL refuses, and not too long."""
     return without_invisible(text)[:length]
 
 
-def storable(fact: Any) -> Any:
-    """A fact, or a collection of them, whose texts a column takes."""
+def clip_fact(fact: Any) -> Any:
+    """Return a fact, or a collection of them, whose texts a column takes."""
     if isinstance(fact, str):
-        return clipped(fact, FACT_AT_MOST)
+        return clip(fact, FACT_AT_MOST)
     if isinstance(fact, Mapping):
-        return {name: storable(value) for name, value in fact.items()}
-    return [storable(one) for one in fact] if isinstance(fact, list | tuple) else fact
+        return {name: clip_fact(value) for name, value in fact.items()}
+    return [clip_fact(one) for one in fact] if isinstance(fact, list | tuple) else fact
 
 
-def ip_address(text: str) -> str | None:
-    """The address in its usual spelling; None for what is none."""
+def parse_ip_address(text: str) -> str | None:
+    """Return the address in its usual spelling; None for what is none."""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return None
+
+
+# --- What stands in the way -------------------------------------------------------------------------------------------
+
+
+class BlockingCheck(StrEnum):
+    """The checks whose failure keeps others from being tried, so that one cause is reported once."""
+
+    NETWORK = "network"
+    TOKEN = "token"  # noqa: S105  # the name of a check
+    IP = "ip"
+    AGENTID = "agentid"
+
+
+IP_REFUSED = frozenset({errcodes.IP_NOT_TRUSTED, 301042})
+OTHER_APP = frozenset({301002, 40056})
+NOT_OF_AN_APP = 48002
+APP_DISABLED = 50003
+
+# Said by every check: `by` is the check that has to be put right first.
+SHARED_EXPLANATIONS = {
+    "blocked": Explanation(_("Not tried: “%(by_label)s” has to be in order first.")),
+    "unqueued": Explanation(
+        _("The queue cannot be reached: is Valkey running?"),
+        _("The administrator of this site."),
+        _("Start Valkey, then try again. The health page /healthz says what does not answer."),
+    ),
+    "wrong_setting": Explanation(
+        _("The API address, the proxy, the CA bundle or an encryption key is wrong."),
+        _("The administrator of this site."),
+        _("Check the fields under “Advanced”; the detail below says what did not fit."),
+    ),
+    "unreachable": Explanation(
+        _("WeCom could not be reached, or did not answer in time."),
+        _("The administrator of this server's network."),
+        _("Check that the server reaches the API address, directly or through the proxy under “Advanced”."),
+    ),
+    "not_wecom": Explanation(
+        _("What answered is not WeCom: a login page of the network, a proxy or another server."),
+        _("The administrator of this server's network."),
+        _("Check the API address and the proxy under “Advanced”."),
+    ),
+    "crashed": Explanation(
+        _("The check itself failed: this is a mistake of the program."),
+        _("The support of this product: this is a mistake of the program."),
+        _("Export the diagnosis as text and send it to support."),
+    ),
+    "lost": Explanation(
+        _("The worker that ran this check ended before it was done, and it is not run twice."),
+        _("The administrator of this site."),
+        _("Look whether the message arrived; then start it again."),
+    ),
+    "died": Explanation(
+        _("Each worker that ran this check ended before it was done, so it was given up."),
+        _("The administrator of this site."),
+        _("Look into the worker's log, and whether it has memory enough; then start the check again."),
+    ),
+    "too_late": Explanation(
+        _("Not sent: ten minutes after the click it would have surprised its reader."),
+        _("The administrator of this site."),
+        _("Send it again."),
+    ),
+}
+
+
+def judge_error(error: IntegrationError, *, check_name: str) -> Finding:
+    """Return what `error` means to the check `check_name`: its own finding, or that another check comes first."""
+    blocking = find_blocking_check(error)
+    if blocking and blocking != check_name:
+        return fail(error, "blocked", Status.SKIPPED, heals=False, facts={"by": blocking})
+    if error.code is not None:
+        return fail(error, "refused", Status.WRONG, heals=_may_heal(error, check_name))
+    if isinstance(error, TransientError):
+        problem = "unreachable"
+    else:
+        problem = "wrong_setting" if isinstance(error, ConfigurationError) else "not_wecom"
+    return fail(error, problem, Status.WRONG, heals=True)
+
+
+def find_blocking_check(error: IntegrationError) -> BlockingCheck | None:
+    """Return the check whose own sentences say what is wrong; None where each check has its own."""
+    if error.code is None:
+        return BlockingCheck.NETWORK
+    if error.operation == "gettoken" or isinstance(error, UnreadableSecretError):
+        return BlockingCheck.TOKEN
+    if error.code in IP_REFUSED:
+        return BlockingCheck.IP
+    if error.code in OTHER_APP or (error.code == NOT_OF_AN_APP and error.operation == "agent_get"):
+        return BlockingCheck.AGENTID
+    return None
+
+
+def _may_heal(error: IntegrationError, check_name: str) -> bool:
+    """Whether trying again by itself is worth it, and allowed.
+
+    Not a limit: asking again makes it longer, since too many wrong Secrets block the address for an hour. Not an
+    unknown code or a mistake of ours: WeCom asks for it, and the next answer would be the same.
+    """
+    if isinstance(error, RateLimitedError):
+        return error.retry_after_seconds <= BRIEFLY[0].every.total_seconds()
+    if check_name == BlockingCheck.TOKEN:
+        return is_passing(error.code)
+    if error.code in errcodes.STALE_TOKEN_CODES:  # refused although the token was new
+        return False
+    return not isinstance(error, UnexpectedResponseError | BadRequestError)
+
+
+def is_passing(code: int | None) -> bool:
+    """Whether gettoken may give a token soon though it has just refused one: the Secret is not what it refused.
+
+    A disabled app may be enabled while somebody looks.
+    """
+    return code == APP_DISABLED or (code is not None and errcodes.error_class(code) is TransientError)

@@ -16,9 +16,8 @@ from django.utils.translation import ngettext
 from integrations.clients.errors import TransientError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
-from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.checks import message
-from integrations.companies.diagnosis.findings import Status
+from integrations.companies.diagnosis.findings import IP_REFUSED, OTHER_APP, SHARED_EXPLANATIONS, BlockingCheck, Status
 from integrations.companies.diagnosis.registry import CHECKS
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
@@ -73,12 +72,12 @@ def explained(check_name: str, problem: str, errcode: int | None, found: Mapping
 
 
 def _english(check_name: str, problem: str, errcode: int | None) -> Explanation:
-    own = CHECKS[check_name].explanations.get(problem) or blockers.EXPLANATIONS.get(problem)
+    own = CHECKS[check_name].explanations.get(problem) or SHARED_EXPLANATIONS.get(problem)
     if own is not None:
         return replace(own, guide=CHECKS[check_name].guide)
     if errcode is None:
         return _UNKNOWN
-    return errcodes.explain(errcode, operation="gettoken" if check_name == blockers.TOKEN else "")
+    return errcodes.explain(errcode, operation="gettoken" if check_name == BlockingCheck.TOKEN else "")
 
 
 def label(name: str) -> str:
@@ -170,9 +169,9 @@ def _refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:
         known = _("WeCom gives no token until %(time)s") % {"time": _clock(refused.until, now)}, "", "diagnosis"
     elif code is None:
         known = _("WeCom does not answer"), _("test the connection"), "credentials"
-    elif code in errcodes.SECRET_REFUSED | blockers.OTHER_APP:
+    elif code in errcodes.SECRET_REFUSED | OTHER_APP:
         known = _("credentials refused"), _("update the Secret"), "credentials"
-    elif code in blockers.IP_REFUSED:
+    elif code in IP_REFUSED:
         known = _("server address refused"), _("enter it as a trusted IP"), "trusted_ip"
     else:
         known = _("calls refused (%(code)s)") % {"code": code}, _("run the diagnosis"), "diagnosis"

@@ -14,9 +14,20 @@ from django.db.models import Q
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.deadline import total_deadline
-from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.checks import message
-from integrations.companies.diagnosis.findings import NO_FACTS, Check, Finding, Question, Status, storable, wrong
+from integrations.companies.diagnosis.findings import (
+    APP_DISABLED,
+    NO_FACTS,
+    BlockingCheck,
+    Check,
+    Finding,
+    Question,
+    Status,
+    clip_fact,
+    is_passing,
+    judge_error,
+    wrong,
+)
 from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS, ESSENTIAL
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
@@ -197,7 +208,7 @@ def _tried(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Fin
     except Corp.DoesNotExist:
         return None, wrong("crashed", heals=False)
     except IntegrationError as error:
-        return corp, blockers.of_error(error, check_name=check.name)
+        return corp, judge_error(error, check_name=check.name)
     except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
         # Without its text, which may hold an address with a Secret in it.
         logger.error("check %s crashed corp=%s error=%s", check.name, run.corp_id, type(error).__name__)
@@ -245,7 +256,7 @@ def _columns(run: CheckRun, check: Check, finding: Finding, now: datetime) -> di
     return {
         "status": finding.status,
         "problem": finding.problem,
-        "facts": storable(finding.facts),
+        "facts": clip_fact(finding.facts),
         "errcode": finding.errcode,
         "hint": finding.hint,
         "caller_ip": finding.caller_ip,
@@ -287,7 +298,7 @@ def _doubted(obstacle: CheckRun, finding: Finding, corp: Corp, now: datetime) ->
     Not at the token: the answer is known, and a wrong Secret must not be tried more often than requested.
     """
     name = obstacle.check_name
-    if name == blockers.TOKEN and not blockers.is_passing(finding.errcode):
+    if name == BlockingCheck.TOKEN and not is_passing(finding.errcode):
         _note_refusal(obstacle, finding, corp, now)
         return []
     runs = request_checks(corp=corp, checks=[name], now=now)
@@ -316,15 +327,15 @@ def _as_own(finding: Finding) -> Finding:
     A refused Secret is nothing to be tried again, whatever the check of the token found.
     """
     problem = "refused" if finding.errcode is not None else "unreachable"
-    heals = finding.facts["by"] != blockers.TOKEN or blockers.is_passing(finding.errcode)
+    heals = finding.facts["by"] != BlockingCheck.TOKEN or is_passing(finding.errcode)
     return replace(finding, status=Status.WRONG, problem=problem, facts=NO_FACTS, heals=heals)
 
 
 def _unblocked(corp: Corp, name: str, now: datetime) -> list[int]:
     """Have the checks that waited for `name` tried: it is in order now."""
     behind = Q(status=Status.SKIPPED, problem="blocked", facts__by=name)
-    if name == blockers.TOKEN:  # a disabled app gets none
-        behind |= Q(status=Status.WRONG, errcode=blockers.APP_DISABLED)
+    if name == BlockingCheck.TOKEN:  # a disabled app gets none
+        behind |= Q(status=Status.WRONG, errcode=APP_DISABLED)
     keys = list(CheckRun.objects.newest_of([corp]).filter(behind).values_list("pk", flat=True))
     ours = CheckRun.objects.filter(behind)
     return [key for key in keys if ours.filter(pk=key).update(status=Status.WAITING, next_try_at=now + UNCLAIMED)]

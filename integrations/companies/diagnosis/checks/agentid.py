@@ -8,14 +8,17 @@ from integrations.clients.errors import IntegrationError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
+    NOT_OF_AN_APP,
+    OTHER_APP,
+    BlockingCheck,
     Check,
     Finding,
     Question,
     Status,
-    clipped,
-    failed,
+    clip,
+    fail,
+    judge_error,
     ok,
     wrong,
 )
@@ -31,7 +34,7 @@ def run(question: Question) -> Finding:
     try:
         agent = client.agent_get()
     except IntegrationError as error:
-        return of_error(client, error, check_name=blockers.AGENTID)
+        return of_error(client, error, check_name=BlockingCheck.AGENTID)
     return of_agent(agent, agentid=question.corp.agentid)
 
 
@@ -39,19 +42,19 @@ def of_agent(agent: Agent, *, agentid: int) -> Finding:
     """Whether the app that WeCom shows is the one of this AgentId."""
     if agent.agentid != agentid:
         return wrong("other_app", {"theirs": agent.agentid}, heals=False)
-    return ok("named", {"app_name": clipped(agent.name, 128)})
+    return ok("named", {"app_name": clip(agent.name, 128)})
 
 
 def of_error(client: WeComClient, error: IntegrationError, *, check_name: str) -> Finding:
     """What WeCom's refusal to show the app means."""
     if error.operation == "gettoken" or error.code is None:
-        return blockers.of_error(error, check_name=check_name)
-    if error.code in blockers.OTHER_APP:
-        return failed(error, "other_app", Status.WRONG, heals=False)
-    if error.code == blockers.NOT_OF_AN_APP:
+        return judge_error(error, check_name=check_name)
+    if error.code in OTHER_APP:
+        return fail(error, "other_app", Status.WRONG, heals=False)
+    if error.code == NOT_OF_AN_APP:
         problem = "contacts_secret" if _is_contacts_assistant(client) else "no_app"
-        return failed(error, problem, Status.WRONG, heals=False)
-    return blockers.of_error(error, check_name=check_name)
+        return fail(error, problem, Status.WRONG, heals=False)
+    return judge_error(error, check_name=check_name)
 
 
 def _is_contacts_assistant(client: WeComClient) -> bool:
@@ -65,7 +68,7 @@ def _is_contacts_assistant(client: WeComClient) -> bool:
 
 _COPY_BOTH = _("Copy AgentId and Secret from the same page: WeCom's console → App management → the app.")
 CHECK = Check(
-    name=blockers.AGENTID,
+    name=BlockingCheck.AGENTID,
     label=_("AgentId and Secret"),
     purpose=_("Reads the app, which works only with its own Secret."),
     run=run,

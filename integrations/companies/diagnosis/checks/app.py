@@ -6,8 +6,17 @@ from integrations.clients.errors import IntegrationError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Check, Finding, Question, Status, failed, ok, wrong
+from integrations.companies.diagnosis.findings import (
+    APP_DISABLED,
+    Check,
+    Finding,
+    Question,
+    Status,
+    fail,
+    judge_error,
+    ok,
+    wrong,
+)
 from integrations.core.client_factory import wecom_client
 
 NAME = "app"
@@ -17,9 +26,9 @@ def run(question: Question) -> Finding:
     try:
         agent = wecom_client(question.corp).agent_get()
     except IntegrationError as error:
-        if error.code == blockers.APP_DISABLED:
-            return failed(error, "disabled", Status.WRONG, heals=True)
-        return blockers.of_error(error, check_name=NAME)
+        if error.code == APP_DISABLED:
+            return fail(error, "disabled", Status.WRONG, heals=True)
+        return judge_error(error, check_name=NAME)
     return wrong("disabled") if agent.is_closed else ok("enabled")
 
 

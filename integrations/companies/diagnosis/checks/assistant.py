@@ -7,16 +7,19 @@ from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
+    IP_REFUSED,
+    NOT_OF_AN_APP,
     Check,
     Finding,
     Question,
     Status,
-    failed,
-    ip_address,
+    fail,
+    is_passing,
+    judge_error,
     ok,
-    skipped,
+    parse_ip_address,
+    skip,
 )
 from integrations.core.client_factory import contacts_client, token_store
 
@@ -28,7 +31,7 @@ NO_DETAILS = 48009
 
 def run(question: Question) -> Finding:
     if not question.corp.contacts_secret:
-        return skipped("none")
+        return skip("none")
     try:
         token_store().drop_copies(question.corp.corpid, None)
         client = contacts_client(question.corp)
@@ -46,16 +49,16 @@ def run(question: Question) -> Finding:
 def _of_error(error: IntegrationError) -> Finding:
     """Unlike the other checks: findings about the app's token and address do not hold for the assistant's."""
     if error.code is None:
-        return blockers.of_error(error, check_name=NAME)
+        return judge_error(error, check_name=NAME)
     if error.operation == "gettoken":
         problem = "secret_refused" if error.code in SECRET_REFUSED else "refused"
-        return failed(error, problem, Status.WRONG, heals=blockers.is_passing(error.code))
-    if error.code == blockers.NOT_OF_AN_APP:
-        return failed(error, "of_an_app", Status.WRONG, heals=False)
-    if error.code in blockers.IP_REFUSED:
-        address = ip_address(error.caller_ip) or ""
-        return failed(error, "refused_ip", Status.WRONG, heals=True, facts={"address": address})
-    return blockers.of_error(error, check_name=NAME)
+        return fail(error, problem, Status.WRONG, heals=is_passing(error.code))
+    if error.code == NOT_OF_AN_APP:
+        return fail(error, "of_an_app", Status.WRONG, heals=False)
+    if error.code in IP_REFUSED:
+        address = parse_ip_address(error.caller_ip) or ""
+        return fail(error, "refused_ip", Status.WRONG, heals=True, facts={"address": address})
+    return judge_error(error, check_name=NAME)
 
 
 _TO_SECRET = _(

@@ -8,7 +8,7 @@ from integrations.clients.site import Page, SiteClient
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies import callbacks
-from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skipped, warning, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skip, warning, wrong
 from integrations.core.client_factory import callback_crypto
 from integrations.models import CallbackEvent, Corp
 
@@ -20,7 +20,7 @@ def run(question: Question) -> Finding:
     corp = question.corp
     crypto = callback_crypto(corp, KIND)
     if crypto is None:
-        return skipped("no_keys")
+        return skip("no_keys")
     url = callbacks.callback_url(corp, KIND)
     test = callbacks.own_check(crypto, url=url, now=question.now)
     try:

@@ -10,16 +10,7 @@ from cryptography import x509
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis.findings import (
-    Check,
-    Finding,
-    Question,
-    clipped,
-    ok,
-    skipped,
-    warning,
-    wrong,
-)
+from integrations.companies.diagnosis.findings import Check, Finding, Question, clip, ok, skip, warning, wrong
 from integrations.core.client_factory import network_client
 
 EXPIRES_SOON = timedelta(days=30)
@@ -28,7 +19,7 @@ EXPIRES_SOON = timedelta(days=30)
 def run(question: Question) -> Finding:
     corp = question.corp
     if urlsplit(corp.api_base_url).scheme != "https":
-        return skipped("not_encrypted")
+        return skip("not_encrypted")
     journey = network_client(corp).travel()
     if journey.is_certificate_refused:
         problem = "own_authority" if corp.ca_bundle else "untrusted"
@@ -36,7 +27,7 @@ def run(question: Question) -> Finding:
     if journey.failed_at == "tls":
         return wrong("no_tls", {"reason": journey.reason}, detail=f"tls: {journey.reason}")
     if journey.failed_at:
-        return skipped("blocked", {"by": "network"})
+        return skip("blocked", {"by": "network"})
     return _of_bundle(question) if corp.ca_bundle else ok("trusted")
 
 
@@ -45,7 +36,7 @@ def _of_bundle(question: Question) -> Finding:
     certificates = x509.load_pem_x509_certificates(question.corp.ca_bundle.encode())
     first = min(certificates, key=lambda one: one.not_valid_after_utc)
     facts = {
-        "authority": clipped(first.subject.rfc4514_string(), 255),
+        "authority": clip(first.subject.rfc4514_string(), 255),
         "ends": first.not_valid_after_utc.strftime("%Y-%m-%d"),
     }
     if first.not_valid_after_utc - question.now < EXPIRES_SOON:

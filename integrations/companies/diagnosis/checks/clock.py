@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skipped, warning, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skip, warning, wrong
 from integrations.core.client_factory import network_client
 
 WARN_SECONDS = 60
@@ -18,9 +18,9 @@ WRONG_SECONDS = 300
 def run(question: Question) -> Finding:
     journey = network_client(question.corp).travel()
     if journey.failed_at:
-        return skipped("blocked", {"by": "network"})
+        return skip("blocked", {"by": "network"})
     if journey.server_date is None:
-        return skipped("no_date")
+        return skip("no_date")
     # Not `question.now`: the answer took time, and the header has whole seconds.
     seconds = round((datetime.now(UTC) - journey.server_date).total_seconds())
     return judged(seconds)

@@ -6,8 +6,7 @@ from integrations.clients.errors import IntegrationError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skipped
+from integrations.companies.diagnosis.findings import Check, Finding, Question, judge_error, ok, skip
 from integrations.core.client_factory import wecom_client
 
 NAME = "contacts"
@@ -21,10 +20,10 @@ def run(question: Question) -> Finding:
         departments = client.department_simplelist()
         userid = _somebody(client, [one.department_id for one in departments])
         if not userid:
-            return skipped("nobody", {"departments": len(departments)})
+            return skip("nobody", {"departments": len(departments)})
         member = client.user_get(userid)
     except IntegrationError as error:
-        return blockers.of_error(error, check_name=NAME)
+        return judge_error(error, check_name=NAME)
     withheld = ", ".join(member.withheld)
     return ok("partly" if withheld else "whole", {"departments": len(departments), "withheld": withheld})
 

@@ -7,8 +7,7 @@ from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, TO_SCOPE, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, judge_error, ok, wrong
 from integrations.core.client_factory import wecom_client
 from integrations.models import Corp
 
@@ -26,7 +25,7 @@ def run(question: Question) -> Finding:
             return ok("all", {"departments": len(visible)})
         lost = {root: _why(client, root) for root in roots if root not in visible}
     except IntegrationError as error:
-        return blockers.of_error(error, check_name=NAME)
+        return judge_error(error, check_name=NAME)
     return _judged(roots, lost)
 
 

@@ -9,8 +9,7 @@ from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import TO_TRUSTED_DOMAIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies import links
-from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Check, Finding, Question, clipped, ok, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, clip, judge_error, ok, wrong
 from integrations.core.client_factory import wecom_client
 
 NAME = "domain"
@@ -21,9 +20,9 @@ def run(question: Question) -> Finding:
     try:
         agent = wecom_client(corp).agent_get()
     except IntegrationError as error:
-        return blockers.of_error(error, check_name=NAME)
+        return judge_error(error, check_name=NAME)
     ours = links.trusted_domain(corp)
-    facts = {"ours": ours, "theirs": clipped(agent.redirect_domain.strip(), 255)}
+    facts = {"ours": ours, "theirs": clip(agent.redirect_domain.strip(), 255)}
     problem = mistake(ours=ours, theirs=agent.redirect_domain)
     return wrong(problem, facts) if problem else ok("equal", facts)
 

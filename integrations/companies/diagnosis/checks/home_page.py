@@ -9,13 +9,13 @@ from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies import links
-from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
     FACT_AT_MOST,
     Check,
     Finding,
     Question,
-    clipped,
+    clip,
+    judge_error,
     ok,
     warning,
     wrong,
@@ -33,7 +33,7 @@ def run(question: Question) -> Finding:
     try:
         agent = wecom_client(corp).agent_get()
     except IntegrationError as error:
-        return blockers.of_error(error, check_name=NAME)
+        return judge_error(error, check_name=NAME)
     return judged(corp, agent.home_url)
 
 
@@ -41,7 +41,7 @@ def judged(corp: Corp, found: str) -> Finding:
     """The finding for the home page that WeCom has. Any inner page of ours will do."""
     ours = links.home_page_link(corp)
     theirs = found.strip()
-    facts = {"ours": ours, "theirs": clipped(theirs, FACT_AT_MOST)}
+    facts = {"ours": ours, "theirs": clip(theirs, FACT_AT_MOST)}
     if theirs == ours:
         return ok("equal", facts)
     if not theirs:

@@ -8,16 +8,18 @@ from integrations.clients.errors import IntegrationError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
     FOR_A_DAY,
+    IP_REFUSED,
+    BlockingCheck,
     Check,
     Finding,
     Question,
     Status,
-    failed,
-    ip_address,
+    fail,
+    judge_error,
     ok,
+    parse_ip_address,
 )
 from integrations.core.client_factory import wecom_client
 from integrations.models import CheckRun
@@ -31,12 +33,12 @@ def run(question: Question) -> Finding:
     try:
         wecom_client(question.corp).getcallbackip()
     except IntegrationError as error:
-        if error.code not in blockers.IP_REFUSED:
-            return blockers.of_error(error, check_name=blockers.IP)
-        addresses = seen_addresses(question, ip_address(error.caller_ip))
+        if error.code not in IP_REFUSED:
+            return judge_error(error, check_name=BlockingCheck.IP)
+        addresses = seen_addresses(question, parse_ip_address(error.caller_ip))
         problem = "refused_ip" if addresses else "unnamed_ip"
         facts = {"addresses": addresses, "copied": ";".join(addresses)}
-        return failed(error, problem, Status.WRONG, heals=True, facts=facts)
+        return fail(error, problem, Status.WRONG, heals=True, facts=facts)
     seen = seen_addresses(question, None)
     return ok("trusted", {"addresses": seen, "copied": ";".join(seen)}) if seen else ok("accepted")
 
@@ -53,7 +55,7 @@ def seen_addresses(question: Question, newest: str | None) -> list[str]:
 
 
 CHECK = Check(
-    name=blockers.IP,
+    name=BlockingCheck.IP,
     label=_("Trusted IP"),
     purpose=_("Makes a call that WeCom answers only to the addresses in its list of trusted IPs."),
     run=run,

@@ -12,13 +12,13 @@ from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.clients.wecom.messages.builders import EVERYBODY, Recipients, app_message, text_content
 from integrations.clients.wecom.messages.limits import MessageError, body_bytes, check_bytes
-from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
     Check,
     Finding,
     Question,
     Status,
-    failed,
+    fail,
+    judge_error,
     ok,
     warning,
     wrong,
@@ -45,11 +45,11 @@ def run(question: Question) -> Finding:
     try:
         result = wecom_client(question.corp).message_send(_body(question))
     except OutcomeUnknownError as error:
-        return failed(error, "unclear", Status.WARNING, heals=False, facts={"to": to})
+        return fail(error, "unclear", Status.WARNING, heals=False, facts={"to": to})
     except RecipientError as error:
-        return failed(error, _problem_of(error), Status.WRONG, heals=False, facts={"to": to, "msgid": "-"})
+        return fail(error, _problem_of(error), Status.WRONG, heals=False, facts={"to": to, "msgid": "-"})
     except IntegrationError as error:
-        return blockers.of_error(error, check_name=NAME)
+        return judge_error(error, check_name=NAME)
     facts = {"to": to, "msgid": result.msgid[:255]}
     if result.unlicensed_userids:
         return wrong("unlicensed", facts, heals=False)

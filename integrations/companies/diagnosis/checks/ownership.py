@@ -15,7 +15,7 @@ from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies import links
-from integrations.companies.diagnosis.findings import Check, Finding, Question, Status, ok, skipped
+from integrations.companies.diagnosis.findings import Check, Finding, Question, Status, ok, skip
 from integrations.models import CheckRun, Corp, VerificationFile
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(question: Question) -> Finding:
         return ok("accepted", {"domain": domain})
     if found.filter(checked_url__startswith=links.site_address_for(corp).url).exists():
         return ok("file", {"domain": domain})
-    return skipped("unknown", {"domain": domain})
+    return skip("unknown", {"domain": domain})
 
 
 def _said_at(known: CheckRun) -> datetime:

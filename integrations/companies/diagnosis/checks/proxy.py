@@ -5,7 +5,7 @@ from __future__ import annotations
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skipped, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skip, wrong
 from integrations.core.client_factory import network_client
 
 _WANTS_PASSWORD = frozenset({401, 407})
@@ -13,7 +13,7 @@ _WANTS_PASSWORD = frozenset({401, 407})
 
 def run(question: Question) -> Finding:
     if not question.corp.proxy_url:
-        return skipped("none")
+        return skip("none")
     journey = network_client(question.corp).travel()
     facts = {"host": journey.host, "port": journey.port, "reason": journey.reason}
     if journey.failed_at == "proxy":

@@ -6,8 +6,7 @@ from integrations.clients.errors import IntegrationError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import TO_SCOPE, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, warning, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, judge_error, ok, warning, wrong
 from integrations.core.client_factory import wecom_client
 
 NAME = "scope"
@@ -17,7 +16,7 @@ def run(question: Question) -> Finding:
     try:
         agent = wecom_client(question.corp).agent_get()
     except IntegrationError as error:
-        return blockers.of_error(error, check_name=NAME)
+        return judge_error(error, check_name=NAME)
     facts = {
         "members": len(agent.allowed_userids),
         "departments": len(agent.allowed_department_ids),

@@ -9,8 +9,16 @@ from integrations.clients.errors import IntegrationError, RateLimitedError, Tran
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Check, Finding, Question, Status, failed, ok
+from integrations.companies.diagnosis.findings import (
+    BlockingCheck,
+    Check,
+    Finding,
+    Question,
+    Status,
+    fail,
+    judge_error,
+    ok,
+)
 from integrations.core.client_factory import testing_client, wecom_client
 
 if TYPE_CHECKING:
@@ -24,8 +32,8 @@ def run(question: Question) -> Finding:
     except IntegrationError as error:
         if isinstance(error, RateLimitedError) and error.code == errcodes.RATE_LIMITED:
             until = question.now + timedelta(seconds=error.retry_after_seconds)
-            return failed(error, "held", Status.WRONG, heals=False, facts={"until": until.isoformat()})
-        return blockers.of_error(error, check_name=blockers.TOKEN)
+            return fail(error, "held", Status.WRONG, heals=False, facts={"until": until.isoformat()})
+        return judge_error(error, check_name=BlockingCheck.TOKEN)
     return ok("given")
 
 
@@ -40,7 +48,7 @@ def _try_secret(corp: Corp) -> None:
 
 _LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
 CHECK = Check(
-    name=blockers.TOKEN,
+    name=BlockingCheck.TOKEN,
     label=_("Token"),
     purpose=_("Fetches a token with the saved CorpId and Secret."),
     run=run,

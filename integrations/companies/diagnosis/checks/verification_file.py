@@ -8,7 +8,7 @@ from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies import links, verification_files
-from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skipped, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skip, wrong
 from integrations.models import Corp, VerificationFile
 
 NAME = "verification_file"
@@ -23,7 +23,7 @@ def run(question: Question) -> Finding:
         if file.outcome != Outcome.FOUND:
             return wrong(file.outcome, {"file": file.name, "url": file.checked_url}, detail=file.detail)
         names.append(file.name)
-    return ok("found", {"files": ", ".join(names)}) if names else skipped("no_file")
+    return ok("found", {"files": ", ".join(names)}) if names else skip("no_file")
 
 
 def subject(corp: Corp) -> str:
