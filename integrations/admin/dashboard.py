@@ -20,7 +20,7 @@ from integrations.models.scoping import corp_condition
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-TOKEN_CHECK = "token"  # noqa: S105  # the name of a check, integrations.companies.diagnosis.registry
+TOKEN_CHECK = "token"  # noqa: S105  # the name of a check, integrations.companies.diagnosis.checks
 TONES = {CheckRun.Status.OK: "good", CheckRun.Status.WARNING: "warn", CheckRun.Status.WRONG: "bad"}
 
 

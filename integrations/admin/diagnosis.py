@@ -19,11 +19,11 @@ from integrations.admin.base import CorpPages
 from integrations.clients.wecom.messages.limits import MessageError
 from integrations.companies import services
 from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.checks import message
+from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE, CHECKS
+from integrations.companies.diagnosis.checks.message import MESSAGE
 from integrations.companies.diagnosis.export import export_text, technical
 from integrations.companies.diagnosis.findings import Status
 from integrations.companies.diagnosis.readiness import essential_checks
-from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
 from integrations.core.queues import queue_all_on_commit
 from integrations.core.validators import without_invisible
 from integrations.models import CheckRun, Corp
@@ -201,7 +201,7 @@ def _row(corp: Corp, name: str, run: CheckRun | None, now: datetime, *, can_act:
         "label": results.label(name),
         "purpose": gettext(check.purpose),
         "run": run,
-        "can_act": can_act and name != message.NAME,
+        "can_act": can_act and name != MESSAGE.name,
         "tone": "quiet",
     }
     if run is not None:

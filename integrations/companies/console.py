@@ -18,7 +18,7 @@ from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.oauth import LinkError
 from integrations.companies import links
-from integrations.companies.diagnosis.checks import ownership
+from integrations.companies.diagnosis.checks.console import is_domain_refused, note_domain_answer
 from integrations.companies.diagnosis.findings import LARGEST_ERRCODE, clip, parse_ip_address
 from integrations.core.client_factory import wecom_client
 from integrations.core.explanations import of_errcode, unqueued
@@ -168,14 +168,14 @@ def _note_domain(write: ConsoleWrite, refusal: IntegrationError | None, now: dat
     """Tell the diagnosis what WeCom says of the trusted domain: it says that only when the domain is written."""
     is_written = any(change["name"] == "redirect_domain" for change in write.changes)
     if is_written and (write.status == Status.DONE or refusal is not None):
-        ownership.note_answer(corp=write.corp, error=refusal, now=now)
+        note_domain_answer(corp=write.corp, error=refusal, now=now)
 
 
 def _plan(write: ConsoleWrite, corp: Corp) -> Values:
     before, after = _present(wecom_client(corp), write.kind), wanted(corp, write.kind)
     names = {name for name in after if before[name] != after[name]}
     # Once more even if WeCom has it by now: only its answer to a write says whether the owner is verified.
-    if "redirect_domain" in after and ownership.is_refused(corp):
+    if "redirect_domain" in after and is_domain_refused(corp):
         names.add("redirect_domain")
     changes = [{"name": name, "before": before[name], "after": after[name]} for name in after if name in names]
     return {"status": Status.PLANNED if changes else Status.DONE, "changes": changes}

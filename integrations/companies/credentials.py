@@ -15,7 +15,7 @@ from django.db import transaction
 from integrations.clients.errors import IntegrationError, UnreadableSecretError
 from integrations.companies import services
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.checks import agentid as agentid_check
+from integrations.companies.diagnosis.checks.credentials import judge_agent, judge_agent_refusal
 from integrations.companies.diagnosis.findings import (
     BlockingCheck,
     Finding,
@@ -121,8 +121,8 @@ def _found(corp: Corp, staged: StagedCredentials) -> Finding:
     try:
         agent = client.agent_get()
     except IntegrationError as error:
-        return agentid_check.of_error(client, error, check_name=find_blocking_check(error) or BlockingCheck.AGENTID)
-    return agentid_check.of_agent(agent, agentid=staged.agentid)
+        return judge_agent_refusal(client, error, check_name=find_blocking_check(error) or BlockingCheck.AGENTID)
+    return judge_agent(agent, agentid=staged.agentid)
 
 
 @transaction.atomic

@@ -12,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.companies import links, onboarding, verification_files
 from integrations.companies.diagnosis import readiness
-from integrations.companies.diagnosis.registry import CHECKS
+from integrations.companies.diagnosis.checks import CHECKS
 from integrations.models import CheckRun, Corp, SiteAddress, VerificationFile
 from tests.e2e.session import signed_in
 

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlsplit
 from django.utils.translation import gettext as _
 
 from integrations.companies import links
+from integrations.companies.diagnosis.checks import CHECKS
 from integrations.companies.diagnosis.findings import Status
-from integrations.companies.diagnosis.registry import CHECKS
 from integrations.companies.diagnosis.results import explanation, is_current, label, latest
 from integrations.core.client_factory import CALLBACK_COLUMNS
 from integrations.models import CheckRun, Corp

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
 
-from integrations.companies.diagnosis.checks import home_page
+from integrations.companies.diagnosis.checks import ESSENTIAL, ESSENTIAL_TO_SIGN_IN
+from integrations.companies.diagnosis.checks.console import HOME_PAGE, judge_home_page
 from integrations.companies.diagnosis.findings import Status
-from integrations.companies.diagnosis.registry import ESSENTIAL, ESSENTIAL_TO_SIGN_IN
 from integrations.companies.diagnosis.results import explanation, is_current, label, latest
 from integrations.models import CheckRun, Corp
 
@@ -38,11 +38,11 @@ def reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
     The home page that WeCom has was compared with the plain login address: it is judged anew, by the link of sign-in.
     """
     runs = latest(corp)
-    run = runs.get(home_page.NAME)
+    run = runs.get(HOME_PAGE.name)
     if run is not None and "theirs" in run.facts and is_current(run, corp):
         with_sign_in = copy(corp)
         with_sign_in.sign_in_enabled = True
-        finding = home_page.judged(with_sign_in, run.facts["theirs"])
+        finding = judge_home_page(with_sign_in, run.facts["theirs"])
         run.status, run.problem, run.facts = finding.status, finding.problem, dict(finding.facts)
     return _sentences(ESSENTIAL_TO_SIGN_IN, runs, corp, now)
 

@@ -16,9 +16,9 @@ from django.utils.translation import ngettext
 from integrations.clients.errors import TransientError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
-from integrations.companies.diagnosis.checks import message
+from integrations.companies.diagnosis.checks import CHECKS
+from integrations.companies.diagnosis.checks.message import MESSAGE
 from integrations.companies.diagnosis.findings import IP_REFUSED, OTHER_APP, SHARED_EXPLANATIONS, BlockingCheck, Status
-from integrations.companies.diagnosis.registry import CHECKS
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
 from integrations.core.explanations import translated
@@ -46,12 +46,12 @@ def is_current(run: CheckRun, corp: Corp) -> bool:
     """Whether `run` saw the connection, and our address and links, as they are now."""
     if run.connection_version != corp.connection_version:
         return False
-    return run.check_name == message.NAME or run.subject == CHECKS[run.check_name].subject(corp)
+    return run.check_name == MESSAGE.name or run.subject == CHECKS[run.check_name].subject(corp)
 
 
 def outdated(corp: Corp) -> list[str]:
     """The checks that looked at something else than what is saved now, but for the test message, which people get."""
-    return [name for name, run in latest(corp).items() if name != message.NAME and not is_current(run, corp)]
+    return [name for name, run in latest(corp).items() if name != MESSAGE.name and not is_current(run, corp)]
 
 
 def explanation(run: CheckRun) -> Explanation:
@@ -108,7 +108,7 @@ def health_by_corp(corps: Sequence[Corp]) -> dict[int, Health]:
 
 def health_of(runs: Iterable[CheckRun], *, version: int) -> Health:
     """From the newest run of each check of a corp, and its connection version."""
-    runs = [run for run in runs if run.check_name != message.NAME]
+    runs = [run for run in runs if run.check_name != MESSAGE.name]
     current = [run for run in runs if run.connection_version == version]
     if runs and not current:
         return Health("warn", _("credentials changed, not checked"), None, 0)

@@ -14,7 +14,8 @@ from django.db.models import Q
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.deadline import total_deadline
-from integrations.companies.diagnosis.checks import message
+from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE, CHECKS, ESSENTIAL
+from integrations.companies.diagnosis.checks.message import MESSAGE, check_userid
 from integrations.companies.diagnosis.findings import (
     APP_DISABLED,
     NO_FACTS,
@@ -28,7 +29,6 @@ from integrations.companies.diagnosis.findings import (
     judge_error,
     wrong,
 )
-from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS, ESSENTIAL
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
 from integrations.models import CheckRun, Corp
@@ -68,7 +68,7 @@ def request_checks(
     KeyError for a name that is no check, ValueError for the test message, which needs a person.
     """
     names = ALL_BUT_MESSAGE if checks is None else tuple(checks)
-    if message.NAME in names:
+    if MESSAGE.name in names:
         raise ValueError("the test message is asked for by request_test_message")
     subjects = {name: CHECKS[name].subject(corp) for name in names}
     return _requested(corp, subjects, now, requested_by)
@@ -76,8 +76,8 @@ def request_checks(
 
 def request_test_message(*, corp: Corp, userid: str, now: datetime, requested_by: str = "") -> CheckRun:
     """A test message to one person. `userid`: as WeCom knows it; raises MessageError for what cannot be one."""
-    message.check_userid(userid)
-    return _requested(corp, {message.NAME: userid}, now, requested_by)[0]
+    check_userid(userid)
+    return _requested(corp, {MESSAGE.name: userid}, now, requested_by)[0]
 
 
 @transaction.atomic
@@ -201,7 +201,7 @@ def _tried(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Fin
         corp = Corp.objects.select_related("site_address").get(pk=run.corp_id)
         # Why? A Secret saved a moment ago in another process must not be judged by the token of the one before.
         token_store().drop_copies(corp.corpid, corp.agentid)
-        subject = check.subject(corp) if check.name != message.NAME else run.subject
+        subject = check.subject(corp) if check.name != MESSAGE.name else run.subject
         run.connection_version, run.subject = corp.connection_version, subject
         with total_deadline(CHECK_SECONDS):
             return corp, check.run(Question(corp=corp, now=now, run_id=run.pk, subject=subject))

@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 from integrations.clients.errors import ConfigurationError
 from integrations.companies import console, links
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.checks import ownership
+from integrations.companies.diagnosis.checks.console import note_domain_answer
 from integrations.models import CheckRun, ConsoleWrite, Corp, SiteAddress
 from integrations.tasks import run_console_write
 from tests.between import just_before
@@ -110,7 +110,7 @@ def test_only_what_differs_is_sent(corp: Corp, wecom: WeComAnswers) -> None:
 def test_a_refused_domain_is_written_again_although_wecom_has_it_by_now(corp: Corp, wecom: WeComAnswers) -> None:
     """Typed into WeCom's console since. Only its answer to a write tells whether the owner is verified."""
     refusal = ConfigurationError("not verified", system="wecom", operation="agent_set", code=85005)
-    ownership.note_answer(corp=corp, error=refusal, now=NOW)
+    note_domain_answer(corp=corp, error=refusal, now=NOW)
     right = {"redirect_domain": "bi.example.com", "home_url": links.home_page_link(corp)}
     in_wecom(wecom, **right)
 

@@ -21,8 +21,8 @@ from accounts.users.roles import Role
 from integrations.clients.errors import ConfigurationError, RateLimitedError
 from integrations.clients.wecom.token_store import FetchedToken
 from integrations.companies import links, onboarding
-from integrations.companies.diagnosis.checks import home_page as home_page_check
-from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE
+from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE
+from integrations.companies.diagnosis.checks.console import judge_home_page
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
 from integrations.hooks import Hook
@@ -609,7 +609,7 @@ def found(corp: Corp, *, home_page: str | None = None, domain: str = "ok", age: 
     theirs = links.plain_login_url(corp) if home_page is None else home_page
     at = timezone.now() - age
     check_run(corp, "domain", domain, problem="equal" if domain == "ok" else "missing", finished_at=at)
-    finding = home_page_check.judged(corp, theirs)
+    finding = judge_home_page(corp, theirs)
     check_run(corp, "home_page", finding.status, problem=finding.problem, facts=dict(finding.facts), finished_at=at)
 
 

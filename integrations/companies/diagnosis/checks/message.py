@@ -1,4 +1,4 @@
-"""A test message to one person whom an administrator chose, with the receipt."""
+"""Test message to one person whom an administrator chose, with the receipt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.conf import settings
 from django.utils import timezone, translation
 from django.utils.translation import gettext
 
-from integrations.clients.errors import IntegrationError, OutcomeUnknownError, RecipientError
+from integrations.clients.errors import OutcomeUnknownError, RecipientError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
@@ -18,57 +18,49 @@ from integrations.companies.diagnosis.findings import (
     Question,
     Status,
     fail,
-    judge_error,
     ok,
     warning,
     wrong,
 )
 from integrations.core.client_factory import wecom_client
 
-NAME = "message"
 USERID_BYTES_AT_MOST = 64
-# The company's name stands in the text, and may hold what WeCom's rules do not let pass.
+# WeCom drops a message for its text, too: the company's name stands in it, and may hold what its rules refuse.
 REFUSED_TEXT = frozenset({40201, 82004, 85002})
 
 
 def check_userid(userid: str) -> None:
-    """Raises MessageError for what is not one person's account: nobody, everybody, several."""
+    """Raise MessageError for what is not one person's account: nobody, everybody, several."""
     if userid == EVERYBODY:
         raise MessageError("touser", "one person, not everybody")
     check_bytes("touser", userid, USERID_BYTES_AT_MOST)
     Recipients([userid]).check()
 
 
-def run(question: Question) -> Finding:
+def send_test_message(question: Question) -> Finding:
     """Send once, whatever comes back: an unclear outcome is said and never repeated. `subject`: the userid."""
     to = question.subject
     try:
-        result = wecom_client(question.corp).message_send(_body(question))
+        result = wecom_client(question.corp).message_send(_write_body(question))
     except OutcomeUnknownError as error:
         return fail(error, "unclear", Status.WARNING, heals=False, facts={"to": to})
     except RecipientError as error:
-        return fail(error, _problem_of(error), Status.WRONG, heals=False, facts={"to": to, "msgid": "-"})
-    except IntegrationError as error:
-        return judge_error(error, check_name=NAME)
+        problem = "nobody"
+        if error.unlicensed_userids:
+            problem = "unlicensed"
+        elif error.code in REFUSED_TEXT:
+            problem = "refused"
+        return fail(error, problem, Status.WRONG, heals=False, facts={"to": to, "msgid": "-"})
     facts = {"to": to, "msgid": result.msgid[:255]}
     if result.unlicensed_userids:
         return wrong("unlicensed", facts, heals=False)
     if result.invalid_userids:
         return wrong("nobody", facts, heals=False)
-    if result.warning:
-        return warning("with_warning", facts)
-    return ok("accepted", facts)
+    return warning("with_warning", facts) if result.warning else ok("accepted", facts)
 
 
-def _problem_of(error: RecipientError) -> str:
-    """WeCom drops a message for its text as it does for its reader."""
-    if error.unlicensed_userids:
-        return "unlicensed"
-    return "refused" if error.code in REFUSED_TEXT else "nobody"
-
-
-def _body(question: Question) -> bytes:
-    """Time and number make it unique: WeCom drops an identical message in silence."""
+def _write_body(question: Question) -> bytes:
+    """Make the text unique by time and number: WeCom drops an identical message in silence."""
     with translation.override(settings.LANGUAGE_CODE):
         local = timezone.localtime(question.now)
         text = gettext("Test message from “%(corp)s” (%(time)s, no. %(number)s). It needs no answer.") % {
@@ -80,11 +72,11 @@ def _body(question: Question) -> bytes:
     return body_bytes(app_message(agentid=question.corp.agentid, to=to, content=text_content(text)))
 
 
-CHECK = Check(
-    name=NAME,
+MESSAGE = Check(
+    name="message",
     label=_("Test message"),
     purpose=_("Sends a message to a person of your choice."),
-    run=run,
+    run=send_test_message,
     explanations={
         "accepted": Explanation(_("WeCom accepted the message to %(to)s (msgid %(msgid)s). Look at the phone.")),
         "with_warning": Explanation(_("WeCom accepted the message to %(to)s with a warning (msgid %(msgid)s).")),

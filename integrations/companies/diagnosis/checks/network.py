@@ -1,22 +1,51 @@
-"""Whether the server reaches WeCom at all: name, port, proxy, TLS and what answers, each told apart."""
+"""Checks of the way from this server to WeCom: network, proxy, certificate, clock, trusted IP."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from integrations.clients.errors import IntegrationError
 from integrations.clients.explanations import Explanation
-from integrations.clients.network import Journey
-from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN
+from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, wrong
-from integrations.core.client_factory import network_client
+from integrations.companies.diagnosis.findings import (
+    FOR_A_DAY,
+    IP_REFUSED,
+    BlockingCheck,
+    Check,
+    Finding,
+    Question,
+    Status,
+    clip,
+    fail,
+    ok,
+    parse_ip_address,
+    skip,
+    warning,
+    wrong,
+)
+from integrations.core.client_factory import network_client, wecom_client
+from integrations.models import CheckRun
+
+WANTS_PASSWORD = frozenset({401, 407})
+EXPIRES_SOON = timedelta(days=30)
+WARN_SECONDS = 60
+# A sign-in code lives so long; events with a stamp further away look like replays.
+WRONG_SECONDS = 300
+# How long an address that WeCom refused is still offered for copying, when this server leaves by several.
+SEEN_FOR = timedelta(days=1)
+RUNS_READ = 50
 
 
-def run(question: Question) -> Finding:
+# --- Network ----------------------------------------------------------------------------------------------------------
+
+
+def check_network(question: Question) -> Finding:
+    """Try name, port, proxy and TLS in turn, and look who answers. A failure on the way to a proxy is told apart."""
     journey = network_client(question.corp).travel()
-    return judged(journey, has_proxy=bool(question.corp.proxy_url))
-
-
-def judged(journey: Journey, *, has_proxy: bool) -> Finding:
-    """The finding for a journey. A failure on the way to a proxy is told apart from one on the way to WeCom."""
     facts = {
         "host": journey.host,
         "port": journey.port,
@@ -25,7 +54,7 @@ def judged(journey: Journey, *, has_proxy: bool) -> Finding:
     }
     if journey.failed_at:
         problem = journey.failed_at
-        if has_proxy and problem in {"dns", "tcp"}:
+        if question.corp.proxy_url and problem in {"dns", "tcp"}:
             problem = f"proxy_{problem}"
         return wrong(problem, facts, detail=f"{journey.failed_at}: {journey.reason}")
     if not journey.is_wecom:
@@ -33,11 +62,11 @@ def judged(journey: Journey, *, has_proxy: bool) -> Finding:
     return ok("reached", facts)
 
 
-CHECK = Check(
-    name="network",
+NETWORK = Check(
+    name=BlockingCheck.NETWORK,
     label=_("Network and DNS"),
     purpose=_("Looks up the API host, connects, and asks without a Secret whether WeCom is there."),
-    run=run,
+    run=check_network,
     explanations={
         "reached": Explanation(_("WeCom answers at %(host)s (%(addresses)s).")),
         "dns": Explanation(
@@ -76,4 +105,214 @@ CHECK = Check(
             _("A firewall may let the connection through and drop what is sent. Check it, or set a proxy."),
         ),
     },
+)
+
+
+# --- Proxy ------------------------------------------------------------------------------------------------------------
+
+
+def check_proxy(question: Question) -> Finding:
+    """Try whether the saved proxy lets this server through to WeCom."""
+    if not question.corp.proxy_url:
+        return skip("none")
+    journey = network_client(question.corp).travel()
+    facts = {"host": journey.host, "port": journey.port, "reason": journey.reason}
+    if journey.failed_at == "proxy":
+        problem = "password" if journey.proxy_status in WANTS_PASSWORD else "refuses"
+        return wrong(problem, facts, detail=f"HTTP {journey.proxy_status}")
+    if journey.failed_at in {"dns", "tcp"}:
+        return wrong("unreachable", facts, detail=f"{journey.failed_at}: {journey.reason}")
+    if journey.failed_at == "http":
+        return wrong("silent", facts, detail=f"http: {journey.reason}")
+    return ok("passes", facts)
+
+
+PROXY = Check(
+    name="proxy",
+    label=_("Proxy"),
+    purpose=_("Goes through the saved proxy, if there is one."),
+    run=check_proxy,
+    explanations={
+        "none": Explanation(_("No proxy is set: this server calls WeCom directly.")),
+        "passes": Explanation(_("The proxy %(host)s, port %(port)s, lets this server through.")),
+        "password": Explanation(
+            _("The proxy %(host)s wants a user name and password, or refuses those that are saved."),
+            SITE_ADMIN,
+            _("Enter the proxy under “Advanced” again: http://user:password@host:port."),
+        ),
+        "refuses": Explanation(
+            _("The proxy %(host)s refuses the way to WeCom (%(reason)s)."),
+            NETWORK_ADMIN,
+            _("Have qyapi.weixin.qq.com, port 443, allowed in the proxy's rules."),
+        ),
+        "unreachable": Explanation(
+            _("The proxy %(host)s cannot be reached at port %(port)s: %(reason)s."),
+            NETWORK_ADMIN,
+            _("Start the proxy, or correct its address under “Advanced”."),
+        ),
+        "silent": Explanation(
+            _("The proxy %(host)s takes the connection and does not answer: %(reason)s."),
+            NETWORK_ADMIN,
+            _("Look into the proxy's log."),
+        ),
+    },
+)
+
+
+# --- Certificate ------------------------------------------------------------------------------------------------------
+
+
+def check_certificate(question: Question) -> Finding:
+    """Look whether the certificate of the API address is trusted, also behind a network that inspects TLS."""
+    corp = question.corp
+    if urlsplit(corp.api_base_url).scheme != "https":
+        return skip("not_encrypted")
+    journey = network_client(corp).travel()
+    if journey.is_certificate_refused:
+        problem = "own_authority" if corp.ca_bundle else "untrusted"
+        return wrong(problem, {"reason": journey.reason}, detail=f"tls: {journey.reason}")
+    if journey.failed_at == "tls":
+        return wrong("no_tls", {"reason": journey.reason}, detail=f"tls: {journey.reason}")
+    if journey.failed_at:
+        return skip("blocked", {"by": BlockingCheck.NETWORK})
+    if not corp.ca_bundle:
+        return ok("trusted")
+    # The private authority works; it is named, with the day on which its first certificate ends.
+    certificates = x509.load_pem_x509_certificates(corp.ca_bundle.encode())
+    first = min(certificates, key=lambda one: one.not_valid_after_utc)
+    ends_at = first.not_valid_after_utc
+    facts = {"authority": clip(first.subject.rfc4514_string(), 255), "ends": ends_at.strftime("%Y-%m-%d")}
+    return warning("ends_soon", facts) if ends_at - question.now < EXPIRES_SOON else ok("private", facts)
+
+
+CERTIFICATE = Check(
+    name="certificate",
+    label=_("Certificate"),
+    purpose=_("Looks whether the certificate of the API address is trusted: by the usual authorities, or your own."),
+    run=check_certificate,
+    explanations={
+        "not_encrypted": Explanation(_("The API address is plain http on this machine: there is no certificate.")),
+        "trusted": Explanation(_("The certificate is trusted.")),
+        "private": Explanation(
+            _("The certificate is trusted through your own authority %(authority)s, valid to %(ends)s.")
+        ),
+        "ends_soon": Explanation(
+            _("Your own authority %(authority)s ends on %(ends)s; WeCom is then no longer reached."),
+            SITE_ADMIN,
+            _("Paste its next certificate into “CA bundle” under “Advanced”."),
+        ),
+        "untrusted": Explanation(
+            _("The certificate is not trusted: %(reason)s. A device of your network may be reading along."),
+            NETWORK_ADMIN,
+            _("Have WeCom exempted from inspection, or paste the authority of that device into “CA bundle”."),
+        ),
+        "own_authority": Explanation(
+            _("The certificate is not one of your own authority: %(reason)s."),
+            SITE_ADMIN,
+            _("Empty “CA bundle” under “Advanced”, or paste the certificates of the right authority."),
+        ),
+        "no_tls": Explanation(
+            _("No encryption comes about: %(reason)s."),
+            NETWORK_ADMIN,
+            _("Something other than WeCom answers there. Check the API address, the firewall and the proxy."),
+        ),
+    },
+)
+
+
+# --- Clock ------------------------------------------------------------------------------------------------------------
+
+
+def check_clock(question: Question) -> Finding:
+    """Compare this server's clock with WeCom's: signatures, codes and tokens live by it."""
+    journey = network_client(question.corp).travel()
+    if journey.failed_at:
+        return skip("blocked", {"by": BlockingCheck.NETWORK})
+    if journey.server_date is None:
+        return skip("no_date")
+    # Not `question.now`: the answer took time, and the header has whole seconds.
+    return judge_clock(round((datetime.now(UTC) - journey.server_date).total_seconds()))
+
+
+def judge_clock(seconds: int) -> Finding:
+    """Judge by how many `seconds` this server is ahead; below 0 it is behind."""
+    facts = {"seconds": abs(seconds)}
+    if abs(seconds) <= WARN_SECONDS:
+        return ok("right", facts)
+    problem = "ahead" if seconds > 0 else "behind"
+    return wrong(problem, facts) if abs(seconds) > WRONG_SECONDS else warning(problem, facts, heals=True)
+
+
+_SET_CLOCK = _("Switch on time synchronisation (NTP, chrony or systemd-timesyncd) on this server.")
+CLOCK = Check(
+    name="clock",
+    label=_("Clock"),
+    purpose=_("Compares the clock of this server with the Date header of the API's answer."),
+    run=check_clock,
+    explanations={
+        "right": Explanation(_("The clocks differ by %(seconds)s s.")),
+        "no_date": Explanation(_("The answer has no Date header, so the clocks cannot be compared.")),
+        "ahead": Explanation(_("The clock of this server is ahead by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
+        "behind": Explanation(_("The clock of this server is behind by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
+    },
+)
+
+
+# --- Trusted IP -------------------------------------------------------------------------------------------------------
+
+
+def check_ip(question: Question) -> Finding:
+    """Make a call that WeCom answers only to trusted addresses (60020)."""
+    try:
+        wecom_client(question.corp).getcallbackip()
+    except IntegrationError as error:
+        if error.code not in IP_REFUSED:
+            raise
+        addresses = _find_refused_addresses(question, parse_ip_address(error.caller_ip))
+        problem = "refused_ip" if addresses else "unnamed_ip"
+        facts = {"addresses": addresses, "copied": ";".join(addresses)}
+        return fail(error, problem, Status.WRONG, heals=True, facts=facts)
+    addresses = _find_refused_addresses(question, None)
+    return ok("trusted", {"addresses": addresses, "copied": ";".join(addresses)}) if addresses else ok("accepted")
+
+
+def _find_refused_addresses(question: Question, newest: str | None) -> list[str]:
+    """Return what WeCom refused lately, the newest first: behind some networks a server has several addresses."""
+    runs = CheckRun.objects.filter(corp=question.corp, finished_at__gte=question.now - SEEN_FOR)
+    seen = [newest] if newest else []
+    for facts, address in runs.values_list("facts", "caller_ip")[:RUNS_READ]:
+        earlier = facts.get("addresses")
+        seen += [address] if address else []
+        seen += earlier if isinstance(earlier, list) else []
+    return list(dict.fromkeys(seen))
+
+
+IP = Check(
+    name=BlockingCheck.IP,
+    label=_("Trusted IP"),
+    purpose=_("Makes a call that WeCom answers only to the addresses in its list of trusted IPs."),
+    run=check_ip,
+    explanations={
+        "accepted": Explanation(_("WeCom accepts calls from this server.")),
+        "trusted": Explanation(_("WeCom accepts calls from this server. What it refused last: %(copied)s.")),
+        "refused_ip": Explanation(
+            _("WeCom refuses the address of this server: %(copied)s is not among the trusted IPs of the app."),
+            WECOM_ADMIN,
+            _(
+                "WeCom's console → App management → the app → Trusted company IP: add this to what stands there, "
+                "several separated by “;”. WeCom asks first for a trusted domain or a callback address. A new entry "
+                "counts after about a minute; this check tries again by itself."
+            ),
+        ),
+        "unnamed_ip": Explanation(
+            _("WeCom refuses the address of this server, and does not say which one it saw."),
+            WECOM_ADMIN,
+            _(
+                "WeCom's console → App management → the app → Trusted company IP: add the public address by which this "
+                "server leaves your network."
+            ),
+        ),
+    },
+    retries=FOR_A_DAY,
+    copied="copied",
 )

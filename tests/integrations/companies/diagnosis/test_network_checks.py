@@ -13,7 +13,7 @@ import pytest
 from django.utils import timezone
 
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.checks import clock
+from integrations.companies.diagnosis.checks.network import judge_clock
 from integrations.models import CheckRun, Corp
 from tests.integrations.clients.wecom.misbehaviour import never_ends
 from tests.integrations.clients.wecom.server import listening
@@ -259,7 +259,7 @@ def test_a_certificate_that_cannot_be_looked_at(corp: Corp) -> None:
     ],
 )
 def test_how_far_the_clock_may_be(seconds: int, outcome: tuple[str, str]) -> None:
-    finding = clock.judged(seconds)
+    finding = judge_clock(seconds)
 
     assert (finding.status, finding.problem) == outcome
     assert finding.facts == {"seconds": abs(seconds)}

@@ -15,7 +15,7 @@ from pytest_django.live_server_helper import LiveServer
 from integrations.clients.errors import ConfigurationError, TransientError
 from integrations.companies.callbacks import callback_url, generate_callback_keys
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.checks import ownership
+from integrations.companies.diagnosis.checks.console import OWNERSHIP, note_domain_answer
 from integrations.models import CallbackEvent, Corp, SiteAddress, VerificationFile
 from tests.integrations.clients.wecom.server import listening
 from tests.integrations.diagnosing import NOW, run_one
@@ -162,7 +162,7 @@ def test_nothing_is_known_of_a_domain_that_was_never_written(at_home: Corp) -> N
     ("code", "problem"), [(85005, "unverified"), (85008, "no_filing"), (80001, "no_filing"), (85111, "of_a_provider")]
 )
 def test_the_last_answer_of_wecom_stands(at_home: Corp, code: int, problem: str) -> None:
-    noted = ownership.note_answer(corp=at_home, error=refused(code), now=NOW)
+    noted = note_domain_answer(corp=at_home, error=refused(code), now=NOW)
     assert noted is not None
     assert results.latest(at_home)["ownership"] == noted
 
@@ -175,21 +175,21 @@ def test_the_last_answer_of_wecom_stands(at_home: Corp, code: int, problem: str)
 
 
 def test_the_two_pages_of_the_specification_stand_beside_it() -> None:
-    assert list(ownership.CHECK.help_links) == [
+    assert list(OWNERSHIP.help_links) == [
         "https://open.work.weixin.qq.com/help2/pc/15023?person_id=1",
         "https://open.work.weixin.qq.com/wwopen/common/readDocument/40754",
     ]
 
 
 def test_a_domain_that_wecom_took_is_ours(at_home: Corp) -> None:
-    ownership.note_answer(corp=at_home, error=refused(85005), now=NOW)
-    ownership.note_answer(corp=at_home, error=None, now=NOW)
+    note_domain_answer(corp=at_home, error=refused(85005), now=NOW)
+    note_domain_answer(corp=at_home, error=None, now=NOW)
 
     assert run_one(at_home, "ownership").problem == "accepted"
 
 
 def test_an_answer_about_another_domain_says_nothing_of_ours(at_home: Corp) -> None:
-    ownership.note_answer(corp=at_home, error=refused(85005), now=NOW)
+    note_domain_answer(corp=at_home, error=refused(85005), now=NOW)
     serve_at("https://new.example.com")
 
     assert run_one(Corp.objects.get(), "ownership").problem == "unknown"
@@ -198,7 +198,7 @@ def test_an_answer_about_another_domain_says_nothing_of_ours(at_home: Corp) -> N
 def test_an_error_that_is_not_about_the_domain_is_not_kept(at_home: Corp) -> None:
     error = TransientError("busy", system="wecom", operation="agent_set", code=-1)
 
-    assert ownership.note_answer(corp=at_home, error=error, now=NOW) is None
+    assert note_domain_answer(corp=at_home, error=error, now=NOW) is None
     assert results.latest(at_home) == {}
 
 
@@ -224,7 +224,7 @@ HOUR = dt.timedelta(hours=1)
 def test_a_file_put_there_after_the_refusal_answers_it_if_it_asked_for_one(
     at_home: Corp, code: int, age: dt.timedelta, outcome: tuple[str, str]
 ) -> None:
-    ownership.note_answer(corp=at_home, error=refused(code), now=NOW)
+    note_domain_answer(corp=at_home, error=refused(code), now=NOW)
     file_put_there(at_home, NOW + age)
 
     for _number in range(2):
@@ -234,7 +234,7 @@ def test_a_file_put_there_after_the_refusal_answers_it_if_it_asked_for_one(
 
 def test_looking_again_does_not_make_the_refusal_any_younger(at_home: Corp) -> None:
     """The file was put there after WeCom's answer, but before the run that repeated it."""
-    ownership.note_answer(corp=at_home, error=refused(85005), now=NOW)
+    note_domain_answer(corp=at_home, error=refused(85005), now=NOW)
     file = file_put_there(at_home, NOW + HOUR, outcome="unreachable")
     assert run_one(at_home, "ownership", now=NOW + 2 * HOUR).problem == "unverified"
     VerificationFile.objects.filter(pk=file.pk).update(outcome="found")

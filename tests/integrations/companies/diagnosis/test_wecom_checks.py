@@ -18,8 +18,8 @@ from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.token_store import FetchedToken
 from integrations.companies import links
 from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.checks import domain, home_page
-from integrations.companies.diagnosis.registry import CHECKS
+from integrations.companies.diagnosis.checks import CHECKS
+from integrations.companies.diagnosis.checks.console import find_domain_mistake, judge_home_page
 from integrations.core.client_factory import _token_store, token_store
 from integrations.models import CheckRun, Corp
 from tests.integrations.companies.diagnosis.wire import AGENT, CALLER_IP, HINT, HOME, Wire, refusal
@@ -481,7 +481,7 @@ def test_without_sign_in_the_plain_login_address_is_ours(at_home: Corp, wire: Wi
     assert run_one(at_home, "home_page").problem == "equal"
     at_home.refresh_from_db()
 
-    assert home_page.judged(at_home, "https://elsewhere.example/").problem == "other"
+    assert judge_home_page(at_home, "https://elsewhere.example/").problem == "other"
 
 
 @pytest.mark.parametrize("theirs", ["bi.example.com", " BI.Example.COM "])
@@ -510,7 +510,7 @@ def test_our_trusted_domain(at_home: Corp, wire: Wire, theirs: str) -> None:
     ],
 )
 def test_a_mistake_in_the_domain_is_named(ours: str, theirs: str, problem: str) -> None:
-    assert domain.mistake(ours=ours, theirs=theirs) == problem
+    assert find_domain_mistake(ours=ours, theirs=theirs) == problem
 
 
 def test_a_wrong_domain_gives_the_right_one_to_copy(at_home: Corp, wire: Wire) -> None:

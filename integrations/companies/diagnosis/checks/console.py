@@ -1,0 +1,453 @@
+"""Checks of what WeCom's console holds of this site: domain, home page, verification file, ownership, callback."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from django.utils import timezone
+
+from integrations.clients.errors import ConfigurationError, TransientError
+from integrations.clients.explanations import Explanation
+from integrations.clients.site import SiteClient
+from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, TO_TRUSTED_DOMAIN, WECOM_ADMIN
+from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+from integrations.companies import callbacks, links, verification_files
+from integrations.companies.diagnosis.findings import (
+    FACT_AT_MOST,
+    Check,
+    Finding,
+    Question,
+    Status,
+    clip,
+    ok,
+    skip,
+    warning,
+    wrong,
+)
+from integrations.core.client_factory import callback_crypto, wecom_client
+from integrations.models import CallbackEvent, CheckRun, Corp, VerificationFile
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from integrations.clients.errors import IntegrationError
+
+
+# --- Trusted domain ---------------------------------------------------------------------------------------------------
+
+
+def check_domain(question: Question) -> Finding:
+    """Compare the app's trusted domain in WeCom with ours; sign-in is refused for every other one."""
+    theirs = wecom_client(question.corp).agent_get().redirect_domain
+    ours = links.trusted_domain(question.corp)
+    facts = {"ours": ours, "theirs": clip(theirs.strip(), 255)}
+    problem = find_domain_mistake(ours=ours, theirs=theirs)
+    return wrong(problem, facts) if problem else ok("equal", facts)
+
+
+def find_domain_mistake(*, ours: str, theirs: str) -> str:
+    """Return what is wrong with the domain that WeCom has; empty where it is ours. Capital letters do not matter."""
+    found = theirs.strip().lower()
+    if found == ours.lower():
+        return ""
+    if not found:
+        return "missing"
+    if "://" in found:
+        return "scheme"
+    if "/" in found or "?" in found:
+        return "path"
+    if "_" in found:
+        return "underscore"
+    return "port" if _read_host(found) == _read_host(ours.lower()) else "other"
+
+
+def _read_host(domain: str) -> str | None:
+    try:
+        return urlsplit(f"//{domain}").hostname
+    except ValueError:
+        return None
+
+
+DOMAIN = Check(
+    name="domain",
+    label=_("Trusted domain"),
+    purpose=_("Compares the app's trusted domain in WeCom with the domain of this site."),
+    run=check_domain,
+    subject=links.trusted_domain,
+    explanations={
+        "equal": Explanation(_("The trusted domain in WeCom is %(ours)s, as it should be.")),
+        "missing": Explanation(
+            _("The app has no trusted domain in WeCom: sign-in is refused."), WECOM_ADMIN, TO_TRUSTED_DOMAIN
+        ),
+        "scheme": Explanation(
+            _("The trusted domain in WeCom, %(theirs)s, has http:// or https:// in front. Enter the domain alone."),
+            WECOM_ADMIN,
+            TO_TRUSTED_DOMAIN,
+        ),
+        "path": Explanation(
+            _("The trusted domain in WeCom, %(theirs)s, has something behind the host. Enter the domain alone."),
+            WECOM_ADMIN,
+            TO_TRUSTED_DOMAIN,
+        ),
+        "port": Explanation(
+            _("The trusted domain in WeCom, %(theirs)s, has another port than %(ours)s. Port and host must be equal."),
+            WECOM_ADMIN,
+            TO_TRUSTED_DOMAIN,
+        ),
+        "underscore": Explanation(
+            _("The trusted domain in WeCom, %(theirs)s, has an underscore, which WeCom does not redirect to."),
+            WECOM_ADMIN,
+            TO_TRUSTED_DOMAIN,
+        ),
+        "other": Explanation(
+            _("The trusted domain in WeCom is %(theirs)s; this site is %(ours)s."), WECOM_ADMIN, TO_TRUSTED_DOMAIN
+        ),
+    },
+    copied="ours",
+)
+
+
+# --- Home page --------------------------------------------------------------------------------------------------------
+
+# The parts of the link that are compared as they are; redirect_uri may lead to any inner page.
+_LINK_PARTS = ("appid", "agentid", "response_type", "scope")
+
+
+def check_home_page(question: Question) -> Finding:
+    """Compare the app's home page in WeCom with the link that we give."""
+    return judge_home_page(question.corp, wecom_client(question.corp).agent_get().home_url)
+
+
+def judge_home_page(corp: Corp, found: str) -> Finding:
+    """Judge the home page that WeCom has. Any inner page of ours will do."""
+    ours = links.home_page_link(corp)
+    theirs = found.strip()
+    facts = {"ours": ours, "theirs": clip(theirs, FACT_AT_MOST)}
+    if theirs == ours:
+        return ok("equal", facts)
+    if not theirs:
+        return wrong("missing", facts)
+    if not theirs.lower().startswith(("http://", "https://")):
+        return wrong("no_scheme", facts)
+    if theirs == links.plain_login_url(corp):
+        return warning("plain", facts, heals=True)
+    if not corp.sign_in_enabled:
+        return wrong("other", facts)
+    parts = _find_differing_parts(ours, theirs)
+    return wrong("differs", {**facts, "parts": ", ".join(parts)}) if parts else ok("inner_page", facts)
+
+
+def _find_differing_parts(ours: str, theirs: str) -> list[str]:
+    """Name what differs between two home page links; nothing where they differ in the inner page only."""
+    try:
+        left, right = urlsplit(ours), urlsplit(theirs)
+        left_query, right_query = parse_qs(left.query), parse_qs(right.query)
+    except ValueError:
+        return ["address"]
+    found = [] if left[:3] == right[:3] else ["address"]
+    found += [name for name in _LINK_PARTS if left_query.get(name) != right_query.get(name)]
+    # The query of redirect_uri holds the inner page; the rest of it, and the domain, must be ours.
+    left_uri, _mark, left_page = left_query.get("redirect_uri", [""])[0].partition("?")
+    right_uris = right_query.get("redirect_uri", [""])
+    right_uri, _mark, right_page = right_uris[0].partition("?")
+    if len(right_uris) != 1 or left_uri != right_uri:
+        found.append("redirect_uri")
+    elif parse_qs(left_page).get("domain") != parse_qs(right_page).get("domain"):
+        found.append("domain")
+    return found + ([] if left.fragment == right.fragment else ["#wechat_redirect"])
+
+
+_TO_HOME_PAGE = _("WeCom's console → App management → the app → Workbench app home page: paste this link.")
+HOME_PAGE = Check(
+    name="home_page",
+    label=_("Home page link"),
+    purpose=_("Compares the app's home page in WeCom with the link that this site gives."),
+    run=check_home_page,
+    subject=links.home_page_link,
+    explanations={
+        "equal": Explanation(_("The home page in WeCom is the link of this site.")),
+        "inner_page": Explanation(_("The home page in WeCom is a link of this site, with an inner page of its own.")),
+        "missing": Explanation(
+            _("The app has no home page in WeCom: a tap on it leads nowhere."), WECOM_ADMIN, _TO_HOME_PAGE
+        ),
+        "no_scheme": Explanation(
+            _("The home page in WeCom begins with neither http:// nor https://: %(theirs)s"), WECOM_ADMIN, _TO_HOME_PAGE
+        ),
+        "plain": Explanation(
+            _(
+                "The home page in WeCom is the plain login address. It signs people in inside WeCom, too, but with "
+                "several companies they may have to choose theirs."
+            ),
+            WECOM_ADMIN,
+            _TO_HOME_PAGE,
+        ),
+        "other": Explanation(_("The home page in WeCom is another one: %(theirs)s"), WECOM_ADMIN, _TO_HOME_PAGE),
+        "differs": Explanation(
+            _("The home page in WeCom differs from the link of this site in: %(parts)s. It is %(theirs)s"),
+            WECOM_ADMIN,
+            _TO_HOME_PAGE,
+        ),
+    },
+    copied="ours",
+)
+
+
+# --- Verification file ------------------------------------------------------------------------------------------------
+
+
+def check_verification_files(question: Question) -> Finding:
+    """Fetch each verification file at its public address."""
+    names: list[str] = []
+    for file in VerificationFile.objects.filter(corp=question.corp):
+        verification_files.check_now(file_id=file.pk, clock=timezone.now)
+        file.refresh_from_db()
+        if file.outcome != VerificationFile.Outcome.FOUND:
+            return wrong(file.outcome, {"file": file.name, "url": file.checked_url}, detail=file.detail)
+        names.append(file.name)
+    return ok("found", {"files": ", ".join(names)}) if names else skip("no_file")
+
+
+def join_verification_codes(corp: Corp) -> str:
+    """Return the address under which the files are looked for, and their codes."""
+    codes = sorted(corp.verification_files.values_list("code", flat=True))
+    return " ".join([links.site_address_for(corp).url, *codes])
+
+
+VERIFICATION_FILE = Check(
+    name="verification_file",
+    label=_("Verification file"),
+    purpose=_("Fetches each verification file at the public address, as WeCom does."),
+    run=check_verification_files,
+    subject=join_verification_codes,
+    explanations={
+        "found": Explanation(
+            _("Answers rightly at the public address, as seen from this server: %(files)s. WeCom comes from outside.")
+        ),
+        "no_file": Explanation(
+            _("No verification file is uploaded. WeCom asks for one before it accepts the trusted domain."),
+            WECOM_ADMIN,
+            _("WeCom's console → the app → Web authorisation and JS-SDK → apply for verification; upload the file."),
+        ),
+        **verification_files.EXPLANATIONS,
+    },
+)
+
+
+# --- Domain ownership -------------------------------------------------------------------------------------------------
+#
+# WeCom tells whether the domain is the company's own in one place only: in its answer to agent/set, when a trusted
+# domain is written. A diagnosis changes nothing in WeCom, so this check writes nothing: it goes by the last such answer
+# (`note_domain_answer`), and by the verification file, without which WeCom never finds the domain to be ours.
+
+UNVERIFIED, NO_FILING, OF_A_PROVIDER, WRONG_DOMAIN = 85005, 85008, 85111, 80001
+DOMAIN_REFUSALS = {
+    UNVERIFIED: "unverified",
+    NO_FILING: "no_filing",
+    WRONG_DOMAIN: "no_filing",
+    OF_A_PROVIDER: "of_a_provider",
+}
+# The specification's two pages: for the company's own domain, and for one of an associated company.
+OWN_DOMAIN_PAGE = "https://open.work.weixin.qq.com/help2/pc/15023?person_id=1"
+ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40754"
+
+
+def check_ownership(question: Question) -> Finding:
+    """Judge by WeCom's last answer about this very domain, else by the verification file."""
+    corp, domain = question.corp, question.subject
+    known = _domain_answers(corp, domain).exclude(pk=question.run_id).first()
+    files = VerificationFile.objects.filter(corp=corp, outcome=VerificationFile.Outcome.FOUND)
+    if known is None:
+        is_there = files.filter(checked_url__startswith=links.site_address_for(corp).url).exists()
+        return ok("file", {"domain": domain}) if is_there else skip("unknown", {"domain": domain})
+    if known.errcode is None:
+        return ok("accepted", {"domain": domain})
+    said_at = known.requested_at
+    with suppress(KeyError, TypeError, ValueError):  # each run that only repeats the answer keeps its time
+        said_at = datetime.fromisoformat(known.facts["said_at"])
+    # A file put there since is what the refusal as unverified asked for; the others did not.
+    if known.errcode == UNVERIFIED and files.filter(uploaded_at__gt=said_at).exists():
+        facts = {"domain": domain, "said_at": said_at.isoformat()}
+        return Finding(Status.WARNING, "file_since", facts, known.errcode, known.hint)
+    return _judge_domain_refusal(known.errcode, domain, hint=known.hint, said_at=said_at)
+
+
+def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) -> CheckRun | None:
+    """Keep what WeCom answered when the trusted domain was written: `error` None when it took the domain.
+
+    Returns None for an error that says nothing of the domain.
+    """
+    domain = links.trusted_domain(corp)
+    if error is None:
+        finding = ok("accepted", {"domain": domain})
+    elif error.code in DOMAIN_REFUSALS:
+        finding = _judge_domain_refusal(error.code, domain, hint=error.hint[:64], said_at=now)
+    else:
+        return None
+    return CheckRun.objects.create(
+        corp=corp,
+        check_name=OWNERSHIP.name,
+        connection_version=corp.connection_version,
+        subject=domain,
+        status=finding.status,
+        problem=finding.problem,
+        errcode=finding.errcode,
+        hint=finding.hint,
+        facts=dict(finding.facts),
+        requested_at=now,
+        started_at=now,
+        finished_at=now,
+        try_count=1,
+    )
+
+
+def is_domain_refused(corp: Corp) -> bool:
+    """Whether WeCom has last refused the domain that is ours today."""
+    known = _domain_answers(corp, links.trusted_domain(corp)).first()
+    return known is not None and known.errcode is not None
+
+
+def _domain_answers(corp: Corp, domain: str) -> QuerySet[CheckRun]:
+    runs = CheckRun.objects.filter(corp=corp, check_name=OWNERSHIP.name, subject=domain)
+    return runs.filter(problem__in=[*DOMAIN_REFUSALS.values(), "file_since", "accepted"])
+
+
+def _judge_domain_refusal(code: int, domain: str, *, hint: str, said_at: datetime) -> Finding:
+    facts = {"domain": domain, "said_at": said_at.isoformat()}
+    return Finding(Status.WRONG, DOMAIN_REFUSALS[code], facts, errcode=code, hint=hint)
+
+
+_TO_VERIFICATION = _(
+    "Your company's own domain: WeCom's console → App management → the app → Web authorisation and JS-SDK → apply for "
+    "verification, upload the file here, then verify. A domain of an associated company: have the association "
+    "certified by WeCom. Both ways are described on the two pages below."
+)
+OWNERSHIP = Check(
+    name="ownership",
+    label=_("Domain ownership"),
+    purpose=_("Judges by WeCom's answer when the domain was last written, and by the verification file."),
+    run=check_ownership,
+    subject=links.trusted_domain,
+    explanations={
+        "accepted": Explanation(_("WeCom took %(domain)s as trusted domain when it was written.")),
+        "file": Explanation(_("The verification file is at its place, and WeCom has not refused %(domain)s.")),
+        "unknown": Explanation(
+            _(
+                "WeCom tells whether %(domain)s is verified only when the domain is written; nothing is known yet, and "
+                "no verification file has been found at the public address."
+            ),
+            WECOM_ADMIN,
+            _TO_VERIFICATION,
+        ),
+        "file_since": Explanation(
+            _("WeCom refused %(domain)s as not verified (85005); a verification file was put in its place since then."),
+            WECOM_ADMIN,
+            _("Have the domain verified in WeCom's console, then write the trusted domain from this page once more."),
+        ),
+        "unverified": Explanation(
+            _("WeCom says that the ownership of %(domain)s is not verified (85005)."), WECOM_ADMIN, _TO_VERIFICATION
+        ),
+        "no_filing": Explanation(
+            _(
+                "WeCom says that %(domain)s has no ICP filing of this company or an associated one: it must be a "
+                "domain of your own company or of an associated company."
+            ),
+            WECOM_ADMIN,
+            _TO_VERIFICATION,
+        ),
+        "of_a_provider": Explanation(
+            _("WeCom says that %(domain)s belongs to a service provider. Use a domain of your own company."),
+            WECOM_ADMIN,
+            _TO_VERIFICATION,
+        ),
+    },
+    copied="domain",
+    help_links=(OWN_DOMAIN_PAGE, ASSOCIATED_PAGE),
+)
+
+
+# --- Callback address -------------------------------------------------------------------------------------------------
+
+APP_CALLBACK = CallbackEvent.Kind.APP
+
+
+def check_callback(question: Question) -> Finding:
+    """Ask the app's callback address as WeCom does, and look whether WeCom itself has made that check."""
+    corp = question.corp
+    crypto = callback_crypto(corp, APP_CALLBACK)
+    if crypto is None:
+        return skip("no_keys")
+    facts = {"url": callbacks.callback_url(corp, APP_CALLBACK)}
+    test = callbacks.own_check(crypto, url=facts["url"], now=question.now)
+    try:
+        page = SiteClient().fetch(test.url)
+    except ConfigurationError as error:
+        return wrong("untrusted", facts, detail=error.message)
+    except TransientError as error:
+        return wrong("unreachable", facts, detail=error.message)
+    if page.status != 200:
+        problem = "redirected" if 300 <= page.status < 400 else "wrong_status"
+        return wrong(problem, facts, detail=f"HTTP {page.status}")
+    if page.content != test.answer:
+        return wrong("wrong_content", facts, detail=f"HTTP {page.status}")
+    address = next(one for one in callbacks.addresses(corp, now=question.now) if one.kind == APP_CALLBACK)
+    if address.verified_at is None:
+        return warning("unverified", facts, heals=True)
+    return warning("outdated", facts, heals=True) if address.is_outdated else ok("verified", facts)
+
+
+def find_callback_url(corp: Corp) -> str:
+    """Return the app's callback address, the subject of its check."""
+    return callbacks.callback_url(corp, APP_CALLBACK)
+
+
+_TO_RECEPTION = _("WeCom's console → App management → the app → Receive messages: save URL, Token and EncodingAESKey.")
+CALLBACK = Check(
+    name="callback",
+    label=_("Callback address"),
+    purpose=_("Asks the callback address at the public address, signed as WeCom signs, and compares the answer."),
+    run=check_callback,
+    subject=find_callback_url,
+    explanations={
+        "verified": Explanation(_("The callback address answers rightly, and WeCom has verified it.")),
+        "no_keys": Explanation(
+            _("No Token and EncodingAESKey are generated: nothing is received from WeCom, which not everybody needs."),
+            WECOM_ADMIN,
+            _("Generate them under “Receiving messages” if buttons, menus or directory changes are to be heard."),
+        ),
+        "unverified": Explanation(
+            _("The callback address answers rightly, but WeCom has not verified it yet."), WECOM_ADMIN, _TO_RECEPTION
+        ),
+        "outdated": Explanation(
+            _("The site address was changed after WeCom verified the callback address."), WECOM_ADMIN, _TO_RECEPTION
+        ),
+        "wrong_status": Explanation(
+            _("%(url)s answers, but refuses the check: the request does not arrive at this site as it was sent."),
+            NETWORK_ADMIN,
+            _("Let the reverse proxy pass /wecom/ on to this site, with its query and Host header as they come."),
+        ),
+        "wrong_content": Explanation(
+            _("Something else answers at %(url)s: a login page, or another server."),
+            NETWORK_ADMIN,
+            _("Let the reverse proxy pass /wecom/ on to this site, with its query and Host header as they come."),
+        ),
+        "redirected": Explanation(
+            _("%(url)s sends the visitor elsewhere; WeCom does not follow."),
+            NETWORK_ADMIN,
+            _("If it leads from http:// to https://, save the site address with https://."),
+        ),
+        "untrusted": Explanation(
+            _("The certificate of %(url)s is not trusted."),
+            NETWORK_ADMIN,
+            _("Install a valid certificate of a public authority for this host name, with its intermediate ones."),
+        ),
+        "unreachable": Explanation(
+            _("%(url)s cannot be reached from this server, or did not answer in time."),
+            NETWORK_ADMIN,
+            _("Check the DNS entry of the host name, the firewall and the reverse proxy."),
+        ),
+    },
+    copied="url",
+)

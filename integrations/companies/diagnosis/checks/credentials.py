@@ -1,0 +1,404 @@
+"""Checks of CorpId, AgentId and Secrets, and of what WeCom lets them read: app, scope, directory."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from integrations.clients.errors import IntegrationError, RateLimitedError, TransientError
+from integrations.clients.explanations import Explanation
+from integrations.clients.wecom import errcodes
+from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, TO_SCOPE, WECOM_ADMIN
+from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+from integrations.companies.diagnosis.findings import (
+    APP_DISABLED,
+    IP_REFUSED,
+    NOT_OF_AN_APP,
+    OTHER_APP,
+    BlockingCheck,
+    Check,
+    Finding,
+    Question,
+    Status,
+    clip,
+    fail,
+    is_passing,
+    judge_error,
+    ok,
+    parse_ip_address,
+    skip,
+    warning,
+    wrong,
+)
+from integrations.core.client_factory import contacts_client, testing_client, token_store, wecom_client
+
+if TYPE_CHECKING:
+    from integrations.clients.wecom.api.agent import Agent
+    from integrations.clients.wecom.client import WeComClient
+    from integrations.models import Corp
+
+# A department may be empty; so many are looked into for one member.
+DEPARTMENTS_TRIED = 5
+UNKNOWN_DEPARTMENT = frozenset({60003, 60123})
+DEPARTMENT_OUT_OF_SCOPE = 60011
+SECRET_REFUSED = frozenset({errcodes.INVALID_CREDENTIAL, errcodes.INVALID_SECRET})
+# Details are kept from addresses that WeCom first saw after 2022-08-15.
+NO_DETAILS = 48009
+
+
+# --- Token ------------------------------------------------------------------------------------------------------------
+
+
+def check_token(question: Question) -> Finding:
+    """Ask for another token, for all processes: the one that they share says nothing of the Secret."""
+    try:
+        _renew_token(question.corp)
+    except RateLimitedError as error:
+        if error.code != errcodes.RATE_LIMITED:
+            raise
+        until = question.now + timedelta(seconds=error.retry_after_seconds)
+        return fail(error, "held", Status.WRONG, heals=False, facts={"until": until.isoformat()})
+    return ok("given")
+
+
+def _renew_token(corp: Corp) -> None:
+    try:
+        wecom_client(corp).renew_token()
+    except TransientError as error:
+        if error.system != "valkey":
+            raise
+        testing_client(corp).renew_token()
+
+
+_LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
+TOKEN = Check(
+    name=BlockingCheck.TOKEN,
+    label=_("Token"),
+    purpose=_("Fetches a token with the saved CorpId and Secret."),
+    run=check_token,
+    explanations={
+        "given": Explanation(_("WeCom gives a token for this CorpId and Secret.")),
+        "held": Explanation(
+            _(
+                "WeCom gives this server no token until about %(until)s: too many were asked for, or with a wrong "
+                "Secret."
+            ),
+            _LIMIT.who,
+            _LIMIT.where,
+        ),
+    },
+)
+
+
+# --- AgentId and Secret -----------------------------------------------------------------------------------------------
+
+
+def check_agentid(question: Question) -> Finding:
+    """Read the app, which shows whether AgentId and Secret belong to one app, and not to the contacts assistant."""
+    client = wecom_client(question.corp)
+    try:
+        agent = client.agent_get()
+    except IntegrationError as error:
+        return judge_agent_refusal(client, error, check_name=AGENTID.name)
+    return judge_agent(agent, agentid=question.corp.agentid)
+
+
+def judge_agent(agent: Agent, *, agentid: int) -> Finding:
+    """Judge whether the app that WeCom shows is the one of this AgentId."""
+    if agent.agentid != agentid:
+        return wrong("other_app", {"theirs": agent.agentid}, heals=False)
+    return ok("named", {"app_name": clip(agent.name, 128)})
+
+
+def judge_agent_refusal(client: WeComClient, error: IntegrationError, *, check_name: str) -> Finding:
+    """Judge what WeCom's refusal to show the app means to the check `check_name`."""
+    if error.operation == "gettoken" or error.code is None:
+        return judge_error(error, check_name=check_name)
+    if error.code in OTHER_APP:
+        return fail(error, "other_app", Status.WRONG, heals=False)
+    if error.code != NOT_OF_AN_APP:
+        return judge_error(error, check_name=check_name)
+    try:
+        client.user_list_id(limit=1)  # which only the contacts assistant may
+    except IntegrationError:
+        return fail(error, "no_app", Status.WRONG, heals=False)
+    return fail(error, "contacts_secret", Status.WRONG, heals=False)
+
+
+_COPY_BOTH = _("Copy AgentId and Secret from the same page: WeCom's console → App management → the app.")
+AGENTID = Check(
+    name=BlockingCheck.AGENTID,
+    label=_("AgentId and Secret"),
+    purpose=_("Reads the app, which works only with its own Secret."),
+    run=check_agentid,
+    explanations={
+        "named": Explanation(_("WeCom knows the app as “%(app_name)s”.")),
+        "other_app": Explanation(_("The Secret belongs to another app than the AgentId."), SITE_ADMIN, _COPY_BOTH),
+        "contacts_secret": Explanation(
+            _("This is the Secret of the contacts assistant (Contacts sync), not of the app."), SITE_ADMIN, _COPY_BOTH
+        ),
+        "connected": Explanation(
+            _("This app is connected as another company here already."),
+            SITE_ADMIN,
+            _("Use that company, or another app."),
+        ),
+        "no_app": Explanation(
+            _("This Secret may not read the app: it is one of WeCom's own assistants, not the app's."),
+            SITE_ADMIN,
+            _COPY_BOTH,
+        ),
+    },
+)
+
+
+# --- App and scope ----------------------------------------------------------------------------------------------------
+
+
+def check_app(question: Question) -> Finding:
+    """Look whether the app is enabled in WeCom."""
+    try:
+        agent = wecom_client(question.corp).agent_get()
+    except IntegrationError as error:
+        if error.code != APP_DISABLED:
+            raise
+        return fail(error, "disabled", Status.WRONG, heals=True)
+    return wrong("disabled") if agent.is_closed else ok("enabled")
+
+
+APP = Check(
+    name="app",
+    label=_("App enabled"),
+    purpose=_("Looks whether the app is switched on in WeCom."),
+    run=check_app,
+    explanations={
+        "enabled": Explanation(_("The app is enabled in WeCom.")),
+        "disabled": Explanation(
+            _("The app is disabled in WeCom."),
+            WECOM_ADMIN,
+            _("WeCom's console → App management → the app → enable it."),
+        ),
+    },
+)
+
+
+def check_scope(question: Question) -> Finding:
+    """Count whom the app can see, and so reach and let in."""
+    agent = wecom_client(question.corp).agent_get()
+    facts = {
+        "members": len(agent.allowed_userids),
+        "departments": len(agent.allowed_department_ids),
+        "tags": len(agent.allowed_tag_ids),
+    }
+    if not any(facts.values()):
+        return wrong("empty", facts)
+    if facts["members"] and not facts["departments"] and not facts["tags"]:
+        return warning("members_only", facts, heals=True)
+    return ok("seen", facts)
+
+
+SCOPE = Check(
+    name="scope",
+    label=_("Visible scope"),
+    purpose=_("Counts the members, departments and tags that the app may see."),
+    run=check_scope,
+    explanations={
+        "seen": Explanation(
+            _(
+                "The app sees departments with all below them: %(departments)s, tags: %(tags)s, "
+                "single members: %(members)s."
+            )
+        ),
+        "empty": Explanation(
+            _("The app sees nobody: nobody can sign in, and no message arrives."),
+            WECOM_ADMIN,
+            TO_SCOPE,
+        ),
+        "members_only": Explanation(
+            _("The app sees single members only (%(members)s), no department: whoever joins later is left out."),
+            WECOM_ADMIN,
+            TO_SCOPE,
+        ),
+    },
+)
+
+
+# --- Directory --------------------------------------------------------------------------------------------------------
+
+
+def check_contacts(question: Question) -> Finding:
+    """Read the departments and one member, and look which fields WeCom keeps from the app."""
+    client = wecom_client(question.corp)
+    department_ids = [one.department_id for one in client.department_simplelist()]
+    userid = _find_any_userid(client, department_ids)
+    if not userid:
+        return skip("nobody", {"departments": len(department_ids)})
+    withheld = ", ".join(client.user_get(userid).withheld)
+    return ok("partly" if withheld else "whole", {"departments": len(department_ids), "withheld": withheld})
+
+
+def _find_any_userid(client: WeComClient, department_ids: list[int]) -> str:
+    """Return the userid of any member whom the app sees; empty where none is found."""
+    for department_id in department_ids[:DEPARTMENTS_TRIED]:
+        members = client.user_simplelist(department_id)
+        if members:
+            return members[0].userid
+    allowed = client.agent_get().allowed_userids
+    return allowed[0] if allowed else ""
+
+
+CONTACTS = Check(
+    name="contacts",
+    label=_("Contacts"),
+    purpose=_("Reads the departments and one member, and looks which fields WeCom leaves out."),
+    run=check_contacts,
+    explanations={
+        "whole": Explanation(
+            _("The directory can be read (departments: %(departments)s), and a member with all fields.")
+        ),
+        "partly": Explanation(
+            _(
+                "The directory can be read (departments: %(departments)s). WeCom withholds these fields from apps made "
+                "after June 2022: %(withheld)s. That is no mistake: link people by their WeCom account instead."
+            )
+        ),
+        "nobody": Explanation(
+            _("The directory can be read (departments: %(departments)s), but no member is found in the first of them.")
+        ),
+    },
+)
+
+
+def check_departments(question: Question) -> Finding:
+    """Look whether the department roots exist, and the app may see them."""
+    roots = question.corp.department_root_ids
+    client = wecom_client(question.corp)
+    visible = {one.department_id for one in client.department_simplelist()}
+    if not roots:
+        return ok("all", {"departments": len(visible)})
+    unknown: list[str] = []
+    outside: list[str] = []
+    for root in roots:
+        if root in visible:
+            continue
+        try:  # the list does not tell unknown from out of scope
+            client.department_get(root)
+        except IntegrationError as error:
+            if error.code in UNKNOWN_DEPARTMENT:
+                unknown.append(str(root))
+            elif error.code == DEPARTMENT_OUT_OF_SCOPE:
+                outside.append(str(root))
+            else:
+                raise
+    facts = {"roots": ", ".join(map(str, roots)), "unknown": ", ".join(unknown), "outside": ", ".join(outside)}
+    if unknown and outside:
+        return wrong("both", facts)
+    if unknown:
+        return wrong("unknown", facts)
+    return wrong("outside", facts) if outside else ok("seen", facts)
+
+
+def join_department_roots(corp: Corp) -> str:
+    """Return the roots as the subject of their check."""
+    return ",".join(map(str, corp.department_root_ids))
+
+
+_CORRECT_ROOTS = _(
+    "Correct “department roots” on this page, or leave it empty. WeCom's console → Contacts shows the IDs."
+)
+DEPARTMENTS = Check(
+    name="departments",
+    label=_("Department roots"),
+    purpose=_("Looks whether the departments named on this page exist and are in the app's visible scope."),
+    run=check_departments,
+    subject=join_department_roots,
+    explanations={
+        "all": Explanation(
+            _("No roots are named: everybody whom the app sees takes part (departments: %(departments)s).")
+        ),
+        "seen": Explanation(_("All of them exist and are visible to the app: %(roots)s.")),
+        "unknown": Explanation(_("There is no department %(unknown)s in WeCom."), SITE_ADMIN, _CORRECT_ROOTS),
+        "outside": Explanation(_("The app may not see department %(outside)s."), WECOM_ADMIN, TO_SCOPE),
+        "both": Explanation(
+            _("There is no department %(unknown)s in WeCom, and the app may not see department %(outside)s."),
+            SITE_ADMIN,
+            _CORRECT_ROOTS,
+        ),
+    },
+)
+
+
+# --- Contacts sync ----------------------------------------------------------------------------------------------------
+
+
+def check_assistant(question: Question) -> Finding:
+    """Read the directory with the Secret of Contacts sync, if one is saved."""
+    if not question.corp.contacts_secret:
+        return skip("none")
+    try:
+        token_store().drop_copies(question.corp.corpid, None)
+        client = contacts_client(question.corp)
+        rows = client.user_list_id(limit=1).rows
+        facts = {"departments": len(client.department_simplelist())}
+        if rows:
+            client.user_get(rows[0].userid)
+    except IntegrationError as error:
+        # Judged on its own: what the checks of token and address find of the app does not hold for the assistant.
+        if error.code == NO_DETAILS and error.operation == "user_get":
+            return ok("ids_only", facts)
+        if error.code is not None and error.operation == "gettoken":
+            problem = "secret_refused" if error.code in SECRET_REFUSED else "refused"
+            return fail(error, problem, Status.WRONG, heals=is_passing(error.code))
+        if error.code == NOT_OF_AN_APP:
+            return fail(error, "of_an_app", Status.WRONG, heals=False)
+        if error.code in IP_REFUSED:
+            address = parse_ip_address(error.caller_ip) or ""
+            return fail(error, "refused_ip", Status.WRONG, heals=True, facts={"address": address})
+        raise
+    return ok("reads", facts)
+
+
+_TO_SECRET = _(
+    "WeCom's console → Security and management → Management tools → Contacts sync → Secret; paste it above under "
+    "Credentials into “Contacts sync Secret”."
+)
+ASSISTANT = Check(
+    name="assistant",
+    label=_("Contacts sync"),
+    purpose=_("Reads the directory with the Secret of Contacts sync, if one is saved."),
+    run=check_assistant,
+    explanations={
+        "none": Explanation(
+            _("Not entered: the app's own Secret reads whom the app may see. That is enough for many companies."),
+            SITE_ADMIN,
+            _(
+                "To read the whole company: WeCom's console → Security and management → Management tools → "
+                "Contacts sync → Secret; paste it above under Credentials into “Contacts sync Secret”."
+            ),
+        ),
+        "reads": Explanation(
+            _("Contacts sync reads the whole company (departments: %(departments)s), with all details.")
+        ),
+        "ids_only": Explanation(
+            _(
+                "Contacts sync reads the whole company (departments: %(departments)s), but no names or other details: "
+                "WeCom keeps them from addresses that it first saw after August 2022. The app reads those it may see."
+            )
+        ),
+        "secret_refused": Explanation(
+            _("WeCom refuses the Secret of Contacts sync: it is wrong, or was reset."),
+            SITE_ADMIN,
+            _TO_SECRET,
+        ),
+        "of_an_app": Explanation(
+            _("The Secret saved for Contacts sync is one of an app, which may not list the whole company."),
+            SITE_ADMIN,
+            _TO_SECRET,
+        ),
+        "refused_ip": Explanation(
+            _("WeCom refuses Contacts sync the address of this server, %(address)s."),
+            WECOM_ADMIN,
+            _("WeCom's console → Security and management → Management tools → Contacts sync → Trusted company IP."),
+        ),
+    },
+    copied="address",
+)
