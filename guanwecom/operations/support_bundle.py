@@ -24,7 +24,7 @@ from django.utils import timezone, translation
 from guanwecom import environment
 from guanwecom.operations import health, views
 from guanwecom.operations.upgrade import plan
-from integrations.companies.diagnosis.export import export_text
+from integrations.companies.diagnosis.results import export_text
 from integrations.core import installation
 from integrations.core.key_rotation import encrypted_columns
 from integrations.core.redis import valkey

@@ -250,7 +250,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             self.stage_credentials(request, obj, form.new_credentials)
         elif not APP_COLUMNS.isdisjoint(form.changed_model_fields()):
             credentials.discard(corp=obj)  # older ones that still wait must not replace what serves from now on
-        changed = None if needs_test else results.outdated(obj)
+        changed = None if needs_test else results.find_outdated_checks(obj)
         if needs_test or changed:
             start_checks(request, obj, changed)
             messages.info(
@@ -269,7 +269,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         """Of an enabled company to the tab where the results stand, if saving has begun checks."""
         if not obj.is_enabled:
             return self._to_page(obj)
-        is_checked = any(run.is_unfinished for run in results.latest(obj).values())
+        is_checked = any(run.is_unfinished for run in results.find_latest_runs(obj).values())
         return self._to_page(obj, "diagnosis" if is_checked else "credentials")
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:

@@ -22,7 +22,7 @@ from integrations.admin.form_fields import (
 )
 from integrations.admin.form_mixins import ProxyMixin
 from integrations.bi import sso
-from integrations.companies.diagnosis import readiness
+from integrations.companies.diagnosis import results
 from integrations.core import hooks, validators
 from integrations.core.page_versions import VersionedForm
 from integrations.core.safe_urls import LONGEST_IN_LINK, length_in_link
@@ -224,7 +224,7 @@ class CorpForm(ProxyMixin, VersionedForm):
         for name in ("site_address", "domain_id"):
             if name in self.cleaned_data:
                 setattr(corp, name, self.cleaned_data[name])
-        return readiness.reasons_against_sign_in(corp, now=timezone.now())
+        return results.find_reasons_against_sign_in(corp, now=timezone.now())
 
     def _sends_secret_elsewhere(self) -> bool:
         """Otherwise, somebody who may change a company could send its Secret to an address of their own."""

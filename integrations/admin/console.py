@@ -85,7 +85,7 @@ class ConsolePages(CorpPages):
         is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step["is_next"]), None)
         writes = _last_writes(corp)
-        runs = results.latest(corp)
+        runs = results.find_latest_runs(corp)
         state = corp_state(corp, runs)
         return {
             "state_html": render_to_string(f"{FOLDER}/_state.html", state),

@@ -21,9 +21,8 @@ from integrations.companies import services
 from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE, CHECKS
 from integrations.companies.diagnosis.checks.message import MESSAGE
-from integrations.companies.diagnosis.export import export_text, technical
 from integrations.companies.diagnosis.findings import Status
-from integrations.companies.diagnosis.readiness import essential_checks
+from integrations.companies.diagnosis.results import essential_checks, export_text, write_technical_line
 from integrations.core.queues import queue_all_on_commit
 from integrations.core.validators import without_invisible
 from integrations.models import CheckRun, Corp
@@ -121,7 +120,7 @@ class DiagnosisPages(CorpPages):
 
     def _answer_parts(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         now, can_act = timezone.now(), self.has_change_permission(request, corp)
-        runs = results.latest(corp)
+        runs = results.find_latest_runs(corp)
         rows = [_row(corp, name, runs.get(name), now, can_act=can_act) for name in CHECKS]
         counts = [(status.label, TONES.get(status, "quiet"), _count(rows, status)) for status in Status]
         context = {"corp": corp, "counts": [one for one in counts if one[2]]}
@@ -167,7 +166,7 @@ def token_result(corp: Corp, runs: dict[str, CheckRun]) -> str:
     # Without a network no token is tried; and a token proves the network.
     bad = [run for run in found if run.status == Status.WRONG and found[-1].status != Status.OK]
     run = next((run for run in found if run.is_unfinished), (bad or found[-1:])[0])
-    context = {"run": run, "tone": TONES.get(Status(run.status), "quiet"), "explanation": results.explanation(run)}
+    context = {"run": run, "tone": TONES.get(Status(run.status), "quiet"), "explanation": results.explain_run(run)}
     return render_to_string(f"{FOLDER}/_token_result.html", context)
 
 
@@ -215,13 +214,13 @@ def _of_run(corp: Corp, run: CheckRun, now: datetime) -> dict[str, Any]:
     is_bad = run.status in {Status.WRONG, Status.WARNING, Status.SKIPPED}
     return {
         "tone": TONES.get(Status(run.status), "quiet"),
-        "explanation": results.explanation(run),
+        "explanation": results.explain_run(run),
         "is_outdated": not run.is_unfinished and not results.is_current(run, corp),
         "seems_lost": run.is_unfinished and now - _since(run) >= WORKER_MISSING,
         "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
         "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
         "help_links": check.help_links if is_bad else (),
-        "technical": technical(run) if run.finished_at and (is_bad or run.detail) else "",
+        "technical": write_technical_line(run) if run.finished_at and (is_bad or run.detail) else "",
     }
 
 

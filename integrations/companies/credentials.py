@@ -107,7 +107,7 @@ def explanation(staged: StagedCredentials) -> Explanation | None:
     """Why they are not in force, in the active language; None where nothing is known yet."""
     if not staged.problem or staged.state == State.IN_FORCE:
         return None
-    return results.explained(BlockingCheck.AGENTID, staged.problem, staged.errcode, staged.facts)
+    return results.explain_finding(BlockingCheck.AGENTID, staged.problem, staged.errcode, staged.facts)
 
 
 def _found(corp: Corp, staged: StagedCredentials) -> Finding:

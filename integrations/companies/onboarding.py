@@ -13,11 +13,9 @@ from enum import StrEnum
 from django.utils.translation import gettext as _
 
 from integrations.companies import links, verification_files
-from integrations.companies.diagnosis import readiness, results
+from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.findings import Status
 from integrations.models import CheckRun, Corp, VerificationFile
-
-_PASSED = frozenset({Status.OK, Status.WARNING})
 
 
 class State(StrEnum):
@@ -97,7 +95,7 @@ def words_of_value(state: State) -> str:
 
 def _current_runs(corp: Corp) -> dict[str, CheckRun]:
     """The newest run of each check, of those that saw what is saved now."""
-    return {name: run for name, run in results.latest(corp).items() if results.is_current(run, corp)}
+    return {name: run for name, run in results.find_latest_runs(corp).items() if results.is_current(run, corp)}
 
 
 def _of_checks(runs: dict[str, CheckRun], *names: str) -> State:
@@ -107,7 +105,9 @@ def _of_checks(runs: dict[str, CheckRun], *names: str) -> State:
         return State.WRONG
     if any(run.is_unfinished for run in known):
         return State.RUNNING
-    return State.DONE if len(known) == len(names) and all(run.status in _PASSED for run in known) else State.TO_DO
+    return (
+        State.DONE if len(known) == len(names) and all(run.status in results.PASSED for run in known) else State.TO_DO
+    )
 
 
 def _credentials(runs: dict[str, CheckRun]) -> State:
@@ -139,6 +139,6 @@ def _console(corp: Corp, runs: dict[str, CheckRun]) -> State:
 
 def _full_test(corp: Corp, runs: dict[str, CheckRun]) -> State:
     """Done when everything essential passed and nothing else is wrong."""
-    state = _of_checks(runs, *readiness.essential_checks(corp))
+    state = _of_checks(runs, *results.essential_checks(corp))
     others = _of_checks(runs, *runs)
     return others if others in {State.WRONG, State.RUNNING} else state

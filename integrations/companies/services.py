@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from integrations.clients.errors import TransientError
 from integrations.companies import links
-from integrations.companies.diagnosis import readiness
+from integrations.companies.diagnosis import results
 from integrations.core import hooks, http
 from integrations.core.background import database_clock
 from integrations.core.client_factory import token_store
@@ -77,7 +77,7 @@ def _forget_token(corpid: str, agentid: int | None) -> None:
 
 def reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
     """Why `corp` cannot be enabled yet, as sentences; empty when it can."""
-    return [*readiness.reasons(corp, now=now), *_local_address(corp)]
+    return [*results.find_reasons_against_enabling(corp, now=now), *_local_address(corp)]
 
 
 def _local_address(corp: Corp) -> list[str]:

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.companies import links, onboarding, verification_files
-from integrations.companies.diagnosis import readiness
+from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.checks import CHECKS
 from integrations.models import CheckRun, Corp, SiteAddress, VerificationFile
 from tests.e2e.session import signed_in
@@ -97,7 +97,7 @@ def at_diagnosis(corp: Corp) -> None:
 
 
 def at_enable(corp: Corp) -> None:
-    found(corp, "ok", *{*readiness.essential_checks(corp), "token", "ip", "domain", "home_page"})
+    found(corp, "ok", *{*results.essential_checks(corp), "token", "ip", "domain", "home_page"})
 
 
 @pytest.mark.parametrize("state", [at_credentials, at_verification, at_console, at_trusted_ip, at_diagnosis, at_enable])
@@ -117,7 +117,7 @@ def test_the_step_at_which_one_is_stands_open_alone(
 
 def test_each_tab_of_an_enabled_company(page: Page, show: Callable[..., None], corp: Corp) -> None:
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
-    found(corp, "ok", *readiness.essential_checks(corp))
+    found(corp, "ok", *results.essential_checks(corp))
     show()
 
     heights = {}

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.checks import CHECKS
-from integrations.companies.diagnosis.readiness import essential_checks
+from integrations.companies.diagnosis.results import essential_checks
 from integrations.core.redis import valkey
 from integrations.models import CheckRun, Corp
 

@@ -11,7 +11,7 @@ from django.utils.translation import override
 from pytest_django import Settings
 
 from accounts.models import User
-from integrations.companies.diagnosis.results import explained
+from integrations.companies.diagnosis.results import explain_finding
 from integrations.core.explanations import of_errcode
 
 
@@ -97,8 +97,8 @@ def test_errors_lead_to_their_line(built: Path) -> None:
         assert of_errcode(-1).guide == "/docs/en/errors.html#errcode-minus-1"
         assert of_errcode(45009, operation="gettoken").guide == "/docs/en/errors.html#errcode-gettoken-45009"
     with override("zh-hans"):
-        assert explained("home_page", "missing", None, {}).guide == "/docs/zh-cn/errors.html#check-home-page"
-        assert explained("token", "refused", 40001, {}).guide == "/docs/zh-cn/errors.html#errcode-40001"
+        assert explain_finding("home_page", "missing", None, {}).guide == "/docs/zh-cn/errors.html#check-home-page"
+        assert explain_finding("token", "refused", 40001, {}).guide == "/docs/zh-cn/errors.html#errcode-40001"
 
 
 def test_the_link_stands_beside_the_error(built: Path) -> None:

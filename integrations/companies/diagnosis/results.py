@@ -1,13 +1,15 @@
-"""Reads the newest run of each check, in sentences."""
+"""Results of the diagnosis: the newest run of each check, what blocks enabling, the state of a company, the text."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -16,17 +18,22 @@ from django.utils.translation import ngettext
 from integrations.clients.errors import TransientError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
-from integrations.companies.diagnosis.checks import CHECKS
+from integrations.companies import links
+from integrations.companies.diagnosis.checks import CHECKS, ESSENTIAL, ESSENTIAL_TO_SIGN_IN
+from integrations.companies.diagnosis.checks.console import HOME_PAGE, judge_home_page
 from integrations.companies.diagnosis.checks.message import MESSAGE
 from integrations.companies.diagnosis.findings import IP_REFUSED, OTHER_APP, SHARED_EXPLANATIONS, BlockingCheck, Status
 from integrations.core import hooks
-from integrations.core.client_factory import token_store
+from integrations.core.client_factory import CALLBACK_COLUMNS, token_store
 from integrations.core.explanations import translated
 from integrations.core.hooks import CallsRefused
 from integrations.models import CheckRun, Corp
+from integrations.models.fields import Unreadable
 from integrations.models.scoping import Person
 
-_UNKNOWN = Explanation("")
+PASSED = frozenset({Status.OK, Status.WARNING})
+# A company may be disabled for months, and much happens in WeCom meanwhile.
+RESULTS_COUNT_FOR = timedelta(days=1)
 
 
 class _Facts(dict[str, Any]):
@@ -36,8 +43,8 @@ class _Facts(dict[str, Any]):
         return "?"
 
 
-def latest(corp: Corp) -> dict[str, CheckRun]:
-    """The newest run of each check that was ever asked for, in the diagnosis' order."""
+def find_latest_runs(corp: Corp) -> dict[str, CheckRun]:
+    """Return the newest run of each check that was ever asked for, in the diagnosis' order."""
     found = {run.check_name: run for run in CheckRun.objects.newest_of([corp])}
     return {name: found[name] for name in CHECKS if name in found}
 
@@ -49,40 +56,95 @@ def is_current(run: CheckRun, corp: Corp) -> bool:
     return run.check_name == MESSAGE.name or run.subject == CHECKS[run.check_name].subject(corp)
 
 
-def outdated(corp: Corp) -> list[str]:
-    """The checks that looked at something else than what is saved now, but for the test message, which people get."""
-    return [name for name, run in latest(corp).items() if name != MESSAGE.name and not is_current(run, corp)]
+def find_outdated_checks(corp: Corp) -> list[str]:
+    """Name the checks that looked at something else than what is saved now; not the test message, which people get."""
+    runs = find_latest_runs(corp)
+    return [name for name, run in runs.items() if name != MESSAGE.name and not is_current(run, corp)]
 
 
-def explanation(run: CheckRun) -> Explanation:
-    """What the result of a run means, in the active language; empty while it is not finished."""
+def explain_run(run: CheckRun) -> Explanation:
+    """Say what the result of a run means, in the active language; nothing while it is not finished."""
     if run.is_unfinished:
         return Explanation("")
-    return explained(run.check_name, run.problem, run.errcode, run.facts)
+    return explain_finding(run.check_name, run.problem, run.errcode, run.facts)
 
 
-def explained(check_name: str, problem: str, errcode: int | None, found: Mapping[str, Any]) -> Explanation:
-    """What a finding of a check means, in the active language. `found`: its facts."""
+def explain_finding(check_name: str, problem: str, errcode: int | None, found: Mapping[str, Any]) -> Explanation:
+    """Say what a finding of a check means, in the active language. `found`: its facts."""
     facts = _Facts(found)
     if problem == "blocked":
         facts["by_label"] = label(facts["by"])
     if "until" in facts:
         facts["until"] = f"{timezone.localtime(datetime.fromisoformat(facts['until'])):%Y-%m-%d %H:%M}"
-    return translated(_english(check_name, problem, errcode), facts)
-
-
-def _english(check_name: str, problem: str, errcode: int | None) -> Explanation:
-    own = CHECKS[check_name].explanations.get(problem) or SHARED_EXPLANATIONS.get(problem)
+    check = CHECKS[check_name]
+    own = check.explanations.get(problem) or SHARED_EXPLANATIONS.get(problem)
     if own is not None:
-        return replace(own, guide=CHECKS[check_name].guide)
+        return translated(replace(own, guide=check.guide), facts)
     if errcode is None:
-        return _UNKNOWN
-    return errcodes.explain(errcode, operation="gettoken" if check_name == BlockingCheck.TOKEN else "")
+        return Explanation("")
+    operation = "gettoken" if check_name == BlockingCheck.TOKEN else ""
+    return translated(errcodes.explain(errcode, operation=operation), facts)
 
 
 def label(name: str) -> str:
-    """The name of a check in the active language."""
+    """Return the name of a check in the active language."""
     return _(CHECKS[name].label) if name in CHECKS else name
+
+
+# --- Enabling a company -----------------------------------------------------------------------------------------------
+
+
+def essential_checks(corp: Corp) -> tuple[str, ...]:
+    """Name the checks that must have passed: with sign-in also those without which nobody gets in."""
+    return (*ESSENTIAL, *ESSENTIAL_TO_SIGN_IN) if corp.sign_in_enabled else ESSENTIAL
+
+
+def find_reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
+    """Say why the corp cannot be enabled yet, as sentences in the active language.
+
+    Only results of today's values count, and none that is older than RESULTS_COUNT_FOR.
+    """
+    return _find_reasons(essential_checks(corp), find_latest_runs(corp), corp, now)
+
+
+def find_reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
+    """Say why sign-in, which is off, cannot be switched on for an enabled corp yet, under the same rules.
+
+    The home page that WeCom has was compared with the plain login address: it is judged anew, by the link of sign-in.
+    """
+    runs = find_latest_runs(corp)
+    run = runs.get(HOME_PAGE.name)
+    if run is not None and "theirs" in run.facts and is_current(run, corp):
+        with_sign_in = copy(corp)
+        with_sign_in.sign_in_enabled = True
+        finding = judge_home_page(with_sign_in, run.facts["theirs"])
+        run.status, run.problem, run.facts = finding.status, finding.problem, dict(finding.facts)
+    return _find_reasons(ESSENTIAL_TO_SIGN_IN, runs, corp, now)
+
+
+def _find_reasons(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, now: datetime) -> list[str]:
+    missing: list[str] = []
+    old: list[str] = []
+    unfinished: list[str] = []
+    sentences: list[str] = []
+    for name in names:
+        run = runs.get(name)
+        if run is not None and run.is_unfinished:
+            unfinished.append(label(name))
+        elif run is None or not is_current(run, corp):
+            missing.append(label(name))
+        elif run.status not in PASSED:
+            words = {"check": label(name), "reason": explain_run(run).what}
+            sentences.append(_("%(check)s: %(reason)s") % words)
+        elif run.finished_at is None or now - run.finished_at > RESULTS_COUNT_FOR:
+            old.append(label(name))
+    texts = {
+        _("Not checked, or not since the last change: %(checks)s. Run the diagnosis first."): missing,
+        _("Checked more than a day ago: %(checks)s. Run the diagnosis again."): old,
+        _("Being checked at the moment: %(checks)s. Wait for the result."): unfinished,
+    }
+    listed = [text % {"checks": _(", ").join(names)} for text, names in texts.items() if names]
+    return [*listed, *sentences]
 
 
 # --- Many companies at a glance ---------------------------------------------------------------------------------------
@@ -99,7 +161,7 @@ class Health:
 
 
 def health_by_corp(corps: Sequence[Corp]) -> dict[int, Health]:
-    """The health of each corp by its key, in one query. Results of another connection count for nothing."""
+    """Map keys to the health of each corp, in one query. Results of another connection count for nothing."""
     runs: dict[int, list[CheckRun]] = defaultdict(list)
     for run in CheckRun.objects.newest_of(corps):
         runs[run.corp_id].append(run)
@@ -107,32 +169,27 @@ def health_by_corp(corps: Sequence[Corp]) -> dict[int, Health]:
 
 
 def health_of(runs: Iterable[CheckRun], *, version: int) -> Health:
-    """From the newest run of each check of a corp, and its connection version."""
+    """Sum up the newest run of each check of a corp with this connection version."""
     runs = [run for run in runs if run.check_name != MESSAGE.name]
     current = [run for run in runs if run.connection_version == version]
     if runs and not current:
         return Health("warn", _("credentials changed, not checked"), None, 0)
-    counts = {status: sum(_as_seen(run) == status for run in current) for status in Status}
+    # A check that could not be tried is nothing in order, even where the one in its way looks so.
+    counts = Counter(
+        Status.WARNING if run.problem == "blocked" and run.status == Status.SKIPPED else run.status for run in current
+    )
+    if wrong := counts[Status.WRONG]:
+        text = ngettext("%(count)s check wrong", "%(count)s checks wrong", wrong)
+        tone, words = "bad", text % {"count": wrong}
+    elif any(run.is_unfinished for run in current):
+        tone, words = "quiet", _("being checked")
+    elif warned := counts[Status.WARNING]:
+        text = ngettext("%(count)s check to be looked at", "%(count)s checks to be looked at", warned)
+        tone, words = "warn", text % {"count": warned}
+    else:
+        tone, words = ("good", _("in order")) if counts[Status.OK] else ("quiet", _("not checked yet"))
     checked_at = max((run.finished_at for run in current if run.finished_at is not None), default=None)
-    tone, words = _words(counts, is_unfinished=any(run.is_unfinished for run in current))
-    return Health(tone, words, checked_at, counts[Status.WRONG])
-
-
-def _as_seen(run: CheckRun) -> str:
-    """Why? A check that could not be tried is nothing in order, even where the one in its way looks so."""
-    return Status.WARNING if run.problem == "blocked" and run.status == Status.SKIPPED else run.status
-
-
-def _words(counts: dict[Status, int], *, is_unfinished: bool) -> tuple[str, str]:
-    if counts[Status.WRONG]:
-        text = ngettext("%(count)s check wrong", "%(count)s checks wrong", counts[Status.WRONG])
-        return "bad", text % {"count": counts[Status.WRONG]}
-    if is_unfinished:
-        return "quiet", _("being checked")
-    if counts[Status.WARNING]:
-        text = ngettext("%(count)s check to be looked at", "%(count)s checks to be looked at", counts[Status.WARNING])
-        return "warn", text % {"count": counts[Status.WARNING]}
-    return ("good", _("in order")) if counts[Status.OK] else ("quiet", _("not checked yet"))
+    return Health(tone, words, checked_at, wrong)
 
 
 # --- The state of a company: that of its last real calls, whatever a diagnosis found before -------------------------
@@ -140,8 +197,8 @@ def _words(counts: dict[Status, int], *, is_unfinished: bool) -> tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why WeCom takes no calls of a corp, in the active language. `line`: the cause, who waits, and the remedy;
-    `sentence`: the same with the corp's name; `anchor`: the place of its page where it is mended."""
+    """The reason why WeCom takes no calls of a corp, in the active language. `line`: the cause, who waits, and the
+    remedy; `sentence`: the same with the corp's name; `anchor`: the place of its page where it is mended."""
 
     cause: str
     line: str
@@ -160,13 +217,13 @@ def refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
                 found[corp.pk] = CallsRefused(pause.code, until=now + timedelta(seconds=pause.remaining_seconds))
     for of_queues in hooks.calls_refused([corp for corp in known.values() if corp.is_enabled], now):
         found |= of_queues
-    return {pk: _refusal(known[pk], one, now) for pk, one in found.items()}
+    return {pk: _describe_refusal(known[pk], one, now) for pk, one in found.items()}
 
 
-def _refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:
+def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:
     code = refused.errcode
     if refused.until is not None and code == errcodes.RATE_LIMITED:
-        known = _("WeCom gives no token until %(time)s") % {"time": _clock(refused.until, now)}, "", "diagnosis"
+        known = _("WeCom gives no token until %(time)s") % {"time": _format_time(refused.until, now)}, "", "diagnosis"
     elif code is None:
         known = _("WeCom does not answer"), _("test the connection"), "credentials"
     elif code in errcodes.SECRET_REFUSED | OTHER_APP:
@@ -178,7 +235,7 @@ def _refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:
     cause, remedy, anchor = known
     waiting = ""
     if refused.since is None and remedy and refused.until is not None:
-        waiting = _("not asked again before %(time)s") % {"time": _clock(refused.until, now)}
+        waiting = _("not asked again before %(time)s") % {"time": _format_time(refused.until, now)}
     elif refused.since is not None:
         sentence = ngettext(
             "%(count)s recipient waits since %(time)s",
@@ -186,13 +243,13 @@ def _refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:
             refused.waiting_count,
         )
         sentence = sentence if refused.waiting_count else _("since %(time)s")
-        waiting = sentence % {"count": f"{refused.waiting_count:,}", "time": _clock(refused.since, now)}
+        waiting = sentence % {"count": f"{refused.waiting_count:,}", "time": _format_time(refused.since, now)}
     line = " · ".join(filter(None, [cause, waiting, remedy]))
     return Refusal(cause, line, _("“%(corp)s”: %(line)s") % {"corp": corp, "line": line}, anchor)
 
 
-def _clock(moment: datetime, now: datetime) -> str:
-    """The time; of another day with its date."""
+def _format_time(moment: datetime, now: datetime) -> str:
+    """Return the time; of another day with its date."""
     here = timezone.localtime(moment)
     return f"{here:%H:%M}" if here.date() == timezone.localtime(now).date() else f"{here:%Y-%m-%d %H:%M}"
 
@@ -202,3 +259,74 @@ def find_held_up(corp_ids: Iterable[int] | None, *, seen_by: Person) -> list[str
     corps = Corp.objects.visible_to(seen_by).only("name", "corpid", "agentid", "is_enabled")
     found = corps if corp_ids is None else corps.filter(pk__in=list(corp_ids))
     return [refusal.sentence for refusal in refusals(found).values()]
+
+
+# --- The text for support ---------------------------------------------------------------------------------------------
+
+_SECRET_COLUMNS = (
+    *("secret", "contacts_secret", "proxy_url"),
+    *(name for columns in CALLBACK_COLUMNS.values() for name in (columns.token, columns.aes_key)),
+)
+# Shorter ones are no secrets, and would tear holes into every word.
+_SECRET_AT_LEAST = 4
+
+
+def export_text(corp: Corp, *, now: datetime) -> str:
+    """Write all that support needs to know of the corp's connection, in the active language and without a secret."""
+    answers = {True: _("yes"), False: _("no")}
+    values = {
+        _("site address"): links.site_address_for(corp).url,
+        _("API address"): corp.api_base_url,
+        _("enabled"): answers[corp.is_enabled],
+        _("sign-in with WeCom"): answers[corp.sign_in_enabled],
+    }
+    lines = [
+        _("Diagnosis of “%(corp)s”, %(time)s") % {"corp": corp.name, "time": now.isoformat(timespec="seconds")},
+        f"CorpId {corp.corpid}, AgentId {corp.agentid}, connection {corp.connection_version}",
+        *(f"{name}: {value}" for name, value in values.items()),
+        "",
+    ]
+    runs = find_latest_runs(corp)
+    for name in CHECKS:
+        lines += [*_describe_run(name, runs.get(name), corp), ""]
+    text = "\n".join(lines)
+    # Nothing secret is noted; what another server answers is, and that may be anything.
+    for secret in sorted(_read_secrets(corp), key=len, reverse=True):
+        for spelling in {secret, quote(secret, safe="")}:
+            text = text.replace(spelling, "***")
+    return text
+
+
+def _describe_run(name: str, run: CheckRun | None, corp: Corp) -> Iterator[str]:
+    if run is None:
+        yield f"[{Status.SKIPPED.label}] {label(name)} ({name})"
+        return
+    yield f"[{run.get_status_display()}] {label(name)} ({name})"
+    times = {"requested": run.requested_at, "finished": run.finished_at, "next try": run.next_try_at}
+    yield "  " + ", ".join(f"{key} {moment.isoformat(timespec='seconds')}" for key, moment in times.items() if moment)
+    if not is_current(run, corp):
+        yield "  " + _("Something was changed after this: check again.")
+    yield from (f"  {text}" for text in explain_run(run).sentences)
+    yield f"  {write_technical_line(run)}"
+
+
+def write_technical_line(run: CheckRun) -> str:
+    """Return one line for support: numbers and words of the other side."""
+    parts = [f"check {run.check_name}"]
+    parts += [f"problem {run.problem}"] if run.problem else []
+    parts += [f"errcode {run.errcode}"] if run.errcode is not None else []
+    parts += [run.detail] if run.detail else []
+    parts += [f"hint {run.hint}"] if run.hint else []
+    parts += [f"ip {run.caller_ip}"] if run.caller_ip else []
+    return "; ".join(parts)
+
+
+def _read_secrets(corp: Corp) -> set[str]:
+    found: set[str] = set()
+    for name in _SECRET_COLUMNS:
+        # One by one, because the page's own query leaves them out.
+        value = Corp.objects.values_list(name, flat=True).get(pk=corp.pk)
+        if not value or isinstance(value, Unreadable):
+            continue
+        found |= {value, urlsplit(value).password or ""} if name == "proxy_url" else {value}
+    return {secret for secret in found if len(secret) >= _SECRET_AT_LEAST}

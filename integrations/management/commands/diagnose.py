@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.export import export_text
 from integrations.companies.diagnosis.findings import Status
+from integrations.companies.diagnosis.results import export_text
 from integrations.models import Corp
 
 
@@ -39,5 +39,5 @@ class Command(BaseCommand):
             waiting += runner.carry_out(run_id=waiting.pop(0), clock=timezone.now)
         if is_printed:
             self.stdout.write(export_text(corp, now=timezone.localtime()))
-        runs = results.latest(corp).values()
+        runs = results.find_latest_runs(corp).values()
         return all(run.status != Status.WRONG and not run.is_unfinished for run in runs)

@@ -94,7 +94,7 @@ def test_home_page_and_domain_are_read_shown_confirmed_and_written(corp: Corp, w
 
     assert (write.status, write.problem, write.confirmed_by) == ("done", "", "second")
     assert write.finished_at == NOW + dt.timedelta(seconds=1)
-    assert results.latest(corp)["ownership"].problem == "accepted"
+    assert results.find_latest_runs(corp)["ownership"].problem == "accepted"
 
 
 def test_only_what_differs_is_sent(corp: Corp, wecom: WeComAnswers) -> None:
@@ -120,7 +120,7 @@ def test_a_refused_domain_is_written_again_although_wecom_has_it_by_now(corp: Co
     in_wecom(wecom, **right)
     wecom.gives("agent_set", body={"agentid": AGENTID, "redirect_domain": "bi.example.com"})
     assert step(confirmed(write)).status == "done"
-    assert results.latest(corp)["ownership"].problem == "accepted"
+    assert results.find_latest_runs(corp)["ownership"].problem == "accepted"
     in_wecom(wecom, **right)
     assert step(ask(corp)).changes == []
 
@@ -418,7 +418,7 @@ def test_an_unverified_domain_is_refused_by_wecom(sandbox_corp: Corp) -> None:
     step(confirmed(write))
 
     assert (write.status, write.errcode) == ("failed", 85005)
-    known = results.latest(sandbox_corp)["ownership"]
+    known = results.find_latest_runs(sandbox_corp)["ownership"]
     assert (known.status, known.problem, known.errcode) == ("wrong", "unverified", 85005)
 
 

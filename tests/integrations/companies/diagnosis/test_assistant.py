@@ -9,7 +9,7 @@ import pytest
 from integrations.clients.wecom.token_store import FetchedToken
 from integrations.companies import services
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.export import export_text
+from integrations.companies.diagnosis.results import export_text
 from integrations.core.client_factory import token_store
 from integrations.models import CheckRun, Corp
 from tests.integrations.companies.diagnosis.wire import API, CALLER_IP, Wire, refusal
@@ -60,7 +60,7 @@ def test_what_the_assistant_may_read(
 
     assert (found(run), run.facts) == (("ok", problem, None), {"departments": 1})
     assert wire.sent == [{"limit": 1}]
-    assert "(departments: 1)" in results.explanation(run).what
+    assert "(departments: 1)" in results.explain_run(run).what
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_its_secret_is_its_own_affair_and_not_the_token_s(
 
     assert found(run) == ("wrong", problem, code)
     assert (run.next_try_at is not None) == is_tried_again
-    assert results.latest(with_assistant)["token"].status == "ok"
+    assert results.find_latest_runs(with_assistant)["token"].status == "ok"
     assert wire.paths() == ["gettoken"]
 
 
@@ -103,7 +103,7 @@ def test_its_address_list_is_its_own(with_assistant: Corp, wire: Wire) -> None:
     run = run_one(with_assistant, "assistant")
 
     assert (found(run), run.facts) == (("wrong", "refused_ip", 60020), {"address": CALLER_IP})
-    assert results.explanation(run).where.startswith("WeCom's console → Security and management")
+    assert results.explain_run(run).where.startswith("WeCom's console → Security and management")
     assert run.next_try_at is not None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from integrations.companies.diagnosis import runner
-from integrations.companies.diagnosis.export import export_text
+from integrations.companies.diagnosis.results import export_text
 from integrations.models import CheckRun, Corp
 from tests.integrations.companies.diagnosis.wire import Wire
 from tests.integrations.diagnosing import NOW, run_one

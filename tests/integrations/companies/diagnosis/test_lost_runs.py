@@ -135,7 +135,7 @@ def test_a_check_that_kills_its_workers_is_given_up(corp: Corp, wire: Wire) -> N
     assert (run.status, run.problem, run.finished_at, run.next_try_at) == ("wrong", "died", at_last, None)
     assert wire.paths() == []
     assert (
-        results.explanation(run).what == "Each worker that ran this check ended before it was done, so it was given up."
+        results.explain_run(run).what == "Each worker that ran this check ended before it was done, so it was given up."
     )
 
 

@@ -60,7 +60,7 @@ def test_wecom_answers(corp: Corp) -> None:
         run = run_at(corp, "network", url)
 
     assert (run.status, run.problem) == ("ok", "reached")
-    assert results.explanation(run).what == "WeCom answers at 127.0.0.1 (127.0.0.1)."
+    assert results.explain_run(run).what == "WeCom answers at 127.0.0.1 (127.0.0.1)."
 
 
 @pytest.mark.parametrize("content", [b"<html>Sign in to the network</html>", b"[]", b'{"errcode":"x"}', b""])
@@ -69,7 +69,7 @@ def test_a_login_page_of_the_network_is_not_wecom(corp: Corp, content: bytes) ->
         run = run_at(corp, "network", url)
 
     assert (run.status, run.problem, run.detail) == ("wrong", "not_wecom", "HTTP 200")
-    assert results.explanation(run).what.startswith("What answered is not WeCom")
+    assert results.explain_run(run).what.startswith("What answered is not WeCom")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_name_that_nobody_knows(corp: Corp, monkeypatch: pytest.MonkeyPatch) -
 
     assert (run.status, run.problem, run.detail) == ("wrong", "dns", "dns: Name or service not known")
     assert run.next_try_at is not None
-    assert results.explanation(run).what == (
+    assert results.explain_run(run).what == (
         "The name nowhere.example.com cannot be looked up: Name or service not known."
     )
 
@@ -104,7 +104,7 @@ def test_a_port_that_nobody_listens_at(corp: Corp) -> None:
     run = run_at(corp, "network", f"http://127.0.0.1:{port}")
 
     assert (run.status, run.problem, run.facts["port"]) == ("wrong", "tcp", port)
-    assert "Connection refused" in results.explanation(run).what
+    assert "Connection refused" in results.explain_run(run).what
 
 
 def test_a_connection_on_which_nothing_answers(corp: Corp) -> None:
@@ -205,7 +205,7 @@ def test_an_untrusted_certificate_is_named(corp: Corp, certificate: Certificate)
         run = run_at(corp, "certificate", url)
 
     assert (run.status, run.problem) == ("wrong", "untrusted")
-    assert "self-signed certificate" in results.explanation(run).what
+    assert "self-signed certificate" in results.explain_run(run).what
 
 
 def test_an_own_authority_is_named_with_its_end(corp: Corp, certificate: Certificate) -> None:

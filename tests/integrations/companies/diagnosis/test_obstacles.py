@@ -115,7 +115,7 @@ def test_a_secret_that_is_refused_now_is_noted_against_the_token_without_another
 
     assert carry_out(ask(corp, "scope")) == []
 
-    token = results.latest(corp)["token"]
+    token = results.find_latest_runs(corp)["token"]
     assert (token.status, token.problem, token.errcode, token.hint) == ("wrong", "refused", 40001, HINT)
     assert (token.detail, token.caller_ip, token.finished_at) == ("invalid credential", CALLER_IP, LATER + SECOND)
     assert token.next_try_at is None
@@ -135,7 +135,7 @@ def test_a_token_that_is_being_fetched_is_not_judged_by_another_check(corp: Corp
 
     runner.carry_out(run_id=run.pk, clock=clock)
 
-    assert results.latest(corp)["token"].status == "waiting"
+    assert results.find_latest_runs(corp)["token"].status == "waiting"
 
 
 def test_a_busy_wecom_that_gives_no_token_is_asked_again(corp: Corp, wire: Wire) -> None:

@@ -94,8 +94,8 @@ def test_the_last_twenty_runs_of_each_check_are_kept(corp: Corp, other_corp: Cor
         newest = ask(corp, now=NOW + number * 2 * MINUTE)
 
     assert corp.check_runs.filter(check_name="token").count() == runner.KEPT_RUNS == 20
-    assert results.latest(corp) == {"token": newest, "ip": ip}
-    assert results.latest(other_corp) == {"token": other}
+    assert results.find_latest_runs(corp) == {"token": newest, "ip": ip}
+    assert results.find_latest_runs(other_corp) == {"token": other}
 
 
 def test_asking_takes_the_same_queries_with_a_long_history(

@@ -37,7 +37,7 @@ def whole(corp: Corp) -> dict[str, CheckRun]:
     waiting = [run.pk for run in runner.request_checks(corp=corp, checks=None, now=timezone.now())]
     while waiting:
         waiting += runner.carry_out(run_id=waiting.pop(0), clock=timezone.now)
-    return results.latest(corp)
+    return results.find_latest_runs(corp)
 
 
 def change_app(sandbox: SandboxHandle, **values: object) -> None:

@@ -61,7 +61,7 @@ def test_a_verification_file_is_looked_for(corp: Corp, serve: Any, status: str, 
     assert (run.status, run.problem) == (status, problem)
     assert file.outcome == problem
     assert run.subject == f"{url}/ {CODE}"
-    assert results.explanation(run).what
+    assert results.explain_run(run).what
 
 
 def test_an_address_that_nobody_answers(corp: Corp) -> None:
@@ -164,14 +164,14 @@ def test_nothing_is_known_of_a_domain_that_was_never_written(at_home: Corp) -> N
 def test_the_last_answer_of_wecom_stands(at_home: Corp, code: int, problem: str) -> None:
     noted = note_domain_answer(corp=at_home, error=refused(code), now=NOW)
     assert noted is not None
-    assert results.latest(at_home)["ownership"] == noted
+    assert results.find_latest_runs(at_home)["ownership"] == noted
 
     run = run_one(at_home, "ownership")
 
     for one in (noted, run):
         assert (one.status, one.problem, one.errcode, one.hint) == ("wrong", problem, code, "123")
-    assert "bi.example.com" in results.explanation(run).what
-    assert "associated company" in results.explanation(run).where
+    assert "bi.example.com" in results.explain_run(run).what
+    assert "associated company" in results.explain_run(run).where
 
 
 def test_the_two_pages_of_the_specification_stand_beside_it() -> None:
@@ -199,7 +199,7 @@ def test_an_error_that_is_not_about_the_domain_is_not_kept(at_home: Corp) -> Non
     error = TransientError("busy", system="wecom", operation="agent_set", code=-1)
 
     assert note_domain_answer(corp=at_home, error=error, now=NOW) is None
-    assert results.latest(at_home) == {}
+    assert results.find_latest_runs(at_home) == {}
 
 
 def file_put_there(corp: Corp, at: dt.datetime, *, outcome: str = "found") -> VerificationFile:

@@ -47,7 +47,7 @@ def test_a_refused_secret_is_said_once_by_the_token(corp: Corp, wire: Wire, name
     run = run_one(corp, name)
 
     assert found(run) == ("skipped", "blocked", 40001)
-    assert results.explanation(run).what == "Not tried: “Token” has to be in order first."
+    assert results.explain_run(run).what == "Not tried: “Token” has to be in order first."
     assert run.next_try_at is None
 
 
@@ -62,7 +62,7 @@ def test_a_refused_address_is_said_once_by_the_trusted_ip(corp: Corp, wire: Wire
 
     assert found(run) == ("skipped", "blocked", 60020)
     assert run.facts == {"by": "ip"}
-    assert results.explanation(run).what == "Not tried: “Trusted IP” has to be in order first."
+    assert results.explain_run(run).what == "Not tried: “Trusted IP” has to be in order first."
 
 
 @pytest.mark.parametrize("name", ["app", "scope", "domain", "home_page"])
@@ -111,7 +111,7 @@ def test_any_other_refusal_is_the_check_s_own_with_the_sentences_of_its_number(
 
     assert found(run) == ("wrong", "refused", 60031)
     assert (run.hint, run.caller_ip, run.detail) == (HINT, CALLER_IP, "no right")
-    told = results.explanation(run)
+    told = results.explain_run(run)
     assert told.what == "The app may not call WeCom any more."
     assert (told.who, told.where) == ("The administrator of WeCom.", "WeCom's console → App management → the app.")
     assert run.next_try_at == NOW + dt.timedelta(seconds=21)
@@ -132,7 +132,7 @@ def test_a_secret_that_no_key_opens_is_said_once(corp: Corp, settings: Settings,
 def test_every_problem_of_every_check_is_a_whole_explanation(corp: Corp, check: Any) -> None:
     for problem, english in check.explanations.items():
         facts = dict.fromkeys(("host", "theirs", "ours", "url", "reason"), "<b>x</b>")
-        told = results.explanation(check_run(corp, check.name, "wrong", problem=problem, facts=facts))
+        told = results.explain_run(check_run(corp, check.name, "wrong", problem=problem, facts=facts))
 
         assert told.what
         assert "%" not in told.what + told.who + told.where
@@ -168,7 +168,7 @@ def test_a_refused_token_is_not_asked_for_again_by_itself(corp: Corp, wire: Wire
     run = run_one(corp, "token")
 
     assert found(run) == ("wrong", "refused", code)
-    assert results.explanation(run).what == what
+    assert results.explain_run(run).what == what
     assert run.next_try_at is None
     assert len(wire.paths()) == 1
 
@@ -180,7 +180,7 @@ def test_the_limit_of_gettoken_says_until_when(corp: Corp, wire: Wire) -> None:
 
     assert (found(run), run.next_try_at) == (("wrong", "held", 45009), None)
     until = timezone.localtime(NOW + dt.timedelta(seconds=3601))
-    said = results.explanation(run)
+    said = results.explain_run(run)
     assert said.what.startswith(f"WeCom gives this server no token until about {until:%Y-%m-%d %H:%M}: ")
     assert said.where.startswith("Correct the Secret on the company's page")
 
@@ -194,7 +194,7 @@ def test_what_may_pass_without_another_secret_is_tried_again_by_itself(
     run = run_one(corp, "token")
 
     assert found(run) == ("wrong", "refused", code)
-    assert results.explanation(run).what == what
+    assert results.explain_run(run).what == what
     assert run.next_try_at is not None
 
 
@@ -268,7 +268,7 @@ def test_a_trusted_address(corp: Corp, wire: Wire) -> None:
     run = run_one(corp, "ip")
 
     assert found(run) == ("ok", "accepted", None)
-    assert results.explanation(run).what == "WeCom accepts calls from this server."
+    assert results.explain_run(run).what == "WeCom accepts calls from this server."
 
 
 @pytest.mark.parametrize("code", [60020, 301042])
@@ -280,8 +280,8 @@ def test_a_refused_address_stands_there_to_be_copied(corp: Corp, wire: Wire, cod
 
     assert found(run) == ("wrong", "refused_ip", code)
     assert (run.caller_ip, run.facts) == (CALLER_IP, {"addresses": [CALLER_IP], "copied": CALLER_IP})
-    assert CALLER_IP in results.explanation(run).what
-    assert "Trusted company IP" in results.explanation(run).where
+    assert CALLER_IP in results.explain_run(run).what
+    assert "Trusted company IP" in results.explain_run(run).where
 
 
 def test_several_addresses_are_copied_together_as_wecom_takes_them(corp: Corp, wire: Wire) -> None:
@@ -290,7 +290,7 @@ def test_several_addresses_are_copied_together_as_wecom_takes_them(corp: Corp, w
         wire.callback_ip(refusal(60020, ip=ip))
         run_one(corp, "ip")
 
-    newest = results.latest(corp)["ip"]
+    newest = results.find_latest_runs(corp)["ip"]
     assert newest.facts["copied"] == "2001:db8::1;203.0.113.9;203.0.113.10"
 
 
@@ -303,7 +303,7 @@ def test_what_wecom_saw_last_is_told_although_it_is_accepted_now(corp: Corp, wir
     run = run_one(corp, "ip", now=NOW + dt.timedelta(minutes=1))
 
     assert found(run) == ("ok", "trusted", None)
-    assert "What it refused last: 203.0.113.9." in results.explanation(run).what
+    assert "What it refused last: 203.0.113.9." in results.explain_run(run).what
 
 
 def test_an_address_of_yesterday_is_not_offered(corp: Corp, wire: Wire) -> None:
@@ -331,7 +331,7 @@ def test_the_app_is_named(corp: Corp, wire: Wire) -> None:
     run = run_one(corp, "agentid")
 
     assert found(run) == ("ok", "named", None)
-    assert results.explanation(run).what == "WeCom knows the app as “观远BI”."
+    assert results.explain_run(run).what == "WeCom knows the app as “观远BI”."
 
 
 def test_what_wecom_says_fits_into_the_row_whatever_it_is(corp: Corp, wire: Wire) -> None:
@@ -353,7 +353,7 @@ def test_the_secret_of_another_app(corp: Corp, wire: Wire, answer: dict[str, Any
     run = run_one(corp, "agentid")
 
     assert (run.status, run.problem) == ("wrong", "other_app")
-    assert results.explanation(run).what == "The Secret belongs to another app than the AgentId."
+    assert results.explain_run(run).what == "The Secret belongs to another app than the AgentId."
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_a_disabled_app_that_gets_no_token(corp: Corp, wire: Wire) -> None:
     run = run_one(corp, "app")
 
     assert found(run) == ("wrong", "disabled", 50003)
-    assert "enable it" in results.explanation(run).where
+    assert "enable it" in results.explain_run(run).where
 
 
 @pytest.mark.parametrize(
@@ -520,7 +520,7 @@ def test_a_wrong_domain_gives_the_right_one_to_copy(at_home: Corp, wire: Wire) -
     run = run_one(at_home, "domain")
 
     assert (run.status, run.facts["ours"]) == ("wrong", "bi.example.com")
-    assert results.explanation(run).what == (
+    assert results.explain_run(run).what == (
         "The trusted domain in WeCom, https://bi.example.com, has http:// or https:// in front. Enter the domain alone."
     )
 
