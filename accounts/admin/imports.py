@@ -25,8 +25,9 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts import tasks
 from accounts.admin.base import RunPages
 from accounts.directory.hooks import SYNC
+from accounts.explanations import explain_file, explain_row
 from accounts.importexport import jobs, writers
-from accounts.importexport import messages as importexport_messages
+from accounts.importexport.columns import name_column, read_attribute_names
 from accounts.importexport.jobs import CHANGE, IMPORT
 from accounts.models import ImportRow, PeopleImport, User
 from accounts.users.scopes import sees_all
@@ -213,7 +214,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             "applied_count": counts.get(Outcome.APPLIED, 0),
             "refused_count": counts.get(Outcome.REFUSED, 0),
             "to_write": counts.get(Outcome.CHANGE, 0) + counts.get(Outcome.APPLIED, 0),
-            "reason": importexport_messages.file_reason(run.reason, run.words),
+            "reason": explain_file(run.reason, run.words),
             "columns": _columns(run),
             "is_unconfirmed": run.status == Status.UNCONFIRMED and may_import(request.user),
         }
@@ -225,8 +226,8 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
 def _columns(run: PeopleImport) -> list[tuple[str, str]]:
     """Each header of the file, and what it means; empty for what is not used."""
-    names = importexport_messages.labels()
-    return [(title, importexport_messages.label_of(target, names) if target else "") for title, target in run.titles]
+    names = read_attribute_names()
+    return [(title, name_column(target, names) if target else "") for title, target in run.titles]
 
 
 def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
@@ -236,14 +237,12 @@ def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
     shown = next((one for one in present if one == wanted), present[0] if present else None)
     found = ImportRow.objects.filter(run=run, outcome=shown or "").order_by("number")
     page = Paginator(found, ROWS_A_PAGE).get_page(request.GET.get("p"))
-    names = importexport_messages.labels()
+    names = read_attribute_names()
     rows = [
         {
             "row": row,
-            "changes": [
-                (importexport_messages.label_of(what, names), before, after) for what, before, after in row.changes
-            ],
-            "reason": importexport_messages.row_reason(row.reason, row.words) if row.reason else "",
+            "changes": [(name_column(what, names), before, after) for what, before, after in row.changes],
+            "reason": explain_row(row.reason, row.words) if row.reason else "",
         }
         for row in page
     ]
@@ -256,7 +255,7 @@ def _refused_lines(run: PeopleImport) -> Iterator[str]:
     yield "\ufeff" + writers.csv_line([gettext("row"), gettext("reason"), *(title for title, _target in titles)])
     rows = ImportRow.objects.filter(run=run, outcome=Outcome.REFUSED).order_by("number")
     for row in rows.iterator(chunk_size=1000):
-        reason = importexport_messages.row_reason(row.reason, row.words)
+        reason = explain_row(row.reason, row.words)
         yield writers.csv_line([str(row.number), reason, *(row.cells.get(target, "") for _title, target in titles)])
 
 

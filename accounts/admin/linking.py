@@ -20,9 +20,9 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.admin.base import OwnPages, administrator, may_link
 from accounts.directory import linking, newcomers
-from accounts.directory import messages as directory_messages
 from accounts.directory import suggestions as directory_suggestions
 from accounts.directory.conflicts import conflicts
+from accounts.explanations import explain_missing_link, explain_objection, list_reasons_for
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.scopes import people_changeable_by, people_visible_to
 from integrations.core.paginator import KeysetPage, keyset_page
@@ -140,7 +140,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         conflict = super().get_object(request, object_id, from_field)
         if conflict is not None:
-            conflict.why = directory_messages.reason_for(request.user, conflict.reason)
+            conflict.why = explain_missing_link(request.user, conflict.reason)
         return conflict
 
     @admin.display(description=_("reason"))
@@ -158,7 +158,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         corps = list(Corp.objects.visible_to(request.user).only("name").order_by("name"))
         corp = next((one for one in corps if str(one.pk) == request.GET.get("company")), None)
         kept = {"side": side, "company": corp.pk if corp else "", "q": request.GET.get("q", "").strip()}
-        reasons = directory_messages.reasons_shown_to(request.user)
+        reasons = list_reasons_for(request.user)
         kept["reason"] = request.GET["reason"] if request.GET.get("reason") in reasons else ""
         context = {
             "title": gettext("Not linked with WeCom"),
@@ -188,7 +188,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         member = _found(Member.objects.visible_to(request.user).select_related("corp"), given.get("member"))
         user = _found(people_changeable_by(request.user), given.get("user"))
         found = linking.objections_to(member=member, user=user)
-        objections = [directory_messages.objection_for(request.user, one) for one in found]
+        objections = [explain_objection(request.user, one) for one in found]
         if given.get("by_name"):
             objections.append(gettext("Only the names are the same: it may be somebody else."))
         back = _back(given.get("back", ""))
@@ -309,7 +309,7 @@ def _rows(
         Row(
             subject=row,
             suggestions=[
-                (one, directory_messages.objection_for(request.user, one.objection) if one.objection else "")
+                (one, explain_objection(request.user, one.objection) if one.objection else "")
                 for one in found[row.pk][: directory_suggestions.SHOWN_AT_MOST]
             ],
             left_out=len(found[row.pk]) > directory_suggestions.SHOWN_AT_MOST,
@@ -332,7 +332,7 @@ def _names_to_create(request: HttpRequest, members: list[Member]) -> dict[int, s
 def _reason(request: HttpRequest, row: Any) -> str:
     """Why the last run linked the member with nobody; nothing where none has looked."""
     conflict = getattr(row, "link_conflict", None) if isinstance(row, Member) else None
-    return "" if conflict is None else directory_messages.reason_for(request.user, conflict.reason)
+    return "" if conflict is None else explain_missing_link(request.user, conflict.reason)
 
 
 def _around(kept: dict[str, Any], page: KeysetPage) -> dict[str, str]:

@@ -20,7 +20,6 @@ from accounts import tasks
 from accounts.admin.base import RunPages
 from accounts.admin.directory import MODES, CompanyFilter, SyncPolicyForm
 from accounts.audit import services
-from accounts.directory import messages as directory_messages
 from accounts.directory.hooks import SYNC
 from accounts.directory.linking import unlinked
 from accounts.models import AuditEntry, DirectoryPolicy, PeopleRun
@@ -170,8 +169,8 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return {
             "is_unfinished": is_unfinished,
             "people_run": people_run,
-            "copied": directory_messages.copied(run),
-            "applied": directory_messages.applied(people_run) if people_run is not None else [],
+            "copied": _count_copied(run),
+            "applied": _count_applied(people_run) if people_run is not None else [],
             "question": copy_wording.question(run) if run.status == SyncRun.Status.ASKING else [],
             "explanation": copy_wording.explanation(run),
             "warnings": copy_wording.warnings(run),
@@ -227,3 +226,24 @@ def _begin(request: HttpRequest, corp: Corp) -> HttpResponseRedirect:
 
 def _to_run(run: SyncRun) -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:integrations_syncrun_change", args=[run.pk]))
+
+
+def _count_copied(run: SyncRun) -> list[tuple[str, int]]:
+    """Count what the first half of a run has written: word and number of each kind that occurred."""
+    words = {kind.value: str(kind.label) for kind in SyncChange.Kind} | {"departments": gettext("departments changed")}
+    return [(words[name], run.counts[name]) for name in words if run.counts.get(name)]
+
+
+def _count_applied(people_run: PeopleRun) -> list[tuple[str, int]]:
+    """Count what the second half has written."""
+    words = {
+        "linked": gettext("people linked"),
+        "created": gettext("people created"),
+        "updated": gettext("people updated"),
+        "respelled": gettext("WeCom accounts spelt anew"),
+        "unlinked": gettext("people unlinked"),
+        "disabled": gettext("people disabled"),
+        "grouped": gettext("put into groups by department"),
+        "ungrouped": gettext("taken out of groups again"),
+    }
+    return [(words[name], people_run.counts[name]) for name in words if people_run.counts.get(name)]

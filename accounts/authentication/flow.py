@@ -6,13 +6,13 @@ A code is used only with a state that this browser began here for this corp, and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from django.utils.translation import get_language
 
 from accounts.authentication import state as authentication_state
-from accounts.authentication.errors import Cause
 from accounts.authentication.state import Arrival, Finding, Kind, LoginState
 from integrations.companies import links
 from integrations.core.safe_urls import HOME, rooted, safe_path
@@ -30,6 +30,36 @@ FIRST_ATTEMPT = 1
 SECOND_ATTEMPT = 2
 # Last retry: the state was already used by a request whose response was lost.
 LAST_ATTEMPT = 3
+
+
+class Cause(StrEnum):
+    """The reasons why a sign-in stops. Each has a page in accounts.explanations."""
+
+    UNKNOWN_COMPANY = "unknown-company"
+    COMPANY_DISABLED = "company-disabled"
+    NOT_LINKED = "not-linked"
+    COMPANY_MISSING = "company-missing"
+    OUT_OF_SCOPE = "out-of-scope"
+    NOT_ADMITTED = "not-admitted"
+    NOT_A_MEMBER = "not-a-member"
+    OTHER_COMPANY = "other-company"
+    USER_DISABLED = "user-disabled"
+    CODE_EXPIRED = "code-expired"
+    SIGN_IN_EXPIRED = "sign-in-expired"
+    COOKIES_BLOCKED = "cookies-blocked"
+    ADDRESS_DIFFERS = "address-differs"
+    DOMAIN_NOT_TRUSTED = "domain-not-trusted"
+    IP_NOT_TRUSTED = "ip-not-trusted"
+    MISCONFIGURED = "misconfigured"
+    UNEXPECTED_ANSWER = "unexpected-answer"
+    WECOM_UNREACHABLE = "wecom-unreachable"
+    STORE_UNREACHABLE = "store-unreachable"
+    BI_OFF = "bi-off"
+    BI_NO_PAGE = "bi-no-page"
+    BI_NOT_ALLOWED = "bi-not-allowed"
+    BI_NO_EXTERNAL_ID = "bi-no-external-id"
+    BI_UNUSABLE = "bi-unusable"
+    TOO_MANY = "too-many"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from django.utils.translation import gettext
+
+from accounts.audit.signals import label_of_field
 from accounts.importexport.rows import FileRefusedError
-from accounts.models import Attribute
+from accounts.models import Attribute, User, WeComAccount
 
 ATTRIBUTE = "a:"
 USERNAME, NAME, EMAIL, BIZ_MAIL, MOBILE, COMPANY, USERID = (
@@ -95,3 +98,19 @@ class Recogniser:
         if USERID in known:
             return Layout.WECOM
         return Layout.BI if self._login and self._login in known else None
+
+
+def read_attribute_names() -> dict[str, str]:
+    """Map what a column means to the name of its attribute."""
+    return {f"{ATTRIBUTE}{key}": name for key, name in Attribute.objects.values_list("key", "name")}
+
+
+def name_column(target: str, attribute_names: dict[str, str]) -> str:
+    """Say what a column means, in the active language. `attribute_names`: of read_attribute_names()."""
+    if target in attribute_names:
+        return attribute_names[target]
+    if target in {COMPANY, USERID}:
+        return label_of_field(WeComAccount, "corp" if target == COMPANY else "userid")
+    if target == BIZ_MAIL:
+        return gettext("business e-mail")
+    return target.removeprefix(ATTRIBUTE) if target.startswith(ATTRIBUTE) else label_of_field(User, target)

@@ -38,7 +38,7 @@ USERID_CHARACTERS = 64
 
 
 class RowRefusedError(Exception):
-    """`reason`: a word of accounts.importexport.messages; `words`: what fills its sentence."""
+    """`reason`: a word of accounts.explanations; `words`: what fills its sentence."""
 
     def __init__(self, reason: str, **words: Any) -> None:
         super().__init__(reason)

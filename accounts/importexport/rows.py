@@ -18,7 +18,7 @@ _SCIENTIFIC = re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")
 
 
 class FileRefusedError(Exception):
-    """The whole file cannot be read. `reason`: a word of accounts.importexport.messages; `words`: what fills its
+    """The whole file cannot be read. `reason`: a word of accounts.explanations; `words`: what fills its
     sentence.
     """
 

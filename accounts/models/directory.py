@@ -126,7 +126,7 @@ class PeopleRun(BackgroundJob):
     done_up_to = models.BigIntegerField(default=0, editable=False)
     done_count = models.PositiveIntegerField(_("people looked at"), default=0)
     started_at = models.DateTimeField(_("started"), null=True)
-    # {"linked": 3, "created": 2, …}: the words of accounts.directory.messages.
+    # {"linked": 3, "created": 2, …}: the words of accounts.admin.sync_runs.
     counts = models.JSONField(_("written"), default=dict)
 
     objects = BackgroundJobQuerySet["PeopleRun"].as_manager()
@@ -189,5 +189,5 @@ class LinkConflict(models.Model):
         indexes = [models.Index(fields=["reason", "id"], name="conflicts_by_reason")]
 
     def __str__(self) -> str:
-        """Without the reason, which not everybody may read who sees the member: accounts.directory.messages."""
+        """Without the reason, which not everybody may read who sees the member: accounts.explanations."""
         return str(self.member)

@@ -125,7 +125,7 @@ class PeopleImport(BackgroundJob):
     row_count = models.PositiveIntegerField(_("rows"), default=0)
     # {"same": 3, "change": 2, "refused": 1, …}: by ImportRow.Outcome, and "same".
     counts = models.JSONField(default=dict, editable=False)
-    # Why the whole file was refused, or the writing stopped: a word of accounts.importexport.messages with its values.
+    # Why the whole file was refused, or the writing stopped: a word of accounts.explanations with its values.
     reason = models.CharField(max_length=32, blank=True, editable=False)
     words = models.JSONField(default=dict, editable=False)
 

@@ -14,11 +14,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
-from accounts.authentication.errors import Cause, ErrorDetails
-from accounts.authentication.flow import raw_query_of
+from accounts.authentication.flow import Cause, raw_query_of
 from accounts.authentication.user_agents import is_phone
 from accounts.users.bi_identity import corp_of_entry
 from accounts.views import errors
+from accounts.views.errors import ErrorDetails
 from accounts.views.navigation import HomeEntry
 from integrations.bi import sso
 from integrations.bi.sso import CannotEnter, Obstacle

@@ -1,15 +1,17 @@
-"""Responses that explain why a sign-in stopped."""
+"""Pages that explain why a sign-in stopped, or whom to ask for a page of the administration."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from http import HTTPStatus
 
 import redis
+from cryptography.fernet import InvalidToken
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -18,23 +20,71 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from accounts.authentication import errors, throttling
-from accounts.authentication.errors import Cause, ErrorDetails
+from accounts.authentication import throttling
+from accounts.authentication.flow import Cause
+from accounts.explanations import CHOOSING, GUIDES
 from accounts.models import User
 from accounts.users.contacts import whom_to_ask
 from integrations.core.explanations import translated
 from integrations.core.safe_urls import safe_path
 from integrations.models import Corp
+from integrations.models.fields import cipher
 
 logger = logging.getLogger(__name__)
 TOO_MANY_STATUS = 429
+# A page's address can be reloaded or sent to an administrator for so long.
+SHOWN_SECONDS = 3600
+# What a sealed text says of itself: other texts under the same keys, and those of another form, are not ours.
+_PURPOSE = "sign-in-trouble"
+_VERSION = 1
+# A longer way back is left out: gunicorn takes request lines of up to 4094 bytes, and sealing adds a third.
+TARGET_BYTES_AT_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetails:
+    """One refusal, with what an administrator needs to know. Never a code or a state.
+
+    `missing`, `where`: what the person's user lacks, and the sentence that says who sets it.
+    """
+
+    cause: Cause
+    corp_id: int | None = None
+    corp_name: str = ""
+    userid: str = ""
+    target: str = ""
+    operation: str = ""
+    errcode: int | None = None
+    hint: str = ""
+    caller_ip: str = ""
+    missing: str = ""
+    where: str = ""
+
+
+def seal(details: ErrorDetails) -> str:
+    """Write the details as an unreadable text for an address, so that the page needs neither store nor cookie."""
+    if len(details.target.encode()) > TARGET_BYTES_AT_MOST:
+        details = replace(details, target="")
+    text = json.dumps([_PURPOSE, _VERSION, asdict(details)], ensure_ascii=False)
+    return cipher().encrypt(text.encode()).decode()
+
+
+def unseal(sealed: str) -> ErrorDetails | None:
+    """Read the details again; None for what is not ours, of another version, or older than SHOWN_SECONDS."""
+    try:
+        purpose, version, values = json.loads(cipher().decrypt(sealed.encode(), ttl=SHOWN_SECONDS))
+        if (purpose, version) != (_PURPOSE, _VERSION):
+            return None
+        return ErrorDetails(**{**values, "cause": Cause(values["cause"])})
+    except (InvalidToken, ValueError, TypeError, KeyError):
+        return None
 
 
 @require_safe
 @never_cache
 def show(request: HttpRequest) -> HttpResponse:
     """The page for a sealed error; without one (or a stale one) the login page."""
-    found = errors.unseal(request.GET.get("t", ""))
+    found = unseal(request.GET.get("t", ""))
     return redirect("login") if found is None else page(request, found)
 
 
@@ -42,7 +92,7 @@ def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
     """Explain at once. Only where the address holds neither code nor state."""
     target = safe_path(found.target)
     found = _with_present_name(found)
-    guide = translated(found.guide, {"corp": found.corp_name, "missing": found.missing, "where": found.where})
+    guide = translated(GUIDES[found.cause], {"corp": found.corp_name, "missing": found.missing, "where": found.where})
     context = {
         "error": found,
         "guide": guide,
@@ -50,7 +100,7 @@ def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
         "shows_ip": found.cause is Cause.IP_NOT_TRUSTED and found.caller_ip,
         "query": urlencode({"next": target, "stay": "1"}),
         "retry_url": _retry_url(found, target),
-        "is_choosing": found.cause in errors.CHOOSING and Corp.objects.signing_in()[:2].count() > 1,
+        "is_choosing": found.cause in CHOOSING and Corp.objects.signing_in()[:2].count() > 1,
     }
     response = render(request, "accounts/error.html", context, status=guide.status)
     if guide.status == TOO_MANY_STATUS:
@@ -74,7 +124,7 @@ def _retry_url(found: ErrorDetails, target: str) -> str:
 
 def away(found: ErrorDetails) -> HttpResponse:
     """Explain on a page of its own: the address that WeCom called holds a code."""
-    return redirect(f"{reverse('sign-in-error')}?{urlencode({'t': errors.seal(found)})}")
+    return redirect(f"{reverse('sign-in-error')}?{urlencode({'t': seal(found)})}")
 
 
 def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:

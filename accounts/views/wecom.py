@@ -19,21 +19,23 @@ from django.views.decorators.http import require_GET
 from accounts import tasks
 from accounts.authentication import flow, services, sessions, throttling
 from accounts.authentication import state as authentication_state
-from accounts.authentication.errors import Cause, ErrorDetails, cause_of_error, cause_of_refusal
-from accounts.authentication.flow import inner_page, raw_query_of
+from accounts.authentication.flow import Cause, inner_page, raw_query_of
 from accounts.authentication.services import AuthorizationCode, SignInRefused
 from accounts.authentication.state import Kind
 from accounts.authentication.throttling import Limit
 from accounts.authentication.user_agents import surface_of
 from accounts.models import User
 from accounts.views import confirmation, errors
+from accounts.views.errors import ErrorDetails
 from integrations.bi import sso
-from integrations.clients.errors import IntegrationError, LoginRefusedError
+from integrations.clients.errors import ConfigurationError, IntegrationError, LoginRefusedError, TransientError
+from integrations.clients.wecom.errcodes import IP_NOT_TRUSTED
 from integrations.companies import links
 from integrations.core.safe_urls import HOME, safe_path
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
+_DOMAIN_NOT_TRUSTED = 50001
 
 
 @require_GET
@@ -140,7 +142,7 @@ def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authori
     if not isinstance(user, User):
         refusal = refused[0]
         logger.info("sign-in corp=%s outcome=%s ms=%d", corp.pk, refusal.reason, milliseconds)
-        return errors.away(_details(cause_of_refusal(refusal.reason), corp, step.target, userid=refusal.userid))
+        return errors.away(_details(Cause(refusal.reason.value), corp, step.target, userid=refusal.userid))
     if request.user.is_authenticated and confirmation.is_confirmation(step.target):
         confirmation.after_scan(request, user, corp=corp, kind=step.kind)
         return HttpResponseRedirect(step.target)
@@ -209,7 +211,7 @@ def _details(cause: Cause, corp: Corp, target: str, *, userid: str = "") -> Erro
 
 def _details_of(error: IntegrationError, corp: Corp, target: str) -> ErrorDetails:
     return ErrorDetails(
-        cause_of_error(error),
+        _find_cause(error),
         corp_id=corp.pk,
         corp_name=corp.name,
         target=target,
@@ -218,6 +220,17 @@ def _details_of(error: IntegrationError, corp: Corp, target: str) -> ErrorDetail
         hint=error.hint,
         caller_ip=error.caller_ip,
     )
+
+
+def _find_cause(error: IntegrationError) -> Cause:
+    """Return which page explains that WeCom did not answer as it should."""
+    if error.code == IP_NOT_TRUSTED:
+        return Cause.IP_NOT_TRUSTED
+    if error.code == _DOMAIN_NOT_TRUSTED:
+        return Cause.DOMAIN_NOT_TRUSTED
+    if isinstance(error, ConfigurationError):
+        return Cause.MISCONFIGURED
+    return Cause.WECOM_UNREACHABLE if isinstance(error, TransientError) else Cause.UNEXPECTED_ANSWER
 
 
 def _of(error: IntegrationError) -> tuple[str, str, int | None]:

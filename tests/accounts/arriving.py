@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import requests
 
-from accounts.authentication.errors import unseal
+from accounts.views.errors import unseal
 from tests.accounts.conftest import SITE, Visitor, query_of, visitor
 from tests.bi import BI, page_in
 from tests.sandbox_process import SandboxHandle

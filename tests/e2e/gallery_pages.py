@@ -14,10 +14,11 @@ from django.utils.http import urlencode
 from django.utils.translation import override
 from playwright.sync_api import BrowserContext, Page
 
-from accounts.authentication import errors
-from accounts.authentication.errors import Cause, ErrorDetails
+from accounts.authentication.flow import Cause
 from accounts.authentication.session_store import stored_key
 from accounts.models import SignedInSession, SignInPolicy, User, WeComAccount
+from accounts.views import errors
+from accounts.views.errors import ErrorDetails
 from integrations.models import Corp
 from notifications.models import Receipt, Subscription
 from tests.bi import make_bi

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from accounts.authentication.errors import Cause, ErrorDetails, seal
+from accounts.authentication.flow import Cause
 from accounts.models import (
     Attribute,
     AuditEntry,
@@ -26,6 +26,7 @@ from accounts.models import (
     WeComAccount,
 )
 from accounts.users.attributes import set_values
+from accounts.views.errors import ErrorDetails, seal
 from integrations.data.table import Column, Kind, Table
 from integrations.models import (
     BiConnection,

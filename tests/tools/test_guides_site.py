@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from accounts.authentication.errors import GUIDES
+from accounts.explanations import GUIDES
 from integrations.clients.wecom.errcodes import guide_of
 from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
 from integrations.companies.diagnosis.checks import CHECKS

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.authentication.errors import Cause, ErrorDetails, seal
+from accounts.authentication.flow import Cause
 from accounts.models import User
+from accounts.views.errors import ErrorDetails, seal
 from integrations.models import Corp
 from tests.accounts.authentication.test_targets import CORPUS, TRICKS
 from tests.accounts.conftest import DESKTOP, HOST, SITE, Visitor, query_of, state_in, visitor

@@ -14,9 +14,11 @@ from django.conf import global_settings
 from django.contrib.staticfiles import finders
 from django.test import Client
 
-from accounts.authentication.errors import GUIDES, Cause, ErrorDetails, seal, unseal
+from accounts.authentication.flow import Cause
+from accounts.explanations import GUIDES
 from accounts.models import User
 from accounts.views import errors
+from accounts.views.errors import ErrorDetails, seal, unseal
 from integrations.core.safe_urls import HOME
 from integrations.models import Corp
 from integrations.models.fields import cipher

@@ -11,8 +11,9 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
-from accounts.authentication.errors import Cause, ErrorDetails, seal
+from accounts.authentication.flow import Cause
 from accounts.models import User
+from accounts.views.errors import ErrorDetails, seal
 from integrations.core import http
 from integrations.models import Corp, SiteAddress
 from integrations.views import HSTS_SECONDS

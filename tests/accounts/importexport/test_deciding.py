@@ -9,7 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
-from accounts.importexport import jobs, messages
+from accounts.explanations import explain_row
+from accounts.importexport import jobs
 from accounts.models import Attribute, ImportRow, PeopleImport, User, WeComAccount
 from accounts.users.attributes import set_values, values_of
 from integrations.models import Corp
@@ -365,10 +366,10 @@ def test_why_a_value_is_refused_is_worded_for_who_reads(
     row = ImportRow.objects.get(run=run)
 
     with translation.override("en"):
-        assert messages.row_reason(row.reason, row.words) == said
+        assert explain_row(row.reason, row.words) == said
     assert "At most" not in str(row.words)
-    assert "区域" in messages.row_reason(row.reason, row.words)
-    assert messages.row_reason("bad_value", {"column": "区域", "why": "旧的说法"}).endswith("旧的说法")
+    assert "区域" in explain_row(row.reason, row.words)
+    assert explain_row("bad_value", {"column": "区域", "why": "旧的说法"}).endswith("旧的说法")
 
 
 def test_values_that_two_people_would_exchange_are_refused_with_what_to_do(
@@ -380,7 +381,7 @@ def test_values_that_two_people_would_exchange_are_refused_with_what_to_do(
 
     assert refusals_of(run) == [(2, "value_taken"), (3, "value_taken")]
     with translation.override("en"):
-        said = [messages.row_reason(row.reason, row.words) for row in ImportRow.objects.filter(run=run).order_by("pk")]
+        said = [explain_row(row.reason, row.words) for row in ImportRow.objects.filter(run=run).order_by("pk")]
     how = "To exchange values between people, empty them with one file and set them with the next."
     assert said == [f"“A2” belongs to hanmei already. {how}", f"“A1” belongs to 李雷 (lilei) already. {how}"]
 

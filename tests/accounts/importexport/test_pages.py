@@ -14,8 +14,10 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from accounts.admin import imports
-from accounts.importexport import jobs, messages, planner, readers, xlsx_reader
+from accounts.explanations import explain_file, explain_row
+from accounts.importexport import jobs, planner, readers, xlsx_reader
 from accounts.importexport import rows as importexport_rows
+from accounts.importexport.columns import name_column, read_attribute_names
 from accounts.models import Attribute, AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import Role
 from integrations.models import Corp
@@ -279,18 +281,18 @@ def test_every_reason_has_its_sentence(language: str) -> None:
 
     with translation.override(language):
         for reason in words_of(planner) | {"twice_person", "twice_account", "twice_value"}:
-            assert messages.row_reason(reason, values) != reason
+            assert explain_row(reason, values) != reason
         for reason in (
             words_of(jobs) | words_of(importexport_rows) | words_of(xlsx_reader) | words_of(readers) | words_of(readers)
         ):
-            assert messages.file_reason(reason, values) != ""
+            assert explain_file(reason, values) != ""
 
 
 def test_columns_are_named(region: Attribute) -> None:
-    names = messages.labels()
+    names = read_attribute_names()
 
     labels = [
-        messages.label_of(target, names)
+        name_column(target, names)
         for target in ("username", "company", "userid", "biz_mail", "mobile", "a:region", "a:gone")
     ]
 

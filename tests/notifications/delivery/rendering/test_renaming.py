@@ -10,9 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounts.authentication import errors
-from accounts.authentication.errors import Cause, ErrorDetails
+from accounts.authentication.flow import Cause
 from accounts.models import AuditEntry, User, WeComAccount
+from accounts.views import errors
+from accounts.views.errors import ErrorDetails
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Report

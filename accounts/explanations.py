@@ -1,126 +1,37 @@
-"""Reasons why a sign-in stops, with the text of each error page: what happened, who can fix it, where."""
+"""Explanations that people read: why a sign-in stopped, a member is linked with nobody, an import refuses a row."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import InvalidToken
+from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext_noop as _
 
-from accounts.authentication.services import Reason
-from integrations.clients.errors import ConfigurationError, IntegrationError, TransientError
+from accounts.authentication.flow import Cause
+from accounts.importexport.columns import name_column
+from accounts.models import LinkConflict
+from accounts.models.attributes import REFUSALS
+from accounts.users.scopes import sees_all
 from integrations.clients.explanations import Explanation
-from integrations.models.fields import cipher
 
-# A page's address can be reloaded or sent to an administrator for so long.
-SHOWN_SECONDS = 3600
-# What a sealed text says of itself: other texts under the same keys, and those of another form, are not ours.
-_PURPOSE = "sign-in-trouble"
-_VERSION = 1
-# A longer way back is left out: gunicorn takes request lines of up to 4094 bytes, and sealing adds a third.
-TARGET_BYTES_AT_MOST = 1000
-_DOMAIN_NOT_TRUSTED = 50001
-_IP_NOT_TRUSTED = 60020
+if TYPE_CHECKING:
+    from integrations.models.scoping import Person
 
 
-class Cause(StrEnum):
-    UNKNOWN_COMPANY = "unknown-company"
-    COMPANY_DISABLED = "company-disabled"
-    NOT_LINKED = "not-linked"
-    COMPANY_MISSING = "company-missing"
-    OUT_OF_SCOPE = "out-of-scope"
-    NOT_ADMITTED = "not-admitted"
-    NOT_A_MEMBER = "not-a-member"
-    OTHER_COMPANY = "other-company"
-    USER_DISABLED = "user-disabled"
-    CODE_EXPIRED = "code-expired"
-    SIGN_IN_EXPIRED = "sign-in-expired"
-    COOKIES_BLOCKED = "cookies-blocked"
-    ADDRESS_DIFFERS = "address-differs"
-    DOMAIN_NOT_TRUSTED = "domain-not-trusted"
-    IP_NOT_TRUSTED = "ip-not-trusted"
-    MISCONFIGURED = "misconfigured"
-    UNEXPECTED_ANSWER = "unexpected-answer"
-    WECOM_UNREACHABLE = "wecom-unreachable"
-    STORE_UNREACHABLE = "store-unreachable"
-    BI_OFF = "bi-off"
-    BI_NO_PAGE = "bi-no-page"
-    BI_NOT_ALLOWED = "bi-not-allowed"
-    BI_NO_EXTERNAL_ID = "bi-no-external-id"
-    BI_UNUSABLE = "bi-unusable"
-    TOO_MANY = "too-many"
+# --- Pages of a sign-in that stopped ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guide(Explanation):
-    """The words of one page, in English. `status`: of HTTP; `what` and `who` may name %(corp)s, %(missing)s, %(where)s.
+    """Words of one error page, in English. `what` and `who` may name %(corp)s, %(missing)s, %(where)s.
 
-    `is_signed_in`: it is shown to somebody who is, so that signing in again would lead nowhere.
+    `status`: of HTTP. `is_signed_in`: it is shown to somebody who is, so that signing in again would lead nowhere.
     """
 
     status: int
     title: str
     is_signed_in: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorDetails:
-    """One refusal, with what an administrator needs to know. Never a code or a state.
-
-    `missing`, `where`: what the person's user lacks, and the sentence that says who sets it.
-    """
-
-    cause: Cause
-    corp_id: int | None = None
-    corp_name: str = ""
-    userid: str = ""
-    target: str = ""
-    operation: str = ""
-    errcode: int | None = None
-    hint: str = ""
-    caller_ip: str = ""
-    missing: str = ""
-    where: str = ""
-
-    @property
-    def guide(self) -> Guide:
-        return GUIDES[self.cause]
-
-
-def seal(details: ErrorDetails) -> str:
-    """The details as a text for an address, so that the page needs neither store nor cookie. Unreadable outside."""
-    if len(details.target.encode()) > TARGET_BYTES_AT_MOST:
-        details = replace(details, target="")
-    text = json.dumps([_PURPOSE, _VERSION, asdict(details)], ensure_ascii=False)
-    return cipher().encrypt(text.encode()).decode()
-
-
-def unseal(sealed: str) -> ErrorDetails | None:
-    """None for what is not ours, of another version, or older than SHOWN_SECONDS."""
-    try:
-        purpose, version, values = json.loads(cipher().decrypt(sealed.encode(), ttl=SHOWN_SECONDS))
-        if (purpose, version) != (_PURPOSE, _VERSION):
-            return None
-        return ErrorDetails(**{**values, "cause": Cause(values["cause"])})
-    except (InvalidToken, ValueError, TypeError, KeyError):
-        return None
-
-
-def cause_of_refusal(reason: Reason) -> Cause:
-    return Cause(reason.value)
-
-
-def cause_of_error(error: IntegrationError) -> Cause:
-    """Which page explains that WeCom did not answer as it should."""
-    if error.code == _IP_NOT_TRUSTED:
-        return Cause.IP_NOT_TRUSTED
-    if error.code == _DOMAIN_NOT_TRUSTED:
-        return Cause.DOMAIN_NOT_TRUSTED
-    if isinstance(error, ConfigurationError):
-        return Cause.MISCONFIGURED
-    return Cause.WECOM_UNREACHABLE if isinstance(error, TransientError) else Cause.UNEXPECTED_ANSWER
 
 
 _ASK_ADMINISTRATOR = _("An administrator of this site can fix it. Please send them this page.")
@@ -328,5 +239,128 @@ GUIDES: dict[Cause, Guide] = {
     ),
 }
 
-# Where the same company would only refuse again, and another one may be the person's own.
+# Pages that offer another company: the same one would only refuse again.
 CHOOSING = frozenset({Cause.UNKNOWN_COMPANY, Cause.COMPANY_DISABLED, Cause.NOT_A_MEMBER, Cause.OTHER_COMPANY})
+
+
+# --- A member whom the directory links with nobody --------------------------------------------------------------------
+
+Reason = LinkConflict.Reason
+# What tells of nobody but the company's own members.
+_ABOUT_MEMBERS = frozenset({Reason.SHARED, Reason.CAME_BACK})
+# What, said of a person whom one sees, tells of nobody else.
+_ABOUT_THE_PERSON = frozenset({Reason.PROTECTED, Reason.PASSWORD_ONLY, Reason.DISABLED, Reason.OTHER_ACCOUNT})
+
+
+def list_reasons_for(person: Person) -> list[LinkConflict.Reason]:
+    """Return the reasons by which `person` may tell members apart."""
+    return [one for one in Reason if sees_all(person) or one in _ABOUT_MEMBERS]
+
+
+def explain_missing_link(person: Person, reason: str) -> str:
+    """Say why a member is linked with nobody.
+
+    Whoever does not see all companies reads the same sentence whether nobody fits or somebody whom they may not see:
+    that somebody of another company, or of the administration, has a userid or an e-mail address is not for them.
+    """
+    return _explain_reason(person, Reason(reason), _ABOUT_MEMBERS)
+
+
+def explain_objection(person: Person, reason: str) -> str:
+    """Say what is against linking a member with somebody whom `person` sees."""
+    return _explain_reason(person, Reason(reason), _ABOUT_MEMBERS | _ABOUT_THE_PERSON)
+
+
+def _explain_reason(person: Person, reason: LinkConflict.Reason, harmless: frozenset[LinkConflict.Reason]) -> str:
+    if sees_all(person) or reason in harmless:
+        return str(reason.label)
+    return gettext("the directory has not linked them; administrators of all companies see why")
+
+
+# --- A file or row that an import refuses -----------------------------------------------------------------------------
+
+_FILES = {
+    "password": gettext_lazy("The file is protected by a password. Save it without one and upload it again."),
+    "old_excel": gettext_lazy("This is an old Excel file (.xls). Save it as .xlsx and upload it again."),
+    "no_xlsx": gettext_lazy(
+        "The file is no xlsx that could be read. Save it anew in Excel or WPS as .xlsx and upload it again."
+    ),
+    "no_text": gettext_lazy("The file is neither xlsx nor a csv in UTF-8 or GBK."),
+    "broken": gettext_lazy(
+        "The csv is broken from line %(line)s on: a quotation mark is missing, or a cell is far too long."
+    ),
+    "too_big": gettext_lazy(
+        "The file would unfold to too much. Keep the columns that you need, without pictures, and upload that."
+    ),
+    "many_sheets": gettext_lazy("The file has more than %(count)s sheets. Keep the one with the people."),
+    "several_sheets": gettext_lazy("Several sheets hold people (%(sheets)s). Keep one of them."),
+    "many_rows": gettext_lazy("There are more than %(count)s rows. Divide the file."),
+    "no_header": gettext_lazy(
+        "No header was found in the first %(count)s rows. One row must name the columns: “username”, or “帐号” as in "
+        "the file of WeCom's console, or “loginId” as in the list of the BI's users, and one more."
+    ),
+    "column_twice": gettext_lazy("The column “%(column)s” stands there twice."),
+    "no_rows": gettext_lazy("Below the header there is nobody."),
+    "company_missing": gettext_lazy(
+        "The file does not say of which company the accounts are. Upload it again and choose the company."
+    ),
+    "match_missing": gettext_lazy("The file has no column of that by which people are to be found."),
+    "not_allowed": gettext_lazy("Who has uploaded the file may not change people any more."),
+    "confirmer_not_allowed": gettext_lazy("Who has confirmed the import may not change people any more."),
+    "gave_up": gettext_lazy("It was begun several times, and each time the program ended. Look into the worker's log."),
+    "row_refused": gettext_lazy("Row %(row)s is refused now, so nothing was changed. See the row for why."),
+}
+_ROWS = {
+    "formula": gettext_lazy("There is a formula in “%(column)s”. Paste it as a value."),
+    "error_cell": gettext_lazy("There is an error of Excel in “%(column)s”."),
+    "merged": gettext_lazy("“%(column)s” is part of merged cells. Split them."),
+    "rounded": gettext_lazy(
+        "Excel has rounded the number in “%(column)s”. Format the column as text and enter it anew."
+    ),
+    "scientific": gettext_lazy(
+        "Excel has shortened the number in “%(column)s”, such as 1.38E+10. Enter it anew, as text."
+    ),
+    "long_cell": gettext_lazy("The text in “%(column)s” is too long."),
+    "no_key": gettext_lazy("Nothing says whom this row is about."),
+    "nobody": gettext_lazy("No user whom you may change fits. An import changes users and creates none."),
+    "several": gettext_lazy("Several people fit."),
+    "twice_person": gettext_lazy("The person stands in row %(row)s already."),
+    "twice_account": gettext_lazy("The WeCom account stands in row %(row)s already."),
+    "twice_value": gettext_lazy("A value that belongs to one person stands in row %(row)s already."),
+    "unknown_company": gettext_lazy("There is no WeCom company “%(company)s”."),
+    "no_company": gettext_lazy("The row does not say of which company the account is."),
+    "company_needed": gettext_lazy(
+        "Without a company you would not see the person any more. To take away sign-in, empty the account."
+    ),
+    "other_account": gettext_lazy("The person has another account in “%(company)s”."),
+    "account_taken": gettext_lazy(
+        "The WeCom account belongs to %(person)s already. To exchange accounts, empty them with one file and set them "
+        "with the next."
+    ),
+    "bad_text": gettext_lazy("“%(column)s” is too long (at most %(count)s characters) or has invisible characters."),
+    "bad_email": gettext_lazy("“%(value)s” is no e-mail address."),
+    "bad_value": gettext_lazy("“%(column)s”: %(why)s"),
+    "value_taken": gettext_lazy(
+        "“%(value)s” belongs to %(person)s already. To exchange values between people, empty them with one file and "
+        "set them with the next."
+    ),
+    "not_yours": gettext_lazy("“%(column)s” is set by administrators of all companies only."),
+    "changed_meanwhile": gettext_lazy("Somebody has changed the person since the check."),
+}
+
+
+def explain_file(reason: str, words: dict[str, Any]) -> str:
+    """Say why a file was refused, or an import stopped; nothing where neither is so."""
+    return str(_FILES[reason]) % words if reason in _FILES else ""
+
+
+def explain_row(reason: str, words: dict[str, Any]) -> str:
+    """Say why a row was refused. `words`: what ImportRow keeps for the sentence."""
+    if reason not in _ROWS:
+        return reason
+    known = {"person": gettext("somebody else"), **words}
+    if reason == "bad_text":
+        known["column"] = name_column(str(words["column"]), {})
+    if reason == "bad_value" and "code" in words:  # rows of releases before have the sentence itself
+        known["why"] = str(REFUSALS[words["code"]]) % words["params"]
+    return str(_ROWS[reason]) % known
