@@ -131,7 +131,7 @@ TONES = {
     **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused"], "bad"),
     "paused": "warn",
 }
-# Of a run that ended (notifications.delivery.rendering.run_errors).
+# Of a run that ended (notifications.delivery.failures).
 LOST_SOME = _("finished, not everybody reached")
 
 

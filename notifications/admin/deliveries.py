@@ -169,7 +169,7 @@ class DeliveryAdmin(ExportedLog):
         for one in rows:
             words = [one.title, named[one.run_id], one.corp.name, one.get_status_display()]
             counts = (one.recipient_count, one.accepted_count, self.exceptions(one), one.attempt_count)
-            said = failures.explanation_of_delivery(one)
+            said = failures.explain_delivery(one)
             why = ["", "", ""] if said is None else [said.what, said.who, said.where]
             times = plain_moment(one.created_at), plain_moment(one.settled_at)
             yield [*words, *map(str, counts), str(one.errcode or ""), *why, *times]
@@ -185,7 +185,7 @@ class DeliveryAdmin(ExportedLog):
             "technical": _technical(delivery),
             "attempts": delivery.attempts.order_by("number"),
             "preview": _preview(delivery),
-            "failures": failures_shown(failures.of_delivery(delivery)),
+            "failures": failures_shown(failures.explain_delivery(delivery, with_answer=True)),
             "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
             **people_context(request, delivery=delivery.pk),
             **log_pages.run_actions(request, delivery.run),

@@ -20,7 +20,7 @@ from integrations.clients.explanations import Explanation
 from integrations.companies.diagnosis import results
 from notifications.admin.base import pill, run_people, run_pill
 from notifications.delivery import failures
-from notifications.delivery.rendering import report_data, run_errors
+from notifications.delivery.rendering import report_data
 from notifications.delivery.runs import names, recall, triggers
 from notifications.models import Delivery, Receipt, Run, Subscription
 
@@ -70,7 +70,7 @@ def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, A
     takes them.
     """
     runs = list(Run.objects.visible_to(request.user).filter(subscription=subscription)[:RUNS_SHOWN])
-    reasons = run_errors.shown(runs)
+    reasons = failures.explain_runs(runs)
     unfinished = [run for run in runs if run.status in {Run.Status.WAITING, Run.Status.SENDING}]
     for run in unfinished:
         problem = report_data.problem_so_far(run) if run.status == Run.Status.WAITING else None
@@ -179,7 +179,7 @@ def reason(receipt: Receipt) -> str:
     """Why the person did not get it, in words; empty where nothing went wrong."""
     if receipt.reason:
         return receipt.reason_text
-    said = failures.explanation_of_receipt(receipt)
+    said = failures.explain_receipt(receipt)
     return "" if said is None else said.what
 
 

@@ -114,7 +114,7 @@ class ReceiptAdmin(ExportedLog):
     def csv_lines(self, rows: list[Receipt]) -> Iterator[list[str]]:
         named = names.of_runs({one.run_id: one.run for one in rows}.values())
         for one in rows:
-            said, title = failures.explanation_of_receipt(one), "" if one.delivery is None else one.delivery.title
+            said, title = failures.explain_receipt(one), "" if one.delivery is None else one.delivery.title
             why = [said.what, said.who, said.where] if said is not None else [one.reason_text, "", ""]
             times = plain_moment(one.run.slot_at), plain_moment(one.read_at)
             who = [log_pages.person(one), log_pages.company_and_account(one), log_pages.state_words(one)]
@@ -179,7 +179,7 @@ class ReceiptAdmin(ExportedLog):
             "technical": technical(
                 [(gettext("number"), receipt.pk), (pgettext("receipt", "address"), receipt.address)]
             ),
-            "failures": failures_shown(failures.of_receipt(receipt)),
+            "failures": failures_shown(failures.explain_receipt(receipt, with_answer=True)),
             "held_up": held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
         }
 

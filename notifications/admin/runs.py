@@ -33,7 +33,7 @@ from notifications.admin.log_filters import (
 )
 from notifications.admin.log_pages import held_up, people_context, technical
 from notifications.delivery import failures
-from notifications.delivery.rendering import report_data, run_errors
+from notifications.delivery.rendering import report_data
 from notifications.delivery.runs import names, statistics
 from notifications.models import Delivery, Receipt, Run
 
@@ -103,7 +103,7 @@ class RunList(base.LogList):
 def _described(rows: Iterable[Run]) -> list[Run]:
     """The runs with names, and why they went wrong, for all at once."""
     runs = list(rows)
-    reasons, named = run_errors.shown(runs), names.of_runs(runs)
+    reasons, named = failures.explain_runs(runs), names.of_runs(runs)
     for run in runs:
         described: Any = run
         described.reason_shown, described.plain_name = reasons[run.pk], named[run.pk]
@@ -229,7 +229,7 @@ class RunAdmin(ExportedLog):
             "deliveries": [(one, pill(one.status, one.get_status_display())) for one in listed],
             "states": _states(run, deliveries),
             "reasons": _reasons(request, run),
-            "failures": failures.of_run(deliveries),
+            "failures": failures.explain_deliveries(deliveries),
             "held_up": held_up(request, deliveries),
             **people_context(request, run=run.pk),
             **log_pages.run_actions(request, run),
@@ -285,7 +285,7 @@ def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
         )
     if run.rendered_at is not None and (unknown := report_data.unknown_values(run)):
         facts.append((_("values that do not fit"), ", ".join(f"{name}: {count}" for name, count in unknown.items())))
-    return [*facts, (_("error"), run_errors.shown([run])[run.pk])] if run.error else facts
+    return [*facts, (_("error"), failures.explain_runs([run])[run.pk])] if run.error else facts
 
 
 def _technical(run: Run) -> str:

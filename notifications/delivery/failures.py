@@ -1,4 +1,4 @@
-"""Explains why a message did not arrive: what happened, who fixes it, where, and the raw answer.
+"""Failures: why a message did not arrive, and whom a run did not reach.
 
 The rows keep numbers and the other side's own words. The sentences are made when they are shown, in the reader's
 language.
@@ -6,9 +6,10 @@ language.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, Value, When
 from django.utils.translation import gettext as _
 
 from integrations.clients.errors import operation_of
@@ -16,64 +17,68 @@ from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import AUTHOR, NETWORK_ADMIN, NOBODY, SITE_ADMIN
 from integrations.core import sentences
 from integrations.core.explanations import of_errcode
+from integrations.core.sentences import Sentence, counted_sentence, joined
 from notifications.delivery.channels.outcomes import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
-from notifications.models import Attempt, Channel, Delivery, Receipt
+from notifications.models import Attempt, Channel, Delivery, Receipt, Run
 
 # What WeCom says of a person in the list of a message that others got.
 UNKNOWN_ACCOUNT, NO_LICENCE = 60111, 701008
 # A page names so many different failures of a run.
 SHOWN_AT_MOST = 5
-_UNSENT = ~Q(status=Delivery.Status.ACCEPTED) & (~Q(error="") | Q(errcode__isnull=False))
 
 
-def of_delivery(delivery: Delivery) -> Explanation | None:
-    """Why it did not go out, or does not yet; None where nothing went wrong."""
-    said = explanation_of_delivery(delivery)
-    return None if said is None else replace(said, raw=_raw(delivery.error, _last_answer(delivery)))
+# --- A message --------------------------------------------------------------------------------------------------------
 
 
-def explanation_of_delivery(delivery: Delivery) -> Explanation | None:
-    """The same without the raw answer, for lists."""
+def explain_delivery(delivery: Delivery, *, with_answer: bool = False) -> Explanation | None:
+    """Say why it did not go out, or does not yet: what happened, who fixes it, where. None where nothing went wrong.
+
+    `with_answer`: also what the other side said, which costs a query.
+    """
     if delivery.status == Delivery.Status.ACCEPTED or not (delivery.error or delivery.errcode):
         return None
-    return _explanation(delivery.channel, delivery.errcode, delivery.error)
+    said = _explain(delivery.channel, delivery.errcode, delivery.error)
+    return replace(said, raw=_find_answer(delivery)) if with_answer else said
 
 
-def of_receipt(receipt: Receipt) -> Explanation | None:
-    """Why the person did not get it; None where they did, or where they were skipped, which has its reason."""
-    said, delivery = explanation_of_receipt(receipt), receipt.delivery
-    if said is None or delivery is None:
-        return None
-    return replace(said, raw=_raw(delivery.error, _last_answer(delivery)))
+def explain_receipt(receipt: Receipt, *, with_answer: bool = False) -> Explanation | None:
+    """Say why the person did not get it; None where they did, or where they were skipped, which has its reason.
 
-
-def explanation_of_receipt(receipt: Receipt) -> Explanation | None:
-    """The same without the raw answer, for lists: asks for nothing that did not come with the receipt."""
+    Without `with_answer` it asks for nothing that did not come with the receipt.
+    """
     delivery = receipt.delivery
     if delivery is None or receipt.status == Receipt.Status.SKIPPED:
         return None
     is_named = receipt.status in {Receipt.Status.INVALID, Receipt.Status.UNLICENSED}
-    if is_named and delivery.channel == Channel.WECOM:
-        return of_errcode(NO_LICENCE if receipt.status == Receipt.Status.UNLICENSED else UNKNOWN_ACCOUNT)
-    return explanation_of_delivery(delivery)
+    if not is_named or delivery.channel != Channel.WECOM:
+        return explain_delivery(delivery, with_answer=with_answer)
+    said = of_errcode(NO_LICENCE if receipt.status == Receipt.Status.UNLICENSED else UNKNOWN_ACCOUNT)
+    return replace(said, raw=_find_answer(delivery)) if with_answer else said
 
 
-def of_run(deliveries: QuerySet[Delivery]) -> list[tuple[Explanation, int]]:
-    """The different failures among a run's deliveries with how many people each concerns, most first. One query."""
-    rows = deliveries.filter(_UNSENT).order_by().values_list("channel", "errcode", "error")
+def explain_deliveries(deliveries: QuerySet[Delivery]) -> list[tuple[Explanation, int]]:
+    """Return the different failures among a run's deliveries, each with how many people it concerns, most first. One
+    query.
+    """
+    unsent = ~Q(status=Delivery.Status.ACCEPTED) & (~Q(error="") | Q(errcode__isnull=False))
+    rows = deliveries.filter(unsent).order_by().values_list("channel", "errcode", "error")
     counted = rows.annotate(people=Sum("recipient_count")).order_by("-people")
     return [
-        (replace(_explanation(channel, errcode, error), raw=_raw(error, "")), people)
+        (replace(_explain(channel, errcode, error), raw=sentences.shown(error)), people)
         for channel, errcode, error, people in counted[:SHOWN_AT_MOST]
     ]
 
 
-def _explanation(channel: str, errcode: int | None, error: str) -> Explanation:
+def _explain(channel: str, errcode: int | None, error: str) -> Explanation:
     if channel == Channel.EMAIL:
-        return _of_mail()
+        return Explanation(
+            _("The mail server did not take the mail."),
+            _(SITE_ADMIN),
+            _("Users → the person: correct the e-mail address; or the variable EMAIL_URL, if no mail goes out at all."),
+        )
     if errcode:
         return of_errcode(errcode, operation=operation_of(error))
-    own = _own().get(error)
+    own = _explain_own_error(error)
     if own is not None:
         return own
     if operation_of(error):
@@ -85,16 +90,8 @@ def _explanation(channel: str, errcode: int | None, error: str) -> Explanation:
     return Explanation(sentences.shown(error))
 
 
-def _of_mail() -> Explanation:
-    return Explanation(
-        _("The mail server did not take the mail."),
-        _(SITE_ADMIN),
-        _("Users → the person: correct the e-mail address; or the variable EMAIL_URL, if no mail goes out at all."),
-    )
-
-
-def _own() -> dict[str, Explanation]:
-    """By the text that our program stores where no other side said anything."""
+def _explain_own_error(error: str) -> Explanation | None:
+    """Explain a text that our program stores where no other side said anything."""
     passes = _(NOBODY), _("Nothing to be done: it is tried again by itself.")
     return {
         OTHER_APP.message: Explanation(
@@ -112,13 +109,97 @@ def _own() -> dict[str, Explanation]:
             _("The worker ended before WeCom's answer was written down: it is not known whether the message arrived."),
             *passes,
         ),
-    }
+    }.get(error)
 
 
-def _last_answer(delivery: Delivery) -> str:
+def _find_answer(delivery: Delivery) -> str:
+    """Return what the other side said, as our program summed it up and in its own words."""
     found = Attempt.objects.filter(delivery=delivery).exclude(answer="").order_by("-number")
-    return found.values_list("answer", flat=True).first() or ""
+    answer = found.values_list("answer", flat=True).first() or ""
+    return "\n".join(dict.fromkeys(filter(None, [sentences.shown(delivery.error), answer])))
 
 
-def _raw(error: str, answer: str) -> str:
-    return "\n".join(dict.fromkeys(filter(None, [sentences.shown(error), answer])))
+# --- A run: one that ended is no success by itself --------------------------------------------------------------------
+
+# The state of messages that were taken back alone: whoever did that wanted them not to arrive.
+_TAKEN_BACK = "taken back"
+_NOT_MADE = "not made"
+_NOBODY_REACHED = Sentence("It reached nobody: the receipts say why.")
+# The sentence for each state of a message, with how many people it did not reach.
+_LOSSES = {
+    Delivery.Status.FAILED: counted_sentence(
+        "Refused for %(count)d recipient.", "Refused for %(count)d recipients.", 0
+    ),
+    Delivery.Status.CANCELED: counted_sentence(
+        "Expired before it could be sent to %(count)d recipient.",
+        "Expired before it could be sent to %(count)d recipients.",
+        0,
+    ),
+    Delivery.Status.UNKNOWN: counted_sentence(
+        "For %(count)d recipient it is not known whether the message arrived.",
+        "For %(count)d recipients it is not known whether the message arrived.",
+        0,
+    ),
+    _NOT_MADE: counted_sentence(
+        "For %(count)d recipient no message could be made: the receipt says why.",
+        "For %(count)d recipients no message could be made: the receipts say why.",
+        0,
+    ),
+}
+
+
+def explain_runs(runs: Collection[Run]) -> dict[int, str]:
+    """Map runs to why they were missed or failed, or whom they did not reach, in the reader's language. Four queries
+    at most.
+
+    What a run that ended lost is told from its rows: what stands in them as text says only that it lost something.
+    """
+    found = {run.pk: run.error_text for run in runs}
+    ended = [run.pk for run in runs if run.status == Run.Status.FINISHED and run.error]
+    if not ended:
+        return found
+    with_messages = set(Delivery.objects.filter(run__in=ended).order_by().values_list("run", flat=True).distinct())
+    found |= {run_id: str(sentence) for run_id, sentence in sum_up_losses(with_messages).items()}
+    reasons: dict[int, set[Receipt.Reason | None]] = {pk: set() for pk in ended if pk not in with_messages}
+    skipped = Receipt.objects.filter(run__in=reasons).order_by().values_list("run", "reason").distinct()
+    for run_id, reason in skipped:
+        reasons[run_id].add(Receipt.Reason(reason) if reason else None)
+    return found | {run_id: str(explain_no_messages(known) or found[run_id]) for run_id, known in reasons.items()}
+
+
+def sum_up_losses(run_ids: Collection[int]) -> dict[int, Sentence]:
+    """Map runs to what they lost, for those of these runs that lost anything. Two queries.
+
+    People whom WeCom names, as invalid or without licence, are no loss while others got it: their receipts say so, and
+    in a large company there is always one.
+    """
+    state = Case(When(recall_requested_at__isnull=False, then=Value(_TAKEN_BACK)), default=F("status"))
+    rows = Delivery.objects.filter(run__in=run_ids).order_by().annotate(state=state).values_list("run", "state")
+    people = Sum(F("recipient_count") - F("invalid_count") - F("unlicensed_count"))
+    counts: dict[int, dict[str, int]] = {run_id: {} for run_id in run_ids}
+    for run_id, its_state, count in rows.annotate(people=people):
+        counts[run_id][its_state] = count
+    unmade = Receipt.objects.filter(run__in=run_ids, run__skipped_count__gt=0, reason=Receipt.Reason.NO_MESSAGE)
+    for run_id, count in unmade.order_by().values_list("run").annotate(people=Count("pk")):
+        counts[run_id][_NOT_MADE] = count
+    found = {run_id: _word_losses(by_state) for run_id, by_state in counts.items()}
+    return {run_id: sentence for run_id, sentence in found.items() if sentence is not None}
+
+
+def _word_losses(people: Mapping[str, int]) -> Sentence | None:
+    said = [sentence % {"count": people[state]} for state, sentence in _LOSSES.items() if people.get(state)]
+    if not said and not people.get(Delivery.Status.ACCEPTED, 0) and _TAKEN_BACK not in people:
+        return _NOBODY_REACHED
+    return joined(said) if said else None
+
+
+def explain_no_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence | None:
+    """Say why a run made no message at all; None where that was meant. `reasons`: of the people whom it skipped; empty
+    where they wanted none, or were meant to get none.
+    """
+    if not reasons:
+        return Sentence("It reached nobody: nobody is chosen.")
+    others = set(reasons) - Receipt.NOT_SENT_AGAIN
+    # Where there are no rows for anybody, somebody's empty attribute makes no difference.
+    is_meant = not others or (others == {Receipt.Reason.NO_VALUE} and len(reasons) > 1)
+    return None if is_meant else _NOBODY_REACHED

@@ -132,7 +132,7 @@ class Run(models.Model):
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
     # A stored sentence (integrations.core.sentences), also of one that ended: whom it did not reach
-    # (notifications.delivery.rendering.run_errors).
+    # (notifications.delivery.failures).
     error = models.TextField(_("error"), blank=True)
     # Of its data (notifications.delivery.rendering.skip_rules); empty where its report has none.
     fingerprint = models.CharField(max_length=64, blank=True)

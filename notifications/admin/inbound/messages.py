@@ -22,7 +22,7 @@ from integrations.admin.base import pill as tone_pill
 from notifications.admin import base, log_pages
 from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, moment, run_people, run_pill
 from notifications.admin.log_pages import technical
-from notifications.delivery.rendering import run_errors
+from notifications.delivery import failures
 from notifications.delivery.runs import statistics
 from notifications.inbound.mail import page
 from notifications.inbound.recipients import Kind, Why
@@ -109,7 +109,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
         runs = list(
             Run.objects.visible_to(request.user).filter(message=message).select_related("resends").order_by("pk")
         )
-        reasons = run_errors.shown(runs)
+        reasons = failures.explain_runs(runs)
         files = dict(Medium.objects.filter(run__in=runs).values_list("run", "name"))
         return {
             "title": message.title,

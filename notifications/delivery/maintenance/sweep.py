@@ -13,9 +13,9 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from integrations.core.background import guarded
 from notifications.delivery.channels.outcomes import LOST_WORKER
+from notifications.delivery.failures import sum_up_losses
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import BATCH, unlocked, update_unlocked
-from notifications.delivery.rendering import run_errors
 from notifications.delivery.runs import recall
 from notifications.delivery.sending import fallback, settle
 from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Run
@@ -146,6 +146,6 @@ def _finish(recalls: Mapping[int, datetime | None], now: datetime) -> int:
     over = {pk: at for pk, at in recalls.items() if pk not in under_way}
     ended = Run.objects.filter(pk__in=over)
     ended.update(status=Run.Status.FINISHED, finished_at=now)
-    for run_id, sentence in run_errors.of_ended([pk for pk, at in over.items() if at is None]).items():
+    for run_id, sentence in sum_up_losses([pk for pk, at in over.items() if at is None]).items():
         ended.filter(pk=run_id).update(error=sentence.stored())
     return len(over)

@@ -22,9 +22,10 @@ from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from notifications.delivery import limiter
 from notifications.delivery.channels.wecom_app import app_name, member_limits
+from notifications.delivery.failures import explain_no_messages
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import share_freezing, update_unlocked
-from notifications.delivery.rendering import attachments, batches, report_data, run_errors
+from notifications.delivery.rendering import attachments, batches, report_data
 from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.freeze import (
     Batch,
@@ -262,7 +263,7 @@ def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
     run.rendered_at = now
     run.status = Run.Status.SENDING if delivery_ids else Run.Status.FINISHED
     run.finished_at = None if delivery_ids else now
-    loss = None if delivery_ids else run_errors.without_messages({person.reason for person in plan.skipped})
+    loss = None if delivery_ids else explain_no_messages({person.reason for person in plan.skipped})
     run.error = "" if loss is None else loss.stored()
     run.fingerprint = plan.fingerprint
     run.save(update_fields=_RENDERED)

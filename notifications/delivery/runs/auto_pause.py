@@ -11,10 +11,10 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 
-from notifications.delivery.rendering.run_errors import Status
 from notifications.models import Delivery, Receipt, Run, Subscription
 
 logger = logging.getLogger(__name__)
+Status = Delivery.Status
 
 # So many runs are looked at for each failure that counts: those between that say nothing are passed over.
 _RUNS_PER_FAILURE = 4

@@ -21,8 +21,8 @@ from django.utils.translation import ngettext
 
 from integrations.core.sentences import Sentence
 from integrations.hooks import Hook
+from notifications.delivery.failures import explain_runs
 from notifications.delivery.locking import BATCH, unlocked
-from notifications.delivery.rendering import run_errors
 from notifications.delivery.rendering.errors import NotWorthSending
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.runs import auto_pause, names
@@ -154,7 +154,7 @@ def _title(count: int, unsent_count: int) -> str:
 
 
 def _text(runs: Sequence[Run], further_count: int) -> str:
-    reasons, named = run_errors.shown(runs), names.of_runs(runs)
+    reasons, named = explain_runs(runs), names.of_runs(runs)
     lines = [
         _("“%(name)s”, due %(time)s: %(reason)s")
         % {"name": named[run.pk], "time": moment_line(run.slot_at, _time_zone(run)), "reason": reasons[run.pk]}

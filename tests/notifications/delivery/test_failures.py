@@ -96,7 +96,7 @@ def test_somebody_without_an_interface_licence_is_explained(
     store(delivery, status="accepted", errcode=0, unlicensed_count=1)
     Receipt.objects.filter(pk=receipt.pk).update(status=Receipt.Status.UNLICENSED)
     with translation.override(language):
-        said = failures.of_receipt(Receipt.objects.select_related("delivery").get(pk=receipt.pk))
+        said = failures.explain_receipt(Receipt.objects.select_related("delivery").get(pk=receipt.pk), with_answer=True)
     assert said is not None
 
     client = in_language(make_superuser(), language)
@@ -125,7 +125,7 @@ def test_what_no_answer_or_another_one_means(delivery: Delivery, fields: dict[st
     store(delivery, **{"status": "failed", **fields})
 
     with translation.override("en"):
-        found = failures.of_delivery(delivery)
+        found = failures.explain_delivery(delivery, with_answer=True)
 
     assert found is not None
     assert found.what.startswith(what)
@@ -137,9 +137,9 @@ def test_what_no_answer_or_another_one_means(delivery: Delivery, fields: dict[st
 def test_what_arrived_has_no_failure(delivery: Delivery, receipt: Receipt) -> None:
     store(delivery, status="accepted", errcode=0, error="")
 
-    assert failures.of_delivery(delivery) is None
-    assert failures.of_receipt(receipt) is None
-    assert failures.of_run(delivery.run.deliveries.all()) == []
+    assert failures.explain_delivery(delivery, with_answer=True) is None
+    assert failures.explain_receipt(receipt, with_answer=True) is None
+    assert failures.explain_deliveries(delivery.run.deliveries.all()) == []
 
 
 def test_while_its_company_is_held_each_page_of_the_push_says_so(delivery: Delivery, receipt: Receipt) -> None:

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from integrations.models import Corp
+from notifications.delivery.failures import sum_up_losses
 from notifications.delivery.maintenance.sweep import sweep
-from notifications.delivery.rendering import run_errors
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import owner_notices, recall
 from notifications.models import Delivery, Receipt, Run, SubscriptionChoice
@@ -204,11 +204,11 @@ def test_many_ended_runs_cost_two_questions(owner: User) -> None:
     Delivery.objects.update(status=Delivery.Status.FAILED)
 
     with CaptureQueriesContext(connection) as queries:
-        found = run_errors.of_ended([run.pk for run in runs])
+        found = sum_up_losses([run.pk for run in runs])
 
     assert len(queries) == 2
     assert set(found) == {run.pk for run in runs}
-    assert run_errors.of_ended([]) == {}
+    assert sum_up_losses([]) == {}
 
 
 def test_the_administration_points_at_them(owner: User) -> None:
