@@ -11,7 +11,7 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.parser import Parser
 
-from notifications.api import alerts, messages, subscriptions
+from notifications.api import alerts, incoming, subscriptions
 from notifications.api.authentication import TokenAuth
 from notifications.api.json_body import JSON, read_json
 from notifications.api.message_schemas import MessageIn
@@ -63,8 +63,8 @@ api = Api(
 )
 api.add_router("/subscriptions", subscriptions.router)
 api.add_router("/runs", subscriptions.runs_router)
-api.add_router("/messages", messages.router)
-api.add_router("/uploads", messages.uploads_router)
+api.add_router("/messages", incoming.router)
+api.add_router("/uploads", incoming.uploads_router)
 api.add_router("/alert-rules", alerts.router)
 
 

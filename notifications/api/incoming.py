@@ -40,7 +40,7 @@ PAGE_AT_MOST = 1000
 PREVIEWED_AT_MOST = 1000
 
 
-def _form(message: dict[str, Any], file_name: str, *, is_many: bool) -> dict[str, Any]:
+def _describe_form(message: dict[str, Any], file_name: str, *, is_many: bool) -> dict[str, Any]:
     binary: dict[str, Any] = {"type": "string", "format": "binary"}
     file = {"type": "array", "items": binary, "maxItems": files.FILES_AT_MOST} if is_many else binary
     return {"type": "object", "properties": {**message, file_name: file}, "required": [*(message or [file_name])]}
@@ -52,12 +52,12 @@ _MESSAGE_BODY = {
     "content": {
         JSON: {"schema": _IN},
         MULTIPART: {
-            "schema": _form({"message": _IN}, "files", is_many=True),
+            "schema": _describe_form({"message": _IN}, "files", is_many=True),
             "encoding": {"message": {"contentType": JSON}},
         },
     },
 }
-_UPLOAD_BODY = {"required": True, "content": {MULTIPART: {"schema": _form({}, "file", is_many=False)}}}
+_UPLOAD_BODY = {"required": True, "content": {MULTIPART: {"schema": _describe_form({}, "file", is_many=False)}}}
 
 
 @router.post(
@@ -82,13 +82,13 @@ def send_message(
     where the token's day is used up.
     """
     token = token_for(request, Action.SEND)
-    asked = _asked(request)
+    asked = _read_request(request)
     if asked.body.dry_run:
-        found = preview(_message(token, asked))
+        found = preview(_build_message(token, asked))
         ids = [one.user_id for one in found.recipients[:PREVIEWED_AT_MOST]]
         usernames = dict(User.objects.filter(pk__in=ids).values_list("pk", "username"))
         return Status(200, MessagePreview.of(found, usernames))
-    return _accepted(request, token, asked, idempotency_key or "")
+    return _accept(request, token, asked, idempotency_key or "")
 
 
 @router.get(
@@ -103,7 +103,7 @@ def get_message(
     after: int = Query(0, ge=0, le=LARGEST_ID, description="Only receipts with a larger id"),
     limit: int = Query(PAGE, ge=1, le=PAGE_AT_MOST),
 ) -> MessageState:
-    """Of the token's own messages. Receipts come in the order of their ids."""
+    """One of the token's own messages. Receipts come in the order of their ids."""
     token = token_for(request, Action.SEND)
     message = IncomingMessage.objects.filter(pk=message_id, token=token).defer("text", "original", "page").first()
     if message is None:
@@ -124,11 +124,11 @@ def upload_file(request: HttpRequest) -> Status[UploadState]:
     token, now = token_for(request, Action.SEND), database_now()
     if request.content_type != MULTIPART:
         raise ProblemError("unsupported_media_type")
-    sent = _form_of(request)[1].getlist("file")
+    sent = _read_form(request)[1].getlist("file")
     if len(sent) != 1:
         raise ProblemError("invalid_request", more={"errors": [{"where": ["body", "file"], "what": "one file"}]})
     try:
-        upload = uploads.keep(token, _checked(sent[0]), now=now)
+        upload = uploads.keep(token, _check_file(sent[0]), now=now)
     except uploads.TooManyUploadsError as error:
         raise ProblemError("too_many_uploads", headers={"Retry-After": str(error.retry_after_seconds)}) from error
     return Status(201, UploadState.of(upload, upload.created_at + uploads.KEPT))
@@ -138,20 +138,22 @@ def upload_file(request: HttpRequest) -> Status[UploadState]:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What a request asks for, with the files that it carries itself."""
+class _SendRequest:
+    """Content of a request, with the files that it carries itself."""
 
     body: MessageIn
     files: list[files.CheckedFile]
     fingerprint: str
 
 
-def _asked(request: HttpRequest) -> _Asked:
-    """Looks nothing up: the same request is the same when what it names is gone. Raises ProblemError and
-    ValidationError."""
+def _read_request(request: HttpRequest) -> _SendRequest:
+    """Read a request and look nothing up: the same request is the same when what it names is gone.
+
+    Raises ProblemError and ValidationError.
+    """
     sent: list[Any] = []
     if request.content_type == MULTIPART:
-        fields, named = _form_of(request)
+        fields, named = _read_form(request)
         document = read_json(fields.get("message", "").encode("utf-8", "surrogatepass"))
         sent = named.getlist("files")
     elif request.content_type == JSON:
@@ -162,13 +164,13 @@ def _asked(request: HttpRequest) -> _Asked:
         body = MessageIn.model_validate(document)
     except InvalidError as error:
         raise ValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
-    carried = [_checked(file) for file in sent]
+    carried = [_check_file(file) for file in sent]
     parts = [body.model_dump_json(), *(file.digest for file in carried)]
-    return _Asked(body, carried, idempotency.fingerprint_of("POST", request.path, "\n".join(parts)))
+    return _SendRequest(body, carried, idempotency.fingerprint_of("POST", request.path, "\n".join(parts)))
 
 
-def _message(token: ApiToken, request: _Asked) -> Incoming:
-    """With the uploads and the company that it names. Raises ProblemError."""
+def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
+    """Build the message with the uploads and the company that it names. Raises ProblemError."""
     asked = request.body
     try:
         known = uploads.of_token(token, asked.uploads, now=database_now())
@@ -195,13 +197,13 @@ def _message(token: ApiToken, request: _Asked) -> Incoming:
         form="" if asked.form == "auto" else asked.form,
         priority=Priority.URGENT if asked.priority == "urgent" else Priority.ORDINARY,
         lifetime_hours=asked.lifetime_hours,
-        corp=_corp_of(token, asked.corp),
+        corp=_find_corp(token, asked.corp),
         callback_url=asked.callback_url or "",
     )
 
 
-def _corp_of(token: ApiToken, name: str | None) -> Corp | None:
-    """One that the token's owner sees. Of two with one name, or one CorpId, neither is meant."""
+def _find_corp(token: ApiToken, name: str | None) -> Corp | None:
+    """Return a company that the token's owner sees. Of two with one name, or one CorpId, neither is meant."""
     if name is None:
         return None
     named = Q(corpid=name) | Q(name=name)
@@ -211,8 +213,8 @@ def _corp_of(token: ApiToken, name: str | None) -> Corp | None:
     return found[0]
 
 
-def _form_of(request: HttpRequest) -> tuple[Any, Any]:
-    """The fields and the files of a form. Raises ProblemError where it is none."""
+def _read_form(request: HttpRequest) -> tuple[Any, Any]:
+    """Return the fields and the files of a form. Raises ProblemError where it is none."""
     try:
         return request.POST, request.FILES
     except RequestDataTooBig as error:
@@ -221,7 +223,7 @@ def _form_of(request: HttpRequest) -> tuple[Any, Any]:
         raise ProblemError("malformed_request") from error
 
 
-def _checked(sent: Any) -> files.CheckedFile:
+def _check_file(sent: Any) -> files.CheckedFile:
     if sent.size > files.FILE_BYTES:
         raise ProblemError("body_too_large")
     try:
@@ -233,13 +235,13 @@ def _checked(sent: Any) -> files.CheckedFile:
 # --- Accepting it ---
 
 
-def _accepted(request: HttpRequest, token: ApiToken, asked: _Asked, key: str) -> HttpResponse:
+def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str) -> HttpResponse:
     now = database_now()
 
     def make() -> tuple[Run, str]:
-        accepted = accept(_message(token, asked), now=now)
+        accepted = accept(_build_message(token, asked), now=now)
         with services.on_behalf(token.owner, address_of(request)):
-            _record(token, accepted.message)
+            _record_in_audit(token, accepted.message)
         enqueue_runs(accepted.run_ids)
         return Run.objects.get(pk=accepted.run_ids[0]), MessageState.of(accepted.message, [], None).model_dump_json()
 
@@ -258,7 +260,7 @@ def _accepted(request: HttpRequest, token: ApiToken, asked: _Asked, key: str) ->
     return HttpResponse(answer.text, status=202, content_type="application/json; charset=utf-8", headers=headers)
 
 
-def _record(token: ApiToken, message: IncomingMessage) -> None:
-    """Who sent something, and to how many; not what."""
+def _record_in_audit(token: ApiToken, message: IncomingMessage) -> None:
+    """Record who sent something, and to how many; not what."""
     note = f"message:{message.pk} → {message.person_count}"
     services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.corps_of(token))
