@@ -1,4 +1,4 @@
-"""The list of incoming messages: what other systems handed in, and what became of it. Read-only."""
+"""Admin pages of incoming messages: what other systems handed in, and what became of it. Read-only."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
             "message": message,
             "is_mail": message.origin == IncomingMessage.Origin.MAIL,
             "sandbox": " ".join(page.SANDBOX),
-            "facts": [*_facts(self, message), *_callback_facts(self, message)],
+            "facts": [*_list_facts(self, message), *_list_callback_facts(self, message)],
             "runs": [
                 {
                     "url": reverse("admin:notifications_run_change", args=[run.pk]),
@@ -129,13 +129,13 @@ class IncomingMessageAdmin(IndexedLogAdmin):
                 }
                 for run in runs
             ],
-            "unknown": list(_unknown(message)),
+            "unknown": list(_describe_unknown(message)),
             **(log_pages.run_actions(request, runs[0]) if runs else {}),
             "technical": technical([(gettext("number"), message.pk), ("key", message.key)]),
         }
 
 
-def _facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
+def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
     counts = statistics.of_message(message.pk)
     facts: list[tuple[Any, Any]] = [
         (_("from"), message.token or message.origin_name),
@@ -159,7 +159,7 @@ def _facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[
     return facts
 
 
-def _callback_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
+def _list_callback_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
     if not message.callback_state:
         return []
     facts: list[tuple[Any, Any]] = [
@@ -171,8 +171,8 @@ def _callback_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> li
     return [*facts, (_("error of the webhook"), message.callback_error_text)] if message.callback_error else facts
 
 
-def _unknown(message: IncomingMessage) -> Iterator[tuple[str, str, str]]:
-    """What each names, the words, and why nobody was found."""
+def _describe_unknown(message: IncomingMessage) -> Iterator[tuple[str, str, str]]:
+    """Yield of each unknown recipient the kind of address, its words, and why nobody was found."""
     for one in message.unknown[:UNKNOWN_SHOWN]:
         words = " · ".join(filter(None, (one.get("value"), one.get("attribute"), one.get("corp"))))
         yield str(_KINDS[Kind(one["kind"])]), words, str(_WHYS[Why(one["reason"])])
