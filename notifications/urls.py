@@ -4,13 +4,13 @@ from django.urls import path
 
 from notifications.api import inbound
 from notifications.api.app import api
-from notifications.views import alerts, mails, media, messages
+from notifications.views import alerts, inbox, mails, media
 from notifications.views.metrics import metrics
 
 urlpatterns = [
-    path("", messages.home, name="home"),
-    path("subscriptions/", messages.my_subscriptions, name="my-subscriptions"),
-    path("subscriptions/<int:pk>/choice/", messages.choose, name="choose-subscription"),
+    path("", inbox.home, name="home"),
+    path("subscriptions/", inbox.my_subscriptions, name="my-subscriptions"),
+    path("subscriptions/<int:pk>/choice/", inbox.choose, name="choose-subscription"),
     path("alerts/", alerts.alerts, name="alerts"),
     path("alerts/<int:pk>/", alerts.alert, name="alert"),
     path("alerts/<int:pk>/<int:picture>.<str:extension>", alerts.picture, name="alert-picture"),
@@ -18,7 +18,7 @@ urlpatterns = [
     path("api/v1/", api.urls),
     path("in/<str:public_id>", inbound.receive, name="inbound"),
     path("metrics", metrics, name="metrics"),
-    path("m/<str:mark>/", messages.message, name="message"),
+    path("m/<str:mark>/", inbox.message, name="message"),
     path("m/<str:mark>/mail/", mails.whole_mail, name="whole-mail"),
     path("m/<str:mark>/<int:position>.<str:extension>", media.attachment, name="attachment"),
     path("p/<str:signed>.png", media.picture, name="picture"),

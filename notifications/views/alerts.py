@@ -15,8 +15,8 @@ from django.views.decorators.http import require_POST, require_safe
 from integrations.core.background import database_now
 from notifications.alerts import actions, charts, selectors
 from notifications.alerts.actions import Action
+from notifications.views.inbox import sign_in_url, signed_in
 from notifications.views.media import made_answer
-from notifications.views.messages import sign_in_url, signed_in
 
 # What may be done here. Closing is for the administration.
 _SAID = {

@@ -49,19 +49,19 @@ _SAID = {
 def home(request: HttpRequest) -> HttpResponse:
     """The site's first page: my messages, or the inner page that a link of the specification names."""
     arrived = account.arrival(request)
-    return _my_messages(request) if arrived is None else arrived
+    return _show_messages(request) if arrived is None else arrived
 
 
 @login_required
-def _my_messages(request: HttpRequest) -> HttpResponse:
-    """Newest first; `older` (a receipt's id) asks for those before it."""
+def _show_messages(request: HttpRequest) -> HttpResponse:
+    """List my messages, newest first; `older` (a receipt's id) asks for those before it."""
     person = signed_in(request.user)
     older = request.GET.get("older", "")
     is_id = older.isascii() and older.isdigit() and len(older) < 19
     words = inbox.tidy_words(request.GET.get("q", ""))
     page = inbox.messages_of(person, older_than=int(older) if is_id else None, words=words)
     context = {
-        "groups": _by_push(page.receipts),
+        "groups": _group_by_push(page.receipts),
         "older_than": page.older_than,
         "is_first_page": not is_id,
         "words": words,
@@ -72,18 +72,19 @@ def _my_messages(request: HttpRequest) -> HttpResponse:
     return render(request, "notifications/home.html", context)
 
 
-def _by_push(receipts: list[Receipt]) -> list[tuple[str, list[tuple[Receipt, str]]]]:
-    """A page of messages by the name of their push, or of the system that sent them, that with the newest one first.
-    Alerts and notices are one each."""
+def _group_by_push(receipts: list[Receipt]) -> list[tuple[str, list[tuple[Receipt, str]]]]:
+    """Group a page of messages by the name of their push, or of the system that sent them, that with the newest one
+    first. Alerts and notices are one group each.
+    """
     groups: dict[str, list[tuple[Receipt, str]]] = {}
     for receipt in receipts:
         if receipt.delivery:
             shown = (receipt, markdown.excerpt(receipt.delivery.text))
-            groups.setdefault(_name_of(receipt.run), []).append(shown)
+            groups.setdefault(_name_group(receipt.run), []).append(shown)
     return list(groups.items())
 
 
-def _name_of(run: Run) -> str:
+def _name_group(run: Run) -> str:
     if run.subscription is not None:
         return run.subscription.name
     if run.message is not None:
@@ -106,7 +107,7 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
         "delivery": delivery,
         "content": markdown.shown(delivery.text, delivery.message_form),
         "link": inbox.link_target(delivery.link),
-        **_whole(delivery, request.GET.get("page", "")),
+        **_read_report(delivery, request.GET.get("page", "")),
         "attachments": inbox.attachments_of(delivery),
         "is_from_outside": receipt.run.trigger == Run.Trigger.MESSAGE,
         "is_mail": mail_of(receipt) is not None,
@@ -115,8 +116,8 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
     return render(request, "notifications/message.html", context)
 
 
-def _whole(delivery: Delivery, page: str) -> dict[str, object]:
-    """What the message's report says beside its text: the tables of the recipients' own slice, a page of rows.
+def _read_report(delivery: Delivery, page: str) -> dict[str, object]:
+    """Return what the message's report says beside its text: the tables of the recipients' own slice, a page of rows.
 
     Their times are those of the zone for which the text was written, wherever the site is.
     """
@@ -144,7 +145,7 @@ def _whole(delivery: Delivery, page: str) -> dict[str, object]:
 @never_cache
 @login_required
 def my_subscriptions(request: HttpRequest) -> HttpResponse:
-    """What is sent to me, what I have paused, and what I do not want."""
+    """List what is sent to me, what I have paused, and what I do not want."""
     found = preferences.of_person(signed_in(request.user))
     context = {
         "wanted": [one for one in found if one.choice != Kind.DECLINED],
@@ -169,8 +170,9 @@ def choose(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def sign_in_url(mark: str, page: str) -> str:
-    """The start of sign-in for the company of the message with this mark, which leads to `page`; the login page where
-    it has none that signs people in."""
+    """Return the start of sign-in for the company of the message with this mark, which leads to `page`; the login page
+    where it has none that signs people in.
+    """
     query = urlencode({"next": page})
     corps = Corp.objects.signing_in().filter(pk__in=Delivery.objects.filter(mark=tidy_mark(mark)).values("corp"))
     corp_id = corps.values_list("pk", flat=True).first()
