@@ -12,9 +12,9 @@ from django.utils.translation import ngettext
 
 from accounts.models import User
 from accounts.users.scopes import sees_all
-from guanwecom.operations import health, messages
+from guanwecom.operations import explanations, health
+from guanwecom.operations.explanations import EngineExplanation
 from guanwecom.operations.health import EngineHealth, Served
-from guanwecom.operations.messages import EngineExplanation
 from integrations.core.background import database_clock
 from integrations.core.hooks import Line
 from integrations.models import Installation
@@ -41,7 +41,7 @@ def panel(person: User | AnonymousUser) -> Panel | None:
     state = health.read()
     if sees_all(person):
         may_confirm = state.is_copy and person.is_superuser
-        return Panel(list(_lines(state)), messages.explanations(state), may_confirm=may_confirm)
+        return Panel(list(_lines(state)), explanations.explain(state), may_confirm=may_confirm)
     if not state.problems:
         return None
     if state.is_copy:
@@ -76,9 +76,9 @@ def _served(served: Served) -> tuple[str, str]:
 
 
 def _ago(seconds: float) -> str:
-    return _("%(time)s ago") % {"time": messages.duration(seconds)}
+    return _("%(time)s ago") % {"time": explanations.format_duration(seconds)}
 
 
 def _overdue(state: EngineHealth) -> str:
-    words = {"count": state.overdue_count, "time": messages.duration(state.overdue_seconds)}
+    words = {"count": state.overdue_count, "time": explanations.format_duration(state.overdue_seconds)}
     return _("%(count)d, the oldest for %(time)s") % words

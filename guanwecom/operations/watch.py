@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from guanwecom.operations import health, messages, operators
+from guanwecom.operations import explanations, health, operators
 from guanwecom.operations.health import EngineHealth
 from integrations.clients.clock import read_boot_clock
 from integrations.core.background import database_clock
@@ -112,8 +112,8 @@ def mail(state: EngineHealth) -> tuple[str, str]:
     address = _("Overview: %(url)s") % {"url": f"{SiteAddress.objects.default().url}admin/"}
     if not state.problems:
         return _("Pushes run again"), "\n".join([_("Beat and the workers of all queues are running."), address])
-    lines = [line for one in messages.explanations(state) for line in (*one.lines, "")]
-    return _("Pushes stand still: %(parts)s") % {"parts": messages.names(state)}, "\n".join([*lines, address])
+    lines = [line for one in explanations.explain(state) for line in (*one.lines, "")]
+    return _("Pushes stand still: %(parts)s") % {"parts": explanations.name_parts(state)}, "\n".join([*lines, address])
 
 
 # --- While the database is away, Valkey says who tells ---

@@ -12,7 +12,7 @@ from django.db import connections
 from django.utils import translation
 from pytest_django import Settings
 
-from guanwecom.operations import health, messages, watch
+from guanwecom.operations import explanations, health, watch
 from guanwecom.operations.health import Served
 from guanwecom.operations.watch import CONFIRMED_AFTER
 from integrations.core.background import database_clock
@@ -212,7 +212,7 @@ def test_a_mail_server_that_does_not_answer_ends_nothing(settings: Settings, cap
 )
 def test_durations_are_rough(seconds: float, words: str) -> None:
     with translation.override("en"):
-        assert messages.duration(seconds) == words
+        assert explanations.format_duration(seconds) == words
 
 
 @pytest.mark.parametrize("code", ["beat", "mail", "web", *(f"queue:{name}" for name in QUEUES)])
@@ -220,7 +220,7 @@ def test_every_command_names_a_unit_and_a_service_that_there_are(project_root: P
     queue = Served(code.partition(":")[2], 0, None)
     state = replace(health.read(), queues=(queue,))
 
-    systemd, compose = messages._explanation(code, state).command.splitlines()
+    systemd, compose = explanations._explain_problem(code, state).command.splitlines()
 
     unit = systemd.removeprefix("systemctl restart ").replace("@1", "@")
     assert (project_root / f"deploy/systemd/{unit}.service").exists()

@@ -1,4 +1,4 @@
-"""Sentences about what fails in the engine, with the command that fixes it."""
+"""Explanations of what fails in the engine, with the command that mends it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from guanwecom.operations.health import EngineHealth, Served
 
 CONFIRM_COMMAND = "guanwecom installation --confirm\ndocker compose run --rm backup guanwecom installation --confirm"
-# Of compose.yaml, and after "guanwecom-" of systemd: what serves a queue, where it is not named after it.
+# Services of compose.yaml (units of systemd, after "guanwecom-") that serve a queue and are not named after it.
 _WORKERS = {"celery": "worker"}
 
 
@@ -30,13 +30,13 @@ class EngineExplanation(Explanation):
         return [*self.sentences, *(f"    {line}" for line in self.command.splitlines())]
 
 
-def explanations(state: EngineHealth) -> list[EngineExplanation]:
-    """One for each problem, in the language of the moment."""
-    return [_explanation(code, state) for code in state.problems]
+def explain(state: EngineHealth) -> list[EngineExplanation]:
+    """Explain each problem, in the active language."""
+    return [_explain_problem(code, state) for code in state.problems]
 
 
-def names(state: EngineHealth) -> str:
-    """The parts that fail, for a subject."""
+def name_parts(state: EngineHealth) -> str:
+    """Name the parts that fail, for the subject of a mail."""
     words = {
         "copy": _("copy of an installation"),
         "valkey": "Valkey",
@@ -49,9 +49,9 @@ def names(state: EngineHealth) -> str:
     return ", ".join(words.get(code.partition(":")[0]) or code.partition(":")[2] for code in state.problems)
 
 
-def _explanation(code: str, state: EngineHealth) -> EngineExplanation:
+def _explain_problem(code: str, state: EngineHealth) -> EngineExplanation:
     if code.startswith("queue:"):
-        return _about_queue(next(queue for queue in state.queues if code == f"queue:{queue.name}"))
+        return _explain_queue(next(queue for queue in state.queues if code == f"queue:{queue.name}"))
     if code == "copy":
         what = _("The database is a copy of an installation: nothing is sent, and nobody signs in with WeCom.")
         where = _("Stop the original before you say that this is the real one now. What waited is not sent late.")
@@ -67,39 +67,34 @@ def _explanation(code: str, state: EngineHealth) -> EngineExplanation:
         return EngineExplanation(what, where=where)
     if code == "beat":
         what = _("Beat is not running: nothing that is scheduled begins.")
-        return EngineExplanation(f"{what} {heard(state.beat)}", where=_start(), command=restart("beat"))
+        return _explain_silence(what, state.beat, write_restart("beat"))
     if code == "mail":
         what = _("The mail door is not running: other systems keep their mails and try again later.")
-        return EngineExplanation(f"{what} {heard(state.mail_door)}", where=_start(), command=restart("mail-door"))
+        return _explain_silence(what, state.mail_door, write_restart("mail-door"))
     if code == "web":
         what = _("No web process is running: nobody can sign in or open a page, and callbacks of WeCom are lost.")
-        return EngineExplanation(f"{what} {heard(state.web)}", where=_start(), command=restart("web-1", unit="web@1"))
+        return _explain_silence(what, state.web, write_restart("web-1", unit="web@1"))
     if code.startswith("task:"):
-        return _about_task(code.partition(":")[2])
-    return _about_tick(state) if code == "tick" else _about_slots(state)
+        return _explain_task(code.partition(":")[2])
+    return _explain_tick(state) if code == "tick" else _explain_slots(state)
 
 
-def _about_queue(queue: Served) -> EngineExplanation:
-    what = _("No worker takes from the queue “%(queue)s”: %(consequence)s") % {
-        "queue": queue.name,
-        "consequence": _consequence(queue.name),
-    }
-    command = restart(_WORKERS.get(queue.name, f"worker-{queue.name}"))
-    return EngineExplanation(f"{what} {heard(queue)}", where=_start(), command=command)
-
-
-def _consequence(queue: str) -> str:
-    known = {
+def _explain_queue(queue: Served) -> EngineExplanation:
+    consequences = {
         "urgent": _("the clock, alerts and urgent pushes wait."),
         "celery": _("pushes, directory runs and imports wait."),
         "data": _("reports and alerts wait for their data."),
         "snapshots": _("messages wait for pictures of the BI's pages, and go out without them after 30 minutes."),
         "charts": _("messages wait for their pictures and files, and go out without them after 30 minutes."),
     }
-    return known.get(queue, _("what stands in it waits."))
+    consequence = consequences.get(queue.name, _("what stands in it waits."))
+    words = {"queue": queue.name, "consequence": consequence}
+    what = _("No worker takes from the queue “%(queue)s”: %(consequence)s") % words
+    command = write_restart(_WORKERS.get(queue.name, f"worker-{queue.name}"))
+    return _explain_silence(what, queue, command)
 
 
-def _about_task(name: str) -> EngineExplanation:
+def _explain_task(name: str) -> EngineExplanation:
     consequences = {
         "notifications.tick": _("nothing is pushed."),
         "integrations.tick": _("events, diagnoses and data that were broken off are not taken up again."),
@@ -114,34 +109,36 @@ def _about_task(name: str) -> EngineExplanation:
     return EngineExplanation(what, where=fix % words)
 
 
-def _about_tick(state: EngineHealth) -> EngineExplanation:
+def _explain_tick(state: EngineHealth) -> EngineExplanation:
     if state.tick_seconds is None:
         what = _("Beat and workers are running, but the clock has never ticked.")
     else:
         what = _("Beat and workers are running, but the clock ticked %(time)s ago for the last time.")
-        what %= {"time": duration(state.tick_seconds)}
-    return EngineExplanation(what, where=_read_logs())
+        what %= {"time": format_duration(state.tick_seconds)}
+    return EngineExplanation(what, where=_say_logs())
 
 
-def _about_slots(state: EngineHealth) -> EngineExplanation:
+def _explain_slots(state: EngineHealth) -> EngineExplanation:
     what = ngettext(
         "%(count)s time of a push or alert rule is overdue, since %(time)s.",
         "%(count)s times of pushes or alert rules are overdue, the oldest since %(time)s.",
         state.overdue_count,
     )
-    words = {"count": state.overdue_count, "time": duration(state.overdue_seconds)}
-    return EngineExplanation(what % words, where=_read_logs())
+    words = {"count": state.overdue_count, "time": format_duration(state.overdue_seconds)}
+    return EngineExplanation(what % words, where=_say_logs())
 
 
-def heard(served: Served) -> str:
-    """When the last process of its kind was heard."""
-    if served.silent_seconds is None:
-        return _("None has been heard.")
-    return _("The last one was heard %(time)s ago.") % {"time": duration(served.silent_seconds)}
+def _explain_silence(what: str, served: Served, command: str) -> EngineExplanation:
+    """Explain that no process of a kind is heard, and when the last one was."""
+    heard = _("None has been heard.")
+    if served.silent_seconds is not None:
+        heard = _("The last one was heard %(time)s ago.") % {"time": format_duration(served.silent_seconds)}
+    where = _("Restart it on a server of the product, by systemd or Docker Compose:")
+    return EngineExplanation(f"{what} {heard}", where=where, command=command)
 
 
-def duration(seconds: float) -> str:
-    """Roughly: in seconds, minutes or hours."""
+def format_duration(seconds: float) -> str:
+    """Write a duration roughly: in seconds, minutes or hours."""
     if seconds < 120:
         return ngettext("%(count)d second", "%(count)d seconds", int(seconds)) % {"count": seconds}
     if seconds < 7200:
@@ -149,14 +146,10 @@ def duration(seconds: float) -> str:
     return ngettext("%(count)d hour", "%(count)d hours", int(seconds // 3600)) % {"count": seconds // 3600}
 
 
-def restart(service: str, *, unit: str = "") -> str:
-    """For systemd, and for Docker Compose. `unit`: where its name is another than the service's."""
+def write_restart(service: str, *, unit: str = "") -> str:
+    """Write the commands that restart a service, for systemd and for Docker Compose. `unit`: its name if another."""
     return f"systemctl restart guanwecom-{unit or service}\ndocker compose restart {service}"
 
 
-def _start() -> str:
-    return _("Restart it on a server of the product, by systemd or Docker Compose:")
-
-
-def _read_logs() -> str:
+def _say_logs() -> str:
     return _("All threads of the workers may be busy, or their tasks fail: look into the workers' logs.")
