@@ -34,7 +34,7 @@ RUN python3 -m venv .venv
 COPY requirements-dev.txt ./
 RUN pip install --no-cache-dir --require-hashes -r requirements-dev.txt
 COPY . ./
-RUN python tools/messages.py compile && python -m tools.guides
+RUN python tools/catalogues.py compile && python -m tools.guides
 
 # Everything that is needed to install: it stays behind.
 FROM runtime AS build
@@ -51,7 +51,7 @@ RUN head="$(cat .git/HEAD 2>/dev/null || true)"; ref="${head#ref: }" \
     && if [ "$head" != "$ref" ]; then head="$(cat ".git/$ref" 2>/dev/null || sed -n "s|^\(.*\) $ref$|\1|p" .git/packed-refs)"; fi \
     && printf '%.7s\n' "$head" > guanwecom/COMMIT && rm -rf .git
 # collectstatic asks the settings, which need values; these open nothing and are not kept.
-RUN python tools/messages.py compile \
+RUN python tools/catalogues.py compile \
     && SECRET_KEY=invented-for-collectstatic-and-not-kept FIELD_ENCRYPTION_KEYS="$(python manage.py generate_key)" \
        DATABASE_URL=postgresql://build@/build VALKEY_URL=redis://build/0 \
        python manage.py collectstatic --noinput --verbosity 0 \

@@ -54,8 +54,8 @@ format: setup-dev ## put Python and templates into the common format
 	$(RUN) -m ruff check --fix-only --exit-zero --quiet .
 
 messages: setup-dev ## bring the Chinese catalogues up to the code and compile them
-	$(RUN) tools/messages.py update
-	$(RUN) tools/messages.py compile
+	$(RUN) tools/catalogues.py update
+	$(RUN) tools/catalogues.py compile
 
 requirements: setup-dev ## pin the requirements*.in files with hashes; UPGRADE=1 takes newer versions
 	@for set in $(SETS); do $(RUN) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \

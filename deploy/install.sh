@@ -137,8 +137,8 @@ install_release() {
     if [ -d wheels ]; then
         run cp -R staticfiles "$release/"
     else
-        run install -D tools/messages.py "$release/tools/messages.py"
-        run "$release/.venv/bin/python" "$release/tools/messages.py" compile
+        run install -D tools/catalogues.py "$release/tools/catalogues.py"
+        run "$release/.venv/bin/python" "$release/tools/catalogues.py" compile
     fi
     # The guides, where they are built: web serves them to administrators.
     [ ! -d docs/_build/html ] || run cp -R --parents docs/_build/html "$release/"

@@ -1,6 +1,6 @@
 """Texts of Django and its libraries that their Chinese catalogues lack or translate stiffly, or otherwise than ours.
 
-Nothing imports this; it is where tools/messages.py finds the texts.
+Nothing imports this; it is where tools/catalogues.py finds the texts.
 """
 
 from django.utils.translation import gettext_noop, ngettext_lazy

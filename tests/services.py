@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from tests.chromium import find_chromium
-from tools import messages
+from tools import catalogues
 from tools.services import Service, start_postgresql, start_valkey
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,11 +146,10 @@ def pytest_load_initial_conftests(
     early_config.add_cleanup(services.stop)
     options = parser.parse_known_args(args)
     services.start(options.database, has_workers=bool(getattr(options, "numprocesses", None)))
-    with suppress(
-        messages.MessagesError
-    ):  # `make lint` complains of incomplete catalogues; tests show the English texts
-        for app in messages.APPS:
-            messages.compile_app(app)
+    # `make lint` complains of incomplete catalogues; tests show the English texts.
+    with suppress(catalogues.CatalogueError):
+        for app in catalogues.APPS:
+            catalogues.compile_app(app)
     return (yield)
 
 

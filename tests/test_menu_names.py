@@ -14,7 +14,7 @@ from django.utils.translation import gettext, override
 
 from accounts.models import User
 from guanwecom import navigation
-from tools.messages import APPS, LANGUAGE, ROOT, CatalogueFile
+from tools.catalogues import APPS, LANGUAGE, ROOT, CatalogueFile
 
 # Where a way begins, or a place is named, that is not ours: in WeCom, on the site's own pages, in the browser.
 ELSEWHERE = (

@@ -104,4 +104,4 @@ case "$1" in
 demo) install demo $demo_files ;;
 dev) install dev $dev_files ;;
 esac
-exec "$venv/bin/python" tools/messages.py compile
+exec "$venv/bin/python" tools/catalogues.py compile

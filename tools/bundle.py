@@ -23,7 +23,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from tools import messages
+from tools import catalogues
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = (
@@ -62,8 +62,8 @@ def main() -> int:
         (folder / "PYTHON").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
         shutil.copy(ROOT / requirements, folder)
         download_wheels(folder, requirements)
-        for app in messages.APPS:
-            messages.compile_app(app, folder)
+        for app in catalogues.APPS:
+            catalogues.compile_app(app, folder)
         collect_static_files(folder)
         build_guides(folder)
         write_licences(folder)

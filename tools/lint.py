@@ -26,7 +26,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "sandbox templates": ("djlint", "--lint", "--quiet", "sandbox/wecom_sandbox"),
     "migrations": ("django", "makemigrations", "--check", "--dry-run", "--settings", "tools.static_settings"),
     "system checks": ("django", "check", "--fail-level", "WARNING", "--settings", "tools.static_settings"),
-    "translations": ("tools.messages", "check"),
+    "translations": ("tools.catalogues", "check"),
     "pins": ("tools.pins",),
     "shell": (
         "shellcheck",

@@ -28,7 +28,7 @@ class NoData:
 
 @dataclass(frozen=True)
 class Sentence:
-    """`msgid`: in English, with placeholders %(name)s or %(name)d; tools/messages.py extracts it. `str` translates it.
+    """A sentence as a row keeps it. `msgid`: in English, with placeholders %(name)s or %(name)d. `str` translates it.
 
     `plural`: of one that counts; then `count` is among the values.
     """

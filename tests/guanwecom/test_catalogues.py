@@ -5,7 +5,7 @@ from __future__ import annotations
 from babel.messages.catalog import Message
 from django.utils.translation import gettext, ngettext, npgettext, override, pgettext
 
-from tools.messages import LANGUAGE, ROOT, CatalogueFile
+from tools.catalogues import LANGUAGE, ROOT, CatalogueFile
 
 # The sandbox is a program of its own and merges nothing.
 APPS = ("guanwecom", "integrations", "accounts", "notifications")

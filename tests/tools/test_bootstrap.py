@@ -41,7 +41,7 @@ class Machine:
         self.home.mkdir()
         self.bin.mkdir()
         shutil.copy(project_root / "tools" / "bootstrap.sh", self.clone / "tools")
-        (self.clone / "tools" / "messages.py").write_text("import sys; print('messages', *sys.argv[1:])")
+        (self.clone / "tools" / "catalogues.py").write_text("import sys; print('catalogues', *sys.argv[1:])")
         for name in ("requirements", "requirements-snapshots", "requirements-demo", "requirements-dev"):
             (self.clone / f"{name}.txt").write_text("")
         (self.clone / "sandbox").mkdir()
@@ -91,7 +91,7 @@ def test_sets_up_once_and_is_silent_afterwards(machine: Machine) -> None:
     assert (first.returncode, second.returncode) == (0, 0), first.stderr
     assert first.stdout.startswith(f"Python: {machine.bin}/python3.{MINOR} (3.{MINOR}.")
     assert INSTALLS in first.stdout
-    assert second.stdout == "messages compile\n"
+    assert second.stdout == "catalogues compile\n"
 
 
 def test_a_changed_requirements_file_installs_again(machine: Machine) -> None:
@@ -116,7 +116,7 @@ def test_what_the_tests_installed_serves_the_demo(machine: Machine) -> None:
     machine.add_python("python3")
     assert "Installing requirements-dev.txt" in machine.set_up("dev").stdout
 
-    assert machine.set_up("demo").stdout == "messages compile\n"
+    assert machine.set_up("demo").stdout == "catalogues compile\n"
 
 
 @nightly

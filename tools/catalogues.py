@@ -1,4 +1,4 @@
-"""Translations without GNU gettext: `python tools/messages.py update|check|compile|missing|fill`.
+"""Translations without GNU gettext: `python tools/catalogues.py update|check|compile|missing|fill`.
 
 Texts are written in English in Python (`gettext`, `_` and their kin) and in templates: Django's (`translate`,
 `blocktranslate`), or Jinja2's in the sandbox, which is no app of Django (`_` and its kin). Each keeps its Chinese in
@@ -74,7 +74,7 @@ Extracted = tuple[int, str | tuple[str, ...], list[str], str | None]
 CONTEXT_SEPARATOR = "\x04"  # what gettext itself puts between a context and its text
 
 
-class MessagesError(Exception):
+class CatalogueError(Exception):
     """Catalogues and code do not fit; the text lists every reason, one a line."""
 
 
@@ -136,7 +136,7 @@ def extract_app(app: str, root: Path) -> Catalog:
             for _line, messages, comments, context in _texts_of(path, location, is_jinja=app == SANDBOX):
                 template.add(messages, None, [(location, 1)], auto_comments=comments, context=context)
         except (SyntaxError, tokenize.TokenError, TemplateSyntaxError) as error:
-            raise MessagesError(f"{location}: {error}") from error
+            raise CatalogueError(f"{location}: {error}") from error
     return template
 
 
@@ -235,13 +235,13 @@ def placeholders(text: str) -> list[str]:
 
 
 def compile_app(app: str, root: Path = ROOT) -> list[str]:
-    """Write the .mo file that programs read, if older than its .po. Raises MessagesError if it would be empty."""
+    """Write the .mo file that programs read, if older than its .po. Raises CatalogueError if it would be empty."""
     file = CatalogueFile(app, LANGUAGE, root)
     if not file.po.exists() or (file.mo.exists() and file.mo.stat().st_mtime_ns >= file.po.stat().st_mtime_ns):
         return []
     catalogue = file.read()
     if not any(_is_translated(message) and not message.fuzzy for message in _texts(catalogue)):
-        raise MessagesError(f"{file.name}: nothing in it is translated; its compiled form would be empty")
+        raise CatalogueError(f"{file.name}: nothing in it is translated; its compiled form would be empty")
     buffer = io.BytesIO()
     write_mo(buffer, catalogue)
     _replace(file.mo, buffer.getvalue())
@@ -258,7 +258,7 @@ def missing(app: str, root: Path = ROOT) -> dict[str, str]:
 def fill(app: str, translations: dict[str, str], root: Path = ROOT) -> int:
     """Write Chinese translations by text; empty ones are passed over. Returns how many were written.
 
-    Raises MessagesError, writing nothing, on a text that the app does not have or placeholders that differ.
+    Raises CatalogueError, writing nothing, on a text that the app does not have or placeholders that differ.
     """
     update(app, root)
     file = CatalogueFile(app, LANGUAGE, root)
@@ -273,7 +273,7 @@ def fill(app: str, translations: dict[str, str], root: Path = ROOT) -> int:
             message.flags.discard("fuzzy")
             problems += [f"{fault}: {key!r} → {text!r}" for fault in message_faults(message)]
     if problems:
-        raise MessagesError("\n".join(problems))
+        raise CatalogueError("\n".join(problems))
     file.write(catalogue)
     return len(given)
 
@@ -318,7 +318,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
-    parser = argparse.ArgumentParser(prog="python tools/messages.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python tools/catalogues.py", description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, help_text in (
         ("update", "bring the catalogues up to the code"),
@@ -337,7 +337,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     options = parser.parse_args(arguments)
     try:
         return _run(options, root)
-    except MessagesError as error:
+    except CatalogueError as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from babel.messages.catalog import Message
 
-from tools import messages
-from tools.messages import CatalogueFile, MessagesError
+from tools import catalogues
+from tools.catalogues import CatalogueError, CatalogueFile
 
 PYTHON = '''
 from django.utils.translation import gettext as _, gettext_lazy, gettext_noop, ngettext, ngettext_lazy, pgettext_lazy
@@ -61,12 +61,12 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def chinese(root: Path) -> CatalogueFile:
     """The app's Chinese catalogue, up to date and untranslated."""
-    messages.update("accounts", root)
+    catalogues.update("accounts", root)
     return CatalogueFile("accounts", "zh_Hans", root)
 
 
 def translate_all(root: Path) -> None:
-    messages.fill("accounts", {key: f"译 {key}" for key in messages.missing("accounts", root)}, root)
+    catalogues.fill("accounts", {key: f"译 {key}" for key in catalogues.missing("accounts", root)}, root)
 
 
 EVERY_TEXT = {
@@ -87,22 +87,22 @@ EVERY_TEXT = {
 
 
 def test_extracts_every_text_of_python_and_templates(root: Path) -> None:
-    template = messages.extract_app("accounts", root)
+    template = catalogues.extract_app("accounts", root)
 
-    assert {messages._key(message) for message in messages._texts(template)} == EVERY_TEXT
+    assert {catalogues._key(message) for message in catalogues._texts(template)} == EVERY_TEXT
 
 
 def test_a_file_that_is_no_python_stops_the_update_and_is_named(root: Path) -> None:
     (root / "accounts" / "broken.py").write_text("_('never closed'\n'''")
 
-    with pytest.raises(MessagesError, match=r"^accounts/broken\.py: "):
-        messages.update("accounts", root)
+    with pytest.raises(CatalogueError, match=r"^accounts/broken\.py: "):
+        catalogues.update("accounts", root)
 
     assert not (root / "accounts" / "locale").exists()
 
 
 def test_update_leaves_chinese_to_people_and_writes_no_english(root: Path) -> None:
-    lines = messages.update("accounts", root)
+    lines = catalogues.update("accounts", root)
 
     assert lines == [
         "accounts/locale/zh_Hans/LC_MESSAGES/django.po: 13 texts, 13 untranslated, written",
@@ -116,7 +116,7 @@ def test_update_leaves_chinese_to_people_and_writes_no_english(root: Path) -> No
 def test_update_without_a_change_writes_nothing(root: Path, chinese: CatalogueFile) -> None:
     before = chinese.po.stat().st_mtime_ns
 
-    lines = messages.update("accounts", root)
+    lines = catalogues.update("accounts", root)
 
     assert lines == [f"{NAME}: 13 texts, 13 untranslated, unchanged"]
     assert chinese.po.stat().st_mtime_ns == before
@@ -126,7 +126,7 @@ def test_moving_a_text_to_another_line_changes_no_catalogue(root: Path, chinese:
     before = chinese.po.read_bytes()
     (root / "accounts" / "views.py").write_text("\n\n\n" + PYTHON)
 
-    messages.update("accounts", root)
+    catalogues.update("accounts", root)
 
     assert chinese.po.read_bytes() == before
 
@@ -135,9 +135,9 @@ def test_update_keeps_translations_and_drops_unused_texts_without_guessing(root:
     translate_all(root)
     (root / "accounts" / "views.py").write_text(PYTHON.replace('"Delete"', '"Deletes"'))
 
-    messages.update("accounts", root)
+    catalogues.update("accounts", root)
 
-    found = {messages._key(message)[-1]: message.string for message in messages._texts(chinese.read())}
+    found = {catalogues._key(message)[-1]: message.string for message in catalogues._texts(chinese.read())}
     assert found["Save"] == "译 Save"
     assert found["Deletes"] == ""
     assert "Delete" not in found
@@ -147,15 +147,15 @@ def test_update_keeps_translations_and_drops_unused_texts_without_guessing(root:
 def test_an_app_without_texts_gets_no_catalogue(tmp_path: Path) -> None:
     (tmp_path / "accounts").mkdir()
 
-    assert messages.update("accounts", tmp_path) == []
-    assert messages.check("accounts", tmp_path) == []
-    assert messages.compile_app("accounts", tmp_path) == []
+    assert catalogues.update("accounts", tmp_path) == []
+    assert catalogues.check("accounts", tmp_path) == []
+    assert catalogues.compile_app("accounts", tmp_path) == []
 
 
 def test_check_is_silent_when_everything_is_translated(root: Path, chinese: CatalogueFile) -> None:
     translate_all(root)
 
-    assert messages.check("accounts", root) == []
+    assert catalogues.check("accounts", root) == []
 
 
 NAME = "accounts/locale/zh_Hans/LC_MESSAGES/django.po"
@@ -182,7 +182,7 @@ def test_check_names_what_is_wrong(root: Path, chinese: CatalogueFile, old: str,
     assert text.count(old) == 1
     chinese.po.write_text(text.replace(old, new))
 
-    assert f"{NAME}: {problem}" in messages.check("accounts", root)
+    assert f"{NAME}: {problem}" in catalogues.check("accounts", root)
 
 
 def test_check_refuses_fuzzy_and_retired_entries(root: Path, chinese: CatalogueFile) -> None:
@@ -190,7 +190,7 @@ def test_check_refuses_fuzzy_and_retired_entries(root: Path, chinese: CatalogueF
     text = chinese.po.read_text().replace('msgid "Save"', '#, fuzzy\nmsgid "Save"')
     chinese.po.write_text(text + '\n#~ msgid "Old"\n#~ msgstr "旧"\n')
 
-    assert messages.check("accounts", root) == [f"{NAME}: obsolete: 'Old'", f"{NAME}: fuzzy: 'Save'"]
+    assert catalogues.check("accounts", root) == [f"{NAME}: obsolete: 'Old'", f"{NAME}: fuzzy: 'Save'"]
 
 
 def test_check_refuses_a_text_that_two_apps_translate_differently(
@@ -202,9 +202,9 @@ def test_check_refuses_a_text_that_two_apps_translate_differently(
     text = chinese.po.read_text()
 
     other.po.write_text(text)
-    assert messages.main(["check", "accounts", "integrations"], root) == 0
+    assert catalogues.main(["check", "accounts", "integrations"], root) == 0
     other.po.write_text(text.replace("译 Save", "保存").replace("译 verb\x04Post", "提交"))
-    assert messages.main(["check", "accounts", "integrations"], root) == 1
+    assert catalogues.main(["check", "accounts", "integrations"], root) == 1
     assert capsys.readouterr().out.splitlines() == [
         "'Save' differs: integrations 保存, accounts 译 Save",
         "'verb: Post' differs: integrations 提交, accounts 译 verb\x04Post",
@@ -221,17 +221,17 @@ JINJA = """{% extends "base.html" %}
 @pytest.fixture
 def sandbox_page(tmp_path: Path) -> Path:
     """A template of the sandbox, which is written for Jinja2."""
-    page = tmp_path / messages.SANDBOX / "templates" / "page.html"
+    page = tmp_path / catalogues.SANDBOX / "templates" / "page.html"
     page.parent.mkdir(parents=True)
     page.write_text(JINJA)
     return page
 
 
 def test_templates_of_the_sandbox_are_read_as_jinja(sandbox_page: Path, tmp_path: Path) -> None:
-    name = f"{messages.SANDBOX}/locale/zh_Hans/LC_MESSAGES/messages.po"
+    name = f"{catalogues.SANDBOX}/locale/zh_Hans/LC_MESSAGES/messages.po"
 
-    assert messages.update(messages.SANDBOX, tmp_path) == [f"{name}: 4 texts, 4 untranslated, written"]
-    assert set(messages.missing(messages.SANDBOX, tmp_path)) == {
+    assert catalogues.update(catalogues.SANDBOX, tmp_path) == [f"{name}: 4 texts, 4 untranslated, written"]
+    assert set(catalogues.missing(catalogues.SANDBOX, tmp_path)) == {
         "Save",
         "noun\x04Post",
         "%(n)s row",
@@ -242,16 +242,16 @@ def test_templates_of_the_sandbox_are_read_as_jinja(sandbox_page: Path, tmp_path
 def test_a_template_that_jinja_cannot_read_is_named(sandbox_page: Path, tmp_path: Path) -> None:
     sandbox_page.write_text("{% if one %}")
 
-    with pytest.raises(MessagesError, match=r"sandbox/wecom_sandbox/templates/page\.html: "):
-        messages.update(messages.SANDBOX, tmp_path)
+    with pytest.raises(CatalogueError, match=r"sandbox/wecom_sandbox/templates/page\.html: "):
+        catalogues.update(catalogues.SANDBOX, tmp_path)
 
 
 def test_catalogues_of_the_sandbox_conflict_with_none(root: Path, chinese: CatalogueFile, sandbox_page: Path) -> None:
     translate_all(root)
     texts = {"Save": "保存", "noun\x04Post": "岗位", "%(n)s row": "%(n)s 行", "Hello, %(name)s": "%(name)s，您好"}
-    messages.fill(messages.SANDBOX, texts, root)
+    catalogues.fill(catalogues.SANDBOX, texts, root)
 
-    assert messages.main(["check", "accounts", messages.SANDBOX], root) == 0
+    assert catalogues.main(["check", "accounts", catalogues.SANDBOX], root) == 0
 
 
 @pytest.mark.parametrize(
@@ -267,11 +267,11 @@ def test_catalogues_of_the_sandbox_conflict_with_none(root: Path, chinese: Catal
     ],
 )
 def test_one_word_stands_for_one_thing(text: str, faults: list[str]) -> None:
-    assert messages.message_faults(Message("Text", text)) == faults
+    assert catalogues.message_faults(Message("Text", text)) == faults
 
 
 def test_check_refuses_an_app_without_a_catalogue(root: Path) -> None:
-    problems = messages.check("accounts", root)
+    problems = catalogues.check("accounts", root)
 
     assert len(problems) == len(EVERY_TEXT)
     assert f"{NAME}: missing: 'Save'" in problems
@@ -280,7 +280,7 @@ def test_check_refuses_an_app_without_a_catalogue(root: Path) -> None:
 def test_compiled_catalogues_give_the_translations(root: Path, chinese: CatalogueFile) -> None:
     translate_all(root)
 
-    messages.compile_app("accounts", root)
+    catalogues.compile_app("accounts", root)
 
     with chinese.mo.open("rb") as file:
         translations = gettext.GNUTranslations(file)
@@ -291,29 +291,29 @@ def test_compiled_catalogues_give_the_translations(root: Path, chinese: Catalogu
 
 def test_compile_skips_what_is_up_to_date_and_repeats_what_is_stale(root: Path, chinese: CatalogueFile) -> None:
     translate_all(root)
-    assert messages.compile_app("accounts", root) == [f"{NAME}: compiled"]
-    assert messages.compile_app("accounts", root) == []
+    assert catalogues.compile_app("accounts", root) == [f"{NAME}: compiled"]
+    assert catalogues.compile_app("accounts", root) == []
 
     later = chinese.mo.stat().st_mtime_ns + 1
     os.utime(chinese.po, ns=(later, later))
 
-    assert messages.compile_app("accounts", root) == [f"{NAME}: compiled"]
+    assert catalogues.compile_app("accounts", root) == [f"{NAME}: compiled"]
 
 
 def test_compile_refuses_a_catalogue_in_which_nothing_is_translated(root: Path, chinese: CatalogueFile) -> None:
-    with pytest.raises(MessagesError, match="nothing in it is translated"):
-        messages.compile_app("accounts", root)
+    with pytest.raises(CatalogueError, match="nothing in it is translated"):
+        catalogues.compile_app("accounts", root)
 
 
 def test_missing_lists_texts_by_context_until_they_are_filled(root: Path, chinese: CatalogueFile) -> None:
-    keys = messages.missing("accounts", root)
+    keys = catalogues.missing("accounts", root)
     assert len(keys) == 13
     assert keys["verb\x04Post"] == ""
 
-    count = messages.fill("accounts", {"Save": "保存", "one day": "%d 天", "verb\x04Post": "发布", "Later": ""}, root)
+    count = catalogues.fill("accounts", {"Save": "保存", "one day": "%d 天", "verb\x04Post": "发布", "Later": ""}, root)
 
     assert count == 3
-    left = messages.missing("accounts", root)
+    left = catalogues.missing("accounts", root)
     assert len(left) == 10
     assert "noun\x04Post" in left
     assert 'msgid_plural "%d days"\nmsgstr[0] "%d 天"' in chinese.po.read_text()
@@ -331,8 +331,8 @@ def test_fill_refuses_what_does_not_fit_and_writes_nothing(
 ) -> None:
     before = chinese.po.read_bytes()
 
-    with pytest.raises(MessagesError) as caught:
-        messages.fill("accounts", translations, root)
+    with pytest.raises(CatalogueError) as caught:
+        catalogues.fill("accounts", translations, root)
 
     assert str(caught.value) == problem
     assert chinese.po.read_bytes() == before
@@ -348,7 +348,7 @@ def test_fill_refuses_what_does_not_fit_and_writes_nothing(
     ],
 )
 def test_placeholders(text: str, expected: list[str]) -> None:
-    assert messages.placeholders(text) == expected
+    assert catalogues.placeholders(text) == expected
 
 
 def test_the_command_line_updates_checks_fills_and_compiles(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -357,7 +357,7 @@ def test_the_command_line_updates_checks_fills_and_compiles(root: Path, capsys: 
     (root / "accounts" / "templates" / "accounts" / "page.html").unlink()
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        status = messages.main([*arguments], root)
+        status = catalogues.main([*arguments], root)
         return status, *capsys.readouterr()
 
     assert run("check", "accounts")[0] == 1
