@@ -27,8 +27,8 @@ from integrations.callbacks import queue
 from integrations.core.queues import queue_on_commit
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory import confirm_run, refuse_run, request_run
-from integrations.directory import messages as copy_wording
 from integrations.directory.event_health import hearing_of
+from integrations.directory.explanations import explain_run, word_question, word_warnings
 from integrations.models import Corp, Member, SyncChange, SyncRun
 from integrations.tasks import queue_events
 
@@ -171,9 +171,9 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "people_run": people_run,
             "copied": _count_copied(run),
             "applied": _count_applied(people_run) if people_run is not None else [],
-            "question": copy_wording.question(run) if run.status == SyncRun.Status.ASKING else [],
-            "explanation": copy_wording.explanation(run),
-            "warnings": copy_wording.warnings(run),
+            "question": word_question(run) if run.status == SyncRun.Status.ASKING else [],
+            "explanation": explain_run(run),
+            "warnings": word_warnings(run),
             "may_answer": request.user.has_perm(SYNC),
             "lists": _lists(request, run) if run.status == SyncRun.Status.DONE and not is_unfinished else [],
             # While a run writes, every look would list them anew.

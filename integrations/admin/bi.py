@@ -21,7 +21,7 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations.admin.base import OneRowAdmin, own_page
 from integrations.admin.bi_forms import BiConnectionForm, KeyForm
 from integrations.bi import connection_test, services, sso
-from integrations.bi import messages as bi_messages
+from integrations.bi.explanations import PLACE_OF_KEY, explain_findings, explain_obstacle
 from integrations.core import csp, hooks
 from integrations.core.queues import queue_on_commit
 from integrations.core.reauthentication import ConfirmedChanges
@@ -147,7 +147,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             "can_act": self.has_change_permission(request, saved),
             "may_paste": request.user.is_superuser,
             "public_key": services.public_key(saved),
-            "place_of_key": bi_messages.PLACE_OF_KEY,
+            "place_of_key": PLACE_OF_KEY,
             "caution": " ".join(filter(None, (source.objection(), source.caution()))) if source else "",
             "source": source.label if source else "",
             "own_id": source.of(request.user) if source else "",
@@ -206,7 +206,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             address = sso.entrance_for(saved, request.user, page="", query="", on_phone=False, now=timezone.now())
         except sso.CannotEnter as refusal:
             missing = str(refusal.source.label) if refusal.source else ""
-            messages.error(request, bi_messages.obstacle(refusal.obstacle, missing))
+            messages.error(request, explain_obstacle(refusal.obstacle, missing))
             return self._to_page("test")
         self.log_change(request, saved, gettext("Test sign-in to the BI."))
         response = HttpResponseRedirect(address)
@@ -221,7 +221,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             "is_running": is_running,
             "seems_lost": is_running and requested_at is not None and timezone.now() - requested_at >= WORKER_MISSING,
             "is_outdated": saved.checked_at is not None and saved.checked_version != saved.connection_version,
-            "lines": bi_messages.lines(saved.check_results) if saved.checked_at else [],
+            "lines": explain_findings(saved.check_results) if saved.checked_at else [],
         }
         parts = {"connection-state": render_to_string(f"{FOLDER}/_state.html", context)}
         html = render_to_string(f"{FOLDER}/_test.html", context)

@@ -36,7 +36,7 @@ _REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`step`: address, token, api or pages. `outcome`: which sentence explains it (integrations.bi.messages)."""
+    """`step`: address, token, api or pages. `outcome`: which sentence explains it (integrations.bi.explanations)."""
 
     step: str
     status: str

@@ -76,9 +76,9 @@ class SyncRun(BackgroundJob):
     seen_count = models.PositiveIntegerField(_("people seen"), default=0)
     # How many differences of each kind were written: {"joined": 3, …}, keys of SyncChange.Kind and "departments".
     counts = models.JSONField(_("written"), default=dict)
-    # [{"code": "cycle", "count": 2, "examples": ["7", "9"]}, …]; integrations.directory.messages has the sentences.
+    # [{"code": "cycle", "count": 2, "examples": ["7", "9"]}, …]; integrations.directory.explanations has the sentences.
     warnings = models.JSONField(_("warnings"), default=list)
-    # Why it stopped: a word of integrations.directory.messages, and what WeCom said.
+    # Why it stopped: a word of integrations.directory.explanations, and what WeCom said.
     problem = models.CharField(_("problem"), max_length=32, blank=True)
     errcode = models.IntegerField(_("WeCom's error code"), null=True)
     hint = models.CharField(_("hint"), max_length=64, blank=True)

@@ -15,7 +15,7 @@ from accounts.models import User, WeComAccount
 from accounts.users.contacts import whom_to_ask
 from accounts.users.scopes import sees_all
 from integrations.bi import connection_test
-from integrations.bi import messages as bi_messages
+from integrations.bi.explanations import explain_findings
 from integrations.models import BiConnection, Card, Corp, DataSource, Member, SiteAddress, SourceKind
 from integrations.models.bi import THE_ONE
 from notifications.models import Delivery, Run, Subscription
@@ -203,7 +203,7 @@ def _data(request: HttpRequest, facts: _Facts) -> Step:
         source = reverse("admin:integrations_datasource_add")
     if request.user.has_perm("integrations.change_biconnection") and sees_all(request.user):
         page = reverse("admin:integrations_biconnection_changelist")
-        problems = [line.sentence for line in bi_messages.lines(facts.bi_results or []) if line.tone == "bad"]
+        problems = [line.sentence for line in explain_findings(facts.bi_results or []) if line.tone == "bad"]
         sentence = problems[0] if facts.has_bi and problems else sentence
         other = _("Or a database or web service") if source else ""
         label = _("Connect the BI")

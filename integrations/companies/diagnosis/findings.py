@@ -21,6 +21,7 @@ from integrations.clients.errors import (
 )
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
+from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN, SUPPORT
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.core.validators import without_invisible
 from integrations.models import CheckRun, Corp
@@ -188,42 +189,42 @@ SHARED_EXPLANATIONS = {
     "blocked": Explanation(_("Not tried: “%(by_label)s” has to be in order first.")),
     "unqueued": Explanation(
         _("The queue cannot be reached: is Valkey running?"),
-        _("The administrator of this site."),
+        SITE_ADMIN,
         _("Start Valkey, then try again. The health page /healthz says what does not answer."),
     ),
     "wrong_setting": Explanation(
         _("The API address, the proxy, the CA bundle or an encryption key is wrong."),
-        _("The administrator of this site."),
+        SITE_ADMIN,
         _("Check the fields under “Advanced”; the detail below says what did not fit."),
     ),
     "unreachable": Explanation(
         _("WeCom could not be reached, or did not answer in time."),
-        _("The administrator of this server's network."),
+        NETWORK_ADMIN,
         _("Check that the server reaches the API address, directly or through the proxy under “Advanced”."),
     ),
     "not_wecom": Explanation(
         _("What answered is not WeCom: a login page of the network, a proxy or another server."),
-        _("The administrator of this server's network."),
+        NETWORK_ADMIN,
         _("Check the API address and the proxy under “Advanced”."),
     ),
     "crashed": Explanation(
         _("The check itself failed: this is a mistake of the program."),
-        _("The support of this product: this is a mistake of the program."),
+        SUPPORT,
         _("Export the diagnosis as text and send it to support."),
     ),
     "lost": Explanation(
         _("The worker that ran this check ended before it was done, and it is not run twice."),
-        _("The administrator of this site."),
+        SITE_ADMIN,
         _("Look whether the message arrived; then start it again."),
     ),
     "died": Explanation(
         _("Each worker that ran this check ended before it was done, so it was given up."),
-        _("The administrator of this site."),
+        SITE_ADMIN,
         _("Look into the worker's log, and whether it has memory enough; then start the check again."),
     ),
     "too_late": Explanation(
         _("Not sent: ten minutes after the click it would have surprised its reader."),
-        _("The administrator of this site."),
+        SITE_ADMIN,
         _("Send it again."),
     ),
 }

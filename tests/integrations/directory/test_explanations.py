@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import translation
 
-from integrations.directory.messages import _PROBLEMS, _WARNINGS, explanation, question, warnings
+from integrations.directory.explanations import _PROBLEMS, _WARNINGS, explain_run, word_question, word_warnings
 from integrations.models import SyncRun
 
 LANGUAGES = ("en", "zh-hans")
@@ -23,7 +23,7 @@ def is_of(language: str, text: str) -> bool:
 @pytest.mark.parametrize("problem", [*_PROBLEMS, "broken"])
 def test_each_problem_says_what_who_and_where(language: str, problem: str) -> None:
     with translation.override(language):
-        said = explanation(SyncRun(problem=problem, detail="77"))
+        said = explain_run(SyncRun(problem=problem, detail="77"))
 
     assert all(is_of(language, text) for text in (said.what, said.who, said.where)), said
     assert ("77" in said.what) == (problem == "root")
@@ -33,15 +33,15 @@ def test_each_problem_says_what_who_and_where(language: str, problem: str) -> No
 @pytest.mark.parametrize("code", [48009, 60020, 45033, -1])
 def test_wecoms_refusal_is_explained_by_its_code(language: str, code: int) -> None:
     with translation.override(language):
-        said = explanation(SyncRun(problem="wecom", errcode=code))
+        said = explain_run(SyncRun(problem="wecom", errcode=code))
 
     assert is_of(language, said.what), said
 
 
 def test_a_run_without_a_problem_has_nothing_to_say() -> None:
-    assert explanation(SyncRun()).what == ""
-    assert question(SyncRun()) == []
-    assert warnings(SyncRun()) == []
+    assert explain_run(SyncRun()).what == ""
+    assert word_question(SyncRun()) == []
+    assert word_warnings(SyncRun()) == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -50,7 +50,7 @@ def test_each_warning_names_its_examples(language: str, count: int) -> None:
     rows = [{"code": code, "count": count, "examples": ["7", "9"]} for code in _WARNINGS]
 
     with translation.override(language):
-        said = warnings(SyncRun(warnings=rows))
+        said = word_warnings(SyncRun(warnings=rows))
 
     assert len(set(said)) == len(rows)
     assert all(is_of(language, text) for text in said), said
@@ -72,8 +72,8 @@ def test_a_question_tells_the_numbers(language: str) -> None:
     asked = {"reason": "share", "leaving": 12, "of": 100, "percent": 5, "roots": ["2", "4"]}
 
     with translation.override(language):
-        share, limit, roots, _unchanged = question(SyncRun(question=asked))
-        of_a_root = question(SyncRun(question={**asked, "reason": "root"}))
+        share, limit, roots, _unchanged = word_question(SyncRun(question=asked))
+        of_a_root = word_question(SyncRun(question={**asked, "reason": "root"}))
 
     assert "12" in share
     assert "100" in share

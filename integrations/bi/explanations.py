@@ -1,4 +1,4 @@
-"""Texts about a test of the BI, and about what blocks a person, in the reader's language."""
+"""Explanations of what a test of the BI found, and of what keeps a person out, in the active language."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLACE_OF_KEY = "管理中心 → 系统集成 → 单点登录"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ExplainedFinding:
     """One finding as the page shows it. `tone`: good, quiet, warn or bad."""
 
     label: str
@@ -33,22 +33,24 @@ class Line:
     sentence: str
 
 
-def lines(findings: list[dict[str, Any]]) -> list[Line]:
-    """The findings that a test left, in their order. One whose sentence is gone is left out."""
-    known = _sentences()
+def explain_findings(findings: list[dict[str, Any]]) -> list[ExplainedFinding]:
+    """Explain the findings that a test left, in their order. One whose sentence is gone is left out."""
+    known = _word_outcomes()
     return [
-        Line(str(STEPS[one["step"]]), TONES[one["status"]], known[one["step"], one["outcome"]] % one["facts"])
+        ExplainedFinding(
+            str(STEPS[one["step"]]), TONES[one["status"]], known[one["step"], one["outcome"]] % one["facts"]
+        )
         for one in findings
         if (one.get("step"), one.get("outcome")) in known
     ]
 
 
-def obstacle(found: Obstacle, missing: str = "") -> str:
-    """Why an administrator who tests is not passed on."""
-    return _obstacles()[found] % {"missing": missing}
+def explain_obstacle(found: Obstacle, missing: str = "") -> str:
+    """Say why an administrator who tests is not passed on."""
+    return _word_obstacles()[found] % {"missing": missing}
 
 
-def _obstacles() -> dict[Obstacle, str]:
+def _word_obstacles() -> dict[Obstacle, str]:
     return {
         Obstacle.OFF: _("Sign-in to the BI is switched off."),
         Obstacle.NO_ADDRESS: _("The address of the BI is missing. Enter and save it above."),
@@ -67,8 +69,8 @@ def _obstacles() -> dict[Obstacle, str]:
     }
 
 
-def _sentences() -> dict[tuple[str, str], str]:
-    failed = _obstacles()
+def _word_outcomes() -> dict[tuple[str, str], str]:
+    failed = _word_obstacles()
     return {
         ("address", "not-queued"): _("The test could not begin: the queue cannot be reached. Check that Valkey runs."),
         ("address", "missing"): failed[Obstacle.NO_ADDRESS],
