@@ -40,6 +40,11 @@ def run_one(corp: Corp, name: str, *, now: dt.datetime = NOW) -> CheckRun:
     return run
 
 
+def outcome_of(run: CheckRun) -> tuple[str, str, int | None]:
+    """What a check found: status, problem, number."""
+    return run.status, run.problem, run.errcode
+
+
 def queued() -> list[tuple[str, list[Any]]]:
     """Name and arguments of each task that waits in the broker."""
     tasks = [json.loads(task) for task in valkey().lrange("celery", 0, -1)]

@@ -1,4 +1,4 @@
-"""The way to WeCom over real sockets: name, port, proxy, TLS, clock."""
+"""Checks of the way to WeCom: name, port, proxy, TLS and clock over real sockets; the trusted IP at the wire."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from integrations.models import CheckRun, Corp
 from tests.integrations.clients.wecom.misbehaviour import never_ends
 from tests.integrations.clients.wecom.server import listening
 from tests.integrations.clients.wecom.test_tls import Certificate, _certificate
-from tests.integrations.diagnosing import run_one
+from tests.integrations.companies.diagnosis.wire import CALLER_IP, Wire, refusal
+from tests.integrations.diagnosing import NOW, check_run, outcome_of, run_one
 from tools.services import free_port
 
 pytestmark = pytest.mark.django_db
@@ -281,3 +282,66 @@ def test_an_answer_without_a_date(corp: Corp, date: bytes) -> None:
 
 def test_a_clock_that_cannot_be_compared(corp: Corp) -> None:
     assert run_at(corp, "clock", f"http://127.0.0.1:{free_port()}").facts == {"by": "network"}
+
+
+# --- Trusted IP -------------------------------------------------------------------------------------------------------
+
+
+def test_a_trusted_address(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.callback_ip()
+
+    run = run_one(corp, "ip")
+
+    assert outcome_of(run) == ("ok", "accepted", None)
+    assert results.explain_run(run).what == "WeCom accepts calls from this server."
+
+
+@pytest.mark.parametrize("code", [60020, 301042])
+def test_a_refused_address_stands_there_to_be_copied(corp: Corp, wire: Wire, code: int) -> None:
+    wire.token()
+    wire.callback_ip({**refusal(code, "not allow to access from your ip"), "ip_list": []})
+
+    run = run_one(corp, "ip")
+
+    assert outcome_of(run) == ("wrong", "refused_ip", code)
+    assert (run.caller_ip, run.facts) == (CALLER_IP, {"addresses": [CALLER_IP], "copied": CALLER_IP})
+    assert CALLER_IP in results.explain_run(run).what
+    assert "Trusted company IP" in results.explain_run(run).where
+
+
+def test_several_addresses_are_copied_together_as_wecom_takes_them(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    for ip in ("203.0.113.9", "203.0.113.10", "203.0.113.9", "2001:db8::1"):
+        wire.callback_ip(refusal(60020, ip=ip))
+        run_one(corp, "ip")
+
+    newest = results.find_latest_runs(corp)["ip"]
+    assert newest.facts["copied"] == "2001:db8::1;203.0.113.9;203.0.113.10"
+
+
+def test_what_wecom_saw_last_is_told_although_it_is_accepted_now(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.callback_ip(refusal(60020))
+    run_one(corp, "ip")
+    wire.callback_ip()
+
+    run = run_one(corp, "ip", now=NOW + dt.timedelta(minutes=1))
+
+    assert outcome_of(run) == ("ok", "trusted", None)
+    assert "What it refused last: 203.0.113.9." in results.explain_run(run).what
+
+
+def test_an_address_of_yesterday_is_not_offered(corp: Corp, wire: Wire) -> None:
+    check_run(corp, "ip", "wrong", caller_ip="203.0.113.200", finished_at=NOW - dt.timedelta(hours=25))
+    wire.token()
+    wire.callback_ip(refusal(60020))
+
+    assert run_one(corp, "ip").facts["addresses"] == [CALLER_IP]
+
+
+def test_a_refused_address_that_is_not_named(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.callback_ip({"errcode": 60020, "errmsg": "not allow to access from your ip"})
+
+    assert outcome_of(run_one(corp, "ip")) == ("wrong", "unnamed_ip", 60020)

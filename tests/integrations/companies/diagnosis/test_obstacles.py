@@ -1,4 +1,4 @@
-"""What stands in a check's way: it is looked at again where it seems in order, and no limit is made longer."""
+"""Checks that stand in the way of others: one cause is said once, looked at again, and no limit is made longer."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import datetime as dt
 import itertools
 import threading
 import time
+from typing import Any
 
 import pytest
+import requests
+from cryptography.fernet import Fernet
 from django.db import connection, transaction
+from pytest_django import Settings
 
 from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis.checks import CHECKS
 from integrations.models import CheckRun, Corp
 from tests.databases import somebody_waits
 from tests.integrations.companies.diagnosis.wire import CALLER_IP, HINT, Wire, refusal
-from tests.integrations.diagnosing import NOW, check_run, run_one
+from tests.integrations.diagnosing import NOW, check_run, outcome_of, run_one
 
 pytestmark = pytest.mark.django_db
+READ_THE_APP = ("agentid", "app", "scope", "domain", "home_page")
+BEHIND_TOKEN = ("ip", *READ_THE_APP, "contacts", "departments")
 SECOND, MINUTE = dt.timedelta(seconds=1), dt.timedelta(minutes=1)
 LATER = NOW + 60 * MINUTE
 
@@ -29,6 +36,129 @@ def carry_out(run: CheckRun) -> list[int]:
     freed = runner.carry_out(run_id=run.pk, clock=lambda: LATER + SECOND)
     run.refresh_from_db()
     return freed
+
+
+# --- One cause is said once -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BEHIND_TOKEN)
+def test_a_refused_secret_is_said_once_by_the_token(corp: Corp, wire: Wire, name: str) -> None:
+    wire.token(refusal(40001, "invalid credential"))
+
+    run = run_one(corp, name)
+
+    assert outcome_of(run) == ("skipped", "blocked", 40001)
+    assert results.explain_run(run).what == "Not tried: “Token” has to be in order first."
+    assert run.next_try_at is None
+
+
+@pytest.mark.parametrize("name", [*READ_THE_APP, "contacts", "departments"])
+def test_a_refused_address_is_said_once_by_the_trusted_ip(corp: Corp, wire: Wire, name: str) -> None:
+    wire.token()
+    call = "department/simplelist" if name in {"contacts", "departments"} else "agent/get"
+    query = {"agentid": 1000002} if call == "agent/get" else {}
+    wire.get(call, refusal(60020, "not allow to access from your ip"), **query)
+
+    run = run_one(corp, name)
+
+    assert outcome_of(run) == ("skipped", "blocked", 60020)
+    assert run.facts == {"by": "ip"}
+    assert results.explain_run(run).what == "Not tried: “Trusted IP” has to be in order first."
+
+
+@pytest.mark.parametrize("name", ["app", "scope", "domain", "home_page"])
+@pytest.mark.parametrize("code", [301002, 40056, 48002])
+def test_another_app_s_secret_is_said_once_by_the_agentid(corp: Corp, wire: Wire, name: str, code: int) -> None:
+    wire.token()
+    wire.agent(refusal(code))
+
+    run = run_one(corp, name)
+
+    assert (outcome_of(run), run.facts) == (("skipped", "blocked", code), {"by": "agentid"})
+
+
+@pytest.mark.parametrize("name", ["token", *BEHIND_TOKEN])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"json": None, "body": "<html>Sign in to the network</html>"},
+        {"json": None, "body": "", "status": 502},
+        {"json": None, "body": requests.ConnectTimeout("gettoken?corpsecret=the-secret")},
+        {"json": None, "body": requests.ReadTimeout()},
+        {"json": None, "body": requests.exceptions.InvalidProxyURL()},
+    ],
+)
+def test_a_network_in_the_way_is_said_once_by_the_network(
+    corp: Corp, wire: Wire, name: str, trouble: dict[str, Any]
+) -> None:
+    wire.token(**trouble)
+
+    run = run_one(corp, name)
+
+    assert (outcome_of(run), run.facts) == (("skipped", "blocked", None), {"by": "network"})
+    assert "the-secret" not in str(CheckRun.objects.values().get())
+
+
+@pytest.mark.parametrize("name", BEHIND_TOKEN)
+def test_any_other_refusal_is_the_check_s_own_with_the_sentences_of_its_number(
+    corp: Corp, wire: Wire, name: str
+) -> None:
+    wire.token()
+    calls = {"ip": "getcallbackip", "contacts": "department/simplelist", "departments": "department/simplelist"}
+    call = calls.get(name, "agent/get")
+    wire.get(call, refusal(60031, "no right"), **({"agentid": 1000002} if call == "agent/get" else {}))
+
+    run = run_one(corp, name)
+
+    assert outcome_of(run) == ("wrong", "refused", 60031)
+    assert (run.hint, run.caller_ip, run.detail) == (HINT, CALLER_IP, "no right")
+    told = results.explain_run(run)
+    assert told.what == "The app may not call WeCom any more."
+    assert (told.who, told.where) == ("The administrator of WeCom.", "WeCom's console → App management → the app.")
+    assert run.next_try_at == NOW + dt.timedelta(seconds=21)
+
+
+@pytest.mark.parametrize("name", ["token", "agentid", "app", "scope", "ip", "departments"])
+def test_a_secret_that_no_key_opens_is_said_once(corp: Corp, settings: Settings, name: str) -> None:
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    run = run_one(corp, name)
+
+    assert outcome_of(run) == (("wrong", "refused", -9001) if name == "token" else ("skipped", "blocked", -9001))
+    assert "FIELD_ENCRYPTION_KEYS" in run.detail
+    assert run.next_try_at is None
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+def test_every_problem_of_every_check_is_a_whole_explanation(corp: Corp, check: Any) -> None:
+    for problem, english in check.explanations.items():
+        facts = dict.fromkeys(("host", "theirs", "ours", "url", "reason"), "<b>x</b>")
+        told = results.explain_run(check_run(corp, check.name, "wrong", problem=problem, facts=facts))
+
+        assert told.what
+        assert "%" not in told.what + told.who + told.where
+        assert bool(english.who) == bool(english.where) == bool(told.where)
+
+
+@pytest.mark.parametrize("order", [["token", *BEHIND_TOKEN], [*BEHIND_TOKEN, "token"]])
+def test_all_checks_together_ask_once_with_a_wrong_secret(corp: Corp, wire: Wire, order: list[str]) -> None:
+    """Whichever of them a worker takes first."""
+    wire.token(refusal(40001))
+
+    runs = {name: run_one(corp, name) for name in order}
+
+    assert wire.paths() == ["gettoken"]
+    assert outcome_of(runs["token"]) == ("wrong", "refused", 40001)
+
+
+def test_the_other_checks_ask_no_second_time_with_a_wrong_secret(corp: Corp, wire: Wire) -> None:
+    """Wrong Secrets, too often, block this server's address at WeCom for an hour."""
+    wire.token(refusal(40001))
+
+    for name in BEHIND_TOKEN:
+        assert run_one(corp, name).problem == "blocked"
+
+    assert wire.paths() == ["gettoken"]
 
 
 # --- An obstacle that seems in order ----------------------------------------------------------------------------------

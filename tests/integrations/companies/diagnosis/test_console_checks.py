@@ -1,4 +1,4 @@
-"""The checks of our own public address: verification files, the callback address, what is known of the domain."""
+"""Checks of what WeCom's console holds of this site: verification file, callback, ownership, home page, domain."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ import responses
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.clients.errors import ConfigurationError, TransientError
+from integrations.companies import links
 from integrations.companies.callbacks import callback_url, generate_callback_keys
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.checks.console import OWNERSHIP, note_domain_answer
+from integrations.companies.diagnosis.checks.console import (
+    OWNERSHIP,
+    find_domain_mistake,
+    judge_home_page,
+    note_domain_answer,
+)
 from integrations.models import CallbackEvent, Corp, SiteAddress, VerificationFile
 from tests.integrations.clients.wecom.server import listening
+from tests.integrations.companies.diagnosis.wire import HOME, Wire
+from tests.integrations.conftest import CORPID
 from tests.integrations.diagnosing import NOW, run_one
 from tools.services import free_port
 
@@ -248,3 +256,108 @@ def test_a_file_speaks_for_a_domain_that_wecom_has_not_refused(at_home: Corp) ->
     run = run_one(at_home, "ownership")
 
     assert (run.status, run.problem) == ("ok", "file")
+
+
+# --- Home page and domain ---------------------------------------------------------------------------------------------
+
+
+def home(corp: Corp) -> str:
+    return HOME.format(key=corp.pk)
+
+
+def test_our_home_page_link(at_home: Corp, wire: Wire) -> None:
+    assert links.home_page_link(at_home) == home(at_home)
+    wire.token()
+    wire.agent(home_url=home(at_home))
+
+    run = run_one(at_home, "home_page")
+
+    assert (run.status, run.problem, run.subject) == ("ok", "equal", home(at_home))
+
+
+INNER = "callback%2F%3Fpath_url%3Dsurvey-engine"
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome", "parts"),
+    [
+        (lambda link: link.replace("callback%2F", INNER), ("ok", "inner_page"), None),
+        (lambda link: "", ("wrong", "missing"), None),
+        (lambda link: "bi.example.com/", ("wrong", "no_scheme"), None),
+        (lambda link: "https://bi.example.com/login/", ("warning", "plain"), None),
+        (lambda link: "https://old.example.com/", ("wrong", "differs"), None),
+        (lambda link: link.replace(CORPID, "ww" + "1" * 16), ("wrong", "differs"), "appid"),
+        (lambda link: link.replace("1000002", "1000003"), ("wrong", "differs"), "agentid"),
+        (lambda link: link.replace("bi.example", "old.example"), ("wrong", "differs"), "redirect_uri"),
+        (lambda link: link.replace("https%3A", "http%3A"), ("wrong", "differs"), "redirect_uri"),
+        (lambda link: link.replace("%3A%2F%2F", "%253A%252F%252F"), ("wrong", "differs"), "redirect_uri"),
+        (lambda link: link.replace("callback%2F", "callback%2F%3Fdomain%3Dx"), ("wrong", "differs"), "domain"),
+        (lambda link: link.replace("snsapi_base", "snsapi_login"), ("wrong", "differs"), "scope"),
+        (lambda link: link.replace("response_type=code&", ""), ("wrong", "differs"), "response_type"),
+        (lambda link: link.removesuffix("#wechat_redirect"), ("wrong", "differs"), "#wechat_redirect"),
+        (lambda link: link.replace("open.weixin", "open.work.weixin"), ("wrong", "differs"), "address"),
+    ],
+)
+def test_another_home_page_is_told_part_by_part(
+    at_home: Corp, wire: Wire, change: Any, outcome: tuple[str, str], parts: str | None
+) -> None:
+    wire.token()
+    wire.agent(home_url=change(home(at_home)))
+
+    run = run_one(at_home, "home_page")
+
+    assert (run.status, run.problem) == outcome
+    assert run.facts["ours"] == home(at_home)
+    if parts is not None:
+        assert run.facts["parts"] == parts
+
+
+def test_without_sign_in_the_plain_login_address_is_ours(at_home: Corp, wire: Wire) -> None:
+    Corp.objects.update(sign_in_enabled=False)
+    wire.token()
+    wire.agent(home_url="https://bi.example.com/login/")
+    assert run_one(at_home, "home_page").problem == "equal"
+    at_home.refresh_from_db()
+
+    assert judge_home_page(at_home, "https://elsewhere.example/").problem == "other"
+
+
+@pytest.mark.parametrize("theirs", ["bi.example.com", " BI.Example.COM "])
+def test_our_trusted_domain(at_home: Corp, wire: Wire, theirs: str) -> None:
+    wire.token()
+    wire.agent(redirect_domain=theirs)
+
+    run = run_one(at_home, "domain")
+
+    assert (run.status, run.problem, run.subject) == ("ok", "equal", "bi.example.com")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "problem"),
+    [
+        ("bi.example.com", "", "missing"),
+        ("bi.example.com", "https://bi.example.com", "scheme"),
+        ("bi.example.com", "bi.example.com/", "path"),
+        ("bi.example.com", "bi.example.com?x=1", "path"),
+        ("bi.example.com", "b_i.example.com", "underscore"),
+        ("bi.example.com", "bi.example.com:8443", "port"),
+        ("bi.example.com:8443", "bi.example.com", "port"),
+        ("bi.example.com", "old.example.com", "other"),
+        ("bi.example.com", "[", "other"),
+        ("bi.example.com", "*.example.com", "other"),
+    ],
+)
+def test_a_mistake_in_the_domain_is_named(ours: str, theirs: str, problem: str) -> None:
+    assert find_domain_mistake(ours=ours, theirs=theirs) == problem
+
+
+def test_a_wrong_domain_gives_the_right_one_to_copy(at_home: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.agent(redirect_domain="https://bi.example.com")
+
+    run = run_one(at_home, "domain")
+
+    assert (run.status, run.facts["ours"]) == ("wrong", "bi.example.com")
+    assert results.explain_run(run).what == (
+        "The trusted domain in WeCom, https://bi.example.com, has http:// or https:// in front. Enter the domain alone."
+    )

@@ -1,0 +1,421 @@
+"""Checks of credentials, and of what WeCom lets them read: every outcome of each, at the wire."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from integrations.clients.errors import ConfigurationError
+from integrations.clients.wecom import token_refresh
+from integrations.clients.wecom.token_store import FetchedToken
+from integrations.companies import services
+from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis.results import export_text
+from integrations.core.client_factory import _token_store, token_store
+from integrations.models import CheckRun, Corp
+from tests.integrations.companies.diagnosis.wire import AGENT, API, CALLER_IP, Wire, refusal
+from tests.integrations.conftest import CORPID
+from tests.integrations.diagnosing import NOW, check_run, outcome_of, run_one
+
+pytestmark = pytest.mark.django_db
+OK = {"errcode": 0, "errmsg": "ok"}
+
+
+# --- Token ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_given(corp: Corp, wire: Wire) -> None:
+    wire.token()
+
+    run = run_one(corp, "token")
+
+    assert outcome_of(run) == ("ok", "given", None)
+    assert wire.paths() == ["gettoken"]
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        (
+            40001,
+            "WeCom refuses the Secret: it is wrong, was reset, belongs to another company, or the app is disabled.",
+        ),
+        (40013, "The CorpId does not exist."),
+        (40091, "The Secret is not valid; it may belong to another company."),
+    ],
+)
+def test_a_refused_token_is_not_asked_for_again_by_itself(corp: Corp, wire: Wire, code: int, what: str) -> None:
+    wire.token(refusal(code))
+
+    run = run_one(corp, "token")
+
+    assert outcome_of(run) == ("wrong", "refused", code)
+    assert results.explain_run(run).what == what
+    assert run.next_try_at is None
+    assert len(wire.paths()) == 1
+
+
+def test_the_limit_of_gettoken_says_until_when(corp: Corp, wire: Wire) -> None:
+    wire.token(refusal(45009))
+
+    run = run_one(corp, "token")
+
+    assert (outcome_of(run), run.next_try_at) == (("wrong", "held", 45009), None)
+    until = timezone.localtime(NOW + dt.timedelta(seconds=3601))
+    said = results.explain_run(run)
+    assert said.what.startswith(f"WeCom gives this server no token until about {until:%Y-%m-%d %H:%M}: ")
+    assert said.where.startswith("Correct the Secret on the company's page")
+
+
+@pytest.mark.parametrize(("code", "what"), [(-1, "WeCom is busy."), (50003, "The app is disabled.")])
+def test_what_may_pass_without_another_secret_is_tried_again_by_itself(
+    corp: Corp, wire: Wire, code: int, what: str
+) -> None:
+    wire.token(refusal(code))
+
+    run = run_one(corp, "token")
+
+    assert outcome_of(run) == ("wrong", "refused", code)
+    assert results.explain_run(run).what == what
+    assert run.next_try_at is not None
+
+
+def refused_token() -> FetchedToken:
+    raise ConfigurationError("wrong", system="wecom", operation="gettoken", code=40001)
+
+
+def test_the_secret_itself_is_tried_although_a_token_is_shared(corp: Corp, wire: Wire) -> None:
+    token_store().get(CORPID, 1000002, lambda: FetchedToken("still good", 7200))
+    wire.token(refusal(40001))
+
+    assert run_one(corp, "token").status == "wrong"
+    assert token_store().get(CORPID, 1000002, refused_token) == "still good"
+
+
+def test_a_check_goes_by_no_token_that_another_process_has_forgotten(corp: Corp, wire: Wire) -> None:
+    """Whoever saved another Secret did so in a web process; checks run in a worker, which keeps a copy for a second."""
+    token_store().get(CORPID, 1000002, lambda: FetchedToken("of the old Secret", 7200))
+    of_another_process = _token_store.__wrapped__(settings.VALKEY_URL)
+    of_another_process.forget(CORPID, 1000002)
+    wire.token()
+    wire.agent()
+
+    run_one(corp, "agentid")
+
+    assert wire.paths() == ["gettoken", "agent/get"]
+
+
+def test_a_given_token_ends_the_pause_after_a_wrong_secret(
+    corp: Corp, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_refresh, "SHARED_SECONDS", 0)  # it was refused some time ago
+    with pytest.raises(ConfigurationError):
+        token_store().get(CORPID, 1000002, refused_token)
+    assert token_store().pause(CORPID, 1000002) is not None
+    wire.token()
+
+    run_one(corp, "token")
+
+    assert token_store().pause(CORPID, 1000002) is None
+
+
+# --- The app ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_app_is_named(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.agent()
+
+    run = run_one(corp, "agentid")
+
+    assert outcome_of(run) == ("ok", "named", None)
+    assert results.explain_run(run).what == "WeCom knows the app as “观远BI”."
+
+
+def test_what_wecom_says_fits_into_the_row_whatever_it_is(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.agent(name="a\x00b" + "长" * 500, home_url="http://" + "x" * 9999, redirect_domain="y" * 999)
+
+    name = run_one(corp, "agentid").facts["app_name"]
+    link = run_one(corp, "home_page").facts["theirs"]
+    theirs = run_one(corp, "domain").facts["theirs"]
+
+    assert (name[:3], len(name), len(link), len(theirs)) == ("ab长", 128, 4096, 255)
+
+
+@pytest.mark.parametrize("answer", [refusal(301002), refusal(40056), {**AGENT, "agentid": 1000009}])
+def test_the_secret_of_another_app(corp: Corp, wire: Wire, answer: dict[str, Any]) -> None:
+    wire.token()
+    wire.agent(answer)
+
+    run = run_one(corp, "agentid")
+
+    assert (run.status, run.problem) == ("wrong", "other_app")
+    assert results.explain_run(run).what == "The Secret belongs to another app than the AgentId."
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ({**OK, "next_cursor": "", "dept_user": []}, "contacts_secret"),
+        (refusal(48002), "no_app"),
+    ],
+)
+def test_the_secret_of_the_contacts_assistant_is_named(
+    corp: Corp, wire: Wire, answer: dict[str, Any], problem: str
+) -> None:
+    wire.token()
+    wire.agent(refusal(48002, "api forbidden"))
+    wire.post("user/list_id", answer)
+
+    run = run_one(corp, "agentid")
+
+    assert outcome_of(run) == ("wrong", problem, 48002)
+    assert wire.sent == [{"limit": 1}]
+    assert run.next_try_at is None
+
+
+@pytest.mark.parametrize(("close", "outcome"), [(0, ("ok", "enabled", None)), (1, ("wrong", "disabled", None))])
+def test_whether_the_app_is_enabled(corp: Corp, wire: Wire, close: int, outcome: tuple[Any, ...]) -> None:
+    wire.token()
+    wire.agent(close=close)
+
+    assert outcome_of(run_one(corp, "app")) == outcome
+
+
+def test_a_disabled_app_that_gets_no_token(corp: Corp, wire: Wire) -> None:
+    wire.token(refusal(50003, "app disabled"))
+
+    run = run_one(corp, "app")
+
+    assert outcome_of(run) == ("wrong", "disabled", 50003)
+    assert "enable it" in results.explain_run(run).where
+
+
+@pytest.mark.parametrize(
+    ("members", "departments", "tags", "outcome"),
+    [
+        (0, 2, 0, ("ok", "seen")),
+        (1, 2, 0, ("ok", "seen")),
+        (0, 0, 1, ("ok", "seen")),
+        (3, 0, 0, ("warning", "members_only")),
+        (0, 0, 0, ("wrong", "empty")),
+    ],
+)
+def test_the_visible_scope_is_counted(
+    corp: Corp, wire: Wire, members: int, departments: int, tags: int, outcome: tuple[str, str]
+) -> None:
+    wire.token()
+    wire.agent(
+        allow_userinfos={"user": [{"userid": f"u{number}"} for number in range(members)]},
+        allow_partys={"partyid": list(range(1, departments + 1))},
+        allow_tags={"tagid": list(range(1, tags + 1))},
+    )
+
+    run = run_one(corp, "scope")
+
+    assert (run.status, run.problem) == outcome
+    assert run.facts == {"members": members, "departments": departments, "tags": tags}
+
+
+# --- Contacts and departments -----------------------------------------------------------------------------------------
+
+DEPARTMENTS = {**OK, "department_id": [{"id": 2, "parentid": 1, "order": 1}, {"id": 5, "parentid": 2, "order": 1}]}
+MEMBER = {**OK, "userid": "lilei", "name": "李雷", "department": [2]}
+RESTRICTED = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code", "address")
+
+
+def test_the_fields_that_wecom_withholds_are_named(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.get("department/simplelist", DEPARTMENTS)
+    wire.get("user/simplelist", {**OK, "userlist": []}, department_id=2)
+    wire.get(
+        "user/simplelist", {**OK, "userlist": [{"userid": "lilei", "name": "", "department": [5]}]}, department_id=5
+    )
+    wire.get("user/get", {**MEMBER, "email": "", "gender": "1"}, userid="lilei")
+
+    run = run_one(corp, "contacts")
+
+    assert outcome_of(run) == ("ok", "partly", None)
+    assert run.facts == {"departments": 2, "withheld": "mobile, biz_mail, avatar, qr_code, address"}
+
+
+def test_an_app_of_before_2022_gets_every_field(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.get("department/simplelist", {**OK, "department_id": []})
+    wire.agent(allow_userinfos={"user": [{"userid": "lilei"}]})
+    wire.get("user/get", {**MEMBER, **dict.fromkeys(RESTRICTED, "")}, userid="lilei")
+
+    run = run_one(corp, "contacts")
+
+    assert (outcome_of(run), run.facts) == (("ok", "whole", None), {"departments": 0, "withheld": ""})
+
+
+def test_nobody_to_look_at(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.get("department/simplelist", {**OK, "department_id": []})
+    wire.agent()
+
+    assert outcome_of(run_one(corp, "contacts")) == ("skipped", "nobody", None)
+
+
+@pytest.mark.parametrize(
+    ("roots", "codes", "problem", "unknown", "outside"),
+    [
+        ([], {}, "all", None, None),
+        ([2, 5], {}, "seen", "", ""),
+        ([2, 9], {9: 60003}, "unknown", "9", ""),
+        ([9], {9: 60123}, "unknown", "9", ""),
+        ([7, 8], {7: 60011, 8: 60011}, "outside", "", "7, 8"),
+        ([7, 9], {7: 60011, 9: 60003}, "both", "9", "7"),
+    ],
+)
+def test_department_roots(
+    corp: Corp, wire: Wire, roots: list[int], codes: dict[int, int], problem: str, unknown: str, outside: str
+) -> None:
+    Corp.objects.update(department_root_ids=roots)
+    wire.token()
+    wire.get("department/simplelist", DEPARTMENTS)
+    for department, code in codes.items():
+        wire.get("department/get", refusal(code), id=department)
+
+    run = run_one(corp, "departments")
+
+    assert (run.status, run.problem) == ("wrong" if codes else "ok", problem)
+    assert (run.facts.get("unknown"), run.facts.get("outside")) == (unknown, outside)
+
+
+# --- Contacts sync ----------------------------------------------------------------------------------------------------
+
+ASSISTANT_SECRET = "contacts-secret-0123456789"
+ROW = {"userid": "lilei", "department": 2}
+SIMPLE = {"errcode": 0, "errmsg": "ok", "department_id": [{"id": 1, "parentid": 0, "order": 1}]}
+
+
+@pytest.fixture
+def with_assistant(corp: Corp) -> Corp:
+    corp.contacts_secret = ASSISTANT_SECRET
+    corp.save()
+    return corp
+
+
+def reads(wire: Wire, *, rows: list[dict[str, Any]], member: object = None) -> None:
+    wire.token(secret=ASSISTANT_SECRET)
+    wire.post("user/list_id", {"errcode": 0, "errmsg": "ok", "next_cursor": "", "dept_user": rows})
+    wire.get("department/simplelist", SIMPLE)
+    if member is not None:
+        wire.get("user/get", member, userid="lilei")
+
+
+def test_without_a_secret_of_its_own_nobody_is_asked(corp: Corp, wire: Wire) -> None:
+    assert outcome_of(run_one(corp, "assistant")) == ("skipped", "none", None)
+    assert wire.paths() == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "member", "problem"),
+    [([ROW], MEMBER, "reads"), ([ROW], refusal(48009), "ids_only"), ([], None, "reads")],
+)
+def test_what_the_assistant_may_read(
+    with_assistant: Corp, wire: Wire, rows: list[dict[str, Any]], member: object, problem: str
+) -> None:
+    reads(wire, rows=rows, member=member)
+
+    run = run_one(with_assistant, "assistant")
+
+    assert (outcome_of(run), run.facts) == (("ok", problem, None), {"departments": 1})
+    assert wire.sent == [{"limit": 1}]
+    assert "(departments: 1)" in results.explain_run(run).what
+
+
+@pytest.mark.parametrize(
+    ("code", "problem", "is_tried_again"),
+    [
+        (40001, "secret_refused", False),
+        (40091, "secret_refused", False),
+        (40013, "refused", False),
+        (45009, "refused", False),
+        (-1, "refused", True),
+    ],
+)
+def test_its_secret_is_its_own_affair_and_not_the_token_s(
+    with_assistant: Corp, wire: Wire, code: int, problem: str, is_tried_again: bool
+) -> None:
+    check_run(with_assistant, "token")
+    wire.token(refusal(code), secret=ASSISTANT_SECRET)
+
+    run = run_one(with_assistant, "assistant")
+
+    assert outcome_of(run) == ("wrong", problem, code)
+    assert (run.next_try_at is not None) == is_tried_again
+    assert results.find_latest_runs(with_assistant)["token"].status == "ok"
+    assert wire.paths() == ["gettoken"]
+
+
+def test_the_secret_of_an_app_is_named(with_assistant: Corp, wire: Wire) -> None:
+    wire.token(secret=ASSISTANT_SECRET)
+    wire.post("user/list_id", refusal(48002))
+
+    run = run_one(with_assistant, "assistant")
+
+    assert (outcome_of(run), run.next_try_at) == (("wrong", "of_an_app", 48002), None)
+
+
+def test_its_address_list_is_its_own(with_assistant: Corp, wire: Wire) -> None:
+    wire.token(secret=ASSISTANT_SECRET)
+    wire.post("user/list_id", refusal(60020))
+
+    run = run_one(with_assistant, "assistant")
+
+    assert (outcome_of(run), run.facts) == (("wrong", "refused_ip", 60020), {"address": CALLER_IP})
+    assert results.explain_run(run).where.startswith("WeCom's console → Security and management")
+    assert run.next_try_at is not None
+
+
+@pytest.mark.parametrize(("code", "problem"), [(48009, "refused"), (60031, "refused")])
+def test_any_other_refusal_has_the_sentences_of_its_number(
+    with_assistant: Corp, wire: Wire, code: int, problem: str
+) -> None:
+    wire.token(secret=ASSISTANT_SECRET)
+    wire.post("user/list_id", refusal(code))
+
+    assert outcome_of(run_one(with_assistant, "assistant")) == ("wrong", problem, code)
+
+
+def test_a_network_in_the_way_is_said_by_the_network(with_assistant: Corp, wire: Wire) -> None:
+    wire.mock.get(f"{API}/gettoken", status=502)
+
+    run = run_one(with_assistant, "assistant")
+
+    assert (outcome_of(run), run.facts) == (("skipped", "blocked", None), {"by": "network"})
+
+
+def test_its_secret_is_nowhere_to_be_read(with_assistant: Corp, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    wire.token(
+        refusal(40001, f"invalid credential {ASSISTANT_SECRET} corpsecret={ASSISTANT_SECRET}"), secret=ASSISTANT_SECRET
+    )
+
+    with caplog.at_level("DEBUG"):
+        run_one(with_assistant, "assistant")
+
+    assert ASSISTANT_SECRET not in str(list(CheckRun.objects.values()))
+    assert ASSISTANT_SECRET not in export_text(with_assistant, now=NOW)
+    assert ASSISTANT_SECRET not in caplog.text
+
+
+def test_another_secret_drops_the_assistant_s_token_and_has_everything_checked_again(
+    with_assistant: Corp, django_capture_on_commit_callbacks: Any
+) -> None:
+    token_store().get(CORPID, None, lambda: FetchedToken("of the old Secret", 7200))
+    run = check_run(with_assistant, "assistant")
+    with_assistant.contacts_secret = "another-secret-0123456789"
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert services.save_corp(corp=with_assistant, changed_fields={"contacts_secret"})
+
+    assert token_store().get(CORPID, None, lambda: FetchedToken("new", 7200)) == "new"
+    assert not results.is_current(run, with_assistant)
