@@ -15,9 +15,8 @@ from django.utils import timezone
 from sqlalchemy.exc import OperationalError
 
 from integrations import tasks
-from integrations.clients.sources import sql_errors
 from integrations.clients.sources.errors import Problem
-from integrations.clients.sources.sql_errors import before_connecting
+from integrations.clients.sources.sql import conceal_silence, explain_driver_error, explain_sql_error
 from integrations.datasources import source_tests, unsaved_tests
 from integrations.models import Card, Corp, DataSource
 from integrations.models.datasource_messages import sentence
@@ -181,9 +180,9 @@ def test_who_may_not_add_or_change_tries_nothing(client: Client, corp: Corp, oth
 def test_each_error_says_what_to_do(error: Any, problem: Problem, words: str) -> None:
     if isinstance(error, str):
         wrapped = OperationalError("connect", None, psycopg.OperationalError(error))
-        found = sql_errors.of(wrapped, seconds=5, is_late=False)
+        found = explain_sql_error(wrapped, seconds=5, is_late=False)
     else:
-        found = sql_errors.of_driver(error, "psycopg", seconds=5)
-    found = before_connecting(found)
+        found = explain_driver_error(error, "psycopg", seconds=5)
+    found = conceal_silence(found)
     assert found.problem is problem
     assert words in sentence(found.problem, found.facts, sees_network=True)

@@ -13,9 +13,8 @@ import pytest
 from django.utils import translation
 from sqlalchemy.exc import OperationalError
 
-from integrations.clients.sources import sql_errors
 from integrations.clients.sources.errors import Problem, SourceError
-from integrations.clients.sources.sql import SqlQuestion, mysql_limits
+from integrations.clients.sources.sql import SqlQuestion, explain_sql_error, mysql_limits
 from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, Flaw, admitted_url, shown
 from integrations.data.table import Kind
@@ -371,7 +370,7 @@ def test_each_of_the_two_mysqls_gets_its_own_time_limit(
 def test_a_mysql_that_falls_silent_is_too_slow() -> None:
     lost = pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query (timed out)")
 
-    found = sql_errors.of(OperationalError("SELECT 1", None, lost), seconds=2.4, is_late=False)
+    found = explain_sql_error(OperationalError("SELECT 1", None, lost), seconds=2.4, is_late=False)
 
     assert (found.problem, found.facts) == (Problem.TOO_SLOW, {"seconds": 2})
 
