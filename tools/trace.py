@@ -2,7 +2,8 @@
 
 `python -m tools.trace ways` traces the three ways of docs/en/architecture.md, one test each, from the functions where a
 view, a task or a consumer begins its part: neither what a test prepares, nor the site's middleware, nor the steps of a
-tick that do other work is counted. Celery is set up before, as in a process that has begun.
+tick that do other work is counted. Celery is set up before, as in a process that has begun. It fails where a way enters
+more files or rooms than WAYS allows.
 `python -m tools.trace test TEST [FILE:FUNCTION]...` traces one test; with functions, only what runs below these.
 `python -m tools.trace imports` prints the longest chain of imports over the four packages.
 
@@ -20,6 +21,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path, PurePath
 from types import FrameType
+from typing import NamedTuple
 
 import grimp
 import pytest
@@ -27,19 +29,34 @@ from celery import current_app
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("guanwecom", "integrations", "accounts", "notifications")
-# Title, test, and the functions at which parts of the way begin.
+
+
+class Way(NamedTuple):
+    """A way through the product: the test that goes it, the functions at which its parts begin, and its ceilings."""
+
+    title: str
+    test: str
+    starts: tuple[str, ...]
+    files_at_most: int
+    rooms_at_most: int
+
+
 WAYS = (
-    (
+    Way(
         "a code to a session",
         "tests/accounts/authentication/test_sign_in.py::test_signs_in_and_lands_on_the_page_asked_for",
         ("accounts/views/wecom.py:callback",),
+        files_at_most=31,
+        rooms_at_most=10,
     ),
-    (
+    Way(
         "a slot to a receipt",
         "tests/notifications/test_tasks.py::test_a_tick_brings_what_is_due_all_the_way",
         ("notifications/tasks.py:_claim_due",),
+        files_at_most=52,
+        rooms_at_most=12,
     ),
-    (
+    Way(
         "an alert to a changed card",
         "tests/notifications/alerts/test_notices.py::TestReminders::test_end_when_somebody_acknowledges_it",
         (
@@ -53,6 +70,8 @@ WAYS = (
             "notifications/alerts/card_updates.py:due",
             "notifications/alerts/card_updates.py:update_cards",
         ),
+        files_at_most=73,
+        rooms_at_most=18,
     ),
 )
 
@@ -113,6 +132,10 @@ def room_of(file: str) -> str:
     return "/".join(PurePath(file).parts[:2])
 
 
+def find_rooms(files: Collection[str]) -> list[str]:
+    return sorted({room_of(file) for file in files})
+
+
 def longest_chain(imports: Mapping[str, set[str]]) -> list[str]:
     """The longest way along `imports`, which must have no circle."""
     chains: dict[str, list[str]] = {}
@@ -138,10 +161,23 @@ def trace(starts: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
 
 
 def report(title: str, files: set[str]) -> None:
-    rooms = sorted({room_of(file) for file in files})
+    rooms = find_rooms(files)
     print(f"\n{title}: {len(files)} files, {len(rooms)} rooms")
     for room in rooms:
         print(f"  {room}: {', '.join(sorted(_below(room, file) for file in files if room_of(file) == room))}")
+
+
+def report_ways() -> int:
+    """Print every way; an exit code of 1 where one is longer than it may be."""
+    traced = trace({way.test: way.starts for way in WAYS})
+    exit_code = 0
+    for way in WAYS:
+        files = traced[way.test]
+        report(way.title, files)
+        if len(files) > way.files_at_most or len(find_rooms(files)) > way.rooms_at_most:
+            print(f"  Too long: at most {way.files_at_most} files, {way.rooms_at_most} rooms.")
+            exit_code = 1
+    return exit_code
 
 
 def _below(room: str, file: str) -> str:
@@ -152,9 +188,7 @@ def main(arguments: list[str]) -> int:
     os.chdir(ROOT)
     match arguments:
         case ["ways"]:
-            traced = trace({test: starts for _title, test, starts in WAYS})
-            for title, test, _starts in WAYS:
-                report(title, traced[test])
+            return report_ways()
         case ["test", test, *starts]:
             for name, files in trace({test: starts}).items():
                 report(name, files)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,24 @@ def test_no_chain_of_imports_is_longer_than_25_modules() -> None:
     chain = longest_chain(our_imports())
 
     assert len(chain) <= 25, "\n".join(chain)
+
+
+def test_no_way_enters_more_files_and_rooms_than_it_may(project_root: Path) -> None:
+    """Another pytest with servers of its own, though this one may be a worker of pytest-xdist."""
+    ours = {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "TEST_DATABASE_URL", "TEST_RUN_FOLDER"}
+    environ = {name: value for name, value in os.environ.items() if name not in ours}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.trace", "ways"],
+        cwd=project_root,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    sys.stdout.write(done.stdout)
 
 
 @pytest.mark.parametrize(
