@@ -7,7 +7,7 @@ from celery import Celery
 from celery.signals import import_modules
 
 from guanwecom import worker_connections
-from guanwecom.operations import startup, task_context
+from guanwecom.operations import startup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 # Processes of a worker with --autoscale that had no task for so many seconds end; the next task starts one.
@@ -17,7 +17,7 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
 app = Celery(
     "guanwecom",
-    task_cls="guanwecom.operations.task:InstallationTask",
+    task_cls="guanwecom.operations.tasks:InstallationTask",
     fixups=["guanwecom.worker_connections:fixup"],
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -37,4 +37,4 @@ def pass_checks(**_signal: Any) -> None:
     startup.spare_collector()
 
 
-__all__ = ["app", "task_context", "worker_connections"]
+__all__ = ["app", "worker_connections"]

@@ -16,7 +16,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import active_requests, maybe_shutdown, reserved_requests
 from django.db import Error, connections
 
-from guanwecom.operations import copies, pulse
+from guanwecom.operations import pulse, tasks
 from integrations.core import installation
 
 logger = logging.getLogger(__name__)
@@ -66,5 +66,5 @@ def _may_be_copy() -> bool:
     finally:
         connections.close_all()
     if is_copy:
-        copies.warn("this worker takes no task")
+        tasks.copy_warning.log("this worker takes no task")
     return is_copy

@@ -16,7 +16,7 @@ from django.db import Error, InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
-from guanwecom.operations import copies
+from guanwecom.operations import tasks
 from guanwecom.operations.pulse import Pulse
 from integrations import tasks as integrations_tasks
 from integrations.clients.clock import read_boot_clock
@@ -104,7 +104,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         if _is_copy():
-            copies.warn("beat queues no task")
+            tasks.copy_warning.log("beat queues no task")
             wait = COPY_SECONDS
         else:
             self._asks_for_changes = read_boot_clock() >= self._asked_at + self.max_interval

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from guanwecom.operations import access, health, task_context
+from guanwecom.operations import access, health, tasks
 from guanwecom.operations.monitoring import expiry, limits, waiting
 from integrations.core import metrics
 from integrations.core.background import database_clock
@@ -14,7 +14,7 @@ from integrations.models import Installation, SiteAddress
 from notifications.inbound.mail import backend as mail_backend
 
 # What they count is shown by this process, too, whatever it has done itself.
-COUNTING = (access, task_context, mail_backend)
+COUNTING = (access, tasks, mail_backend)
 
 
 def engine_metrics() -> Iterator[Metric]:
@@ -52,10 +52,10 @@ def _waiting() -> Iterator[Metric]:
     for name, count in waiting.work(now=database_clock()()).items():
         rows.add_metric([name], count)
     yield rows
-    tasks = GaugeMetricFamily("guanwecom_queue_tasks", "Tasks that stand in a queue", labels=["queue"])
+    queued = GaugeMetricFamily("guanwecom_queue_tasks", "Tasks that stand in a queue", labels=["queue"])
     for name, count in waiting.tasks().items():
-        tasks.add_metric([name], count)
-    yield tasks
+        queued.add_metric([name], count)
+    yield queued
 
 
 def _used() -> Iterator[Metric]:

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.test import Client, override_settings
 
 from accounts.models import AuditEntry
-from guanwecom.operations import copies, health, watch
+from guanwecom.operations import health, tasks, watch
 from guanwecom.version import VERSION
 from integrations.core import installation
 from integrations.models import EngineWatch, Installation
@@ -98,10 +98,10 @@ def test_no_task_does_anything_in_a_copy() -> None:
 def test_a_process_of_a_copy_says_so_once_an_hour(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(copies, "_said", copies._Said())
+    copy_warning = tasks.CopyWarning()
     for seconds in (0.0, 2.0, 3599.0, 3600.0, 3602.0):
-        monkeypatch.setattr(copies, "read_boot_clock", lambda moment=seconds: moment)
-        copies.warn("beat queues no task")
+        monkeypatch.setattr(tasks, "read_boot_clock", lambda moment=seconds: moment)
+        copy_warning.log("beat queues no task")
 
     said = "this database is a copy (manage.py installation): beat queues no task"
     assert [record.getMessage() for record in caplog.records] == [said, said]
