@@ -12,7 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from structlog.contextvars import bound_contextvars
 
-from guanwecom.operations.logs import shown_path
+from guanwecom.operations.logs import path_for_logs
 from integrations.core.http import is_trusted_peer
 from integrations.core.metrics import QUICK_SECONDS, CountedMetric, TimedMetric
 
@@ -58,7 +58,7 @@ def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
     if not settings.ACCESS_LOG or view == "static" or view in _MONITORS:
         return
     user = getattr(request, "_cached_user", None)  # set where the view looked; asking would ask the database
-    facts = {"method": method, "path": shown_path(request), "view": view, "status": response.status_code}
+    facts = {"method": method, "path": path_for_logs(request), "view": view, "status": response.status_code}
     facts |= {"ms": round(seconds * 1000), "user": getattr(user, "pk", None), "client": request.META.get("REMOTE_ADDR")}
     logger.info("request", extra=facts)
 

@@ -1,27 +1,37 @@
 """How log lines are written: as JSON, or for a person at a console; always with their time zone.
 
 Every line carries what is bound where it is written: request_id, run_id, delivery_id, task. Lines hold ids, codes and
-durations; never an address with its query, a body or a token.
+durations; never an address with its query, a body or a token. An outage of Valkey, the database or the broker is one
+line, then one a minute per process: otherwise every tick, task and request would write a traceback, thousands a minute,
+which fill disks and hide what else happens.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
-from collections.abc import Callable, MutableMapping
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
 from datetime import datetime
-from logging import LogRecord
 from typing import TYPE_CHECKING, Any
 
+import redis
+from django.db import InterfaceError, OperationalError
+from kombu.exceptions import OperationalError as BrokerError
 from structlog.contextvars import merge_contextvars
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import JSONRenderer, format_exc_info
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 
+from integrations.clients.clock import read_boot_clock
+
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
 _Line = MutableMapping[str, Any]
+
+# --- The form of a line: settings, facts, credentials -----------------------------------------------------------------
 
 _LEVELS = {
     # urllib3 logs paths with their query at DEBUG: that is where WeCom puts secrets and tokens.
@@ -48,15 +58,14 @@ _CREDENTIALS = re.compile(
 
 
 def configuration(level: str, form: str) -> dict[str, Any]:
-    """For logging.config.dictConfig. `level`: the least one of what is written. `form`: json or console."""
+    """Return what logging.config.dictConfig takes. `level`: the least one that is written. `form`: json or console."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "line": {"()": ProcessorFormatter, "foreign_pre_chain": [_facts], "processors": _renderers(form)}
+            "line": {"()": ProcessorFormatter, "foreign_pre_chain": [_add_facts], "processors": _make_renderers(form)}
         },
-        # A server that is away is one line, then one a minute.
-        "filters": {"outages": {"()": "guanwecom.operations.log_throttle.OutageFilter"}},
+        "filters": {"outages": {"()": OutageFilter}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
@@ -67,19 +76,19 @@ def configuration(level: str, form: str) -> dict[str, Any]:
     }
 
 
-def _renderers(form: str) -> list[Callable[[Any, str, _Line], Any]]:
+def _make_renderers(form: str) -> list[Callable[[Any, str, _Line], Any]]:
     if form == "json":
-        return [_finished, format_exc_info, _scrubbed, JSONRenderer(ensure_ascii=False)]
+        return [_finish_line, format_exc_info, _mask_line, JSONRenderer(ensure_ascii=False)]
     renderer = ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=plain_traceback)
-    return [_finished, _scrubbed, renderer]
+    return [_finish_line, _mask_line, renderer]
 
 
 _add_extra = ExtraAdder(allow=REQUEST_FACTS)
 
 
-def _facts(logger: Any, method: str, line: _Line) -> _Line:
-    """What a line says beside its words, in an order for reading."""
-    record: LogRecord = line["_record"]
+def _add_facts(logger: Any, method: str, line: _Line) -> _Line:
+    """Put the facts before the words of a line, in an order for reading."""
+    record: logging.LogRecord = line["_record"]
     facts = {
         "timestamp": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
@@ -89,37 +98,40 @@ def _facts(logger: Any, method: str, line: _Line) -> _Line:
     return merge_contextvars(logger, method, _add_extra(logger, method, facts))
 
 
-def _finished(_logger: Any, _method: str, line: _Line) -> _Line:
-    """Without what only this module needs, and what is not known."""
-    record: LogRecord = line.pop("_record")
+def _finish_line(_logger: Any, _method: str, line: _Line) -> _Line:
+    """Drop what only this module needs and what is not known, and hide secrets in paths of Django's own lines."""
+    record: logging.LogRecord = line.pop("_record")
     line.pop("_from_structlog")
     request = getattr(record, "request", None)
     if request is not None and hasattr(request, "path"):  # Django's own lines about a request
         for path in (request.path, request.path.encode("unicode_escape").decode()):  # the second one as Django logs it
-            line["event"] = line["event"].replace(path, shown_path(request))
+            line["event"] = line["event"].replace(path, path_for_logs(request))
         if getattr(record, "status_code", 500) < 500:
             line.pop("exc_info", None)  # refused or not found: nothing is wrong with the product
     return {name: value for name, value in line.items() if value is not None}
 
 
-def _scrubbed(_logger: Any, _method: str, line: _Line) -> _Line:
+def _mask_line(_logger: Any, _method: str, line: _Line) -> _Line:
     for name in ("event", "exception"):
         text = line.get(name)
         if isinstance(text, str):
-            line[name] = scrubbed(text)
+            line[name] = mask_credentials(text)
     return line
 
 
-def scrubbed(text: str) -> str:
-    """`text` without what looks like a credential. A net below the rule that none is logged."""
+def mask_credentials(text: str) -> str:
+    """Replace what looks like a credential with asterisks. A net below the rule that none is logged."""
     if "=" not in text and "@" not in text and "earer" not in text:
         return text
     return _CREDENTIALS.sub(lambda found: f"{found['name'] or found['scheme'] or found['user']}***", text)
 
 
-def shown_path(request: HttpRequest) -> str:
-    """The path of a request as logs may hold it: of what stands in a view's place for values only numbers are shown,
-    because links of pictures and callbacks carry secrets there. Of an unknown address only the first part is."""
+def path_for_logs(request: HttpRequest) -> str:
+    """Return a request's path as logs may hold it.
+
+    A view's arguments are left out unless they are numbers: links of pictures and callbacks carry secrets there. An
+    unknown address is cut after its first part.
+    """
     match, path = request.resolver_match, request.path
     if match is None:
         head, slash, rest = path.lstrip("/").partition("/")
@@ -128,3 +140,96 @@ def shown_path(request: HttpRequest) -> str:
     for value in sorted((value for value in values if value and not value.isdigit()), key=len, reverse=True):
         path = path.replace(value, "…")
     return path
+
+
+# --- Outages ----------------------------------------------------------------------------------------------------------
+
+MINUTE_SECONDS = 60.0
+VALKEY, DATABASE = "valkey", "database"
+# Libraries that report an outage as text alone, and their words for it.
+_LIBRARIES = {"celery": VALKEY, "kombu": VALKEY, "redis": VALKEY, "psycopg": DATABASE}
+_TEXTS = ("connecting", "cannot connect", "could not connect", "connection to broker lost", "connection error")
+# PostgreSQL's classes and codes of a server that is away, full or ending; SQLite's IOERR, FULL and CANTOPEN.
+_AWAY_STATES = ("08", "53", "57P")
+_AWAY_CODES = {10, 13, 14}
+_CAUSES_AT_MOST = 20
+
+
+class OutageFilter(logging.Filter):
+    """A handler's filter: the first line of an outage passes without its traceback, then one a minute with a count.
+
+    Lines belong to one outage if they name the same server, whoever logs them. Everything else passes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._logged_at: dict[str, float] = {}
+        self._dropped: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = _find_outage(record)
+        if not kind:
+            return True
+        with self._lock:
+            now, logged_at = read_boot_clock(), self._logged_at.get(kind)
+            if logged_at is not None and now - logged_at < MINUTE_SECONDS:
+                self._dropped[kind] = self._dropped.get(kind, 0) + 1
+                return False
+            self._logged_at[kind] = now
+            count = self._dropped.pop(kind, 0)
+        _shorten_line(record, count)
+        return True
+
+
+def _find_outage(record: logging.LogRecord) -> str:
+    """Return the server whose outage a line reports; empty for none."""
+    error = record.exc_info[1] if record.exc_info else None
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    for one in (error, *arguments):
+        if isinstance(one, BaseException):
+            found = next(filter(None, map(_find_server, _walk_causes(one))), "")
+            if found:
+                return found
+    server = _LIBRARIES.get(record.name.partition(".")[0], "")
+    if not server or record.levelno < logging.WARNING:
+        return ""
+    text = record.getMessage().lower()
+    return server if any(words in text for words in _TEXTS) else ""
+
+
+def _find_server(error: BaseException) -> str:
+    """Return the server that is away according to this error; empty for any other error."""
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError | BrokerError):
+        return VALKEY
+    if not isinstance(error, OperationalError | InterfaceError):
+        return ""
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    if code is not None:
+        return DATABASE if code & 0xFF in _AWAY_CODES else ""
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    return DATABASE if not state or state.startswith(_AWAY_STATES) else ""
+
+
+def _walk_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what it was raised from, inner ones last."""
+    one: BaseException | None = error
+    for _step in range(_CAUSES_AT_MOST):
+        if one is None:
+            return
+        yield one
+        one = one.__cause__ or one.__context__
+
+
+def _shorten_line(record: logging.LogRecord, dropped: int) -> None:
+    """Replace the traceback with its last words, and add how many such lines were left out."""
+    error = record.exc_info[1] if record.exc_info else None
+    words = record.getMessage().splitlines()
+    text = words[0] if words else ""
+    if error is not None:
+        said = str(error).splitlines()
+        text += f" ({type(error).__name__}: {said[0] if said else ''})"
+    if dropped:
+        text += f" ({dropped} more lines of this outage were left out since the last one)"
+    record.msg, record.args = text, ()
+    record.exc_info = record.exc_text = record.stack_info = None

@@ -95,7 +95,7 @@ def test_at_a_console_it_is_a_line_to_read(written: io.StringIO) -> None:
     ],
 )
 def test_what_looks_like_a_credential_is_masked(said: str, shown: str) -> None:
-    assert logs.scrubbed(said).endswith(shown.removeprefix("…"))
+    assert logs.mask_credentials(said).endswith(shown.removeprefix("…"))
 
 
 # --- Requests --------------------------------------------------------------------------------------------------------

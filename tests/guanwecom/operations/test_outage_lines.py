@@ -12,7 +12,7 @@ import redis
 from django.db import OperationalError
 from kombu.exceptions import OperationalError as BrokerError
 
-from guanwecom.operations import log_throttle
+from guanwecom.operations import logs
 
 
 class Clock:
@@ -26,7 +26,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(log_throttle, "read_boot_clock", clock.read)
+    monkeypatch.setattr(logs, "read_boot_clock", clock.read)
     return clock
 
 
@@ -35,7 +35,7 @@ def written() -> Iterator[io.StringIO]:
     """What a handler with the filter writes of the logger `celery.test`, which the tests use."""
     output = io.StringIO()
     handler = logging.StreamHandler(output)
-    handler.addFilter(log_throttle.OutageFilter())
+    handler.addFilter(logs.OutageFilter())
     logger = logging.getLogger("celery.test")
     logger.addHandler(handler)
     yield output
