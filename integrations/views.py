@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django.views.static import serve
 
 from integrations import tasks
-from integrations.clients.wecom.crypto import CallbackError
+from integrations.clients.wecom.callbacks import CallbackError
 from integrations.companies import callbacks, verification_files
 from integrations.core import guides as built_guides
 from integrations.core import http, readiness

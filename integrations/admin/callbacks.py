@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations.admin.base import CorpPages, own_page
 from integrations.admin.form_fields import CompactField, VisibleWriteOnlyInput
 from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.wecom.crypto import CallbackCrypto, decode_key
+from integrations.clients.wecom.callbacks import CallbackCrypto, decode_key
 from integrations.companies import callbacks
 from integrations.core.client_factory import callback_crypto
 from integrations.models import CallbackEvent, Corp

@@ -22,7 +22,7 @@ from django.urls import reverse
 from integrations.callbacks import queue
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom import callbacks as wire
-from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
+from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError
 from integrations.companies import links
 from integrations.core.client_factory import CALLBACK_COLUMNS, callback_crypto
 from integrations.core.redis import valkey
@@ -132,7 +132,7 @@ class OwnCheck:
 def own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> OwnCheck:
     """A signed question for `url`. Whoever answers it holds the keys, and got the query as it was sent."""
     answer = OWN_CHECK + _random(16).encode()
-    sealed = crypto.sealed(answer, timestamp=str(int(now.timestamp())), nonce=_random(16))
+    sealed = crypto.encrypt(answer, timestamp=str(int(now.timestamp())), nonce=_random(16))
     query = {"msg_signature": sealed.signature, "timestamp": sealed.timestamp, "nonce": sealed.nonce}
     return OwnCheck(f"{url}?{urlencode({**query, 'echostr': sealed.encrypted})}", answer)
 
@@ -205,7 +205,9 @@ def _opened(corp: Corp, crypto: CallbackCrypto, signed: Signed, body: bytes) -> 
     envelope = wire.read_envelope(body)
     if envelope.receiver != corp.corpid:
         raise CallbackError("the envelope is for another company")
-    return crypto.opened(envelope.encrypted, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce)
+    return crypto.decrypt(
+        envelope.encrypted, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce
+    )
 
 
 def _check_addressee(corp: Corp, kind: CallbackEvent.Kind, callback: wire.Callback) -> None:

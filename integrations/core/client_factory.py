@@ -14,8 +14,8 @@ from django.conf import settings
 from integrations.clients.errors import TransientError
 from integrations.clients.guandata.client import TOKEN_SECONDS, GuandataClient, Login
 from integrations.clients.network import NetworkClient
+from integrations.clients.wecom.callbacks import CallbackCrypto
 from integrations.clients.wecom.client import RobotClient, WeComClient
-from integrations.clients.wecom.crypto import CallbackCrypto
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
 from integrations.clients.wecom.transport import Timeouts, open_session
 from integrations.core import observers

@@ -21,7 +21,7 @@ from accounts.audit import services
 from accounts.models import AuditEntry, User, WeComAccount, fold_userid
 from integrations.callbacks.registry import Batch, Consumer, Outcome
 from integrations.clients.wecom import callbacks as wire
-from integrations.clients.wecom.crypto import CallbackError
+from integrations.clients.wecom.callbacks import CallbackError
 from integrations.core.sentences import Sentence
 from notifications.alerts import card_updates, incidents, messages, recipients
 from notifications.models import Channel, Delivery, Incident, IncidentEvent, IncidentNotice, Receipt

@@ -1,32 +1,53 @@
-"""Callbacks: what WeCom posts, from the encrypted envelope to an event. Pure.
+"""Callbacks: what WeCom posts, from the encrypted envelope to an event, and our encrypted reply. Pure.
 
 Whitespace, order, CDATA and the case of event names vary at WeCom, so everything is read as XML, and safely: no
 document type, no entities. Source: developer.work.weixin.qq.com/document/path/90930 (page of 2024-12-13), 90238 to
-90240 for messages and events.
+90240 for messages and events. The cryptography (90968, "加解密方案说明", and the official libraries) is AES-256-CBC
+over: 16 random bytes, the length of the message in 4 bytes, the message, the receiver; padded to 32 bytes.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+import hmac
+import re
+import secrets
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
-
-from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element  # nosec B405  # a type only; defusedxml parses
 
 ENVELOPE_BYTES = 5 * 1024 * 1024
 DEPTH_AT_MOST = 20
+BLOCK_BYTES = 32
+RANDOM_BYTES = 16
+_LENGTH_BYTES = 4
+CIPHERTEXT_CHARACTERS = 4 * 1024 * 1024
+_AES_KEY = re.compile(r"[0-9A-Za-z+/]{43}")
+_TOKEN = re.compile(r"[0-9A-Za-z]{1,32}")
+_BASE64 = re.compile(r"[0-9A-Za-z+/]+={0,2}")
+
+
+class CallbackError(Exception):
+    """A callback that is not WeCom's, or not for us. `reason` is for the log; the sender learns nothing of it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What arrives, before it is opened. `agentid` is empty for the directory-sync assistant."""
+    """What arrives, still encrypted. `agentid` is empty for the directory-sync assistant."""
 
     receiver: str
     agentid: str
@@ -35,7 +56,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A message or an event, opened.
+    """A message or an event, decrypted.
 
     `kind`: the message type, for an event its name, in lower case (`text`, `template_card_event`, `change_contact`).
     `change`: ChangeType in lower case, for changes of the directory. `fields`: all elements by their names at the
@@ -54,56 +75,141 @@ class Callback:
     fields: Mapping[str, Any] = field(repr=False)
 
     def text(self, name: str) -> str:
-        """One element as text; empty where it is missing or has children."""
+        """Return one element as text; empty where it is missing or has children."""
         value = self.fields.get(name)
         return value if isinstance(value, str) else ""
 
 
+@dataclass(frozen=True, slots=True)
+class EncryptedReply:
+    """An encrypted text and what a reply carries beside it."""
+
+    encrypted: str
+    signature: str
+    timestamp: str
+    nonce: str
+
+
 def read_envelope(body: bytes) -> Envelope:
-    """The posted XML. Raises CallbackError."""
+    """Read the posted XML. Raises CallbackError."""
     if len(body) > ENVELOPE_BYTES:
         raise CallbackError("the body is too long")
-    fields = _fields_of(body)
+    fields = _read_fields(body)
     encrypted = fields.get("Encrypt")
     if not isinstance(encrypted, str) or not encrypted:
         raise CallbackError("there is no Encrypt element")
     return Envelope(_text(fields, "ToUserName"), _text(fields, "AgentID"), encrypted)
 
 
+@dataclass(frozen=True, slots=True)
+class CallbackCrypto:
+    """The token and the key of one callback address; `receiveid` is the corpid for a company's own application.
+
+    Raises ValueError for a token or key that WeCom's console would not give.
+    """
+
+    token: str = field(repr=False)
+    encoding_aes_key: str = field(repr=False)
+    receiveid: str
+    _key: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not _TOKEN.fullmatch(self.token):
+            raise ValueError("the token has 1 to 32 letters and digits")
+        object.__setattr__(self, "_key", decode_key(self.encoding_aes_key))
+
+    def decrypt(self, encrypted: str, *, signature: str, timestamp: str, nonce: str) -> bytes:
+        """Return the message inside `encrypted` after checking its signature. Raises CallbackError."""
+        expected = self.sign(encrypted, timestamp=timestamp, nonce=nonce)
+        if not hmac.compare_digest(expected.encode(), signature.encode(errors="replace")):
+            raise CallbackError("the signature is wrong")
+        return self._decrypt(encrypted)
+
+    def encrypt(self, message: bytes, *, timestamp: str, nonce: str, random: bytes | None = None) -> EncryptedReply:
+        """Encrypt and sign `message` for a passive reply. `timestamp`: Unix seconds. `random`: only for tests."""
+        random = secrets.token_bytes(RANDOM_BYTES) if random is None else random
+        plain = random + struct.pack(">I", len(message)) + message + self.receiveid.encode()
+        count = BLOCK_BYTES - len(plain) % BLOCK_BYTES
+        encryptor = self._cipher().encryptor()
+        encrypted = base64.b64encode(encryptor.update(plain + bytes([count]) * count) + encryptor.finalize()).decode()
+        return EncryptedReply(encrypted, self.sign(encrypted, timestamp=timestamp, nonce=nonce), timestamp, nonce)
+
+    def sign(self, encrypted: str, *, timestamp: str, nonce: str) -> str:
+        """Return SHA-1 over the four texts in bytewise order."""
+        parts = sorted(part.encode(errors="replace") for part in (self.token, timestamp, nonce, encrypted))
+        return hashlib.sha1(b"".join(parts), usedforsecurity=False).hexdigest()
+
+    def _cipher(self) -> Cipher[modes.CBC]:
+        return Cipher(algorithms.AES256(self._key), modes.CBC(self._key[:16]))
+
+    def _decrypt(self, encrypted: str) -> bytes:
+        if len(encrypted) > CIPHERTEXT_CHARACTERS or not _BASE64.fullmatch(encrypted):
+            raise CallbackError("the ciphertext is not base64, or too long")
+        try:
+            ciphertext = base64.b64decode(encrypted)
+        except binascii.Error:
+            raise CallbackError("the ciphertext is not base64") from None
+        if not ciphertext or len(ciphertext) % BLOCK_BYTES:
+            raise CallbackError("the ciphertext is not made of whole blocks")
+        decryptor = self._cipher().decryptor()
+        return self._unpack(decryptor.update(ciphertext) + decryptor.finalize())
+
+    def _unpack(self, padded: bytes) -> bytes:
+        count = padded[-1]
+        if not 1 <= count <= BLOCK_BYTES or padded[-count:] != bytes([count]) * count:
+            raise CallbackError("the padding is wrong")
+        plain = padded[:-count]
+        start = RANDOM_BYTES + _LENGTH_BYTES
+        if len(plain) < start:
+            raise CallbackError("the plaintext is too short")
+        (length,) = struct.unpack(">I", plain[RANDOM_BYTES:start])
+        if length > len(plain) - start:
+            raise CallbackError("the length is wrong")
+        message, receiveid = plain[start : start + length], plain[start + length :]
+        if not hmac.compare_digest(receiveid, self.receiveid.encode()):
+            raise CallbackError("it is for another receiver")
+        return message
+
+
+def decode_key(encoding_aes_key: str) -> bytes:
+    """Return the 32 bytes of an EncodingAESKey (43 characters). Raises ValueError.
+
+    Lenient: 43 characters carry two bits more than 32 bytes need, and real keys have them set.
+    """
+    if not _AES_KEY.fullmatch(encoding_aes_key):
+        raise ValueError("an EncodingAESKey has 43 letters and digits")
+    return base64.b64decode(encoding_aes_key + "=")
+
+
 def verify_url(crypto: CallbackCrypto, *, signature: str, timestamp: str, nonce: str, echostr: str) -> bytes:
-    """The answer to WeCom's check of a callback address: send it as it is, within a second. Raises CallbackError."""
-    return crypto.opened(echostr, signature=signature, timestamp=timestamp, nonce=nonce)
+    """Return the answer to WeCom's check of an address: to be sent as it is, within a second. Raises CallbackError."""
+    return crypto.decrypt(echostr, signature=signature, timestamp=timestamp, nonce=nonce)
 
 
 def parse(message: bytes) -> Callback:
-    """The plaintext of a callback. Raises CallbackError."""
-    fields = _fields_of(message)
+    """Read the plaintext of a callback. Raises CallbackError."""
+    fields = _read_fields(message)
     msgtype = _text(fields, "MsgType").lower()
     is_event = msgtype == "event"
     kind = _text(fields, "Event").lower() if is_event else msgtype
     if not kind:
         raise CallbackError("there is no MsgType, or no Event")
-    agentid = _text(fields, "AgentID")
+    agentid, msgid = _text(fields, "AgentID"), _text(fields, "MsgId")
     return Callback(
         corpid=_text(fields, "ToUserName"),
         userid=_text(fields, "FromUserName"),
         agentid=int(agentid) if agentid.isascii() and agentid.isdigit() and len(agentid) < 12 else None,
-        created_at=_seconds(_text(fields, "CreateTime")),
+        created_at=_read_seconds(_text(fields, "CreateTime")),
         is_event=is_event,
         kind=kind,
         change=_text(fields, "ChangeType").lower(),
-        dedupe_key=_dedupe_key(fields, message),
+        # Two events may share their second, so an event is told apart by its whole plaintext.
+        dedupe_key=f"msg:{msgid[:64]}" if msgid else f"sha256:{hashlib.sha256(message).hexdigest()}",
         fields=fields,
     )
 
 
-def _dedupe_key(fields: Mapping[str, Any], message: bytes) -> str:
-    """MsgId for a message; for an event a digest of the plaintext, since two events may share their second."""
-    msgid = _text(fields, "MsgId")
-    return f"msg:{msgid[:64]}" if msgid else f"sha256:{hashlib.sha256(message).hexdigest()}"
-
-
-def _seconds(value: str) -> int:
+def _read_seconds(value: str) -> int:
     if not value.isascii() or not value.isdigit() or len(value) > 12:
         raise CallbackError("CreateTime is not a time")
     return int(value)
@@ -114,25 +220,25 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _fields_of(document: bytes) -> dict[str, Any]:
+def _read_fields(document: bytes) -> dict[str, Any]:
     try:
         root = fromstring(document, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
         raise CallbackError(f"not XML that we read ({type(error).__name__})") from None
-    fields = _value(root, DEPTH_AT_MOST)
+    fields = _read_value(root, DEPTH_AT_MOST)
     if not isinstance(fields, dict):
         raise CallbackError("the XML has no elements")
     return fields
 
 
-def _value(element: Element, depth: int) -> Any:
+def _read_value(element: Element, depth: int) -> Any:
     if not len(element):
         return element.text or ""
     if depth == 0:
         raise CallbackError("the XML is nested too deeply")
     fields: dict[str, Any] = {}
     for inner in element:
-        value = _value(inner, depth - 1)
+        value = _read_value(inner, depth - 1)
         if inner.tag not in fields:
             fields[inner.tag] = value
         elif isinstance(fields[inner.tag], list):

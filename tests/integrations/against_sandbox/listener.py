@@ -9,8 +9,15 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlsplit
 
-from integrations.clients.wecom.callbacks import Callback, parse, read_envelope, verify_url
-from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError, Sealed
+from integrations.clients.wecom.callbacks import (
+    Callback,
+    CallbackCrypto,
+    CallbackError,
+    EncryptedReply,
+    parse,
+    read_envelope,
+    verify_url,
+)
 from tests.http_server import serving
 from tests.sandbox_process import CORPID
 
@@ -61,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
             envelope = read_envelope(body)
-            plain = self.listener.crypto.opened(envelope.encrypted, signature=query["msg_signature"], **signed)
+            plain = self.listener.crypto.decrypt(envelope.encrypted, signature=query["msg_signature"], **signed)
             callback = parse(plain)
         except CallbackError:
             self._send(403, b"")
@@ -77,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(
                 200,
-                _envelope(self.listener.crypto.sealed(answer, timestamp=signed["timestamp"], nonce=signed["nonce"])),
+                _envelope(self.listener.crypto.encrypt(answer, timestamp=signed["timestamp"], nonce=signed["nonce"])),
             )
 
     def _send(self, status: int, body: bytes) -> None:
@@ -91,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: pytest shows what matters."""
 
 
-def _envelope(sealed: Sealed) -> bytes:
+def _envelope(sealed: EncryptedReply) -> bytes:
     return (
         f"<xml><Encrypt>{sealed.encrypted}</Encrypt><MsgSignature>{sealed.signature}</MsgSignature>"
         f"<TimeStamp>{sealed.timestamp}</TimeStamp><Nonce>{sealed.nonce}</Nonce></xml>"

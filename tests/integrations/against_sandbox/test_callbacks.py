@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from integrations.clients.wecom.callbacks import Callback
-from integrations.clients.wecom.crypto import CallbackCrypto
+from integrations.clients.wecom.callbacks import Callback, CallbackCrypto
 from tests.integrations.against_sandbox.app_cases import MENU
 from tests.integrations.against_sandbox.listener import AES_KEY, TOKEN, Listener, listening
 from tests.integrations.against_sandbox.message_cases import DONE, leave_card, sent, update

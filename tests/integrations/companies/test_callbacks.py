@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from integrations.clients.wecom import callbacks as wire
-from integrations.clients.wecom.crypto import decode_key
+from integrations.clients.wecom.callbacks import decode_key
 from integrations.companies import callbacks
 from integrations.core.client_factory import CALLBACK_COLUMNS
 from integrations.models import CallbackEvent, Corp, SiteAddress

@@ -6,11 +6,11 @@ import pytest
 
 from integrations.clients.wecom.callbacks import (
     Callback,
+    CallbackError,
     Envelope,
     parse,
     read_envelope,
 )
-from integrations.clients.wecom.crypto import CallbackError
 
 HEAD = (
     "<ToUserName><![CDATA[ww1a2b3c4d5e6f7a8b]]></ToUserName><FromUserName><![CDATA[lilei]]></FromUserName>"

@@ -7,8 +7,14 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from integrations.clients.wecom.callbacks import parse, read_envelope, verify_url
-from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError, decode_key
+from integrations.clients.wecom.callbacks import (
+    CallbackCrypto,
+    CallbackError,
+    decode_key,
+    parse,
+    read_envelope,
+    verify_url,
+)
 
 TOKEN = "QDG6eKtestToken01"
 KEY = "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM"
@@ -52,7 +58,7 @@ def test_the_key_is_decoded() -> None:
 
 
 def test_vector_a_url_verification() -> None:
-    sealed = CRYPTO.sealed(
+    sealed = CRYPTO.encrypt(
         b"6482197350126648931", timestamp="1764000000", nonce="1372623149", random=b"aaaabbbbccccdddd"
     )
     answer = verify_url(CRYPTO, signature=A_SIGNATURE, timestamp="1764000000", nonce="1372623149", echostr=A_ECHO)
@@ -66,10 +72,10 @@ def test_vector_b_an_inbound_event() -> None:
         f"<xml><ToUserName><![CDATA[{CORPID}]]></ToUserName><AgentID><![CDATA[1000002]]></AgentID>"
         f"<Encrypt><![CDATA[{B_ENCRYPTED}]]></Encrypt></xml>"
     )
-    sealed = CRYPTO.sealed(B_MESSAGE.encode(), timestamp="1764000001", nonce="998877", random=b"0123456789abcdef")
+    sealed = CRYPTO.encrypt(B_MESSAGE.encode(), timestamp="1764000001", nonce="998877", random=b"0123456789abcdef")
 
     encrypted = read_envelope(body.encode()).encrypted
-    callback = parse(CRYPTO.opened(encrypted, signature=B_SIGNATURE, timestamp="1764000001", nonce="998877"))
+    callback = parse(CRYPTO.decrypt(encrypted, signature=B_SIGNATURE, timestamp="1764000001", nonce="998877"))
 
     assert (sealed.encrypted, sealed.signature) == (B_ENCRYPTED, B_SIGNATURE)
     assert callback == parse(B_MESSAGE.encode())
@@ -87,18 +93,18 @@ def test_vector_c_the_length_counts_bytes() -> None:
         "<CreateTime>1764000002</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[已收到]]></Content></xml>"
     ).encode()
 
-    sealed = CRYPTO.sealed(reply, timestamp="1764000002", nonce="998877", random=b"fedcba9876543210")
+    sealed = CRYPTO.encrypt(reply, timestamp="1764000002", nonce="998877", random=b"fedcba9876543210")
 
     assert (len(reply), len(reply.decode())) == (222, 216)
     assert (sealed.encrypted, sealed.signature) == (C_ENCRYPTED, C_SIGNATURE)
-    assert CRYPTO.opened(C_ENCRYPTED, signature=C_SIGNATURE, timestamp="1764000002", nonce="998877") == reply
+    assert CRYPTO.decrypt(C_ENCRYPTED, signature=C_SIGNATURE, timestamp="1764000002", nonce="998877") == reply
 
 
 def test_vector_d_a_whole_block_of_padding() -> None:
     message = b"pad-boundaryxxxxxxxxxxxxxx"
-    sealed = CRYPTO.sealed(message, timestamp="1764000003", nonce="1", random=b"0000000000000000")
+    sealed = CRYPTO.encrypt(message, timestamp="1764000003", nonce="1", random=b"0000000000000000")
 
-    opened = CRYPTO.opened(D_ENCRYPTED, signature=D_SIGNATURE, timestamp="1764000003", nonce="1")
+    opened = CRYPTO.decrypt(D_ENCRYPTED, signature=D_SIGNATURE, timestamp="1764000003", nonce="1")
 
     assert (sealed.encrypted, sealed.signature) == (D_ENCRYPTED, D_SIGNATURE)
     assert opened == message
@@ -116,14 +122,14 @@ def test_vector_e_spare_bits_of_a_key_count_for_nothing(last: str) -> None:
 def test_every_length_comes_back(length: int) -> None:
     message = b"\xe4\xbd\xa0"[: length % 3] + b"x" * (length - length % 3)
 
-    sealed = CRYPTO.sealed(message, timestamp="1", nonce="2")
+    sealed = CRYPTO.encrypt(message, timestamp="1", nonce="2")
 
     assert len(base64.b64decode(sealed.encrypted)) % 32 == 0
-    assert CRYPTO.opened(sealed.encrypted, signature=sealed.signature, timestamp="1", nonce="2") == message
+    assert CRYPTO.decrypt(sealed.encrypted, signature=sealed.signature, timestamp="1", nonce="2") == message
 
 
 def test_two_seals_of_one_message_differ() -> None:
-    first, second = (CRYPTO.sealed(b"x", timestamp="1", nonce="2") for _ in range(2))
+    first, second = (CRYPTO.encrypt(b"x", timestamp="1", nonce="2") for _ in range(2))
 
     assert first.encrypted != second.encrypted
 
@@ -141,15 +147,15 @@ def test_two_seals_of_one_message_differ() -> None:
 )
 def test_a_wrong_signature_is_refused(signature: str, timestamp: str, nonce: str) -> None:
     with pytest.raises(CallbackError) as caught:
-        CRYPTO.opened(A_ECHO, signature=signature, timestamp=timestamp, nonce=nonce)
+        CRYPTO.decrypt(A_ECHO, signature=signature, timestamp=timestamp, nonce=nonce)
 
     assert caught.value.reason == "the signature is wrong"
 
 
 def _refusal(encrypted: str) -> str:
-    signature = CRYPTO.signature(encrypted, timestamp="1", nonce="2")
+    signature = CRYPTO.sign(encrypted, timestamp="1", nonce="2")
     with pytest.raises(CallbackError) as caught:
-        CRYPTO.opened(encrypted, signature=signature, timestamp="1", nonce="2")
+        CRYPTO.decrypt(encrypted, signature=signature, timestamp="1", nonce="2")
     return caught.value.reason
 
 
@@ -182,7 +188,7 @@ def test_what_is_no_message_is_refused(encrypted: str, reason: str) -> None:
 def test_a_message_for_another_company_is_refused() -> None:
     other = CallbackCrypto(TOKEN, KEY, "ww00000000000000")
 
-    assert _refusal(other.sealed(b"x", timestamp="1", nonce="2").encrypted) == "it is for another receiver"
+    assert _refusal(other.encrypt(b"x", timestamp="1", nonce="2").encrypted) == "it is for another receiver"
 
 
 @pytest.mark.parametrize("key", ["", KEY[:-1], KEY + "=", KEY[:-1] + "_", KEY[:-1] + "é"])

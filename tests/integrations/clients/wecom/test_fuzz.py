@@ -19,8 +19,7 @@ from integrations.clients.wecom.api import contacts as contacts_api
 from integrations.clients.wecom.api import media as media_api
 from integrations.clients.wecom.api import messages as messages_api
 from integrations.clients.wecom.api.base import Reply, Request, answer_of, typed
-from integrations.clients.wecom.callbacks import parse, read_envelope
-from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
+from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, parse, read_envelope
 from integrations.clients.wecom.messages import builders, robots
 from integrations.clients.wecom.messages.builders import (
     Article,
@@ -118,9 +117,9 @@ PARSERS: tuple[Callable[[base_api.Answer], Any], ...] = (
 
 
 def _opened(encrypted: str) -> bytes | None:
-    signature = CRYPTO.signature(encrypted, timestamp="1", nonce="2")
+    signature = CRYPTO.sign(encrypted, timestamp="1", nonce="2")
     try:
-        return CRYPTO.opened(encrypted, signature=signature, timestamp="1", nonce="2")
+        return CRYPTO.decrypt(encrypted, signature=signature, timestamp="1", nonce="2")
     except CallbackError:
         return None
 
@@ -132,7 +131,7 @@ def test_no_ciphertext_breaks_decryption(encrypted: str) -> None:
 
 @given(st.binary(max_size=300), st.integers(min_value=0), st.integers(1, 255))
 def test_a_changed_ciphertext_is_refused_or_stays_a_message(message: bytes, place: int, change: int) -> None:
-    raw = bytearray(base64.b64decode(CRYPTO.sealed(message, timestamp="1", nonce="2").encrypted))
+    raw = bytearray(base64.b64decode(CRYPTO.encrypt(message, timestamp="1", nonce="2").encrypted))
     raw[place % len(raw)] ^= change
 
     opened = _opened(base64.b64encode(bytes(raw)).decode())
@@ -142,15 +141,15 @@ def test_a_changed_ciphertext_is_refused_or_stays_a_message(message: bytes, plac
 
 @given(st.binary(max_size=500), TEXTS, TEXTS)
 def test_every_message_comes_back(message: bytes, timestamp: str, nonce: str) -> None:
-    sealed = CRYPTO.sealed(message, timestamp=timestamp, nonce=nonce)
+    sealed = CRYPTO.encrypt(message, timestamp=timestamp, nonce=nonce)
 
-    assert CRYPTO.opened(sealed.encrypted, signature=sealed.signature, timestamp=timestamp, nonce=nonce) == message
+    assert CRYPTO.decrypt(sealed.encrypted, signature=sealed.signature, timestamp=timestamp, nonce=nonce) == message
 
 
 @given(TEXTS, TEXTS, TEXTS)
 def test_no_signature_is_guessed(signature: str, timestamp: str, nonce: str) -> None:
     with pytest.raises(CallbackError):
-        CRYPTO.opened("QUJD", signature=signature, timestamp=timestamp, nonce=nonce)
+        CRYPTO.decrypt("QUJD", signature=signature, timestamp=timestamp, nonce=nonce)
 
 
 TAGS = st.sampled_from(

@@ -16,9 +16,8 @@ from wechatpy.enterprise.crypto import WeChatCrypto
 from wechatpy.enterprise.exceptions import InvalidCorpIdException
 from wechatpy.exceptions import InvalidSignatureException
 
-from integrations.clients.wecom.callbacks import parse, read_envelope
+from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, parse, read_envelope
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
 from integrations.clients.wecom.messages import builders
 from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.oauth import sign
@@ -36,7 +35,7 @@ MESSAGES = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_si
 
 @given(MESSAGES)
 def test_wechatpy_opens_what_we_seal(message: str) -> None:
-    sealed = OURS.sealed(message.encode(), timestamp="1764000000", nonce="998877")
+    sealed = OURS.encrypt(message.encode(), timestamp="1764000000", nonce="998877")
 
     assert THEIRS.check_signature(sealed.signature, "1764000000", "998877", sealed.encrypted) == message
 
@@ -48,22 +47,22 @@ def test_we_open_what_wechatpy_seals(message: str) -> None:
     encrypted = read_envelope(envelope).encrypted
     signature = envelope.partition(b"<MsgSignature><![CDATA[")[2].partition(b"]]>")[0].decode()
 
-    assert OURS.opened(encrypted, signature=signature, timestamp="1764000000", nonce="998877") == message.encode()
+    assert OURS.decrypt(encrypted, signature=signature, timestamp="1764000000", nonce="998877") == message.encode()
 
 
 def test_both_refuse_another_company_and_another_signature() -> None:
     other = WeChatCrypto(CALLBACK_TOKEN, KEY, "ww00000000000000")
-    sealed = OURS.sealed(b"x", timestamp="1", nonce="2")
-    theirs = CallbackCrypto(CALLBACK_TOKEN, KEY, "ww00000000000000").sealed(b"x", timestamp="1", nonce="2")
+    sealed = OURS.encrypt(b"x", timestamp="1", nonce="2")
+    theirs = CallbackCrypto(CALLBACK_TOKEN, KEY, "ww00000000000000").encrypt(b"x", timestamp="1", nonce="2")
 
     with pytest.raises(InvalidCorpIdException):
         other.check_signature(sealed.signature, "1", "2", sealed.encrypted)
     with pytest.raises(InvalidSignatureException):
         THEIRS.check_signature(sealed.signature, "1", "3", sealed.encrypted)
     with pytest.raises(CallbackError):
-        OURS.opened(theirs.encrypted, signature=theirs.signature, timestamp="1", nonce="2")
+        OURS.decrypt(theirs.encrypted, signature=theirs.signature, timestamp="1", nonce="2")
     with pytest.raises(CallbackError):
-        OURS.opened(sealed.encrypted, signature=sealed.signature, timestamp="1", nonce="3")
+        OURS.decrypt(sealed.encrypted, signature=sealed.signature, timestamp="1", nonce="3")
 
 
 @pytest.mark.parametrize(
