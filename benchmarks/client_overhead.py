@@ -27,9 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import goals
 from benchmarks.goals import Goal
 from benchmarks.stand_in import stand_in
+from integrations.clients.wecom.builders import Recipients, app_message, body_bytes, text_content
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.messages.builders import Recipients, app_message, text_content
-from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore
 from integrations.clients.wecom.transport import open_session
 

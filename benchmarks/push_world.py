@@ -139,8 +139,8 @@ def make_people(corp: Any, count: int) -> None:
 
 def make_personal_messages(corps: list[Any], count: int) -> None:
     """Make so many frozen messages with a receipt each, spread over the companies, as a rendering leaves them."""
-    from integrations.clients.wecom.messages import builders
-    from integrations.clients.wecom.messages.limits import body_bytes
+    from integrations.clients.wecom import builders
+    from integrations.clients.wecom.builders import body_bytes
     from notifications.models import Delivery, Receipt, Run, new_mark
 
     now = datetime.now(UTC)

@@ -10,9 +10,8 @@ from django.core.mail import send_mail
 
 from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import IntegrationError
+from integrations.clients.wecom.builders import TEXT_BYTES, body_bytes, robot_text
 from integrations.clients.wecom.client import RobotClient
-from integrations.clients.wecom.messages.limits import body_bytes
-from integrations.clients.wecom.messages.robots import TEXT_BYTES, robot_text
 from integrations.core import client_factory, installation
 from notifications.models import OperatorContacts
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin.base import CorpPages
-from integrations.clients.wecom.messages.limits import MessageError
+from integrations.clients.wecom.builders import MessageError
 from integrations.companies import services
 from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE, CHECKS

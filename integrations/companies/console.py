@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 from integrations.clients.errors import ConfigurationError, IntegrationError, OutcomeUnknownError, TransientError
 from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.api.agent import AgentChanges, MenuEntry
+from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.oauth import LinkError
 from integrations.companies import links
 from integrations.companies.diagnosis.checks.console import is_domain_refused, note_domain_answer

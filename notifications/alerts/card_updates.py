@@ -23,7 +23,7 @@ from integrations.clients.errors import (
     RateLimitedError,
     TransientError,
 )
-from integrations.clients.wecom.messages import builders
+from integrations.clients.wecom import builders
 from integrations.companies import links
 from integrations.core import client_factory
 from integrations.core.background import guarded
@@ -38,7 +38,7 @@ from notifications.models.alerts import CODE_CHARACTERS, CODE_LIFETIME
 from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
-    from integrations.clients.wecom.messages.builders import Content
+    from integrations.clients.wecom.builders import Content
     from integrations.core.background import Clock
 
 logger = logging.getLogger(__name__)

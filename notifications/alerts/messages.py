@@ -18,9 +18,9 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext, pgettext
 
-from integrations.clients.wecom.messages import builders, cards
-from integrations.clients.wecom.messages.cards import Button, HorizontalItem, Source
-from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.clients.wecom import builders, cards
+from integrations.clients.wecom.builders import body_bytes
+from integrations.clients.wecom.cards import Button, HorizontalItem, Source
 from notifications import sources
 from notifications.alerts.recipients import audience_of
 from notifications.delivery.rendering import message_builder
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from accounts.models import User
-    from integrations.clients.wecom.messages.builders import Content
+    from integrations.clients.wecom.builders import Content
     from integrations.models import Corp, SiteAddress
 
 ACKNOWLEDGE, SILENCE = "alert-take", "alert-silence-1h"

@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
-from integrations.clients.wecom.messages import builders
+from integrations.clients.wecom import builders
 from integrations.models import Corp
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.inbound import text

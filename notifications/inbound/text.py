@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from integrations.clients.wecom.messages.limits import in_reading_order
+from integrations.clients.wecom.builders import in_reading_order
 from notifications.models import IncomingMessage, MessageForm
 from notifications.models.messages import LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from notifications.reports.templates.escaping import escaped

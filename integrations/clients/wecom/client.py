@@ -16,7 +16,7 @@ from integrations.clients.wecom.api.base import Answer, Call, Request, answer_of
 from integrations.clients.wecom.api.contacts import ContactCalls, LoginCalls
 from integrations.clients.wecom.api.media import LARGEST_BYTES, MediaCalls, check_media, media_id_from
 from integrations.clients.wecom.api.messages import ChatCalls, MessageCalls, SendResult, send_result_from
-from integrations.clients.wecom.messages.limits import multipart
+from integrations.clients.wecom.builders import multipart
 from integrations.clients.wecom.token_store import FetchedToken, TokenStore
 from integrations.clients.wecom.transport import API_BASE_URL, USUAL_TIMEOUTS, Timeouts, Transport
 
@@ -130,7 +130,7 @@ class RobotClient:
         return "RobotClient()"
 
     def webhook_send(self, body: bytes) -> SendResult:
-        """Send exactly the bytes of `body` (see `robots`). A `warning` in the result: it may not have been shown.
+        """Send exactly the bytes of `body` (see `robot_text`). A `warning` in the result: it may not have been shown.
 
         Raises OutcomeUnknownError where it may have gone out: do not repeat it. Source: document/path/91770.
         """

@@ -18,7 +18,7 @@ from xlsxwriter import Workbook
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from integrations.clients.wecom.messages.limits import in_reading_order
+from integrations.clients.wecom.builders import in_reading_order
 from integrations.data.figures import to_decimal
 from integrations.data.formats import USUAL_DECIMALS
 from integrations.data.reading import in_zone

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TypeVar
 
-from integrations.clients.wecom.messages.limits import USERS_AT_MOST
+from integrations.clients.wecom.builders import USERS_AT_MOST
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from integrations.core.sentences import Sentence, SentenceError
 
 if TYPE_CHECKING:
-    from integrations.clients.wecom.messages.limits import MessageError
+    from integrations.clients.wecom.builders import MessageError
 
 
 class RenderingError(SentenceError):

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils import translation
 from django.utils.crypto import salted_hmac
 
-from integrations.clients.wecom.messages.limits import MessageError
+from integrations.clients.wecom.builders import MessageError
 from integrations.companies import links
 from integrations.core.sentences import Sentence
 from integrations.models import Corp

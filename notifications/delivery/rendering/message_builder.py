@@ -10,27 +10,29 @@ from dataclasses import dataclass, replace
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from integrations.clients.wecom.messages import builders, cards, robots
-from integrations.clients.wecom.messages.builders import (
+from integrations.clients.wecom import builders, cards
+from integrations.clients.wecom.builders import (
     DESCRIPTION_BYTES,
     TITLE_BYTES,
     Article,
     Content,
+    MessageError,
+    body_bytes,
     file_content,
     image_content,
+    in_reading_order,
     markdown_content,
     news_content,
     text_content,
     textcard_content,
 )
-from integrations.clients.wecom.messages.cards import (
+from integrations.clients.wecom.cards import (
     CardImage,
     Emphasis,
     HorizontalItem,
     Jump,
     VerticalItem,
 )
-from integrations.clients.wecom.messages.limits import MessageError, body_bytes, in_reading_order
 from notifications.charts.theme import CARD_RATIO
 from notifications.models import MessageForm
 from notifications.reports.templates.escaping import escaped
@@ -224,9 +226,9 @@ def robot_body(form: MessageForm, words: Words) -> bytes:
     if form == MessageForm.IMAGE:
         return body_bytes({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
     if form in _FILES:
-        return body_bytes(robots.robot_content(file_content(NOT_UPLOADED)))
+        return body_bytes(builders.robot_content(file_content(NOT_UPLOADED)))
     if form in _ROBOT_FORMS and url:
-        return body_bytes(robots.robot_content(_CONTENTS[form](replace(words, url=url))))
+        return body_bytes(builders.robot_content(_CONTENTS[form](replace(words, url=url))))
     return _robot_text(form, words)
 
 
@@ -238,12 +240,12 @@ def _robot_text(form: MessageForm, words: Words) -> bytes:
     mention as <@all>, which a robot obeys; alerts bring words of strangers."""
     if form == MessageForm.MARKDOWN:
         tail = f"\n[{_('View all')}]({words.url})" if words.url else ""
-        said = _around(_markdown_head(words), words.text, tail, robots.MARKDOWN_BYTES, MessageForm.MARKDOWN)
-        payload = robots.robot_markdown(said)
+        said = _around(_markdown_head(words), words.text, tail, builders.ROBOT_MARKDOWN_BYTES, MessageForm.MARKDOWN)
+        payload = builders.robot_markdown(said)
     else:
         tail = f"\n{words.url}" if words.url else ""
         said = f"{words.title}\n{words.text}".translate(_NO_TAGS)
-        payload = robots.robot_text(_around("", said, tail, robots.TEXT_BYTES))
+        payload = builders.robot_text(_around("", said, tail, builders.TEXT_BYTES))
     return body_bytes(payload)
 
 

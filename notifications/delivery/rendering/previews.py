@@ -11,7 +11,7 @@ from typing import Any
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from integrations.clients.wecom.messages.limits import MessageError
+from integrations.clients.wecom.builders import MessageError
 from integrations.companies import links
 from integrations.models import Corp, SiteAddress
 from notifications.delivery.rendering import markdown, message_builder

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from accounts.audit import services
 from accounts.models import AuditEntry, WeComAccount, fold_userid
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
-from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.clients.wecom.builders import body_bytes
 from integrations.core import client_factory
 from integrations.core.sentences import Sentence
 from integrations.models import Corp

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import translation
 
-from integrations.clients.wecom.messages.robots import robot_image
+from integrations.clients.wecom.builders import robot_image
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.models import Channel, Delivery, MessageForm
 

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Length
 
-from integrations.clients.wecom.messages.limits import MessageError, body_bytes
+from integrations.clients.wecom.builders import MessageError, body_bytes
 from integrations.core.background import guarded
 from integrations.models import Corp
 from notifications.delivery import bulk

@@ -18,7 +18,7 @@ import nh3
 from django.utils.html import escape, urlize
 from markdownify import MarkdownConverter
 
-from integrations.clients.wecom.messages.limits import in_reading_order
+from integrations.clients.wecom.builders import in_reading_order
 from notifications.models import MessageForm
 from notifications.reports.templates.escaping import escaped
 

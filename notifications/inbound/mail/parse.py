@@ -22,7 +22,7 @@ from html import unescape
 from typing import Any
 from urllib.parse import unquote
 
-from integrations.clients.wecom.messages.limits import in_reading_order
+from integrations.clients.wecom.builders import in_reading_order
 from notifications.inbound.files import FILE_BYTES, tidy_name
 
 # A mail of 30 MB in base64 has some 400,000.

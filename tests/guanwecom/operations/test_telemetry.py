@@ -48,8 +48,8 @@ logging.getLogger("guanwecom.test").error("sent to %s", "argument-4711")
 celery.app.conf.task_always_eager = True
 failing.delay("argument-4711")
 from integrations.core import client_factory
-from integrations.clients.wecom.messages.limits import body_bytes
-from integrations.clients.wecom.messages.robots import robot_text
+from integrations.clients.wecom.builders import body_bytes
+from integrations.clients.wecom.builders import robot_text
 client_factory.robot_of_environment().webhook_send(body_bytes(robot_text("body-4711")))
 """
 FLUSH = """

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from integrations.clients.wecom import builders
 from integrations.clients.wecom.api.messages import Chat, SendResult
-from integrations.clients.wecom.messages import builders, robots
-from integrations.clients.wecom.messages.builders import Content, Payload, Recipients, text_content
-from integrations.clients.wecom.messages.cards import Button, Head, button_interaction, text_notice
-from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.clients.wecom.builders import Content, Payload, Recipients, body_bytes, text_content
+from integrations.clients.wecom.cards import Button, Head, button_interaction, text_notice
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import Place
 from tests.sandbox_process import AGENTID
@@ -105,7 +104,7 @@ def appchat_send(at: Place) -> None:
 
 @case("webhook/send")
 def webhook_send(at: Place) -> None:
-    body = body_bytes(robots.robot_text("日报", mentioned_userids=["@all"], mentioned_mobiles=["13000000001"]))
+    body = body_bytes(builders.robot_text("日报", mentioned_userids=["@all"], mentioned_mobiles=["13000000001"]))
     assert at.robot.webhook_send(body) == SendResult()
     (shown,) = at.all_messages()
     mentioned = {"mentioned_list": ["@all"], "mentioned_mobile_list": ["13000000001"]}

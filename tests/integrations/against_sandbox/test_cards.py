@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from integrations.clients.errors import BadRequestError, RecipientError
+from integrations.clients.wecom import builders
 from integrations.clients.wecom.api.messages import SendResult
-from integrations.clients.wecom.messages import builders, robots
-from integrations.clients.wecom.messages.builders import Recipients
-from integrations.clients.wecom.messages.cards import (
+from integrations.clients.wecom.builders import Recipients, body_bytes
+from integrations.clients.wecom.cards import (
     Button,
     CardImage,
     Emphasis,
@@ -21,7 +21,6 @@ from integrations.clients.wecom.messages.cards import (
     news_notice,
     text_notice,
 )
-from integrations.clients.wecom.messages.limits import body_bytes
 from tests.integrations.against_sandbox.message_cases import DONE, LINK, leave_card, sent, update
 from tests.integrations.against_sandbox.place import Place
 from tests.integrations.against_sandbox.test_refusals import refused
@@ -79,7 +78,7 @@ def test_a_notice_without_a_menu_gives_no_code(place: Place, card_type: str) -> 
     }
     result = sent(place, cards[card_type])
     assert result == SendResult(result.msgid)
-    place.robot.webhook_send(body_bytes(robots.robot_content(cards[card_type])))
+    place.robot.webhook_send(body_bytes(builders.robot_content(cards[card_type])))
     assert [one["template_card"]["card_type"] for one in place.all_messages()] == [card_type, card_type]
 
 

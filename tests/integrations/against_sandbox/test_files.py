@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from integrations.clients.errors import BadRequestError
-from integrations.clients.wecom.messages import builders
+from integrations.clients.wecom import builders
 from tests.integrations.against_sandbox.message_cases import sent
 from tests.integrations.against_sandbox.place import PNG, Place
 from tests.integrations.against_sandbox.test_refusals import refused

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from integrations.clients.errors import RateLimitedError, RecipientError
+from integrations.clients.wecom import builders
 from integrations.clients.wecom.api.messages import SendResult
-from integrations.clients.wecom.messages import builders, robots
-from integrations.clients.wecom.messages.builders import EVERYBODY, Article, Content, Recipients
-from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.clients.wecom.builders import EVERYBODY, Article, Content, Recipients, body_bytes
 from tests.integrations.against_sandbox.message_cases import sent, text
 from tests.integrations.against_sandbox.place import PNG, WHOLE, Place
 from tests.integrations.against_sandbox.test_refusals import refused
@@ -175,11 +174,13 @@ def test_a_message_can_be_recalled_for_a_day(place: Place) -> None:
 def test_each_kind_of_a_robot_arrives(place: Place) -> None:
     longest = "文" * 1365 + "a"
     sent_by_robot = [
-        robots.robot_text(LONGEST_TEXT),
-        robots.robot_markdown(longest),
-        robots.robot_image(PNG),
-        robots.robot_content(builders.news_content(NEWS)),
-        robots.robot_content(builders.file_content(place.robot.webhook_upload_media(b"1,2,3\n", file_name="日报.csv"))),
+        builders.robot_text(LONGEST_TEXT),
+        builders.robot_markdown(longest),
+        builders.robot_image(PNG),
+        builders.robot_content(builders.news_content(NEWS)),
+        builders.robot_content(
+            builders.file_content(place.robot.webhook_upload_media(b"1,2,3\n", file_name="日报.csv"))
+        ),
     ]
     for payload in sent_by_robot:
         assert place.robot.webhook_send(body_bytes(payload)) == SendResult()

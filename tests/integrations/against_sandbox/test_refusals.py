@@ -16,10 +16,9 @@ from integrations.clients.errors import (
     RateLimitedError,
     RecipientError,
 )
+from integrations.clients.wecom import builders
 from integrations.clients.wecom.api.agent import AgentChanges
-from integrations.clients.wecom.messages import builders, robots
-from integrations.clients.wecom.messages.builders import Recipients
-from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.clients.wecom.builders import Recipients, body_bytes
 from tests.integrations.against_sandbox.message_cases import leave_card, sent, text, update
 from tests.integrations.against_sandbox.place import CALLER_IP, CONTACTS_SECRET, MINI_PROGRAM, PNG, WHOLE, Place
 from tests.sandbox_process import AGENTID, CORPID
@@ -105,7 +104,7 @@ FILES: tuple[Row, ...] = (
     (BUG, 40007, lambda at: sent(at, builders.file_content("unknown"))),
     (BUG, 40007, lambda at: sent(at, builders.image_content(uploaded(at)))),
     (BUG, 40123, lambda at: at.app.media_upload(b"no picture", kind="image", file_name="图.png")),
-    (CONFIG, 93000, lambda at: at.robot_client("wrong-key").webhook_send(body_bytes(robots.robot_text("x")))),
+    (CONFIG, 93000, lambda at: at.robot_client("wrong-key").webhook_send(body_bytes(builders.robot_text("x")))),
     (CONFIG, 93000, lambda at: at.robot_client("wrong-key").webhook_upload_media(PNG, file_name="x")),
     (BUG, 40008, lambda at: at.robot.webhook_send(body_bytes({"msgtype": "poem", "poem": {}}))),
     (BUG, 40058, lambda at: at.robot.webhook_send(body_bytes({"msgtype": "text", "text": {"content": "字" * 683}}))),
@@ -177,7 +176,7 @@ def test_an_address_that_is_not_trusted(place: Place) -> None:
 
     # gettoken and robots need no trusted address.
     assert place.errcodes("gettoken") == [0]
-    place.robot.webhook_send(body_bytes(robots.robot_text("x")))
+    place.robot.webhook_send(body_bytes(builders.robot_text("x")))
     place.app_control(trusted_ips=[CALLER_IP])
     assert place.app.user_get("lilei").userid == "LiLei"
 
@@ -192,7 +191,7 @@ def test_an_app_that_is_switched_off(place: Place) -> None:
 def test_a_robot_that_is_switched_off(place: Place) -> None:
     place.sandbox.control("POST", f"companies/{CORPID}/robots", [{"key": "off", "disabled": True}])
     refused(
-        ConfigurationError, 93004, lambda: place.robot_client("off").webhook_send(body_bytes(robots.robot_text("x")))
+        ConfigurationError, 93004, lambda: place.robot_client("off").webhook_send(body_bytes(builders.robot_text("x")))
     )
 
 
@@ -223,7 +222,7 @@ def test_another_apps_card_and_chat(place: Place) -> None:
 
 
 def test_twenty_messages_a_minute_for_a_robot(place: Place) -> None:
-    body = body_bytes(robots.robot_text("x"))
+    body = body_bytes(builders.robot_text("x"))
     for _ in range(20):
         place.robot.webhook_send(body)
     assert refused(RateLimitedError, 45009, lambda: place.robot.webhook_send(body)).retry_after_seconds == 60

@@ -20,7 +20,7 @@ from integrations.clients.wecom.api.base import (
     text,
     texts,
 )
-from integrations.clients.wecom.messages.limits import MessageError, check_bytes, check_count, check_link
+from integrations.clients.wecom.builders import MessageError, check_bytes, check_count, check_link
 from integrations.clients.wecom.token_refresh import FetchedToken
 
 NAME_CHARACTERS = 32

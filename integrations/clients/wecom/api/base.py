@@ -24,7 +24,7 @@ from integrations.clients.errors import (
     UnexpectedResponseError,
 )
 from integrations.clients.wecom import errcodes
-from integrations.clients.wecom.messages.limits import JSON_TYPE, body_bytes
+from integrations.clients.wecom.builders import JSON_TYPE, body_bytes
 from integrations.clients.wecom.token_refresh import FetchedToken
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from integrations.clients.wecom.api.base import Answer, Call, Calls, text, typed
-from integrations.clients.wecom.messages.limits import MessageError, multipart
+from integrations.clients.wecom.builders import MessageError, multipart
 
 MediaKind = Literal["image", "file"]
 

@@ -16,8 +16,7 @@ from integrations.clients.wecom.api.base import (
     texts,
     typed,
 )
-from integrations.clients.wecom.messages.builders import Payload, check_chatid
-from integrations.clients.wecom.messages.limits import MessageError, check_count
+from integrations.clients.wecom.builders import MessageError, Payload, check_chatid, check_count
 
 CHAT_MEMBERS = (2, 2000)
 CHAT_NAME_CHARACTERS = 50

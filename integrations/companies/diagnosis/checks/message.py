@@ -8,10 +8,17 @@ from django.utils.translation import gettext
 
 from integrations.clients.errors import OutcomeUnknownError, RecipientError
 from integrations.clients.explanations import Explanation
+from integrations.clients.wecom.builders import (
+    EVERYBODY,
+    MessageError,
+    Recipients,
+    app_message,
+    body_bytes,
+    check_bytes,
+    text_content,
+)
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.clients.wecom.messages.builders import EVERYBODY, Recipients, app_message, text_content
-from integrations.clients.wecom.messages.limits import MessageError, body_bytes, check_bytes
 from integrations.companies.diagnosis.findings import (
     Check,
     Finding,

@@ -7,22 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from integrations.clients.wecom import builders
 from integrations.clients.wecom.api import agent as agent_api
 from integrations.clients.wecom.api import contacts as contacts_api
 from integrations.clients.wecom.api import messages as messages_api
 from integrations.clients.wecom.api.agent import AgentChanges, MenuEntry
+from integrations.clients.wecom.builders import body_bytes, text_content
+from integrations.clients.wecom.cards import Head, text_notice
 from integrations.clients.wecom.client import RobotClient, WeComClient
-from integrations.clients.wecom.messages import builders, robots
-from integrations.clients.wecom.messages.builders import text_content
-from integrations.clients.wecom.messages.cards import Head, text_notice
-from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore
 from integrations.clients.wecom.transport import Timeouts, open_session
 from tests.wecom import AGENTID, API, CORPID, ROBOT_KEY, SECRET
 
 TEXT = builders.app_message(agentid=AGENTID, to=builders.Recipients(["lilei"]), content=text_content("营收 1.2 亿"))
 CHAT_TEXT = builders.chat_message(chatid="simchat0001", content=text_content("日报"))
-ROBOT_TEXT = robots.robot_text("日报")
+ROBOT_TEXT = builders.robot_text("日报")
 UPDATE = builders.card_update(
     agentid=AGENTID, response_code="sim-rc-0001", card=text_notice(Head("https://portal.example.com/m", "已处理"))
 )

@@ -22,8 +22,8 @@ from integrations.clients.wecom.api import agent as agent_api
 from integrations.clients.wecom.api import contacts as contacts_api
 from integrations.clients.wecom.api.agent import AgentChanges
 from integrations.clients.wecom.api.messages import SendResult
+from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.client import RobotClient, WeComClient
-from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.oauth import sign
 from integrations.clients.wecom.token_store import InMemoryTokenStore
 from integrations.clients.wecom.transport import open_session

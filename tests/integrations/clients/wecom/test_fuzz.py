@@ -13,23 +13,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.wecom import builders
 from integrations.clients.wecom.api import agent as agent_api
 from integrations.clients.wecom.api import base as base_api
 from integrations.clients.wecom.api import contacts as contacts_api
 from integrations.clients.wecom.api import media as media_api
 from integrations.clients.wecom.api import messages as messages_api
 from integrations.clients.wecom.api.base import Reply, Request, answer_of, typed
-from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, parse, read_envelope
-from integrations.clients.wecom.messages import builders, robots
-from integrations.clients.wecom.messages.builders import (
+from integrations.clients.wecom.builders import (
     Article,
     Content,
+    MessageError,
+    body_bytes,
+    in_reading_order,
     markdown_content,
+    multipart,
     news_content,
     text_content,
     textcard_content,
 )
-from integrations.clients.wecom.messages.cards import (
+from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, parse, read_envelope
+from integrations.clients.wecom.cards import (
     Button,
     CardImage,
     Head,
@@ -40,7 +44,6 @@ from integrations.clients.wecom.messages.cards import (
     news_notice,
     text_notice,
 )
-from integrations.clients.wecom.messages.limits import MessageError, body_bytes, in_reading_order, multipart
 from integrations.clients.wecom.oauth import LinkError, authorize_url, home_page_link, wwlogin_url
 
 CORPID = "ww1a2b3c4d5e6f7a8b"
@@ -242,8 +245,8 @@ def test_no_value_breaks_the_envelopes(userids: list[str], text: str, seconds: i
         ),
         lambda: builders.chat_message(chatid=text, content=text_content("x")),
         lambda: builders.card_update(agentid=1, response_code=text, card=card),
-        lambda: robots.robot_text(text, mentioned_userids=userids),
-        lambda: robots.robot_image(text.encode(errors="replace")),
+        lambda: builders.robot_text(text, mentioned_userids=userids),
+        lambda: builders.robot_image(text.encode(errors="replace")),
         lambda: agent_api.MenuEntry(text, text).fields("button[0]"),
     )
     for build in builds:

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
+from integrations.clients.wecom import builders
 from integrations.clients.wecom.api.agent import AgentChanges, MenuEntry
-from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.messages import robots
-from integrations.clients.wecom.messages.builders import (
+from integrations.clients.wecom.builders import (
     Article,
     Content,
+    MessageError,
     Recipients,
     app_message,
+    body_bytes,
     card_update,
     chat_message,
     clip_utf8,
@@ -26,8 +27,8 @@ from integrations.clients.wecom.messages.builders import (
     text_content,
     textcard_content,
 )
-from integrations.clients.wecom.messages.cards import Head, text_notice
-from integrations.clients.wecom.messages.limits import MessageError, body_bytes
+from integrations.clients.wecom.cards import Head, text_notice
+from integrations.clients.wecom.client import WeComClient
 from tests.integrations.clients.wecom.contract import open_client
 
 TO = Recipients(["lilei"])
@@ -288,9 +289,9 @@ def test_an_update_that_wecom_would_refuse(changed: dict[str, Any], field: str) 
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        (robots.robot_text("日报"), {"msgtype": "text", "text": {"content": "日报"}}),
+        (builders.robot_text("日报"), {"msgtype": "text", "text": {"content": "日报"}}),
         (
-            robots.robot_text("日报", mentioned_userids=["lilei", "@all"], mentioned_mobiles=["13800000000"]),
+            builders.robot_text("日报", mentioned_userids=["lilei", "@all"], mentioned_mobiles=["13800000000"]),
             {
                 "msgtype": "text",
                 "text": {
@@ -300,12 +301,12 @@ def test_an_update_that_wecom_would_refuse(changed: dict[str, Any], field: str) 
                 },
             },
         ),
-        (robots.robot_markdown("x" * 4096), {"msgtype": "markdown", "markdown": {"content": "x" * 4096}}),
+        (builders.robot_markdown("x" * 4096), {"msgtype": "markdown", "markdown": {"content": "x" * 4096}}),
         (
-            robots.robot_image(b"\xff\xd8\xff...."),
+            builders.robot_image(b"\xff\xd8\xff...."),
             {"msgtype": "image", "image": {"base64": "/9j/Li4uLg==", "md5": "29cf60a5b302af528c67e20ae9ad2b83"}},
         ),
-        (robots.robot_content(file_content("m")), {"msgtype": "file", "file": {"media_id": "m"}}),
+        (builders.robot_content(file_content("m")), {"msgtype": "file", "file": {"media_id": "m"}}),
     ],
 )
 def test_what_a_robot_sends(payload: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -315,13 +316,13 @@ def test_what_a_robot_sends(payload: dict[str, Any], expected: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("build", "field"),
     [
-        (lambda: robots.robot_text("x" * 2049), "text.content"),
-        (lambda: robots.robot_markdown("x" * 4097), "markdown.content"),
-        (lambda: robots.robot_image(b"GIF89a"), "image"),
-        (lambda: robots.robot_image(b"\xff\xd8\xff" + b"x" * 2 * 1024 * 1024), "image"),
-        (lambda: robots.robot_content(_card()), "msgtype"),
+        (lambda: builders.robot_text("x" * 2049), "text.content"),
+        (lambda: builders.robot_markdown("x" * 4097), "markdown.content"),
+        (lambda: builders.robot_image(b"GIF89a"), "image"),
+        (lambda: builders.robot_image(b"\xff\xd8\xff" + b"x" * 2 * 1024 * 1024), "image"),
+        (lambda: builders.robot_content(_card()), "msgtype"),
         (
-            lambda: robots.robot_content(Content("template_card", {"card_type": "vote_interaction"})),
+            lambda: builders.robot_content(Content("template_card", {"card_type": "vote_interaction"})),
             "template_card.card_type",
         ),
     ],

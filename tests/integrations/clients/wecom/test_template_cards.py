@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from integrations.clients.wecom.messages.builders import Content, Recipients, app_message
-from integrations.clients.wecom.messages.cards import (
+from integrations.clients.wecom.builders import Content, MessageError, Recipients, app_message, robot_content
+from integrations.clients.wecom.cards import (
     Button,
     CardImage,
     Emphasis,
@@ -20,8 +20,6 @@ from integrations.clients.wecom.messages.cards import (
     news_notice,
     text_notice,
 )
-from integrations.clients.wecom.messages.limits import MessageError
-from integrations.clients.wecom.messages.robots import robot_content
 
 URL = "https://portal.example.com/m"
 HEAD = Head(URL, "标题")

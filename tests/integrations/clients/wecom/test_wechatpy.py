@@ -16,10 +16,10 @@ from wechatpy.enterprise.crypto import WeChatCrypto
 from wechatpy.enterprise.exceptions import InvalidCorpIdException
 from wechatpy.exceptions import InvalidSignatureException
 
+from integrations.clients.wecom import builders
+from integrations.clients.wecom.builders import body_bytes
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, parse, read_envelope
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.messages import builders
-from integrations.clients.wecom.messages.limits import body_bytes
 from integrations.clients.wecom.oauth import sign
 from integrations.clients.wecom.token_store import FetchedToken
 from tests.integrations.clients.wecom.contract import open_client

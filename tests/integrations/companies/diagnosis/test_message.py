@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from integrations.clients.wecom.messages.limits import MessageError
+from integrations.clients.wecom.builders import MessageError
 from integrations.companies.diagnosis import runner
 from integrations.models import CheckRun, Corp
 from tests.integrations.companies.diagnosis.wire import Wire, refusal

@@ -11,7 +11,7 @@ from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.clients.wecom.messages.limits import MessageError
+from integrations.clients.wecom.builders import MessageError
 from notifications.delivery.rendering.message_builder import Words, body, mail_body, robot_body, tidy_text, tidy_title
 from notifications.models import MessageForm
 from notifications.sources import Figure

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from integrations.clients.wecom.messages.builders import Content, used
-from integrations.clients.wecom.messages.limits import (
+from integrations.clients.wecom.builders import (
+    Content,
     MessageError,
     check_bytes,
     check_count,
     check_link,
     check_unique,
+    drop_empty,
     utf8_size,
 )
 
@@ -50,7 +51,7 @@ class Source:
     def fields(self) -> dict[str, Any]:
         utf8_size(f"{_CARD}source.desc", self.text)
         _check_choice(f"{_CARD}source.desc_color", self.colour, range(4))
-        return {**used({"desc": self.text}), "desc_color": self.colour}
+        return {**drop_empty({"desc": self.text}), "desc_color": self.colour}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class HorizontalItem:
     def fields(self, where: str) -> dict[str, Any]:
         check_bytes(f"{where}.keyname", self.name, KEY_BYTES)
         utf8_size(f"{where}.value", self.value)
-        return {"keyname": self.name, **used({"value": self.value}), "type": 0}
+        return {"keyname": self.name, **drop_empty({"value": self.value}), "type": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class VerticalItem:
     def fields(self, where: str) -> dict[str, Any]:
         check_bytes(f"{where}.title", self.title, KEY_BYTES)
         utf8_size(f"{where}.desc", self.text)
-        return used({"title": self.title, "desc": self.text})
+        return drop_empty({"title": self.title, "desc": self.text})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Emphasis:
     def fields(self) -> dict[str, Any]:
         utf8_size(f"{_CARD}emphasis_content.title", self.title)
         utf8_size(f"{_CARD}emphasis_content.desc", self.text)
-        return used({"title": self.title, "desc": self.text})
+        return drop_empty({"title": self.title, "desc": self.text})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What every card has. `url`: where a click on the card leads. `task_id`: unique in the application,
+    """The part that every card has. `url`: where a click on the card leads. `task_id`: unique in the application,
     `[0-9A-Za-z_@-]`, at most 128 bytes."""
 
     url: str
@@ -156,7 +157,7 @@ class Head:
         return {
             "card_type": card_type,
             "source": self.source.fields() if self.source else None,
-            "main_title": used({"title": self.title, "desc": self.description}),
+            "main_title": drop_empty({"title": self.title, "desc": self.description}),
             "task_id": self.task_id,
             "card_action": {"type": 1, "url": self.url},
         }
@@ -177,10 +178,10 @@ def text_notice(
     return _card(
         {
             **head.fields("text_notice"),
-            "horizontal_content_list": _horizontal(horizontal_items),
+            "horizontal_content_list": _list_items(horizontal_items),
             "emphasis_content": emphasis.fields() if emphasis else None,
             "sub_title_text": sub_title,
-            "jump_list": _listed("jump_list", jumps, JUMPS_AT_MOST),
+            "jump_list": _list_parts("jump_list", jumps, JUMPS_AT_MOST),
         }
     )
 
@@ -198,10 +199,10 @@ def news_notice(
     return _card(
         {
             **head.fields("news_notice"),
-            "horizontal_content_list": _horizontal(horizontal_items),
+            "horizontal_content_list": _list_items(horizontal_items),
             "card_image": image.fields(),
-            "vertical_content_list": _listed("vertical_content_list", vertical_items, VERTICAL_ITEMS_AT_MOST),
-            "jump_list": _listed("jump_list", jumps, JUMPS_AT_MOST),
+            "vertical_content_list": _list_parts("vertical_content_list", vertical_items, VERTICAL_ITEMS_AT_MOST),
+            "jump_list": _list_parts("jump_list", jumps, JUMPS_AT_MOST),
         }
     )
 
@@ -218,12 +219,12 @@ def button_interaction(
     if not head.task_id:
         raise MessageError(f"{_CARD}task_id", "an interactive card needs one")
     utf8_size(f"{_CARD}sub_title_text", sub_title)
-    entries = _listed("button_list", buttons, BUTTONS_AT_MOST, at_least=1)
+    entries = _list_parts("button_list", buttons, BUTTONS_AT_MOST, at_least=1)
     check_unique(f"{_CARD}button_list.key", [button.key for button in buttons])
     return _card(
         {
             **head.fields("button_interaction"),
-            "horizontal_content_list": _horizontal(horizontal_items),
+            "horizontal_content_list": _list_items(horizontal_items),
             "sub_title_text": sub_title,
             "button_list": entries,
         }
@@ -231,14 +232,14 @@ def button_interaction(
 
 
 def _card(fields: dict[str, Any]) -> Content:
-    return Content("template_card", used(fields))
+    return Content("template_card", drop_empty(fields))
 
 
-def _horizontal(items: Sequence[HorizontalItem]) -> list[dict[str, Any]]:
-    return _listed("horizontal_content_list", items, HORIZONTAL_ITEMS_AT_MOST)
+def _list_items(items: Sequence[HorizontalItem]) -> list[dict[str, Any]]:
+    return _list_parts("horizontal_content_list", items, HORIZONTAL_ITEMS_AT_MOST)
 
 
-def _listed(name: str, parts: Sequence[Part], limit: int, *, at_least: int = 0) -> list[dict[str, Any]]:
+def _list_parts(name: str, parts: Sequence[Part], limit: int, *, at_least: int = 0) -> list[dict[str, Any]]:
     check_count(f"{_CARD}{name}", len(parts), limit, at_least=at_least)
     return [part.fields(f"{_CARD}{name}[{index}]") for index, part in enumerate(parts)]
 
