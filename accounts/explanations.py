@@ -13,7 +13,7 @@ from accounts.importexport.columns import name_column
 from accounts.models import LinkConflict
 from accounts.models.attributes import REFUSALS
 from accounts.users.scopes import sees_all
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation
 
 if TYPE_CHECKING:
     from integrations.models.scoping import Person

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django_celery_beat.models import PeriodicTask
 
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation
 
 if TYPE_CHECKING:
     from guanwecom.operations.health import EngineHealth, Served

@@ -1,9 +1,16 @@
-"""The errors of every client to an outside system. A class says what the caller should do (docs: style guide §5)."""
+"""The outcomes of calls to outside systems: the errors of every client, what a person reads of one, and who is told.
+
+An error's class says what the caller should do (docs: style guide §5).
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 _SHOWN = re.compile(r"[a-z]+ (\w+)(?: -?\d+)?: ")
 
@@ -41,17 +48,17 @@ class IntegrationError(Exception):
         return f"{self.system} {self.operation}{code}: {self.message}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Why? An exception with required keywords does not survive pickling, which hides it between processes."""
-        return (_rebuilt, (type(self), dict(self.__dict__)))
+        """Let the error pass between processes: pickle cannot make an exception with required keywords again."""
+        return (_rebuild, (type(self), dict(self.__dict__)))
 
 
 def operation_of(text: str) -> str:
-    """The operation in the text of an IntegrationError; empty for any other text."""
+    """Return the operation in the text of an IntegrationError; empty for any other text."""
     found = _SHOWN.match(text)
     return found[1] if found else ""
 
 
-def _rebuilt(cls: type[IntegrationError], attributes: dict[str, Any]) -> IntegrationError:
+def _rebuild(cls: type[IntegrationError], attributes: dict[str, Any]) -> IntegrationError:
     error = cls.__new__(cls, attributes["message"])
     error.__dict__.update(attributes)
     return error
@@ -115,3 +122,54 @@ class UnexpectedResponseError(IntegrationError):
 
 class ForeignAnswerError(UnexpectedResponseError):
     """Something else answered in the other side's place, as a proxy or a login page. Look at the way there."""
+
+
+# --- What a person reads ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What happened, who can fix it, where to click; empty where there is nothing to say.
+
+    Tables beside clients and checks hold English sentences marked for the catalogues, with places for facts:
+    `%(domain)s`. integrations.core.explanations.translated makes them what is shown. `raw`: what the other side, or
+    our program, said word for word. `guide`: its place on the guides' page of errors; translated, the address of that.
+    """
+
+    what: str
+    who: str = ""
+    where: str = ""
+    raw: str = ""
+    guide: str = ""
+
+    @property
+    def sentences(self) -> list[str]:
+        """The sentences that are not empty, without the raw words."""
+        return [text for text in (self.what, self.who, self.where) if text]
+
+
+# --- Observers of calls -----------------------------------------------------------------------------------------------
+
+# Given the call's operation, its outcome and its seconds. The outcome is "0" or the number of the other side's error;
+# where it gave none, the class of our error: "transient", "outcome_unknown".
+Observe: TypeAlias = Callable[[str, str, float], None]
+
+
+def ignore_call(_operation: str, _outcome: str, _seconds: float) -> None:
+    """Do nothing: the observer of clients whose calls nobody counts."""
+
+
+@contextmanager
+def observe_call(observe: Observe, operation: str) -> Iterator[None]:
+    """Tell `observe` of the call that the block makes, whatever becomes of it."""
+    started, outcome = time.perf_counter(), "crashed"
+    try:
+        yield
+        outcome = "0"
+    except IntegrationError as error:
+        name = type(error).__name__.removesuffix("Error")
+        words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+        outcome = words if error.code is None else str(error.code)
+        raise
+    finally:
+        observe(operation, outcome, time.perf_counter() - started)

@@ -11,8 +11,13 @@ from django.conf import settings
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from integrations.clients.errors import ConfigurationError, IntegrationError, OutcomeUnknownError, TransientError
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import (
+    ConfigurationError,
+    Explanation,
+    IntegrationError,
+    OutcomeUnknownError,
+    TransientError,
+)
 from integrations.clients.wecom.api.agent import AgentChanges, MenuEntry
 from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.client import WeComClient

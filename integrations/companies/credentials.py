@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from integrations.clients.explanations import Explanation
+    from integrations.clients.errors import Explanation
 
 logger = logging.getLogger(__name__)
 State = StagedCredentials.State

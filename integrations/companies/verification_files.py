@@ -11,8 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from integrations.clients.errors import ConfigurationError, TransientError
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import ConfigurationError, Explanation, TransientError
 from integrations.clients.site import Page, SiteClient
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN
 from integrations.companies import links

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from django.utils.translation import gettext as _
 
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation
 from integrations.clients.wecom import errcodes
 from integrations.core import guides
 

@@ -29,7 +29,7 @@ _BI_SECONDS = TimedMetric(
 
 
 def wecom_call(operation: str, outcome: str, seconds: float) -> None:
-    """An integrations.clients.observation.Observe. A code that WeCom does not document counts as "other"."""
+    """An integrations.clients.errors.Observe. A code that WeCom does not document counts as "other"."""
     is_accepted = outcome == "0"
     is_known = is_accepted or not outcome.lstrip("-").isdigit() or int(outcome) in ENTRIES
     _WECOM_CALLS.add(operation, outcome if is_known else "other")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, ngettext, ngettext_lazy
 
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
 from integrations.core.explanations import of_errcode, translated
 from integrations.models import SyncRun

@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation
 from integrations.companies.diagnosis import results
 from notifications.admin.base import pill, run_people, run_pill
 from notifications.delivery import failures

@@ -12,8 +12,7 @@ from dataclasses import replace
 from django.db.models import Case, Count, F, Q, QuerySet, Sum, Value, When
 from django.utils.translation import gettext as _
 
-from integrations.clients.errors import operation_of
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation, operation_of
 from integrations.clients.wecom.errcodes.entry import AUTHOR, NETWORK_ADMIN, NOBODY, SITE_ADMIN
 from integrations.core import sentences
 from integrations.core.explanations import of_errcode

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import override
 
 from accounts.explanations import GUIDES
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation
 from integrations.clients.wecom.errcodes import guide_of
 from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
 from integrations.companies.diagnosis.checks import CHECKS

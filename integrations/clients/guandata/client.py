@@ -16,11 +16,10 @@ from urllib.parse import quote
 import requests
 import urllib3
 
-from integrations.clients.errors import ConfigurationError, UnexpectedResponseError
+from integrations.clients.errors import ConfigurationError, Observe, UnexpectedResponseError, ignore_call, observe_call
 from integrations.clients.guandata import schemas
 from integrations.clients.guandata.responses import SIGN_IN, NotAdmittedError, Request, of_failure, response_of
 from integrations.clients.network import Beginning, beginning_of
-from integrations.clients.observation import Observe, ignored, observed
 from integrations.clients.wecom.deadline import total_deadline
 from integrations.clients.wecom.transport import DeadlineAdapter
 
@@ -89,7 +88,7 @@ class GuandataClient:
         ca_bundle: str | None = None,
         connect_seconds: float = 3.05,
         total_seconds: float = 20.0,
-        observe: Observe = ignored,
+        observe: Observe = ignore_call,
     ) -> None:
         adapter = session.get_adapter(base_url)
         if not isinstance(adapter, DeadlineAdapter):
@@ -211,7 +210,7 @@ class GuandataClient:
 
     def _typed(self, parse: Callable[[Any], T], call: _Call) -> T:
         request = Request(call.operation, self._secrets(call))
-        with observed(self._observe, call.operation):
+        with observe_call(self._observe, call.operation):
             status, content = self._exchanged(request, call)
             try:
                 return parse(response_of(request, status, content))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import requests
 
-from integrations.clients.errors import IntegrationError
-from integrations.clients.observation import Observe, ignored, observed
+from integrations.clients.errors import IntegrationError, Observe, ignore_call, observe_call
 from integrations.clients.wecom import deadline, errcodes
 from integrations.clients.wecom.api.agent import AppCalls
 from integrations.clients.wecom.api.base import Answer, Call, Request, answer_of, lasting, typed
@@ -42,7 +41,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         timeouts: Timeouts = USUAL_TIMEOUTS,
         proxy: str | None = None,
         ca_bundle: str | None = None,
-        observe: Observe = ignored,
+        observe: Observe = ignore_call,
     ) -> None:
         self.corpid = corpid
         self.agentid = agentid
@@ -80,7 +79,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         """One call. A token that WeCom refuses is dropped, so that no later call is made with it."""
         request = Request(call.operation, call.is_repeatable, secrets=(token, self._secret))
         try:
-            with observed(self._observe, call.operation):
+            with observe_call(self._observe, call.operation):
                 return answer_of(request, self._transport.exchange(request, call, {"access_token": token}))
         except IntegrationError as error:
             if error.code in errcodes.STALE_TOKEN_CODES:
@@ -93,7 +92,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
     def _gettoken(self) -> FetchedToken:
         request = Request("gettoken", is_repeatable=True, secrets=(self._secret,))
         credentials = {"corpid": self.corpid, "corpsecret": self._secret}
-        with observed(self._observe, "gettoken"):
+        with observe_call(self._observe, "gettoken"):
             reply = self._transport.exchange(request, Call("gettoken", "/cgi-bin/gettoken"), credentials)
             return typed("gettoken", _token_from, answer_of(request, reply))
 
@@ -118,7 +117,7 @@ class RobotClient:
         timeouts: Timeouts = USUAL_TIMEOUTS,
         proxy: str | None = None,
         ca_bundle: str | None = None,
-        observe: Observe = ignored,
+        observe: Observe = ignore_call,
     ) -> None:
         self._key = key
         self._observe = observe
@@ -156,5 +155,5 @@ class RobotClient:
 
     def _answered(self, call: Call) -> Answer:
         request = Request(call.operation, call.is_repeatable, secrets=(self._key,))
-        with observed(self._observe, call.operation):
+        with observe_call(self._observe, call.operation):
             return answer_of(request, self._transport.exchange(request, call, {"key": self._key}))

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from integrations.clients.errors import (
     BadRequestError,
     ConfigurationError,
+    Explanation,
     IntegrationError,
     RateLimitedError,
     TransientError,
     UnexpectedResponseError,
     UnreadableSecretError,
 )
-from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN, SUPPORT
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _

@@ -15,8 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.clients.errors import TransientError
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation, TransientError
 from integrations.clients.wecom import errcodes
 from integrations.companies import links
 from integrations.companies.diagnosis.checks import CHECKS, ESSENTIAL, ESSENTIAL_TO_SIGN_IN

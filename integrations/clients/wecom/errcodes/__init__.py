@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from integrations.clients.errors import UNREADABLE_SECRET, IntegrationError, UnexpectedResponseError
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import UNREADABLE_SECRET, Explanation, IntegrationError, UnexpectedResponseError
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS

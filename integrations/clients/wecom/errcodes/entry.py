@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from integrations.clients.errors import IntegrationError
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation, IntegrationError
 
 
 def gettext_noop(text: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from integrations.clients.errors import (
     BadRequestError,
     ConfigurationError,
+    Explanation,
     IntegrationError,
     LoginRefusedError,
     RateLimitedError,
     RecipientError,
     TransientError,
 )
-from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import (
     AUTHOR,
     NOBODY,

@@ -9,8 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from django.utils import timezone
 
-from integrations.clients.errors import ConfigurationError, TransientError
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import ConfigurationError, Explanation, TransientError
 from integrations.clients.site import SiteClient
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, TO_TRUSTED_DOMAIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _

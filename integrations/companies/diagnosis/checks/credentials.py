@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from integrations.clients.errors import IntegrationError, RateLimitedError, TransientError
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation, IntegrationError, RateLimitedError, TransientError
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, TO_SCOPE, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _

@@ -6,8 +6,7 @@ from django.conf import settings
 from django.utils import timezone, translation
 from django.utils.translation import gettext
 
-from integrations.clients.errors import OutcomeUnknownError, RecipientError
-from integrations.clients.explanations import Explanation
+from integrations.clients.errors import Explanation, OutcomeUnknownError, RecipientError
 from integrations.clients.wecom.builders import (
     EVERYBODY,
     MessageError,
