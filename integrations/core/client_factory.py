@@ -18,7 +18,7 @@ from integrations.clients.wecom.callbacks import CallbackCrypto
 from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
 from integrations.clients.wecom.transport import Timeouts, open_session
-from integrations.core import observers
+from integrations.core import metrics
 from integrations.core.redis import valkey
 from integrations.models import CallbackEvent
 from integrations.models.fields import cipher, opened
@@ -64,7 +64,7 @@ def robot_client(corp: Corp, key: str) -> RobotClient:
         timeouts=_timeouts(),
         proxy=opened(corp.proxy_url) or None,
         ca_bundle=certificate_path(corp.ca_bundle),
-        observe=observers.wecom_call,
+        observe=metrics.count_wecom_call,
     )
 
 
@@ -74,7 +74,7 @@ def robot_of_environment() -> RobotClient | None:
         return None
     base_url, key = settings.OPERATOR_ROBOT
     return RobotClient(
-        key=key, base_url=base_url, session=_session(), timeouts=_timeouts(), observe=observers.wecom_call
+        key=key, base_url=base_url, session=_session(), timeouts=_timeouts(), observe=metrics.count_wecom_call
     )
 
 
@@ -168,7 +168,7 @@ def _guandata_client(connection: BiConnection, tokens: BiTokens, total_seconds: 
         ca_bundle=certificate_path(connection.ca_bundle),
         connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
         total_seconds=total_seconds or settings.WECOM_TOTAL_TIMEOUT_SECONDS,
-        observe=observers.bi_call,
+        observe=metrics.count_bi_call,
     )
 
 
@@ -188,7 +188,7 @@ def _client(corp: Corp, store: TokenStore, *, agentid: int | None, secret: str) 
         timeouts=_timeouts(),
         proxy=opened(corp.proxy_url) or None,
         ca_bundle=certificate_path(corp.ca_bundle),
-        observe=observers.wecom_call,
+        observe=metrics.count_wecom_call,
     )
 
 

@@ -1,14 +1,16 @@
-"""Counts and times of all processes on all hosts, gathered in Valkey.
+"""Counts and times of all processes on all hosts, gathered in Valkey; the calls of our clients among them.
 
 Each process adds them up in its memory and hands them over every FLUSH_SECONDS: counting costs no call, and a process
 that is killed loses what it counted since. No file is shared, so it does not matter on which host a process runs. A
-store that was emptied begins at 0 again, as Prometheus expects of a counter.
+store that was emptied begins at 0 again, as Prometheus expects of a counter. Calls are logged, too: operation, outcome,
+milliseconds; never an address, a body or a token.
 """
 
 from __future__ import annotations
 
 import atexit
 import bisect
+import logging
 import os
 import threading
 from collections import Counter
@@ -18,7 +20,10 @@ from itertools import accumulate
 import redis
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
+from integrations.clients.wecom.errcodes.table import ENTRIES
 from integrations.core.redis import valkey
+
+logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
 # A process that counts nothing for so many flushes ends its thread, until it counts again.
@@ -44,7 +49,7 @@ class _Pending:
         self._thread: threading.Thread | None = None
 
     def add(self, *counts: tuple[str, str, int]) -> None:
-        """Name of the metric, its field, and by how much it grows."""
+        """Add counts: the name of a metric, its field, and by how much it grows."""
         with self._lock:
             for name, field, count in counts:
                 self._counts[name, field] += count
@@ -135,7 +140,7 @@ class TimedMetric:
 
 
 def families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-    """What all processes have counted so far, every metric, also those that are at 0. Raises redis.RedisError."""
+    """Read what all processes have counted so far, for every metric, also at 0. Raises redis.RedisError."""
     store = valkey()
     pipeline = store.pipeline(transaction=False)
     for metric in _metrics:
@@ -148,9 +153,44 @@ def families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
 
 
 def names() -> Iterable[str]:
-    """Of every metric, as it is declared."""
+    """Return the name of every metric as it is declared."""
     return [metric.name for metric in _metrics]
 
 
 def _values(field: str) -> list[str]:
     return field.split(_SEPARATOR) if field else []
+
+
+# --- Calls of our clients ---------------------------------------------------------------------------------------------
+
+# Their rows say all of an accepted message, and a line for each costs more than writing the rows.
+_SENDS = frozenset({"message_send", "webhook_send"})
+
+_WECOM_CALLS = CountedMetric(
+    "guanwecom_wecom_calls", "Calls of WeCom, by errcode or by what was there instead", "operation", "errcode"
+)
+_WECOM_SECONDS = TimedMetric(
+    "guanwecom_wecom_call_duration_seconds", "How long calls of WeCom took", "operation", edges=QUICK_SECONDS
+)
+_BI_CALLS = CountedMetric("guanwecom_bi_calls", "Calls of the BI, by outcome", "operation", "outcome")
+_BI_SECONDS = TimedMetric(
+    "guanwecom_bi_call_duration_seconds", "How long calls of the BI took", "operation", edges=QUICK_SECONDS
+)
+
+
+def count_wecom_call(operation: str, outcome: str, seconds: float) -> None:
+    """Count and log a call of WeCom: an integrations.clients.errors.Observe. An undocumented code counts as "other"."""
+    is_accepted = outcome == "0"
+    is_known = is_accepted or not outcome.lstrip("-").isdigit() or int(outcome) in ENTRIES
+    _WECOM_CALLS.add(operation, outcome if is_known else "other")
+    _WECOM_SECONDS.add(seconds, operation)
+    level = logging.DEBUG if is_accepted and operation in _SENDS else logging.INFO
+    logger.log(level, "wecom %s errcode=%s ms=%d", operation, outcome, seconds * 1000)
+
+
+def count_bi_call(operation: str, outcome: str, seconds: float) -> None:
+    """Count and log a call of the BI, whose errors are numbered like HTTP's."""
+    is_known = not outcome.lstrip("-").isdigit() or len(outcome) <= 3
+    _BI_CALLS.add(operation, outcome if is_known else "other")
+    _BI_SECONDS.add(seconds, operation)
+    logger.info("bi %s outcome=%s ms=%d", operation, outcome, seconds * 1000)
