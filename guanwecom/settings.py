@@ -166,7 +166,7 @@ AXES_FAILURE_LIMIT = LOCKOUT_TRIES
 AXES_COOLOFF_TIME = timedelta(minutes=LOCKOUT_MINUTES)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "accounts.views.login.page"
-AXES_CLIENT_IP_CALLABLE = "accounts.authentication.throttling.network_of"
+AXES_CLIENT_IP_CALLABLE = "accounts.authentication.state.network_of"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # How long the audit trail is kept, in days.

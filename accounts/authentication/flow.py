@@ -20,7 +20,7 @@ from integrations.core.safe_urls import HOME, rooted, safe_path
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from accounts.authentication.throttling import Limit
+    from integrations.core.redis import Limit
     from integrations.models import Corp
 
 # What WeCom and the home page link put into the callback's query for themselves.

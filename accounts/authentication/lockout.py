@@ -38,7 +38,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from accounts.audit import services
 from accounts.authentication import password_policy
-from accounts.authentication.throttling import network_of
+from accounts.authentication.state import network_of
 from accounts.models import AuditEntry, Lockout, User
 
 logger = logging.getLogger(__name__)

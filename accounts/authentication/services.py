@@ -14,11 +14,12 @@ from typing import Any
 from cryptography.fernet import InvalidToken
 from django.db import connection
 
-from accounts.authentication import state, throttling
+from accounts.authentication import state
 from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
 from integrations.clients.errors import IntegrationError, RecipientError
 from integrations.clients.wecom.api.contacts import User as WeComUser
 from integrations.clients.wecom.client import WeComClient
+from integrations.core.redis import allows
 from integrations.directory import note_seen
 from integrations.models import Corp, Member, SyncRun
 from integrations.models.fields import cipher
@@ -230,7 +231,7 @@ def is_well_formed(code: str) -> bool:
 
 def may_burn(*, corp_id: int) -> bool:
     """Count one burning for the corp; False once there were BURNS_PER_MINUTE within the minute."""
-    return throttling.allows(f"burns:{corp_id}", at_most=BURNS_PER_MINUTE)
+    return allows(f"burns:{corp_id}", at_most=BURNS_PER_MINUTE)
 
 
 def seal(code: AuthorizationCode) -> str:

@@ -20,12 +20,12 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from accounts.authentication import throttling
 from accounts.authentication.flow import Cause
 from accounts.explanations import CHOOSING, GUIDES
 from accounts.models import User
 from accounts.users.contacts import whom_to_ask
 from integrations.core.explanations import translated
+from integrations.core.redis import LIMIT_SECONDS
 from integrations.core.safe_urls import safe_path
 from integrations.models import Corp
 from integrations.models.fields import cipher
@@ -104,7 +104,7 @@ def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
     }
     response = render(request, "accounts/error.html", context, status=guide.status)
     if guide.status == TOO_MANY_STATUS:
-        response.headers["Retry-After"] = str(throttling.SECONDS)
+        response.headers["Retry-After"] = str(LIMIT_SECONDS)
     return response
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.authentication import flow, sessions, state, throttling
+from accounts.authentication import flow, sessions, state
 from accounts.authentication.state import Kind
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.oauth import sign
@@ -85,7 +85,7 @@ def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
             kind=Kind.QR,
             target=target,
             attempt=flow.FIRST_ATTEMPT,
-            step_limit=throttling.step_limit(request),
+            step_limit=state.step_limit(request),
         )
     except redis.RedisError as error:
         logger.error("sign-in corp=%s outcome=store-unreachable error=%s", corp.pk, type(error).__name__)

@@ -17,12 +17,11 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
 from accounts import tasks
-from accounts.authentication import flow, services, sessions, throttling
+from accounts.authentication import flow, services, sessions
 from accounts.authentication import state as authentication_state
 from accounts.authentication.flow import Cause, inner_page, raw_query_of
 from accounts.authentication.services import AuthorizationCode, SignInRefused
 from accounts.authentication.state import Kind
-from accounts.authentication.throttling import Limit
 from accounts.authentication.user_agents import surface_of
 from accounts.models import User
 from accounts.views import confirmation, errors
@@ -31,6 +30,7 @@ from integrations.bi import sso
 from integrations.clients.errors import ConfigurationError, IntegrationError, LoginRefusedError, TransientError
 from integrations.clients.wecom.errcodes import IP_NOT_TRUSTED
 from integrations.companies import links
+from integrations.core.redis import Limit
 from integrations.core.safe_urls import HOME, safe_path
 from integrations.models import Corp
 
@@ -81,7 +81,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
             corp_id=corp.pk,
             code=code,
             step_limit=_step_limit(request, session),
-            code_limit=throttling.redeeming_limit(corp_id=corp.pk) if services.is_well_formed(code) else None,
+            code_limit=authentication_state.redeeming_limit(corp_id=corp.pk) if services.is_well_formed(code) else None,
         ),
         inner_page=target,
         has_code=bool(code),
@@ -101,7 +101,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
 
 def _step_limit(request: HttpRequest, session: flow.CurrentSession) -> Limit | None:
     """People who are signed in do not count: a whole company may follow a message at once, without a call to WeCom."""
-    return None if session.is_of_this_corp else throttling.step_limit(request)
+    return None if session.is_of_this_corp else authentication_state.step_limit(request)
 
 
 def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:

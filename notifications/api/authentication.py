@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja.security import HttpBearer
 
-from accounts.authentication import throttling
-from accounts.authentication.throttling import network_of
+from accounts.authentication.state import network_of
+from integrations.core.redis import seconds_to_wait
 from notifications.api import tokens
 from notifications.api.problems import ProblemError
 from notifications.api.tokens import Action
@@ -58,7 +58,7 @@ def address_of(request: HttpRequest) -> str | None:
 def count(key: str, at_most: int) -> None:
     """Whoever cannot be counted waits: a limit that can be switched off from outside would be none."""
     try:
-        seconds = throttling.wait(key, at_most=at_most)
+        seconds = seconds_to_wait(key, at_most=at_most)
     except redis.RedisError as error:
         logger.error("a call of the API could not be counted: %s", type(error).__name__)
         raise ProblemError("unavailable", headers={"Retry-After": str(UNAVAILABLE_SECONDS)}) from error

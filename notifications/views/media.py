@@ -14,10 +14,10 @@ from django.utils import timezone
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
-from accounts.authentication import throttling
-from accounts.authentication.throttling import network_of
+from accounts.authentication.state import network_of
 from accounts.models import User
 from integrations.core.http import without_session
+from integrations.core.redis import LIMIT_SECONDS, allows
 from notifications.charts.theme import in_dark
 from notifications.delivery.attachments import urls
 from notifications.delivery.attachments.spreadsheets import file_name
@@ -45,7 +45,7 @@ def picture(request: HttpRequest, signed: str) -> HttpResponse:
     Its holder alone keeps it (`private`): a cache on the way would give it out after its time.
     """
     if not _is_allowed(request):
-        return HttpResponse(status=429, headers={"Retry-After": str(throttling.SECONDS)})
+        return HttpResponse(status=429, headers={"Retry-After": str(LIMIT_SECONDS)})
     medium = urls.picture_of(signed, now=timezone.now())
     if medium is None:
         raise Http404
@@ -131,7 +131,7 @@ def _answer(content: bytes, content_type: str, headers: dict[str, str]) -> HttpR
 def _is_allowed(request: HttpRequest) -> bool:
     address = f"pictures:address:{network_of(request) or 'unknown'}"
     try:
-        return throttling.allows(address, at_most=settings.PICTURES_PER_ADDRESS)
+        return allows(address, at_most=settings.PICTURES_PER_ADDRESS)
     except redis.RedisError as error:
         logger.error("a fetched picture could not be counted: %s", type(error).__name__)
         return False
