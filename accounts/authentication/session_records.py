@@ -11,9 +11,9 @@ from django.contrib.sessions.models import Session
 from django.db.models import F
 
 from accounts.authentication import session_store
+from accounts.authentication.flow import Device, device_of
 from accounts.authentication.session_store import stored_key
 from accounts.authentication.sessions import CORP_KEY, is_over, longest
-from accounts.authentication.user_agents import device_of
 from accounts.models import SignedInSession, User
 from accounts.models.security import USER_AGENT_CHARACTERS
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
     from django.http import HttpRequest
 
-    from accounts.authentication.user_agents import Device
 
 # So often the last use is written down at most. Unused sessions of staff end soon: theirs is noted more often.
 NOTED_EVERY = timedelta(minutes=10)

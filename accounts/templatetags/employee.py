@@ -8,8 +8,8 @@ from django import template
 from django.conf import settings
 from django.urls import reverse
 
+from accounts.authentication.flow import surface_of
 from accounts.authentication.sessions import CORP_KEY
-from accounts.authentication.user_agents import surface_of
 from accounts.views import navigation
 
 if TYPE_CHECKING:

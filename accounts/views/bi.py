@@ -14,8 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
-from accounts.authentication.flow import Cause, raw_query_of
-from accounts.authentication.user_agents import is_phone
+from accounts.authentication.flow import Cause, is_phone, raw_query_of
 from accounts.users.bi_identity import corp_of_entry
 from accounts.views import errors
 from accounts.views.errors import ErrorDetails

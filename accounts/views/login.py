@@ -23,9 +23,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.authentication import flow, lockout, password_policy, sessions, state, totp
+from accounts.authentication.flow import surface_of
 from accounts.authentication.forms import CodeForm, LoginForm
 from accounts.authentication.lockout import Lock, lock_on
-from accounts.authentication.user_agents import surface_of
 from accounts.models import User
 from integrations.core import csp
 from integrations.core.safe_urls import HOME, safe_path

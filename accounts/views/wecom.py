@@ -19,10 +19,9 @@ from django.views.decorators.http import require_GET
 from accounts import tasks
 from accounts.authentication import flow, services, sessions
 from accounts.authentication import state as authentication_state
-from accounts.authentication.flow import Cause, inner_page, raw_query_of
+from accounts.authentication.flow import Cause, inner_page, raw_query_of, surface_of
 from accounts.authentication.services import AuthorizationCode, SignInRefused
 from accounts.authentication.state import Kind
-from accounts.authentication.user_agents import surface_of
 from accounts.models import User
 from accounts.views import confirmation, errors
 from accounts.views.errors import ErrorDetails

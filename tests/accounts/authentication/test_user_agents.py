@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.authentication.user_agents import Device, Surface, device_of, surface_of
+from accounts.authentication.flow import Device, Surface, device_of, surface_of
 from tests.accounts.conftest import DESKTOP, IPHONE_WECOM
 
 APPLE = "AppleWebKit/537.36 (KHTML, like Gecko)"
