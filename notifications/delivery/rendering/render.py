@@ -1,13 +1,14 @@
-"""Turns a run into frozen deliveries and one receipt per person, all in one transaction."""
+"""Rendering: a run becomes frozen deliveries and one receipt per person, all in one transaction."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -17,6 +18,7 @@ from structlog.contextvars import bound_contextvars
 
 from accounts.models import fold_userid
 from integrations.clients.clock import read_boot_clock
+from integrations.clients.wecom.builders import USERS_AT_MOST
 from integrations.core.background import guarded, lease_kept
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
@@ -25,7 +27,7 @@ from notifications.delivery.channels.wecom_app import app_name, member_limits
 from notifications.delivery.failures import explain_no_messages
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import share_freezing, update_unlocked
-from notifications.delivery.rendering import attachments, batches, report_data
+from notifications.delivery.rendering import attachments, report_data
 from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.freeze import (
     Batch,
@@ -40,6 +42,8 @@ from notifications.subscriptions.recipients import Recipient, find_recipients, r
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +70,10 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
     try:
         with translation.override(language or settings.LANGUAGE_CODE):
             with lease_kept(_renewal(run_id, now)):
-                plan = _planned(_read(run_id), now)
+                plan = _plan_messages(_read_run(run_id), now)
             with transaction.atomic():
-                run = _locked(run_id)
-                return [] if run is None else _render(run, _as_of_now(plan), now)
+                run = _lock_run(run_id)
+                return [] if run is None else _render(run, _update_plan(plan), now)
     except RenderingError as error:
         started.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
     except NotWorthSending as skipped:
@@ -111,8 +115,8 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
     return delivery_ids
 
 
-def _read(run_id: int) -> Run:
-    """With whether its report has cards: of most it has none, and need not be asked for them."""
+def _read_run(run_id: int) -> Run:
+    """Read the run, and whether its report has cards: most have none, and need not be asked for them."""
     has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
     runs = Run.objects.select_related("subscription__report__page_picture", "message").defer(
         "message__original", "message__page"
@@ -120,7 +124,7 @@ def _read(run_id: int) -> Run:
     return runs.annotate(has_cards=has_cards).get(pk=run_id)
 
 
-def _locked(run_id: int) -> Run | None:
+def _lock_run(run_id: int) -> Run | None:
     return Run.objects.select_for_update(of=("self",)).filter(pk=run_id, status=Run.Status.WAITING).first()
 
 
@@ -133,8 +137,8 @@ class _Plan:
     fingerprint: str = ""
 
 
-def _planned(run: Run, now: datetime) -> _Plan:
-    """Who gets what, in which calls. Writes nothing. Raises RenderingError, NotWorthSending and DataPending."""
+def _plan_messages(run: Run, now: datetime) -> _Plan:
+    """Decide who gets what, in which calls. Writes nothing. Raises RenderingError, NotWorthSending and DataPending."""
     if run.render_count > RENDERINGS_AT_MOST:
         raise RenderingError(Sentence("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
     source = source_of(run)
@@ -144,7 +148,7 @@ def _planned(run: Run, now: datetime) -> _Plan:
     if audience.robot_id is not None:
         robot = _robot_batch(audience.robot_id, contents.of(None))
         return _Plan(source, audience, _with_media([robot], media), [], contents.fingerprint)
-    by_corp, mailed, skipped = _sorted(_with_messages(find_recipients(audience, contents), contents))
+    by_corp, mailed, skipped = _sort_recipients(_with_messages(find_recipients(audience, contents), contents))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     calls = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
     mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
@@ -180,8 +184,10 @@ def _with_media(batches: list[Batch], media: _Media) -> list[Batch]:
 
 
 def _with_messages(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:
-    """The people; where each gets a content of their own, whoever's cannot be written has that as the reason, and the
-    others get theirs. Raises RenderingError where nobody's can be written."""
+    """Return the people; leave out whose own content cannot be written, with that as the reason.
+
+    Raises RenderingError where nobody's can be written.
+    """
     if not contents.is_split:
         return people
     errors: dict[Hashable, RenderingError] = {}
@@ -210,29 +216,50 @@ def _robot_batch(robot_id: int, content: Content) -> Batch:
 
 
 def _batches_of(corp: Corp, people: list[Recipient], contents: RunContents) -> Iterator[Batch]:
-    """Those who had too many messages of the app just now are split off before anything is frozen, and wait."""
+    """Split people into calls. Who had too many messages of the app just now is split off before anything is frozen."""
     member = member_limits(app_name(corp.corpid, corp.agentid))
     waits = limiter.member_waits(member, [fold_userid(person.userid) for person in people])
 
     def key_of(person: Recipient) -> Hashable:
         return contents.key_of(person.user_id) if contents.is_split else None
 
-    for batch, wait_seconds in batches.split(people, waits, key_of):
+    for batch, wait_seconds in split_into_calls(people, waits, key_of):
         yield Batch(corp, batch, contents.of(batch[0].user_id), wait_seconds=wait_seconds)
 
 
-def _as_of_now(plan: _Plan) -> _Plan:
-    """The plan for those who can still be reached, at their userids of now. One query where nobody has changed.
+def split_into_calls(
+    people: Sequence[T], waits: Sequence[float], key_of: Callable[[T], Hashable]
+) -> Iterator[tuple[list[T], float]]:
+    """Yield the people of each call (1 to USERS_AT_MOST), with the seconds that it must wait. Pure.
 
-    Why? Planning takes a while, and who withdraws or renames somebody meanwhile finds nothing frozen yet. From here on
-    they wait, and find it.
+    Who gets the same shares a call. `waits`: for each person the seconds until the app may write to them again, 0 for
+    now; nobody is kept waiting by others, unless they wait too. `key_of`: equal for people who get the same.
+
+    Source: developer.work.weixin.qq.com/document/path/90236, touser.
+    """
+    in_time = sorted(zip(waits, people, strict=True), key=lambda each: each[0])
+    for _is_held, group in groupby(in_time, key=lambda each: each[0] > 0):
+        alike: dict[Hashable, list[tuple[float, T]]] = defaultdict(list)
+        for wait_seconds, person in group:
+            alike[key_of(person)].append((wait_seconds, person))
+        for same in alike.values():
+            for start in range(0, len(same), USERS_AT_MOST):
+                call = same[start : start + USERS_AT_MOST]
+                yield [person for _wait, person in call], call[-1][0]
+
+
+def _update_plan(plan: _Plan) -> _Plan:
+    """Keep those who can still be reached, at their userids of now. One query where nobody has changed.
+
+    Planning takes a while: whoever withdraws or renames somebody meanwhile finds nothing frozen yet. From here on they
+    wait, and find it.
     """
     planned = {person.user_id: person for batch in plan.batches for person in batch.people}
     if not planned:
         return plan
     share_freezing({batch.corp.pk for batch in plan.batches})
     found = recheck(plan.audience, planned)
-    changed = {pk: _changed(planned[pk], person) for pk, person in found.items() if person != planned[pk]}
+    changed = {pk: _update_recipient(planned[pk], person) for pk, person in found.items() if person != planned[pk]}
     if not changed:
         return plan
     kept = []
@@ -245,9 +272,11 @@ def _as_of_now(plan: _Plan) -> _Plan:
     return replace(plan, batches=kept, skipped=[*plan.skipped, *lost])
 
 
-def _changed(planned: Recipient, found: Recipient) -> Recipient:
-    """Whom the plan means, as found now. Who would now be reached by another way stays as planned, but for an app to
-    which they are linked no more."""
+def _update_recipient(planned: Recipient, found: Recipient) -> Recipient:
+    """Return a planned person as found now; as planned, if they would now be reached by another way.
+
+    Who is no longer linked to the app is left out.
+    """
     reason = found.reason or (found.detour if planned.channel == Channel.WECOM else None)
     if reason is not None:
         return planned.left_out(LeftOut(reason))
@@ -256,7 +285,7 @@ def _changed(planned: Recipient, found: Recipient) -> Recipient:
 
 
 def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
-    delivery_ids = _written(run, plan, now)
+    delivery_ids = _write_batches(run, plan, now)
     _write_skipped(run, plan.skipped)
     run.recipient_count = sum(len(batch.people) or 1 for batch in plan.batches)
     run.skipped_count = len(plan.skipped)
@@ -278,8 +307,8 @@ _RENDERED = (
 )
 
 
-def _written(run: Run, plan: _Plan, now: datetime) -> list[int]:
-    """Writes what is kept of the contents, once for all who share one, and the deliveries. Returns their ids."""
+def _write_batches(run: Run, plan: _Plan, now: datetime) -> list[int]:
+    """Write what is kept of the contents, once for all who share one, and the deliveries. Returns their ids."""
     delivery_ids: list[int] = []
     kept: dict[int, int] = {}
     seen: set[int] = set()
@@ -293,7 +322,7 @@ def _written(run: Run, plan: _Plan, now: datetime) -> list[int]:
 
 
 def _portions(batches: list[Batch]) -> Iterator[list[Batch]]:
-    """What is written at once: enough to save statements, and no more than there is memory for."""
+    """Yield what is written at once: enough to save statements, and no more than there is memory for."""
     portion: list[Batch] = []
     count = 0
     for batch in batches:
@@ -306,10 +335,10 @@ def _portions(batches: list[Batch]) -> Iterator[list[Batch]]:
         yield portion
 
 
-def _sorted(
+def _sort_recipients(
     recipients: Iterable[Recipient],
 ) -> tuple[dict[int, list[Recipient]], list[Recipient], list[Recipient]]:
-    """Those who can be reached by an app, by company and in their order; by mail; and those who cannot."""
+    """Sort into those reached by an app (by company, in their order), those reached by mail, and those who are not."""
     by_corp: dict[int, list[Recipient]] = defaultdict(list)
     mailed: list[Recipient] = []
     skipped: list[Recipient] = []
