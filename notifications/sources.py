@@ -1,4 +1,4 @@
-"""Protocol of run sources: content and recipients of a run. Registered in AppConfig.ready().
+"""Protocol of run sources: content and recipients of a run, or why it has none. Registered in AppConfig.ready().
 
 Rendering asks the source of a run and knows none of the kinds. Subscriptions, alerts, owner notices and messages of
 other systems are such kinds.
@@ -15,14 +15,28 @@ from django.db.models import QuerySet
 
 from accounts.models import Attribute
 from integrations.clients.snapshots.options import Options
-from integrations.core.sentences import Sentence
+from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.table import Table
 from integrations.hooks import Hook
 from notifications.charts.definition import Chart
 from notifications.models import Channel, Medium, MessageForm, Operator, Receipt, RulesMatch, Run
 
 if TYPE_CHECKING:
+    from integrations.clients.wecom.builders import MessageError
     from integrations.models import Corp, SiteAddress
+
+
+class RenderingError(SentenceError):
+    """The run cannot become a message."""
+
+    @classmethod
+    def of(cls, error: MessageError) -> RenderingError:
+        """Make the error of a value that WeCom would refuse, with its reason."""
+        return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
+
+
+class NotWorthSending(SentenceError):  # noqa: N818  # no error: as the subscription asks
+    """The run is not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +114,7 @@ class Content:
 
     @property
     def tables(self) -> dict[str, Table]:
-        """By the cards' aliases, in the report's order."""
+        """Return the tables by their cards' aliases, in the report's order."""
         return {card.alias: card.table for card in self.cards}
 
 
@@ -249,7 +263,7 @@ run_sources: Hook[[Run], RunSource | None] = Hook()
 
 
 def source_of(run: Run) -> RunSource:
-    """Raises LookupError for a trigger that no source is registered for."""
+    """Find the source of a run. Raises LookupError for a trigger that no source is registered for."""
     source = run_sources.first(run)
     if source is None:
         raise LookupError(run.trigger)

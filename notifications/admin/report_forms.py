@@ -27,7 +27,6 @@ from integrations.models import Card, Corp
 from notifications.admin import page_picture_form
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
-from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS
 from notifications.delivery.rendering.previews import preview
 from notifications.delivery.rendering.report_data import latest_tables
@@ -45,6 +44,7 @@ from notifications.models import (
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError
+from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import named_audience, reachability
 
 # So many subscriptions of a report are asked whom they would reach.

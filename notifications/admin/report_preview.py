@@ -25,7 +25,6 @@ from notifications.admin.report_forms import CHART_FIELDS, CHARTS_AT_MOST, cards
 from notifications.admin.schedule_forms import all_zones
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering import attachments, page_pictures
-from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.message_builder import PLAIN_FORMS
 from notifications.delivery.rendering.previews import Preview, preview_of
 from notifications.delivery.rendering.report_contents import (
@@ -39,7 +38,7 @@ from notifications.delivery.rendering.report_contents import (
 from notifications.models import Channel, MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
 from notifications.reports.html_tables import ShownTable, shown_tables
 from notifications.reports.row_filters import Condition
-from notifications.sources import Content, PageView
+from notifications.sources import Content, PageView, RenderingError
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

@@ -11,12 +11,11 @@ from integrations.core.sentences import Sentence
 from integrations.models.scoping import Person
 from notifications.admin import schedule_forms
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
-from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.previews import Preview, preview, preview_of
 from notifications.delivery.rendering.report_contents import expected_contents, link_of, order_of, written
 from notifications.delivery.rendering.report_data import cards_of, latest_tables
 from notifications.models import MessageForm, OwnRowsRule, Subscription
-from notifications.sources import Content
+from notifications.sources import Content, RenderingError
 from notifications.subscriptions.recipients import Reachability, named_audience, reachability
 from notifications.subscriptions.schedules import descriptions, slots
 from notifications.subscriptions.schedules.slots import ScheduleError

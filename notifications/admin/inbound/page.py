@@ -16,7 +16,6 @@ from django.utils.translation import gettext
 from accounts.users.scopes import people_visible_to
 from notifications.admin.inbound.form import TEMPLATES, ChannelForm
 from notifications.alerts.ingest import Alert
-from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.previews import Preview, preview_of
 from notifications.inbound import accept, calls
 from notifications.inbound.accept import Incoming
@@ -28,6 +27,7 @@ from notifications.inbound.payloads import Payload
 from notifications.models import InboundChannel, IncomingMessage
 from notifications.reports.templates import merge_fields
 from notifications.reports.templates.merge_fields import PAYLOAD, Field
+from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import Recipient
 
 if TYPE_CHECKING:

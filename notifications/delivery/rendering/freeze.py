@@ -19,7 +19,6 @@ from integrations.models import Corp
 from notifications.delivery.attachments import jobs, recipes, snapshots, urls
 from notifications.delivery.bulk import insert_contents, insert_deliveries, write_receipts
 from notifications.delivery.rendering import attachments, message_builder
-from notifications.delivery.rendering.errors import RenderingError
 from notifications.models import (
     Attachment,
     Channel,
@@ -31,7 +30,7 @@ from notifications.models import (
     Run,
 )
 from notifications.reports.contents import frozen
-from notifications.sources import Content
+from notifications.sources import Content, RenderingError
 from notifications.subscriptions.recipients import Recipient
 
 if TYPE_CHECKING:

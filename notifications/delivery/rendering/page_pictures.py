@@ -12,9 +12,8 @@ from integrations.clients.snapshots.options import Options, Theme, Width
 from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence
 from notifications.delivery.attachments import jobs
-from notifications.delivery.rendering.errors import RenderingError
 from notifications.models import PagePicture, Subscription
-from notifications.sources import PageView
+from notifications.sources import PageView, RenderingError
 
 if TYPE_CHECKING:
     from accounts.models import User

@@ -15,10 +15,9 @@ from integrations.clients.wecom.builders import MessageError
 from integrations.companies import links
 from integrations.models import Corp, SiteAddress
 from notifications.delivery.rendering import markdown, message_builder
-from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.freeze import words_of
 from notifications.models import MessageForm, Report
-from notifications.sources import Content
+from notifications.sources import Content, RenderingError
 
 _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/a&gt;")
 

@@ -28,7 +28,6 @@ from notifications.delivery.failures import explain_no_messages
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import share_freezing, update_unlocked
 from notifications.delivery.rendering import attachments, report_data
-from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.freeze import (
     Batch,
     freeze_contents,
@@ -37,7 +36,16 @@ from notifications.delivery.rendering.freeze import (
 )
 from notifications.delivery.rendering.report_data import DataPending
 from notifications.models import Channel, MessageForm, Receipt, ReportCard, Robot, Run
-from notifications.sources import Audience, Content, LeftOut, RunContents, RunSource, source_of
+from notifications.sources import (
+    Audience,
+    Content,
+    LeftOut,
+    NotWorthSending,
+    RenderingError,
+    RunContents,
+    RunSource,
+    source_of,
+)
 from notifications.subscriptions.recipients import Recipient, find_recipients, recheck
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from integrations.data.table import Table
 from integrations.models import Card
 from notifications.charts.definition import Chart
 from notifications.delivery.rendering import message_builder, report_data, skip_rules
-from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.page_pictures import RecipientPages, pages_of
 from notifications.delivery.rendering.report_data import Loaded
 from notifications.models import Delivery, MessageForm, OwnRowsRule, Receipt, Report, ReportCard, Run, Subscription
@@ -30,7 +29,18 @@ from notifications.reports.row_filters import ColumnMissingError, Condition, Key
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
-from notifications.sources import Audience, CardContent, Content, Expected, Figure, LeftOut, PageView, Terms
+from notifications.sources import (
+    Audience,
+    CardContent,
+    Content,
+    Expected,
+    Figure,
+    LeftOut,
+    NotWorthSending,
+    PageView,
+    RenderingError,
+    Terms,
+)
 from notifications.subscriptions.recipients import (
     Recipient,
     apply_contents,

@@ -17,8 +17,8 @@ from integrations.core.sentences import NoData, Sentence
 from integrations.data.table import Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData
-from notifications.delivery.rendering.errors import RenderingError
 from notifications.models import Report, ReportCard, Run
+from notifications.sources import RenderingError
 
 K = TypeVar("K")
 

@@ -23,7 +23,6 @@ from integrations.core.sentences import Sentence
 from integrations.hooks import Hook
 from notifications.delivery.failures import explain_runs
 from notifications.delivery.locking import BATCH, unlocked
-from notifications.delivery.rendering.errors import NotWorthSending
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.runs import auto_pause, names
 from notifications.delivery.runs.notices import new_notice
@@ -34,7 +33,7 @@ from notifications.models import (
     Priority,
     Run,
 )
-from notifications.sources import Audience, Content, OneContent, Terms
+from notifications.sources import Audience, Content, NotWorthSending, OneContent, Terms
 from notifications.subscriptions.schedules.descriptions import moment_line
 
 if TYPE_CHECKING:

@@ -12,11 +12,10 @@ from django.utils import translation
 
 from accounts.models import WeComAccount
 from notifications.delivery.locking import share_freezing
-from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.freeze import mail_batches, write_deliveries
 from notifications.delivery.rendering.report_contents import SubscriptionSource
 from notifications.models import Channel, Delivery, Receipt, Run
-from notifications.sources import Content
+from notifications.sources import Content, RenderingError
 from notifications.subscriptions.recipients import Recipient, mail_address
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,6 @@ from integrations.core import heartbeats
 from integrations.models import Corp, Heartbeat
 from notifications.delivery.attachments import jobs, recipes
 from notifications.delivery.rendering import page_pictures
-from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import triggers
 from notifications.models import (
@@ -30,6 +29,7 @@ from notifications.models import (
     Run,
     Subscription,
 )
+from notifications.sources import RenderingError
 from tests.bi import make_bi
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 
