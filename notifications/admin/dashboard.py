@@ -23,7 +23,7 @@ from notifications.delivery.attachments import jobs
 from notifications.delivery.runs import auto_pause, ownership, statistics
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
 from notifications.models import AlertRule, CorpQueue, Delivery, Incident, IncomingMessage, Robot, Run, Subscription
-from notifications.subscriptions.schedules import workdays
+from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import calendar_ends
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _about_media(now: datetime) -> list[Attention]:
 def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
     """Warn before days begin that are not known, where pushes or alert rules go by them: one line, which names
     them, with the way to where the days are entered, else to those that are concerned."""
-    years = workdays.unknown_years([(now + CALENDAR_NOTICE).date()])
+    years = slots.unknown_years([(now + CALENDAR_NOTICE).date()])
     if not years:
         return []
     names, addresses = list[str](), list[str]()

@@ -16,7 +16,7 @@ from django.utils.translation import get_language, gettext_lazy
 from integrations.data.dates import LAST_WORKDAY, RELATIVE_DATES, Period, last_workday, month_of, named_days
 from integrations.data.reading import narrow_text, read_day, read_moment, read_number
 from integrations.data.table import Kind, Month, Table
-from notifications.subscriptions.schedules import workdays
+from notifications.subscriptions.schedules import slots
 
 CONDITIONS_AT_MOST = 10
 FILTERS_AT_MOST = 10
@@ -231,7 +231,7 @@ def span_of(text: str, today: date) -> Period | None:
     """The days of a relative date, a month or a day; None for anything else."""
     name = _bare(text)
     is_last_workday = name in map(_bare, LAST_WORKDAY)  # the only one for which days that were entered count
-    named = last_workday(today, workdays.calendar()) if is_last_workday else _relative_days(today).get(name)
+    named = last_workday(today, slots.read_workdays()) if is_last_workday else _relative_days(today).get(name)
     if named is not None:
         return named if isinstance(named, Period) else Period(named, named)
     day = read_day(text)

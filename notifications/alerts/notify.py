@@ -17,7 +17,7 @@ from notifications.alerts import incidents, recipients
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import first_locked, unlocked
 from notifications.models import AlertRule, InboundChannel, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
-from notifications.subscriptions.schedules import slots, workdays
+from notifications.subscriptions.schedules import slots
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -209,7 +209,7 @@ def _within_hours(rule: AlertRule, now: datetime) -> datetime:
     where = slots.zone(rule.time_zone)
     local = now.astimezone(where)
     start, end = rule.notify_from or time(0), rule.notify_until or time(0)
-    is_workday = workdays.calendar() if rule.notifies_on_workdays_only else None
+    is_workday = slots.read_workdays() if rule.notifies_on_workdays_only else None
     for days in range(-1, DAYS_SEARCHED):
         day = local.date() + timedelta(days=days)
         if is_workday is not None and not is_workday(day):

@@ -49,7 +49,7 @@ from notifications.subscriptions.recipients import (
     resolve_all,
     trial_audience,
 )
-from notifications.subscriptions.schedules import workdays
+from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import moment_line
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ def written(
     note = "\n".join(filter(None, [_stale_note(tables, order), *_cut_notes(shown)]))
     title, text, figures = report.title, report.body, ""
     if report.is_template:
-        given = Given(order.slot_at, order.zone, tables, calendar=workdays.calendar)
+        given = Given(order.slot_at, order.zone, tables, calendar=slots.read_workdays)
         title = _rendered(Sentence("title"), title, given, "")
         text = _rendered(Sentence("body"), text, given, order.form)
         figures = _rendered(Sentence("key figures"), report.figures, given, "")

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from notifications.models import FreeDays, MonthDay, Repeat, Scheduled
-from notifications.subscriptions.schedules import slots, workdays
+from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.slots import DueTime
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[st
     if not subscription.is_by_workdays:
         return []
     zone = slots.zone(subscription.time_zone)
-    years = workdays.unknown_years(found.slot_at.astimezone(zone).date() for found in times)
+    years = slots.unknown_years(found.slot_at.astimezone(zone).date() for found in times)
     return [calendar_ends(years[0])] if years else []
 
 

@@ -1,4 +1,4 @@
-"""Computes the slots of a schedule, and the spread of their start times.
+"""Slots of a schedule, the spread of their start times, and the working days that schedules heed.
 
 A slot is the time that the schedule names; it identifies a run. With a spread the run is due some seconds later,
 always the same for the same slot, whoever works it out, and always before the next slot.
@@ -12,20 +12,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from calendar import monthrange
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import chinese_calendar
+from chinese_calendar.constants import holidays
 from cronsim import CronSim, CronSimError
 from django.db import transaction
 from django.db.models import QuerySet
 
 from integrations.core.sentences import Sentence, SentenceError
-from notifications.models import AlertRule, FreeDays, Repeat, Subscription
-from notifications.subscriptions.schedules import workdays
-from notifications.subscriptions.schedules.presets import preset_slots
+from notifications.models import AlertRule, FreeDays, MonthDay, Repeat, Subscription, WorkdayCalendar
 
 if TYPE_CHECKING:
     from notifications.models import Scheduled
@@ -37,6 +40,15 @@ TIME_FIELDS = (
     *("repeat", "local_time", "weekdays", "month_day", "free_days", "crontab", "jitter_seconds"),
     *("time_zone", "valid_from", "valid_to"),
 )
+ONE_DAY = timedelta(days=1)
+# How far ahead days are looked for before a schedule counts as one without any further. 29 February falls on a working
+# day within that.
+DAYS_LOOKED_AHEAD = 20 * 366
+IsWorkday = Callable[[date], bool]
+
+
+class ScheduleError(SentenceError, ValueError):
+    """A schedule or time zone that cannot be used; the text is a sentence for the person who wrote it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class DueTime:
 
 
 def zone(time_zone: str) -> ZoneInfo:
-    """Raises ScheduleError for a name that is no time zone."""
+    """Return the time zone of this name. Raises ScheduleError."""
     try:
         return ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -57,18 +69,20 @@ def zone(time_zone: str) -> ZoneInfo:
 
 
 def slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:
-    """Every slot later than `after`, in UTC, ascending, whatever the validity. Raises ScheduleError, also for a
-    schedule that never fires."""
+    """Yield every slot later than `after`, in UTC, ascending, whatever the validity.
+
+    Raises ScheduleError, also for a schedule that never fires.
+    """
     where = zone(subscription.time_zone)
     if subscription.repeat != Repeat.CRONTAB:
         return preset_slots(subscription, where, after)
     if subscription.free_days == FreeDays.SEND:
         return crontab_slots(subscription.crontab, where, after)
-    return crontab_slots_on(subscription.crontab, where, after, workdays.calendar())
+    return crontab_slots_on(subscription.crontab, where, after, read_workdays())
 
 
 def due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime]:
-    """Every time due later than `after` whose slot s is valid: valid_from ≤ s < valid_to. Raises ScheduleError."""
+    """Yield the times due later than `after` whose slot s is valid: valid_from ≤ s < valid_to. Raises ScheduleError."""
     start = after - timedelta(seconds=subscription.jitter_seconds)
     if subscription.valid_from is not None and subscription.valid_from > start:
         start = _just_before(subscription.valid_from)
@@ -80,7 +94,7 @@ def due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime]:
 
 
 def next_due(subscription: Scheduled, after: datetime) -> DueTime | None:
-    """The next time within the subscription's validity, or None. Raises ScheduleError."""
+    """Return the next time within the subscription's validity, or None. Raises ScheduleError."""
     return next(due_times(subscription, after), None)
 
 
@@ -94,8 +108,10 @@ def reschedule(subscription: Subscription | AlertRule, *, now: datetime) -> None
 
 
 def reschedule_rows(rows: QuerySet[Any], *, now: datetime) -> None:
-    """Set and save the next time of each. `rows`: subscriptions or alert rules; they are locked. One whose schedule
-    cannot be used keeps the time that it has."""
+    """Set and save the next time of each row: subscriptions or alert rules, which are locked.
+
+    One whose schedule cannot be used keeps the time that it has.
+    """
     moved = []
     with transaction.atomic():
         for row in rows.order_by("pk").select_for_update(of=("self",)):
@@ -123,12 +139,12 @@ def _spread(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueT
     while slot is not None:
         following = next(found, None)
         room = most if following is None else min(most, int((following - slot).total_seconds()) - 1)
-        yield DueTime(slot, slot + timedelta(seconds=_seconds(subscription.pk, slot, room)), room)
+        yield DueTime(slot, slot + timedelta(seconds=_draw_seconds(subscription.pk, slot, room)), room)
         slot = following
 
 
-def _seconds(subscription_id: int | None, slot: datetime, most: int) -> int:
-    """From 0 to `most`, the same for everybody who asks, and different from slot to slot."""
+def _draw_seconds(subscription_id: int | None, slot: datetime, most: int) -> int:
+    """Draw seconds from 0 to `most`: the same for everybody who asks, and different from slot to slot."""
     seed = f"{subscription_id}:{slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) % (most + 1)
 
@@ -138,7 +154,96 @@ def _just_before(moment: datetime) -> datetime:
     return datetime.fromtimestamp(moment.timestamp() - 1, tz=UTC) if moment.microsecond == 0 else moment
 
 
-# --- Five-field crontabs, read in a time zone ---
+# --- Presets: daily, on weekdays, monthly, at a local time ------------------------------------------------------------
+
+# A day that is moved to the next working day comes from no further back: no stretch of free days is longer.
+MOVED_AT_MOST = timedelta(days=31)
+
+
+def preset_slots(subscription: Scheduled, zone: tzinfo, after: datetime) -> Iterator[datetime]:
+    """Yield every time of the preset later than `after`, in UTC, ascending."""
+    local_time = subscription.local_time or time()
+    last = after
+    # A day earlier: where a clock is set back over midnight, the local date goes back, too.
+    for day in preset_days(subscription, after.astimezone(zone).date() - ONE_DAY):
+        moment = moment_of(day, local_time, zone)
+        if moment > last:
+            last = moment
+            yield moment
+
+
+def preset_days(subscription: Scheduled, start: date) -> Iterator[date]:
+    """Yield the preset's days from `start` on, ascending, each once, free days treated as the subscription says."""
+    is_workday = read_workdays() if subscription.is_by_workdays else is_published_workday
+    match subscription.free_days:
+        case FreeDays.SKIP:
+            yield from filter(is_workday, _find_named_days(subscription, start, is_workday))
+        case FreeDays.NEXT:
+            last = start - ONE_DAY
+            for named in _find_named_days(subscription, start - MOVED_AT_MOST, is_workday):
+                day = nearest_workday(named, is_workday)
+                if day > last:
+                    last = day
+                    yield day
+        case _:
+            yield from _find_named_days(subscription, start, is_workday)
+
+
+def moment_of(day: date, local_time: time, zone: tzinfo) -> datetime:
+    """Return a local time as a moment in UTC: the first of two, and for one that is skipped the first minute after."""
+    local = datetime.combine(day, local_time.replace(fold=0))
+    first = local.replace(tzinfo=zone)
+    moment = first.astimezone(UTC)
+    if moment.astimezone(zone).replace(tzinfo=None) == local:
+        return moment
+    # Skipped. Read with the offset after the change it lies before it, with the one before the change after it.
+    early = first.replace(fold=1).astimezone(UTC)
+    offset = moment.astimezone(zone).utcoffset()
+    minutes = range(int((moment - early).total_seconds()) // 60)
+    return early + timedelta(
+        minutes=bisect_left(
+            minutes, True, key=lambda n: (early + timedelta(minutes=n)).astimezone(zone).utcoffset() == offset
+        )
+    )
+
+
+def _find_named_days(subscription: Scheduled, start: date, is_workday: IsWorkday) -> Iterator[date]:
+    if subscription.repeat == Repeat.MONTHLY:
+        month_day = subscription.month_day
+        if month_day in MonthDay.values or month_day.isdecimal():  # else it has no days, as a week without days
+            yield from _find_days_of_months(month_day, start, is_workday)
+        return
+    wanted = set(range(1, 8)) if subscription.repeat == Repeat.DAILY else subscription.weekday_numbers
+    for ahead in range(DAYS_LOOKED_AHEAD):
+        day = start + ahead * ONE_DAY
+        if day.isoweekday() in wanted:
+            yield day
+
+
+def _find_days_of_months(month_day: str, start: date, is_workday: IsWorkday) -> Iterator[date]:
+    year, month = start.year, start.month
+    for _month in range(DAYS_LOOKED_AHEAD // 30):
+        day = _find_day_of_month(month_day, year, month, is_workday)
+        if day >= start:
+            yield day
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+
+
+def _find_day_of_month(month_day: str, year: int, month: int, is_workday: IsWorkday) -> date:
+    """Find the day of a month. One that has no such day has its last instead: nobody waits for a report in vain."""
+    last = date(year, month, monthrange(year, month)[1])
+    match month_day:
+        case MonthDay.LAST:
+            return last
+        case MonthDay.FIRST_WORKDAY:
+            return nearest_workday(date(year, month, 1), is_workday)
+        case MonthDay.LAST_WORKDAY:
+            return nearest_workday(last, is_workday, step=-1)
+        case _:
+            return min(last, date(year, month, 1) + (int(month_day) - 1) * ONE_DAY)
+
+
+# --- Five-field crontabs, read in a time zone -------------------------------------------------------------------------
 
 FIELDS = (
     Sentence("minute"),
@@ -149,18 +254,14 @@ FIELDS = (
 )
 # Any moment will do to read a field; this one is before every schedule.
 SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
-# How far a crontab is followed through days that are left out. 29 February falls on a working day within that.
-LOOKED_AHEAD = timedelta(days=20 * 366)
-
-
-class ScheduleError(SentenceError, ValueError):
-    """A schedule or time zone that cannot be used; the text is a sentence for the person who wrote it."""
 
 
 def crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
-    """Every time of the crontab later than `after`, in UTC, ascending. Raises ScheduleError, also for one that never
-    fires."""
-    simulation = _simulation(crontab, after.astimezone(zone))
+    """Yield every time of the crontab later than `after`, in UTC, ascending.
+
+    Raises ScheduleError, also for one that never fires.
+    """
+    simulation = _simulate(crontab, after.astimezone(zone))
     last = after
     found_any = False
     for local in simulation:
@@ -178,26 +279,23 @@ def crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datet
 def crontab_slots_on(
     crontab: str, zone: tzinfo, after: datetime, is_chosen: Callable[[date], bool]
 ) -> Iterator[datetime]:
-    """The same without the days that are not chosen. Ends where LOOKED_AHEAD holds none. Raises ScheduleError."""
+    """Yield the same on the chosen days alone. Ends where DAYS_LOOKED_AHEAD hold none. Raises ScheduleError."""
     last = after
     while True:
         for moment in crontab_slots(crontab, zone, last):
-            if moment - after > LOOKED_AHEAD:
+            if moment - after > timedelta(days=DAYS_LOOKED_AHEAD):
                 return
             day = moment.astimezone(zone).date()
             if not is_chosen(day):
                 # Begins anew: a schedule for every minute has 1440 times on a day that is left out.
-                last = max(moment, _end_of(day, zone))
+                end = datetime.combine(day, time(23, 59, 59), tzinfo=zone).replace(fold=1)
+                last = max(moment, end.astimezone(UTC))
                 break
             last = after = moment
             yield moment
 
 
-def _end_of(day: date, zone: tzinfo) -> datetime:
-    return datetime.combine(day, time(23, 59, 59), tzinfo=zone).replace(fold=1).astimezone(UTC)
-
-
-def _simulation(crontab: str, after: datetime) -> CronSim:
+def _simulate(crontab: str, after: datetime) -> CronSim:
     words = crontab.split()
     if len(words) != len(FIELDS):
         message = Sentence(
@@ -207,11 +305,11 @@ def _simulation(crontab: str, after: datetime) -> CronSim:
     try:
         return CronSim(" ".join(words), after)
     except (CronSimError, ValueError) as error:
-        raise ScheduleError(_complaint(words)) from error
+        raise ScheduleError(_explain(words)) from error
 
 
-def _complaint(words: list[str]) -> Sentence:
-    """Which field of a refused crontab is wrong; if each is right by itself, their combination names no day."""
+def _explain(words: list[str]) -> Sentence:
+    """Say which field of a refused crontab is wrong; if each is right by itself, their combination names no day."""
     for position, word in enumerate(words):
         if not _is_readable(position, word):
             return Sentence("“%(word)s” is no %(field)s.") % {"word": word, "field": FIELDS[position]}
@@ -230,3 +328,45 @@ def _is_readable(position: int, word: str) -> bool:
 
 def never_fires() -> Sentence:
     return Sentence("This schedule never fires: its fields name a date that no year has, like 30 February.")
+
+
+# --- Working days in China with make-up days (调休), from the library chinesecalendar. The State Council publishes each
+# year's days in the November before; the library follows with a release. For years that it does not know yet, Monday to
+# Friday count as working days but for the holidays that no year moves. What administrators entered counts before that
+
+# Month and day: New Year's Day, Labour Day (two days since 2025) and the National Day's three.
+FIXED_HOLIDAYS = frozenset({(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)})
+
+
+def read_workdays() -> IsWorkday:
+    """Return the test whether China works on a day, as it was entered, else as it is published. One query."""
+    entered = WorkdayCalendar.objects.entered()
+    return lambda day: entered[day] if day in entered else is_published_workday(day)
+
+
+@lru_cache(maxsize=4096)
+def is_published_workday(day: date) -> bool:
+    """Return whether China works on that day by what this version knows."""
+    try:
+        return bool(chinese_calendar.is_workday(day))
+    except NotImplementedError:
+        return day.isoweekday() < 6 and (day.month, day.day) not in FIXED_HOLIDAYS
+
+
+@cache
+def last_known_year() -> int:
+    """Return the last year whose holidays and make-up days are known."""
+    return int(max(holidays).year)
+
+
+def unknown_years(days: Iterable[date]) -> list[int]:
+    """Return the years of these days of which nothing is published or entered, ascending."""
+    years = {day.year for day in days if day.year > last_known_year()}
+    return sorted(years - {day.year for day in WorkdayCalendar.objects.entered()} if years else years)
+
+
+def nearest_workday(day: date, is_workday: IsWorkday, *, step: int = 1) -> date:
+    """Return the day itself if it is worked on, else the next one that is; with a step of -1 the last one before."""
+    while not is_workday(day):
+        day += timedelta(days=step)
+    return day

@@ -17,7 +17,7 @@ from accounts.models import User
 from integrations.models import Card, DataSource
 from notifications.admin import workday_calendar
 from notifications.models import FreeDays, MonthDay, Repeat, Report, Subscription, WorkdayCalendar
-from notifications.subscriptions.schedules import workdays
+from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import crontab_words, described
 from tests.browser_form import untouched
 from tests.notifications.admin.test_admin import client_of, errors_of, said, values, version_on
@@ -49,7 +49,7 @@ def order() -> tuple[Report, User]:
 @pytest.fixture
 def _in_november(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A day on which the calendar ends soon, whatever the library knows by now."""
-    now = datetime(workdays.last_known_year(), 12, 28, tzinfo=UTC)
+    now = datetime(slots.last_known_year(), 12, 28, tzinfo=UTC)
     monkeypatch.setattr(timezone, "now", lambda: now)
     monkeypatch.setattr(workday_calendar, "database_now", lambda: now)
     return iter(())
@@ -179,7 +179,7 @@ def test_free_days_only_are_refused_where_no_make_up_day_is_known(root: Client, 
 def test_the_end_of_the_calendar_is_told_before_and_after_saving(
     root: Client, order: tuple[Report, User], fields: dict[str, Any], is_told: bool
 ) -> None:
-    year = str(workdays.last_known_year() + 1)
+    year = str(slots.last_known_year() + 1)
 
     before = preview(root, values(*order, **fields))
     answer = root.post(ADD, values(*order, **fields))
@@ -379,8 +379,8 @@ def entered(client: Client, days: str) -> Any:
 def test_days_that_are_entered_move_the_next_times_and_end_the_warning(
     root: Client, order: tuple[Report, User]
 ) -> None:
-    year = workdays.last_known_year() + 1
-    first = workdays.nearest_workday(date(year, 1, 2), workdays.is_published_workday)
+    year = slots.last_known_year() + 1
+    first = slots.nearest_workday(date(year, 1, 2), slots.is_published_workday)
     push = saved(root, order, **MONTHLY)
     due_at = datetime(year - 1, 12, 28, tzinfo=UTC)
     due = make_subscription(free_days="skip", crontab="5 9 * * *", next_run_at=due_at)

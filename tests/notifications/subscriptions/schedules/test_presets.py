@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from notifications.models import FreeDays, MonthDay, Repeat, Subscription
-from notifications.subscriptions.schedules import presets, slots
+from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.slots import crontab_slots
 
 pytestmark = pytest.mark.django_db
@@ -162,7 +162,7 @@ def test_a_weekly_and_a_monthly_time_where_clocks_change(
 
 def _local_day(time_zone: str, moment: datetime, at: str) -> date:
     day = moment.astimezone(ZoneInfo(time_zone)).date()
-    assert presets.moment_of(day, time.fromisoformat(at), ZoneInfo(time_zone)) == moment
+    assert slots.moment_of(day, time.fromisoformat(at), ZoneInfo(time_zone)) == moment
     return day
 
 
