@@ -14,13 +14,9 @@ class AdminConfig(SimpleAdminConfig):
         # Imported here: models can be imported only after all apps are loaded.
         from accounts.audit.signals import track
         from guanwecom.operations import tasks  # noqa: F401  # connects itself to Celery's signals
-        from guanwecom.operations.monitoring.metrics import counted_metrics, engine_metrics
-        from notifications.delivery.metrics import metrics_scraped
         from notifications.models import OperatorContacts
 
         track(OperatorContacts, corps=lambda _contacts: [])
-        metrics_scraped.register(engine_metrics)
-        metrics_scraped.register(counted_metrics)
 
 
 class GuanwecomConfig(AppConfig):

@@ -10,11 +10,10 @@ from accounts.directory.hooks import directory_action, directory_attentions, dir
 from accounts.users import bi_identity
 from accounts.users.panels import person_panels
 from accounts.views.bi import home_entries
-from accounts.views.confirmation import gate
 from accounts.views.navigation import home_entries as asked_for_entries
 from guanwecom.operations.monitoring.attention import monitoring_attentions
 from integrations.admin.dashboard import connection_attentions, connection_lines, source_attentions
-from integrations.core import hooks, reauthentication
+from integrations.core import hooks
 from notifications.admin.dashboard import push_attentions, push_lines
 from notifications.admin.person_panel import person_panel
 
@@ -36,4 +35,3 @@ def register() -> None:
     hooks.corp_actions.register(directory_action)
     asked_for_entries.register(home_entries)
     person_panels.register(person_panel)
-    reauthentication.change_sent.register(gate)

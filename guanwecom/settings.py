@@ -70,7 +70,7 @@ MIDDLEWARE = [
     "guanwecom.operations.middleware.CopyMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",
+    *("axes.middleware.AxesMiddleware", "accounts.views.confirmation.ConfirmationMiddleware"),
 ]
 ROOT_URLCONF = "guanwecom.urls"
 WSGI_APPLICATION = "guanwecom.wsgi.application"

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from guanwecom import page_hooks
-from guanwecom.operations.views import engine
+from guanwecom.operations.views import engine, metrics
 from integrations.views import ENGINE_PATH
 
 # Addresses are loaded by what serves pages or makes a link; AppConfig.ready() leaves pages out (guanwecom.apps).
@@ -18,6 +18,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path(ENGINE_PATH.lstrip("/"), engine, name="engine"),
+    path("metrics", metrics, name="metrics"),
     path("", include("integrations.urls")),
     path("", include("accounts.urls")),
     path("", include("notifications.urls")),

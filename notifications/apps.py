@@ -28,7 +28,6 @@ class NotificationsConfig(AppConfig):
         from notifications.alerts.messages import source_of_alert
         from notifications.delivery.limiter import store_lost
         from notifications.delivery.maintenance import checks  # noqa: F401  # see above
-        from notifications.delivery.rendering.preview_files import previews_requested
         from notifications.delivery.rendering.report_contents import source_of_subscription
         from notifications.delivery.runs import ownership, page_rights
         from notifications.delivery.runs.owner_notices import notice_contents, source_of_notice
@@ -39,7 +38,7 @@ class NotificationsConfig(AppConfig):
         from notifications.receivers import disabling_holds_back, grant_to_roles, track_orders
         from notifications.sources import run_sources
         from notifications.subscriptions.attribute_rules import rules_naming
-        from notifications.tasks import enqueue_previews, enqueue_waiting_runs
+        from notifications.tasks import enqueue_waiting_runs
 
         store_lost.register(calls_until_now)
         for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
@@ -53,7 +52,6 @@ class NotificationsConfig(AppConfig):
         consumers.register(CLICKS_CONSUMER)
         for answer in (follow, enqueue_waiting_runs):
             card_data_finished.register(answer)
-        previews_requested.register(enqueue_previews)
         values_dropped.register(rules_naming)
         people_left.register(withdraw)
         people_left.register(ownership.follow_leavers)

@@ -5,7 +5,6 @@ from django.urls import path
 from notifications.api import inbound
 from notifications.api.app import api
 from notifications.views import alerts, inbox, mails, media
-from notifications.views.metrics import metrics
 
 urlpatterns = [
     path("", inbox.home, name="home"),
@@ -17,7 +16,6 @@ urlpatterns = [
     path("alerts/<int:pk>/act/", alerts.act, name="act-on-alert"),
     path("api/v1/", api.urls),
     path("in/<str:public_id>", inbound.receive, name="inbound"),
-    path("metrics", metrics, name="metrics"),
     path("m/<str:mark>/", inbox.message, name="message"),
     path("m/<str:mark>/mail/", mails.whole_mail, name="whole-mail"),
     path("m/<str:mark>/<int:position>.<str:extension>", media.attachment, name="attachment"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from cryptography.fernet import InvalidToken
@@ -32,6 +33,22 @@ TYPED = "_confirm-typed"
 # How long what somebody typed waits for them to confirm it.
 TYPED_SECONDS = 3600
 _OF_THE_FORM = ("csrfmiddlewaretoken", TYPED)
+
+
+class ConfirmationMiddleware:
+    """A question before a page of integrations.core.reauthentication.ConfirmedChanges takes what is sent to it.
+
+    The last middleware: who is refused by another one is not asked.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, *_arguments: Any) -> HttpResponse | None:
+        return gate(request) if request.method == "POST" and getattr(view, "is_confirmed", False) else None
 
 
 def gate(request: HttpRequest) -> HttpResponse | None:

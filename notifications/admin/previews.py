@@ -19,6 +19,7 @@ from integrations.admin.base import own_page
 from integrations.core.generics import AnyModelAdmin
 from integrations.datasources import previews
 from integrations.models import Card
+from notifications import tasks
 from notifications.admin.base import administrator
 from notifications.delivery.rendering import preview_files
 from notifications.delivery.rendering.attachments import Plan
@@ -106,7 +107,7 @@ class PreviewMixin(AnyModelAdmin):
             drawings = preview_files.begin(plan, by=administrator(request), now=now)
         except preview_files.TooManyDrawingsError:
             return {"is_busy": True}
-        preview_files.previews_requested(drawings.medium_ids)
+        tasks.enqueue_previews(drawings.medium_ids)
         return {"drawings": drawings, "carried": drawings.carried}
 
     def preview_answer(

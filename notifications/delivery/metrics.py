@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, chain
+from itertools import accumulate
 
 from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 from django.utils import timezone
@@ -13,31 +13,23 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.registry import Collector
 
 from integrations.companies import callbacks
-from integrations.hooks import Hook
 from notifications.delivery import counters
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending import circuit_breaker
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
 from notifications.models import CorpQueue, Delivery, Incident, Priority
 
-# Asked for further metrics at each scrape.
-metrics_scraped: Hook[[], Iterable[Metric]] = Hook()
 
-
-class PushCollector(Collector):
-    """Everything of one scrape. A Valkey that was emptied begins at 0 again, as Prometheus expects of a restart."""
-
-    def collect(self) -> Iterator[Metric]:
-        yield _attempts()
-        yield _lag()
-        yield _waiting()
-        yield _alerts()
-        yield from _queues()
-        yield _refused_callbacks()
-        yield from chain.from_iterable(metrics_scraped())
+def push_metrics() -> Iterator[Metric]:
+    """Yield the metrics of pushes, incidents and callbacks at a scrape."""
+    yield _attempts()
+    yield _lag()
+    yield _waiting()
+    yield _alerts()
+    yield from _queues()
+    yield _refused_callbacks()
 
 
 def _attempts() -> Metric:

@@ -1,24 +1,34 @@
-"""Metrics of the engine for Prometheus."""
+"""All metrics for Prometheus: those of the engine, of pushes, and what all processes have counted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from guanwecom.operations import access, health, tasks
 from guanwecom.operations.monitoring import expiry, limits, waiting
 from integrations.core import metrics
 from integrations.core.background import database_clock
 from integrations.models import Installation, SiteAddress
+from notifications.delivery.metrics import push_metrics
 from notifications.inbound.mail import backend as mail_backend
 
 # What they count is shown by this process, too, whatever it has done itself.
 COUNTING = (access, tasks, mail_backend)
 
 
-def engine_metrics() -> Iterator[Metric]:
-    """Registered with notifications.delivery.metrics."""
+class EngineCollector(Collector):
+    """Everything of one scrape. A Valkey that was emptied begins at 0 again, as Prometheus expects of a restart."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from push_metrics()
+        yield from _engine()
+        yield from metrics.families()
+
+
+def _engine() -> Iterator[Metric]:
     state = health.read()
     yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", not state.problems)
     yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)
@@ -40,11 +50,6 @@ def engine_metrics() -> Iterator[Metric]:
     yield from _waiting()
     yield from _used()
     yield from _expiring()
-
-
-def counted_metrics() -> Iterator[Metric]:
-    """Registered with notifications.delivery.metrics: what all processes have counted."""
-    yield from metrics.families()
 
 
 def _waiting() -> Iterator[Metric]:

@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import User
-from integrations.hooks import Hook
 from notifications.delivery.attachments import jobs
 from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.attachments import Plan, Wanted
@@ -25,10 +24,6 @@ PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: time
 # All people together may have so many waiting: messages need the workers, too.
 WAITING_AT_MOST = 60
 _SALT = "notifications.report_drawings"
-
-
-# Told the keys of pictures and files for which somebody waits at a page, to hand them to workers at once.
-previews_requested: Hook[[list[int]], None] = Hook()
 
 
 class TooManyDrawingsError(Exception):
