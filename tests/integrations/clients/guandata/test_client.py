@@ -79,8 +79,8 @@ def test_lists_pages_with_the_app_token_in_the_body(bi: GuandataAnswers) -> None
     bi.gives("page_list", body={"token": APP_TOKEN})
 
     assert open_client().page_list() == [
-        Page("p1", "销售总览", "PAGE", "d1", is_deleted=False),
-        Page("p2", "旧页面", "PAGE", "", is_deleted=True),
+        Page("p1", "销售总览", "PAGE", is_deleted=False),
+        Page("p2", "旧页面", "PAGE", is_deleted=True),
     ]
 
 
