@@ -7,7 +7,7 @@ TESTS := $(RUN) -m pytest -n auto --dist worksteal
 # Byte code is kept, whatever the environment says: tests start dozens of our programs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox test-sqlite lint docs docs-links screenshots format messages requirements sbom bundle bench journey chaos nightly
+.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox lint docs docs-links screenshots format messages requirements sbom bundle bench journey chaos nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -18,24 +18,20 @@ setup-demo:
 setup-dev:
 	@tools/bootstrap.sh dev
 
-demo: setup-demo ## the whole product on this machine: web, worker, beat, Valkey and a sandbox in WeCom's place
+demo: setup-demo ## the whole product on this machine: web, worker, beat, PostgreSQL, Valkey and a sandbox in WeCom's place
 	@$(RUN) -m tools.demo
 
 demo-reset: setup-demo ## throw the demo's data away; the next `make demo` starts afresh
 	@$(RUN) -m tools.demo --reset
 
-test: setup-dev ## all tests once, on PostgreSQL, and those about SQL on SQLite, too; PYTEST="tests/accounts -k name" narrows
-	@$(TESTS) --database postgresql $(PYTEST)
-	@$(if $(PYTEST),:,$(TESTS) --database sqlite -m each_database $$(grep -rl --include='test_*.py' each_database tests))
+test: setup-dev ## all tests; PYTEST="tests/accounts -k name" narrows
+	@$(TESTS) $(PYTEST)
 
 test-sandbox: setup-dev ## the sandbox's own tests, which need no database; `make test` contains them
 	@$(TESTS) tests/sandbox $(PYTEST)
 
-test-sqlite: setup-dev ## all tests on SQLite; PYTEST="tests/accounts -k name" narrows
-	@$(TESTS) --database sqlite $(PYTEST)
-
 journey: setup-dev ## count clicks, fields and pages of the ways through the product (docs/en/journeys.md)
-	@$(TESTS) --database postgresql -m journey $(PYTEST)
+	@$(TESTS) -m journey $(PYTEST)
 
 lint: setup-dev ## formatting, rules, sizes, types, import contracts, security, templates, migrations, translations, pins
 	@$(RUN) -m tools.lint
@@ -76,9 +72,8 @@ bench: setup-dev ## measure the WeCom client, signing in, the push engine, chart
 chaos: setup-dev ## kill and break everything at random, and count what arrived; ROUNDS=100 SEED=1 TOWNS=3 as wished
 	@$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) --towns $(or $(TOWNS),1) $(if $(SEED),--seed $(SEED))
 
-nightly: setup-dev ## all tests with 10,000 examples, every page and a million receipts; all on SQLite; chaos. Each part runs, whatever failed before
+nightly: setup-dev ## all tests with 10,000 examples, every page and a million receipts; chaos. Each part runs, whatever failed before
 	@failed=; \
-	HYPOTHESIS_PROFILE=nightly $(TESTS) --database postgresql || failed=1; \
-	$(TESTS) --database sqlite || failed=1; \
+	HYPOTHESIS_PROFILE=nightly $(TESTS) || failed=1; \
 	$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED)) || failed=1; \
 	test -z "$$failed"

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.goals import VARIABLE, Goal, reported
-from tests.services import ENVIRON
+from tests.services import ENVIRON, NOT_YET_STARTED
 
 ROOT = Path(__file__).resolve().parent.parent
 # The settings want them; a program that opens some starts its own.
-SERVICES = {"DATABASE_URL": "sqlite:////nowhere", "VALKEY_URL": "redis://127.0.0.1:1/0"}
+SERVICES = {"DATABASE_URL": NOT_YET_STARTED, "VALKEY_URL": "redis://127.0.0.1:1/0"}
 PROGRAMS = ("client_overhead", "sign_in", "push_engine", "chart_push", "pages")
 
 

@@ -304,38 +304,29 @@ _POSTGRESQL: dict[str, Any] = {
 
 
 def database(text: str) -> dict[str, Any]:
-    """A database URL as Django's settings. SQLite gets WAL and immediate transactions, or locks would lose work;
-    PostgreSQL the time limits of _POSTGRESQL, of several hosts the primary, where the address names no others, and with
-    sslmode=require a server whose certificate is verified."""
-    scheme = text.partition("://")[0]
-    if scheme not in {"sqlite", "postgres", "postgresql"}:
-        raise ValueError("expected postgresql://… or sqlite:///… (the value is not shown)")
+    """A database URL as Django's settings, with the time limits of _POSTGRESQL, of several hosts the primary, where the
+    address names no others, and with sslmode=require a server whose certificate is verified."""
+    if text.partition("://")[0] not in {"postgres", "postgresql"}:
+        raise ValueError("expected postgresql://… (the value is not shown)")
     try:
         config: dict[str, Any] = dict(environ.Env.db_url_config(text))
     except ValueError:
         raise ValueError(NOT_AN_ADDRESS) from None
-    if not config["NAME"] or (config["NAME"] == ":memory:" and ":memory:" not in text):
+    if not config["NAME"]:
         raise ValueError("names no database (the value is not shown)")
-    if scheme == "sqlite":
-        config["OPTIONS"] = {
-            "timeout": 20,
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
-        }
-    else:
-        # Of several hosts the one that takes writes: the others are its standbys.
-        writable = {"target_session_attrs": "read-write"} if "," in str(config.get("HOST", "")) else {}
-        config["OPTIONS"] = _POSTGRESQL | writable | config.get("OPTIONS", {})
-        if ("options", "") in parse_qsl(urlsplit(text).query, keep_blank_values=True):
-            del config["OPTIONS"]["options"]  # a pooler between may refuse any
-        if config["OPTIONS"].get("sslmode") == "require":  # libpq would take any certificate
-            trusted = {"sslrootcert": ssl.get_default_verify_paths().cafile or certifi.where()}
-            config["OPTIONS"] = trusted | config["OPTIONS"] | {"sslmode": "verify-full"}
-        config["ENGINE"] = "guanwecom.postgresql"
-        config["CONN_MAX_AGE"] = 60
-        config["CONN_HEALTH_CHECKS"] = True
-        # A pooler in transaction mode gives each statement another session, where the cursor of the last is not known.
-        config["DISABLE_SERVER_SIDE_CURSORS"] = True
+    # Of several hosts the one that takes writes: the others are its standbys.
+    writable = {"target_session_attrs": "read-write"} if "," in str(config.get("HOST", "")) else {}
+    config["OPTIONS"] = _POSTGRESQL | writable | config.get("OPTIONS", {})
+    if ("options", "") in parse_qsl(urlsplit(text).query, keep_blank_values=True):
+        del config["OPTIONS"]["options"]  # a pooler between may refuse any
+    if config["OPTIONS"].get("sslmode") == "require":  # libpq would take any certificate
+        trusted = {"sslrootcert": ssl.get_default_verify_paths().cafile or certifi.where()}
+        config["OPTIONS"] = trusted | config["OPTIONS"] | {"sslmode": "verify-full"}
+    config["ENGINE"] = "guanwecom.postgresql"
+    config["CONN_MAX_AGE"] = 60
+    config["CONN_HEALTH_CHECKS"] = True
+    # A pooler in transaction mode gives each statement another session, where the cursor of the last is not known.
+    config["DISABLE_SERVER_SIDE_CURSORS"] = True
     return config
 
 

@@ -29,8 +29,6 @@ def pool_connections(sender: Any = None, **_signal: Any) -> None:
     """Called in a worker before its first task: from then on closing a connection gives it back to a pool."""
     connections.close_all()
     database = connections.databases["default"]
-    if database["ENGINE"] != "guanwecom.postgresql":
-        return
     size = {"min_size": 0, "max_size": sender.concurrency + SPARE}
     database["OPTIONS"] = {
         **database.get("OPTIONS", {}),
@@ -62,7 +60,7 @@ class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
 
     def on_worker_process_init(self, **_signal: Any) -> None:
         """Called in each forked process before its first task."""
-        pools = getattr(connection, "_connection_pools", {})  # SQLite has none
+        pools = connection._connection_pools  # type: ignore[attr-defined]  # PostgreSQL's alone has it
         self._inherited = (dict(pools), connections.all(initialized_only=True))
         pools.clear()
         for alias in connections:

@@ -155,7 +155,7 @@ def _cheap_passwords() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_flush() -> Iterator[None]:
-    """After a test with transactions of its own, Django's `flush` empties all tables of PostgreSQL in a quicker way."""
+    """After a test with transactions of its own, Django's `flush` empties all tables in a quicker way."""
     flush = DatabaseOperations.sql_flush
 
     def sql_flush(self: DatabaseOperations, style: Style, tables: list[str], **options: bool) -> list[str]:
@@ -229,16 +229,12 @@ def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 def django_db_setup(
     request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[None]:
-    """In pytest-django's place: a database for each of pytest's workers, which the first of them migrates for all.
-
-    SQLite's is a file: in memory it has no WAL and no second process.
-    """
+    """In pytest-django's place: a database for each of pytest's workers, which the first of them migrates for all."""
     services = request.config.stash[SERVICES_KEY]
-    if (url := services.start_database()) is not None:
-        address = urlsplit(url)
-        connection.settings_dict.update(
-            HOST=address.hostname, PORT=address.port, USER=address.username, PASSWORD=unquote(address.password or "")
-        )
+    address = urlsplit(services.start_database())
+    connection.settings_dict.update(
+        HOST=address.hostname, PORT=address.port, USER=address.username, PASSWORD=unquote(address.password or "")
+    )
     name = services.database_name(getattr(request.config, "workerinput", {}).get("workerid", "alone"))
     with django_db_blocker.unblock():
         make_migrated(name, template=services.migrated_database, lock=services.migrated_database_lock)
@@ -260,11 +256,8 @@ def process_environ(transactional_db: None) -> dict[str, str]:
 def program_environ() -> dict[str, str]:
     """The same, for a fixture of another scope, once the test database is there."""
     database = connection.settings_dict
-    if connection.vendor == "sqlite":
-        url = f"sqlite:///{database['NAME']}"
-    else:
-        user, password = quote(database["USER"]), quote(database["PASSWORD"])
-        url = f"postgresql://{user}:{password}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    user, password = quote(database["USER"]), quote(database["PASSWORD"])
+    url = f"postgresql://{user}:{password}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
     ours = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
     # Unbuffered, so that a test that waits for a line in a log sees it at once.
     # Commands speak English.

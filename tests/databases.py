@@ -1,13 +1,11 @@
-"""The databases of a test run: migrated once, then copied.
+"""The databases of a test run: migrated once, then copied by the server (CREATE DATABASE … TEMPLATE).
 
-SQLite's are files, a PostgreSQL's are copied by itself (CREATE DATABASE … TEMPLATE). To migrate takes seconds; to copy
-the result takes none.
+To migrate takes seconds; to copy the result takes none.
 """
 
 from __future__ import annotations
 
 import fcntl
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,20 +42,13 @@ def used(url: str) -> Iterator[None]:
 
 
 def drop(name: str) -> None:
-    if connection.vendor == "sqlite":
-        for end in ("", "-wal", "-shm"):
-            Path(name + end).unlink(missing_ok=True)
-    else:
-        _administer(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    _administer(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 def copy(source: str | None, name: str) -> None:
     """Make a database as `source` is, or an empty one. Nobody may be connected to either."""
     drop(name)
-    if connection.vendor == "postgresql":
-        _administer(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{source}"' if source else ""))
-    elif source is not None:
-        shutil.copyfile(source, name)
+    _administer(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{source}"' if source else ""))
 
 
 def _administer(statement: str) -> None:
@@ -107,7 +98,7 @@ def put_back(kept: list[str]) -> None:
 
 
 def statements_that_empty(operations: BaseDatabaseOperations, tables: list[str]) -> list[str]:
-    """Of a PostgreSQL, in one transaction and one round trip. Foreign keys are looked at when it ends.
+    """In one transaction and one round trip. Foreign keys are looked at when it ends.
 
     Why not TRUNCATE? It makes new files for each table and its indexes, full or not, and needs 300 ms for a hundred
     tables where this needs 20. The lock waits, as TRUNCATE does, until others' transactions have ended; their rows go,
@@ -119,7 +110,7 @@ def statements_that_empty(operations: BaseDatabaseOperations, tables: list[str])
 
 
 def somebody_waits() -> bool:
-    """Whether a connection to this PostgreSQL database waits for another's lock."""
+    """Whether a connection to this database waits for another's lock."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM pg_stat_activity"

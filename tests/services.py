@@ -1,9 +1,8 @@
 """Pytest plugin: starts the servers that the tests need and points the settings at them, before Django reads them.
 
-`pytest` alone uses SQLite in a temporary file, `pytest --database postgresql` a PostgreSQL of its own, and both a
-Valkey of their own. Nothing of the developer's environment reaches a test: every variable that matters is set here.
-TEST_DATABASE_URL names another PostgreSQL to use; its user must be allowed to create databases. A PostgreSQL starts
-when the first test asks for a database, or with pytest-xdist's workers, who share it.
+Nothing of the developer's environment reaches a test: every variable that matters is set here. TEST_DATABASE_URL names
+another PostgreSQL to use; its user must be allowed to create databases. Otherwise one starts when the first test asks
+for a database, or with pytest-xdist's workers, who share it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from tools import catalogues
 from tools.services import Service, start_postgresql, start_valkey
 
 ROOT = Path(__file__).resolve().parent.parent
-DATABASES = ("sqlite", "postgresql")
 # pytest-xdist's workers inherit the variable from the process that starts them.
 RUN_FOLDER = "TEST_RUN_FOLDER"
 # With `-n auto`: one for each processor and one more, as tests of browsers and processes wait most of their time. More
@@ -73,46 +71,36 @@ class TestServices:
         return self.services[0].folder
 
     def database_name(self, suffix: str) -> str:
-        """A test database of this process; of a PostgreSQL, which workers share, `suffix` tells them apart."""
-        if self.database == "sqlite":
-            return str(self.folder / f"{suffix}.sqlite3")
+        """A test database of this process; `suffix` tells those of workers apart, who share the server."""
         return f"test_{urlsplit(os.environ['TEST_DATABASE_URL']).path.lstrip('/')}_{suffix}"
 
     @property
     def migrated_database(self) -> str:
         """The one of which all processes of a run take copies."""
-        if self.database == "sqlite":
-            return str(self.run_folder / "migrated.sqlite3")
         return self.database_name("migrated")
 
     @property
     def migrated_database_lock(self) -> Path:
-        return self.run_folder / f"migrated.{self.database}.lock"
+        return self.run_folder / "migrated.lock"
 
     @property
     def run_folder(self) -> Path:
         """The folder of the process that started pytest-xdist's workers."""
         return Path(os.environ[RUN_FOLDER])
 
-    def start(self, database: str, *, has_workers: bool) -> None:
-        self.database = database
+    def start(self, *, has_workers: bool) -> None:
         valkey = start_valkey()
         self.services.append(valkey)
         os.environ.setdefault(RUN_FOLDER, str(self.folder))
         os.environ.update(ENVIRON, VALKEY_URL=valkey.url)
-        if database == "sqlite":
-            os.environ["DATABASE_URL"] = f"sqlite:///{self.folder}/unused.sqlite3"
-            return
         # pytest-xdist's workers inherit the variable from the process that starts them: one server for all of them.
         self.uses_anothers_postgresql = "TEST_DATABASE_URL" in os.environ
         if has_workers:
             self.start_database()
         os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", NOT_YET_STARTED)
 
-    def start_database(self) -> str | None:
-        """The address of the PostgreSQL, which runs from now on; None with SQLite. Safe to call twice."""
-        if self.database == "sqlite":
-            return None
+    def start_database(self) -> str:
+        """The address of the PostgreSQL, which runs from now on. Safe to call twice."""
         if "TEST_DATABASE_URL" not in os.environ:
             postgresql = start_postgresql()
             self.services.append(postgresql)
@@ -130,10 +118,6 @@ class TestServices:
 SERVICES_KEY = pytest.StashKey[TestServices]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--database", choices=DATABASES, default="sqlite", help="the database that the tests use")
-
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
@@ -145,7 +129,7 @@ def pytest_load_initial_conftests(
     early_config.stash[SERVICES_KEY] = services
     early_config.add_cleanup(services.stop)
     options = parser.parse_known_args(args)
-    services.start(options.database, has_workers=bool(getattr(options, "numprocesses", None)))
+    services.start(has_workers=bool(getattr(options, "numprocesses", None)))
     # `make lint` complains of incomplete catalogues; tests show the English texts.
     with suppress(catalogues.CatalogueError):
         for app in catalogues.APPS:
@@ -158,9 +142,8 @@ def pytest_xdist_auto_num_workers() -> int:
     return min((os.cpu_count() or 1) + WORKERS_BESIDE, WORKERS_AT_MOST)
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    notices = [NO_CHROMIUM.format(what="are skipped")] if find_chromium() is None else []
-    return [f"database: {config.getoption('database')}", *notices]
+def pytest_report_header() -> list[str]:
+    return [NO_CHROMIUM.format(what="are skipped")] if find_chromium() is None else []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -183,10 +166,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: _place(item.nodeid))
-    if config.getoption("database") != "postgresql":
-        _skip(items, "postgresql", "needs --database postgresql")
     if find_chromium() is None:
-        _skip(items, "e2e", "no Chromium found (variable CHROMIUM)")
+        for item in items:
+            if item.get_closest_marker("e2e"):
+                item.add_marker(pytest.mark.skip(reason="no Chromium found (variable CHROMIUM)"))
 
 
 def _place(node_id: str) -> int:
@@ -194,9 +177,3 @@ def _place(node_id: str) -> int:
     Those come first: they take long, and only one worker can run them."""
     file = node_id.partition("::")[0]
     return 0 if file.startswith(STACK_FOLDERS) else zlib.crc32(file.encode())
-
-
-def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
-    for item in items:
-        if item.get_closest_marker(marker):
-            item.add_marker(pytest.mark.skip(reason=reason))

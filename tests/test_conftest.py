@@ -64,7 +64,6 @@ def test_settings_come_from_the_suite_and_not_from_the_developer(valkey_url: str
     assert {name: os.environ[name] for name in ENVIRON} == ENVIRON
 
 
-@pytest.mark.each_database
 @pytest.mark.django_db
 def test_the_copied_database_is_migrated_to_the_end() -> None:
     executor = MigrationExecutor(connection)
@@ -89,22 +88,11 @@ def test_another_process_sees_this_tests_rows(process_environ: dict[str, str], p
     assert (done.stdout, done.returncode) == ("shared\n", 0), done.stderr
 
 
-@pytest.mark.each_database
-@pytest.mark.django_db
-def test_the_database_is_the_one_asked_for(request: pytest.FixtureRequest) -> None:
-    assert connection.vendor == request.config.getoption("database")
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA journal_mode")
-            assert cursor.fetchone() == ("wal",)
-
-
 def flush() -> None:
     """As after a test with transactions of its own, but that what the apps keep in their tables does not come back."""
     call_command("flush", verbosity=0, interactive=False, reset_sequences=False, inhibit_post_migrate=True)
 
 
-@pytest.mark.each_database
 @pytest.mark.django_db(transaction=True)
 def test_flush_empties_every_table_whatever_refers_to_whatever() -> None:
     corp = Corp.objects.create(name="北山制造", corpid="ww1", agentid=1, secret="s")
@@ -123,7 +111,6 @@ def test_flush_empties_every_table_whatever_refers_to_whatever() -> None:
             assert cursor.fetchone() == (0,), table
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_flush_waits_for_what_another_connection_still_writes() -> None:
     settings_dict = connection.settings_dict

@@ -47,7 +47,7 @@ def test_a_test_without_a_database_starts_no_postgresql(project_root: Path, tmp_
     unstarted = "from django.db import connection; assert connection.settings_dict['PORT'] == 1"
     (tmp_path / "test_pure.py").write_text(f"def test_pure():\n    {unstarted}\n")
 
-    done = run(project_root, "--database", "postgresql", "-c", str(project_root / "pyproject.toml"), str(tmp_path))
+    done = run(project_root, "-c", str(project_root / "pyproject.toml"), str(tmp_path))
 
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout

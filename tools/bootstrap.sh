@@ -49,7 +49,7 @@ candidates() {
 
 # Whether $1 is a finished Python 3.$2 with the parts that we need.
 is_python() {
-    "$1" -c "import ctypes, sqlite3, ssl, sys, venv
+    "$1" -c "import ctypes, ssl, sys, venv
 sys.exit(sys.version_info[:2] != (3, $2) or sys.version_info.releaselevel != 'final')" >/dev/null 2>&1
 }
 

@@ -312,7 +312,7 @@ def first_failed(said: str) -> str:
 
 def _run_tests(tests: list[str], copy: Path) -> tuple[int | None, str]:
     """pytest's exit status, None if the time was up."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--database", "postgresql", *tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=SECONDS_AT_MOST, check=False)
     except subprocess.TimeoutExpired:

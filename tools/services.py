@@ -173,44 +173,65 @@ def start_valkey() -> Service:
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
-def start_postgresql(*, keeps_commits: bool = False) -> Service:
-    """Start an empty PostgreSQL with a superuser `postgres`, tuned for throw-away data (no fsync).
+@dataclass(frozen=True)
+class PostgresqlServer:
+    """A PostgreSQL that can be started: its address, its command, and as whom it runs (arguments for subprocess)."""
 
-    With `keeps_commits` what was committed outlives a killed server, though not a lost power supply.
+    url: str
+    command: list[str]
+    identity: dict[str, Any]
 
-    As root it runs as `nobody` (PostgreSQL refuses to run as root), from a copy where `nobody` cannot read the
-    original, so that no private folder has to be opened. Raises ServiceError.
+
+def prepare_postgresql(folder: Path, **settings: str) -> PostgresqlServer:
+    """Make a PostgreSQL in `folder`, an empty one, or take the one that an earlier call has made there.
+
+    It has a superuser `postgres`, and listens on a free port of 127.0.0.1 only. As root it runs as `nobody` (PostgreSQL
+    refuses to run as root), who must get as far as `folder`, from a copy where `nobody` cannot read the original, so
+    that no private folder has to be opened. Raises ServiceError.
     """
-    folder = Path(tempfile.mkdtemp(prefix="guanwecom-postgresql-"))
     if os.geteuid() == 0:
         folder.chmod(0o711)  # for nobody to pass through
+    programs = _postgresql_programs(folder)
+    data = folder / "data"
+    if not data.exists():
+        _init_database(programs, folder)
+    made_by, version = int((data / "PG_VERSION").read_text()), _postgresql_version(programs)
+    if made_by != version:
+        reason = f"{data} was made by PostgreSQL {made_by}; PostgreSQL {version} does not read it"
+        raise ServiceError(f"{reason} (`make demo-reset` throws it away).")
+    port, password = free_port(), (folder / "password").read_text()
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": 100,
+        **settings,
+    }
+    arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+    url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
+    return PostgresqlServer(url, [str(programs / "postgres"), "-D", str(data), *arguments], _unprivileged())
+
+
+def start_postgresql(*, keeps_commits: bool = False) -> Service:
+    """Start an empty PostgreSQL, tuned for throw-away data (no fsync), in a folder of its own. Raises ServiceError.
+
+    With `keeps_commits` what was committed outlives a killed server, though not a lost power supply.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="guanwecom-postgresql-"))
+    commits = "on" if keeps_commits else "off"
     with contextlib.ExitStack() as failed:
         failed.callback(shutil.rmtree, folder, ignore_errors=True)
-        programs = _postgresql_programs(folder)
-        password = secrets.token_hex(16)
-        data = _init_database(programs, folder, password)
-        port = free_port()
-        options = {
-            "listen_addresses": "127.0.0.1",
-            "port": port,
-            "unix_socket_directories": "",
-            "fsync": "off",
-            "synchronous_commit": "on" if keeps_commits else "off",
-            "full_page_writes": "off",
-            "max_connections": 100,
-        }
-        arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        command = [str(programs / "postgres"), "-D", str(data), *arguments]
+        server = prepare_postgresql(folder, fsync="off", synchronous_commit=commits, full_page_writes="off")
         failed.pop_all()
-    url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    begin = partial(_popen, command, folder / "log", **_unprivileged())
-    return _started("PostgreSQL", url, folder, begin, lambda: _postgresql_answers(url))
+    begin = partial(_popen, server.command, folder / "log", **server.identity)
+    return _started("PostgreSQL", server.url, folder, begin, lambda: postgresql_answers(server.url))
 
 
 def _postgresql_programs(folder: Path) -> Path:
     """The folder of initdb and postgres: the pip package's, else the system's if new enough, as we may run them."""
     package = _packaged_postgresql()
     if package is not None and os.geteuid() == 0 and not _postgresql_version(package):
+        shutil.rmtree(folder / "copy", ignore_errors=True)
         package = _copied(package, folder / "copy")
     for programs in filter(None, [package, *_system_postgresqls()]):
         if _postgresql_version(programs) >= POSTGRESQL_MINIMUM:
@@ -256,25 +277,30 @@ def _postgresql_version(bin_folder: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def _init_database(programs: Path, folder: Path, password: str) -> Path:
-    data, password_file = folder / "data", folder / "password"
-    data.mkdir(mode=0o700)
-    password_file.touch(mode=0o600)
-    password_file.write_text(password)
+def _init_database(programs: Path, folder: Path) -> None:
+    """Make `data` and `password` in the folder. What was broken off before is made anew."""
+    new, password = folder / "new", folder / "password"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    password.touch(mode=0o600)
+    password.write_text(secrets.token_hex(16))
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
-        os.chown(data, nobody.pw_uid, nobody.pw_gid)
-        os.chown(password_file, nobody.pw_uid, nobody.pw_gid)
-    command = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "--pwfile", str(password_file)]
+        os.chown(new, nobody.pw_uid, nobody.pw_gid)
+        os.chown(password, nobody.pw_uid, nobody.pw_gid)
+    command = [str(programs / "initdb"), "-D", str(new), "-U", "postgres", "--pwfile", str(password)]
     command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False, **_unprivileged())
-    password_file.unlink()
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd="/", check=False, start_new_session=True, **_unprivileged()
+    )
+    os.chown(password, os.geteuid(), os.getegid())
     if done.returncode:
         raise ServiceError(f"initdb failed:\n{done.stdout}{done.stderr}")
-    return data
+    new.rename(folder / "data")
 
 
-def _postgresql_answers(url: str) -> bool:
+def postgresql_answers(url: str) -> bool:
+    """Whether a PostgreSQL lets us in there."""
     with contextlib.suppress(psycopg.OperationalError):
         psycopg.connect(url, connect_timeout=2).close()
         return True

@@ -2,8 +2,8 @@
 
 import os
 
-from tests.services import ENVIRON
+from tests.services import ENVIRON, NOT_YET_STARTED
 
-os.environ.update(ENVIRON, VALKEY_URL="redis://127.0.0.1:1/0", DATABASE_URL="sqlite:///:memory:")
+os.environ.update(ENVIRON, VALKEY_URL="redis://127.0.0.1:1/0", DATABASE_URL=NOT_YET_STARTED)
 
 from guanwecom.settings import *  # noqa: E402, F403  # the environment comes first

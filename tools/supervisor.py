@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
 
 import psutil
 
@@ -33,12 +33,17 @@ class ProgramEnded(Exception):
 
 @dataclass
 class Program:
-    """One started program; its process leads a group of its own, away from the terminal's Ctrl-C."""
+    """One started program; its process leads a group of its own, away from the terminal's Ctrl-C.
+
+    `is_server`: the others lean on it, so it ends after them, by SIGINT: at SIGTERM PostgreSQL would wait for whoever
+    is still connected.
+    """
 
     name: str
     process: subprocess.Popen[bytes]
     reader: threading.Thread
     lines: list[str]
+    is_server: bool
 
     def signal_group(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
@@ -74,23 +79,33 @@ class Supervisor:
             self._output.flush()
 
     def start(
-        self, name: str, command: Sequence[str], *, stdin: IO[bytes] | None = None, keep: bool = False
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        stdin: IO[bytes] | None = None,
+        keep: bool = False,
+        is_server: bool = False,
+        **options: Any,
     ) -> Program:
-        """Start a program that runs until it is stopped. With `keep` its lines are kept instead of written."""
+        """Start a program that runs until it is stopped. With `keep` its lines are kept instead of written.
+
+        `options`: arguments for subprocess, in place of our environment and folder, too.
+        """
+        options = {"env": self.environ, "cwd": self.folder, **options}
         process = subprocess.Popen(
             command,
             stdin=stdin or subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=None if keep else subprocess.STDOUT,
-            env=self.environ,
-            cwd=self.folder,
             start_new_session=True,
+            **options,
         )
         colour = COLOURS[len(self.programs) % len(COLOURS)]
         lines: list[str] = []
         receive: Callable[[str], None] = lines.append if keep else partial(self.say, name, colour=colour)
         reader = threading.Thread(target=_relay, args=(process, receive), daemon=True)
-        program = Program(name, process, reader, lines)
+        program = Program(name, process, reader, lines, is_server)
         self.programs.append(program)
         reader.start()
         return program
@@ -122,13 +137,14 @@ class Supervisor:
                 raise ProgramEnded(f"{program.name} ended {how}.")
 
     def stop(self) -> None:
-        """Ask every program to end, the first started last of all, since the others lean on it; then kill the rest."""
-        first, others = self.programs[:1], self.programs[1:]
-        for programs in (others, first):
+        """Ask every program to end, the servers last; then kill the rest."""
+        servers = [program for program in self.programs if program.is_server]
+        others = [program for program in self.programs if not program.is_server]
+        for programs, number in ((others, signal.SIGTERM), (servers, signal.SIGINT)):
             for program in programs:
                 if program.process.poll() is None:
                     with suppress(ProcessLookupError):
-                        program.process.send_signal(signal.SIGTERM)
+                        program.process.send_signal(number)
             deadline = time.monotonic() + STOP_SECONDS
             for program in programs:
                 with suppress(subprocess.TimeoutExpired):
@@ -148,19 +164,25 @@ def _relay(process: subprocess.Popen[bytes], receive: Callable[[str], None]) -> 
             receive(line.decode(errors="replace").rstrip())
 
 
-def end_marked(variable: str, value: str) -> list[str]:
-    """End every process whose environment carries `variable=value`. Returns their names."""
-    marked = [process for process in psutil.process_iter() if _carries(process, variable, value)]
+def end_marked(variable: str, value: str, *, servers: Collection[str] = ()) -> list[str]:
+    """End every process whose environment carries `variable=value`, those with the names of servers last, as
+    `Supervisor.stop` does. Returns their names."""
+    marked: dict[bool, list[psutil.Process]] = {False: [], True: []}
     names = []
-    for process in marked:
+    for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess):
-            names.append(process.name())
-            process.terminate()
-    _, alive = psutil.wait_procs(marked, timeout=STOP_SECONDS / 2)
-    for process in alive:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=STOP_SECONDS / 2)
+            if _carries(process, variable, value):
+                names.append(process.name())
+                marked[names[-1] in servers].append(process)
+    for is_server, processes in marked.items():
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGINT if is_server else signal.SIGTERM)
+        _, alive = psutil.wait_procs(processes, timeout=STOP_SECONDS / 2)
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(alive, timeout=STOP_SECONDS / 2)
     return names
 
 

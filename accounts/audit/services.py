@@ -188,9 +188,8 @@ def _remove(keys: list[int]) -> int:
 
 def _let_delete(state: str) -> None:
     """The database lets nobody else delete entries (migration append_only_audit)."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('guanwecom.removes_old_audit', %s, true)", [state])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('guanwecom.removes_old_audit', %s, true)", [state])
 
 
 def _corps_of(username: str, user: User | None) -> set[int]:

@@ -90,7 +90,7 @@ WHERE user_id = %s AND corp_id = %s
 def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
     """Remember that this account has signed its person in. Holds for this company and userid only."""
     with connection.cursor() as cursor:
-        cursor.execute(_SIGNED_IN, [connection.ops.adapt_datetimefield_value(now), user.pk, corp.pk])
+        cursor.execute(_SIGNED_IN, [now, user.pk, corp.pk])
 
 
 def require_signing_in(*, corp: Corp) -> None:
@@ -163,7 +163,7 @@ def _found(*, corp: Corp, userid: str, now: datetime) -> _Found:
         **{"corp": corp.pk, "userid": fold_userid(userid)},
         **{"link": DirectoryPolicy.Mode.LINK, "create": DirectoryPolicy.Mode.CREATE},
         **{"done": SyncRun.Status.DONE, "contacts": SyncRun.Source.CONTACTS},
-        "fresh": connection.ops.adapt_datetimefield_value(now - FRESH),
+        "fresh": now - FRESH,
     }
     row: Any = _PERSON.first(values)
     if row is not None:

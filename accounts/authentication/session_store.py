@@ -12,13 +12,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, CreateError
 from django.contrib.sessions.backends.cached_db import SessionStore as CachedStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 from redis.exceptions import RedisError
@@ -56,7 +55,7 @@ class _InsertingStore(DatabaseStore):
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
-        self._beside: list[tuple[str, list[Any]]] = []
+        self._beside: list[tuple[str, Sequence[Any]]] = []
 
     def write_beside(self, sql: str, values: Sequence[Any]) -> None:
         """Have an INSERT done when the session is saved under the key that it has now: with a new session as one
@@ -65,7 +64,7 @@ class _InsertingStore(DatabaseStore):
         Nothing is left of it where the session is flushed, gets another key or is never saved, as after an error. No
         UPDATE: it would hold the lock of its row while the rest waits for others.
         """
-        self._beside.append((sql, [_adapted(value) for value in values]))
+        self._beside.append((sql, values))
 
     def save(self, must_create: bool = False) -> None:
         """Raises IntegrityError where what is written beside a new session cannot be, CreateError for a taken key."""
@@ -75,7 +74,7 @@ class _InsertingStore(DatabaseStore):
         beside = self._beside
         if must_create:
             row = self.create_model_instance(self._get_session(no_load=True))  # type: ignore[attr-defined]  # not in the stubs
-            insert = (_INSERT, [row.session_key, row.session_data, _adapted(row.expire_date)])
+            insert = (_INSERT, [row.session_key, row.session_data, row.expire_date])
             try:
                 _write([*beside, insert])
             except IntegrityError:
@@ -88,24 +87,15 @@ class _InsertingStore(DatabaseStore):
         self._beside = []
 
 
-def _adapted(value: Any) -> Any:
-    return connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
-
-
 def _write(statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
-    """All or nothing. PostgreSQL takes them as one statement."""
+    """Execute them as one statement: all or nothing."""
     if not statements:
         return
+    *parts, last = (sql for sql, _values in statements)
+    named = ", ".join(f"part_{number} AS ({sql})" for number, sql in enumerate(parts))
+    values = [value for _sql, of_one in statements for value in of_one]
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            *parts, last = (sql for sql, _values in statements)
-            named = ", ".join(f"part_{number} AS ({sql})" for number, sql in enumerate(parts))
-            values = [value for _sql, of_one in statements for value in of_one]
-            cursor.execute(f"WITH {named} {last}" if parts else last, values)
-        else:
-            with transaction.atomic():
-                for sql, of_one in statements:
-                    cursor.execute(sql, of_one)
+        cursor.execute(f"WITH {named} {last}" if parts else last, values)
 
 
 class SessionStore(CachedStore, _InsertingStore):

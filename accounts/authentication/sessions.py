@@ -80,9 +80,8 @@ def note_last_login(sender: object, user: Any, **_kwargs: Any) -> None:
     if not isinstance(user, User):
         return
     user.last_login = timezone.now()
-    adapted = connection.ops.adapt_datetimefield_value(user.last_login)
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE accounts_user SET last_login = %s WHERE id = %s", [adapted, user.pk])
+        cursor.execute("UPDATE accounts_user SET last_login = %s WHERE id = %s", [user.last_login, user.pk])
 
 
 def note_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:

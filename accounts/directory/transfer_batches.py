@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STEP = 1000
 NAMED_PEOPLE = 10
-# So many people are given a company in one request: 10,000 take about 7 seconds on SQLite, on two busy processors.
+# So many people are given a company in one request: 10,000 take some seconds.
 SET_AT_MOST = 10_000
 
 

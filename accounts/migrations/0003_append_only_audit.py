@@ -1,7 +1,6 @@
 """The database itself refuses to change entries of the audit trail, or to delete them but for those that are too old.
 
-Who has the database's own rights can take this away; nobody who has the product's can. SQLite is for one machine and
-has no such rule.
+Who has the database's own rights can take this away; nobody who has the product's can.
 """
 
 from django.db import migrations
@@ -23,15 +22,13 @@ FOR EACH ROW EXECUTE FUNCTION accounts_auditentry_is_append_only()
 
 
 def add(apps, schema_editor):
-    if schema_editor.connection.vendor == "postgresql":
-        schema_editor.execute(FUNCTION)
-        schema_editor.execute(TRIGGER)
+    schema_editor.execute(FUNCTION)
+    schema_editor.execute(TRIGGER)
 
 
 def remove(apps, schema_editor):
-    if schema_editor.connection.vendor == "postgresql":
-        schema_editor.execute("DROP TRIGGER append_only ON accounts_auditentry")
-        schema_editor.execute("DROP FUNCTION accounts_auditentry_is_append_only")
+    schema_editor.execute("DROP TRIGGER append_only ON accounts_auditentry")
+    schema_editor.execute("DROP FUNCTION accounts_auditentry_is_append_only")
 
 
 class Migration(migrations.Migration):

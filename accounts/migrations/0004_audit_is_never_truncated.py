@@ -9,13 +9,11 @@ FOR EACH STATEMENT EXECUTE FUNCTION accounts_auditentry_is_append_only()
 
 
 def add(apps, schema_editor):
-    if schema_editor.connection.vendor == "postgresql":
-        schema_editor.execute(TRIGGER)
+    schema_editor.execute(TRIGGER)
 
 
 def remove(apps, schema_editor):
-    if schema_editor.connection.vendor == "postgresql":
-        schema_editor.execute("DROP TRIGGER never_truncated ON accounts_auditentry")
+    schema_editor.execute("DROP TRIGGER never_truncated ON accounts_auditentry")
 
 
 class Migration(migrations.Migration):

@@ -149,9 +149,8 @@ VALKEY, DATABASE = "valkey", "database"
 # Libraries that report an outage as text alone, and their words for it.
 _LIBRARIES = {"celery": VALKEY, "kombu": VALKEY, "redis": VALKEY, "psycopg": DATABASE}
 _TEXTS = ("connecting", "cannot connect", "could not connect", "connection to broker lost", "connection error")
-# PostgreSQL's classes and codes of a server that is away, full or ending; SQLite's IOERR, FULL and CANTOPEN.
+# PostgreSQL's classes and codes of a server that is away, full or ending.
 _AWAY_STATES = ("08", "53", "57P")
-_AWAY_CODES = {10, 13, 14}
 _CAUSES_AT_MOST = 20
 
 
@@ -204,9 +203,6 @@ def _find_server(error: BaseException) -> str:
         return VALKEY
     if not isinstance(error, OperationalError | InterfaceError):
         return ""
-    code = getattr(error.__cause__, "sqlite_errorcode", None)
-    if code is not None:
-        return DATABASE if code & 0xFF in _AWAY_CODES else ""
     state = getattr(error.__cause__, "sqlstate", None) or ""
     return DATABASE if not state or state.startswith(_AWAY_STATES) else ""
 

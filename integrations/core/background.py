@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError, connection
@@ -50,9 +50,6 @@ def database_clock() -> Clock:
 
 def database_now() -> datetime:
     with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":  # a file on this machine: its clock is ours
-            cursor.execute("SELECT STRFTIME('%%Y-%%m-%%dT%%H:%%M:%%f', 'now')", ())
-            return datetime.fromisoformat(cursor.fetchone()[0]).replace(tzinfo=UTC)
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]
         return moment

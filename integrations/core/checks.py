@@ -147,19 +147,6 @@ def https_sites_have_host_cookies(databases: Any = None, **_kwargs: Any) -> list
 
 
 @checks.register()
-def no_sqlite_in_production(**_kwargs: Any) -> list[checks.CheckMessage]:
-    if connection.vendor != "sqlite" or settings.ENVIRONMENT != "production":
-        return []
-    return [
-        checks.Warning(
-            "Production runs on SQLite.",
-            hint="It serves one machine and one writer at a time. Set DATABASE_URL to a PostgreSQL.",
-            id="integrations.W001",
-        )
-    ]
-
-
-@checks.register()
 def mail_door_has_certificate_and_key(**_kwargs: Any) -> list[checks.CheckMessage]:
     found: list[checks.CheckMessage] = []
     if settings.MAIL_DOOR_KEY and not settings.MAIL_DOOR_CERTIFICATE:

@@ -28,10 +28,8 @@ class KeptQuery:
 
     def rows(self) -> list[tuple[Any, ...]]:
         """As PostgreSQL gives them: fields that convert values do not. Raises django.db.Error."""
-        if connection.vendor == "sqlite":  # its values need converting
-            return list(self._make())
         with connection.cursor() as cursor:
-            cursor.execute(*kept_sql(self._written))
+            cursor.execute(kept_sql(self._written))
             found: list[tuple[Any, ...]] = cursor.fetchall()
             return found
 
@@ -49,7 +47,7 @@ class AnyRow:
     def exists(self) -> bool:
         """Raises django.db.Error."""
         with connection.cursor() as cursor:
-            cursor.execute(*kept_sql(self._written))
+            cursor.execute(kept_sql(self._written))
             return cursor.fetchone() is not None
 
     def _written(self) -> Query:
@@ -60,9 +58,7 @@ class AnyRow:
 
 
 @lru_cache(maxsize=64)
-def kept_sql(write: Callable[[], Query]) -> tuple[str, tuple[Any, ...] | None]:
-    """What a cursor executes: the text and, for SQLite, its parameters. Needs an open connection."""
-    sql, parameters = write().sql_with_params()
-    if connection.vendor == "sqlite":
-        return sql, parameters
-    return connection.ops.compose_sql(sql, parameters), None  # type: ignore[attr-defined]  # PostgreSQL's alone has it
+def kept_sql(write: Callable[[], Query]) -> str:
+    """Write the statement with its values in the text. Needs an open connection."""
+    statement: str = connection.ops.compose_sql(*write().sql_with_params())  # type: ignore[attr-defined]  # PostgreSQL's
+    return statement

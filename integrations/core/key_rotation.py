@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from django.apps import apps
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
-from django.db.models import Model, QuerySet, TextField, Value
+from django.db.models import Model, TextField, Value
 from django.db.models.functions import Cast
 
 from integrations.models.fields import EncryptedTextField, cipher
@@ -110,8 +110,8 @@ def _step(
     meanwhile is none that was looked at."""
     raw = {_RAW + name: Cast(name, TextField()) for name in names}
     rows = model._base_manager.filter(pk__in=keys)
-    if writes:
-        rows = _locked(rows, waits=waits)
+    if writes:  # not the key: whoever only refers to a row does not hold it
+        rows = rows.select_for_update(skip_locked=not waits, no_key=True, of=("self",))
     # Not the fields themselves, which would be decrypted: changing the key needs no secret in the clear.
     stored = list(rows.order_by("pk").annotate(**raw).values_list("pk", *raw))
     for key, *tokens in stored:
@@ -132,14 +132,6 @@ def _step(
         return []
     seen = {row[0] for row in stored}
     return [key for key in model._base_manager.filter(pk__in=keys).values_list("pk", flat=True) if key not in seen]
-
-
-def _locked(rows: QuerySet[Any], *, waits: bool) -> QuerySet[Any]:
-    """SQLite has no row locks: there a transaction excludes all others (IMMEDIATE)."""
-    if connection.features.has_select_for_update_skip_locked:
-        # Not the key: whoever only refers to a row does not hold it.
-        return rows.select_for_update(skip_locked=not waits, no_key=True, of=("self",))
-    return rows
 
 
 def _is_under_first_key(token: str) -> bool:

@@ -6,7 +6,6 @@ writes its sign of life anyway.
 
 from __future__ import annotations
 
-import sqlite3
 from functools import cache
 
 import redis
@@ -20,15 +19,8 @@ from integrations.core.redis import valkey
 from integrations.models import Heartbeat
 
 _PROBE_KEY, _PROBE_SECONDS = "health:probe", 60
-# PostgreSQL's read_only_sql_transaction and disk_full, SQLite's SQLITE_READONLY and SQLITE_FULL.
-_DATABASE_REASONS = {
-    "25006": "read-only",
-    "53100": "disk full",
-    sqlite3.SQLITE_READONLY: "read-only",
-    sqlite3.SQLITE_FULL: "disk full",
-}
-# SQLite puts details into the higher bits of its codes.
-_PRIMARY_CODE = 0xFF
+# PostgreSQL's read_only_sql_transaction and disk_full.
+_DATABASE_REASONS = {"25006": "read-only", "53100": "disk full"}
 # Sorts more than PostgreSQL's smallest working memory holds, and so needs some room on its disk for a moment.
 _SPILL = "SELECT count(*) FROM (SELECT md5(n::text) FROM generate_series(1, 5000) n ORDER BY 1 OFFSET 0) spilled"
 NO_ANSWER = "no answer"
@@ -87,16 +79,13 @@ write_probe = _WriteProbe()
 
 def _write_to_disk() -> None:
     """The heartbeat's row finds room on a full disk for long; what people write does not. Raises django.db.Error."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL work_mem = '64kB'")
-            cursor.execute(_SPILL)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '64kB'")
+        cursor.execute(_SPILL)
 
 
 def _reason(error: Error) -> str:
-    cause = error.__cause__
-    code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorcode", 0) & _PRIMARY_CODE
-    return _DATABASE_REASONS.get(code, NO_ANSWER)
+    return _DATABASE_REASONS.get(getattr(error.__cause__, "sqlstate", None) or "", NO_ANSWER)
 
 
 def valkey_failure() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Func
@@ -10,9 +10,6 @@ from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.models.sql.compiler import SQLCompiler, _AsSqlType
 
 THE_ONE = 1
 
@@ -22,21 +19,15 @@ class Place(Func):
     takes over, a moved data directory and VACUUM FULL change nothing.
 
     The server's system identifier, the database's number, and the number of our own table, which a restore into the
-    same database creates anew. SQLite says nothing of this.
+    same database creates anew.
     """
 
     output_field = models.CharField()
-
-    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> _AsSqlType:
-        return (
-            "concat_ws('/', (SELECT system_identifier FROM pg_control_system()),"
-            " (SELECT oid FROM pg_database WHERE datname = current_database()),"
-            " 'integrations_installation'::regclass::oid)",
-            (),
-        )
-
-    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra_context: Any) -> _AsSqlType:
-        return "'sqlite'", ()
+    template = (
+        "concat_ws('/', (SELECT system_identifier FROM pg_control_system()),"
+        " (SELECT oid FROM pg_database WHERE datname = current_database()),"
+        " 'integrations_installation'::regclass::oid)"
+    )
 
 
 class Installation(models.Model):

@@ -29,8 +29,6 @@ def holding(words: str) -> Q:
 
     At most one query. Where no title holds them nothing is found, and Django asks for nothing.
     """
-    if connection.vendor != "postgresql":  # SQLite takes capital and small letters for the same, Python does not
-        return Q(title__contains=words)
     with connection.cursor() as cursor:
         cursor.execute(_NEXT_TITLES, [TITLES_AT_MOST])
         titles = [title for (title,) in cursor.fetchall()]

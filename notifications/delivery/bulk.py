@@ -1,8 +1,8 @@
 """Writes runs, receipts, frozen bodies, attempts and outcomes in bulk, one statement per table.
 
 Written in SQL: Django's bulk_create() and its update() with a CASE for each column build and resolve an expression
-for each value: half of all the time that a message costs. PostgreSQL and SQLite both take INSERT … SELECT, UPDATE …
-FROM and RETURNING. The rows travel as one parameter of JSON, since placeholders cost time, too.
+for each value: half of all the time that a message costs. The rows travel as one parameter of JSON, since placeholders
+cost time, too.
 """
 
 from __future__ import annotations
@@ -46,12 +46,11 @@ _RUN_COLUMNS = {
     **{"render_after": "timestamptz", "finished_at": "timestamptz", "error": "text"},
 }
 _run_values = attrgetter(*_RUN_COLUMNS)
-# "WHERE TRUE", or SQLite would take ON for a join's.
 _RUNS = """
     INSERT INTO notifications_run (
         {columns}, render_count, recipient_count, skipped_count, resends_unknown, fingerprint
     )
-    SELECT {columns}, 0, 0, 0, FALSE, '' FROM {listed} WHERE TRUE
+    SELECT {columns}, 0, 0, 0, FALSE, '' FROM {listed}
     ON CONFLICT (key) DO NOTHING
     RETURNING id, status
 """
@@ -63,7 +62,7 @@ _NEXT_TIMES = """
 # Of texts and bodies: PostgreSQL takes 256 MB of JSON, and on its way each byte is in memory some eight times. A
 # thousand mails of 50,000 characters have more.
 MESSAGE_BYTES_AT_ONCE = 16 * 2**20
-# A parameter each: a document is no text, and of SQLite's parameters there may be 999.
+# A parameter each: a document is no text.
 CONTENTS_AT_ONCE = 500
 _CONTENTS = "INSERT INTO notifications_frozencontent (run_id, document) VALUES {} RETURNING id"
 _MESSAGES = """
@@ -84,7 +83,7 @@ class Frozen:
 
 _FREEZE = """
     UPDATE notifications_delivery
-    SET status = %s, next_attempt_at = %s, body = {body}, plain_body = %s, prepare_count = 0,
+    SET status = %s, next_attempt_at = %s, body = convert_to(listed.body, 'UTF8'), plain_body = %s, prepare_count = 0,
         media_until = listed.until, error = COALESCE(listed.error, notifications_delivery.error),
         fencing_token = NULL, lease_until = NULL, queued_until = NULL
     FROM {listed}
@@ -121,8 +120,7 @@ def insert_runs(runs: Sequence[PlannedRun]) -> list[int]:
     """Write those whose key is not there already. Returns the ids of the new ones that are to be rendered."""
     if not runs:
         return []
-    _token, moment = _adapters()
-    rows = [[moment(it) if isinstance(it, datetime) else it for it in _run_values(run)] for run in runs]
+    rows = [_run_values(run) for run in runs]
     statement = _RUNS.format(columns=", ".join(_RUN_COLUMNS), listed=_listed(**_RUN_COLUMNS))
     with connection.cursor() as cursor:
         cursor.execute(statement, [_json(rows)])
@@ -131,10 +129,8 @@ def insert_runs(runs: Sequence[PlannedRun]) -> list[int]:
 
 def move_subscriptions(rows: Sequence[tuple[int, datetime | None]]) -> None:
     """Each (id, its next time)."""
-    _token, moment = _adapters()
-    values = _json([[pk, moment(at)] for pk, at in rows])
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT_TIMES.format(listed=_listed(id="bigint", at="timestamptz")), [values])
+        cursor.execute(_NEXT_TIMES.format(listed=_listed(id="bigint", at="timestamptz")), [_json(rows)])
 
 
 def insert_contents(run_id: int, documents: Sequence[bytes]) -> list[int]:
@@ -177,13 +173,12 @@ def _insert_deliveries(deliveries: Sequence[Delivery]) -> None:
     fields = [field for field in Delivery._meta.concrete_fields if not field.primary_key]
     columns = {str(field.column): _column_type(field) for field in fields}
     values_of = attrgetter(*(field.attname for field in fields))
-    adapted = [(n, adapter) for n, field in enumerate(fields) if (adapter := _adapter(field)) is not None]
+    binary = [n for n, field in enumerate(fields) if isinstance(field, models.BinaryField)]
     rows = []
     for delivery in deliveries:
         row = list(values_of(delivery))
-        for n, adapter in adapted:
-            if row[n] is not None:
-                row[n] = adapter(row[n])
+        for n in binary:
+            row[n] = bytes(row[n]).decode()
         rows.append(row)
     statement = _MESSAGES.format(columns=", ".join(columns), listed=_listed(**columns))
     with connection.cursor() as cursor:
@@ -199,19 +194,6 @@ def _column_type(field: models.Field[Any, Any]) -> str:
     return "text" if kind.startswith("varchar") else kind
 
 
-def _adapter(field: models.Field[Any, Any]) -> Callable[[Any], Any] | None:
-    """What makes a value of the field one that JSON can hold; None where it is one."""
-    token, moment = _adapters()
-    match field:
-        case models.DateTimeField():
-            return moment
-        case models.UUIDField():
-            return token
-        case models.BinaryField():
-            return lambda value: bytes(value).decode()
-    return None
-
-
 def write_receipts(run_id: int, rows: Sequence[tuple[int, str, int | None, str, str]]) -> None:
     """One for each (id of the delivery, channel, id of the user, address, reason), in their order."""
     listed = _listed(delivery_id="bigint", channel="text", user_id="bigint", address="text", reason="text")
@@ -223,20 +205,15 @@ def freeze_deliveries(rows: Sequence[Frozen], now: datetime) -> None:
     """They wait to be sent from now on. The caller holds their locks."""
     if not rows:
         return
-    _token, moment = _adapters()
     listed = _listed(id="bigint", body="text", until="timestamptz", error="text")
-    values = _json([[row.delivery_id, row.body.decode(), moment(row.until), row.error] for row in rows])
-    body = "CAST(listed.body AS BLOB)" if connection.vendor == "sqlite" else "convert_to(listed.body, 'UTF8')"
+    values = _json([[row.delivery_id, row.body.decode(), row.until, row.error] for row in rows])
     with connection.cursor() as cursor:
-        statement = _FREEZE.format(body=body, listed=listed)
-        cursor.execute(statement, [Delivery.Status.PENDING.value, moment(now), b"", values])
+        cursor.execute(_FREEZE.format(listed=listed), [Delivery.Status.PENDING.value, now, b"", values])
 
 
 def begin_attempts(delivery_ids: Sequence[int], token: UUID, started_at: datetime) -> dict[int, int]:
     """A started attempt for each, numbered by the delivery's count of attempts. Returns their ids by delivery."""
-    token_value, moment = _adapters()
-    listed = _json([[pk] for pk in delivery_ids])
-    values = [token_value(token), moment(started_at), Attempt.Outcome.STARTED.value, listed]
+    values: list[Any] = [token, started_at, Attempt.Outcome.STARTED.value, _json([[pk] for pk in delivery_ids])]
     with connection.cursor() as cursor:
         cursor.execute(_BEGIN.format(listed=_listed(id="bigint")), values)
         return dict(cursor.fetchall())
@@ -245,39 +222,30 @@ def begin_attempts(delivery_ids: Sequence[int], token: UUID, started_at: datetim
 def settle_deliveries(rows: Sequence[tuple[int, UUID, datetime, str]]) -> set[int]:
     """Each (id, fencing token, when it was accepted, msgid). Returns the ids of those whose lease still held."""
     listed = _listed(id="bigint", token="uuid", at="timestamptz", msgid="text")  # noqa: S106  # a column's type
-    token_value, moment = _adapters()
-    values = _json([[pk, token_value(token), moment(at), msgid] for pk, token, at, msgid in rows])
+    values = [Delivery.Status.ACCEPTED.value, _json(rows), Delivery.Status.SENDING.value]
     with connection.cursor() as cursor:
-        cursor.execute(
-            _DELIVERIES.format(listed=listed),
-            [Delivery.Status.ACCEPTED.value, values, Delivery.Status.SENDING.value],
-        )
+        cursor.execute(_DELIVERIES.format(listed=listed), values)
         return {pk for (pk,) in cursor.fetchall()}
 
 
 def settle_attempts(rows: Sequence[tuple[int, int | None, datetime]]) -> None:
     """Each (id, milliseconds, when it was answered)."""
     listed = _listed(id="bigint", ms="integer", at="timestamptz")
-    _token_value, moment = _adapters()
-    values = _json([[pk, duration_ms or 0, moment(at)] for pk, duration_ms, at in rows])
+    values = _json([[pk, duration_ms or 0, at] for pk, duration_ms, at in rows])
     with connection.cursor() as cursor:
         cursor.execute(_ATTEMPTS.format(listed=listed), [Attempt.Outcome.ACCEPTED.value, values])
 
 
 def _listed(**columns: str) -> str:
-    """A table of one parameter, a JSON list of rows. `columns`: their types in PostgreSQL, in the order of a row."""
-    element = "json_extract(value, '$[{}]')" if connection.vendor == "sqlite" else "CAST(value ->> {} AS {})"
-    binary = {"bytea": "convert_to(value ->> {}, 'UTF8')", "BLOB": "CAST(json_extract(value, '$[{}]') AS BLOB)"}
-    named = (f"{binary.get(kind, element).format(n, kind)} AS {name}" for n, (name, kind) in enumerate(columns.items()))
-    rows = "json_each(%s)" if connection.vendor == "sqlite" else "jsonb_array_elements(%s::jsonb) AS rows(value)"
+    """A table of one parameter, a JSON list of rows. `columns`: their types, in the order of a row."""
+    binary, other = "convert_to(value ->> {}, 'UTF8')", "CAST(value ->> {} AS {})"
+    named = (
+        f"{(binary if kind == 'bytea' else other).format(n, kind)} AS {name}"
+        for n, (name, kind) in enumerate(columns.items())
+    )
+    rows = "jsonb_array_elements(%s::jsonb) AS rows(value)"
     return f"(SELECT {', '.join(named)} FROM {rows}) AS listed"  # noqa: S608  # nosec B608  # our own words
 
 
 def _json(rows: Sequence[Sequence[Any]]) -> str:
     return json.dumps(rows, default=str)
-
-
-def _adapters() -> tuple[Callable[[UUID], Any], Callable[[datetime | None], Any]]:
-    """How the database in use holds a UUID and a moment, or none."""
-    token = (lambda value: value) if connection.features.has_native_uuid_field else (lambda value: value.hex)
-    return token, connection.ops.adapt_datetimefield_value

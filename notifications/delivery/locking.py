@@ -16,13 +16,8 @@ _FREEZING = 1_196_770_627
 
 
 def unlocked(rows: models.QuerySet[M]) -> models.QuerySet[M]:
-    """`rows`, locked, without those that another transaction holds. To be read inside a transaction.
-
-    SQLite has no row locks: there a transaction excludes all others (IMMEDIATE).
-    """
-    if connection.features.has_select_for_update_skip_locked:
-        return rows.select_for_update(skip_locked=True, of=("self",))
-    return rows
+    """`rows`, locked, without those that another transaction holds. To be read inside a transaction."""
+    return rows.select_for_update(skip_locked=True, of=("self",))
 
 
 def first_locked(rows: models.QuerySet[M], *, seconds: int) -> M | None:
@@ -31,8 +26,6 @@ def first_locked(rows: models.QuerySet[M], *, seconds: int) -> M | None:
 
     Waits: skipping a row that is nearly always held would never get it.
     """
-    if connection.vendor != "postgresql":
-        return rows.first()
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
@@ -65,9 +58,9 @@ def share_freezing(corp_ids: Collection[int]) -> None:
     """Until the transaction ends nobody changes who of these companies gets what is frozen: whoever wants to waits, and
     finds what was frozen. What they have changed before is seen by the queries that follow.
 
-    Beside each other messages are frozen freely. SQLite needs no lock: there one transaction excludes all others.
+    Beside each other messages are frozen freely.
     """
-    if corp_ids and connection.vendor == "postgresql":
+    if corp_ids:
         with connection.cursor() as cursor:
             # In one order, so that nobody waits in a circle.
             shared = "SELECT pg_advisory_xact_lock_shared(%s, corp) FROM unnest(%s::int[]) AS corp"
@@ -76,6 +69,5 @@ def share_freezing(corp_ids: Collection[int]) -> None:
 
 def exclude_freezing(corp_id: int) -> None:
     """Wait for what is being frozen of the company, and keep more from being frozen until the transaction ends."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_FREEZING, corp_id])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_FREEZING, corp_id])

@@ -7,14 +7,12 @@ OPTIONS = "autovacuum_analyze_scale_factor = 0.01, autovacuum_analyze_threshold 
 
 
 def set_options(apps, schema_editor):
-    if schema_editor.connection.vendor == "postgresql":
-        schema_editor.execute(f"ALTER TABLE notifications_delivery SET ({OPTIONS})")
+    schema_editor.execute(f"ALTER TABLE notifications_delivery SET ({OPTIONS})")
 
 
 def reset_options(apps, schema_editor):
-    if schema_editor.connection.vendor == "postgresql":
-        options = "autovacuum_analyze_scale_factor, autovacuum_analyze_threshold"
-        schema_editor.execute(f"ALTER TABLE notifications_delivery RESET ({options})")
+    options = "autovacuum_analyze_scale_factor, autovacuum_analyze_threshold"
+    schema_editor.execute(f"ALTER TABLE notifications_delivery RESET ({options})")
 
 
 class Migration(migrations.Migration):

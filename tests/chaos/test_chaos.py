@@ -11,7 +11,7 @@ import pytest
 from tests.pooler import needs_pgbouncer
 from tests.programs import needs
 
-pytestmark = [needs("cc", package="gcc"), needs_pgbouncer, pytest.mark.processes, pytest.mark.postgresql]
+pytestmark = [needs("cc", package="gcc"), needs_pgbouncer, pytest.mark.processes]
 
 # Kills of workers and of the database, faults, a company that is disabled in between.
 ROUNDS, SEED = 3, 11

@@ -28,7 +28,7 @@ from tests.e2e.waiting import eventually
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 from tools.services import free_port
 
-pytestmark = [pytest.mark.processes, pytest.mark.postgresql]
+pytestmark = pytest.mark.processes
 STARTED = ("web-1", "worker-urgent", "worker", "worker-data", "worker-charts", "beat")
 HOST = {"Host": "bi.example.com"}
 

@@ -28,7 +28,7 @@ from tests.nightly import nightly
 from tests.programs import needs
 from tools.services import free_port
 
-pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 PEOPLE = 60
 # As systemd does: the socket is number 3, and says so to the process that takes the place of this one.
 ACTIVATE = """

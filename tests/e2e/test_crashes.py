@@ -18,7 +18,7 @@ from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
 from tests.sandbox_process import CORPID
 
-pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 LEASE_SECONDS = 21
 # Wakes both at the same moment: each waits for a line, then claims all that is due.

@@ -28,12 +28,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "DATABASE_DIRECT_URL": ("nonsense", "postgresql://user:pa55@db.example/"),
     "DATABASE_URL": (
         *("", "nonsense", "mysql://root@127.0.0.1/pa55", "postgresql://user:pa55@db.example:5432"),
-        *(
-            "postgresql://user:pa55@db.example/",
-            "postgresql://user:pa55@db.example:port/name",
-            "sqlite://",
-            "sqlite:///",
-        ),
+        *("postgresql://user:pa55@db.example/", "postgresql://user:pa55@db.example:port/name", "sqlite:////pa55"),
         *("postgresql://user:pa55@db.example:99999/name", "postgresql://user:pa55/word@db.example/name"),
     ),
     "VALKEY_URL": (

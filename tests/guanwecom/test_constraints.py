@@ -28,7 +28,7 @@ from notifications.models import (
 )
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 
 
 def refused(model: type[models.Model], **row: Any) -> None:

@@ -18,11 +18,7 @@ from tests.guanwecom.test_list_queries import lists
 from tests.many_rows import fill
 from tests.nightly import nightly
 
-pytestmark = [
-    pytest.mark.postgresql,
-    pytest.mark.django_db,
-    nightly,
-]
+pytestmark = [pytest.mark.django_db, nightly]
 # For the whole page, on two shared cores.
 SECONDS = 2.0
 DELIVERIES = "/admin/notifications/delivery/"

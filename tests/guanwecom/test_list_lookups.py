@@ -16,7 +16,7 @@ from integrations.models.fields import EncryptedTextField
 from notifications.api.tokens import seal
 from notifications.models import ApiToken
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 SECRET_WORDS = ("digest", "password", "secret", "token", "private_key", "session_key", "aes_key", "body")
 
 

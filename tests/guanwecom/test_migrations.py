@@ -66,7 +66,6 @@ class TestAnOlderDatabase:
         assert planned() == later
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db
 def test_messages_are_counted_anew_when_a_hundredth_have_changed() -> None:
     with connection.cursor() as cursor:
@@ -101,7 +100,6 @@ def empty_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) ->
 
 
 @nightly
-@pytest.mark.each_database
 def test_both_have_the_same_tables(empty_database: None) -> None:
     executor = MigrationExecutor(connection)
     executor.loader.replace_migrations = False  # type: ignore[attr-defined]  # the stubs misspell it

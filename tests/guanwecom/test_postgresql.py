@@ -12,7 +12,7 @@ from django.test import Client
 
 from guanwecom.postgresql import base
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ GOOD = {
     "ENVIRONMENT": "test",
     "SECRET_KEY": "x" * 40,
     "FIELD_ENCRYPTION_KEYS": "c2V0dGluZ3MtdGVzdHMtb25seS1rZXktMDEyMzQ1YWI=",
-    "DATABASE_URL": "sqlite:////tmp/unused.sqlite3",
+    "DATABASE_URL": "postgresql://nobody:nothing@127.0.0.1:1/unused",
     "VALKEY_URL": "redis://127.0.0.1:1/0",
     "DJANGO_SETTINGS_MODULE": "guanwecom.settings",
 }
@@ -106,14 +106,6 @@ def test_hosts_are_written_as_browsers_write_them(project_root: Path) -> None:
     assert hosts == "['maps.example:8443', '[fd00::1]', '[fd00::2]:8443']"
 
 
-def test_sqlite_does_not_lose_work(project_root: Path) -> None:
-    options = value(project_root, 'settings.DATABASES["default"]["OPTIONS"]')
-
-    assert "'transaction_mode': 'IMMEDIATE'" in options
-    assert "journal_mode=WAL" in options
-    assert "busy_timeout=20000" in options
-
-
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -158,7 +150,6 @@ def test_a_pooler_that_refuses_options_gets_none() -> None:
     assert given["connect_timeout"] == 3
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db
 def test_this_connection_has_these_limits() -> None:
     connection.ensure_connection()
@@ -244,7 +235,6 @@ def test_debug_in_production_is_refused_by_the_checks(project_root: Path) -> Non
 
     assert done.returncode != 0
     assert "(integrations.E004) DEBUG is on in production." in done.stderr
-    assert "(integrations.W001) Production runs on SQLite." in done.stderr
 
 
 def test_a_key_can_be_made_before_any_setting_stands(project_root: Path) -> None:

@@ -112,7 +112,6 @@ def older_stack(older_code: Path, process_environ: dict[str, str], tmp_path: Pat
 
 
 @pytest.mark.processes
-@pytest.mark.postgresql
 @pytest.mark.usefixtures("transactional_db")
 def test_processes_of_the_older_commit_push_and_serve_on_our_schema(older_stack: Stack) -> None:
     person = User.objects.create_user("lilei", name="李雷")
@@ -235,7 +234,6 @@ class Traffic:
 
 
 @pytest.mark.processes
-@pytest.mark.postgresql
 @pytest.mark.parametrize("round_number", range(10 if IS_NIGHTLY else 1))
 def test_an_upgrade_under_the_traffic_of_the_first_release_harms_nobody(
     round_number: int,

@@ -1,4 +1,4 @@
-"""A worker takes its connections from a pool where the database is PostgreSQL; other programs do not."""
+"""A worker takes its connections from a pool; other programs do not."""
 
 from __future__ import annotations
 
@@ -11,28 +11,18 @@ from django.db import connections
 from guanwecom.worker_connections import keep_connection, pool_connections
 
 POSTGRESQL = {"ENGINE": "guanwecom.postgresql", "OPTIONS": {"sslmode": "prefer"}, "CONN_MAX_AGE": 60}
-SQLITE = {"ENGINE": "django.db.backends.sqlite3", "CONN_MAX_AGE": 0}
 
 
-def in_a_worker(monkeypatch: pytest.MonkeyPatch, database: dict[str, object]) -> dict[str, object]:
-    """The database's settings after a worker of eight threads has begun with them."""
-    own = deepcopy(database)
+def test_the_pool_of_a_worker_has_a_connection_for_each_thread_and_two_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = deepcopy(POSTGRESQL)
     monkeypatch.setattr(connections, "settings", {"default": own})
     monkeypatch.setattr(connections, "close_all", lambda: None)
+
     pool_connections(sender=SimpleNamespace(concurrency=8))
-    return own
-
-
-def test_postgresql_gets_a_pool_for_each_thread_and_two_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = in_a_worker(monkeypatch, POSTGRESQL)
 
     pool = {"min_size": 0, "max_size": 10, "max_idle": 15, "timeout": 10}
-    assert found["OPTIONS"] == {"sslmode": "prefer", "pool": pool}
-    assert found["CONN_MAX_AGE"] == 0
-
-
-def test_sqlite_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert in_a_worker(monkeypatch, SQLITE) == SQLITE
+    assert own["OPTIONS"] == {"sslmode": "prefer", "pool": pool}
+    assert own["CONN_MAX_AGE"] == 0
 
 
 def test_this_process_is_no_worker() -> None:

@@ -100,7 +100,9 @@ def test_addresses_beyond_this_machine_are_refused(host: str) -> None:
 
 
 def test_it_needs_no_database() -> None:
-    with start_sandbox(seed={"companies": [company()]}, env={"DATABASE_URL": "sqlite:////nowhere/x.sqlite3"}) as handle:
+    with start_sandbox(
+        seed={"companies": [company()]}, env={"DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    ) as handle:
         assert handle.control("GET", "companies")["companies"][0]["members"] == 3
 
 

@@ -13,19 +13,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
+import psycopg
 import pytest
 import requests
 
-from guanwecom.environment import database
 from tools.demo import program as demo_program
-from tools.demo.program import MARK, DemoRefused, Place
+from tools.demo.program import MARK, SERVERS, DemoRefused, Place
 from tools.services import free_port
 from tools.supervisor import end_marked
 
 START_SECONDS = 180
-PROGRAMS = {"valkey", "sandbox", "web", "worker", "charts", "beat", "mail"}
+PROGRAMS = {"database", "valkey", "sandbox", "web", "worker", "charts", "beat", "mail"}
 PROGRAMS |= {"snapshots"} if demo_program.takes_pictures() else set()
 LAST_LINE = "`make demo-reset` throws"
 
@@ -43,18 +44,11 @@ def living(folder: Path) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "demo", free_port(), free_port(), free_port())
-
-
-@pytest.mark.parametrize("name", ["C#", "100%25 ours", "what?", "演示"])
-def test_the_database_stands_in_the_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
-    place = Place(tmp_path / name, free_port(), free_port(), free_port())
-    place.folder.mkdir()
-
-    config = database(demo_program.demo_environ(place, "redis://127.0.0.1:1/0")["DATABASE_URL"])
-
-    assert config["NAME"] == f"{place.folder}/guanwecom.sqlite3"
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path / "100% 演示?", free_port(), free_port(), free_port())
+    yield place
+    if place.folder.exists():
+        demo_program.throw_away(place)  # as root the database lies elsewhere
 
 
 def environ(place: Place) -> dict[str, str]:
@@ -120,12 +114,24 @@ def started(place: Place, root: Path) -> Iterator[Demo]:
     finally:
         process.kill()
         process.wait()
-        end_marked(MARK, str(place.folder))
+        end_marked(MARK, str(place.folder), servers=SERVERS)
 
 
 def program(place: Place, words: str) -> psutil.Process:
     """The oldest living process whose command line contains the words."""
     return min((one for one in living(place.folder) if words in command_of(one)), key=psutil.Process.create_time)
+
+
+def ask_database(place: Place, question: str, *values: object) -> tuple[Any, ...] | None:
+    """The first row that the database of a running demo answers."""
+    url = program(place, "gunicorn").environ()["DATABASE_URL"]
+    with psycopg.connect(url) as connection:
+        return connection.execute(question.encode(), values).fetchone()
+
+
+def installed_at(place: Place) -> object:
+    """When the demo's data began."""
+    return ask_database(place, "SELECT confirmed_at FROM integrations_installation")
 
 
 def command_of(process: psutil.Process) -> str:
@@ -192,9 +198,9 @@ def test_the_demo_never_inherits_another_database_or_key(place: Place, monkeypat
     monkeypatch.setenv("SECRET_KEY_FILE", "/run/secrets/key")
     place.folder.mkdir()
 
-    found = demo_program.demo_environ(place, "redis://127.0.0.1:1/0")
+    found = demo_program.demo_environ(place, database="postgresql://127.0.0.1:1/ours", valkey="redis://127.0.0.1:1/0")
 
-    assert found["DATABASE_URL"] == f"sqlite:///{place.folder}/guanwecom.sqlite3"
+    assert found["DATABASE_URL"] == "postgresql://127.0.0.1:1/ours"
     assert not {"DATABASE_URL_FILE", "SECRET_KEY_FILE"} & found.keys()
     assert found["ENVIRONMENT"] == "demo"
 
@@ -206,6 +212,22 @@ def test_the_keys_are_made_once_and_are_the_owners_alone(place: Place) -> None:
 
     assert demo_program.load_keys(place) == keys
     assert stat.S_IMODE((place.folder / "keys.json").stat().st_mode) == 0o600
+
+
+def test_a_demo_whose_database_was_sqlite_begins_anew(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.folder.mkdir()
+    for name in ("lock", "keys.json", "guanwecom.sqlite3", "sandbox.json"):
+        (place.folder / name).touch()
+
+    demo_program.make_database_folder(place)
+
+    assert {path.name for path in place.folder.iterdir()} == {"lock", "postgresql"}
+    assert capsys.readouterr().out == (
+        f"The demo's data begins anew: {place.folder} holds no PostgreSQL, in which it is kept now.\n"
+    )
+    (place.folder / "keys.json").touch()
+    demo_program.make_database_folder(place)
+    assert (place.folder / "keys.json").exists()
 
 
 # --- Real runs -------------------------------------------------------------------------------------------------------
@@ -250,6 +272,7 @@ def test_the_end_of_one_program_ends_all(place: Place, project_root: Path) -> No
 @pytest.mark.processes
 def test_what_a_killed_demo_left_is_ended_by_the_next_and_by_a_reset(place: Place, project_root: Path) -> None:
     with started(place, project_root) as killed:
+        first = installed_at(place)
         killed.process.kill()
         killed.wait()
         orphans = living(place.folder)
@@ -258,7 +281,8 @@ def test_what_a_killed_demo_left_is_ended_by_the_next_and_by_a_reset(place: Plac
             survivors = [process for process in orphans if process.is_running() and process.status() != "zombie"]
             text = running.text()
             refused = run(place, project_root, "--reset")
-            kept = (place.folder / "guanwecom.sqlite3").exists()
+            kept = installed_at(place)
+            database = place.database.resolve()
             running.process.kill()
             running.wait()
             done = run(place, project_root, "--reset")
@@ -269,7 +293,8 @@ def test_what_a_killed_demo_left_is_ended_by_the_next_and_by_a_reset(place: Plac
     # A worker may start another process between the look and the end.
     assert (ended := re.match(r"Ended (\d+) processes of a demo that was killed: ", text)), text
     assert int(ended[1]) >= len(PROGRAMS)
-    assert (refused.returncode, kept) == (1, True)
+    assert (refused.returncode, kept) == (1, first)
     assert (done.returncode, left) == (0, [])
     assert done.stdout.endswith(f"The demo's data in {place.folder} is gone; `make demo` makes it anew.\n")
     assert [path.name for path in place.folder.iterdir()] == ["lock"]
+    assert not database.exists()

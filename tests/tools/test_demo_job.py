@@ -5,17 +5,15 @@ leaves the company in the sandbox's console is signed out.
 from __future__ import annotations
 
 import re
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.tools.test_demo import place, started  # noqa: F401  # `place` is a fixture
+from tests.tools.test_demo import ask_database, place, started  # noqa: F401  # `place` is a fixture
 from tools.demo.program import Place
 
 # The newcomer's own browser, in a tab of which the stand-in phone lives.
@@ -35,13 +33,11 @@ def within(seconds: float, find: Callable[[], Any]) -> Any:
 
 def is_copied(place: Place) -> bool:  # noqa: F811  # the fixture's name
     """Whether the directory's first copy is done: from then on events are acted on."""
-    with closing(sqlite3.connect(f"file:{place.folder}/guanwecom.sqlite3?mode=ro", uri=True)) as connection:
-        found = connection.execute(
-            "SELECT 1 FROM integrations_syncrun JOIN integrations_corp c ON c.id = corp_id"
-            " WHERE status = 'done' AND c.corpid = ?",
-            [CORPID],
-        )
-        return found.fetchone() is not None
+    question = (
+        "SELECT 1 FROM integrations_syncrun JOIN integrations_corp c ON c.id = corp_id"
+        " WHERE status = 'done' AND c.corpid = %s"
+    )
+    return ask_database(place, question, CORPID) is not None
 
 
 def articles(messages: list[dict[str, Any]]) -> list[dict[str, str]]:

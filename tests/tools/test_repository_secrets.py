@@ -21,7 +21,7 @@ KINDS = {
 }
 BINARY = {".png", ".xlsx", ".gz", ".zip", ".ico", ".woff2"}
 # Where keys and secrets of these forms are invented ones.
-INVENTED = {"key of Fernet": ("tests/", "tools/test.env"), "secret of an app": ("tests/",)}
+INVENTED = {"key of Fernet": ("tests/",), "secret of an app": ("tests/",)}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
@@ -159,6 +160,32 @@ def test_a_killed_server_comes_back_at_its_address_under_a_new_guard(name: str) 
     finally:
         service.stop()
     assert not service.folder.exists()
+
+
+def test_a_folder_that_holds_a_database_is_taken_again_and_what_was_broken_off_is_not() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "new").mkdir()
+        (folder / "new" / "PG_VERSION").write_text("broken off")
+
+        made = services.prepare_postgresql(folder)
+        inode = (folder / "data").stat().st_ino
+        taken = services.prepare_postgresql(folder)
+
+        assert (folder / "data").stat().st_ino == inode
+        assert not (folder / "new").exists()
+        assert (folder / "password").stat().st_mode & 0o777 == 0o600
+        assert (folder / "password").stat().st_uid == os.geteuid()
+        assert urlsplit(made.url).password == urlsplit(taken.url).password == (folder / "password").read_text()
+        assert urlsplit(made.url).port != urlsplit(taken.url).port
+
+
+def test_data_of_another_version_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "PG_VERSION").write_text("13\n")
+
+    with pytest.raises(ServiceError, match=r"was made by PostgreSQL 13; PostgreSQL \d+ does not read it"):
+        services.prepare_postgresql(tmp_path)
 
 
 def test_what_was_committed_outlives_a_killed_postgresql() -> None:

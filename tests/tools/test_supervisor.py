@@ -87,19 +87,37 @@ def test_a_killed_program_ends_a_command_that_waits_for_its_end(supervisor: Supe
         supervisor.run("migrate", SLEEP)
 
 
-def test_stop_ends_the_first_program_after_the_others(supervisor: Supervisor, output: io.StringIO) -> None:
-    tell = (
-        "import os, signal, sys, time; "
-        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep({0}), os.write(1, b'end\\n'), sys.exit()))"
-    )
-    loop = "; print('up', flush=True); time.sleep(60)"
-    supervisor.start("valkey", [sys.executable, "-c", tell.format(0) + loop])
-    supervisor.start("worker", [sys.executable, "-c", tell.format(0.5) + loop])
+TELL = (
+    "import signal, sys, time; "
+    "end = lambda number, _: (time.sleep({0}), print(signal.Signals(number).name, flush=True), sys.exit()); "
+    "signal.signal(signal.SIGTERM, end); signal.signal(signal.SIGINT, end); print('up', flush=True); time.sleep(60)"
+)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_server_ends_after_the_others(
+    supervisor: Supervisor, output: io.StringIO, tmp_path: Path, is_killed: bool
+) -> None:
+    """Stopped by its supervisor, and by the next one after that was killed."""
+    server = tmp_path / "postgres"
+    server.symlink_to(Path(sys.executable).resolve())
+    supervisor.start("database", [str(server), "-c", TELL.format(0)], is_server=True)
+    supervisor.start("worker", [sys.executable, "-c", TELL.format(0.5)])
     wait_for(lambda: output.getvalue().count("up") == 2)
 
-    supervisor.stop()
+    if is_killed:
+        assert len(end_marked(MARK, str(tmp_path), servers={"postgres"})) == 2
+    else:
+        supervisor.stop()
 
-    assert output.getvalue().endswith("worker  | end\nvalkey  | end\n")
+    wait_for(lambda: output.getvalue().endswith("worker  | SIGTERM\ndatabase| SIGINT\n"))
+
+
+def test_a_program_may_have_another_environment_and_folder(supervisor: Supervisor, output: io.StringIO) -> None:
+    supervisor.start("database", ["sh", "-c", "pwd; echo $MARK $HOME"], env={"MARK": "ours"}, cwd="/")
+    wait_for(lambda: output.getvalue().count("\n") == 2)
+
+    assert output.getvalue() == "database| /\ndatabase| ours\n"
 
 
 def test_stop_kills_a_deaf_program_and_its_children(

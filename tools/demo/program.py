@@ -1,6 +1,7 @@
 """The whole product on this machine: `python -m tools.demo` (`make demo`), `--reset` to throw its data away.
 
-Everything it keeps stands in `.demo/`: the keys, the SQLite database, the sandbox's companies and snapshot.
+Everything it keeps stands in `.demo/`: the keys, the database, the sandbox's companies and snapshot. As root the
+database is there as a link (see `make_database_folder`).
 """
 
 from __future__ import annotations
@@ -14,23 +15,35 @@ import secrets
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import psutil
 from cryptography.fernet import Fernet
 
 from integrations.clients.snapshots.browser import installed_browser
-from tools.services import free_port, valkey_answers, valkey_command, valkey_config, valkey_url
+from tools.services import (
+    ServiceError,
+    free_port,
+    postgresql_answers,
+    prepare_postgresql,
+    valkey_answers,
+    valkey_command,
+    valkey_config,
+    valkey_url,
+)
 from tools.supervisor import ProgramEnded, StopRequested, Supervisor, end_marked
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Carried by every process of the demo, so that the next start finds what a killed one left behind.
 MARK = "GUANWECOM_DEMO"
+# The names of the processes on which all others lean.
+SERVERS = {"postgres", "valkey-server"}
 WEB_THREADS = "16"
 WORKER_THREADS = "8"
 
@@ -65,6 +78,10 @@ class Place:
         return f"http://127.0.0.1:{self.sandbox_port}"
 
     @property
+    def database(self) -> Path:
+        return self.folder / "postgresql"
+
+    @property
     def companies(self) -> Path:
         """What seeding writes for the sandbox."""
         return self.folder / "companies.json"
@@ -95,7 +112,7 @@ def sole_owner(place: Place) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        ended = end_marked(MARK, str(place.folder))
+        ended = end_marked(MARK, str(place.folder), servers=SERVERS)
         if ended:
             print(
                 f"Ended {len(ended)} processes of a demo that was killed: {', '.join(sorted(set(ended)))}", flush=True
@@ -165,14 +182,14 @@ def load_keys(place: Place) -> dict[str, str]:
     return dict(json.loads(file.read_text()))
 
 
-def demo_environ(place: Place, valkey: str) -> dict[str, str]:
+def demo_environ(place: Place, *, database: str, valkey: str) -> dict[str, str]:
     """The environment of every process of the demo: this one's, with all that matters set."""
     ours = {
         **load_keys(place),
         MARK: str(place.folder),
         "ENVIRONMENT": "demo",
         "DEBUG": "false",
-        "DATABASE_URL": f"sqlite:///{quote(str(place.folder))}/guanwecom.sqlite3",
+        "DATABASE_URL": database,
         "VALKEY_URL": valkey,
         "ALLOWED_HOSTS": "localhost",
         "TRUSTED_PROXIES": "",
@@ -189,19 +206,42 @@ def demo_environ(place: Place, valkey: str) -> dict[str, str]:
     return inherited | ours
 
 
+def make_database_folder(place: Place) -> None:
+    """Make the folder for PostgreSQL. Where it lacks beside what belongs to a database, all data begins anew.
+
+    As root it is a link to a folder in /var/tmp: PostgreSQL runs as `nobody` then, who gets into no private folder.
+    """
+    if place.database.exists():
+        return
+    if (place.folder / "keys.json").exists():
+        throw_away(place)
+        print(f"The demo's data begins anew: {place.folder} holds no PostgreSQL, in which it is kept now.", flush=True)
+    place.database.unlink(missing_ok=True)  # a link whose folder somebody has removed
+    if os.geteuid() == 0:
+        place.database.symlink_to(tempfile.mkdtemp(prefix="guanwecom-demo-", dir="/var/tmp"))  # noqa: S108  # its name is new
+    else:
+        place.database.mkdir(mode=0o700)
+
+
 # --- The run ---------------------------------------------------------------------------------------------------------
 
 
 def run_demo(place: Place) -> int:
-    """Returns 0 when stopped by a signal, 1 when a program failed or ended by itself."""
+    """Returns 0 when stopped by a signal, 1 when a program failed or ended by itself. Raises ServiceError."""
+    make_database_folder(place)
+    # An ERROR is the answer to a statement, and the program that gets it says so.
+    database = prepare_postgresql(place.database.resolve(), log_min_messages="fatal")
     port, password = free_port(), secrets.token_hex(16)
-    environ = demo_environ(place, valkey_url(port=port, password=password))
+    environ = demo_environ(place, database=database.url, valkey=valkey_url(port=port, password=password))
     supervisor = Supervisor(environ=environ, folder=ROOT)
     supervisor.heed_signals()
     try:
+        # None of our secrets: as root it is another user's process.
+        own = {MARK: str(place.folder)}
+        supervisor.start("database", database.command, is_server=True, env=own, cwd="/", **database.identity)
         with valkey_config(port=port, password=password, folder=place.folder) as config:
-            supervisor.start("valkey", valkey_command(), stdin=config)
-        supervisor.wait_until(lambda: valkey_answers(port))
+            supervisor.start("valkey", valkey_command(), stdin=config, is_server=True)
+        supervisor.wait_until(lambda: valkey_answers(port) and postgresql_answers(database.url))
         start_programs(supervisor, place)
         supervisor.wait_until(lambda: False)
     except StopRequested:
@@ -324,12 +364,13 @@ def banner(place: Place, sign_ins: list[str]) -> list[str]:
     ]
 
 
-def reset(place: Place) -> None:
+def throw_away(place: Place) -> None:
     """Throw away all that the demo keeps."""
     for path in place.folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path.resolve())  # behind the link, too
         if path.name != "lock":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    print(f"The demo's data in {place.folder} is gone; `make demo` makes it anew.")
+            path.unlink(missing_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -340,10 +381,11 @@ def main(arguments: list[str] | None = None) -> int:
         place = Place.from_environ()
         with sole_owner(place):
             if options.reset:
-                reset(place)
+                throw_away(place)
+                print(f"The demo's data in {place.folder} is gone; `make demo` makes it anew.")
                 return 0
             check_ports(place)
             return run_demo(place)
-    except DemoRefused as error:
+    except (DemoRefused, ServiceError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -41,13 +41,12 @@ class Command(BaseCommand):
         if options["check"]:
             self._check()
             return
-        if connection.vendor == "postgresql":
-            if connection.is_pooled():  # type: ignore[attr-defined]  # guanwecom.postgresql
-                raise CommandError(POOLED)
-            with connection.cursor() as cursor:  # who starts a second one waits, and finds nothing to do
-                cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE])
+        if connection.is_pooled():  # type: ignore[attr-defined]  # guanwecom.postgresql
+            raise CommandError(POOLED)
+        with connection.cursor() as cursor:  # who starts a second one waits, and finds nothing to do
+            cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE])
         found = self._check()
-        if connection.vendor == "postgresql" and found.former_version:
+        if found.former_version:
             try:
                 apply.apply_pending(found, self.stdout.write)
             except apply.TablesInUseError as error:

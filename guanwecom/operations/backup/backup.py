@@ -20,11 +20,6 @@ from integrations.models import Installation
 
 def back_up(path: Path, *, programs_folder: str | None = None) -> Manifest:
     """Write the database into a new file. Raises BackupError."""
-    if connection.vendor != "postgresql":
-        raise BackupError(
-            "This installation runs on SQLite, which is for trials. Stop its processes and copy the file that "
-            "DATABASE_URL names, with the files beside it that end in -wal and -shm."
-        )
     if path.exists():
         text = _("%(path)s exists already. Give another name; no backup is overwritten.")
         raise BackupError(text % {"path": path})

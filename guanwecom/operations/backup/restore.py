@@ -37,7 +37,6 @@ class Wishes:
 
 def check(path: Path, wishes: Wishes) -> Manifest:
     """Everything that can be said before anything is changed. Raises BackupError."""
-    _refuse_sqlite()
     with archive.opened(path) as (described, _dump):
         _check(described, wishes)
         return described
@@ -46,7 +45,6 @@ def check(path: Path, wishes: Wishes) -> Manifest:
 def restore(path: Path, wishes: Wishes, *, say: Callable[[str], None] = lambda _text: None) -> Manifest:
     """Restore, and mark the database as a copy: nothing is sent from it until somebody confirms it. Raises BackupError;
     then the database is as it was before."""
-    _refuse_sqlite()
     with archive.opened(path) as (described, dump), programs(wishes.programs_folder) as pg:
         _check(described, wishes)
         is_aside = not _is_empty()
@@ -78,11 +76,6 @@ def lost_secrets(described: Manifest) -> list[str]:
         values = ", ".join(f"{label} ({count})" for label, count in unreadable.items())
         lines.append(f"{_('no key, already when the backup was made')}: {values}")
     return lines
-
-
-def _refuse_sqlite() -> None:
-    if connection.vendor != "postgresql":
-        raise BackupError("DATABASE_URL names SQLite; a backup is restored into PostgreSQL.")
 
 
 def _check(described: Manifest, wishes: Wishes) -> None:

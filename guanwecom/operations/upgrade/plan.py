@@ -81,8 +81,6 @@ def _former_version(executor: MigrationExecutor) -> str:
 
 def _encoding() -> list[str]:
     """A server that was installed without a locale makes databases in SQL_ASCII, which refuse much of our JSON."""
-    if connection.vendor != "postgresql":
-        return []
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_encoding")
         [encoding] = cursor.fetchone()
@@ -127,11 +125,8 @@ def _steps(executor: MigrationExecutor) -> Iterator[Step]:
 
 
 def _size(table: str) -> tuple[int, int]:
-    """Rows, as the planner thinks, and bytes with indexes; of SQLite the rows alone."""
+    """Rows, as the planner thinks, and bytes with indexes."""
     with connection.cursor() as cursor:
-        if connection.vendor != "postgresql":
-            cursor.execute(f"SELECT count(*) FROM {connection.ops.quote_name(table)}")  # noqa: S608  # nosec B608  # ours
-            return int(cursor.fetchone()[0]), 0
         cursor.execute(
             "SELECT reltuples::bigint, pg_total_relation_size(oid) FROM pg_class WHERE oid = to_regclass(%s)",
             [connection.ops.quote_name(table)],
@@ -156,8 +151,6 @@ def _space(steps: list[Step]) -> list[str]:
 
 def free_bytes() -> int | None:
     """Of the disk of the database; None where that is another machine's, or its folder is not told to our role."""
-    if connection.vendor == "sqlite":
-        return shutil.disk_usage(Path(str(connection.settings_dict["NAME"])).absolute().parent).free
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT inet_server_addr() IS NULL OR inet_server_addr() = inet_client_addr()")

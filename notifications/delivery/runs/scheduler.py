@@ -11,19 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from django.db import transaction
-from django.db.models import (
-    DateTimeField,
-    DurationField,
-    Exists,
-    ExpressionWrapper,
-    F,
-    IntegerField,
-    OuterRef,
-    Prefetch,
-    Q,
-    QuerySet,
-    Value,
-)
+from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, Prefetch, Q, QuerySet, Value
 from django.db.models.functions import Least
 
 from integrations.clients.clock import read_boot_clock
@@ -213,11 +201,8 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
 def claimable(now: datetime) -> QuerySet[Subscription]:
     """What is due and has no run under way; beside it only what has waited so long that a time is missed."""
     under_way = Run.objects.under_way().filter(subscription=OuterRef("pk"))
-    # Wrapped, because SQLite needs the type of each part.
-    minutes = ExpressionWrapper(F("grace_minutes"), output_field=IntegerField())
-    grace = ExpressionWrapper(minutes * Value(timedelta(minutes=1)), output_field=DurationField())
-    grace_end = ExpressionWrapper(F("next_run_at") + grace, output_field=DateTimeField())
-    due = Subscription.objects.due(now).alias(grace_end=grace_end)
+    grace = ExpressionWrapper(F("grace_minutes") * Value(timedelta(minutes=1)), output_field=DurationField())
+    due = Subscription.objects.due(now).alias(grace_end=F("next_run_at") + grace)
     return due.filter(Q(grace_end__lt=now) | ~Exists(under_way))
 
 

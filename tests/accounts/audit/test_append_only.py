@@ -38,7 +38,6 @@ def root() -> User:
     return user
 
 
-@pytest.mark.postgresql
 def test_the_database_refuses_to_change_an_entry(entry: AuditEntry) -> None:
     for change in (
         lambda: AuditEntry.objects.update(note="another"),

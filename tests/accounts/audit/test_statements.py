@@ -109,7 +109,6 @@ def test_rights_that_a_session_withholds_hide_no_entry_less(corp: Corp, other_co
     assert AuditEntry.objects.get().corp_id == corp.pk
 
 
-@pytest.mark.postgresql
 def test_before_the_trail_has_its_table_other_rows_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """A migration that stops early, and what follows it in the same transaction."""
     monkeypatch.setattr(services, "_with_trail", set())

@@ -134,7 +134,6 @@ class TestOneAddress:
         assert fail(client, 1, page="/admin/login/") == [429]
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 class TestManyAtOneMoment:
     """Each is counted before its password is looked at: no more are looked at than the limit allows."""

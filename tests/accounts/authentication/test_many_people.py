@@ -17,7 +17,7 @@ from integrations.models import Corp, Member
 from tests.accounts.conftest import Visitor, make_person
 from tests.accounts.wecom import WeCom
 
-pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
+pytestmark = pytest.mark.django_db
 PEOPLE = 100_000
 CODE, OTHER_CODE = "CODE-of_one.person~1", "CODE-of_one.person~2"
 LARGE_TABLES = ("accounts_user", "accounts_wecomaccount", "integrations_member")

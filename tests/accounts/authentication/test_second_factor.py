@@ -271,7 +271,6 @@ class TestCodes:
         assert not totp.is_code_of(person=make_person("nobody"), code="000000", now=timezone.now())
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("code", ["005924", "ABCD-EFGH-IJKL-MNOP"], ids=["of the app", "recovery"])
 def test_of_many_with_one_code_at_one_moment_one_gets_in(chief: User, settings: Any, code: str) -> None:

@@ -287,7 +287,6 @@ def written() -> tuple[int, int]:
     return Session.objects.count(), SignedInSession.objects.count()
 
 
-@pytest.mark.each_database
 @pytest.mark.django_db(transaction=True)
 class TestWhatIsWrittenBeside:
     def test_a_new_session_is_written_with_it_and_once(self, clerk: User) -> None:

@@ -52,7 +52,6 @@ def test_somebody_whom_the_last_copy_shows_costs_one_call(people: People, phone:
     assert phone.user_id == User.objects.get(username="LiLei").pk
 
 
-@pytest.mark.postgresql
 @pytest.mark.usefixtures("_addresses_kept")
 def test_it_costs_few_statements(people: People, phone: Visitor) -> None:
     """Begun: the company. Back: company, person; last sign-in of person and account; session with its record.

@@ -29,10 +29,7 @@ from tests.notifications.factories import make_corp, make_subscription
 from tools.services import Service, start_postgresql
 
 OLD_KEY = Fernet.generate_key().decode()
-pytestmark = [
-    *(pytest.mark.postgresql, pytest.mark.processes, pytest.mark.django_db(transaction=True)),
-    pytest.mark.usefixtures("in_english"),
-]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("in_english")]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbo
 from tools import services
 from tools.services import Service, start_postgresql, start_valkey
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 COPY_EXIT_CODE = 3
 
 
@@ -153,7 +153,7 @@ def test_a_standby_that_takes_over_is_no_copy(server: Service, tmp_path: Path) -
     standby = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **services._unprivileged())
     url = urlsplit(server.url)._replace(netloc=f"postgres:{urlsplit(server.url).password}@127.0.0.1:{port}").geturl()
     try:
-        eventually(lambda: services._postgresql_answers(url))
+        eventually(lambda: services.postgresql_answers(url))
         postgresql_programs.execute(url, "SELECT pg_promote()")
         with psycopg.connect(url) as promoted:
             assert promoted.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)

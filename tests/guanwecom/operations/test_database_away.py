@@ -22,7 +22,7 @@ from tests.notifications.wire import Wire
 from tests.sandbox_process import start_sandbox
 
 PASSWORD = "invented-password-of-a-database"
-pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 
 class Relay:

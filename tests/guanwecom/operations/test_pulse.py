@@ -91,7 +91,6 @@ def backends(monkeypatch: pytest.MonkeyPatch, *, watches: bool) -> tuple[Pulse, 
     return pulse, found
 
 
-@pytest.mark.postgresql
 def test_who_watches_keeps_a_connection_until_it_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
     pulse, found = backends(monkeypatch, watches=True)
     eventually(lambda: len(found) > 3)
@@ -110,7 +109,6 @@ def test_who_watches_keeps_a_connection_until_it_breaks(monkeypatch: pytest.Monk
     eventually(lambda: not _is_there(last))
 
 
-@pytest.mark.postgresql
 def test_a_process_that_forks_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
     pulse, found = backends(monkeypatch, watches=False)
     eventually(lambda: len(found) > 3)

@@ -75,7 +75,6 @@ def found_in(text: str, secrets: set[str]) -> list[str]:
     return [secret for secret in secrets if secret in text or quote(secret, safe="") in text]
 
 
-@pytest.mark.each_database
 def test_none_of_them_stands_in_anything_that_leaves(
     secrets: set[str], tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,11 +23,7 @@ from tests.programs import needs
 from tests.sandbox_process import start_sandbox
 from tools.services import start_valkey
 
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.postgresql,
-    pytest.mark.django_db(transaction=True),
-]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 TOKEN = "invented-token-of-at-least-32-characters"
 
 

@@ -136,7 +136,6 @@ def check() -> str:
 
 
 @pytest.mark.django_db
-@pytest.mark.each_database
 def test_pending_migrations_are_listed_with_what_they_lock() -> None:
     installation.present()
     assert check() == f"From {VERSION} to {VERSION}.\nNo migration is pending.\n"
@@ -217,7 +216,6 @@ def test_it_migrates_and_says_what_to_restart() -> None:
     assert Installation.objects.get().version == VERSION
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_table_that_others_use_all_the_time_is_waited_for_and_nothing_is_half_done() -> None:
     before = "0010_receipt_details"
@@ -265,7 +263,6 @@ def empty_url(process_environ: dict[str, str], request: pytest.FixtureRequest) -
     postgresql_programs.execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.mark.postgresql
 @pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
@@ -285,7 +282,6 @@ def test_a_database_that_cannot_keep_every_letter_is_refused(
 
 
 @pytest.mark.skipif(not IS_NIGHTLY, reason="runs with `make nightly`")
-@pytest.mark.postgresql
 @pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_two_upgrades_of_an_empty_database_at_once_both_end_well(

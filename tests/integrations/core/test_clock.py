@@ -10,7 +10,7 @@ import pytest
 from integrations.clients.wecom.deadline import remaining_seconds, total_deadline
 from integrations.core.background import database_clock
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system does not tell how long it slept")

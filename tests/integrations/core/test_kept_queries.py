@@ -11,7 +11,7 @@ from django.utils import timezone
 from integrations.core.kept_queries import AnyRow, KeptQuery, kept_sql
 from integrations.models import Heartbeat
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 
 
 def hear(name: str, *, seconds_ago: int = 0) -> Heartbeat:

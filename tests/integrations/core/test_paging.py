@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from integrations.core.paginator import KeysetPage, keyset_page
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 
 
 def fill(number: int) -> list[int]:

@@ -301,7 +301,6 @@ while not ends:
 """
 
 
-@pytest.mark.postgresql
 @pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_old_and_new_processes_write_beside_it_and_nothing_is_lost(
@@ -337,7 +336,6 @@ def test_old_and_new_processes_write_beside_it_and_nothing_is_lost(
     assert reencrypt("--check")[-1] == "Everything is under the first key: the others can go."
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_row_that_somebody_else_holds_is_waited_for_and_its_new_secret_kept(
     under_old: Settings, monkeypatch: pytest.MonkeyPatch
@@ -371,7 +369,6 @@ def test_a_row_that_somebody_else_holds_is_waited_for_and_its_new_secret_kept(
     assert list(Corp.objects.order_by("pk").values_list("secret", flat=True)) == ["s3cret-1", "saved meanwhile"]
 
 
-@pytest.mark.postgresql
 @pytest.mark.parametrize("saves", [True, False])
 @pytest.mark.django_db(transaction=True)
 def test_a_row_that_is_held_for_a_moment_does_not_keep_the_rest_from_being_done(
@@ -415,7 +412,6 @@ def test_a_row_that_is_held_for_a_moment_does_not_keep_the_rest_from_being_done(
     assert list(Corp.objects.order_by("pk").values_list("secret", flat=True)) == [kept, "s3cret-2"]
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_who_refers_to_a_row_does_not_hold_it(under_old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     corp = make_corp(1)
@@ -443,7 +439,6 @@ def test_who_refers_to_a_row_does_not_hold_it(under_old: Settings, monkeypatch: 
     assert opened_by(OLD) == 0
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_row_that_stays_held_is_said(under_old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     held = make_corp(1)

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from integrations.models import Corp, Heartbeat
 from integrations.models.written_queries import WrittenQuery
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 
 
 def test_fields_have_the_values_that_django_gives_them(corp: Corp) -> None:

@@ -28,7 +28,7 @@ from tests.notifications.factories import (
     utc,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 HOST = {"host": "localhost:3001"}
 NOW = utc("2026-11-24T01:00:30")
 MODELS = ("run", "delivery", "receipt")

@@ -27,7 +27,7 @@ from tests.notifications.factories import (
     make_superuser,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 
 LIST = "/admin/notifications/delivery/"
 # How all keys stand in a statement about messages.
@@ -158,7 +158,6 @@ def test_a_longer_log_takes_no_more_statements(log: Log, monkeypatch: pytest.Mon
     assert {words: len(statements(root, words)) for words in WORDS} == few
 
 
-@pytest.mark.postgresql
 def test_where_titles_are_few_no_message_is_compared_with_the_words(log: Log) -> None:
     root = client_of(make_superuser())
 

@@ -35,7 +35,7 @@ from tests.notifications.factories import (
 )
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 EMPTY = "此人的属性为空：区域"
 NO_ROWS = "没有此人的数据行"
 WEEK = f"{LIST}week/"

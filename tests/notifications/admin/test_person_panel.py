@@ -25,7 +25,7 @@ from tests.notifications.factories import (
     make_superuser,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

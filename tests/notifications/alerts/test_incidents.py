@@ -127,7 +127,6 @@ def test_a_firing_of_the_stretch_before_the_last_opens_nothing_however_late(chan
     assert (answer.opened, answer.reopened, answer.unchanged) == (0, 0, 1)
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_senders_at_once_open_one_and_tell_once(channel: InboundChannel) -> None:
     gate = threading.Barrier(4)
@@ -157,7 +156,6 @@ def test_senders_at_once_open_one_and_tell_once(channel: InboundChannel) -> None
     assert Run.objects.filter(trigger="alert").count() <= 2
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_sender_that_is_always_at_its_channel_does_not_keep_people_untold(channel: InboundChannel) -> None:
     """Somebody who only looks whether the channel is free at this moment would find it held."""
@@ -186,7 +184,6 @@ def test_a_sender_that_is_always_at_its_channel_does_not_keep_people_untold(chan
     assert len(told) == 1
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_channel_that_hangs_is_left_to_the_next_call(
     channel: InboundChannel, monkeypatch: pytest.MonkeyPatch

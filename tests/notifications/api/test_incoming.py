@@ -423,7 +423,6 @@ def test_a_message_may_be_read_as_long_as_its_runs_are_kept(client: Caller, zhan
     assert client.get(location).json()["title"] == "磁盘快满了"
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("key", ["disk-1", ""])
 def test_identical_requests_at_once_make_one_message_and_keep_to_the_day(key: str) -> None:

@@ -14,7 +14,7 @@ from notifications.delivery import bulk
 from notifications.models import Delivery, FrozenContent, Priority, Run
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 
 AWKWARD = "日报 \"100 %s\" \\u0041 {0} 'x' 😀\n\t<br>"
 # As JSON has them: an escaped NUL is text, and a real one stands in none.
@@ -66,7 +66,6 @@ def test_each_delivery_gets_the_id_of_its_row(run: Run) -> None:
     assert len({row.pk for row in rows}) == 30
 
 
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite knows no longest text")
 def test_a_title_that_is_too_long_is_refused_not_cut(run: Run) -> None:
     with pytest.raises(DataError), transaction.atomic():
         bulk.insert_deliveries([delivery(run, title="长" * 129)])

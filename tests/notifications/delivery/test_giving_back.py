@@ -14,7 +14,7 @@ from tests.notifications.delivery.attachments.places import make_delivery
 from tests.notifications.factories import NOW, make_corp, make_run, make_subscription
 from tests.notifications.side_by_side import Elsewhere
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_runs_that_nobody_holds_are_given_back() -> None:

@@ -27,7 +27,7 @@ from tests.notifications.delivery.many_people import (
 )
 from tools.services import start_valkey
 
-pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 # What a service manager gives a program that it asks to end, before it kills it.
 GRACE_SECONDS = 60

@@ -13,7 +13,7 @@ from notifications.models import AlertReceiver, AttributeRule, Robot, Subscripti
 from notifications.subscriptions.addressees import in_words
 from tests.notifications.factories import make_corp, make_manager, make_person, make_subscription, make_superuser
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 
 
 def words_of(order: Subscription | AlertReceiver, seen_by: Any = None) -> str:

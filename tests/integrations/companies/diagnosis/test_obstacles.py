@@ -195,7 +195,6 @@ def test_what_is_in_order_and_in_the_way_at_once_is_looked_at_three_times_at_mos
     assert len(carried) == 5
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_check_that_ends_while_the_obstacle_comes_out_of_its_way_is_tried_again(corp: Corp, wire: Wire) -> None:
     """The obstacle's check, found in order, is not committed yet when this one is about to be written as blocked."""

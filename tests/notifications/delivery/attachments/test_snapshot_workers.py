@@ -27,7 +27,7 @@ from tests.integrations.clients.snapshots.test_strange_pages import Site, served
 from tests.notifications.factories import make_person, make_report, make_run, make_subscription
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
-pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 PEOPLE = [f"person{number:02d}" for number in range(12)]
 # Who sees but some regions: of two cards with a row for each.

@@ -31,7 +31,7 @@ from tests.notifications.charts.tables import ENDLESS
 from tests.notifications.delivery.attachments.places import CHART, make_delivery, make_medium, make_run
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
-pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 USERIDS = ("LiLei", "HanMei")
 # Of the forms whose picture or file is made here.

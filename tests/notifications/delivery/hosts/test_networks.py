@@ -37,7 +37,6 @@ from tests.notifications.delivery.many_people import (
 pytestmark = [
     nightly,
     pytest.mark.processes,
-    pytest.mark.postgresql,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(not HAS_NAMESPACES, reason="needs root and the program ip"),
 ]

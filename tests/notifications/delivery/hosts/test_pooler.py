@@ -17,7 +17,7 @@ from tests.e2e.waiting import eventually
 from tests.notifications.delivery.many_people import ONE_EACH, all_accepted, ask_for_personal_messages, stack_of_many
 from tests.pooler import needs_pgbouncer, pgbouncer
 
-pytestmark = [needs_pgbouncer, pytest.mark.processes, pytest.mark.postgresql]
+pytestmark = [needs_pgbouncer, pytest.mark.processes]
 
 
 def test_all_messages_arrive_through_pgbouncer(

@@ -36,7 +36,7 @@ from tests.postgresql_programs import execute
 from tests.standby import start_standby
 from tools.services import free_port, start_postgresql
 
-pytestmark = [nightly, pytest.mark.processes, pytest.mark.postgresql]
+pytestmark = [nightly, pytest.mark.processes]
 
 
 def says(url: str, question: str) -> object:

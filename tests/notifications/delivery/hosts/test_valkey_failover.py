@@ -95,7 +95,6 @@ def test_every_door_leads_to_the_primary_before_and_after(project_root: Path, va
 
 @nightly
 @pytest.mark.processes
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_failover_loses_and_doubles_no_message(
     process_environ: dict[str, str], project_root: Path, tmp_path: Path, valkeys: Watched

@@ -15,7 +15,7 @@ from tests.between import just_before
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import claim_delivery
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 LATER = NOW + timedelta(days=31)
 
 

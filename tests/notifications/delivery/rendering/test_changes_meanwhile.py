@@ -126,7 +126,6 @@ class TestPlannedPeople:
         assert receipts() == {("wecom", f"user:{person.pk}", "skipped", "no_userid")}
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 class TestSideBySide:
     """Over two connections: whoever comes first, the other sees what they did."""

@@ -271,6 +271,5 @@ def test_a_message_for_each_of_many_people_takes_no_more_statements() -> None:
             assert len(render_run(run_id=run.pk, now=NOW)) == count
         return len(asked)
 
-    # Few enough for one statement of SQLite, too.
     assert statements(12) == statements(2)
     assert Receipt.objects.count() == 14

@@ -16,7 +16,7 @@ from notifications.models import FreeDays, Repeat, Run, Subscription, TickClaim
 from notifications.subscriptions.schedules import slots
 from tests.notifications.factories import NOW, make_corp, make_report, make_run, make_subscription, utc
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 
 
 def runs() -> list[tuple[str, datetime, int]]:

@@ -15,7 +15,7 @@ from notifications.models import Incident, IncidentNotice, Run
 from tests.notifications.alerts.conftest import make_alert_channel
 from tests.notifications.factories import make_person, make_run, make_subscription, make_superuser
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 NOW = timezone.now()
 
 

@@ -200,7 +200,6 @@ def test_a_run_that_is_not_rendered_yet_makes_no_messages(corp: Corp, me: User) 
     assert (run.status, run.error_text) == (Run.Status.FAILED, "在生成消息之前已撤回。")
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 class TestSideBySide:
     """Whoever changes many rows waits for none that another transaction holds: nobody waits in a circle."""

@@ -21,7 +21,7 @@ from tests.notifications.factories import NOW, make_corp, make_person, make_run,
 from tests.notifications.one_delivery import send_delivery
 from tests.notifications.wire import Wire, reset
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.each_database]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
@@ -128,7 +128,6 @@ def test_a_message_that_another_task_tried_meanwhile_asks_the_limiter_anew(corp:
     assert attempt.number == 2
 
 
-@pytest.mark.postgresql
 def test_a_row_that_somebody_rewrites_just_now_is_left_to_them(corp: Corp, delivery: Delivery) -> None:
     read = pending([delivery.pk])
     begun, done = threading.Event(), threading.Event()
@@ -154,7 +153,6 @@ def test_a_row_that_somebody_rewrites_just_now_is_left_to_them(corp: Corp, deliv
     assert attempt.delivery.recipient_count == 1
 
 
-@pytest.mark.postgresql
 def test_what_is_given_back_is_locked_in_the_order_of_its_keys(corp: Corp, delivery: Delivery) -> None:
     """Whoever waits for the first row holds none of those behind it."""
     [other_id] = render_run(run_id=make_run(make_subscription(make_person(corp, "han"))).pk, now=NOW)

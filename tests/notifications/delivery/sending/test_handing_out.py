@@ -27,7 +27,7 @@ from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.wire import Wire
 
-pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
+pytestmark = pytest.mark.django_db
 _numbers = count()
 
 
@@ -54,7 +54,6 @@ def test_companies_take_turns() -> None:
     assert not hand_out(now=NOW)
 
 
-@pytest.mark.postgresql
 def test_of_many_that_wait_the_first_alone_are_read() -> None:
     make_corp()
     pks = [personal(make_corp(), 1)[0] for _company in range(2)]

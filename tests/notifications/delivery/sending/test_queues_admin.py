@@ -253,7 +253,6 @@ def test_a_company_goes_with_its_queue(root: Client, corp: Corp) -> None:
     assert set(deleted) == {("notifications.corpqueue", "北山制造"), ("integrations.corp", "北山制造")}
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_company_goes_while_a_worker_writes_its_queue(root: Client, corp: Corp) -> None:
     """A check of it is under way, and ends just then."""

@@ -571,7 +571,6 @@ def test_two_runs_with_the_same_text_are_two_messages(wire: Wire, clock: FakeClo
     assert len(set(wire.bodies)) == 2
 
 
-@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_the_sweep_and_a_late_worker_do_not_wait_in_a_circle(delivery: Delivery) -> None:
     attempt = claim_delivery(delivery.pk, now=NOW)

@@ -29,7 +29,7 @@ from tests.notifications.inbound.mail.channels import mail, make_mail_channel
 from tests.notifications.inbound.mail.doors import certificate
 from tools.services import free_port
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes, pytest.mark.postgresql]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 COMMAND = [sys.executable, "manage.py", "mail_door"]
 
 
