@@ -35,7 +35,7 @@ SQUASHED = [
         [
             *("0004_broken_alert_rules", "0005_contacts_of_operators", "0006_queues_in_order", "0007_drop_queue_index"),
             *("0008_fresh_statistics", "0009_longer_titles", "0010_receipt_details", "0011_alert_rule_watched"),
-            *("0012_workday_calendar", "0013_successors", "0014_pages_of_mails"),
+            *("0012_workday_calendar", "0013_successors", "0014_pages_of_mails", "0015_one_door_for_alerts"),
         ],
     ),
 ]
