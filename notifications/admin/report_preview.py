@@ -28,16 +28,12 @@ from notifications.delivery.rendering import attachments, page_pictures
 from notifications.delivery.rendering.message_builder import PLAIN_FORMS
 from notifications.delivery.rendering.previews import Preview, preview_of
 from notifications.delivery.rendering.report_contents import (
+    Contents,
     Order,
-    attribute_values,
-    checked_own_rows,
-    condition,
-    link_of,
-    written,
+    ReportParts,
 )
 from notifications.models import Channel, MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
 from notifications.reports.html_tables import ShownTable, shown_tables
-from notifications.reports.row_filters import Condition
 from notifications.sources import Content, PageView, RenderingError
 
 if TYPE_CHECKING:
@@ -59,7 +55,7 @@ class PreviewRequest:
     report: Report
     cards: list[ReportCard]
     charts: list[ReportChart]
-    own_rows: list[Condition]
+    own_rows: list[OwnRowsRule]
     person: User | None
     order: Order
     page: PageView | None = None
@@ -126,19 +122,22 @@ def _page(values: QueryDict, by: User, now: datetime) -> tuple[PageView | None, 
 def render(requested: PreviewRequest, found: Mapping[int, Table]) -> ReportPreview:
     """`found`: the table of each of its cards. Raises PreviewRefusedError."""
     tables = {card.alias: found[card.card_id] for card in requested.cards}
-    seen = _seen(tables, requested)
-    rows_seen, rows_there = (sum(len(table.rows) for table in each.values()) for each in (seen, tables))
     with timezone.override(ZoneInfo(requested.order.time_zone)):
         try:
-            content = written(
-                requested.report, requested.cards, seen, requested.order, link_of(requested.report, requested.cards)
-            )
-            content = replace(content, page=requested.page)
+            parts = ReportParts(requested.report, requested.cards, requested.charts, requested.own_rows)
+            contents = Contents(parts, tables, requested.order)
+            person_id = None if requested.person is None else requested.person.pk
+            if person_id is not None:
+                contents.learn([person_id])
+                if contents.reason_against(person_id) is not None:
+                    raise PreviewRefusedError(_nothing_seen(requested))
+            content = replace(contents.of(person_id), page=requested.page)
             media = _media(content, requested.order, requested.charts)
             preview, lacks = _preview(content, requested.order, media)
         except RenderingError as error:
             raise PreviewRefusedError(str(error)) from error
         shown = shown_tables(content, ROWS_SHOWN)
+    rows_seen, rows_there = (sum(len(table.rows) for table in each.values()) for each in (content.tables, tables))
     return ReportPreview(preview, content, shown, requested.person, rows_seen, rows_there, media, lacks)
 
 
@@ -201,16 +200,19 @@ def _charts(values: QueryDict) -> list[ReportChart]:
     return sorted(found, key=lambda chart: chart.position)
 
 
-def own_rows_in(values: Mapping[str, Any]) -> list[Condition]:
+def own_rows_in(values: Mapping[str, Any]) -> list[OwnRowsRule]:
     """The rules of own rows of a page as it was sent. Raises PreviewRefusedError for one that compares with nothing."""
     found = [
-        condition(
-            rule["alias"], rule["column"], int(rule["attribute"]) if is_key(rule["attribute"]) else None, rule["value"]
+        OwnRowsRule(
+            alias=rule["alias"],
+            column=rule["column"],
+            attribute_id=int(rule["attribute"]) if is_key(rule["attribute"]) else None,
+            value=rule["value"],
         )
         for rule in rules_in(values)
     ]
     known = set(Attribute.objects.values_list("pk", flat=True)) if found else set()
-    if any(one.attribute_id not in {*known, *OwnRowsRule.OF_PERSON} and not one.fixed for one in found):
+    if any(one.attribute_id not in known and not one.value for one in found):
         raise PreviewRefusedError(_("Choose an attribute, or enter a fixed value: one of the two."))
     return found
 
@@ -250,20 +252,6 @@ def _named_person(typed: str, by: User) -> User | None:
         sentence = _("Nobody whom you see is “%(typed)s”.") if not found else _("Several people are “%(typed)s”.")
         raise PreviewRefusedError(sentence % {"typed": typed})
     return found[0]
-
-
-def _seen(tables: dict[str, Table], requested: PreviewRequest) -> dict[str, Table]:
-    if not requested.own_rows or requested.person is None:
-        return tables
-    try:
-        own_rows = checked_own_rows(tables, requested.own_rows)
-    except RenderingError as error:
-        raise PreviewRefusedError(str(error)) from error
-    values = attribute_values([requested.person.pk], own_rows.attribute_ids)
-    key = own_rows.key(values.get(requested.person.pk, {}))
-    if requested.report.skips_people_without_rows and own_rows.is_empty(key):
-        raise PreviewRefusedError(_nothing_seen(requested))
-    return own_rows.tables(key)
 
 
 def _zone(typed: str) -> ZoneInfo:

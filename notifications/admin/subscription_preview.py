@@ -11,10 +11,9 @@ from integrations.core.sentences import Sentence
 from integrations.models.scoping import Person
 from notifications.admin import schedule_forms
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
-from notifications.delivery.rendering.previews import Preview, preview, preview_of
-from notifications.delivery.rendering.report_contents import expected_contents, link_of, order_of, written
-from notifications.delivery.rendering.report_data import cards_of, latest_tables
-from notifications.models import MessageForm, OwnRowsRule, Subscription
+from notifications.delivery.rendering.previews import Preview, preview_of
+from notifications.delivery.rendering.report_contents import Contents, expected_contents, order_of, read_saved_parts
+from notifications.models import MessageForm, Subscription
 from notifications.sources import Content, RenderingError
 from notifications.subscriptions.recipients import Reachability, named_audience, reachability
 from notifications.subscriptions.schedules import descriptions, slots
@@ -119,8 +118,6 @@ def _times(subscription: Subscription, now: datetime, *, is_check: bool = False)
 def _message_preview(subscription: Subscription, now: datetime) -> tuple[Preview | None, str]:
     form = MessageForm(subscription.message_form)
     try:
-        if not subscription.report.is_template and not cards_of(subscription.report):
-            return preview(subscription.report, form), ""
         return preview_of(_content(subscription, now), form, subscription.report.corp), ""
     except (RenderingError, ScheduleError) as error:
         return None, str(error)
@@ -131,11 +128,11 @@ def _content(subscription: Subscription, now: datetime) -> Content:
 
     Own rows are not shown: whoever may see a subscription need not see everybody's.
     """
-    report, cards = subscription.report, cards_of(subscription.report)
-    if OwnRowsRule.objects.filter(report=report).exists():
+    parts = read_saved_parts(subscription.report)
+    if parts.own_rows:
         raise RenderingError(Sentence("Each person gets rows of their own. The report's page shows it as any person."))
-    tables = latest_tables({card.alias: card.card_id for card in cards})
-    if len(tables) < len(cards):
+    tables = parts.find_latest_tables()
+    if len(tables) < len(parts.cards):
         raise RenderingError(Sentence("No data was fetched yet. The report's page shows it over real data."))
     slots.zone(subscription.time_zone)
-    return written(report, cards, tables, order_of(subscription, now), link_of(report, cards))
+    return Contents(parts, tables, order_of(subscription, now)).of(None)

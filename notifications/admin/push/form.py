@@ -18,8 +18,7 @@ from notifications.admin.report_forms import ReportForm, cards_in, is_key, remov
 from notifications.admin.report_preview import PreviewRefusedError, own_rows_in
 from notifications.admin.subscription_forms import SubscriptionForm
 from notifications.delivery.rendering.page_pictures import RecipientPages
-from notifications.delivery.rendering.report_contents import Order, expect
-from notifications.delivery.rendering.report_data import Loaded
+from notifications.delivery.rendering.report_contents import Order, ReportParts, expect
 from notifications.models import MessageForm, OwnRowsRule, Report, Subscription
 from notifications.sources import NOT_KNOWN, Expected
 
@@ -141,12 +140,12 @@ class PushForm(SubscriptionForm):
             return super().expected(cleaned)
         now, values, report = timezone.now(), self.data, self.content.instance
         try:
-            conditions = own_rows_in(values)
+            own_rows = own_rows_in(values)
         except PreviewRefusedError:  # not written to its end
             return NOT_KNOWN
-        known = cards_in(values) if conditions else {}
+        known = cards_in(values) if own_rows else {}
         found = tables_to_try(known, self.person, report)
-        loaded = Loaded([], {alias: table for alias, table in found.items() if table is not None})
+        tables = {alias: table for alias, table in found.items() if table is not None}
         order = Order(MessageForm.TEXTCARD, now, cleaned.get("time_zone") or settings.TIME_ZONE)
         picture = page_picture_form.previewed(values)
         owner_id = self.person.pk if page_picture_form.is_owners(values) else None
@@ -154,7 +153,7 @@ class PushForm(SubscriptionForm):
         def pages() -> RecipientPages | None:
             return None if picture is None else RecipientPages(picture, now, owner_id=owner_id)
 
-        return expect(report, loaded, order, conditions, pages)
+        return expect(ReportParts(report, own_rows=own_rows), tables, order, pages)
 
     def _report(self) -> Report | None:
         """The report that the page is about: as it was sent, as the address names it, or that of the subscription."""

@@ -12,7 +12,7 @@ from integrations.clients.snapshots.options import Options, Theme, Width
 from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence
 from notifications.delivery.attachments import jobs
-from notifications.models import PagePicture, Subscription
+from notifications.models import PagePicture
 from notifications.sources import PageView, RenderingError
 
 if TYPE_CHECKING:
@@ -68,20 +68,20 @@ class RecipientPages:
 
 
 def pages_of(
-    subscription: Subscription,
+    picture: PagePicture | None,
+    owner_id: int | None,
     slot_at: datetime,
     *,
     is_trial: bool,
     find_identities: FindIdentities = bi_accounts.identities,
 ) -> RecipientPages | None:
-    """None where the report has no picture of a page. As the owner sees it only in the owner's own pushes, and never
-    for somebody who has a push sent to themselves to try it. Raises RenderingError."""
-    picture: PagePicture | None = getattr(subscription.report, "page_picture", None)
+    """None where the report has no picture of a page. `owner_id`: of the push: as the owner sees it only in the owner's
+    own pushes, and never for somebody who has a push sent to themselves to try it. Raises RenderingError."""
     if picture is None:
         return None
-    is_owners = picture.shown_as_id is not None and picture.shown_as_id == subscription.owner_id
-    owner_id = picture.shown_as_id if is_owners and not is_trial else None
-    return RecipientPages(picture, slot_at, owner_id=owner_id, find_identities=find_identities)
+    is_owners = picture.shown_as_id is not None and picture.shown_as_id == owner_id
+    shown_as = picture.shown_as_id if is_owners and not is_trial else None
+    return RecipientPages(picture, slot_at, owner_id=shown_as, find_identities=find_identities)
 
 
 def for_editor(picture: PagePicture, editor: User, *, now: datetime) -> PageView:

@@ -23,8 +23,18 @@ from integrations.models import Card
 from notifications.charts.definition import Chart
 from notifications.delivery.rendering import message_builder, report_data, skip_rules
 from notifications.delivery.rendering.page_pictures import RecipientPages, pages_of
-from notifications.delivery.rendering.report_data import Loaded
-from notifications.models import Delivery, MessageForm, OwnRowsRule, Receipt, Report, ReportCard, Run, Subscription
+from notifications.models import (
+    Delivery,
+    MessageForm,
+    OwnRowsRule,
+    PagePicture,
+    Receipt,
+    Report,
+    ReportCard,
+    ReportChart,
+    Run,
+    Subscription,
+)
 from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values, missing_values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
@@ -118,48 +128,76 @@ class AttributeReader:
         return {**OwnRowsRule.OF_PERSON, **Attribute.objects.in_bulk()}
 
 
+@dataclass(frozen=True)
+class ReportParts:
+    """What the engine reads of a report, saved or as its page has it. `picture`: of a page of the BI."""
+
+    report: Report
+    cards: Sequence[ReportCard] = ()
+    charts: Sequence[ReportChart] = ()
+    own_rows: Sequence[OwnRowsRule] = ()
+    picture: PagePicture | None = None
+
+    @cached_property
+    def conditions(self) -> list[Condition]:
+        """Return its rules of own rows."""
+        return [
+            Condition(one.alias, one.column, one.value)
+            if one.value in OwnRowsRule.OF_PERSON
+            else Condition(one.alias, one.column, one.attribute_id, one.value)
+            for one in self.own_rows
+        ]
+
+    def find_latest_tables(self) -> dict[str, Table]:
+        """Find what was fetched last of each card, by its alias."""
+        return report_data.latest_tables({card.alias: card.card_id for card in self.cards})
+
+
+def read_saved_parts(report: Report, *, has_cards: bool = True) -> ReportParts:
+    """Read the parts of a saved report. A query for each that was not read with it."""
+    picture: PagePicture | None = getattr(report, "page_picture", None)
+    if not has_cards:
+        return ReportParts(report, picture=picture)
+    cards = Prefetch("report_cards", ReportCard.objects.select_related("card__source"))
+    prefetch_related_objects([report], cards, "charts", "own_rows_rules")
+    rows = list(report.report_cards.all()), list(report.charts.all()), list(report.own_rows_rules.all())
+    return ReportParts(report, *rows, picture)
+
+
 class Contents:
     """One content for each distinct slice, written when it is first asked for (notifications.sources.RunContents)."""
 
     def __init__(
         self,
-        report: Report,
-        loaded: Loaded,
+        parts: ReportParts,
+        tables: dict[str, Table],
         order: Order,
         pages: RecipientPages | None = None,
-        conditions: Sequence[Condition] | None = None,
         reader: AttributeReader | None = None,
     ) -> None:
-        """`pages`: those of the BI of which a picture goes with it; `conditions`: its rules of own rows, where they are
-        not saved; `reader`: shared with other pushes. Raises RenderingError where a rule of own rows or a chart does
-        not fit the data, or the data is not whole: nobody sees anything then."""
-        self._report, self._loaded, self._order, self._pages = report, loaded, order, pages
-        if conditions is None:
-            conditions = conditions_of(report) if loaded.cards else []
-        self._conditions = conditions
-        _check_whole(loaded.tables, {one.alias for one in conditions})
-        self._own_rows = checked_own_rows(loaded.tables, conditions) if conditions else None
-        _check_charts(loaded.tables, self.charts)
+        """`tables`: by the aliases of the cards; `pages`: those of the BI of which a picture goes with it; `reader`:
+        shared with other pushes. Raises RenderingError where a rule of own rows or a chart does not fit the data, or
+        the data is not whole: nobody sees anything then."""
+        self._parts, self._report, self._tables = parts, parts.report, tables
+        self._order, self._pages, self._conditions = order, pages, parts.conditions
+        _check_whole(tables, {one.alias for one in parts.conditions})
+        self._own_rows = checked_own_rows(tables, parts.conditions) if parts.conditions else None
+        self.charts = [(row.alias, row.chart) for row in parts.charts]
+        _check_charts(tables, self.charts)
         self._reader = reader or AttributeReader()
         self._values: dict[int, Values] = {}
         self._written: dict[Hashable, Content] = {}
         self._with_pages: dict[tuple[Hashable, PageView], Content] = {}
 
     @cached_property
-    def charts(self) -> Sequence[tuple[str, Chart]]:
-        """Each with the name of its card, in the report's order. One query, unless they were read with the report."""
-        if not self._loaded.cards or self._report._state.adding:
-            return ()
-        return [(row.alias, row.chart) for row in self._report.charts.all()]
-
-    @cached_property
     def _link(self) -> str:
-        return link_of(self._report, self._loaded.cards)
+        """Where its messages lead: as the report says, else to the page in the BI of the first card that has one."""
+        return self._report.link or bi_link(one.card for one in self._parts.cards)
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the data of all cards, to tell whether it has changed; empty without cards."""
-        return skip_rules.fingerprint(self._loaded.tables) if self._loaded.cards else ""
+        return skip_rules.fingerprint(self._tables) if self._parts.cards else ""
 
     @property
     def is_split(self) -> bool:
@@ -195,14 +233,14 @@ class Contents:
     def of(self, user_id: int | None) -> Content:
         """What the person gets; None: a group, which is nobody. Raises RenderingError."""
         if self._own_rows is None:
-            key, tables = None, self._loaded.tables
+            key, tables = None, self._tables
         elif user_id is None:
             raise RenderingError(Sentence("Everybody in the group would read the same: own rows cannot go to a robot."))
         else:
             key = self._rows_key(user_id)
             tables = self._own_rows.tables(key)
         if key not in self._written:
-            self._written[key] = written(self._report, self._loaded.cards, tables, self._order, self._link)
+            self._written[key] = written(self._parts, tables, self._order, self._link)
         if self._pages is None:
             return self._written[key]
         page = self._pages.view_of(user_id)
@@ -213,34 +251,31 @@ class Contents:
 
 
 def expect(
-    report: Report,
-    loaded: Loaded,
+    parts: ReportParts,
+    tables: dict[str, Table],
     order: Order,
-    conditions: Sequence[Condition],
     pages: Callable[[], RecipientPages | None],
     reader: AttributeReader | None = None,
 ) -> Expected:
-    """`loaded`: the data that was fetched last: nothing is fetched for a page. `pages`: may raise RenderingError."""
-    note, is_known = None, all(one.alias in loaded.tables for one in conditions)
+    """`tables`: what was fetched last: nothing is fetched for a page. `pages`: may raise RenderingError."""
+    note, is_known = None, all(one.alias in tables for one in parts.conditions)
     if not is_known:
         note = Sentence("No data was fetched yet: how many people have rows of their own is not known before.")
-        conditions = []
-    elif conditions and loaded.tables:
-        note = Sentence("Own rows by the data of %(time)s.") % {"time": _as_of_line(loaded.tables, order.time_zone)}
+        parts = replace(parts, own_rows=())
+    elif parts.conditions and tables:
+        note = Sentence("Own rows by the data of %(time)s.") % {"time": _as_of_line(tables, order.time_zone)}
     try:
-        return Expected(Contents(report, loaded, order, pages(), conditions, reader), note, is_known)
+        return Expected(Contents(parts, tables, order, pages(), reader), note, is_known)
     except RenderingError as error:
         return Expected(note=error.sentence, is_known=False)
 
 
 def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> Expected:
     """Return what a saved push would send now."""
-    report = subscription.report
-    conditions = conditions_of(report)
-    cards = report_data.cards_of(report) if conditions else []
-    loaded = Loaded(cards, report_data.latest_tables({card.alias: card.card_id for card in cards}))
-    order = order_of(subscription, now)
-    return expect(report, loaded, order, conditions, lambda: pages_of(subscription, now, is_trial=is_trial))
+    parts = read_saved_parts(subscription.report)
+    tables = parts.find_latest_tables() if parts.own_rows else {}
+    pages = partial(pages_of, parts.picture, subscription.owner_id, now, is_trial=is_trial)
+    return expect(parts, tables, order_of(subscription, now), pages)
 
 
 def expect_recipients(
@@ -253,9 +288,8 @@ def expect_recipients(
     """
     cards = Prefetch("report__report_cards", ReportCard.objects.select_related("card__source"))
     prefetch_related_objects(subscriptions, "report__own_rows_rules", "report__charts", "report__page_picture", cards)
-    conditions = {one.pk: conditions_of(one.report) for one in subscriptions}
-    cards_by_push = {one.pk: list(one.report.report_cards.all()) if conditions[one.pk] else [] for one in subscriptions}
-    keys = {card.card_id for its in cards_by_push.values() for card in its}
+    parts = {one.pk: read_saved_parts(one.report) for one in subscriptions}
+    keys = {card.card_id for its in parts.values() if its.own_rows for card in its.cards}
     tables = report_data.latest_tables({key: key for key in keys})
     if only is None:
         audiences = named_audiences(subscriptions)
@@ -267,10 +301,11 @@ def expect_recipients(
     find_identities = cache(lambda: bi_accounts.identities(people))
     found, checked = {}, 0
     for one in subscriptions:
-        its = cards_by_push[one.pk]
-        loaded = Loaded(its, {card.alias: tables[card.card_id] for card in its if card.card_id in tables})
-        pages = partial(pages_of, one, now, is_trial=False, find_identities=lambda _ids: find_identities())
-        expected = expect(one.report, loaded, order_of(one, now), conditions[one.pk], pages, reader)
+        its = parts[one.pk]
+        data = {card.alias: tables[card.card_id] for card in its.cards if card.card_id in tables}
+        identities: Any = {"find_identities": lambda _ids: find_identities()}
+        pages = partial(pages_of, its.picture, one.owner_id, now, is_trial=False, **identities)
+        expected = expect(its, data if its.own_rows else {}, order_of(one, now), pages, reader)
         recipients = resolved.get(one.pk)
         if recipients is not None and expected.contents is not None and expected.contents.is_split:
             checked += len(recipients)
@@ -281,14 +316,13 @@ def expect_recipients(
     return found
 
 
-def written(
-    report: Report, cards: Sequence[ReportCard], tables: dict[str, Table], order: Order, link: str = ""
-) -> Content:
+def written(parts: ReportParts, tables: dict[str, Table], order: Order, link: str = "") -> Content:
     """The content over these tables. Raises RenderingError for a template that fails.
 
     What is wrong with the data as a whole, stale or cut, is said before the text.
     """
-    shown = tuple(CardContent(card.alias, card.heading, tables[card.alias]) for card in cards)
+    report = parts.report
+    shown = tuple(CardContent(card.alias, card.heading, tables[card.alias]) for card in parts.cards)
     note = "\n".join(filter(None, [_stale_note(tables, order), *_cut_notes(shown)]))
     title, text, figures = report.title, report.body, ""
     if report.is_template:
@@ -314,30 +348,10 @@ def written(
     )
 
 
-def link_of(report: Report, cards: Sequence[ReportCard]) -> str:
-    """Where its messages lead: as the report says, else to the page in the BI of the first card that has one, by our
-    address of it, at which people are signed in."""
-    return report.link or bi_link(one.card for one in cards)
-
-
 def bi_link(cards: Iterable[Card]) -> str:
     """To the page in the BI of the first card that has one, by our address of it; empty where there is none."""
     page_id = next((card.bi_page_id for card in cards if card.bi_page_id), "")
     return own_address(f"page/{page_id}") if page_id and is_open() else ""
-
-
-def reason_to_skip(run: Run, subscription: Subscription, loaded: Loaded) -> Sentence | None:
-    """Why the run is not worth sending; None where it is, and for what somebody asks for by hand."""
-    if not loaded.cards or run.trigger not in _SKIPPED:
-        return None
-    rules = rules_of(subscription)
-    return skip_rules.reason_to_skip(
-        loaded.tables,
-        rules,
-        slot_at=run.slot_at,
-        print_of_last=_last_fingerprint(run) if rules.if_unchanged else "",
-        moment=_as_of_line(loaded.tables, subscription.time_zone),
-    )
 
 
 def attribute_values(user_ids: Collection[int], keys: Collection[Key], corp_id: int | None = None) -> dict[int, Values]:
@@ -369,19 +383,6 @@ def attribute_values(user_ids: Collection[int], keys: Collection[Key], corp_id: 
 
 
 _SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
-
-
-def conditions_of(report: Report) -> list[Condition]:
-    """Return the saved rules of own rows of a report. One query, unless they were read with the report."""
-    rules = [] if report._state.adding else report.own_rows_rules.all()
-    return [condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]
-
-
-def condition(alias: str, column: str, attribute_id: int | None, value: str) -> Condition:
-    """A rule of own rows, saved or not."""
-    if value in OwnRowsRule.OF_PERSON:
-        return Condition(alias, column, value)
-    return Condition(alias, column, attribute_id, value)
 
 
 def _check_charts(tables: Mapping[str, Table], charts: Iterable[tuple[str, Chart]]) -> None:
@@ -483,20 +484,21 @@ _SENT = ("preparing", "pending", "sending", "accepted", "unknown")
 
 @dataclass(frozen=True)
 class SubscriptionSource:
+    """The source of a push's run, or of a draft of one (notifications.delivery.rendering.preview). `tables`: of a
+    draft; a run has its own, and that it is sent is to be asked of it then. `pages`: of a draft."""
+
     run: Run
     subscription: Subscription
+    parts: ReportParts
+    tables: dict[str, Table] | None = None
+    pages: RecipientPages | None = None
 
     @property
     def terms(self) -> Terms:
         """Form, priority, hours until it expires, company and link of the messages."""
-        subscription = self.subscription
-        return Terms(
-            MessageForm(subscription.message_form),
-            subscription.priority,
-            subscription.lifetime_hours,
-            subscription.report.corp_id,
-            subscription.report.link,
-        )
+        subscription, report = self.subscription, self.parts.report
+        form = MessageForm(subscription.message_form)
+        return Terms(form, subscription.priority, subscription.lifetime_hours, report.corp_id, report.link)
 
     def audience(self) -> Audience:
         """Who is chosen, and who of them cannot be reached and why, at this moment."""
@@ -504,13 +506,28 @@ class SubscriptionSource:
 
     def contents(self, *, now: datetime) -> Contents:
         """Raises RenderingError, NotWorthSending and DataPending."""
-        loaded = self._loaded(now)
-        if reason := reason_to_skip(self.run, self.subscription, loaded):
-            raise NotWorthSending(reason)
         order = order_of(self.subscription, self.run.slot_at)
+        if self.tables is not None:
+            return Contents(self.parts, self.tables, order, self.pages)
+        tables = report_data.load(self.run, self.parts.cards, now=now)
+        if reason := self.find_reason_to_skip(tables):
+            raise NotWorthSending(reason)
         is_trial = self.run.first_sent.trigger == Run.Trigger.TRIAL
-        pages = pages_of(self.subscription, self.run.slot_at, is_trial=is_trial)
-        return Contents(self.subscription.report, loaded, order, pages)
+        pages = pages_of(self.parts.picture, self.subscription.owner_id, self.run.slot_at, is_trial=is_trial)
+        return Contents(self.parts, tables, order, pages)
+
+    def find_reason_to_skip(self, tables: dict[str, Table]) -> Sentence | None:
+        """Why the run is not worth sending; None where it is, and for what somebody asks for by hand."""
+        if not tables or self.run.trigger not in _SKIPPED:
+            return None
+        rules = rules_of(self.subscription)
+        return skip_rules.reason_to_skip(
+            tables,
+            rules,
+            slot_at=self.run.slot_at,
+            print_of_last=_last_fingerprint(self.run) if rules.if_unchanged else "",
+            moment=_as_of_line(tables, self.subscription.time_zone),
+        )
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
         """As its message form says."""
@@ -518,10 +535,8 @@ class SubscriptionSource:
     def note_unreached(self, reason: str) -> None:
         """Its run says it."""
 
-    def _loaded(self, now: datetime) -> Loaded:
-        """The data of the run; none where its report has no cards."""
-        has_cards: bool = self.run.has_cards  # type: ignore[attr-defined]  # annotated where rendering reads the run
-        return report_data.load(self.run, self.subscription.report, now=now) if has_cards else Loaded([], {})
+
+_SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
 
 
 def source_of_subscription(run: Run) -> SubscriptionSource | None:
@@ -530,4 +545,6 @@ def source_of_subscription(run: Run) -> SubscriptionSource | None:
         return None
     if run.subscription is None:
         raise RenderingError(Sentence("The push was deleted before its messages were made."))
-    return SubscriptionSource(run, run.subscription)
+    # Annotated where rendering reads the run: most have no cards, and need not be asked for them.
+    parts = read_saved_parts(run.subscription.report, has_cards=getattr(run, "has_cards", True))
+    return SubscriptionSource(run, run.subscription, parts)

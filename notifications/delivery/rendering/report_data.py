@@ -7,7 +7,6 @@ and keeps no worker busy: whoever fetches tells (`waiting_runs`), and the sweep 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -32,27 +31,16 @@ class DataPending(Exception):  # noqa: N818  # no error: the run waits
     """Some of the data is still being fetched."""
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A report's cards in their order, and the table of each by its alias."""
-
-    cards: Sequence[ReportCard]
-    tables: dict[str, Table]
-
-
 def cards_of(report: Report) -> list[ReportCard]:
-    """In the report's order, with their sources; none for a report that is not saved. One query."""
-    if report._state.adding:
-        return []
+    """In the report's order, with their sources. One query."""
     return list(ReportCard.objects.filter(report=report.pk).select_related("card__source"))
 
 
-def load(run: Run, report: Report, *, now: datetime) -> Loaded:
-    """The data of the run's slot. What nobody asked for yet is asked for.
+def load(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict[str, Table]:
+    """The data of the run's slot, by the alias of each card. What nobody asked for yet is asked for.
 
     Raises DataPending until all of it is settled, and RenderingError where some of it cannot be had.
     """
-    cards = cards_of(report)
     card_ids = {one.card_id for one in cards}
     found = fetch.states(card_ids, slot_at=run.slot_at)
     failed = [one for one in cards if _status(found, one) == CardData.Status.FAILED]
@@ -66,7 +54,7 @@ def load(run: Run, report: Report, *, now: datetime) -> Loaded:
         fetch.request(missing, slot_at=run.slot_at, now=now)
     if waiting:
         raise DataPending
-    return Loaded(cards, {one.alias: found[one.card_id].table for one in cards})
+    return {one.alias: found[one.card_id].table for one in cards}
 
 
 def latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:

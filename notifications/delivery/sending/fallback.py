@@ -13,7 +13,7 @@ from django.utils import translation
 from accounts.models import WeComAccount
 from notifications.delivery.locking import share_freezing
 from notifications.delivery.rendering.freeze import mail_batches, write_deliveries
-from notifications.delivery.rendering.report_contents import SubscriptionSource
+from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource
 from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.sources import Content, RenderingError
 from notifications.subscriptions.recipients import Recipient, mail_address
@@ -56,7 +56,7 @@ def _unreached() -> QuerySet[Receipt]:
 def _mailed(run: Run, now: datetime) -> int:
     if run.subscription is None:
         return 0
-    source = SubscriptionSource(run, run.subscription)
+    source = SubscriptionSource(run, run.subscription, ReportParts(run.subscription.report))
     rows = _unreached().filter(run=run).order_by("pk").values_list("delivery_id", *_COLUMNS)
     people = {_recipient(*row): delivery_id for delivery_id, *row in rows}
     sent = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(people.values()))
