@@ -33,7 +33,7 @@ from accounts.users.roles import ensure_roles
 from accounts.users.scopes import corps_of
 from accounts.views import navigation
 from accounts.views.navigation import Tab
-from integrations.bi.sso import is_open
+from integrations.bi import is_open
 from integrations.callbacks.registry import consumers
 from integrations.core import hooks, page_versions
 from integrations.core.hooks import LandingPage

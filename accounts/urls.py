@@ -16,7 +16,7 @@ urlpatterns = [
     path("wecom/signature/", qr_panel.signature, name="wecom-signature"),
     path("wecom/<int:corp_id>/start/", wecom.start, name="wecom-start"),
     path("wecom/<int:corp_id>/panel/", qr_panel.begin, name="wecom-panel"),
-    # Under integrations.bi.sso.ROOT.
+    # Under integrations.bi.ROOT.
     path("bi/", bi.enter, name="bi-home"),
     path("bi/<path:page>", bi.enter, name="bi-page"),
     path(links.CALLBACK_ROUTE, wecom.callback, name="wecom-callback"),

@@ -8,13 +8,13 @@ from datetime import datetime
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from integrations.bi import catalogue, connection_test
+from integrations import bi
 from integrations.callbacks import queue, worker
 from integrations.companies import console, credentials, site_certificates, verification_files
 from integrations.companies.diagnosis import runner
 from integrations.core.background import database_clock, database_now
 from integrations.core.ticks import Step, Tick
-from integrations.datasources import fetch, source_tests, unsaved_tests
+from integrations.datasources import fetch, source_tests
 from integrations.models import CheckRun, StagedCredentials
 
 logger = logging.getLogger(__name__)
@@ -102,13 +102,13 @@ def queue_events(corp_id: int, consumer: str) -> None:
 @shared_task(name="integrations.check_bi", expires=600, time_limit=120)
 def check_bi(_connection_id: int) -> None:
     """Test the connection to the BI; a repeat of a finished test does nothing."""
-    connection_test.carry_out(clock=database_clock())
+    bi.carry_out_test(clock=database_clock())
 
 
 @shared_task(name="integrations.list_bi", expires=600, time_limit=120)
 def list_bi(listing_id: int) -> None:
     """Have the BI list its pages, or the cards of one; a repeat of a finished one does nothing."""
-    catalogue.carry_out(listing_id=listing_id, clock=database_clock())
+    bi.carry_out_listing(listing_id=listing_id, clock=database_clock())
 
 
 @shared_task(name=fetch.TASK, ignore_result=True, expires=fetch.TASK_SECONDS)
@@ -117,16 +117,20 @@ def fetch_card_data(row_id: int) -> None:
     fetch.carry_out(row_id=row_id, clock=database_clock())
 
 
-@shared_task(name=source_tests.TASK, expires=source_tests.TASK_SECONDS, time_limit=source_tests.TASK_SECONDS)
+@shared_task(
+    name=source_tests.SOURCE_TEST_TASK, expires=source_tests.TASK_SECONDS, time_limit=source_tests.TASK_SECONDS
+)
 def test_source(source_id: int) -> None:
     """Try a data source that was saved; a repeat of a finished test does nothing."""
-    source_tests.carry_out(source_id=source_id, clock=database_clock())
+    source_tests.carry_out_source_test(source_id=source_id, clock=database_clock())
 
 
-@shared_task(name=unsaved_tests.TASK, expires=unsaved_tests.TASK_SECONDS, time_limit=unsaved_tests.TASK_SECONDS)
+@shared_task(
+    name=source_tests.UNSAVED_TEST_TASK, expires=source_tests.TASK_SECONDS, time_limit=source_tests.TASK_SECONDS
+)
 def test_unsaved(token: str) -> None:
     """Try a data source or a card that is not saved yet; a repeat of a finished test does nothing."""
-    unsaved_tests.carry_out(token=token, clock=database_clock())
+    source_tests.carry_out_unsaved_test(token=token, clock=database_clock())
 
 
 def sweep_card_data(now: datetime) -> None:

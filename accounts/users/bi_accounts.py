@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.db.models.functions import Lower
 
 from accounts.models import User, WeComAccount, barred_by_wecom
-from integrations.bi import sso
+from integrations import bi
 from integrations.core.hooks import external_id_of
 from integrations.models import Corp
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def identities(user_ids: Collection[int]) -> dict[int, str]:
     """As whom each of these people enters the BI, by their keys: of those alone who may enter it, through a company of
     theirs, and have an account there. A fixed number of queries."""
-    source = external_id_of(sso.connection().external_id_source)
+    source = external_id_of(bi.connection().external_id_source)
     if source is None:
         return {}
     accounts = WeComAccount.objects.complete().filter(~barred_by_wecom(), corp__in=open_corps(), user__is_active=True)

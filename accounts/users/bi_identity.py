@@ -15,7 +15,7 @@ from accounts.users import bi_accounts, limited_administrators
 from accounts.users.attributes import bi_login_ids_of
 from accounts.users.bi_identity_sources import EMAIL, LOGIN_ID, USERNAME
 from accounts.users.scopes import sees_all
-from integrations.bi import sso
+from integrations import bi
 from integrations.core.hooks import Attention, ExternalId, external_id_of
 from integrations.models import Corp
 from integrations.models.bi import THE_ONE
@@ -67,7 +67,7 @@ def corp_of_entry(request: HttpRequest) -> Corp | None:
 
 def is_entered_by_login_id() -> bool:
     """Whether people enter the BI by the attribute that is marked as its loginId."""
-    return sso.is_open() and sso.connection().external_id_source == LOGIN_ID
+    return bi.is_open() and bi.connection().external_id_source == LOGIN_ID
 
 
 def _caution_of_wecom() -> str:
@@ -97,7 +97,7 @@ def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Of a connection that goes on with what could not be chosen any more, to those who may do something about it."""
     if not (sees_all(request.user) and request.user.has_perm("integrations.view_biconnection")):
         return []
-    connection = sso.connection()
+    connection = bi.connection()
     source = external_id_of(connection.external_id_source) if connection.is_enabled else None
     objection = source.objection() if source is not None else ""
     return (

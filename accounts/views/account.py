@@ -23,7 +23,7 @@ from accounts.authentication.flow import inner_page, raw_query_of
 from accounts.authentication.state import forget_browser_ids
 from accounts.models import User, WeComAccount
 from accounts.views import wecom
-from integrations.bi import sso
+from integrations import bi
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def arrival(request: HttpRequest) -> HttpResponse | None:
     corp = _corp_of(request) if has_code else None
     if corp is not None:
         return wecom.callback(request, corp.pk)
-    target = sso.landing_of(inner_page(raw_query_of(request)))
+    target = bi.landing_of(inner_page(raw_query_of(request)))
     is_in = request.user.is_authenticated
     response = redirect(target if is_in else f"{reverse('login')}?{urlencode({'next': target})}")
     response.headers["Referrer-Policy"] = "no-referrer"

@@ -19,8 +19,8 @@ from accounts.users.bi_identity import corp_of_entry
 from accounts.views import errors
 from accounts.views.errors import ErrorDetails
 from accounts.views.navigation import HomeEntry
-from integrations.bi import sso
-from integrations.bi.sso import CannotEnter, Obstacle
+from integrations import bi
+from integrations.bi import CannotEnter, Obstacle
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
         return redirect(f"{reverse('login')}?{urlencode({'next': request.get_full_path()})}")
     corp = corp_of_entry(request)
     try:
-        if corp is None and sso.is_open():
+        if corp is None and bi.is_open():
             return _refused(request, ErrorDetails(Cause.BI_NOT_ALLOWED))
         response = HttpResponseRedirect(_address(request, page))
     except CannotEnter as obstacle:
@@ -52,18 +52,18 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
 
 def home_entries(request: HttpRequest) -> list[HomeEntry]:
     """The button into the BI, for somebody who may enter it from here."""
-    if not sso.is_open() or corp_of_entry(request) is None:
+    if not bi.is_open() or corp_of_entry(request) is None:
         return []
     return [
-        HomeEntry(gettext("Open the BI"), sso.ROOT, gettext("Dashboards and reports in Guandata, signed in at once"))
+        HomeEntry(gettext("Open the BI"), bi.ROOT, gettext("Dashboards and reports in Guandata, signed in at once"))
     ]
 
 
 @sensitive_variables()
 def _address(request: HttpRequest, page: str) -> str:
     """The BI's address with the token: for the Location, and nowhere else. Raises CannotEnter."""
-    return sso.entrance_for(
-        sso.open_connection(),
+    return bi.entrance_for(
+        bi.open_connection(),
         request.user,
         page=page,
         query=raw_query_of(request),

@@ -25,7 +25,7 @@ from accounts.authentication.state import Kind
 from accounts.models import User
 from accounts.views import confirmation, errors
 from accounts.views.errors import ErrorDetails
-from integrations.bi import sso
+from integrations import bi
 from integrations.clients.errors import ConfigurationError, IntegrationError, LoginRefusedError, TransientError
 from integrations.clients.wecom.errcodes import IP_NOT_TRUSTED
 from integrations.companies import links
@@ -64,7 +64,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 @sensitive_variables("code", "state_text")
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Take back a browser that WeCom sends with a code: always a redirect, so that the address is never shown."""
-    target = sso.landing_of(inner_page(raw_query_of(request)))
+    target = bi.landing_of(inner_page(raw_query_of(request)))
     corp = Corp.objects.to_call_wecom(corp_id)
     if corp is None:
         return errors.away(ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
@@ -120,7 +120,7 @@ def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
 
 def _landed(corp: Corp, target: str) -> HttpResponseRedirect:
     """Where sign-in ends: on the page asked for; where none was, on the company's home page."""
-    return HttpResponseRedirect(sso.home_of(corp) if target == HOME else target)
+    return HttpResponseRedirect(bi.home_of(corp) if target == HOME else target)
 
 
 @sensitive_variables("code")

@@ -18,10 +18,10 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
+from integrations import bi
 from integrations.admin.base import OneRowAdmin, own_page
 from integrations.admin.bi_forms import BiConnectionForm, KeyForm
-from integrations.bi import connection_test, services, sso
-from integrations.bi.explanations import PLACE_OF_KEY, explain_findings, explain_obstacle
+from integrations.bi import PLACE_OF_KEY, explain_findings, explain_obstacle
 from integrations.core import csp, hooks
 from integrations.core.queues import queue_on_commit
 from integrations.core.reauthentication import ConfirmedChanges
@@ -94,7 +94,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BiConnection]:
         """Without the secrets: one that no key opens any more must not keep the page shut."""
-        return super().get_queryset(request).defer(*sso.SECRETS)
+        return super().get_queryset(request).defer(*bi.SECRETS)
 
     # --- The page -----------------------------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         extra = dict(extra_context or {})
-        saved = BiConnection.objects.filter(pk=THE_ONE).defer(*sso.SECRETS).first()
+        saved = BiConnection.objects.filter(pk=THE_ONE).defer(*bi.SECRETS).first()
         if saved is not None and object_id == str(THE_ONE):
             extra |= self._panels(request, saved)
         response = super().changeform_view(request, object_id, form_url, extra)
@@ -126,13 +126,13 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
 
     def save_model(self, request: HttpRequest, obj: BiConnection, form: Any, change: bool) -> None:
         changed = form.changed_model_fields()
-        services.save(connection=obj, changed_fields=changed)
+        bi.save_connection(connection=obj, changed_fields=changed)
         csp.forget()
-        if request.user.has_perm("integrations.add_datasource") and (source := services.ensure_source(obj)):
+        if request.user.has_perm("integrations.add_datasource") and (source := bi.ensure_source(obj)):
             self.log_addition(request, source, [{"added": {}}])
             message = gettext("The data source “%(name)s” was added: pushes and alerts take cards of the BI from it.")
             messages.info(request, message % {"name": source})
-        if not services.CONNECTION_FIELDS.isdisjoint(changed):
+        if not bi.CONNECTION_FIELDS.isdisjoint(changed):
             _start_test(request)
             messages.info(request, gettext("The connection is being tested: the result appears on this page."))
 
@@ -146,7 +146,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             "bi": saved,
             "can_act": self.has_change_permission(request, saved),
             "may_paste": request.user.is_superuser,
-            "public_key": services.public_key(saved),
+            "public_key": bi.public_key(saved),
             "place_of_key": PLACE_OF_KEY,
             "caution": " ".join(filter(None, (source.objection(), source.caution()))) if source else "",
             "source": source.label if source else "",
@@ -162,7 +162,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         if "first" in request.POST and saved.has_key:
             messages.warning(request, gettext("Somebody else saved a key pair meanwhile; it was left as it is."))
             return self._to_page("key")
-        services.generate_key(now=timezone.now())
+        bi.generate_key(now=timezone.now())
         self.log_change(request, saved, gettext("Key pair generated."))
         messages.success(request, gettext("A key pair is generated. Paste its public key into the BI."))
         return self._to_page("key")
@@ -174,7 +174,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             raise PermissionDenied
         form = KeyForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
-            services.paste_key(text=form.cleaned_data["private_key"], now=timezone.now())
+            bi.paste_key(text=form.cleaned_data["private_key"], now=timezone.now())
             self.log_change(request, saved, gettext("Private key pasted."))
             messages.success(request, gettext("The key is saved. The BI must have the public key that belongs to it."))
             return self._to_page("key")
@@ -197,14 +197,14 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
     def state_view(self, request: HttpRequest) -> JsonResponse:
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
-        return JsonResponse(self._test_state(sso.connection()))
+        return JsonResponse(self._test_state(bi.connection()))
 
     def enter_view(self, request: HttpRequest) -> HttpResponse:
         """Pass the administrator on as themselves, also before people are; or say why that cannot be."""
         saved = self._connection(request)
         try:
-            address = sso.entrance_for(saved, request.user, page="", query="", on_phone=False, now=timezone.now())
-        except sso.CannotEnter as refusal:
+            address = bi.entrance_for(saved, request.user, page="", query="", on_phone=False, now=timezone.now())
+        except bi.CannotEnter as refusal:
             missing = str(refusal.source.label) if refusal.source else ""
             messages.error(request, explain_obstacle(refusal.obstacle, missing))
             return self._to_page("test")
@@ -231,7 +231,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         """The row, for somebody who may change it; else 403."""
         if not self.has_change_permission(request):
             raise PermissionDenied
-        return services.ensure()
+        return bi.ensure_connection()
 
     def _to_page(self, section: str = "") -> HttpResponseRedirect:
         address = reverse("admin:integrations_biconnection_change", args=[THE_ONE])
@@ -240,5 +240,5 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
 
 def _start_test(request: HttpRequest) -> None:
     """The page shows what comes of it."""
-    connection_test.request(person=request.user, now=timezone.now())
-    queue_on_commit(check_bi, THE_ONE, otherwise=partial(connection_test.give_up_unqueued, clock=timezone.now))
+    bi.request_test(person=request.user, now=timezone.now())
+    queue_on_commit(check_bi, THE_ONE, otherwise=partial(bi.give_up_test, clock=timezone.now))

@@ -17,9 +17,9 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.translation import gettext
 
+from integrations import bi
 from integrations.admin.base import own_page
 from integrations.admin.datasource_forms import CardForm
-from integrations.bi import catalogue
 from integrations.core.queues import queue_on_commit
 from integrations.models import BiListing, Card, DataSource, SourceKind, datasource_messages
 from integrations.models.scoping import corp_condition
@@ -140,16 +140,14 @@ def _number(text: str) -> int:
 
 
 def _request_listing(choosing: Choosing, *, is_again: bool) -> HttpResponseRedirect:
-    listing_id = catalogue.request(page_id=choosing.page_id, now=timezone.now(), anew=is_again)
+    listing_id = bi.request_listing(page_id=choosing.page_id, now=timezone.now(), anew=is_again)
     if listing_id is not None:
-        queue_on_commit(
-            list_bi, listing_id, otherwise=partial(catalogue.give_up_unqueued, listing_id, clock=timezone.now)
-        )
+        queue_on_commit(list_bi, listing_id, otherwise=partial(bi.give_up_listing, listing_id, clock=timezone.now))
     return HttpResponseRedirect(choosing.address(page=choosing.page_id))
 
 
 def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
-    found = catalogue.latest(choosing.page_id)
+    found = bi.latest_listing(choosing.page_id)
     is_running = found is not None and found.listed_at is None
     wanted = request.GET.get("q", "").strip()
     entries = [] if found is None or is_running or found.problem_code else found.entries
@@ -188,7 +186,7 @@ def listing_problem(found: BiListing | None) -> str:
     """Why the BI lists nothing, as a sentence; empty where it does."""
     if found is None or not found.problem_code:
         return ""
-    if found.problem_code == catalogue.NOT_QUEUED:
+    if found.problem_code == bi.NOT_QUEUED:
         return gettext("The BI could not be asked: the queue cannot be reached. Check that Valkey runs.")
     return datasource_messages.sentence(found.problem_code, found.problem_facts)
 
@@ -200,6 +198,6 @@ def _bi_address(request: HttpRequest) -> str:
 
 
 def _page_name(page_id: str) -> str:
-    pages = catalogue.latest() if page_id else None
+    pages = bi.latest_listing() if page_id else None
     names = {one[0]: one[1] for one in pages.entries} if pages else {}
     return names.get(page_id) or page_id

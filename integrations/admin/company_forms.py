@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from integrations import bi
 from integrations.admin.form_fields import (
     CertificatesField,
     CompactField,
@@ -21,7 +22,6 @@ from integrations.admin.form_fields import (
     WriteOnlyInput,
 )
 from integrations.admin.form_mixins import ProxyMixin
-from integrations.bi import sso
 from integrations.companies.diagnosis import results
 from integrations.core import hooks, validators
 from integrations.core.page_versions import VersionedForm
@@ -150,13 +150,13 @@ class CorpForm(ProxyMixin, VersionedForm):
     def clean_home_page(self) -> str:
         """Only when it is chosen: a BI that is switched off later must not keep anybody from saving the rest."""
         home_page: str = self.cleaned_data["home_page"] or self.instance.home_page
-        if home_page == HomePage.BI and self.instance.home_page != HomePage.BI and not sso.is_open():
+        if home_page == HomePage.BI and self.instance.home_page != HomePage.BI and not bi.is_open():
             raise ValidationError(_("People do not enter a BI from here yet: connect it first, under Guandata BI."))
         return home_page
 
     def clean_home_bi_page(self) -> str:
         typed: str = self.cleaned_data["home_bi_page"]
-        page = sso.page_from(typed, sso.connection()) if typed else ""
+        page = bi.page_from(typed, bi.connection()) if typed else ""
         if length_in_link(page) > LONGEST_IN_LINK:
             raise ValidationError(_("The path is too long."), code="long")
         return page

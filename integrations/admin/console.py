@@ -17,9 +17,9 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
+from integrations import bi
 from integrations.admin.base import CorpPages, View, own_page, pill
 from integrations.admin.diagnosis import corp_state, token_result
-from integrations.bi import sso
 from integrations.companies import console, credentials, links, onboarding, trusted_ips
 from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.findings import IP_REFUSED
@@ -249,13 +249,13 @@ def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
         target = _typed_page(corp, typed) if is_typed else page
     except ValidationError as refusal:
         return {**state, "error": " ".join(refusal.messages)}
-    leads_to_bi = sso.landing_of(rooted(target)).startswith(sso.ROOT) if target else False
+    leads_to_bi = bi.landing_of(rooted(target)).startswith(bi.ROOT) if target else False
     return {**state, "target": target, "leads_to_bi": leads_to_bi, "url": links.deep_link(corp, target)}
 
 
 def _typed_page(corp: Corp, typed: str) -> str:
     """A path of this site or of the BI, or an address copied from either. Raises ValidationError."""
-    in_bi = sso.link_page_from(typed.strip(), sso.connection()) if sso.is_open() else None
+    in_bi = bi.link_page_from(typed.strip(), bi.connection()) if bi.is_open() else None
     return inner_page_from(in_bi or typed, site_url=links.site_address_for(corp).url)
 
 

@@ -29,7 +29,7 @@ from integrations.admin.unsaved_tests import UnsavedTests
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.core.ways_out import WAYS, line
 from integrations.data.table import Kind
-from integrations.datasources import fetch, previews, source_tests
+from integrations.datasources import fetch, source_tests
 from integrations.models import Card, CardData, DataSource, SourceKind, datasource_messages
 from integrations.models.datasources import SECRETS
 from integrations.models.scoping import corp_condition
@@ -123,7 +123,7 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
     def test_view(self, request: HttpRequest, source_id: int) -> HttpResponse:
         """Try the source in the background; the page from which one came polls state_view."""
         source = self._source(request, source_id)
-        source_tests.request(source.pk, now=timezone.now())
+        source_tests.request_source_test(source.pk, now=timezone.now())
         self.log_change(request, source, gettext("Tested."))
         page = reverse("admin:integrations_datasource_change", args=[source.pk])
         sent = request.POST.get("next", "")
@@ -143,7 +143,7 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
         """Saved, it is tried at once."""
         super().save_model(request, obj, form, change)
         if source_tests.can_be_tested(obj):
-            source_tests.request(obj.pk, now=timezone.now())
+            source_tests.request_source_test(obj.pk, now=timezone.now())
 
     def response_post_save_add(self, request: HttpRequest, obj: DataSource) -> HttpResponseRedirect:
         return self.response_post_save_change(request, obj)
@@ -352,7 +352,7 @@ def _source_test(source: DataSource) -> dict[str, Any]:
     """What the section of the test needs; nothing for a source that has none."""
     if not source_tests.can_be_tested(source):
         return {}
-    found, now = source_tests.latest(source.pk), timezone.now()
+    found, now = source_tests.latest_source_test(source.pk), timezone.now()
     is_running = found is not None and found.finished_at is None
     problem = ""
     if found is not None and found.problem:
@@ -377,7 +377,7 @@ def _test_of(card: Card) -> dict[str, Any]:
         "problem": latest.problem if latest is not None else "",
         "is_running": is_running,
         "seconds": int((now - latest.requested_at).total_seconds()) if latest is not None else 0,
-        "hindrance": previews.hindrance(latest, now=now) if latest is not None and is_running else "",
+        "hindrance": fetch.hindrance(latest, now=now) if latest is not None and is_running else "",
         "is_outdated": latest is not None and latest.requested_at < card.changed_at,
         "table": table,
         "heads": [(column, KINDS_OF_COLUMNS[column.kind]) for column in table.columns] if table else (),

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.page_versions import VERSION
-from integrations.datasources import unsaved_tests
-from integrations.datasources.unsaved_tests import UnsavedTest
+from integrations.datasources import source_tests
+from integrations.datasources.source_tests import UnsavedTest
 from integrations.models import Card, DataSource, SourceKind, datasource_messages
 
 TEMPLATE = "admin/integrations/datasource/_unsaved.html"
@@ -55,7 +55,7 @@ class UnsavedTests(AnyModelAdmin):
         tried: Any = form.instance
         source, card = (tried.source, tried) if isinstance(tried, Card) else (tried, None)
         person_id, now = _person_id(request), timezone.now()
-        token = unsaved_tests.request(source, card, person_id=person_id, now=now)
+        token = source_tests.request_unsaved_test(source, card, person_id=person_id, now=now)
         return self._state(request, token)
 
     def tried_view(self, request: HttpRequest, token: str) -> JsonResponse:
@@ -65,10 +65,10 @@ class UnsavedTests(AnyModelAdmin):
         return self._state(request, token)
 
     def _state(self, request: HttpRequest, token: str) -> JsonResponse:
-        found = unsaved_tests.latest(token, person_id=_person_id(request))
+        found = source_tests.latest_unsaved_test(token, person_id=_person_id(request))
         if found is None:
             raise Http404
-        is_given_up = unsaved_tests.is_given_up(found, now=timezone.now())
+        is_given_up = source_tests.is_given_up(found, now=timezone.now())
         is_running = found.finished_at is None and not is_given_up
         table = found.table
         context = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.shortcuts import resolve_url
 
-from integrations.bi import sso
+from integrations import bi
 from integrations.clients.wecom import oauth
 from integrations.core.csp import origin_of
 from integrations.core.safe_urls import rooted
@@ -65,7 +65,7 @@ def deep_link(corp: Corp, path: str) -> str:
     """A link that leads to `path` (see own_pages.inner_page_from), signing in on the way where the corp allows that."""
     if corp.sign_in_enabled:
         return home_page_link(corp, path)
-    return site_address_for(corp).absolute(sso.landing_of(rooted(path))) if path else plain_login_url(corp)
+    return site_address_for(corp).absolute(bi.landing_of(rooted(path))) if path else plain_login_url(corp)
 
 
 def authorize_link(corp: Corp, state: str) -> str:

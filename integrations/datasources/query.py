@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.utils import timezone
 
-from integrations.bi import sso
+from integrations import bi
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.late import Late
 from integrations.clients.sources.errors import Problem, SourceError
@@ -16,10 +16,10 @@ from integrations.clients.sources.guandata_card import GuandataQuestion, read_ca
 from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.clients.sources.http_url import headers_from, joined
 from integrations.clients.sources.sql_url import AddressRefused, admitted_url
+from integrations.clients.sources.ssrf import Reach
 from integrations.core.client_factory import certificate_path, guandata_client
 from integrations.data.table import Column, Table
 from integrations.data.table_builder import ColumnChoices
-from integrations.datasources.reach import reach_for
 from integrations.models import BiConnection, Card, CardData, DataSource, SourceKind
 from integrations.models.bi import THE_ONE
 from integrations.models.fields import opened
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 else:
     sql = Late("integrations.clients.sources.sql")
     sql_account = Late("integrations.clients.sources.sql_account")
+
+
+def reach_for(*, allows_private_addresses: bool) -> Reach:
+    """`allows_private_addresses`: whether a superuser has let it into the internal network. This machine belongs to it
+    only where the settings say that everything runs on it."""
+    if not allows_private_addresses:
+        return Reach.PUBLIC
+    return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
+
 
 # How often a database is asked what the account of its source may do, and how long it may take to answer.
 ACCOUNT_CHECKED_EVERY = timedelta(days=1)
@@ -52,7 +61,7 @@ def try_source(source: DataSource, *, now: datetime) -> None:
 
 
 def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
-    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first() or sso.connection()
+    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first() or bi.connection()
     if not connection.base_url or not connection.api_login:
         raise SourceError(Problem.NOT_SET_UP, missing="bi")
     question = GuandataQuestion(

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from integrations.admin.base import own_page
 from integrations.core.generics import AnyModelAdmin
-from integrations.datasources import previews
+from integrations.datasources import fetch
 from integrations.models import Card
 from notifications import tasks
 from notifications.admin.base import administrator
@@ -95,11 +95,11 @@ class PreviewMixin(AnyModelAdmin):
             raise Http404
         return state
 
-    def preview_data(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> previews.DataPreview:
+    def preview_data(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> fetch.DataPreview:
         """How far the data of the cards is, which the person must be allowed to see. The first request starts it."""
         person_id = administrator(request).pk
-        token = request.POST.get("_token") or previews.request(cards, person_id=person_id, now=now)
-        return previews.read(token, cards, person_id=person_id, now=now)
+        token = request.POST.get("_token") or fetch.request_preview(cards, person_id=person_id, now=now)
+        return fetch.read_preview(token, cards, person_id=person_id, now=now)
 
     def drawn(self, request: HttpRequest, plan: Plan, *, now: datetime) -> dict[str, Any]:
         """For the template: the pictures and files of the plan, which are being made meanwhile."""
@@ -111,7 +111,7 @@ class PreviewMixin(AnyModelAdmin):
         return {"drawings": drawings, "carried": drawings.carried}
 
     def preview_answer(
-        self, request: HttpRequest, data: previews.DataPreview | None, context: dict[str, Any]
+        self, request: HttpRequest, data: fetch.DataPreview | None, context: dict[str, Any]
     ) -> HttpResponse:
         """What the page shows now. `data`: None where nothing needed data. The page asks again while there is a
         token."""

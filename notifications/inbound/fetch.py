@@ -16,7 +16,7 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.http_json import read_file
 from integrations.clients.sources.ssrf import Reach
 from integrations.core.sentences import NoData, Sentence
-from integrations.datasources.reach import reach_for
+from integrations.datasources.query import reach_for
 from integrations.models.fields import opened
 from integrations.models.jobs import LeaseLostError
 from notifications.delivery.locking import unlocked

@@ -23,7 +23,7 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.ssrf import Reach
 from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
-from integrations.datasources.reach import reach_for
+from integrations.datasources.query import reach_for
 from integrations.models.fields import opened
 from notifications.delivery.locking import unlocked
 from notifications.delivery.runs import statistics

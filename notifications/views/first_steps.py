@@ -14,8 +14,8 @@ from accounts.directory.hooks import SYNC
 from accounts.models import User, WeComAccount
 from accounts.users.contacts import whom_to_ask
 from accounts.users.scopes import sees_all
-from integrations.bi import connection_test
-from integrations.bi.explanations import explain_findings
+from integrations import bi
+from integrations.bi import explain_findings
 from integrations.models import BiConnection, Card, Corp, DataSource, Member, SiteAddress, SourceKind
 from integrations.models.bi import THE_ONE
 from notifications.models import Delivery, Run, Subscription
@@ -190,7 +190,7 @@ def _data(request: HttpRequest, facts: _Facts) -> Step:
         return Step(name, purpose, _("There are cards to choose from."), is_done=True)
     # Its password is tried by the test that follows each change of the connection.
     tested = {one["step"]: one["status"] for one in facts.bi_results or []}
-    if facts.has_bi and tested.get("api") == connection_test.OK:
+    if facts.has_bi and tested.get("api") == bi.OK:
         return Step(name, purpose, _("The BI is connected: a push takes its cards."), is_done=True)
     if facts.push_id is not None:
         return Step(name, purpose, _("Not needed: the pushes so far are words only."), is_done=True)

@@ -21,7 +21,7 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection
 
 from accounts.models import User, WeComAccount, fold_userid
-from integrations.bi import services as bi_services
+from integrations import bi as bi_services
 from integrations.companies import services
 from integrations.core.background import database_clock
 from integrations.models import CardData, Corp
@@ -161,7 +161,7 @@ class Town:
     def _connect_bi(self) -> None:
         """The sandbox's, which learns our keys."""
         bi.connect(sandbox_address=self.stack.sandbox.base_url, now=self.now())
-        seed = {**self.wecom.seed, "bi": bi.sandbox_seed(bi_services.ensure(), self.corps)}
+        seed = {**self.wecom.seed, "bi": bi.sandbox_seed(bi_services.ensure_connection(), self.corps)}
         self.stack.sandbox.load(seed)
 
     def _put_on_duty(self, people: list[User]) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from accounts.models import User
 from accounts.users.bi_identity_sources import USERNAME
-from integrations.bi import services
+from integrations import bi
 from integrations.companies import links
 from integrations.models import BiConnection, Corp
 from tests.e2e.joined import Joined
@@ -32,12 +32,12 @@ def corp(joined: Joined, sandbox: SandboxHandle) -> Corp:
     corp = joined.corp
     corp.home_page, corp.home_bi_page = "bi", "page/p1?tab=2"
     corp.save(update_fields=["home_page", "home_bi_page"])
-    services.generate_key(now=timezone.now())
+    bi.generate_key(now=timezone.now())
     connection = BiConnection.objects.get()
     connection.base_url, connection.is_enabled = f"{sandbox.base_url}/guandata", True
     connection.external_id_source = USERNAME
-    services.save(connection=connection, changed_fields={"base_url", "external_id_source", "is_enabled"})
-    public = services.public_key(connection)
+    bi.save_connection(connection=connection, changed_fields={"base_url", "external_id_source", "is_enabled"})
+    public = bi.public_key(connection)
     assert public is not None
     card = {"card_id": "c1", "name": "每日销售额", "columns": ["日"], "rows": [{"日": 1}]}
     page = {"page_id": "p1", "name": "销售总览", "cards": [card]}

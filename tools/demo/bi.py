@@ -8,7 +8,7 @@ from typing import Any
 
 from accounts.models import User
 from accounts.users.bi_identity_sources import USERNAME
-from integrations.bi import services
+from integrations import bi
 from integrations.models import BiConnection, Corp
 from tools.demo.figures import (
     HARVEST,
@@ -37,17 +37,17 @@ API_USER = "api"
 
 def connect(*, sandbox_address: str, now: datetime) -> BiConnection:
     """Connect the stand-in BI. A BI that somebody connected meanwhile stays, but for the sandbox's address."""
-    connection = services.ensure()
+    connection = bi.ensure_connection()
     if connection.base_url and not connection.base_url.endswith(PATH):
         return connection
     if not connection.has_key:
-        services.generate_key(now=now)
-        connection = services.ensure()
+        bi.generate_key(now=now)
+        connection = bi.ensure_connection()
         connection.api_login, connection.api_password = API_USER, secrets.token_urlsafe(16)
         connection.app_token, connection.is_enabled = secrets.token_urlsafe(16), True
         connection.external_id_source = USERNAME  # the demo has no administrators of single companies
     connection.base_url = f"{sandbox_address}{PATH}"
-    services.save(
+    bi.save_connection(
         connection=connection,
         changed_fields={"base_url", "is_enabled", "external_id_source", "api_login", "api_password", "app_token"},
     )
@@ -57,7 +57,7 @@ def connect(*, sandbox_address: str, now: datetime) -> BiConnection:
 def sandbox_seed(connection: BiConnection, corps: list[Corp]) -> dict[str, Any]:
     """The stand-in as its administrator would have set it up: the public key, an account for each person, pages."""
     people = User.objects.filter(wecom_accounts__corp__in=corps).order_by("username").distinct()
-    public = services.public_key(connection)
+    public = bi.public_key(connection)
     return {
         "provider": connection.provider,
         "public_key": public[0] if public else "",

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django.db import transaction
 
 from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User, WeComAccount, fold_userid, fold_value
-from integrations.bi import services
+from integrations.bi import ensure_connection
 from integrations.companies import callbacks, links
 from integrations.companies.services import save_site_address
 from integrations.core.client_factory import callback_crypto
@@ -108,7 +108,7 @@ def sandbox_seed(corps: list[Corp]) -> dict[str, Any]:
     """The demo's companies for `python -m wecom_sandbox --seed`, each app set up as WeCom's console would have it."""
     by_corpid = {corp.corpid: corp for corp in corps}
     companies = [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]
-    return {"companies": companies, "bi": bi.sandbox_seed(services.ensure(), corps)}
+    return {"companies": companies, "bi": bi.sandbox_seed(ensure_connection(), corps)}
 
 
 def _set_site_address(web_address: str) -> None:

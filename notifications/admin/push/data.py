@@ -16,8 +16,8 @@ from django.utils import timezone
 from accounts.models import AttributeValue, WeComAccount, fold_value
 from accounts.users.contacts import whom_to_ask
 from accounts.users.scopes import people_visible_to
+from integrations import bi
 from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS, listing_problem
-from integrations.bi import catalogue
 from integrations.core.queues import queue_on_commit
 from integrations.data.table import Kind, Table
 from integrations.models import BiConnection, BiListing, Card, DataSource, Department, SourceKind
@@ -51,7 +51,7 @@ def choices(request: HttpRequest) -> JsonResponse:
     page_id = _known_page(request.POST.get("page", "")) if source is not None else ""
     if source is not None and "poll" not in request.POST:
         _ask_bi(page_id)
-    listing = catalogue.latest(page_id) if source is not None else None
+    listing = bi.latest_listing(page_id) if source is not None else None
     cards = Card.objects.visible_to(request.user).filter(name__icontains=wanted).select_related("source")
     context = {
         "wanted": wanted,
@@ -112,7 +112,7 @@ def choose(request: HttpRequest) -> JsonResponse:
         raise Http404
     known = Card.objects.filter(source=source, bi_page_id=page_id, bi_card_id=card_id).order_by("pk").first()
     if known is None:
-        names = {its_id: name for its_id, name, has_rows in _entries(catalogue.latest(page_id), "") if has_rows}
+        names = {its_id: name for its_id, name, has_rows in _entries(bi.latest_listing(page_id), "") if has_rows}
         if card_id not in names:
             raise Http404
         name = _free_name(source, names[card_id] or card_id)
@@ -122,15 +122,15 @@ def choose(request: HttpRequest) -> JsonResponse:
 
 def _ask_bi(page_id: str) -> None:
     """Have the BI list, where what it listed is old, or it failed."""
-    listing_id = catalogue.request(page_id=page_id, now=timezone.now())
+    listing_id = bi.request_listing(page_id=page_id, now=timezone.now())
     if listing_id is not None:
-        give_up = partial(catalogue.give_up_unqueued, listing_id, clock=timezone.now)
+        give_up = partial(bi.give_up_listing, listing_id, clock=timezone.now)
         queue_on_commit(list_bi, listing_id, otherwise=give_up)
 
 
 def _known_page(page_id: str) -> str:
     """Empty for what is no page of the BI's list."""
-    pages = catalogue.latest() if page_id else None
+    pages = bi.latest_listing() if page_id else None
     return page_id if pages is not None and any(one[0] == page_id for one in pages.entries) else ""
 
 
@@ -149,7 +149,7 @@ def _bi_source(request: HttpRequest) -> DataSource | None:
 
 
 def _name_of(page_id: str) -> str:
-    pages = catalogue.latest() if page_id else None
+    pages = bi.latest_listing() if page_id else None
     return {one[0]: one[1] for one in pages.entries}.get(page_id, page_id) if pages else page_id
 
 

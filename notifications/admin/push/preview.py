@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from integrations.data.table import Table
-from integrations.datasources.previews import DataPreview
+from integrations.datasources.fetch import DataPreview
 from notifications.admin import report_preview, subscription_forms, subscription_preview
 from notifications.admin.base import administrator
 from notifications.admin.push.data import proposed_pair

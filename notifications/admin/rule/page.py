@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from integrations.core.page_versions import VERSION
 from integrations.core.ways_out import offer_ways
 from integrations.data.table import Table
-from integrations.datasources.previews import DataPreview
+from integrations.datasources.fetch import DataPreview
 from notifications.admin import subscription_preview
 from notifications.admin.base import RecipientsMixin, administrator, for_person
 from notifications.admin.previews import PreviewMixin

@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from integrations.bi import snapshots
-from integrations.bi.sso import CannotEnter
+from integrations import bi
+from integrations.bi import CannotEnter
 from integrations.clients.snapshots.options import Reason, SnapshotError
 from integrations.core.sentences import Sentence
 from notifications.delivery.attachments import recipes
@@ -53,7 +53,7 @@ def make(recipe: bytes, *, clock: Clock) -> Made:
     """Raises MediumError for what no other try would mend, else PutOffError."""
     path, identity, options = recipes.page_of(recipe)
     try:
-        picture = snapshots.take(path, identity, options, now=clock())
+        picture = bi.take_picture(path, identity, options, now=clock())
     except CannotEnter as error:
         raise MediumError(Sentence("Nobody enters the BI from here, or its connection is not complete.")) from error
     except SnapshotError as error:

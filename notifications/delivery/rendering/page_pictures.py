@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from accounts.users import bi_accounts
-from integrations.bi import sso
+from integrations import bi
 from integrations.clients.snapshots.options import Options, Theme, Width
 from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence
@@ -109,7 +109,7 @@ def obstacle(*, now: datetime) -> Sentence | None:
 
 
 def _obstacle_of_connection() -> Sentence | None:
-    saved = sso.connection()
+    saved = bi.connection()
     if saved.is_enabled and saved.base_url and saved.has_key:
         return None
     return Sentence("Nobody enters the BI from here: its address or key is missing, or it is switched off.")

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, AttributeValue, WeComAccount, fold_value
 from accounts.users import bi_accounts
-from integrations.bi.sso import is_open, own_address
+from integrations.bi import is_open, own_address
 from integrations.core.sentences import Sentence
 from integrations.data.table import Table
 from integrations.models import Card

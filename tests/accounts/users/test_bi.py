@@ -16,7 +16,7 @@ from accounts.authentication.flow import inner_page
 from accounts.authentication.sessions import CORP_KEY
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users import attributes
-from integrations.bi import sso
+from integrations.bi import ROOT, CannotEnter, Obstacle, entrance_for, landing_of
 from integrations.core.safe_urls import safe_path
 from integrations.models import BiConnection, Corp
 from tests.accounts.authentication.test_targets import TRICKS
@@ -489,18 +489,18 @@ trickery = st.text(max_size=40) | st.text(alphabet="/\\%2fFcC5.:@?#&=;\r\n\t bi-
 def test_whatever_is_asked_for_the_landing_is_this_site_or_the_bi(
     bi: BiConnection, person: User, corp: Corp, page: str, query: str
 ) -> None:
-    landing = safe_path(sso.landing_of(inner_page(f"path_url={quote(page, safe='')}&{query}")))
+    landing = safe_path(landing_of(inner_page(f"path_url={quote(page, safe='')}&{query}")))
     assert landing.startswith("/")
     assert urlsplit(urljoin(SITE, landing.partition("?")[0])).netloc == HOST
-    if landing.startswith(sso.ROOT):
+    if landing.startswith(ROOT):
         path, _mark, further = landing.partition("#")[0].partition("?")
         try:
-            location = sso.entrance_for(
+            location = entrance_for(
                 bi, person, page=unquote(path)[4:], query=quote(further, safe="&=%;/?:@!$'()*+,-._~"),
                 on_phone=False, now=timezone.now(),
             )  # fmt: skip
-        except sso.CannotEnter as refusal:
-            assert refusal.obstacle is sso.Obstacle.NO_PAGE  # noqa: PT017  # either way is right
+        except CannotEnter as refusal:
+            assert refusal.obstacle is Obstacle.NO_PAGE  # noqa: PT017  # either way is right
         else:
             assert_lands_in_the_bi(location)
 

@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from integrations.bi import catalogue
+from integrations.bi import carry_out_listing, latest_listing, request_listing
 from integrations.models import BiConnection, BiListing, Card, Corp
 from integrations.tasks import list_bi
 from tests.bi import make_bi
@@ -59,12 +59,12 @@ class TestListing:
         bi.gives("page_cards", headers={"token": APP_TOKEN})
 
         for page_id in ("", "p1"):
-            listing_id = catalogue.request(page_id=page_id, now=NOW)
+            listing_id = request_listing(page_id=page_id, now=NOW)
             assert listing_id is not None
             list_bi(listing_id)
             list_bi(listing_id)
 
-        pages, cards = catalogue.latest(), catalogue.latest("p1")
+        pages, cards = latest_listing(), latest_listing("p1")
         assert pages is not None
         assert cards is not None
         assert [one[0] for one in pages.entries] == ["p1"]  # deleted ones are left out
@@ -72,35 +72,35 @@ class TestListing:
         assert (bi.calls("page_list"), bi.calls("page_cards")) == (1, 1)
 
     def test_a_fresh_list_is_not_asked_for_again_unless_somebody_says_so(self, bi: GuandataAnswers) -> None:
-        first = catalogue.request(page_id="", now=NOW)
-        assert catalogue.request(page_id="", now=NOW, anew=True) is None  # under way
+        first = request_listing(page_id="", now=NOW)
+        assert request_listing(page_id="", now=NOW, anew=True) is None  # under way
         BiListing.objects.update(listed_at=NOW)
 
-        assert catalogue.request(page_id="", now=NOW + timedelta(minutes=9)) is None
-        assert catalogue.request(page_id="", now=NOW + timedelta(minutes=9), anew=True) == first
+        assert request_listing(page_id="", now=NOW + timedelta(minutes=9)) is None
+        assert request_listing(page_id="", now=NOW + timedelta(minutes=9), anew=True) == first
         BiListing.objects.update(listed_at=NOW)
-        assert catalogue.request(page_id="", now=NOW + timedelta(minutes=19)) == first
+        assert request_listing(page_id="", now=NOW + timedelta(minutes=19)) == first
 
     def test_a_failed_list_and_one_of_another_connection_are_asked_for_again(self, bi: GuandataAnswers) -> None:
         answered([["p1", "x", ""]])
-        assert catalogue.request(page_id="", now=NOW) is None
+        assert request_listing(page_id="", now=NOW) is None
         BiConnection.objects.update(connection_version=99)
 
-        assert catalogue.latest() is None
-        assert catalogue.request(page_id="", now=NOW) is not None
+        assert latest_listing() is None
+        assert request_listing(page_id="", now=NOW) is not None
         BiListing.objects.update(listed_at=NOW, problem_code="broken")
-        assert catalogue.request(page_id="", now=NOW) is not None
+        assert request_listing(page_id="", now=NOW) is not None
 
     def test_who_was_overtaken_writes_nothing(self, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch) -> None:
         bi.gives("page_list")
-        listing_id = catalogue.request(page_id="", now=NOW)
+        listing_id = request_listing(page_id="", now=NOW)
         assert listing_id is not None
 
         def later() -> Any:
             BiListing.objects.update(requested_at=NOW + timedelta(minutes=11))
             return NOW
 
-        catalogue.carry_out(listing_id=listing_id, clock=later)
+        carry_out_listing(listing_id=listing_id, clock=later)
 
         assert BiListing.objects.get().listed_at is None
 
@@ -126,10 +126,10 @@ class TestListing:
         make_bi(**{"base_url": HOST, "app_token": APP_TOKEN, **changes})
         if answer:
             bi.gives("page_list", **answer)
-        listing_id = catalogue.request(page_id="", now=NOW)
+        listing_id = request_listing(page_id="", now=NOW)
         assert listing_id is not None
 
-        catalogue.carry_out(listing_id=listing_id, clock=Clock())
+        carry_out_listing(listing_id=listing_id, clock=Clock())
 
         row = BiListing.objects.get()
         assert (row.problem_code, row.entries, row.listed_at) == (problem, [], NOW)
@@ -137,11 +137,11 @@ class TestListing:
         assert APP_TOKEN not in str(row.problem_facts)
 
     def test_a_token_that_no_key_opens_is_said(self, bi: GuandataAnswers, settings: Any) -> None:
-        listing_id = catalogue.request(page_id="", now=NOW)
+        listing_id = request_listing(page_id="", now=NOW)
         assert listing_id is not None
         settings.FIELD_ENCRYPTION_KEYS = ["b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXktMTI="]
 
-        catalogue.carry_out(listing_id=listing_id, clock=Clock())
+        carry_out_listing(listing_id=listing_id, clock=Clock())
 
         assert BiListing.objects.get().problem_code == "key-missing"
 

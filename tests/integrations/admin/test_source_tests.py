@@ -55,11 +55,11 @@ def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(root: Client,
 
 def test_a_test_that_is_over_is_not_run_again(postgresql: Database) -> None:
     source = make_source(kind="sql", sql_url=postgresql.url, allows_private_addresses=True)
-    source_tests.request(source.pk, now=timezone.now())
+    source_tests.request_source_test(source.pk, now=timezone.now())
     tasks.test_source(source.pk)
-    first = source_tests.latest(source.pk)
+    first = source_tests.latest_source_test(source.pk)
     tasks.test_source(source.pk)
-    assert source_tests.latest(source.pk) == first
+    assert source_tests.latest_source_test(source.pk) == first
 
 
 class Service(BaseHTTPRequestHandler):
@@ -80,20 +80,20 @@ def test_a_web_service_answers_or_says_why_not(root: Client, settings: Any, stat
     settings.DATA_ALLOW_LOOPBACK = True
     with serving(Service, status=status) as port:
         source = make_source(kind="json", http_url=f"http://127.0.0.1:{port}", allows_private_addresses=True)
-        source_tests.request(source.pk, now=timezone.now())
+        source_tests.request_source_test(source.pk, now=timezone.now())
         tasks.test_source(source.pk)
     assert tone in said(root, source)
 
 
 def test_a_test_that_no_worker_takes_says_so_in_the_end(root: Client) -> None:
     source = make_source(kind="json", http_url="https://api.example.com")
-    source_tests.request(source.pk, now=timezone.now() - source_tests.WAITED_AT_MOST - timedelta(seconds=1))
+    source_tests.request_source_test(source.pk, now=timezone.now() - source_tests.WAITED_AT_MOST - timedelta(seconds=1))
     assert "没有 worker 响应" in said(root, source)
 
 
 def test_the_page_of_a_new_card_says_what_came_of_its_source(root: Client, postgresql: Database) -> None:
     source = make_source(kind="sql", sql_url=postgresql.url, allows_private_addresses=True)
-    source_tests.request(source.pk, now=timezone.now())
+    source_tests.request_source_test(source.pk, now=timezone.now())
     tasks.test_source(source.pk)
     page = root.get(f"{reverse('admin:integrations_card_add')}?source={source.pk}").content.decode()
     assert "连接正常" in page

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from integrations import tasks
 from integrations.clients.sources.errors import Problem
 from integrations.clients.sources.sql import conceal_silence, explain_driver_error, explain_sql_error
-from integrations.datasources import source_tests, unsaved_tests
+from integrations.datasources import source_tests
 from integrations.models import Card, Corp, DataSource
 from integrations.models.datasource_messages import sentence
 from tests.browser_form import untouched
@@ -120,7 +120,7 @@ def test_the_first_rows_of_a_query_are_shown_before_it_is_saved(root: Client, po
     html = tried(root, TRY_CARD, values)
 
     assert '<th scope="col">金额' in html
-    assert html.count("<td>") == unsaved_tests.ROWS_SHOWN
+    assert html.count("<td>") == source_tests.ROWS_SHOWN
     assert "还有更多行" in html
     assert "没有" not in html
     assert not Card.objects.exists()
@@ -140,12 +140,12 @@ def test_no_worker_is_said_in_the_end_and_a_test_is_not_run_twice(root: Client, 
     source = DataSource(kind="sql", sql_url=postgresql.url, allows_private_addresses=True, timeout_seconds=5)
     late = timezone.now() - source_tests.WAITED_AT_MOST - timedelta(seconds=1)
     person_id = int(root.session["_auth_user_id"])
-    token = unsaved_tests.request(source, None, person_id=person_id, now=late)
+    token = source_tests.request_unsaved_test(source, None, person_id=person_id, now=late)
     assert "没有 worker" in root.get(f"{TRY_SOURCE}{token}/").json()["html"]
     tasks.test_unsaved(token)
-    first = unsaved_tests.latest(token, person_id=person_id)
+    first = source_tests.latest_unsaved_test(token, person_id=person_id)
     tasks.test_unsaved(token)
-    assert unsaved_tests.latest(token, person_id=person_id) == first
+    assert source_tests.latest_unsaved_test(token, person_id=person_id) == first
 
 
 def test_who_may_not_add_or_change_tries_nothing(client: Client, corp: Corp, other_corp: Corp) -> None:

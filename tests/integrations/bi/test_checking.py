@@ -16,7 +16,7 @@ import responses
 from django.utils import translation
 
 from accounts.models import User
-from integrations.bi import connection_test, explanations, services
+from integrations import bi
 from integrations.models import BiConnection
 from integrations.tasks import check_bi
 from tests.bi import BI, claims_in, make_bi
@@ -50,12 +50,12 @@ def answers(wire: responses.RequestsMock, *, status: int = 200, location: str = 
 
 
 def found(admin: User) -> dict[str, tuple[str, str]]:
-    connection_test.request(person=admin, now=NOW)
-    connection_test.carry_out(clock=lambda: NOW)
+    bi.request_test(person=admin, now=NOW)
+    bi.carry_out_test(clock=lambda: NOW)
     saved = BiConnection.objects.get()
     assert (saved.checked_at, saved.checked_version) == (NOW, saved.connection_version)
     with translation.override("en"):
-        assert len(explanations.explain_findings(saved.check_results)) == len(saved.check_results)
+        assert len(bi.explain_findings(saved.check_results)) == len(saved.check_results)
     return {one["step"]: (one["status"], one["outcome"]) for one in saved.check_results}
 
 
@@ -170,7 +170,7 @@ def test_the_credentials_of_the_api_are_tried_where_they_are_set(
         "pages": result,
     }
     with translation.override("en"):
-        sentences = [line.sentence for line in explanations.explain_findings(BiConnection.objects.get().check_results)]
+        sentences = [line.sentence for line in bi.explain_findings(BiConnection.objects.get().check_results)]
     assert ("The app token lists 2 pages." in sentences) is not is_refused
     assert ("The BI refuses the API user: 用户名或密码错误" in sentences) is is_refused
 
@@ -203,7 +203,7 @@ def test_a_result_says_which_version_it_was_about(wire: responses.RequestsMock, 
 
     saved.refresh_from_db()
     saved.provider = "Other"
-    services.save(connection=saved, changed_fields={"provider"})
+    bi.save_connection(connection=saved, changed_fields={"provider"})
 
     saved.refresh_from_db()
     assert (saved.checked_version, saved.connection_version) == (1, 2)
@@ -221,7 +221,7 @@ def test_a_finished_test_is_not_repeated(wire: responses.RequestsMock, admin: Us
 
 
 def test_without_a_row_there_is_nothing_to_test() -> None:
-    connection_test.carry_out(clock=lambda: NOW)
+    bi.carry_out_test(clock=lambda: NOW)
 
     assert not BiConnection.objects.exists()
 
@@ -231,17 +231,14 @@ def test_each_sentence_can_be_said(language: str) -> None:
     facts = {"status": 200, "reason": "r", "seconds": 90, "life": 60, "as": "lilei", "message": "m", "count": 2}
 
     with translation.override(language):
-        sentences = [words % facts for words in explanations._word_outcomes().values()]
+        sentences = [words % facts for words in bi._word_outcomes().values()]
 
     assert all(sentences)
     assert not any("%(" in sentence for sentence in sentences)
 
 
 def test_a_finding_of_another_version_is_left_out() -> None:
-    assert (
-        explanations.explain_findings([{"step": "address", "status": "ok", "outcome": "no-such", "facts": {}}, {}])
-        == []
-    )
+    assert bi.explain_findings([{"step": "address", "status": "ok", "outcome": "no-such", "facts": {}}, {}]) == []
 
 
 def test_the_entrance_asked_for_is_the_bi_s_first_page(wire: responses.RequestsMock, admin: User) -> None:

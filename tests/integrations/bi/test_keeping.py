@@ -8,7 +8,7 @@ from django.db import connection as database
 from django.utils import timezone
 from pytest_django import Settings
 
-from integrations.bi import services, sso
+from integrations import bi
 from integrations.clients.guandata import keys
 from integrations.clients.guandata.keys import KeyRefused
 from integrations.core.client_factory import BiTokens, _bi_token_store, guandata_client
@@ -26,10 +26,10 @@ def stored_key() -> str:
 
 
 def test_a_generated_key_is_stored_encrypted_and_given_out_by_its_public_half() -> None:
-    services.generate_key(now=timezone.now())
+    bi.generate_key(now=timezone.now())
 
     saved = BiConnection.objects.get()
-    line, pem = services.public_key(saved) or ("", "")
+    line, pem = bi.public_key(saved) or ("", "")
     assert stored_key().startswith("gAAAAA")
     assert keys.load(saved.private_key).key_size == 1024
     assert pem == keys.public_pem(keys.load(saved.private_key))
@@ -38,34 +38,34 @@ def test_a_generated_key_is_stored_encrypted_and_given_out_by_its_public_half() 
 
 
 def test_a_pasted_key_is_stored_in_one_form() -> None:
-    services.paste_key(text="".join(KEY.splitlines()[1:-1]), now=timezone.now())
+    bi.paste_key(text="".join(KEY.splitlines()[1:-1]), now=timezone.now())
 
     saved = BiConnection.objects.get()
     assert saved.private_key == KEY
-    assert (services.public_key(saved) or ("", ""))[1] == PUBLIC
+    assert (bi.public_key(saved) or ("", ""))[1] == PUBLIC
 
 
 def test_what_is_no_key_leaves_the_saved_one() -> None:
     make_bi()
 
     with pytest.raises(KeyRefused):
-        services.paste_key(text="no key", now=timezone.now())
+        bi.paste_key(text="no key", now=timezone.now())
 
     assert BiConnection.objects.get().private_key == KEY
 
 
 def test_without_a_key_or_without_what_decrypts_it_there_is_no_public_half(settings: Settings) -> None:
-    assert services.public_key(BiConnection()) is None
+    assert bi.public_key(BiConnection()) is None
     make_bi()
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
-    assert services.public_key(sso.connection()) is None
+    assert bi.public_key(bi.connection()) is None
 
 
 def test_the_connection_is_read_without_its_secrets(settings: Settings) -> None:
     make_bi(api_password=PASSWORD)
 
-    deferred = sso.connection().get_deferred_fields()
+    deferred = bi.connection().get_deferred_fields()
 
     assert deferred == {"private_key", "api_password", "app_token", "proxy_url"}
 
@@ -80,7 +80,7 @@ def test_another_login_drops_the_token_that_all_processes_share(
 
     saved.api_password = "another"
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]  # a fixture that is a function
-        services.save(connection=saved, changed_fields={"api_password"})
+        bi.save_connection(connection=saved, changed_fields={"api_password"})
 
     assert tokens.get(account, lambda: "second") == "second"
 
@@ -99,7 +99,7 @@ def test_what_does_not_concern_the_connection_keeps_its_version() -> None:
     saved = make_bi()
     saved.phone_home = "/m"
 
-    services.save(connection=saved, changed_fields={"phone_home"})
+    bi.save_connection(connection=saved, changed_fields={"phone_home"})
 
     saved.refresh_from_db()
     assert (saved.phone_home, saved.connection_version) == ("/m", 1)

@@ -13,8 +13,7 @@ from django.core import signing
 from django.utils import timezone, translation
 
 from integrations.datasources import fetch as datasources_fetch
-from integrations.datasources import previews
-from integrations.datasources.previews import DataPreview
+from integrations.datasources.fetch import DataPreview
 from integrations.hooks import Hook
 from integrations.models import Card, CardData
 from integrations.tasks import fetch_card_data
@@ -45,11 +44,11 @@ def _in_english() -> Iterator[None]:
 
 
 def ask(clock: Clock, *cards: Card) -> str:
-    return previews.request(cards, person_id=PERSON, now=clock())
+    return datasources_fetch.request_preview(cards, person_id=PERSON, now=clock())
 
 
 def read(token: str, clock: Clock, *cards: Card, person_id: int = PERSON) -> DataPreview:
-    return previews.read(token, cards, person_id=person_id, now=clock())
+    return datasources_fetch.read_preview(token, cards, person_id=person_id, now=clock())
 
 
 def fetch(clock: Clock) -> None:
@@ -261,7 +260,7 @@ class TestWhose:
     def test_a_forged_token_a_foreign_one_and_one_of_a_report_s_data_show_nothing(self, clock: Clock) -> None:
         card = make_card()
         datasources_fetch.request([card.pk], slot_at=SLOT, now=clock())
-        of_a_report = signing.dumps(([CardData.objects.get().pk], PERSON, 0), salt=previews._SALT)
+        of_a_report = signing.dumps(([CardData.objects.get().pk], PERSON, 0), salt=datasources_fetch._SALT)
         foreign = signing.dumps(([CardData.objects.get().pk], PERSON, 0), salt="other")
 
         for token in (of_a_report, foreign, "nonsense", ask(clock, card) + "x"):

@@ -16,7 +16,7 @@ import requests
 import responses
 from pytest_django import Settings
 
-from integrations.bi import snapshots as bi_snapshots
+from integrations import bi as bi_snapshots
 from integrations.clients.snapshots.options import Kind, Options, Picture, Reason, SnapshotError
 from integrations.core import heartbeats
 from integrations.models import Heartbeat
@@ -64,7 +64,7 @@ def wire(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[respon
     monkeypatch.setattr(bi_snapshots, "LastingBrowser", Chromium)
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
-    bi_snapshots.close()
+    bi_snapshots.close_browser()
 
 
 def answers(wire: responses.RequestsMock, content: bytes | Exception, status: int = 200) -> None:

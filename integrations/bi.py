@@ -1,0 +1,650 @@
+"""The connection with the BI: sign-on to its pages, its test, the lists of its pages and cards, pictures of its pages.
+
+A page of the BI has an address here, /bi/<page>. It alone stands in links, sign-ins and messages; the BI's own address
+with its token is made at the click (docs/decisions/0016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F, Q
+from django.urls import Resolver404, resolve
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from integrations.clients.errors import ConfigurationError, IntegrationError, UnreadableSecretError
+from integrations.clients.guandata import keys
+from integrations.clients.guandata.client import GuandataClient
+from integrations.clients.guandata.reserved import has_reserved
+from integrations.clients.guandata.sso import Claims, entrance, sealed
+from integrations.clients.guandata.urls import PageForms, in_path, page_for
+from integrations.clients.network import Beginning, moment_of
+from integrations.clients.snapshots.browser import Access, host_of, installed_browser
+from integrations.clients.snapshots.lasting import LastingBrowser
+from integrations.clients.snapshots.options import Options, PageMarks, Picture, Reason, SnapshotError, Width
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.guandata_card import as_source_error
+from integrations.core import client_factory, hooks
+from integrations.core.client_factory import forget_bi_token, guandata_client, testing_guandata_client
+from integrations.core.safe_urls import is_own_page, is_plain
+from integrations.core.validators import without_invisible
+from integrations.models import BiConnection, BiListing, Corp, DataSource, SourceKind
+from integrations.models.bi import THE_ONE
+from integrations.models.companies import HomePage
+from integrations.models.fields import opened
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from django.utils.functional import _StrPromise
+
+    from integrations.models.scoping import Person
+
+
+ROOT = "/bi/"
+# Read where they are used, and nowhere else.
+SECRETS = ("private_key", "api_password", "app_token", "proxy_url")
+
+
+class Obstacle(StrEnum):
+    """Why somebody cannot be passed on."""
+
+    OFF = "off"
+    NO_ADDRESS = "no-address"
+    NO_KEY = "no-key"
+    KEY_UNREADABLE = "key-unreadable"
+    NO_SOURCE = "no-source"
+    NO_EXTERNAL_ID = "no-external-id"
+    NO_PAGE = "no-page"
+
+
+class CannotEnter(Exception):
+    """`source`: which value of the person is missing, where that is the reason."""
+
+    def __init__(self, obstacle: Obstacle, source: hooks.ExternalId | None = None) -> None:
+        super().__init__(obstacle.value)
+        self.obstacle = obstacle
+        self.source = source
+
+
+def connection() -> BiConnection:
+    """The saved connection, or an empty one. Its secrets are not read with it."""
+    return BiConnection.objects.defer(*SECRETS).filter(pk=THE_ONE).first() or BiConnection()
+
+
+def open_connection() -> BiConnection:
+    """The saved connection. Raises CannotEnter where people do not enter the BI from here."""
+    saved = connection()
+    if not saved.is_enabled:
+        raise CannotEnter(Obstacle.OFF)
+    return saved
+
+
+def is_open() -> bool:
+    """Whether people enter the BI from here."""
+    return BiConnection.objects.filter(pk=THE_ONE, is_enabled=True).exists()
+
+
+def own_address(page: str) -> str:
+    """Our address of the BI's `page`, a path with its query; empty for the first page."""
+    return ROOT + page.lstrip("/")
+
+
+def landing_of(page: str) -> str:
+    """Where a link leads that names `page` (a path from the root): to the BI what is no page here, while it is open.
+
+    Our own pages come first: their links stand in WeCom's menus already when a BI is connected.
+    """
+    if page == "/" or is_here(page) or not is_open():
+        return page
+    address = own_address(page)
+    return address if is_own_page(address) else "/"
+
+
+def is_here(page: str) -> bool:
+    """Whether this site has a page of this path, with or without the slash at its end."""
+    path = urlsplit(page).path
+    return any(_resolves(one) for one in (path, f"{path}/"))
+
+
+def home_of(corp: Corp) -> str:
+    """Where a sign-in through `corp` leads that names no page."""
+    if corp.home_page != HomePage.BI or not is_open():
+        return "/"
+    return own_address(corp.home_bi_page)
+
+
+def entrance_for(saved: BiConnection, person: Person, *, page: str, query: str, on_phone: bool, now: datetime) -> str:
+    """The address in the BI at which `person` is signed in and sees `page`, with a token of a few seconds.
+
+    For the Location of a redirect and nothing else: never stored, shown or logged. `page`: decoded, without its first
+    slash; `query`: as it stood in the address. Raises CannotEnter.
+    """
+    return entrance_as(saved, lambda: external_id(saved, person), page=page, query=query, on_phone=on_phone, now=now)
+
+
+def entrance_as(
+    saved: BiConnection, identity: Callable[[], str], *, page: str, query: str, on_phone: bool, now: datetime
+) -> str:
+    """The same for whoever is `identity` in the BI, asked for once all else is in order: for a browser of ours, too."""
+    if not saved.base_url:
+        raise CannotEnter(Obstacle.NO_ADDRESS)
+    if not is_page(page, query):
+        raise CannotEnter(Obstacle.NO_PAGE)
+    address = page_for(page, query, forms=forms_of(saved), on_phone=on_phone)
+    if has_reserved(address):  # in the path, from which nothing is left out
+        raise CannotEnter(Obstacle.NO_PAGE)
+    claims = Claims(identity(), int(now.timestamp()), saved.token_seconds, saved.domain_id)
+    token = sealed(claims, private_key(saved))
+    return entrance(base_url=saved.base_url, page=address, provider=saved.provider, token=token)
+
+
+def is_page(page: str, query: str) -> bool:
+    """Whether the BI may be asked for it: nothing that browsers and servers read in different ways."""
+    try:
+        query.encode("ascii")
+    except UnicodeEncodeError:
+        return False
+    return is_plain(query) and " " not in query and is_own_page(ROOT + in_path(page))
+
+
+def external_id(saved: BiConnection, person: Person) -> str:
+    """Raises CannotEnter, with what is missing."""
+    source = hooks.external_id_of(saved.external_id_source)
+    if source is None:
+        raise CannotEnter(Obstacle.NO_SOURCE)
+    found = source.of(person)
+    if not found:
+        raise CannotEnter(Obstacle.NO_EXTERNAL_ID, source)
+    return found
+
+
+def private_key(saved: BiConnection) -> RSAPrivateKey:
+    """Raises CannotEnter."""
+    if not saved.has_key:
+        raise CannotEnter(Obstacle.NO_KEY)
+    try:
+        return keys.load(opened(saved.private_key))
+    except (UnreadableSecretError, keys.KeyRefused) as error:
+        raise CannotEnter(Obstacle.KEY_UNREADABLE) from error
+
+
+def forms_of(saved: BiConnection) -> PageForms:
+    """How addresses of the BI look, as an administrator set it."""
+    routed = tuple(word.strip().strip("/") for word in saved.routed_paths.split(",") if word.strip(" /"))
+    return PageForms(saved.desktop_page, saved.phone_page, saved.desktop_home, saved.phone_home, routed)
+
+
+def page_from(typed: str, saved: BiConnection) -> str:
+    """What an administrator typed or copied as a page of the BI, as it is kept: a path without its first slash.
+
+    Empty for the first page. Raises ValidationError, with a sentence.
+    """
+    text = without_invisible(typed)
+    path = without_base(text, saved)
+    if path is None and "://" in text:
+        raise ValidationError(_("This address is not the BI's. Copy it from the BI, or write a path as page/abc."))
+    page = (text if path is None else path).lstrip("/")
+    inner, _mark, query = page.partition("?")
+    if "#" in page or not is_page(unquote(inner), query):
+        raise ValidationError(_("This is no path of a page in the BI. Write it as page/abc."))
+    return page
+
+
+def link_page_from(typed: str, saved: BiConnection) -> str | None:
+    """The page for a link, of an address that was copied from the BI; None for anything else.
+
+    One that this site has, too, is written with the BI's prefix, so that it leads there all the same.
+    """
+    if without_base(typed, saved) is None:
+        return None
+    page = page_from(typed, saved)
+    return page if page and not is_here(f"/{page}") else own_address(page).lstrip("/")
+
+
+def without_base(typed: str, saved: BiConnection) -> str | None:
+    """What follows the BI's address in `typed`; None where it is none of the BI's."""
+    base = saved.base_url
+    if not base or not typed.lower().startswith(base.lower()):
+        return None
+    rest = typed[len(base) :]
+    return rest if rest[:1] in ("", "/", "?") else None
+
+
+def _resolves(path: str) -> bool:
+    try:
+        resolve(path)
+    except Resolver404:
+        return False
+    return True
+
+
+# What the results of a test depend on.
+CONNECTION_FIELDS = frozenset(
+    {
+        *("base_url", "provider", "domain_id", "external_id_source", "private_key", "token_seconds"),
+        *("api_domain", "api_login", "api_password", "app_token", "proxy_url", "ca_bundle"),
+    }
+)
+
+
+def ensure_connection() -> BiConnection:
+    """The one row, made where it is missing."""
+    return BiConnection.objects.get_or_create(pk=THE_ONE)[0]
+
+
+def save_connection(*, connection: BiConnection, changed_fields: Collection[str]) -> None:
+    """Store the changed fields. Another connection makes the last test out of date and drops the API's token."""
+    if CONNECTION_FIELDS.isdisjoint(changed_fields):
+        connection.save(update_fields=[*changed_fields, "changed_at"])
+        return
+    before = BiConnection.objects.get(pk=connection.pk)
+    connection.connection_version = F("connection_version") + 1  # two savers must not lose a step
+    connection.save(update_fields=[*changed_fields, "connection_version", "changed_at"])
+    connection.refresh_from_db(fields=["connection_version"])
+    for saved in (before, connection):
+        transaction.on_commit(partial(forget_bi_token, saved))
+
+
+def ensure_source(connection: BiConnection) -> DataSource | None:
+    """The data source of the BI's cards, made once the BI can be asked for them; None where it cannot, or there is one.
+
+    It belongs to no company, as the connection does.
+    """
+    can_ask = connection.base_url and connection.api_login and connection.api_password and connection.app_token
+    if not can_ask or DataSource.objects.filter(kind=SourceKind.GUANDATA).exists():
+        return None
+    name = _("Guandata BI")
+    taken = set(DataSource.objects.filter(name__startswith=name).values_list("name", flat=True))
+    names = (name, *(f"{name} ({number})" for number in range(2, len(taken) + 2)))
+    return DataSource.objects.create(name=next(one for one in names if one not in taken), kind=SourceKind.GUANDATA)
+
+
+def generate_key(*, now: datetime, bits: int = keys.DOCUMENTED_BITS) -> None:
+    """Make a new pair. The present one ends at once: the BI lets nobody in until it has the new public key."""
+    _store(keys.generate(bits), now=now)
+
+
+def paste_key(*, text: str, now: datetime) -> None:
+    """Keep a pair that was made elsewhere. Raises guandata.keys.KeyRefused."""
+    _store(keys.pem_of(keys.load(text)), now=now)
+
+
+def _store(pem: str, *, now: datetime) -> None:
+    connection = ensure_connection()
+    connection.private_key, connection.key_saved_at = pem, now
+    save_connection(connection=connection, changed_fields={"private_key", "key_saved_at"})
+
+
+def public_key(connection: BiConnection) -> tuple[str, str] | None:
+    """The public half as one line and as PEM, to be pasted into the BI; None where there is no key to be read."""
+    try:
+        key = private_key(connection)
+    except CannotEnter:
+        return None
+    return keys.public_line(key), keys.public_pem(key)
+
+
+Clock = Callable[[], datetime]
+OK, UNCLEAR, WARNING, WRONG = "ok", "unclear", "warning", "wrong"
+# Parts of an address to which a BI sends who is not signed in.
+_SIGN_IN_WORDS = ("login", "signin", "sign-in", "passport")
+_REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`step`: address, token, api or pages. `outcome`: which sentence explains it (integrations.bi)."""
+
+    step: str
+    status: str
+    outcome: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def request_test(*, person: Person, now: datetime) -> None:
+    """Note that `person` asks for a test, and as whom that person enters the BI: the token is tried for them."""
+    saved = ensure_connection()
+    try:
+        found = external_id(saved, person)
+    except CannotEnter:
+        found = ""
+    saved.check_requested_at, saved.checked_at, saved.check_as = now, None, found
+    saved.save(update_fields=["check_requested_at", "checked_at", "check_as"])
+
+
+def give_up_test(*, clock: Clock) -> None:
+    """Say so where the test could not be handed to the background."""
+    _keep_findings([Finding("address", WRONG, "not-queued")], clock=clock)
+
+
+def carry_out_test(*, clock: Clock) -> None:
+    """Take every step and keep what was found, with the version of the connection that it is about. No token is tried
+    where nobody has begun with single sign-on."""
+    saved = BiConnection.objects.filter(pk=THE_ONE).first()
+    if saved is None or saved.checked_at is not None:
+        return
+    findings = [_address(saved, clock)]
+    if findings[0].status != WRONG:
+        is_signed_on = saved.has_key or saved.is_enabled
+        findings += [*([_token(saved, saved.check_as, clock)] if is_signed_on else []), *_api(saved)]
+    _keep_findings(findings, clock=clock, version=saved.connection_version)
+
+
+def _keep_findings(findings: list[Finding], *, clock: Clock, version: int = 0) -> None:
+    found = [asdict(finding) for finding in findings]
+    BiConnection.objects.filter(pk=THE_ONE).update(checked_at=clock(), checked_version=version, check_results=found)
+
+
+def _address(saved: BiConnection, clock: Clock) -> Finding:
+    """Whether the BI answers, over a certificate that is trusted, and has the same time as we."""
+    if not saved.base_url:
+        return Finding("address", WRONG, "missing")
+    answer = _opened_page(saved, "/")
+    if isinstance(answer, Finding):
+        return answer
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Finding("address", WARNING, "server-error", {"status": answer.status})
+    there = moment_of(answer.headers.get("Date", ""))
+    apart = 0 if there is None else round(abs((clock() - there).total_seconds()))
+    if apart >= saved.token_seconds:
+        return Finding("address", WRONG, "clocks", {"seconds": apart, "life": saved.token_seconds})
+    return Finding("address", OK, "reached", {"status": answer.status})
+
+
+def _token(saved: BiConnection, external_id: str, clock: Clock) -> Finding:
+    """What the BI says to a token for the person who tests."""
+    if not external_id:
+        return Finding("token", WRONG, Obstacle.NO_EXTERNAL_ID)
+    try:
+        key = private_key(saved)
+    except CannotEnter as refusal:
+        return Finding("token", WRONG, refusal.obstacle)
+    claims = Claims(external_id, int(clock().timestamp()), saved.token_seconds, saved.domain_id)
+    home = page_for("", "", forms=forms_of(saved), on_phone=False)
+    page = entrance(base_url="", page=home, provider=saved.provider, token=sealed(claims, key))
+    answer = _opened_page(saved, page)
+    if isinstance(answer, Finding):
+        return Finding("token", WARNING, "no-answer", answer.facts)
+    known = {"status": answer.status, "as": external_id}
+    if answer.status in _REFUSALS or _leads_to_sign_in(answer):
+        return Finding("token", WRONG, "refused", known)
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        return Finding("token", WRONG, "not-taken", known)
+    return Finding("token", UNCLEAR, "not-refused", known)
+
+
+def _leads_to_sign_in(answer: Beginning) -> bool:
+    path = urlsplit(answer.headers.get("Location", "")).path.lower()
+    return any(word in path for word in _SIGN_IN_WORDS)
+
+
+def _api(saved: BiConnection) -> list[Finding]:
+    """The two credentials of the public API, where they are set."""
+    client, findings = testing_guandata_client(saved), []
+    for step, is_set in (("api", saved.api_login and saved.api_password), ("pages", saved.app_token)):
+        if not is_set:
+            continue
+        try:
+            if step == "api":
+                client.fetch_token()
+                findings.append(Finding(step, OK, "accepted"))
+            else:
+                findings.append(Finding(step, OK, "accepted", {"count": len(client.page_list())}))
+        except IntegrationError as error:
+            findings.append(Finding(step, WRONG, "refused", {"message": error.message}))
+    return findings
+
+
+def _opened_page(saved: BiConnection, page: str) -> Beginning | Finding:
+    """How the BI's answer to `page` begins, or why there is none."""
+    try:
+        return testing_guandata_client(saved).open_page(page)
+    except IntegrationError as error:
+        outcome = "not-usable" if isinstance(error, ConfigurationError) else "unreachable"
+        return Finding("address", WRONG, outcome, {"reason": error.message})
+
+
+STEPS: dict[str, _StrPromise] = {
+    "address": gettext_lazy("Address"),
+    "token": gettext_lazy("Sign-in token"),
+    "api": gettext_lazy("API user"),
+    "pages": gettext_lazy("App token"),
+}
+TONES = {"ok": "good", "unclear": "quiet", "warning": "warn", "wrong": "bad"}
+# Where the BI asks for the public key, in its own words.
+PLACE_OF_KEY = "管理中心 → 系统集成 → 单点登录"
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedFinding:
+    """One finding as the page shows it. `tone`: good, quiet, warn or bad."""
+
+    label: str
+    tone: str
+    sentence: str
+
+
+def explain_findings(findings: list[dict[str, Any]]) -> list[ExplainedFinding]:
+    """Explain the findings that a test left, in their order. One whose sentence is gone is left out."""
+    known = _word_outcomes()
+    return [
+        ExplainedFinding(
+            str(STEPS[one["step"]]), TONES[one["status"]], known[one["step"], one["outcome"]] % one["facts"]
+        )
+        for one in findings
+        if (one.get("step"), one.get("outcome")) in known
+    ]
+
+
+def explain_obstacle(found: Obstacle, missing: str = "") -> str:
+    """Say why an administrator who tests is not passed on."""
+    return _word_obstacles()[found] % {"missing": missing}
+
+
+def _word_obstacles() -> dict[Obstacle, str]:
+    return {
+        Obstacle.OFF: _("Sign-in to the BI is switched off."),
+        Obstacle.NO_ADDRESS: _("The address of the BI is missing. Enter and save it above."),
+        Obstacle.NO_KEY: _("There is no key pair yet. Generate one, and paste its public key into the BI."),
+        Obstacle.KEY_UNREADABLE: _(
+            "The saved private key cannot be read: a key is missing in FIELD_ENCRYPTION_KEYS. Restore it, or generate "
+            "a new pair and paste its public key into the BI."
+        ),
+        Obstacle.NO_SOURCE: _(
+            "What says who somebody is in the BI does not exist any more. Choose another value above and save."
+        ),
+        Obstacle.NO_EXTERNAL_ID: _(
+            "Your own user has no “%(missing)s” that is yours alone. Set it on your user's page, then test again."
+        ),
+        Obstacle.NO_PAGE: _("There is no such page."),
+    }
+
+
+def _word_outcomes() -> dict[tuple[str, str], str]:
+    failed = _word_obstacles()
+    return {
+        ("address", "not-queued"): _("The test could not begin: the queue cannot be reached. Check that Valkey runs."),
+        ("address", "missing"): failed[Obstacle.NO_ADDRESS],
+        ("address", "reached"): _("The BI answers (HTTP %(status)s)."),
+        ("address", "server-error"): _("The BI answers with an error of its own (HTTP %(status)s)."),
+        ("address", "unreachable"): _(
+            "This server does not reach the BI: %(reason)s. Check the address, the firewall and the proxy. People "
+            "whose browsers reach it can still enter."
+        ),
+        ("address", "not-usable"): _(
+            "The BI cannot be asked: %(reason)s. Check the address, the proxy and the CA bundle."
+        ),
+        ("address", "clocks"): _(
+            "The clocks of this server and of the BI differ by %(seconds)s seconds, and a token lives %(life)s: the BI "
+            "takes it for expired. Set the clocks (NTP), or let tokens live longer."
+        ),
+        ("token", "no-answer"): _("The BI gave no answer to a token: %(reason)s."),
+        ("token", "refused"): _(
+            "The BI refuses a token for “%(as)s” (HTTP %(status)s). The usual reasons: the public key there is not the "
+            "one here, the name of the provider differs, or no account there is called so."
+        ),
+        ("token", "not-taken"): _(
+            "The BI does not take the address with a token (HTTP %(status)s). Check the first page and the name of the "
+            "provider."
+        ),
+        ("token", "not-refused"): _(
+            "The BI does not refuse a token for “%(as)s” (HTTP %(status)s). Some versions show their sign-in page with "
+            "the same answer: look with the button above whether you are signed in."
+        ),
+        **{("token", found.value): words % {"missing": "externalUserId"} for found, words in failed.items()},
+        ("api", "accepted"): _("The BI signs the API user in."),
+        ("api", "refused"): _("The BI refuses the API user: %(message)s"),
+        ("pages", "accepted"): _("The app token lists %(count)s pages."),
+        ("pages", "refused"): _("The BI refuses the app token: %(message)s"),
+    }
+
+
+# What is younger is shown without asking again, and a question that waits longer was lost.
+FRESH = timedelta(minutes=10)
+NOT_QUEUED = "not-queued"
+
+
+def latest_listing(page_id: str = "") -> BiListing | None:
+    """The last one of the connection as it is now, finished or under way. `page_id`: empty for the list of pages."""
+    return BiListing.objects.filter(page_id=page_id, version=_version()).first()
+
+
+def request_listing(*, page_id: str, now: datetime, anew: bool = False) -> int | None:
+    """Note that somebody wants the list. The id for the task that carries it out; None where a fresh one is there, or
+    under way. `anew`: whether a finished one is asked for again, which failures are anyway."""
+    row, is_new = BiListing.objects.get_or_create(page_id=page_id, defaults={"requested_at": now})
+    stale = Q(requested_at__lte=now - FRESH) | ~Q(version=_version()) | ~Q(problem_code="")
+    if anew:
+        stale |= Q(listed_at__isnull=False)
+    mine = BiListing.objects.filter(pk=row.pk) if is_new else BiListing.objects.filter(stale, pk=row.pk)
+    values = {"requested_at": now, "version": _version(), "listed_at": None, "problem_code": "", "problem_facts": {}}
+    return row.pk if mine.update(**values) else None
+
+
+def give_up_listing(listing_id: int, *, clock: Clock) -> None:
+    """Say so where the question could not be handed to the background."""
+    BiListing.objects.filter(pk=listing_id).update(listed_at=clock(), problem_code=NOT_QUEUED)
+
+
+def carry_out_listing(*, listing_id: int, clock: Clock) -> None:
+    """Ask the BI and keep what it lists, or why it does not; nothing where that was done already."""
+    row = BiListing.objects.filter(pk=listing_id, listed_at__isnull=True).first()
+    if row is None:
+        return
+    found: dict[str, object]
+    try:
+        found = {"entries": _entries(row.page_id)}
+    except SourceError as error:
+        found = {"problem_code": error.problem.value, "problem_facts": error.facts}
+    requested = BiListing.objects.filter(pk=row.pk, requested_at=row.requested_at)  # not for who asked again meanwhile
+    requested.update(listed_at=clock(), **found)
+
+
+def _entries(page_id: str) -> list[list[str]]:
+    """Raises SourceError."""
+    failure: SourceError
+    try:
+        client = _client()
+        if page_id:
+            return [[card.card_id, card.name, card.kind] for card in client.page_cards(page_id)]
+        return [[page.page_id, page.name, page.kind] for page in client.page_list() if not page.is_deleted]
+    except UnreadableSecretError:
+        failure = SourceError(Problem.KEY_MISSING)
+    except IntegrationError as error:
+        failure = as_source_error(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)
+    # Raised outside the block: inside, it would carry the other error, and with it the BI's text.
+    raise failure
+
+
+def _client() -> GuandataClient:
+    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first()
+    if connection is None or not connection.base_url:
+        raise SourceError(Problem.NOT_SET_UP, missing="bi-address")
+    if not connection.app_token:
+        raise SourceError(Problem.NOT_SET_UP, missing="app-token")
+    return guandata_client(connection)
+
+
+def _version() -> int:
+    return BiConnection.objects.filter(pk=THE_ONE).values_list("connection_version", flat=True).first() or 0
+
+
+# A BI whose first page takes longer is down.
+ALIVE_WITHIN_SECONDS = 5
+
+
+def take_picture(path: str, identity: str, options: Options, *, now: datetime) -> Picture:
+    """The page as `identity` sees it in the BI. Takes a minute at most, and some seconds where the browser hangs.
+
+    `path`: of a page or card, without its first slash. Raises SnapshotError and CannotEnter.
+    """
+    saved = open_connection()
+    try:
+        return _browser.take(saved, path, identity, options, now=now)
+    except SnapshotError as error:
+        if error.reason == Reason.UNREACHABLE and _answers(saved):
+            # It is this page that does not answer: the others need not wait for it.
+            raise SnapshotError(Reason.ERROR_PAGE) from error
+        raise
+
+
+def _answers(saved: BiConnection) -> bool:
+    """Whether the BI answers at its first page, whatever it says there."""
+    try:
+        found = client_factory.guandata_client(saved, total_seconds=ALIVE_WITHIN_SECONDS).open_page("/")
+    except IntegrationError:
+        return False
+    return found.status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class _BrowserSnapshots:
+    """One browser for this process, signed in by our single sign-on anew for each picture."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, Access, int] | None = None
+        self._lasting: LastingBrowser | None = None
+
+    def take(self, saved: BiConnection, path: str, identity: str, options: Options, *, now: datetime) -> Picture:
+        on_phone = options.width == Width.PHONE
+        address = entrance_as(saved, lambda: identity, page=path, query="", on_phone=on_phone, now=now)
+        return self._running(saved).take(address, options, page_marks())
+
+    def _running(self, saved: BiConnection) -> LastingBrowser:
+        """Another connection has another browser: it reaches the BI's hosts alone."""
+        hosts = (host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
+        access = Access(hosts, proxy_url=opened(saved.proxy_url), time_zone=settings.TIME_ZONE)
+        path = settings.SNAPSHOT_BROWSER or installed_browser()
+        if not path:
+            raise SnapshotError(Reason.NOT_INSTALLED)
+        key = (path, access, settings.SNAPSHOT_MEGABYTES)
+        if self._lasting is None or key != self._key:
+            self.close()
+            self._key = key
+            self._lasting = LastingBrowser(path, access, megabytes_at_most=settings.SNAPSHOT_MEGABYTES)
+        return self._lasting
+
+    def close(self) -> None:
+        if self._lasting is not None:
+            self._lasting.close()
+        self._key = self._lasting = None
+
+
+def page_marks() -> PageMarks:
+    """By which selectors this BI's pages are read."""
+    return PageMarks(**{sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector})
+
+
+_browser = _BrowserSnapshots()
+# Ends this process's browser, where it has one.
+close_browser = _browser.close
