@@ -76,6 +76,6 @@ def untouched(html: str, form_id: str) -> dict[str, list[str]]:
 
 
 def opened_with(client: Client, address: str) -> dict[str, str]:
-    """What a page of the administration carries of the values with which it was opened, to be sent with others."""
-    found = re.findall(r'name="((?:\w+-)?seen)" value="([^"]*)"', client.get(address).content.decode())
-    return {name: unescape(seal) for name, seal in found}
+    """Read the version that a page of the administration was opened with, to be sent with other values."""
+    found = re.findall(r'name="((?:\w+-)?page_version)" value="([^"]*)"', client.get(address).content.decode())
+    return {name: unescape(version) for name, version in found}
