@@ -9,7 +9,7 @@ from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext_noop as _
 
 from accounts.authentication.flow import Cause
-from accounts.importexport.columns import name_column
+from accounts.importexport.readers import name_column
 from accounts.models import LinkConflict
 from accounts.models.attributes import REFUSALS
 from accounts.users.scopes import sees_all

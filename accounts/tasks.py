@@ -11,7 +11,7 @@ from accounts.audit import services, syslog
 from accounts.authentication import lockout, session_records
 from accounts.authentication import services as authentication_services
 from accounts.directory import sync
-from accounts.importexport import export_jobs, jobs
+from accounts.importexport import jobs
 from accounts.models import LinkRequest, PeopleMove
 from integrations.core.background import database_clock, database_now
 from integrations.core.client_factory import wecom_client
@@ -56,24 +56,24 @@ def send_audit(_entry_id: int) -> None:
 @shared_task(name="accounts.run_people_import", ignore_result=True, expires=600)
 def run_people_import(run_id: int) -> None:
     """Read an uploaded file of people, or write it once confirmed; a repeat goes on where it was cut off."""
-    jobs.carry_on(run_id=run_id, clock=database_clock())
+    jobs.run_import(run_id=run_id, clock=database_clock())
 
 
 @shared_task(name="accounts.people_import_tick", ignore_result=True, expires=59)
 def people_import_tick() -> None:
     """Queue every import and every sheet that waits for a worker, and remove sheets whose time is over."""
     now = database_now()
-    for run_id in jobs.waiting_for_a_worker(now=now):
+    for run_id in jobs.list_imports_to_queue(now=now):
         run_people_import.delay(run_id)
-    for export_id in export_jobs.waiting_for_a_worker(now=now):
+    for export_id in jobs.list_exports_to_queue(now=now):
         make_people_export.delay(export_id)
-    export_jobs.forget_expired(now=now)
+    jobs.delete_expired_exports(now=now)
 
 
 @shared_task(name="accounts.make_people_export", ignore_result=True, expires=600)
 def make_people_export(export_id: int) -> None:
     """Make a sheet of many people; a repeat begins it anew where its worker died, and else does nothing."""
-    export_jobs.carry_out(export_id=export_id, clock=database_clock())
+    jobs.make_export(export_id=export_id, clock=database_clock())
 
 
 @shared_task(name="accounts.sync_directory", ignore_result=True, expires=600)

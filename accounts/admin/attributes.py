@@ -13,7 +13,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.importexport.columns import RESERVED, folded
+from accounts.importexport.readers import RESERVED, folded
 from accounts.models import Attribute, fold_value
 from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
 from accounts.users.attribute_definitions import check_uses, have_appeared, kept_by, taken_away_with

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -26,18 +26,12 @@ from accounts import tasks
 from accounts.admin.base import RunPages
 from accounts.admin.imports import may_import
 from accounts.audit import services
-from accounts.importexport import export_jobs, writers
-from accounts.importexport.rows import ROWS_AT_MOST
+from accounts.importexport import jobs, writers
+from accounts.importexport.readers import ROWS_AT_MOST
 from accounts.models import AuditEntry, PeopleExport, User
 from integrations.admin.base import own_page
-from integrations.clients.late import Late
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.queues import queue_on_commit
-
-if TYPE_CHECKING:
-    from accounts.importexport import xlsx_writer
-else:
-    xlsx_writer = Late("accounts.importexport.xlsx_writer")
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 FOLDER = "admin/accounts/peopleexport"
@@ -71,7 +65,7 @@ class ExportPages(AnyModelAdmin):
         people = self._people(request)
         if request.method != "POST" and people[: AT_ONCE + 1].count() <= AT_ONCE:
             _record(people.count())
-            file = xlsx_writer.write_xlsx(writers.Sheet(people=people, reader=_reader(request)))
+            file = writers.write_xlsx(writers.Sheet(people=people, reader=_reader(request)))
             return FileResponse(file, as_attachment=True, filename=_name("xlsx"), content_type=_XLSX)
         keys = list(people.order_by("pk").values_list("pk", flat=True)[: ROWS_AT_MOST + 1])
         if request.method == "POST":
@@ -120,7 +114,7 @@ class PeopleExportAdmin(RunPages):
 
     def file_view(self, request: HttpRequest, run_id: int) -> HttpResponseBase:
         run = self.run_of(request, run_id)
-        content = export_jobs.file_of(export=run, now=timezone.now())
+        content = jobs.read_export_file(export=run, now=timezone.now())
         if content is None:
             return _to(run)
         _record(run.row_count)
@@ -131,7 +125,7 @@ class PeopleExportAdmin(RunPages):
 
 def _begun(request: HttpRequest, keys: list[int]) -> HttpResponse:
     now, language = timezone.now(), get_language() or ""
-    export = export_jobs.request_export(reader=_reader(request), user_ids=keys, language=language, now=now)
+    export = jobs.request_export(reader=_reader(request), user_ids=keys, language=language, now=now)
 
     message = gettext("The queue cannot be reached: the sheet is made as soon as it can.")
     queue_on_commit(tasks.make_people_export, export.pk, otherwise=partial(messages.warning, request, message))

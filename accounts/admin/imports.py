@@ -27,8 +27,8 @@ from accounts.admin.base import RunPages
 from accounts.directory.hooks import SYNC
 from accounts.explanations import explain_file, explain_row
 from accounts.importexport import jobs, writers
-from accounts.importexport.columns import name_column, read_attribute_names
 from accounts.importexport.jobs import CHANGE, IMPORT
+from accounts.importexport.readers import name_column, read_attribute_names
 from accounts.models import ImportRow, PeopleImport, User
 from accounts.users.scopes import sees_all
 from integrations.core.queues import queue_on_commit

@@ -1,32 +1,47 @@
-"""Background imports: check a file, apply what was shown, report progress."""
+"""Imports and large exports in the background.
+
+An import is checked first and written once confirmed. A worker holds a lease while it works; who takes over from one
+that died goes on with an import, and begins a sheet anew.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from django.core.cache import cache
 from django.db import transaction
+from django.utils import translation
 
 from accounts.audit import services
-from accounts.importexport.apply import write
-from accounts.importexport.columns import COMPANY, EMAIL, MOBILE, USERNAME, Header, Layout, Recogniser, target_of
-from accounts.importexport.lookups import Known
-from accounts.importexport.planner import Decision, Seen, decide
-from accounts.importexport.readers import table_of
-from accounts.importexport.rows import FileRefusedError, Line
-from accounts.models import Attribute, ImportFile, ImportRow, PeopleImport, User
+from accounts.importexport.planner import Decision, Known, Seen, decide, write
+from accounts.importexport.readers import (
+    COMPANY,
+    EMAIL,
+    MOBILE,
+    USERNAME,
+    FileRefusedError,
+    Header,
+    Layout,
+    Line,
+    Recogniser,
+    table_of,
+    target_of,
+)
+from accounts.importexport.writers import Sheet, write_xlsx
+from accounts.models import Attribute, ExportFile, ImportFile, ImportRow, PeopleExport, PeopleImport, User
 from accounts.users.attributes import ValueTakenError
 from integrations.core.background import repeat_on_conflict
 from integrations.models import Corp
-from integrations.models.jobs import LeaseLostError
+from integrations.models.jobs import LET_GO, LeaseLostError
 
 logger = logging.getLogger(__name__)
 
 
+Clock = Callable[[], datetime]
 Status, Mode, Outcome = PeopleImport.Status, PeopleImport.Mode, ImportRow.Outcome
 
 # Rows of an import are kept for so long; the import itself, with its counts, stays.
@@ -100,9 +115,6 @@ def forget_old_rows(*, now: datetime) -> int:
 
 # --- Imports in the background: first everything is read and compared, then, once somebody has said yes, written ---
 
-Clock = Callable[[], datetime]
-Status, Mode, Outcome = PeopleImport.Status, PeopleImport.Mode, ImportRow.Outcome
-
 STEP = 500
 # Longer than one step takes. A worker that is silent for longer is taken for dead.
 LEASE = timedelta(minutes=3)
@@ -122,12 +134,12 @@ class _StoppedError(Exception):
 # --- The worker ------------------------------------------------------------------------------------------------------
 
 
-def waiting_for_a_worker(*, now: datetime, at_most: int = 100) -> list[int]:
+def list_imports_to_queue(*, now: datetime, at_most: int = 100) -> list[int]:
     """Keys of imports to queue. Twice does no harm."""
     return PeopleImport.objects.keys_to_queue(now, at_most=at_most)
 
 
-def carry_on(*, run_id: int, clock: Clock) -> None:
+def run_import(*, run_id: int, clock: Clock) -> None:
     """The next half of an import; nothing where another worker is at it, or there is nothing to do."""
     run = _claim(run_id, clock())
     if run is None:
@@ -380,3 +392,80 @@ def _count(held: PeopleImport, written: int, refused: int) -> None:
         Outcome.APPLIED.value: counts.get(Outcome.APPLIED, 0) + written,
         Outcome.REFUSED.value: counts.get(Outcome.REFUSED, 0) + refused,
     }
+
+
+ExportStatus = PeopleExport.Status
+
+EXPORTS_KEPT = timedelta(days=1)
+# Longer than a thousand rows take, and saving the whole file after the last one.
+EXPORT_LEASE = timedelta(minutes=5)
+EXPORT_TRIES = 3
+
+
+def request_export(*, reader: User, user_ids: Sequence[int], language: str, now: datetime) -> PeopleExport:
+    """Note whom the sheet is to hold. Whoever calls queues accounts.make_people_export."""
+    return PeopleExport.objects.create(
+        requested_by=reader,
+        requested_at=now,
+        language=language,
+        user_ids=list(user_ids),
+        row_count=len(user_ids),
+        expires_at=now + EXPORTS_KEPT,
+    )
+
+
+def list_exports_to_queue(*, now: datetime, at_most: int = 100) -> list[int]:
+    """Keys of sheets to queue. Twice does no harm."""
+    return PeopleExport.objects.keys_to_queue(now, at_most=at_most)
+
+
+def make_export(*, export_id: int, clock: Clock) -> None:
+    """Make the sheet; nothing where another worker is at it, or there is nothing to do."""
+    export = _claim_export(export_id, clock())
+    if export is None:
+        return
+    try:
+        content = _write_export(export, clock)
+        with transaction.atomic():
+            PeopleExport.objects.change(export, status=ExportStatus.DONE, finished_at=clock(), user_ids=[], **LET_GO)
+            ExportFile.objects.create(export=export, content=content)
+    except LeaseLostError:
+        logger.warning("sheet of people=%s was taken over by another worker", export.pk)
+        return
+    logger.info("sheet of people=%s rows=%d bytes=%d", export.pk, export.row_count, len(content))
+
+
+def read_export_file(*, export: PeopleExport, now: datetime) -> bytes | None:
+    """The finished sheet; None where there is none, or its time is over."""
+    kept = ExportFile.objects.filter(export=export, export__status=ExportStatus.DONE, export__expires_at__gt=now)
+    content = kept.values_list("content", flat=True).first()
+    return None if content is None else bytes(content)
+
+
+def delete_expired_exports(*, now: datetime) -> int:
+    """Remove sheets whose time is over. Returns how many."""
+    return PeopleExport.objects.expired(now).delete()[1].get("accounts.PeopleExport", 0)
+
+
+def _claim_export(export_id: int, now: datetime) -> PeopleExport | None:
+    with transaction.atomic():
+        found = PeopleExport.objects.claimable(now).select_for_update().filter(pk=export_id).first()
+        if found is None:
+            return None
+        reader = found.requested_by
+        may = reader.is_active and reader.is_staff and reader.has_perms((IMPORT, CHANGE))
+        found.status = ExportStatus.RUNNING if may and found.try_count < EXPORT_TRIES else ExportStatus.FAILED
+        found.done_count = 0
+        found.claim(until=now + EXPORT_LEASE)
+        found.save()  # the whole row, which is locked
+    return found if found.status == ExportStatus.RUNNING else None
+
+
+def _write_export(export: PeopleExport, clock: Clock) -> bytes:
+    def hold(done_count: int) -> None:
+        PeopleExport.objects.change(export, lease_until=clock() + EXPORT_LEASE, done_count=done_count)
+
+    with translation.override(export.language):
+        sheet = Sheet(people=export.user_ids, reader=export.requested_by, progress=hold)
+        with write_xlsx(sheet) as file:
+            return file.read()

@@ -4,21 +4,187 @@ from __future__ import annotations
 
 import codecs
 import csv
+import datetime
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
-from accounts.importexport.columns import Header, Recogniser
-from accounts.importexport.rows import COLUMNS_AT_MOST, HEADER_WITHIN, FileRefusedError, Line, counted, text_problem
+from django.utils.translation import gettext
+
+from accounts.audit.signals import label_of_field
+from accounts.models import Attribute, User, WeComAccount
 from integrations.clients.late import Late
 
 if TYPE_CHECKING:
-    from accounts.importexport import xlsx_reader
+    import openpyxl
+    import openpyxl.utils
+    from openpyxl.workbook import Workbook
 else:
-    xlsx_reader = Late("accounts.importexport.xlsx_reader")
+    openpyxl = Late("openpyxl")
+
+
+# Sheets of people are neither longer nor wider.
+ROWS_AT_MOST = 100_000
+COLUMNS_AT_MOST = 200
+CELL_CHARACTERS = 2000
+# Notes may stand before the header; WeCom's console writes ten of them.
+HEADER_WITHIN = 30
+# What Excel makes of a long number in a cell that is not text.
+_SCIENTIFIC = re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")
+
+
+class FileRefusedError(Exception):
+    """The whole file cannot be read. `reason`: a word of accounts.explanations; `words`: what fills its
+    sentence.
+    """
+
+    def __init__(self, reason: str, **words: Any) -> None:
+        super().__init__(reason)
+        self.reason, self.words = reason, words
+
+
+@dataclass(slots=True)
+class Line:
+    """`number`: as the sheet's program counts. `problems`: by the column, why its cell cannot be taken."""
+
+    number: int
+    texts: list[str]
+    problems: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def is_blank(self) -> bool:
+        return not self.problems and not any(self.texts)
+
+
+def text_problem(text: str) -> str | None:
+    """Why a text cannot be taken from a cell, whatever the column."""
+    if len(text) > CELL_CHARACTERS:
+        return "long_cell"
+    if _SCIENTIFIC.fullmatch(text):
+        return "scientific"
+    return None
+
+
+def counted(lines: Iterator[Line]) -> Iterator[Line]:
+    """`lines` without blank ones. Raises FileRefusedError where there are too many."""
+    count = 0
+    for line in lines:
+        if line.is_blank:
+            continue
+        count += 1
+        if count > ROWS_AT_MOST:
+            raise FileRefusedError("many_rows", count=ROWS_AT_MOST)
+        yield line
+
+
+ATTRIBUTE = "a:"
+USERNAME, NAME, EMAIL, BIZ_MAIL, MOBILE, COMPANY, USERID = (
+    *("username", "name", "email", "biz_mail", "mobile"),
+    *("company", "userid"),
+)
+# As headers are written, in whatever letters and with whatever spaces. WeCom's console has written both 帐号 and 账号.
+NAMES = {
+    USERNAME: ("用户名", "username", "user name"),
+    NAME: ("姓名", "full name", "name"),
+    EMAIL: ("邮箱", "个人邮箱", "电子邮箱", "电子邮件", "电子邮件地址", "email", "e-mail", "email address"),
+    BIZ_MAIL: ("企业邮箱", "business e-mail"),
+    MOBILE: ("手机", "手机号", "手机号码", "mobile"),
+    COMPANY: ("企业微信公司名称", "wecom company name"),
+    USERID: ("帐号", "账号", "企业微信账号", "企业微信帐号", "wecom account", "userid"),
+}
+BI_LOGIN_NAMES = ("loginid", "login id", "bi loginid")
+_TARGETS = {re.sub(r"\s", "", name): target for target, names in NAMES.items() for name in names}
+RESERVED = frozenset(_TARGETS)
+# Marks of columns that must be filled in.
+_MARKS = re.compile(r"[*＊]|[(（](必填|选填|required)[)）]")  # noqa: RUF001  # full-width on purpose
+_BLANK = re.compile(r"[\s\u200b\ufeff]")
+
+
+class Layout(StrEnum):
+    OWN = "own"
+    WECOM = "wecom"
+    BI = "bi"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """`columns`: by what it means, the column. `titles`: the headers as they stand there, with what they mean."""
+
+    line: int
+    layout: Layout
+    columns: dict[str, int]
+    titles: list[tuple[str, str]]
+
+
+def folded(title: str) -> str:
+    """A column's title for comparison: in lower case, without blanks and marks."""
+    return _BLANK.sub("", _MARKS.sub("", title)).lower()
+
+
+def target_of(attribute: Attribute) -> str:
+    """What a column of `attribute` means, as Header.columns names it."""
+    return f"{ATTRIBUTE}{attribute.key}"
+
+
+class Recogniser:
+    """Knows the attributes of one moment."""
+
+    def __init__(self, attributes: Iterable[Attribute]) -> None:
+        self._targets = dict(_TARGETS)
+        self._login = ""
+        for attribute in attributes:
+            names = [attribute.key, attribute.name]
+            if attribute.is_bi_login_id:
+                names += BI_LOGIN_NAMES
+                self._login = target_of(attribute)
+            for name in names:
+                self._targets.setdefault(folded(name), target_of(attribute))
+
+    def header(self, line: int, texts: Sequence[str]) -> Header | None:
+        """None where the row is no header: whom it is about, and one thing more, have to be there.
+
+        Raises FileRefusedError for a column that comes twice.
+        """
+        titles = [(text, self._targets.get(folded(text), "")) for text in texts]
+        known = [target for _title, target in titles if target]
+        layout = self._layout(known)
+        if layout is None or len(set(known)) < 2:
+            return None
+        twice = next((title for title, target in titles if target and known.count(target) > 1), None)
+        if twice is not None:
+            raise FileRefusedError("column_twice", column=twice)
+        columns = {target: column for column, (_title, target) in enumerate(titles) if target}
+        return Header(line, layout, columns, [(title, target) for title, target in titles if title])
+
+    def _layout(self, known: Sequence[str]) -> Layout | None:
+        if USERNAME in known:
+            return Layout.OWN
+        if USERID in known:
+            return Layout.WECOM
+        return Layout.BI if self._login and self._login in known else None
+
+
+def read_attribute_names() -> dict[str, str]:
+    """Map what a column means to the name of its attribute."""
+    return {f"{ATTRIBUTE}{key}": name for key, name in Attribute.objects.values_list("key", "name")}
+
+
+def name_column(target: str, attribute_names: dict[str, str]) -> str:
+    """Say what a column means, in the active language. `attribute_names`: of read_attribute_names()."""
+    if target in attribute_names:
+        return attribute_names[target]
+    if target in {COMPANY, USERID}:
+        return label_of_field(WeComAccount, "corp" if target == COMPANY else "userid")
+    if target == BIZ_MAIL:
+        return gettext("business e-mail")
+    return target.removeprefix(ATTRIBUTE) if target.startswith(ATTRIBUTE) else label_of_field(User, target)
+
 
 SEPARATORS = (",", "\t", ";", "，", "|")  # noqa: RUF001  # the Chinese comma is meant
 # Excel takes a cell with such a beginning for a formula. Our own files put a ' before it, which is taken away again.
@@ -86,7 +252,7 @@ class Table:
 def table_of(content: bytes, recogniser: Recogniser) -> Table:
     """Raises FileRefusedError, also while the lines are read."""
     stream = io.BytesIO(content)
-    if xlsx_reader.is_workbook(stream):
+    if is_workbook(stream):
         return _of_workbook(stream, recogniser)
     text = decoded(content)
     for separator in SEPARATORS:
@@ -97,10 +263,10 @@ def table_of(content: bytes, recogniser: Recogniser) -> Table:
 
 
 def _of_workbook(stream: io.BytesIO, recogniser: Recogniser) -> Table:
-    opened, merged = xlsx_reader.opened(stream)
+    opened, merged = open_workbook(stream)
     found = []
-    for name, sheet in xlsx_reader.sheets_of(opened):
-        header = _header(xlsx_reader.lines_of(sheet, merged), recogniser)
+    for name, sheet in list_visible_sheets(opened):
+        header = _header(read_sheet(sheet, merged), recogniser)
         if header is not None:
             found.append((name, sheet, header))
     if not found:
@@ -108,7 +274,7 @@ def _of_workbook(stream: io.BytesIO, recogniser: Recogniser) -> Table:
     if len(found) > 1:
         raise FileRefusedError("several_sheets", sheets=", ".join(name for name, _sheet, _header in found[:10]))
     _name, sheet, header = found[0]
-    return Table(header, counted(_below(xlsx_reader.lines_of(sheet, merged), header)))
+    return Table(header, counted(_below(read_sheet(sheet, merged), header)))
 
 
 def _header(lines: Iterator[Line], recogniser: Recogniser) -> Header | None:
@@ -121,3 +287,166 @@ def _header(lines: Iterator[Line], recogniser: Recogniser) -> Header | None:
 
 def _below(lines: Iterator[Line], header: Header) -> Iterator[Line]:
     return (line for line in lines if line.number > header.line)
+
+
+UNPACKED_AT_MOST = 256 * 2**20
+STRINGS_AT_MOST = 48 * 2**20
+# Of any part that is no sheet; and of a sheet without the beginning of a row.
+PART_AT_MOST = 2 * 2**20
+PARTS_AT_MOST = 1000
+SHEETS_AT_MOST = 50
+MERGES_AT_MOST = 20_000
+# A row's number in xlsx is not larger; openpyxl counts up to it, whatever it is.
+LAST_ROW = 2**20
+# Excel keeps so many digits of a number.
+DIGITS_KEPT = 15
+_OLD_EXCEL = bytes.fromhex("d0cf11e0a1b11ae1")
+_PASSWORD = "EncryptedPackage".encode("utf-16-le")
+_BEGINNING = re.compile(rb"<(?:\w+:)?(?:row|si)\b|</(?:\w+:)?sheetData>")
+_MERGE = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]{0,200}?ref=[\"']([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})[\"']")
+_ZEROS = re.compile(r"0{2,64}")
+# What openpyxl raises for files that are none, or broken.
+BROKEN = (
+    *(ArithmeticError, AttributeError, AssertionError, EOFError, LookupError, OSError, RuntimeError, SyntaxError),
+    *(TypeError, ValueError, zipfile.BadZipFile, zlib.error),
+)
+
+
+def is_workbook(content: IO[bytes]) -> bool:
+    """Whether it is a zip archive. Raises FileRefusedError for what Excel has written, but not as xlsx."""
+    content.seek(0)
+    beginning = content.read(8)
+    if beginning == _OLD_EXCEL:
+        content.seek(0)
+        raise FileRefusedError("password" if _PASSWORD in content.read() else "old_excel")
+    return beginning.startswith(b"PK")
+
+
+def open_workbook(content: IO[bytes]) -> tuple[Workbook, dict[str, list[tuple[int, int, int, int]]]]:
+    """The workbook, and by the path of each sheet its merged ranges. Raises FileRefusedError."""
+    try:
+        with zipfile.ZipFile(content) as archive:
+            merged = _inspect(archive)
+        workbook = openpyxl.load_workbook(content, read_only=True, keep_links=False)
+    except BROKEN:
+        raise FileRefusedError("no_xlsx") from None
+    if len(workbook.worksheets) > SHEETS_AT_MOST:
+        raise FileRefusedError("many_sheets", count=SHEETS_AT_MOST)
+    return workbook, merged
+
+
+def _inspect(archive: zipfile.ZipFile) -> dict[str, list[tuple[int, int, int, int]]]:
+    """Raises FileRefusedError for an archive that unfolds to too much. Each part is unpacked a piece at a time."""
+    parts = archive.infolist()
+    if len(parts) > PARTS_AT_MOST or sum(part.file_size for part in parts) > UNPACKED_AT_MOST:
+        raise FileRefusedError("too_big")
+    if any(part.flag_bits & 1 for part in parts):
+        raise FileRefusedError("password")
+    merged = {}
+    for part in parts:
+        if part.filename.endswith("sharedStrings.xml") and part.file_size > STRINGS_AT_MOST:
+            raise FileRefusedError("too_big")
+        is_sheet = part.filename.startswith("xl/worksheets/")
+        if is_sheet or part.file_size > PART_AT_MOST:
+            merged[part.filename] = _scanned(archive.open(part))
+    return merged
+
+
+def _scanned(part: IO[bytes]) -> list[tuple[int, int, int, int]]:
+    """The merged ranges of a sheet. Raises FileRefusedError where one row, or anything else, is too long."""
+    merged: list[tuple[int, int, int, int]] = []
+    since, rest, count = 0, b"", 0
+    with part:
+        while piece := part.read(2**18):
+            found = list(_BEGINNING.finditer(piece))
+            since = len(piece) - found[-1].start() if found else since + len(piece)
+            count += len(found)
+            if since > PART_AT_MOST or count > 2 * LAST_ROW:
+                raise FileRefusedError("too_big")
+            text = rest + piece
+            ends = 0
+            for match in _MERGE.finditer(text):
+                merged.append(_bounds(match[1].decode()))
+                ends = match.end()
+            if len(merged) > MERGES_AT_MOST:
+                raise FileRefusedError("too_big")
+            rest = text[max(ends, len(text) - 300) :]
+    return merged
+
+
+def _bounds(reference: str) -> tuple[int, int, int, int]:
+    """First and last column, first and last row, columns counted from 0."""
+    left, top, right, bottom = openpyxl.utils.range_boundaries(reference)
+    return (left or 1) - 1, (right or 1) - 1, top or 1, bottom or 1
+
+
+def list_visible_sheets(workbook: Workbook) -> list[tuple[str, Any]]:
+    """Names and sheets that one sees in Excel."""
+    return [(sheet.title, sheet) for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
+
+
+def read_sheet(sheet: Any, merged: dict[str, list[tuple[int, int, int, int]]]) -> Iterator[Line]:
+    """Raises FileRefusedError where the sheet is broken."""
+    ranges = sorted(merged.get(str(sheet._worksheet_path).lstrip("/"), []), key=lambda one: one[2])
+    sheet.reset_dimensions()
+    open_ranges: list[tuple[int, int, int, int]] = []
+    following = 0
+    former: Any = None
+    try:
+        for number, cells in enumerate(sheet.iter_rows(max_col=COLUMNS_AT_MOST), 1):
+            if number > LAST_ROW:
+                return
+            # Up to a stray cell far below, which Excel leaves easily, openpyxl gives one empty row a million times.
+            line = Line(number, []) if cells is former else _sheet_line(number, cells)
+            former = cells
+            while following < len(ranges) and ranges[following][2] <= number:
+                open_ranges.append(ranges[following])
+                following += 1
+            open_ranges = [one for one in open_ranges if one[3] >= number]
+            for left, right, _top, _bottom in open_ranges:
+                line.problems |= dict.fromkeys(range(left, min(right, COLUMNS_AT_MOST) + 1), "merged")
+            yield line
+    except BROKEN:
+        raise FileRefusedError("no_xlsx") from None
+
+
+def _sheet_line(number: int, cells: tuple[Any, ...]) -> Line:
+    line = Line(number, [""] * len(cells))
+    for column, cell in enumerate(cells):
+        if cell.value is None:
+            continue
+        text, problem = _cell_text(cell)
+        line.texts[column] = text
+        if problem:
+            line.problems[column] = problem
+    while line.texts and not line.texts[-1]:
+        line.texts.pop()
+    return line
+
+
+def _cell_text(cell: Any) -> tuple[str, str | None]:
+    """A cell as a person reads it, and why it cannot be taken."""
+    value = cell.value
+    if cell.data_type == "f":
+        return "=", "formula"
+    if cell.data_type == "e":
+        return str(value), "error_cell"
+    if isinstance(value, bool):
+        return str(value).upper(), None
+    if isinstance(value, int | float):
+        return _number_text(value, str(cell.number_format))
+    if isinstance(value, datetime.datetime):
+        has_time = (value.hour, value.minute, value.second) != (0, 0, 0)
+        return value.isoformat(" ", "seconds") if has_time else value.date().isoformat(), None
+    text = str(value).strip()
+    return text, text_problem(text)
+
+
+def _number_text(value: float, number_format: str) -> tuple[str, str | None]:
+    """Excel keeps fifteen digits: of longer ones, such as an employee number typed without quotes, the rest is lost."""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.15g}", None if "e" not in f"{value:.15g}" else "rounded"
+    digits = str(int(value))
+    if len(digits.lstrip("-")) > DIGITS_KEPT:
+        return digits[:40], "rounded"
+    return digits.zfill(len(number_format)) if _ZEROS.fullmatch(number_format) else digits, None

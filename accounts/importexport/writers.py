@@ -1,21 +1,33 @@
-"""Writes sheets of people, to be edited and uploaded again. No cell is a formula. As xlsx: xlsx_writer."""
+"""Writes sheets of people, to be edited and uploaded again. No cell is a formula."""
 
 from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING, Any
 
 from django.db.models import Prefetch, QuerySet
 from django.utils.translation import gettext as _
 
-from accounts.importexport.readers import guarded
-from accounts.importexport.rows import ROWS_AT_MOST
+from accounts.importexport.readers import ROWS_AT_MOST, guarded
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users.attributes import shown, values_of
 from accounts.users.scopes import people_visible_to
+from integrations.clients.late import Late
 from integrations.models import Corp
 from integrations.models.scoping import Person
+
+if TYPE_CHECKING:
+    import openpyxl
+    import openpyxl.styles
+    import openpyxl.utils
+    import openpyxl.worksheet.datavalidation
+else:
+    openpyxl = Late("openpyxl")
+
 
 STEP = 1000
 
@@ -38,7 +50,7 @@ class Sheet:
         self.companies = list(Corp.objects.visible_to(reader).order_by("name").values_list("name", flat=True))
 
     def titles(self) -> list[str]:
-        """As accounts.importexport.columns knows them, in the active language."""
+        """As accounts.importexport.readers knows them, in the active language."""
         fixed = [_("username"), _("full name"), _("email address"), _("mobile"), _("WeCom company name")]
         return [*fixed, _("WeCom account"), *(one.name for one in self.attributes)]
 
@@ -93,3 +105,73 @@ def csv_line(texts: Sequence[str]) -> str:
     target = io.StringIO()
     csv.writer(target).writerow(guarded(text) for text in texts)
     return target.getvalue()
+
+
+WIDTH = 20
+_COMPANY_COLUMN, _USERID_COLUMN = 4, 5
+
+
+def write_xlsx(sheet: Sheet) -> IO[bytes]:
+    """A temporary file, to be read from its beginning. Every cell is text, so that nothing is rounded or computed;
+    companies and choices are lists to choose from."""
+    book = openpyxl.Workbook(write_only=True)
+    people, lists = book.create_sheet(_("People")), book.create_sheet("lists")
+    lists.sheet_state = "hidden"
+    style = openpyxl.styles.NamedStyle("text", number_format="@", alignment=openpyxl.styles.Alignment(vertical="top"))
+    book.add_named_style(style)
+    titles = sheet.titles()
+    for column in range(1, len(titles) + 1):
+        people.column_dimensions[openpyxl.utils.get_column_letter(column)].width = WIDTH
+    people.freeze_panes = "B2"
+    _add_choices(people, lists, sheet)
+    people.append([_head(people, title) for title in titles])
+    with ExitStack() as unfinished:
+        # Why? What was written so far stands in a temporary file, which an abandoned sheet would leave open.
+        unfinished.callback(lists.close)
+        unfinished.callback(people.close)
+        for row in sheet.rows():
+            people.append([_text(people, text) for text in row])
+        unfinished.pop_all()
+    target = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
+    book.save(target)
+    target.seek(0)
+    return target
+
+
+def _head(sheet: Any, title: str) -> Any:
+    cell = _text(sheet, title)
+    cell.font, cell.fill = openpyxl.styles.Font(bold=True), openpyxl.styles.PatternFill("solid", fgColor="E6EEF8")
+    return cell
+
+
+def _text(sheet: Any, text: str) -> Any:
+    cell = openpyxl.cell.WriteOnlyCell(sheet)
+    cell.style = "text"
+    if text:
+        cell.value = openpyxl.cell.cell.ILLEGAL_CHARACTERS_RE.sub("", text)
+        # Set afterwards, because a text that begins with = has made it a formula.
+        cell.data_type = "s"
+    return cell
+
+
+def _add_choices(people: Any, lists: Any, sheet: Sheet) -> None:
+    columns = [(_COMPANY_COLUMN + 1, sheet.companies, True)]
+    fixed = _USERID_COLUMN + 2
+    columns += [
+        (fixed + number, one.choices, not one.is_many_valued)
+        for number, one in enumerate(sheet.attributes)
+        if one.kind == Attribute.Kind.CHOICE
+    ]
+    columns = [(column, choices, is_strict) for column, choices, is_strict in columns if choices]
+    for number, (column, choices, is_strict) in enumerate(columns, 1):
+        letter, source = openpyxl.utils.get_column_letter(column), openpyxl.utils.get_column_letter(number)
+        rule = openpyxl.worksheet.datavalidation.DataValidation(
+            "list", formula1=f"lists!${source}$1:${source}${len(choices)}", allow_blank=True
+        )
+        # Of several values, joined by semicolons, Excel offers one: others may be typed.
+        rule.showErrorMessage = is_strict
+        rule.add(f"{letter}2:{letter}{ROWS_AT_MOST}")
+        people.data_validations.append(rule)
+    for row in range(max((len(choices) for _column, choices, _strict in columns), default=0)):
+        texts = [choices[row] if row < len(choices) else "" for _column, choices, _strict in columns]
+        lists.append([_text(lists, text) for text in texts])

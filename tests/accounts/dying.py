@@ -105,8 +105,8 @@ def _events(clock: Clock) -> None:
 
 
 def _imports(clock: Clock) -> None:
-    for run_id in jobs.waiting_for_a_worker(now=clock()):
-        jobs.carry_on(run_id=run_id, clock=clock)
+    for run_id in jobs.list_imports_to_queue(now=clock()):
+        jobs.run_import(run_id=run_id, clock=clock)
 
 
 def _work(work: Callable[[Clock], None], dies_at: int) -> None:

@@ -68,7 +68,7 @@ def uploaded(editor: User, content: bytes, **values: Any) -> PeopleImport:
 
 
 def carried_on(run: PeopleImport) -> PeopleImport:
-    jobs.carry_on(run_id=run.pk, clock=lambda: NOW)
+    jobs.run_import(run_id=run.pk, clock=lambda: NOW)
     return PeopleImport.objects.get(pk=run.pk)
 
 

@@ -330,7 +330,7 @@ class TestRights:
         )
         User.objects.filter(pk=editor.pk).update(**change)
 
-        jobs.carry_on(run_id=run.pk, clock=lambda: NOW)
+        jobs.run_import(run_id=run.pk, clock=lambda: NOW)
 
         run.refresh_from_db()
         assert (run.status, run.reason, run.row_count) == (Status.STOPPED, "not_allowed", 0)

@@ -12,7 +12,7 @@ from openpyxl import load_workbook
 
 from accounts import tasks
 from accounts.admin import exports
-from accounts.importexport import export_jobs, xlsx_writer
+from accounts.importexport import jobs, writers
 from accounts.models import AuditEntry, ExportFile, PeopleExport, User
 from accounts.users.roles import Role
 from integrations.models import Corp
@@ -27,11 +27,11 @@ BEFORE, LATER = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UT
 
 
 def requested(reader: User, *people: User, language: str = "zh-hans") -> PeopleExport:
-    return export_jobs.request_export(reader=reader, user_ids=[one.pk for one in people], language=language, now=NOW)
+    return jobs.request_export(reader=reader, user_ids=[one.pk for one in people], language=language, now=NOW)
 
 
 def made(export: PeopleExport, moment: Any = NOW) -> PeopleExport:
-    export_jobs.carry_out(export_id=export.pk, clock=lambda: moment)
+    jobs.make_export(export_id=export.pk, clock=lambda: moment)
     return PeopleExport.objects.get(pk=export.pk)
 
 
@@ -48,7 +48,7 @@ class TestMaking:
         with translation.override("zh-hans"):
             export = made(export)
 
-        content = export_jobs.file_of(export=export, now=NOW)
+        content = jobs.read_export_file(export=export, now=NOW)
         assert content is not None
         assert usernames(content) == ["lilei", "b"]
         head: Any = load_workbook(io.BytesIO(content)).active
@@ -59,7 +59,7 @@ class TestMaking:
     def test_uploaded_again_changes_nothing(self, editor: User, corp: Corp, person: User) -> None:
         export = made(requested(editor, person, make_person("b")))
 
-        content = export_jobs.file_of(export=export, now=NOW)
+        content = jobs.read_export_file(export=export, now=NOW)
 
         assert content is not None
         assert uploaded(editor, content).counts == {"same": 2}
@@ -69,7 +69,7 @@ class TestMaking:
     ) -> None:
         stranger = make_person("stranger", other_corp, "stranger")
 
-        content = export_jobs.file_of(export=made(requested(limited, person, stranger)), now=NOW)
+        content = jobs.read_export_file(export=made(requested(limited, person, stranger)), now=NOW)
 
         assert content is not None
         assert usernames(content) == ["lilei"]
@@ -94,29 +94,29 @@ class TestMaking:
 
         export = requested(editor, person)
         with monkeypatch.context() as patched:
-            patched.setattr(xlsx_writer, "write_xlsx", die)
+            patched.setattr("accounts.importexport.jobs.write_xlsx", die)
             with pytest.raises(KilledError):
                 made(export)
-        assert export_jobs.waiting_for_a_worker(now=NOW) == []
+        assert jobs.list_exports_to_queue(now=NOW) == []
         assert made(export).status == Status.RUNNING
 
-        later = NOW + export_jobs.LEASE
-        assert export_jobs.waiting_for_a_worker(now=later) == [export.pk]
+        later = NOW + jobs.EXPORT_LEASE
+        assert jobs.list_exports_to_queue(now=later) == [export.pk]
         assert made(export, later).status == Status.DONE
 
-        PeopleExport.objects.update(status=Status.RUNNING, lease_until=NOW, try_count=export_jobs.CLAIMED_AT_MOST)
+        PeopleExport.objects.update(status=Status.RUNNING, lease_until=NOW, try_count=jobs.EXPORT_TRIES)
         assert made(export).status == Status.FAILED
 
     def test_a_worker_that_was_overtaken_keeps_nothing(
         self, editor: User, person: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        export, real = requested(editor, person), xlsx_writer.write_xlsx
+        export, real = requested(editor, person), writers.write_xlsx
 
         def slow(sheet: Any) -> Any:
             PeopleExport.objects.update(lease_token="another")
             return real(sheet)
 
-        monkeypatch.setattr(xlsx_writer, "write_xlsx", slow)
+        monkeypatch.setattr("accounts.importexport.jobs.write_xlsx", slow)
 
         assert made(export).status == Status.RUNNING
         assert not ExportFile.objects.exists()
@@ -130,7 +130,7 @@ class TestMaking:
             seen.append(PeopleExport.objects.get().done_count)
             return NOW
 
-        export_jobs.carry_out(export_id=export.pk, clock=clock)
+        jobs.make_export(export_id=export.pk, clock=clock)
 
         assert seen == [0, 0, 2, 4, 5]
 
@@ -138,10 +138,10 @@ class TestMaking:
         export = made(requested(editor, person))
         last = NOW + timedelta(days=1)
 
-        assert export_jobs.file_of(export=export, now=last - timedelta(seconds=1)) is not None
-        assert export_jobs.file_of(export=export, now=last) is None
-        assert export_jobs.forget_expired(now=last - timedelta(seconds=1)) == 0
-        assert export_jobs.forget_expired(now=last) == 1
+        assert jobs.read_export_file(export=export, now=last - timedelta(seconds=1)) is not None
+        assert jobs.read_export_file(export=export, now=last) is None
+        assert jobs.delete_expired_exports(now=last - timedelta(seconds=1)) == 0
+        assert jobs.delete_expired_exports(now=last) == 1
         assert not ExportFile.objects.exists()
 
     def test_the_tick_queues_what_waits_and_forgets_what_is_over(self, editor: User, person: User) -> None:

@@ -15,9 +15,9 @@ from django.utils import timezone, translation
 
 from accounts.admin import imports
 from accounts.explanations import explain_file, explain_row
-from accounts.importexport import jobs, planner, readers, xlsx_reader
-from accounts.importexport import rows as importexport_rows
-from accounts.importexport.columns import name_column, read_attribute_names
+from accounts.importexport import jobs, planner, readers
+from accounts.importexport import readers as importexport_rows
+from accounts.importexport.readers import name_column, read_attribute_names
 from accounts.models import Attribute, AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import Role
 from integrations.models import Corp
@@ -283,7 +283,7 @@ def test_every_reason_has_its_sentence(language: str) -> None:
         for reason in words_of(planner) | {"twice_person", "twice_account", "twice_value"}:
             assert explain_row(reason, values) != reason
         for reason in (
-            words_of(jobs) | words_of(importexport_rows) | words_of(xlsx_reader) | words_of(readers) | words_of(readers)
+            words_of(jobs) | words_of(importexport_rows) | words_of(readers) | words_of(readers) | words_of(readers)
         ):
             assert explain_file(reason, values) != ""
 

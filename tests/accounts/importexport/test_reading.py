@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 from openpyxl.chart import BarChart
 
-from accounts.importexport.columns import Layout, Recogniser
-from accounts.importexport.readers import Table, guarded, table_of, unguarded
-from accounts.importexport.rows import FileRefusedError, Line
+from accounts.importexport.readers import (
+    FileRefusedError,
+    Layout,
+    Line,
+    Recogniser,
+    Table,
+    guarded,
+    table_of,
+    unguarded,
+)
 from accounts.models import Attribute
 from tests.accounts.importexport.files import WECOM_HEADER, csv_bytes, wecom_file, wecom_row, xlsx
 

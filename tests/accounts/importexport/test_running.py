@@ -278,7 +278,7 @@ class TestAWorldThatChangesMeanwhile:
 class TestKilledWorkers:
     def later(self, run: PeopleImport) -> PeopleImport:
         moment = NOW + jobs.LEASE
-        jobs.carry_on(run_id=run.pk, clock=lambda: moment)
+        jobs.run_import(run_id=run.pk, clock=lambda: moment)
         return PeopleImport.objects.get(pk=run.pk)
 
     def break_at(self, monkeypatch: pytest.MonkeyPatch, function: str, times: int) -> None:
@@ -386,4 +386,4 @@ class TestKilledWorkers:
 
         run.refresh_from_db()
         assert run.status == Status.UNCONFIRMED
-        assert jobs.waiting_for_a_worker(now=NOW) == []
+        assert jobs.list_imports_to_queue(now=NOW) == []

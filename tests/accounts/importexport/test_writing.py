@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import load_workbook
 
-from accounts.importexport.writers import Sheet, csv_line, csv_lines
-from accounts.importexport.xlsx_writer import write_xlsx
+from accounts.importexport.writers import Sheet, csv_line, csv_lines, write_xlsx
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users.attributes import set_values
 from integrations.models import Corp
