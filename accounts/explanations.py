@@ -16,7 +16,7 @@ from accounts.users.scopes import sees_all
 from integrations.clients.errors import Explanation
 
 if TYPE_CHECKING:
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 
 # --- Pages of a sign-in that stopped ----------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from integrations.callbacks.registry import consumers
 from integrations.core import hooks, page_versions
 from integrations.core.hooks import LandingPage
 from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials, VerificationFile
-from integrations.models.scoping import corp_conditions
+from integrations.models.fields import corp_conditions
 
 if TYPE_CHECKING:
     from django.apps import AppConfig

@@ -12,7 +12,7 @@ from accounts.users.panels import person_panels
 from accounts.views.bi import home_entries
 from accounts.views.navigation import home_entries as asked_for_entries
 from guanwecom.operations.monitoring.attention import monitoring_attentions
-from integrations.admin.dashboard import connection_attentions, connection_lines, source_attentions
+from integrations.admin.diagnosis import connection_attentions, connection_lines, source_attentions
 from integrations.core import hooks
 from notifications.admin.dashboard import push_attentions, push_lines
 from notifications.admin.person_panel import person_panel

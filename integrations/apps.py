@@ -23,7 +23,7 @@ class IntegrationsConfig(AppConfig):
         # Importing the first registers its checks; models can be imported only after all apps are loaded.
         from integrations.callbacks.registry import consumers
         from integrations.core import checks  # noqa: F401  # see above
-        from integrations.directory.event_consumer import DIRECTORY_CONSUMER
+        from integrations.directory.events import DIRECTORY_CONSUMER
 
         consumers.register(DIRECTORY_CONSUMER)
         post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")

@@ -40,15 +40,15 @@ from integrations.core.client_factory import forget_bi_token, guandata_client, t
 from integrations.core.safe_urls import is_own_page, is_plain
 from integrations.core.validators import without_invisible
 from integrations.models import BiConnection, BiListing, Corp, DataSource, SourceKind
-from integrations.models.bi import THE_ONE
 from integrations.models.companies import HomePage
+from integrations.models.datasources import THE_ONE
 from integrations.models.fields import opened
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from django.utils.functional import _StrPromise
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 
 ROOT = "/bi/"

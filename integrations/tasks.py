@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from integrations import bi
 from integrations.callbacks import queue, worker
-from integrations.companies import console, credentials, site_certificates, verification_files
+from integrations.companies import console, links, services
 from integrations.companies.diagnosis import runner
 from integrations.core.background import database_clock, database_now
 from integrations.core.ticks import Step, Tick
@@ -39,7 +39,7 @@ def retry_checks(now: datetime) -> None:
 @shared_task(name="integrations.check_credentials", expires=600, time_limit=120)
 def check_credentials(staged_id: int) -> None:
     """Have WeCom confirm new credentials of a company, then check its connection with them; a repeat does nothing."""
-    corp = credentials.carry_out(staged_id=staged_id, clock=database_clock())
+    corp = services.carry_out_credentials_check(staged_id=staged_id, clock=database_clock())
     if corp is not None:
         for run in runner.request_checks(corp=corp, checks=None, now=database_now()):
             run_check.delay(run.pk)
@@ -47,25 +47,25 @@ def check_credentials(staged_id: int) -> None:
 
 def retry_credentials(now: datetime) -> None:
     """Queue the credentials whose time has come to be tried again, and those whose place in the queue was lost."""
-    for staged_id in credentials.claim_due(now=now):
+    for staged_id in services.claim_due_credentials(now=now):
         check_credentials.delay(staged_id)
 
 
 @shared_task(name="integrations.check_verification_file", expires=600, time_limit=60)
 def check_verification_file(file_id: int) -> None:
     """Look for one verification file at its public address; a repeat of a finished check does nothing."""
-    verification_files.run_check(file_id=file_id, clock=database_clock())
+    links.run_file_check(file_id=file_id, clock=database_clock())
 
 
-@shared_task(name=site_certificates.TASK, ignore_result=True, expires=site_certificates.TASK_SECONDS, time_limit=60)
+@shared_task(name=links.CERTIFICATE_TASK, ignore_result=True, expires=links.CERTIFICATE_TASK_SECONDS, time_limit=60)
 def check_site_certificate(address_id: int) -> None:
     """Note when the certificate of one site address ends."""
-    site_certificates.check(address_id)
+    links.check_site_certificate(address_id)
 
 
 def request_site_certificates(now: datetime) -> None:
     """Queue the site addresses whose certificate was not looked at for an hour."""
-    site_certificates.request_due(now=now)
+    links.request_due_certificates(now=now)
 
 
 @shared_task(name="integrations.run_console_write", expires=600, time_limit=CONSOLE_WRITE_SECONDS)
@@ -147,7 +147,7 @@ TICK = Tick(
         Step(retry_credentials, lambda now: [StagedCredentials.objects.due(now)]),
         Step(sweep_events, lambda now: [queue.due(now)]),
         Step(sweep_card_data, fetch.due),
-        Step(request_site_certificates, lambda now: [site_certificates.due(now)]),
+        Step(request_site_certificates, lambda now: [links.find_due_certificates(now)]),
     ),
 )
 

@@ -19,7 +19,7 @@ from django.views.static import serve
 
 from integrations import tasks
 from integrations.clients.wecom.callbacks import CallbackError
-from integrations.companies import callbacks, verification_files
+from integrations.companies import callbacks, links
 from integrations.core import guides as built_guides
 from integrations.core import http, readiness
 from integrations.core.http import without_session
@@ -59,7 +59,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
 @require_safe
 def verification_file(request: HttpRequest, code: str) -> HttpResponse:
     """The file by which WeCom sees that this domain is ours: its code and not a byte more. Open to everybody."""
-    if not verification_files.is_served(code):
+    if not links.is_file_served(code):
         return HttpResponse(status=404, content_type="text/plain")
     return HttpResponse(code, content_type="text/plain")
 

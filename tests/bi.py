@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from integrations.clients.guandata import keys
 from integrations.models import BiConnection
-from integrations.models.bi import THE_ONE
+from integrations.models.datasources import THE_ONE
 from tests.integrations.clients.guandata.opening import opened
 
 BI = "https://guandata.example.com"

@@ -28,7 +28,7 @@ from integrations.core.page_versions import VersionedForm
 from integrations.core.paginator import CappedPaginator
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory import admit_member
-from integrations.directory.event_health import hearing_of
+from integrations.directory.events import hearing_of
 from integrations.models import Corp, Department, Member
 
 

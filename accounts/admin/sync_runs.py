@@ -27,8 +27,8 @@ from integrations.callbacks import queue
 from integrations.core.queues import queue_on_commit
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory import confirm_run, refuse_run, request_run
-from integrations.directory.event_health import hearing_of
-from integrations.directory.explanations import explain_run, word_question, word_warnings
+from integrations.directory.events import hearing_of
+from integrations.directory.sync import explain_run, word_question, word_warnings
 from integrations.models import Corp, Member, SyncChange, SyncRun
 from integrations.tasks import queue_events
 

@@ -13,7 +13,7 @@ from accounts.authentication.forms import SavesPasswordAlone
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import companies
 from accounts.users.scopes import people_visible_to, sees_all
-from integrations.admin.form_fields import TidyField
+from integrations.admin.base import TidyField
 from integrations.core.generics import AnyModelForm
 from integrations.core.page_versions import VersionedFormSet
 from integrations.models import Corp

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 
 from accounts.audit import services
-from integrations.models import datasource_messages
+from integrations.models import datasources
 
 
 class AuditMiddleware:
@@ -18,5 +18,5 @@ class AuditMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with services.at_work(request), datasource_messages.read_by(lambda: request.user.is_superuser):
+        with services.at_work(request), datasources.read_by(lambda: request.user.is_superuser):
             return self.get_response(request)

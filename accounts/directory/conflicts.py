@@ -14,7 +14,7 @@ from accounts.users.scopes import people_visible_to, sees_all
 from integrations.models import Corp, Member
 
 if TYPE_CHECKING:
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 # Shown of each kind; the rest follows when these are put right.
 SHOWN_AT_MOST = 50

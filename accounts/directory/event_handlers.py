@@ -20,8 +20,8 @@ from accounts.users.panels import people_disabled
 from integrations.callbacks.queue import touched_by
 from integrations.callbacks.registry import Batch, Consumer, Outcome
 from integrations.core.background import repeat_on_conflict
-from integrations.directory.event_consumer import NAME as COPY
-from integrations.directory.event_payloads import is_about_directory
+from integrations.directory.events import NAME as COPY
+from integrations.directory.incremental import is_about_directory
 from integrations.models import Corp, Member
 
 

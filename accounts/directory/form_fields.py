@@ -13,7 +13,7 @@ from integrations.directory.departments import paths_of
 from integrations.models import Department
 
 if TYPE_CHECKING:
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
     OneBase = forms.ModelChoiceField[Department]
     SeveralBase = forms.ModelMultipleChoiceField[Department]

@@ -18,7 +18,7 @@ from accounts.users.attributes import shown, values_of
 from accounts.users.scopes import people_visible_to
 from integrations.clients.late import Late
 from integrations.models import Corp
-from integrations.models.scoping import Person
+from integrations.models.fields import Person
 
 if TYPE_CHECKING:
     import openpyxl

@@ -16,7 +16,7 @@ from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 
 class DirectoryPolicyQuerySet(models.QuerySet["DirectoryPolicy"]):

@@ -15,7 +15,7 @@ from integrations.models import Corp, Department
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 # Groups whose names begin so are roles (accounts.users.roles): no department brings them.
 ROLE_PREFIX = "role:"

@@ -14,7 +14,7 @@ from accounts.users.attributes import holders_of, page_of
 from accounts.users.scopes import people_visible_to, sees_all
 
 if TYPE_CHECKING:
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 PREFIX = "attribute_"
 

@@ -18,7 +18,7 @@ from accounts.users.scopes import sees_all
 from integrations import bi
 from integrations.core.hooks import Attention, ExternalId, external_id_of
 from integrations.models import Corp
-from integrations.models.bi import THE_ONE
+from integrations.models.datasources import THE_ONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

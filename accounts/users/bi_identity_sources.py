@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from integrations.models import BiConnection
-from integrations.models.bi import THE_ONE
+from integrations.models.datasources import THE_ONE
 
 # Values of BiConnection.external_id_source.
 USERNAME, EMAIL, LOGIN_ID = "username", "email", "bi_login_id"

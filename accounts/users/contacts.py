@@ -16,7 +16,7 @@ from accounts.users.scopes import people_visible_to, sees_all
 from integrations.models import Corp
 
 if TYPE_CHECKING:
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 NAMED_AT_MOST = 3
 # What is nobody else's.

@@ -18,7 +18,7 @@ from accounts.models.users import User
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from accounts.models.security import Lockout
 from accounts.models.users import User, WeComAccount
 from accounts.users import roles
 from integrations.models import Corp
-from integrations.models.scoping import EVERYTHING, NOTHING, Person
+from integrations.models.fields import EVERYTHING, NOTHING, Person
 
 
 def corps_of(person: Person) -> Q:
-    """The condition on Corp, for integrations.models.scoping."""
+    """The condition on Corp, for integrations.models.fields."""
     if not isinstance(person, User) or not (person.is_active and person.is_staff):
         return NOTHING
     return Q() if sees_all(person) else Q(pk__in=person.managed_corps.values("pk"))

@@ -1,13 +1,16 @@
-"""Shared by the pages of the admin that are not Django's own."""
+"""Parts that pages of the admin share: own pages, form fields, write-only secrets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+from urllib.parse import urlsplit
 
+from django import forms
 from django.apps import apps
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -15,11 +18,17 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
 
-from integrations.core.generics import AnyModelAdmin
+from integrations.core import validators
+from integrations.core.generics import AnyModelAdmin, AnyModelForm
 from integrations.core.ways_out import offer_ways
-from integrations.models import Corp
-from integrations.models.scoping import corp_condition
+from integrations.models import BiConnection, Corp
+from integrations.models.fields import UNREADABLE_NOTE, Unreadable, corp_condition
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
 
 View = Callable[..., HttpResponseBase]
 ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
@@ -147,3 +156,127 @@ def _without(listed: list[Any], beginnings: tuple[str, ...]) -> list[Any]:
         elif not str(one).startswith(beginnings):
             found.append(one)
     return found
+
+
+class WriteOnlyInput(forms.PasswordInput):
+    """A field that never shows what is stored, nor what was typed into a form that came back with errors."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        super().__init__({"autocomplete": "new-password", "class": "vTextField", **(attrs or {})}, render_value=False)
+
+
+class VisibleWriteOnlyInput(WriteOnlyInput):
+    """The same, but one sees what one types."""
+
+    input_type = "text"
+
+
+class TidyField(forms.CharField):
+    """Text without invisible characters, which come along when one copies from a web page or a chat."""
+
+    tidy: Callable[[str], str] = staticmethod(validators.without_invisible)
+
+    def to_python(self, value: Any) -> str | None:
+        return super().to_python(self.tidy(value) if isinstance(value, str) else value)
+
+
+class CompactField(TidyField):
+    """The same without spaces inside: for ids and secrets."""
+
+    tidy = staticmethod(validators.without_spaces)
+
+
+class NumberField(forms.IntegerField):
+    """A number from which spaces and invisible characters are removed."""
+
+    widget = forms.TextInput
+    default_error_messages = {"invalid": _("Write a whole number, such as 1000002.")}
+
+    def to_python(self, value: Any) -> int | None:
+        return super().to_python(validators.without_spaces(value) if isinstance(value, str) else value)
+
+
+class DepartmentIdsField(forms.CharField):
+    """A list of department ids, shown and typed with commas."""
+
+    def __init__(self, *, encoder: object = None, decoder: object = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> list[int]:  # type: ignore[override]  # a list is what the column holds
+        return validators.department_ids(value or "")
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool((initial or []) != self.to_python(data))
+        except ValidationError:
+            return True
+
+
+class CertificatesField(forms.CharField):
+    """The certificates of a private authority, in PEM."""
+
+    default_validators = [validators.validate_certificates]
+
+
+class SecretsMixin(AnyModelForm):
+    """`secrets`: for each write-only field the column that it replaces, and the tick that empties it ("": none)."""
+
+    secrets: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType({})
+
+    def describe_secret(self, name: str, *, saved: _StrPromise | str, empty: _StrPromise | str = "") -> None:
+        """Give a field that is on the page the help for what is stored: something, nothing, or what no key opens.
+
+        Without `empty` a field of which nothing is stored keeps its help. Its tick shows only where there is something.
+        """
+        column, tick = self.secrets[name]
+        if name not in self.fields:
+            return
+        stored = getattr(self.instance, column)
+        about = UNREADABLE_NOTE if isinstance(stored, Unreadable) else saved if stored else empty
+        self.fields[name].help_text = about or self.fields[name].help_text
+        if not stored and tick in self.fields:
+            self.fields[tick].widget, self.fields[tick].label = forms.HiddenInput(), ""
+
+    def replaces(self, name: str) -> bool:
+        """Whether the form brings another secret for this field, or empties it."""
+        return any(self.cleaned_data.get(key) for key in (name, self.secrets[name][1]))
+
+    def store_secrets(self) -> None:
+        """Put new secrets into the instance, which is all that is ever done with them in a form."""
+        for name, (column, _tick) in self.secrets.items():
+            if self.replaces(name):
+                setattr(self.instance, column, self.cleaned_data.get(name) or "")
+
+    def changed_model_fields(self) -> set[str]:
+        """The names of the columns that this form changes."""
+        columns = {column.name for column in self.instance._meta.fields}.intersection(self.changed_data)
+        return columns | {column for name, (column, _tick) in self.secrets.items() if self.replaces(name)}
+
+
+class ProxyMixin(SecretsMixin):
+    """The proxy, which may hold a password: only its host and port are ever shown."""
+
+    new_proxy_url = forms.CharField(label=capfirst(_("proxy")), required=False, widget=VisibleWriteOnlyInput)
+    remove_proxy = forms.BooleanField(label=capfirst(_("remove the saved proxy")), required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "new_proxy_url" in self.fields:
+            saved = _("Saved: %(proxy)s. Leave this empty to keep it.") % {"proxy": saved_proxy(self.instance)}
+            usual = self.instance._meta.get_field("proxy_url").help_text
+            self.describe_secret("new_proxy_url", saved=saved, empty=usual)
+
+    def clean_new_proxy_url(self) -> str:
+        proxy: str = self.cleaned_data["new_proxy_url"]
+        return validators.normalised_proxy_url(proxy) if proxy else ""
+
+
+def saved_proxy(row: Corp | BiConnection) -> _StrPromise | str:
+    """Host and port of the saved proxy, without its password."""
+    if isinstance(row.proxy_url, Unreadable):
+        return UNREADABLE_NOTE
+    parts = urlsplit(row.proxy_url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""

@@ -1,7 +1,8 @@
-"""Callback section of a company's admin page: what to enter in WeCom's console, and which events came."""
+"""Sections of a company's admin page for its callback and its verification files."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -9,6 +10,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import URLPattern
 from django.utils import timezone
@@ -16,16 +18,18 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import CorpPages, own_page
-from integrations.admin.form_fields import CompactField, VisibleWriteOnlyInput
+from integrations.admin.base import CompactField, CorpPages, View, VisibleWriteOnlyInput, own_page
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.callbacks import CallbackCrypto, decode_key
-from integrations.companies import callbacks
+from integrations.companies import callbacks, links
 from integrations.core.client_factory import callback_crypto
-from integrations.models import CallbackEvent, Corp
+from integrations.core.explanations import unqueued
+from integrations.core.queues import queue_on_commit
+from integrations.models import CallbackEvent, Corp, SiteAddress, VerificationFile
+from integrations.tasks import check_verification_file
 
 Kind = CallbackEvent.Kind
-SECTION = "callback"
+CALLBACK_SECTION = "callback"
 
 
 class CallbackKeysForm(forms.Form):
@@ -70,13 +74,13 @@ class CallbackPages(CorpPages):
         corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
         if "first" in request.POST and callbacks.have_keys(corp=corp, kind=address):
             messages.warning(request, gettext("Somebody else saved a pair meanwhile; it was left as it is."))
-            return self._to_page(corp, SECTION)
+            return self._to_page(corp, CALLBACK_SECTION)
         callbacks.generate_callback_keys(corp=corp, kind=address)
         self.log_change(
             request, corp, gettext("Token and EncodingAESKey generated (%(address)s).") % {"address": address.label}
         )
         messages.success(request, gettext("Token and EncodingAESKey are generated. Show them to copy them."))
-        return self._to_page(corp, SECTION)
+        return self._to_page(corp, CALLBACK_SECTION)
 
     def paste_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         """Take the pair that WeCom's console generated, instead of generating one here."""
@@ -88,7 +92,7 @@ class CallbackPages(CorpPages):
                 request, corp, gettext("Token and EncodingAESKey pasted (%(address)s).") % {"address": address.label}
             )
             messages.success(request, gettext("Token and EncodingAESKey are saved."))
-            return self._to_page(corp, SECTION)
+            return self._to_page(corp, CALLBACK_SECTION)
         context = {
             "title": gettext("Paste Token and EncodingAESKey from WeCom's console"),
             "corp": corp,
@@ -102,7 +106,7 @@ class CallbackPages(CorpPages):
         corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
         crypto = self._saved_keys(request, corp, address)
         if crypto is None:
-            return self._to_page(corp, SECTION)
+            return self._to_page(corp, CALLBACK_SECTION)
         self.log_change(
             request, corp, gettext("Token and EncodingAESKey shown (%(address)s).") % {"address": address.label}
         )
@@ -180,3 +184,87 @@ def _where(kind: Kind) -> str:
 
 def _state_html(address: callbacks.Address) -> str:
     return render_to_string("admin/integrations/corp/_callback_state.html", {"address": address})
+
+
+# A check that still waits after so long has no worker.
+WORKER_MISSING = timedelta(seconds=20)
+VERIFICATION_SECTION = "verification"
+
+
+class VerificationPages(CorpPages):
+    """Upload, check and remove a corp's verification files. Who may change the corp may do all three."""
+
+    def get_urls(self) -> list[URLPattern]:
+        views: dict[tuple[str, str], View] = {
+            ("verification/", "verification"): require_POST(self.upload_view),
+            ("verification/panel/", "verification_panel"): require_GET(self.files_view),
+            ("verification/<int:file_id>/check/", "verification_check"): require_POST(self.check_view),
+            ("verification/<int:file_id>/remove/", "verification_remove"): require_POST(self.remove_view),
+        }
+        return [*self._routes(views), *super().get_urls()]
+
+    def upload_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        corp = self._corp(request, corp_id, to_change=True)
+        upload = request.FILES.get("file")
+        if upload is None:
+            messages.error(request, gettext("Choose the file first."))
+            return self._to_page(corp, VERIFICATION_SECTION)
+        content = upload.read(links.FILE_BYTES_AT_MOST + 1)
+        try:
+            file = links.store_file(corp=corp, name=upload.name or "", content=content, now=timezone.now())
+        except ValidationError as refusal:
+            messages.error(request, " ".join(refusal.messages))
+            return self._to_page(corp, VERIFICATION_SECTION)
+        self.log_change(request, corp, gettext("Verification file %(name)s uploaded.") % {"name": file})
+        messages.success(request, gettext("%(name)s is served from now on.") % {"name": file})
+        _start_check(request, file)
+        return self._to_page(corp, VERIFICATION_SECTION)
+
+    def check_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
+        """Look for the file at its public address in the background; the page polls files_view."""
+        corp = self._corp(request, corp_id, to_change=True)
+        _start_check(request, get_object_or_404(VerificationFile, pk=file_id, corp=corp))
+        return self._to_page(corp, VERIFICATION_SECTION)
+
+    def remove_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
+        corp = self._corp(request, corp_id, to_change=True)
+        file = get_object_or_404(VerificationFile, pk=file_id, corp=corp)
+        file.delete()
+        self.log_change(request, corp, gettext("Verification file %(name)s removed.") % {"name": file})
+        messages.success(request, gettext("%(name)s is no longer served.") % {"name": file})
+        return self._to_page(corp, VERIFICATION_SECTION)
+
+    def files_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
+        """The list of files with their checks, as the page shows it."""
+        return JsonResponse(self.verification_panel(request, self._corp(request, corp_id, to_change=False)))
+
+    def verification_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+        """What the corp's page shows of its files, and whether to ask again."""
+        site = links.site_address_for(corp)
+        rows = [_row(site, file) for file in corp.verification_files.all()]
+        context = {"corp": corp, "rows": rows, "can_act": self.has_change_permission(request, corp)}
+        html = render_to_string("admin/integrations/corp/_verification_files.html", context, request)
+        return {"is_unfinished": any(row["is_unfinished"] for row in rows), "html": html}
+
+
+def _start_check(request: HttpRequest, file: VerificationFile) -> None:
+    def give_up() -> None:
+        links.withdraw_file_check(file)
+        messages.error(request, unqueued().what)
+
+    if links.request_file_check(file=file, now=timezone.now()):
+        queue_on_commit(check_verification_file, file.pk, otherwise=give_up)
+
+
+def _row(site: SiteAddress, file: VerificationFile) -> dict[str, Any]:
+    url = links.verification_file_url(site, file)
+    waiting = timezone.now() - file.check_requested_at if file.check_requested_at else timedelta()
+    return {
+        "file": file,
+        "url": url,
+        "is_unfinished": file.is_being_checked,
+        "seems_lost": file.is_being_checked and waiting >= WORKER_MISSING,
+        "is_outdated": bool(file.checked_url) and file.checked_url != url,
+        "is_found": file.outcome == VerificationFile.Outcome.FOUND,
+        "explanation": links.explain_file_outcome(file),
+    }

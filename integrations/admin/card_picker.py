@@ -21,8 +21,8 @@ from integrations import bi
 from integrations.admin.base import own_page
 from integrations.admin.datasource_forms import CardForm
 from integrations.core.queues import queue_on_commit
-from integrations.models import BiListing, Card, DataSource, SourceKind, datasource_messages
-from integrations.models.scoping import corp_condition
+from integrations.models import BiListing, Card, DataSource, SourceKind, datasources
+from integrations.models.fields import corp_condition
 from integrations.tasks import list_bi
 
 # The name of a draft in addresses: what was typed may be too long for one.
@@ -188,7 +188,7 @@ def listing_problem(found: BiListing | None) -> str:
         return ""
     if found.problem_code == bi.NOT_QUEUED:
         return gettext("The BI could not be asked: the queue cannot be reached. Check that Valkey runs.")
-    return datasource_messages.sentence(found.problem_code, found.problem_facts)
+    return datasources.explain_problem(found.problem_code, found.problem_facts)
 
 
 def _bi_address(request: HttpRequest) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
@@ -20,14 +20,18 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations import bi
 from integrations.admin.base import CorpPages, View, own_page, pill
 from integrations.admin.diagnosis import corp_state, token_result
-from integrations.companies import console, credentials, links, onboarding, trusted_ips
+from integrations.companies import console, links, services
 from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.findings import IP_REFUSED
 from integrations.core.hooks import offered_landing_pages
 from integrations.core.queues import queue_on_commit
 from integrations.core.safe_urls import inner_page_from, rooted
 from integrations.models import ConsoleWrite, Corp, StagedCredentials
-from integrations.tasks import CONSOLE_WRITE_SECONDS, run_console_write
+from integrations.tasks import CONSOLE_WRITE_SECONDS, check_credentials, run_console_write
+
+if TYPE_CHECKING:
+    from integrations.admin.companies import NewCredentials
+
 
 Kind = ConsoleWrite.Kind
 Status = ConsoleWrite.Status
@@ -62,7 +66,7 @@ class ConsolePages(CorpPages):
             "plain_login": console.plain_login(corp),
             "link": _link(corp, "", ""),
             **_known_ips(corp),
-            "noted_ips": trusted_ips.SEPARATOR.join(corp.noted_ips),
+            "noted_ips": services.IP_SEPARATOR.join(corp.noted_ips),
         }
 
     # --- The steps ----------------------------------------------------------------------------------------------------
@@ -80,7 +84,7 @@ class ConsolePages(CorpPages):
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
         """The steps as the corp's page shows them, and the one that is next while the corp is not enabled."""
-        steps, values = [_shown_step(step) for step in onboarding.steps(corp)], onboarding.values(corp)
+        steps, values = [_shown_step(step) for step in services.list_steps(corp)], services.values(corp)
         staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
         is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step["is_next"]), None)
@@ -97,7 +101,7 @@ class ConsolePages(CorpPages):
             "next_html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
             "writes_html": _writes_html(writes),
             "step_states": {step["anchor"]: step["pill"] for step in steps},
-            "seen": {place: pill(state.tone, onboarding.words_of_value(state)) for place, state in values.items()},
+            "seen": {place: pill(state.tone, services.words_of_value(state)) for place, state in values.items()},
             "is_on_the_way": is_checked
             or any(_is_under_way(write) for write in writes)
             or any(step["is_to_do"] for step in steps),
@@ -119,7 +123,7 @@ class ConsolePages(CorpPages):
         """Keep the addresses that an administrator noted."""
         corp = self._corp(request, corp_id, to_change=True)
         try:
-            addresses = trusted_ips.addresses_in(request.POST.get("addresses", ""))
+            addresses = services.read_ip_addresses(request.POST.get("addresses", ""))
         except ValidationError as refusal:
             messages.error(request, " ".join(refusal.messages))
         else:
@@ -127,8 +131,8 @@ class ConsolePages(CorpPages):
         return self._to_page(corp, "trusted_ip")
 
     def _note_ips(self, request: HttpRequest, corp: Corp, addresses: list[str]) -> None:
-        is_noted = trusted_ips.note(corp=corp, addresses=addresses, seen=request.POST.get("seen", ""))
-        noted = trusted_ips.SEPARATOR.join(corp.noted_ips) or "—"
+        is_noted = services.note_trusted_ips(corp=corp, addresses=addresses, seen=request.POST.get("seen", ""))
+        noted = services.IP_SEPARATOR.join(corp.noted_ips) or "—"
         if is_noted:
             self.log_change(request, corp, gettext("Own addresses noted: %(ips)s") % {"ips": noted})
             messages.success(request, gettext("The addresses are saved."))
@@ -210,10 +214,10 @@ def _is_under_way(write: ConsoleWrite) -> bool:
 
 
 def _known_ips(corp: Corp) -> dict[str, Any]:
-    return {"ips": trusted_ips.known(corp), "ips_to_paste": trusted_ips.to_paste(corp)}
+    return {"ips": services.list_known_ips(corp), "ips_to_paste": services.join_ips_to_paste(corp)}
 
 
-def _shown_step(step: onboarding.Step) -> dict[str, Any]:
+def _shown_step(step: services.Step) -> dict[str, Any]:
     """A step as one line of the corp's page. `template`: of what is done there."""
     return {
         "number": step.number,
@@ -221,13 +225,13 @@ def _shown_step(step: onboarding.Step) -> dict[str, Any]:
         "title": step.title,
         "pill": pill(step.state.tone, step.state.words),
         "is_next": step.is_next,
-        "is_to_do": step.state not in {onboarding.State.DONE, onboarding.State.OPTIONAL},
+        "is_to_do": step.state not in {services.StepState.DONE, services.StepState.OPTIONAL},
         "template": f"{FOLDER}/_{step.anchor}.html",
     }
 
 
 def _of_staged(staged: StagedCredentials) -> dict[str, Any]:
-    return {"staged": staged, "explanation": credentials.explanation(staged)}
+    return {"staged": staged, "explanation": services.explain_credentials(staged)}
 
 
 def _wants_json(request: HttpRequest) -> bool:
@@ -293,3 +297,57 @@ def _change(change: dict[str, Any]) -> dict[str, Any]:
         "menu": gettext("Menu"),
     }
     return {**change, "label": labels[change["name"]], "is_menu": change["name"] == "menu"}
+
+
+class CredentialPages(CorpPages):
+    """Who may see the corp sees what became of new credentials; superusers have them checked again, or drop them."""
+
+    def get_urls(self) -> list[URLPattern]:
+        views = {
+            ("credentials/check/", "credentials_check"): require_POST(self.credentials_check_view),
+            ("credentials/discard/", "credentials_discard"): require_POST(self.credentials_discard_view),
+        }
+        return [*self._routes(views), *super().get_urls()]
+
+    def stage_credentials(self, request: HttpRequest, corp: Corp, new: NewCredentials) -> None:
+        """Keep what a superuser handed in, and have WeCom asked in the background."""
+        staged = services.stage_credentials(
+            corp=corp, agentid=new.agentid, secret=new.secret, by=str(request.user), now=timezone.now()
+        )
+        self.log_change(request, corp, gettext("New AgentId and Secret handed in."))
+        messages.info(
+            request, gettext("WeCom is asked to confirm the new AgentId and Secret. Until then the old ones serve.")
+        )
+        _queue_credentials_check(staged)
+
+    def staged_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+        return {"can_stage": request.user.is_superuser and self.has_change_permission(request, corp)}
+
+    def credentials_check_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        corp = self._corp_of_superuser(request, corp_id)
+        staged = services.check_credentials_again(corp=corp, now=timezone.now())
+        if staged is None:
+            messages.info(request, gettext("No new credentials wait any more."))
+        else:
+            _queue_credentials_check(staged)
+        return self._to_page(corp, "credentials")
+
+    def credentials_discard_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        corp = self._corp_of_superuser(request, corp_id)
+        if services.discard_credentials(corp=corp):
+            self.log_change(request, corp, gettext("New AgentId and Secret discarded."))
+            messages.success(request, gettext("The new AgentId and Secret are discarded; the old ones go on serving."))
+        else:
+            messages.info(request, gettext("No new credentials wait any more."))
+        return self._to_page(corp, "credentials")
+
+    def _corp_of_superuser(self, request: HttpRequest, corp_id: int) -> Corp:
+        corp = self._corp(request, corp_id, to_change=True)
+        if not request.user.is_superuser:
+            raise PermissionDenied
+        return corp
+
+
+def _queue_credentials_check(staged: StagedCredentials) -> None:
+    """Without a broker they wait for beat, which looks every few seconds for what is due."""
+    queue_on_commit(check_credentials, staged.pk, otherwise=lambda: None)

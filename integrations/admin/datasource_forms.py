@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.conf import settings
@@ -16,21 +16,133 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from integrations.admin.database_fields import NAMES, DatabaseFields
-from integrations.admin.form_fields import CertificatesField, TidyField, WriteOnlyInput
-from integrations.admin.form_mixins import SecretsMixin
+from integrations.admin.base import CertificatesField, SecretsMixin, TidyField, WriteOnlyInput
 from integrations.clients.errors import UnreadableSecretError
+from integrations.clients.late import Late
 from integrations.clients.sources.errors import SourceError
 from integrations.clients.sources.http_json import ExpressionRefused, check_expression
 from integrations.clients.sources.http_url import WrittenWrong, headers_from, is_base, is_below
 from integrations.clients.sources.sql_statement import checked, parameters_of
-from integrations.clients.sources.sql_url import AddressRefused, admitted_url, backend_of, place_of, shown
+from integrations.clients.sources.sql_url import DRIVERS, AddressRefused, admitted_url, backend_of, place_of, shown
+from integrations.core.generics import AnyModelForm
 from integrations.core.page_versions import VERSION, VersionedForm
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.models import Card, Corp, DataSource, SourceKind
-from integrations.models.datasource_messages import address_flaws, sentence
-from integrations.models.fields import opened
-from integrations.models.scoping import Person, corp_condition
+from integrations.models.datasources import address_flaws, explain_problem
+from integrations.models.fields import Person, Unreadable, corp_condition, opened
+
+if TYPE_CHECKING:
+    import sqlalchemy
+    from sqlalchemy import URL
+else:
+    sqlalchemy = Late("sqlalchemy")
+
+# Kinds that are written in fields, with the port that each usually has. Others are written as one address.
+PORTS: Mapping[str, int] = {"postgresql": 5432, "mysql": 3306}
+BY_ADDRESS = ""
+NAMES = ("db_kind", "db_host", "db_port", "db_name", "db_user", "db_password")
+
+
+class DatabaseFields(AnyModelForm):
+    """For a form of a model with the column `sql_url`. The password is write-only: left empty, the saved one stays, as
+    long as kind, host, port and user do."""
+
+    db_kind = forms.ChoiceField(
+        label=capfirst(_("kind of database")),
+        required=False,
+        choices=[
+            ("postgresql", "PostgreSQL"),
+            ("mysql", "MySQL / MariaDB"),
+            (BY_ADDRESS, _("another one: by its address below")),
+        ],
+    )
+    db_host = TidyField(label=capfirst(_("host")), required=False, max_length=253)
+    db_port = forms.IntegerField(
+        label=capfirst(_("port")),
+        required=False,
+        min_value=1,
+        max_value=65535,
+        help_text=_("Empty: the usual one, 5432 of PostgreSQL and 3306 of MySQL."),
+    )
+    db_name = TidyField(label=capfirst(_("database")), required=False, max_length=128)
+    db_user = TidyField(
+        label=capfirst(_("user")), required=False, max_length=128, help_text=_("Best one that may only read.")
+    )
+    db_password = forms.CharField(label=capfirst(_("password")), required=False, widget=WriteOnlyInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "db_kind" not in self.fields:
+            return
+        saved = saved_address(self.instance)
+        if saved is None:
+            kind = BY_ADDRESS if self.instance.sql_url else "postgresql"
+            self.initial.setdefault("db_kind", kind)
+            return
+        self.initial.update(
+            db_kind=kind_of(saved),
+            db_host=saved.host,
+            db_port=saved.port,
+            db_name=saved.database,
+            db_user=saved.username,
+        )
+        self.fields["db_password"].help_text = _("Saved. Leave this empty to keep it.") if saved.password else ""
+
+    def typed_address(self) -> str:
+        """The address of which the fields consist, with the saved password where it stays; empty where none of them was
+        changed, or the database is written by its address. Adds errors to the fields."""
+        cleaned, is_changed = self.cleaned_data, not set(NAMES).isdisjoint(self.changed_data)
+        if "db_kind" not in self.fields or not cleaned.get("db_kind") or not is_changed:
+            return ""
+        missing = [name for name in ("db_host", "db_name") if not cleaned.get(name) and name not in self.errors]
+        for name in missing:
+            self.add_error(name, ValidationError(_("Fill this in."), code="required"))
+        if missing or not set(NAMES).isdisjoint(self.errors):
+            return ""
+        address = sqlalchemy.URL.create(
+            cleaned["db_kind"],
+            username=cleaned["db_user"] or None,
+            password=cleaned["db_password"] or None,
+            host=cleaned["db_host"],
+            port=cleaned["db_port"],
+            database=cleaned["db_name"],
+        )
+        return self._with_saved_password(address).render_as_string(hide_password=False)
+
+    def _with_saved_password(self, address: URL) -> URL:
+        """Whoever may change a source must not have its password sent elsewhere."""
+        saved = saved_address(self.instance)
+        if saved is None or not saved.password or address.password:
+            return address
+        if _place(saved) != _place(address):
+            message = _("Enter the password again: with this change it would be sent elsewhere.")
+            self.add_error("db_password", ValidationError(message, code="moved"))
+            return address
+        return address.set(password=saved.password, query=saved.query)
+
+
+def saved_address(row: Any) -> URL | None:
+    """The saved address, where fields can show it; None of another kind, and of what no key opens."""
+    if not row.sql_url or isinstance(row.sql_url, Unreadable):
+        return None
+    try:
+        address = sqlalchemy.make_url(row.sql_url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return None
+    return address if kind_of(address) else None
+
+
+def kind_of(address: URL) -> str:
+    """One of PORTS; BY_ADDRESS of any other database."""
+    kind = DRIVERS.get(address.drivername, address.drivername).partition("+")[0]
+    return kind if kind in PORTS else BY_ADDRESS
+
+
+def _place(address: URL) -> tuple[str, str, int, str]:
+    """Where the password goes, and whose it is."""
+    kind = kind_of(address)
+    return kind, (address.host or "").lower(), address.port or PORTS[kind], address.username or ""
+
 
 _FILTER = {"name", "filterType", "filterValue"}
 
@@ -344,7 +456,7 @@ class CardForm(VersionedForm):
         try:
             checked(statement, backend=backend)
         except SourceError as error:
-            self.add_error("sql", sentence(error.problem, error.facts))
+            self.add_error("sql", explain_problem(error.problem, error.facts))
             return
         missing = [
             name

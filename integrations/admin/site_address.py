@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page
-from integrations.admin.company_forms import SiteAddressForm
+from integrations.admin.companies import SiteAddressForm
 from integrations.companies import services
 from integrations.core import csp, http
 from integrations.core.generics import AnyModelAdmin
@@ -21,7 +21,7 @@ from integrations.core.page_versions import VERSION
 from integrations.core.paginator import CappedPaginator
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp, SiteAddress
-from integrations.models.scoping import corp_condition
+from integrations.models.fields import corp_condition
 
 # So many companies of an address stand in the list.
 COMPANIES_NAMED = 3

@@ -23,7 +23,7 @@ from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.oauth import LinkError
 from integrations.companies import links
-from integrations.companies.diagnosis.checks.console import is_domain_refused, note_domain_answer
+from integrations.companies.diagnosis.console import is_domain_refused, note_domain_answer
 from integrations.companies.diagnosis.findings import LARGEST_ERRCODE, clip, parse_ip_address
 from integrations.core.client_factory import wecom_client
 from integrations.core.explanations import of_errcode, unqueued

@@ -1,31 +1,51 @@
-"""Saves, enables and disables companies; changes site addresses."""
+"""Saves, enables and disables companies; tries their credentials; lists the steps to set one up and its trusted IPs."""
 
 from __future__ import annotations
 
+import ipaddress
+import logging
+import re
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Max
 from django.utils.translation import gettext as _
 
-from integrations.clients.errors import TransientError
+from integrations.clients.errors import IntegrationError, TransientError, UnreadableSecretError
 from integrations.companies import links
 from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis.app import judge_agent, judge_agent_refusal
+from integrations.companies.diagnosis.findings import (
+    BlockingCheck,
+    Finding,
+    Status,
+    find_blocking_check,
+    judge_error,
+    wrong,
+)
 from integrations.core import hooks, http
 from integrations.core.background import database_clock
-from integrations.core.client_factory import token_store
-from integrations.models import Corp, SiteAddress
-from integrations.models.scoping import corp_condition
+from integrations.core.client_factory import token_store, trial_client
+from integrations.core.validators import without_invisible
+from integrations.models import CheckRun, Corp, SiteAddress, StagedCredentials, VerificationFile
+from integrations.models.fields import corp_condition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from integrations.models.scoping import Person
+    from django.db.models import QuerySet
+
+    from integrations.clients.errors import Explanation
+    from integrations.models.fields import Person
+
 
 # What the checks of a diagnosis depend on.
 CONNECTION_FIELDS = frozenset(
@@ -176,3 +196,344 @@ def link_changes(*, address: SiteAddress, url: str) -> list[LinkChange]:
         corp.site_address = new
         changes.append(LinkChange(corp, domain, links.trusted_domain(corp), home_page, links.home_page_link(corp)))
     return changes
+
+
+logger = logging.getLogger(__name__)
+CredentialsState = StagedCredentials.State
+# What may pass by itself, as a network that is down or a trusted IP that is being entered, is tried again so often …
+TRY_AGAIN = timedelta(minutes=1)
+# … and for so long.
+TRIED_FOR = timedelta(hours=24)
+
+
+def stage_credentials(*, corp: Corp, agentid: int, secret: str, by: str, now: datetime) -> StagedCredentials:
+    """Keep new credentials of `corp` in place of others that wait. The caller queues their check."""
+    values = {
+        **{
+            "agentid": agentid,
+            "secret": secret,
+            "state": CredentialsState.WAITING,
+            "staged_by": by[:255],
+            "staged_at": now,
+        },
+        **{"next_try_at": now + TRY_AGAIN, "settled_at": None},
+        **{"problem": "", "facts": {}, "errcode": None, "caller_ip": None},
+    }
+    return StagedCredentials.objects.update_or_create(corp=corp, defaults=values)[0]
+
+
+def discard_credentials(*, corp: Corp) -> bool:
+    """Forget credentials that are not in force. False where there are none (any more)."""
+    with transaction.atomic():
+        # Django deletes by key what it found, also what has come into force since.
+        _hold(corp)
+        return bool(StagedCredentials.objects.filter(corp=corp).exclude(state=CredentialsState.IN_FORCE).delete()[0])
+
+
+def check_credentials_again(*, corp: Corp, now: datetime) -> StagedCredentials | None:
+    """Have them checked once more, for a day again; None where there are none (any more). The caller queues it."""
+    staged = StagedCredentials.objects.filter(corp=corp).exclude(state=CredentialsState.IN_FORCE)
+    if not staged.update(
+        state=CredentialsState.WAITING, staged_at=now, next_try_at=now + TRY_AGAIN, problem="", errcode=None
+    ):
+        return None
+    return staged.first()
+
+
+def claim_due_credentials(*, now: datetime) -> list[int]:
+    """Those whose time has come, for the caller to queue."""
+    due = StagedCredentials.objects.due(now)
+    return [
+        staged.pk
+        for staged in due.only("pk", "next_try_at")
+        if due.filter(pk=staged.pk, next_try_at=staged.next_try_at).update(next_try_at=now + TRY_AGAIN)
+    ]
+
+
+def carry_out_credentials_check(*, staged_id: int, clock: Callable[[], datetime]) -> Corp | None:
+    """Ask WeCom, and keep what it says. Returns the corp whose credentials came into force."""
+    staged = StagedCredentials.objects.filter(pk=staged_id, state=CredentialsState.WAITING).first()
+    if staged is None:
+        return None
+    # Without its own Secret: one that no key opens any more is replaced in this very way.
+    corp = Corp.objects.defer("secret").get(pk=staged.corp_id)
+    finding = _found(corp, staged)
+    if finding.status == Status.OK:
+        return _put_in_force(corp, staged, now=clock())
+    now = clock()
+    goes_on = finding.heals and now < staged.staged_at + TRIED_FOR
+    _as_read(staged).update(
+        state=CredentialsState.WAITING if goes_on else CredentialsState.REFUSED,
+        next_try_at=now + TRY_AGAIN if goes_on else None,
+        problem=finding.problem,
+        facts=dict(finding.facts),
+        errcode=finding.errcode,
+        caller_ip=finding.caller_ip,
+    )
+    logger.info("new credentials corp=%s problem=%s code=%s", corp.pk, finding.problem, finding.errcode)
+    return None
+
+
+def explain_credentials(staged: StagedCredentials) -> Explanation | None:
+    """Why they are not in force, in the active language; None where nothing is known yet."""
+    if not staged.problem or staged.state == CredentialsState.IN_FORCE:
+        return None
+    return results.explain_finding(BlockingCheck.AGENTID, staged.problem, staged.errcode, staged.facts)
+
+
+def _found(corp: Corp, staged: StagedCredentials) -> Finding:
+    twins = Corp.objects.filter(corpid=corp.corpid, agentid=staged.agentid).exclude(pk=corp.pk)
+    if twins.exists():
+        return wrong("connected", heals=False)
+    try:
+        client = trial_client(corp, agentid=staged.agentid, secret=staged.secret)
+    except UnreadableSecretError as error:
+        return judge_error(error, check_name=BlockingCheck.TOKEN)
+    try:
+        agent = client.agent_get()
+    except IntegrationError as error:
+        return judge_agent_refusal(client, error, check_name=find_blocking_check(error) or BlockingCheck.AGENTID)
+    return judge_agent(agent, agentid=staged.agentid)
+
+
+@transaction.atomic
+def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> Corp | None:
+    """None where others were staged, or these discarded, while WeCom was asked."""
+    _hold(corp)
+    settled = {"state": CredentialsState.IN_FORCE, "secret": "", "next_try_at": None, "settled_at": now, "problem": ""}
+    if not _as_read(staged).update(**settled):
+        return None
+    corp.agentid, corp.secret = staged.agentid, staged.secret
+    save_corp(corp=corp, changed_fields={"agentid", "secret"})
+    logger.info("new credentials corp=%s in force", corp.pk)
+    return corp
+
+
+def _hold(corp: Corp) -> None:
+    """Lock the company before what is staged for it, as its page does: in another order the two could deadlock."""
+    list(Corp.objects.select_for_update(no_key=True).filter(pk=corp.pk).values_list("pk"))
+
+
+def _as_read(staged: StagedCredentials) -> QuerySet[StagedCredentials]:
+    return StagedCredentials.objects.filter(pk=staged.pk, state=CredentialsState.WAITING, staged_at=staged.staged_at)
+
+
+class StepState(StrEnum):
+    DONE = "done"
+    TO_DO = "to_do"
+    WRONG = "wrong"
+    OPTIONAL = "optional"
+    RUNNING = "running"
+
+    @property
+    def words(self) -> str:
+        return {
+            StepState.DONE: _("done"),
+            StepState.TO_DO: _("to do"),
+            StepState.WRONG: _("wrong"),
+            StepState.OPTIONAL: _("not needed"),
+            StepState.RUNNING: _("being checked"),
+        }[self]
+
+    @property
+    def tone(self) -> str:
+        """The colour that goes with the word."""
+        return {StepState.DONE: "good", StepState.WRONG: "bad", StepState.TO_DO: "warn"}.get(self, "quiet")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. `anchor`: its place in the corp's page. `is_next`: the first one that is not done."""
+
+    number: int
+    anchor: str
+    title: str
+    state: StepState
+    is_next: bool
+
+
+def list_steps(corp: Corp) -> list[Step]:
+    """Every step with its state, from what is saved, what the checks last found of it, and what real calls met."""
+    runs, refusal = _current_runs(corp), results.refusals([corp]).get(corp.pk)
+    wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
+    found = [
+        ("credentials", _("Credentials"), _credentials(runs)),
+        ("verification", _("Verification file"), _verification(corp, runs)),
+        ("console", _("Domain, home page, callback"), _console(corp, runs)),
+        ("trusted_ip", _("Trusted IP"), _of_checks(runs, "ip")),
+        ("diagnosis", _("Full test"), _full_test(corp, runs)),
+        ("enable", _("Enable"), StepState.DONE if corp.is_enabled else StepState.TO_DO),
+    ]
+    found = [(anchor, title, StepState.WRONG if anchor in wrong else state) for anchor, title, state in found]
+    open_ones = [anchor for anchor, _title, state in found if state not in {StepState.DONE, StepState.OPTIONAL}]
+    return [
+        Step(number, anchor, title, state, is_next=open_ones[:1] == [anchor])
+        for number, (anchor, title, state) in enumerate(found, start=1)
+    ]
+
+
+def values(corp: Corp) -> dict[str, StepState]:
+    """Whether WeCom was seen to have our trusted domain and home page, by the name of the check.
+
+    The callback domain is not among them: WeCom shows it to nobody but its console.
+    """
+    runs = _current_runs(corp)
+    domain = _of_checks(runs, "domain")
+    if domain == StepState.TO_DO and not corp.sign_in_enabled:
+        domain = StepState.OPTIONAL
+    return {"domain": domain, "home_page": _of_checks(runs, "home_page")}
+
+
+def words_of_value(state: StepState) -> str:
+    """What a state means for a value that was copied into WeCom."""
+    return {
+        StepState.DONE: _("so in WeCom"),
+        StepState.TO_DO: _("not checked in WeCom yet"),
+        StepState.WRONG: _("not so in WeCom"),
+    }.get(state, state.words)
+
+
+def _current_runs(corp: Corp) -> dict[str, CheckRun]:
+    """The newest run of each check, of those that saw what is saved now."""
+    return {name: run for name, run in results.find_latest_runs(corp).items() if results.is_current(run, corp)}
+
+
+def _of_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
+    """One state for several checks: the worst of them. What is blocked by another check is still to do."""
+    known = [runs[name] for name in names if name in runs]
+    if any(run.status == Status.WRONG for run in known):
+        return StepState.WRONG
+    if any(run.is_unfinished for run in known):
+        return StepState.RUNNING
+    return (
+        StepState.DONE
+        if len(known) == len(names) and all(run.status in results.PASSED for run in known)
+        else StepState.TO_DO
+    )
+
+
+def _credentials(runs: dict[str, CheckRun]) -> StepState:
+    """Return the state of the token; wrong, too, where it was not tried because the network failed."""
+    state = _of_checks(runs, "token")
+    return StepState.WRONG if state == StepState.TO_DO and _of_checks(runs, "network") == StepState.WRONG else state
+
+
+def _verification(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
+    """Done where the file answers, or where WeCom has taken the domain, for which it had looked for the file."""
+    if _of_checks(runs, "domain") == StepState.DONE:
+        return StepState.DONE
+    site = links.site_address_for(corp)
+    outcomes = {
+        file.outcome if file.checked_url == links.verification_file_url(site, file) else ""
+        for file in corp.verification_files.all()
+    }
+    if VerificationFile.Outcome.FOUND in outcomes:
+        return StepState.DONE
+    if outcomes - {""}:
+        return StepState.WRONG
+    return StepState.TO_DO if corp.sign_in_enabled else StepState.OPTIONAL
+
+
+def _console(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
+    names = ("domain", "home_page") if corp.sign_in_enabled else ("home_page",)
+    return _of_checks(runs, *names)
+
+
+def _full_test(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
+    """Done when everything essential passed and nothing else is wrong."""
+    state = _of_checks(runs, *results.essential_checks(corp))
+    others = _of_checks(runs, *runs)
+    return others if others in {StepState.WRONG, StepState.RUNNING} else state
+
+
+IP_SEPARATOR = ";"
+# WeCom takes at most 120 addresses for an app (errcode 85006 for more).
+IPS_AT_MOST = 120
+# Not is_private, which includes the address ranges for documentation.
+_IP_INSIDE = [
+    ipaddress.ip_network(network)
+    for network in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.168.0.0/16", "224.0.0.0/3", "::/128", "::1/128", "fc00::/7", "fe80::/10", "ff00::/8"),
+    )
+]
+_IP_SEPARATORS = re.compile(r"[\s,，、;；]+")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownIp:
+    """One address of ours: named by WeCom, at `seen_at` where that refusal is kept, or noted by an administrator."""
+
+    address: str
+    seen_at: datetime | None
+    is_named: bool
+
+
+def read_ip_addresses(text: str) -> list[str]:
+    """The addresses of a list with semicolons, commas (Western or Chinese), spaces or lines, each once.
+
+    Raises ValidationError, with a sentence: WeCom sees public addresses only, and no names.
+    """
+    found = []
+    for word in map(without_invisible, _IP_SEPARATORS.split(text)):
+        if word:
+            found.append(_public_address(word))
+    addresses = list(dict.fromkeys(found))
+    if len(addresses) > IPS_AT_MOST:
+        raise ValidationError(
+            _("WeCom takes at most %(count)s trusted IPs."), code="many", params={"count": IPS_AT_MOST}
+        )
+    return addresses
+
+
+def _public_address(word: str) -> str:
+    try:
+        address = ipaddress.ip_address(word)
+        if "%" in word:
+            raise ValueError("an address with the name of a network card")
+    except ValueError:
+        raise ValidationError(
+            _("“%(word)s” is not an IP address: four numbers with dots, such as 203.0.113.9."),
+            code="address",
+            params={"word": word[:64]},
+        ) from None
+    address = getattr(address, "ipv4_mapped", None) or address
+    if any(address in network for network in _IP_INSIDE if network.version == address.version):
+        raise ValidationError(
+            _("%(word)s is an address inside your network. WeCom sees the public one: ask your network administrator."),
+            code="private",
+            params={"word": word},
+        )
+    return str(address)
+
+
+def note_trusted_ips(*, corp: Corp, addresses: list[str], seen: str) -> bool:
+    """Keep what an administrator noted, in place of what stood there, which they saw as `seen`.
+
+    Returns False where somebody else had noted others meanwhile; these then stand in `corp` and are kept.
+    """
+    with transaction.atomic():
+        row = Corp.objects.select_for_update().only("noted_ips").get(pk=corp.pk)
+        corp.noted_ips = row.noted_ips
+        if IP_SEPARATOR.join(row.noted_ips) != seen:
+            return False
+        Corp.objects.filter(pk=corp.pk).update(noted_ips=addresses)
+    corp.noted_ips = addresses
+    return True
+
+
+def list_known_ips(corp: Corp) -> list[KnownIp]:
+    """Every address of ours that is known, what WeCom named last first."""
+    refused = CheckRun.objects.filter(corp=corp, caller_ip__isnull=False).order_by("caller_ip")
+    newest = dict(refused.values_list("caller_ip").annotate(Max("finished_at")))
+    seen = {ip: at for at, ip in sorted(((at, ip) for ip, at in newest.items() if at), reverse=True)}
+    # A check that is tried again and passes keeps what it was refused before.
+    facts = CheckRun.objects.filter(corp=corp, check_name="ip").order_by("-pk").values_list("facts", flat=True).first()
+    named = dict.fromkeys([*seen, *(facts or {}).get("addresses", [])])
+    noted = [ip for ip in corp.noted_ips if ip not in named]
+    return [*(KnownIp(ip, seen.get(ip), True) for ip in named), *(KnownIp(ip, None, False) for ip in noted)]
+
+
+def join_ips_to_paste(corp: Corp) -> str:
+    """The known addresses as WeCom's console takes them."""
+    return IP_SEPARATOR.join(ip.address for ip in list_known_ips(corp))

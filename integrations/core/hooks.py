@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from integrations.models import Corp
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 
 # --- The page of a company --------------------------------------------------------------------------------------------

@@ -10,20 +10,20 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from integrations.models import datasource_messages
+from integrations.models import datasources
 
 _PLACEHOLDER = re.compile(r"%%|%\((\w+)\)[sd]")
 
 
 @dataclass(frozen=True)
 class NoData:
-    """Why a card has no data, as integrations.models.datasource_messages says it."""
+    """Why a card has no data, as integrations.models.datasources says it."""
 
     code: str
     facts: Mapping[str, Any]
 
     def __str__(self) -> str:
-        return datasource_messages.sentence(self.code, self.facts)
+        return datasources.explain_problem(self.code, self.facts)
 
 
 @dataclass(frozen=True)

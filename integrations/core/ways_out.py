@@ -20,12 +20,12 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.core import hooks
 from integrations.models import Corp
-from integrations.models.scoping import corp_condition
+from integrations.models.fields import corp_condition
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from integrations.core.client_factory import certificate_path, guandata_client
 from integrations.data.table import Column, Table
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import BiConnection, Card, CardData, DataSource, SourceKind
-from integrations.models.bi import THE_ONE
+from integrations.models.datasources import THE_ONE
 from integrations.models.fields import opened
 
 if TYPE_CHECKING:

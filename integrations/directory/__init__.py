@@ -13,8 +13,16 @@ who got another userid.
 `confirm_run` and `refuse_run` answer a run that asks; `admit_member` answers for a userid that had been deleted.
 """
 
-from integrations.directory.selectors import admit_member, changes_of, note_seen
-from integrations.directory.sync import confirm_run, due_runs, refuse_run, request_run, run_sync
+from integrations.directory.sync import (
+    admit_member,
+    changes_of,
+    confirm_run,
+    due_runs,
+    note_seen,
+    refuse_run,
+    request_run,
+    run_sync,
+)
 
 __all__ = [
     "admit_member",

@@ -10,27 +10,230 @@ On top come user/get calls, one for each person who seems to be gone, to learn w
 
 from __future__ import annotations
 
+import re
+import threading
+import time
+import unicodedata
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
 from functools import partial
+from typing import Any, TypeVar
 
-from integrations.clients.errors import RecipientError, UnexpectedResponseError
+from integrations.clients.clock import read_boot_clock
+from integrations.clients.errors import RateLimitedError, RecipientError, TransientError, UnexpectedResponseError
 from integrations.clients.wecom.api.contacts import Department, User
 from integrations.clients.wecom.client import WeComClient
 from integrations.directory import departments as directory_departments
-from integrations.directory.api import Calling
-from integrations.directory.guards import Stop
-from integrations.directory.normalize import (
-    DEPARTMENT_IDS,
-    LEFT_COMPANY,
-    Person,
-    SeenDepartment,
-    Snapshot,
-    clean,
-    is_userid,
-    person_of,
-)
+from integrations.directory.departments import Stop
 from integrations.models import SyncRun, fold_userid
+
+ACTIVE, DISABLED, NOT_ACTIVATED = "active", "disabled", "not_activated"
+# WeCom's numbers of a member's state. 5 (has left) is no state: such a member is not there.
+STATUS = {1: ACTIVE, 2: DISABLED, 4: NOT_ACTIVATED}
+LEFT_COMPANY = 5
+_USERID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_\-@.]{0,63}")
+# The joiner holds emoji together; every other invisible character only hides something.
+_JOINER = "\u200d"
+_LONGEST = {"name": 128, "alias": 128, "position": 128, "mobile": 32, "email": 254, "biz_mail": 254}
+NUMBER_CHARACTERS = 64
+PLAIN_FIELDS = (*_LONGEST, "number")
+# Of these the record of a run says only that they changed.
+PRIVATE_FIELDS = frozenset({"mobile", "email", "biz_mail"})
+DEPARTMENT_IDS = range(1, 2**32)
+_EXAMPLES = 5
+
+
+@dataclass(slots=True)
+class Person:
+    """One member as this run saw them. `departments`: number to whether they lead there (None: unknown)."""
+
+    userid: str
+    departments: dict[int, bool | None]
+    name: str | None = None
+    alias: str | None = None
+    position: str | None = None
+    mobile: str | None = None
+    email: str | None = None
+    biz_mail: str | None = None
+    number: str | None = None
+    status: str | None = None
+    # Whether the app showed them; without, the contacts secret alone knows that they exist.
+    is_seen_by_app: bool = False
+    folded: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folded = fold_userid(self.userid)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDepartment:
+    """One department; name None: not told."""
+
+    number: int
+    parent: int | None
+    name: str | None = None
+    order: int = 0
+
+
+@dataclass
+class Warnings:
+    """What was odd, counted by kind, with the first few examples."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, code: str, example: object = "") -> None:
+        self.counts[code] += 1
+        if example != "" and len(self.examples[code]) < _EXAMPLES:
+            self.examples[code].append(clean(str(example), 64))
+
+    def as_json(self) -> list[dict[str, Any]]:
+        return [{"code": code, "count": n, "examples": self.examples[code]} for code, n in sorted(self.counts.items())]
+
+
+@dataclass
+class Snapshot:
+    """Everything that one run read.
+
+    `people` by folded userid. `company`: the folded userids of the whole company, where the contacts secret told them,
+    else None. `left`: folded userids that were listed as having left the company.
+    """
+
+    departments: dict[int, SeenDepartment] = field(default_factory=dict)
+    people: dict[str, Person] = field(default_factory=dict)
+    company: set[str] | None = None
+    left: set[str] = field(default_factory=set)
+    warnings: Warnings = field(default_factory=Warnings)
+
+    def add(self, person: Person) -> None:
+        """Add what one list says of a person; lists are put together. Two spellings of a userid are one person."""
+        known = self.people.get(person.folded)
+        if known is None:
+            self.people[person.folded] = person
+            return
+        if known.userid != person.userid:
+            self.warnings.add("spelling", person.userid)
+        for number, leads in person.departments.items():
+            if known.departments.get(number) is None:
+                known.departments[number] = leads
+        for name in _MERGED:
+            if getattr(known, name) is None:
+                setattr(known, name, getattr(person, name))
+        known.is_seen_by_app = known.is_seen_by_app or person.is_seen_by_app
+
+
+_MERGED = tuple(one.name for one in fields(Person) if one.name in {*PLAIN_FIELDS, "status"})
+
+
+def clean(text: str, longest: int) -> str:
+    """`text` as it can be stored and shown: no control or invisible characters, no half characters, not too long."""
+    if text.isprintable():
+        return text.strip()[:longest]
+    kept = (one for one in text if one == _JOINER or unicodedata.category(one) not in {"Cc", "Cf", "Cs"})
+    return "".join(kept).strip()[:longest]
+
+
+def is_userid(text: str) -> bool:
+    """Whether WeCom could have given this as a userid."""
+    return _USERID.fullmatch(text) is not None
+
+
+def person_of(user: User, *, known: Iterable[int], listed_in: int | None = None, number_field: str = "") -> Person:
+    """`known`: the departments that count; `listed_in`: the one in whose list the user stood, if any; `number_field`:
+    the company's own field with the employee number, empty: that is not read.
+
+    The caller has checked the userid.
+    """
+    leads = dict(zip(user.department_ids, user.is_leader_in, strict=False))
+    departments = {number: leads.get(number) for number in user.department_ids if number in known}
+    if listed_in is not None:
+        departments.setdefault(listed_in, None)
+    values = {
+        name: None if name in user.withheld else clean(getattr(user, name), longest)
+        for name, longest in _LONGEST.items()
+    }
+    values["name"] = values["name"] or None  # nobody is nameless: an empty name was withheld
+    # A field that is not in the answer at all may be hidden from the app: unknown, not empty.
+    number = dict(user.own_fields).get(number_field) if number_field else None
+    values["number"] = None if number is None else clean(number, NUMBER_CHARACTERS)
+    return Person(userid=user.userid, departments=departments, status=_status(user), is_seen_by_app=True, **values)
+
+
+def _status(user: User) -> str | None:
+    if user.is_enabled is False:
+        return DISABLED
+    return None if user.status is None else STATUS.get(user.status)
+
+
+T = TypeVar("T")
+
+# WeCom allows one company 10,000 calls of one API a minute. So many go out at once, and then so many a second: together
+# 8,800 in the first minute and 4,800 in each after it, which leaves something to others.
+CALLS_AT_ONCE = 4000
+CALLS_PER_SECOND = 80
+# Far below the 300 that WeCom was once said to allow, so that messages keep their share.
+PARALLEL_CALLS = 8
+# Seconds before the second and the third try. A whole run that begins anew (running.py) is minutes away: repeating
+# one call of thousands here is not the same retry a second time.
+PAUSES_SECONDS = (0.5, 2.0)
+
+
+class Calling:
+    """Makes calls. `pause` sleeps so many seconds; `count` is how many were made, repeats included."""
+
+    def __init__(
+        self,
+        *,
+        pause: Callable[[float], object] = time.sleep,
+        parallel: int = PARALLEL_CALLS,
+        at_once: int = CALLS_AT_ONCE,
+        per_second: float = CALLS_PER_SECOND,
+    ) -> None:
+        self.count = 0
+        self._pause, self._parallel = pause, parallel
+        self._interval, self._credit_seconds = 1 / per_second, at_once / per_second
+        self._lock = threading.Lock()
+        # When the last call would have gone out, had all kept the interval.
+        self._due_at = 0.0
+
+    def one(self, call: Callable[[], T]) -> T:
+        """One call, at most three times where it fails for the moment. Raises what the client raises."""
+        for seconds in PAUSES_SECONDS:
+            try:
+                return self._paced(call)
+            except TransientError as error:
+                if isinstance(error, RateLimitedError) and error.retry_after_seconds > 5:
+                    raise  # a minute's block: nobody sleeps that long
+                self._pause(seconds)
+        return self._paced(call)
+
+    def many(self, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
+        """The results in the order of the calls, some of which are under way at once. Ends with the first error."""
+        with ThreadPoolExecutor(self._parallel, thread_name_prefix="directory") as pool:
+            waiting: deque[Future[T]] = deque()
+            try:
+                for call in calls:
+                    waiting.append(pool.submit(self.one, call))
+                    if len(waiting) >= 2 * self._parallel:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _paced(self, call: Callable[[], T]) -> T:
+        with self._lock:
+            self.count += 1
+            now = read_boot_clock()
+            self._due_at = max(now, self._due_at) + self._interval
+            wait = self._due_at - now - self._credit_seconds
+        if wait > 0:
+            self._pause(wait)
+        return call()
+
 
 Source, Phase = SyncRun.Source, SyncRun.Phase
 # phase, steps done, steps in all (0: unknown)

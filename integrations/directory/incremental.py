@@ -11,27 +11,143 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 
-from integrations.core import client_factory
-from integrations.directory import selectors
-from integrations.directory.api import Calling
-from integrations.directory.apply import RowWriter
+from integrations.clients.wecom import callbacks as wire
+from integrations.core import client_factory, hooks
+from integrations.directory import sync
 from integrations.directory.diff import (
     DepartmentState,
     Difference,
     MemberState,
+    Plan,
+    RowWriter,
     absence,
     department_differences,
     difference,
 )
-from integrations.directory.event_payloads import EventChanges
-from integrations.directory.fetch import Reader, Whereabouts
-from integrations.directory.normalize import Person, SeenDepartment
-from integrations.directory.plan import Plan
-from integrations.models import Corp, Member, SyncRun, fold_userid
+from integrations.directory.fetch import Calling, Person, Reader, SeenDepartment, Whereabouts, is_userid
+from integrations.models import CallbackEvent, Corp, Member, MemberRename, SyncRun, fold_userid
+from integrations.models.fields import Unreadable
+
+CHANGE_CONTACT, ENTERED, LEFT = "change_contact", "subscribe", "unsubscribe"
+UPDATE_USER = "update_user"
+_OF_PEOPLE = frozenset({"create_user", UPDATE_USER, "delete_user"})
+_OF_DEPARTMENTS = frozenset({"create_party", "update_party", "delete_party"})
+_OF_TAGS = "update_tag"
+# Values of Status: disabled, has left.
+_LOSING_STATUS = frozenset({"2", "5"})
+# No list of one event is longer at WeCom.
+_ITEMS_AT_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Another userid for the same person. `try_count`: how often it was tried before."""
+
+    old: str
+    new: str
+    happened_at: datetime
+    try_count: int = 0
+
+
+@dataclass(slots=True)
+class EventChanges:
+    """What some events name. `people`, `leavers`, `tagged`: folded userid to its spelling.
+
+    `leavers`: of whom the last word is that they have left, were disabled, or are out of the app's scope. `tagged`: by
+    the number of each tag, whose members changed. `has_structure`: departments, or what the app sees, may be others.
+    `try_counts`: by folded userid, how often the events that name it were tried before.
+    """
+
+    people: dict[str, str] = field(default_factory=dict)
+    leavers: dict[str, str] = field(default_factory=dict)
+    renames: list[Rename] = field(default_factory=list)
+    tagged: dict[int, dict[str, str]] = field(default_factory=dict)
+    tags_with_departments: set[int] = field(default_factory=set)
+    has_structure: bool = False
+    try_counts: dict[str, int] = field(default_factory=dict)
+
+    def leave_out(self, userids: Iterable[str]) -> None:
+        """Do not look at these now."""
+        for folded in map(fold_userid, userids):
+            self.people.pop(folded, None)
+            self.leavers.pop(folded, None)
+
+
+def is_about_directory(event: str, change: str) -> bool:
+    """Whether an event of this name and ChangeType is for this module."""
+    if event == CHANGE_CONTACT:
+        return change in _OF_PEOPLE or change in _OF_DEPARTMENTS or change == _OF_TAGS
+    return event in {ENTERED, LEFT}
+
+
+def changes_in(events: Iterable[CallbackEvent], tries: Mapping[int, int]) -> EventChanges:
+    """`events`: in the order in which they happened; `tries`: how often each, by its key, was tried before."""
+    changes = EventChanges()
+    for event in events:
+        if isinstance(event.body, Unreadable):  # stored under a key that is lost: the next synchronisation sees it
+            continue
+        callback = wire.parse(event.body.encode())
+        if event.event == CHANGE_CONTACT:
+            _add_change(changes, event, callback, tries.get(event.pk, 0))
+        else:
+            changes.has_structure = True
+            _add_person(changes, callback.userid, is_leaving=event.event == LEFT, try_count=tries.get(event.pk, 0))
+    return changes
+
+
+def _add_change(changes: EventChanges, event: CallbackEvent, callback: wire.Callback, try_count: int) -> None:
+    if event.change in _OF_DEPARTMENTS:
+        changes.has_structure = True
+    elif event.change == _OF_TAGS:
+        _add_tag(changes, callback, try_count)
+    else:
+        old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
+        if new and is_userid(old) and is_userid(new):
+            changes.renames.append(Rename(old, new, event.happened_at, try_count))
+        is_leaving = _is_leaving(event.change, callback.text("Status").strip())
+        _add_person(changes, old, is_leaving=None if new else is_leaving, try_count=try_count)
+        _add_person(changes, new, is_leaving=is_leaving, try_count=try_count)
+
+
+def _is_leaving(change: str, status: str) -> bool | None:
+    """None where nothing is said of it."""
+    if change == "delete_user" or status in _LOSING_STATUS:
+        return True
+    return False if change == "create_user" or status else None
+
+
+def _add_person(changes: EventChanges, userid: str, *, is_leaving: bool | None, try_count: int) -> None:
+    if not is_userid(userid):
+        return
+    folded = fold_userid(userid)
+    changes.people[folded] = userid
+    changes.try_counts[folded] = max(try_count, changes.try_counts.get(folded, 0))
+    if is_leaving:
+        changes.leavers[folded] = userid
+    elif is_leaving is False:
+        changes.leavers.pop(folded, None)
+
+
+def _add_tag(changes: EventChanges, callback: wire.Callback, try_count: int) -> None:
+    number = callback.text("TagId").strip()
+    if not (number.isascii() and number.isdigit() and len(number) < 12):
+        return
+    users = [*_items(callback, "AddUserItems"), *_items(callback, "DelUserItems")]
+    named = {fold_userid(one): one for one in users if is_userid(one)}
+    changes.tagged.setdefault(int(number), {}).update(named)
+    changes.try_counts.update({folded: max(try_count, changes.try_counts.get(folded, 0)) for folded in named})
+    if _items(callback, "AddPartyItems") or _items(callback, "DelPartyItems"):
+        changes.tags_with_departments.add(int(number))
+
+
+def _items(callback: wire.Callback, name: str) -> list[str]:
+    return [one.strip() for one in callback.text(name).split(",")[:_ITEMS_AT_MOST] if one.strip()]
+
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +191,7 @@ class EventLookup:
             calling=calling,
             progress=lambda _phase, _done, _total: alive(),
         )
-        self._departments = selectors.department_states(corp)
+        self._departments = sync.department_states(corp)
         self._where: dict[str, Whereabouts] = {}
         self._wanted: dict[str, str] = {}
         self._found = Found()
@@ -142,7 +258,7 @@ class EventLookup:
                 snapshot.add(where.person)
         self._where |= dict.fromkeys(snapshot.left - self._where.keys(), _HAS_LEFT)
         listed = {folded for folded, one in snapshot.people.items() if one.is_seen_by_app} - self._where.keys()
-        states = selectors.member_states_of(self._corp, {*self._where, *listed})
+        states = sync.member_states_of(self._corp, {*self._where, *listed})
         for folded in [*self._where, *listed]:
             seen, state = self._where.get(folded), states.get(folded)
             person = snapshot.people.get(folded) if seen is None or seen.person is not None else None
@@ -234,3 +350,178 @@ def _present(states: Iterable[DepartmentState]) -> dict[int, SeenDepartment]:
 def has_copy(corp: Corp) -> bool:
     """Whether the directory of a corp was copied once: before that there is nothing to bring up to date."""
     return SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exists()
+
+
+Presence = Member.Presence
+# WeCom's clock and ours differ, and we see somebody a while after they joined.
+TOLERANCE = timedelta(minutes=10)
+# So often a rename waits for another one that comes before it. With the pauses of events.py that is some ten seconds.
+TRIES = 5
+
+
+@dataclass(slots=True)
+class Renamed:
+    """`touched`: members who were written, at `written_at`. `blocked`: renames that wait for another one. `outdated`:
+    renames of whose people somebody else has written since WeCom was asked: what it said of their userids is old.
+    """
+
+    written_at: datetime | None = None
+    touched: list[int] = field(default_factory=list)
+    blocked: list[Rename] = field(default_factory=list)
+    outdated: list[Rename] = field(default_factory=list)
+
+    @property
+    def written(self) -> dict[int, datetime]:
+        """When each member was written."""
+        return {} if self.written_at is None else dict.fromkeys(self.touched, self.written_at)
+
+
+def apply_renames(
+    *,
+    corp: Corp,
+    renames: Sequence[Rename],
+    known: Collection[str],
+    read_since: datetime,
+    now: datetime,
+    hold: Callable[[], None],
+    touch: Callable[[Sequence[int]], None],
+) -> Renamed:
+    """Carry out what can be, in whatever order they came: a userid must be given up before another person gets it.
+
+    `known`: those of the userids named, folded, that exist in WeCom, as read from `read_since` on. Where the old one
+    does, it is somebody else's or the event is wrong: whoever has it here waits for an administrator.
+    What still waits after TRIES is carried out all the same: the event before it does not come any more, and who has
+    the userid is taken for gone. Safe to repeat. All of it is one transaction, in which `hold` is called, and `touch`
+    with the keys of the members that are written.
+    """
+    done = Renamed(now)
+    if not renames:
+        return done
+    with transaction.atomic():
+        hold()
+        done.outdated = _outdated(corp, renames, read_since)
+        waiting = [one for one in renames if _is_true(corp, one, renames, known, done.touched, now)]
+        while waiting:
+            blocked = [one for one in waiting if not _apply(corp, one, done.touched, now, by_force=False)]
+            if len(blocked) == len(waiting):
+                break
+            waiting = blocked
+        for one in waiting:
+            if one.try_count < TRIES:
+                done.blocked.append(one)
+            else:
+                _apply(corp, one, done.touched, now, by_force=True)
+        touch(done.touched)
+    return done
+
+
+def _outdated(corp: Corp, renames: Sequence[Rename], read_since: datetime) -> list[Rename]:
+    """Locks all who are named, so that what is found here holds until the renames are written."""
+    members = _locked(corp, {fold_userid(userid) for one in renames for userid in (one.old, one.new)})
+    newer = {one.userid_folded for one in members if one.changed_at > read_since}
+    return [one for one in renames if not newer.isdisjoint({fold_userid(one.old), fold_userid(one.new)})]
+
+
+def _is_true(
+    corp: Corp, rename: Rename, renames: Sequence[Rename], known: Collection[str], touched: list[int], now: datetime
+) -> bool:
+    """Whether what WeCom shows agrees with it. `renames`: all of them, for several in a row."""
+    old, last = fold_userid(rename.old), fold_userid(rename.new)
+    if last == old:
+        return True
+    if old in known and not _is_explained(corp, old, renames, known):
+        _doubt(corp, rename, touched, now)
+        return False
+    becomes = {fold_userid(one.old): fold_userid(one.new) for one in renames}
+    seen = {old}
+    while last in becomes and last not in seen:
+        seen.add(last)
+        last = becomes[last]
+    return last in known
+
+
+def _is_explained(corp: Corp, userid: str, renames: Sequence[Rename], known: Collection[str]) -> bool:
+    """Whether somebody who is here, and whose own userid WeCom does not know any more, has taken this one."""
+    by_old = {fold_userid(one.old): one for one in renames if fold_userid(one.new) == userid}
+    gone = [folded for folded in by_old if folded not in known]
+    members = Member.objects.filter(corp=corp, userid_folded__in=gone)
+    return any(_is_meant(member, by_old[member.userid_folded]) for member in members)
+
+
+def _doubt(corp: Corp, rename: Rename, touched: list[int], now: datetime) -> None:
+    """Whoever has the old userid in WeCom may be another person than the one here: an administrator must say."""
+    done = _record_of(corp, rename)
+    member = next(iter(_locked(corp, {fold_userid(rename.old)})), None)
+    if member is None or not _is_meant(member, rename) or MemberRename.objects.filter(**done).exists():
+        return
+    MemberRename.objects.create(member=member, **done)
+    Member.objects.filter(pk=member.pk, waits_since__isnull=True).update(waits_since=now, changed_at=now)
+    touched.append(member.pk)
+    logger.warning("rename that WeCom does not confirm corp=%s member=%s", corp.pk, member.pk)
+
+
+def _record_of(corp: Corp, rename: Rename) -> dict[str, Any]:
+    return {
+        "corp": corp,
+        "old_folded": fold_userid(rename.old),
+        "new_folded": fold_userid(rename.new),
+        "happened_at": rename.happened_at,
+    }
+
+
+def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_force: bool) -> bool:
+    """False where it must wait."""
+    old, new = fold_userid(rename.old), fold_userid(rename.new)
+    rows = {one.userid_folded: one for one in _locked(corp, {old, new})}
+    member, holder = rows.get(old), rows.get(new)
+    done = _record_of(corp, rename)
+    if MemberRename.objects.filter(**done).exists():
+        return True
+    if member is None:  # perhaps about to get this userid, by an event that is still to come
+        return by_force
+    if not _is_meant(member, rename):
+        return True
+    if old != new and not all(hooks.member_renaming(corp, rename.old, rename.new)):
+        logger.warning("rename of a protected account corp=%s member=%s", corp.pk, member.pk)
+        return True
+    if member is holder:
+        holder = None
+    if holder is not None and not (by_force or _may_give_way(holder, rename)):
+        return False
+    _write(member, holder, rename, now)
+    MemberRename.objects.create(member=member, **done)
+    touched += [one.pk for one in (member, holder) if one is not None]
+    hooks.member_renamed(corp, rename.old, rename.new)
+    logger.info("member renamed corp=%s member=%s", corp.pk, member.pk)
+    return True
+
+
+def _locked(corp: Corp, folded: set[str]) -> list[Member]:
+    return list(Member.objects.select_for_update().filter(corp=corp, userid_folded__in=folded).order_by("pk"))
+
+
+def _is_meant(member: Member, rename: Rename) -> bool:
+    """Whether the event can be about the person whom the row stands for now. Somebody who is gone, is not renamed."""
+    if member.presence in (Presence.DELETED, Presence.MISSING):
+        return False
+    if member.first_seen_at > rename.happened_at + TOLERANCE:
+        return False
+    return member.renamed_at is None or member.renamed_at <= rename.happened_at
+
+
+def _may_give_way(holder: Member, rename: Rename) -> bool:
+    """Who is gone, and who was seen for the first time since: that is the renamed person, who looked like a joiner."""
+    return holder.presence in (Presence.DELETED, Presence.MISSING) or holder.first_seen_at >= rename.happened_at
+
+
+def _write(member: Member, holder: Member | None, rename: Rename, now: datetime) -> None:
+    """Why does `holder` get the old userid? Nobody has it any more: should it come back, an administrator is asked."""
+    if holder is not None:
+        _set(member, f"#{member.pk}", f"#{member.pk}", changed_at=now)  # out of the way for a moment
+        gone = {"presence": Presence.DELETED, "waits_since": None, "left_at": holder.left_at or now}
+        _set(holder, rename.old, fold_userid(rename.old), changed_at=now, **gone)
+    _set(member, rename.new, fold_userid(rename.new), changed_at=now, renamed_at=rename.happened_at)
+
+
+def _set(member: Member, userid: str, folded: str, **values: object) -> None:
+    Member.objects.filter(pk=member.pk).update(userid=userid, userid_folded=folded, **values)

@@ -1,4 +1,4 @@
-"""Directory runs: requested, carried out by one worker at a time, confirmed, ended.
+"""Runs of the directory: requested, carried out by one worker at a time, confirmed, ended, explained.
 
 A worker holds a lease on the row, which it moves on as it goes; when it dies, `due_runs` names the run again and the
 next worker reads everything anew: what was written already is no difference any more.
@@ -8,35 +8,140 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext, ngettext_lazy
 
 from integrations.clients.errors import (
     ConfigurationError,
+    Explanation,
     ForeignAnswerError,
     IntegrationError,
     RateLimitedError,
     RecipientError,
     TransientError,
 )
+from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
 from integrations.core import client_factory
-from integrations.directory import selectors
-from integrations.directory.api import Calling
-from integrations.directory.apply import LEASE, Writer
-from integrations.directory.diff import department_differences
-from integrations.directory.fetch import Reader
-from integrations.directory.guards import Question, Stop, question
-from integrations.directory.normalize import Snapshot
-from integrations.directory.plan import Plan, plan
-from integrations.directory.selectors import put_away
-from integrations.models import Corp, Department, Member, SyncChange, SyncRun
+from integrations.core.explanations import of_errcode, translated
+from integrations.directory.departments import Question, Stop, question
+from integrations.directory.diff import LEASE, DepartmentState, MemberState, Plan, Writer, department_differences, plan
+from integrations.directory.fetch import PLAIN_FIELDS, Calling, Reader, Snapshot
+from integrations.models import Corp, Department, Member, Membership, SyncChange, SyncRun
 from integrations.models.jobs import LET_GO, LeaseLostError
+
+# Runs of a corp whose differences are kept, and runs that are kept at all.
+KEPT_WITH_CHANGES = 20
+KEPT_RUNS = 200
+_AT_ONCE = 500
+
+
+def changes_of(run: SyncRun, *, after: int = 0) -> Iterator[SyncChange]:
+    """The applied differences of a run with their members, in the order in which they were written: leavers first.
+
+    `after`: the key of the last one that the caller has dealt with, so that an interrupted caller goes on there.
+    """
+    rows = SyncChange.objects.applied().filter(run=run).select_related("member").order_by("pk")
+    while True:
+        page = list(rows.filter(pk__gt=after)[:_AT_ONCE])
+        yield from page
+        if len(page) < _AT_ONCE:
+            return
+        after = page[-1].pk
+
+
+def admit_member(*, member: Member, now: datetime) -> bool:
+    """An administrator says that a userid which had been deleted may be used again. False where it does not wait."""
+    waiting = Member.objects.filter(pk=member.pk).waiting_for_administrator()
+    return bool(waiting.update(waits_since=None, changed_at=now))
+
+
+def note_seen(*, member_id: int, now: datetime) -> bool:
+    """WeCom has just shown somebody who was out of scope or disabled. False where the copy knows better by now."""
+    known = Member.objects.filter(pk=member_id, presence__in=_HEALING, waits_since__isnull=True)
+    is_disabled = When(status=Member.Status.DISABLED, then=Value(Member.Status.ACTIVE))
+    status = Case(is_disabled, default=F("status"))
+    return bool(known.update(presence=Member.Presence.HERE, left_at=None, status=status, changed_at=now))
+
+
+# Deleted and missing people are not among them: their userid may be somebody else's by now.
+_HEALING = (Member.Presence.HERE, Member.Presence.OUT_OF_SCOPE)
+
+
+def put_away(*, corp: Corp) -> None:
+    """Forget the differences of all but the last runs, then all but the last runs."""
+    runs = SyncRun.objects.filter(corp=corp).order_by("-pk")
+    old = list(runs.values_list("pk", flat=True)[KEPT_WITH_CHANGES:])
+    while keys := list(SyncChange.objects.filter(run__in=old).values_list("pk", flat=True)[:_AT_ONCE]):
+        SyncChange.objects.filter(pk__in=keys).delete()
+    SyncRun.objects.filter(pk__in=old[KEPT_RUNS - KEPT_WITH_CHANGES :]).delete()
+
+
+# --- The stored directory of a corp, read as values for comparing ---
+
+_MEMBERS_AT_ONCE = 2000
+
+
+def department_states(corp: Corp) -> list[DepartmentState]:
+    """All departments of a corp, the removed ones among them."""
+    columns = ("pk", "wecom_department_id", "wecom_parent_id", "name", "order", "removed_at")
+    rows = Department.objects.filter(corp=corp).order_by("pk").values_list(*columns)
+    return [
+        DepartmentState(pk, number, parent, name, order, removed_at is not None)
+        for pk, number, parent, name, order, removed_at in rows
+    ]
+
+
+def member_states(corp: Corp) -> Iterator[MemberState]:
+    """All members of a corp, row by row: the whole is never in memory, only who stands where."""
+    return _states(Member.objects.filter(corp=corp), memberships(corp))
+
+
+def member_states_of(corp: Corp, folded: Collection[str]) -> dict[str, MemberState]:
+    """Those of these userids who are stored."""
+    members = Member.objects.filter(corp=corp, userid_folded__in=folded)
+    departments = _departments_of(corp, Membership.objects.filter(member__in=members.values("pk")))
+    return {one.folded: one for one in _states(members, departments)}
+
+
+def _states(members: QuerySet[Member], departments: Mapping[int, dict[int, bool | None]]) -> Iterator[MemberState]:
+    columns = ("pk", "userid", "userid_folded", "presence", "waits_since", "status", *PLAIN_FIELDS)
+    rows = members.order_by("pk").values_list(*columns)
+    for pk, userid, folded, presence, waits_since, status, *values in rows.iterator(_MEMBERS_AT_ONCE):
+        yield MemberState(
+            pk=pk,
+            userid=userid,
+            folded=folded,
+            presence=presence,
+            is_waiting=waits_since is not None,
+            status=status,
+            departments=departments.get(pk, {}),
+            values=tuple(values),
+        )
+
+
+def memberships(corp: Corp) -> dict[int, dict[int, bool | None]]:
+    """Of each member's key the numbers of the departments, and whether the member leads there."""
+    return _departments_of(corp, Membership.objects.filter(department__corp=corp))
+
+
+def _departments_of(corp: Corp, rows: QuerySet[Membership]) -> dict[int, dict[int, bool | None]]:
+    numbers = dict(Department.objects.filter(corp=corp).values_list("pk", "wecom_department_id"))
+    found: dict[int, dict[int, bool | None]] = {}
+    rows = rows.order_by()
+    for member, department, leads in rows.values_list("member_id", "department_id", "is_leader").iterator(
+        _MEMBERS_AT_ONCE
+    ):
+        found.setdefault(member, {})[numbers[department]] = leads
+    return found
+
 
 logger = logging.getLogger(__name__)
 
@@ -172,9 +277,9 @@ class _Carrying:
         )
         snapshot = reader.read()
         self._show(Phase.COMPARING, 0, 0, seen_count=len(snapshot.people))
-        states = selectors.member_states(self._corp)
+        states = member_states(self._corp)
         planned = plan(snapshot=snapshot, states=states, source=source, look_up=reader.look_up, turn=self._run.pk)
-        planned.departments = department_differences(selectors.department_states(self._corp), snapshot.departments)
+        planned.departments = department_differences(department_states(self._corp), snapshot.departments)
         self._warn(snapshot, planned)
         if self._run.is_confirmed:
             self._keep_to_the_answer(planned, snapshot)
@@ -207,7 +312,7 @@ class _Carrying:
         losing = {one.state.pk for one in planned.losing if one.state.is_able}
         if not losing:
             return None
-        departments = selectors.memberships(self._corp)
+        departments = memberships(self._corp)
         able = Member.objects.filter(corp=self._corp).able().values_list("pk", flat=True)
         tree = Department.objects.filter(corp=self._corp).present()
         return question(
@@ -318,3 +423,152 @@ def _let_lost(run: SyncRun, **values: Any) -> None:
         SyncRun.objects.change(run, **values)
     except LeaseLostError:
         logger.warning("directory run=%s was taken over by another worker", run.pk)
+
+
+# What a run may store as its problem. `number`: the department that the run names.
+_PROBLEMS = {
+    "unreachable": Explanation(
+        gettext_noop("WeCom could not be reached, several times in a row. Nobody was disabled."),
+        NETWORK_ADMIN,
+        gettext_noop("Open the company's page and run the diagnosis."),
+    ),
+    "wecom": Explanation(
+        gettext_noop("WeCom's answer was not what it should be. Nobody was disabled."),
+        SUPPORT,
+        gettext_noop("Synchronise again; if it stops again, send the technical detail to support."),
+    ),
+    "not_wecom": Explanation(
+        gettext_noop(
+            "What answered is not WeCom: a login page of the network, a proxy or another server. Nobody was disabled."
+        ),
+        NETWORK_ADMIN,
+        gettext_noop(
+            "Check the API address and the proxy on the company's page under “Advanced”; the detail below shows what "
+            "answered."
+        ),
+    ),
+    "wrong_setting": Explanation(
+        gettext_noop("The API address, the proxy, the CA bundle or an encryption key is wrong. Nobody was disabled."),
+        SITE_ADMIN,
+        gettext_noop("Check the fields under “Advanced” on the company's page, and run the diagnosis there."),
+    ),
+    "changed_meanwhile": Explanation(
+        gettext_noop("The directory or the app's visible scope changed while it was read. Nobody was disabled."),
+        NOBODY,
+        gettext_noop("Synchronise again in a few minutes."),
+    ),
+    "root": Explanation(
+        gettext_noop(
+            "Department %(number)s, one of the department roots, does not exist or is not visible to the app. "
+            "Nobody was disabled."
+        ),
+        SITE_ADMIN,
+        gettext_noop(
+            "System integration → WeCom configuration → the company: correct the department roots; or add the "
+            "department to the app's visible scope in WeCom's console."
+        ),
+    ),
+    "too_long": Explanation(
+        gettext_noop("It was begun again and again and did not end for hours."),
+        SITE_ADMIN,
+        gettext_noop("Look at the workers' log: were they stopped, or short of memory? Then synchronise again."),
+    ),
+}
+_BROKEN = Explanation(
+    gettext_noop("The program made a mistake. Nobody was disabled beyond what the run shows as written."),
+    SUPPORT,
+    gettext_noop("Send the technical detail and the workers' log to support."),
+)
+# The sentence for each kind of warning; the number chooses its form.
+_WARNINGS = {
+    "cycle": ngettext_lazy(
+        "%(count)d department stands below itself: %(examples)s.",
+        "%(count)d departments stand below themselves: %(examples)s.",
+        "count",
+    ),
+    "orphan": ngettext_lazy(
+        "%(count)d department has a parent that WeCom did not list: %(examples)s.",
+        "%(count)d departments have parents that WeCom did not list: %(examples)s.",
+        "count",
+    ),
+    "spelling": ngettext_lazy(
+        "%(count)d userid came in two spellings and was taken for one person: %(examples)s.",
+        "%(count)d userids came in two spellings and were taken for one person each: %(examples)s.",
+        "count",
+    ),
+    "userid": ngettext_lazy(
+        "%(count)d entry was left out because its userid cannot be one: %(examples)s.",
+        "%(count)d entries were left out because their userids cannot be ones: %(examples)s.",
+        "count",
+    ),
+    "tag": ngettext_lazy(
+        "%(count)d tag of the app's visible scope could not be read: %(examples)s.",
+        "%(count)d tags of the app's visible scope could not be read: %(examples)s.",
+        "count",
+    ),
+    "named_but_gone": ngettext_lazy(
+        "The app's visible scope names %(count)d person who does not exist: %(examples)s.",
+        "The app's visible scope names %(count)d people who do not exist: %(examples)s.",
+        "count",
+    ),
+    "moved_meanwhile": ngettext_lazy(
+        "%(count)d person moved while the lists were read, and was found: %(examples)s.",
+        "%(count)d people moved while the lists were read, and were found: %(examples)s.",
+        "count",
+    ),
+    "reappeared": ngettext_lazy(
+        "%(count)d userid that had been deleted came back and waits for an administrator: %(examples)s.",
+        "%(count)d userids that had been deleted came back and wait for an administrator: %(examples)s.",
+        "count",
+    ),
+    "not_shown": ngettext_lazy(
+        "%(count)d more person went missing after the question and was left alone; the next run looks again: "
+        "%(examples)s.",
+        "%(count)d more people went missing after the question and were left alone; the next run looks again: "
+        "%(examples)s.",
+        "count",
+    ),
+    "nobody": gettext_lazy("WeCom named no member at all. Does the app's visible scope hold anybody?"),
+}
+_OTHER_WARNING = gettext_lazy("Warnings: %(examples)s.")
+
+
+def explain_run(run: SyncRun) -> Explanation:
+    """Explain why a run stopped or waits for its next try; nothing where it did not."""
+    if not run.problem:
+        return Explanation("")
+    if run.problem in {"wecom", "unreachable"} and run.errcode is not None:
+        return of_errcode(run.errcode)
+    return translated(_PROBLEMS.get(run.problem, _BROKEN), {"number": run.detail})
+
+
+def word_question(run: SyncRun) -> list[str]:
+    """Say in sentences why a run asks before it goes on; none where it does not ask."""
+    facts = run.question
+    if not facts:
+        return []
+    sentences = [
+        ngettext(
+            "%(leaving)d of %(of)d person who can sign in now would lose access.",
+            "%(leaving)d of %(of)d people who can sign in now would lose access.",
+            facts["of"],
+        )
+        % facts
+    ]
+    if facts["reason"] == "share":
+        sentences.append(_("That is more than the %(percent)d %% that may be disabled without asking.") % facts)
+    if facts["roots"]:
+        roots = _("Of these departments nobody would be left: %(roots)s.")
+        sentences.append(roots % {"roots": _(", ").join(facts["roots"])})
+    sentences.append(
+        _("Nothing is changed yet. Usual causes: the app's visible scope was changed, or WeCom answered in part.")
+    )
+    return sentences
+
+
+def word_warnings(run: SyncRun) -> list[str]:
+    """Say what was odd, one sentence for each kind."""
+    return [
+        _WARNINGS.get(one["code"], _OTHER_WARNING) % {"count": one["count"], "examples": _(", ").join(one["examples"])}
+        for one in run.warnings
+    ]

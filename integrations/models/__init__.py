@@ -1,17 +1,36 @@
 """The outside systems that we are connected to, as rows."""
 
-from integrations.models.bi import BiConnection, BiListing
-from integrations.models.callbacks import EventLane, EventWork
-from integrations.models.companies import DEFAULT_SITE_ADDRESS, Corp, SiteAddress, is_local_host
-from integrations.models.console import ConsoleWrite
-from integrations.models.credentials import StagedCredentials
-from integrations.models.datasources import Card, CardData, CardView, DataSource, HttpMethod, SourceKind
-from integrations.models.diagnosis import CheckRun
-from integrations.models.directory import Department, Member, MemberRename, Membership, fold_userid
-from integrations.models.heartbeats import EngineWatch, Heartbeat
-from integrations.models.installation import Installation
-from integrations.models.site import CallbackEvent, VerificationFile
-from integrations.models.sync_runs import SyncChange, SyncRun
+from integrations.models.companies import (
+    DEFAULT_SITE_ADDRESS,
+    CallbackEvent,
+    Corp,
+    SiteAddress,
+    VerificationFile,
+    is_local_host,
+)
+from integrations.models.company_runs import CheckRun, ConsoleWrite, StagedCredentials
+from integrations.models.datasources import (
+    BiConnection,
+    BiListing,
+    Card,
+    CardData,
+    CardView,
+    DataSource,
+    HttpMethod,
+    SourceKind,
+)
+from integrations.models.directory import (
+    Department,
+    EventLane,
+    EventWork,
+    Member,
+    MemberRename,
+    Membership,
+    SyncChange,
+    SyncRun,
+    fold_userid,
+)
+from integrations.models.installation import EngineWatch, Heartbeat, Installation
 
 __all__ = [
     "DEFAULT_SITE_ADDRESS",

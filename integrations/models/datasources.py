@@ -1,10 +1,14 @@
-"""Data sources, cards with their queries, and the data fetched for them."""
+"""The BI, data sources, cards with their queries, the data fetched for them, and sentences for what went wrong."""
 
 from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -12,13 +16,323 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from integrations.clients.sources.errors import Problem
+from integrations.clients.sources.errors import Power, Problem
 from integrations.data.table import Table, from_document, to_document
-from integrations.models import datasource_messages
 from integrations.models.companies import Corp
-from integrations.models.fields import EncryptedTextField
+from integrations.models.fields import NOTHING, EncryptedTextField, Person, corp_condition
 from integrations.models.jobs import Leased, LeasedQuerySet, Moment
-from integrations.models.scoping import NOTHING, Person, corp_condition
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+_reader_sees_network: ContextVar[Callable[[], bool]] = ContextVar("reader_sees_network", default=lambda: False)
+
+
+@contextmanager
+def read_by(sees_network: Callable[[], bool]) -> Iterator[None]:
+    """While the block runs, sentences are for a reader of whom `sees_network` says whether to tell more."""
+    token = _reader_sees_network.set(sees_network)
+    try:
+        yield
+    finally:
+        _reader_sees_network.reset(token)
+
+
+def explain_problem(code: str, facts: Mapping[str, Any], *, sees_network: bool | None = None) -> str:
+    """In the language in force. A code of another version gets the sentence of what nobody expected.
+
+    `sees_network`: tell a port where nothing listens from one where something is silent; None: as `read_by` says. That
+    is for superusers: with sources at addresses of their choice, others would learn what runs in the network.
+    """
+    if sees_network is None:
+        sees_network = _reader_sees_network.get()()
+    if not sees_network and (code == Problem.UNREACHABLE or facts.get("silent")):
+        return str(_SENTENCES["silence"])
+    reason = f"{code}-{facts.get('reason', '')}"
+    words = str(_SENTENCES.get(reason) or _SENTENCES.get(code, _SENTENCES[Problem.UNEXPECTED]))
+    spoken = _words(facts)
+    try:
+        return words % {name: spoken.get(str(value), value) for name, value in facts.items()}
+    except (KeyError, TypeError, ValueError):  # facts of another version
+        return str(_SENTENCES[Problem.UNEXPECTED]) % {"error": code}
+
+
+def _words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
+    """What `what` and `missing` are in a sentence. Anything else in a sentence is a number, a code or a name."""
+    column = {"column": facts.get("column", "")}
+    return {
+        "bi": _("the BI's address or API user"),
+        "bi-address": _("the BI's address"),
+        "app-token": _("the BI's app token"),
+        "address": _("the address of the service"),
+        "encoding": _("its letters or its packing are broken"),
+        "empty": _("it is empty"),
+        "not-json": _("it is no JSON"),
+        "deep": _("it is nested too deeply"),
+        "web-page": _("a web page, perhaps one to sign in"),
+        "expression": _("it does not fit what is there"),
+        "nothing": _("it finds nothing"),
+        "memory": _("it needs too much memory"),
+        **address_flaws(str(facts.get("detail", ""))),
+        "answer": _("no answer of the BI"),
+        "header": _("a header that fits no column"),
+        "rows": _("malformed rows"),
+        "uneven": _("its rows differ in length"),
+        "columns": _("it has too many columns"),
+        "no-columns": _("it has no columns"),
+        "no-time-column": _("the column “%(column)s”, which is to say of when the data is, is not there") % column,
+        "beyond": _("it holds a date or time that is none here, such as infinity or the year 10000"),
+        "not-number": _("the column “%(column)s” holds something that is no number") % column,
+        "not-boolean": _("the column “%(column)s” holds something that is neither yes nor no") % column,
+        "not-date": _("the column “%(column)s” holds something that is no date") % column,
+        "not-datetime": _("the column “%(column)s” holds something that is no time") % column,
+    }
+
+
+def word_powers(found: str) -> str:
+    """What the account of a database may do beyond reading tables, in a few words. `found`: powers with commas."""
+    words = {Power.SUPERUSER: _("superuser"), Power.FILES: _("reads files")}
+    return _(", ").join(str(words[Power(one)]) for one in found.split(",") if one in words)
+
+
+def too_much_power(found: str) -> str:
+    """The warning for a source. `found`: codes of Power, separated by commas."""
+    return _(
+        "The account of this database may do more than read tables (%(powers)s): whoever writes a query may read files "
+        "of the database's server. Give the source an account that may only read the tables it needs."
+    ) % {"powers": word_powers(found)}
+
+
+def address_flaws(detail: str) -> dict[str, StrOrPromise]:
+    """Why an address of a database is refused, in whole sentences, by integrations.clients.sources.sql_url.Flaw."""
+    known = {"detail": detail}
+    return {
+        "no-address": _("This is no address of a database. Write kind://user:password@host:port/database."),
+        "no-driver": _("This kind of database is not admitted (%(detail)s): see docs/en/data-sources.md.") % known,
+        "no-host": _("The host is missing, or is not a single one."),
+        "no-database": _("The name of the database is missing behind the last slash."),
+        "option": _("The option %(detail)s is not admitted: leave it out.") % known,
+    }
+
+
+_SENTENCES = {
+    "silence": _(
+        "The data source gave no answer. Check that it runs, its address, the firewall and its time limit, or ask "
+        "for less. A superuser sees more."
+    ),
+    Problem.SOURCE_OFF: _("The data source is switched off. Switch it on, or choose another for this card."),
+    Problem.NOT_SET_UP: _("The data source is not set up completely: %(missing)s is missing."),
+    Problem.KEY_MISSING: _(
+        "The credentials of the data source cannot be read: a key is missing in FIELD_ENCRYPTION_KEYS. Restore "
+        "the key, or enter the credentials again."
+    ),
+    Problem.UNREACHABLE: _(
+        "The data source could not be reached (%(reason)s). Check that it runs, its address, and the firewall."
+    ),
+    "unreachable-dns": _(
+        "No host of this name is known. Check how it is spelt, and that the DNS of this server knows it."
+    ),
+    "unreachable-refused": _(
+        "Nothing answers at this host and port. Check the port, and that the data source runs and takes connections "
+        "from other machines."
+    ),
+    "unreachable-timeout": _(
+        "The host does not answer. Check the address, and that the firewall lets this server through to the port."
+    ),
+    "unreachable-tls": _(
+        "The port answers, but no encrypted connection (TLS) came about. Check the port, and whether the data source "
+        "speaks TLS."
+    ),
+    Problem.TOO_SLOW: _("The data source took longer than %(seconds)s seconds. Ask for less, or raise its time limit."),
+    Problem.TOO_BIG: _("The answer is larger than %(megabytes)s MB. Ask for fewer rows or columns."),
+    Problem.NOT_ADMITTED: _(
+        "The data source refuses the credentials. Enter them again, or let its administrator admit this account."
+    ),
+    Problem.NO_RIGHT: _(
+        "The account may not read what is asked for. Let the database's administrator give it the right to connect to "
+        "the database, and to read the tables."
+    ),
+    Problem.NO_DATABASE: _("The server has no database of this name. Check the name of the database."),
+    Problem.NO_TLS: _(
+        "No encrypted connection (TLS) came about. Switch TLS on at the data source, or connect without: take the CA "
+        "bundle, or the option sslmode, out."
+    ),
+    Problem.NOT_FOUND: _(
+        "The data source does not know what is asked for: it was deleted or renamed. Choose it anew in the card."
+    ),
+    Problem.REFUSED: _("The data source refuses the query (code %(code)s). Check the card's settings."),
+    Problem.BROKEN: _("The data source answers with an error of its own (HTTP %(status)s). Try again later."),
+    Problem.BUSY: _(
+        "The data source is busy: something that the query needs is locked, or there are too many queries."
+    ),
+    Problem.NOT_UNDERSTOOD: _(
+        "The answer of the data source is not of the form that was expected (%(what)s). Check the card's settings."
+    ),
+    Problem.NO_TABLE: _("The answer is no table: %(what)s."),
+    Problem.CERTIFICATE: _(
+        "The certificate of the data source is not trusted. Renew it there, or paste its authority as CA bundle."
+    ),
+    Problem.ADDRESS_REFUSED: _("The address of the database is refused: %(what)s Enter another in the data source."),
+    Problem.ADDRESS_FORBIDDEN: _(
+        "The address leads into an internal network, which this source may not enter. A superuser can allow it: by the "
+        "tick “may be in the internal network”."
+    ),
+    Problem.ADDRESS_NEVER: _(
+        "The address leads to where no data source may go, such as the metadata of a cloud. Enter another."
+    ),
+    Problem.LOOPBACK_FORBIDDEN: _(
+        "The address leads to this machine itself. Where everything runs on one machine, set DATA_ALLOW_LOOPBACK, "
+        "and let a superuser tick “may be in the internal network”."
+    ),
+    Problem.DRIVER_UNCHECKED: _(
+        "Nobody can check where the driver of this kind of database connects to. A superuser can allow the source "
+        "the internal network, and so all addresses."
+    ),
+    Problem.REDIRECTED: _(
+        "The service sends the question on to another address, which is not followed. Enter the final address."
+    ),
+    Problem.QUERY_REFUSED: _("The database refuses the query (%(code)s). Try it there, then correct the card."),
+    Problem.NOT_A_QUERY: _("Only one query that reads can be asked: one SELECT, without a semicolon inside."),
+    Problem.PARAMETER_MISSING: _("The parameter “%(name)s” of the query has no value. Set it in the card."),
+    Problem.DRIVER_MISSING: _(
+        "No driver for this kind of database is installed or admitted (%(driver)s). See docs/en/data-sources.md."
+    ),
+    Problem.EXPRESSION: _("The JMESPath expression fails on this answer: %(what)s. Correct it in the card."),
+    Problem.UNEXPECTED: _("The data could not be read because of an error in this program (%(error)s)."),
+}
+
+
+THE_ONE = 1
+# Guandata's own names, unless somebody changed them.
+USUAL_DOMAIN = "guanbi"
+
+
+class BiConnection(models.Model):
+    """One row: the BI platform of this site (docs/decisions/0016)."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    is_enabled = models.BooleanField(
+        _("people enter the BI from here"),
+        default=False,
+        help_text=_("Off: nobody enters the BI, and all pages in links are pages of this site."),
+    )
+    base_url = models.CharField(
+        _("address of the BI"),
+        max_length=255,
+        blank=True,
+        help_text=_("As people open it in the browser, without a page: https://bi.example.com."),
+    )
+    # --- Who comes in -------------------------------------------------------------------------------------------------
+    provider = models.CharField(
+        "provider",
+        max_length=64,
+        default=USUAL_DOMAIN,
+        help_text=_(
+            "The name of the sign-on provider, exactly as it stands in the BI. Since December 2019 it is the domain ID."
+        ),
+    )
+    domain_id = models.CharField(
+        "domainId",
+        max_length=64,
+        blank=True,
+        help_text=_("For versions before 5.9 only: then usually guanbi."),
+    )
+    external_id_source = models.CharField(
+        _("identity in the BI"),
+        max_length=100,
+        # The attribute that administrators of all companies alone set (accounts.users.bi_identity).
+        default="bi_login_id",
+        help_text=_("Which value of a person here is the account there: it becomes externalUserId."),
+    )
+    private_key = EncryptedTextField(_("private key"), blank=True, editable=False)
+    key_saved_at = models.DateTimeField(_("key saved"), null=True, editable=False)
+    token_seconds = models.PositiveSmallIntegerField(
+        _("lifetime of a token (seconds)"),
+        default=60,
+        validators=[MinValueValidator(10), MaxValueValidator(300)],
+        help_text=_(
+            "From 10 to 300. A token is made when somebody clicks and is used at once: as short as the clocks allow."
+        ),
+    )
+    # --- Addresses of its pages ---------------------------------------------------------------------------------------
+    desktop_page = models.CharField(_("page on a computer"), max_length=200, default="/page/{id}")
+    phone_page = models.CharField(
+        _("page on a phone"),
+        max_length=200,
+        blank=True,
+        default="/m/page/{id}?pageRenderType=phoneView",
+        help_text=_("Empty: as on a computer. {id} stands for the page."),
+    )
+    desktop_home = models.CharField(_("first page on a computer"), max_length=200, default="/")
+    phone_home = models.CharField(_("first page on a phone"), max_length=200, default="/")
+    routed_paths = models.CharField(
+        _("pages behind path_url"),
+        max_length=200,
+        blank=True,
+        default="survey-engine",
+        help_text=_(
+            "First words of paths, separated by commas, that the BI opens from its first page only: "
+            "/?path_url=survey-engine/… Its forms are such."
+        ),
+    )
+    # --- Its public API -----------------------------------------------------------------------------------------------
+    api_domain = models.CharField(_("domain of the API user"), max_length=64, blank=True, default=USUAL_DOMAIN)
+    api_login = models.CharField(
+        _("API user"),
+        max_length=128,
+        blank=True,
+        help_text=_("Login name or e-mail of a user of the BI by whom data of cards is read. Optional."),
+    )
+    api_password = EncryptedTextField(_("password of the API user"), blank=True)
+    app_token = EncryptedTextField(_("app token"), blank=True)
+    proxy_url = EncryptedTextField(_("proxy"), blank=True, help_text=_("http://user:password@host:port, if needed."))
+    ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
+    # --- Its last test: counts only for the version that it saw -------------------------------------------------------
+    connection_version = models.PositiveIntegerField(default=1, editable=False)
+    check_requested_at = models.DateTimeField(null=True, editable=False)
+    # As whom the person who asked for the test enters the BI; empty where that is not known.
+    check_as = models.CharField(max_length=255, blank=True, editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
+    checked_version = models.PositiveIntegerField(default=0, editable=False)
+    check_results = models.JSONField(default=list, editable=False)
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("BI platform")
+        verbose_name_plural = _("BI platform")
+        default_permissions = ("view", "change")
+        constraints = [models.CheckConstraint(condition=Q(pk=THE_ONE), name="one_bi_connection")]
+
+    def __str__(self) -> str:
+        return self.base_url or str(_("BI platform"))
+
+    @property
+    def has_key(self) -> bool:
+        """Without reading the key: it is known by when it was saved."""
+        return self.key_saved_at is not None
+
+
+class BiListing(models.Model):
+    """What the BI listed when somebody last asked: its pages, or the cards of one of them. For choosing only."""
+
+    # Empty for the list of pages itself.
+    page_id = models.CharField(max_length=100, unique=True, blank=True)
+    requested_at = models.DateTimeField()
+    # Which connection was asked: what another one lists counts no more.
+    version = models.PositiveIntegerField(default=0)
+    listed_at = models.DateTimeField(null=True)
+    # [[id, name, kind]]
+    entries = models.JSONField(default=list)
+    # Why there is none (integrations.models.datasources), and what stands in the sentence.
+    problem_code = models.CharField(max_length=32, blank=True)
+    problem_facts = models.JSONField(default=dict)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.page_id or "/"
+
 
 SECONDS_AT_MOST = 120
 ROWS_AT_MOST = 100_000
@@ -239,7 +553,7 @@ class CardData(Leased):
     content = models.BinaryField(default=b"", editable=False)
     row_count = models.PositiveIntegerField(_("rows"), default=0)
     took_milliseconds = models.PositiveIntegerField(_("took (ms)"), default=0)
-    # Which sentence says why there is no data (integrations.models.datasource_messages), and what stands in it.
+    # Which sentence says why there is no data (integrations.models.datasources), and what stands in it.
     problem_code = models.CharField(max_length=32, blank=True)
     problem_facts = models.JSONField(default=dict, blank=True)
     try_count = models.PositiveSmallIntegerField(_("tries"), default=0)
@@ -299,7 +613,7 @@ class CardData(Leased):
 
         Never holds an address, a credential or a value of the data.
         """
-        return datasource_messages.sentence(self.problem_code, self.problem_facts) if self.problem_code else ""
+        return explain_problem(self.problem_code, self.problem_facts) if self.problem_code else ""
 
 
 def packed(table: Table) -> bytes:

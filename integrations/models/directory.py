@@ -9,15 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import gettext_noop, pgettext_lazy
 
-from integrations.models import scoping
-from integrations.models.companies import Corp
+from integrations.models import fields
+from integrations.models.companies import CallbackEvent, Corp
+from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet, Leased, LeasedQuerySet, Moment
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
     from typing import Self
 
 
@@ -30,7 +33,7 @@ class DepartmentQuerySet(models.QuerySet["Department"]):
     def present(self) -> Self:
         return self.filter(removed_at__isnull=True)
 
-    def visible_to(self, person: scoping.Person) -> Self:
+    def visible_to(self, person: fields.Person) -> Self:
         """Departments of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 
@@ -74,7 +77,7 @@ class MemberQuerySet(models.QuerySet["Member"]):
         """Userids that had been deleted and came back: perhaps another person's."""
         return self.filter(waits_since__isnull=False)
 
-    def visible_to(self, person: scoping.Person) -> Self:
+    def visible_to(self, person: fields.Person) -> Self:
         """Members of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 
@@ -205,3 +208,243 @@ class MemberRename(models.Model):
 
     def __str__(self) -> str:
         return f"{self.old_folded} → {self.new_folded}"
+
+
+class SyncRunQuerySet(BackgroundJobQuerySet["SyncRun"]):
+    def claimable(self, now: datetime) -> Self:
+        """Of those that wait, only new ones and those that are due again."""
+        return super().claimable(now).filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
+
+    def visible_to(self, person: fields.Person) -> Self:
+        """Runs of the corps that `person` may see."""
+        return self.filter(corp__in=Corp.objects.visible_to(person))
+
+
+class SyncRun(BackgroundJob):
+    """One run. The row is also the lock: a corp has one active run, whose worker holds a lease that expires."""
+
+    class Trigger(models.TextChoices):
+        MANUAL = "manual", _("by hand")
+        NIGHTLY = "nightly", _("nightly")
+        EVENT = "event", _("after an event of WeCom")
+
+    class Source(models.TextChoices):
+        APP = "app", _("visible scope of the app")
+        CONTACTS = "contacts", _("accounts and departments of the whole company, by the contacts secret")
+        BOTH = "both", _("whole company by the contacts secret, details by the app")
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", _("running")
+        ASKING = "asking", _("waits for your confirmation")
+        DONE = "done", _("done")
+        FAILED = "failed", _("stopped")
+        REFUSED = "refused", _("refused by an administrator")
+        OVERTAKEN = "overtaken", _("overtaken by a later run")
+
+    class Phase(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        DEPARTMENTS = "departments", _("reading departments")
+        MEMBERS = "members", _("reading members")
+        COMPARING = "comparing", _("comparing")
+        WRITING = "writing", _("writing")
+        FINISHED = "finished", _("finished")
+
+    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="sync_runs", verbose_name=_("company"))
+    trigger = models.CharField(_("trigger"), max_length=16, choices=Trigger.choices)
+    source = models.CharField(_("read with"), max_length=16, choices=Source.choices)
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
+    phase = models.CharField(_("phase"), max_length=16, choices=Phase.choices, default=Phase.WAITING)
+    requested_at = models.DateTimeField(_("requested"))
+    requested_by = models.CharField(_("requested by"), max_length=255, blank=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    try_count = models.PositiveIntegerField(_("tries"), default=0)
+    next_try_at = models.DateTimeField(_("next try"), null=True)
+    # Progress of the phase: 0 of 0 where it cannot be told.
+    done_count = models.PositiveIntegerField(_("steps done"), default=0)
+    total_count = models.PositiveIntegerField(_("steps in all"), default=0)
+    call_count = models.PositiveIntegerField(_("calls to WeCom"), default=0)
+    seen_count = models.PositiveIntegerField(_("people seen"), default=0)
+    # How many differences of each kind were written: {"joined": 3, …}, keys of SyncChange.Kind and "departments".
+    counts = models.JSONField(_("written"), default=dict)
+    # [{"code": "cycle", "count": 2, "examples": ["7", "9"]}, …]; integrations.directory.sync has the sentences.
+    warnings = models.JSONField(_("warnings"), default=list)
+    # Why it stopped: a word of integrations.directory.sync, and what WeCom said.
+    problem = models.CharField(_("problem"), max_length=32, blank=True)
+    errcode = models.IntegerField(_("WeCom's error code"), null=True)
+    hint = models.CharField(_("hint"), max_length=64, blank=True)
+    detail = models.TextField(_("technical detail"), blank=True)
+    # Why it asks: {"reason": "share" | "root", "leaving": 12, "of": 100, "percent": 5, "roots": ["2"]}.
+    question = models.JSONField(_("question"), default=dict)
+    answered_at = models.DateTimeField(pgettext_lazy("question", "answered"), null=True)
+    answered_by = models.CharField(_("answered by"), max_length=255, blank=True)
+
+    objects = SyncRunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("directory synchronisation")
+        verbose_name_plural = _("directory synchronisations")
+        ordering = ["-pk"]
+        default_permissions = ("view",)
+        permissions = [("sync_directory", gettext_noop("Can synchronise the directory and confirm what a run asks"))]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["corp"], condition=Q(status__in=["waiting", "running"]), name="one_active_sync_run_per_corp"
+            ),
+        ]
+        indexes = [
+            # The newest runs of a corp: its page, and keeping the last ones only.
+            models.Index(fields=["corp", "-id"], name="newest_sync_runs"),
+            # The few that a worker should take: SyncRunQuerySet.claimable.
+            models.Index(
+                fields=["status", "next_try_at"],
+                condition=Q(status__in=["waiting", "running"]),
+                name="claimable_sync_runs",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.corp} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M} {self.get_status_display()}"
+
+    @property
+    def is_confirmed(self) -> bool:
+        """An administrator said yes to what it asked."""
+        return self.answered_at is not None and self.status != self.Status.REFUSED
+
+    @property
+    def duration(self) -> timedelta | None:
+        """From the first start to the end, waiting in between included."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return self.finished_at - self.started_at
+
+
+class SyncChangeQuerySet(models.QuerySet["SyncChange"]):
+    def applied(self) -> Self:
+        return self.filter(applied_at__isnull=False)
+
+    def proposed(self) -> Self:
+        """What a run would do, and asks about."""
+        return self.filter(applied_at__isnull=True)
+
+
+class SyncChange(models.Model):
+    """One difference of one person in one run."""
+
+    class Kind(models.TextChoices):
+        JOINED = "joined", _("joined")
+        CHANGED = "changed", _("changed")
+        DISABLED = "disabled", _("disabled in WeCom")
+        ENABLED = "enabled", _("enabled again")
+        LEFT_SCOPE = "left_scope", _("left the scope")
+        DELETED = "deleted", _("deleted in WeCom")
+        MISSING = "missing", _("not found any more")
+        CAME_BACK = "came_back", _("came back")
+        # Had been deleted, so it may be another person: an administrator must say.
+        REAPPEARED = "reappeared", _("reappeared, waits for an administrator")
+
+    # Who is not able to use anything here any more.
+    LOSING = (Kind.DISABLED, Kind.LEFT_SCOPE, Kind.DELETED, Kind.MISSING)
+
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="changes")
+    member = models.ForeignKey("Member", on_delete=models.CASCADE, related_name="changes", verbose_name=_("member"))
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    # {"name": ["李雷", "李磊"], "departments": [[2], [2, 3]]}; of mobile and e-mail only that they changed.
+    fields = models.JSONField(_("fields"), default=dict)
+    # NULL: proposed by a run that asks first, or asked and was refused.
+    applied_at = models.DateTimeField(_("applied"), null=True)
+
+    objects = SyncChangeQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("difference")
+        verbose_name_plural = _("differences")
+        ordering = ["pk"]
+        default_permissions = ()  # seen with its run
+        indexes = [
+            # A run's differences in order, page by page: integrations.directory.changes_of.
+            models.Index(fields=["run", "id"], name="changes_of_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.member_id} {self.kind}"
+
+
+class EventWorkQuerySet(models.QuerySet["EventWork"]):
+    def waiting(self) -> Self:
+        return self.filter(status=EventWork.Status.WAITING)
+
+    def due(self, now: Moment) -> Self:
+        """Those that a worker should take now."""
+        return self.waiting().filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
+
+    def given_up(self) -> Self:
+        """Those of which nobody takes care any more, and that no run of the whole directory has made good since."""
+        run = SyncRun.objects.filter(corp=OuterRef("corp"), status=SyncRun.Status.DONE)
+        later = run.filter(started_at__gte=OuterRef("event__received_at"))
+        return self.filter(~Exists(later), status=EventWork.Status.FAILED)
+
+
+class EventWork(models.Model):
+    """What one consumer has made of one event. Written with the event, so that no event is stored without its work."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        DONE = "done", _("done")
+        FAILED = "failed", _("given up")
+
+    event = models.ForeignKey(CallbackEvent, on_delete=models.CASCADE, related_name="works")
+    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
+    # A name of integrations.callbacks.registry.
+    consumer = models.CharField(max_length=64)
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
+    try_count = models.PositiveIntegerField(_("tries"), default=0)
+    next_try_at = models.DateTimeField(_("next try"), null=True)
+    done_at = models.DateTimeField(_("done"), null=True)
+    # Keys of the rows that it has changed, for the consumers that come after it. Of a batch, the first row has all.
+    touched = models.JSONField(default=list)
+    # Why it was tried again or given up, without content of the event.
+    problem = models.CharField(_("problem"), max_length=255, blank=True)
+
+    objects = EventWorkQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("work on an event")
+        verbose_name_plural = _("works on events")
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["event", "consumer"], name="one_work_per_event_and_consumer"),
+        ]
+        indexes = [
+            # A lane's next batch, and the lanes in which something is due: few rows, whatever is stored.
+            models.Index(
+                fields=["corp", "consumer", "next_try_at"], condition=Q(status="waiting"), name="waiting_event_works"
+            ),
+            # What an administrator is told of: hopefully none.
+            models.Index(fields=["corp"], condition=Q(status="failed"), name="given_up_event_works"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_id} {self.consumer} {self.status}"
+
+
+class EventLane(Leased):
+    """The events of one company for one consumer: one worker at a time holds the lane, under a lease that expires."""
+
+    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
+    consumer = models.CharField(max_length=64)
+    # When something was last worked off in it: longer ago than events are kept, perhaps.
+    worked_at = models.DateTimeField(_("last event"), null=True)
+
+    objects = LeasedQuerySet["EventLane"].as_manager()
+
+    class Meta:
+        verbose_name = _("lane of events")
+        verbose_name_plural = _("lanes of events")
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["corp", "consumer"], name="one_lane_per_corp_and_consumer"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.corp_id} {self.consumer}"

@@ -1,16 +1,22 @@
-"""A text column that is encrypted at rest."""
+"""Text columns that are encrypted at rest, and which rows of companies a person may see."""
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from integrations.clients.errors import UNREADABLE_SECRET, UnreadableSecretError
+from integrations.hooks import Hook
 
 if TYPE_CHECKING:
     TextField = models.TextField[str, str]
@@ -110,3 +116,18 @@ class EncryptedTextField(TextField):
         if lookup_name == "isnull":
             return super().get_lookup(lookup_name)
         raise TypeError(f"{self.name} is encrypted: it cannot be searched by value")
+
+
+Person = AbstractBaseUser | AnonymousUser
+NOTHING = Q(pk__in=[])
+# Not Q(), which joined by OR with a condition would be that condition.
+EVERYTHING = ~NOTHING
+
+# Asked for the condition on Corp that a person's view is limited to. Several are joined by AND.
+corp_conditions: Hook[[Person], Q] = Hook()
+
+
+def corp_condition(person: Person) -> Q:
+    """The condition on Corp for what `person` may see; nothing as long as no app has registered a condition."""
+    conditions = corp_conditions(person)
+    return reduce(and_, conditions) if conditions else NOTHING

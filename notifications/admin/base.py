@@ -30,7 +30,7 @@ from integrations.admin.base import ReadRows, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
-from integrations.models.scoping import Person
+from integrations.models.fields import Person
 from notifications.admin import message_titles
 from notifications.delivery.runs import ownership
 from notifications.models import Delivery, Incident, IncidentNotice, IncomingMessage, Receipt, Run, Subscription

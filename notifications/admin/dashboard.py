@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from accounts.users.scopes import sees_all
-from integrations.admin.dashboard import about_unreadable, may_see_corps
+from integrations.admin.diagnosis import about_unreadable, may_see_corps
 from integrations.companies.diagnosis import results
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp

@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from integrations.admin.form_fields import CompactField, WriteOnlyInput
+from integrations.admin.base import CompactField, WriteOnlyInput
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.page_versions import VersionedForm
 from integrations.core.reauthentication import ConfirmedChanges

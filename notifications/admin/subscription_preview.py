@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from integrations.core.sentences import Sentence
-from integrations.models.scoping import Person
+from integrations.models.fields import Person
 from notifications.admin import schedule_forms
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.delivery.rendering.previews import Preview, preview_of

@@ -14,7 +14,7 @@ from notifications.models.recipients import Addressed
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 
 class AlertReceiverQuerySet(models.QuerySet["AlertReceiver"]):

@@ -22,7 +22,7 @@ from notifications.models.subscriptions import Scheduled, ScheduledQuerySet
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 
 CHECKS_AT_MOST = 100

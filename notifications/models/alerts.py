@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
     from notifications.models.alert_rules import AlertRule
     from notifications.models.inbound import InboundChannel
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 KEY_CHARACTERS = 200
 MAX_DAILY_LIMIT = 1_000_000

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 MAY_SEND = "notifications.add_incomingmessage"
 RIGHTS = "django.contrib.auth.backends.ModelBackend"

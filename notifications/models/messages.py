@@ -14,8 +14,7 @@ from accounts.models import User
 from accounts.users.scopes import scope_condition
 from integrations.core import sentences
 from integrations.models import Corp
-from integrations.models.fields import EncryptedTextField
-from integrations.models.scoping import NOTHING
+from integrations.models.fields import NOTHING, EncryptedTextField
 from notifications.models.lookups import Moment
 from notifications.models.runs import Run
 from notifications.models.subscriptions import INCOMING_FORMS, MAX_LIFETIME_HOURS, Priority
@@ -23,7 +22,7 @@ from notifications.models.subscriptions import INCOMING_FORMS, MAX_LIFETIME_HOUR
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 TITLE_CHARACTERS = 128
 LINK_CHARACTERS = 1024

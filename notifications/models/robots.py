@@ -13,7 +13,7 @@ from integrations.models.fields import EncryptedTextField
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 
 class RobotQuerySet(models.QuerySet["Robot"]):

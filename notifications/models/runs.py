@@ -14,13 +14,13 @@ from accounts.models import User
 from accounts.users.scopes import sees_all_corps
 from integrations.core import sentences
 from integrations.models import Corp
-from integrations.models.scoping import EVERYTHING
+from integrations.models.fields import EVERYTHING
 from notifications.models.lookups import Moment, RunStatus
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 
 # Of a run; one that ended says in `error` whom it did not reach.

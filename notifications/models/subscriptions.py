@@ -20,7 +20,7 @@ from notifications.models.recipients import Addressed, Succeeded
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 # An hour: what is due at nine still comes before ten.
 MAX_JITTER_SECONDS = 60 * 60 - 1

@@ -15,7 +15,7 @@ from accounts.users.scopes import people_visible_to
 from notifications.models import AlertReceiver, AttributeRule, Subscription
 
 if TYPE_CHECKING:
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 Model: TypeAlias = type[Subscription] | type[AlertReceiver]
 # So many of each kind are named, more are counted.

@@ -20,7 +20,7 @@ from notifications.sources import NOT_KNOWN, Audience, Expected, LeftOut, RunCon
 from notifications.subscriptions.attribute_rules import matching, rules_by_order
 
 if TYPE_CHECKING:
-    from integrations.models.scoping import Person
+    from integrations.models.fields import Person
 
 Reason = Receipt.Reason
 _OF_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.Kind.DECLINED: Reason.DECLINED}

@@ -17,7 +17,7 @@ from accounts.users.scopes import sees_all
 from integrations import bi
 from integrations.bi import explain_findings
 from integrations.models import BiConnection, Card, Corp, DataSource, Member, SiteAddress, SourceKind
-from integrations.models.bi import THE_ONE
+from integrations.models.datasources import THE_ONE
 from notifications.models import Delivery, Run, Subscription
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, Response
 
 from accounts.models import Attribute
-from integrations.admin.company_forms import SiteAddressForm
+from integrations.admin.companies import SiteAddressForm
 from integrations.models import SiteAddress
 from tests.e2e.pages import Rows
 

@@ -10,9 +10,9 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from integrations.companies import links, onboarding, verification_files
+from integrations.companies import links, services
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.checks import CHECKS
+from integrations.companies.diagnosis.results import CHECKS
 from integrations.models import CheckRun, Corp, SiteAddress, VerificationFile
 from tests.e2e.session import signed_in
 
@@ -80,7 +80,7 @@ def at_verification(corp: Corp) -> None:
 def at_console(corp: Corp) -> None:
     found(corp, "ok", "token")
     file = VerificationFile(corp=corp, code="0123456789abcdef", uploaded_at=timezone.now())
-    file.checked_url = verification_files.public_url(links.site_address_for(corp), file)
+    file.checked_url = links.verification_file_url(links.site_address_for(corp), file)
     file.outcome = VerificationFile.Outcome.FOUND
     file.save()
 
@@ -105,7 +105,7 @@ def test_the_step_at_which_one_is_stands_open_alone(
     page: Page, show: Callable[..., None], corp: Corp, state: Callable[[Corp], None]
 ) -> None:
     state(corp)
-    (step,) = (step for step in onboarding.steps(corp) if step.is_next)
+    (step,) = (step for step in services.list_steps(corp) if step.is_next)
 
     show()
 

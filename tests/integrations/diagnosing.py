@@ -10,8 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from integrations.companies.diagnosis import runner
-from integrations.companies.diagnosis.checks import CHECKS
-from integrations.companies.diagnosis.results import essential_checks
+from integrations.companies.diagnosis.results import CHECKS, essential_checks
 from integrations.core.redis import valkey
 from integrations.models import CheckRun, Corp
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from integrations import tasks
 from integrations.callbacks import queue, registry
 from integrations.callbacks.registry import Consumer, Outcome
-from integrations.companies import credentials
+from integrations.companies import services
 from integrations.hooks import Registry
 from integrations.models import CallbackEvent, CardData, Corp, EventLane, SiteAddress
 from integrations.tasks import TICK
@@ -49,8 +49,8 @@ def due_check(corp: Corp) -> None:
 
 
 def due_credentials(corp: Corp) -> None:
-    at = timezone.now() - credentials.TRY_AGAIN
-    credentials.stage(corp=corp, agentid=1000002, secret="s" * 43, by="root", now=at)
+    at = timezone.now() - services.TRY_AGAIN
+    services.stage_credentials(corp=corp, agentid=1000002, secret="s" * 43, by="root", now=at)
 
 
 def due_event(corp: Corp) -> None:

@@ -12,7 +12,7 @@ import pytest
 from accounts.explanations import GUIDES
 from integrations.clients.wecom.errcodes import guide_of
 from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
-from integrations.companies.diagnosis.checks import CHECKS
+from integrations.companies.diagnosis.results import CHECKS
 
 TREES = ("en", "zh-cn")
 

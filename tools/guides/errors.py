@@ -12,8 +12,8 @@ from accounts.explanations import GUIDES
 from integrations.clients.errors import Explanation
 from integrations.clients.wecom.errcodes import guide_of
 from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
-from integrations.companies.diagnosis.checks import CHECKS
 from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS
+from integrations.companies.diagnosis.results import CHECKS
 
 # The heads of the tables, which no page of the product needs.
 _HEADS = {

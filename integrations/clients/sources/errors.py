@@ -1,4 +1,4 @@
-"""What a source raises instead of a Table. Plain Python; integrations.models.datasource_messages makes a sentence of
+"""What a source raises instead of a Table. Plain Python; integrations.models.datasources makes a sentence of
 it.
 """
 

@@ -18,17 +18,53 @@ from django.utils.translation import ngettext
 from integrations.clients.errors import Explanation, TransientError
 from integrations.clients.wecom import errcodes
 from integrations.companies import links
-from integrations.companies.diagnosis.checks import CHECKS, ESSENTIAL, ESSENTIAL_TO_SIGN_IN
-from integrations.companies.diagnosis.checks.console import HOME_PAGE, judge_home_page
-from integrations.companies.diagnosis.checks.message import MESSAGE
-from integrations.companies.diagnosis.findings import IP_REFUSED, OTHER_APP, SHARED_EXPLANATIONS, BlockingCheck, Status
+from integrations.companies.diagnosis.app import (
+    AGENTID,
+    APP,
+    ASSISTANT,
+    CONTACTS,
+    DEPARTMENTS,
+    MESSAGE,
+    SCOPE,
+    TOKEN,
+)
+from integrations.companies.diagnosis.console import (
+    CALLBACK,
+    DOMAIN,
+    HOME_PAGE,
+    OWNERSHIP,
+    VERIFICATION_FILE,
+    judge_home_page,
+)
+from integrations.companies.diagnosis.findings import (
+    IP_REFUSED,
+    OTHER_APP,
+    SHARED_EXPLANATIONS,
+    BlockingCheck,
+    Check,
+    Status,
+)
+from integrations.companies.diagnosis.network import CERTIFICATE, CLOCK, IP, NETWORK, PROXY
 from integrations.core import hooks
 from integrations.core.client_factory import CALLBACK_COLUMNS, token_store
 from integrations.core.explanations import translated
 from integrations.core.hooks import CallsRefused
 from integrations.models import CheckRun, Corp
-from integrations.models.fields import Unreadable
-from integrations.models.scoping import Person
+from integrations.models.fields import Person, Unreadable
+
+_ORDERED = (
+    *(NETWORK, PROXY, CERTIFICATE, CLOCK),
+    *(TOKEN, IP, AGENTID, APP, SCOPE),
+    *(DOMAIN, HOME_PAGE, VERIFICATION_FILE, OWNERSHIP, CALLBACK),
+    *(CONTACTS, ASSISTANT, DEPARTMENTS, MESSAGE),
+)
+CHECKS: dict[str, Check] = {check.name: check for check in _ORDERED}
+# "Run all" leaves out what reaches a person.
+ALL_BUT_MESSAGE = tuple(name for name in CHECKS if name != MESSAGE.name)
+# Without these nobody is reached; with sign-in nobody gets in without the other two.
+ESSENTIAL = ("token", "ip", "agentid", "app", "scope")
+ESSENTIAL_TO_SIGN_IN = ("domain", "home_page")
+
 
 PASSED = frozenset({Status.OK, Status.WARNING})
 # A company may be disabled for months, and much happens in WeCom meanwhile.

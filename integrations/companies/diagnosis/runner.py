@@ -14,8 +14,7 @@ from django.db.models import Q
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.deadline import total_deadline
-from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE, CHECKS, ESSENTIAL
-from integrations.companies.diagnosis.checks.message import MESSAGE, check_userid
+from integrations.companies.diagnosis.app import MESSAGE, check_userid
 from integrations.companies.diagnosis.findings import (
     APP_DISABLED,
     NO_FACTS,
@@ -29,6 +28,7 @@ from integrations.companies.diagnosis.findings import (
     judge_error,
     wrong,
 )
+from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS, ESSENTIAL
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
 from integrations.models import CheckRun, Corp

@@ -21,8 +21,8 @@ from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS, listing_
 from integrations.core.queues import queue_on_commit
 from integrations.data.table import Kind, Table
 from integrations.models import BiConnection, BiListing, Card, DataSource, Department, SourceKind
-from integrations.models.bi import THE_ONE
-from integrations.models.scoping import corp_condition
+from integrations.models.datasources import THE_ONE
+from integrations.models.fields import corp_condition
 from integrations.tasks import list_bi
 
 if TYPE_CHECKING:

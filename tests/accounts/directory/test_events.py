@@ -15,7 +15,7 @@ from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeC
 from accounts.users.roles import Role
 from integrations import tasks
 from integrations.callbacks import queue
-from integrations.directory.event_consumer import NAME as COPY
+from integrations.directory.events import NAME as COPY
 from integrations.models import EventWork, Member
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Run

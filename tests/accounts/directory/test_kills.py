@@ -15,7 +15,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from accounts.models import AuditEntry, DepartmentGroup, GivenGroup, PeopleRun, User, WeComAccount
-from integrations.directory.event_consumer import NAME as COPY
+from integrations.directory.events import NAME as COPY
 from integrations.models import Department, EventLane, EventWork
 from tests.accounts.directory.people_of import People, links
 from tests.accounts.dying import Workers

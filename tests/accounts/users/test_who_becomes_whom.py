@@ -22,8 +22,8 @@ from accounts.users.attribute_fields import field_name
 from accounts.users.attributes import bi_login_ids_of
 from accounts.users.bi_identity_sources import LOGIN_ID
 from accounts.users.roles import Role
-from integrations.admin.bi_forms import BiConnectionForm
-from integrations.admin.company_forms import CorpForm, SiteAddressForm
+from integrations.admin.bi import BiConnectionForm
+from integrations.admin.companies import CorpForm, SiteAddressForm
 from integrations.models import Corp, DataSource, Member, SiteAddress, StagedCredentials
 from tests.accounts.conftest import make_person
 from tests.accounts.people import sent_form, signed_in, with_role

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from playwright.sync_api import Browser, expect
 
-from integrations.companies import onboarding
+from integrations.companies import services
 from integrations.models import Corp
 from notifications.models import Subscription
 from tests.e2e.console import PASSWORD, TEST_PATIENCE_MS, Console
@@ -156,7 +156,7 @@ def test_a_company_is_connected_in_few_clicks(
     assert hand.clicks <= 12
     corp = Corp.objects.get()
     assert corp.is_enabled
-    assert {step.state for step in onboarding.steps(corp)} == {onboarding.State.DONE}
+    assert {step.state for step in services.list_steps(corp)} == {services.StepState.DONE}
 
 
 @pytest.mark.journey

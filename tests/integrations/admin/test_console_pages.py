@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from integrations.companies import links, onboarding
+from integrations.companies import links, services
 from integrations.models import ConsoleWrite, Corp, SiteAddress, VerificationFile
 from tests.integrations.companies.test_corp_admin import text_of
 from tests.integrations.conftest import CORPID, client_of, staff
@@ -246,12 +246,12 @@ def test_noted_addresses_can_be_forgotten(admin_client: Client, corp: Corp) -> N
 
 def states(corp: Corp) -> dict[str, str]:
     corp.refresh_from_db()
-    return {step.anchor: str(step.state) for step in onboarding.steps(corp)}
+    return {step.anchor: str(step.state) for step in services.list_steps(corp)}
 
 
 def test_a_new_company_has_everything_to_do(corp: Corp) -> None:
     assert set(states(corp).values()) == {"to_do"}
-    assert [step.anchor for step in onboarding.steps(corp) if step.is_next] == ["credentials"]
+    assert [step.anchor for step in services.list_steps(corp) if step.is_next] == ["credentials"]
 
 
 def test_each_step_takes_its_state_from_what_was_found(corp: Corp) -> None:
@@ -268,7 +268,7 @@ def test_each_step_takes_its_state_from_what_was_found(corp: Corp) -> None:
         "diagnosis": "wrong",
         "enable": "to_do",
     }
-    assert [step.anchor for step in onboarding.steps(corp) if step.is_next] == ["trusted_ip"]
+    assert [step.anchor for step in services.list_steps(corp) if step.is_next] == ["trusted_ip"]
 
 
 def test_what_was_found_of_other_values_counts_for_nothing(corp: Corp) -> None:
@@ -386,7 +386,7 @@ def test_where_nobody_signs_in_the_page_does_not_speak_of_it(admin_client: Clien
 
 
 def test_every_state_has_its_word_in_both_languages() -> None:
-    for state in onboarding.State:
+    for state in services.StepState:
         words = set()
         for language in ("en", "zh-hans"):
             with translation.override(language):

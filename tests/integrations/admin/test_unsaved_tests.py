@@ -19,7 +19,7 @@ from integrations.clients.sources.errors import Problem
 from integrations.clients.sources.sql import conceal_silence, explain_driver_error, explain_sql_error
 from integrations.datasources import source_tests
 from integrations.models import Card, Corp, DataSource
-from integrations.models.datasource_messages import sentence
+from integrations.models.datasources import explain_problem
 from tests.browser_form import untouched
 from tests.http_server import serving
 from tests.integrations.admin.test_source_admin import ALL, BACKEND, CARD, SECRET, SOURCE, root
@@ -110,7 +110,7 @@ def test_a_web_service_is_tried_before_it_is_saved(root: Client, settings: Any, 
 def test_a_network_that_the_source_may_not_enter_is_said_with_the_fix(root: Client) -> None:
     html = tried(root, TRY_SOURCE, {**SOURCE, "kind": "json", "http_url": "http://127.0.0.1:1"})
     assert "该地址指向本机" in html
-    assert "可以位于内网" in sentence(Problem.ADDRESS_FORBIDDEN, {})
+    assert "可以位于内网" in explain_problem(Problem.ADDRESS_FORBIDDEN, {})
 
 
 def test_the_first_rows_of_a_query_are_shown_before_it_is_saved(root: Client, postgresql: Database) -> None:
@@ -185,4 +185,4 @@ def test_each_error_says_what_to_do(error: Any, problem: Problem, words: str) ->
         found = explain_driver_error(error, "psycopg", seconds=5)
     found = conceal_silence(found)
     assert found.problem is problem
-    assert words in sentence(found.problem, found.facts, sees_network=True)
+    assert words in explain_problem(found.problem, found.facts, sees_network=True)

@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 from integrations.clients.errors import ConfigurationError
 from integrations.companies import console, links
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.checks.console import note_domain_answer
+from integrations.companies.diagnosis.console import note_domain_answer
 from integrations.models import CheckRun, ConsoleWrite, Corp, SiteAddress
 from integrations.tasks import run_console_write
 from tests.between import just_before

@@ -20,9 +20,9 @@ from accounts.models import User
 from accounts.users.roles import Role
 from integrations.clients.errors import ConfigurationError, RateLimitedError
 from integrations.clients.wecom.token_store import FetchedToken
-from integrations.companies import links, onboarding
-from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE
-from integrations.companies.diagnosis.checks.console import judge_home_page
+from integrations.companies import links, services
+from integrations.companies.diagnosis.console import judge_home_page
+from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
 from integrations.hooks import Hook
@@ -496,12 +496,12 @@ def test_where_there_is_no_network_it_is_not_said_that_nobody_looked(admin_clien
     check_run(corp, "token", "skipped", problem="blocked", facts={"by": "network"})
     assert state_of(admin_client, corp) == ("disabled credentials changed, not checked",) * 2
 
-    assert onboarding.steps(corp)[0].state == "to_do"
+    assert services.list_steps(corp)[0].state == "to_do"
 
     check_run(corp, "network", "wrong", problem="proxy")
 
     assert state_of(admin_client, corp) == ("disabled an essential check is wrong",) * 2
-    assert onboarding.steps(corp)[0].state == "wrong"
+    assert services.list_steps(corp)[0].state == "wrong"
 
 
 # --- Enabling and disabling -------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from accounts.models import AuditEntry, User
 from integrations.clients.errors import UNREADABLE_SECRET
 from integrations.clients.wecom.token_store import FetchedToken
-from integrations.companies import credentials
+from integrations.companies import services
 from integrations.core.client_factory import token_store
 from integrations.models import CheckRun, Corp, StagedCredentials
 from integrations.tasks import check_credentials, retry_credentials
@@ -48,18 +48,18 @@ def used(corp: Corp) -> Corp:
 
 
 def staged(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> StagedCredentials:
-    return credentials.stage(corp=corp, agentid=agentid, secret=NEW, by="root", now=at)
+    return services.stage_credentials(corp=corp, agentid=agentid, secret=NEW, by="root", now=at)
 
 
 def tried(waiting: StagedCredentials, *, at: dt.datetime = NOW) -> StagedCredentials:
-    credentials.carry_out(staged_id=waiting.pk, clock=lambda: at)
+    services.carry_out_credentials_check(staged_id=waiting.pk, clock=lambda: at)
     return StagedCredentials.objects.get()
 
 
 def carry_out_elsewhere(waiting: StagedCredentials) -> Corp | None:
     """As in another process."""
     try:
-        return credentials.carry_out(staged_id=waiting.pk, clock=lambda: NOW)
+        return services.carry_out_credentials_check(staged_id=waiting.pk, clock=lambda: NOW)
     finally:
         connections.close_all()
 
@@ -110,7 +110,7 @@ class TestAskingWeCom:
 
         assert in_force() == OLD
         assert (refused.state, refused.problem, refused.next_try_at) == (State.REFUSED, problem, None)
-        explained = credentials.explanation(refused)
+        explained = services.explain_credentials(refused)
         assert explained is not None
         assert explained.what == "The Secret belongs to another app than the AgentId."
 
@@ -130,7 +130,7 @@ class TestAskingWeCom:
         waiting = tried(staged(used))
 
         assert (waiting.state, waiting.caller_ip) == (State.WAITING, "203.0.113.9")
-        assert waiting.next_try_at == NOW + credentials.TRY_AGAIN
+        assert waiting.next_try_at == NOW + services.TRY_AGAIN
 
     def test_silence_is_tried_for_a_day(self, used: Corp, wire: Wire) -> None:
         for _time in range(2):
@@ -138,7 +138,7 @@ class TestAskingWeCom:
         waiting = tried(staged(used))
         assert (waiting.state, waiting.problem) == (State.WAITING, "unreachable")
 
-        refused = tried(waiting, at=NOW + credentials.TRIED_FOR)
+        refused = tried(waiting, at=NOW + services.TRIED_FOR)
 
         assert (refused.state, refused.next_try_at) == (State.REFUSED, None)
         assert in_force() == OLD
@@ -157,15 +157,17 @@ class TestAskingWeCom:
 
         def answer(_request: object) -> tuple[int, dict[str, str], str]:
             if change == "discarded":
-                credentials.discard(corp=used)
+                services.discard_credentials(corp=used)
             else:
-                credentials.stage(corp=used, agentid=1000002, secret="newer", by="", now=NOW + dt.timedelta(seconds=1))
+                services.stage_credentials(
+                    corp=used, agentid=1000002, secret="newer", by="", now=NOW + dt.timedelta(seconds=1)
+                )
             return 200, {}, '{"errcode": 0, "errmsg": "ok", "access_token": "sim-token", "expires_in": 7200}'
 
         wire.mock.add_callback("GET", f"{API}/gettoken", callback=answer)
         wire.agent()
 
-        assert credentials.carry_out(staged_id=waiting.pk, clock=lambda: NOW) is None
+        assert services.carry_out_credentials_check(staged_id=waiting.pk, clock=lambda: NOW) is None
 
         assert in_force() == OLD
         left = list(StagedCredentials.objects.values_list("state", flat=True))
@@ -187,7 +189,7 @@ class TestAskingWeCom:
         with ThreadPoolExecutor(1) as other:
             pre_delete.connect(come_into_force, sender=StagedCredentials)
             try:
-                is_discarded = credentials.discard(corp=used)
+                is_discarded = services.discard_credentials(corp=used)
             finally:
                 pre_delete.disconnect(come_into_force, sender=StagedCredentials)
 
@@ -207,7 +209,7 @@ class TestAskingWeCom:
                 Corp.objects.select_for_update().get(pk=used.pk)
                 coming = other.submit(carry_out_elsewhere, waiting)
                 wait([coming], timeout=0.5)  # long enough to hold what it will need
-                is_discarded = credentials.discard(corp=used)
+                is_discarded = services.discard_credentials(corp=used)
             in_force_now = coming.result()
 
         assert (is_discarded, in_force_now) == (True, None)
@@ -248,7 +250,7 @@ class TestInTheBackground:
         assert wire.paths() == ["gettoken", "agent/get"]
 
     def test_beat_queues_what_is_due_once(self, used: Corp) -> None:
-        waiting = staged(used, at=timezone.now() - credentials.TRY_AGAIN)
+        waiting = staged(used, at=timezone.now() - services.TRY_AGAIN)
 
         retry_credentials(timezone.now())
         retry_credentials(timezone.now())
@@ -294,7 +296,7 @@ class TestThePage:
 
         post(admin_client, page(used), api_base_url="https://gate.example", new_secret="newest-secret")
 
-        assert credentials.carry_out(staged_id=older.pk, clock=lambda: NOW) is None
+        assert services.carry_out_credentials_check(staged_id=older.pk, clock=lambda: NOW) is None
         assert in_force() == (1000002, "newest-secret")
         assert not StagedCredentials.objects.exists()
 

@@ -9,7 +9,7 @@ import pytest
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.clients.wecom import callbacks as wire
-from integrations.companies import callbacks, verification_files
+from integrations.companies import callbacks, links
 from integrations.models import CallbackEvent, Corp, SiteAddress
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle, company
 
@@ -106,7 +106,7 @@ def test_the_console_finds_the_verification_file(corp: Corp, sandbox: SandboxHan
     missing = sandbox.control("POST", f"{APP}/domain/verify", {})
     code = missing["file"].removeprefix("WW_verify_").removesuffix(".txt")
     with_marks = b"\xef\xbb\xbf" + code.encode() + b"\r\n"
-    verification_files.store_file(corp=corp, name=missing["file"], content=with_marks, now=corp.created_at)
+    links.store_file(corp=corp, name=missing["file"], content=with_marks, now=corp.created_at)
 
     found = sandbox.control("POST", f"{APP}/domain/verify", {})
 

@@ -14,7 +14,7 @@ from django.utils import timezone, translation
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from integrations.companies import verification_files
+from integrations.companies import links
 from integrations.models import Corp, SiteAddress, VerificationFile
 from integrations.tasks import check_verification_file
 from tests.integrations.clients.wecom.server import listening
@@ -29,14 +29,12 @@ Outcome = VerificationFile.Outcome
 
 
 def stored(corp: Corp, code: str = CODE) -> VerificationFile:
-    return verification_files.store_file(
-        corp=corp, name=f"WW_verify_{code}.txt", content=code.encode(), now=timezone.now()
-    )
+    return links.store_file(corp=corp, name=f"WW_verify_{code}.txt", content=code.encode(), now=timezone.now())
 
 
 def refusal_of(name: str, content: bytes) -> ValidationError:
     with translation.override("en"), pytest.raises(ValidationError) as refusal:
-        verification_files.code_in(name, content)
+        links.read_file_code(name, content)
     return refusal.value
 
 
@@ -48,7 +46,7 @@ def refusal_of(name: str, content: bytes) -> ValidationError:
     [BODY, BODY + b"\n", BODY + b"\r\n", BODY + b"\n\n", b"\xef\xbb\xbf" + BODY, b"\xef\xbb\xbf" + BODY + b"\r\n"],
 )
 def test_editors_marks_are_passed_over(content: bytes) -> None:
-    assert verification_files.code_in(NAME, content) == CODE
+    assert links.read_file_code(NAME, content) == CODE
 
 
 @pytest.mark.parametrize(
@@ -91,7 +89,7 @@ def test_another_name_is_refused(name: str) -> None:
         b"\n" + BODY,
         CODE.encode("utf-16"),
         b"<html>" + BODY + b"</html>",
-        b"x" * verification_files.FILE_BYTES_AT_MOST,
+        b"x" * links.FILE_BYTES_AT_MOST,
     ],
 )
 def test_another_content_is_refused(content: bytes) -> None:
@@ -105,15 +103,15 @@ def test_another_content_is_refused(content: bytes) -> None:
 
 
 def test_a_large_file_is_refused() -> None:
-    refusal = refusal_of(NAME, BODY + b"\n" * verification_files.FILE_BYTES_AT_MOST)
+    refusal = refusal_of(NAME, BODY + b"\n" * links.FILE_BYTES_AT_MOST)
 
     assert refusal.messages == ["This file is too large: a verification file holds 16 characters and nothing else."]
 
 
 def test_the_same_file_again_is_the_same_row(corp: Corp) -> None:
-    first = verification_files.store_file(corp=corp, name=NAME, content=BODY, now=NOW)
+    first = links.store_file(corp=corp, name=NAME, content=BODY, now=NOW)
 
-    second = verification_files.store_file(corp=corp, name=NAME, content=BODY + b"\n", now=NOW + dt.timedelta(days=1))
+    second = links.store_file(corp=corp, name=NAME, content=BODY + b"\n", now=NOW + dt.timedelta(days=1))
 
     assert second == first
     assert VerificationFile.objects.get().uploaded_at == NOW
@@ -123,7 +121,7 @@ def test_the_same_file_again_is_the_same_row(corp: Corp) -> None:
 
 
 def test_the_file_is_served_byte_for_byte(corp: Corp) -> None:
-    verification_files.store_file(corp=corp, name=NAME, content=b"\xef\xbb\xbf" + BODY + b"\r\n", now=NOW)
+    links.store_file(corp=corp, name=NAME, content=b"\xef\xbb\xbf" + BODY + b"\r\n", now=NOW)
 
     response = Client().get(f"/{NAME}")
 
@@ -201,7 +199,7 @@ def at(corp: Corp, url: str) -> VerificationFile:
     """A file whose check is wanted, of a corp that is reached at `url`."""
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
     file = stored(corp)
-    verification_files.request_check(file=file, now=timezone.now())
+    links.request_file_check(file=file, now=timezone.now())
     return file
 
 
@@ -234,7 +232,7 @@ def test_the_check_finds_our_own_file(corp: Corp, live_server: LiveServer) -> No
 
     assert (file.outcome, file.detail) == (Outcome.FOUND, "")
     assert file.checked_url == f"{live_server.url}/{NAME}"
-    assert verification_files.explanation(file).what == ""
+    assert links.explain_file_outcome(file).what == ""
 
 
 @pytest.mark.django_db(transaction=True)
@@ -289,7 +287,7 @@ def test_each_failure_says_what_who_and_where_in_both_languages(outcome: Outcome
     texts = {}
     for language in ("en", "zh-hans"):
         with translation.override(language):
-            found = verification_files.explanation(VerificationFile(outcome=outcome))
+            found = links.explain_file_outcome(VerificationFile(outcome=outcome))
             texts[language] = (found.what, found.who, found.where)
 
     assert all(texts["en"])
@@ -335,7 +333,7 @@ def test_a_second_click_waits_for_the_check_under_way_unless_it_seems_lost(corp:
     file = stored(corp)
     later: Callable[[int], dt.datetime] = lambda seconds: NOW + dt.timedelta(seconds=seconds)  # noqa: E731  # short
 
-    asked = [verification_files.request_check(file=file, now=later(seconds)) for seconds in (0, 59, 60)]
+    asked = [links.request_file_check(file=file, now=later(seconds)) for seconds in (0, 59, 60)]
 
     assert asked == [True, False, True]
     file.refresh_from_db()

@@ -9,7 +9,7 @@ from django.core import checks
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from integrations.admin.company_forms import SiteAddressForm
+from integrations.admin.companies import SiteAddressForm
 from integrations.models import SiteAddress
 
 

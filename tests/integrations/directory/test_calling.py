@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from integrations.clients.errors import RateLimitedError, TransientError, UnexpectedResponseError
-from integrations.directory.api import Calling
+from integrations.directory.fetch import Calling
 
 
 def failing(times: int, error: Exception) -> Callable[[], str]:

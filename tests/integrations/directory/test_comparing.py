@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from integrations.directory import departments
 from integrations.directory.diff import DepartmentState, MemberState, department_differences, difference
-from integrations.directory.normalize import PLAIN_FIELDS, Person, SeenDepartment, clean
+from integrations.directory.fetch import PLAIN_FIELDS, Person, SeenDepartment, clean
 from integrations.models import Member, SyncChange
 
 HERE, Kind = Member.Presence.HERE, SyncChange.Kind

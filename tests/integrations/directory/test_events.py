@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from integrations.callbacks.worker import work_through
-from integrations.directory import event_consumer, guards, request_run, run_sync
+from integrations.directory import departments, events, request_run, run_sync
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork, Member, SyncRun
 from tests.integrations.directory.place import Directory
 from tests.integrations.directory.wecom_events import WeComEvents
@@ -256,11 +256,9 @@ def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEv
     place.delete_member("LiLei")
     wecom_events.send(*wecom_events.heard())
 
-    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=wecom_events.clock)
+    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
     assert presence(wecom_events, "LiLei") == Presence.DELETED
-    assert set(EventWork.objects.filter(consumer=event_consumer.NAME).values_list("status", flat=True)) == {
-        Status.WAITING
-    }
+    assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
 
     # As if the run had overwritten it meanwhile.
     Member.objects.filter(userid_folded="lilei").update(presence=Presence.HERE, left_at=None)
@@ -314,7 +312,7 @@ def test_a_company_whose_directory_is_not_in_use(wecom_events: WeComEvents, why:
 def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
     wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guards, "FLOOR", 1)
+    monkeypatch.setattr(departments, "FLOOR", 1)
     place = wecom_events.place
     place.set_scope(partyids=[3])  # LiLei and jim leave the scope
     wecom_events.hear()
@@ -325,7 +323,7 @@ def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
 
 
 def test_leavers_one_by_one_are_counted_together(wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "FLOOR", 1)
+    monkeypatch.setattr(departments, "FLOOR", 1)
     for userid in ("LiLei", "jim"):
         wecom_events.place.delete_member(userid)
         wecom_events.hear()
@@ -344,12 +342,10 @@ def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(wecom_events: W
     wecom_events.send(*wecom_events.heard())
     place.sandbox.fault("ip_refused", "user/get", count=None)
 
-    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=wecom_events.clock)
+    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
     assert presence(wecom_events, "LiLei") == Presence.OUT_OF_SCOPE
     assert presence(wecom_events, "jim") == Presence.HERE
-    assert set(EventWork.objects.filter(consumer=event_consumer.NAME).values_list("status", flat=True)) == {
-        Status.WAITING
-    }
+    assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
 
     place.sandbox.control("DELETE", "faults")
     wecom_events.work_off()
@@ -366,7 +362,7 @@ def test_the_same_leaver_tried_again_and_again_is_one_leaver(wecom_events: WeCom
         wecom_events.send(*wecom_events.heard())
         for _ in range(3):
             wecom_events.clock.now += timedelta(minutes=1)
-            work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=wecom_events.clock)
+            work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
 
     assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
 
@@ -377,7 +373,7 @@ def test_a_word_that_was_wrong_heals(wecom_events: WeComEvents) -> None:
     place.set_scope(partyids=[2])
     wecom_events.send(*wecom_events.heard())
     place.sandbox.fault("ip_refused", "*", count=None)
-    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=wecom_events.clock)
+    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
     assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
 
     place.sandbox.control("DELETE", "faults")
@@ -414,8 +410,8 @@ def test_a_look_that_takes_long_keeps_its_lane(wecom_events: WeComEvents) -> Non
         longest = max(longest, wecom_events.clock.now - until) if until is not None else longest
         return wecom_events.clock.now
 
-    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=slow)
+    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=slow)
 
     assert longest < timedelta(0)
-    assert set(EventWork.objects.filter(consumer=event_consumer.NAME).values_list("status", flat=True)) == {Status.DONE}
+    assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.DONE}
     assert len(place.stored()) == 33

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import translation
 
-from integrations.directory.explanations import _PROBLEMS, _WARNINGS, explain_run, word_question, word_warnings
+from integrations.directory.sync import _PROBLEMS, _WARNINGS, explain_run, word_question, word_warnings
 from integrations.models import SyncRun
 
 LANGUAGES = ("en", "zh-hans")

@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
-from integrations.directory import admit_member, changes_of, confirm_run, guards, refuse_run, request_run, run_sync
-from integrations.directory.guards import is_too_many, question
+from integrations.directory import admit_member, changes_of, confirm_run, departments, refuse_run, request_run, run_sync
+from integrations.directory.departments import is_too_many, question
 from integrations.models import Member, SyncChange, SyncRun
 from tests.integrations.directory.place import Directory
 
 pytestmark = pytest.mark.usefixtures("_low_floor")
 
-FLOOR = guards.FLOOR
+FLOOR = departments.FLOOR
 Status = SyncRun.Status
 # The tree of `people`: 1 > 2 > 3 and 1 > 4.
 PARENTS = {1: None, 2: 1, 3: 2, 4: 1}
@@ -23,7 +23,7 @@ PARENTS = {1: None, 2: 1, 3: 2, 4: 1}
 @pytest.fixture
 def _low_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     """The company of these tests has few people."""
-    monkeypatch.setattr(guards, "FLOOR", 1)
+    monkeypatch.setattr(departments, "FLOOR", 1)
 
 
 def ask(losing: set[int], able: dict[int, list[int]], *, percent: int = 5, roots: tuple[int, ...] = ()) -> object:
@@ -59,7 +59,7 @@ def test_the_share_is_a_setting_of_the_question() -> None:
 def test_some_people_may_go_unasked_but_never_most_of_them(
     monkeypatch: pytest.MonkeyPatch, losing: int, able: int, percent: int, is_asked: bool
 ) -> None:
-    monkeypatch.setattr(guards, "FLOOR", FLOOR)
+    monkeypatch.setattr(departments, "FLOOR", FLOOR)
 
     assert is_too_many(losing_count=losing, able_count=able, percent=percent) is is_asked
 
@@ -120,7 +120,7 @@ def test_one_leaver_of_many_is_not_asked_about(place: Directory) -> None:
 
 
 def test_a_leaver_of_a_small_company_is_not_asked_about(place: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "FLOOR", FLOOR)
+    monkeypatch.setattr(departments, "FLOOR", FLOOR)
     place.sync()
     place.delete_member("jim")
 
@@ -298,7 +298,7 @@ def test_changes_come_in_order_and_can_be_taken_up_again(place: Directory) -> No
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 4])
 def test_no_change_is_lost_between_pages(place: Directory, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr("integrations.directory.selectors._AT_ONCE", at_once)
+    monkeypatch.setattr("integrations.directory.sync._AT_ONCE", at_once)
 
     run = place.sync()
 
@@ -319,8 +319,8 @@ def test_an_administrator_admits_a_userid_that_came_back(place: Directory) -> No
 
 
 def test_differences_of_the_last_runs_only_are_kept(place: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.directory.selectors.KEPT_WITH_CHANGES", 2)
-    monkeypatch.setattr("integrations.directory.selectors.KEPT_RUNS", 3)
+    monkeypatch.setattr("integrations.directory.sync.KEPT_WITH_CHANGES", 2)
+    monkeypatch.setattr("integrations.directory.sync.KEPT_RUNS", 3)
     runs = [place.sync()]
     for number in range(4):
         place.put_members({"userid": "jim", "name": f"Jim {number}"})

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from accounts.models import AuditEntry, DirectoryPolicy, User
-from integrations.directory.event_health import State, hearing_of
+from integrations.directory.events import State, hearing_of
 from integrations.models import Corp, EventLane, EventWork, SyncRun
 from tests.integrations.conftest import client_of
 from tests.integrations.directory.wecom_events import WeComEvents

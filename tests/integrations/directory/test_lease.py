@@ -18,9 +18,8 @@ from django.db import connection
 from django.utils import timezone
 
 from integrations.directory import confirm_run, due_runs, run_sync
-from integrations.directory.apply import LEASE, Writer
-from integrations.directory.normalize import Person
-from integrations.directory.plan import Plan
+from integrations.directory.diff import LEASE, Plan, Writer
+from integrations.directory.fetch import Person
 from integrations.models import Member, SyncRun
 from integrations.models.jobs import LeaseLostError
 from tests.integrations.directory.place import Directory
@@ -97,7 +96,7 @@ def test_a_run_that_is_taken_away_while_reading_stops_at_the_next_heartbeat(plac
 @pytest.mark.parametrize("phase", ["members", "writing"])
 def test_a_worker_at_work_moves_its_lease_on(place: Directory, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
     """Each look at the clock is a minute later: the whole run takes longer than one lease."""
-    monkeypatch.setattr("integrations.directory.apply.CHUNK", 1)
+    monkeypatch.setattr("integrations.directory.diff.CHUNK", 1)
     run = place.request()
     begun = place.clock.now
     leases: dict[str, list[timedelta]] = {}

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from integrations.callbacks.worker import work_through
 from integrations.core import hooks
-from integrations.directory import admit_member, event_consumer
+from integrations.directory import admit_member, events
 from integrations.hooks import Hook
 from integrations.models import CallbackEvent, Corp, EventWork, Member
 from tests.integrations.callback_sender import Sender, event_xml
@@ -200,7 +200,7 @@ def test_a_rename_waits_for_the_one_that_frees_its_userid(wecom_events: WeComEve
     freed = wecom_events.heard()
     place.rename("LiLei", "jim")
     wecom_events.send(*wecom_events.heard())
-    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=lambda: wecom_events.clock.now)
+    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=lambda: wecom_events.clock.now)
     assert place.member("LiLei").pk == keys["LiLei"]
     assert presence(wecom_events, "LiLei") == Presence.HERE
 
@@ -227,7 +227,7 @@ def test_a_rename_whose_userid_is_never_freed_takes_it(wecom_events: WeComEvents
 
 def work_once(wecom_events: WeComEvents) -> None:
     """One turn of a worker, and no time for another."""
-    work_through(corp_id=wecom_events.place.corp.pk, consumer=event_consumer.NAME, clock=lambda: wecom_events.clock.now)
+    work_through(corp_id=wecom_events.place.corp.pk, consumer=events.NAME, clock=lambda: wecom_events.clock.now)
 
 
 def test_a_second_rename_that_is_told_after_the_first_was_looked_up(wecom_events: WeComEvents) -> None:
@@ -287,7 +287,7 @@ def test_who_has_left_by_an_event_is_deleted_at_once(wecom_events: WeComEvents) 
     work_once(wecom_events)
 
     assert presence(wecom_events, "jim") == Presence.DELETED
-    assert not EventWork.objects.waiting().filter(consumer=event_consumer.NAME).exists()
+    assert not EventWork.objects.waiting().filter(consumer=events.NAME).exists()
 
 
 def test_an_old_rename_does_not_move_who_has_the_userid_now(wecom_events: WeComEvents) -> None:
@@ -326,7 +326,7 @@ def test_followers_hear_of_a_rename_in_its_transaction(
     hooks.member_renamed.register(follower)
     wecom_events.place.rename("LiLei", "Lei")
     wecom_events.send(*(one for one in wecom_events.heard() if one.address == "contacts-events"))
-    work_through(corp_id=wecom_events.place.corp.pk, consumer=event_consumer.NAME, clock=wecom_events.clock)
+    work_through(corp_id=wecom_events.place.corp.pk, consumer=events.NAME, clock=wecom_events.clock)
     assert presence(wecom_events, "LiLei") == Presence.HERE
 
     wecom_events.work_off()

@@ -352,7 +352,7 @@ def test_whom_a_list_forgot_but_wecom_knows_stays(corp: Corp, wecom: WeComAnswer
 def test_more_missing_people_than_are_looked_up_are_of_unknown_fate(
     corp: Corp, wecom: WeComAnswers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("integrations.directory.plan.LOOK_UPS_AT_MOST", 1)
+    monkeypatch.setattr("integrations.directory.diff.LOOK_UPS_AT_MOST", 1)
     with_members(corp, 100)
     whole(wecom, *(user(f"u{number}", 1) for number in range(97)))
     wecom.says_anyway("user_get", refusal(60111))

@@ -17,7 +17,7 @@ from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import BiConnection, CardData, Corp
-from integrations.models.bi import THE_ONE
+from integrations.models.datasources import THE_ONE
 from notifications import tasks
 from notifications.delivery.attachments import jobs
 from notifications.delivery.leases import RENDER_LEASE

@@ -22,7 +22,7 @@ from pytest_django import Settings
 from accounts.models import AuditEntry
 from guanwecom.operations.monitoring import expiry, limits, waiting
 from guanwecom.operations.monitoring.limits import Used
-from integrations.companies import site_certificates
+from integrations.companies import links
 from integrations.models import SiteAddress
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
 from notifications.delivery.limiter import Request, query
@@ -128,7 +128,7 @@ def _answer(listener: socket.socket, context: ssl.SSLContext) -> None:
 def test_a_site_s_certificate_is_seen_also_when_it_has_ended(tls_port: int) -> None:
     address = SiteAddress.objects.create(url=f"https://localhost:{tls_port}/")
 
-    site_certificates.check(address.pk)
+    links.check_site_certificate(address.pk)
 
     (found,) = expiry.certificates()
     assert (found.kind, found.name, found.ends_at) == (
@@ -141,7 +141,7 @@ def test_a_site_s_certificate_is_seen_also_when_it_has_ended(tls_port: int) -> N
 def test_where_nothing_answers_nothing_is_said() -> None:
     address = SiteAddress.objects.create(url="https://localhost:1/", certificate_ends_at=ENDS)
 
-    site_certificates.check(address.pk)
+    links.check_site_certificate(address.pk)
 
     assert list(expiry.certificates()) == []
 
@@ -152,7 +152,7 @@ def test_a_site_is_looked_at_once_an_hour(django_capture_on_commit_callbacks: An
 
     def queued(minutes: int) -> int:
         with django_capture_on_commit_callbacks() as callbacks:
-            site_certificates.request_due(now=NOW + timedelta(minutes=minutes))
+            links.request_due_certificates(now=NOW + timedelta(minutes=minutes))
         return len(callbacks)
 
     assert [queued(minutes) for minutes in (0, 1, 59, 60, 61)] == [1, 0, 0, 1, 0]

@@ -14,7 +14,7 @@ from integrations.clients.sources.sql import SqlQuestion, read_query
 from integrations.clients.sources.sql_url import admitted_url
 from integrations.clients.sources.ssrf import Reach
 from integrations.data.table import Table
-from integrations.models import datasource_messages
+from integrations.models import datasources
 from tests.integrations.clients.sources.place import NOW
 
 SECRET = "sim-sql-password"
@@ -41,7 +41,7 @@ class Database:
         with pytest.raises(SourceError) as found:
             self.ask(statement, **known)
         with translation.override("en"):
-            sentence = datasource_messages.sentence(found.value.problem, found.value.facts)
+            sentence = datasources.explain_problem(found.value.problem, found.value.facts)
         said = f"{sentence} {found.value.facts} {found.value.__cause__!r} {found.value.__context__!r}"
         assert SECRET not in said
         assert "127.0.0.1" not in said

@@ -14,7 +14,7 @@ from django.utils import translation
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.data.table import Column, Kind
 from integrations.datasources import fetch, query
-from integrations.models import Card, DataSource, datasource_messages
+from integrations.models import Card, DataSource, datasources
 from tests.integrations.clients.sources.databases import Database
 from tests.integrations.clients.sources.place import NOW, SLOT, Clock, make_card, make_source, row_of
 from tests.integrations.clients.sources.web import says, web_service
@@ -28,7 +28,7 @@ def problem(card: Card) -> Problem:
         query.read(card, rows_at_most=10, now=NOW)
     for language in ("en", "zh-hans"):
         with translation.override(language):
-            assert SECRET not in datasource_messages.sentence(found.value.problem, found.value.facts)
+            assert SECRET not in datasources.explain_problem(found.value.problem, found.value.facts)
     return found.value.problem
 
 
@@ -151,7 +151,7 @@ def test_secrets_are_encrypted_in_the_database_and_a_lost_key_is_said(settings: 
 @pytest.mark.parametrize("language", ["en", "zh-hans"])
 def test_every_problem_has_a_sentence_even_without_its_facts(code: str, language: str) -> None:
     with translation.override(language):
-        assert "%" not in datasource_messages.sentence(code, {})
+        assert "%" not in datasources.explain_problem(code, {})
 
 
 def test_a_cards_column_says_of_when_the_data_of_a_database_is(postgresql: Database) -> None:

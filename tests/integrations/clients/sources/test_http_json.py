@@ -22,7 +22,7 @@ from integrations.clients.sources.http_url import WrittenWrong, headers_from, is
 from integrations.clients.sources.ssrf import Reach, needed_for
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import ColumnChoices
-from integrations.models import datasource_messages
+from integrations.models import datasources
 from tests.integrations.clients.sources.place import NOW
 from tests.integrations.clients.sources.web import Answer, says, web_service
 
@@ -202,7 +202,7 @@ def test_a_misbehaving_service_ends_in_time_with_a_sentence(case: str) -> None:
 
     assert found.value.problem is problem
     with translation.override("en"):
-        sentence = datasource_messages.sentence(found.value.problem, found.value.facts)
+        sentence = datasources.explain_problem(found.value.problem, found.value.facts)
     assert "%" not in sentence.replace("%%", "")
     for hidden in ("sim-secret-token", "127.0.0.1", "169.254", "/v1/facts", "http://"):
         assert hidden not in f"{sentence} {found.value!r} {found.value.facts} {found.value.__cause__!r}"

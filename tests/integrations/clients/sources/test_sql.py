@@ -19,7 +19,7 @@ from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, Flaw, admitted_url, shown
 from integrations.data.table import Kind
 from integrations.data.table_builder import ColumnChoices
-from integrations.models import datasource_messages
+from integrations.models import datasources
 from tests.integrations.clients.sources.databases import FACTS, SECRET, Database
 from tests.integrations.clients.sources.place import NOW
 
@@ -225,7 +225,7 @@ class TestServers:
         assert (found.value.problem, found.value.facts) == (Problem.NO_TABLE, {"what": "beyond"})
         assert found.value.may_pass is False
         with translation.override("en"):
-            assert "infinity" in datasource_messages.sentence(found.value.problem, found.value.facts)
+            assert "infinity" in datasources.explain_problem(found.value.problem, found.value.facts)
 
     def test_parameters_stand_in_arrays_and_beside_escaped_texts(self, postgresql: Database) -> None:
         statement = (

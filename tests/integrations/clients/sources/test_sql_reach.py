@@ -14,7 +14,7 @@ from django.utils import translation
 from integrations.clients.sources.errors import Power, Problem, SourceError
 from integrations.clients.sources.sql_account import powers_of
 from integrations.clients.sources.ssrf import Reach
-from integrations.models import datasource_messages
+from integrations.models import datasources
 from tests.integrations.clients.sources.databases import SECRET, Database
 
 ORACLE = ("oracle+oracledb",)
@@ -126,7 +126,7 @@ def test_open_and_closed_ports_are_told_apart_to_superusers_alone(kind: str) -> 
 
     with translation.override("en"):
         told, seen = (
-            {datasource_messages.sentence(one.problem, one.facts, sees_network=sees) for one in failures}
+            {datasources.explain_problem(one.problem, one.facts, sees_network=sees) for one in failures}
             for sees in (False, True)
         )
 

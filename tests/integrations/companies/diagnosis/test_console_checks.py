@@ -16,7 +16,7 @@ from integrations.clients.errors import ConfigurationError, TransientError
 from integrations.companies import links
 from integrations.companies.callbacks import callback_url, generate_callback_keys
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.checks.console import (
+from integrations.companies.diagnosis.console import (
     OWNERSHIP,
     find_domain_mistake,
     judge_home_page,

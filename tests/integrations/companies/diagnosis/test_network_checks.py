@@ -13,7 +13,7 @@ import pytest
 from django.utils import timezone
 
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.checks.network import judge_clock
+from integrations.companies.diagnosis.network import judge_clock
 from integrations.models import CheckRun, Corp
 from tests.integrations.clients.wecom.misbehaviour import never_ends
 from tests.integrations.clients.wecom.server import listening

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.checks import CHECKS
+from integrations.companies.diagnosis.results import CHECKS
 from integrations.models import CheckRun, Corp
 from tests.databases import somebody_waits
 from tests.integrations.companies.diagnosis.wire import CALLER_IP, HINT, Wire, refusal

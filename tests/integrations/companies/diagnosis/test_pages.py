@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from integrations.companies.diagnosis import runner
-from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE, CHECKS
+from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS
 from integrations.models import CheckRun, Corp
 from tests.integrations.conftest import client_of, staff
 from tests.integrations.diagnosing import NOW, check_run, passed, queued

@@ -15,8 +15,7 @@ from integrations.clients.wecom.token_store import FetchedToken
 from integrations.companies import services
 from integrations.companies.callbacks import generate_callback_keys
 from integrations.companies.diagnosis import results
-from integrations.companies.diagnosis.checks import CHECKS
-from integrations.companies.diagnosis.results import essential_checks, export_text
+from integrations.companies.diagnosis.results import CHECKS, essential_checks, export_text
 from integrations.core.client_factory import token_store
 from integrations.models import CallbackEvent, Corp, SiteAddress
 from tests.integrations.companies.diagnosis.wire import Wire

@@ -13,8 +13,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from integrations.callbacks import queue
 from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.checks import ALL_BUT_MESSAGE, CHECKS
 from integrations.companies.diagnosis.findings import FOR_A_DAY
+from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS
 from integrations.datasources import fetch
 from integrations.models import CheckRun, Corp
 from integrations.tasks import run_check, tick
@@ -190,7 +190,7 @@ def test_a_mistake_of_ours_ends_the_run_without_a_word_of_it(
     def broken(_corp: Corp) -> Any:
         raise RuntimeError("https://x/?corpsecret=the-secret")
 
-    monkeypatch.setattr("integrations.companies.diagnosis.checks.network.wecom_client", broken)
+    monkeypatch.setattr("integrations.companies.diagnosis.network.wecom_client", broken)
 
     run = run_one(corp, "ip")
 

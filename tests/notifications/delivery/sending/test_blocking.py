@@ -13,8 +13,8 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from integrations.clients.errors import ConfigurationError
 from integrations.companies.diagnosis import runner
-from integrations.companies.diagnosis.checks import CHECKS
 from integrations.companies.diagnosis.findings import ok, wrong
+from integrations.companies.diagnosis.results import CHECKS
 from integrations.companies.services import save_corp
 from integrations.core.background import database_clock
 from integrations.core.client_factory import token_store

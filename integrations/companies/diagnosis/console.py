@@ -13,7 +13,7 @@ from integrations.clients.errors import ConfigurationError, Explanation, Transie
 from integrations.clients.site import SiteClient
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, TO_TRUSTED_DOMAIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies import callbacks, links, verification_files
+from integrations.companies import callbacks, links
 from integrations.companies.diagnosis.findings import (
     FACT_AT_MOST,
     Check,
@@ -201,7 +201,7 @@ def check_verification_files(question: Question) -> Finding:
     """Fetch each verification file at its public address."""
     names: list[str] = []
     for file in VerificationFile.objects.filter(corp=question.corp):
-        verification_files.check_now(file_id=file.pk, clock=timezone.now)
+        links.check_file_now(file_id=file.pk, clock=timezone.now)
         file.refresh_from_db()
         if file.outcome != VerificationFile.Outcome.FOUND:
             return wrong(file.outcome, {"file": file.name, "url": file.checked_url}, detail=file.detail)
@@ -230,7 +230,7 @@ VERIFICATION_FILE = Check(
             WECOM_ADMIN,
             _("WeCom's console → the app → Web authorisation and JS-SDK → apply for verification; upload the file."),
         ),
-        **verification_files.EXPLANATIONS,
+        **links.FILE_EXPLANATIONS,
     },
 )
 
