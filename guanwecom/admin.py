@@ -28,8 +28,7 @@ from integrations.core import guides
 from integrations.core.paginator import CappedPaginator
 from integrations.core.ways_out import offer_ways
 from integrations.models import BiConnection, Corp, SiteAddress
-from notifications.views.first_steps import steps_of
-from notifications.views.overview import overview
+from notifications.views.overview import overview, steps_of
 from notifications.views.search import search_page
 
 if TYPE_CHECKING:

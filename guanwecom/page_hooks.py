@@ -14,8 +14,7 @@ from accounts.views.navigation import home_entries as asked_for_entries
 from guanwecom.operations.monitoring.attention import monitoring_attentions
 from integrations.admin.diagnosis import connection_attentions, connection_lines, source_attentions
 from integrations.core import hooks
-from notifications.admin.dashboard import push_attentions, push_lines
-from notifications.admin.person_panel import person_panel
+from notifications.admin.dashboard import person_panel, push_attentions, push_lines
 
 # As the overview shows them.
 LINES = (connection_lines, directory_lines, push_lines)

@@ -57,7 +57,7 @@ MIDDLEWARE = [
     "guanwecom.operations.access.AccessMiddleware",
     "integrations.core.csp.ContentPolicyMiddleware",
     "integrations.views.SiteAddressMiddleware",
-    "notifications.api.middleware.ApiMiddleware",
+    "notifications.api.problems.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -4,20 +4,20 @@ from django.urls import path
 
 from notifications.api import inbound
 from notifications.api.app import api
-from notifications.views import alerts, inbox, mails, media
+from notifications.views import inbox, media
 
 urlpatterns = [
     path("", inbox.home, name="home"),
     path("subscriptions/", inbox.my_subscriptions, name="my-subscriptions"),
     path("subscriptions/<int:pk>/choice/", inbox.choose, name="choose-subscription"),
-    path("alerts/", alerts.alerts, name="alerts"),
-    path("alerts/<int:pk>/", alerts.alert, name="alert"),
-    path("alerts/<int:pk>/<int:picture>.<str:extension>", alerts.picture, name="alert-picture"),
-    path("alerts/<int:pk>/act/", alerts.act, name="act-on-alert"),
+    path("alerts/", inbox.alerts, name="alerts"),
+    path("alerts/<int:pk>/", inbox.alert, name="alert"),
+    path("alerts/<int:pk>/<int:picture>.<str:extension>", inbox.picture, name="alert-picture"),
+    path("alerts/<int:pk>/act/", inbox.act, name="act-on-alert"),
     path("api/v1/", api.urls),
     path("in/<str:public_id>", inbound.receive, name="inbound"),
     path("m/<str:mark>/", inbox.message, name="message"),
-    path("m/<str:mark>/mail/", mails.whole_mail, name="whole-mail"),
+    path("m/<str:mark>/mail/", inbox.whole_mail, name="whole-mail"),
     path("m/<str:mark>/<int:position>.<str:extension>", media.attachment, name="attachment"),
     path("p/<str:signed>.png", media.picture, name="picture"),
 ]

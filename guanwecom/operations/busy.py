@@ -20,7 +20,7 @@ from django.utils import translation
 from integrations.core.metrics import CountedMetric
 from integrations.views import ANSWERED_UNDER_EVERY_HOST
 from notifications.api import problems
-from notifications.api.middleware import ROOTS
+from notifications.api.problems import ROOTS
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # gunicorn.conf.py marks a request with it. A client that sends it itself is refused, and nobody else.

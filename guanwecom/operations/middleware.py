@@ -12,7 +12,7 @@ from integrations.core import installation
 from integrations.core.http import needs_no_session
 from integrations.views import ANSWERED_UNDER_EVERY_HOST
 from notifications.api import problems
-from notifications.api.middleware import ROOTS
+from notifications.api.problems import ROOTS
 
 # The administration with its sign-in by password and its guides, and what monitors ask.
 SERVED = ("/admin/", "/docs/", "/login/", "/logout/", "/i18n/", "/metrics")

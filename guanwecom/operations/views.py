@@ -28,7 +28,7 @@ from guanwecom.operations.monitoring.metrics import EngineCollector
 from integrations.core.background import is_database_away
 from integrations.core.http import without_session
 from notifications.api import problems
-from notifications.api.middleware import ROOTS
+from notifications.api.problems import ROOTS
 
 
 def failed(request: HttpRequest) -> HttpResponse:

@@ -5,16 +5,11 @@ from notifications.admin import (
     api_tokens,
     deliveries,
     inbound,
-    incidents,
-    operators,
-    periodic_tasks,
-    queues,
-    receipts,
+    operations,
     reports,
     robots,
     runs,
     subscriptions,
-    workday_calendar,
 )
 
 __all__ = [
@@ -22,14 +17,9 @@ __all__ = [
     "api_tokens",
     "deliveries",
     "inbound",
-    "incidents",
-    "operators",
-    "periodic_tasks",
-    "queues",
-    "receipts",
+    "operations",
     "reports",
     "robots",
     "runs",
     "subscriptions",
-    "workday_calendar",
 ]

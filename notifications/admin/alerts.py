@@ -2,42 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST, require_safe
 
 from accounts.audit import signals
 from integrations.admin.base import NamedDeletions
 from integrations.admin.base import pill as tone_pill
 from integrations.core.background import database_now
 from integrations.core.generics import AnyStackedInline
-from integrations.core.page_versions import VersionedFormSet
+from integrations.core.page_versions import VERSION, VersionedFormSet
+from integrations.core.ways_out import offer_ways
+from integrations.data.table import Table
+from integrations.datasources.fetch import DataPreview
+from notifications.admin import subscription_preview
 from notifications.admin.base import (
+    CorpFilter,
+    DayFilter,
     PartPermissions,
+    ReadOnlyAdmin,
+    RecipientsMixin,
     RowContextMixin,
     SuccessorPage,
     administrator,
+    for_person,
     moment,
+    run_pill,
     severity_pill,
 )
-from notifications.admin.rule.form import SilenceWindowForm
-from notifications.admin.rule.page import RulePage
-from notifications.admin.schedule_forms import SCHEDULE_FIELDS
-from notifications.alerts import condition_words, evaluation
-from notifications.alerts.conditions import from_rows
+from notifications.admin.previews import PreviewMixin
+from notifications.admin.push.form import Missing, Renaming, missing_card, missing_columns, renaming_in
+from notifications.admin.push.one_page import ADDED_HERE, OnePage, apply_button, problems_of
+from notifications.admin.push.page import Part, folded, summaries
+from notifications.admin.push.preview import missing_part, outlook, sample, waiting_line
+from notifications.admin.rule_form import AlertRuleForm, RulePeopleForm, SilenceWindowForm
+from notifications.admin.subscription_forms import SCHEDULE_FIELDS
+from notifications.alerts import actions, charts, condition_words, conditions, evaluation, preview, selectors
+from notifications.alerts.actions import Action
+from notifications.alerts.conditions import CONDITIONS_AT_MOST, ConditionError, Filters, from_rows
 from notifications.delivery.runs import ownership
 from notifications.models import AlertReceiver, AlertRule, Incident, SilenceWindow
+from notifications.reports.templates.column_names import ColumnName
 from notifications.subscriptions import addressees
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import crontab_words, described
+from notifications.views.media import made_answer
+
+if TYPE_CHECKING:
+    from django.http import QueryDict
+
+    from notifications.models.alerts import IncidentQuerySet
+
 
 CHECKS_SHOWN = 10
 
@@ -93,6 +123,183 @@ class RuleList(ChangeList):
 
 signals.describe(AlertRule, "conditions", lambda rows: "; ".join(map(condition_words.described, from_rows(rows))))
 signals.describe(AlertRule, "crontab", crontab_words)
+
+
+PARTS = (
+    Part(
+        "conditions",
+        _("More about the conditions: severity, several checks, parts"),
+        (
+            *("join", "severity", "hold_checks", "no_data_checks"),
+            *("split_column", "absent_checks", "split_attribute"),
+        ),
+    ),
+    Part(
+        "people",
+        _("More recipients, delivery and repetition"),
+        (
+            *("groups", "with_subdepartments", "rules", "rules_match", "corp", "channel", "robot"),
+            *("fallback_channel", "owner", "gather_seconds", "repeat_minutes", "notifies_recovery"),
+        ),
+    ),
+    Part(
+        "exceptions",
+        _("Time zone, holidays, and when nobody is notified"),
+        (
+            *("notify_from", "notify_until", "notifies_on_workdays_only"),
+            *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to"),
+        ),
+        (("silence_windows", 0),),
+    ),
+)
+
+
+# What a trial needs of the form.
+_TRIED = ("card", "conditions", "split_column")
+
+
+class RulePage(OnePage, PreviewMixin):
+    """For the admin of alert rules."""
+
+    draft_name = "rule"
+    form = AlertRuleForm
+    preview_path, preview_name = "try/", "notifications_alertrule_preview"
+    preview_template = "admin/notifications/alertrule/_preview.html"
+    change_form_template = "admin/notifications/alertrule/change_form.html"
+
+    def get_urls(self) -> Any:
+        return [*self.page_urls(self.admin_site.admin_view), *super().get_urls()]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        names = ["card", "owner", "split_attribute"]
+        form: Any = for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+        form.draft = self.draft_chosen(request, obj)
+        form.people_class = self._people_class(request)
+        return form
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        rule = self.get_object(request, unquote(object_id)) if object_id else None
+        if request.method == "POST":
+            apply_button(request, rule)
+        extra: dict[str, Any] = {**(extra_context or {})}
+        if self.has_add_permission(request) if rule is None else self.has_change_permission(request, rule):
+            extra |= {"is_rule_page": True, "draft": self.draft_offered(request, rule)}
+        if rule is None:
+            extra["title"] = gettext("New alert")
+        return super().changeform_view(request, object_id, form_url, extra)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if context.get("is_rule_page"):
+            form: AlertRuleForm = context["adminform"].form
+            for one in filter(None, (form, form.people)):
+                offer_ways(one.fields, request, always=ADDED_HERE)
+            formsets = [one.formset for one in context["inline_admin_formsets"]]
+            is_sent = request.method == "POST"
+            context["problems"] = list(problems_of((form, form.people), formsets)) if is_sent else []
+            context["errors"] = None  # Django's line, in place of which the list stands
+            inlines = context["inline_admin_formsets"]
+            context["folded_parts"] = folded(PARTS, (form, form.people), inlines, is_sent=is_sent)
+            if form.people is not None:
+                context["media"] += form.people.media
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- Beside the form ----------------------------------------------------------------------------------------------
+
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """The form as it stands: the card's rows, what the conditions say of them, who is notified, and when. Workers
+        fetch the data: the page asks until it is there. Nothing is saved, nobody is notified."""
+        rule = self.at_work(request)
+        form = self._form_at_work(request, rule)
+        form.is_valid()
+        if form.people is not None:
+            form.people.is_valid()
+        context, data, table = self._tried(request, form)
+        if "_page" in request.POST:
+            return self.preview_answer(request, data, context)
+        token = data.token if data is not None else ""
+        missing = self._missing(request, form, data, table)
+        if missing.strip() and table is not None:
+            context = {}  # a column that is gone is said there, and nothing can be tried without it
+        state = {"waiting": data if token else None, "problem": data.problem if data is not None else "", **context}
+        found = subscription_preview.of_form(form, now=timezone.now(), with_message=False, is_check=True)
+        tables = {} if table is None else {str(form.cleaned_data["card"]): table}
+        return JsonResponse(
+            {
+                "token": token,
+                "waiting": waiting_line(data),
+                "html": render_to_string(self.preview_template, state, request),
+                "rows": sample(request, tables, waiting=data),
+                "missing": missing,
+                "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],
+                "dates": conditions.relative_names(),
+                "outlook": outlook(request, found, is_rule=True),
+                "folded": summaries(PARTS, (form, form.people), request.POST, [SilenceWindow]),
+            }
+        )
+
+    def _form_at_work(self, request: HttpRequest, rule: AlertRule | None) -> Any:
+        """What was sent, to be tried: what others saved meanwhile is said when it is saved."""
+        form: Any = self.get_form(request, rule)(request.POST, instance=rule or AlertRule())
+        for one in filter(None, (form, form.people)):
+            one.fields.pop(VERSION, None)
+        return form
+
+    def _tried(
+        self, request: HttpRequest, form: AlertRuleForm
+    ) -> tuple[dict[str, Any], DataPreview | None, Table | None]:
+        """What the template of the trial needs, how far the data is, and the data once it is there."""
+        card, now = form.cleaned_data.get("card"), timezone.now()
+        wrong = [name for name in _TRIED if name in form.errors]
+        is_begun = card is not None and bool(form["conditions"].value())
+        shown = [name for name in wrong if is_begun or "_page" in request.POST or name != "conditions"]
+        context: dict[str, Any] = {"errors": {name: form.errors[name] for name in shown}}
+        if not request.POST.get("card") and "_page" not in request.POST:
+            return (
+                {"hint": gettext("Choose data: its rows stand here, and what the conditions say of them.")},
+                None,
+                None,
+            )
+        if card is None:
+            return context, None, None
+        data = self.preview_data(request, [card], now=now)
+        table = data.tables[card.pk] if data.is_there else None
+        if table is None or wrong:
+            if table is not None and not shown:
+                context["hint"] = gettext("Write a condition: it is tried on these rows.")
+            return context, data, table
+        trial = preview.tried(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
+        context |= {"trial": trial, "problem": trial.problem, **self.drawn(request, trial.pictures, now=now)}
+        return context, data, table
+
+    def renamed_fields(self, request: HttpRequest) -> dict[str, str]:
+        return changes(request.POST, renaming_in(request.POST))
+
+    def _missing(self, request: HttpRequest, form: AlertRuleForm, data: DataPreview | None, table: Table | None) -> str:
+        """What the rule names and the data does not have any more, with what it may be called today."""
+        card, person = form.cleaned_data.get("card"), administrator(request)
+        found: list[Missing] = []
+        if card is not None and data is not None and card.pk in data.lost:
+            found = [missing_card(CARD, str(card), person)]
+        elif table is not None:
+            found = missing_columns(columns_named(request.POST), {CARD: table}, {CARD: str(card)})
+        return missing_part(request, found, is_rule=True)
+
+    def changeable(self, request: HttpRequest, pk: int) -> AlertRule:
+        rule = AlertRule.objects.visible_to(request.user).filter(pk=pk).first()
+        if rule is None:
+            raise Http404
+        if not self.has_change_permission(request, rule):
+            raise PermissionDenied
+        return rule
+
+    def _people_class(self, request: HttpRequest) -> type[RulePeopleForm]:
+        people = RulePeople(AlertReceiver, self.admin_site)
+        form: Any = people.get_form(request, None, form=RulePeopleForm, fields=RulePeopleForm.Meta.fields)
+        return for_person(form, request, ["corp", "robot", "users", "groups", "departments"])  # type: ignore[no-any-return]  # the stubs know the class of the model alone
 
 
 @admin.register(AlertRule)
@@ -199,3 +406,194 @@ class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
     def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
         owner = ownership.owner_line(rule, administrator(request))
         return {"rule": rule, "owner": owner, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
+
+
+class RulePeople(RecipientsMixin):
+    """Makes the fields of a rule's people as the admin makes them. It has no pages."""
+
+    autocomplete_fields = ("users", "groups")
+
+
+# A rule has one card, whose rows are called nothing.
+CARD = ""
+
+
+def columns_named(values: QueryDict) -> Iterator[ColumnName]:
+    """Every column that the page as it was sent names."""
+    for name in _column_fields():
+        if column := values.get(name, "").strip():
+            yield CARD, column
+    for _field, filters in _filters(values):
+        yield from ((CARD, column) for column, _values in filters)
+
+
+def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
+    """The fields of the page as it was sent that name what is renamed, by their names, as they are to be."""
+    changed = {}
+    for name in _column_fields():
+        column = renaming.columns.get((CARD, values.get(name, "").strip()))
+        if column is not None:
+            changed[name] = column
+    for name, filters in _filters(values):
+        renamed = tuple((renaming.columns.get((CARD, column), column), its) for column, its in filters)
+        if renamed != filters:
+            changed[name] = conditions.filters_line(renamed)
+    if CARD in renaming.cards:
+        changed["card"] = renaming.cards[CARD]
+    return changed
+
+
+def _column_fields() -> list[str]:
+    return [*(f"conditions-{number}-column" for number in range(CONDITIONS_AT_MOST)), "split_column"]
+
+
+def _filters(values: QueryDict) -> Iterator[tuple[str, Filters]]:
+    """The filters of each condition, with the name of their field; none of what cannot be read."""
+    for number in range(CONDITIONS_AT_MOST):
+        name = f"conditions-{number}-filters"
+        try:
+            yield name, conditions.parse_filters(values.get(name, ""))
+        except ConditionError:
+            continue
+
+
+class OpenedDayFilter(DayFilter):
+    column = "opened_at"
+
+
+class SourceFilter(admin.RelatedOnlyFieldListFilter):
+    """The rules, or routes, of the incidents that one sees: also a single one, since others came from elsewhere."""
+
+    include_empty_choice = False
+
+    def has_output(self) -> bool:
+        return bool(self.lookup_choices)
+
+
+class StateFilter(admin.SimpleListFilter):
+    """What the list says in colours. One that is silent may be taken or not."""
+
+    title = _("status")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("open", Incident.Status.OPEN.label),
+            ("untaken", _("nobody has taken it")),
+            ("taken", pgettext_lazy("state of an incident", "taken")),
+            ("silent", _("silent")),
+            ("over", Incident.Status.RESOLVED.label),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        incidents = cast("IncidentQuerySet", queryset)  # the admin filters its own rows only
+        match self.value():
+            case "open":
+                return incidents.open()
+            case "untaken":
+                return incidents.open().unacknowledged()
+            case "taken":
+                return incidents.open().filter(acknowledged_at__isnull=False)
+            case "silent":
+                return incidents.open().silent(timezone.now())
+            case "over":
+                return incidents.filter(status=Incident.Status.RESOLVED)
+        return incidents
+
+
+@admin.register(Incident)
+class IncidentAdmin(ReadOnlyAdmin):
+    empty_list = _("What alerts tell of stands here: since when, who has taken it, and when it was over.")
+    change_form_template = "admin/notifications/incident.html"
+    list_display = ("title", "level", "state", "source_name", "starts", "ends", "acknowledger")
+    list_filter = (
+        *(StateFilter, "severity", "kind", OpenedDayFilter, CorpFilter),
+        *(("rule", SourceFilter), ("channel", SourceFilter)),
+    )
+    list_select_related = ("channel", "rule", "acknowledged_by", "silenced_by")
+    search_fields = ("title",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
+        return Incident.objects.visible_to(request.user)
+
+    def get_urls(self) -> list[URLPattern]:
+        act = self.admin_site.admin_view(require_POST(self.act_view))
+        picture = self.admin_site.admin_view(require_safe(self.picture_view))
+        ours = [
+            path("<int:pk>/act/", act, name="notifications_incident_act"),
+            path("<int:pk>/<int:picture>.<str:extension>", picture, name="notifications_incident_picture"),
+        ]
+        return [*ours, *super().get_urls()]
+
+    @admin.display(description=_("severity"), ordering="severity")
+    def level(self, incident: Incident) -> SafeString:
+        return severity_pill(incident.severity, incident.get_severity_display())
+
+    @admin.display(description=_("status"), ordering="status")
+    def state(self, incident: Incident) -> SafeString:
+        now = timezone.now()
+        tone = selectors.tone_of(incident, now) or "quiet"
+        words = incident.get_status_display()
+        if incident.is_open and incident.is_silenced(now):
+            words = gettext("silent")
+        elif incident.is_open and incident.acknowledged_at is not None:
+            words = pgettext("state of an incident", "taken")
+        return tone_pill(tone, words)
+
+    @admin.display(description=_("from"))
+    def source_name(self, incident: Incident) -> str:
+        return str(incident.source or "—")
+
+    @admin.display(description=_("began"), ordering="starts_at")
+    def starts(self, incident: Incident) -> str:
+        return moment(incident.starts_at)
+
+    @admin.display(description=_("ended"), ordering="ends_at")
+    def ends(self, incident: Incident) -> str:
+        return moment(incident.ends_at)
+
+    @admin.display(description=_("taken by"))
+    def acknowledger(self, incident: Incident) -> str:
+        return str(incident.acknowledged_by or "—")
+
+    def row_context(self, request: HttpRequest, incident: Incident) -> dict[str, Any]:
+        person, now = administrator(request), database_now()
+        return {
+            "title": incident.title,
+            "incident": incident,
+            "shown": selectors.shown(incident, person=person, now=now),
+            "pictures": charts.shown(incident, person=person, now=now),
+            "labels": list(incident.labels.items()),
+            "timeline": selectors.timeline(incident),
+            "severity": self.level(incident),
+            "notices": [
+                {"notice": one, "state": run_pill(one.run)}
+                for one in incident.notices.select_related("run").order_by("pk")
+            ],
+            "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
+        }
+
+    def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
+        """A picture (svg or png) of the data."""
+        incident = self.get_queryset(request).filter(pk=pk).first()
+        if not self.has_view_permission(request, incident):
+            raise PermissionDenied
+        if incident is None:
+            raise Http404
+        medium = charts.picture_of(incident, picture, person=administrator(request))
+        return made_answer(medium, extension)
+
+    def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Take, take over, silence, end a silence or close it by hand."""
+        if not self.get_queryset(request).filter(pk=pk).exists():
+            raise Http404
+        if not request.user.has_perm("notifications.change_incident"):
+            raise PermissionDenied
+        if request.POST.get("action") not in set(Action):
+            return HttpResponseBadRequest()
+        done = actions.act(Action(request.POST["action"]), [pk], person=administrator(request), now=database_now())
+        if done.changed:
+            messages.success(request, gettext("Done. The cards on people's phones are changed, too."))
+        else:
+            messages.info(request, gettext("Nothing to do: somebody was faster, or it is over."))
+        return HttpResponseRedirect(reverse("admin:notifications_incident_change", args=[pk]))

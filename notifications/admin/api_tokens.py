@@ -22,17 +22,33 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.directory.form_fields import DepartmentsField, DepartmentsSelect
 from accounts.models import User
-from accounts.users.scopes import sees_all_corps
+from accounts.users.scopes import people_visible_to, sees_all_corps
 from integrations.admin.base import own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelForm
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
-from notifications.admin import api_token_sending
 from notifications.admin.base import RowContextMixin, SuccessorPage, administrator, for_person, moment, offered_groups
 from notifications.api import tokens
 from notifications.delivery.runs import ownership
+from notifications.inbound.accept import sent_today
 from notifications.models import ApiToken, Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from accounts.models import User
+
+
+SendReach = ApiToken.SendReach
+
+
+PEOPLE = ("send_users", "send_groups", "send_departments")
+
+
+FIELDS = ("may_send", "sends_to", "send_corps", *PEOPLE, "daily_limit", "allows_private_addresses")
+
 
 LIFETIMES = ((30, _("30 days")), (90, _("90 days")), (365, _("1 year")), (730, _("2 years")))
 Reach = ApiToken.Reach
@@ -55,7 +71,7 @@ class ApiTokenForm(AnyModelForm):
 
     class Meta:
         model = ApiToken
-        fields = ("name", *PURPOSES, "reach", "corps", "subscriptions", *api_token_sending.FIELDS)
+        fields = ("name", *PURPOSES, "reach", "corps", "subscriptions", *FIELDS)
         field_classes = {"send_departments": DepartmentsField}
         widgets = {
             **dict.fromkeys(["reach", "sends_to"], forms.RadioSelect),
@@ -74,7 +90,7 @@ class ApiTokenForm(AnyModelForm):
         # Whoever sees only some companies names what a token reaches: it must not grow with them unasked.
         if not sees_all_corps(self.person):
             fields["reach"].choices = [one for one in Reach.choices if one[0] != Reach.EVERYTHING]
-        api_token_sending.limit_fields(fields, self.person)
+        limit_fields(fields, self.person)
 
     def clean_page_key(self) -> str:
         key: str = self.cleaned_data["page_key"]
@@ -86,7 +102,7 @@ class ApiTokenForm(AnyModelForm):
         cleaned = super().clean() or self.cleaned_data
         if not any(cleaned.get(name) for name in (*PURPOSES, "may_send")):
             raise ValidationError(_("Choose at least one thing that the token may do."))
-        for name, problem in api_token_sending.clean(cleaned):
+        for name, problem in clean(cleaned):
             self.add_error(name, problem)
         # One that only sends reaches no pushes, and need not name any.
         needs_reach = any(cleaned.get(name) for name in PURPOSES)
@@ -116,11 +132,6 @@ def made_already() -> str:
     return str(_("This page has made its token already; it is shown once. Revoke it if you have not kept it."))
 
 
-# --- Tokens of the HTTP API: made here and shown once; afterwards one sees how each begins, and revokes it ---
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
 LISTED_AT_MOST = 50
 
 
@@ -143,7 +154,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RowContextMixin):
         (None, {"fields": ("name", "page_key")}),
         (_("Purpose"), {"fields": PURPOSES}),
         (_("Scope"), {"fields": ("reach", "corps", "subscriptions")}),
-        (_("Messages"), {"fields": api_token_sending.FIELDS}),
+        (_("Messages"), {"fields": FIELDS}),
         (_("Validity"), {"fields": ("days",)}),
     )
 
@@ -278,7 +289,7 @@ def _facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> list[
         (_("owner"), ownership.owner_line(token, administrator(request))),
         (_("may"), shown.purposes(token)),
         *_reach_facts(token),
-        *api_token_sending.facts(token),
+        *facts(token),
         (_("status"), shown.state(token)),
         (_("created"), moment(token.created_at)),
         (_("expires"), moment(token.expires_at)),
@@ -301,3 +312,56 @@ def _reach_facts(token: ApiToken) -> list[tuple[Any, Any]]:
         label, rows = named
         facts.append((label, format_html_join("", "<div>{}</div>", ((str(row),) for row in rows[:LISTED_AT_MOST]))))
     return facts
+
+
+def limit_fields(fields: dict[str, Any], person: User) -> None:
+    """Offer to `person` what is theirs to give. What is left empty says nothing where the token sends no messages."""
+    fields["send_corps"].queryset = Corp.objects.visible_to(person).order_by("name")
+    fields["send_users"].queryset = people_visible_to(person)
+    fields["send_departments"].offer(seen_by=person, chosen=[])
+    fields["allows_private_addresses"].disabled = not person.is_superuser
+    for name in ("sends_to", "daily_limit"):
+        fields[name].required = False
+    # Whom it reaches must not grow with the owner's companies unasked.
+    if not sees_all_corps(person):
+        fields["sends_to"].choices = [one for one in SendReach.choices if one[0] != SendReach.EVERYONE]
+
+
+def clean(cleaned: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong, by field. What is not meant is not kept: a list that says nothing would be read as if it did."""
+    if not cleaned.get("may_send"):
+        cleaned["sends_to"] = SendReach.CORPS
+    cleaned["sends_to"] = cleaned.get("sends_to") or SendReach.CORPS
+    if cleaned.get("daily_limit") is None:
+        cleaned["daily_limit"] = ApiToken._meta.get_field("daily_limit").default
+    reach, is_sending = cleaned["sends_to"], bool(cleaned.get("may_send"))
+    meant = ("send_corps",) if reach == SendReach.CORPS else PEOPLE if reach == SendReach.CHOSEN else ()
+    for name in ("send_corps", *PEOPLE):
+        if name in cleaned and not (is_sending and name in meant):
+            cleaned[name] = cleaned[name].none()
+    if is_sending and meant and not any(cleaned.get(name) for name in meant):
+        is_by_corp = reach == SendReach.CORPS
+        yield meant[0], gettext("Choose at least one company.") if is_by_corp else gettext("Choose whom it may reach.")
+
+
+def facts(token: ApiToken) -> list[tuple[Any, Any]]:
+    """Of one that may send: to whom, and how many today of how many."""
+    if not token.may_send:
+        return []
+    counts = {"sent": sent_today(token, now=timezone.now()), "limit": token.daily_limit}
+    network = gettext("yes") if token.allows_private_addresses else gettext("no")
+    return [
+        (_("messages to"), _whom(token)),
+        (_("messages today"), gettext("%(sent)d of %(limit)d") % counts),
+        (_("webhooks may go into the internal network"), network),
+    ]
+
+
+def _whom(token: ApiToken) -> Any:
+    lines = [str(token.get_sends_to_display())]
+    if token.sends_to == SendReach.CORPS:
+        lines += [str(corp) for corp in token.send_corps.order_by("name")[:LISTED_AT_MOST]]
+    elif token.sends_to == SendReach.CHOSEN:
+        named = (getattr(token, name).order_by("pk") for name in PEOPLE)
+        lines += [str(one) for rows in named for one in rows[:LISTED_AT_MOST]]
+    return format_html_join("", "<div>{}</div>", ((line,) for line in lines))

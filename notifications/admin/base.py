@@ -13,6 +13,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
@@ -31,7 +32,6 @@ from integrations.admin.base import pill as tone_pill
 from integrations.core.generics import AnyModelAdmin
 from integrations.models import Corp
 from integrations.models.fields import Person
-from notifications.admin import message_titles
 from notifications.delivery.runs import ownership
 from notifications.models import Delivery, Incident, IncidentNotice, IncomingMessage, Receipt, Run, Subscription
 from notifications.subscriptions.attribute_rules import rules_list, rules_of
@@ -66,10 +66,10 @@ def deliveries_found(deliveries: QuerySet[Delivery], words: str, *, seen_by: Per
         return deliveries.filter(mark=mark)
     theirs = Receipt.objects.filter(user_id__in=people_found(words, seen_by=seen_by), delivery__isnull=False)
     of_people = Q(pk__in=_keys(theirs.values_list("delivery", flat=True)))
-    titled = message_titles.holding(words)
+    titled = holding(words)
     # Only its key: the titles are read from their index, a small part of the table.
     keys = _keys(Delivery.objects.filter(titled).values_list("pk", flat=True))
-    if isinstance(keys, list) or not message_titles.are_frequent(deliveries.filter(titled)):
+    if isinstance(keys, list) or not are_frequent(deliveries.filter(titled)):
         titled = Q(pk__in=keys)
     return deliveries.filter(titled | of_people)
 
@@ -381,3 +381,44 @@ def without_links(widget: Any) -> None:
     """Takes the pencil, plus, eye and cross from a select of related rows."""
     widget.can_add_related = widget.can_change_related = False
     widget.can_view_related = widget.can_delete_related = False
+
+
+# More different titles than these are not looked through one by one: that would only add to the search of all.
+TITLES_AT_MOST = 1_000
+# Words are frequent where the newest messages, so many of them, fill a page with those that hold the words.
+NEWEST = 10_000
+FILLS_A_PAGE = 51
+# From each title to the next one in the index `delivery_title`, past all messages between. Django has no such query.
+_NEXT_TITLES = """
+    WITH RECURSIVE walk (title, number) AS (
+        SELECT min(title), 1 FROM notifications_delivery
+        UNION ALL
+        SELECT (SELECT min(later.title) FROM notifications_delivery later WHERE later.title > walk.title), number + 1
+        FROM walk WHERE title IS NOT NULL AND number <= %s
+    )
+    SELECT title FROM walk WHERE title IS NOT NULL
+"""
+
+
+def holding(words: str) -> Q:
+    """The condition on messages whose title holds `words`: by the titles themselves where there are few different ones.
+
+    At most one query. Where no title holds them nothing is found, and Django asks for nothing.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT_TITLES, [TITLES_AT_MOST])
+        titles = [title for (title,) in cursor.fetchall()]
+    if len(titles) > TITLES_AT_MOST:
+        return Q(title__contains=words)
+    return Q(title__in=[title for title in titles if words in title])
+
+
+def are_frequent(found: QuerySet[Delivery]) -> bool:
+    """Whether enough of `found` are among the newest messages. Then the database fills a page long before it has read
+    all messages, and must not gather the keys of all that are found first. False for a log that is not longer."""
+    # As a value: of a subquery's the database does not know how few messages come after it.
+    last = Delivery.objects.order_by("-pk").values_list("pk", flat=True)[NEWEST : NEWEST + 1].first()
+    if last is None:
+        return False
+    newest = found.filter(pk__gt=last).order_by()
+    return len(newest.values_list("pk", flat=True)[:FILLS_A_PAGE]) == FILLS_A_PAGE

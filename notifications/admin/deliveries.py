@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import BooleanField, QuerySet, Value
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.core import sentences
-from notifications.admin import base, log_pages, message_actions
-from notifications.admin.base import moment, pill, plain_moment
-from notifications.admin.log_export import ExportedLog
-from notifications.admin.log_filters import (
+from integrations.core.background import database_now
+from notifications.admin import base, log
+from notifications.admin.base import administrator, moment, pill, plain_moment
+from notifications.admin.log import (
+    MAY,
+    ExactDeliveryFilter,
+    ExactPersonFilter,
     ExactRunFilter,
+    ExportedLog,
     FormCorpFilter,
     FormDayFilter,
     FormFilter,
     PersonFilter,
     PushFilter,
     SpanFilter,
+    failures_shown,
+    held_up,
+    link,
+    people_context,
+    people_words,
+    step_to_delivery,
+    step_to_run,
+    technical,
 )
-from notifications.admin.log_pages import MAY, failures_shown, held_up, link, people_context, step_to_run, technical
 from notifications.delivery import failures
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering.previews import Preview, shown
-from notifications.delivery.runs import names
+from notifications.delivery.runs import names, recall, triggers
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
-from notifications.models import Delivery, MakerQueue, Medium, MessageForm
+from notifications.models import Delivery, MakerQueue, Medium, MessageForm, Receipt, Run
+from notifications.subscriptions.recipients import SET_ON_PERSON
+from notifications.tasks import enqueue_runs
 from notifications.views.media import picture_answer
+
+if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+
+    from notifications.models.receipts import ReceiptQuerySet
 
 
 class StatusFilter(FormFilter):
@@ -83,7 +105,7 @@ class DeliveryAdmin(ExportedLog):
 
     def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.picture_view)
-        pages = {"resend": message_actions.resend_page, "recall": message_actions.recall_page}
+        pages = {"resend": resend_page, "recall": recall_page}
         return [
             path("<int:pk>/picture.svg", page, name="notifications_delivery_picture"),
             *(
@@ -110,12 +132,12 @@ class DeliveryAdmin(ExportedLog):
 
     def _asked(self, request: HttpRequest, name: str, chosen: QuerySet[Delivery]) -> HttpResponse | None:
         """The page that says what becomes of each of them; the list where they are gone meanwhile."""
-        most = message_actions.MESSAGES_AT_MOST
+        most = MESSAGES_AT_MOST
         keys = list(chosen.order_by("-pk").values_list("pk", flat=True)[: most + 1])
         if len(keys) > most:
             text = gettext("At most %(count)d messages at once: these are the newest of those chosen.")
             self.message_user(request, text % {"count": most}, messages.WARNING)
-        return HttpResponseRedirect(message_actions.address(name, keys[:most])) if keys else None
+        return HttpResponseRedirect(address(name, keys[:most])) if keys else None
 
     def picture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The picture that a message carries."""
@@ -188,8 +210,8 @@ class DeliveryAdmin(ExportedLog):
             "failures": failures_shown(failures.explain_delivery(delivery, with_answer=True)),
             "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
             **people_context(request, delivery=delivery.pk),
-            **log_pages.run_actions(request, delivery.run),
-            **message_actions.possible(request, delivery),
+            **log.run_actions(request, delivery.run),
+            **possible(request, delivery),
         }
 
 
@@ -260,3 +282,313 @@ def _technical(delivery: Delivery) -> str:
 def _channel(delivery: Delivery) -> str:
     name = delivery.get_channel_display()
     return f"{name} / {delivery.robot}" if delivery.robot is not None else name
+
+
+# What one page shows, and one press of its button does.
+MESSAGES_AT_MOST = 50
+_IDS = re.compile(r"[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One message. `words`: what happens to it, or why nothing can. `number`: which resending of its run this is."""
+
+    delivery: Delivery
+    words: str
+    is_possible: bool
+    unknown_count: int = 0
+    number: int = 0
+
+
+def possible(request: HttpRequest, delivery: Delivery) -> dict[str, str]:
+    """Addresses of what the person who asks may do with the message now, by name."""
+    if not request.user.has_perm(MAY) or not Run.objects.visible_to(request.user).filter(pk=delivery.run_id).exists():
+        return {}
+    found = {}
+    if _resend_line(delivery).is_possible:
+        found["message_resend_url"] = address("resend", [delivery.pk])
+    if _recall_line(delivery).is_possible:
+        found["message_recall_url"] = address("recall", [delivery.pk])
+    return found
+
+
+def address(name: str, keys: Sequence[int]) -> str:
+    """Of the page that asks before it is done to these messages."""
+    return reverse(f"admin:notifications_delivery_{name}", args=[",".join(map(str, keys))])
+
+
+def resend_page(request: HttpRequest, keys: str, *, site: AdminSite) -> HttpResponse:
+    """Whoever did not get one of the messages gets it by a run of its own. The same page sent twice sends once."""
+    lines = [_resend_line(delivery) for delivery in _deliveries(request, keys)]
+    if request.method == "POST":
+        with_unknown = request.POST.get("with_unknown") == "on"
+        begun = [found for line in lines if (found := _resend(request, line, with_unknown=with_unknown)) is not None]
+        new = [run.pk for run, is_new in begun if is_new]
+        enqueue_runs(new)
+        if new:
+            text = ngettext("%(count)d message is sent again.", "%(count)d messages are sent again.", len(new))
+            messages.success(request, text % {"count": len(new)})
+        else:
+            messages.info(request, gettext("This was asked for already; it is sent once."))
+        to_run = [reverse("admin:notifications_run_change", args=[run.pk]) for run, _is_new in begun]
+        return HttpResponseRedirect(to_run[0] if len(to_run) == 1 else _list())
+    context = {
+        "title": gettext("Send again to those not reached"),
+        "unknown_count": sum(line.unknown_count for line in lines),
+        "button": gettext("Send again"),
+    }
+    return _page(request, site, lines, context)
+
+
+def recall_page(request: HttpRequest, keys: str, *, site: AdminSite) -> HttpResponse:
+    """Each message that waits is canceled; each that WeCom accepted lately is taken back."""
+    lines = [_recall_line(delivery) for delivery in _deliveries(request, keys)]
+    if request.method == "POST":
+        now = database_now()
+        done = [line for line in lines if line.is_possible and recall.request_message_recall(line.delivery, now=now)]
+        if done:
+            text = ngettext("%(count)d message is taken back.", "%(count)d messages are taken back.", len(done))
+            messages.success(request, text % {"count": len(done)})
+        for line in lines:
+            if line not in done:
+                why = gettext("This was asked for already.") if line.is_possible else line.words
+                messages.warning(request, f"{line.delivery.title}: {why}")
+        return HttpResponseRedirect(_one(lines[0].delivery) if len(lines) == 1 else _list())
+    context = {
+        "title": gettext("Take back"),
+        "note": gettext("Whoever has read one has read it; group robots' messages and mails stay."),
+        "button": gettext("Take back"),
+    }
+    return _page(request, site, lines, context)
+
+
+def _deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
+    """Visible messages of visible runs that the administrator may change, at most MESSAGES_AT_MOST; or 404 or 403."""
+    if not _IDS.fullmatch(keys):
+        raise Http404
+    wanted = {int(key) for key in keys.split(",")[:MESSAGES_AT_MOST]}
+    seen = Delivery.objects.visible_to(request.user).filter(run__in=Run.objects.visible_to(request.user), pk__in=wanted)
+    found = seen.select_related("corp", "run__subscription__report").defer("body", "plain_body", "text")
+    deliveries = list(found.order_by("-pk"))
+    if len(deliveries) != len(wanted):
+        raise Http404
+    if not request.user.has_perm(MAY):
+        raise PermissionDenied
+    return deliveries
+
+
+def _resend_line(delivery: Delivery) -> Line:
+    refusal = triggers.message_refusal(delivery)
+    if refusal is not None:
+        return Line(delivery, str(refusal), is_possible=False)
+    run, mark = delivery.run, delivery.mark
+    count = Receipt.objects.unreached(run, mark=mark).count()
+    unknown_count = Receipt.objects.unknown(run, mark=mark).count()
+    words = people_words(count) if count else gettext("Nobody is known not to have got it.")
+    is_possible = bool(count or unknown_count)
+    return Line(delivery, words, is_possible, unknown_count, triggers.next_number(run))
+
+
+def _resend(request: HttpRequest, line: Line, *, with_unknown: bool) -> tuple[Run, bool] | None:
+    number = request.POST.get(f"number-{line.delivery.pk}", "")
+    if not (number.isascii() and number.isdigit() and len(number) < 6):
+        return None
+    known = Run.objects.filter(key=triggers.resend_key(line.delivery.run, int(number), line.delivery)).first()
+    if known is not None:
+        return known, False
+    if not line.is_possible:
+        return None
+    runs, is_new = triggers.request_resend(
+        line.delivery.run,
+        delivery=line.delivery,
+        number=int(number),
+        with_unknown=with_unknown,
+        person=administrator(request),
+        now=database_now(),
+    )
+    return runs[0], is_new
+
+
+def _recall_line(delivery: Delivery) -> Line:
+    refusal = recall.message_refusal(delivery, now=database_now())
+    if refusal is not None:
+        return Line(delivery, str(refusal), is_possible=False)
+    if delivery.status == Delivery.Status.ACCEPTED:
+        return Line(delivery, gettext("It disappears from people's WeCom."), is_possible=True)
+    return Line(delivery, gettext("It is not sent, or taken back once WeCom has accepted it."), is_possible=True)
+
+
+def _list() -> str:
+    return reverse("admin:notifications_delivery_changelist")
+
+
+def _one(delivery: Delivery) -> str:
+    return reverse("admin:notifications_delivery_change", args=[delivery.pk])
+
+
+def _page(request: HttpRequest, site: AdminSite, lines: list[Line], context: dict[str, Any]) -> HttpResponse:
+    request.current_app = site.name  # as Django's own admin views do
+    if not any(line.is_possible for line in lines):
+        context["button"] = ""
+    back = _one(lines[0].delivery) if len(lines) == 1 else _list()
+    context = {**site.each_context(request), "opts": Delivery._meta, "lines": lines, "back": back, **context}
+    return TemplateResponse(request, "admin/notifications/message_action.html", context)
+
+
+class RunDayFilter(FormDayFilter):
+    column = "run__claimed_at"
+
+
+class RunSpanFilter(SpanFilter):
+    column = "run__claimed_at"
+
+
+class MessageCorpFilter(FormCorpFilter):
+    """Of messages to the company; who was skipped has none."""
+
+    def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
+        return queryset.filter(delivery__corp=corp_id)
+
+
+class ReceiptStatusFilter(FormFilter):
+    """What became of it for the person: its own status, else its delivery's."""
+
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(log.LABELS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.text not in log.LABELS:
+            return queryset
+        return cast("ReceiptQuerySet", queryset).with_status(self.text)  # the admin filters its own rows only
+
+
+class ReceiptList(base.LogList):
+    """With the names of the runs of which people got no message, for all its rows at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        receipts = list(self.result_list)
+        named = names.of_runs({one.run_id: one.run for one in receipts if one.delivery_id is None}.values())
+        for receipt in receipts:
+            receipt.run_name = named.get(receipt.run_id, "")
+        self.result_list = receipts
+
+
+@admin.register(Receipt)
+class ReceiptAdmin(ExportedLog):
+    found = staticmethod(base.receipts_found)
+    empty_list = _(
+        "For each person what became of each message stands here. The first receipts come with the first run of a push."
+    )
+    list_display = ("person", "company_and_account", "state", "why", "message", "due", "read")
+    list_filter = (
+        *(ExactRunFilter, ExactDeliveryFilter, ExactPersonFilter, PersonFilter, PushFilter, MessageCorpFilter),
+        *(RunDayFilter, RunSpanFilter, ReceiptStatusFilter),
+    )
+    search_fields = ("address",)
+    search_help_text = _("Person (name, username, WeCom account), or the address of a message")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
+        seen = names.nameable(Receipt.objects.visible_to(request.user), path="run__")
+        seen = seen.select_related("user", "delivery__corp")
+        may_open_people = Value(request.user.has_perm("accounts.view_user"), output_field=BooleanField())
+        seen = seen.annotate(may_open_people=may_open_people)
+        return seen.defer("delivery__body", "delivery__text", *(f"delivery__{name}" for name in CORP_SECRETS))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ReceiptList
+
+    def csv_titles(self) -> list[str]:
+        who = [gettext("user"), gettext("WeCom account"), gettext("status"), gettext("reason")]
+        why = [gettext("Who can fix it"), gettext("Where")]
+        return [*who, *why, gettext("message"), gettext("due"), gettext("read"), gettext("run")]
+
+    def csv_lines(self, rows: list[Receipt]) -> Iterator[list[str]]:
+        named = names.of_runs({one.run_id: one.run for one in rows}.values())
+        for one in rows:
+            said, title = failures.explain_receipt(one), "" if one.delivery is None else one.delivery.title
+            why = [said.what, said.who, said.where] if said is not None else [one.reason_text, "", ""]
+            times = plain_moment(one.run.slot_at), plain_moment(one.read_at)
+            who = [log.person(one), log.company_and_account(one), log.state_words(one)]
+            yield [*who, *why, title, *times, named[one.run_id]]
+
+    @admin.display(description=_("user"))
+    def person(self, receipt: Receipt) -> str:
+        return log.person(receipt)
+
+    @admin.display(description=_("WeCom account"))
+    def company_and_account(self, receipt: Receipt) -> str:
+        return log.company_and_account(receipt)
+
+    @admin.display(description=_("status"))
+    def state(self, receipt: Receipt) -> SafeString:
+        return log.state(receipt)
+
+    @admin.display(description=_("reason"))
+    def why(self, receipt: Receipt) -> str:
+        """With the way to the person's page, where it can be put right there."""
+        if receipt.reason in SET_ON_PERSON and receipt.user_id and getattr(receipt, "may_open_people", False):
+            url = reverse("admin:accounts_user_change", args=[receipt.user_id])
+            return format_html('<a href="{}">{}</a>', url, receipt.reason_text)
+        return log.reason(receipt)
+
+    @admin.display(description=_("message"))
+    def message(self, receipt: Receipt) -> SafeString:
+        if receipt.delivery is None:
+            url = reverse("admin:notifications_run_change", args=[receipt.run_id])
+            return format_html('<a href="{}">{}</a>', url, receipt.run_name)  # type: ignore[attr-defined]  # set by ReceiptList
+        url = reverse("admin:notifications_delivery_change", args=[receipt.delivery_id])
+        return format_html('<a href="{}">{}</a>', url, receipt.delivery.title)
+
+    @admin.display(description=_("due"))
+    def due(self, receipt: Receipt) -> str:
+        return moment(receipt.run.slot_at)
+
+    @admin.display(description=_("read"))
+    def read(self, receipt: Receipt) -> str:
+        return moment(receipt.read_at)
+
+    def row_context(self, request: HttpRequest, receipt: Receipt) -> dict[str, Any]:
+        way_back = [step_to_run(request, receipt.run)]
+        if receipt.delivery is not None:
+            way_back.append(step_to_delivery(request, receipt.delivery))
+        facts = [
+            (_("user"), self.person(receipt)),
+            (_("WeCom account"), self.company_and_account(receipt)),
+            (_("status"), self.state(receipt)),
+            (_("reason"), self.why(receipt) or "—"),
+            (_("run"), link(way_back[0])),
+            *((_("message"), link(step)) for step in way_back[1:]),
+            (_("due"), self.due(receipt)),
+            *_times(receipt),
+            (_("read"), self.read(receipt)),
+        ]
+        return {
+            "title": self.person(receipt),
+            "subtitle": None,
+            "way_back": way_back,
+            "facts": facts,
+            "technical": technical(
+                [(gettext("number"), receipt.pk), (pgettext("receipt", "address"), receipt.address)]
+            ),
+            "failures": failures_shown(failures.explain_receipt(receipt, with_answer=True)),
+            "held_up": held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
+        }
+
+
+def _times(receipt: Receipt) -> list[tuple[Any, Any]]:
+    """When its run was claimed and rendered, and when it was sent and answered, by which attempt."""
+    run, delivery = receipt.run, receipt.delivery
+    times: list[tuple[Any, Any]] = [(_("claimed"), moment(run.claimed_at)), (_("rendered"), moment(run.rendered_at))]
+    last = delivery.attempts.last() if delivery is not None else None
+    if last is None:
+        return times
+    return [
+        *times,
+        (_("sent"), moment(last.started_at)),
+        (_("answered"), moment(last.finished_at)),
+        (_("attempt"), str(last)),
+    ]

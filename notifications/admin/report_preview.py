@@ -20,9 +20,9 @@ from accounts.models import Attribute, User
 from accounts.users.scopes import people_visible_to
 from integrations.data.table import Table
 from integrations.models import Card
-from notifications.admin import page_picture_form
+from notifications.admin import report_forms
 from notifications.admin.report_forms import CHART_FIELDS, CHARTS_AT_MOST, cards_in, is_key, rules_in
-from notifications.admin.schedule_forms import all_zones
+from notifications.admin.subscription_forms import all_zones
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering import attachments, page_pictures
 from notifications.delivery.rendering.message_builder import PLAIN_FORMS
@@ -110,7 +110,7 @@ def request_of(values: QueryDict, *, by: User, now: datetime) -> PreviewRequest:
 
 def _page(values: QueryDict, by: User, now: datetime) -> tuple[PageView | None, str]:
     """The page of the BI as `by` sees it there, whoever else is looked as; else why not."""
-    picture = page_picture_form.previewed(values)
+    picture = report_forms.previewed(values)
     if picture is None:
         return None, ""
     try:

@@ -10,29 +10,119 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
+from django.forms import Textarea
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import NamedDeletions
+from integrations.core.generics import AnyStackedInline, AnyTabularInline
 from notifications.admin import report_forms, report_preview
-from notifications.admin.base import administrator, for_person
-from notifications.admin.page_picture_form import note_edit
+from notifications.admin.base import PartPermissions, administrator, for_person, without_links
 from notifications.admin.previews import PreviewMixin
-from notifications.admin.report_parts import (
-    OwnRowsInline,
-    PagePictureInline,
-    ReportCardInline,
-    ReportChartInline,
-    template_help,
+from notifications.admin.report_forms import PagePictureForm, PagePictureFormSet, note_edit
+from notifications.delivery.runs import page_rights
+from notifications.models import (
+    REPORT_FORMS,
+    MessageForm,
+    OwnRowsRule,
+    PagePicture,
+    Report,
+    ReportCard,
+    ReportChart,
+    Subscription,
 )
-from notifications.models import REPORT_FORMS, MessageForm, Report, Subscription
+from notifications.reports.templates import reference
 from notifications.subscriptions.schedules.descriptions import zone_label
 from notifications.tasks import enqueue_runs
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
+
+
+class ReportChartInline(PartPermissions, AnyStackedInline):
+    whole = "report"
+    model = ReportChart
+    extra = 0
+    formset = report_forms.ChartFormSet
+    fields = report_forms.CHART_FIELDS
+    max_num = report_forms.CHARTS_AT_MOST
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset: Any = super().get_formset(request, obj, validate_max=True, **kwargs)
+        formset.person = administrator(request)
+        return formset
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "y":
+            kwargs["widget"] = Textarea(attrs={"rows": 3})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+
+# --- Reports: their texts, cards and own rows, with help for templates and a preview on real data ---
+
+
+class _ReportPart(PartPermissions):
+    """Cards and own rows: also whoever adds a report fills them in."""
+
+    whole = "report"
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_report" if obj else "notifications.add_report")
+
+
+class ReportCardInline(_ReportPart, AnyTabularInline):
+    model = ReportCard
+    formset = report_forms.CardFormSet
+    fields = report_forms.PARTS[ReportCard]
+    extra = 0
+    max_num = report_forms.CARDS_AT_MOST
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, validate_max=True, **kwargs)
+        card: Any = formset.form.base_fields.get("card")
+        if card is not None:
+            card.queryset = report_forms.cards_to_choose(administrator(request), obj)
+            without_links(card.widget)
+        return formset
+
+
+class OwnRowsInline(_ReportPart, AnyTabularInline):
+    model = OwnRowsRule
+    formset = report_forms.RuleFormSet
+    fields = report_forms.PARTS[OwnRowsRule]
+    extra = 0
+    max_num = report_forms.RULES_AT_MOST
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, validate_max=True, **kwargs)
+        attribute: Any = formset.form.base_fields.get("attribute")
+        if attribute is not None:
+            without_links(attribute.widget)
+        return formset
+
+
+class PagePictureInline(_ReportPart, AnyStackedInline):
+    model = PagePicture
+    form = PagePictureForm
+    formset = PagePictureFormSet
+    extra = max_num = 1
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        is_offered = page_rights.may_show_as(obj or Report(), administrator(request))
+        return [*report_forms.FIELDS, *(["seen_by"] if is_offered else [])]
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset: Any = super().get_formset(request, obj, **{**kwargs, "fields": report_forms.FIELDS})
+        formset.person = administrator(request)
+        return formset
+
+
+def template_help(zone: ZoneInfo) -> dict[str, Any]:
+    """What a page shows of the template language, for a message that would be due now in this zone."""
+    times = reference.times(timezone.now(), zone)
+    return {"times": times, "formats": reference.formats(), "of_cards": reference.of_cards()}
 
 
 _BOTH = ("notifications.change_report", "notifications.change_subscription")

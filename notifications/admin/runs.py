@@ -4,38 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from notifications.admin import base, log_pages, run_actions
-from notifications.admin.base import moment, pill, plain_moment, run_people, run_pill, run_state
-from notifications.admin.log_export import ExportedLog
-from notifications.admin.log_filters import (
+from integrations.core.background import database_now
+from notifications.admin import base, log
+from notifications.admin.base import administrator, moment, pill, plain_moment, run_people, run_pill, run_state
+from notifications.admin.log import (
+    MAY,
     ExactPushFilter,
+    ExportedLog,
     FormCorpFilter,
     FormDayFilter,
     FormFilter,
     PersonFilter,
     PushFilter,
     SpanFilter,
+    held_up,
+    people_context,
+    people_words,
+    technical,
 )
-from notifications.admin.log_pages import held_up, people_context, technical
 from notifications.delivery import failures
 from notifications.delivery.rendering import report_data
-from notifications.delivery.runs import names, statistics
+from notifications.delivery.runs import names, recall, statistics, triggers
 from notifications.models import Delivery, Receipt, Run
+from notifications.tasks import enqueue_runs
+
+if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
 
 
 class ClaimedDayFilter(FormDayFilter):
@@ -139,7 +149,7 @@ class RunAdmin(ExportedLog):
         )
 
     def get_urls(self) -> list[URLPattern]:
-        pages = {"resend": run_actions.resend_page, "recall": run_actions.recall_page}
+        pages = {"resend": resend_page, "recall": recall_page}
         return [
             *(
                 path(
@@ -232,7 +242,7 @@ class RunAdmin(ExportedLog):
             "failures": failures.explain_deliveries(deliveries),
             "held_up": held_up(request, deliveries),
             **people_context(request, run=run.pk),
-            **log_pages.run_actions(request, run),
+            **log.run_actions(request, run),
         }
 
 
@@ -335,3 +345,89 @@ def _reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
     skipped = Receipt.objects.visible_to(request.user).filter(run=run, status=Receipt.Status.SKIPPED)
     counted = skipped.order_by().values_list("reason").annotate(Count("pk"))
     return [(str(Receipt.Reason(reason).label), count) for reason, count in counted]
+
+
+def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpResponse:
+    """First a page that says to how many, then the run. The same page sent twice sends once."""
+    run = _run(request, pk)
+    if not triggers.can_be_resent(run):
+        raise PermissionDenied
+    number = request.POST.get("number", "")
+    if request.method == "POST" and number.isascii() and number.isdigit() and len(number) < 6:
+        with_unknown = request.POST.get("with_unknown") == "on"
+        person = administrator(request)
+        again, is_new = triggers.request_resend(
+            run, number=int(number), with_unknown=with_unknown, person=person, now=database_now()
+        )
+        if is_new:
+            enqueue_runs([one.pk for one in again])
+            messages.success(request, gettext("It is being sent. This page shows the outcome."))
+        else:
+            messages.info(request, gettext("This was asked for already; it is sent once."))
+        return _to(request, again[0] if again else run)
+    parts = triggers.parts_of(run)
+    count = _count_people([Receipt.objects.unreached(part) for part in parts])
+    unknown_count = _count_people([Receipt.objects.unknown(part) for part in parts])
+    context = {
+        "title": gettext("Send again to those not reached"),
+        "lines": [*_of_message(run), people_words(count) if count else gettext("Nobody is known not to have got it.")],
+        "unknown_count": unknown_count,
+        "number": triggers.next_number(run),
+        "button": gettext("Send again") if count or unknown_count else "",
+    }
+    return _page(request, run, site, context)
+
+
+def recall_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpResponse:
+    """First a page that says what it does, then the recall."""
+    run = _run(request, pk)
+    if request.method == "POST":
+        if recall.request_recall(run, person=administrator(request), now=database_now()):
+            messages.success(request, gettext("What waited is canceled; the rest is being taken back from WeCom."))
+        else:
+            messages.info(request, gettext("This was asked for already."))
+        return _to(request, run)
+    context = {
+        "title": gettext("Take back"),
+        "lines": [
+            *_of_message(run),
+            gettext("Messages that wait are not sent. Messages of the last 24 hours disappear from people's WeCom."),
+            gettext("Whoever has read one has read it; group robots' messages and mails stay."),
+        ],
+        "button": gettext("Take back"),
+    }
+    return _page(request, run, site, context)
+
+
+def _run(request: HttpRequest, pk: int) -> Run:
+    """A visible run whose orders the administrator may change, or 404 or 403."""
+    run = Run.objects.visible_to(request.user).select_related("subscription__report").filter(pk=pk).first()
+    if run is None:
+        raise Http404
+    if not request.user.has_perm(MAY):
+        raise PermissionDenied
+    return run
+
+
+def _of_message(run: Run) -> list[str]:
+    return [] if run.message_id is None else [gettext("The message and all files that came with it.")]
+
+
+def _count_people(found: list[QuerySet[Receipt]]) -> int:
+    """How many; of several parts of a message each person once."""
+    if len(found) == 1:
+        return found[0].count()
+    return len({user_id for receipts in found for user_id in receipts.values_list("user", flat=True)})
+
+
+def _to(request: HttpRequest, run: Run) -> HttpResponse:
+    """Its page: of an incoming message the page that shows all its runs, for who may see it."""
+    if run.message_id is not None and request.user.has_perm("notifications.view_incomingmessage"):
+        return HttpResponseRedirect(reverse("admin:notifications_incomingmessage_change", args=[run.message_id]))
+    return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
+
+
+def _page(request: HttpRequest, run: Run, site: AdminSite, context: dict[str, Any]) -> HttpResponse:
+    request.current_app = site.name  # as Django's own admin views do
+    context = {**site.each_context(request), "opts": Run._meta, "run": run, "run_name": names.of_run(run), **context}
+    return TemplateResponse(request, "admin/notifications/run_action.html", context)

@@ -3,31 +3,306 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, time
+from functools import cache
 from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
 
+from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts.directory.form_fields import DepartmentsField
-from accounts.models import User
+from accounts.models import Attribute, User
+from accounts.models.attributes import SEPARATORS, VALUE_CHARACTERS
 from accounts.users.scopes import people_visible_to
+from integrations.core.generics import AnyModelForm
 from integrations.core.page_versions import VersionedForm
-from notifications.admin import schedule_forms
-from notifications.admin.attribute_rule_fields import RulesField
-from notifications.admin.schedule_forms import ScheduleFormPart
 from notifications.delivery.rendering.report_contents import expected_contents
-from notifications.models import Channel, OwnRowsRule, Repeat, Report, Robot, RulesMatch, Subscription
-from notifications.sources import Audience, Expected
+from notifications.models import (
+    Channel,
+    FreeDays,
+    MonthDay,
+    Operator,
+    OwnRowsRule,
+    Repeat,
+    Report,
+    Robot,
+    RulesMatch,
+    Subscription,
+)
+from notifications.models.attribute_rules import RULES_AT_MOST, VALUES_AT_MOST
+from notifications.sources import Audience, Expected, Rule
 from notifications.subscriptions.attribute_rules import rules_of
 from notifications.subscriptions.recipients import INCOMPLETE, SET_ON_PERSON, Reachability, reachability
-from notifications.subscriptions.schedules.slots import TIME_FIELDS
+from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules.descriptions import WEEKDAYS, ZONES, month_day_label, zone_label
+from notifications.subscriptions.schedules.slots import TIME_FIELDS, ScheduleError
 
 if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
     from integrations.models import Corp
+
+
+# A change of one of these sets the next run anew.
+SCHEDULE_FIELDS = frozenset({*slots.TIME_FIELDS, "is_enabled"})
+
+
+# What each way of writing a schedule needs, with what is said where it is missing.
+_NEEDED: dict[str, dict[str, StrOrPromise]] = {
+    Repeat.DAILY: {"local_time": _("Choose the time of day.")},
+    Repeat.WEEKLY: {
+        "weekdays": _("Choose at least one day of the week."),
+        "local_time": _("Choose the time of day."),
+    },
+    Repeat.MONTHLY: {
+        "month_day": _("Choose the day of the month."),
+        "local_time": _("Choose the time of day."),
+    },
+    Repeat.CRONTAB: {"crontab": _("Write the five fields of the crontab.")},
+}
+
+
+_EMPTY: dict[str, Any] = {"local_time": None, "weekdays": "", "month_day": "", "crontab": ""}
+
+
+USUAL_TIME = time(9)
+
+
+class LocalTimeField(forms.TimeField):
+    """A time of day, to the minute, such as 09:00. A browser's own input writes it as the browser's language does."""
+
+    widget = forms.TimeInput({"placeholder": "09:00", "size": 5, "maxlength": 8, "autocomplete": "off"}, format="%H:%M")
+    default_error_messages = {"invalid": _("Write the time as 09:00 or 18:30.")}
+
+    def to_python(self, value: Any) -> time | None:
+        return super().to_python(value.replace("：", ":") if isinstance(value, str) else value)
+
+    def clean(self, value: Any) -> time | None:
+        cleaned: time | None = super().clean(value)
+        return None if cleaned is None else cleaned.replace(second=0, microsecond=0)
+
+
+class WeekdaysField(forms.MultipleChoiceField):
+    """Days of the week as boxes; in the row their numbers with commas."""
+
+    widget = forms.CheckboxSelectMultiple
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=[(str(n), name) for n, name in enumerate(WEEKDAYS, start=1)], **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else value
+
+    def clean(self, value: Any) -> str:
+        return ",".join(sorted(set(super().clean(value))))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return set(self.prepare_value(initial or "")) - {""} != set(data or ())
+
+
+def site_zone() -> str:
+    """Where those who write schedules are: a new one begins with it."""
+    return settings.TIME_ZONE
+
+
+class ScheduleFormPart(AnyModelForm):
+    """A form that has this part names TIME_FIELDS in its Meta, and calls `offer_times` and `check`."""
+
+    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=site_zone)
+    local_time = LocalTimeField(label=capfirst(_("at")), required=False)
+    weekdays = WeekdaysField(label=capfirst(_("days of the week")), required=False)
+    month_day = forms.ChoiceField(
+        label=capfirst(_("day of the month")),
+        required=False,
+        help_text=_("A month that has no such day has its last day instead."),
+    )
+
+    def offer_times(self) -> None:
+        fields: dict[str, Any] = self.fields
+        fields["time_zone"].choices = time_zone_choices()
+        fields["month_day"].choices = month_day_choices()
+        for name in ("valid_from", "valid_to"):
+            fields[name].help_text = _("In the site's time zone, %(zone)s.") % {"zone": zone_label(site_zone())}
+
+    def clean_crontab(self) -> str:
+        return " ".join(str(self.cleaned_data["crontab"]).split())
+
+
+def time_zone_choices() -> list[tuple[str, StrOrPromise]]:
+    """The site's first, then usual ones, then all others by name."""
+    first = dict.fromkeys((site_zone(), *ZONES))
+    others = sorted(all_zones() - set(first))
+    return [(name, zone_label(name)) for name in (*first, *others)]
+
+
+@cache
+def all_zones() -> frozenset[str]:
+    """Those that this system knows; to look takes milliseconds, so a process looks once."""
+    return frozenset(available_timezones())
+
+
+def month_day_choices() -> list[tuple[str, Any]]:
+    """The named days first: they are what people look for who know no crontab."""
+    numbers = [(str(number), month_day_label(str(number))) for number in range(1, 32)]
+    return [("", "---------"), *MonthDay.choices, *numbers]
+
+
+def tidy(cleaned: dict[str, Any]) -> None:
+    """What another way of writing the schedule needed is emptied."""
+    needed = _NEEDED.get(cleaned.get("repeat", ""), {})
+    cleaned.update({name: value for name, value in _EMPTY.items() if name in cleaned and name not in needed})
+
+
+def candidate(cleaned: dict[str, Any], pk: int | None) -> Subscription:
+    """A subscription, not saved, with the schedule of a form's values."""
+    known = {name: cleaned[name] for name in slots.TIME_FIELDS if cleaned.get(name) is not None}
+    return Subscription(pk=pk, **known)
+
+
+def check(form: forms.ModelForm[Any], cleaned: dict[str, Any], *, now: datetime) -> None:
+    """Write errors to the form for a schedule that cannot be, or that has no time to come. `cleaned` is tidied."""
+    tidy(cleaned)
+    for name, sentence in _NEEDED.get(cleaned.get("repeat", ""), {}).items():
+        if name in cleaned and not cleaned[name]:
+            form.add_error(name, ValidationError(sentence, code="required"))
+    if cleaned.get("repeat") == Repeat.CRONTAB and cleaned.get("free_days") == FreeDays.NEXT:
+        form.add_error("free_days", _("Times of a crontab cannot be moved: leave them out, or choose another way."))
+    start, end = cleaned.get("valid_from"), cleaned.get("valid_to")
+    if start and end and end <= start:
+        form.add_error("valid_to", _("The end must be later than the start."))
+    if SCHEDULE_FIELDS.isdisjoint(form.errors):
+        _check_times(form, candidate(cleaned, form.instance.pk), now)
+
+
+def _check_times(form: forms.ModelForm[Any], found: Subscription, now: datetime) -> None:
+    try:
+        first = next(slots.slots(found, now), None)
+    except ScheduleError as error:
+        form.add_error("crontab", str(error))
+        return
+    if first is None:
+        form.add_error("free_days", _("None of its days is a working day: nothing would be sent."))
+        return
+    # An enabled one has a time to come; one that has run out may still be given another name.
+    is_scheduled_anew = form.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(form.changed_data)
+    if is_scheduled_anew and form.cleaned_data.get("is_enabled") and slots.next_due(found, now) is None:
+        form.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
+
+
+# Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
+EMPTY_ROWS = 2
+
+
+# A row as a browser sends it: the attribute's key, the comparison, the values in one text.
+Row = tuple[str, str, str]
+
+
+_PARTS = ("attribute", "operator", "values")
+
+
+class RulesWidget(forms.Widget):
+    template_name = "notifications/widgets/attribute_rules.html"
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[Row]:
+        rows = [_row(data, name, number) for number in range(RULES_AT_MOST)]
+        return [row for row in rows if row[0] or row[2].strip()]
+
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return not any(f"{name}-{number}-attribute" in data for number in range(RULES_AT_MOST))
+
+    def id_for_label(self, id_: str) -> str:
+        return f"{id_}-0-attribute" if id_ else id_
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context(name, value, attrs)
+        rows: list[Row] = list(value or [])
+        rows += [("", "", "")] * min(EMPTY_ROWS, RULES_AT_MOST - len(rows))
+        attributes = [(str(one.pk), one.name) for one in Attribute.objects.by_name()]
+        context["widget"] |= {"rows": rows, "attributes": attributes, "operators": Operator.choices}
+        context["widget"]["rows_at_most"] = RULES_AT_MOST
+        return context
+
+
+class RulesField(forms.Field):
+    """Cleans to a list of Rule."""
+
+    widget = RulesWidget
+
+    @property
+    def queryset(self) -> QuerySet[Attribute]:
+        """What is chosen from."""
+        return Attribute.objects.by_name()
+
+    def prepare_value(self, value: Any) -> list[Row]:
+        return [_as_row(one) if isinstance(one, Rule) else one for one in value or []]
+
+    def clean(self, value: Any) -> list[Rule]:
+        rows: list[Row] = list(value or [])
+        attributes = Attribute.objects.in_bulk([int(row[0]) for row in rows if _is_key(row[0])])
+        rules, problems = [], []
+        for number, row in enumerate(rows, start=1):
+            try:
+                rules.append(_rule(row, attributes))
+            except ValidationError as error:
+                problems += [_("Rule %(number)d: %(problem)s") % {"number": number, "problem": it} for it in error]
+        if problems:
+            raise ValidationError(problems)
+        return list(dict.fromkeys(rules))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether rows differ as they are written: the rules themselves are compared when they are saved."""
+        return self.prepare_value(initial) != list(data or [])
+
+
+def _row(data: Any, name: str, number: int) -> Row:
+    attribute, operator, values = (str(data.get(f"{name}-{number}-{part}", "")) for part in _PARTS)
+    return attribute, operator, values
+
+
+def _as_row(rule: Rule) -> Row:
+    return str(rule.attribute.pk), rule.operator.value, "; ".join(rule.values)
+
+
+def _is_key(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def _rule(row: Row, attributes: dict[int, Attribute]) -> Rule:
+    key, comparison, text = row
+    attribute = attributes.get(int(key)) if _is_key(key) else None
+    if attribute is None:
+        raise ValidationError(_("choose the attribute."))
+    if comparison not in Operator:
+        raise ValidationError(_("choose the comparison."))
+    operator = Operator(comparison)
+    parts = [part.strip() for part in SEPARATORS.split(text)] if operator == Operator.ONE_OF else [text.strip()]
+    values = tuple(dict.fromkeys(_cleaned(attribute, operator, part) for part in parts if part))
+    if not values:
+        raise ValidationError(_("enter a value."))
+    if len(values) > VALUES_AT_MOST:
+        raise ValidationError(_("at most %(count)d values.") % {"count": VALUES_AT_MOST})
+    return Rule(attribute, operator, values)
+
+
+def _cleaned(attribute: Attribute, operator: Operator, value: str) -> str:
+    """A value as people's are stored; of a part of a text only what any text must be."""
+    if operator != Operator.CONTAINS or attribute.is_many_valued:
+        return next(iter(attribute.cleaned([value])))
+    if attribute.kind != Attribute.Kind.TEXT:
+        raise ValidationError(_("“contains” is for texts and for attributes with several values."))
+    if len(value) > VALUE_CHARACTERS or not value.isprintable():
+        raise ValidationError(_("“%(value)s” cannot be part of a value.") % {"value": value[:64]})
+    return value
+
 
 RECIPIENT_FIELDS = (
     *("to_everyone", "users", "groups", "departments", "with_subdepartments", "rules_match"),
@@ -126,7 +401,7 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
         self.offer_recipients()
         self.offer_times()
         if self.instance._state.adding:
-            self.initial.update(repeat=Repeat.DAILY, local_time=schedule_forms.USUAL_TIME)
+            self.initial.update(repeat=Repeat.DAILY, local_time=USUAL_TIME)
         fields["report"].queryset = Report.objects.visible_to(self.person)
         for name in ("if_stale", "pauses_after_failures"):
             fields[name].required = False  # left out, it stays as it is
@@ -137,7 +412,7 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        schedule_forms.check(self, cleaned, now=timezone.now())
+        check(self, cleaned, now=timezone.now())
         self.check_channel(cleaned)
         self._check_robot(cleaned.get("robot"), cleaned.get("report"))
         self._check_recipients(cleaned)

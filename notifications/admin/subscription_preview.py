@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from integrations.core.sentences import Sentence
 from integrations.models.fields import Person
-from notifications.admin import schedule_forms
-from notifications.admin.schedule_forms import SCHEDULE_FIELDS
+from notifications.admin import subscription_forms
+from notifications.admin.subscription_forms import SCHEDULE_FIELDS
 from notifications.delivery.rendering.previews import Preview, preview_of
 from notifications.delivery.rendering.report_contents import Contents, expected_contents, order_of, read_saved_parts
 from notifications.models import MessageForm, Subscription
@@ -65,7 +65,7 @@ def of_form(
     """The preview of a form that was cleaned, with or without errors. `is_check`: of a rule, which only looks at these
     times: crowded ones are no matter."""
     cleaned: dict[str, Any] = form.cleaned_data
-    subscription = schedule_forms.candidate(cleaned, form.instance.pk)
+    subscription = subscription_forms.candidate(cleaned, form.instance.pk)
     subscription.message_form = cleaned.get("message_form", MessageForm.TEXTCARD)
     message, preview_error = None, ""
     if with_message and (report := cleaned.get("report")):

@@ -37,16 +37,13 @@ from notifications.admin.base import (
     moment,
     pill,
 )
-from notifications.admin.log_pages import latest_runs
-from notifications.admin.page_picture_form import note_edit
-from notifications.admin.push.actions import PushActions
-from notifications.admin.push.filters import PushStateFilter
+from notifications.admin.log import latest_runs
+from notifications.admin.push.list_page import PushActions, PushStateFilter, week_page
 from notifications.admin.push.one_page import apply_button, form_key_in
 from notifications.admin.push.page import PushPage
 from notifications.admin.push.preview import outlook
-from notifications.admin.push.week_page import week_page
-from notifications.admin.schedule_forms import SCHEDULE_FIELDS
-from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
+from notifications.admin.report_forms import note_edit
+from notifications.admin.subscription_forms import CHANNEL_FIELDS, SCHEDULE_FIELDS, WHO_FIELDS
 from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
 from notifications.delivery.runs import auto_pause, ownership, triggers
 from notifications.models import Channel, Receipt, Run, Subscription

@@ -1,23 +1,40 @@
-"""Assembles the API: resources, error handlers, OpenAPI document."""
+"""The API: its resources but `/messages` (notifications.api.incoming), its error handlers, its OpenAPI document."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from ninja import NinjaAPI
+from django.urls import reverse
+from ninja import NinjaAPI, Status
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
+from ninja.params.functions import Header, Query
 from ninja.parser import Parser
 
-from notifications.api import alerts, incoming, subscriptions
-from notifications.api.authentication import TokenAuth
-from notifications.api.json_body import JSON, read_json
-from notifications.api.message_schemas import MessageIn
-from notifications.api.problems import CONTENT_TYPE, ProblemError, response
+from integrations.core.background import database_now
+from notifications.alerts import evaluation
+from notifications.api import incoming, tokens
+from notifications.api.problems import CONTENT_TYPE, JSON, ProblemError, problems, read_json, response
+from notifications.api.schemas import (
+    LARGEST_ID,
+    CheckState,
+    Id,
+    MessageIn,
+    RunRequest,
+    RunState,
+    SubscriptionItem,
+    SubscriptionPage,
+)
+from notifications.api.tokens import Action, TokenAuth, address_of, rules_of, token_for
+from notifications.delivery.runs import idempotency, triggers
+from notifications.models import Run
+from notifications.tasks import enqueue_runs
 
 ERRORS_NAMED = 20
+PAGE = 50
+PAGE_AT_MOST = 200
 
 
 class JsonParser(Parser):
@@ -61,11 +78,7 @@ api = Api(
     # No Swagger UI: it writes styles into its page, which the Content-Security-Policy forbids.
     docs_url=None,
 )
-api.add_router("/subscriptions", subscriptions.router)
-api.add_router("/runs", subscriptions.runs_router)
-api.add_router("/messages", incoming.router)
-api.add_router("/uploads", incoming.uploads_router)
-api.add_router("/alert-rules", alerts.router)
+api.add_router("", incoming.router)
 
 
 @api.exception_handler(ProblemError)
@@ -90,3 +103,107 @@ def refuse_invalid(_request: HttpRequest, error: ValidationError) -> HttpRespons
 @api.exception_handler(Http404)
 def refuse_unknown(_request: HttpRequest, _error: Http404) -> HttpResponse:
     return response(ProblemError("not_found"))
+
+
+@api.get(
+    "/subscriptions",
+    response={200: SubscriptionPage, **problems()},
+    summary="The subscriptions that the token reaches",
+    tags=["subscriptions"],
+)
+def list_subscriptions(
+    request: HttpRequest,
+    after: int = Query(0, ge=0, le=LARGEST_ID, description="Only those with a larger id"),
+    limit: int = Query(PAGE, ge=1, le=PAGE_AT_MOST),
+) -> SubscriptionPage:
+    """In the order of their ids. A page costs the same however many there are."""
+    token = token_for(request, Action.READ)
+    found = tokens.subscriptions_of(token).filter(pk__gt=after).select_related("report").order_by("pk")
+    rows = list(found[: limit + 1])
+    items = [SubscriptionItem.of(row) for row in rows[:limit]]
+    return SubscriptionPage(items=items, next_after=items[-1].id if len(rows) > limit else None)
+
+
+@api.post(
+    "/subscriptions/{int:subscription_id}/run",
+    response={202: RunState, **problems(400, 409, 415)},
+    summary="Run a subscription now: by URL, or after a data update",
+    tags=["subscriptions"],
+)
+def run_subscription(
+    request: HttpRequest,
+    subscription_id: Id,
+    asked: RunRequest | None = None,
+    idempotency_key: str | None = Header(
+        None,
+        alias="Idempotency-Key",
+        pattern=idempotency.KEY_PATTERN,
+        description="The same key with the same request within 24 hours gives the same answer and no second run.",
+    ),
+) -> HttpResponse:
+    """Answers as soon as the run is written down; what becomes of it says `/runs/{run_id}` (header `Location`).
+
+    409 where the subscription is disabled, not valid now, or has a run under way. The body may be left out.
+    """
+    token = token_for(request, Action.RUN)
+    subscription = tokens.subscriptions_of(token).filter(pk=subscription_id).first()
+    if subscription is None:
+        raise ProblemError("not_found")
+    asked = asked or RunRequest()
+    run_request = triggers.TriggerRequest(
+        token=token,
+        trigger=Run.Trigger(asked.trigger),
+        ip=address_of(request),
+        key=idempotency_key or "",
+        fingerprint=idempotency.fingerprint_of("POST", request.path, asked.model_dump_json()),
+    )
+    try:
+        answer = triggers.trigger(
+            subscription,
+            request=run_request,
+            now=database_now(),
+            words=lambda run: RunState.of(run).model_dump_json(),
+            enqueue=lambda run_id: enqueue_runs([run_id]),
+        )
+    except triggers.TriggerRefusedError as error:
+        raise ProblemError(error.code, error.sentence) from error
+    except idempotency.KeyReusedError as error:
+        raise ProblemError("idempotency_key_reused") from error
+    headers = {"Location": reverse("api-1:get_run", args=[answer.run_id])}
+    if answer.is_repeated:
+        headers["Idempotency-Replayed"] = "true"
+    return HttpResponse(answer.text, status=202, content_type="application/json; charset=utf-8", headers=headers)
+
+
+@api.get(
+    "/runs/{int:run_id}",
+    response={200: RunState, **problems()},
+    url_name="get_run",
+    summary="State and counts",
+    tags=["runs"],
+)
+def get_run(request: HttpRequest, run_id: Id) -> RunState:
+    """Of whatever trigger, as long as its subscription is reached by the token."""
+    token = token_for(request, Action.READ)
+    run = tokens.runs_of(token).filter(pk=run_id).first()
+    if run is None:
+        raise ProblemError("not_found")
+    return RunState.of(run)
+
+
+@api.post(
+    "/alert-rules/{int:rule_id}/check",
+    response={202: CheckState, **problems(409)},
+    summary="Check an alert rule now: after a data update",
+    tags=["alerts"],
+)
+def check_rule(request: HttpRequest, rule_id: Id) -> Status[CheckState]:
+    """Answers as soon as the check is written down. 409 where the rule is disabled."""
+    token = token_for(request, Action.ALERT)
+    rule = rules_of(token).filter(pk=rule_id).first()
+    if rule is None:
+        raise ProblemError("not_found")
+    if not rule.is_enabled:
+        raise ProblemError("rule_disabled")
+    check = evaluation.check_now(rule, now=database_now())
+    return Status(202, CheckState(rule_id=rule.pk, slot_at=check.slot_at))

@@ -18,8 +18,8 @@ from accounts.authentication.state import network_of
 from integrations.core.background import database_now
 from integrations.core.sentences import Sentence
 from integrations.models.fields import Unreadable
-from notifications.api.authentication import count
 from notifications.api.problems import ProblemError, response
+from notifications.api.tokens import count_call
 from notifications.inbound import calls, signatures
 from notifications.inbound.calls import CallRefusedError, Taken
 from notifications.inbound.payloads import BODY_BYTES, MULTIPART_BYTES, PayloadError, parsed
@@ -60,14 +60,14 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
 
 def _received(request: HttpRequest, public_id: str, query: dict[str, str]) -> Taken:
     """Raises ProblemError."""
-    count(f"in:address:{network_of(request) or 'unknown'}", settings.API_CALLS_PER_ADDRESS)
+    count_call(f"in:address:{network_of(request) or 'unknown'}", settings.API_CALLS_PER_ADDRESS)
     found = InboundChannel.objects.usable().select_related("owner", "corp")
     channel = found.filter(public_id=public_id, kind=InboundChannel.Kind.WEBHOOK).first()
     body = _authenticated(request, channel, query)
     if channel is None:  # _authenticated lets nobody through without one
         raise ProblemError("invalid_proof")
     try:
-        count(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
+        count_call(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
         payload = parsed(body, request.headers.get("Content-Type", ""))
         key = _repeat_key(channel, Proof(request.headers, query, body))
         return calls.take(channel, payload, request_key=key, now=database_now())

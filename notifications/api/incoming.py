@@ -22,19 +22,24 @@ from accounts.models import AuditEntry, User
 from integrations.clients.sources.webhook import is_callable
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.api.authentication import address_of, token_for
-from notifications.api.json_body import JSON, MULTIPART, read_json
-from notifications.api.message_schemas import MessageIn, MessagePreview, MessageState, UnknownRecipient, UploadState
-from notifications.api.problems import ProblemError, problems
-from notifications.api.schemas import LARGEST_ID, Id
-from notifications.api.tokens import Action
+from notifications.api.problems import JSON, MULTIPART, ProblemError, problems, read_json
+from notifications.api.schemas import (
+    LARGEST_ID,
+    Id,
+    MessageIn,
+    MessagePreview,
+    MessageState,
+    UnknownRecipient,
+    UploadState,
+)
+from notifications.api.tokens import Action, address_of, token_for
 from notifications.delivery.runs import idempotency
 from notifications.inbound import files, uploads
 from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept, preview
 from notifications.models import ApiToken, IncomingMessage, Priority, Receipt, Run
 from notifications.tasks import enqueue_runs
 
-router, uploads_router = Router(tags=["messages"]), Router(tags=["messages"])
+router = Router(tags=["messages"])
 PAGE = 100
 PAGE_AT_MOST = 1000
 PREVIEWED_AT_MOST = 1000
@@ -61,7 +66,7 @@ _UPLOAD_BODY = {"required": True, "content": {MULTIPART: {"schema": _describe_fo
 
 
 @router.post(
-    "",
+    "/messages",
     response={200: MessagePreview, 202: MessageState, **problems(400, 415)},
     summary="Send a message to people",
     openapi_extra={"requestBody": _MESSAGE_BODY},
@@ -92,7 +97,7 @@ def send_message(
 
 
 @router.get(
-    "/{int:message_id}",
+    "/messages/{int:message_id}",
     response={200: MessageState, **problems()},
     url_name="get_message",
     summary="What became of a message, by person",
@@ -113,8 +118,8 @@ def get_message(
     return MessageState.of(message, rows[:limit], rows[limit - 1].pk if len(rows) > limit else None)
 
 
-@uploads_router.post(
-    "",
+@router.post(
+    "/uploads",
     response={201: UploadState, **problems(400, 415)},
     summary="Hand in a picture or a file, for messages that follow",
     openapi_extra={"requestBody": _UPLOAD_BODY},

@@ -1,12 +1,14 @@
-"""API errors: problem details (RFC 9457) with stable codes."""
+"""API errors: problem details (RFC 9457) with stable codes. The middleware that words every refusal of the API so."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
 from notifications.api.schemas import ProblemDetails
@@ -17,7 +19,15 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
 
-CONTENT_TYPE = "application/problem+json"
+CONTENT_TYPE, JSON, MULTIPART = "application/problem+json", "application/json", "multipart/form-data"
+ROOTS = ("/api/", "/in/")
+BODY_BYTES_AT_MOST = 256 * 1024
+# More for a message, which has a long text and many recipients, and for a form with 20 MB of files.
+MORE_BYTES_AT_MOST = {"/api/v1/messages": 1024 * 1024}
+FORM_BYTES_AT_MOST = 21 * 1024 * 1024
+FORM_PATHS = frozenset({"/api/v1/messages", "/api/v1/uploads"})
+# An inbound channel may get pictures and files; it reads no more than its kind of body may have.
+INBOUND_BYTES_AT_MOST = 24 * 1024 * 1024
 # By a code and its status: what it means, in a sentence for whoever reads a log.
 TITLES: dict[str, tuple[int, _StrPromise]] = {
     "malformed_request": (400, _("The body is no JSON, or no form.")),
@@ -50,7 +60,7 @@ TITLES: dict[str, tuple[int, _StrPromise]] = {
     "restored_copy": (503, _("This is a restored copy of the installation: it takes nothing.")),
     "unavailable": (503, _("The database or Valkey does not answer at the moment; try again soon.")),
 }
-# What may come of any call with a token.
+# Statuses that any call with a token may end with.
 ALWAYS = frozenset({401, 403, 404, 413, 422, 429, 503})
 _BY_STATUS = {
     400: "malformed_request",
@@ -63,7 +73,7 @@ _BY_STATUS = {
 
 @dataclass
 class ProblemError(Exception):
-    """Ends the call with this answer. `detail`: of this case; `more`: members beside the usual ones."""
+    """A refusal that ends the call. `detail`: of this case; `more`: members beside the usual ones."""
 
     code: str
     detail: str = ""
@@ -86,7 +96,7 @@ def response(error: ProblemError) -> HttpResponse:
 
 
 def instead_of(other: HttpResponse) -> HttpResponse:
-    """The problem in place of what Django words for browsers, with the headers that it has."""
+    """Replace what Django words for browsers by a problem; its headers stay."""
     code = _BY_STATUS.get(other.status_code)
     if code is None or other.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
         return other
@@ -96,9 +106,53 @@ def instead_of(other: HttpResponse) -> HttpResponse:
     return other
 
 
-# --- What the OpenAPI document says of refusals, the same for each operation ---
-
-
 def problems(*statuses: int) -> dict[int, type[ProblemDetails]]:
-    """The statuses that any operation may answer with, and these."""
+    """List the statuses that any operation may answer with, and these, for the OpenAPI document."""
     return dict.fromkeys(sorted({*ALWAYS, *statuses}), ProblemDetails)
+
+
+def read_json(body: bytes) -> Any:
+    """Read JSON as RFC 8259 has it, from the body of a call or a field of a form. Raises ProblemError."""
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError("malformed_request") from error
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(constant)
+
+
+class ApiMiddleware:
+    """Take the cookies off each call of the API before anybody reads them: a session opens nothing there, so that
+    no page of another site can make a browser ask for anything. After SiteAddressMiddleware, before the sessions.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(ROOTS):
+            return self.get_response(request)
+        request.META.pop("HTTP_COOKIE", None)
+        with translation.override(translation.get_language_from_request(request)):
+            if _length_of(request) > _bytes_at_most(request):
+                answer = response(ProblemError("body_too_large"))
+            else:
+                answer = instead_of(self.get_response(request))
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+
+def _bytes_at_most(request: HttpRequest) -> int:
+    if request.path_info in FORM_PATHS and request.content_type == MULTIPART:
+        return FORM_BYTES_AT_MOST
+    if request.path_info.startswith("/in/"):
+        return INBOUND_BYTES_AT_MOST
+    return MORE_BYTES_AT_MOST.get(request.path_info, BODY_BYTES_AT_MOST)
+
+
+def _length_of(request: HttpRequest) -> int:
+    """Return the length that the server promised; without one Django reads no body."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from django.db import models
 from ninja import Schema
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from notifications.delivery.runs import statistics
-from notifications.models import Run, Subscription
+from notifications.inbound.accept import CAPTION_CHARACTERS, WORDS_CHARACTERS, Preview
+from notifications.inbound.files import FILES_AT_MOST
+from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, Kind
+from notifications.models import Delivery, IncomingMessage, Receipt, Run, Subscription, Upload
+from notifications.models.messages import FIGURES_AT_MOST, LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
+from notifications.models.subscriptions import MAX_LIFETIME_HOURS
+from notifications.sources import Figure
 
 # What a key of the database can be.
 LARGEST_ID = 2**63 - 1
@@ -101,6 +108,13 @@ class SubscriptionItem(Schema):
         return cls(id=subscription.pk, report=subscription.report.title, **columns)
 
 
+class CheckState(Schema):
+    """A check that has begun: what it finds stands in the incidents."""
+
+    rule_id: int
+    slot_at: datetime
+
+
 class SubscriptionPage(Schema):
     """`next_after`: where the next page begins; null on the last one."""
 
@@ -110,3 +124,227 @@ class SubscriptionPage(Schema):
 
 def _plain(choice: str) -> str:
     return str(choice.value) if isinstance(choice, models.TextChoices) else choice
+
+
+VALUE_CHARACTERS = 255
+Web = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]", max_length=LINK_CHARACTERS)]
+Form = Literal["auto", "text", "markdown", "textcard", "news", "image", "text_notice", "news_notice", "file"]
+
+
+class RecipientIn(Schema):
+    """Who gets it. `corp`: of a userid or a department, the CorpId or the name of its company; without it, whichever
+    has it. `attribute`: the key of the attribute whose value it is. A department by its number in WeCom or its name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Literal["user", "userid", "login_id", "email", "attribute", "department", "group"]
+    value: Annotated[str, Field(min_length=1, max_length=VALUE_CHARACTERS)]
+    corp: Annotated[str, Field(max_length=VALUE_CHARACTERS)] = ""
+    attribute: Annotated[str, Field(max_length=VALUE_CHARACTERS)] = ""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if (self.by == "attribute") != bool(self.attribute):
+            raise ValueError("attribute: the key of the attribute, of a recipient by attribute and of no other")
+        return self
+
+    @property
+    def address(self) -> Address:
+        return Address(Kind(self.by), self.value, corp=self.corp, attribute=self.attribute)
+
+
+class FigureIn(Schema):
+    """A number in words, with what it is. Cards show the first one large."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    caption: Annotated[str, Field(min_length=1, max_length=CAPTION_CHARACTERS)]
+    words: Annotated[str, Field(min_length=1, max_length=WORDS_CHARACTERS)]
+
+    @property
+    def figure(self) -> Figure:
+        return Figure(self.caption, self.words)
+
+
+class MessageIn(Schema):
+    """A message. `form`: auto chooses by what there is. `corp`: only people of this company, by CorpId or name.
+    `uploads`: pictures and files that were handed in before. `callback_url`: where to tell that all is settled.
+    `dry_run`: says who would be reached, and sends nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: Annotated[str, Field(min_length=1, max_length=TITLE_CHARACTERS)]
+    text: Annotated[str, Field(max_length=TEXT_CHARACTERS)] = ""
+    markup: Literal["plain", "markdown"] = "plain"
+    link: Web | None = None
+    figures: Annotated[list[FigureIn], Field(max_length=FIGURES_AT_MOST)] = []
+    recipients: Annotated[list[RecipientIn], Field(min_length=1, max_length=ADDRESSES_AT_MOST)]
+    corp: Annotated[str, Field(min_length=1, max_length=VALUE_CHARACTERS)] | None = None
+    form: Form = "auto"
+    priority: Literal["ordinary", "urgent"] = "ordinary"
+    lifetime_hours: Annotated[int, Field(ge=1, le=MAX_LIFETIME_HOURS)] = 24
+    uploads: Annotated[list[Id], Field(max_length=FILES_AT_MOST)] = []
+    callback_url: Web | None = None
+    dry_run: bool = False
+
+
+class UnknownRecipient(Schema):
+    """A recipient that names nobody. `reason`: unknown (also: out of the token's reach), or ambiguous."""
+
+    by: str
+    value: str
+    corp: str
+    attribute: str
+    reason: str
+
+    @classmethod
+    def of(cls, found: dict[str, str]) -> UnknownRecipient:
+        members = {name: found.get(name, "") for name in ("value", "corp", "attribute", "reason")}
+        return cls(by=found["kind"], **members)
+
+
+class Reachable(Schema):
+    """A person. `reason`: why the message would not reach them; empty where it would."""
+
+    user: str
+    reason: str
+
+
+class MessagePreview(Schema):
+    """What would become of a message. `messages`: how many each person gets, one for each further file. `people`: the
+    first 1000."""
+
+    form: str
+    messages: int
+    reached: int
+    not_reached: int
+    people: list[Reachable]
+    unknown: list[UnknownRecipient]
+
+    @classmethod
+    def of(cls, found: Preview, usernames: dict[int, str]) -> MessagePreview:
+        people = [
+            Reachable(user=usernames[one.user_id], reason=one.reason.value if one.reason else "")
+            for one in found.recipients
+            if one.user_id in usernames
+        ]
+        reached = sum(one.reason is None for one in found.recipients)
+        unknown = [UnknownRecipient.of({**address.document(), "reason": why}) for address, why in found.unknown]
+        return cls(
+            form=found.form.value,
+            messages=found.message_count,
+            reached=reached,
+            not_reached=len(found.recipients) - reached,
+            people=people,
+            unknown=unknown,
+        )
+
+
+class CallbackState(Schema):
+    """The webhook: none, waiting, delivered or given_up. `error`: why the last attempt failed."""
+
+    state: str
+    attempts: int
+    error: str
+
+
+class ReceiptItem(Schema):
+    """What became of one of the messages for one person. `part`: 0 for the message itself, then its further files.
+
+    `state`: waiting, accepted, invalid, unlicensed, failed, unknown, canceled or skipped; of skipped `reason` says why.
+    """
+
+    id: int
+    user: str | None
+    part: int
+    state: str
+    reason: str
+    channel: str
+    read_at: datetime | None
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> ReceiptItem:
+        delivery = receipt.delivery
+        state = receipt.status or (delivery.status if delivery else "")
+        return cls(
+            id=receipt.pk,
+            user=receipt.user.username if receipt.user else None,
+            part=part_of(receipt.run),
+            state="waiting" if state in Delivery.UNSETTLED else state,
+            reason=receipt.reason,
+            channel=receipt.channel,
+            read_at=receipt.read_at,
+        )
+
+
+class MessageState(Schema):
+    """A message and what became of it. `state`: waiting, sending or finished. `counts`: people, for each of its
+    messages. `receipts`: a page; `next_after`: where the next page begins, null on the last one."""
+
+    id: int
+    title: str
+    form: str
+    state: str
+    created_at: datetime
+    counts: RunCounts
+    unknown: list[UnknownRecipient]
+    callback: CallbackState
+    run_ids: list[int]
+    receipts: list[ReceiptItem]
+    next_after: int | None
+
+    @classmethod
+    def of(cls, message: IncomingMessage, receipts: Sequence[Receipt], next_after: int | None) -> MessageState:
+        """Two queries, for the runs and the counts."""
+        runs, counts = list(message.runs.order_by("pk")), statistics.of_message(message.pk)
+        return cls(
+            id=message.pk,
+            title=message.title,
+            form=str(message.form),
+            state=state_of(runs),
+            created_at=message.created_at,
+            counts=RunCounts(
+                recipients=sum(run.recipient_count for run in runs),
+                skipped=sum(run.skipped_count for run in runs),
+                **{name: getattr(counts, name) for name in ("accepted", "refused", "unknown", "waiting")},
+            ),
+            unknown=[UnknownRecipient.of(one) for one in message.unknown],
+            callback=CallbackState(
+                state=str(message.callback_state) or "none",
+                attempts=message.callback_count,
+                error=message.callback_error_text,
+            ),
+            run_ids=[run.pk for run in runs],
+            receipts=[ReceiptItem.of(receipt) for receipt in receipts],
+            next_after=next_after,
+        )
+
+
+class UploadState(Schema):
+    """A picture or a file for messages of the same token, until `expires_at`. `kind`: picture, which WeCom shows, or
+    file. `content_type`: what it is, whatever it was called."""
+
+    id: int
+    name: str
+    kind: str
+    content_type: str
+    size: int
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, upload: Upload, expires_at: datetime) -> UploadState:
+        members: dict[str, Any] = {name: getattr(upload, name) for name in ("name", "content_type", "size")}
+        return cls(id=upload.pk, kind=str(upload.kind), expires_at=expires_at, **members)
+
+
+def part_of(run: Run) -> int:
+    """Which of the message's messages the run sends, also again: message:<id> is the first, message:<id>:<number> a
+    further one."""
+    number = run.first_sent.key.split(":")[2:]
+    return int(number[0]) if number else 0
+
+
+def state_of(runs: Sequence[Run]) -> str:
+    if any(run.status == Run.Status.WAITING for run in runs):
+        return "waiting"
+    return "sending" if any(run.status == Run.Status.SENDING for run in runs) else "finished"

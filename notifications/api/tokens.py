@@ -5,13 +5,23 @@ A token never may more than its owner may at the moment of the call: less, if th
 
 from __future__ import annotations
 
+import logging
 import secrets
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
+import redis
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from ninja.security import HttpBearer
 
+from accounts.authentication.state import network_of
+from integrations.core.redis import seconds_to_wait
+from notifications.api.problems import ProblemError
 from notifications.inbound.signatures import digest_of
 from notifications.models import AlertRule, ApiToken, Run, Subscription
 from notifications.models.inbound import MAY_SEND
@@ -55,7 +65,7 @@ def seal(token: ApiToken, *, secret: str, now: datetime) -> None:
     token.digest, token.prefix, token.created_at = digest_of(secret), secret[:PREFIX_CHARACTERS], now
 
 
-def find(*, secret: str, now: datetime) -> ApiToken | None:
+def find_token(*, secret: str, now: datetime) -> ApiToken | None:
     """The usable token with this secret, with its owner. One look-up in an index, for any secret."""
     return ApiToken.objects.usable(now).select_related("owner").filter(digest=digest_of(secret)).first()
 
@@ -109,3 +119,51 @@ def rules_of(token: ApiToken) -> QuerySet[AlertRule]:
 def runs_of(token: ApiToken) -> QuerySet[Run]:
     """The runs of those subscriptions that the owner sees: a run keeps the company that it was for."""
     return Run.objects.visible_to(token.owner).filter(subscription__in=subscriptions_of(token))
+
+
+logger = logging.getLogger(__name__)
+
+UNAVAILABLE_SECONDS = 5
+
+
+class TokenAuth(HttpBearer):
+    """What each operation of the API asks for first. The address is counted before the token is looked up."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        count_call(f"api:address:{network_of(request) or 'unknown'}", settings.API_CALLS_PER_ADDRESS)
+        scheme, _space, secret = request.headers.get(self.header, "").strip().partition(" ")
+        if scheme.lower() != self.openapi_scheme or not secret.strip():
+            raise ProblemError("missing_token", headers={"WWW-Authenticate": "Bearer"})
+        return self.authenticate(request, secret.strip())
+
+    def authenticate(self, request: HttpRequest, token: str) -> ApiToken:
+        now = timezone.now()
+        found = find_token(secret=token, now=now)
+        if found is None:
+            raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        count_call(f"api:token:{found.pk}", settings.API_CALLS_PER_TOKEN)
+        note_use(found, ip=address_of(request), now=now)
+        return found
+
+
+def token_for(request: HttpRequest, action: Action) -> ApiToken:
+    """The caller's token, where it may do such a thing."""
+    token: ApiToken = request.auth  # type: ignore[attr-defined]  # set by ninja: what TokenAuth answered
+    if not may(token, action):
+        raise ProblemError("action_not_allowed")
+    return token
+
+
+def address_of(request: HttpRequest) -> str | None:
+    return request.META.get("REMOTE_ADDR") or None
+
+
+def count_call(key: str, at_most: int) -> None:
+    """Whoever cannot be counted waits: a limit that can be switched off from outside would be none."""
+    try:
+        seconds = seconds_to_wait(key, at_most=at_most)
+    except redis.RedisError as error:
+        logger.error("a call of the API could not be counted: %s", type(error).__name__)
+        raise ProblemError("unavailable", headers={"Retry-After": str(UNAVAILABLE_SECONDS)}) from error
+    if seconds:
+        raise ProblemError("too_many_requests", headers={"Retry-After": str(seconds)})

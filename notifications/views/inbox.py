@@ -10,26 +10,32 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.cache import never_cache
+from django.views.decorators.cache import cache_control, never_cache
+from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import User
 from accounts.views import account, navigation
+from integrations.core.background import database_now
 from integrations.models import Corp
+from notifications.alerts import actions, charts, selectors
+from notifications.alerts.actions import Action
 from notifications.delivery.rendering import markdown
 from notifications.delivery.rendering.freeze import message_path
 from notifications.delivery.runs import inbox
+from notifications.inbound.mail import page
 from notifications.inbound.mail.page import SANDBOX
-from notifications.models import Delivery, Receipt, Run, SubscriptionChoice
+from notifications.models import Delivery, IncomingMessage, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import thawed
 from notifications.reports.html_tables import page_count, shown_tables
 from notifications.subscriptions import preferences
-from notifications.views.mails import mail_of
+from notifications.views.media import made_answer
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
 
 Kind = SubscriptionChoice.Kind
 ROWS_PER_PAGE = 100
-_SAID = {
+_CHOICE_ANSWERS = {
     "": _("You receive this again."),
     Kind.PAUSED: _("Paused: you receive nothing of it until you resume it."),
     Kind.DECLINED: _("You will not receive this any more."),
@@ -165,7 +171,7 @@ def choose(request: HttpRequest, pk: int) -> HttpResponse:
     is_mine = preferences.choose(signed_in(request.user), subscription_id=pk, kind=kind, now=timezone.now())
     if not is_mine:
         raise Http404
-    messages.success(request, _SAID[kind])
+    messages.success(request, _CHOICE_ANSWERS[kind])
     return redirect("my-subscriptions")
 
 
@@ -185,3 +191,96 @@ def signed_in(user: User | AnonymousUser) -> User:
     if not isinstance(user, User):
         raise TypeError("nobody is signed in")
     return user
+
+
+@require_safe
+@login_required
+@xframe_options_sameorigin
+@cache_control(private=True, no_store=True)
+def whole_mail(request: HttpRequest, mark: str) -> HttpResponse:
+    """The mail of a message, for the people it was sent to. Raises Http404."""
+    receipt = inbox.receipt_for(request.user, mark=mark) if isinstance(request.user, User) else None
+    message_id = None if receipt is None else mail_of(receipt)
+    if message_id is None:
+        raise Http404
+    return page.page_of(message_id)
+
+
+def mail_of(receipt: Receipt) -> int | None:
+    """The message that was made of a mail; None for any other message."""
+    runs = Run.objects.filter(pk=receipt.run_id, message__origin=IncomingMessage.Origin.MAIL)
+    return runs.values_list("message_id", flat=True).first()
+
+
+# What may be done here. Closing is for the administration.
+_ALERT_ANSWERS = {
+    Action.ACKNOWLEDGE: _("You have taken it. Everybody who was told sees that."),
+    Action.TAKE_OVER: _("You have taken it over. Everybody who was told sees that."),
+    Action.SILENCE: _("Silent for an hour. If it lasts, you are reminded then."),
+    Action.END_SILENCE: _("The silence is over: people are reminded again."),
+}
+_NOTHING = _("Nothing to do: somebody was faster, or it is over.")
+
+
+@require_safe
+@never_cache
+def alerts(request: HttpRequest) -> HttpResponse:
+    """What is open and concerns me, and what was lately."""
+    if not request.user.is_authenticated:
+        return redirect(sign_in_url(request.GET.get("m", ""), reverse("alerts")))
+    found = selectors.incidents_of(signed_in(request.user), now=timezone.now())
+    context = {
+        "open_ones": [one for one in found.incidents if one.incident.is_open],
+        "over": [one for one in found.incidents if not one.incident.is_open],
+        "listed_at_most": selectors.LISTED_AT_MOST if found.is_cut else None,
+    }
+    return render(request, "notifications/alerts.html", context)
+
+
+@require_safe
+@never_cache
+def alert(request: HttpRequest, pk: int) -> HttpResponse:
+    """One alert: for those who are told of it, and administrators of its company."""
+    if not request.user.is_authenticated:
+        return redirect(sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
+    person, now = signed_in(request.user), database_now()
+    incident = selectors.incident_for(person, pk)
+    if incident is None:
+        return render(request, "notifications/not_yours.html", status=404)
+    context = {
+        "shown": selectors.shown(incident, person=person, now=now),
+        "pictures": charts.shown(incident, person=person, now=now),
+        "incident": incident,
+        "labels": list(incident.labels.items()),
+        "timeline": selectors.timeline(incident),
+    }
+    return render(request, "notifications/alert.html", context)
+
+
+@require_safe
+@login_required
+def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
+    """A picture (svg or png) of an alert's data, for those who may see it at this moment."""
+    person = signed_in(request.user)
+    incident = selectors.incident_for(person, pk)
+    medium = None if incident is None else charts.picture_of(incident, picture, person=person)
+    return made_answer(medium, extension)
+
+
+@require_POST
+@never_cache
+@login_required
+def act(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take it, take it over, silence it, or end its silence."""
+    action = request.POST.get("action")
+    if action not in _ALERT_ANSWERS:
+        return HttpResponseBadRequest()
+    action = Action(action)
+    done = actions.act(action, [pk], person=signed_in(request.user), now=database_now())
+    if done.changed:
+        messages.success(request, _ALERT_ANSWERS[action])
+    elif done.unchanged:
+        messages.info(request, _NOTHING)
+    else:
+        raise Http404
+    return redirect("alert", pk)

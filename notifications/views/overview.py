@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
+from django.db.models import Exists, F, Subquery
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
+from accounts.directory.hooks import SYNC
+from accounts.models import User, WeComAccount
+from accounts.users.contacts import whom_to_ask
+from accounts.users.scopes import sees_all
+from integrations import bi
+from integrations.bi import explain_findings
 from integrations.core import hooks
 from integrations.core.hooks import Attention, Line
-from integrations.models import Corp
+from integrations.models import BiConnection, Card, Corp, DataSource, Member, SiteAddress, SourceKind
+from integrations.models.datasources import THE_ONE
 from notifications.delivery.runs import statistics
-from notifications.models import Delivery
-from notifications.views.first_steps import Step, first_steps
-from notifications.views.overview_chart import Picture, draw
+from notifications.delivery.runs.statistics import Counts, Day
+from notifications.models import Delivery, Run, Subscription
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.http import HttpRequest
+
 
 DAYS = 14
 # More cards than this are a list, and the list has a page of its own.
@@ -26,7 +40,7 @@ ATTENTIONS_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Card:
+class CorpCard:
     """A corp as the index shows it. `url` is empty for who may not open its page."""
 
     name: str
@@ -36,7 +50,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Overview:
-    cards: list[Card]
+    cards: list[CorpCard]
     has_more_cards: bool
     attentions: list[Attention]
     more_attentions: int
@@ -56,7 +70,9 @@ def overview(request: HttpRequest) -> Overview:
             lines[pk] += more
     may_open = _may(request, "integrations", "corp")
     cards = [
-        Card(corp.name, reverse("admin:integrations_corp_change", args=[corp.pk]) if may_open else "", lines[corp.pk])
+        CorpCard(
+            corp.name, reverse("admin:integrations_corp_change", args=[corp.pk]) if may_open else "", lines[corp.pk]
+        )
         for corp in shown
         if lines[corp.pk]
     ]
@@ -92,3 +108,330 @@ def _picture(request: HttpRequest) -> Picture:
 
 def _may(request: HttpRequest, app: str, model: str) -> bool:
     return request.user.has_perm(f"{app}.view_{model}") or request.user.has_perm(f"{app}.change_{model}")
+
+
+# In units of the drawing, which the page scales.
+LEFT, RIGHT, TOP, PLOT, FOOT = 44, 4, 14, 120, 24
+STEP, BAR = 30, 18
+# A part of a bar is never drawn lower than this: three refused among thousands of accepted must be seen.
+LOWEST = 3
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a bar. `name`: accepted, unknown or refused."""
+
+    name: str
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Bar:
+    date: date
+    counts: Counts
+    label: str
+    middle: int
+    parts: list[Part]
+
+
+@dataclass(frozen=True)
+class ScaleLine:
+    """A line of the scale with its number."""
+
+    value: int
+    y: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    width: int
+    height: int
+    left: int
+    base: int
+    bars: list[Bar]
+    lines: list[ScaleLine]
+    total: Counts
+
+
+def draw(days: Sequence[Day]) -> Picture:
+    """`days`: the oldest first."""
+    top = _round_up(max((day.counts.settled for day in days), default=0))
+    total = Counts()
+    for day in days:
+        total += day.counts
+    base = TOP + PLOT
+    return Picture(
+        width=LEFT + STEP * len(days) + RIGHT,
+        height=base + FOOT,
+        left=LEFT,
+        base=base,
+        bars=[_bar(number, day, top) for number, day in enumerate(days)],
+        lines=[ScaleLine(value, base - PLOT * value // top) for value in sorted({0, top // 2, top})],
+        total=total,
+    )
+
+
+def _bar(number: int, day: Day, top: int) -> Bar:
+    x = LEFT + STEP * number + (STEP - BAR) // 2
+    parts: list[Part] = []
+    y = TOP + PLOT
+    for name in ("accepted", "unknown", "refused"):
+        value = getattr(day.counts, name)
+        if value:
+            height = max(LOWEST, round(PLOT * value / top))
+            y -= height
+            parts.append(Part(name, x, y, BAR, height))
+    is_month_named = number == 0 or day.date.day == 1
+    label = f"{day.date.month}/{day.date.day}" if is_month_named else str(day.date.day)
+    return Bar(day.date, day.counts, label, x + BAR // 2, parts)
+
+
+def _round_up(value: int) -> int:
+    """The next number of the form 2, 4, 6, 8 or 10 times a power of ten, so that half of it is a whole number."""
+    power = 1
+    while power * 10 < value:
+        power *= 10
+    return next(power * factor for factor in (2, 4, 6, 8, 10) if power * factor >= value)
+
+
+# More companies than a page shows of them.
+CORPS_READ = 61
+# What the steps are taken with.
+_ADDRESS = "integrations.change_siteaddress"
+_COMPANY, _NEW_COMPANY = "integrations.change_corp", "integrations.add_corp"
+_SOURCE, _PUSH, _LOG = "integrations.add_datasource", "notifications.add_subscription", "notifications.view_run"
+
+
+@dataclass(frozen=True)
+class Step:
+    """`purpose`: what the step is for. `state`: what there is, or what is still missing. `label` and `url`: its button;
+    without them somebody else takes the step, and `ask` says who.
+    `other_label` and `other_url`: another way to take it. `is_next`: the first one that is to do and does not
+    wait; `may_wait`: the others can be taken without it."""
+
+    name: str
+    purpose: str
+    state: str
+    is_done: bool = False
+    label: str = ""
+    url: str = ""
+    ask: str = ""
+    other_label: str = ""
+    other_url: str = ""
+    may_wait: bool = False
+    is_next: bool = False
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """The facts that count, of what the person may see. `has_hidden_data`: sources of all companies, for somebody who
+    sees some companies alone. `bi_results`: of the test of the BI as it is connected now. `push_id`: of the first
+    enabled push; `last_status`: of the newest message.
+    """
+
+    has_people: bool
+    has_members: bool
+    has_cards: bool
+    has_hidden_data: bool
+    has_bi: bool
+    bi_results: list[dict[str, Any]] | None
+    push_id: int | None
+    has_arrived: bool
+    is_sending: bool
+    last_status: str | None
+
+
+def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
+    """In the order in which one works; empty once all are done, and for whoever sees nothing of what they are about.
+
+    `corps`: the companies that the person sees. Two queries, and one for each step that somebody else takes.
+    """
+    if not _sees_any(request):
+        return []
+    if not corps and not sees_all(request.user):
+        sentence = _("No WeCom company is assigned to you. A system administrator does that on your page under Users.")
+        return [Step(pgettext("step", "Company"), "", sentence)]
+    facts = _facts(request)
+    company = _company(request, corps)
+    steps = [
+        _address(request, corps),
+        company,
+        _people(request, corps, company, facts),
+        _data(request, facts),
+        _push(request, facts),
+        _arrived(request, facts),
+    ]
+    if all(step.is_done for step in steps):
+        return []
+    following = next((step for step in steps if not step.is_done and not step.may_wait), None)
+    return [replace(step, is_next=step is following) for step in steps]
+
+
+def steps_of(request: HttpRequest) -> list[Step]:
+    """The same for a page that has not read the companies. Three queries."""
+    corps = Corp.objects.visible_to(request.user).order_by("name", "pk")
+    return first_steps(request, list(corps.only("name", "is_enabled", "api_base_url")[:CORPS_READ]))
+
+
+def _facts(request: HttpRequest) -> _Facts:
+    corps = Corp.objects.visible_to(request.user)
+    pushes = Subscription.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk")
+    sent = Delivery.objects.visible_to(request.user)
+    bi = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
+    connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exclude(api_login="")
+    found = (
+        User.objects.filter(username=request.user.get_username())
+        .annotate(
+            has_people=Exists(WeComAccount.objects.complete().filter(corp__in=corps, user__is_active=True)),
+            has_members=Exists(Member.objects.visible_to(request.user)),
+            has_cards=Exists(Card.objects.visible_to(request.user)),
+            has_hidden_data=Exists(DataSource.objects.hidden_from(request.user).filter(is_enabled=True)),
+            has_bi=Exists(bi.filter(Exists(connected))),
+            bi_results=Subquery(connected.filter(checked_version=F("connection_version")).values("check_results")),
+            push_id=Subquery(pushes.values("pk")[:1]),
+            has_arrived=Exists(sent.filter(status=Delivery.Status.ACCEPTED)),
+            is_sending=Exists(Run.objects.visible_to(request.user).under_way()),
+            last_status=Subquery(sent.order_by("-pk").values("status")[:1]),
+        )
+        .values_list(*(field.name for field in fields(_Facts)))
+    )
+    return _Facts(*found.get())
+
+
+def _address(request: HttpRequest, corps: Sequence[Corp]) -> Step:
+    name = pgettext("step", "Address")
+    purpose = _("At which people reach this site. All that WeCom's console asks for derives from it.")
+    address = SiteAddress.objects.filter(is_default=True).first()
+    if address is not None and not address.is_local:
+        return Step(name, purpose, address.url, is_done=True)
+    is_trial = address is not None and bool(corps) and all(corp.is_sandbox for corp in corps)
+    if address is not None and is_trial:
+        return Step(name, purpose, _("%(url)s, for a trial on this machine.") % {"url": address.url}, is_done=True)
+    may_wait = address is not None and not corps and address.domain == request.get_host()
+    sentence = _("Still %(url)s, which only this machine reaches.") % {"url": address.url if address else "—"}
+    if may_wait:
+        sentence = _("%(sentence)s For a trial with the sandbox it may stay.") % {"sentence": sentence}
+    if not (request.user.has_perm(_ADDRESS) and sees_all(request.user)):
+        return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _ADDRESS, ()), may_wait=may_wait)
+    page = reverse("admin:integrations_siteaddress_changelist") if address is None else _change_page(address)
+    return Step(name, purpose, sentence, label=_("Save the site address"), url=page, may_wait=may_wait)
+
+
+def _company(request: HttpRequest, corps: Sequence[Corp]) -> Step:
+    name = pgettext("step", "Company")
+    purpose = _("Connects WeCom: CorpId, AgentId and Secret. The company's page leads on step by step.")
+    enabled = [corp.name for corp in corps if corp.is_enabled]
+    if enabled:
+        return Step(name, purpose, _("Enabled: %(names)s") % {"names": _(", ").join(enabled[:3])}, is_done=True)
+    if corps:
+        sentence = _("“%(corp)s” is not enabled yet.") % {"corp": corps[0]}
+        if not request.user.has_perm(_COMPANY):
+            return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _COMPANY, [corps[0].pk]))
+        return Step(name, purpose, sentence, label=_("Go on"), url=_change_page(corps[0]))
+    if not (request.user.has_perm(_NEW_COMPANY) and sees_all(request.user)):
+        return Step(name, purpose, _("No company yet."), ask=whom_to_ask(request.user, _NEW_COMPANY, ()))
+    page = reverse("admin:integrations_corp_add")
+    return Step(name, purpose, _("No company yet."), label=_("Connect a company"), url=page)
+
+
+def _people(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: _Facts) -> Step:
+    name = pgettext("step", "People")
+    purpose = _("Who receives pushes and signs in: users with a WeCom account, from a company's directory.")
+    if facts.has_people:
+        return Step(name, purpose, _("Users are linked with WeCom."), is_done=True)
+    if not company.is_done:
+        missing = _("Nobody is linked yet: first a company has to be enabled.")
+        return Step(name, purpose, missing, label=company.label, url=company.url, ask=company.ask)
+    missing = _("Nobody is linked yet.")
+    if facts.has_members:
+        missing = _("The directory was read, but no user is linked with it: choose what happens to users.")
+    if request.user.has_perm(SYNC):
+        page = reverse("admin:integrations_syncrun_start", args=[next(one.pk for one in corps if one.is_enabled)])
+        return Step(name, purpose, missing, label=_("Synchronise the directory"), url=page)
+    return Step(name, purpose, missing, ask=whom_to_ask(request.user, SYNC))
+
+
+def _data(request: HttpRequest, facts: _Facts) -> Step:
+    name = pgettext("step", "Data")
+    purpose = _("Cards of the BI, or queries of a database or web service, of which messages are made.")
+    if facts.has_cards:
+        return Step(name, purpose, _("There are cards to choose from."), is_done=True)
+    # Its password is tried by the test that follows each change of the connection.
+    tested = {one["step"]: one["status"] for one in facts.bi_results or []}
+    if facts.has_bi and tested.get("api") == bi.OK:
+        return Step(name, purpose, _("The BI is connected: a push takes its cards."), is_done=True)
+    if facts.push_id is not None:
+        return Step(name, purpose, _("Not needed: the pushes so far are words only."), is_done=True)
+    sentence, source = _("No card yet."), ""
+    if facts.has_bi:
+        sentence = _("The BI is entered, but its connection has not passed its test.")
+    if facts.has_hidden_data:
+        sentence = _("There are data sources of all companies, which you may not see.")
+    if request.user.has_perm(_SOURCE):
+        source = reverse("admin:integrations_datasource_add")
+    if request.user.has_perm("integrations.change_biconnection") and sees_all(request.user):
+        page = reverse("admin:integrations_biconnection_changelist")
+        problems = [line.sentence for line in explain_findings(facts.bi_results or []) if line.tone == "bad"]
+        sentence = problems[0] if facts.has_bi and problems else sentence
+        other = _("Or a database or web service") if source else ""
+        label = _("Connect the BI")
+        return Step(name, purpose, sentence, label=label, url=page, other_label=other, other_url=source)
+    if source:
+        return Step(name, purpose, sentence, label=_("Add a data source"), url=source)
+    return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _SOURCE))
+
+
+def _push(request: HttpRequest, facts: _Facts) -> Step:
+    name = pgettext("step", "Push")
+    purpose = _("What is sent, to whom and when.")
+    if facts.push_id is not None:
+        return Step(name, purpose, _("A push is enabled."), is_done=True)
+    if request.user.has_perm(_PUSH):
+        page = reverse("admin:notifications_subscription_add")
+        return Step(name, purpose, _("None is enabled."), label=_("New push"), url=page)
+    return Step(name, purpose, _("None is enabled."), ask=whom_to_ask(request.user, _PUSH))
+
+
+def _arrived(request: HttpRequest, facts: _Facts) -> Step:
+    name = pgettext("step", "Delivered")
+    purpose = _("The first message on a phone. The log shows who got it.")
+    if facts.has_arrived:
+        return Step(name, purpose, _("WeCom accepted a message."), is_done=True)
+    if (
+        facts.last_status is None
+        and not facts.is_sending
+        and facts.push_id
+        and request.user.has_perm("notifications.change_subscription")
+    ):
+        page = reverse("admin:notifications_subscription_run", args=[facts.push_id])
+        return Step(name, purpose, _("Nothing was sent yet."), label=_("Send it now"), url=page)
+    sentence = _("A message is on its way.") if facts.is_sending else _outcome(facts.last_status)
+    if not request.user.has_perm(_LOG):
+        return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _LOG))
+    page = reverse("admin:notifications_run_changelist")
+    return Step(name, purpose, sentence, label=_("Open the log"), url=page)
+
+
+def _outcome(last_status: str | None) -> str:
+    """What became of the newest message, where WeCom has accepted none."""
+    if last_status is None:
+        return _("Nothing was sent yet.")
+    if last_status in Delivery.UNSETTLED:
+        return _("A message is on its way.")
+    if last_status == Delivery.Status.UNKNOWN:
+        return _("WeCom did not tell what became of the message: look on the phone whether it is there.")
+    return _("No message has gone out: the log says why.")
+
+
+def _sees_any(request: HttpRequest) -> bool:
+    """Whether the person may take one of the steps, or look at what one is about."""
+    taking = (_ADDRESS, _COMPANY, "accounts.add_peopleimport", _SOURCE, _PUSH)
+    looking = ("integrations.view_corp", "notifications.view_subscription")
+    return any(request.user.has_perm(permission) for permission in (*taking, *looking))
+
+
+def _change_page(row: Corp | SiteAddress) -> str:
+    return reverse(f"admin:integrations_{row._meta.model_name}_change", args=[row.pk])

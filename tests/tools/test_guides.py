@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from notifications.api.middleware import FORM_BYTES_AT_MOST, INBOUND_BYTES_AT_MOST
+from notifications.api.problems import FORM_BYTES_AT_MOST, INBOUND_BYTES_AT_MOST
 
 ROOT = Path(__file__).parents[2]
 ENGLISH, CHINESE = ROOT / "docs" / "en", ROOT / "docs" / "zh-cn"

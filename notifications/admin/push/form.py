@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django import forms
 from django.conf import settings
+from django.db import transaction
+from django.db.models import Model
 from django.forms.utils import ErrorDict
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.core.page_versions import VERSION
-from notifications.admin import page_picture_form
-from notifications.admin.push.copies import CopiedReport
-from notifications.admin.report_forms import ReportForm, cards_in, is_key, removed_rules, rules_in, tables_to_try
+from integrations.data.table import Table
+from integrations.models import Card
+from notifications.admin import report_forms
+from notifications.admin.report_forms import (
+    CARDS_AT_MOST,
+    CHARTS_AT_MOST,
+    RULES_AT_MOST,
+    ReportForm,
+    cards_in,
+    is_key,
+    removed_rules,
+    rules_in,
+    tables_to_try,
+)
 from notifications.admin.report_preview import PreviewRefusedError, own_rows_in
 from notifications.admin.subscription_forms import SubscriptionForm
 from notifications.delivery.rendering.page_pictures import RecipientPages
 from notifications.delivery.rendering.report_contents import Order, ReportParts, expect
-from notifications.models import MessageForm, OwnRowsRule, Report, Subscription
+from notifications.models import (
+    AttributeRule,
+    MessageForm,
+    OwnRowsRule,
+    PagePicture,
+    Report,
+    ReportCard,
+    ReportChart,
+    Subscription,
+)
+from notifications.reports.templates.column_names import ColumnName, columns_in, renamed
 from notifications.sources import NOT_KNOWN, Expected
 
 if TYPE_CHECKING:
     from django.http import QueryDict
 
     from accounts.models import User
+
 
 # One of the content's fields that every page sends: without it the content is left as it is.
 CONTENT_IS_SENT = "title"
@@ -114,7 +141,7 @@ class PushForm(SubscriptionForm):
             self.content.is_valid()
             cleaned["report"] = self.content.instance  # also with errors: who would be reached is shown all the same
             self._check_same_content()
-            if cleaned.get("message_form") == MessageForm.FILE and not page_picture_form.is_wanted(self.data):
+            if cleaned.get("message_form") == MessageForm.FILE and not report_forms.is_wanted(self.data):
                 self.add_error("message_form", _("A PDF file is made of a page of the BI: choose its picture first."))
         elif cleaned.get("report") is None:
             cleaned.pop("report", None)
@@ -147,8 +174,8 @@ class PushForm(SubscriptionForm):
         found = tables_to_try(known, self.person, report)
         tables = {alias: table for alias, table in found.items() if table is not None}
         order = Order(MessageForm.TEXTCARD, now, cleaned.get("time_zone") or settings.TIME_ZONE)
-        picture = page_picture_form.previewed(values)
-        owner_id = self.person.pk if page_picture_form.is_owners(values) else None
+        picture = report_forms.previewed(values)
+        owner_id = self.person.pk if report_forms.is_owners(values) else None
 
         def pages() -> RecipientPages | None:
             return None if picture is None else RecipientPages(picture, now, owner_id=owner_id)
@@ -179,3 +206,171 @@ class PushForm(SubscriptionForm):
 
 def _personal(person: User) -> type[ContentForm]:
     return type("PersonalContentForm", (ContentForm,), {"person": person})
+
+
+Row = TypeVar("Row", bound=Model)
+
+PARTS = (ReportCard, ReportChart, OwnRowsRule, PagePicture)
+NAME_CHARACTERS = 128
+
+
+@dataclass(frozen=True)
+class CopiedReport:
+    """`parts`: by their class the key of each copy, by the key of what it copies."""
+
+    report: Report
+    parts: Mapping[type[Any], Mapping[int, int]]
+
+
+@transaction.atomic
+def copy_report(report: Report) -> CopiedReport:
+    """The report with its cards, charts, rules of own rows and page picture, as they stand in the database."""
+    copied = _without_key(Report.objects.get(pk=report.pk))
+    copied.save()
+    parts = {}
+    for model in PARTS:
+        keys: dict[int, int] = {}
+        for part in model._default_manager.filter(report=report.pk).order_by("pk"):
+            old = part.pk
+            new = _without_key(part)
+            new.report = copied
+            if isinstance(new, PagePicture):  # nobody but the owner shows others what they may see
+                new.shown_as = new.ended_by = new.ended_at = None
+            new.save()
+            keys[old] = new.pk
+        parts[model] = keys
+    return CopiedReport(copied, parts)
+
+
+@transaction.atomic
+def copy_push(subscription: Subscription, *, owner: User) -> Subscription:
+    """A disabled push that is the same otherwise: its content, recipients and schedule. `owner`: of the copy."""
+    copied = _without_key(Subscription.objects.get(pk=subscription.pk))
+    copied.name = copy_name(subscription.name)
+    copied.owner, copied.is_enabled, copied.is_paused, copied.next_run_at = owner, False, False, None
+    copied.failures_paused_at = copied.failures_counted_from = copied.form_key = None
+    copied.report = copy_report(subscription.report).report
+    copied.save()
+    for name in ("users", "groups", "departments"):
+        getattr(copied, name).set(getattr(subscription, name).all())
+    for rule in AttributeRule.objects.of(subscription):
+        new = _without_key(rule)
+        new.subscription = copied
+        new.save()
+    return copied
+
+
+def copy_name(name: str) -> str:
+    """Cut where it would become too long."""
+    ending = gettext(" (copy)")
+    return f"{name[: NAME_CHARACTERS - len(ending)]}{ending}"
+
+
+def _without_key(row: Row) -> Row:
+    """The same row, which is not saved yet."""
+    row.pk = None
+    row._state.adding = True
+    return row
+
+
+TEMPLATES = ("title", "body", "figures")
+CARDS_OFFERED = 200
+# So alike are an old name and the one that is proposed for it, from 0 to 1.
+ALIKE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """`column`: empty where the card itself is gone. `choices`: each with its value; the `proposed` one is chosen."""
+
+    alias: str
+    heading: str
+    column: str
+    choices: list[tuple[str, str]]
+    proposed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """What is to be called otherwise: columns by their new names, and cards by their alias as another card's key."""
+
+    columns: Mapping[ColumnName, str] = field(default_factory=dict)
+    cards: Mapping[str, str] = field(default_factory=dict)
+
+
+def missing_columns(
+    named: Iterable[ColumnName], tables: Mapping[str, Table], headings: Mapping[str, str]
+) -> list[Missing]:
+    """Of the columns that a page names. `tables`: by alias, as far as they are there; one without columns is empty."""
+    found = []
+    for alias, column in dict.fromkeys(named):
+        names = tables[alias].names
+        if names and column not in names:
+            proposed = next(iter(get_close_matches(column, names, n=1, cutoff=ALIKE)), "")
+            found.append(Missing(alias, headings[alias], column, [(name, name) for name in names], proposed))
+    return found
+
+
+def missing_card(alias: str, heading: str, person: User) -> Missing:
+    """A card that its source does not know any more, with those that the person may choose instead."""
+    cards = Card.objects.visible_to(person).order_by("name", "pk").values_list("pk", "name")[:CARDS_OFFERED]
+    return Missing(alias, heading, "", [(str(key), name) for key, name in cards])
+
+
+def renaming_in(values: QueryDict) -> Renaming:
+    """What a page asks for: `_alias`, `_from` and `_to` are lists of equal length, with an empty `_from` for a card."""
+    wanted = zip(*(values.getlist(name) for name in ("_alias", "_from", "_to")), strict=False)
+    columns, cards = {}, {}
+    for alias, column, to in wanted:
+        if column and to:
+            columns[alias, column] = to
+        elif is_key(to):
+            cards[alias] = to
+    return Renaming(columns, cards)
+
+
+def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
+    """The fields of a push as it was sent that name what is renamed, by their names, as they are to be."""
+    changed = {name: to for name, to in _renamed(values, renaming.columns) if to != values.get(name, "")}
+    for prefix in _rows(values, "report_cards", CARDS_AT_MOST):
+        key = renaming.cards.get(_text(values, f"{prefix}-alias"))
+        if key is not None and f"{prefix}-card" in values:
+            changed[f"{prefix}-card"] = key
+    return changed
+
+
+def columns_named(values: QueryDict, tables: Mapping[str, Table]) -> Iterator[ColumnName]:
+    """Every column of these cards that a push as it was sent names."""
+    for name in TEMPLATES if "is_template" in values else ():
+        yield from columns_in(values.get(name, ""), tables.keys())
+    for prefix in [*_rows(values, "charts", CHARTS_AT_MOST), *_rows(values, "own_rows_rules", RULES_AT_MOST)]:
+        alias = _text(values, f"{prefix}-alias")
+        for name in ("x", "series", "y", "column") if alias in tables else ():
+            yield from (
+                (alias, column) for line in values.get(f"{prefix}-{name}", "").splitlines() if (column := line.strip())
+            )
+
+
+def _renamed(values: QueryDict, columns: Mapping[ColumnName, str]) -> Iterator[tuple[str, str]]:
+    for name in TEMPLATES if "is_template" in values else ():
+        yield name, renamed(values.get(name, ""), columns)
+    for prefix in [*_rows(values, "charts", CHARTS_AT_MOST), *_rows(values, "own_rows_rules", RULES_AT_MOST)]:
+        alias = _text(values, f"{prefix}-alias")
+        for name in ("x", "series", "y", "column"):
+            if f"{prefix}-{name}" in values:
+                lines = values.get(f"{prefix}-{name}", "").split("\n")
+                yield f"{prefix}-{name}", "\n".join(_line(line, alias, columns) for line in lines)
+
+
+def _line(line: str, alias: str, columns: Mapping[ColumnName, str]) -> str:
+    return columns.get((alias, line.strip()), line)
+
+
+def _rows(values: Mapping[str, Any], prefix: str, most: int) -> list[str]:
+    """The prefixes of the rows that stay."""
+    names = [f"{prefix}-{number}" for number in range(most * 2)]
+    return [name for name in names if f"{name}-alias" in values and not values.get(f"{name}-DELETE")]
+
+
+def _text(values: QueryDict, name: str) -> str:
+    return values.get(name, "").strip()

@@ -16,9 +16,8 @@ from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
 from notifications.admin import report_preview, subscription_forms, subscription_preview
 from notifications.admin.base import administrator
-from notifications.admin.push.data import proposed_pair
-from notifications.admin.push.form import PushForm
-from notifications.admin.push.renaming import TEMPLATES, Missing, columns_named, missing_card, missing_columns
+from notifications.admin.push.form import TEMPLATES, Missing, PushForm, columns_named, missing_card, missing_columns
+from notifications.admin.push.one_page import proposed_pair
 from notifications.admin.report_forms import is_key, rules_in
 from notifications.admin.report_preview import PreviewRefusedError, PreviewRequest
 from notifications.admin.subscription_preview import SubscriptionPreview

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from integrations.models import Corp
-from notifications.admin import base, message_titles
+from notifications.admin import base
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery
 from tests.notifications.factories import (
@@ -88,9 +88,9 @@ def client_of(person: User) -> Client:
 
 def go(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     titles, newest, page, keys = WAYS[way]
-    monkeypatch.setattr(message_titles, "TITLES_AT_MOST", titles)
-    monkeypatch.setattr(message_titles, "NEWEST", newest)
-    monkeypatch.setattr(message_titles, "FILLS_A_PAGE", page)
+    monkeypatch.setattr(base, "TITLES_AT_MOST", titles)
+    monkeypatch.setattr(base, "NEWEST", newest)
+    monkeypatch.setattr(base, "FILLS_A_PAGE", page)
     monkeypatch.setattr(base, "KEYS_AT_MOST", keys)
 
 

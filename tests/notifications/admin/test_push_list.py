@@ -11,7 +11,7 @@ from django.test import Client
 
 from accounts.models import AuditEntry, User
 from integrations.models import Corp
-from notifications.admin.push import actions
+from notifications.admin.push import list_page
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Report, Subscription
 from tests.notifications.factories import (
@@ -141,7 +141,7 @@ def test_duplicates_are_disabled_and_have_contents_of_their_own(root: Client) ->
 
 
 def test_nothing_is_done_to_more_than_can_be_worked_out(root: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "AT_MOST", 1)
+    monkeypatch.setattr(list_page, "AT_MOST", 1)
     chosen = make_subscription(name="A"), make_subscription(name="B")
 
     for name in ("pause", "duplicate"):

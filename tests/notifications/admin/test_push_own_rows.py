@@ -11,7 +11,7 @@ from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.models import CardData, Corp, Department
 from integrations.models.datasources import packed
-from notifications.admin.push.data import proposed_pair
+from notifications.admin.push.one_page import proposed_pair
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, OwnRowsRule, Receipt
 from tests.notifications.admin.test_person_panel import stand_in

@@ -14,7 +14,7 @@ from django.utils import translation
 from accounts.models import Attribute
 from accounts.users.attributes import set_values
 from integrations.models import Corp
-from notifications.admin.attribute_rule_fields import RulesField, RulesWidget
+from notifications.admin.subscription_forms import RulesField, RulesWidget
 from notifications.models import AttributeRule, Operator, Subscription
 from notifications.sources import Rule
 from notifications.subscriptions.attribute_rules import rules_of, save_rules

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from integrations.models import Card, DataSource
-from notifications.admin import workday_calendar
+from notifications.admin import operations
 from notifications.models import FreeDays, MonthDay, Repeat, Report, Subscription, WorkdayCalendar
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import crontab_words, described
@@ -51,7 +51,7 @@ def _in_november(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A day on which the calendar ends soon, whatever the library knows by now."""
     now = datetime(slots.last_known_year(), 12, 28, tzinfo=UTC)
     monkeypatch.setattr(timezone, "now", lambda: now)
-    monkeypatch.setattr(workday_calendar, "database_now", lambda: now)
+    monkeypatch.setattr(operations, "database_now", lambda: now)
     return iter(())
 
 

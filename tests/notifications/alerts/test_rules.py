@@ -16,7 +16,7 @@ from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed
-from notifications.admin.condition_fields import Row, condition_of
+from notifications.admin.rule_form import Row, condition_of
 from notifications.alerts import (
     actions,
     conditions,

@@ -58,7 +58,7 @@ def test_revoking_is_for_good_and_stands_in_the_audit_trail() -> None:
 
     assert done == [True, False]
     assert ApiToken.objects.get().revoked_at == now
-    assert tokens.find(secret=secret, now=now) is None
+    assert tokens.find_token(secret=secret, now=now) is None
     entry = AuditEntry.objects.get()
     assert [change[0] for change in entry.changes] == ["revoked_at"]
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import User, WeComAccount
 from integrations.models import Card, Corp, DataSource, Member, SiteAddress, SourceKind
 from notifications.models import Run, Subscription
-from notifications.views.first_steps import Step
+from notifications.views.overview import Step
 from tests.bi import make_bi
 from tests.notifications.delivery.runs.test_index import make_deliveries
 from tests.notifications.factories import (

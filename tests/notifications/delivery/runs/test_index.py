@@ -20,7 +20,7 @@ from notifications.admin import dashboard
 from notifications.delivery.runs.statistics import Counts, Day, last_days, of_corps
 from notifications.models import Delivery, FreeDays, Run
 from notifications.subscriptions.schedules import slots
-from notifications.views import overview, overview_chart
+from notifications.views import overview
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.factories import (
@@ -130,9 +130,9 @@ def days_of(*counts: Counts) -> list[Day]:
 
 
 def test_a_bar_is_stacked_from_its_parts_to_scale() -> None:
-    drawn = overview_chart.draw(days_of(Counts(accepted=50, unknown=25, refused=25), Counts()))
+    drawn = overview.draw(days_of(Counts(accepted=50, unknown=25, refused=25), Counts()))
 
-    base = overview_chart.TOP + overview_chart.PLOT
+    base = overview.TOP + overview.PLOT
     assert [(part.name, part.y, part.height) for part in drawn.bars[0].parts] == [
         ("accepted", base - 60, 60),
         ("unknown", base - 90, 30),
@@ -144,9 +144,9 @@ def test_a_bar_is_stacked_from_its_parts_to_scale() -> None:
 
 
 def test_three_refused_among_thousands_can_be_seen() -> None:
-    [bar] = overview_chart.draw(days_of(Counts(accepted=99_997, refused=3))).bars
+    [bar] = overview.draw(days_of(Counts(accepted=99_997, refused=3))).bars
 
-    assert [(part.name, part.height) for part in bar.parts] == [("accepted", 120), ("refused", overview_chart.LOWEST)]
+    assert [(part.name, part.height) for part in bar.parts] == [("accepted", 120), ("refused", overview.LOWEST)]
     assert min(part.y for part in bar.parts) >= 0
 
 
@@ -154,11 +154,11 @@ def test_three_refused_among_thousands_can_be_seen() -> None:
     ("highest", "scale"), [(0, [0, 1, 2]), (1, [0, 1, 2]), (7, [0, 4, 8]), (11, [0, 10, 20]), (1000, [0, 500, 1000])]
 )
 def test_the_scale_ends_on_a_round_number(highest: int, scale: list[int]) -> None:
-    assert [line.value for line in overview_chart.draw(days_of(Counts(accepted=highest))).lines] == scale
+    assert [line.value for line in overview.draw(days_of(Counts(accepted=highest))).lines] == scale
 
 
 def test_the_month_is_named_where_it_begins() -> None:
-    assert [bar.label for bar in overview_chart.draw(days_of(Counts(), Counts(), Counts())).bars] == [
+    assert [bar.label for bar in overview.draw(days_of(Counts(), Counts(), Counts())).bars] == [
         "11/30",
         "12/1",
         "2",

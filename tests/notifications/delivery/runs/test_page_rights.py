@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from accounts.models import User
 from integrations.models import Corp
-from notifications.admin.push.copies import copy_push
+from notifications.admin.push.form import copy_push
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import page_rights
 from notifications.models import Delivery, PagePicture, Report, Run

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import own_page
 from integrations.core.background import database_now
+from integrations.core.generics import AnyModelAdmin
 from notifications.admin import subscription_forms
 from notifications.admin.base import administrator
-from notifications.admin.push.copies import copy_push
-from notifications.delivery.rendering.report_contents import expected_contents
+from notifications.admin.push.form import copy_push
+from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
 from notifications.delivery.runs import auto_pause
-from notifications.models import Delivery, Subscription
+from notifications.models import Delivery, Run, Subscription
 from notifications.subscriptions.recipients import named_audience, reachability
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import moment_line
+from notifications.subscriptions.schedules.descriptions import WEEKDAYS, moment_line, zone_label
+from notifications.subscriptions.schedules.week import DAYS, Hour, Week, limit_per_hour, limit_per_minute, week
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from accounts.models import User
 
-    SubscriptionAdminBase = admin.ModelAdmin[Subscription]
-else:
-    SubscriptionAdminBase = admin.ModelAdmin
 
 # Whom each of them reaches is worked out before it is enabled.
 AT_MOST = 50
@@ -63,7 +64,7 @@ class Switch:
     change: Change
 
 
-class PushActions(SubscriptionAdminBase):
+class PushActions(AnyModelAdmin):
     """For the admin of subscriptions."""
 
     actions = ("enable", "disable", "pause", "resume", "duplicate")
@@ -251,3 +252,97 @@ SWITCHES = {
         change=_resume,
     ),
 }
+
+
+WEEKS_AHEAD = 52
+# Of how many pushes it is worked out who would get them.
+COUNTED_AT_MOST = 500
+TEMPLATE = "admin/notifications/subscription/week.html"
+
+
+@dataclass(frozen=True)
+class Cell:
+    day: date
+    weekday: StrOrPromise
+    hour: Hour | None
+
+
+def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest) -> HttpResponse:
+    """`?week=1` is the seven days after the next seven. The number of queries is that of `expect_recipients`."""
+    if not model_admin.has_view_permission(request):
+        raise PermissionDenied
+    number = _number(request)
+    start = timezone.localdate() + timedelta(days=DAYS * number)
+    enabled = Subscription.objects.visible_to(request.user).filter(is_enabled=True)
+    subscriptions = list(enabled.select_related("report").order_by("name", "pk"))
+    people = {
+        pk: frozenset(one.user_id for one in recipients if one.reason is None)
+        for pk, (expected, recipients) in expect_recipients(subscriptions[:COUNTED_AT_MOST], timezone.now()).items()
+        if expected.is_known
+    }
+    found = week(subscriptions, people, start=start, now=timezone.now(), zone=timezone.get_current_timezone())
+    limit = limit_per_hour()
+    context: dict[str, Any] = {
+        "title": gettext("What goes out when"),
+        "week": found,
+        "heads": [_cell(found, day, -1) for day in found.days],
+        "rows": [(f"{hour:02}:00", [_cell(found, day, hour) for day in found.days]) for hour in _hours(found)],
+        "on_the_hour": found.on_the_hour,
+        "notes": found.notes,
+        "limit": limit,
+        "limit_per_minute": limit_per_minute(),
+        "full": max(limit, found.peak, 1),
+        "time_zone": zone_label(timezone.get_current_timezone_name()),
+        "has_unknown": len(people) < len(subscriptions),
+        "earlier": number - 1 if number else None,
+        "later": number + 1 if number < WEEKS_AHEAD else None,
+    }
+    return own_page(model_admin, request, TEMPLATE, context)
+
+
+def _number(request: HttpRequest) -> int:
+    text = request.GET.get("week", "")
+    return min(int(text), WEEKS_AHEAD) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+
+
+def _hours(found: Week) -> range:
+    """From the first hour in which something begins on some day to the last."""
+    used = [hour for _day, hour in found.hours]
+    return range(min(used), max(used) + 1) if used else range(0)
+
+
+def _cell(found: Week, day: date, hour: int) -> Cell:
+    return Cell(day, WEEKDAYS[day.weekday()], found.hours.get((day, hour)))
+
+
+class PushStateFilter(admin.SimpleListFilter):
+    title = _("status")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("enabled", _("enabled")),
+            ("paused", _("paused")),
+            ("failing", _("failing")),
+            ("disabled", _("disabled")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> QuerySet[Subscription]:
+        match self.value():
+            case "enabled":
+                return queryset.filter(is_enabled=True)
+            case "paused":
+                return queryset.filter(Q(is_paused=True) | Q(failures_paused_at__isnull=False, is_enabled=False))
+            case "failing":
+                return queryset.filter(is_failing())
+            case "disabled":
+                return queryset.filter(is_enabled=False)
+            case _:
+                return queryset
+
+
+def is_failing() -> Q:
+    """Those of which the newest run for everybody was missed, failed, or did not reach everybody."""
+    whole = Run.objects.filter(subscription=OuterRef(OuterRef("pk"))).exclude(trigger__in=Run.PARTIAL)
+    newest = Subquery(whole.order_by("-pk").values("pk")[:1])
+    return Q(Exists(Run.objects.went_wrong().filter(pk=newest)))

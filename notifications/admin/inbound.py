@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.clickjacking import xframe_options_sameorigin
+from django.views.decorators.http import require_POST, require_safe
 
+from accounts.users.scopes import people_visible_to
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
+from integrations.admin.base import pill as tone_pill
 from integrations.core.background import database_now
 from integrations.core.generics import AnyModelAdmin
 from integrations.core.page_versions import VERSION
@@ -25,18 +34,51 @@ from integrations.core.reauthentication import ConfirmedChanges
 from integrations.core.sentences import shown
 from integrations.models import SiteAddress
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-from notifications.admin.base import RecipientsMixin, SuccessorPage, administrator, for_person
-from notifications.admin.inbound import mail_form, page
-from notifications.admin.inbound.form import COMMON_FIELDS, ChannelForm, NewChannelForm
+from notifications.admin import base, inbound_form, log
+from notifications.admin.base import (
+    CorpFilter,
+    DayFilter,
+    IndexedLogAdmin,
+    RecipientsMixin,
+    SuccessorPage,
+    administrator,
+    for_person,
+    moment,
+    run_people,
+    run_pill,
+)
+from notifications.admin.inbound_form import COMMON_FIELDS, TEMPLATES, ChannelForm, NewChannelForm
+from notifications.admin.log import technical
 from notifications.admin.push.one_page import apply_button, problems_of
-from notifications.delivery.runs import ownership
-from notifications.inbound import calls, channels
+from notifications.alerts.ingest import Alert
+from notifications.delivery import failures
+from notifications.delivery.rendering.previews import Preview, preview_of
+from notifications.delivery.runs import ownership, statistics
+from notifications.inbound import accept, calls, channels
+from notifications.inbound.accept import Incoming
+from notifications.inbound.alert_payloads import NoAlertsError, read_alerts
 from notifications.inbound.calls import CALLS_SHOWN, CallRefusedError
+from notifications.inbound.fields import tree_of
+from notifications.inbound.mail import page as mail_page
+from notifications.inbound.mapping import Mapped
+from notifications.inbound.payloads import Payload
 from notifications.inbound.presets import OTHER, PRESETS
+from notifications.inbound.recipients import Kind, Why
 from notifications.inbound.signatures import SCHEMES
-from notifications.models import InboundCall, InboundChannel, Run
+from notifications.inbound.source import is_main_of
+from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
 from notifications.models.inbound import senders
+from notifications.reports.templates import merge_fields
+from notifications.reports.templates.merge_fields import PAYLOAD, Field
+from notifications.sources import RenderingError
+from notifications.subscriptions.recipients import Recipient
 from notifications.tasks import enqueue_runs
+
+if TYPE_CHECKING:
+    from django.http import QueryDict
+
+    from accounts.models import User
+
 
 CALLS_BESIDE = 5
 # Fields that are on the page at first; all others are folded.
@@ -89,7 +131,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
     def _form_of(self, request: HttpRequest, channel: InboundChannel) -> type[ChannelForm]:
         """Whoever may only look gets the fields of both kinds alone."""
         is_mail = channel.kind == InboundChannel.Kind.MAIL and self.has_change_permission(request, channel)
-        return mail_form.MailChannelForm if is_mail else ChannelForm
+        return inbound_form.MailChannelForm if is_mail else ChannelForm
 
     def get_fieldsets(self, request: HttpRequest, obj: InboundChannel | None = None) -> Any:
         """A webhook has a mapping, a mail channel rules; only whoever may change it gets their fields."""
@@ -97,7 +139,9 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
             return [(None, {"fields": ("name", "kind", "preset")})]
         if not self.has_change_permission(request, obj):
             return [(None, {"fields": COMMON_FIELDS})]
-        return super().get_fieldsets(request, obj) if obj.kind == InboundChannel.Kind.WEBHOOK else mail_form.FIELDSETS
+        return (
+            super().get_fieldsets(request, obj) if obj.kind == InboundChannel.Kind.WEBHOOK else inbound_form.FIELDSETS
+        )
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, channel: InboundChannel) -> SafeString:
@@ -157,7 +201,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         form = self.get_form(request, channel, change=True)(request.POST, instance=channel)
         form.fields.pop(VERSION, None)  # what others saved meanwhile is said when it is saved
         form.is_valid()
-        state = page.state_of(request, channel, form, now=timezone.now())
+        state = state_of(request, channel, form, now=timezone.now())
         if "_page" in request.POST:
             context = {"title": gettext("With the last payload"), "channel": channel, "trial": state["trial"]}
             return own_page(self, request, "admin/notifications/inboundchannel/trial.html", context)
@@ -264,8 +308,8 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
 def _mail_context(channel: InboundChannel) -> dict[str, Any]:
     return {
         "channel": channel,
-        "server_facts": mail_form.server_facts(channel.public_id),
-        "is_door_open": mail_form.is_door_open(),
+        "server_facts": inbound_form.server_facts(channel.public_id),
+        "is_door_open": inbound_form.is_door_open(),
         "calls": call_lines(channel, CALLS_BESIDE),
     }
 
@@ -290,3 +334,259 @@ def call_lines(channel: InboundChannel, at_most: int) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+FOLDER = "admin/notifications/inboundchannel"
+NAMED_AT_MOST, ALERTS_NAMED_AT_MOST = 8, 20
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the form as it stands makes of the last payload. `problem`: why there is no message. `unreached`: names with
+    reasons."""
+
+    is_left_out: bool = False
+    problem: str = ""
+    preview: Preview | None = None
+    message_count: int = 0
+    reached_count: int = 0
+    reached: list[str] = field(default_factory=list)
+    unreached_count: int = 0
+    unreached: list[tuple[str, str]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    url_count: int = 0
+    alerts: list[str] = field(default_factory=list)
+
+
+def state_of(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *, now: datetime) -> dict[str, Any]:
+    """The answer to the page, for a form that was cleaned. `stamp`: of the last payload; empty while there is none."""
+    last = calls.last_payload(channel, now=now)
+    context = {
+        "rows": [] if last is None else tree_of(last[0]),
+        "at": None if last is None else last[1],
+        "errors": list(dict.fromkeys(str(text) for texts in form.errors.values() for text in texts)),
+        "trial": None if last is None else _trial(channel, form, last[0], now),
+    }
+    return {
+        "folded": {},
+        "waiting": "",
+        "stamp": "" if last is None else last[1].isoformat(),
+        "tree": render_to_string(f"{FOLDER}/_tree.html", context, request),
+        "trial": render_to_string(f"{FOLDER}/_trial.html", context, request),
+        "parts": {name: _parts(request.POST, name) for name in TEMPLATES},
+        "sources": {name: request.POST.get(name, "") for name in TEMPLATES},
+    }
+
+
+def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: datetime) -> Trial:
+    try:
+        alerts = read_alerts(payload, now=now)[0] if channel.is_alert else []
+        nothing = Mapped("", "", IncomingMessage.Markup.PLAIN, None)
+        mapped = nothing if channel.is_alert else calls.mapped_of(channel, payload, now=now)
+        if mapped is None:
+            return Trial(is_left_out=True)
+        is_limited = channel.reach == InboundChannel.Reach.CHOSEN
+        # The people chosen on the page are not those of the row before they are saved.
+        channel.reach, people = InboundChannel.Reach.EVERYONE, form.audience()
+        incoming = calls.incoming_of(channel, mapped, key="preview", chosen=people)
+        trial = _shown(replace(incoming, among=people if is_limited else None), mapped, form.person)
+        return replace(trial, alerts=[_alert_line(one) for one in alerts[:ALERTS_NAMED_AT_MOST]])
+    except (CallRefusedError, NoAlertsError) as error:
+        return Trial(problem=str(error.sentence))
+    except RenderingError as error:
+        return Trial(problem=str(error.sentence))
+
+
+def _shown(incoming: Incoming, mapped: Mapped, seen_by: User) -> Trial:
+    found = accept.preview(incoming)
+    reached = [one for one in found.recipients if one.reason is None]
+    unreached = [one for one in found.recipients if one.reason is not None]
+    return Trial(
+        preview=preview_of(found.content, found.form, incoming.corp, file_name=_file_name(incoming)),
+        message_count=found.message_count,
+        reached_count=len(reached),
+        reached=[name for name, _reason in _named(reached, seen_by)],
+        unreached_count=len(unreached),
+        unreached=_named(unreached, seen_by),
+        unknown=[address.value for address, _why in found.unknown[:NAMED_AT_MOST]],
+        refused=[str(one) for one in mapped.refused],
+        url_count=len(mapped.urls),
+    )
+
+
+def _alert_line(alert: Alert) -> str:
+    state = gettext("firing") if alert.ends_at is None else gettext("resolved")
+    return f"{alert.title} · {alert.severity.label} · {state}"
+
+
+def _file_name(incoming: Incoming) -> str:
+    return next((file.name for file in incoming.files), "")
+
+
+def _named(recipients: list[Recipient], seen_by: User) -> list[tuple[str, str]]:
+    """The first of them by name with the reason, as far as the person may see them."""
+    first = recipients[:NAMED_AT_MOST]
+    people = people_visible_to(seen_by).in_bulk([one.user_id for one in first])
+    hidden = gettext("somebody whom you do not see")
+    words = {one.user_id: "" if one.reason is None else str(one.reason.label) for one in first}
+    return [(str(people.get(user_id, hidden)), reason) for user_id, reason in words.items()]
+
+
+def _parts(values: QueryDict, name: str) -> list[dict[str, str]] | None:
+    """The texts and fields of a template; None where it can be written by hand alone."""
+    parts = merge_fields.parts_of(values.get(name, "").replace("\r\n", "\n"), {PAYLOAD: ""})
+    if parts is None:
+        return None
+    return [
+        {"label": one.label, "template": one.template} if isinstance(one, Field) else {"text": one} for one in parts
+    ]
+
+
+UNKNOWN_SHOWN = 100
+_KINDS = {
+    Kind.USER: _("user name"),
+    Kind.USERID: _("WeCom account"),
+    Kind.LOGIN_ID: "BI loginId",
+    Kind.ACCOUNT: _("account at the mail door"),
+    Kind.EMAIL: _("e-mail"),
+    Kind.ATTRIBUTE: _("user attribute"),
+    Kind.DEPARTMENT: _("department"),
+    Kind.GROUP: _("group"),
+}
+_WHYS = {Why.UNKNOWN: _("unknown, or out of the sender’s reach"), Why.AMBIGUOUS: _("several people have it")}
+_INCOMING_TONES = {"waiting": "quiet", "delivered": "good", "given_up": "bad"}
+
+
+@admin.register(IncomingMessage)
+class IncomingMessageAdmin(IndexedLogAdmin):
+    found = staticmethod(base.messages_found)
+    empty_list = _("What other systems send to people stands here: over the HTTP API, by mail or through a channel.")
+    change_form_template = "admin/notifications/incoming_message.html"
+    list_display = ("title", "sender", "came_by", "form_shown", "person_count", "unknown_count", "webhook", "received")
+    list_filter = (CorpFilter, DayFilter, "origin", "callback_state")
+    search_fields = ("title",)
+    search_help_text = _("title")
+    show_full_result_count = False
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(require_safe(self.mail_view))
+        return [path("<int:pk>/mail/", view, name="notifications_incomingmessage_mail"), *super().get_urls()]
+
+    @method_decorator(xframe_options_sameorigin)
+    def mail_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The whole mail, for a frame on the message's page."""
+        message = self.get_queryset(request).filter(pk=pk).first()
+        if message is None:
+            raise Http404
+        if not self.has_view_permission(request, message):
+            raise PermissionDenied
+        return mail_page.page_of(message.pk)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[IncomingMessage]:
+        seen = IncomingMessage.objects.visible_to(request.user).select_related("token", "channel", "corp")
+        return seen.defer(
+            "original", "page", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping"
+        )
+
+    @admin.display(description=_("from"))
+    def sender(self, message: IncomingMessage) -> str:
+        return message.origin_name
+
+    @admin.display(description=_("came by"), ordering="origin")
+    def came_by(self, message: IncomingMessage) -> str:
+        return str(message.get_origin_display())
+
+    @admin.display(description=_("message form"), ordering="form")
+    def form_shown(self, message: IncomingMessage) -> str:
+        return str(message.get_form_display())
+
+    @admin.display(description=_("not found"))
+    def unknown_count(self, message: IncomingMessage) -> int:
+        return len(message.unknown)
+
+    @admin.display(description=_("webhook"), ordering="callback_state")
+    def webhook(self, message: IncomingMessage) -> SafeString | str:
+        if not message.callback_state:
+            return "—"
+        return tone_pill(_INCOMING_TONES[message.callback_state], message.get_callback_state_display())
+
+    @admin.display(description=_("received"), ordering="created_at")
+    def received(self, message: IncomingMessage) -> str:
+        return moment(message.created_at)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """The right to add one is that of sending one by a token: there is no page for it."""
+        return False
+
+    def row_context(self, request: HttpRequest, message: IncomingMessage) -> dict[str, Any]:
+        runs = list(
+            Run.objects.visible_to(request.user).filter(message=message).select_related("resends").order_by("pk")
+        )
+        reasons = failures.explain_runs(runs)
+        files = dict(Medium.objects.filter(run__in=runs).values_list("run", "name"))
+        return {
+            "title": message.title,
+            "subtitle": None,
+            "message": message,
+            "is_mail": message.origin == IncomingMessage.Origin.MAIL,
+            "sandbox": " ".join(mail_page.SANDBOX),
+            "facts": [*_list_facts(self, message), *_list_callback_facts(self, message)],
+            "runs": [
+                {
+                    "url": reverse("admin:notifications_run_change", args=[run.pk]),
+                    "name": message.title if is_main_of(message, run) else files.get(run.first_sent.pk),
+                    "trigger": run.get_trigger_display(),
+                    "state": run_pill(run),
+                    **dict(zip(("recipients", "skipped"), run_people(run), strict=True)),
+                    "why": reasons[run.pk],
+                }
+                for run in runs
+            ],
+            "unknown": list(_describe_unknown(message)),
+            **(log.run_actions(request, runs[0]) if runs else {}),
+            "technical": technical([(gettext("number"), message.pk), ("key", message.key)]),
+        }
+
+
+def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
+    counts = statistics.of_message(message.pk)
+    facts: list[tuple[Any, Any]] = [
+        (_("from"), message.token or message.origin_name),
+        (_("came by"), shown.came_by(message)),
+        (_("received"), shown.received(message)),
+        (_("message form"), shown.form_shown(message)),
+        (_("priority"), message.get_priority_display()),
+        (_("person-messages"), message.person_count),
+        (_("accepted"), counts.accepted),
+        (_("refused or canceled"), counts.refused),
+        (_("outcome unknown"), counts.unknown),
+        (_("waiting"), counts.waiting),
+    ]
+    if message.corp is not None:
+        facts.append((_("only for the company"), message.corp.name))
+    if message.link:
+        facts.append((_("link"), message.link))
+    if message.figures:
+        lines = ((f"{caption}: {words}",) for caption, words in message.figures)
+        facts.append((_("key figures"), format_html_join("", "<div>{}</div>", lines)))
+    return facts
+
+
+def _list_callback_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
+    if not message.callback_state:
+        return []
+    facts: list[tuple[Any, Any]] = [
+        (_("webhook"), shown.webhook(message)),
+        (_("attempts"), message.callback_count),
+    ]
+    if message.callback_state == IncomingMessage.Callback.WAITING:
+        facts.append((_("next attempt"), moment(message.callback_after)))
+    return [*facts, (_("error of the webhook"), message.callback_error_text)] if message.callback_error else facts
+
+
+def _describe_unknown(message: IncomingMessage) -> Iterator[tuple[str, str, str]]:
+    """Yield of each unknown recipient the kind of address, its words, and why nobody was found."""
+    for one in message.unknown[:UNKNOWN_SHOWN]:
+        words = " · ".join(filter(None, (one.get("value"), one.get("attribute"), one.get("corp"))))
+        yield str(_KINDS[Kind(one["kind"])]), words, str(_WHYS[Why(one["reason"])])

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, Sum, Value, When
+from django.db.models import Case, Count, Model, OuterRef, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
+from django.forms import modelform_factory
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -17,13 +18,20 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from django_celery_beat import admin as _their_pages  # noqa: F401  # registers what is replaced below
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
-from integrations.admin.base import FixedRows
+from accounts.models import User
+from integrations.admin.base import FixedRows, OneRowAdmin
 from integrations.admin.base import pill as tone_pill
+from integrations.core.background import database_now
+from integrations.core.page_versions import VersionedForm
+from integrations.core.reauthentication import ConfirmedChanges
 from notifications.admin.base import RowContextMixin, moment
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending import circuit_breaker
-from notifications.models import CorpQueue, Delivery
+from notifications.models import CorpQueue, Delivery, OperatorContacts, WorkdayCalendar
+from notifications.subscriptions.schedules import slots
 
 
 class QueueList(ChangeList):
@@ -137,3 +145,68 @@ def state_of(queue: CorpQueue) -> tuple[str, str]:
 
 def blocked_lines(queue: CorpQueue) -> list[str]:
     return circuit_breaker.explanation(queue).splitlines() if queue.blocked_since is not None else []
+
+
+@admin.register(OperatorContacts)
+class OperatorContactsAdmin(ConfirmedChanges, OneRowAdmin):
+    """One row, for superusers: it concerns the whole product."""
+
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": ("emails", "robot"),
+                "description": _(
+                    "They are told once when pushes stand still or the database does not answer, and once when all "
+                    "runs again. Addresses in .env (OPERATOR_EMAILS, OPERATOR_ROBOT_URL) are told, too."
+                ),
+            },
+        ),
+    )
+
+    def has_view_permission(self, request: HttpRequest, obj: OperatorContacts | None = None) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: OperatorContacts | None = None) -> bool:
+        return self.has_view_permission(request)
+
+
+# Beat's rows are kept by settings.CELERY_BEAT_SCHEDULE: pages to change them by hand could only stop the pushes.
+for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
+    admin.site.unregister(model)
+
+
+@admin.register(PeriodicTask)
+class PeriodicTaskAdmin(FixedRows):
+    form = VersionedForm
+    list_display = ("name", "enabled", "last_run_at")
+    fields = ("name", "enabled", "last_run_at")
+    readonly_fields = ("name", "last_run_at")
+    actions = None
+    ordering = ("name",)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return _is_superuser(request)
+
+    def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
+        """When it ran last is beat's, which writes it meanwhile."""
+        obj.save(update_fields=["enabled", "date_changed"])
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_active and request.user.is_superuser
+
+
+@admin.register(WorkdayCalendar)
+class WorkdayCalendarAdmin(OneRowAdmin):
+    form = modelform_factory(WorkdayCalendar, VersionedForm, fields=("days",))
+
+    def save_model(self, request: HttpRequest, obj: WorkdayCalendar, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        slots.reschedule_by_workdays(now=database_now())

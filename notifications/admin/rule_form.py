@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.utils import ErrorDict
 from django.utils import timezone
@@ -17,18 +19,27 @@ from accounts.users.scopes import people_visible_to, sees_all_corps
 from integrations.core.generics import AnyModelForm
 from integrations.core.page_versions import VERSION, VersionedForm
 from integrations.models import Card, CardData, Corp
-from notifications.admin import schedule_forms
-from notifications.admin.condition_fields import ConditionsField
-from notifications.admin.schedule_forms import ScheduleFormPart
+from notifications.admin import subscription_forms
 from notifications.admin.subscription_forms import (
     FIELD_CLASSES,
     RECIPIENT_FIELDS,
     RecipientsFormPart,
+    ScheduleFormPart,
     audience_from,
     refusal,
 )
 from notifications.alerts import conditions
-from notifications.alerts.conditions import ConditionError
+from notifications.alerts.condition_words import AGAINST, AGGREGATES, COMPARISONS, UNITS
+from notifications.alerts.conditions import (
+    BY_CHANGE,
+    CONDITIONS_AT_MOST,
+    Against,
+    Aggregate,
+    Comparison,
+    Condition,
+    ConditionError,
+    Unit,
+)
 from notifications.delivery.rendering.report_data import latest_tables
 from notifications.models import AlertReceiver, AlertRule, Repeat, SilenceWindow
 from notifications.subscriptions.attribute_rules import save_rules
@@ -40,6 +51,146 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
     from django.http import QueryDict
+
+
+# Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
+EMPTY_ROWS = 1
+
+
+PARTS_OF_ROW = ("aggregate", "column", "comparison", "value", "second", "filters", "against", "unit")
+
+
+ENTRY_CHARACTERS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """As a browser sends it."""
+
+    aggregate: str = ""
+    column: str = ""
+    comparison: str = ""
+    value: str = ""
+    second: str = ""
+    filters: str = ""
+    against: str = ""
+    unit: str = ""
+
+    @property
+    def is_filled(self) -> bool:
+        """Without an aggregate it is one that somebody began, or that nobody touched."""
+        return any((self.aggregate, self.column, self.value, self.second, self.filters))
+
+
+class ConditionsWidget(forms.Widget):
+    """`problems`: what is wrong, by the row's number. `names`: of the columns to choose from, where they are known."""
+
+    template_name = "notifications/widgets/conditions.html"
+
+    def __init__(self, attrs: Any = None) -> None:
+        super().__init__(attrs)
+        self.problems: dict[int, str] = {}
+        self.names: list[str] = []
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[Row]:
+        rows = [_row(data, name, number) for number in range(CONDITIONS_AT_MOST)]
+        return [row for row in rows if row.is_filled]
+
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return not any(f"{name}-{number}-aggregate" in data for number in range(CONDITIONS_AT_MOST))
+
+    def id_for_label(self, id_: str) -> str:
+        return f"{id_}-0-aggregate" if id_ else id_
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context(name, value, attrs)
+        rows: list[Row] = list(value or [])
+        rows += [Row()] * EMPTY_ROWS
+        context["widget"] |= {
+            "rows": [(row, self.problems.get(number, "")) for number, row in enumerate(rows[:CONDITIONS_AT_MOST])],
+            "aggregates": [(one.value, label) for one, label in AGGREGATES.items()],
+            "comparisons": [(one.value, label) for one, label in COMPARISONS.items()],
+            "againsts": [(one.value, label) for one, label in AGAINST.items()],
+            "units": [(one.value, label) for one, label in UNITS.items()],
+            "rows_at_most": CONDITIONS_AT_MOST,
+            "names": self.names,
+        }
+        return context
+
+
+class ConditionsField(forms.Field):
+    """Cleans to what AlertRule.conditions keeps."""
+
+    widget = ConditionsWidget
+
+    def prepare_value(self, value: Any) -> list[Row]:
+        rows: list[Any] = list(value or [])
+        if all(isinstance(row, Row) for row in rows):
+            return rows
+        return [as_row(one) for one in conditions.from_rows(rows)]
+
+    def clean(self, value: Any) -> list[dict[str, Any]]:
+        rows: list[Row] = list(value or [])
+        if not rows:
+            raise ValidationError(conditions.sentence(ConditionError("no_condition")))
+        found, problems = [], {}
+        for number, row in enumerate(rows):
+            try:
+                found.append(condition_of(row))
+            except ConditionError as error:
+                problems[number] = conditions.sentence(error)
+        if problems:
+            self.widget.problems = problems
+            sentence = _("Condition %(number)d: %(problem)s")
+            raise ValidationError(
+                [sentence % {"number": number + 1, "problem": problem} for number, problem in problems.items()]
+            )
+        return conditions.to_rows(found)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return list(map(astuple, self.prepare_value(initial))) != list(map(astuple, data or []))
+
+
+def condition_of(row: Row) -> Condition:
+    """Raises ConditionError."""
+    if row.aggregate not in set(Aggregate):
+        raise ConditionError("no_aggregate")
+    if row.comparison not in set(Comparison):
+        raise ConditionError("no_comparison")
+    comparison = Comparison(row.comparison)
+    entered = [row.value.strip(), row.second.strip()] if comparison in conditions.WITH_TWO else [row.value.strip()]
+    against, unit = None, Unit.PERCENT
+    if comparison in BY_CHANGE:
+        if row.against not in set(Against) or row.unit not in set(Unit):
+            raise ConditionError("no_against", row.column)
+        against, unit = Against(row.against), Unit(row.unit)
+    if against is not None and unit != Unit.AMOUNT:
+        entered = [row.value.strip().rstrip("%％").rstrip()]
+    condition = Condition(
+        Aggregate(row.aggregate),
+        row.column.strip(),
+        comparison,
+        () if comparison in conditions.WITHOUT_VALUE else tuple(value for value in entered if value),
+        conditions.parse_filters(row.filters),
+        against,
+        unit,
+    )
+    conditions.check(condition)
+    return condition
+
+
+def as_row(condition: Condition) -> Row:
+    first, second = (*condition.values, "", "")[:2]
+    filters = conditions.filters_line(condition.filters)
+    change = () if condition.against is None else (condition.against.value, condition.unit.value)
+    return Row(condition.aggregate.value, condition.column, condition.comparison.value, first, second, filters, *change)
+
+
+def _row(data: Any, name: str, number: int) -> Row:
+    """A browser sends the lists of falls and rises with every row."""
+    row = Row(*(str(data.get(f"{name}-{number}-{part}", ""))[:ENTRY_CHARACTERS] for part in PARTS_OF_ROW))
+    return row if row.comparison in BY_CHANGE else replace(row, against="", unit="")
+
 
 # How often, in words; each is kept as its crontab.
 EVERY = MappingProxyType(
@@ -129,8 +280,8 @@ class AlertRuleForm(ScheduleFormPart, VersionedForm):
             "before: column=value, | between several values of a column, ; between columns."
         ),
     )
-    notify_from = schedule_forms.LocalTimeField(label=capfirst(_("tell from")), required=False)
-    notify_until = schedule_forms.LocalTimeField(label=capfirst(_("tell until")), required=False)
+    notify_from = subscription_forms.LocalTimeField(label=capfirst(_("tell from")), required=False)
+    notify_until = subscription_forms.LocalTimeField(label=capfirst(_("tell until")), required=False)
 
     class Meta:
         model = AlertRule
@@ -183,7 +334,7 @@ class AlertRuleForm(ScheduleFormPart, VersionedForm):
         every = EVERY.get(cleaned.get("repeat", ""))
         if every is not None:
             cleaned.update(repeat=Repeat.CRONTAB, crontab=every[0])
-        schedule_forms.check(self, cleaned, now=timezone.now())
+        subscription_forms.check(self, cleaned, now=timezone.now())
         if cleaned.get("split_attribute") and not cleaned.get("split_column"):
             self.add_error(
                 "split_column", _("Say which column has the values that people's attribute is compared with.")
@@ -229,9 +380,9 @@ class AlertRuleForm(ScheduleFormPart, VersionedForm):
 
 
 class SilenceWindowForm(AnyModelForm):
-    weekdays = schedule_forms.WeekdaysField(label=capfirst(_("days of the week")), required=False)
-    from_time = schedule_forms.LocalTimeField(label=capfirst(_("from (time of day)")), required=False)
-    to_time = schedule_forms.LocalTimeField(label=capfirst(_("until (time of day)")), required=False)
+    weekdays = subscription_forms.WeekdaysField(label=capfirst(_("days of the week")), required=False)
+    from_time = subscription_forms.LocalTimeField(label=capfirst(_("from (time of day)")), required=False)
+    to_time = subscription_forms.LocalTimeField(label=capfirst(_("until (time of day)")), required=False)
 
     class Meta:
         model = SilenceWindow

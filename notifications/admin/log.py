@@ -1,0 +1,452 @@
+"""What the pages of a run, a message and a person's receipt share: people, failures, the way back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Model, QuerySet, Sum
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone, translation
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
+
+from accounts.importexport.writers import csv_line
+from accounts.users.scopes import people_visible_to
+from integrations.clients.errors import Explanation
+from integrations.companies.diagnosis import results
+from integrations.core.paginator import read_newest_first
+from notifications.admin import base
+from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, administrator, pill, run_people, run_pill
+from notifications.delivery import failures
+from notifications.delivery.rendering import report_data
+from notifications.delivery.runs import names, recall, triggers
+from notifications.models import Delivery, Receipt, Run, Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+# To send again and to take back.
+MAY = "notifications.change_subscription"
+# The first ones of a page, named by WeCom before the others; the lists show them all.
+PEOPLE_SHOWN, RUNS_SHOWN = 10, 10
+Status = Receipt.Status
+LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A page on the way back. `url`: empty for who may not open it."""
+
+    label: str
+    url: str
+
+
+def step_to_run(request: HttpRequest, run: Run) -> Step:
+    may = request.user.has_perm("notifications.view_run")
+    return Step(names.of_run(run), reverse("admin:notifications_run_change", args=[run.pk]) if may else "")
+
+
+def step_to_delivery(request: HttpRequest, delivery: Delivery) -> Step:
+    may = request.user.has_perm("notifications.view_delivery")
+    return Step(delivery.title, reverse("admin:notifications_delivery_change", args=[delivery.pk]) if may else "")
+
+
+def link(step: Step) -> SafeString | str:
+    return format_html('<a href="{}">{}</a>', step.url, step.label) if step.url else step.label
+
+
+def technical(lines: list[tuple[Any, Any]]) -> str:
+    """What a supporter asks for, one below the other, to be copied."""
+    return "\n".join(f"{name}: {value}" for name, value in lines if value not in {None, ""})
+
+
+def held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
+    """Of the companies for which some of these deliveries wait."""
+    waiting = deliveries.filter(pk__in=Delivery.objects.unsettled()).order_by().values_list("corp", flat=True)
+    return results.find_held_up(set(waiting.distinct()), seen_by=request.user)
+
+
+def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
+    """List the latest runs of a push, each with its state and why it waits or whom it did not reach, as _live.html
+    takes them.
+    """
+    runs = list(Run.objects.visible_to(request.user).filter(subscription=subscription)[:RUNS_SHOWN])
+    reasons = failures.explain_runs(runs)
+    unfinished = [run for run in runs if run.status in {Run.Status.WAITING, Run.Status.SENDING}]
+    for run in unfinished:
+        problem = report_data.problem_so_far(run) if run.status == Run.Status.WAITING else None
+        reasons[run.pk] = str(problem or " ".join(held_up(request, run.deliveries.all())))
+    lines = [(run, run_pill(run), *run_people(run), reasons[run.pk]) for run in runs]
+    html = render_to_string("admin/notifications/subscription/_runs.html", {"runs": lines})
+    return {"html": html, "is_unfinished": bool(unfinished)} if runs else {}
+
+
+def failures_shown(failure: Explanation | None) -> list[tuple[Explanation, int]]:
+    """As of_run gives them. 0: about one person, or none."""
+    return [] if failure is None else [(failure, 0)]
+
+
+def run_actions(request: HttpRequest, run: Run) -> dict[str, str]:
+    """Addresses of what the person who asks may do with the run now, by name, and to `whole` what it is done."""
+    if not request.user.has_perm(MAY):
+        return {}
+    is_message = run.message_id is not None
+    found = {"whole": gettext("The whole message, with its files:") if is_message else gettext("The whole run:")}
+    parts = triggers.parts_of(run) if triggers.can_be_resent(run) else []
+    if any(Receipt.objects.unreached(part, with_unknown=True).exists() for part in parts):
+        found["resend_url"] = reverse("admin:notifications_run_resend", args=[run.pk])
+    if recall.can_be_recalled(run, now=timezone.now()):
+        found["recall_url"] = reverse("admin:notifications_run_recall", args=[run.pk])
+    return found
+
+
+# --- People -----------------------------------------------------------------------------------------------------------
+
+
+def people_context(request: HttpRequest, **lookups: int) -> dict[str, Any]:
+    """How many people of a run, or of a message, stand how; and the first of them, of a run those not reached alone.
+    Empty for who may not see receipts. Three queries."""
+    if not request.user.has_perm("notifications.view_receipt"):
+        return {}
+    receipts = Receipt.objects.visible_to(request.user).filter(**lookups)
+    deliveries = Delivery.objects.visible_to(request.user)
+    deliveries = (
+        deliveries.filter(run=lookups["run"]) if "run" in lookups else deliveries.filter(pk__in=lookups.values())
+    )
+    query = {f"{name}__id__exact": value for name, value in lookups.items()}
+    listed = receipts.not_reached() if "run" in lookups else receipts
+    listed = listed.select_related("user", "delivery__corp").defer("delivery__body", "delivery__text")
+    return {
+        "receipts_url": receipts_url(**query),
+        "people_states": _people_states(receipts, deliveries, query),
+        "people": [_Line.of(receipt) for receipt in listed.order_by("-status", "pk")[:PEOPLE_SHOWN]],
+    }
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A person in a table."""
+
+    url: str
+    name: str
+    account: str
+    state: SafeString
+    why: str
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> _Line:
+        url = reverse("admin:notifications_receipt_change", args=[receipt.pk])
+        return cls(url, person(receipt), company_and_account(receipt), state(receipt), reason(receipt))
+
+
+def people_words(count: int) -> str:
+    """To how many it is sent again."""
+    return ngettext(
+        "%(count)d person did not get it and will be sent to again.",
+        "%(count)d people did not get it and will be sent to again.",
+        count,
+    ) % {"count": count}
+
+
+def receipts_url(**lookups: Any) -> str:
+    """The list of receipts under these filters."""
+    return f"{reverse('admin:notifications_receipt_changelist')}?{urlencode(lookups)}"
+
+
+def person(receipt: Receipt) -> str:
+    return str(receipt.user or receipt.address)
+
+
+def company_and_account(receipt: Receipt) -> str:
+    if receipt.delivery is None:
+        return "—"
+    return f"{receipt.delivery.corp.name} / {receipt.address.partition(':')[2]}"
+
+
+def state(receipt: Receipt) -> SafeString:
+    return pill(_status(receipt), state_words(receipt))
+
+
+def state_words(receipt: Receipt) -> str:
+    return str(LABELS.get(_status(receipt), ""))
+
+
+def _status(receipt: Receipt) -> str:
+    """Its own, else its message's."""
+    return receipt.status or ("" if receipt.delivery is None else receipt.delivery.status)
+
+
+def reason(receipt: Receipt) -> str:
+    """Why the person did not get it, in words; empty where nothing went wrong."""
+    if receipt.reason:
+        return receipt.reason_text
+    said = failures.explain_receipt(receipt)
+    return "" if said is None else said.what
+
+
+def _people_states(
+    receipts: QuerySet[Receipt], deliveries: QuerySet[Delivery], query: dict[str, Any]
+) -> list[tuple[SafeString, int, str]]:
+    """By the messages' own counts, and the few receipts with a status of their own: nearly all have none."""
+    counted: Counter[str] = Counter()
+    for status, count in deliveries.order_by().values_list("status").annotate(Sum("recipient_count")):
+        counted[status] += count
+    own_ones = receipts.exclude(status="").order_by()
+    for own, inherited, count in own_ones.values_list("status", "delivery__status").annotate(Count("pk")):
+        counted[own] += count
+        if own != Status.SKIPPED:  # who is skipped is not counted among a message's recipients (any more)
+            counted[inherited] -= count
+    return [
+        (pill(status, label), counted[status], receipts_url(**query, status=status))
+        for status, label in LABELS.items()
+        if counted[status] > 0
+    ]
+
+
+WORDS_AT_MOST = 100
+# Other years are slips of the keyboard, and some of them no database can compare.
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+
+
+class FormFilter(admin.SimpleListFilter):
+    """A field of the form: a select of `lookups`."""
+
+    template = "admin/notifications/log/_filter.html"
+    kind = "select"
+
+    def has_output(self) -> bool:
+        return True
+
+    @property
+    def text(self) -> str:
+        """What was chosen or typed."""
+        return (self.value() or "").replace("\x00", "").strip()[:WORDS_AT_MOST]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for value, label in [("", _("All")), *self.lookup_choices]:
+            yield {"value": str(value), "display": label, "selected": str(value) == self.text}
+
+
+class FormCorpFilter(FormFilter, CorpFilter):
+    """Of messages, which belong to one company."""
+
+
+class FormDayFilter(FormFilter, DayFilter):
+    title = _("day")
+
+
+class WordsFilter(FormFilter):
+    """A field into which one types."""
+
+    kind = "text"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return []
+
+
+class PersonFilter(WordsFilter):
+    """Rows about people of that name, username or WeCom account. `path`: from a receipt to the row."""
+
+    title = _("person")
+    parameter_name = "person"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.text:
+            return queryset
+        return base.of_people(queryset, base.people_found(self.text, seen_by=administrator(request)))
+
+
+class PushFilter(WordsFilter):
+    """Rows of pushes and alerts of that name."""
+
+    title = pgettext_lazy("filter", "push or alert")
+    parameter_name = "push"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.text:
+            return queryset
+        runs = base.runs_named(self.text, seen_by=administrator(request))
+        return queryset.filter(**{f"{'pk' if queryset.model is Run else 'run'}__in": runs})
+
+
+class SpanFilter(FormFilter):
+    """From one day to another, both included, in the time zone of the page. `column`: what is filtered, indexed."""
+
+    title = _("days")
+    parameter_name = "from"
+    other_parameter = "to"
+    kind = "span"
+    column = "created_at"
+
+    def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        value = params.pop(self.other_parameter, None)
+        if value is not None:
+            self.used_parameters[self.other_parameter] = value[-1]
+
+    def expected_parameters(self) -> list[str | None]:
+        return [self.parameter_name, self.other_parameter]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return []
+
+    @property
+    def first(self) -> str:
+        return _day(self.used_parameters.get(self.parameter_name))
+
+    @property
+    def last(self) -> str:
+        return _day(self.used_parameters.get(self.other_parameter))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.first:
+            queryset = queryset.filter(**{f"{self.column}__gte": _midnight(self.first)})
+        if self.last:
+            queryset = queryset.filter(**{f"{self.column}__lt": _midnight(self.last, plus=1)})
+        return queryset
+
+
+class ExactFilter(FormFilter):
+    """Rows of one other row, to which a page leads: shown as its name, with a way to drop it."""
+
+    kind = "exact"
+    column = ""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        key = self.value() or ""
+        if not (key.isascii() and key.isdigit() and len(key) < 19):
+            return []
+        return [(key, self.label(request, int(key)))]
+
+    def has_output(self) -> bool:
+        return bool(self.text)
+
+    def label(self, request: HttpRequest, key: int) -> str:
+        """Its name for who asks; empty for what that person does not see."""
+        raise NotImplementedError
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.text:
+            return queryset
+        keys = [int(key) for key, _label in self.lookup_choices]
+        return queryset.filter(**{f"{self.column}__in": keys})
+
+
+class ExactRunFilter(ExactFilter):
+    title = _("run")
+    parameter_name = "run__id__exact"
+    column = "run"
+
+    def label(self, request: HttpRequest, key: int) -> str:
+        run = names.nameable(Run.objects.visible_to(request.user)).filter(pk=key).first()
+        return "" if run is None else f"{names.of_run(run)} {base.plain_moment(run.slot_at)}"
+
+
+class ExactDeliveryFilter(ExactFilter):
+    title = _("message")
+    parameter_name = "delivery__id__exact"
+    column = "delivery"
+
+    def label(self, request: HttpRequest, key: int) -> str:
+        titles = Delivery.objects.visible_to(request.user).filter(pk=key).values_list("title", flat=True)
+        return titles.first() or ""
+
+
+class ExactPushFilter(ExactFilter):
+    title = _("push")
+    parameter_name = "subscription__id__exact"
+    column = "subscription"
+
+    def label(self, request: HttpRequest, key: int) -> str:
+        return str(Subscription.objects.visible_to(request.user).filter(pk=key).first() or "")
+
+
+class ExactPersonFilter(ExactFilter):
+    title = _("user")
+    parameter_name = "user__id__exact"
+    column = "user"
+
+    def label(self, request: HttpRequest, key: int) -> str:
+        return str(people_visible_to(administrator(request)).filter(pk=key).first() or "")
+
+
+def _day(text: str | None) -> str:
+    """A day as a date field writes it; empty for anything else."""
+    try:
+        day = date.fromisoformat(text or "")
+    except ValueError:
+        return ""
+    return day.isoformat() if FIRST_YEAR <= day.year <= LAST_YEAR else ""
+
+
+def _midnight(day: str, *, plus: int = 0) -> datetime:
+    """The beginning of the day, or of one some days later."""
+    return timezone.make_aware(datetime.combine(date.fromisoformat(day) + timedelta(days=plus), time()))
+
+
+# More than a run has people; a list without any filter may be of years.
+ROWS_AT_MOST = 200_000
+BATCH = 1000
+
+
+class ExportedLog(IndexedLogAdmin):
+    """A log whose rows under the list's filters are a file, too, at most ROWS_AT_MOST of them."""
+
+    change_list_template = "admin/notifications/log/change_list.html"
+
+    def csv_titles(self) -> list[str]:
+        raise NotImplementedError
+
+    def csv_lines(self, rows: list[Any]) -> Iterable[list[str]]:
+        """The cells of at most BATCH rows at once, in the order of the titles."""
+        raise NotImplementedError
+
+    @property
+    def _names(self) -> str:
+        return f"notifications_{self.opts.model_name}"
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.csv_view)
+        return [path("csv/", page, name=f"{self._names}_csv"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {"csv_url": reverse(f"admin:{self._names}_csv"), "csv_rows": f"{ROWS_AT_MOST:,}"}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def csv_view(self, request: HttpRequest) -> HttpResponseBase:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            found = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(reverse(f"admin:{self._names}_changelist"))
+        lines = self._file(found, translation.get_language() or "")
+        response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        name = f"{self.opts.model_name}-{timezone.localtime():%Y%m%d-%H%M%S}.csv"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response
+
+    def _file(self, found: QuerySet[Any], language: str) -> Iterator[str]:
+        """The language is fixed: the lines are written after the request, when another may be active."""
+        with translation.override(language):
+            head = "\ufeff" + csv_line(self.csv_titles())
+        yield head
+        rows = islice(read_newest_first(found, at_once=BATCH), ROWS_AT_MOST)
+        while batch := list(islice(rows, BATCH)):
+            with translation.override(language):
+                text = "".join(csv_line(cells) for cells in self.csv_lines(batch))
+            yield text
