@@ -34,8 +34,8 @@ from accounts.users.scopes import corps_of
 from accounts.views import navigation
 from accounts.views.navigation import Tab
 from integrations.bi import is_open
-from integrations.callbacks.registry import consumers
-from integrations.core import hooks, page_versions
+from integrations.callbacks import consumers
+from integrations.core import admin_pages, hooks
 from integrations.core.hooks import LandingPage
 from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials, VerificationFile
 from integrations.models.fields import corp_conditions
@@ -131,7 +131,7 @@ def register(app: AppConfig) -> None:
     corp_conditions.register(corps_of)
     hooks.external_ids.register(external_ids)
     hooks.whom_to_ask.register(whom_to_ask)
-    page_versions.last_saved.register(services.last_saved)
+    admin_pages.last_saved.register(services.last_saved)
     track_people_and_companies()
     user_logged_in.disconnect(dispatch_uid="update_last_login")  # Django's own
     user_logged_in.connect(note_last_login, dispatch_uid="accounts.last_login")

@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import goals
 from benchmarks.goals import Goal
 from benchmarks.stand_in import stand_in
+from integrations.clients.transport import open_session
 from integrations.clients.wecom.builders import Recipients, app_message, body_bytes, text_content
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore
-from integrations.clients.wecom.transport import open_session
+from integrations.clients.wecom.tokens import FetchedToken, InMemoryTokenStore
 
 GOAL = 1.15
 CORPID, AGENTID, TOKEN = "ww1a2b3c4d5e6f7a8b", 1000002, "sim-" + "A" * 200

@@ -24,9 +24,8 @@ from accounts.views.own_password import OwnPassword
 from guanwecom import navigation
 from guanwecom.operations import pages
 from guanwecom.operations.panel import panel
-from integrations.core import guides
-from integrations.core.paginator import CappedPaginator
-from integrations.core.ways_out import offer_ways
+from integrations.core import sentences
+from integrations.core.admin_pages import CappedPaginator, offer_ways
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views.overview import overview, steps_of
 from notifications.views.search import search_page
@@ -209,7 +208,7 @@ class GuanwecomAdminSite(admin.AdminSite):
             "menu": sections,
             "tabs": navigation.current_tabs(sections, request.path),
             "place": navigation.current_place(sections),
-            "guides": guides.address("index"),
+            "guides": sentences.guide_address("index"),
             "first_steps": _first_steps_html(request),
         }
 

@@ -55,7 +55,7 @@ INSTALLED_APPS = [
 _AFTER_SIGN_IN = ("SessionRecord", "WeComSession", "SessionLifetime", "SecondFactor")
 MIDDLEWARE = [
     "guanwecom.operations.access.AccessMiddleware",
-    "integrations.core.csp.ContentPolicyMiddleware",
+    "integrations.core.http.ContentPolicyMiddleware",
     "integrations.views.SiteAddressMiddleware",
     "notifications.api.problems.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -205,7 +205,7 @@ LANGUAGE_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
-# Nothing of another host, nothing written into a page, no eval. integrations.core.csp adds where a sign-in
+# Nothing of another host, nothing written into a page, no eval. integrations.core.http adds where a sign-in
 # begins, and the login page who shows the QR code.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

@@ -21,7 +21,7 @@ class IntegrationsConfig(AppConfig):
 
     def ready(self) -> None:
         # Importing the first registers its checks; models can be imported only after all apps are loaded.
-        from integrations.callbacks.registry import consumers
+        from integrations.callbacks import consumers
         from integrations.core import checks  # noqa: F401  # see above
         from integrations.directory.events import DIRECTORY_CONSUMER
 

@@ -23,21 +23,18 @@ from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from integrations.clients import guandata_sso, snapshots
 from integrations.clients.errors import ConfigurationError, IntegrationError, UnreadableSecretError
-from integrations.clients.guandata import keys
-from integrations.clients.guandata.client import GuandataClient
-from integrations.clients.guandata.reserved import has_reserved
-from integrations.clients.guandata.sso import Claims, entrance, sealed
-from integrations.clients.guandata.urls import PageForms, in_path, page_for
+from integrations.clients.guandata import GuandataClient
+from integrations.clients.guandata_sso import Claims, PageForms, entrance, has_reserved, in_path, page_for, sealed
+from integrations.clients.lasting_browser import LastingBrowser
 from integrations.clients.network import Beginning, moment_of
-from integrations.clients.snapshots.browser import Access, host_of, installed_browser
-from integrations.clients.snapshots.lasting import LastingBrowser
-from integrations.clients.snapshots.options import Options, PageMarks, Picture, Reason, SnapshotError, Width
+from integrations.clients.snapshots import Access, Options, Picture, Reason, SnapshotError
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.guandata_card import as_source_error
 from integrations.core import client_factory, hooks
 from integrations.core.client_factory import forget_bi_token, guandata_client, testing_guandata_client
-from integrations.core.safe_urls import is_own_page, is_plain
+from integrations.core.http import is_own_page, is_plain
 from integrations.core.validators import without_invisible
 from integrations.models import BiConnection, BiListing, Corp, DataSource, SourceKind
 from integrations.models.companies import HomePage
@@ -174,8 +171,8 @@ def private_key(saved: BiConnection) -> RSAPrivateKey:
     if not saved.has_key:
         raise CannotEnter(Obstacle.NO_KEY)
     try:
-        return keys.load(opened(saved.private_key))
-    except (UnreadableSecretError, keys.KeyRefused) as error:
+        return guandata_sso.load(opened(saved.private_key))
+    except (UnreadableSecretError, guandata_sso.KeyRefused) as error:
         raise CannotEnter(Obstacle.KEY_UNREADABLE) from error
 
 
@@ -270,14 +267,14 @@ def ensure_source(connection: BiConnection) -> DataSource | None:
     return DataSource.objects.create(name=next(one for one in names if one not in taken), kind=SourceKind.GUANDATA)
 
 
-def generate_key(*, now: datetime, bits: int = keys.DOCUMENTED_BITS) -> None:
+def generate_key(*, now: datetime, bits: int = guandata_sso.DOCUMENTED_BITS) -> None:
     """Make a new pair. The present one ends at once: the BI lets nobody in until it has the new public key."""
-    _store(keys.generate(bits), now=now)
+    _store(guandata_sso.generate(bits), now=now)
 
 
 def paste_key(*, text: str, now: datetime) -> None:
     """Keep a pair that was made elsewhere. Raises guandata.keys.KeyRefused."""
-    _store(keys.pem_of(keys.load(text)), now=now)
+    _store(guandata_sso.pem_of(guandata_sso.load(text)), now=now)
 
 
 def _store(pem: str, *, now: datetime) -> None:
@@ -292,7 +289,7 @@ def public_key(connection: BiConnection) -> tuple[str, str] | None:
         key = private_key(connection)
     except CannotEnter:
         return None
-    return keys.public_line(key), keys.public_pem(key)
+    return guandata_sso.public_line(key), guandata_sso.public_pem(key)
 
 
 Clock = Callable[[], datetime]
@@ -616,15 +613,15 @@ class _BrowserSnapshots:
         self._lasting: LastingBrowser | None = None
 
     def take(self, saved: BiConnection, path: str, identity: str, options: Options, *, now: datetime) -> Picture:
-        on_phone = options.width == Width.PHONE
+        on_phone = options.width == snapshots.Width.PHONE
         address = entrance_as(saved, lambda: identity, page=path, query="", on_phone=on_phone, now=now)
         return self._running(saved).take(address, options, page_marks())
 
     def _running(self, saved: BiConnection) -> LastingBrowser:
         """Another connection has another browser: it reaches the BI's hosts alone."""
-        hosts = (host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
+        hosts = (snapshots.host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
         access = Access(hosts, proxy_url=opened(saved.proxy_url), time_zone=settings.TIME_ZONE)
-        path = settings.SNAPSHOT_BROWSER or installed_browser()
+        path = settings.SNAPSHOT_BROWSER or snapshots.installed_browser()
         if not path:
             raise SnapshotError(Reason.NOT_INSTALLED)
         key = (path, access, settings.SNAPSHOT_MEGABYTES)
@@ -640,9 +637,11 @@ class _BrowserSnapshots:
         self._key = self._lasting = None
 
 
-def page_marks() -> PageMarks:
+def page_marks() -> snapshots.PageMarks:
     """By which selectors this BI's pages are read."""
-    return PageMarks(**{sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector})
+    return snapshots.PageMarks(
+        **{sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
+    )
 
 
 _browser = _BrowserSnapshots()

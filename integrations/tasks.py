@@ -8,12 +8,10 @@ from datetime import datetime
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from integrations import bi
-from integrations.callbacks import queue, worker
+from integrations import bi, callbacks
 from integrations.companies import console, links, services
 from integrations.companies.diagnosis import runner
-from integrations.core.background import database_clock, database_now
-from integrations.core.ticks import Step, Tick
+from integrations.core.background import Step, Tick, database_clock, database_now
 from integrations.datasources import fetch, source_tests
 from integrations.models import CheckRun, StagedCredentials
 
@@ -81,13 +79,13 @@ def run_console_write(write_id: int) -> None:
 @shared_task(name="integrations.consume_events", ignore_result=True, expires=600)
 def consume_events(corp_id: int, consumer: str) -> None:
     """Work off one company's events for one consumer, then queue who waited for it; a repeat finds nothing to do."""
-    for corp, name in worker.work_through(corp_id=corp_id, consumer=consumer, clock=database_clock()):
+    for corp, name in callbacks.work_through(corp_id=corp_id, consumer=consumer, clock=database_clock()):
         queue_events(corp, name)
 
 
 def sweep_events(now: datetime) -> None:
     """Queue what is due: tried again, lost with a queue, or left by a worker that died."""
-    for corp_id, consumer in queue.due_lanes(now=now):
+    for corp_id, consumer in callbacks.due_lanes(now=now):
         queue_events(corp_id, consumer)
 
 
@@ -145,7 +143,7 @@ TICK = Tick(
     steps=(
         Step(retry_checks, lambda now: [CheckRun.objects.due_again(now)]),
         Step(retry_credentials, lambda now: [StagedCredentials.objects.due(now)]),
-        Step(sweep_events, lambda now: [queue.due(now)]),
+        Step(sweep_events, lambda now: [callbacks.unheld_work(now)]),
         Step(sweep_card_data, fetch.due),
         Step(request_site_certificates, lambda now: [links.find_due_certificates(now)]),
     ),

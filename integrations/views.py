@@ -20,8 +20,7 @@ from django.views.static import serve
 from integrations import tasks
 from integrations.clients.wecom.callbacks import CallbackError
 from integrations.companies import callbacks, links
-from integrations.core import guides as built_guides
-from integrations.core import http, readiness
+from integrations.core import heartbeats, http, sentences
 from integrations.core.http import without_session
 from integrations.models import CallbackEvent
 
@@ -48,7 +47,7 @@ def live(_request: HttpRequest) -> HttpResponse:
 def ready(_request: HttpRequest) -> HttpResponse:
     """200 and "ok" while this process can serve people, else 503 and what fails. A load balancer asks this of each web
     process. Open to everybody."""
-    if failed := readiness.failures():
+    if failed := heartbeats.readiness_failures():
         logger.error("not ready: %s", ", ".join(failed))
         return HttpResponse("down: " + ", ".join(failed), status=503, content_type="text/plain")
     return HttpResponse("ok", content_type="text/plain")
@@ -78,7 +77,7 @@ def first_guide(_request: HttpRequest) -> HttpResponse:
 
     For whoever may enter the administration.
     """
-    address = built_guides.address("index")
+    address = sentences.guide_address("index")
     if not address:
         raise Http404
     return HttpResponseRedirect(address)

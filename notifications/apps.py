@@ -19,7 +19,7 @@ class NotificationsConfig(AppConfig):
         from accounts.users import panels
         from accounts.users.attribute_definitions import values_dropped
         from accounts.views.navigation import Tab, tabs
-        from integrations.callbacks.registry import consumers
+        from integrations.callbacks import consumers
         from integrations.core import hooks
         from integrations.datasources.fetch import card_data_finished
         from notifications.alerts import broken_rules

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from django.db.models import QuerySet
 
 from accounts.models import Attribute
-from integrations.clients.snapshots.options import Options
+from integrations.clients.snapshots import Options
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.table import Table
 from integrations.hooks import Hook

@@ -17,8 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from integrations.core.background import database_clock
-from integrations.core.ticks import Step, Tick
+from integrations.core.background import Step, Tick, database_clock
 from notifications.alerts import broken_rules, card_updates, evaluation, incidents, notify
 from notifications.delivery.attachments import jobs, snapshots
 from notifications.delivery.maintenance import clock_repair, purge, sweep

@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 
 from django.utils import timezone
 
-from integrations.clients.guandata import keys
+from integrations.clients import guandata_sso
 from integrations.models import BiConnection
 from integrations.models.datasources import THE_ONE
 from tests.integrations.clients.guandata.opening import opened
 
 BI = "https://guandata.example.com"
 # Made for tests, as every key here: it opens nothing.
-KEY = keys.generate()
-PUBLIC = keys.public_pem(keys.load(KEY))
+KEY = guandata_sso.generate()
+PUBLIC = guandata_sso.public_pem(guandata_sso.load(KEY))
 
 
 def make_bi(**values: Any) -> BiConnection:

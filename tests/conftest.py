@@ -183,12 +183,7 @@ def valkey_client(valkey_url: str) -> Iterator[redis.Redis]:
 @pytest.fixture(autouse=True)
 def _empty_valkey(valkey_client: redis.Redis) -> None:
     """Empty Valkey before each test. A worker that outlives a test must be given another database of it."""
-    from integrations.core import (
-        client_factory,
-        csp,  # models cannot be imported before Django is set up
-        http,
-        kept_queries,
-    )
+    from integrations.core import client_factory, http, kept_queries
 
     valkey_client.flushdb()
     # What this process remembers of tokens and hosts ends with the test, too.
@@ -196,7 +191,6 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
     client_factory._bi_token_store.cache_clear()
     kept_queries.kept_sql.cache_clear()
     http.forget()
-    csp.forget()
 
 
 @pytest.fixture(autouse=True)
@@ -219,7 +213,7 @@ def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """
     if "live_server" not in request.fixturenames:
         monkeypatch.setattr("integrations.core.http.ADMITTED_SECONDS", 3600)
-        monkeypatch.setattr("integrations.core.csp.READ_SECONDS", 3600)
+        monkeypatch.setattr("integrations.core.http.READ_SECONDS", 3600)
         # No earlier test has made a copy of this database.
         monkeypatch.setattr("integrations.core.installation._known.is_copy", False)
         monkeypatch.setattr("integrations.core.installation._known.until", math.inf)

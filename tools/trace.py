@@ -66,7 +66,7 @@ WAYS = (
             "notifications/delivery/sending/queue.py:hand_out",
             "notifications/delivery/sending/send.py:send_deliveries",
             "integrations/views.py:events",
-            "integrations/callbacks/worker.py:work_through",
+            "integrations/callbacks.py:work_through",
             "notifications/alerts/card_updates.py:due",
             "notifications/alerts/card_updates.py:update_cards",
         ),

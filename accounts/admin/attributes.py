@@ -19,9 +19,7 @@ from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARAC
 from accounts.users.attribute_definitions import check_uses, have_appeared, kept_by, taken_away_with
 from accounts.users.attributes import check_definition, save_definition
 from accounts.users.scopes import sees_all
-from integrations.core.generics import AnyModelAdmin
-from integrations.core.page_versions import VersionedForm
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 
 
 class LinesField(forms.CharField):

@@ -29,8 +29,8 @@ from accounts.models import AuditEntry
 from accounts.users import roles
 from accounts.users.scopes import audit_entries_visible_to, sees_all
 from integrations.admin.base import ReadRows
+from integrations.core.admin_pages import CappedPaginator, read_newest_first
 from integrations.core.hooks import Attention
-from integrations.core.paginator import CappedPaginator, read_newest_first
 from integrations.models import Card, Corp
 
 TONES = {

@@ -17,9 +17,7 @@ from accounts.directory.form_fields import DepartmentField, DepartmentSelect
 from accounts.models import DepartmentGroup, User
 from accounts.models.groups import ROLE_PREFIX
 from accounts.users.scopes import sees_all
-from integrations.core.generics import AnyModelAdmin
-from integrations.core.page_versions import VersionedForm
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.directory.departments import paths_of
 
 

@@ -23,10 +23,7 @@ from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.users.bi_identity_sources import EMAIL, is_identity
 from accounts.users.scopes import people_visible_to, sees_all
 from integrations.admin.base import ReadRows, own_page
-from integrations.core.generics import AnyModelAdmin
-from integrations.core.page_versions import VersionedForm
-from integrations.core.paginator import CappedPaginator
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.admin_pages import AnyModelAdmin, CappedPaginator, ConfirmedChanges, VersionedForm
 from integrations.directory import admit_member
 from integrations.directory.events import hearing_of
 from integrations.models import Corp, Department, Member

@@ -30,8 +30,8 @@ from accounts.importexport import jobs, writers
 from accounts.importexport.readers import ROWS_AT_MOST
 from accounts.models import AuditEntry, PeopleExport, User
 from integrations.admin.base import own_page
-from integrations.core.generics import AnyModelAdmin
-from integrations.core.queues import queue_on_commit
+from integrations.core.admin_pages import AnyModelAdmin
+from integrations.core.background import queue_on_commit
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 FOLDER = "admin/accounts/peopleexport"

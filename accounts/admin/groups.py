@@ -23,8 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.users import limited_administrators, roles
 from accounts.users.roles import PermissionsField, choosable, right_of
 from integrations.admin.base import NamedDeletions
-from integrations.core.page_versions import VersionedForm
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 
 admin.site.unregister(Group)
 

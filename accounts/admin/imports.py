@@ -31,8 +31,8 @@ from accounts.importexport.jobs import CHANGE, IMPORT
 from accounts.importexport.readers import name_column, read_attribute_names
 from accounts.models import ImportRow, PeopleImport, User
 from accounts.users.scopes import sees_all
-from integrations.core.queues import queue_on_commit
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.admin_pages import ConfirmedChanges
+from integrations.core.background import queue_on_commit
 from integrations.models import Corp
 
 if TYPE_CHECKING:

@@ -25,9 +25,7 @@ from accounts.directory.conflicts import conflicts
 from accounts.explanations import explain_missing_link, explain_objection, list_reasons_for
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.scopes import people_changeable_by, people_visible_to
-from integrations.core.paginator import KeysetPage, keyset_page
-from integrations.core.reauthentication import ConfirmedChanges
-from integrations.core.ways_out import WAYS, line
+from integrations.core.admin_pages import WAYS, ConfirmedChanges, KeysetPage, describe_way, keyset_page
 from integrations.models import Corp, Department, Member
 
 if TYPE_CHECKING:
@@ -349,7 +347,7 @@ def _way_to_members(request: HttpRequest) -> dict[str, Any]:
     """To the synchronisation, as long as there are none."""
     if Member.objects.visible_to(request.user).exists():
         return {}
-    return line(WAYS[Department._meta.label], Department, request, is_empty=True)
+    return describe_way(WAYS[Department._meta.label], Department, request, is_empty=True)
 
 
 def _may_view(request: HttpRequest, side: str) -> bool:

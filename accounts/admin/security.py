@@ -20,9 +20,7 @@ from accounts.authentication import lockout, password_policy
 from accounts.models import Lockout, SignInPolicy
 from accounts.users.scopes import lockouts_visible_to
 from integrations.admin.base import OneRowAdmin
-from integrations.core.generics import AnyModelAdmin
-from integrations.core.page_versions import VersionedForm
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 
 
 class SignInPolicyForm(VersionedForm):

@@ -23,9 +23,9 @@ from accounts.audit import services
 from accounts.directory.hooks import SYNC
 from accounts.directory.linking import unlinked
 from accounts.models import AuditEntry, DirectoryPolicy, PeopleRun
-from integrations.callbacks import queue
-from integrations.core.queues import queue_on_commit
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations import callbacks
+from integrations.core.admin_pages import ConfirmedChanges
+from integrations.core.background import queue_on_commit
 from integrations.directory import confirm_run, refuse_run, request_run
 from integrations.directory.events import hearing_of
 from integrations.directory.sync import explain_run, word_question, word_warnings
@@ -132,7 +132,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
     def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Have the events tried once more that were given up."""
         corp = _corp(request, corp_id)
-        count, consumers = queue.try_again(corp=corp)
+        count, consumers = callbacks.try_again(corp=corp)
         for name in consumers:
             transaction.on_commit(partial(queue_events, corp.pk, name))
         if count:

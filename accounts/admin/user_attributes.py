@@ -20,7 +20,7 @@ from accounts.models import Attribute, AttributeValue, User, fold_value
 from accounts.users import attributes
 from accounts.users.attribute_fields import ValuesField, fields_of, may_set, sentence_about, shown_lines
 from accounts.users.attributes import ValueTakenError, page_of, people_with, set_values
-from integrations.core.generics import AnyModelAdmin
+from integrations.core.admin_pages import AnyModelAdmin
 
 CHANGE = "accounts.change_user"
 # A filter with more choices than this would push everything else off the page.

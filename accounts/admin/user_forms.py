@@ -14,8 +14,7 @@ from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import companies
 from accounts.users.scopes import people_visible_to, sees_all
 from integrations.admin.base import TidyField
-from integrations.core.generics import AnyModelForm
-from integrations.core.page_versions import VersionedFormSet
+from integrations.core.admin_pages import AnyModelForm, VersionedFormSet
 from integrations.models import Corp
 
 if TYPE_CHECKING:

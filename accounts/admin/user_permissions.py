@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users import attribute_fields, attributes, limited_administrators, panels, roles
 from accounts.users.scopes import rights_changeable_by, sees_all
-from integrations.core.page_versions import VersionedForm
+from integrations.core.admin_pages import VersionedForm
 from integrations.models import Corp
 
 if TYPE_CHECKING:

@@ -29,8 +29,7 @@ from accounts.users.panels import handing_over, owned_by, people_disabled, perso
 from accounts.users.roles import PermissionsField, choosable
 from accounts.users.scopes import people_changeable_by, people_visible_to, sees_all
 from integrations.admin.base import NamedDeletions
-from integrations.core.generics import AnyTabularInline
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.admin_pages import AnyTabularInline, ConfirmedChanges
 from integrations.models import Corp
 from integrations.models.fields import encrypted_columns
 

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, transaction
 
 from accounts.audit import syslog
 from accounts.models import AuditEntry, User, WeComAccount
-from integrations.core.page_versions import Saved
+from integrations.core.admin_pages import Saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

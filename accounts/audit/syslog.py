@@ -20,7 +20,7 @@ from django.db.models import Count, Min
 from redis.exceptions import LockError
 
 from accounts.models import AuditEntry, UnsentAudit
-from integrations.core.queues import queue_by_name_on_commit
+from integrations.core.background import queue_by_name_on_commit
 from integrations.core.redis import valkey
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.authentication import state as authentication_state
 from accounts.authentication.state import Arrival, Finding, Kind, LoginState
 from integrations.companies import links
-from integrations.core.safe_urls import HOME, rooted, safe_path
+from integrations.core.http import HOME, rooted, safe_path
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

@@ -17,8 +17,8 @@ from django.db import connection
 from accounts.authentication import state
 from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
 from integrations.clients.errors import IntegrationError, RecipientError
-from integrations.clients.wecom.api.contacts import User as WeComUser
 from integrations.clients.wecom.client import WeComClient
+from integrations.clients.wecom.contacts import User as WeComUser
 from integrations.core.redis import allows
 from integrations.directory import note_seen
 from integrations.models import Corp, Member, SyncRun

@@ -221,7 +221,7 @@ def note_confirmed(session: SessionBase, now: datetime) -> None:
 def is_confirmed(session: SessionBase, now: datetime) -> bool:
     """Whether the person proved within settings.CONFIRMATION_MINUTES, by password or another factor, to be there.
 
-    Checked before rights, secrets, addresses and tokens are changed (integrations.core.reauthentication). A sign-in of
+    Checked before rights, secrets, addresses and tokens are changed (integrations.core.admin_pages). A sign-in of
     that kind counts, too; WeCom's silent one never does, since it asks the phone and not the person.
     """
     seconds = session.get(CONFIRMED_KEY)

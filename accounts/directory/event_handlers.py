@@ -17,8 +17,7 @@ from accounts.directory.sync import STEP, apply_to
 from accounts.models import AuditEntry, DirectoryPolicy, User, WeComAccount, fold_userid
 from accounts.users.companies import settle_primary_accounts
 from accounts.users.panels import people_disabled
-from integrations.callbacks.queue import touched_by
-from integrations.callbacks.registry import Batch, Consumer, Outcome
+from integrations.callbacks import Batch, Consumer, Outcome, touched_by
 from integrations.core.background import repeat_on_conflict
 from integrations.directory.events import NAME as COPY
 from integrations.directory.incremental import is_about_directory

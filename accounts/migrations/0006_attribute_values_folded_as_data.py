@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from integrations.data.reading import fold_text
+from integrations.data.figures import fold_text
 
 
 def fold_values(apps, schema_editor):

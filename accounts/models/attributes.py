@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from integrations.data.reading import fold_text
+from integrations.data.figures import fold_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -21,7 +21,7 @@ from accounts.authentication import sessions
 from accounts.authentication.forms import ConfirmForm
 from accounts.authentication.state import Kind
 from accounts.models import User, WeComAccount
-from integrations.core.safe_urls import HOME, safe_path
+from integrations.core.http import HOME, safe_path
 from integrations.models import Corp
 from integrations.models.fields import cipher
 
@@ -36,7 +36,7 @@ _OF_THE_FORM = ("csrfmiddlewaretoken", TYPED)
 
 
 class ConfirmationMiddleware:
-    """A question before a page of integrations.core.reauthentication.ConfirmedChanges takes what is sent to it.
+    """A question before a page of integrations.core.admin_pages.ConfirmedChanges takes what is sent to it.
 
     The last middleware: who is refused by another one is not asked.
     """

@@ -24,9 +24,9 @@ from accounts.authentication.flow import Cause
 from accounts.explanations import CHOOSING, GUIDES
 from accounts.models import User
 from accounts.users.contacts import whom_to_ask
-from integrations.core.explanations import translated
+from integrations.core.http import safe_path
 from integrations.core.redis import LIMIT_SECONDS
-from integrations.core.safe_urls import safe_path
+from integrations.core.sentences import translated
 from integrations.models import Corp
 from integrations.models.fields import cipher
 

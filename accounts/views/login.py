@@ -27,8 +27,8 @@ from accounts.authentication.flow import surface_of
 from accounts.authentication.forms import CodeForm, LoginForm
 from accounts.authentication.lockout import Lock, lock_on
 from accounts.models import User
-from integrations.core import csp
-from integrations.core.safe_urls import HOME, safe_path
+from integrations.core import http
+from integrations.core.http import HOME, safe_path
 from integrations.models import Corp
 
 # From so many companies on, the list can be searched.
@@ -77,7 +77,7 @@ class Login(LoginView):
         response = super().render_to_response(context, **kwargs)
         corp = context["corp"]
         if context["panel"]:
-            csp.allow(response, "frame-src", filter(None, [csp.origin_of(corp.qr_base_url)]))
+            http.allow(response, "frame-src", filter(None, [http.origin_of(corp.qr_base_url)]))
         if corp is not None and self.request.GET.get("corp") == str(corp.pk):
             sessions.remember_corp_id(response, self.request, corp.pk)
         return response

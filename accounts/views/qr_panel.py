@@ -18,7 +18,7 @@ from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.oauth import sign
 from integrations.companies import links
 from integrations.core.client_factory import wecom_client
-from integrations.core.safe_urls import safe_path
+from integrations.core.http import safe_path
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from accounts.authentication import session_records, sessions, totp
 from accounts.authentication.forms import CodeForm
 from accounts.models import User
 from accounts.views.confirmation import to_page
-from integrations.core.safe_urls import HOME, safe_path
+from integrations.core.http import HOME, safe_path
 
 
 def code_page(request: HttpRequest) -> HttpResponse:

@@ -29,8 +29,8 @@ from integrations import bi
 from integrations.clients.errors import ConfigurationError, IntegrationError, LoginRefusedError, TransientError
 from integrations.clients.wecom.errcodes import IP_NOT_TRUSTED
 from integrations.companies import links
+from integrations.core.http import HOME, safe_path
 from integrations.core.redis import Limit
-from integrations.core.safe_urls import HOME, safe_path
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)

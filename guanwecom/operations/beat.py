@@ -21,8 +21,7 @@ from guanwecom.operations.pulse import Pulse
 from integrations import tasks as integrations_tasks
 from integrations.clients.clock import read_boot_clock
 from integrations.core import installation
-from integrations.core.background import database_clock
-from integrations.core.ticks import Tick
+from integrations.core.background import Tick, database_clock
 from integrations.models import Heartbeat
 from notifications import tasks as notifications_tasks
 from notifications.delivery.runs import scheduler

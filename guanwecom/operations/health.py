@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 
-from integrations.core import installation, readiness
+from integrations.core import heartbeats, installation
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.core.kept_queries import AnyRow, KeptQuery
@@ -80,7 +80,7 @@ class EngineHealth:
         if self.is_copy:
             return ["copy"]
         failure = self.valkey_failure
-        found = ["valkey" if failure == readiness.NO_ANSWER else f"valkey:{failure}"] if failure else []
+        found = ["valkey" if failure == heartbeats.NO_ANSWER else f"valkey:{failure}"] if failure else []
         found += [] if self.beat.process_count else ["beat"]
         if not failure:  # without it no worker can take anything
             found += [f"queue:{queue.name}" for queue in self.queues if queue.is_failing]
@@ -112,7 +112,7 @@ def read() -> EngineHealth:
     beat = _served("beat", heard[Heartbeat.Kind.BEAT], now)
     return EngineHealth(
         is_copy=installation.is_copy(),
-        valkey_failure=readiness.valkey_failure(),
+        valkey_failure=heartbeats.valkey_failure(),
         beat=beat,
         queues=tuple(_queues(workers, waiting, now)),
         mail_door=_served("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),

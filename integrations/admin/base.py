@@ -21,8 +21,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from integrations.core import validators
-from integrations.core.generics import AnyModelAdmin, AnyModelForm
-from integrations.core.ways_out import offer_ways
+from integrations.core.admin_pages import AnyModelAdmin, AnyModelForm, offer_ways
 from integrations.models import BiConnection, Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable, corp_condition
 

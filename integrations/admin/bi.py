@@ -32,14 +32,11 @@ from integrations.admin.base import (
     own_page,
 )
 from integrations.bi import PLACE_OF_KEY, explain_findings, explain_obstacle
-from integrations.clients.guandata.keys import Flaw, KeyRefused, load
-from integrations.clients.guandata.reserved import has_reserved
-from integrations.clients.guandata.urls import is_template
-from integrations.core import csp, hooks, validators
-from integrations.core.page_versions import VersionedForm
-from integrations.core.queues import queue_on_commit
-from integrations.core.reauthentication import ConfirmedChanges
-from integrations.core.safe_urls import is_own_page
+from integrations.clients.guandata_sso import Flaw, KeyRefused, has_reserved, is_template, load
+from integrations.core import hooks, http, validators
+from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
+from integrations.core.background import queue_on_commit
+from integrations.core.http import is_own_page
 from integrations.models import BiConnection, SiteAddress
 from integrations.models.datasources import THE_ONE
 from integrations.tasks import check_bi
@@ -323,14 +320,14 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         if saved is not None and object_id == str(THE_ONE):
             extra |= self._panels(request, saved)
         response = super().changeform_view(request, object_id, form_url, extra)
-        if saved is not None and (origin := csp.origin_of(saved.base_url)):
-            csp.allow(response, "form-action", [origin])  # the test sign-in ends there
+        if saved is not None and (origin := http.origin_of(saved.base_url)):
+            http.allow(response, "form-action", [origin])  # the test sign-in ends there
         return response
 
     def save_model(self, request: HttpRequest, obj: BiConnection, form: Any, change: bool) -> None:
         changed = form.changed_model_fields()
         bi.save_connection(connection=obj, changed_fields=changed)
-        csp.forget()
+        http.forget()
         if request.user.has_perm("integrations.add_datasource") and (source := bi.ensure_source(obj)):
             self.log_addition(request, source, [{"added": {}}])
             message = gettext("The data source “%(name)s” was added: pushes and alerts take cards of the BI from it.")

@@ -22,9 +22,9 @@ from integrations.admin.base import CompactField, CorpPages, View, VisibleWriteO
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.callbacks import CallbackCrypto, decode_key
 from integrations.companies import callbacks, links
+from integrations.core.background import queue_on_commit
 from integrations.core.client_factory import callback_crypto
-from integrations.core.explanations import unqueued
-from integrations.core.queues import queue_on_commit
+from integrations.core.sentences import unqueued
 from integrations.models import CallbackEvent, Corp, SiteAddress, VerificationFile
 from integrations.tasks import check_verification_file
 

@@ -20,7 +20,7 @@ from django.utils.translation import gettext
 from integrations import bi
 from integrations.admin.base import own_page
 from integrations.admin.datasource_forms import CardForm
-from integrations.core.queues import queue_on_commit
+from integrations.core.background import queue_on_commit
 from integrations.models import BiListing, Card, DataSource, SourceKind, datasources
 from integrations.models.fields import corp_condition
 from integrations.tasks import list_bi

@@ -39,9 +39,8 @@ from integrations.admin.diagnosis import DiagnosisPages, corp_reasons, start_che
 from integrations.companies import links, services
 from integrations.companies.diagnosis import results
 from integrations.core import hooks, validators
-from integrations.core.page_versions import VersionedForm
-from integrations.core.reauthentication import ConfirmedChanges
-from integrations.core.safe_urls import LONGEST_IN_LINK, length_in_link
+from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
+from integrations.core.http import LONGEST_IN_LINK, length_in_link
 from integrations.directory.events import hearing_of
 from integrations.models import Corp, SiteAddress
 from integrations.models.companies import HomePage

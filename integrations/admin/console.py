@@ -23,9 +23,9 @@ from integrations.admin.diagnosis import corp_state, token_result
 from integrations.companies import console, links, services
 from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.findings import IP_REFUSED
+from integrations.core.background import queue_on_commit
 from integrations.core.hooks import offered_landing_pages
-from integrations.core.queues import queue_on_commit
-from integrations.core.safe_urls import inner_page_from, rooted
+from integrations.core.http import inner_page_from, rooted
 from integrations.models import ConsoleWrite, Corp, StagedCredentials
 from integrations.tasks import CONSOLE_WRITE_SECONDS, check_credentials, run_console_write
 

@@ -19,13 +19,22 @@ from django.utils.translation import gettext_lazy as _
 from integrations.admin.base import CertificatesField, SecretsMixin, TidyField, WriteOnlyInput
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.late import Late
+from integrations.clients.sources.addresses import (
+    DRIVERS,
+    AddressRefused,
+    WrittenWrong,
+    admitted_url,
+    backend_of,
+    headers_from,
+    is_base,
+    is_below,
+    place_of,
+    shown,
+)
 from integrations.clients.sources.errors import SourceError
 from integrations.clients.sources.http_json import ExpressionRefused, check_expression
-from integrations.clients.sources.http_url import WrittenWrong, headers_from, is_base, is_below
-from integrations.clients.sources.sql_statement import checked, parameters_of
-from integrations.clients.sources.sql_url import DRIVERS, AddressRefused, admitted_url, backend_of, place_of, shown
-from integrations.core.generics import AnyModelForm
-from integrations.core.page_versions import VERSION, VersionedForm
+from integrations.clients.sources.sql import checked, parameters_of
+from integrations.core.admin_pages import VERSION, AnyModelForm, VersionedForm
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasources import address_flaws, explain_problem

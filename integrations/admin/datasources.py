@@ -25,10 +25,7 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations.admin import card_picker
 from integrations.admin.base import own_page
 from integrations.admin.datasource_forms import NAMES, CardForm, DataSourceForm
-from integrations.core.generics import AnyModelAdmin
-from integrations.core.page_versions import VERSION
-from integrations.core.reauthentication import ConfirmedChanges
-from integrations.core.ways_out import WAYS, line
+from integrations.core.admin_pages import VERSION, WAYS, AnyModelAdmin, ConfirmedChanges, describe_way
 from integrations.data.table import Kind
 from integrations.datasources import fetch, source_tests
 from integrations.datasources.source_tests import UnsavedTest
@@ -385,7 +382,7 @@ class CardAdmin(UnsavedTests):
         ]
         may_add = request.user.has_perm("integrations.add_datasource")
         address = f"{reverse('admin:integrations_datasource_add')}?{_with(request, **{FOR_CARD: '1'})}"
-        way = {} if rows else line(WAYS[DataSource._meta.label], DataSource, request, is_empty=True)
+        way = {} if rows else describe_way(WAYS[DataSource._meta.label], DataSource, request, is_empty=True)
         further = {"add_address": address if may_add else "", "way": way}
         return _choices(self, request, gettext("From which data source does the card take its data?"), rows, **further)
 

@@ -31,8 +31,8 @@ from integrations.companies.diagnosis.results import (
     export_text,
     write_technical_line,
 )
+from integrations.core.background import queue_all_on_commit
 from integrations.core.hooks import Attention, Line
-from integrations.core.queues import queue_all_on_commit
 from integrations.core.validators import without_invisible
 from integrations.models import BiConnection, CheckRun, Corp, DataSource, SiteAddress, datasources
 from integrations.models.fields import corp_condition, unreadable_names

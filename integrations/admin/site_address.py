@@ -15,11 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page
 from integrations.admin.companies import SiteAddressForm
 from integrations.companies import services
-from integrations.core import csp, http
-from integrations.core.generics import AnyModelAdmin
-from integrations.core.page_versions import VERSION
-from integrations.core.paginator import CappedPaginator
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core import http
+from integrations.core.admin_pages import VERSION, AnyModelAdmin, CappedPaginator, ConfirmedChanges
 from integrations.models import Corp, SiteAddress
 from integrations.models.fields import corp_condition
 
@@ -111,7 +108,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         }
         response = own_page(self, request, "admin/integrations/siteaddress/confirm.html", context)
         # Why? After saving, the browser is led to the new address, and browsers hold that against the policy.
-        csp.allow(response, "form-action", [new.url.rstrip("/")])
+        http.allow(response, "form-action", [new.url.rstrip("/")])
         return response
 
     def save_model(self, request: HttpRequest, obj: SiteAddress, form: Any, change: bool) -> None:

@@ -132,7 +132,7 @@ class Explanation:
     """What happened, who can fix it, where to click; empty where there is nothing to say.
 
     Tables beside clients and checks hold English sentences marked for the catalogues, with places for facts:
-    `%(domain)s`. integrations.core.explanations.translated makes them what is shown. `raw`: what the other side, or
+    `%(domain)s`. integrations.core.sentences.translated makes them what is shown. `raw`: what the other side, or
     our program, said word for word. `guide`: its place on the guides' page of errors; translated, the address of that.
     """
 

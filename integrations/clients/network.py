@@ -1,4 +1,4 @@
-"""Probes the way to an outside host: name, port, proxy, TLS, clock. Plain Python."""
+"""Probes the way to an outside host (name, port, proxy, TLS, clock), and reads our own public pages and certificate."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from urllib.parse import SplitResult, urlsplit
 
 import requests
 import urllib3
+from cryptography import x509
 
-from integrations.clients.errors import ConfigurationError
-from integrations.clients.wecom.deadline import NotConnectedError, total_deadline
-from integrations.clients.wecom.transport import USER_AGENT, open_session
+from integrations.clients.errors import ConfigurationError, IntegrationError, TransientError
+from integrations.clients.transport import NotConnectedError, open_session, total_deadline
+from integrations.clients.wecom.calls import USER_AGENT
 
 CONTENT_BYTES_AT_MOST = 4096
 # Asked without a token, it is answered with errcode 41001 and counts as no attempt with a wrong Secret.
@@ -201,3 +202,65 @@ def _looks_like_wecom(content: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(answer, dict) and isinstance(answer.get("errcode"), int)
+
+
+CONNECT_SECONDS = 3.05
+TOTAL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer, whatever its status. `content`: the first bytes of it, as `network` reads them."""
+
+    status: int
+    content: bytes
+    content_type: str
+    location: str
+
+
+class SiteClient:
+    """Fetches pages without cookies, proxy or redirection. `total_seconds`: for the whole call, after the look-up."""
+
+    def __init__(self, *, connect_seconds: float = CONNECT_SECONDS, total_seconds: float = TOTAL_SECONDS) -> None:
+        self._connect_seconds = connect_seconds
+        self._total_seconds = total_seconds
+
+    def fetch(self, url: str) -> Page:
+        """The page at `url`. Raises ConfigurationError for a certificate that is not trusted, else TransientError."""
+        try:
+            with total_deadline(self._total_seconds):
+                answer = beginning_of(url, connect_seconds=self._connect_seconds, accept="text/plain")
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise _connection_error(error) from error
+        headers = answer.headers
+        return Page(answer.status, answer.content, headers.get("Content-Type", ""), headers.get("Location", ""))
+
+
+def _connection_error(error: BaseException) -> IntegrationError:
+    cause: BaseException | None = error
+    name = type(error).__name__
+    while cause is not None:
+        name = type(cause).__name__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ConfigurationError(cause.verify_message, system="site", operation="fetch")
+        cause = cause.__cause__ or cause.__context__
+    return TransientError(f"no answer ({name})", system="site", operation="fetch")
+
+
+def ends_at(host: str, port: int, *, seconds: float) -> datetime | None:
+    """When the certificate ends that answers at `host`; None where no TLS comes about within `seconds`.
+
+    It is not verified: one that has ended is to be seen, too.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), timeout=seconds) as plain,
+            context.wrap_socket(plain, server_hostname=host) as encrypted,
+        ):
+            found = encrypted.getpeercert(binary_form=True)
+            return x509.load_der_x509_certificate(found).not_valid_after_utc if found else None
+    except (OSError, ValueError):  # a name that is none, too
+        return None

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models.functions import Length
 from django.urls import reverse
 
-from integrations.callbacks import queue
+from integrations import callbacks
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError
@@ -181,7 +181,7 @@ def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, body: byt
                 "body": _text(plaintext),
             },
         )
-        beginning = queue.add_work(event) if is_new else []
+        beginning = callbacks.add_work(event) if is_new else []
     if is_new:
         _delete_old_events(corp, kind, now)
     return beginning

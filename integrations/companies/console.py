@@ -18,16 +18,15 @@ from integrations.clients.errors import (
     OutcomeUnknownError,
     TransientError,
 )
-from integrations.clients.wecom.api.agent import AgentChanges, MenuEntry
 from integrations.clients.wecom.builders import MessageError
-from integrations.clients.wecom.client import WeComClient
+from integrations.clients.wecom.client import AgentChanges, MenuEntry, WeComClient
 from integrations.clients.wecom.oauth import LinkError
 from integrations.companies import links
 from integrations.companies.diagnosis.console import is_domain_refused, note_domain_answer
 from integrations.companies.diagnosis.findings import LARGEST_ERRCODE, clip, parse_ip_address
 from integrations.core.client_factory import wecom_client
-from integrations.core.explanations import of_errcode, unqueued
 from integrations.core.hooks import offered_landing_pages
+from integrations.core.sentences import of_errcode, unqueued
 from integrations.core.validators import without_invisible
 from integrations.models import ConsoleWrite, Corp
 

@@ -19,15 +19,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from integrations import bi
-from integrations.clients import certificates
+from integrations.clients import network
 from integrations.clients.errors import ConfigurationError, Explanation, TransientError
-from integrations.clients.site import Page, SiteClient
+from integrations.clients.network import Page, SiteClient
 from integrations.clients.wecom import oauth
-from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN
-from integrations.core import queues
-from integrations.core.csp import origin_of
-from integrations.core.explanations import translated
-from integrations.core.safe_urls import rooted
+from integrations.clients.wecom.errcodes import NETWORK_ADMIN
+from integrations.core import background
+from integrations.core.http import origin_of, rooted
+from integrations.core.sentences import translated
 from integrations.core.validators import without_invisible
 from integrations.models import Corp, SiteAddress, VerificationFile
 from integrations.models.jobs import Moment
@@ -313,7 +312,7 @@ def request_due_certificates(*, now: datetime) -> None:
     addresses = find_due_certificates(now)
     for pk in addresses.order_by("pk").values_list("pk", flat=True):
         if addresses.filter(pk=pk).update(certificate_checked_at=now):
-            queues.queue_by_name_on_commit(CERTIFICATE_TASK, [pk], expires_seconds=CERTIFICATE_TASK_SECONDS)
+            background.queue_by_name_on_commit(CERTIFICATE_TASK, [pk], expires_seconds=CERTIFICATE_TASK_SECONDS)
 
 
 def check_site_certificate(address_id: int) -> None:
@@ -322,5 +321,5 @@ def check_site_certificate(address_id: int) -> None:
     if address is None:
         return
     parts = urlsplit(address.url)
-    found = certificates.ends_at(parts.hostname or "", parts.port or 443, seconds=_CERTIFICATE_SECONDS)
+    found = network.ends_at(parts.hostname or "", parts.port or 443, seconds=_CERTIFICATE_SECONDS)
     SiteAddress.objects.filter(pk=address_id, url=address.url).update(certificate_ends_at=found)

@@ -1,18 +1,24 @@
-"""What background work needs: a repeat, the database's clock, a guard for each row, a lease that is renewed."""
+"""What background work needs: a repeat, the database's clock, a guard, a lease that is renewed, queues, and ticks."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError, connection
+from celery import current_app
+from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.models import QuerySet
+from kombu.exceptions import OperationalError as BrokerError
 
 from integrations.clients.clock import read_boot_clock
+from integrations.core.kept_queries import AnyRow
+from integrations.models.jobs import Moment
 
 logger = logging.getLogger(__name__)
 
@@ -108,3 +114,76 @@ def _renew_until(is_over: threading.Event, renew: Callable[[], object], seconds:
             logger.warning("a lease could not be renewed: %s", type(error).__name__)
         finally:
             connection.close()
+
+
+# --- Queues -----------------------------------------------------------------------------------------------------------
+
+
+def queue_on_commit(task: Any, row_id: int, *, otherwise: Callable[[], None]) -> None:
+    """Queue `task` for one row after the commit; call `otherwise` where the broker cannot be reached."""
+    queue_all_on_commit(task, [row_id], otherwise=lambda _unqueued: otherwise())
+
+
+def queue_all_on_commit(task: Any, row_ids: Sequence[int], *, otherwise: Callable[[Sequence[int]], None]) -> None:
+    """Queue `task` for each row after the commit. Where the broker cannot be reached, call `otherwise` once, with the
+    rows for which nothing was queued."""
+    transaction.on_commit(partial(_queue_all, task, row_ids, otherwise))
+
+
+def _queue_all(task: Any, row_ids: Sequence[int], otherwise: Callable[[Sequence[int]], None]) -> None:
+    """Stops at the first failure: each try takes a second or more, and somebody waits for the page."""
+    for number, row_id in enumerate(row_ids):
+        try:
+            task.delay(row_id)
+        except BrokerError as error:
+            logger.error("the queue cannot be reached task=%s row=%s error=%s", task.name, row_id, type(error).__name__)
+            otherwise(row_ids[number:])
+            return
+
+
+def queue_by_name_on_commit(name: str, row_ids: Sequence[int | str], *, expires_seconds: int) -> None:
+    """Queue the task of this name for each row after the commit: for services, which know no task. Without a broker
+    the rows wait for the sweep that their task must have."""
+    if row_ids:
+        transaction.on_commit(partial(_queue_by_name, name, row_ids, expires_seconds))
+
+
+def _queue_by_name(name: str, row_ids: Sequence[int | str], expires_seconds: int) -> None:
+    try:
+        for row_id in row_ids:
+            current_app.send_task(name, args=(row_id,), expires=expires_seconds, ignore_result=True)
+    except BrokerError as error:
+        logger.error("the queue cannot be reached task=%s error=%s", name, type(error).__name__)
+
+
+# --- Ticks ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a tick. `due`: the rows that ask for it at a moment, beside those that the steps before it name. While
+    no step has any, a tick ends after one question; otherwise all are done."""
+
+    do: Callable[[datetime], None]
+    due: Callable[[Moment], Sequence[QuerySet[Any]]]
+
+
+class Tick:
+    """The steps of an app's background work, done every few seconds. Most ticks find nothing, so beat asks before it
+    queues one: a message, a task and a question of each step cost ten times as much.
+
+    `name`: of its task and of its entry in beat. `at_least_seconds`: it comes so often though nothing is due."""
+
+    def __init__(self, name: str, *, at_least_seconds: float, steps: Sequence[Step]) -> None:
+        self.name, self.at_least_seconds, self._steps = name, at_least_seconds, steps
+        self._due = AnyRow(lambda now: [rows for step in steps for rows in step.due(now)])
+
+    def is_anything_due(self) -> bool:
+        """Whether a step has work. One query. Raises django.db.Error."""
+        return self._due.exists()
+
+    def do_steps(self, *, now: datetime) -> None:
+        """What one step finds is done also where another one fails."""
+        for step in self._steps:
+            with guarded(logger, "tick: %s failed", step.do.__name__):
+                step.do(now)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, connection
 
-from integrations.clients.sources.sql_url import is_installed
+from integrations.clients.sources.addresses import is_installed
 from integrations.core.key_rotation import encrypted_columns
 from integrations.models import CallbackEvent, SiteAddress
 from integrations.models.fields import Unreadable

@@ -12,12 +12,13 @@ from typing import IO, TYPE_CHECKING
 from django.conf import settings
 
 from integrations.clients.errors import TransientError
-from integrations.clients.guandata.client import TOKEN_SECONDS, GuandataClient, Login
+from integrations.clients.guandata import TOKEN_SECONDS, GuandataClient, Login
 from integrations.clients.network import NetworkClient
+from integrations.clients.transport import open_session
 from integrations.clients.wecom.callbacks import CallbackCrypto
+from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import RobotClient, WeComClient
-from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
-from integrations.clients.wecom.transport import Timeouts, open_session
+from integrations.clients.wecom.tokens import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
 from integrations.core import metrics
 from integrations.core.redis import valkey
 from integrations.models import CallbackEvent

@@ -1,23 +1,37 @@
-"""Address, scheme and host of a request behind reverse proxies. Only settings.TRUSTED_PROXIES are believed."""
+"""Where a request comes from and may lead: proxies that are believed, hosts, policies of content, paths of this site.
+
+Only settings.TRUSTED_PROXIES are believed. The rules for paths are the same for links made and links followed.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
+from csp.constants import HEADER
+from csp.middleware import CSPMiddleware, PolicyParts
+from csp.utils import build_policy
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError
 from django.http.request import split_domain_port
 from django.urls import Resolver404, resolve
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy as _
 
 from integrations.clients.clock import read_boot_clock
-from integrations.models import SiteAddress
+from integrations.core.validators import without_invisible
+from integrations.models import BiConnection, Corp, SiteAddress
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponseBase
 
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -132,6 +146,8 @@ def is_admitted(host: str) -> bool:
 def forget() -> None:
     """Forget what this process remembers, because an address was changed here."""
     _admitted.clear()
+    _last.clear()
+    _written.cache_clear()
 
 
 def _addresses_of(host: str) -> list[str]:
@@ -167,3 +183,238 @@ def _is_marked(path: str) -> bool:
     except Resolver404:
         return False
     return getattr(view, "is_without_session", False)
+
+
+# How long a process goes on with what it read: pages are shown far more often than a corp changes its doors.
+READ_SECONDS = 3.0
+# Which DEBUG shows with what is wrong, in scripts and styles of their own.
+_DJANGOS_PAGES = (HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)
+# What may stand in a policy: a semicolon or a comma in it would begin a directive or a policy of its own.
+_ORIGIN = re.compile(r"https?://[0-9A-Za-z.\-\[\]:]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """`leaving`: where a browser is sent on the way to a sign-in. `panels`: who shows the QR code in a frame."""
+
+    leaving: tuple[str, ...] = ()
+    panels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    origins: Origins
+    until: float
+
+
+_last: list[_Read] = []
+
+
+def of_sign_in() -> Origins:
+    """The origins of all corps that sign people in; none where the database does not answer.
+
+    Pages are answered when it does not, too: they say that something is wrong here.
+    """
+    now = read_boot_clock()
+    for known in _last:
+        if now < known.until:
+            return known.origins
+    try:
+        found = _from_database()
+    except DatabaseError:
+        return Origins()
+    _last[:] = [_Read(found, now + READ_SECONDS)]
+    return found
+
+
+def origin_of(url: str) -> str | None:
+    """Scheme, host and port of `url`; None for what no policy can name."""
+    parts = urlsplit(url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    return origin if _ORIGIN.fullmatch(origin) else None
+
+
+def _from_database() -> Origins:
+    """Each corp has its two doors of WeCom, and the address under which its sign-in begins. It may end in the BI."""
+    doors = Corp.objects.signing_in().order_by()
+    rows = list(doors.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct())
+    bi = BiConnection.objects.filter(is_enabled=True).values_list("base_url", flat=True).first()
+    if not rows:
+        return Origins(tuple(filter(None, [origin_of(bi or "")])))
+    default = SiteAddress.objects.filter(is_default=True).values_list("url", flat=True).first()
+    leaving = {origin_of(url) for row in rows for url in (*row, default, bi) if url}
+    panels = {origin_of(row[1]) for row in rows}
+    return Origins(*(tuple(sorted(origin for origin in found if origin)) for found in (leaving, panels)))
+
+
+# --- The Content-Security-Policy of every answer: settings.CONTENT_SECURITY_POLICY, and what sign-in needs beside it
+
+
+class ContentPolicyMiddleware(CSPMiddleware):
+    """Lets the forms of a page end where sign-in begins.
+
+    Why? Chromium holds each redirect after a form's POST against `form-action`, not the first address only. Inside
+    WeCom a session that has ended turns any saved form, and the language switch, into a silent sign-in: login page,
+    our start, open.weixin.qq.com. Without this the browser would stay where it is and say nothing.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """As django-csp, which writes the same few policies anew for each answer.
+
+        Read are `_csp_update` and `_csp_replace` alone: nothing of ours has a nonce, an exemption or a policy that is
+        only reported.
+        """
+        is_of_django = settings.DEBUG and response.status_code in _DJANGOS_PAGES
+        if HEADER not in response and not is_of_django:
+            parts = self.get_policy_parts(request, response)
+            response.headers[HEADER] = _written(_items(parts.update), _items(parts.replace))
+        return response
+
+    def get_policy_parts(
+        self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
+    ) -> PolicyParts:
+        parts = super().get_policy_parts(request, response, report_only)
+        if "sandbox" in (parts.replace or {}):  # others wrote what stands there: its refusals are no news
+            parts.replace = {**(parts.replace or {}), "report-uri": None}
+            return parts
+        if not report_only and response.headers.get("Content-Type", "").startswith("text/html"):
+            allowed = dict(parts.update or {})
+            allowed["form-action"] = [*allowed.get("form-action", ()), *of_sign_in().leaving]
+            parts.update = allowed
+        return parts
+
+
+_Items = tuple[tuple[str, tuple[str, ...] | None], ...]
+
+
+def _items(directives: Mapping[str, Any] | None) -> _Items:
+    """As build_policy takes them, None for a directive that is left out. Each has a list of sources, or one."""
+    return tuple(
+        (name, None if sources is None else tuple(sources if isinstance(sources, list | tuple) else [sources]))
+        for name, sources in (directives or {}).items()
+    )
+
+
+@lru_cache(maxsize=128)
+def _written(update: _Items, replace: _Items) -> str:
+    return build_policy(update=dict(update), replace=dict(replace))
+
+
+def allow(response: HttpResponseBase, directive: str, sources: Iterable[str]) -> None:
+    """Let this one answer take `sources` in `directive`, beside what all answers may."""
+    update: dict[str, list[str]] = getattr(response, "_csp_update", {})
+    added = {**update, directive: [*update.get(directive, ()), *sources]}
+    response._csp_update = added  # type: ignore[attr-defined]  # the place where django-csp looks
+
+
+HOME = "/"
+LONGEST = 2048
+# An inner page stands encoded in the query of an encoded address: with more characters there the whole link could have
+# more than the 1024 bytes that a menu takes.
+LONGEST_IN_LINK = 640
+# The specification writes an inner page as the query of the site's root; sign-in takes what follows as its parameters.
+_AS_SPECIFIED = re.compile(r"(?:/?\?)?path_url=(?P<page>[^&]*)(?:&(?P<further>.*))?", re.DOTALL)
+# Pages of signing in and out: to land there would begin again.
+_NOT_LANDINGS = ("/login/", "/logout/", "/wecom/")
+# Percent-encoding around percent-encoding: deeper than this nobody means well.
+_LAYERS = 5
+
+
+def is_own_page(candidate: str) -> bool:
+    """Whether `candidate` (a path, with query and fragment if any) is a page of this site on which one may land."""
+    if not candidate.startswith("/") or len(candidate) > LONGEST or not is_plain(candidate):
+        return False
+    try:
+        path = urlsplit(candidate).path
+    except ValueError:
+        return False
+    if not url_has_allowed_host_and_scheme(candidate, allowed_hosts=None):
+        return False
+    return all(_is_harmless(layer) for layer in _layers(path))
+
+
+def safe_path(candidate: str) -> str:
+    """`candidate` where it is a page of this site (a path, with query and fragment if any), else the home page."""
+    return candidate if is_own_page(candidate) else HOME
+
+
+def rooted(page: str) -> str:
+    """`survey-engine` as `/survey-engine`; empty for what begins like a scheme."""
+    if not page or ":" in page.split("/", 1)[0].split("?", 1)[0]:
+        return ""
+    return page if page.startswith("/") else f"/{page}"
+
+
+def length_in_link(text: str) -> int:
+    """How many characters `text` takes as a parameter of the home page link, where it is encoded twice."""
+    return len(quote(quote(text, safe="/"), safe=""))
+
+
+def inner_page_from(typed: str, *, site_url: str) -> str:
+    """What an administrator typed as the page of a deep link, as the link takes it. Empty: the usual page.
+
+    A path (`survey-engine`, `/reports/1?tab=2`), a whole address of this site (`site_url`), of which the path is
+    kept, or the specification's `path_url=survey-engine`, alone or in either. Raises ValidationError, with a sentence.
+    """
+    page = _unwrapped(_without_origin(without_invisible(typed), site_url))
+    if not page:
+        return ""
+    if (length := length_in_link(page)) > LONGEST_IN_LINK:
+        raise ValidationError(
+            _("The path is too long: it takes %(count)s characters in the link, at most %(limit)s."),
+            code="long",
+            params={"count": length, "limit": LONGEST_IN_LINK},
+        )
+    if not is_own_page(rooted(page)):
+        raise ValidationError(
+            _(
+                "This is not a path of a page here. Write what follows the host in the browser's address, "
+                "such as survey-engine or /m/1?from=menu; pages of signing in and out are no targets."
+            ),
+            code="path",
+        )
+    return page
+
+
+def _without_origin(page: str, site_url: str) -> str:
+    if not page.lower().startswith(("http://", "https://")):
+        return page
+    origin = site_url.rstrip("/")
+    rest = page[len(origin) :]
+    if not page.lower().startswith(origin.lower()) or rest[:1] not in ("", "/", "?", "#"):
+        raise ValidationError(
+            _("This address belongs to another site. A link can only lead to a page of %(site)s."),
+            code="elsewhere",
+            params={"site": site_url},
+        )
+    return rest if rest.startswith("/") else f"/{rest}"
+
+
+def _unwrapped(page: str) -> str:
+    found = _AS_SPECIFIED.fullmatch(page)
+    if found is None:
+        return page
+    inner, further = unquote_plus(found["page"]), found["further"]
+    return f"{inner}{'&' if '?' in inner else '?'}{further}" if further else inner
+
+
+def _layers(path: str) -> list[str]:
+    """The path as it stands and after each further decoding; one that never ends counts as harmful."""
+    layers = [path]
+    while (inner := unquote(layers[-1])) != layers[-1]:
+        layers.append(inner)
+        if len(layers) > _LAYERS:
+            return ["//"]
+    return layers
+
+
+def _is_harmless(path: str) -> bool:
+    """No dots: browsers resolve `/m/../login/` before they request it, and then it is another page."""
+    if "//" in path or not is_plain(path) or not {".", ".."}.isdisjoint(path.split("/")):
+        return False
+    return not f"{path}/".startswith(_NOT_LANDINGS)
+
+
+def is_plain(text: str) -> bool:
+    """Without what browsers and servers read in different ways: backslashes, control and invisible characters."""
+    return "\\" not in text and not any(unicodedata.category(char).startswith("C") for char in text)

@@ -20,7 +20,7 @@ from itertools import accumulate
 import redis
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
-from integrations.clients.wecom.errcodes.table import ENTRIES
+from integrations.clients.wecom.errcodes import ENTRIES
 from integrations.core.redis import valkey
 
 logger = logging.getLogger(__name__)

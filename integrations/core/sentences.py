@@ -1,15 +1,20 @@
-"""Sentences stored in rows: English text with its values, translated when shown."""
+"""Sentences stored in rows, addresses of guides, and explanations of failures: translated when shown."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-from django.utils.translation import gettext, ngettext
+from django.conf import settings
+from django.urls import reverse
+from django.utils.translation import get_language, ngettext
+from django.utils.translation import gettext as _
 
+from integrations.clients.errors import Explanation
+from integrations.clients.wecom import errcodes
 from integrations.models import datasources
 
 _PLACEHOLDER = re.compile(r"%%|%\((\w+)\)[sd]")
@@ -46,7 +51,7 @@ class Sentence:
         if self.plural and isinstance(count, int):
             text = ngettext(self.msgid, self.plural, count)
         else:
-            text = gettext(self.msgid) if self.msgid else ""
+            text = _(self.msgid) if self.msgid else ""
         return _PLACEHOLDER.sub(self._filled, text)
 
     def stored(self) -> str:
@@ -121,3 +126,41 @@ def _read(document: Any) -> Any:
     msgid, plural = str(document["msgid"]), str(document.get("plural", ""))
     values = {name: _read(each) for name, each in dict(document.get("values", {})).items()}
     return Sentence(msgid, values, plural)
+
+
+# --- Guides and explanations ------------------------------------------------------------------------------------------
+
+
+def guide_address(page: str, anchor: str = "") -> str:
+    """The address of a guide, or of a place in it, in the active language; empty where the guides were not built."""
+    tree = "zh-cn" if (get_language() or settings.LANGUAGE_CODE).startswith("zh") else "en"
+    path = f"{tree}/{page}.html"
+    if not (settings.GUIDES_FOLDER / path).is_file():
+        return ""
+    return reverse("guides", args=[path]) + (f"#{anchor}" if anchor else "")
+
+
+E = TypeVar("E", bound=Explanation)
+
+
+def translated(english: E, facts: Mapping[str, Any] | None = None) -> E:
+    """`english` in the active language. `facts`: what its sentences have places for; None where they have no place."""
+    what, who, where = (_(text) if text else "" for text in (english.what, english.who, english.where))
+    if facts is not None:
+        what, who, where = what % facts, who % facts, where % facts
+    guide = guide_address("errors", english.guide) if english.guide else ""
+    return replace(english, what=what, who=who, where=where, guide=guide)
+
+
+def of_errcode(code: int, *, operation: str = "") -> Explanation:
+    """What an error code of WeCom means. `operation`: the call that was refused, where it is known."""
+    return translated(errcodes.explain(code, operation=operation))
+
+
+def unqueued() -> Explanation:
+    """Why work in the background does not begin."""
+    return Explanation(
+        _("The queue cannot be reached: is Valkey running?"),
+        _("The administrator of this site."),
+        _("Start Valkey, then try again. The health page /healthz says what does not answer."),
+    )

@@ -1,4 +1,6 @@
-"""Figures: what values come to, and how two of them compare. Pure.
+"""How values are read and compared, what relative dates mean, and what figures come to. Pure.
+
+The day from which relative dates are reckoned is that of the slot in the zone of the push or rule, never the clock's.
 
 A figure is a value, or None: unknown. Unknown values are left out, and a figure of nothing but unknown values is
 unknown, never 0. Numbers are computed as decimals, in the digits that they show.
@@ -8,14 +10,305 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from calendar import monthrange
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
+from types import MappingProxyType
 
-from integrations.data.reading import day_of, fold_text, is_unknown
-from integrations.data.table import Column, Kind, Table, Value
+from integrations.data.table import Column, Kind, Month, Table, Value
+
+Workday = Callable[[date], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Days from `start` to `end`, both counted."""
+
+    start: date
+    end: date
+
+    def __contains__(self, day: object) -> bool:
+        return isinstance(day, date) and self.start <= day <= self.end
+
+    @property
+    def days(self) -> list[date]:
+        return [self.start + timedelta(days=number) for number in range((self.end - self.start).days + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeDate:
+    """A name for a day or a period, and what it is on a given day. `chinese`: another name of it."""
+
+    name: str
+    chinese: str
+    on: Callable[[date], date | Period]
+
+
+def same_day_of_last_month(day: date) -> date:
+    """Return the same day a month before; the last one where that month is too short."""
+    return _months_before(day, 1)
+
+
+def same_day_of_last_year(day: date) -> date:
+    """Return the same day a year before; the 28th for a 29 February."""
+    return _months_before(day, 12)
+
+
+def _months_before(day: date, count: int) -> date:
+    year, month = divmod(day.year * 12 + day.month - 1 - count, 12)
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+
+
+# The day with which a day is compared, by what lies between them.
+EARLIER: Mapping[str, Callable[[date], date]] = MappingProxyType(
+    {
+        "day": lambda day: day - timedelta(days=1),
+        "week": lambda day: day - timedelta(days=7),
+        "month": same_day_of_last_month,
+        "year": same_day_of_last_year,
+    }
+)
+
+
+def monday_of(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def month_of(day: date) -> Period:
+    return Period(day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1]))
+
+
+def quarter_of(day: date) -> Period:
+    first = date(day.year, (day.month - 1) // 3 * 3 + 1, 1)
+    return Period(first, month_of(first.replace(month=first.month + 2)).end)
+
+
+def year_of(day: date) -> Period:
+    return Period(date(day.year, 1, 1), date(day.year, 12, 31))
+
+
+def week_of(day: date) -> Period:
+    return Period(monday_of(day), monday_of(day) + timedelta(days=6))
+
+
+def _days_before(day: date, count: int) -> Period:
+    return Period(day - timedelta(days=count), day - timedelta(days=1))
+
+
+def _day_before(day: date) -> date:
+    return day - timedelta(days=1)
+
+
+# A period that is not over ends today: days to come are a plan. `*_to_date` are second names of the same periods.
+RELATIVE_DATES = (
+    RelativeDate("today", "今天", lambda day: day),
+    RelativeDate("yesterday", "昨天", _day_before),
+    RelativeDate("day_before_yesterday", "前天", lambda day: day - timedelta(days=2)),
+    RelativeDate("same_day_last_week", "上周同日", lambda day: day - timedelta(days=7)),
+    RelativeDate("same_day_last_month", "上月同日", same_day_of_last_month),
+    RelativeDate("same_day_last_year", "去年同日", same_day_of_last_year),
+    RelativeDate("last_7_days", "近7天", lambda day: _days_before(day, 7)),
+    RelativeDate("last_30_days", "近30天", lambda day: _days_before(day, 30)),
+    RelativeDate("this_week", "本周", lambda day: Period(monday_of(day), day)),
+    RelativeDate("week_to_date", "本周至今", lambda day: Period(monday_of(day), day)),
+    RelativeDate("last_week", "上周", lambda day: week_of(day - timedelta(days=7))),
+    RelativeDate("this_month", "本月", lambda day: Period(day.replace(day=1), day)),
+    RelativeDate("month_to_date", "本月至今", lambda day: Period(day.replace(day=1), day)),
+    RelativeDate("last_month", "上月", lambda day: month_of(_day_before(day.replace(day=1)))),
+    RelativeDate("this_quarter", "本季度", lambda day: Period(quarter_of(day).start, day)),
+    RelativeDate("quarter_to_date", "本季至今", lambda day: Period(quarter_of(day).start, day)),
+    RelativeDate("last_quarter", "上季度", lambda day: quarter_of(_day_before(quarter_of(day).start))),
+    RelativeDate("this_year", "今年", lambda day: Period(date(day.year, 1, 1), day)),
+    RelativeDate("year_to_date", "今年至今", lambda day: Period(date(day.year, 1, 1), day)),
+    RelativeDate("last_year", "去年", lambda day: year_of(date(day.year - 1, 1, 1))),
+)
+# The names of the workday before, which needs a calendar of holidays.
+LAST_WORKDAY = ("last_workday", "上一工作日")
+_BY_NAME = {name: one for one in RELATIVE_DATES for name in (one.name, one.chinese)}
+_LONGEST_HOLIDAY = 31
+
+
+def named_days(today: date) -> dict[str, date | Period]:
+    """Return what each relative date is on `today`, by each of its names; the last workday is not among them."""
+    return {name: one.on(today) for name, one in _BY_NAME.items()}
+
+
+def last_workday(today: date, is_workday: Workday) -> date:
+    """Return the workday before `today`; yesterday where the calendar knows none within a month."""
+    earlier = (today - timedelta(days=number) for number in range(1, _LONGEST_HOLIDAY))
+    return next((day for day in earlier if is_workday(day)), _day_before(today))
+
+
+# --- Texts ------------------------------------------------------------------------------------------------------------
+
+UNKNOWN_TEXTS = frozenset({"", "-", "—", "–", "--", "n/a", "nan", "null", "none", "无", "∞", "-∞", "+∞", "inf", "-inf"})  # noqa: RUF001  # dashes as sources write them
+# Full-width characters and the signs that stand for ASCII ones.
+_NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " ", 0xFFE5: "¥", 0x2212: "-"}
+_WIDE = re.compile(f"[{''.join(map(chr, _NARROW))}]")
+_UNKNOWN_CHARACTERS = max(map(len, UNKNOWN_TEXTS))
+
+
+def narrow_text(text: str) -> str:
+    """Return a text without spaces around, with full-width letters, digits and signs as ASCII ones."""
+    return (text if text.isascii() or not _WIDE.search(text) else text.translate(_NARROW)).strip()
+
+
+def fold_text(text: str) -> str:
+    """Return the form in which texts are compared: narrow, without case, each run of spaces as one."""
+    return " ".join(narrow_text(text).casefold().split())
+
+
+def is_unknown(value: Value) -> bool:
+    """Return whether a value, or a text that stands for one ("-", "N/A", "无"), is unknown."""
+    if isinstance(value, str):
+        text = value.strip()
+        return len(text) <= _UNKNOWN_CHARACTERS and narrow_text(text).lower() in UNKNOWN_TEXTS
+    return value is None or (isinstance(value, float | Decimal) and not _is_finite(value))
+
+
+def _is_finite(value: float | Decimal) -> bool:
+    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)  # not 1e400 as a float
+
+
+def clean_text(text: str) -> str:
+    """Return a text without what no database and no XML takes: half characters and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "") if not text.isascii() else text.replace("\0", "")
+
+
+# --- Numbers ----------------------------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(
+    r"(?P<arrow>[↑↓→])?\s*(?P<open>\()?\s*(?P<sign>[+-])?\s*(?P<currency>[¥$€£])?\s*(?P<late_sign>[+-])?"
+    r"(?P<whole>\d{1,3}(?:,\d{3})+|\d+)?(?P<fraction>\.\d+)?(?P<exponent>[eE][+-]?\d{1,3})?"
+    r"\s*(?P<multiple>万亿|万|亿)?\s*(?P<unit>[^\d\s().,+-][^\d()]{0,7})?\s*(?P<close>\))?"
+)
+_CURRENCIES = {"¥": "元", "$": "美元", "€": "欧元", "£": "英镑"}
+_MULTIPLES = {"万": 10**4, "亿": 10**8, "万亿": 10**12}
+# Behind the digits of a text these are units of a number. Other words make it a text: "3楼", "12月".
+UNITS = frozenset(
+    ["%", "元", "块", "美元", "欧元", "英镑", "件", "个", "人", "次", "人次", "单", "台", "箱", "套", "户", "家"]
+    + ["吨", "kg", "公斤", "克", "km", "公里", "米", "升", "天", "小时", "分钟", "秒"]
+)
+NUMBER_CHARACTERS = 100
+SAFE_DIGITS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class NumberText:
+    """A text read as a number.
+
+    `is_code`: it looks like a code rather than a number ("007", more than 15 digits, "12E3"). `decimals`: None where
+    they are not those of the value ("1.2万").
+    """
+
+    value: int | Decimal
+    unit: str = ""
+    decimals: int | None = 0
+    is_code: bool = False
+
+
+def read_number(text: str) -> NumberText | None:
+    """Read a number as people and programs write it: "1,204", "(3.0%)", "↓3.0%", "￥1,204", "1.2万", "1.2e3".
+
+    None where it is none, an unknown one included.
+    """
+    text = narrow_text(text)
+    match = _NUMBER.fullmatch(text) if len(text) <= NUMBER_CHARACTERS else None
+    if match is None or not (match["whole"] or match["fraction"]) or bool(match["open"]) != bool(match["close"]):
+        return None
+    whole, fraction, exponent = match["whole"] or "0", match["fraction"] or "", match["exponent"] or ""
+    is_negative = "-" in (match["sign"], match["late_sign"]) or match["open"] or match["arrow"] == "↓"
+    number = Decimal(f"{'-' if is_negative else ''}{whole.replace(',', '')}{fraction}{exponent}")
+    if match["multiple"]:
+        number *= _MULTIPLES[match["multiple"]]
+    is_whole = not fraction and not exponent and number == number.to_integral_value()
+    is_code = (len(whole) > 1 and whole[0] == "0") or len(whole.replace(",", "")) > SAFE_DIGITS
+    return NumberText(
+        int(number) if is_whole else number,
+        (match["unit"] or _CURRENCIES.get(match["currency"] or "", "")).strip(),
+        None if match["multiple"] or exponent else max(0, len(fraction) - 1),
+        is_code or (bool(exponent) and not fraction),
+    )
+
+
+# --- Days and moments -------------------------------------------------------------------------------------------------
+
+_DAY = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})|(\d{4})(\d\d)(\d\d)|(\d{4})年(\d{1,2})月(\d{1,2})日")
+_MONTH = re.compile(r"(\d{4})[-/](\d{1,2})|(\d{4})年(\d{1,2})月")
+_TIME = re.compile(
+    r"(.+?)(?:[T ]|(?<=日))\s*(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,6})\d*)?)?\s*(Z|UTC|[+-]\d\d:?\d\d)?"
+)
+_USUAL_YEARS = range(1900, 2101)
+
+
+def read_day(text: str) -> date | None:
+    """Read a day or a month in any of the usual ways: 2026-11-23, 2026/1/3, 20261123, 2026年11月23日, 2026年11月.
+
+    A month is a `Month`. None where it is neither.
+    """
+    text = narrow_text(text)
+    if not text[:4].isdecimal():
+        return None
+    try:
+        if match := _DAY.fullmatch(text):
+            year, month, day = (int(part) for part in match.groups() if part and part.isdecimal())
+            return date(year, month, day) if match[1] or year in _USUAL_YEARS else None
+        if match := _MONTH.fullmatch(text):
+            year, month = (int(part) for part in match.groups() if part)
+            return Month(year, month, 1) if year in _USUAL_YEARS else None
+    except ValueError:
+        pass
+    return None
+
+
+def read_moment(text: str, zone: tzinfo) -> datetime | None:
+    """Read a moment: a day with a time behind it. It comes back in `zone`, which is also that of one without a zone."""
+    text = narrow_text(text)
+    if text[4:5] == text[7:8] == "-" and text[10:11] in ("T", " ") and text[13:14] == ":":
+        with suppress(ValueError):  # the usual way, which is read fast
+            return in_zone(datetime.fromisoformat(text), zone)
+    match = _TIME.fullmatch(text) if text[:4].isdecimal() else None
+    day = read_day(match[1]) if match else None
+    if match is None or day is None or isinstance(day, Month):
+        return None
+    hour, minute, second = int(match[2]), int(match[3]), int(match[4] or 0)
+    try:
+        clock = time(hour, minute, second, int((match[5] or "").ljust(6, "0")))
+        offset = match[6] and match[6].replace("UTC", "Z")
+        own_zone = datetime.fromisoformat(f"2000-01-01T00:00:00{offset}").tzinfo if offset else None
+    except ValueError:
+        return None
+    return in_zone(datetime.combine(day, clock, own_zone), zone)
+
+
+def in_zone(moment: datetime, zone: tzinfo) -> datetime:
+    """Return the moment by the clocks of `zone`, which is also that of one without a zone.
+
+    A moment beyond the calendar (9999-12-31 as "for ever") keeps what its own clock says.
+    """
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=zone)
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment.replace(tzinfo=zone)
+
+
+def day_of(value: Value, zone: tzinfo) -> date | None:
+    """Return the day of a date, of a moment by the clocks of `zone`, or of a text that is one; else None."""
+    if isinstance(value, datetime):
+        return in_zone(value, zone).date()
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str):
+        moment = read_moment(value, zone)
+        return read_day(value) if moment is None else moment.date()
+    return None
+
 
 # Digits enough for whatever a BI adds up.
 ARITHMETIC = Context(prec=40, rounding=ROUND_HALF_UP)

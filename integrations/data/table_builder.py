@@ -16,8 +16,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from integrations.data.dates import month_of
-from integrations.data.reading import (
+from integrations.data.figures import (
     UNITS,
     NumberText,
     clean_text,
@@ -25,6 +24,7 @@ from integrations.data.reading import (
     fold_text,
     in_zone,
     is_unknown,
+    month_of,
     read_day,
     read_moment,
     read_number,

@@ -27,7 +27,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from integrations.clients.sources.errors import Problem, SourceError
-from integrations.core import queues
+from integrations.core import background
 from integrations.core.background import Clock, guarded, lease_kept
 from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric
 from integrations.data.table import Table
@@ -326,7 +326,7 @@ def _forget(rows: QuerySet[CardData]) -> int:
 
 
 def _queue(row_ids: list[int]) -> None:
-    queues.queue_by_name_on_commit(TASK, row_ids, expires_seconds=TASK_SECONDS)
+    background.queue_by_name_on_commit(TASK, row_ids, expires_seconds=TASK_SECONDS)
 
 
 # No worker has begun after so long: then the page says why.

@@ -11,12 +11,10 @@ from django.utils import timezone
 from integrations import bi
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.late import Late
+from integrations.clients.sources.addresses import AddressRefused, Reach, admitted_url, headers_from, joined
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.clients.sources.http_json import JsonQuestion, read_json
-from integrations.clients.sources.http_url import headers_from, joined
-from integrations.clients.sources.sql_url import AddressRefused, admitted_url
-from integrations.clients.sources.ssrf import Reach
 from integrations.core.client_factory import certificate_path, guandata_client
 from integrations.data.table import Column, Table
 from integrations.data.table_builder import ColumnChoices
@@ -25,10 +23,9 @@ from integrations.models.datasources import THE_ONE
 from integrations.models.fields import opened
 
 if TYPE_CHECKING:
-    from integrations.clients.sources import sql, sql_account
+    from integrations.clients.sources import sql
 else:
     sql = Late("integrations.clients.sources.sql")
-    sql_account = Late("integrations.clients.sources.sql_account")
 
 
 def reach_for(*, allows_private_addresses: bool) -> Reach:
@@ -100,7 +97,7 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
 def _check_account(source: DataSource, question: sql.SqlQuestion, now: datetime) -> None:
     """Note what the account may do beyond reading tables: whoever sees the source is warned."""
     try:
-        powers = sql_account.powers_of(question, seconds=ACCOUNT_SECONDS)
+        powers = sql.powers_of(question, seconds=ACCOUNT_SECONDS)
     except SourceError:  # some databases do not say it; the data is here all the same
         powers = frozenset()
     # Not where somebody entered another address meanwhile.

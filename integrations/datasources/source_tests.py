@@ -16,7 +16,7 @@ from django.core.cache import cache
 from django.utils.crypto import get_random_string
 
 from integrations.clients.sources.errors import Problem, SourceError
-from integrations.core import queues
+from integrations.core import background
 from integrations.core.background import Clock
 from integrations.data.table import Table, from_document, to_document
 from integrations.datasources import fetch, query
@@ -55,7 +55,7 @@ def can_be_tested(source: DataSource) -> bool:
 
 def request_source_test(source_id: int, *, now: datetime) -> None:
     cache.set(_source_test_key(source_id), SourceTest(now), SOURCE_TEST_KEPT.total_seconds())
-    queues.queue_by_name_on_commit(SOURCE_TEST_TASK, [source_id], expires_seconds=TASK_SECONDS)
+    background.queue_by_name_on_commit(SOURCE_TEST_TASK, [source_id], expires_seconds=TASK_SECONDS)
 
 
 def latest_source_test(source_id: int) -> SourceTest | None:
@@ -132,7 +132,7 @@ def request_unsaved_test(source: DataSource, card: Card | None, *, person_id: in
     token = get_random_string(32)
     cache.set(_unsaved_test_key(token), found, UNSAVED_TEST_KEPT.total_seconds())
     if found.finished_at is None:
-        queues.queue_by_name_on_commit(UNSAVED_TEST_TASK, [token], expires_seconds=TASK_SECONDS)
+        background.queue_by_name_on_commit(UNSAVED_TEST_TASK, [token], expires_seconds=TASK_SECONDS)
     return token
 
 

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.callbacks.registry import Batch, Consumer, Outcome
+from integrations.callbacks import Batch, Consumer, Outcome
 from integrations.clients.errors import IntegrationError
 from integrations.core.redis import valkey
 from integrations.directory.departments import Stop, is_too_many

@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 
 from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import RateLimitedError, RecipientError, TransientError, UnexpectedResponseError
-from integrations.clients.wecom.api.contacts import Department, User
 from integrations.clients.wecom.client import WeComClient
+from integrations.clients.wecom.contacts import Department, User
 from integrations.directory import departments as directory_departments
 from integrations.directory.departments import Stop
 from integrations.models import SyncRun, fold_userid

@@ -28,9 +28,9 @@ from integrations.clients.errors import (
     RecipientError,
     TransientError,
 )
-from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
+from integrations.clients.wecom.errcodes import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
 from integrations.core import client_factory
-from integrations.core.explanations import of_errcode, translated
+from integrations.core.sentences import of_errcode, translated
 from integrations.directory.departments import Question, Stop, question
 from integrations.directory.diff import LEASE, DepartmentState, MemberState, Plan, Writer, department_differences, plan
 from integrations.directory.fetch import PLAIN_FIELDS, Calling, Reader, Snapshot

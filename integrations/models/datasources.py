@@ -104,7 +104,7 @@ def too_much_power(found: str) -> str:
 
 
 def address_flaws(detail: str) -> dict[str, StrOrPromise]:
-    """Why an address of a database is refused, in whole sentences, by integrations.clients.sources.sql_url.Flaw."""
+    """Why an address of a database is refused, in whole sentences, by integrations.clients.sources.addresses.Flaw."""
     known = {"detail": detail}
     return {
         "no-address": _("This is no address of a database. Write kind://user:password@host:port/database."),

@@ -395,7 +395,7 @@ class EventWork(models.Model):
 
     event = models.ForeignKey(CallbackEvent, on_delete=models.CASCADE, related_name="works")
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
-    # A name of integrations.callbacks.registry.
+    # A name of integrations.callbacks.
     consumer = models.CharField(max_length=64)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
     try_count = models.PositiveIntegerField(_("tries"), default=0)

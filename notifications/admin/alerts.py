@@ -24,10 +24,8 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.audit import signals
 from integrations.admin.base import NamedDeletions
 from integrations.admin.base import pill as tone_pill
+from integrations.core.admin_pages import VERSION, AnyStackedInline, VersionedFormSet, offer_ways
 from integrations.core.background import database_now
-from integrations.core.generics import AnyStackedInline
-from integrations.core.page_versions import VERSION, VersionedFormSet
-from integrations.core.ways_out import offer_ways
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
 from notifications.admin import subscription_preview

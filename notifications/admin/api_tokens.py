@@ -25,8 +25,7 @@ from accounts.models import User
 from accounts.users.scopes import people_visible_to, sees_all_corps
 from integrations.admin.base import own_page
 from integrations.admin.base import pill as tone_pill
-from integrations.core.generics import AnyModelForm
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin.base import RowContextMixin, SuccessorPage, administrator, for_person, moment, offered_groups
 from notifications.api import tokens

@@ -29,7 +29,7 @@ from accounts.users.roles import role_groups
 from accounts.users.scopes import people_visible_to
 from integrations.admin.base import ReadRows, own_page
 from integrations.admin.base import pill as tone_pill
-from integrations.core.generics import AnyModelAdmin
+from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Corp
 from integrations.models.fields import Person
 from notifications.delivery.runs import ownership

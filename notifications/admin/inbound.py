@@ -27,10 +27,8 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.users.scopes import people_visible_to
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
 from integrations.admin.base import pill as tone_pill
+from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges
 from integrations.core.background import database_now
-from integrations.core.generics import AnyModelAdmin
-from integrations.core.page_versions import VERSION
-from integrations.core.reauthentication import ConfirmedChanges
 from integrations.core.sentences import shown
 from integrations.models import SiteAddress
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable

@@ -19,9 +19,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Attribute, User
 from accounts.users.scopes import people_visible_to, sees_all_corps
 from integrations.clients.sources.http_json import ExpressionRefused
-from integrations.core.generics import AnyModelForm
+from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from integrations.core.heartbeats import STALE_SECONDS
-from integrations.core.page_versions import VersionedForm
 from integrations.models import Corp, Heartbeat
 from notifications.admin.subscription_forms import FIELD_CLASSES, audience_from
 from notifications.inbound import channels, mapping

@@ -27,7 +27,7 @@ from accounts.importexport.writers import csv_line
 from accounts.users.scopes import people_visible_to
 from integrations.clients.errors import Explanation
 from integrations.companies.diagnosis import results
-from integrations.core.paginator import read_newest_first
+from integrations.core.admin_pages import read_newest_first
 from notifications.admin import base
 from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, administrator, pill, run_people, run_pill
 from notifications.delivery import failures

@@ -24,9 +24,8 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from accounts.models import User
 from integrations.admin.base import FixedRows, OneRowAdmin
 from integrations.admin.base import pill as tone_pill
+from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.background import database_now
-from integrations.core.page_versions import VersionedForm
-from integrations.core.reauthentication import ConfirmedChanges
 from notifications.admin.base import RowContextMixin, moment
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending import circuit_breaker

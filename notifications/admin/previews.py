@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from integrations.admin.base import own_page
-from integrations.core.generics import AnyModelAdmin
+from integrations.core.admin_pages import AnyModelAdmin
 from integrations.datasources import fetch
 from integrations.models import Card
 from notifications import tasks

@@ -22,8 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from accounts.users.scopes import sees_all_corps
 from integrations.clients.wecom.builders import LINK_BYTES
-from integrations.core.generics import AnyModelForm
-from integrations.core.page_versions import VersionedForm, VersionedFormSet
+from integrations.core.admin_pages import AnyModelForm, VersionedForm, VersionedFormSet
 from integrations.data.table import Table
 from integrations.models import Card, Corp
 from notifications.charts import definition as charts

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import NamedDeletions
-from integrations.core.generics import AnyStackedInline, AnyTabularInline
+from integrations.core.admin_pages import AnyStackedInline, AnyTabularInline
 from notifications.admin import report_forms, report_preview
 from notifications.admin.base import PartPermissions, administrator, for_person, without_links
 from notifications.admin.previews import PreviewMixin

@@ -16,9 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from integrations.admin.base import CompactField, WriteOnlyInput
-from integrations.core.generics import AnyModelAdmin
-from integrations.core.page_versions import VersionedForm
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
 from notifications.admin.base import administrator, for_person

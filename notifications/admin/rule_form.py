@@ -16,8 +16,7 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from accounts.users.scopes import people_visible_to, sees_all_corps
-from integrations.core.generics import AnyModelForm
-from integrations.core.page_versions import VERSION, VersionedForm
+from integrations.core.admin_pages import VERSION, AnyModelForm, VersionedForm
 from integrations.models import Card, CardData, Corp
 from notifications.admin import subscription_forms
 from notifications.admin.subscription_forms import (

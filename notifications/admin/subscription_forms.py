@@ -23,8 +23,7 @@ from accounts.directory.form_fields import DepartmentsField
 from accounts.models import Attribute, User
 from accounts.models.attributes import SEPARATORS, VALUE_CHARACTERS
 from accounts.users.scopes import people_visible_to
-from integrations.core.generics import AnyModelForm
-from integrations.core.page_versions import VersionedForm
+from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.models import (
     Channel,

@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 
 from accounts.audit import services
 from accounts.models import AuditEntry, User, WeComAccount, fold_userid
-from integrations.callbacks.registry import Batch, Consumer, Outcome
+from integrations.callbacks import Batch, Consumer, Outcome
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackError
 from integrations.core.sentences import Sentence

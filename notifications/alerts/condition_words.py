@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext_lazy
 
 from integrations.data.figures import Change
-from integrations.data.formats import DASH, USUAL_DECIMALS, format_number, round_number
+from integrations.data.table import DASH, USUAL_DECIMALS, format_number, round_number
 from notifications.alerts import conditions
 from notifications.alerts.conditions import (
     BY_ROW,

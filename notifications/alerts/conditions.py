@@ -13,8 +13,18 @@ from typing import Any
 
 from django.utils.translation import get_language, gettext_lazy
 
-from integrations.data.dates import LAST_WORKDAY, RELATIVE_DATES, Period, last_workday, month_of, named_days
-from integrations.data.reading import narrow_text, read_day, read_moment, read_number
+from integrations.data.figures import (
+    LAST_WORKDAY,
+    RELATIVE_DATES,
+    Period,
+    last_workday,
+    month_of,
+    named_days,
+    narrow_text,
+    read_day,
+    read_moment,
+    read_number,
+)
 from integrations.data.table import Kind, Month, Table
 from notifications.subscriptions.schedules import slots
 

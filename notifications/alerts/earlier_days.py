@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from integrations.data.dates import EARLIER
-from integrations.data.figures import newest_day
+from integrations.data.figures import EARLIER, newest_day
 from integrations.data.table import Column, Table, Value
 from notifications.alerts.conditions import Against, Condition, ConditionError, Filters, position, wall_clock
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, timedelta
 
-from integrations.data.dates import EARLIER
-from integrations.data.reading import fold_text
+from integrations.data.figures import EARLIER, fold_text
 from integrations.data.table import Table
 from integrations.models import CardData
 from notifications.alerts import verdicts

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from integrations.data.reading import fold_text
+from integrations.data.figures import fold_text
 from notifications.alerts import conditions, earlier_days, verdicts
 from notifications.alerts.conditions import BY_CHANGE, Condition, Join
 from notifications.alerts.verdicts import Memory

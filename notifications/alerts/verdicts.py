@@ -15,8 +15,20 @@ from datetime import UTC, date, datetime, tzinfo
 from types import MappingProxyType
 from typing import Any
 
-from integrations.data.figures import Change, NotNumericError, average, count_known, numbers_of, to_decimal, total
-from integrations.data.reading import fold_text, in_zone, is_unknown, read_day, read_moment
+from integrations.data.figures import (
+    Change,
+    NotNumericError,
+    average,
+    count_known,
+    fold_text,
+    in_zone,
+    is_unknown,
+    numbers_of,
+    read_day,
+    read_moment,
+    to_decimal,
+    total,
+)
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.alerts import earlier_days
 from notifications.alerts.conditions import (

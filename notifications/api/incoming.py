@@ -19,7 +19,7 @@ from pydantic import ValidationError as InvalidError
 
 from accounts.audit import services, signals
 from accounts.models import AuditEntry, User
-from integrations.clients.sources.webhook import is_callable
+from integrations.clients.sources.http_json import is_callable
 from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.api.problems import JSON, MULTIPART, ProblemError, problems, read_json

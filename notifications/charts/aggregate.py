@@ -13,8 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from integrations.core.sentences import Sentence
-from integrations.data.figures import average, comparison_key, total
-from integrations.data.reading import in_zone, is_unknown
+from integrations.data.figures import average, comparison_key, in_zone, is_unknown, total
 from integrations.data.table import Kind, Month, Table, Value
 from notifications.charts.definition import (
     PARTS_AT_MOST,

@@ -13,11 +13,23 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from integrations.data import formats
-from integrations.data.figures import ARITHMETIC, Change, ChangeKind, to_decimal
-from integrations.data.formats import DASH, format_number
-from integrations.data.reading import in_zone, is_unknown
-from integrations.data.table import Column, Kind, Table, Value
+from integrations.data.figures import ARITHMETIC, Change, ChangeKind, in_zone, is_unknown, to_decimal
+from integrations.data.table import (
+    CHINESE_SCALES,
+    DASH,
+    DOWN,
+    ENGLISH_SCALES,
+    SAME,
+    UP,
+    Column,
+    Kind,
+    Scales,
+    Table,
+    Value,
+    format_number,
+    format_short,
+    round_number,
+)
 
 # A larger number is a mistake; the difference of two of these can still be written.
 LARGEST = Decimal(10) ** 29
@@ -60,16 +72,16 @@ def as_float(number: Decimal | None) -> float | None:
     return None if number is None else float(number)
 
 
-def scales(language: str) -> formats.Scales:
+def scales(language: str) -> Scales:
     """Return the units in which large numbers are counted."""
-    return formats.CHINESE_SCALES if language.startswith("zh") else formats.ENGLISH_SCALES
+    return CHINESE_SCALES if language.startswith("zh") else ENGLISH_SCALES
 
 
 def short(number: Decimal | None, unit: str = "", decimals: int | None = None, *, language: str) -> str:
     """Write a drawable number with what it is counted in, 1.2万元; a small one, or a percentage, as in a table."""
     if number is None:
         return DASH
-    text = "" if unit == "%" else formats.format_short(number, scales=scales(language))
+    text = "" if unit == "%" else format_short(number, scales=scales(language))
     return f"{text if text[-1:].isalpha() else format_number(number, decimals)}{unit}"
 
 
@@ -117,10 +129,10 @@ def describe_change(change: Change, decimals: int = 1, *, value_decimals: int | 
     if change.new is None or change.old is None or change.difference is None:
         return DASH
     if change.kind is ChangeKind.POINTS:
-        rounded = formats.round_number(change.difference, decimals)
+        rounded = round_number(change.difference, decimals)
         return _("%(points)s points") % {"points": f"{'+' if rounded > 0 else ''}{format_number(rounded, decimals)}"}
     if change.ratio is not None:
-        arrow = formats.SAME if not change.ratio else formats.UP if change.ratio > 0 else formats.DOWN
+        arrow = SAME if not change.ratio else UP if change.ratio > 0 else DOWN
         percent = format_number(abs(ARITHMETIC.multiply(change.ratio, Decimal(100))), decimals, grouped=False)
         return f"{arrow}{percent}%"
     old, new = (f"{format_number(value, value_decimals)}{unit}" for value in (change.old, change.new))

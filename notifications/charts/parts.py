@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from integrations.core.sentences import Sentence
 from integrations.data.figures import total
-from integrations.data.formats import format_number
-from integrations.data.table import Table
+from integrations.data.table import Table, format_number
 from notifications.charts import svg, theme
 from notifications.charts.aggregate import LABEL_PIXELS, Shaped, shown_as
 from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind

@@ -13,10 +13,9 @@ from django.db.models import Case, Count, F, Q, QuerySet, Sum, Value, When
 from django.utils.translation import gettext as _
 
 from integrations.clients.errors import Explanation, operation_of
-from integrations.clients.wecom.errcodes.entry import AUTHOR, NETWORK_ADMIN, NOBODY, SITE_ADMIN
+from integrations.clients.wecom.errcodes import AUTHOR, NETWORK_ADMIN, NOBODY, SITE_ADMIN
 from integrations.core import sentences
-from integrations.core.explanations import of_errcode
-from integrations.core.sentences import Sentence, counted_sentence, joined
+from integrations.core.sentences import Sentence, counted_sentence, joined, of_errcode
 from notifications.delivery.channels.outcomes import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
 from notifications.models import Attempt, Channel, Delivery, Receipt, Run
 

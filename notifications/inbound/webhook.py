@@ -18,9 +18,9 @@ from django.db import transaction
 from django.db.models import F, Max, QuerySet
 
 from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.sources import webhook
+from integrations.clients.sources import http_json
+from integrations.clients.sources.addresses import Reach
 from integrations.clients.sources.errors import Problem, SourceError
-from integrations.clients.sources.ssrf import Reach
 from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
 from integrations.datasources.query import reach_for
@@ -103,7 +103,7 @@ def _post(message: IncomingMessage, now: datetime) -> None:
     body, timestamp = _body(message), str(int(now.timestamp()))
     headers = {TIMESTAMP: timestamp, SIGNATURE: signature(opened(token.signing_secret), timestamp, body)}
     url = opened(message.callback_url)
-    webhook.post(url, body, headers=headers, reach=_reach_of(token), seconds=SECONDS_AT_MOST)
+    http_json.post(url, body, headers=headers, reach=_reach_of(token), seconds=SECONDS_AT_MOST)
 
 
 def _body(message: IncomingMessage) -> bytes:

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from integrations.clients.snapshots import options
+from integrations.clients import snapshots
 from notifications.models.subscriptions import Report
 
 
@@ -24,12 +24,12 @@ class PagePicture(models.Model):
         CARD = "card", _("card")
 
     class Width(models.TextChoices):
-        DESKTOP = options.Width.DESKTOP.value, _("as on a computer")
-        PHONE = options.Width.PHONE.value, _("as on a phone")
+        DESKTOP = snapshots.Width.DESKTOP.value, _("as on a computer")
+        PHONE = snapshots.Width.PHONE.value, _("as on a phone")
 
     class Theme(models.TextChoices):
-        LIGHT = options.Theme.LIGHT.value, _("light")
-        DARK = options.Theme.DARK.value, _("dark")
+        LIGHT = snapshots.Theme.LIGHT.value, _("light")
+        DARK = snapshots.Theme.DARK.value, _("dark")
 
     report = models.OneToOneField(
         Report, on_delete=models.CASCADE, related_name="page_picture", verbose_name=_("report")

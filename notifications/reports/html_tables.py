@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from integrations.data.reading import is_unknown
+from integrations.data.figures import is_unknown
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts.labels import cell_text, head_unit
 from notifications.sources import Content

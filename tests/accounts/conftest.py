@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 
 from accounts.models import User, WeComAccount, fold_userid
 from guanwecom.celery import app
-from integrations.core import csp, http
+from integrations.core import http
 from integrations.models import Corp, SiteAddress
 from tests import user_agents
 from tests.accounts.dying import Workers, dying_workers
@@ -127,7 +127,7 @@ def desktop() -> Visitor:
 def _addresses_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process keeps the site's addresses for seconds: where queries are counted they must not be read again."""
     monkeypatch.setattr(http, "ADMITTED_SECONDS", 3600.0)
-    monkeypatch.setattr(csp, "READ_SECONDS", 3600.0)
+    monkeypatch.setattr(http, "READ_SECONDS", 3600.0)
 
 
 @pytest.fixture(autouse=True)

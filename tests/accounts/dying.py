@@ -25,8 +25,7 @@ from django.utils import timezone
 from accounts.directory import sync
 from accounts.importexport import jobs
 from accounts.models import PeopleImport, PeopleRun
-from integrations.callbacks import queue
-from integrations.callbacks import worker as callbacks_worker
+from integrations import callbacks
 from integrations.models import EventLane, EventWork
 
 Clock = Callable[[], datetime]
@@ -76,7 +75,7 @@ def dying_workers(environ: dict[str, str], root: Path) -> Iterator[Workers]:
 
 
 def main() -> None:
-    sync.STEP = jobs.STEP = queue.BATCH = AT_ONCE
+    sync.STEP = jobs.STEP = callbacks.BATCH = AT_ONCE
     works = {"people": _people, "events": _events, "imports": _imports}
     for line in sys.stdin:
         kind, dies_at = line.split()
@@ -99,9 +98,9 @@ def _people(clock: Clock) -> None:
 
 
 def _events(clock: Clock) -> None:
-    while due := queue.due_lanes(now=clock()):
+    while due := callbacks.due_lanes(now=clock()):
         for corp_id, consumer in due:
-            callbacks_worker.work_through(corp_id=corp_id, consumer=consumer, clock=clock)
+            callbacks.work_through(corp_id=corp_id, consumer=consumer, clock=clock)
 
 
 def _imports(clock: Clock) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from accounts.authentication import session_records
 from accounts.models import User
-from integrations.core import csp, http, installation
+from integrations.core import http, installation
 from integrations.models import Corp, SiteAddress
 from notifications.models import Attempt
 from tests.many_rows import fill
@@ -55,7 +55,7 @@ def lists() -> list[str]:
 def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Client]:
     """Browsers of a superuser and of somebody with every permission for some companies. What a process keeps for
     seconds is not read again, however slowly pages open."""
-    for module, name in ((http, "ADMITTED_SECONDS"), (csp, "READ_SECONDS"), (installation, "KNOWN_SECONDS")):
+    for module, name in ((http, "ADMITTED_SECONDS"), (http, "READ_SECONDS"), (installation, "KNOWN_SECONDS")):
         monkeypatch.setattr(module, name, 3600.0)
     monkeypatch.setattr(session_records, "NOTED_EVERY_OF_STAFF", timedelta(days=1))
     SiteAddress.objects.filter(is_default=True).update(url="http://testserver/")

@@ -19,13 +19,13 @@ from pytest_django import Settings
 
 from accounts.models import User
 from integrations.clients.errors import IntegrationError
-from integrations.clients.guandata.client import GuandataClient
-from integrations.clients.site import SiteClient
-from integrations.clients.sources import webhook
+from integrations.clients.guandata import GuandataClient
+from integrations.clients.network import SiteClient
+from integrations.clients.sources import http_json
+from integrations.clients.sources.addresses import Reach
 from integrations.clients.sources.errors import SourceError
-from integrations.clients.sources.ssrf import Reach
+from integrations.clients.transport import open_session
 from integrations.clients.wecom.client import RobotClient
-from integrations.clients.wecom.transport import open_session
 from tests.admin_world import build, state
 from tests.integrations.clients.guandata.test_client import MemoryTokens
 from tests.integrations.clients.sources.web import says, web_service
@@ -94,7 +94,7 @@ def test_no_client_follows_a_redirection() -> None:
             for call in (
                 lambda: robot.webhook_send(b"{}"),
                 bi.page_list,
-                lambda: webhook.post(f"{service.url}/hook", b"{}", **known),  # type: ignore[arg-type]  # one of each
+                lambda: http_json.post(f"{service.url}/hook", b"{}", **known),  # type: ignore[arg-type]  # one of each
             ):
                 with pytest.raises((IntegrationError, SourceError)):
                     call()

@@ -12,7 +12,7 @@ from django.urls import NoReverseMatch, reverse
 
 from accounts.models import Attribute, User
 from accounts.users.roles import Role
-from integrations.core.ways_out import WAYS
+from integrations.core.admin_pages import WAYS
 from integrations.models import DataSource
 from notifications.models import Robot
 from tests.notifications.factories import make_corp, make_manager, make_superuser

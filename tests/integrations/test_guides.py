@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from integrations.companies.diagnosis.results import explain_finding
-from integrations.core.explanations import of_errcode
+from integrations.core.sentences import of_errcode
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from integrations import tasks
-from integrations.callbacks import queue, registry
-from integrations.callbacks.registry import Consumer, Outcome
+from integrations import callbacks, tasks
+from integrations.callbacks import Consumer, Outcome
 from integrations.companies import services
 from integrations.hooks import Registry
 from integrations.models import CallbackEvent, CardData, Corp, EventLane, SiteAddress
@@ -54,10 +53,10 @@ def due_credentials(corp: Corp) -> None:
 
 
 def due_event(corp: Corp) -> None:
-    registry.consumers.register(Consumer("tests.first", lambda *_event: True, lambda _batch: Outcome()))
+    callbacks.consumers.register(Consumer("tests.first", lambda *_event: True, lambda _batch: Outcome()))
     now = timezone.now()
     event = {"kind": "app", "event": "change_contact", "is_event": True, "body": "<xml/>"}
-    queue.add_work(CallbackEvent.objects.create(corp=corp, key="k", happened_at=now, received_at=now, **event))
+    callbacks.add_work(CallbackEvent.objects.create(corp=corp, key="k", happened_at=now, received_at=now, **event))
 
 
 def due_certificate(_corp: Corp) -> None:
@@ -113,7 +112,7 @@ CASES = (
 def test_what_is_due_makes_the_question_true_and_is_swept(
     case: Case, corp: Corp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "consumers", Registry())
+    monkeypatch.setattr(callbacks, "consumers", Registry())
     assert not TICK.is_anything_due()
 
     case.make(corp)
@@ -134,7 +133,7 @@ def test_a_fetch_that_was_lost_makes_it_true_and_is_queued_again(corp: Corp, val
 
 
 def test_a_lane_that_a_worker_holds_is_left_to_it(corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "consumers", Registry())
+    monkeypatch.setattr(callbacks, "consumers", Registry())
     due_event(corp)
     EventLane.objects.create(corp=corp, consumer="tests.first", lease_until=timezone.now() + timedelta(minutes=1))
 

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.data import figures
-from integrations.data.formats import DASH, format_number
-from integrations.data.reading import read_number
-from integrations.data.table import Column, Kind, Table
+from integrations.data.figures import read_number
+from integrations.data.table import DASH, Column, Kind, Table, format_number
 from notifications.alerts import verdicts
 from notifications.alerts.conditions import Aggregate, Comparison, Condition, Join
 from notifications.charts import labels

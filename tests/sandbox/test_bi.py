@@ -10,21 +10,20 @@ import requests
 from wecom_sandbox.state import bi as bi_state
 from wecom_sandbox.testing import ControlError
 
+from integrations.clients import guandata_sso
 from integrations.clients.errors import ConfigurationError, UnexpectedResponseError
-from integrations.clients.guandata import keys
-from integrations.clients.guandata.client import GuandataClient, Login
-from integrations.clients.guandata.schemas import Card
-from integrations.clients.guandata.sso import Claims, entrance, sealed
-from integrations.clients.wecom.transport import open_session
+from integrations.clients.guandata import Card, GuandataClient, Login
+from integrations.clients.guandata_sso import Claims, entrance, sealed
+from integrations.clients.transport import open_session
 from tests.integrations.clients.guandata.test_client import MemoryTokens
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
-KEY, OTHER = keys.load(keys.generate()), keys.load(keys.generate(2048))
+KEY, OTHER = guandata_sso.load(guandata_sso.generate()), guandata_sso.load(guandata_sso.generate(2048))
 ROWS = [{"日期": f"2026-11-{day:02d}", "销售额": day * 10} for day in range(1, 24)]
 SEED = {
     "provider": "Guan",
     "domain": "guanbi",
-    "public_key": keys.public_line(KEY),
+    "public_key": guandata_sso.public_line(KEY),
     "app_token": "app-token",
     "users": [{"login_id": "lilei", "name": "李雷", "email": "lilei@example.com", "password": "pass word 密"}],
     "pages": [
@@ -170,7 +169,7 @@ def test_a_token_ends_after_its_life(bi: SandboxHandle) -> None:
     assert enter(bi, sealed_now).status_code == 401
 
 
-@pytest.mark.parametrize("public_key", ["", "no key", keys.public_pem(OTHER)])
+@pytest.mark.parametrize("public_key", ["", "no key", guandata_sso.public_pem(OTHER)])
 def test_without_the_right_public_key_nobody_comes_in(bi: SandboxHandle, public_key: str) -> None:
     bi.control("PUT", "bi", {**SEED, "public_key": public_key})
 
@@ -178,7 +177,7 @@ def test_without_the_right_public_key_nobody_comes_in(bi: SandboxHandle, public_
 
 
 def test_a_public_key_may_be_pem(bi: SandboxHandle) -> None:
-    bi.control("PUT", "bi", {**SEED, "public_key": keys.public_pem(KEY)})
+    bi.control("PUT", "bi", {**SEED, "public_key": guandata_sso.public_pem(KEY)})
 
     assert enter(bi, token(bi)).status_code == 200
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from integrations.clients.errors import UnexpectedResponseError
-from integrations.clients.guandata.client import Filter
+from integrations.clients.guandata import Filter
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.data.table import Kind, Table

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import psutil
 from cryptography.fernet import Fernet
 
-from integrations.clients.snapshots.browser import installed_browser
+from integrations.clients.snapshots import installed_browser
 from tools.services import (
     ServiceError,
     free_port,

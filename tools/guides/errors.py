@@ -10,8 +10,7 @@ from django.utils.translation import override
 
 from accounts.explanations import GUIDES
 from integrations.clients.errors import Explanation
-from integrations.clients.wecom.errcodes import guide_of
-from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
+from integrations.clients.wecom.errcodes import ENTRIES, OF_OPERATIONS, guide_of
 from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS
 from integrations.companies.diagnosis.results import CHECKS
 

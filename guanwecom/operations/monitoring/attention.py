@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from accounts.users.scopes import sees_all
 from guanwecom.operations.monitoring import expiry, limits, waiting
-from integrations.core import guides
+from integrations.core import sentences
 from integrations.core.background import database_clock
 from integrations.core.hooks import Attention
 from integrations.models import Corp, Installation
@@ -99,7 +99,7 @@ def _page(certificate: expiry.Certificate) -> str:
 
 def _guide(anchor: str) -> str:
     """What to do; where the guides were not built, the overview itself."""
-    return guides.address("alarms", anchor) or reverse("admin:index")
+    return sentences.guide_address("alarms", anchor) or reverse("admin:index")
 
 
 def _secrets(now: datetime) -> Iterator[Attention]:

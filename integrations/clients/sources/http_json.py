@@ -1,4 +1,4 @@
-"""Reads JSON over HTTP as a Table, limited in target, size and time."""
+"""Reads JSON over HTTP as a Table, and posts to addresses that others chose: limited in target, size and time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from jmespath.exceptions import JMESPathError
 
 from integrations.clients.network import causes, moment_of
 from integrations.clients.sources import jmespath_worker
+from integrations.clients.sources.addresses import AddressForbiddenError, Reach, is_plain, open_pool
 from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors, unreachable
-from integrations.clients.sources.ssrf import AddressForbiddenError, Reach, open_pool
 from integrations.clients.sources.worker_process import WorkerBroken, WorkerTooSlow, answer_of
-from integrations.clients.wecom.deadline import NotConnectedError, total_deadline
+from integrations.clients.transport import NotConnectedError, total_deadline
 from integrations.data.table import Table
 from integrations.data.table_builder import ColumnChoices, build_table
 
@@ -268,3 +268,57 @@ def _checked(found: dict[str, Any]) -> dict[str, Any]:
     if what in _NOT_UNDERSTOOD:
         raise SourceError(Problem.NOT_UNDERSTOOD, what=what)
     raise SourceError(Problem.EXPRESSION, what=what)
+
+
+# --- Posting: without redirects and proxies ---------------------------------------------------------------------------
+
+
+def is_callable(url: str) -> bool:
+    """Whether `url` is http or https with a host, and without credentials and fragment."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    is_whole = parts.scheme in _PORTS and bool(parts.hostname) and (port is None or port > 0)
+    return is_whole and "@" not in parts.netloc and "#" not in url and is_plain(url) and url.isascii()
+
+
+def post(url: str, body: bytes, *, headers: Mapping[str, str], reach: Reach, seconds: float) -> None:
+    """POST JSON to `url`, within `seconds` for all of it. Raises SourceError for anything but a 2xx answer, of which
+    nothing is read."""
+    failure: SourceError | None = None
+    try:
+        with total_deadline(seconds):
+            _exchange(url, body, headers, reach, seconds)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        failure = as_source_error(error, seconds)
+    if failure is not None:
+        # Raised outside the block: inside, it would carry the other error, whose text holds the address.
+        raise failure
+
+
+def _exchange(url: str, body: bytes, headers: Mapping[str, str], reach: Reach, seconds: float) -> None:
+    parts = urlsplit(url)
+    pool = open_pool(
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or _PORTS[parts.scheme],
+        reach=reach,
+        ca_file=certifi.where(),
+    )
+    with closing(pool):
+        response = pool.urlopen(
+            "POST",
+            urllib3.util.parse_url(url).request_uri,
+            body=body,
+            headers={"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers},
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), read=None),
+        )
+        with closing(response):
+            if 300 <= response.status < 400:
+                raise SourceError(Problem.REDIRECTED)
+            check_status(response.status)

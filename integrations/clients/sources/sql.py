@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import socket
 import struct
 import threading
@@ -17,17 +18,168 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import TextClause, bindparam, event, text
-from sqlalchemy.engine import URL, Connection, CursorResult
+import certifi
+import pymysql
+from sqlalchemy import TextClause, bindparam, create_engine, event, text
+from sqlalchemy.engine import URL, Connection, CursorResult, Engine
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from integrations.clients.clock import read_boot_clock
-from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors, unreachable
-from integrations.clients.sources.sql_engine import UncheckedDriverError, engine_for
-from integrations.clients.sources.sql_statement import bound, checked, parameters_of, with_plain_colons
-from integrations.clients.sources.ssrf import AddressForbiddenError, Reach
+from integrations.clients.sources.addresses import AddressForbiddenError, Reach, addresses_of, connected
+from integrations.clients.sources.errors import Power, Problem, SourceError, explain_table_errors, unreachable
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
+
+# --- One statement that reads. This is for the sentence that the owner reads early ------------------------------------
+# What really keeps a query from writing is the database: a read-only transaction, drivers that send one statement at a
+# time, and an account that may do no more (docs/en/data-sources.md).
+
+STATEMENT_CHARACTERS = 20_000
+_READING = frozenset({"select", "with", "values", "table"})
+# Literals, quoted names and comments: in them nothing counts. What is one differs from database to database, and what
+# we took for one that is none would hide what follows. Of a kind unknown to us, whatever one of them takes for one.
+_TEXT, _NAME, _COMMENT = r"'(?:[^']|'')*'", r'"(?:[^"]|"")*"', r"/\*.*?\*/"
+_DOLLARS = r"(?<![\w$])(?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?P=tag)"
+_ESCAPED = r"'(?:[^'\\]|\\.|'')*'"
+_PASSIVE = {
+    # dev.mysql.com/doc/refman/8.4/en/comments.html: two dashes are a comment only before a space or control character.
+    "mysql": (_ESCAPED, r'"(?:[^"\\]|\\.|"")*"', r"`[^`]*`", r"--(?=[\0-\x20\x7f]|\Z)[^\n]*", r"\#[^\n]*", _COMMENT),
+    # postgresql.org/docs/17/sql-syntax-lexical.html
+    "postgresql": (
+        *(rf"(?<![\w$])[eE]{_ESCAPED}", _TEXT, _NAME, r"--[^\n\r]*", _COMMENT),
+        _DOLLARS,
+    ),
+    "": (_TEXT, _NAME, r"`[^`]*`", r"\[[^\]\n]*\]", r"--[^\n]*", _COMMENT, _DOLLARS),
+}
+_TOKENS = {
+    backend: re.compile(rf"(?P<passive>{'|'.join(passive)})|(?P<name>(?<![:\w\\]):[A-Za-z_]\w*)", re.S)
+    for backend, passive in _PASSIVE.items()
+}
+# What ends a time limit or writes a file although the transaction only reads. Files: anywhere, also in texts, because
+# what is a text depends on settings of MySQL that we do not know (ANSI_QUOTES, NO_BACKSLASH_ESCAPES).
+_ODD_COMMENT = re.compile(r"/\*(?:M?!|\+.*?(?:max_execution_time|set_var))", re.I | re.S)
+_TO_FILE = re.compile(r"\b(?:out|dump)file\b", re.I)
+
+
+def _tokens(backend: str) -> re.Pattern[str]:
+    return _TOKENS.get("mysql" if backend == "mariadb" else backend, _TOKENS[""])
+
+
+def checked(statement: str, *, backend: str = "") -> str:
+    """The statement without a semicolon at its end. Raises SourceError where it is not one query that reads.
+
+    `backend`: SQLAlchemy's name of the kind of database; empty where it is not known.
+    """
+    text = statement.strip()
+    bare = _tokens(backend).sub(_emptied, text).strip()
+    while bare.endswith(";") and text.endswith(";"):
+        bare, text = bare[:-1].rstrip(), text[:-1].rstrip()
+    words = re.match(r"[\s(]*([A-Za-z]+)", bare)
+    if not words or words[1].lower() not in _READING or ";" in bare or len(text) > STATEMENT_CHARACTERS:
+        raise SourceError(Problem.NOT_A_QUERY)
+    if _ODD_COMMENT.search(text) or "\0" in text or (backend != "postgresql" and _TO_FILE.search(text)):
+        raise SourceError(Problem.NOT_A_QUERY)
+    return text
+
+
+def _emptied(found: re.Match[str]) -> str:
+    return found[0] if found["name"] else " "
+
+
+def parameters_of(statement: str, *, backend: str = "") -> list[str]:
+    """The names behind colons that stand for values, each once, in their order."""
+    found = _tokens(backend).finditer(statement)
+    return list(dict.fromkeys(one["name"][1:] for one in found if one["name"]))
+
+
+def with_plain_colons(statement: str, *, backend: str = "") -> str:
+    """The statement with a backslash before every colon that SQLAlchemy would take for a parameter, and is none; and
+    with a space behind each parameter that is cast, as in :n::int, which it would not take for one."""
+
+    def written(found: re.Match[str]) -> str:
+        if found["passive"]:
+            return _escaped(found["passive"])
+        return f"{found[0]} " if statement[found.end() :].startswith("::") else found[0]
+
+    return _tokens(backend).sub(written, statement)
+
+
+def _escaped(passive: str) -> str:
+    return re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", passive)
+
+
+def bound(names: list[str], values: Mapping[str, object]) -> dict[str, object]:
+    """The value of each name. Raises SourceError where one is missing."""
+    for name in names:
+        if name not in values:
+            raise SourceError(Problem.PARAMETER_MISSING, name=name)
+    return {name: values[name] for name in names}
+
+
+# --- Engines: each name is resolved once, before the driver could -----------------------------------------------------
+
+# Each address of a name may take the whole time for connecting.
+_ADDRESSES_AT_MOST = 4
+# Values of sslmode that do not ask for TLS. But for "disable", both drivers take it where it is offered, unverified.
+_WITHOUT_TLS = frozenset({None, "disable", "allow", "prefer"})
+
+
+class UncheckedDriverError(OSError):
+    """A driver that is not ours goes to what its options say: only a source that may enter inner networks has it."""
+
+
+def engine_for(url: URL, *, reach: Reach, ca_bundle: str, connect_seconds: int, seconds: int) -> Engine:
+    """Without a pool: a source is asked now and then, and its connections are not ours to keep.
+
+    `seconds`: for each answer of the server. Raises AddressForbiddenError, UncheckedDriverError, and OSError where the
+    name is not known.
+    """
+    known: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
+    match url.get_backend_name():
+        case "postgresql":
+            arguments = _to_postgresql(url, reach, ca_bundle, connect_seconds)
+            return create_engine(url, connect_args=arguments, **known)
+        case "mysql":
+            return create_engine(url, creator=lambda: _mysql(url, reach, ca_bundle, connect_seconds, seconds), **known)
+    if reach < Reach.PRIVATE:
+        raise UncheckedDriverError
+    addresses_of(url.host or "", url.port or 0, reach=reach)
+    return create_engine(url, **known)
+
+
+def _to_postgresql(url: URL, reach: Reach, ca_bundle: str, connect_seconds: int) -> dict[str, Any]:
+    """`hostaddr` is what libpq connects to, `host` what it expects in the certificate: one for each address."""
+    host = url.host or ""
+    addresses = addresses_of(host, url.port or 5432, reach=reach)[:_ADDRESSES_AT_MOST]
+    arguments: dict[str, Any] = {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
+    arguments |= {"connect_timeout": connect_seconds, "gssencmode": "disable", "passfile": os.devnull}
+    if authorities := _find_authorities(url, ca_bundle):
+        arguments |= {"sslrootcert": authorities, "sslmode": "verify-full"}
+    return arguments
+
+
+def _find_authorities(url: URL, ca_bundle: str) -> str:
+    """Return the path of the certificates that the server's is verified by; empty where no TLS is asked for."""
+    return ca_bundle or ("" if url.query.get("sslmode") in _WITHOUT_TLS else certifi.where())
+
+
+def _mysql(url: URL, reach: Reach, ca_bundle: str, connect_seconds: int, seconds: int) -> Any:
+    """A connection of PyMySQL over a line of ours; the certificate is that of the name."""
+    line = connected(url.host or "", url.port or 3306, connect_seconds, reach=reach)
+    positional, found = url.get_dialect()().create_connect_args(url)
+    named = {name: value for name, value in found.items() if name != "sslmode"}
+    named |= {"read_timeout": seconds, "write_timeout": seconds, "local_infile": False, "defer_connect": True}
+    if authorities := _find_authorities(url, ca_bundle):
+        named |= {"ssl": {"ca": authorities, "check_hostname": True}}
+    elif url.query.get("sslmode") == "disable":
+        named |= {"ssl_disabled": True}
+    connection: Any = pymysql.connect(*positional, **named)
+    connection.connect(line)
+    return connection
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
 
 # How much is fetched in one go. Rows are counted when they are here, so these bound what may be too much of them.
 ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 100, 2**20
@@ -40,7 +192,7 @@ _WATCH_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SqlQuestion:
-    """`url`: from sql_url.admitted_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
+    """`url`: from addresses.admitted_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
 
     url: URL = field(repr=False)
     statement: str
@@ -421,3 +573,29 @@ def _read_pymysql_error(cause: Any, seconds: float) -> SourceError:
     if "timed out" in str(cause):
         return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
     return _make_error(_MYSQL_PROBLEMS.get(code, Problem.QUERY_REFUSED), code, seconds)
+
+
+# --- What a source's account may do beyond reading. A read-only transaction blocks none of it -------------------------
+
+# Each answers with one row: superuser, files.
+_QUERIES = {
+    "postgresql": """
+        SELECT account.rolsuper, EXISTS (
+            SELECT 1 FROM pg_roles AS held
+            WHERE held.rolname IN ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
+            AND pg_has_role(account.oid, held.oid, 'member'))
+        FROM pg_roles AS account WHERE account.rolname = current_user""",
+    "mysql": """
+        SELECT coalesce(max(privilege_type IN ('SUPER', 'CREATE USER')), 0), coalesce(max(privilege_type = 'FILE'), 0)
+        FROM information_schema.user_privileges
+        WHERE grantee = concat('''', replace(current_user(), '@', '''@'''), '''')""",
+}
+
+
+def powers_of(question: SqlQuestion, *, seconds: float) -> frozenset[Power]:
+    """Those that its account has, as far as the database says it. Raises SourceError."""
+    query = _QUERIES.get(question.url.get_backend_name())
+    if query is None:
+        return frozenset()
+    _names, _kinds, rows = execute(question, text(query), 1, seconds)
+    return frozenset(power for power, has_it in zip(Power, rows[0], strict=True) if has_it) if rows else frozenset()

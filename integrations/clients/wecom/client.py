@@ -6,18 +6,350 @@ Constructed from plain values; knows nothing of Django. A call is: token, deadli
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
 import requests
 
+from integrations.clients import transport
 from integrations.clients.errors import IntegrationError, Observe, ignore_call, observe_call
-from integrations.clients.wecom import deadline, errcodes
-from integrations.clients.wecom.api.agent import AppCalls
-from integrations.clients.wecom.api.base import Answer, Call, Request, answer_of, lasting, typed
-from integrations.clients.wecom.api.contacts import ContactCalls, LoginCalls
-from integrations.clients.wecom.api.media import LARGEST_BYTES, MediaCalls, check_media, media_id_from
-from integrations.clients.wecom.api.messages import ChatCalls, MessageCalls, SendResult, send_result_from
-from integrations.clients.wecom.builders import multipart
-from integrations.clients.wecom.token_store import FetchedToken, TokenStore
-from integrations.clients.wecom.transport import API_BASE_URL, USUAL_TIMEOUTS, Timeouts, Transport
+from integrations.clients.wecom import errcodes
+from integrations.clients.wecom.builders import (
+    MessageError,
+    Payload,
+    check_bytes,
+    check_chatid,
+    check_count,
+    check_link,
+    multipart,
+)
+from integrations.clients.wecom.calls import (
+    API_BASE_URL,
+    USUAL_TIMEOUTS,
+    Answer,
+    AnswerError,
+    Call,
+    Calls,
+    Request,
+    Timeouts,
+    Transport,
+    answer_of,
+    child,
+    integer,
+    integers,
+    joined,
+    lasting,
+    objects,
+    optional_integer,
+    optional_text,
+    text,
+    texts,
+    typed,
+)
+from integrations.clients.wecom.contacts import ContactCalls, LoginCalls
+from integrations.clients.wecom.tokens import FetchedToken, TokenStore
+
+NAME_CHARACTERS = 32
+DESCRIPTION_CHARACTERS = (4, 120)
+MENU_ENTRIES_AT_MOST = 3
+MENU_NAME_BYTES = 16
+MENU_URL_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class AgentChanges:
+    """Settings of an application to change; None leaves one as it is.
+
+    `name`: at most 32 characters; `description`: 4 to 120; `redirect_domain`: a verified domain without scheme;
+    `home_url`: with http or https.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    redirect_domain: str | None = None
+    home_url: str | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what agent/set takes. Raises MessageError."""
+        if self.name is not None and not 1 <= len(self.name) <= NAME_CHARACTERS:
+            raise MessageError("name", f"1 to {NAME_CHARACTERS} characters")
+        shortest, longest = DESCRIPTION_CHARACTERS
+        if self.description is not None and not shortest <= len(self.description) <= longest:
+            raise MessageError("description", f"{shortest} to {longest} characters")
+        if self.redirect_domain is not None and "/" in self.redirect_domain:
+            raise MessageError("redirect_domain", "a domain without scheme and path")
+        if self.home_url is not None and not self.home_url.startswith(("http://", "https://")):
+            raise MessageError("home_url", "an address with http or https")
+        named: dict[str, Any] = {
+            "name": self.name,
+            "description": self.description,
+            "redirect_domain": self.redirect_domain,
+            "home_url": self.home_url,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The application as WeCom's console shows it, with its visible scope."""
+
+    agentid: int
+    name: str = ""
+    description: str = ""
+    allowed_userids: tuple[str, ...] = ()
+    allowed_department_ids: tuple[int, ...] = ()
+    allowed_tag_ids: tuple[int, ...] = ()
+    is_closed: bool = False
+    redirect_domain: str = ""
+    home_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MenuEntry:
+    """An entry of the menu below the application's chat that opens `url`. Source: document/path/90231."""
+
+    name: str
+    url: str
+
+    def fields(self, where: str) -> dict[str, Any]:
+        """Return what menu/create takes; `where` names the entry in an error. Raises MessageError."""
+        check_bytes(f"{where}.name", self.name, MENU_NAME_BYTES)
+        check_link(f"{where}.url", self.url, MENU_URL_BYTES)
+        return {"type": "view", "name": self.name, "url": self.url}
+
+
+def agent_from(answer: Answer) -> Agent:
+    """agent/get. The three `allow_*` objects may be missing."""
+    users = objects(child(answer, "allow_userinfos"), "user")
+    return Agent(
+        agentid=integer(answer, "agentid"),
+        name=optional_text(answer, "name"),
+        description=optional_text(answer, "description"),
+        allowed_userids=tuple(text(user, "userid") for user in users),
+        allowed_department_ids=integers(child(answer, "allow_partys"), "partyid"),
+        allowed_tag_ids=integers(child(answer, "allow_tags"), "tagid"),
+        is_closed=optional_integer(answer, "close") == 1,
+        redirect_domain=optional_text(answer, "redirect_domain"),
+        home_url=optional_text(answer, "home_url"),
+    )
+
+
+def menu_from(answer: Answer) -> Mapping[str, Any]:
+    """menu/get."""
+    return {"button": list(objects(answer, "button", required=True))}
+
+
+def addresses_from(answer: Answer) -> tuple[str, ...]:
+    """getcallbackip and get_api_domain_ip."""
+    if not isinstance(answer.get("ip_list"), list):
+        raise AnswerError("ip_list is missing")
+    return texts(answer, "ip_list")
+
+
+def ticket_from(answer: Answer) -> FetchedToken:
+    """get_jsapi_ticket."""
+    return lasting(answer, "ticket")
+
+
+class AppCalls(Calls):
+    """What an administrator sees of the application in WeCom's console."""
+
+    def agent_get(self) -> Agent:
+        """Name, visible scope, trusted domain, home page. Source: document/path/90227."""
+        params = {"agentid": self._own_agentid("agent_get")}
+        return self._read("agent_get", "/cgi-bin/agent/get", agent_from, params)
+
+    def agent_set(self, changes: AgentChanges) -> None:
+        """Change some settings; what is None stays. Source: document/path/90228."""
+        values = {"agentid": self._own_agentid("agent_set"), **changes.fields()}
+        self._write("agent_set", "/cgi-bin/agent/set", values)
+
+    def menu_create(self, entries: Sequence[MenuEntry]) -> None:
+        """Replace the menu of the application's chat by one to three entries. Source: document/path/90231."""
+        check_count("button", len(entries), MENU_ENTRIES_AT_MOST, at_least=1)
+        menu = {"button": [entry.fields(f"button[{index}]") for index, entry in enumerate(entries)]}
+        params = {"agentid": self._own_agentid("menu_create")}
+        self._write("menu_create", "/cgi-bin/menu/create", menu, params=params)
+
+    def menu_get(self) -> Mapping[str, Any]:
+        """The menu as WeCom keeps it: `{"button": […]}`. Raises RecipientError (46003) where none is set.
+
+        Source: document/path/90232.
+        """
+        params = {"agentid": self._own_agentid("menu_get")}
+        return self._read("menu_get", "/cgi-bin/menu/get", menu_from, params)
+
+    def getcallbackip(self) -> tuple[str, ...]:
+        """The addresses or ranges from which callbacks come, to be read anew every day. Source: document/path/90930."""
+        return self._read("getcallbackip", "/cgi-bin/getcallbackip", addresses_from)
+
+    def get_api_domain_ip(self) -> tuple[str, ...]:
+        """The addresses of the API, for a firewall. Source: document/path/92520."""
+        return self._read("get_api_domain_ip", "/cgi-bin/get_api_domain_ip", addresses_from)
+
+    def get_jsapi_ticket(self) -> FetchedToken:
+        """A company ticket for `wx.config`; at most 100 an hour, so see `jsapi_ticket`. Source: document/path/90506."""
+        return self._read("get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket", ticket_from)
+
+
+CHAT_MEMBERS = (2, 2000)
+CHAT_NAME_CHARACTERS = 50
+_SEND = "/cgi-bin/message/send"
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """What became of a message. Ids come back lower-cased: compare without case. Acceptance is not delivery."""
+
+    msgid: str = ""
+    response_code: str = ""
+    invalid_userids: tuple[str, ...] = ()
+    unlicensed_userids: tuple[str, ...] = ()
+    warning: str = ""
+
+
+def send_result_from(answer: Answer) -> SendResult:
+    """Never raises: the message has been accepted, whatever the answer looks like."""
+    errmsg = optional_text(answer, "errmsg")
+    return SendResult(
+        msgid=optional_text(answer, "msgid"),
+        response_code=optional_text(answer, "response_code"),
+        invalid_userids=joined(answer, "invaliduser"),
+        unlicensed_userids=joined(answer, "unlicenseduser"),
+        warning=errmsg if "warning" in errmsg.lower() else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A group chat of the application."""
+
+    chatid: str
+    name: str
+    owner: str
+    userids: tuple[str, ...]
+
+
+def chatid_from(answer: Answer) -> str:
+    """appchat/create."""
+    return text(answer, "chatid")
+
+
+def chat_from(answer: Answer) -> Chat:
+    """appchat/get."""
+    chat = child(answer, "chat_info")
+    return Chat(
+        text(chat, "chatid"), optional_text(chat, "name"), optional_text(chat, "owner"), texts(chat, "userlist")
+    )
+
+
+class MessageCalls(Calls):
+    """Calls that reach people. Where it is unclear whether one went out: OutcomeUnknownError."""
+
+    def message_send(self, body: bytes) -> SendResult:
+        """Send exactly the bytes of `body` (see `limits.body_bytes`). Partial success is a result, not an error.
+
+        Raises RecipientError with the ids where nobody can receive it. Source: document/path/90236 (page of
+        2025-09-24).
+        """
+        answer = self._call(Call("message_send", _SEND, "POST", body=body, is_repeatable=False))
+        return send_result_from(answer)
+
+    def message_update_template_card(self, update: Payload) -> tuple[str, ...]:
+        """Change a card (see `builders.card_update`); the userids for whom that was not possible, lower-cased.
+
+        A response_code works once. Source: document/path/94945 (page of 2025-07-24).
+        """
+        path = "/cgi-bin/message/update_template_card"
+        answer = self._write("message_update_template_card", path, update, is_repeatable=False)
+        return joined(answer, "invaliduser")
+
+    def message_recall(self, msgid: str) -> None:
+        """Take a message back, within 24 h; the WeChat plug-in keeps it. Source: document/path/94867."""
+        self._write("message_recall", "/cgi-bin/message/recall", {"msgid": msgid})
+
+
+class ChatCalls(Calls):
+    """Group chats that the application owns. Only where its visible scope is the root department, else 48002, 60011.
+
+    Source: document/path/90245 (create), 90246 (update), 90247 (get), 90248 (send).
+    """
+
+    def appchat_create(self, *, userids: Sequence[str], name: str = "", owner: str = "", chatid: str = "") -> str:
+        """Make a chat of 2 to 2000 members; gives its chatid. `name`: at most 50 characters. Without an `owner` WeCom
+        takes any member; without a `chatid` it makes one, and then an unclear failure may have made a chat."""
+        check_count("userlist", len(userids), CHAT_MEMBERS[1], at_least=CHAT_MEMBERS[0])
+        values: Payload = {**_chat_fields(name, owner), "userlist": list(userids)}
+        # WeCom's ids are the same in capital and small letters.
+        if owner and owner.lower() not in {userid.lower() for userid in userids}:
+            raise MessageError("owner", "is not among the members")
+        if chatid:
+            check_chatid(chatid)
+            values["chatid"] = chatid
+        answer = self._write("appchat_create", "/cgi-bin/appchat/create", values, is_repeatable=False)
+        return typed("appchat_create", chatid_from, answer)
+
+    def appchat_update(
+        self, chatid: str, *, name: str = "", owner: str = "", add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> None:
+        """Change name, owner or members; what is empty stays."""
+        check_chatid(chatid)
+        values: Payload = {"chatid": chatid, **_chat_fields(name, owner)}
+        if add:
+            values["add_user_list"] = list(add)
+        if remove:
+            values["del_user_list"] = list(remove)
+        self._write("appchat_update", "/cgi-bin/appchat/update", values)
+
+    def appchat_get(self, chatid: str) -> Chat:
+        """Name, owner and members."""
+        check_chatid(chatid)
+        return self._read("appchat_get", "/cgi-bin/appchat/get", chat_from, {"chatid": chatid})
+
+    def appchat_send(self, body: bytes) -> None:
+        """Send exactly the bytes of `body` (see `builders.chat_message`) into a chat. There is no duplicate check."""
+        self._call(Call("appchat_send", "/cgi-bin/appchat/send", "POST", body=body, is_repeatable=False))
+
+
+def _chat_fields(name: str, owner: str) -> Payload:
+    check_count("name", len(name), CHAT_NAME_CHARACTERS)
+    return {field: value for field, value in (("name", name), ("owner", owner)) if value}
+
+
+MediaKind = Literal["image", "file"]
+
+SMALLEST_BYTES = 6  # "more than 5 bytes"
+LARGEST_BYTES: dict[MediaKind, int] = {"image": 10 * 1024 * 1024, "file": 20 * 1024 * 1024}
+
+
+def media_id_from(answer: Answer) -> str:
+    """media/upload and webhook/upload_media."""
+    return text(answer, "media_id")
+
+
+class MediaCalls(Calls):
+    """Uploading."""
+
+    def media_upload(
+        self, content: bytes, *, kind: MediaKind, file_name: str, media_type: str = "application/octet-stream"
+    ) -> str:
+        """Upload a file for messages, for three days; returns its media_id. The recipient sees `file_name`.
+
+        `content`: more than 5 bytes; image (JPG, PNG) 10 MB, file 20 MB. Raises MessageError for any other size, and
+        for a name with line breaks. Source: document/path/90253.
+        """
+        check_media("media", content, LARGEST_BYTES[kind])
+        body, content_type = multipart(content, file_name=file_name, media_type=media_type)
+        params = {"type": kind}
+        call = Call("media_upload", "/cgi-bin/media/upload", "POST", params, body, content_type, is_transfer=True)
+        return typed("media_upload", media_id_from, self._call(call))
+
+
+def check_media(field: str, content: bytes, largest: int) -> None:
+    """Raises MessageError, with `field`, unless `content` has SMALLEST_BYTES to `largest` bytes."""
+    if not SMALLEST_BYTES <= len(content) <= largest:
+        raise MessageError(field, f"{len(content)} bytes, {SMALLEST_BYTES} to {largest}")
 
 
 class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, MediaCalls):
@@ -66,7 +398,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
 
     def _call(self, call: Call) -> Answer:
         """One call with the application's token: once more with another token if WeCom refuses this one."""
-        with deadline.total_deadline(self._transport.seconds_for(call)):
+        with transport.total_deadline(self._transport.seconds_for(call)):
             token = self._token()
             try:
                 return self._once(call, token)

@@ -27,8 +27,8 @@ from integrations.clients.wecom.builders import (
     check_bytes,
     text_content,
 )
-from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, TO_SCOPE, WECOM_ADMIN
-from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+from integrations.clients.wecom.errcodes import SITE_ADMIN, TO_SCOPE, WECOM_ADMIN
+from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies.diagnosis.findings import (
     APP_DISABLED,
     IP_REFUSED,
@@ -52,8 +52,7 @@ from integrations.companies.diagnosis.findings import (
 from integrations.core.client_factory import contacts_client, testing_client, token_store, wecom_client
 
 if TYPE_CHECKING:
-    from integrations.clients.wecom.api.agent import Agent
-    from integrations.clients.wecom.client import WeComClient
+    from integrations.clients.wecom.client import Agent, WeComClient
     from integrations.models import Corp
 
 

@@ -21,8 +21,8 @@ from integrations.clients.errors import (
     UnreadableSecretError,
 )
 from integrations.clients.wecom import errcodes
-from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN, SUPPORT
-from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+from integrations.clients.wecom.errcodes import NETWORK_ADMIN, SITE_ADMIN, SUPPORT
+from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.core.validators import without_invisible
 from integrations.models import CheckRun, Corp
 

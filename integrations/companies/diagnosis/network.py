@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from integrations.clients.errors import Explanation, IntegrationError
-from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN, WECOM_ADMIN
-from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+from integrations.clients.wecom.errcodes import NETWORK_ADMIN, SITE_ADMIN, WECOM_ADMIN
+from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies.diagnosis.findings import (
     FOR_A_DAY,
     IP_REFUSED,

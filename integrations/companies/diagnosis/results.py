@@ -47,8 +47,8 @@ from integrations.companies.diagnosis.findings import (
 from integrations.companies.diagnosis.network import CERTIFICATE, CLOCK, IP, NETWORK, PROXY
 from integrations.core import hooks
 from integrations.core.client_factory import CALLBACK_COLUMNS, token_store
-from integrations.core.explanations import translated
 from integrations.core.hooks import CallsRefused
+from integrations.core.sentences import translated
 from integrations.models import CheckRun, Corp
 from integrations.models.fields import Person, Unreadable
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from integrations.clients.errors import IntegrationError
-from integrations.clients.wecom.deadline import total_deadline
+from integrations.clients.transport import total_deadline
 from integrations.companies.diagnosis.app import MESSAGE, check_userid
 from integrations.companies.diagnosis.findings import (
     APP_DISABLED,

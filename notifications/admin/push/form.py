@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from integrations.core.page_versions import VERSION
+from integrations.core.admin_pages import VERSION
 from integrations.data.table import Table
 from integrations.models import Card
 from notifications.admin import report_forms

@@ -17,8 +17,8 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import own_page
+from integrations.core.admin_pages import AnyModelAdmin
 from integrations.core.background import database_now
-from integrations.core.generics import AnyModelAdmin
 from notifications.admin import subscription_forms
 from notifications.admin.base import administrator
 from notifications.admin.push.form import copy_push

@@ -28,8 +28,8 @@ from accounts.users.contacts import whom_to_ask
 from accounts.users.scopes import people_visible_to
 from integrations import bi
 from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS, listing_problem
-from integrations.core.generics import AnyModelAdmin
-from integrations.core.queues import queue_on_commit
+from integrations.core.admin_pages import AnyModelAdmin
+from integrations.core.background import queue_on_commit
 from integrations.data.table import Kind, Table
 from integrations.models import BiConnection, BiListing, Card, DataSource, Department, SourceKind
 from integrations.models.datasources import THE_ONE

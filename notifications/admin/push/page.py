@@ -21,8 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts.models import Attribute
-from integrations.core.page_versions import VERSION
-from integrations.core.ways_out import offer_ways, way_out
+from integrations.core.admin_pages import VERSION, offer_ways, way_out
 from notifications.admin import report_preview
 from notifications.admin.base import administrator
 from notifications.admin.push.form import (

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils import timezone, translation
 
-from integrations.clients.snapshots.options import Kind, Options, Theme, Width
+from integrations.clients.snapshots import Kind, Options, Theme, Width
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.table import Table, from_document, to_document
 from notifications.charts import definition as charts

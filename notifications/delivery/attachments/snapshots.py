@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from integrations import bi
 from integrations.bi import CannotEnter
-from integrations.clients.snapshots.options import Reason, SnapshotError
+from integrations.clients.snapshots import Reason, SnapshotError
 from integrations.core.sentences import Sentence
 from notifications.delivery.attachments import recipes
 from notifications.delivery.attachments.recipes import Made, MediumError

@@ -19,10 +19,8 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from integrations.clients.wecom.builders import in_reading_order
-from integrations.data.figures import to_decimal
-from integrations.data.formats import USUAL_DECIMALS
-from integrations.data.reading import in_zone
-from integrations.data.table import Column, Kind, Month, Table, Value
+from integrations.data.figures import in_zone, to_decimal
+from integrations.data.table import USUAL_DECIMALS, Column, Kind, Month, Table, Value
 from notifications.charts.labels import cell_text, head_unit
 
 # A spreadsheet's own limits, one row for the head and one for what is left out.

@@ -18,7 +18,7 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
-from integrations.clients.wecom.api.messages import SendResult
+from integrations.clients.wecom.client import SendResult
 from integrations.clients.wecom.errcodes import NOBODY_REACHED, RATE_LIMITED
 
 SENDS = frozenset({"message_send", "webhook_send"})

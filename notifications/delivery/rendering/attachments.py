@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from integrations.clients.snapshots.options import Kind
+from integrations.clients.snapshots import Kind
 from notifications.charts import theme
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import jobs, recipes

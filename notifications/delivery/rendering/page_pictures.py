@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from accounts.users import bi_accounts
 from integrations import bi
-from integrations.clients.snapshots.options import Options, Theme, Width
+from integrations.clients.snapshots import Options, Theme, Width
 from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence
 from notifications.delivery.attachments import jobs

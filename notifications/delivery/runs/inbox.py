@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.db.models import Q, QuerySet
 
 from accounts.models import User
-from integrations.core.safe_urls import safe_path
+from integrations.core.http import safe_path
 from notifications.models import Attachment, Delivery, Receipt
 from notifications.models.deliveries import tidy_mark
 

@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 
 from integrations.clients.errors import operation_of
 from integrations.clients.wecom import errcodes
-from integrations.core.explanations import of_errcode
 from integrations.core.hooks import CallsRefused
+from integrations.core.sentences import of_errcode
 from integrations.models import Corp
 from notifications.delivery.channels.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
 from notifications.delivery.leases import QUEUE_LEASE

@@ -29,7 +29,7 @@ from notifications.models import Channel, Delivery, Medium
 
 logger = logging.getLogger(__name__)
 
-# Longer than the longest upload (integrations.clients.wecom.transport.Timeouts.transfer_seconds).
+# Longer than the longest upload (integrations.clients.wecom.calls.Timeouts.transfer_seconds).
 LEASE = timedelta(seconds=120)
 # Of pictures in the bodies that one statement writes, or one picture: on its way each is in memory some eight times.
 BYTES_AT_ONCE = 4 * 2**20

@@ -19,9 +19,9 @@ from structlog.contextvars import bind_contextvars
 
 from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import IntegrationError
-from integrations.clients.wecom.api.media import MediaKind
 from integrations.clients.wecom.builders import MessageError
-from integrations.clients.wecom.transport import Timeouts
+from integrations.clients.wecom.calls import Timeouts
+from integrations.clients.wecom.client import MediaKind
 from integrations.core import client_factory
 from integrations.core.background import guarded
 from notifications.delivery.channels.outcomes import ROBOT_GONE, Kind, Outcome, outcome_of_error

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, nodes
 
 from integrations.core.sentences import Sentence
-from integrations.data.formats import LARGEST
+from integrations.data.table import LARGEST
 from notifications.reports.templates.environment import ENVIRONMENT, counted, joined
 from notifications.reports.templates.values import TemplateError
 

@@ -13,9 +13,8 @@ from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.translation import gettext as _
 
 from integrations.core.sentences import Sentence
-from integrations.data import dates as days
-from integrations.data.formats import DASH
-from integrations.data.table import Month
+from integrations.data import figures as days
+from integrations.data.table import DASH, Month
 from notifications.reports.templates.values import NOTHING, Exposed, ExpressionError, Nothing, exposed_of
 
 USUAL_FORMAT = "YYYY-MM-DD"

@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from integrations.core.sentences import Sentence
 from integrations.data.figures import ARITHMETIC
-from integrations.data.formats import DASH, LARGEST
+from integrations.data.table import DASH, LARGEST
 from notifications.reports.templates import dates, numbers
 from notifications.reports.templates.escaping import escaped
 from notifications.reports.templates.values import NOTHING, Exposed, ExpressionError, Function, Nothing, to_number

@@ -7,10 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from integrations.core.sentences import Sentence
-from integrations.data import figures, formats
+from integrations.data import figures, table
 from integrations.data.figures import ARITHMETIC
-from integrations.data.formats import DASH, DOWN, SAME, UP
-from integrations.data.table import Column, Kind
+from integrations.data.table import DASH, DOWN, SAME, UP, Column, Kind
 from notifications.charts.labels import describe_change
 from notifications.reports.templates.values import NOTHING, Exposed, ExpressionError, exposed_of, to_number
 
@@ -39,19 +38,19 @@ class Figure(Decimal):
 
 def plain(value: Any) -> str:
     """A number as it stands in a text where no format is named: 12, 12.35, -3; 12.5% of a column of percentages."""
-    return _format(value, lambda number: formats.format_number(number, _decimals_of(value), grouped=False))
+    return _format(value, lambda number: table.format_number(number, _decimals_of(value), grouped=False))
 
 
 def rounded(value: Any, decimals: int = 0) -> str:
     """Write without decimals, or with as many as named."""
     places = _decimals(decimals)
-    return _format(value, lambda number: formats.format_number(number, places, grouped=False))
+    return _format(value, lambda number: table.format_number(number, places, grouped=False))
 
 
 def thousands(value: Any, decimals: int | None = None) -> str:
     """1,234,567.8: with as many decimals as the column shows or the number has (two at most), or as named."""
     places = _decimals_of(value) if decimals is None else _decimals(decimals)
-    return _format(value, lambda number: formats.format_number(number, places))
+    return _format(value, lambda number: table.format_number(number, places))
 
 
 def in_wan(value: Any, decimals: int = 1) -> str:
@@ -67,7 +66,7 @@ def in_yi(value: Any, decimals: int = 2) -> str:
 def short(value: Any, decimals: int | None = None) -> str:
     """Write in 亿 or 万, as the rounded number asks for it, else as it is."""
     places = None if decimals is None else _decimals(decimals)
-    return _format(value, lambda number: formats.format_short(number, places))
+    return _format(value, lambda number: table.format_short(number, places))
 
 
 def percent(value: Any, decimals: int = 1) -> str:
@@ -75,7 +74,7 @@ def percent(value: Any, decimals: int = 1) -> str:
     places = _decimals(decimals)
     if getattr(value, "is_percent", False):
         return rounded(value, places)
-    return _format(value, lambda number: f"{formats.format_number(number * 100, places, grouped=False)}%")
+    return _format(value, lambda number: f"{table.format_number(number * 100, places, grouped=False)}%")
 
 
 def signed(value: Any, decimals: int = 1) -> str:
@@ -133,7 +132,7 @@ def _divide(value: Any, by: Decimal, decimals: int, unit: str) -> str:
     if number is None or abs(number) < by:
         return plain(value)
     return _format(
-        ARITHMETIC.divide(number, by), lambda one: f"{formats.format_number(one, places, grouped=False)}{unit}"
+        ARITHMETIC.divide(number, by), lambda one: f"{table.format_number(one, places, grouped=False)}{unit}"
     )
 
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from integrations.data.dates import RELATIVE_DATES
+from integrations.data.figures import RELATIVE_DATES
 from notifications.reports.templates import dates, environment
 from notifications.reports.templates.dates import Period
 

@@ -16,7 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from integrations.core.sentences import Sentence
-from integrations.data.dates import LAST_WORKDAY, Workday, last_workday
+from integrations.data.figures import LAST_WORKDAY, Workday, last_workday
 from integrations.data.table import Table
 from notifications.reports.templates import dates
 from notifications.reports.templates.compiler import compiled, plain_text

@@ -12,10 +12,8 @@ from zoneinfo import ZoneInfo
 
 from integrations.core.sentences import Sentence
 from integrations.data import figures
-from integrations.data.dates import EARLIER
-from integrations.data.formats import LARGEST
-from integrations.data.reading import day_of, is_unknown
-from integrations.data.table import NUMERIC, Column, Kind, Table
+from integrations.data.figures import EARLIER, day_of, is_unknown
+from integrations.data.table import LARGEST, NUMERIC, Column, Kind, Table
 from notifications.reports.templates import values as templates_values
 from notifications.reports.templates.dates import Period
 from notifications.reports.templates.numbers import Change, Figure

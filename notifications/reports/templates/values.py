@@ -9,10 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from integrations.core.sentences import Sentence, SentenceError
-from integrations.data.figures import comparison_key, to_decimal
-from integrations.data.formats import DASH
-from integrations.data.reading import day_of, fold_text, in_zone, is_unknown, read_number
-from integrations.data.table import NUMERIC, TEMPORAL, Column, Kind, Value
+from integrations.data.figures import comparison_key, day_of, fold_text, in_zone, is_unknown, read_number, to_decimal
+from integrations.data.table import DASH, NUMERIC, TEMPORAL, Column, Kind, Value
 
 
 class TemplateError(SentenceError):

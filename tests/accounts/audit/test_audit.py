@@ -21,7 +21,7 @@ from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
 from accounts.users.roles import Role
 from accounts.users.scopes import audit_entries_visible_to
 from integrations.companies import services
-from integrations.core.paginator import ROWS_COUNTED
+from integrations.core.admin_pages import ROWS_COUNTED
 from integrations.models import Card, Corp, DataSource, SiteAddress, VerificationFile
 from notifications.models import AlertReceiver, AlertRule, Report, Subscription
 from tests.accounts.conftest import make_person

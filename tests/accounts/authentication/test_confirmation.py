@@ -20,7 +20,7 @@ from accounts.models import (
     SignInPolicy,
     User,
 )
-from integrations.core.reauthentication import ConfirmedChanges
+from integrations.core.admin_pages import ConfirmedChanges
 from integrations.models import BiConnection, Corp, DataSource, SiteAddress, SyncRun
 from integrations.models.fields import EncryptedTextField
 from notifications.models import ApiToken, InboundChannel, IncomingMessage, OperatorContacts, Robot

@@ -19,7 +19,7 @@ from accounts.explanations import GUIDES
 from accounts.models import User
 from accounts.views import errors
 from accounts.views.errors import ErrorDetails, seal, unseal
-from integrations.core.safe_urls import HOME
+from integrations.core.http import HOME
 from integrations.models import Corp
 from integrations.models.fields import cipher
 from tests.accounts.authentication.test_targets import TRICKS

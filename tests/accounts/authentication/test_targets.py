@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.authentication.flow import inner_page
-from integrations.core.safe_urls import HOME, LONGEST, safe_path
+from integrations.core.http import HOME, LONGEST, safe_path
 from tests.accounts.conftest import SITE
 
 ELSEWHERE = ("evil.example", "//evil.example", "https://evil.example", "https:evil.example", "http:///evil.example")

@@ -13,8 +13,7 @@ from django.utils import timezone
 from accounts.directory import event_handlers
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.roles import Role
-from integrations import tasks
-from integrations.callbacks import queue
+from integrations import callbacks, tasks
 from integrations.directory.events import NAME as COPY
 from integrations.models import EventWork, Member
 from notifications.delivery.rendering.render import render_run
@@ -428,7 +427,7 @@ def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
         wecom_events.send(*wecom_events.heard())
         tasks.consume_events(people.corp.pk, COPY)  # and here the queue was lost
     assert User.objects.get(username="LiLei").is_active
-    assert (people.corp.pk, event_handlers.NAME) in queue.due_lanes(now=wecom_events.clock.now)
+    assert (people.corp.pk, event_handlers.NAME) in callbacks.due_lanes(now=wecom_events.clock.now)
 
     tasks.sweep_events(wecom_events.clock.now)
 
@@ -445,7 +444,7 @@ def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
     render_run(run_id=run.pk, now=run.slot_at)
     leave(people)
     with monkeypatch.context() as patch:
-        patch.setattr(queue, "settle", _die)
+        patch.setattr(callbacks, "settle", _die)
         assert "died" in [_told(wecom_events, post) for post in wecom_events.heard()]
     assert not Member.objects.able().filter(userid_folded="lilei").exists()
 

@@ -17,7 +17,7 @@ from accounts.authentication.sessions import CORP_KEY
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users import attributes
 from integrations.bi import ROOT, CannotEnter, Obstacle, entrance_for, landing_of
-from integrations.core.safe_urls import safe_path
+from integrations.core.http import safe_path
 from integrations.models import BiConnection, Corp
 from tests.accounts.authentication.test_targets import TRICKS
 from tests.accounts.conftest import DESKTOP, HOST, IPHONE_WECOM, SITE, Visitor, make_corp, make_person, visitor

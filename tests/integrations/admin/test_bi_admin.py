@@ -18,7 +18,7 @@ from pytest_django import Settings
 from accounts.models import AuditEntry, DirectoryPolicy, User
 from accounts.users.roles import Role
 from guanwecom.celery import app
-from integrations.clients.guandata import keys
+from integrations.clients import guandata_sso
 from integrations.models import BiConnection, Corp, DataSource, SiteAddress
 from tests.accounts.people import sent_form, with_role
 from tests.bi import BI, KEY, PUBLIC, claims_in, make_bi
@@ -258,8 +258,8 @@ class TestWho:
     def test_a_system_administrator_cannot_bring_a_key_of_their_own(
         self, system_administrator: Client, bi: BiConnection
     ) -> None:
-        response = system_administrator.post(f"{LIST}paste/", {"private_key": keys.generate()})
-        by_name = system_administrator.post(f"{LIST}key/paste/", {"private_key": keys.generate()})
+        response = system_administrator.post(f"{LIST}paste/", {"private_key": guandata_sso.generate()})
+        by_name = system_administrator.post(f"{LIST}key/paste/", {"private_key": guandata_sso.generate()})
 
         assert {response.status_code, by_name.status_code} <= {302, 403, 404}
         assert BiConnection.objects.get().private_key == KEY
@@ -303,10 +303,10 @@ class TestKey:
 
         assert response.headers["Location"] == f"{PAGE}#key"
         saved = BiConnection.objects.get()
-        key = keys.load(saved.private_key)
+        key = guandata_sso.load(saved.private_key)
         page = admin_client.get(PAGE).content.decode()
-        assert f'value="{keys.public_line(key)}"' in page
-        assert keys.public_pem(key) in page
+        assert f'value="{guandata_sso.public_line(key)}"' in page
+        assert guandata_sso.public_pem(key) in page
         assert "管理中心 → 系统集成 → 单点登录" in page
         assert LogEntry.objects.filter(change_message__contains="Key pair generated").count() == 1
 
@@ -321,7 +321,7 @@ class TestKey:
         assert BiConnection.objects.get().private_key != KEY
 
     def test_that_exists_already_is_pasted(self, admin_client: Client, bi: BiConnection) -> None:
-        own = keys.generate()
+        own = guandata_sso.generate()
 
         response = admin_client.post(f"{LIST}key/paste/", {"private_key": own})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integrations.clients.wecom.api.agent import Agent, AgentChanges, MenuEntry
+from integrations.clients.wecom.client import Agent, AgentChanges, MenuEntry
 from integrations.clients.wecom.oauth import sign
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import Place

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integrations.clients.wecom.api.contacts import Department, Identity, MemberPage, MemberRow, Tag, User
+from integrations.clients.wecom.contacts import Department, Identity, MemberPage, MemberRow, Tag, User
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import Place
 

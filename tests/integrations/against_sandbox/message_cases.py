@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.api.messages import Chat, SendResult
 from integrations.clients.wecom.builders import Content, Payload, Recipients, body_bytes, text_content
 from integrations.clients.wecom.cards import Button, Head, button_interaction, text_notice
+from integrations.clients.wecom.client import Chat, SendResult
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import Place
 from tests.sandbox_process import AGENTID

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from integrations.clients.transport import open_session
+from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import RobotClient, WeComClient
-from integrations.clients.wecom.token_store import InMemoryTokenStore, TokenStore
-from integrations.clients.wecom.transport import Timeouts, open_session
+from integrations.clients.wecom.tokens import InMemoryTokenStore, TokenStore
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 # AGENTID sees 销售部 and below. WHOLE sees everybody, is older than 2022-06-20 and is bound to a mini-program.

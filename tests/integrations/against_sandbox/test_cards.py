@@ -6,7 +6,6 @@ import pytest
 
 from integrations.clients.errors import BadRequestError, RecipientError
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.api.messages import SendResult
 from integrations.clients.wecom.builders import Recipients, body_bytes
 from integrations.clients.wecom.cards import (
     Button,
@@ -21,6 +20,7 @@ from integrations.clients.wecom.cards import (
     news_notice,
     text_notice,
 )
+from integrations.clients.wecom.client import SendResult
 from tests.integrations.against_sandbox.message_cases import DONE, LINK, leave_card, sent, update
 from tests.integrations.against_sandbox.place import Place
 from tests.integrations.against_sandbox.test_refusals import refused

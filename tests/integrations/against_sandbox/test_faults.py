@@ -10,7 +10,7 @@ from integrations.clients.errors import (
     ConfigurationError,
     IntegrationError,
 )
-from integrations.clients.wecom.transport import Timeouts
+from integrations.clients.wecom.calls import Timeouts
 from tests.integrations.against_sandbox.message_cases import text
 from tests.integrations.against_sandbox.place import Place
 from tests.integrations.against_sandbox.test_refusals import refused

@@ -9,8 +9,8 @@ import pytest
 
 from integrations.clients.errors import RateLimitedError, RecipientError
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.api.messages import SendResult
 from integrations.clients.wecom.builders import EVERYBODY, Article, Content, Recipients, body_bytes
+from integrations.clients.wecom.client import SendResult
 from tests.integrations.against_sandbox.message_cases import sent, text
 from tests.integrations.against_sandbox.place import PNG, WHOLE, Place
 from tests.integrations.against_sandbox.test_refusals import refused

@@ -17,8 +17,8 @@ from integrations.clients.errors import (
     RecipientError,
 )
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.api.agent import AgentChanges
 from integrations.clients.wecom.builders import Recipients, body_bytes
+from integrations.clients.wecom.client import AgentChanges
 from tests.integrations.against_sandbox.message_cases import leave_card, sent, text, update
 from tests.integrations.against_sandbox.place import CALLER_IP, CONTACTS_SECRET, MINI_PROGRAM, PNG, WHOLE, Place
 from tests.sandbox_process import AGENTID, CORPID

@@ -9,8 +9,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from integrations import bi
-from integrations.clients.guandata import keys
-from integrations.clients.guandata.keys import KeyRefused
+from integrations.clients import guandata_sso
+from integrations.clients.guandata_sso import KeyRefused
 from integrations.core.client_factory import BiTokens, _bi_token_store, guandata_client
 from integrations.models import BiConnection
 from tests.bi import BI, KEY, PUBLIC, make_bi
@@ -31,8 +31,8 @@ def test_a_generated_key_is_stored_encrypted_and_given_out_by_its_public_half() 
     saved = BiConnection.objects.get()
     line, pem = bi.public_key(saved) or ("", "")
     assert stored_key().startswith("gAAAAA")
-    assert keys.load(saved.private_key).key_size == 1024
-    assert pem == keys.public_pem(keys.load(saved.private_key))
+    assert guandata_sso.load(saved.private_key).key_size == 1024
+    assert pem == guandata_sso.public_pem(guandata_sso.load(saved.private_key))
     assert line == "".join(pem.splitlines()[1:-1])
     assert saved.connection_version == 2
 

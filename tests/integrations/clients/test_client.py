@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from integrations.clients.errors import ConfigurationError, TransientError
-from integrations.clients.network import CONTENT_BYTES_AT_MOST
-from integrations.clients.site import Page, SiteClient
+from integrations.clients.network import CONTENT_BYTES_AT_MOST, Page, SiteClient
 from tests.integrations.clients.wecom.misbehaviour import drips_body, drips_headers, let_drops_pass_time, never_ends
 from tests.integrations.clients.wecom.server import listening
 from tests.integrations.clients.wecom.test_tls import _certificate

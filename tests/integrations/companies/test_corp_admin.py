@@ -19,7 +19,7 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 from accounts.models import User
 from accounts.users.roles import Role
 from integrations.clients.errors import ConfigurationError, RateLimitedError
-from integrations.clients.wecom.token_store import FetchedToken
+from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import links, services
 from integrations.companies.diagnosis.console import judge_home_page
 from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE

@@ -17,7 +17,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from accounts.models import AuditEntry, User
 from integrations.clients.errors import UNREADABLE_SECRET
-from integrations.clients.wecom.token_store import FetchedToken
+from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.core.client_factory import token_store
 from integrations.models import CheckRun, Corp, StagedCredentials

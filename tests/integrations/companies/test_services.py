@@ -11,7 +11,7 @@ from django.utils import translation
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
-from integrations.clients.wecom.token_store import FetchedToken
+from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.core import hooks
 from integrations.core.client_factory import token_store

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from integrations.clients.wecom.deadline import remaining_seconds, total_deadline
+from integrations.clients.transport import remaining_seconds, total_deadline
 from integrations.core.background import database_clock
 
 pytestmark = pytest.mark.django_db

@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection
 from django.test import Client
 
 from accounts.models import User
-from integrations.core import csp
+from integrations.core import http
 from integrations.models import Corp, SiteAddress
 from tests.integrations.opening import version_on
 
@@ -65,11 +65,11 @@ def test_refusals_are_reported_to_the_collector_that_a_setting_names(
     monkeypatch.setenv("CSP_REPORT_URI", "https://csp.example.com/report?site=1")
     read = runpy.run_path(str(project_root / "guanwecom" / "settings.py"))
     settings.CONTENT_SECURITY_POLICY = read["CONTENT_SECURITY_POLICY"]
-    csp.forget()
+    http.forget()
     try:
         assert policy("/login/?stay=1")["report-uri"] == ["https://csp.example.com/report?site=1"]
     finally:
-        csp.forget()
+        http.forget()
 
 
 def test_a_refused_host_is_answered_under_the_policy_too() -> None:
@@ -116,7 +116,7 @@ def test_a_saved_address_cannot_write_into_the_policy(url: str) -> None:
     make_corp(1, authorize_base_url=url, qr_base_url=url)
 
     assert policy("/login/?stay=1")["form-action"] == ["'self'", "http://testserver"]
-    assert csp.origin_of(url) is None
+    assert http.origin_of(url) is None
 
 
 def test_the_origins_are_read_once_in_a_few_seconds(django_assert_num_queries: Any) -> None:
@@ -124,7 +124,7 @@ def test_the_origins_are_read_once_in_a_few_seconds(django_assert_num_queries: A
     policy("/login/trouble/")
 
     with django_assert_num_queries(0):
-        assert csp.of_sign_in().panels == ("https://login.work.weixin.qq.com",)
+        assert http.of_sign_in().panels == ("https://login.work.weixin.qq.com",)
 
 
 def test_pages_are_answered_without_a_database_too() -> None:
@@ -132,7 +132,7 @@ def test_pages_are_answered_without_a_database_too() -> None:
         raise DatabaseError
 
     with connection.execute_wrapper(fail):
-        assert csp.of_sign_in() == csp.Origins()
+        assert http.of_sign_in() == http.Origins()
 
 
 def test_a_changed_site_address_may_be_gone_to_from_its_confirmation() -> None:

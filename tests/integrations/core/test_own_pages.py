@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from accounts.authentication.flow import inner_page
 from integrations.clients.wecom import oauth
-from integrations.core.safe_urls import inner_page_from, is_own_page, rooted
+from integrations.core.http import inner_page_from, is_own_page, rooted
 from tests.accounts.authentication.test_targets import TRICKS
 
 SITE = "https://bi.example.com/"

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrations.core.paginator import KeysetPage, keyset_page
+from integrations.core.admin_pages import KeysetPage, keyset_page
 
 pytestmark = pytest.mark.django_db
 

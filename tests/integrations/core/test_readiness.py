@@ -14,7 +14,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from integrations.core import readiness
+from integrations.core import heartbeats
 from integrations.core.heartbeats import process_name
 from integrations.models import Heartbeat
 from tests.e2e.waiting import eventually
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _nothing_written_yet() -> Iterator[None]:
-    readiness.write_probe.forget()
+    heartbeats.write_probe.forget()
     yield
-    readiness.write_probe.forget()
+    heartbeats.write_probe.forget()
 
 
 def answer(path: str = "/healthz/ready") -> tuple[int, str]:
@@ -107,7 +107,7 @@ def test_a_full_disk_is_not_ready() -> None:
 
 
 def test_a_database_that_lacks_a_migration_is_not_ready() -> None:
-    app, name = max(readiness.own_migrations())
+    app, name = max(heartbeats.own_migrations())
     MigrationRecorder(connection).record_unapplied(app, name)
 
     assert answer() == (503, "down: migrations (1 not applied)")

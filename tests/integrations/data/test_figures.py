@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.data import dates, figures, formats
-from integrations.data.figures import Change, ChangeKind
-from integrations.data.reading import read_number
+from integrations.data import figures, table
+from integrations.data.figures import Change, ChangeKind, read_number
 from integrations.data.table import Column, Kind, Table
 
 NOW = datetime(2026, 12, 1, 1, 0, tzinfo=UTC)
@@ -69,7 +68,7 @@ def test_floats_are_added_in_the_digits_that_they_show() -> None:
 
 @given(st.decimals(-(10**15), 10**15, places=2))
 def test_what_is_shown_gives_the_number_back(number: Decimal) -> None:
-    shown = read_number(formats.format_number(number))
+    shown = read_number(table.format_number(number))
 
     assert shown is not None
     assert shown.value == number
@@ -88,7 +87,7 @@ def test_what_is_shown_gives_the_number_back(number: Decimal) -> None:
     ],
 )
 def test_the_unit_follows_the_rounded_number(number: str, short: str) -> None:
-    assert formats.format_short(Decimal(number)) == short
+    assert table.format_short(Decimal(number)) == short
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,7 @@ def test_the_unit_follows_the_rounded_number(number: str, short: str) -> None:
     [("1234.565", None, "1,234.57"), ("-0.004", 2, "0.00"), ("0.5", 0, "1"), ("12.50", None, "12.5"), (None, 1, "—")],
 )
 def test_numbers_round_half_up_and_zero_has_no_sign(number: str | None, decimals: int | None, shown: str) -> None:
-    assert formats.format_number(None if number is None else Decimal(number), decimals) == shown
+    assert table.format_number(None if number is None else Decimal(number), decimals) == shown
 
 
 @pytest.mark.parametrize(
@@ -154,10 +153,10 @@ def test_a_share_of_nothing_is_unknown() -> None:
     ],
 )
 def test_periods_are_reckoned_from_the_day_of_the_slot(name: str, first: date, last: date) -> None:
-    named = dates.named_days(date(2026, 12, 1))
+    named = figures.named_days(date(2026, 12, 1))
 
-    assert named[name] == dates.Period(first, last)
+    assert named[name] == figures.Period(first, last)
 
 
 def test_the_last_workday_is_before_the_weekend() -> None:
-    assert dates.last_workday(date(2026, 11, 30), lambda day: day.weekday() < 5) == date(2026, 11, 27)
+    assert figures.last_workday(date(2026, 11, 30), lambda day: day.weekday() < 5) == date(2026, 11, 27)

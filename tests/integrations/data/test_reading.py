@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.data.reading import (
+from integrations.data.figures import (
     fold_text,
     is_unknown,
     read_day,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from pytest_django import Settings
 
-from integrations.callbacks.worker import work_through
+from integrations.callbacks import work_through
 from integrations.directory import departments, events, request_run, run_sync
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork, Member, SyncRun
 from tests.integrations.directory.place import Directory

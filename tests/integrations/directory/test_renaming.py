@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from integrations.callbacks.worker import work_through
+from integrations.callbacks import work_through
 from integrations.core import hooks
 from integrations.directory import admit_member, events
 from integrations.hooks import Hook

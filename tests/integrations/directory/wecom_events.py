@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from django.test import Client
 
-from integrations.callbacks import queue
-from integrations.callbacks.worker import work_through
+from integrations import callbacks
+from integrations.callbacks import work_through
 from integrations.models import EventWork
 from tests.http_server import serving
 from tests.integrations.directory.place import Clock, Directory
@@ -118,7 +118,7 @@ class WeComEvents:
             if not waiting.exists():
                 return
             later = waiting.filter(next_try_at__isnull=False).values_list("next_try_at", flat=True).first()
-            found = queue.due_lanes(now=self.clock())
+            found = callbacks.due_lanes(now=self.clock())
             if not found and later is not None:
                 self.clock.now = max(self.clock.now, later)
             for corp_id, consumer in found:

@@ -867,7 +867,7 @@ def test_a_list_costs_a_constant_number_of_queries(
 
 
 def test_long_logs_are_not_counted_to_the_end(root: Client, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.core.paginator.ROWS_COUNTED", 5)
+    monkeypatch.setattr("integrations.core.admin_pages.ROWS_COUNTED", 5)
     for person in make_people(make_corp(), 8):
         render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
 

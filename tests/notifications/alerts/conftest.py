@@ -20,8 +20,8 @@ from wecom_sandbox.state import administration
 from wecom_sandbox.state.world import World
 
 from accounts.models import User
-from integrations.callbacks import queue
-from integrations.callbacks.worker import work_through
+from integrations import callbacks
+from integrations.callbacks import work_through
 from integrations.models import Corp
 from notifications.alerts import card_updates, ingest, notify
 from notifications.delivery.limiter import shared_gate
@@ -165,7 +165,7 @@ class Duty:
         raise AssertionError("the sandbox has not told of the click")
 
     def work_off_events(self) -> None:
-        for corp_id, consumer in queue.due_lanes(now=self.clock.now):
+        for corp_id, consumer in callbacks.due_lanes(now=self.clock.now):
             work_through(corp_id=corp_id, consumer=consumer, clock=self.clock)
 
     def timeline(self, incident: Incident | None = None) -> list[tuple[str, str]]:

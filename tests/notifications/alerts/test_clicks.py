@@ -13,7 +13,7 @@ from django.utils import timezone
 from wecom_sandbox.limits.faults import Fault
 
 from accounts.models import AuditEntry, User
-from integrations.callbacks import queue
+from integrations import callbacks
 from integrations.models import CallbackEvent, Corp
 from notifications.models import AlertCard, CardCode, Delivery, Incident, IncidentEvent, Run
 from tests.notifications.alerts.conftest import Duty, alert
@@ -173,7 +173,7 @@ def forged(duty: Duty, userid: str, *, mark: str, code: str = "forged-code") -> 
         corp=duty.corp, kind="app", key=key, event="template_card_event", is_event=True,
         userid=userid, happened_at=NOW, received_at=NOW, body=body,
     )  # fmt: skip
-    queue.add_work(event)
+    callbacks.add_work(event)
     duty.work_off_events()
 
 

@@ -15,9 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations.data import figures
-from integrations.data.formats import format_number
-from integrations.data.reading import read_number
-from integrations.data.table import Column, Kind, Month, Table
+from integrations.data.figures import read_number
+from integrations.data.table import Column, Kind, Month, Table, format_number
 from notifications.charts import labels
 from notifications.charts.aggregate import shape
 from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort

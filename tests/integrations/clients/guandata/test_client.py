@@ -14,6 +14,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from integrations.clients import guandata as module
 from integrations.clients.errors import (
     ConfigurationError,
     IntegrationError,
@@ -21,10 +22,8 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
-from integrations.clients.guandata import client as module
-from integrations.clients.guandata.client import Filter, GuandataClient, Login
-from integrations.clients.guandata.schemas import Card, Page
-from integrations.clients.wecom.transport import open_session
+from integrations.clients.guandata import Card, Filter, GuandataClient, Login, Page
+from integrations.clients.transport import open_session
 from tests.guandata import APP_TOKEN, HOST, PASSWORD, PASSWORD_BASE64, TOKEN, GuandataAnswers, fixture, guandata_answers
 from tests.integrations.clients.wecom.misbehaviour import drips_body, let_drops_pass_time
 from tests.integrations.clients.wecom.server import listening

@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrations.clients.guandata import keys
-from integrations.clients.guandata.keys import Flaw, KeyRefused
+from integrations.clients import guandata_sso
+from integrations.clients.guandata_sso import Flaw, KeyRefused
 from tests.programs import needs
 
-PEM = keys.generate()
+PEM = guandata_sso.generate()
 LINE = "".join(PEM.splitlines()[1:-1])
-KEY = keys.load(PEM)
+KEY = guandata_sso.load(PEM)
 
 
 def private(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, form: serialization.PrivateFormat) -> str:
@@ -29,7 +29,7 @@ def test_a_generated_key_is_pkcs8_with_as_many_bits_as_guandata_asks_for() -> No
     assert PEM.startswith("-----BEGIN PRIVATE KEY-----\n")
     assert KEY.key_size == 1024
     assert KEY.public_key().public_numbers().e == 65537
-    assert keys.generate() != PEM
+    assert guandata_sso.generate() != PEM
 
 
 @pytest.mark.parametrize(
@@ -38,18 +38,18 @@ def test_a_generated_key_is_pkcs8_with_as_many_bits_as_guandata_asks_for() -> No
      private(KEY, serialization.PrivateFormat.TraditionalOpenSSL)],
 )  # fmt: skip
 def test_a_key_is_read_as_pem_or_as_its_base64_alone(text: str) -> None:
-    assert keys.pem_of(keys.load(text)) == PEM
+    assert guandata_sso.pem_of(guandata_sso.load(text)) == PEM
 
 
 def test_the_public_half_is_given_as_pem_and_as_one_line() -> None:
-    pem = keys.public_pem(KEY)
+    pem = guandata_sso.public_pem(KEY)
 
     assert pem.startswith("-----BEGIN PUBLIC KEY-----\n")
-    assert base64.b64decode(keys.public_line(KEY)) == KEY.public_key().public_bytes(
+    assert base64.b64decode(guandata_sso.public_line(KEY)) == KEY.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    assert "\n" not in keys.public_line(KEY)
-    assert keys.public_line(KEY) == "".join(pem.splitlines()[1:-1])
+    assert "\n" not in guandata_sso.public_line(KEY)
+    assert guandata_sso.public_line(KEY) == "".join(pem.splitlines()[1:-1])
 
 
 ENCRYPTED = KEY.private_bytes(
@@ -64,8 +64,8 @@ ENCRYPTED = KEY.private_bytes(
         ("not a key", Flaw.UNREADABLE),
         (LINE[:-8], Flaw.UNREADABLE),
         (PEM.replace(LINE[70:100], ""), Flaw.UNREADABLE),
-        (keys.public_pem(KEY), Flaw.PUBLIC),
-        (keys.public_line(KEY), Flaw.PUBLIC),
+        (guandata_sso.public_pem(KEY), Flaw.PUBLIC),
+        (guandata_sso.public_line(KEY), Flaw.PUBLIC),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", Flaw.PUBLIC),
         (ENCRYPTED, Flaw.ENCRYPTED),
         ("".join(ENCRYPTED.splitlines()[1:-1]), Flaw.ENCRYPTED),
@@ -75,7 +75,7 @@ ENCRYPTED = KEY.private_bytes(
 )
 def test_what_is_no_private_key_is_refused_by_its_flaw(text: str, flaw: Flaw) -> None:
     with pytest.raises(KeyRefused) as refusal:
-        keys.load(text)
+        guandata_sso.load(text)
 
     assert refusal.value.flaw is flaw
     assert str(refusal.value) == flaw.value
@@ -86,12 +86,12 @@ def test_what_is_no_private_key_is_refused_by_its_flaw(text: str, flaw: Flaw) ->
 def test_a_key_shorter_than_documented_or_too_long_is_refused(
     bits: int, flaw: Flaw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "BITS_AT_MOST", 1536)  # a key of 4096 bits takes seconds to make
+    monkeypatch.setattr(guandata_sso, "BITS_AT_MOST", 1536)  # a key of 4096 bits takes seconds to make
     command = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"]
     text = subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
     with pytest.raises(KeyRefused) as refusal:
-        keys.load(text)
+        guandata_sso.load(text)
 
     assert refusal.value.flaw is flaw
 
@@ -100,4 +100,4 @@ def test_a_key_shorter_than_documented_or_too_long_is_refused(
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda noise: base64.b64encode(noise).decode()))
 def test_no_text_breaks_the_reading(text: str) -> None:
     with pytest.raises(KeyRefused):
-        keys.load(text)
+        guandata_sso.load(text)

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrations.clients.guandata.sso import entrance
-from integrations.clients.guandata.urls import PageForms, is_template, page_for
+from integrations.clients.guandata_sso import PageForms, entrance, is_template, page_for
 
 FORMS = PageForms()
 

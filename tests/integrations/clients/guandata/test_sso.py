@@ -7,12 +7,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrations.clients.guandata import keys
-from integrations.clients.guandata.sso import Claims, entrance, sealed
+from integrations.clients import guandata_sso
+from integrations.clients.guandata_sso import Claims, entrance, sealed
 from tests.integrations.clients.guandata.opening import blocks_of, opened, opened_by_openssl
 from tests.programs import needs
 
-KEYS = {bits: keys.load(keys.generate(bits)) for bits in (1024, 1032, 2048)}
+KEYS = {bits: guandata_sso.load(guandata_sso.generate(bits)) for bits in (1024, 1032, 2048)}
 BITS = pytest.mark.parametrize("bits", KEYS)
 
 
@@ -25,7 +25,7 @@ def claims(external_user_id: str = "lilei", **more: object) -> Claims:
 def test_openssl_opens_the_token_with_the_public_key(bits: int) -> None:
     key = KEYS[bits]
 
-    found = opened_by_openssl(sealed(claims(domain_id="guanbi"), key), keys.public_pem(key), bits // 8)
+    found = opened_by_openssl(sealed(claims(domain_id="guanbi"), key), guandata_sso.public_pem(key), bits // 8)
 
     assert found == {
         "domainId": "guanbi",
@@ -43,8 +43,8 @@ def test_claims_longer_than_a_block_are_cut_into_blocks_of_key_bytes_less_eleven
 
     length = len(claims(person).as_json())
     assert len(blocks_of(token, bits // 8)) == -(-length // (bits // 8 - 11))
-    assert opened(token, keys.public_pem(key))["externalUserId"] == person
-    assert opened_by_openssl(token, keys.public_pem(key), bits // 8)["externalUserId"] == person
+    assert opened(token, guandata_sso.public_pem(key))["externalUserId"] == person
+    assert opened_by_openssl(token, guandata_sso.public_pem(key), bits // 8)["externalUserId"] == person
 
 
 def test_a_block_of_the_documented_key_holds_117_bytes() -> None:
@@ -57,22 +57,22 @@ def test_a_block_of_the_documented_key_holds_117_bytes() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.text(min_size=1, max_size=300))
 def test_every_id_arrives_as_it_is(person: str) -> None:
-    found = opened(sealed(claims(person), KEYS[1024]), keys.public_pem(KEYS[1024]))
+    found = opened(sealed(claims(person), KEYS[1024]), guandata_sso.public_pem(KEYS[1024]))
 
     assert found["externalUserId"] == person
 
 
 def test_the_domain_is_left_out_where_there_is_none() -> None:
-    found = opened(sealed(claims(), KEYS[1024]), keys.public_pem(KEYS[1024]))
+    found = opened(sealed(claims(), KEYS[1024]), guandata_sso.public_pem(KEYS[1024]))
 
     assert set(found) == {"externalUserId", "timestamp", "expiredTimeSeconds"}
 
 
 def test_another_key_opens_nothing() -> None:
-    other: RSAPrivateKey = keys.load(keys.generate())
+    other: RSAPrivateKey = guandata_sso.load(guandata_sso.generate())
 
     with pytest.raises((AssertionError, ValueError)):
-        opened(sealed(claims(), KEYS[1024]), keys.public_pem(other))
+        opened(sealed(claims(), KEYS[1024]), guandata_sso.public_pem(other))
 
 
 @pytest.mark.parametrize(("person", "seconds"), [("", 60), ("lilei", 0), ("lilei", -1), ("lilei", 301)])

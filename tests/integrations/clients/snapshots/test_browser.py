@@ -9,25 +9,27 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from integrations.clients.guandata import keys
-from integrations.clients.guandata.sso import Claims, entrance, sealed
-from integrations.clients.snapshots.browser import Access, SnapshotBrowser, host_of
-from integrations.clients.snapshots.options import (
+from integrations.clients import guandata_sso
+from integrations.clients.guandata_sso import Claims, entrance, sealed
+from integrations.clients.snapshots import (
+    Access,
     Kind,
     Options,
     PageMarks,
     Picture,
     Reason,
+    SnapshotBrowser,
     SnapshotError,
     Theme,
     Width,
+    host_of,
 )
 from tests.bi_pages import card, picture_of, rows_on
 from tests.chromium import required_chromium
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 pytestmark = pytest.mark.e2e
-KEY = keys.load(keys.generate())
+KEY = guandata_sso.load(guandata_sso.generate())
 MARKS = PageMarks(card=".bi-card")
 
 
@@ -45,7 +47,7 @@ SEED = {
     "bi": {
         "provider": "Guan",
         "domain": "guanbi",
-        "public_key": keys.public_line(KEY),
+        "public_key": guandata_sso.public_line(KEY),
         "users": [{"login_id": "lilei", "sees": {"区域": ["华东"]}}, {"login_id": "hanmeimei"}],
         "pages": PAGES,
     },
@@ -166,7 +168,7 @@ def test_a_page_on_which_a_card_never_draws_is_no_picture(snapshots: InThread, b
 
 
 def test_the_page_that_asks_for_a_password_is_no_picture(snapshots: InThread, bi: SandboxHandle) -> None:
-    other = keys.load(keys.generate())
+    other = guandata_sso.load(guandata_sso.generate())
 
     assert refused(snapshots, address_of(bi, "plain", key=other)) == Reason.SIGN_IN_PAGE
     assert refused(snapshots, f"{bi.base_url}/guandata/page/plain") == Reason.SIGN_IN_PAGE

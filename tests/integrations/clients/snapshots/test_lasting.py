@@ -12,10 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from integrations.clients.snapshots import lasting
-from integrations.clients.snapshots.browser import Access, host_of
-from integrations.clients.snapshots.lasting import LastingBrowser
-from integrations.clients.snapshots.options import Options, Reason, SnapshotError
+from integrations.clients import lasting_browser
+from integrations.clients.lasting_browser import LastingBrowser
+from integrations.clients.snapshots import Access, Options, Reason, SnapshotError, host_of
 from tests.bi_pages import rows_on
 from tests.chromium import required_chromium
 from tests.integrations.clients.snapshots.test_browser import MARKS, SEED, address_of
@@ -74,9 +73,9 @@ def test_a_browser_that_died_is_followed_by_another(browser: LastingBrowser, bi:
 def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
     rows(browser, bi)
     processes = started(browser)
-    [folder] = lasting._folders_of(processes)
+    [folder] = lasting_browser._folders_of(processes)
     assert Path(folder).exists()
-    monkeypatch.setattr(lasting, "HANGS_AFTER_SECONDS", 1)
+    monkeypatch.setattr(lasting_browser, "HANGS_AFTER_SECONDS", 1)
     for process in processes:
         with suppress(psutil.NoSuchProcess):  # Chromium ends helpers of its own
             process.suspend()
@@ -105,7 +104,7 @@ def test_folders_that_killed_workers_left_are_removed(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sleeper:
         assert sleeper.stdout
         sleeper.stdout.readline()  # until then the process may still carry our own command line
-        lasting.remove_left_folders(tmp_path)
+        lasting_browser.remove_left_folders(tmp_path)
         sleeper.kill()
 
     assert [folder.exists() for folder in (left, artifacts, young, used, other)] == [False, False, True, True, True]
@@ -125,7 +124,7 @@ def test_one_that_grows_too_large_gives_way_to_another(browser: LastingBrowser, 
 def test_after_many_pictures_another_one_begins(
     browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lasting, "PICTURES_AT_MOST", 1)
+    monkeypatch.setattr(lasting_browser, "PICTURES_AT_MOST", 1)
     rows(browser, bi)
     first = started(browser)
 

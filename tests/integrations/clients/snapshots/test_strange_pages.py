@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from integrations.clients.snapshots import page_state
-from integrations.clients.snapshots.browser import Access, host_of
-from integrations.clients.snapshots.options import Kind, Options, PageMarks, Reason
+from integrations.clients import snapshots
+from integrations.clients.snapshots import Access, Kind, Options, PageMarks, Reason, host_of
 from tests.chromium import required_chromium
 from tests.integrations.clients.snapshots.test_browser import InThread, refused
 
@@ -206,7 +205,7 @@ def test_a_page_does_not_wait_for_what_it_opens_beside_itself(browser: InThread,
 
 
 def test_a_page_waits_for_a_frame_that_computes(browser: InThread, bi: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_state, "UNLOADED_SECONDS", 1)
+    monkeypatch.setattr(snapshots, "UNLOADED_SECONDS", 1)
 
     picture = browser.take(f"{bi.address}/waits-for-frame", Options(), PageMarks(error=".failed"), within_seconds=30)
 

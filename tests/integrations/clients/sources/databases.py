@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from django.utils import translation
 
+from integrations.clients.sources.addresses import Reach, admitted_url
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.sql import SqlQuestion, read_query
-from integrations.clients.sources.sql_url import admitted_url
-from integrations.clients.sources.ssrf import Reach
 from integrations.data.table import Table
 from integrations.models import datasources
 from tests.integrations.clients.sources.place import NOW

@@ -16,10 +16,17 @@ import pytest
 from django.utils import translation
 
 from integrations.clients.sources import http_json
+from integrations.clients.sources.addresses import (
+    Reach,
+    WrittenWrong,
+    headers_from,
+    is_base,
+    is_below,
+    joined,
+    needed_for,
+)
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.http_json import ExpressionRefused, JsonQuestion, check_expression, read_json
-from integrations.clients.sources.http_url import WrittenWrong, headers_from, is_base, is_below, joined
-from integrations.clients.sources.ssrf import Reach, needed_for
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import datasources

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from integrations.clients.transport import open_session
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.api import agent as agent_api
-from integrations.clients.wecom.api import contacts as contacts_api
-from integrations.clients.wecom.api import messages as messages_api
-from integrations.clients.wecom.api.agent import AgentChanges, MenuEntry
+from integrations.clients.wecom import client as agent_api
+from integrations.clients.wecom import client as messages_api
+from integrations.clients.wecom import contacts as contacts_api
 from integrations.clients.wecom.builders import body_bytes, text_content
+from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.cards import Head, text_notice
-from integrations.clients.wecom.client import RobotClient, WeComClient
-from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore
-from integrations.clients.wecom.transport import Timeouts, open_session
+from integrations.clients.wecom.client import AgentChanges, MenuEntry, RobotClient, WeComClient
+from integrations.clients.wecom.tokens import FetchedToken, InMemoryTokenStore, TokenStore
 from tests.wecom import AGENTID, API, CORPID, ROBOT_KEY, SECRET
 
 TEXT = builders.app_message(agentid=AGENTID, to=builders.Recipients(["lilei"]), content=text_content("营收 1.2 亿"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from integrations.clients.wecom import deadline
+from integrations.clients import transport
 
 DRIP_SECONDS = 0.05
 DRIPS_AT_MOST = 400
@@ -46,7 +46,7 @@ clock: Any = time
 def let_drops_pass_time(patch: pytest.MonkeyPatch) -> StandingClock:
     """From now on the deadlines of our clients and all that drips here share a clock of their own."""
     standing = StandingClock()
-    patch.setattr(deadline, "read_boot_clock", standing.read)
+    patch.setattr(transport, "read_boot_clock", standing.read)
     patch.setitem(globals(), "clock", standing)
     return standing
 

@@ -18,15 +18,13 @@ from integrations.clients.errors import (
     RecipientError,
     UnexpectedResponseError,
 )
-from integrations.clients.wecom.api import agent as agent_api
-from integrations.clients.wecom.api import contacts as contacts_api
-from integrations.clients.wecom.api.agent import AgentChanges
-from integrations.clients.wecom.api.messages import SendResult
+from integrations.clients.transport import open_session
+from integrations.clients.wecom import client as agent_api
+from integrations.clients.wecom import contacts as contacts_api
 from integrations.clients.wecom.builders import MessageError
-from integrations.clients.wecom.client import RobotClient, WeComClient
+from integrations.clients.wecom.client import AgentChanges, RobotClient, SendResult, WeComClient
 from integrations.clients.wecom.oauth import sign
-from integrations.clients.wecom.token_store import InMemoryTokenStore
-from integrations.clients.wecom.transport import open_session
+from integrations.clients.wecom.tokens import InMemoryTokenStore
 from tests.integrations.clients.wecom.contract import CASES, COMPOSED, open_client, public_methods
 from tests.wecom import AGENTID, CALLER_IP, CORPID, ENDPOINTS, HINT, ROBOT_KEY, SECRET, fixture, wecom_answers
 

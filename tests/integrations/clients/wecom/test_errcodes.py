@@ -14,8 +14,7 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
-from integrations.clients.wecom.errcodes import STALE_TOKEN_CODES, error_class, explain
-from integrations.clients.wecom.errcodes.table import ENTRIES
+from integrations.clients.wecom.errcodes import ENTRIES, STALE_TOKEN_CODES, error_class, explain
 
 # The action column of the official table as the contract restates it.
 RETRY = (-1, 6000, 40014, 42001, 50100)

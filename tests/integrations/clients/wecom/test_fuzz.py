@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.api import agent as agent_api
-from integrations.clients.wecom.api import base as base_api
-from integrations.clients.wecom.api import contacts as contacts_api
-from integrations.clients.wecom.api import media as media_api
-from integrations.clients.wecom.api import messages as messages_api
-from integrations.clients.wecom.api.base import Reply, Request, answer_of, typed
+from integrations.clients.wecom import calls as base_api
+from integrations.clients.wecom import client as agent_api
+from integrations.clients.wecom import client as media_api
+from integrations.clients.wecom import client as messages_api
+from integrations.clients.wecom import contacts as contacts_api
 from integrations.clients.wecom.builders import (
     Article,
     Content,
@@ -33,6 +32,7 @@ from integrations.clients.wecom.builders import (
     textcard_content,
 )
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, parse, read_envelope
+from integrations.clients.wecom.calls import Reply, Request, answer_of, typed
 from integrations.clients.wecom.cards import (
     Button,
     CardImage,

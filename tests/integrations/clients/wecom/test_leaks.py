@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.transport import Timeouts
 from tests.integrations.clients.wecom.contract import CASES, Case, open_client
 from tests.integrations.clients.wecom.misbehaviour import BREAKS, drips_body, hangs
 from tests.integrations.clients.wecom.server import WireServer, at_once

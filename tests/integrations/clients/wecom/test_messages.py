@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.api.agent import AgentChanges, MenuEntry
 from integrations.clients.wecom.builders import (
     Article,
     Content,
@@ -28,7 +27,7 @@ from integrations.clients.wecom.builders import (
     textcard_content,
 )
 from integrations.clients.wecom.cards import Head, text_notice
-from integrations.clients.wecom.client import WeComClient
+from integrations.clients.wecom.client import AgentChanges, MenuEntry, WeComClient
 from tests.integrations.clients.wecom.contract import open_client
 
 TO = Recipients(["lilei"])

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from integrations.clients.wecom.api.base import AnswerError
-from integrations.clients.wecom.api.contacts import user_from
+from integrations.clients.wecom.calls import AnswerError
+from integrations.clients.wecom.contacts import user_from
 
 
 def own_fields(extattr: Any) -> tuple[tuple[str, str], ...]:

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from integrations.clients.errors import ConfigurationError, OutcomeUnknownError, TransientError
+from integrations.clients.transport import open_session
+from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import RobotClient
-from integrations.clients.wecom.transport import Timeouts, open_session
 from tests.integrations.clients.wecom.misbehaviour import drips_body, drips_headers, takes_nothing
 from tests.integrations.clients.wecom.server import listening
 from tests.wecom import ROBOT_KEY

@@ -16,10 +16,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
-from integrations.clients.wecom import token_refresh
+from integrations.clients.transport import open_session
+from integrations.clients.wecom import tokens
+from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
-from integrations.clients.wecom.transport import Timeouts, open_session
+from integrations.clients.wecom.tokens import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
 from tests.integrations.clients.wecom.server import SECRET, WireServer, at_once
 
 CORPID = "ww1a2b3c4d5e6f7a8b"
@@ -205,7 +206,7 @@ def test_a_refusal_for_frequency_is_shared_with_what_is_left_of_its_time(new_sto
 def test_an_outage_is_shared_for_a_moment_only(
     new_store: Callable[..., TokenStore], let_pass: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_refresh, "BRIEF_PAUSE_SECONDS", 60)  # longer than 50 threads take on a busy machine
+    monkeypatch.setattr(tokens, "BRIEF_PAUSE_SECONDS", 60)  # longer than 50 threads take on a busy machine
     store = new_store()
     outage = TransientError("no connection", system="wecom", operation="gettoken")
     fetch = Fetch(error=outage)

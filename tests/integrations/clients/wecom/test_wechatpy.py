@@ -21,7 +21,7 @@ from integrations.clients.wecom.builders import body_bytes
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, parse, read_envelope
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.oauth import sign
-from integrations.clients.wecom.token_store import FetchedToken
+from integrations.clients.wecom.tokens import FetchedToken
 from tests.integrations.clients.wecom.contract import open_client
 from tests.integrations.clients.wecom.test_crypto import B_MESSAGE
 from tests.wecom import AGENTID, CORPID, SECRET, TOKEN, fixture

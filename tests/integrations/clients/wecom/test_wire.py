@@ -12,9 +12,9 @@ from queue import Queue
 import pytest
 
 from integrations.clients.errors import IntegrationError, OutcomeUnknownError, TransientError, UnexpectedResponseError
+from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore
-from integrations.clients.wecom.transport import Timeouts
+from integrations.clients.wecom.tokens import FetchedToken, InMemoryTokenStore
 from tests.integrations.clients.wecom.contract import CASES, Case, open_client
 from tests.integrations.clients.wecom.misbehaviour import BREAKS, DRIPS, StandingClock, drips_body, hangs, takes_nothing
 from tests.integrations.clients.wecom.server import WireServer, listening
@@ -118,7 +118,7 @@ def test_a_reader_that_takes_nothing_cannot_hold_an_upload(sim: WireServer) -> N
 
 
 def test_an_answer_without_end_is_cut_off(sim: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.clients.wecom.transport.ANSWER_BYTES_AT_MOST", 1000)
+    monkeypatch.setattr("integrations.clients.wecom.calls.ANSWER_BYTES_AT_MOST", 1000)
     bomb = gzip.compress(b" " * 100_000)
 
     def explode(connection: socket.socket) -> None:

@@ -22,7 +22,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from guanwecom.celery import app
 from integrations import tasks
-from integrations.clients.wecom import token_refresh
+from integrations.clients.wecom import tokens
 from integrations.core.redis import valkey
 from integrations.models import SiteAddress
 from tests.browser_form import untouched
@@ -165,7 +165,7 @@ def scene(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AtTheWire:
-    monkeypatch.setattr(token_refresh, "SHARED_SECONDS", 0)  # somebody needs a while to put it right
+    monkeypatch.setattr(tokens, "SHARED_SECONDS", 0)  # somebody needs a while to put it right
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
     SiteAddress.objects.filter(is_default=True).update(url="http://localhost:3001/")
     client = admin_client

@@ -10,8 +10,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from integrations.clients.errors import ConfigurationError
-from integrations.clients.wecom import token_refresh
-from integrations.clients.wecom.token_store import FetchedToken
+from integrations.clients.wecom import tokens
+from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.results import export_text
@@ -112,7 +112,7 @@ def test_a_check_goes_by_no_token_that_another_process_has_forgotten(corp: Corp,
 def test_a_given_token_ends_the_pause_after_a_wrong_secret(
     corp: Corp, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_refresh, "SHARED_SECONDS", 0)  # it was refused some time ago
+    monkeypatch.setattr(tokens, "SHARED_SECONDS", 0)  # it was refused some time ago
     with pytest.raises(ConfigurationError):
         token_store().get(CORPID, 1000002, refused_token)
     assert token_store().pause(CORPID, 1000002) is not None

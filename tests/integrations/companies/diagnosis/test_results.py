@@ -11,7 +11,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.utils import translation
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from integrations.clients.wecom.token_store import FetchedToken
+from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.companies.callbacks import generate_callback_keys
 from integrations.companies.diagnosis import results

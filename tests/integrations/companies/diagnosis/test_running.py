@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from integrations.callbacks import queue
+from integrations import callbacks
 from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.findings import FOR_A_DAY
 from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS
@@ -360,7 +360,7 @@ def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
     def fail(**_now: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(queue, "due_lanes", fail)
+    monkeypatch.setattr(callbacks, "due_lanes", fail)
     monkeypatch.setattr(fetch, "sweep", fail)
 
     tick()

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from integrations.clients.wecom import token_refresh
+from integrations.clients.wecom import tokens
 from integrations.companies import links, services
 from integrations.companies.diagnosis import results, runner
 from integrations.models import CheckRun, Corp, SiteAddress
@@ -88,7 +88,7 @@ def test_a_broken_console_is_named_and_putting_it_right_turns_the_check_green(
     outcome: tuple[str, str, int | None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(token_refresh, "SHARED_SECONDS", 0)  # somebody needs a while to put it right
+    monkeypatch.setattr(tokens, "SHARED_SECONDS", 0)  # somebody needs a while to put it right
     before = running_sandbox.control("GET", f"companies/{CORPID}")["apps"][0][field]
     change_app(running_sandbox, **broken)
 

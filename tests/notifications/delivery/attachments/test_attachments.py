@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from integrations.clients.snapshots.options import Options
+from integrations.clients.snapshots import Options
 from notifications.delivery.maintenance import purge
 from notifications.models import Channel, Delivery, Medium, MessageForm, Run, new_mark
 from notifications.sources import Content, PageView

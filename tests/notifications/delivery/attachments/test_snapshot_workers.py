@@ -14,7 +14,7 @@ import requests
 from django.utils import timezone
 
 from accounts.models import User
-from integrations.clients.guandata import keys
+from integrations.clients import guandata_sso
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Attempt, Delivery, Medium, MessageForm, PagePicture, Receipt
@@ -46,7 +46,12 @@ def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -
     users = [
         {"login_id": name, "sees": {"区域": SEES[name]}} if name in SEES else {"login_id": name} for name in PEOPLE
     ]
-    bi = {"provider": "guanbi", "public_key": keys.public_line(keys.load(KEY)), "users": users, "pages": [PAGE]}
+    bi = {
+        "provider": "guanbi",
+        "public_key": guandata_sso.public_line(guandata_sso.load(KEY)),
+        "users": users,
+        "pages": [PAGE],
+    }
     with start_sandbox(seed={"companies": [company(members=members, tags=[])], "bi": bi}) as sandbox:
         yield Stack(env=environ, root=project_root, folder=tmp_path, sandbox=sandbox)
 

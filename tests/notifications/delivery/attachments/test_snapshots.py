@@ -17,7 +17,7 @@ import responses
 from pytest_django import Settings
 
 from integrations import bi as bi_snapshots
-from integrations.clients.snapshots.options import Kind, Options, Picture, Reason, SnapshotError
+from integrations.clients.snapshots import Kind, Options, Picture, Reason, SnapshotError
 from integrations.core import heartbeats
 from integrations.models import Heartbeat
 from notifications.delivery.attachments import jobs, recipes, snapshots

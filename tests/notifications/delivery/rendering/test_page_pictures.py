@@ -10,7 +10,7 @@ import pytest
 from accounts.models import Attribute, AttributeValue, User
 from accounts.users import bi_accounts
 from accounts.users.attribute_definitions import ensure_bi_login_id
-from integrations.clients.snapshots.options import Kind, Options, Theme, Width
+from integrations.clients.snapshots import Kind, Options, Theme, Width
 from integrations.core import heartbeats
 from integrations.models import Corp, Heartbeat
 from notifications.delivery.attachments import jobs, recipes

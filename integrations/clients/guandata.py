@@ -1,6 +1,7 @@
 """Client of the BI's public API. Sources: docs.guandata.com and public clients, as docs/en/bi-sign-on.md says.
 
-Constructed from plain values; knows nothing of Django. Two credentials: a login, for the data of cards, and an app
+Constructed from plain values; knows nothing of Django. The BI says whether a call succeeded by `result`, never by the
+HTTP status. No error carries an address or a secret. Two credentials: a login, for the data of cards, and an app
 token made in the platform, for pages. Every call here reads, so an unclear failure may be tried again by the caller.
 """
 
@@ -10,18 +11,207 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
 import requests
 import urllib3
 
-from integrations.clients.errors import ConfigurationError, Observe, UnexpectedResponseError, ignore_call, observe_call
-from integrations.clients.guandata import schemas
-from integrations.clients.guandata.responses import SIGN_IN, NotAdmittedError, Request, of_failure, response_of
-from integrations.clients.network import Beginning, beginning_of
-from integrations.clients.wecom.deadline import total_deadline
-from integrations.clients.wecom.transport import DeadlineAdapter
+from integrations.clients.errors import (
+    ConfigurationError,
+    IntegrationError,
+    Observe,
+    RateLimitedError,
+    TransientError,
+    UnexpectedResponseError,
+    ignore_call,
+    observe_call,
+)
+from integrations.clients.network import Beginning, beginning_of, causes
+from integrations.clients.transport import DeadlineAdapter, NotConnectedError, total_deadline
+
+
+class AnswerError(ValueError):
+    """The answer lacks something; names the field, never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A dashboard. `page_id`: what its address has."""
+
+    page_id: str
+    name: str
+    kind: str
+    is_deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A card of a page. `kind`: CHART, TEXT, SELECTOR and the like, as the BI names it."""
+
+    card_id: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardPart:
+    """A stretch of a card's data. `chart`: chartMain as it came: its header differs by the kind of the card."""
+
+    view: str
+    chart_type: str
+    card_type: str
+    chart: Mapping[str, Any] = field(repr=False)
+    row_count: int
+    has_more: bool
+
+
+def token_from(response: Any) -> str:
+    """The token of a sign-in. Raises AnswerError."""
+    return _text(_object(response, "response"), "token", required=True)
+
+
+def pages_from(response: Any) -> list[Page]:
+    """The pages that the account sees, deleted ones included. Raises AnswerError."""
+    rows = [_object(row, "page") for row in _list(response, "response")]
+    return [
+        Page(
+            _text(row, "pgId", required=True),
+            _text(row, "name"),
+            _text(row, "pgType"),
+            bool(row.get("isDel")),
+        )
+        for row in rows
+    ]
+
+
+def cards_from(response: Any) -> list[Card]:
+    """The cards of one page. Raises AnswerError."""
+    rows = [_object(row, "card") for row in _list(_object(response, "response").get("cards"), "cards")]
+    return [Card(_text(row, "cdId", required=True), _text(row, "name"), _text(row, "cdType")) for row in rows]
+
+
+def card_part_from(response: Any) -> CardPart:
+    """One part of a card's data, of which there may be more. Raises AnswerError."""
+    whole = _object(response, "response")
+    chart = _object(whole.get("chartMain"), "chartMain")
+    return CardPart(
+        _text(whole, "view"),
+        _text(whole, "chartType"),
+        _text(whole, "cardType"),
+        chart,
+        len(_list(chart.get("data"), "data")),
+        chart.get("hasMoreData") is True,
+    )
+
+
+def _object(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise AnswerError(f"{name} is no object")
+    return value
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise AnswerError(f"{name} is no list")
+    return value
+
+
+def _text(row: Mapping[str, Any], name: str, *, required: bool = False) -> str:
+    value = row.get(name)
+    if isinstance(value, str) and value:
+        return value
+    if required or not (value is None or value == ""):
+        raise AnswerError(f"{name} is no text")
+    return ""
+
+
+SYSTEM = "guandata"
+SIGN_IN = "sign_in"
+CLIPPED_CHARACTERS = 300
+# The BI does not say for how long it wants to be left alone.
+RETRY_SECONDS = 60
+NOT_ADMITTED = frozenset({int(HTTPStatus.UNAUTHORIZED), int(HTTPStatus.FORBIDDEN)})
+# The proxy wants credentials, or does not let us out.
+_PROXY_REFUSES = NOT_ADMITTED | {int(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)}
+
+
+class NotAdmittedError(ConfigurationError):
+    """The token is refused. The client tries once more with another; the caller gets a ConfigurationError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked. `secrets` never appear in an error, whatever the other side repeats."""
+
+    operation: str
+    secrets: tuple[str, ...] = field(repr=False)
+
+    def error(self, cls: type[IntegrationError], message: str, **known: Any) -> IntegrationError:
+        """An error of this call. Secrets are taken out of `message`, and what is too long is cut."""
+        return cls(self.scrubbed(message), system=SYSTEM, operation=self.operation, **known)
+
+    def scrubbed(self, text: str) -> str:
+        """`text` without the secrets, at most CLIPPED_CHARACTERS characters of it."""
+        for secret in filter(None, self.secrets):
+            text = text.replace(secret, "***")
+        return text[:CLIPPED_CHARACTERS]
+
+
+def response_of(request: Request, status: int, content: bytes) -> Any:
+    """The `response` of an answer whose `result` is ok. Raises the error of any other."""
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        answer = None
+    if isinstance(answer, dict) and answer.get("result") == "ok":
+        return answer.get("response")
+    if status in NOT_ADMITTED or _error_status(answer) in NOT_ADMITTED:
+        raise request.error(NotAdmittedError, _said(answer) or "the BI refuses the token", code=status)
+    if isinstance(answer, dict) and answer.get("result") == "fail":
+        cls = ConfigurationError if request.operation == SIGN_IN else UnexpectedResponseError
+        raise request.error(cls, _said(answer) or "the BI refuses without saying why", code=_error_status(answer))
+    clipped = request.scrubbed(content[: 4 * CLIPPED_CHARACTERS].decode(errors="replace"))
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise request.error(
+            RateLimitedError, f"HTTP status {status}", answer=clipped, retry_after_seconds=RETRY_SECONDS
+        )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise request.error(TransientError, f"HTTP status {status}", answer=clipped)
+    raise request.error(UnexpectedResponseError, f"not an answer of the BI (HTTP status {status})", answer=clipped)
+
+
+def of_failure(request: Request, failure: Exception) -> IntegrationError:
+    """What a failure below HTTP means. Its own texts are left out: they may hold the proxy's password."""
+    chain = causes(failure)
+    for cause in chain:
+        if not isinstance(cause, NotConnectedError):
+            continue
+        if cause.is_certificate_refused:
+            return request.error(ConfigurationError, "the certificate of the BI's address is not trusted")
+        if cause.is_bundle_unreadable:
+            return request.error(ConfigurationError, "the file of trusted certificates cannot be read")
+        if cause.proxy_status:
+            cls = ConfigurationError if cause.proxy_status in _PROXY_REFUSES else TransientError
+            return request.error(cls, f"the proxy answered {cause.proxy_status}")
+        return request.error(TransientError, f"no connection ({cause.cause_name})")
+    if isinstance(chain[-1], urllib3.exceptions.LocationParseError):
+        return request.error(ConfigurationError, "the address of the BI or its proxy is none")
+    return request.error(TransientError, f"no answer ({type(chain[-1]).__name__})")
+
+
+def _error_status(answer: Any) -> int | None:
+    error = answer.get("error") if isinstance(answer, dict) else None
+    status = error.get("status") if isinstance(error, dict) else None
+    return status if isinstance(status, int) and not isinstance(status, bool) else None
+
+
+def _said(answer: Any) -> str:
+    error = answer.get("error") if isinstance(answer, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return message if isinstance(message, str) else ""
+
 
 T = TypeVar("T")
 
@@ -131,18 +321,18 @@ class GuandataClient:
                 failure = error
         raise of_failure(request, failure)
 
-    def page_list(self) -> list[schemas.Page]:
+    def page_list(self) -> list[Page]:
         """Every page that the app token may see, deleted ones marked. POST /public-api/page/list."""
         body = {"token": self._own_app_token("page_list")}
-        return self._typed(schemas.pages_from, _Call("page_list", "/public-api/page/list", body))
+        return self._typed(pages_from, _Call("page_list", "/public-api/page/list", body))
 
-    def page_cards(self, page_id: str) -> list[schemas.Card]:
+    def page_cards(self, page_id: str) -> list[Card]:
         """The cards of a page. GET /public-api/page/{pgId}. Raises UnexpectedResponseError for an answer of another
         form.
         """
         headers = {"token": self._own_app_token("page_cards")}
         return self._typed(
-            schemas.cards_from, _Call("page_cards", f"/public-api/page/{quote(page_id, safe='')}", headers=headers)
+            cards_from, _Call("page_cards", f"/public-api/page/{quote(page_id, safe='')}", headers=headers)
         )
 
     def card_data(
@@ -152,7 +342,7 @@ class GuandataClient:
         view: Literal["GRID", "GRAPH"] = "GRID",
         filters: Sequence[Filter] = (),
         parameters: Sequence[Any] = (),
-    ) -> Iterator[schemas.CardPart]:
+    ) -> Iterator[CardPart]:
         """The data of a card, 200 rows at a time. POST /public-api/card/{cdId}/data. `parameters`: dynamicParams.
 
         Raises UnexpectedResponseError past ROWS_AT_MOST: a part would pass for the whole.
@@ -162,7 +352,7 @@ class GuandataClient:
         while offset < ROWS_AT_MOST:
             body = {"view": view, "offset": offset, "limit": ROWS_AT_ONCE, "filters": chosen}
             body["dynamicParams"] = list(parameters)
-            part = self._with_token(schemas.card_part_from, _Call("card_data", path, body))
+            part = self._with_token(card_part_from, _Call("card_data", path, body))
             yield part
             if not part.has_more:
                 return
@@ -191,7 +381,7 @@ class GuandataClient:
         name = {"email" if "@" in login.name else "loginId": login.name}
         password = base64.b64encode(login.password.encode()).decode()
         body = {"domain": login.domain, **name, "password": password}
-        return self._typed(schemas.token_from, _Call(SIGN_IN, "/public-api/sign-in", body))
+        return self._typed(token_from, _Call(SIGN_IN, "/public-api/sign-in", body))
 
     def account(self) -> str:
         """Where the token lies: differs by host and user, and holds no part of a secret."""
@@ -214,7 +404,7 @@ class GuandataClient:
             status, content = self._exchanged(request, call)
             try:
                 return parse(response_of(request, status, content))
-            except schemas.AnswerError as error:
+            except AnswerError as error:
                 raise request.error(UnexpectedResponseError, f"the answer is not complete: {error}") from error
 
     def _secrets(self, call: _Call) -> tuple[str, ...]:

@@ -1,8 +1,15 @@
-"""The table of WeCom's error codes: what the caller should do, who can help, where to click, and what happened."""
+"""WeCom's error codes: what the caller should do, and what an administrator should be told.
+
+Source: the official table "全局错误码" (developer.work.weixin.qq.com/document/path/90313, crawl of 2024-04-08), and
+answers seen in public traces. Match on the number, never on the text.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from integrations.clients.errors import (
+    UNREADABLE_SECRET,
     BadRequestError,
     ConfigurationError,
     Explanation,
@@ -11,29 +18,49 @@ from integrations.clients.errors import (
     RateLimitedError,
     RecipientError,
     TransientError,
+    UnexpectedResponseError,
 )
-from integrations.clients.wecom.errcodes.entry import (
-    AUTHOR,
-    NOBODY,
-    PERSON,
-    SITE_ADMIN,
-    SUPPORT,
-    TO_APP_PAGE,
-    TO_CONTENT,
-    TO_CORP_PAGE,
-    TO_DIRECTORY,
-    TO_PERMISSIONS,
-    TO_RECIPIENTS,
-    TO_SCOPE,
-    TO_SIGN_IN,
-    TO_SUPPORT,
-    TO_TRUSTED_DOMAIN,
-    TO_TRUSTED_IP,
-    TO_WAIT,
-    WECOM_ADMIN,
-    Entry,
+
+
+def gettext_noop(text: str) -> str:
+    """Mark `text` for the catalogues. Whoever shows it translates it: this package knows nothing of Django."""
+    return text
+
+
+_ = gettext_noop
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the caller should do about a code, and what an administrator should read, in English."""
+
+    error: type[IntegrationError]
+    explanation: Explanation
+
+
+SITE_ADMIN = _("The administrator of this site.")
+WECOM_ADMIN = _("The administrator of WeCom.")
+NETWORK_ADMIN = _("The administrator of this server's network.")
+AUTHOR = _("Whoever wrote the push or alert rule.")
+NOBODY = _("Nobody: it passes by itself.")
+PERSON = _("The person who signs in.")
+SUPPORT = _("The support of this product: this is a mistake of the program.")
+
+TO_SUPPORT = _("Send the code and the hint of this error to support.")
+TO_CORP_PAGE = _(
+    "System integration → WeCom configuration → the company: correct the field, save, and test the connection."
 )
-from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+TO_APP_PAGE = _("WeCom's console → App management → the app.")
+TO_SCOPE = _("WeCom's console → App management → the app → Visible scope.")
+TO_TRUSTED_DOMAIN = _("WeCom's console → App management → the app → Web authorisation and JS-SDK.")
+TO_TRUSTED_IP = _("WeCom's console → App management → the app → Trusted company IP.")
+TO_PERMISSIONS = _("WeCom's console → App management → the app → API permissions.")
+TO_RECIPIENTS = _("Open the push or alert rule and correct its recipients.")
+TO_CONTENT = _("Open the push or alert rule and change its content.")
+TO_DIRECTORY = _("Start a directory synchronisation; the details are kept with its run.")
+TO_SIGN_IN = _("Open the app from WeCom's workbench again, or scan the QR code again.")
+TO_WAIT = _("Nothing to be done: it is tried again later. If it lasts for hours, ask WeCom's support.")
+
 
 _TO_PICTURE = _("Use a JPG or PNG of less than 10 MB.")
 _TO_VOICE = _("Use a recording in AMR format of at most 60 seconds and 2 MB.")
@@ -329,3 +356,56 @@ OF_OPERATIONS = {
         ),
     )
 }
+
+
+OK = 0
+BUSY = -1
+INVALID_CREDENTIAL = 40001
+INVALID_CORPID = 40013
+INVALID_TOKEN = 40014
+INVALID_SECRET = 40091
+TOKEN_EXPIRED = 42001
+RATE_LIMITED = 45009
+TOO_MANY_PARALLEL = 45033
+IP_NOT_TRUSTED = 60020
+NOBODY_REACHED = 81013
+
+# gettoken refuses the Secret itself.
+SECRET_REFUSED = frozenset({INVALID_CREDENTIAL, INVALID_CORPID, INVALID_SECRET})
+
+# The token of the call is not good (any more): fetch another one, once.
+STALE_TOKEN_CODES = frozenset({INVALID_CREDENTIAL, INVALID_TOKEN, TOKEN_EXPIRED})
+
+
+_UNKNOWN = Explanation(
+    what=_("WeCom answered with an error code that this program does not know."),
+    who=SITE_ADMIN,
+    where=_("Look the code up at https://open.work.weixin.qq.com/devtool/query and send code and hint to support."),
+)
+
+
+_UNREADABLE = Explanation(
+    what=_("A stored secret cannot be read with the present keys (FIELD_ENCRYPTION_KEYS)."),
+    who=SITE_ADMIN,
+    where=_("Add the lost key behind the present ones and restart, or enter the secret again on its page."),
+)
+
+
+def error_class(code: int) -> type[IntegrationError]:
+    """The error class of `code`; an unknown code is never retried."""
+    entry = ENTRIES.get(code)
+    return UnexpectedResponseError if entry is None else entry.error
+
+
+def explain(code: int, *, operation: str = "") -> Explanation:
+    """What an administrator should read about `code`, in English. `operation`: the call that was refused, if known."""
+    if code == UNREADABLE_SECRET:
+        return _UNREADABLE
+    if (operation, code) in OF_OPERATIONS:
+        return replace(OF_OPERATIONS[operation, code], guide=guide_of(code, operation=operation))
+    return replace(ENTRIES[code].explanation, guide=guide_of(code)) if code in ENTRIES else _UNKNOWN
+
+
+def guide_of(code: int, *, operation: str = "") -> str:
+    """The place of `code` on the guides' page of errors."""
+    return "-".join(filter(None, ["errcode", operation, str(code).replace("-", "minus-")]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from integrations.clients.errors import UnexpectedResponseError
-from integrations.clients.wecom.api.base import (
+from integrations.clients.wecom.calls import (
     Answer,
     AnswerError,
     Calls,

@@ -1,4 +1,4 @@
-"""urllib3 connections with a total deadline, however slowly the other side sends.
+"""HTTP connections of all clients: urllib3 with a total deadline, however slowly the other side sends.
 
 Why? requests' time-out is per read: an answer that brings one byte every few seconds never ends, neither in its
 headers nor in its body. Here one deadline, set by the caller for its thread, bounds everything that happens on the
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import logging
 import os
 import re
 import socket
@@ -21,9 +22,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import requests
+from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+from urllib3.poolmanager import PoolManager
 
 from integrations.clients.clock import read_boot_clock
 
@@ -32,6 +36,8 @@ _thread = threading.local()
 _UNNOTICED_SECONDS, _UNNOTICED_SHARE = 0.02, 0.02
 # Less than this of a request is gathered and sent at once. A socket takes so much without waiting for the other side.
 _GATHERED_BYTES = 16 * 1024
+# For each host, of one process: as many as it may have calls under way, or each call above would open one of its own.
+CONNECTIONS_KEPT = 500
 # http.client says it in words only.
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
@@ -253,3 +259,55 @@ class DeadlineTLSPool(HTTPSConnectionPool):
 
 
 POOL_CLASSES = {"http": DeadlinePool, "https": DeadlineTLSPool}
+
+
+# --- Sessions ---------------------------------------------------------------------------------------------------------
+
+
+class _NoQueries(logging.Filter):
+    """Cuts the query off every address in a log record, because WeCom's carry secrets and tokens."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(_without_query(arg) for arg in record.args)
+        return True
+
+
+def _without_query(value: object) -> object:
+    shown = value if isinstance(value, str | int | float) else str(value)
+    return re.sub(r"\?[^\s'\")]*", "?…", shown) if isinstance(shown, str) else shown
+
+
+for _name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.response"):
+    logging.getLogger(_name).addFilter(_NoQueries())
+
+
+class DeadlineAdapter(HTTPAdapter):
+    """requests over connections that end at their deadline, and that a forked process does not share."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        if self._process != os.getpid():
+            # A socket used by two processes mixes their answers. The parent keeps its own.
+            self.proxy_manager = {}
+            self.init_poolmanager(*self._pools[0], **self._pools[1])
+        return super().get_connection_with_tls_context(*args, **kwargs)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self._process, self._pools = os.getpid(), (args, kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
+        manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = POOL_CLASSES
+        return manager
+
+
+def open_session(*, connections: int = CONNECTIONS_KEPT) -> requests.Session:
+    """A session for clients. Keeps up to `connections` open per host, keeps no cookie, reads no environment."""
+    session = requests.Session()
+    session.trust_env = False
+    adapter = DeadlineAdapter(pool_maxsize=connections)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session

@@ -11,8 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from integrations.clients.snapshots.browser import DRAWN_WITHIN_SECONDS, Access, SnapshotBrowser
-from integrations.clients.snapshots.options import Options, PageMarks, Picture, Reason, SnapshotError
+from integrations.clients.snapshots import (
+    DRAWN_WITHIN_SECONDS,
+    Access,
+    Options,
+    PageMarks,
+    Picture,
+    Reason,
+    SnapshotBrowser,
+    SnapshotError,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -12,11 +12,10 @@ import pytest
 from django.db import connection
 
 from guanwecom.celery import app
-from integrations import tasks
-from integrations.callbacks import queue, registry, worker
-from integrations.callbacks.registry import Batch, Consumer, Outcome
+from integrations import callbacks, tasks
+from integrations.callbacks import Batch, Consumer, Outcome
 from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
-from integrations.companies import callbacks
+from integrations.companies.callbacks import EVENT_DAYS
 from integrations.hooks import Registry
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork
 from tests.integrations.callback_sender import Sender, event_xml, with_keys
@@ -40,7 +39,7 @@ class Hearer:
 
 @pytest.fixture(autouse=True)
 def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "consumers", Registry())
+    monkeypatch.setattr(callbacks, "consumers", Registry())
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def path(corp: Corp) -> str:
 
 
 def registered(hearer: Hearer, *, after: str = "", wants: str = "change_contact") -> Hearer:
-    registry.consumers.register(
+    callbacks.consumers.register(
         Consumer(hearer.name, lambda event, change: event == wants, hearer.consume, after=after)
     )
     return hearer
@@ -66,12 +65,12 @@ def make_event(corp: Corp, change: str = "update_user", *, seconds: int = 0, **v
     fields = {"event": "change_contact", "is_event": True, "change": change, "happened_at": happened, **values}
     key = f"k{CallbackEvent.objects.count()}"
     event = CallbackEvent.objects.create(corp=corp, kind="app", key=key, received_at=NOW, body="<xml/>", **fields)
-    queue.add_work(event)
+    callbacks.add_work(event)
     return event
 
 
 def work(corp: Corp, name: str = "tests.first", *, now: datetime = NOW) -> list[tuple[int, str]]:
-    return worker.work_through(corp_id=corp.pk, consumer=name, clock=lambda: now)
+    return callbacks.work_through(corp_id=corp.pk, consumer=name, clock=lambda: now)
 
 
 def states() -> list[str]:
@@ -124,7 +123,7 @@ def test_without_a_broker_wecom_is_answered_and_the_work_waits(path: str, corp: 
     post_change(path)
 
     assert states() == [Status.WAITING]
-    assert queue.due_lanes(now=NOW) == [(corp.pk, "tests.first")]
+    assert callbacks.due_lanes(now=NOW) == [(corp.pk, "tests.first")]
 
 
 @pytest.mark.usefixtures("_at_that_time")
@@ -136,7 +135,7 @@ def test_the_one_who_stores_names_who_may_begin(corp: Corp, first: Hearer) -> No
         **{"happened_at": NOW, "received_at": NOW, "body": "<xml/>"},
     )
 
-    assert queue.add_work(event) == ["tests.first"]
+    assert callbacks.add_work(event) == ["tests.first"]
     assert set(EventWork.objects.values_list("consumer", flat=True)) == {"tests.first", "tests.second"}
 
 
@@ -169,7 +168,7 @@ def test_a_second_time_finds_nothing(corp: Corp, first: Hearer) -> None:
 
 
 def test_large_numbers_go_in_batches(corp: Corp, first: Hearer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "BATCH", 2)
+    monkeypatch.setattr(callbacks, "BATCH", 2)
     for number in range(5):
         make_event(corp, str(number), seconds=number)
 
@@ -182,11 +181,11 @@ def test_each_company_has_its_own_lane(corp: Corp, other_corp: Corp, first: Hear
     make_event(corp, "a")
     make_event(other_corp, "b")
 
-    assert queue.due_lanes(now=NOW) == [(corp.pk, "tests.first"), (other_corp.pk, "tests.first")]
+    assert callbacks.due_lanes(now=NOW) == [(corp.pk, "tests.first"), (other_corp.pk, "tests.first")]
     work(other_corp)
 
     assert first.heard == [["b"]]
-    assert queue.due_lanes(now=NOW) == [(corp.pk, "tests.first")]
+    assert callbacks.due_lanes(now=NOW) == [(corp.pk, "tests.first")]
 
 
 def test_who_comes_after_waits_and_is_queued_then(corp: Corp, first: Hearer) -> None:
@@ -200,7 +199,7 @@ def test_who_comes_after_waits_and_is_queued_then(corp: Corp, first: Hearer) -> 
     assert work(corp, "tests.second") == []
 
     assert second.heard == [["update_user"]]
-    assert queue.touched_by(consumer="tests.first", events=[event]) == [7, 9]
+    assert callbacks.touched_by(consumer="tests.first", events=[event]) == [7, 9]
 
 
 def test_who_comes_after_does_not_wait_for_one_that_was_given_up(corp: Corp, first: Hearer) -> None:
@@ -218,11 +217,11 @@ def test_a_batch_may_ask_to_be_repeated(corp: Corp, first: Hearer) -> None:
     event = make_event(corp)
 
     work(corp)
-    assert (states(), queue.due_lanes(now=NOW + timedelta(seconds=19))) == ([Status.WAITING], [])
+    assert (states(), callbacks.due_lanes(now=NOW + timedelta(seconds=19))) == ([Status.WAITING], [])
     work(corp, now=NOW + timedelta(seconds=20))
 
     assert (states(), len(first.heard)) == ([Status.DONE], 2)
-    assert queue.touched_by(consumer="tests.first", events=[event]) == [1, 2]
+    assert callbacks.touched_by(consumer="tests.first", events=[event]) == [1, 2]
 
 
 def test_an_event_that_comes_while_others_are_worked_off_is_not_forgotten(corp: Corp, first: Hearer) -> None:
@@ -241,7 +240,7 @@ def test_an_event_that_comes_while_others_are_worked_off_is_not_forgotten(corp: 
 
 
 def test_a_long_turn_ends_and_is_queued_anew(corp: Corp, first: Hearer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "BATCH", 1)
+    monkeypatch.setattr(callbacks, "BATCH", 1)
     for number in range(3):
         make_event(corp, str(number), seconds=number)
     now = NOW
@@ -251,7 +250,9 @@ def test_a_long_turn_ends_and_is_queued_anew(corp: Corp, first: Hearer, monkeypa
         now += timedelta(seconds=61)
 
     first.act = slow
-    assert worker.work_through(corp_id=corp.pk, consumer="tests.first", clock=lambda: now) == [(corp.pk, "tests.first")]
+    assert callbacks.work_through(corp_id=corp.pk, consumer="tests.first", clock=lambda: now) == [
+        (corp.pk, "tests.first")
+    ]
     assert first.heard == [["0"]]
 
 
@@ -260,9 +261,9 @@ def test_a_consumer_or_company_that_is_gone(corp: Corp, first: Hearer, name: str
     make_event(corp)
     EventWork.objects.update(consumer="tests.unknown")
 
-    assert worker.work_through(corp_id=corp.pk + 1, consumer=name, clock=lambda: NOW) == []
+    assert callbacks.work_through(corp_id=corp.pk + 1, consumer=name, clock=lambda: NOW) == []
     assert work(corp, "tests.unknown") == []
-    assert queue.due_lanes(now=NOW) == []
+    assert callbacks.due_lanes(now=NOW) == []
 
 
 # --- Leases -----------------------------------------------------------------------------------------------------------
@@ -282,8 +283,8 @@ def test_a_dead_worker_s_lane_is_taken_over(corp: Corp, first: Hearer) -> None:
     make_event(corp)
     EventLane.objects.create(corp=corp, consumer="tests.first", lease_token="dead", lease_until=NOW)
 
-    assert queue.due_lanes(now=NOW - timedelta(seconds=1)) == []
-    assert queue.due_lanes(now=NOW) == [(corp.pk, "tests.first")]
+    assert callbacks.due_lanes(now=NOW - timedelta(seconds=1)) == []
+    assert callbacks.due_lanes(now=NOW) == [(corp.pk, "tests.first")]
     work(corp)
     assert states() == [Status.DONE]
 
@@ -329,7 +330,7 @@ def refusal(error: type[ConfigurationError | TransientError], **more: object) ->
 def test_where_the_other_side_is_not_to_be_had_the_lane_waits(
     corp: Corp, first: Hearer, error: type[ConfigurationError | TransientError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "BATCH", 1)
+    monkeypatch.setattr(callbacks, "BATCH", 1)
     make_event(corp, "a")
     make_event(corp, "b", seconds=1)
     first.act = refusal(error)
@@ -337,8 +338,8 @@ def test_where_the_other_side_is_not_to_be_had_the_lane_waits(
     work(corp)
 
     assert first.heard == [["a"]]
-    assert queue.due_lanes(now=NOW + timedelta(seconds=9)) == []
-    assert queue.due_lanes(now=NOW + timedelta(seconds=10)) == [(corp.pk, "tests.first")]
+    assert callbacks.due_lanes(now=NOW + timedelta(seconds=9)) == []
+    assert callbacks.due_lanes(now=NOW + timedelta(seconds=10)) == [(corp.pk, "tests.first")]
     tried = EventWork.objects.get(event__change="a")
     assert (tried.try_count, tried.problem) == (1, "wecom user_get: does not answer")
 
@@ -376,7 +377,7 @@ def test_after_a_day_and_a_half_an_event_is_given_up(corp: Corp, first: Hearer) 
     work(corp, now=NOW + timedelta(hours=36, seconds=1))
 
     assert states() == [Status.FAILED]
-    assert queue.due_lanes(now=NOW + timedelta(days=3)) == []
+    assert callbacks.due_lanes(now=NOW + timedelta(days=3)) == []
 
 
 def test_one_bad_event_keeps_no_other(corp: Corp, first: Hearer) -> None:
@@ -398,7 +399,7 @@ def test_one_bad_event_keeps_no_other(corp: Corp, first: Hearer) -> None:
 def test_a_bad_event_is_given_up_in_the_end(corp: Corp, first: Hearer) -> None:
     make_event(corp)
     first.act = lambda batch: Outcome([1 // 0])
-    for _ in range(worker.TRIES_AT_MOST):
+    for _ in range(callbacks.TRIES_AT_MOST):
         EventWork.objects.update(next_try_at=None)
         assert states() == [Status.WAITING]
         work(corp)
@@ -453,5 +454,5 @@ def test_many_workers_take_each_event_once(corp: Corp, first: Hearer) -> None:
 
 
 def test_the_receiver_s_constants_fit() -> None:
-    assert queue.LEASE > worker.TURN
-    assert timedelta(days=callbacks.EVENT_DAYS) > worker.TRIED_FOR
+    assert callbacks.LEASE > callbacks.TURN
+    assert timedelta(days=EVENT_DAYS) > callbacks.TRIED_FOR

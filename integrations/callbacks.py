@@ -1,0 +1,284 @@
+"""Work queue of WeCom's events: one row for each event and consumer, one worker at a time per company and consumer.
+
+Order of calls: `consumers.register` in AppConfig.ready(), so integrations imports no consumer; `add_work` in the
+transaction that stores the event; after its commit `work_through` in a worker; `due_lanes` every few seconds finds what
+was lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, QuerySet
+
+from integrations.clients.errors import IntegrationError, RateLimitedError
+from integrations.core.background import Clock, guarded
+from integrations.hooks import Registry
+from integrations.models import CallbackEvent, Corp, EventLane, EventWork
+from integrations.models.jobs import LET_GO, LeaseLostError, Moment
+
+logger = logging.getLogger(__name__)
+
+# How long a worker may be silent before another takes its lane over: longer than one call to WeCom with all repeats.
+LEASE = timedelta(seconds=120)
+BATCH = 100
+LANES_AT_ONCE = 200
+# A worker gives the lane back after so long, so that others get their turn.
+TURN = timedelta(seconds=60)
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=15)
+# While the other side does not answer, an event is tried for so long. The nightly run has read all of it by then.
+TRIED_FOR = timedelta(hours=36)
+# An event that our own program stumbles over is tried so often.
+TRIES_AT_MOST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some waiting events of one corp, in the order in which they happened.
+
+    `hold` moves the lane's lease on, and is called in every transaction that writes; it raises LeaseLostError once the
+    lane is another worker's. `touch` is told in the same transaction which rows it changes: were it said in the end
+    only, a worker that dies before would leave nobody who knows. `tries`: how often each event, by its key, was given
+    to this consumer before.
+    """
+
+    corp: Corp
+    events: Sequence[CallbackEvent]
+    clock: Clock
+    hold: Callable[[], None]
+    touch: Callable[[Sequence[int]], None]
+    tries: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a batch. `again_after`: it is to be repeated then, since something was under way meanwhile.
+
+    `touched`: keys of the rows that were changed, for the consumers that come after this one.
+    """
+
+    touched: Sequence[int] = ()
+    again_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """Acts on events. `name` stays: it stands in the database. `after`: the consumer that must be done with an event.
+
+    `wants` says by event and ChangeType whether an event is for it. `consume` is called outside a transaction, may be
+    called again with the same events, in another order, and with others that say the same. It raises the errors of
+    `integrations.clients.errors` for what should be tried again later.
+    """
+
+    name: str
+    wants: Callable[[str, str], bool]
+    consume: Callable[[Batch], Outcome]
+    after: str = ""
+
+
+# Each event that is stored from now on is given to those that want it.
+consumers: Registry[Consumer] = Registry()
+
+
+def find_consumer(name: str) -> Consumer | None:
+    """Return the consumer of this name; None for one of a release before this one."""
+    return next((one for one in consumers if one.name == name), None)
+
+
+# --- Queue ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedLane:
+    """A lane that this worker holds for the time being."""
+
+    lane_id: int
+    corp_id: int
+    consumer: Consumer
+    token: str
+
+    def hold(self, *, now: datetime) -> None:
+        """Move the lease on. Inside a transaction no other worker can take the lane before its end. Raises
+        LeaseLostError.
+
+        Expiry alone does not end it: a worker that slept too long may go on as long as nobody else has begun.
+        """
+        if not EventLane.objects.held_by(self.lane_id, self.token).update(lease_until=now + LEASE):
+            raise LeaseLostError
+
+    def due_works(self, now: datetime) -> QuerySet[EventWork]:
+        """Return what is due in the lane, but nothing that another consumer must deal with before."""
+        works = EventWork.objects.due(now).filter(corp=self.corp_id, consumer=self.consumer.name)
+        if self.consumer.after:
+            earlier = EventWork.objects.waiting().filter(event=OuterRef("event"), consumer=self.consumer.after)
+            works = works.filter(~Exists(earlier))
+        return works
+
+
+def add_work(event: CallbackEvent) -> list[str]:
+    """Write the work on a new event, in the transaction that stores it. Returns the consumers that may begin now."""
+    wanted = [one for one in consumers if event.is_event and one.wants(event.event, event.change)]
+    EventWork.objects.bulk_create(EventWork(event=event, corp_id=event.corp_id, consumer=one.name) for one in wanted)
+    names = {one.name for one in wanted}
+    return [one.name for one in wanted if one.after not in names]
+
+
+def unheld_work(now: Moment) -> QuerySet[EventWork]:
+    """Return due work in lanes that no worker holds."""
+    held = EventLane.objects.filter(corp=OuterRef("corp"), consumer=OuterRef("consumer"), lease_until__gt=now)
+    return EventWork.objects.due(now).filter(~Exists(held))
+
+
+def due_lanes(*, now: datetime) -> list[tuple[int, str]]:
+    """Return corp and consumer of every lane in which something is due and that no worker holds. Queued twice does no
+    harm."""
+    lanes = unheld_work(now).order_by("corp", "consumer").values_list("corp", "consumer").distinct()
+    return [(corp, name) for corp, name in lanes[:LANES_AT_ONCE] if find_consumer(name) is not None]
+
+
+@transaction.atomic
+def try_again(*, corp: Corp) -> tuple[int, list[str]]:
+    """Let what was given up be tried once more. Returns how much that is, and the consumers to queue."""
+    keys = list(EventWork.objects.given_up().filter(corp=corp).values_list("pk", flat=True))
+    works = EventWork.objects.filter(pk__in=keys, status=EventWork.Status.FAILED)
+    names = sorted(set(works.values_list("consumer", flat=True)))
+    count = works.update(status=EventWork.Status.WAITING, try_count=0, next_try_at=None, problem="")
+    return count, names
+
+
+def touched_by(*, consumer: str, events: Sequence[CallbackEvent]) -> list[int]:
+    """Return the keys that `consumer` noted as changed for these events, each once, in order."""
+    works = EventWork.objects.filter(event__in=[one.pk for one in events], consumer=consumer)
+    return sorted({key for keys in works.values_list("touched", flat=True) for key in keys})
+
+
+# --- Worker -----------------------------------------------------------------------------------------------------------
+
+
+def work_through(*, corp_id: int, consumer: str, clock: Clock) -> list[tuple[int, str]]:
+    """Work off what is due in one lane, in batches. Returns the lanes to queue now: those that waited for this one, and
+    this one itself where its time was over before its work. Nothing where another worker has the lane.
+    """
+    lane = _claim(corp_id, find_consumer(consumer), clock())
+    if lane is None:
+        return []
+    try:
+        is_done = _work_off(lane, clock)
+    except LeaseLostError:
+        logger.warning("events corp=%s consumer=%s were taken over by another worker", corp_id, consumer)
+        return []
+    finally:
+        EventLane.objects.held_by(lane.lane_id, lane.token).update(**LET_GO)
+    following = [(corp_id, one.name) for one in consumers if one.after == consumer]
+    # Looks again: an event that came after the last look found the lane taken.
+    if is_done and not lane.due_works(clock()).exists():
+        return following
+    return [*following, (corp_id, consumer)]
+
+
+def _claim(corp_id: int, consumer: Consumer | None, now: datetime) -> LeasedLane | None:
+    """Take a lane; None where another worker has it, or the corp is gone."""
+    if consumer is None or not Corp.objects.filter(pk=corp_id).exists():
+        return None
+    lane, _ = EventLane.objects.get_or_create(corp_id=corp_id, consumer=consumer.name)
+    token = EventLane.objects.free(now).filter(pk=lane.pk).claim(until=now + LEASE)
+    return LeasedLane(lane.pk, corp_id, consumer, token) if token else None
+
+
+def _work_off(lane: LeasedLane, clock: Clock) -> bool:
+    """Return False where the time was over before the work."""
+    end = clock() + TURN
+    order = ("event__happened_at", "event_id")
+    while works := list(lane.due_works(clock()).select_related("event").order_by(*order)[:BATCH]):
+        _consume(lane, works, clock)
+        if clock() > end:
+            return False
+    return True
+
+
+def _consume(lane: LeasedLane, works: Sequence[EventWork], clock: Clock) -> None:
+    batch = Batch(
+        corp=Corp.objects.get(pk=lane.corp_id),
+        events=[one.event for one in works],
+        clock=clock,
+        hold=lambda: lane.hold(now=clock()),
+        touch=partial(_note_touched, works[0]),
+        tries={one.event_id: one.try_count for one in works},
+    )
+    facts = (lane.corp_id, lane.consumer.name, len(works))
+    expected = (LeaseLostError, IntegrationError)
+    try:
+        with guarded(logger, "events corp=%s consumer=%s count=%d", *facts, unless=expected) as consumed:
+            outcome = lane.consumer.consume(batch)
+    except IntegrationError as error:
+        _wait(lane, works, error, clock())
+        return
+    if consumed.error is None:
+        settle(lane, works, outcome, now=clock())
+        later = "" if outcome.again_after is None else " (once more later)"
+        logger.info("events corp=%s consumer=%s count=%d touched=%d%s", *facts, len(outcome.touched), later)
+    elif len(works) > 1:  # the one that our program stumbles over waits alone
+        for work in works:
+            _consume(lane, [work], clock)
+    else:
+        is_last = works[0].try_count + 1 >= TRIES_AT_MOST
+        pause, problem = _pause(works[0].try_count), type(consumed.error).__name__
+        _postpone(lane, works, problem=problem, wait=pause, give_up=is_last, now=clock())
+
+
+def _wait(lane: LeasedLane, works: Sequence[EventWork], error: IntegrationError, now: datetime) -> None:
+    """Let all of the lane wait: the other side is not to be had, or does not let us."""
+    wait = _pause(max(one.try_count for one in works))
+    if isinstance(error, RateLimitedError):
+        wait = max(wait, timedelta(seconds=error.retry_after_seconds))
+    old = [one for one in works if one.event.received_at < now - TRIED_FOR]
+    young = [one for one in works if one not in old]
+    if old:
+        logger.error("events corp=%s consumer=%s given up count=%d", lane.corp_id, lane.consumer.name, len(old))
+        _postpone(lane, old, problem=str(error), wait=wait, give_up=True, now=now)
+    if young:
+        _postpone(lane, young, problem=str(error), wait=wait, give_up=False, now=now)
+    lane.due_works(now).update(next_try_at=now + wait)  # the rest would meet the same obstacle
+
+
+def _pause(try_count: int) -> timedelta:
+    return min(FIRST_WAIT * (1 << min(try_count, 10)), LONGEST_WAIT)
+
+
+def _note_touched(work: EventWork, keys: Sequence[int]) -> None:
+    """Add to what a batch, whose first row is `work`, has changed: in the transaction that changes it."""
+    work.touched = list(dict.fromkeys([*work.touched, *keys]))
+    EventWork.objects.filter(pk=work.pk).update(touched=work.touched)
+
+
+@transaction.atomic
+def settle(lane: LeasedLane, works: Sequence[EventWork], outcome: Outcome, *, now: datetime) -> None:
+    """Write down what came of a batch. Raises LeaseLostError."""
+    lane.hold(now=now)
+    rows = EventWork.objects.filter(pk__in=[one.pk for one in works])
+    if outcome.touched:
+        _note_touched(works[0], outcome.touched)
+    if outcome.again_after is not None:
+        rows.update(next_try_at=now + outcome.again_after, try_count=F("try_count") + 1)
+        return
+    rows.update(status=EventWork.Status.DONE, done_at=now, next_try_at=None, problem="")
+    EventLane.objects.filter(pk=lane.lane_id).update(worked_at=now)
+
+
+@transaction.atomic
+def _postpone(
+    lane: LeasedLane, works: Sequence[EventWork], *, problem: str, wait: timedelta, give_up: bool, now: datetime
+) -> None:
+    """Write the next try of a batch, or the end of it. Raises LeaseLostError."""
+    lane.hold(now=now)
+    for work in works:
+        work.try_count, work.problem = work.try_count + 1, problem[:255]
+        work.next_try_at = None if give_up else now + wait
+        if give_up:
+            work.status = EventWork.Status.FAILED
+    EventWork.objects.bulk_update(works, ["try_count", "problem", "next_try_at", "status"])

@@ -1,0 +1,329 @@
+"""Addresses of sources: which are admitted, and connections to admitted ones only.
+
+Where a connection leads is checked when it is made, and not before the request: a name may have another address at the
+next look-up (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Collection, Mapping
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from integrations.clients.late import Late
+from integrations.clients.sources.errors import Problem
+from integrations.clients.transport import DeadlinedConnection, DeadlinedTLSConnection, patience_seconds
+
+if TYPE_CHECKING:
+    import sqlalchemy
+    from sqlalchemy import URL
+else:
+    sqlalchemy = Late("sqlalchemy")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Where clouds hand a machine's credentials to whoever asks from it: never, whatever is allowed.
+_METADATA = frozenset(
+    ipaddress.ip_address(one)
+    for one in (
+        *("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
+        *("100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    )
+)
+_SHARED = ipaddress.ip_network("100.64.0.0/10")
+# The IPv4 address stands in the last 32 bits: NAT64 (RFC 6052), IPv4-translated (RFC 2765).
+_TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::ffff:0:0:0/96"))
+# Here it stands where the network likes (RFC 8215), so nobody knows where such an address leads.
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+
+
+class Reach(IntEnum):
+    """How far a source may reach; each includes the ones before it."""
+
+    PUBLIC = 0
+    PRIVATE = 1
+    THIS_MACHINE = 2
+    NOWHERE = 3  # what no source may reach needs this
+
+
+class AddressForbiddenError(OSError):
+    """A name leads to an address that the source may not reach. `needed`: the reach that would admit it."""
+
+    def __init__(self, needed: Reach) -> None:
+        super().__init__("not an admitted address")
+        self.needed = needed
+
+    @property
+    def problem(self) -> Problem:
+        """As the owner of a source is told it."""
+        return _PROBLEMS[self.needed]
+
+
+_PROBLEMS = {
+    Reach.PRIVATE: Problem.ADDRESS_FORBIDDEN,
+    Reach.THIS_MACHINE: Problem.LOOPBACK_FORBIDDEN,
+    Reach.NOWHERE: Problem.ADDRESS_NEVER,
+}
+
+
+def needed_for(address: str) -> Reach:
+    """The least reach with which a source may connect to this IP address."""
+    try:
+        found = _inner(ipaddress.ip_address(address.partition("%")[0]))
+    except ValueError:
+        return Reach.NOWHERE
+    if found in _METADATA or found.is_link_local or found.is_multicast or found.is_unspecified:
+        return Reach.NOWHERE
+    if found.is_loopback:
+        return Reach.THIS_MACHINE
+    if found in _SHARED:
+        return Reach.PRIVATE
+    if found.is_reserved or found in _LOCAL_NAT64 or (found.version == 6 and found.is_site_local):
+        return Reach.NOWHERE
+    if found.is_global:
+        return Reach.PUBLIC
+    return Reach.PRIVATE if found.is_private else Reach.NOWHERE
+
+
+def _inner(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one stands for, if it does."""
+    if address.version == 4:
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    if any(address in network for network in _TRANSLATED) or int(address) >> 32 == 0 and int(address) > 1:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def addresses_of(host: str, port: int, *, reach: Reach) -> list[str]:
+    """The addresses of a name, looked up once. Raises AddressForbiddenError where one of them is out of reach."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    needed = max(map(needed_for, addresses), default=Reach.NOWHERE)
+    if needed > reach:
+        raise AddressForbiddenError(needed)
+    return addresses
+
+
+def connected(host: str, port: int, seconds: float | None, *, reach: Reach) -> socket.socket:
+    """A connection to the first address of `host` that answers; to none where one of them is out of reach."""
+    failure: OSError | None = None
+    for address in addresses_of(host, port, reach=reach):
+        try:
+            return socket.create_connection((address, port), timeout=seconds and patience_seconds(seconds))
+        except OSError as error:
+            failure = error
+    raise failure or OSError("no address")
+
+
+class _Guarded(DeadlinedConnection):
+    def __init__(self, *args: Any, reach: Reach, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reach = reach
+
+    def _new_conn(self) -> socket.socket:
+        seconds = self.timeout if isinstance(self.timeout, int | float) else None
+        return connected(self._dns_host, self.port, seconds, reach=self._reach)
+
+
+class _GuardedTLS(_Guarded, DeadlinedTLSConnection):
+    """The same over TLS: the certificate is that of the name."""
+
+
+class _GuardedPool(HTTPConnectionPool):
+    ConnectionCls = _Guarded
+
+
+class _GuardedTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _GuardedTLS
+
+
+def open_pool(scheme: str, host: str, port: int, *, reach: Reach, ca_file: str) -> HTTPConnectionPool:
+    """Connections to one origin, without a proxy and without the environment."""
+    known: dict[str, Any] = {"maxsize": 1, "retries": False, "reach": reach}
+    if scheme == "https":
+        return _GuardedTLSPool(host, port, cert_reqs="CERT_REQUIRED", ca_certs=ca_file, **known)
+    return _GuardedPool(host, port, **known)
+
+
+# --- Databases --------------------------------------------------------------------------------------------------------
+
+# Which driver speaks for which kind of database.
+DRIVERS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("postgresql", "postgres", "postgresql+psycopg"), "postgresql+psycopg"),
+        **dict.fromkeys(("mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql"), "mysql+pymysql"),
+    }
+)
+# Options that change neither where a connection leads nor what it reads on this machine.
+_OPTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {"postgresql": frozenset({"sslmode", "application_name"}), "mysql": frozenset({"charset", "sslmode"})}
+)
+
+
+class Flaw(StrEnum):
+    """Why an address is refused."""
+
+    NO_ADDRESS = "no-address"
+    NO_DRIVER = "no-driver"
+    NO_HOST = "no-host"
+    NO_DATABASE = "no-database"
+    OPTION = "option"
+
+
+class AddressRefused(Exception):
+    """`detail`: the option or kind that is not admitted, never a credential."""
+
+    def __init__(self, flaw: Flaw, detail: str = "") -> None:
+        super().__init__(flaw.value)
+        self.flaw = flaw
+        self.detail = detail
+
+
+def admitted_url(text: str, drivers: Collection[str] = ()) -> URL:
+    """Return the address with the driver that speaks for it. Raises AddressRefused.
+
+    `drivers`: those that a deployment allows beyond ours. Files are refused with all of them: an address needs a host.
+    """
+    try:
+        url = sqlalchemy.make_url(text.strip())
+        port = url.port
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise AddressRefused(Flaw.NO_ADDRESS) from None
+    driver = DRIVERS.get(url.drivername, url.drivername if url.drivername in drivers else "")
+    if not driver:
+        raise AddressRefused(Flaw.NO_DRIVER, url.drivername[:40])
+    url = url.set(drivername=driver)
+    backend = url.get_backend_name()
+    if not url.host or not set(url.host).isdisjoint("/@,%") or (port is not None and port < 1):
+        raise AddressRefused(Flaw.NO_HOST)  # without one, drivers go to a socket of this machine
+    if not url.database:
+        raise AddressRefused(Flaw.NO_DATABASE)
+    unknown = sorted(set(url.query) - _OPTIONS.get(backend, frozenset(url.query)))
+    if unknown:
+        raise AddressRefused(Flaw.OPTION, unknown[0][:40])
+    return url
+
+
+def is_installed(driver: str) -> bool:
+    """Whether SQLAlchemy knows this kind of database, and its driver can be imported."""
+    try:
+        dialect = sqlalchemy.make_url(f"{driver}://").get_dialect()
+        importing = getattr(dialect, "import_dbapi", None)  # dialects for SQLAlchemy 1 have none, and are believed
+        if importing is not None:
+            importing()
+    except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError):
+        return False
+    return True
+
+
+def backend_of(text: str) -> str:
+    """SQLAlchemy's name of the kind of database at this address; empty for one that is none."""
+    try:
+        name = sqlalchemy.make_url(text.strip()).drivername
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return ""
+    return DRIVERS.get(name, name).partition("+")[0]
+
+
+def place_of(text: str) -> tuple[str, str, int | None] | None:
+    """Driver, host and port: where a connection leads. None for an address that is none."""
+    try:
+        url = sqlalchemy.make_url(text.strip())
+        return DRIVERS.get(url.drivername, url.drivername), (url.host or "").lower(), url.port
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return None
+
+
+def shown(text: str) -> str:
+    """The address without password and options, as a page may show it; empty for one that is none."""
+    try:
+        url = sqlalchemy.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return ""
+    return url.set(query={}, password=None if url.password is None else "***").render_as_string(hide_password=True)
+
+
+# --- Web services -----------------------------------------------------------------------------------------------------
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+# They belong to the connection, which is ours.
+_OURS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "upgrade", "te", "trailer"}
+)
+HEADERS_AT_MOST = 20
+
+
+class WrittenWrong(ValueError):
+    """`line`: of the header that is none, from 1; 0 where the whole is meant."""
+
+    def __init__(self, line: int = 0) -> None:
+        super().__init__("not admitted")
+        self.line = line
+
+
+def headers_from(text: str) -> dict[str, str]:
+    """The headers of a text with one "Name: value" a line. Raises WrittenWrong, with the line, for what may not be
+    sent.
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        name, mark, value = line.partition(":")
+        name, value = name.strip(), value.strip()
+        is_plain = value.isprintable() and value.isascii()
+        if not mark or not _NAME.fullmatch(name) or name.lower() in _OURS or not value or not is_plain:
+            raise WrittenWrong(number)
+        found[name] = value
+    if len(found) > HEADERS_AT_MOST:
+        raise WrittenWrong
+    return found
+
+
+def is_base(url: str) -> bool:
+    """Whether `url` is http or https with a host, and without credentials, query and fragment."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (port is None or port > 0)
+    return is_whole and "@" not in parts.netloc and "?" not in url and "#" not in url and is_plain(url)
+
+
+def is_plain(text: str) -> bool:
+    """Without what servers and browsers read in different ways."""
+    return text.isprintable() and "\\" not in text and not any(letter.isspace() for letter in text)
+
+
+def is_below(path: str) -> bool:
+    """Whether a path with its query stays below the address that it is put behind."""
+    inner = path.partition("?")[0]
+    steps = re.split("[/;]", inner.lower().replace("%2e", "."))
+    return (
+        is_plain(path) and "#" not in path and "://" not in inner and not inner.startswith("//") and ".." not in steps
+    )
+
+
+def joined(base: str, path: str) -> str:
+    """The address of the service with what a card puts behind it. Raises WrittenWrong where that would leave the
+    service.
+    """
+    if not is_base(base) or not is_below(path):
+        raise WrittenWrong
+    if not path:
+        return base
+    return f"{base}{path}" if path.startswith("?") else f"{base.rstrip('/')}/{path.lstrip('/')}"
