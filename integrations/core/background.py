@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import current_app
 from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError, connection, transaction
@@ -18,7 +18,9 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from integrations.clients.clock import read_boot_clock
 from integrations.core.kept_queries import AnyRow
-from integrations.models.jobs import Moment
+
+if TYPE_CHECKING:
+    from integrations.models.jobs import Moment
 
 logger = logging.getLogger(__name__)
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache, reduce
 from operator import or_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 from django.db.models import Exists, Q, QuerySet, Value
 from django.db.models.functions import Now
 from django.db.models.sql import Query
 
-from integrations.models.jobs import Moment
+if TYPE_CHECKING:
+    from integrations.models.jobs import Moment
 
 
 class KeptQuery:
