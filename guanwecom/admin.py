@@ -27,6 +27,7 @@ from guanwecom.operations.panel import panel
 from integrations.core import sentences
 from integrations.core.admin_pages import CappedPaginator, offer_ways
 from integrations.models import BiConnection, Corp, SiteAddress
+from notifications.views import media
 from notifications.views.overview import overview, steps_of
 from notifications.views.search import search_page
 
@@ -219,6 +220,16 @@ class GuanwecomAdminSite(admin.AdminSite):
     def get_urls(self) -> list[Any]:
         own = [
             path("first-steps/", self.admin_view(first_steps_view), name="first-steps"),
+            path(
+                "notifications/preview/<str:token>/",
+                self.admin_view(media.preview_state),
+                name="notifications_preview",
+            ),
+            path(
+                "notifications/preview/<str:token>.<str:extension>",
+                self.admin_view(media.preview_file),
+                name="notifications_preview_file",
+            ),
             path("search/", self.admin_view(partial(search_page, site=self)), name="search"),
             path("confirm/", self.admin_view(confirmation.page), name="confirm"),
             path("installation/confirm/", self.admin_view(pages.confirm_installation), name="installation-confirm"),

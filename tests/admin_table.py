@@ -434,8 +434,8 @@ ORDERS = [
     ),
     Row("notifications_report_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     # Each shows its own person what was made for them: tests/notifications/reports/test_report_drawings.py.
-    Row("notifications_report_preview_making", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
-    Row("notifications_report_preview_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
+    Row("notifications_preview", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
+    Row("notifications_preview_file", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
     Row("notifications_subscription_week", expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}")),
     Row("notifications_subscription_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     Row("notifications_subscription_rename", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
@@ -565,8 +565,6 @@ ORDERS = [
     # As on the page of a push.
     Row("notifications_alertrule_data", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post", changed_by=EDITORS),
     Row("notifications_alertrule_data_choose", expect("", unseen=(ALL_EDITORS, 404)), method="post"),
-    Row("notifications_alertrule_preview_making", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
-    Row("notifications_alertrule_preview_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
     lists("notifications_incident", ORDER_READERS, ORDER_READERS_ELSEWHERE),
     reads("notifications_incident", "incident", ORDER_READERS, ORDER_READERS_ELSEWHERE),
     history("notifications_incident", "incident", ORDER_READERS, BLIND),

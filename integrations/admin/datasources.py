@@ -470,7 +470,7 @@ def _test_of(card: Card) -> dict[str, Any]:
         "problem": latest.problem if latest is not None else "",
         "is_running": is_running,
         "seconds": int((now - latest.requested_at).total_seconds()) if latest is not None else 0,
-        "hindrance": fetch.hindrance(latest, now=now) if latest is not None and is_running else "",
+        "hindrance": fetch.find_hindrance(latest, now=now) if latest is not None and is_running else "",
         "is_outdated": latest is not None and latest.requested_at < card.changed_at,
         "table": table,
         "heads": [(column, KINDS_OF_COLUMNS[column.kind]) for column in table.columns] if table else (),

@@ -3,7 +3,8 @@
     fetch.request(card_ids, slot_at=slot, now=now)    # one row each, queued
     fetch.states(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence
     fetch.card_data_finished.register(function)       # told as soon as one of them is ready or failed
-    fetch.request_looks(card_ids, now=now)            # for a page that waits: request_preview, read_preview
+    token = fetch.request_preview(cards, now=now)     # for a page, which asks again and again:
+    fetch.read_preview(token, cards, now=now)         # how far it is
 
 A worker fetches under a lease whose token fences it: who was thought dead writes nothing any more. Passing failures are
 tried again, each time after a longer wait; everything else fails at once, because no waiting mends it.
@@ -20,7 +21,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.core import signing
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext as _
@@ -56,12 +56,15 @@ SLOW_PLACES = 2
 TURN_WAIT = timedelta(seconds=5)
 # A row that was finished so long ago was finished by a worker that died before it told anybody.
 NOTIFIED_WITHIN = timedelta(seconds=15)
-# For somebody who waits at a page: so many rows at most, kept so long, and shared with whoever asks within so long.
-PREVIEW_ROWS = 10_000
+# For somebody who waits at a page: kept so long, and shared with whoever asks within so long.
 PREVIEW_KEPT = timedelta(hours=1)
 PREVIEW_SHARED = timedelta(seconds=60)
 # Nobody waits at a page any more: a fetch that has not begun is not begun.
 PREVIEW_WAITED = timedelta(minutes=5)
+# A page waits so much longer than its slowest source may take: for a worker, and for a turn at the source.
+PREVIEW_SPARE = timedelta(seconds=60)
+# No worker has begun after so long: then the page says why.
+LATE = timedelta(seconds=10)
 SWEPT_AT_ONCE = 200
 PURGED_AT_ONCE = 200
 
@@ -92,22 +95,6 @@ def states(card_ids: Collection[int], *, slot_at: datetime) -> dict[int, CardDat
     return {row.card_id: row for row in rows}
 
 
-def request_previews(card_ids: Collection[int], *, now: datetime) -> dict[int, int]:
-    """The data as it is now or a moment later, for somebody who waits at a page: the id of its row, by card.
-
-    One try of each, with at most PREVIEW_ROWS. What another page asked for and no worker has begun is shared: impatient
-    clicks make no queue.
-    """
-    unbegun = CardData.objects.previews().waiting().filter(try_count=0, lease_until__isnull=True)
-    shared = unbegun.filter(card__in=card_ids, requested_at__gt=now - PREVIEW_SHARED).order_by("-pk")
-    found = dict(shared.values_list("card_id", "pk"))
-    missing = [card_id for card_id in dict.fromkeys(card_ids) if card_id not in found]
-    rows = [CardData(card_id=card_id, requested_at=now, next_try_at=now) for card_id in missing]
-    found |= {row.card_id: row.pk for row in CardData.objects.bulk_create(rows)}
-    _queue(list(found.values()))
-    return found
-
-
 def repair_times(*, now: datetime) -> None:
     """After a clock that ran ahead: nothing waits for a moment that is far away, and of slots to come nothing is there,
     or they would go out with data from before."""
@@ -135,11 +122,6 @@ class Held:
     @property
     def is_preview(self) -> bool:
         return self.slot_at is None
-
-    @property
-    def rows_at_most(self) -> int:
-        limit = self.card.source.row_limit
-        return min(limit, PREVIEW_ROWS) if self.is_preview else limit
 
 
 def carry_out(*, row_id: int, clock: Clock) -> None:
@@ -214,7 +196,7 @@ def _fetch(held: Held, clock: Clock) -> bool:
     began_at = clock()
     try:
         with guarded(logger, "data card=%s try=%s", held.card.pk, held.tries, unless=(SourceError,)) as attempt:
-            table = query.read(held.card, rows_at_most=held.rows_at_most, now=began_at)
+            table = query.read(held.card, rows_at_most=held.card.source.row_limit, now=began_at)
             _remember_pace(held.card.source, is_slow=False, now=began_at)
             found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
             found |= {"problem_code": "", "problem_facts": {}}
@@ -273,6 +255,92 @@ def _waiting_for(source: DataSource, *, now: datetime) -> list[int]:
     return [row_id]
 
 
+# --- For a page on which somebody waits -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DataPreview:
+    """How far it is. While it waits, `token` is what the page asks with again, and `hindrance` a sentence where that
+    takes longer than usual. Then there is a `problem`, also a sentence, or the `tables`, by card. `lost`: cards that
+    their source refuses or does not know, which asking again will not change.
+    """
+
+    seconds: int = 0
+    token: str = ""
+    hindrance: str = ""
+    problem: str = ""
+    tables: Mapping[int, Table] = field(default_factory=dict)
+    lost: frozenset[int] = frozenset()
+
+    @property
+    def is_there(self) -> bool:
+        return not self.token and not self.problem
+
+
+def request_preview(cards: Sequence[Card], *, now: datetime) -> str:
+    """Have the data of the cards fetched as it is now or a moment later, with one try of each. Returns the token with
+    which the page asks how far it is: the ids of its rows.
+
+    What another page asked for and no worker has begun is shared: impatient clicks make no queue.
+    """
+    card_ids = dict.fromkeys(card.pk for card in cards)
+    unbegun = CardData.objects.previews().waiting().filter(try_count=0, lease_until__isnull=True)
+    shared = unbegun.filter(card__in=card_ids, requested_at__gt=now - PREVIEW_SHARED).order_by("-pk")
+    found = dict(shared.values_list("card_id", "pk"))
+    rows = [CardData(card_id=pk, requested_at=now, next_try_at=now) for pk in card_ids if pk not in found]
+    found |= {row.card_id: row.pk for row in CardData.objects.bulk_create(rows)}
+    _queue(list(found.values()))
+    return ",".join(str(pk) for pk in found.values())
+
+
+def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPreview:
+    """How far it is with `cards`, which the person must be allowed to see at this moment: a row is shown to all who see
+    its card. A token that is too old, or was for other cards, is answered with a problem."""
+    keys = [int(key) for key in token.split(",") if key.isascii() and key.isdecimal() and len(key) < 19]
+    found = CardData.objects.previews().filter(pk__in=keys, card__in=cards, requested_at__gt=now - PREVIEW_KEPT)
+    unread = ("content", *(f"card__source__{column}" for column in SECRETS))
+    rows = {row.card_id: row for row in found.select_related("card__source").defer(*unread).order_by("pk")}
+    if any(card.pk not in rows for card in cards):
+        return DataPreview(problem=_("This is no longer there. Press the button again."))
+    since = min((row.requested_at for row in rows.values()), default=now)
+    seconds = max(0, int((now - since).total_seconds()))
+    for row in rows.values():
+        if row.status == CardData.Status.FAILED:
+            sentence = _("There is no data of the card “%(card)s”: %(problem)s")
+            lost = frozenset(one.card_id for one in rows.values() if one.is_lost)
+            return DataPreview(seconds, problem=sentence % {"card": row.card, "problem": row.problem}, lost=lost)
+    waiting = [row for row in rows.values() if row.status == CardData.Status.WAITING]
+    if not waiting:
+        return DataPreview(seconds, tables={row.card_id: row.table for row in rows.values()})
+    why = next((said for row in waiting if (said := find_hindrance(row, now=now))), "")
+    if seconds < max(row.card.source.timeout_seconds for row in rows.values()) + PREVIEW_SPARE.total_seconds():
+        return DataPreview(seconds, token, hindrance=why)
+    why = why or _("The worker that fetches it says nothing more: it may have been ended. Try again.")
+    sentence = ngettext(
+        "Given up after %(count)d second. %(why)s", "Given up after %(count)d seconds. %(why)s", seconds
+    )
+    return DataPreview(seconds, problem=sentence % {"count": seconds, "why": why})
+
+
+def find_hindrance(row: CardData, *, now: datetime) -> str:
+    """Why no worker has begun with the row, once that takes longer than usual; else empty. `row`: with its source."""
+    if row.try_count or row.is_in_hand(now) or now - row.requested_at < LATE:
+        return ""
+    source, in_hand = row.card.source, CardData.objects.in_hand(now)
+    if in_hand.filter(card__source=source).count() >= source.parallel_limit:
+        sentence = _("It waits for its turn: the data source “%(source)s” is busy with other queries.")
+        return sentence % {"source": source}
+    if not has_place(source, now):
+        sentence = _(
+            "It waits for its turn: the data source “%(source)s” was too slow last time, and such sources are asked "
+            "only a few at once."
+        )
+        return sentence % {"source": source}
+    if in_hand.exists():
+        return _("It waits for its turn: the workers of the queue “data” are busy with other data.")
+    return _("No worker has taken it yet: does one take from the queue “data”, and can the queue be reached?")
+
+
 # --- Telling, sweeping, forgetting ------------------------------------------------------------------------------------
 
 
@@ -327,94 +395,3 @@ def _forget(rows: QuerySet[CardData]) -> int:
 
 def _queue(row_ids: list[int]) -> None:
     background.queue_by_name_on_commit(TASK, row_ids, expires_seconds=TASK_SECONDS)
-
-
-# No worker has begun after so long: then the page says why.
-LATE = timedelta(seconds=10)
-# A page waits so much longer than its slowest source may take: for a worker, and for a turn at the source.
-SPARE = timedelta(seconds=60)
-_SALT = "integrations.card_previews"
-
-
-@dataclass(frozen=True, slots=True)
-class DataPreview:
-    """How far it is. While it waits, `token` is what the page asks with again, and `hindrance` a sentence where that
-    takes longer than usual. Then there is a `problem`, also a sentence, or the `tables`, by card. `lost`: cards that
-    their source refuses or does not know, which asking again will not change.
-    """
-
-    seconds: int = 0
-    token: str = ""
-    hindrance: str = ""
-    problem: str = ""
-    tables: Mapping[int, Table] = field(default_factory=dict)
-    lost: frozenset[int] = frozenset()
-
-    @property
-    def is_there(self) -> bool:
-        return not self.token and not self.problem
-
-
-def request_preview(cards: Sequence[Card], *, person_id: int, now: datetime) -> str:
-    """Have the data of the cards fetched. The token with which this person, for an hour, learns how far it is."""
-    row_ids = request_previews([card.pk for card in cards], now=now)
-    return signing.dumps(([*row_ids.values()], person_id, int(now.timestamp())), salt=_SALT)
-
-
-def read_preview(token: str, cards: Sequence[Card], *, person_id: int, now: datetime) -> DataPreview:
-    """How far it is with `cards`, which the person must be allowed to see. A token that is not the person's own, is too
-    old, or was for other cards, is answered with a problem."""
-    gone = DataPreview(problem=_("This is no longer there. Press the button again."))
-    try:
-        row_ids, owner_id, since = signing.loads(token, salt=_SALT, max_age=PREVIEW_KEPT)
-    except signing.BadSignature:
-        return gone
-    found = CardData.objects.previews().filter(pk__in=row_ids).select_related("card__source")
-    unread = ("content", *(f"card__source__{column}" for column in SECRETS))
-    rows = {row.card_id: row for row in found.defer(*unread)}
-    if owner_id != person_id or any(card.pk not in rows for card in cards):
-        return gone
-    seconds = max(0, int(now.timestamp()) - since)
-    return _progress([rows[card.pk] for card in cards], token, seconds, now)
-
-
-def _progress(rows: list[CardData], token: str, seconds: int, now: datetime) -> DataPreview:
-    for row in rows:
-        if row.status == CardData.Status.FAILED:
-            sentence = _("There is no data of the card “%(card)s”: %(problem)s")
-            lost = frozenset(one.card_id for one in rows if one.is_lost)
-            return DataPreview(seconds, problem=sentence % {"card": row.card, "problem": row.problem}, lost=lost)
-    waiting = [row for row in rows if row.status == CardData.Status.WAITING]
-    if not waiting:
-        return DataPreview(seconds, tables={row.card_id: row.table for row in rows})
-    why = next((said for row in waiting if (said := hindrance(row, now=now))), "")
-    if seconds >= max(row.card.source.timeout_seconds for row in rows) + SPARE.total_seconds():
-        return DataPreview(seconds, problem=_given_up(seconds, why))
-    return DataPreview(seconds, token, hindrance=why)
-
-
-def _given_up(seconds: int, why: str) -> str:
-    sentence = ngettext(
-        "Given up after %(count)d second. %(why)s", "Given up after %(count)d seconds. %(why)s", seconds
-    )
-    why = why or _("The worker that fetches it says nothing more: it may have been ended. Try again.")
-    return sentence % {"count": seconds, "why": why}
-
-
-def hindrance(row: CardData, *, now: datetime) -> str:
-    """Why no worker has begun with the row, once that takes longer than usual; else empty. `row`: with its source."""
-    if row.try_count or row.is_in_hand(now) or now - row.requested_at < LATE:
-        return ""
-    source, in_hand = row.card.source, CardData.objects.in_hand(now)
-    if in_hand.filter(card__source=source).count() >= source.parallel_limit:
-        sentence = _("It waits for its turn: the data source “%(source)s” is busy with other queries.")
-        return sentence % {"source": source}
-    if not has_place(source, now):
-        sentence = _(
-            "It waits for its turn: the data source “%(source)s” was too slow last time, and such sources are asked "
-            "only a few at once."
-        )
-        return sentence % {"source": source}
-    if in_hand.exists():
-        return _("It waits for its turn: the workers of the queue “data” are busy with other data.")
-    return _("No worker has taken it yet: does one take from the queue “data”, and can the queue be reached?")

@@ -11,8 +11,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, JsonResponse
-from django.template.loader import render_to_string
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -28,7 +27,6 @@ from integrations.core.admin_pages import VERSION, AnyStackedInline, VersionedFo
 from integrations.core.background import database_now
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
-from notifications.admin import subscription_preview
 from notifications.admin.base import (
     CorpFilter,
     DayFilter,
@@ -43,19 +41,19 @@ from notifications.admin.base import (
     run_pill,
     severity_pill,
 )
-from notifications.admin.previews import PreviewMixin
+from notifications.admin.previews import PreviewMixin, show_missing, show_outlook, show_sample
 from notifications.admin.push.form import Missing, Renaming, missing_card, missing_columns, renaming_in
 from notifications.admin.push.one_page import ADDED_HERE, OnePage, apply_button, problems_of
 from notifications.admin.push.page import Part, folded, summaries
-from notifications.admin.push.preview import missing_part, outlook, sample, waiting_line
 from notifications.admin.rule_form import AlertRuleForm, RulePeopleForm, SilenceWindowForm
-from notifications.admin.subscription_forms import SCHEDULE_FIELDS
-from notifications.alerts import actions, charts, condition_words, conditions, evaluation, preview, selectors
+from notifications.admin.subscription_forms import SCHEDULE_FIELDS, find_times_of_form
+from notifications.alerts import actions, charts, condition_words, conditions, evaluation, selectors, trial
 from notifications.alerts.actions import Action
 from notifications.alerts.conditions import CONDITIONS_AT_MOST, ConditionError, Filters, from_rows
 from notifications.delivery.runs import ownership
 from notifications.models import AlertReceiver, AlertRule, Incident, SilenceWindow
 from notifications.reports.templates.column_names import ColumnName
+from notifications.sources import RenderingError
 from notifications.subscriptions import addressees
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.descriptions import crontab_words, described
@@ -216,27 +214,21 @@ class RulePage(OnePage, PreviewMixin):
         if form.people is not None:
             form.people.is_valid()
         context, data, table = self._tried(request, form)
-        if "_page" in request.POST:
-            return self.preview_answer(request, data, context)
-        token = data.token if data is not None else ""
         missing = self._missing(request, form, data, table)
-        if missing.strip() and table is not None:
+        if missing.strip() and table is not None and "_page" not in request.POST:
             context = {}  # a column that is gone is said there, and nothing can be tried without it
-        state = {"waiting": data if token else None, "problem": data.problem if data is not None else "", **context}
-        found = subscription_preview.of_form(form, now=timezone.now(), with_message=False, is_check=True)
+        times = find_times_of_form(form, timezone.now(), is_check=True)
         tables = {} if table is None else {str(form.cleaned_data["card"]): table}
-        return JsonResponse(
-            {
-                "token": token,
-                "waiting": waiting_line(data),
-                "html": render_to_string(self.preview_template, state, request),
-                "rows": sample(request, tables, waiting=data),
-                "missing": missing,
-                "columns": [] if table is None else [[one.name, one.kind.value] for one in table.columns],
-                "dates": conditions.relative_names(),
-                "outlook": outlook(request, found, is_rule=True),
-                "folded": summaries(PARTS, (form, form.people), request.POST, [SilenceWindow]),
-            }
+        return self.answer_preview(
+            request,
+            data,
+            context,
+            rows=show_sample(request, tables, data),
+            missing=missing,
+            columns=[] if table is None else [[one.name, one.kind.value] for one in table.columns],
+            dates=conditions.relative_names(),
+            outlook=show_outlook(request, form.found, times, is_rule=True),
+            folded=summaries(PARTS, (form, form.people), request.POST, [SilenceWindow]),
         )
 
     def _form_at_work(self, request: HttpRequest, rule: AlertRule | None) -> Any:
@@ -263,14 +255,21 @@ class RulePage(OnePage, PreviewMixin):
             )
         if card is None:
             return context, None, None
-        data = self.preview_data(request, [card], now=now)
-        table = data.tables[card.pk] if data.is_there else None
+        data = self.read_data(request, [card], now=now)
+        table = data.tables[card.pk] if data is not None and data.is_there else None
         if table is None or wrong:
             if table is not None and not shown:
                 context["hint"] = gettext("Write a condition: it is tried on these rows.")
             return context, data, table
-        trial = preview.tried(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
-        context |= {"trial": trial, "problem": trial.problem, **self.drawn(request, trial.pictures, now=now)}
+        if form.people is not None:
+            form.instance.receiver = form.people.instance
+        tried = trial.tried(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
+        context |= {"trial": tried, "problem": tried.problem, **self.begin_media(request, tried.pictures, now=now)}
+        if tried.notices:
+            try:
+                context["message"] = trial.preview_notice(form.instance, tried.notices[0], administrator(request))
+            except RenderingError as error:
+                context["message_problem"] = str(error)
         return context, data, table
 
     def renamed_fields(self, request: HttpRequest) -> dict[str, str]:
@@ -284,7 +283,7 @@ class RulePage(OnePage, PreviewMixin):
             found = [missing_card(CARD, str(card), person)]
         elif table is not None:
             found = missing_columns(columns_named(request.POST), {CARD: table}, {CARD: str(card)})
-        return missing_part(request, found, is_rule=True)
+        return show_missing(request, found, is_rule=True)
 
     def changeable(self, request: HttpRequest, pk: int) -> AlertRule:
         rule = AlertRule.objects.visible_to(request.user).filter(pk=pk).first()
@@ -339,6 +338,7 @@ class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
             *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
             *("notifications/silence_windows.js", "integrations/live.js"),
             *(
+                "notifications/preview.js",
                 "notifications/one_page.js",
                 "notifications/data_browser.js",
                 "notifications/searching_select.js",

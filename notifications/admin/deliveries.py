@@ -46,11 +46,10 @@ from notifications.admin.log import (
     technical,
 )
 from notifications.delivery import failures
-from notifications.delivery.attachments.spreadsheets import file_name
-from notifications.delivery.rendering.previews import Preview, shown
+from notifications.delivery.rendering.preview import PhoneMessage, read_message
 from notifications.delivery.runs import names, recall, triggers
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
-from notifications.models import Delivery, MakerQueue, Medium, MessageForm, Receipt, Run
+from notifications.models import Delivery, MakerQueue, Medium, Receipt, Run
 from notifications.subscriptions.recipients import SET_ON_PERSON
 from notifications.tasks import enqueue_runs
 from notifications.views.media import picture_answer
@@ -220,16 +219,13 @@ def _may_be_looked_at(medium: Medium | None) -> bool:
     return medium is not None and medium.queue != MakerQueue.SNAPSHOTS
 
 
-def _preview(delivery: Delivery) -> Preview:
+def _preview(delivery: Delivery) -> PhoneMessage:
     """As it was, or will be, sent."""
     medium = delivery.medium
     is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
     is_drawn = is_drawn and _may_be_looked_at(medium)
     picture = reverse("admin:notifications_delivery_picture", args=[delivery.pk]) if is_drawn else ""
-    extension = delivery.message_form if delivery.message_form in {MessageForm.XLSX, MessageForm.CSV} else "png"
-    given = "" if medium is None else medium.name
-    name = given or file_name(delivery.title, delivery.created_at, extension)
-    return shown(bytes(delivery.body), text=delivery.text, picture=picture, file_name=name)
+    return read_message(delivery, medium_name="" if medium is None else medium.name, picture=picture)
 
 
 def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:

@@ -47,10 +47,11 @@ from notifications.admin.base import (
 )
 from notifications.admin.inbound_form import COMMON_FIELDS, TEMPLATES, ChannelForm, NewChannelForm
 from notifications.admin.log import technical
+from notifications.admin.previews import read_template
 from notifications.admin.push.one_page import apply_button, problems_of
 from notifications.alerts.ingest import Alert
 from notifications.delivery import failures
-from notifications.delivery.rendering.previews import Preview, preview_of
+from notifications.delivery.rendering.preview import PhoneMessage, preview_message
 from notifications.delivery.runs import ownership, statistics
 from notifications.inbound import accept, calls, channels
 from notifications.inbound.accept import Incoming
@@ -66,15 +67,12 @@ from notifications.inbound.signatures import SCHEMES
 from notifications.inbound.source import is_main_of
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
 from notifications.models.inbound import senders
-from notifications.reports.templates import merge_fields
-from notifications.reports.templates.merge_fields import PAYLOAD, Field
+from notifications.reports.templates.merge_fields import PAYLOAD
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import Recipient
 from notifications.tasks import enqueue_runs
 
 if TYPE_CHECKING:
-    from django.http import QueryDict
-
     from accounts.models import User
 
 
@@ -345,7 +343,7 @@ class Trial:
 
     is_left_out: bool = False
     problem: str = ""
-    preview: Preview | None = None
+    preview: PhoneMessage | None = None
     message_count: int = 0
     reached_count: int = 0
     reached: list[str] = field(default_factory=list)
@@ -372,7 +370,7 @@ def state_of(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *
         "stamp": "" if last is None else last[1].isoformat(),
         "tree": render_to_string(f"{FOLDER}/_tree.html", context, request),
         "trial": render_to_string(f"{FOLDER}/_trial.html", context, request),
-        "parts": {name: _parts(request.POST, name) for name in TEMPLATES},
+        "parts": {name: read_template(request.POST.get(name, ""), {PAYLOAD: ""}) for name in TEMPLATES},
         "sources": {name: request.POST.get(name, "") for name in TEMPLATES},
     }
 
@@ -388,7 +386,7 @@ def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: da
         # The people chosen on the page are not those of the row before they are saved.
         channel.reach, people = InboundChannel.Reach.EVERYONE, form.audience()
         incoming = calls.incoming_of(channel, mapped, key="preview", chosen=people)
-        trial = _shown(replace(incoming, among=people if is_limited else None), mapped, form.person)
+        trial = _shown(replace(incoming, among=people if is_limited else None), mapped, form.person, now)
         return replace(trial, alerts=[_alert_line(one) for one in alerts[:ALERTS_NAMED_AT_MOST]])
     except (CallRefusedError, NoAlertsError) as error:
         return Trial(problem=str(error.sentence))
@@ -396,12 +394,12 @@ def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: da
         return Trial(problem=str(error.sentence))
 
 
-def _shown(incoming: Incoming, mapped: Mapped, seen_by: User) -> Trial:
+def _shown(incoming: Incoming, mapped: Mapped, seen_by: User, now: datetime) -> Trial:
     found = accept.preview(incoming)
     reached = [one for one in found.recipients if one.reason is None]
     unreached = [one for one in found.recipients if one.reason is not None]
     return Trial(
-        preview=preview_of(found.content, found.form, incoming.corp, file_name=_file_name(incoming)),
+        preview=preview_message(found.source, found.run, next(iter(reached), None), now=now).phone,
         message_count=found.message_count,
         reached_count=len(reached),
         reached=[name for name, _reason in _named(reached, seen_by)],
@@ -418,10 +416,6 @@ def _alert_line(alert: Alert) -> str:
     return f"{alert.title} · {alert.severity.label} · {state}"
 
 
-def _file_name(incoming: Incoming) -> str:
-    return next((file.name for file in incoming.files), "")
-
-
 def _named(recipients: list[Recipient], seen_by: User) -> list[tuple[str, str]]:
     """The first of them by name with the reason, as far as the person may see them."""
     first = recipients[:NAMED_AT_MOST]
@@ -429,16 +423,6 @@ def _named(recipients: list[Recipient], seen_by: User) -> list[tuple[str, str]]:
     hidden = gettext("somebody whom you do not see")
     words = {one.user_id: "" if one.reason is None else str(one.reason.label) for one in first}
     return [(str(people.get(user_id, hidden)), reason) for user_id, reason in words.items()]
-
-
-def _parts(values: QueryDict, name: str) -> list[dict[str, str]] | None:
-    """The texts and fields of a template; None where it can be written by hand alone."""
-    parts = merge_fields.parts_of(values.get(name, "").replace("\r\n", "\n"), {PAYLOAD: ""})
-    if parts is None:
-        return None
-    return [
-        {"label": one.label, "template": one.template} if isinstance(one, Field) else {"text": one} for one in parts
-    ]
 
 
 UNKNOWN_SHOWN = 100

@@ -1,44 +1,240 @@
-"""Admin mixin for pages that preview a form, and wait for its data, pictures and files."""
+"""Previews of what a page of the administration has typed: who may look at what as whom, over which data, and how far
+its data, pictures and files are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
+from django.contrib.admin.sites import AdminSite
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.db.models import Q
+from django.forms import BoundField, Form, ModelChoiceField
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
 
+from accounts.models import User
+from accounts.users.scopes import people_visible_to
 from integrations.admin.base import own_page
 from integrations.core.admin_pages import AnyModelAdmin
+from integrations.core.sentences import Sentence
+from integrations.data.table import Table
 from integrations.datasources import fetch
+from integrations.datasources.fetch import DataPreview
 from integrations.models import Card
 from notifications import tasks
+from notifications.admin import subscription_forms
 from notifications.admin.base import administrator
-from notifications.delivery.rendering import preview_files
+from notifications.admin.report_forms import is_key
+from notifications.delivery.rendering import page_pictures
 from notifications.delivery.rendering.attachments import Plan
-from notifications.models import Medium
-from notifications.views.media import made_answer
+from notifications.delivery.rendering.preview import begin_media, preview_message
+from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
+from notifications.models import Channel, Robot, Run, Subscription
+from notifications.reports.html_tables import shown_tables
+from notifications.reports.templates import merge_fields
+from notifications.sources import RenderingError
+from notifications.subscriptions.recipients import Reachability, Recipient, find_recipients, trial_audience
 
-View = Callable[..., HttpResponse]
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
+    from notifications.admin.push.form import Missing
 
+ROWS_SHOWN, SAMPLE_ROWS = 20, 8
+FOLDER = "admin/notifications/subscription"
 # What is about the page itself, or chosen on it anew.
 _OWN = frozenset({"csrfmiddlewaretoken", "_token", "_page"})
 
 
-class PreviewMixin(AnyModelAdmin):
-    """For a ModelAdmin whose form is previewed as it stands, over the data of cards: a report, and an alert rule.
+class PreviewRefusedError(Exception):
+    """There is nothing to show; the text is a sentence that says why."""
 
-    `preview_path` and `preview_name`: of the view, and of those of its pictures and files. `preview_template`: what the
-    page shows. `preview_choices`: what the person chooses beside the form with its initial value, and the template of
-    these fields.
+
+@dataclass(frozen=True)
+class PushDraft:
+    """A push as its page stands. `problem`: why there is no message of it, whatever its data says."""
+
+    subscription: Subscription
+    parts: ReportParts
+    problem: str = ""
+
+    @property
+    def cards(self) -> list[Card]:
+        """Each once, whose data is needed."""
+        return list({card.card_id: card.card for card in self.parts.cards}.values())
+
+    def for_reader(self, by: User) -> PushDraft:
+        """Return it without any card where it has one that `by` may not see, also one that was saved before."""
+        keys = {card.card_id for card in self.parts.cards}
+        seen = set(Card.objects.visible_to(by).filter(pk__in=keys).values_list("pk", flat=True)) if keys else keys
+        hidden = [card.alias for card in self.parts.cards if card.card_id not in seen]
+        if not hidden:
+            return self
+        problem = _("You may not look into the card “%(card)s”.") % {"card": hidden[0]}
+        return replace(self, parts=replace(self.parts, cards=()), problem=problem)
+
+
+def render_draft(
+    draft: PushDraft, tables: dict[str, Table], *, by: User, person: User | None, at: datetime
+) -> dict[str, Any]:
+    """Render a push as if it were due at `at`, for a person, or for nobody in particular. `by`: who looks, with whose
+    own account a page of the BI is seen. Returns what the template shows. Raises RenderingError."""
+    order, parts, pages, page_problem = draft.subscription, draft.parts, None, ""
+    if parts.picture is not None:
+        try:
+            pages = page_pictures.pages_for_editor(parts.picture, by, at)
+        except RenderingError as error:
+            page_problem = str(error)
+    to: Recipient | Robot | None = order.robot if order.channel == Channel.ROBOT else None
+    if to is None and person is not None:
+        [to] = find_recipients(trial_audience(order, person.pk), None)
+    elif to is None and parts.own_rows:
+        raise RenderingError(Sentence("Each person sees rows of their own: choose as whom to look."))
+    run = Run(subscription=order, trigger=Run.Trigger.SCHEDULE, slot_at=at)
+    source = SubscriptionSource(run, order, parts, tables, pages)
+    found = preview_message(source, run, to, now=at)
+    if found.content is None:
+        sentence = Sentence(
+            "%(person)s sees none of these rows. Look as somebody else, or give the person a value of the attribute."
+        )
+        raise RenderingError(sentence % {"person": str(person)})
+    with timezone.override(ZoneInfo(order.time_zone)):
+        shown = shown_tables(found.content, ROWS_SHOWN)
+    return {
+        "found": found,
+        "preview": found.phone,
+        "tables": shown,
+        "person": person if parts.own_rows else None,
+        "rows_seen": sum(len(table.rows) for table in found.content.tables.values()),
+        "rows_there": sum(len(table.rows) for table in tables.values()),
+        "unreachable": to.reason_text if isinstance(to, Recipient) else "",
+        "skipped": source.find_reason_to_skip(tables) or "",
+        "has_page": pages is not None,
+        "page_problem": page_problem,
+    }
+
+
+def render_saved(subscription: Subscription, *, by: User, now: datetime) -> dict[str, Any]:
+    """Render a saved push over the data that was fetched last, for nobody in particular. Own rows are not shown:
+    whoever may see a push need not see everybody's."""
+    parts = read_saved_parts(subscription.report)
+    tables = parts.find_latest_tables()
+    if parts.own_rows:
+        return {"problem": _("Each person gets rows of their own. The report's page shows it as any person.")}
+    if len(tables) < len({card.alias for card in parts.cards}):
+        return {"problem": _("No data was fetched yet. The report's page shows it over real data.")}
+    try:
+        return render_draft(PushDraft(subscription, parts), tables, by=by, person=None, at=now)
+    except RenderingError as error:
+        return {"problem": str(error)}
+
+
+# --- As whom, and when ------------------------------------------------------------------------------------------------
+
+
+def looked_at_as(by: User) -> QuerySet[User]:
+    """As whom `by` may look at a message."""
+    return people_visible_to(by) | User.objects.filter(pk=by.pk)
+
+
+def person_chooser(name: str, site: AdminSite, by: User, *, chosen: User | None) -> BoundField:
+    """As whom a page looks: a searching select of Django's admin."""
+    field: Any = Subscription._meta.get_field("users")
+    widget = AutocompleteSelect(field, site, attrs={"data-as": ""})
+    form = Form(auto_id="preview-%s", initial={name: chosen})
+    form.fields[name] = ModelChoiceField(looked_at_as(by), widget=widget, required=chosen is not None)
+    return form[name]
+
+
+def find_person(typed: str, key: str, by: User) -> User | None:
+    """Find whom a page names by username, WeCom account or name, else by key, of those as whom `by` may look; None
+    where it names nobody. Raises PreviewRefusedError."""
+    if not (typed := typed.strip()) and not key:
+        return None
+    people = looked_at_as(by)
+    if typed:
+        named = Q(username__iexact=typed) | Q(name=typed) | Q(wecom_accounts__userid_folded=typed.lower())
+        found = list(people.filter(named).distinct()[:2])
+    else:
+        found = list(people.filter(pk=int(key))) if is_key(key) else []
+    if len(found) != 1:
+        sentence = _("Several people are “%(typed)s”.") if found else _("Nobody whom you see is “%(typed)s”.")
+        raise PreviewRefusedError(sentence % {"typed": typed or key})
+    return found[0]
+
+
+def read_moment(typed: str, now: datetime, time_zone: str) -> datetime:
+    """Read a time such as 2026-11-28 09:00 in the zone; now, where there is none. Raises PreviewRefusedError."""
+    try:
+        return datetime.fromisoformat(typed).replace(tzinfo=ZoneInfo(time_zone)) if typed else now
+    except ValueError:
+        raise PreviewRefusedError(_("Write the time as 2026-11-28 09:00.")) from None
+
+
+# --- What stands beside a form ----------------------------------------------------------------------------------------
+
+
+def show_sample(request: HttpRequest, tables: Mapping[str, Table], data: DataPreview | None) -> str:
+    """Show the first rows of each table, by its heading, as the source gives them; or how far they are."""
+    shown = [
+        {"heading": heading, "table": table, "rows": table.rows[:SAMPLE_ROWS], "count": len(table.rows)}
+        for heading, table in tables.items()
+    ]
+    return render_to_string(f"{FOLDER}/_rows.html", {"tables": shown, "waiting": data}, request)
+
+
+def show_outlook(
+    request: HttpRequest,
+    reach: Reachability | None,
+    times: Mapping[str, Any],
+    *,
+    is_rule: bool = False,
+    message: Mapping[str, Any] | None = None,
+) -> SafeString:
+    """Show the people and the next times. `message`: shown below them, where it is given."""
+    may_open = request.user.has_perm("accounts.view_user")
+    context = {
+        **times,
+        "found": reach,
+        "is_rule": is_rule,
+        "message": message,
+        "unreachable_lines": subscription_forms.unreachable_lines(reach, may_open=may_open) if reach else [],
+        "department_lines": subscription_forms.about_departments(reach) if reach else [],
+    }
+    return render_to_string(f"{FOLDER}/_reach.html", context, request)
+
+
+def show_missing(request: HttpRequest, found: Sequence[Missing], *, is_rule: bool = False) -> str:
+    """Show what the data does not have any more, each with its mapping."""
+    return render_to_string(f"{FOLDER}/_missing.html", {"missing": found, "is_rule": is_rule}, request)
+
+
+def read_template(source: str, headings: Mapping[str, str]) -> list[dict[str, str]] | None:
+    """Read the texts and merge fields of a template; None where it can be written by hand alone."""
+    parts = merge_fields.parts_of(source.replace("\r\n", "\n"), headings)
+    if parts is None:
+        return None
+    return [
+        {"text": part} if isinstance(part, str) else {"label": part.label, "template": part.template} for part in parts
+    ]
+
+
+class PreviewMixin(AnyModelAdmin):
+    """For a ModelAdmin whose form is previewed as it stands, over the data of cards: a push, a report, an alert rule.
+
+    `preview_path` and `preview_name`: of the view. `preview_template`: what the page shows. `preview_choices`: what the
+    person chooses beside the form with its initial value, and the template of these fields.
     """
 
     preview_path: str
@@ -48,19 +244,11 @@ class PreviewMixin(AnyModelAdmin):
     preview_choices: tuple[Mapping[str, str], str] = (MappingProxyType({}), "")
 
     def get_urls(self) -> list[URLPattern]:
-        views: tuple[tuple[str, View, str], ...] = (
-            ("", require_POST(self.preview_view), ""),
-            ("<str:token>/", require_safe(self.making_view), "_making"),
-            ("<str:token>.<str:extension>", require_safe(self.made_view), "_made"),
-        )
-        ours = [
-            path(f"{self.preview_path}{route}", self.admin_site.admin_view(view), name=f"{self.preview_name}{name}")
-            for route, view, name in views
-        ]
-        return [*ours, *super().get_urls()]
+        view: Callable[..., HttpResponse] = self.admin_site.admin_view(require_POST(self.preview_view))
+        return [path(self.preview_path, view, name=self.preview_name), *super().get_urls()]
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """The form as it stands; nothing is saved. Answers by `preview_answer`."""
+        """The form as it stands; nothing is saved. Answers by `answer_preview`."""
         raise NotImplementedError
 
     def check_may_preview(self, request: HttpRequest) -> None:
@@ -68,64 +256,61 @@ class PreviewMixin(AnyModelAdmin):
         if not (self.has_add_permission(request) or self.has_change_permission(request)):
             raise PermissionDenied
 
-    def making_view(self, request: HttpRequest, token: str) -> HttpResponse:
-        """How far one picture or file of the preview is; with `show`, for pages without scripts: itself, once it is
-        made."""
-        state = self._state(request, token)
-        is_shown = "show" in request.GET
-        if state.medium is None:
-            if is_shown:
-                return TemplateResponse(request, "admin/notifications/making_page.html", {"state": state})
-            return JsonResponse({"seconds": state.seconds, "problem": state.problem})
-        medium = state.medium
-        extension = "svg" if medium.kind == Medium.Kind.PICTURE and not medium.name else medium.extension
-        address = reverse(f"admin:{self.preview_name}_made", args=[token, extension])
-        if is_shown:
-            return HttpResponseRedirect(address)
-        return JsonResponse({"address": address, "kind": medium.kind, "width": medium.width, "height": medium.height})
+    def read_data(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> DataPreview | None:
+        """How far the data of the cards is, which the person must be allowed to see; None where there are none. The
+        first request has it fetched."""
+        if not cards:
+            return None
+        token = request.POST.get("_token") or fetch.request_preview(cards, now=now)
+        return fetch.read_preview(token, cards, now=now)
 
-    def made_view(self, request: HttpRequest, token: str, extension: str) -> HttpResponse:
-        """The picture or the file itself."""
-        return made_answer(self._state(request, token).medium, extension)
-
-    def _state(self, request: HttpRequest, token: str) -> preview_files.State:
-        self.check_may_preview(request)
-        state = preview_files.state_of(token, by=administrator(request), now=timezone.now())
-        if state is None:
-            raise Http404
-        return state
-
-    def preview_data(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> fetch.DataPreview:
-        """How far the data of the cards is, which the person must be allowed to see. The first request starts it."""
-        person_id = administrator(request).pk
-        token = request.POST.get("_token") or fetch.request_preview(cards, person_id=person_id, now=now)
-        return fetch.read_preview(token, cards, person_id=person_id, now=now)
-
-    def drawn(self, request: HttpRequest, plan: Plan, *, now: datetime) -> dict[str, Any]:
-        """For the template: the pictures and files of the plan, which are being made meanwhile."""
+    def show_draft(
+        self, request: HttpRequest, draft: PushDraft, data: DataPreview | None, person: User | None, at: datetime
+    ) -> dict[str, Any]:
+        """For the template: the message of a draft whose cards the person may see, or why there is none."""
+        if draft.problem or (data is not None and (data.token or data.problem)):
+            return {"problem": draft.problem}
+        tables = {} if data is None else {card.alias: data.tables[card.card_id] for card in draft.parts.cards}
         try:
-            drawings = preview_files.begin(plan, by=administrator(request), now=now)
-        except preview_files.TooManyDrawingsError:
+            context = render_draft(draft, tables, by=administrator(request), person=person, at=at)
+        except RenderingError as error:
+            return {"problem": str(error)}
+        return {**context, **self.begin_media(request, context["found"].media, now=timezone.now())}
+
+    def begin_media(self, request: HttpRequest, plan: Plan, *, now: datetime) -> dict[str, Any]:
+        """For the template: the pictures and files of the plan, which are being made meanwhile."""
+        drawings = begin_media(plan, by=administrator(request), now=now)
+        if drawings is None:
             return {"is_busy": True}
         tasks.enqueue_previews(drawings.medium_ids)
         return {"drawings": drawings, "carried": drawings.carried}
 
-    def preview_answer(
-        self, request: HttpRequest, data: fetch.DataPreview | None, context: dict[str, Any]
+    def answer_preview(
+        self, request: HttpRequest, data: DataPreview | None, context: Mapping[str, Any], **further: Any
     ) -> HttpResponse:
-        """What the page shows now. `data`: None where nothing needed data. The page asks again while there is a
-        token."""
+        """The answer to the page, which asks again while there is a `token`: a `message`, what the page is `waiting`
+        for, and what it shows beside. Without scripts: a page of its own."""
+        is_waiting = data is not None and bool(data.token)
+        shown = {"waiting": data if is_waiting else None, **context}
+        shown["problem"] = context.get("problem") or (data.problem if data is not None else "")
+        message = render_to_string(self.preview_template, shown, request)
         token = data.token if data is not None else ""
-        context = {"waiting": data if token else None, "problem": data.problem if data is not None else "", **context}
-        html = render_to_string(self.preview_template, context, request)
         if "_page" not in request.POST:
-            return JsonResponse({"html": html, "token": token})
+            waiting = (data.hindrance or _("The data is being fetched…")) if data is not None and is_waiting else ""
+            is_lost = data is not None and bool(data.problem)
+            answer = {"token": token, "waiting": waiting, "is_lost": is_lost, "message": message, **further}
+            return JsonResponse(answer)
         chosen, choices = self.preview_choices
         page = {
             "title": self.preview_title,
-            "html": html,
+            "html": message,
             "token": token,
-            "values": list(_values(request, chosen)),
+            "values": [
+                (name, str(value))
+                for name, values in request.POST.lists()
+                for value in values
+                if name not in _OWN and name not in chosen
+            ],
             "choices": choices,
             "chosen": {name.lstrip("_"): request.POST.get(name, first) for name, first in chosen.items()},
         }
@@ -134,10 +319,3 @@ class PreviewMixin(AnyModelAdmin):
     def preview_page(self, request: HttpRequest) -> dict[str, Any]:
         """What the fields of `preview_choices` need."""
         return {}
-
-
-def _values(request: HttpRequest, chosen: Collection[str]) -> Iterator[tuple[str, str]]:
-    """What was sent, to be sent again."""
-    for name, values in request.POST.lists():
-        if name not in _OWN and name not in chosen:
-            yield from ((name, str(value)) for value in values)

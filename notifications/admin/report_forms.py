@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,21 +14,21 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db.models import Model, Q
-from django.forms import modelform_factory
 from django.utils import timezone
 from django.utils.encoding import iri_to_uri
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.users.scopes import sees_all_corps
-from integrations.clients.wecom.builders import LINK_BYTES
+from integrations.clients.wecom.builders import LINK_BYTES, MessageError
 from integrations.core.admin_pages import AnyModelForm, VersionedForm, VersionedFormSet
 from integrations.data.table import Table
 from integrations.models import Card, Corp
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
+from notifications.delivery.rendering import message_builder
 from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS
-from notifications.delivery.rendering.previews import preview
+from notifications.delivery.rendering.report_contents import ReportParts
 from notifications.delivery.rendering.report_data import latest_tables
 from notifications.delivery.runs import page_rights
 from notifications.delivery.runs.inbox import link_target
@@ -79,6 +79,7 @@ PARTS: dict[type[Model], tuple[str, ...]] = {
     OwnRowsRule: ("alias", "column", "attribute", "value"),
     PagePicture: FIELDS,
 }
+TEMPLATES = ("title", "body", "figures")
 _KEY = re.compile(r"[0-9]{1,18}")
 
 
@@ -144,7 +145,7 @@ class ReportForm(VersionedForm):
         cleaned = super().clean() or self.cleaned_data
         if not self.errors and "corp" in self.changed_data:
             self._check_subscriptions(cleaned.get("corp"))
-        if not self.errors:
+        if not self.errors and not self.instance.is_draft:
             if cleaned.get("is_template"):
                 self._check_templates(cleaned)
             else:
@@ -152,11 +153,14 @@ class ReportForm(VersionedForm):
         return cleaned
 
     def _check_plain(self, report: Report) -> None:
+        title, text = message_builder.tidy_title(report.title), message_builder.tidy_text(report.body)
+        url = "https://example.invalid/m/"
+        words = message_builder.Words(title, text, url, picture_url=url, task_id="mark")
         for value, _label in REPORT_FORMS:
             try:
-                preview(report, MessageForm(value))
-            except RenderingError as error:
-                raise ValidationError(str(error)) from error
+                message_builder.body(MessageForm(value), words, agentid=1, userids=["a"])
+            except MessageError as error:
+                raise ValidationError(str(RenderingError.of(error))) from error
 
     def _check_templates(self, cleaned: dict[str, Any]) -> None:
         """Each for itself, with the cards that the page names; over the data that was fetched last, and of a card
@@ -226,23 +230,19 @@ class ChartFormSet(_Rows):
 
     def clean(self) -> None:
         super().clean()
+        drawn = [form for form in self.forms if form.cleaned_data and not form.cleaned_data.get("DELETE")]
+        drawn = [form for form in drawn if not form.errors]
         known = cards_in(self.data)
-        tables = tables_to_try(known, self.person, self.instance)
-        for form in self.forms:
-            values = form.cleaned_data
-            if not values or values.get("DELETE") or form.errors:
-                continue
-            if values["alias"] not in known:
+        tables = tables_to_try(known, self.person, self.instance) if drawn and not self.instance.is_draft else {}
+        for form in drawn:
+            alias = form.cleaned_data["alias"]
+            if alias not in known:
                 form.add_error("alias", _("The report has no card of this name."))
-            elif table := tables[values["alias"]]:
-                self._check(form, table)
-
-    @staticmethod
-    def _check(form: forms.ModelForm[ReportChart], table: Table) -> None:
-        try:
-            charts.check(form.instance.chart, table)
-        except ChartError as error:
-            form.add_error(None, str(error))
+            elif table := tables.get(alias):
+                try:
+                    charts.check(form.instance.chart, table)
+                except ChartError as error:
+                    form.add_error(None, str(error))
 
 
 def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
@@ -273,11 +273,37 @@ def rules_in(values: Mapping[str, Any]) -> list[dict[str, str]]:
     return found
 
 
-def removed_rules(values: Mapping[str, Any]) -> list[int]:
-    """The keys of the saved rules that a page as it was sent takes away."""
-    prefixes = [f"own_rows_rules-{number}" for number in range(RULES_AT_MOST * 2)]
-    keys = [str(values.get(f"{prefix}-id", "")) for prefix in prefixes if values.get(f"{prefix}-DELETE")]
-    return [int(key) for key in keys if is_key(key)]
+def read_parts(report: Report, formsets: Iterable[Any]) -> tuple[ReportParts, str]:
+    """Read a content as its page was sent, from the formsets that also save it: saved rows that were not sent stay.
+    Also returns, in a sentence, which row is wrong; it is left out."""
+    rows: dict[type[Model], list[Any]] = {}
+    problems = []
+    for formset in formsets:
+        found = rows.setdefault(formset.model, [])
+        saved = {row.pk: row for row in formset.get_queryset()}
+        problems += [str(text) for text in formset.non_form_errors()]
+        for number, form in enumerate(formset.forms, start=1):
+            saved.pop(form.instance.pk, None)
+            if form.cleaned_data.get("DELETE") or (form.empty_permitted and not form.has_changed()):
+                continue
+            if not form.errors:
+                found.append(form.instance)
+                continue
+            name, [said, *_others] = next(iter(form.errors.items()))
+            facts = {"part": formset.model._meta.verbose_name, "number": number, "problem": said}
+            sentence = _("%(part)s %(number)d, “%(field)s”: %(problem)s")
+            problems.append(sentence % {**facts, "field": form.fields[name].label if name in form.fields else ""})
+        found += saved.values()
+    cards, charts = (sorted(rows.get(model, ()), key=lambda row: row.position) for model in (ReportCard, ReportChart))
+    picture = next(iter(rows.get(PagePicture, ())), None)
+    parts = ReportParts(report, cards, charts, rows.get(OwnRowsRule, ()), picture)
+    return parts, next(iter(problems), "")
+
+
+def take_texts(report: Report, values: Mapping[str, Any]) -> None:
+    """Give a draft its texts as they were typed: the engine says over real data what is wrong with them."""
+    for name in TEMPLATES:
+        setattr(report, name, values.get(name, "").strip())
 
 
 def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table | None]:
@@ -384,9 +410,6 @@ class PagePictureFormSet(VersionedFormSet):
         form.begin(self.instance, self.person)
 
 
-_PreviewedForm = modelform_factory(PagePicture, fields=FIELDS)
-
-
 def is_wanted(values: Mapping[str, Any]) -> bool:
     """Whether a content's page as it was sent names a page of the BI."""
     return bool(values.get(f"{PREFIX}-0-bi_id")) and not values.get(f"{PREFIX}-0-DELETE")
@@ -395,12 +418,6 @@ def is_wanted(values: Mapping[str, Any]) -> bool:
 def is_owners(values: Mapping[str, Any]) -> bool:
     """Whether the page asks to show it to all as the person at work sees it."""
     return str(values.get(f"{PREFIX}-0-seen_by", "")) == Seen.AS_OWNER
-
-
-def previewed(values: Mapping[str, Any]) -> PagePicture | None:
-    """The unsaved picture that the values of a page name; None where they name none, or a wrong one."""
-    form = _PreviewedForm(values, prefix=f"{PREFIX}-0")
-    return form.save(commit=False) if is_wanted(values) and form.is_valid() else None
 
 
 def note_edit(report: Report, edited: Iterable[Any], by: User) -> list[int]:

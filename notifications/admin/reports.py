@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db.models import Count, OuterRef, QuerySet, Subquery
@@ -18,10 +19,18 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import NamedDeletions
 from integrations.core.admin_pages import AnyStackedInline, AnyTabularInline
-from notifications.admin import report_forms, report_preview
+from notifications.admin import report_forms
 from notifications.admin.base import PartPermissions, administrator, for_person, without_links
-from notifications.admin.previews import PreviewMixin
+from notifications.admin.previews import (
+    PreviewMixin,
+    PreviewRefusedError,
+    PushDraft,
+    find_person,
+    person_chooser,
+    read_moment,
+)
 from notifications.admin.report_forms import PagePictureForm, PagePictureFormSet, note_edit
+from notifications.admin.subscription_forms import all_zones
 from notifications.delivery.runs import page_rights
 from notifications.models import (
     REPORT_FORMS,
@@ -154,7 +163,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
     )
 
     class Media:
-        js = ("integrations/live.js",)
+        js = ("notifications/preview.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
         """Ordered here: the searching select of a subscription's page goes through it as it comes."""
@@ -173,7 +182,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         person = administrator(request)
-        chooser = report_preview.person_chooser("_person", self.admin_site, person, chosen=None)
+        chooser = person_chooser("_person", self.admin_site, person, chosen=None)
         context |= {"chooser": chooser, "media": context["media"] + chooser.field.widget.media}
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -213,22 +222,41 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """The page as it stands, over data as it is now, which workers fetch: the page asks until it is there. Nothing
-        is saved. Pictures and files are made by their workers then."""
+        """The page as it stands, over data as it is now. Nothing is saved."""
         self.check_may_preview(request)
-        now, by = timezone.now(), administrator(request)
-        context: dict[str, Any] = {"rows_shown": report_preview.ROWS_SHOWN}
-        data = None
+        values, by, now, data = request.POST, administrator(request), timezone.now(), None
         try:
-            requested = report_preview.request_of(request.POST, by=by, now=now)
-            data = self.preview_data(request, requested.distinct_cards, now=now)
-            if data.is_there:
-                found = report_preview.render(requested, data.tables)
-                context |= {"report_preview": found, "preview": found.preview}
-                context |= self.drawn(request, found.media, now=now)
-        except report_preview.PreviewRefusedError as error:
-            context["problem"] = str(error)
-        return self.preview_answer(request, data, context)
+            draft = self._draft_of(request).for_reader(by)
+            person = find_person(values.get("_as", ""), values.get("_person", ""), by)
+            at = read_moment(values.get("_at", ""), now, draft.subscription.time_zone)
+            if draft.parts.own_rows and person is None:
+                raise PreviewRefusedError(_("Each person sees rows of their own: choose as whom to look."))
+            if draft.problem:
+                raise PreviewRefusedError(draft.problem)
+        except PreviewRefusedError as error:
+            return self.answer_preview(request, None, {"problem": str(error)})
+        data = self.read_data(request, draft.cards, now=now)
+        context = self.show_draft(request, draft, data, person, at)
+        return self.answer_preview(request, data, {**context, "is_page_open": True})
+
+    def _draft_of(self, request: HttpRequest) -> PushDraft:
+        """What a push of the report would send, as the page stands."""
+        key, values, saved = request.POST.get("_report", ""), request.POST, None
+        if report_forms.is_key(key) and self.has_change_permission(request):
+            saved = self.get_queryset(request).filter(pk=int(key)).first()
+        form: Any = self.get_form(request, saved)(values, instance=saved or Report())
+        form.instance.is_draft = True
+        form.is_valid()
+        report_forms.take_texts(form.instance, values)
+        make_formsets: Any = self._create_formsets  # type: ignore[attr-defined]  # unknown to the stubs
+        formsets, _inlines = make_formsets(request, form.instance, change=saved is not None)
+        chosen, zone = values.get("_form", ""), values.get("_zone", "")
+        push = Subscription(
+            report=form.instance,
+            message_form=chosen if chosen in MessageForm else MessageForm.TEXTCARD,
+            time_zone=zone if zone in all_zones() else settings.TIME_ZONE,
+        )
+        return PushDraft(push, *report_forms.read_parts(form.instance, formsets))
 
     def preview_page(self, request: HttpRequest) -> dict[str, Any]:
         return {"message_forms": REPORT_FORMS, "zones": _named(report_forms.zones_of(self._previewed_key(request)))}

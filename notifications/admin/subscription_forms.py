@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, time
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
@@ -26,6 +27,7 @@ from accounts.users.scopes import people_visible_to
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.models import (
+    AlertRule,
     Channel,
     FreeDays,
     MonthDay,
@@ -42,7 +44,15 @@ from notifications.sources import Audience, Expected, Rule
 from notifications.subscriptions.attribute_rules import rules_of
 from notifications.subscriptions.recipients import INCOMPLETE, SET_ON_PERSON, Reachability, reachability
 from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import WEEKDAYS, ZONES, month_day_label, zone_label
+from notifications.subscriptions.schedules.descriptions import (
+    WEEKDAYS,
+    ZONES,
+    calendar_notes,
+    month_day_label,
+    notes,
+    time_line,
+    zone_label,
+)
 from notifications.subscriptions.schedules.slots import TIME_FIELDS, ScheduleError
 
 if TYPE_CHECKING:
@@ -74,6 +84,7 @@ _EMPTY: dict[str, Any] = {"local_time": None, "weekdays": "", "month_day": "", "
 
 
 USUAL_TIME = time(9)
+TIMES_SHOWN = 5
 
 
 class LocalTimeField(forms.TimeField):
@@ -195,6 +206,36 @@ def _check_times(form: forms.ModelForm[Any], found: Subscription, now: datetime)
     is_scheduled_anew = form.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(form.changed_data)
     if is_scheduled_anew and form.cleaned_data.get("is_enabled") and slots.next_due(found, now) is None:
         form.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
+
+
+# --- The next times, beside a form ---
+
+
+def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
+    """Find the next times of a push, or of a rule, which only looks at these times: crowded ones are no matter. Returns
+    what the page shows."""
+    try:
+        zone = slots.zone(order.time_zone)
+        found = list(islice(slots.due_times(order, now), TIMES_SHOWN))
+    except ScheduleError as error:
+        return {"schedule_error": str(error)}
+    return {
+        "time_zone": zone_label(order.time_zone),  # as people call it
+        "next_times": [time_line(each, zone, is_saved=order.pk is not None) for each in found],
+        "schedule_notes": (calendar_notes if is_check else notes)(order, found),
+    }
+
+
+def find_times_of_form(form: ScheduleFormPart, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
+    """Find those of a form that was cleaned, or what is wrong with its schedule; that something is still empty is
+    not."""
+    errors = form.errors.as_data()
+    wrong = [error for name in sorted(SCHEDULE_FIELDS) for error in errors.get(name, ()) if error.code != "required"]
+    if wrong:
+        return {"schedule_error": " ".join(text for error in wrong for text in error.messages)}
+    if not SCHEDULE_FIELDS.isdisjoint(errors):
+        return {}
+    return find_times(candidate(form.cleaned_data, form.instance.pk), now, is_check=is_check)
 
 
 # Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.

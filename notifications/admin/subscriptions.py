@@ -26,7 +26,7 @@ from integrations.admin.base import NamedDeletions, own_page
 from integrations.companies.diagnosis import results
 from integrations.core.background import database_now
 from integrations.core.sentences import shown
-from notifications.admin import subscription_forms, subscription_preview
+from notifications.admin import subscription_forms
 from notifications.admin.base import (
     LOST_SOME,
     RecipientsMixin,
@@ -38,10 +38,10 @@ from notifications.admin.base import (
     pill,
 )
 from notifications.admin.log import latest_runs
+from notifications.admin.previews import render_saved, show_outlook
 from notifications.admin.push.list_page import PushActions, PushStateFilter, week_page
 from notifications.admin.push.one_page import apply_button, form_key_in
 from notifications.admin.push.page import PushPage
-from notifications.admin.push.preview import outlook
 from notifications.admin.report_forms import note_edit
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, SCHEDULE_FIELDS, WHO_FIELDS
 from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
@@ -119,7 +119,12 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
     class Media:
         js = (
             *("integrations/live.js", "notifications/schedule.js", "notifications/rows.js"),
-            *("notifications/one_page.js", "notifications/data_browser.js", "notifications/form_rows.js"),
+            *(
+                "notifications/preview.js",
+                "notifications/one_page.js",
+                "notifications/data_browser.js",
+                "notifications/form_rows.js",
+            ),
             *("notifications/person_chooser.js", "notifications/template_editor.js"),
             *(
                 "notifications/push_message.js",
@@ -248,7 +253,7 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
 
     def _tell_of_schedule(self, request: HttpRequest, subscription: Subscription) -> None:
         """What is saved without a complaint, but ought to be known."""
-        times = list(islice(slots.due_times(subscription, timezone.now()), subscription_preview.TIMES_SHOWN))
+        times = list(islice(slots.due_times(subscription, timezone.now()), subscription_forms.TIMES_SHOWN))
         for sentence in calendar_notes(subscription, times):
             messages.warning(request, sentence)
         if not times:
@@ -259,16 +264,20 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
         if request.method == "GET" and not subscription.is_enabled:
             for sentence in auto_pause.sentences([subscription]):
                 messages.warning(request, sentence)
-        found = subscription_preview.of_subscription(subscription, seen_by=administrator(request), now=timezone.now())
+        person, now = administrator(request), timezone.now()
+        expected = expected_contents(subscription, now)
+        reach = reachability(named_audience(subscription), seen_by=person, expected=expected)
+        times = subscription_forms.find_times(subscription, now)
+        message = render_saved(subscription, by=person, now=now)
         return {
             "subscription": subscription,
-            "owner": ownership.owner_line(subscription, administrator(request)),
+            "owner": ownership.owner_line(subscription, person),
             "can_act": self.has_change_permission(request, subscription),
             "state": latest_runs(request, subscription),
             "state_url": reverse("admin:notifications_subscription_runs", args=[subscription.pk]),
             "held_up": _held_up(request, subscription),
             "runs_url": _runs_url(subscription) if request.user.has_perm("notifications.view_run") else "",
-            "preview": outlook(request, found, with_message=True),
+            "preview": show_outlook(request, reach, times, message=message),
         }
 
     def changeform_view(

@@ -185,6 +185,15 @@ def evaluate(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdic
     }
 
 
+def draft_incidents(rule: AlertRule, found: dict[str, Verdict], *, now: datetime) -> list[Incident]:
+    """Make, unsaved, what would open if each part of which the conditions hold fired now."""
+    check, link = AlertCheck(card_id=rule.card_id, slot_at=now), bi_link([rule.card])
+    reports = [
+        _report(rule, check, Kind.FIRING, part, verdict=verdict) for part, verdict in found.items() if verdict.holds
+    ]
+    return [incidents.draft_incident(report, now=now, link=link) for report in reports]
+
+
 def _decide_rule(
     rule: AlertRule, check: AlertCheck, state: CardData | None, now: datetime
 ) -> tuple[AlertCheck.Outcome, list[Fired]]:

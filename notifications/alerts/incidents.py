@@ -178,22 +178,27 @@ def _seen(incident: Incident, report: Report, now: datetime) -> None:
     incident.save(update_fields=["seen_at", "stretch_at"])
 
 
-def _opened(report: Report, source: AlertSource, now: datetime, former: Incident | None) -> Incident:
-    """Whoever asked for an hour of quiet asked for an hour, also where the thing ended and began again meanwhile."""
-    silence = {}
-    if former is not None and former.is_silenced(now):
-        silence = {"silenced_until": former.silenced_until, "silenced_by": former.silenced_by}
-    incident = Incident.objects.create(
+def draft_incident(report: Report, *, now: datetime, **columns: Any) -> Incident:
+    """Make the incident that a report opens, unsaved."""
+    return Incident(
         key=report.key,
         starts_at=report.starts_at,
         stretch_at=report.starts_at,
         opened_at=now,
         seen_at=now,
         notice_kind=Notice.FIRE,
-        notice_due_at=_gathered(source, now),
-        **silence,
+        **columns,
         **report.columns,
     )
+
+
+def _opened(report: Report, source: AlertSource, now: datetime, former: Incident | None) -> Incident:
+    """Whoever asked for an hour of quiet asked for an hour, also where the thing ended and began again meanwhile."""
+    silence = {}
+    if former is not None and former.is_silenced(now):
+        silence = {"silenced_until": former.silenced_until, "silenced_by": former.silenced_by}
+    incident = draft_incident(report, now=now, notice_due_at=_gathered(source, now), **silence)
+    incident.save(force_insert=True)
     note(incident, IncidentEvent.Kind.OPENED, at=now)
     return incident
 

@@ -68,9 +68,10 @@ def source_of_alert(run: Run) -> sources.RunSource | None:
 class AlertRunSource:
     """The source of an alert's run. One whose incidents are forgotten is for nobody."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._notice = notice_of(run, now=run.slot_at, is_locked=False)
+    def __init__(self, run: Run, notice: AlertNotice | None = None) -> None:
+        """`notice`: of incidents that are not saved, of a draft."""
+        self._run, self._is_draft = run, notice is not None
+        self._notice = notice or notice_of(run, now=run.slot_at, is_locked=False)
         self.terms = sources.Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS, run.corp_id)
 
     def audience(self) -> sources.Audience:
@@ -85,7 +86,7 @@ class AlertRunSource:
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
         """The card with its buttons, of the incidents as they stand now."""
-        notice = notice_of(self._run, now=now, is_locked=True)
+        notice = self._notice if self._is_draft else notice_of(self._run, now=now, is_locked=True)
         if notice is None:
             raise Incident.DoesNotExist
         url = address.absolute(page_path(notice.incidents, mark))

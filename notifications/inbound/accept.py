@@ -20,7 +20,7 @@ from notifications.delivery.leases import RENDER_LEASE
 from notifications.inbound import text
 from notifications.inbound.files import CheckedFile
 from notifications.inbound.recipients import Address, Found, find
-from notifications.inbound.source import content_of
+from notifications.inbound.source import MessageSource
 from notifications.models import (
     ApiToken,
     InboundChannel,
@@ -32,7 +32,7 @@ from notifications.models import (
     Run,
 )
 from notifications.models.messages import FIGURES_AT_MOST
-from notifications.sources import Audience, Content, Figure, ReadyMedium
+from notifications.sources import Audience, Figure, ReadyMedium
 from notifications.subscriptions import reach
 from notifications.subscriptions.recipients import Recipient, chosen, resolve
 
@@ -105,11 +105,11 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Preview:
-    """What would become of a message: its form, its messages to each person, each person with the reason why not, and
-    the addresses that name nobody. `content`: of the message itself."""
+    """What would become of a message: its messages to each person, each person with the reason why not, and the
+    addresses that name nobody. `source`: of the run of the message itself, neither of which is saved."""
 
-    form: MessageForm
-    content: Content
+    source: MessageSource
+    run: Run
     message_count: int
     recipients: list[Recipient]
     unknown: list[tuple[Address, Any]]
@@ -140,9 +140,11 @@ def preview(incoming: Incoming) -> Preview:
     found = _found(incoming)
     form, parts = _parts(incoming)
     audience = Audience(user_ids=found.user_ids, corp_id=incoming.corp.pk if incoming.corp else None)
-    message = _drafted(incoming, found, form, 0, timezone.now())
+    now = timezone.now()
+    message = _drafted(incoming, found, form, 0, now)
     carried = None if parts[0] is None else ReadyMedium(0, parts[0].kind, parts[0].name)
-    return Preview(form, content_of(message, form, carried), len(parts), list(resolve(audience)), found.unknown)
+    run = _run(message, 0, now)
+    return Preview(MessageSource(run, message, carried), run, len(parts), list(resolve(audience)), found.unknown)
 
 
 def _locked(sender: ApiToken | InboundChannel) -> ApiToken | InboundChannel:

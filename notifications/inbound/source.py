@@ -20,7 +20,11 @@ _WITH_FIGURES = frozenset({MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
 
 def source_of_message(run: Run) -> MessageSource | None:
     """For notifications.sources: None where the run is no incoming message's."""
-    return None if run.message is None else MessageSource(run, run.message)
+    if run.message is None:
+        return None
+    row = Medium.objects.filter(run=run.first_sent).only("kind", "name").order_by("pk").first()
+    medium = None if row is None else ReadyMedium(row.pk, Medium.Kind(row.kind), row.name)
+    return MessageSource(run, run.message, medium)
 
 
 def is_main_of(message: IncomingMessage, run: Run) -> bool:
@@ -32,11 +36,8 @@ class MessageSource:
     """The message itself, or a file that came with it; to the people whom its addresses named when it was accepted, or
     to those whom the run that it sends again did not reach."""
 
-    def __init__(self, run: Run, message: IncomingMessage) -> None:
-        self._run, self._message = run, message
-        first = run.first_sent
-        row = Medium.objects.filter(run=first).only("kind", "name").order_by("pk").first()
-        self._medium = None if row is None else ReadyMedium(row.pk, Medium.Kind(row.kind), row.name)
+    def __init__(self, run: Run, message: IncomingMessage, medium: ReadyMedium | None) -> None:
+        self._run, self._message, self._medium = run, message, medium
         self._is_file = not is_main_of(message, run)
         self.terms = Terms(self._form(), message.priority, message.lifetime_hours, message.corp_id)
 

@@ -168,6 +168,8 @@ _TEMPLATE_STEP = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 class Report(models.Model):
     """The content of a push: a title, a body, and the page that it links to."""
 
+    # As a page has it that is previewed: the engine says what is wrong with it, and it is not saved.
+    is_draft = False
     # As a template; what it becomes is counted, and cut, by delivery.rendering.message_builder.
     title = models.CharField(_("title"), max_length=1000)
     body = models.TextField(_("body"))

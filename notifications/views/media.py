@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import zlib
+from typing import cast
 from urllib.parse import quote
 
 import redis
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
@@ -21,6 +25,7 @@ from integrations.core.redis import LIMIT_SECONDS, allows
 from notifications.charts.theme import in_dark
 from notifications.delivery.attachments import urls
 from notifications.delivery.attachments.spreadsheets import file_name
+from notifications.delivery.rendering.preview import MediumState, state_of
 from notifications.delivery.runs import inbox
 from notifications.models import Attachment, Medium
 
@@ -81,6 +86,41 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
     name = row.medium.name or file_name(row.delivery.title, row.delivery.created_at, extension)
     disposition = f"attachment; filename*=UTF-8''{quote(name)}"
     return _answer(content, _type_of(row.medium, extension), {"Content-Disposition": disposition})
+
+
+@require_safe
+def preview_state(request: HttpRequest, token: str) -> HttpResponse:
+    """How far one picture or file of a preview is; with `show`, for pages without scripts: itself, once it is made."""
+    state = _preview_of(request, token)
+    is_shown = "show" in request.GET
+    if state.medium is None:
+        if is_shown:
+            return TemplateResponse(request, "admin/notifications/making_page.html", {"state": state})
+        return JsonResponse({"seconds": state.seconds, "problem": state.problem})
+    medium = state.medium
+    extension = "svg" if medium.kind == Medium.Kind.PICTURE and not medium.name else medium.extension
+    address = reverse("admin:notifications_preview_file", args=[token, extension])
+    if is_shown:
+        return HttpResponseRedirect(address)
+    return JsonResponse({"address": address, "kind": medium.kind, "width": medium.width, "height": medium.height})
+
+
+@require_safe
+def preview_file(request: HttpRequest, token: str, extension: str) -> HttpResponse:
+    """The picture or the file of a preview itself."""
+    return made_answer(_preview_of(request, token).medium, extension)
+
+
+def _preview_of(request: HttpRequest, token: str) -> MediumState:
+    """For whoever asked for it, as long as they may write a push, a report or a rule."""
+    user = request.user
+    models = ("subscription", "report", "alertrule")
+    if not any(user.has_perm(f"notifications.{verb}_{model}") for verb in ("add", "change") for model in models):
+        raise PermissionDenied
+    state = state_of(token, by=cast("User", user), now=timezone.now())
+    if state is None:
+        raise Http404
+    return state
 
 
 def content_of(medium: Medium, extension: str) -> bytes:

@@ -45,8 +45,6 @@ def test_the_page_says_that_no_worker_fetches_and_shows_the_report_once_one_does
     page.locator("[name=title]").fill("还没有保存的标题")
     place = page.locator("[data-preview-place]")
 
-    page.get_by_role("button", name="读取数据并预览").click()
-
     expect(place).to_contain_text("正在读取数据…")
     expect(place.locator("progress")).to_be_visible()
     expect(place.locator("[data-elapsed]")).to_have_text(re.compile(r"^([2-9]|[1-9][0-9]+) 秒$"))
@@ -73,8 +71,6 @@ def test_a_source_that_fails_is_said_with_what_to_do(
     context = browser.new_context(locale="zh-CN", **DESK)
     page = context.new_page()
     page.goto(signed_in(context, live_server) + change_page(report))
-
-    page.get_by_role("button", name="读取数据并预览").click()
 
     with data_worker(project_root, tmp_path) as worker:
         wait_for_log("ready.", worker)

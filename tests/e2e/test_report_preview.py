@@ -75,17 +75,15 @@ def open_page(browser: Browser, live_server: LiveServer) -> Iterator[OpenPage]:
         context.close()
 
 
-def test_the_button_shows_the_chart_of_somebodys_own_rows(
+def test_the_page_shows_the_chart_of_somebodys_own_rows(
     open_page: OpenPage, report: Report, charts_worker: Program
 ) -> None:
     wait_for_log("ready.", charts_worker)
     page, refusals = open_page(report)
     page.get_by_label("消息形式").select_option("news")
 
-    page.get_by_role("button", name="读取数据并预览").click()
     expect(page.locator("[data-preview-place] .problem")).to_contain_text("请选择以谁的身份预览")
     choose_person(page, "韩梅梅")
-    page.get_by_role("button", name="读取数据并预览").click()
 
     expect(page.locator("[data-preview-place]")).to_contain_text("可以看到 3 行中的 2 行。")
     chart, picture = page.locator(".preview-chart img"), page.locator(".phone-picture img")
@@ -112,8 +110,6 @@ def test_a_chart_that_cannot_be_drawn_says_why_and_a_file_can_be_opened(
     OwnRowsRule.objects.all().delete()
     page, _refusals = open_page(report)
     page.get_by_label("消息形式").select_option("xlsx")
-
-    page.get_by_role("button", name="读取数据并预览").click()
 
     expect(page.locator(".preview-chart .problem")).to_have_text("数据中没有列“成本”。")
     with page.expect_download() as download:

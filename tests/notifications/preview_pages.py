@@ -22,8 +22,8 @@ def preview(client: Client, path: str, values: Mapping[str, Any]) -> str:
     """What the page shows in the end, as HTML."""
     first = client.post(path, values).json()
     if not first["token"]:
-        return str(first["html"])
+        return str(first["message"])
     fetch()
     last = client.post(path, {**values, "_token": first["token"]}).json()
     assert last["token"] == ""
-    return str(last["html"])
+    return str(last["message"])

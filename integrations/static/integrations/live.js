@@ -1,12 +1,9 @@
 // What asks the server by itself on the pages of the administration, each part by its attribute:
-// [data-live] follows what happens in the background, [data-live-form] begins it in place, [data-diagnosis] the checks of a company, [data-preview] shows a form
-// as it stands over data that workers fetch, and [data-making] a picture or file that they
-// make. No inline script, no library.
+// [data-live] follows what happens in the background, [data-live-form] begins it in place, [data-diagnosis] the checks
+// of a company, and [data-unsaved-test] tries a form as it stands. No inline script, no library.
 "use strict";
 (() => {
   const LIVE_MS = 1500;
-  const PREVIEW_MS = 1000;
-  const MAKING_MS = 700;
   const RETRY_MS = 2000;
   const FAILURES_AT_MOST = 5;
 
@@ -196,64 +193,6 @@
     keepPolling(Number(panel.dataset.next));
   };
 
-  // --- [data-making]: its own address says what workers made for it.
-  const making = (place, words, isWanted) => {
-    const show = ({ kind, address, width, height }) => {
-      if (kind !== "picture") {
-        place.replaceChildren(
-          Object.assign(document.createElement("a"), { href: address, textContent: place.dataset.open }),
-        );
-        return;
-      }
-      place.classList.remove("phone-no-picture");
-      place.replaceChildren(Object.assign(new Image(width, height), { alt: place.dataset.alt, src: address }));
-    };
-    const isCurrent = () => isWanted() && place.isConnected;
-    const tell = (text) => place.replaceChildren(paragraph("problem", text));
-
-    const poll = async () => {
-      const found = await jsonOf(place.dataset.making);
-      if (!isCurrent()) return 0;
-      if (found.address) show(found);
-      else if (found.problem) tell(found.problem);
-      else place.querySelector("[data-making-seconds]").textContent = `${found.seconds} ${words.seconds}`;
-      return found.address || found.problem ? 0 : MAKING_MS;
-    };
-    const failed = (error) => tell(error.message === "404" ? words.forgotten : words.failed);
-    follow(poll, { firstMs: MAKING_MS, isCurrent, failed });
-  };
-
-  // --- [data-preview]: what was typed meanwhile waits for the next press of the button.
-  const preview = (box) => {
-    const form = document.getElementById(box.dataset.form);
-    if (!form) return;
-    const place = box.querySelector("[data-preview-place]");
-    let presses = 0;
-
-    box.querySelector("[data-preview-button]").addEventListener("click", () => {
-      const number = (presses += 1);
-      const isCurrent = () => number === presses;
-      // The form's values, and what is chosen beside it.
-      const body = new FormData(form);
-      for (const field of box.querySelectorAll("[name]")) body.set(field.name, field.value);
-      place.replaceChildren(paragraph("help", box.dataset.fetching));
-
-      const poll = async () => {
-        const found = await jsonOf(box.dataset.url, { method: "POST", body });
-        if (!isCurrent()) return 0;
-        showHtml(place, found.html);
-        if (found.token) {
-          body.set("_token", found.token);
-          return PREVIEW_MS;
-        }
-        for (const each of place.querySelectorAll("[data-making]")) making(each, box.dataset, isCurrent);
-        return 0;
-      };
-      const failed = () => (place.textContent = box.dataset.failed);
-      follow(poll, { firstMs: 0, isCurrent, failed });
-    });
-  };
-
   // --- [data-unsaved-test]: tries the form around it as it stands, at its button, and by itself once all fields that it
   // needs (data-needs) are filled in and left. What was typed meanwhile waits for the next time.
   const unsavedTest = (box) => {
@@ -291,13 +230,9 @@
     box.hidden = false;
   };
 
-  // The page of a push draws its preview itself (push.js).
-  window.followMaking = making;
-
   const PARTS = {
     "[data-live]": live,
     "[data-diagnosis]": diagnosis,
-    "[data-preview]": preview,
     "[data-unsaved-test]": unsavedTest,
   };
   document.addEventListener("DOMContentLoaded", () => {

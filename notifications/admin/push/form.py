@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from django import forms
 from django.conf import settings
@@ -24,17 +25,14 @@ from notifications.admin.report_forms import (
     CARDS_AT_MOST,
     CHARTS_AT_MOST,
     RULES_AT_MOST,
+    TEMPLATES,
     ReportForm,
-    cards_in,
     is_key,
-    removed_rules,
-    rules_in,
-    tables_to_try,
+    read_parts,
 )
-from notifications.admin.report_preview import PreviewRefusedError, own_rows_in
 from notifications.admin.subscription_forms import SubscriptionForm
 from notifications.delivery.rendering.page_pictures import RecipientPages
-from notifications.delivery.rendering.report_contents import Order, ReportParts, expect
+from notifications.delivery.rendering.report_contents import ReportParts, expect, order_of
 from notifications.models import (
     AttributeRule,
     MessageForm,
@@ -89,6 +87,8 @@ class PushForm(SubscriptionForm):
     # Which content it sends is compared apart from it.
     unversioned_fields = frozenset({"report"})
     draft: QueryDict | None = None
+    # Makes the formsets of the page; set by the admin.
+    make_formsets: ClassVar[Callable[[Subscription], Iterable[Any]]]
     content: ContentForm | None = None
     copied: CopiedReport | None = None
     content_for = ContentFor()
@@ -156,31 +156,29 @@ class PushForm(SubscriptionForm):
             raise forms.ValidationError(message, code="other-content")
 
     def has_own_rows(self, report: Report) -> bool:
-        """Of what is saved and not taken away, and of what is sent."""
-        saved = OwnRowsRule.objects.filter(report=report.pk) if report.pk else OwnRowsRule.objects.none()
-        if self.content is None:
-            return saved.exists()
-        return bool(rules_in(self.data)) or saved.exclude(pk__in=removed_rules(self.data)).exists()
+        """Of the page where it has them, else of what is saved."""
+        return super().has_own_rows(report) if self.content is None else bool(self.parts[0].own_rows)
+
+    @cached_property
+    def parts(self) -> tuple[ReportParts, str]:
+        """The content as it was sent, and which of its rows is wrong."""
+        report: Report = self.instance.content_at_work
+        return read_parts(report, type(self).make_formsets(self.instance))
 
     def expected(self, cleaned: dict[str, Any]) -> Expected:
         if self.content is None:
             return super().expected(cleaned)
-        now, values, report = timezone.now(), self.data, self.content.instance
-        try:
-            own_rows = own_rows_in(values)
-        except PreviewRefusedError:  # not written to its end
+        parts, problem = self.parts
+        if problem:  # not written to its end
             return NOT_KNOWN
-        known = cards_in(values) if own_rows else {}
-        found = tables_to_try(known, self.person, report)
-        tables = {alias: table for alias, table in found.items() if table is not None}
-        order = Order(MessageForm.TEXTCARD, now, cleaned.get("time_zone") or settings.TIME_ZONE)
-        picture = report_forms.previewed(values)
-        owner_id = self.person.pk if report_forms.is_owners(values) else None
+        now, owner_id = timezone.now(), self.person.pk if report_forms.is_owners(self.data) else None
+        order = Subscription(time_zone=cleaned.get("time_zone") or settings.TIME_ZONE)
+        tables = parts.find_latest_tables() if parts.own_rows else {}
 
         def pages() -> RecipientPages | None:
-            return None if picture is None else RecipientPages(picture, now, owner_id=owner_id)
+            return None if parts.picture is None else RecipientPages(parts.picture, now, owner_id=owner_id)
 
-        return expect(ReportParts(report, own_rows=own_rows), tables, order, pages)
+        return expect(parts, tables, order_of(order, now), pages)
 
     def _report(self) -> Report | None:
         """The report that the page is about: as it was sent, as the address names it, or that of the subscription."""
@@ -273,7 +271,6 @@ def _without_key(row: Row) -> Row:
     return row
 
 
-TEMPLATES = ("title", "body", "figures")
 CARDS_OFFERED = 200
 # So alike are an old name and the one that is proposed for it, from 0 to 1.
 ALIKE = 0.6

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.forms import BoundField, CheckboxInput
 from django.forms.models import model_to_dict
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils import timezone, translation
 from django.utils.text import Truncator
@@ -22,20 +24,37 @@ from django.views.decorators.http import require_POST
 
 from accounts.models import Attribute
 from integrations.core.admin_pages import VERSION, offer_ways, way_out
-from notifications.admin import report_preview
+from integrations.data.table import Table
+from integrations.datasources.fetch import DataPreview
 from notifications.admin.base import administrator
+from notifications.admin.previews import (
+    PreviewMixin,
+    PreviewRefusedError,
+    PushDraft,
+    find_person,
+    looked_at_as,
+    person_chooser,
+    read_moment,
+    read_template,
+    render_saved,
+    show_missing,
+    show_outlook,
+    show_sample,
+)
 from notifications.admin.push.form import (
     CONTENT_IS_SENT,
     CopiedReport,
     PushForm,
     changes,
+    columns_named,
     copy_push,
     copy_report,
+    missing_card,
+    missing_columns,
     renaming_in,
 )
-from notifications.admin.push.one_page import ADDED_HERE, OnePage, problems_of
-from notifications.admin.push.preview import page_state
-from notifications.admin.report_forms import CARDS_AT_MOST, PREFIX, is_key
+from notifications.admin.push.one_page import ADDED_HERE, OnePage, problems_of, proposed_pair
+from notifications.admin.report_forms import CARDS_AT_MOST, PREFIX, TEMPLATES, is_key, take_texts
 from notifications.admin.reports import (
     OwnRowsInline,
     PagePictureInline,
@@ -43,15 +62,18 @@ from notifications.admin.reports import (
     ReportChartInline,
     template_help,
 )
+from notifications.admin.subscription_forms import find_times_of_form
 from notifications.delivery.rendering import page_pictures
-from notifications.models import OwnRowsRule, Report, Subscription
-from notifications.reports.starting_points import offered_points
+from notifications.models import MessageForm, OwnRowsRule, Report, Subscription
+from notifications.reports.starting_points import StartingPoint, offered_points, starting_points
 from notifications.reports.templates import field_choices, renderer
 
 if TYPE_CHECKING:
     from django.db.models import Model
     from django.http import QueryDict
     from django_stubs_ext import StrOrPromise
+
+    from accounts.models import User
 
 
 VALUE_CHARACTERS = 30
@@ -117,10 +139,12 @@ PARTS = (
 )
 
 
-class PushPage(OnePage):
+class PushPage(OnePage, PreviewMixin):
     """For the admin of subscriptions. The rows of the page belong to the report, not to the subscription."""
 
     draft_name = "push"
+    preview_path, preview_name = "outlook/", "notifications_subscription_preview"
+    preview_template = "admin/notifications/report/_preview.html"
 
     form = PushForm
 
@@ -144,10 +168,12 @@ class PushPage(OnePage):
             yield inline.get_formset(request, known), inline
 
     def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
-        """Rows stand on the page only together with the content that they belong to."""
+        """Rows stand on the page only together with the content that they belong to. The form reads them, too."""
         if getattr(obj, "content_at_work", None) is None:
             return [], []
-        return super()._create_formsets(request, obj, change)
+        if not hasattr(obj, "formsets_at_work"):
+            obj.formsets_at_work = super()._create_formsets(request, obj, change)
+        return obj.formsets_at_work
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Subscription, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
@@ -223,7 +249,7 @@ class PushPage(OnePage):
             "draft": self.draft_offered(request, subscription),
             "starting_points": offered_points(),
             "field_formats": field_choices.formats(),
-            "chooser": report_preview.person_chooser("as", self.admin_site, person, chosen=person),
+            "chooser": person_chooser("as", self.admin_site, person, chosen=person),
             "of_person": OwnRowsRule.OF_PERSON,
             "attributes_way": way_out(Attribute, request, field="own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.reserved_names())),
@@ -250,33 +276,76 @@ class PushPage(OnePage):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.draft = self.draft_chosen(request, obj)
+        form.make_formsets = lambda row: self._create_formsets(request, row, change=row.pk is not None)[0]
         return form
 
     # --- What it asks the server --------------------------------------------------------------------------------------
 
     def push_urls(self, wrapped: Callable[[Any], Any]) -> list[URLPattern]:
-        views = (
-            ("outlook/", self.preview_view, "preview"),
-            ("<int:pk>/copy/", self.copy_view, "copy"),
-        )
-        ours = [
-            path(route, wrapped(require_POST(view)), name=f"notifications_subscription_{name}")
-            for route, view, name in views
-        ]
-        return [*self.page_urls(wrapped), *ours]
+        copy = path("<int:pk>/copy/", wrapped(require_POST(self.copy_view)), name="notifications_subscription_copy")
+        return [*self.page_urls(wrapped), copy]
 
-    def preview_view(self, request: HttpRequest) -> JsonResponse:
-        """The form as it stands: its rows, its message, who and when. Nothing is saved."""
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """The form as it stands: its rows, its message, who and when. Nothing is saved.
+
+        Of what the page gets: `as`: as whom it looks; `fields`: what can be inserted; `points`: the starting points;
+        both empty until the data is there. `parts`: for each template the texts and merge fields of which it consists,
+        null where it can be written by hand alone; `sources`: the templates that this is said of.
+        """
+        by, now = administrator(request), timezone.now()
         subscription = self.at_work(request)
         form = self.get_form(request, subscription)(request.POST, instance=subscription or Subscription())
         # What others saved meanwhile is said when it is saved.
         for one in filter(None, (form, form.content)):
             one.fields.pop(VERSION, None)
+        if form.content is not None:
+            form.content.instance.is_draft = True
         form.is_valid()
-        report_admin: Any = self.admin_site.get_model_admin(Report)
-        models = [inline.model for inline in INLINES]
-        said = summaries(PARTS, (form, form.content), request.POST, models)
-        return JsonResponse({**page_state(request, form, report_admin, now=timezone.now()), "folded": said})
+        further = {
+            "outlook": show_outlook(request, form.found, find_times_of_form(form, now)),
+            "folded": summaries(PARTS, (form, form.content), request.POST, [inline.model for inline in INLINES]),
+        }
+        if form.content is None:  # somebody who may not write it reads it as it is
+            report = form.cleaned_data.get("report")
+            form.instance.message_form = form.cleaned_data.get("message_form") or MessageForm.TEXTCARD
+            message = {} if report is None else render_saved(form.instance, by=by, now=now)
+            return self.answer_preview(request, None, message, **further)
+        draft = _draft_of(form, form.content.instance).for_reader(by)
+        data = self.read_data(request, draft.cards, now=now)
+        found = data.tables if data is not None else {}
+        tables = {one.alias: found[one.card_id] for one in draft.parts.cards if one.card_id in found}
+        person, context = self._look(request, form, draft, data, now)
+        headings = {card.alias: card.heading for card in draft.parts.cards}
+        shown = {headings[alias]: table for alias, table in tables.items()}
+        return self.answer_preview(
+            request,
+            data,
+            context,
+            **further,
+            rows=show_sample(request, shown, data),
+            missing=_missing(request, draft, data, tables),
+            limits=_limits(form, form.content),
+            parts={name: _read_text(request.POST, name, headings) for name in TEMPLATES},
+            sources={name: request.POST.get(name, "") for name in TEMPLATES},
+            **{"as": {"id": str(person.pk), "name": str(person)}},
+            **_offered(draft, tables, by),
+        )
+
+    def _look(
+        self, request: HttpRequest, form: PushForm, draft: PushDraft, data: DataPreview | None, now: datetime
+    ) -> tuple[User, dict[str, Any]]:
+        """As whom the page looks (whom it chose, else the first recipient, else oneself), and the message."""
+        by = administrator(request)
+        first = form.found.first_id if form.found is not None else None
+        person = looked_at_as(by).filter(pk=first or by.pk).first() or by
+        try:
+            person = find_person("", request.POST.get("_person", ""), by) or person
+            at = read_moment(request.POST.get("_at", ""), now, draft.subscription.time_zone)
+        except PreviewRefusedError as error:
+            return person, {"problem": str(error)}
+        if not any(request.POST.get(name, "").strip() for name in TEMPLATES):
+            return person, {}
+        return person, self.show_draft(request, draft, data, person, at)
 
     def renamed_fields(self, request: HttpRequest) -> dict[str, str]:
         """Of the content, which a right of its own is for."""
@@ -302,6 +371,82 @@ def _move_to_copy(formset: Any, copied: CopiedReport) -> None:
     for form in formset.initial_forms:
         form.instance.pk = keys.get(form.instance.pk)
         form.instance.report = formset.instance
+
+
+def _draft_of(form: PushForm, report: Report) -> PushDraft:
+    """The push as its page stands, of a form that was cleaned."""
+    push = form.instance
+    take_texts(report, form.data)
+    push.report = report
+    chosen = form.data.get("message_form", "")
+    push.message_form = chosen if chosen in MessageForm else MessageForm.TEXTCARD
+    push.time_zone = form.cleaned_data.get("time_zone") or settings.TIME_ZONE
+    return PushDraft(push, *form.parts)
+
+
+def _missing(request: HttpRequest, draft: PushDraft, data: DataPreview | None, tables: Mapping[str, Table]) -> str:
+    """What the push names and the data does not have any more, with what it may be called today."""
+    lost = frozenset() if data is None else data.lost
+    gone = [one for one in draft.parts.cards if one.card_id in lost]
+    found = [missing_card(one.alias, one.heading, administrator(request)) for one in gone]
+    headings = {card.alias: card.heading for card in draft.parts.cards}
+    return show_missing(request, [*found, *missing_columns(columns_named(request.POST, tables), tables, headings)])
+
+
+def _limits(*forms: Any) -> str:
+    """Which texts are longer than they may be, before they are saved; empty where none is."""
+    return " ".join(
+        f"{form.fields[name].label}: {message}"
+        for form in forms
+        for name, errors in form.errors.as_data().items()
+        for error in errors
+        if error.code == "max_length"
+        for message in error.messages
+    )
+
+
+def _offered(draft: PushDraft, tables: Mapping[str, Table], by: User) -> dict[str, Any]:
+    """What the page offers once the data is there: fields to insert, starting points made of the first card, and with
+    which of its columns and which attribute own rows would begin."""
+    groups = [group for alias, table in tables.items() for group in field_choices.groups_of(table, alias)]
+    points: list[StartingPoint] = []
+    pair = None
+    if tables:
+        first = draft.parts.cards[0]
+        points = starting_points(first.alias, first.heading, tables[first.alias])
+        pair = None if draft.parts.own_rows else proposed_pair(tables[first.alias], by=by)
+    return {
+        "fields": [
+            {
+                "label": group.label,
+                "is_number": group.is_number,
+                "fields": [{"label": one.label, "template": one.template} for one in group.fields],
+            }
+            for group in [*groups, field_choices.day_fields(tables)]
+        ],
+        "columns": {alias: list(table.names) for alias, table in tables.items()},
+        "pair": pair,
+        "points": [
+            {
+                "key": point.key,
+                "lacks": point.lacks,
+                "message_form": point.message_form.value,
+                **{name: getattr(point, name) for name in TEMPLATES},
+                "charts": [
+                    {"kind": chart.kind.value, "x": chart.x, "y": "\n".join(chart.y), "sort": chart.sort.value}
+                    for chart in point.charts
+                ],
+            }
+            for point in points
+        ],
+    }
+
+
+def _read_text(values: QueryDict, name: str, headings: Mapping[str, str]) -> list[dict[str, str]] | None:
+    source = values.get(name, "")
+    if "is_template" in values:
+        return read_template(source, headings)
+    return [{"text": source.replace("\r\n", "\n")}] if source else []
 
 
 def folded(

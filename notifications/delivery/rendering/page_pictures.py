@@ -84,17 +84,14 @@ def pages_of(
     return RecipientPages(picture, slot_at, owner_id=shown_as, find_identities=find_identities)
 
 
-def for_editor(picture: PagePicture, editor: User, *, now: datetime) -> PageView:
+def pages_for_editor(picture: PagePicture, editor: User, slot_at: datetime) -> RecipientPages:
     """For a preview: as the editor's own account sees it, whoever will get it. `picture` need not be saved. Raises
     RenderingError, with a sentence."""
-    if (obstacle := _obstacle_of_connection()) is not None:
-        raise RenderingError(obstacle)
-    identity = bi_accounts.identities([editor.pk]).get(editor.pk, "")
-    if not identity:
+    if _obstacle_of_connection() is None and not bi_accounts.identities([editor.pk]).get(editor.pk):
         raise RenderingError(
             Sentence("You have no account in the BI: its page is previewed with your own rights alone.")
         )
-    return _view(picture, identity, now)
+    return RecipientPages(picture, slot_at, owner_id=editor.pk)
 
 
 def obstacle(*, now: datetime) -> Sentence | None:

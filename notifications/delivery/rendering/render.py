@@ -152,43 +152,30 @@ def _plan_messages(run: Run, now: datetime) -> _Plan:
     source = source_of(run)
     audience = source.audience()
     contents = source.contents(now=now)
-    media = _Media(source.terms.form, contents)
+    form = source.terms.form
     if audience.robot_id is not None:
         robot = _robot_batch(audience.robot_id, contents.of(None))
-        return _Plan(source, audience, _with_media([robot], media), [], contents.fingerprint)
+        return _Plan(source, audience, plan_media(form, contents, [robot]), [], contents.fingerprint)
     by_corp, mailed, skipped = _sort_recipients(_with_messages(find_recipients(audience, contents), contents))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     calls = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
     mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
-    return _Plan(source, audience, _with_media([*calls, *mails], media), skipped, contents.fingerprint)
+    return _Plan(source, audience, plan_media(form, contents, [*calls, *mails]), skipped, contents.fingerprint)
 
 
-class _Media:
-    """The pictures and files of each content, planned once for all who get it on one channel."""
-
-    def __init__(self, form: MessageForm, contents: RunContents) -> None:
-        self._form, self._charts = form, contents.charts
-        self._language = translation.get_language() or settings.LANGUAGE_CODE
-        self._known: dict[tuple[int, str], attachments.Plan] = {}
-
-    def of(self, batch: Batch) -> attachments.Plan:
-        content, key = batch.content, (id(batch.content), batch.channel)
-        if not (content.cards or content.media or content.page):
-            return attachments.NOTHING
-        if key not in self._known:
-            self._known[key] = attachments.plan(
-                self._form,
-                batch.channel,
-                content,
-                self._charts,
-                language=self._language,
-                time_zone=content.time_zone,
-            )
-        return self._known[key]
-
-
-def _with_media(batches: list[Batch], media: _Media) -> list[Batch]:
-    return [replace(batch, media=media.of(batch)) for batch in batches]
+def plan_media(form: MessageForm, contents: RunContents, batches: Iterable[Batch]) -> list[Batch]:
+    """Return the batches with their pictures and files, planned once for all who get a content on one channel."""
+    language = translation.get_language() or settings.LANGUAGE_CODE
+    known: dict[tuple[int, str], attachments.Plan] = {}
+    found = []
+    for batch in batches:
+        content, channel = batch.content, batch.channel
+        key = id(content), channel
+        if key not in known:
+            zone = content.time_zone
+            known[key] = attachments.plan(form, channel, content, contents.charts, language=language, time_zone=zone)
+        found.append(replace(batch, media=known[key]))
+    return found
 
 
 def _with_messages(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:

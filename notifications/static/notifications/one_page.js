@@ -46,18 +46,7 @@ window.onePage = (beside, form) => {
       timer = setTimeout(action, milliseconds);
     };
   };
-  const makePictures = (root, isCurrent) => {
-    for (const place of root.querySelectorAll("[data-making]")) window.followMaking(place, words, isCurrent);
-  };
-
-  // Shows `html` in `place`, and the pictures in it as soon as they are drawn.
-  let drawing = 0;
-  const showDrawn = (place, html) => {
-    if (place.innerHTML.trim() === html.trim()) return;
-    showHtml(place, html);
-    const mine = (drawing += 1);
-    makePictures(place, () => mine === drawing);
-  };
+  const showDrawn = (place, html) => window.preview.showDrawn(place, html, words);
 
   // The chosen cards, each with a button that takes it away. `cards`: the name of each, and what its button does.
   const showChosen = (cards) => {
@@ -93,37 +82,24 @@ window.onePage = (beside, form) => {
     }
   };
 
-  // Gives a function that sends the form as it stands and shows the answer, again and again while data is fetched.
-  // `keyOf`: what the data depends on.
-  const beginPreview = ({ keyOf, addTo = () => {}, show, failed }) => {
-    let number = 0;
-    let token = "";
-    let tokenOf = "";
+  // Gives a function that sends the form as it stands and shows the answer. `keyOf`: what the data depends on.
+  const beginPreview = ({ show, failed, ...others }) => {
     const status = find("[data-status]", beside);
-    const refresh = async ({ isAnew = false } = {}) => {
-      const mine = (number += 1);
-      const key = keyOf();
-      if (isAnew || key !== tokenOf) [token, tokenOf] = ["", key];
-      const body = new FormData(form);
-      body.set("_token", token);
-      addTo(body);
-      let found;
-      try {
-        found = await post(words.previewUrl, body);
-      } catch {
-        if (mine !== number) return;
-        status.textContent = "";
+    const tell = (text) => status.textContent !== text && (status.textContent = text);
+    return window.preview.begin({
+      form,
+      post: (body) => post(words.previewUrl, body),
+      show: (found) => {
+        showSet(found.folded);
+        tell(found.waiting);
+        show(found);
+      },
+      failed: () => {
+        tell("");
         failed();
-        return;
-      }
-      if (mine !== number) return;
-      if (found.token || found.is_lost) token = found.token;
-      showSet(found.folded);
-      if (status.textContent !== found.waiting) status.textContent = found.waiting;
-      show(found);
-      if (found.token) setTimeout(() => mine === number && refresh(), POLL_MS);
-    };
-    return refresh;
+      },
+      ...others,
+    });
   };
 
   // Keeps the draft, and shows anew what stands beside the form. Gives the function to call after a change by script,

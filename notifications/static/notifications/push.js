@@ -73,10 +73,10 @@ document.addEventListener("DOMContentLoaded", () => {
   const show = (found) => {
     const phone = find("[data-phone]", beside);
     const isPageOpen = Boolean(phone.querySelector("[data-message-page]")?.open);
-    if (!found.token || !phone.querySelector(".phone")) page.showDrawn(phone, found.phone);
+    if (!found.token || !phone.querySelector(".phone")) page.showDrawn(phone, found.message);
     phone.querySelector("[data-message-page]")?.toggleAttribute("open", isPageOpen);
     showHtml(find("[data-sample]"), found.rows);
-    showHtml(find("[data-outlook-place]", beside), found.html);
+    showHtml(find("[data-outlook-place]", beside), found.outlook);
     renaming.show(found.missing);
     const limits = find("[data-limits]", beside);
     if (limits.textContent !== (found.limits ?? "")) limits.textContent = found.limits ?? "";

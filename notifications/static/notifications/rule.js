@@ -92,7 +92,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // --- Beside the form ---
   const show = (found) => {
-    page.showDrawn(find("[data-trial]", beside), found.html);
+    page.showDrawn(find("[data-trial]", beside), found.message);
     showHtml(find("[data-sample]"), found.rows);
     renaming.show(found.missing);
     showHtml(find("[data-outlook-place]", beside), found.outlook);

@@ -362,7 +362,7 @@ def test_a_test_that_no_worker_takes_says_so_while_it_counts_the_seconds(
 
 def test_a_test_is_not_what_somebody_looked_at_on_another_page(root: Client) -> None:
     card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
-    fetch.request_previews([card.pk], now=NOW)
+    fetch.request_preview([card], now=NOW)
 
     state = root.get(reverse("admin:integrations_card_state", args=[card.pk]), headers={"accept-language": "en"}).json()
 

@@ -20,7 +20,7 @@ from integrations.models import Corp
 from notifications import tasks
 from notifications.admin import base
 from notifications.delivery.rendering.render import render_run
-from notifications.models import Delivery, MessageForm, Receipt, Report, Run, Subscription
+from notifications.models import Delivery, Receipt, Report, Run, Subscription
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -487,14 +487,13 @@ def test_a_person_chosen_by_somebody_else_may_stay(world: World) -> None:
 
 
 # A picture or a file alone: the text stands on the message's page.
-WITHOUT_TEXT = {MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}
 
 
 def preview(client: Client, data: dict[str, object]) -> str:
     answer = client.post(reverse("admin:notifications_subscription_preview"), data)
     assert answer.status_code == 200
     found = json.loads(answer.content)
-    return f"{found['html']}{found['phone']}"
+    return f"{found['outlook']}{found['message']}"
 
 
 def test_the_preview_shows_times_people_and_message_before_saving(root: Client) -> None:
@@ -509,24 +508,6 @@ def test_the_preview_shows_times_people_and_message_before_saving(root: Client) 
     assert "&lt;b&gt;日报" in html
     assert "<i>" not in html
     assert not Subscription.objects.exists()
-
-
-@pytest.mark.parametrize("form", [form for form in MessageForm if form not in WITHOUT_TEXT])
-def test_the_preview_of_a_text_that_is_too_long_says_so(root: Client, form: MessageForm) -> None:
-    report = make_report(body="长" * 3000)
-
-    html = preview(root, values(report, make_person(make_corp(), "lilei"), message_form=form.value))
-
-    assert "…" in html
-    assert "完整" in html
-
-
-@pytest.mark.parametrize("form", sorted(WITHOUT_TEXT))
-def test_the_preview_of_what_has_no_text_shows_none(root: Client, form: MessageForm) -> None:
-    html = preview(root, values(make_report(body="长" * 3000), make_person(make_corp(), "lilei"), message_form=form))
-
-    assert "长长" not in html
-    assert "problem" not in html
 
 
 def test_the_preview_of_an_unfinished_form_explains(root: Client) -> None:

@@ -220,7 +220,7 @@ def test_the_preview_is_taken_with_the_editors_own_account_whoever_is_chosen(
     recipient = push.users.get()
 
     for looked_at_as in (recipient, editor):
-        phone = shown(client_of(editor), change(push), message_form="news", _person=looked_at_as.pk)["phone"]
+        phone = shown(client_of(editor), change(push), message_form="news", _person=looked_at_as.pk)["message"]
         assert "用您自己在 BI 中的账号截取" in phone
 
     recipes = {recipe_of(medium) for medium in Medium.objects.previews()}
@@ -235,7 +235,7 @@ def recipe_of(medium: Medium) -> Any:
 def test_an_editor_without_an_account_in_the_bi_sees_why_there_is_no_picture(push: Subscription, corp: Corp) -> None:
     enter_bi(corp)
 
-    phone = shown(client_of(make_editor(corp)), change(push), message_form="news")["phone"]
+    phone = shown(client_of(make_editor(corp)), change(push), message_form="news")["message"]
 
     assert "您没有 BI 账号" in phone
     assert not Medium.objects.exists()
@@ -247,9 +247,9 @@ def test_who_gets_none_stands_beside_the_form(push: Subscription, owner: User, c
     push.users.add(nobody)
     client = client_of(owner)
 
-    html = shown(client, change(push), **{"page_picture-0-seen_by": "recipients"})["html"]
-    as_owner = shown(client, change(push), **{"page_picture-0-seen_by": "owner"})["html"]
-    without = shown(client, change(push), **{"page_picture-0-DELETE": "on"})["html"]
+    html = shown(client, change(push), **{"page_picture-0-seen_by": "recipients"})["outlook"]
+    as_owner = shown(client, change(push), **{"page_picture-0-seen_by": "owner"})["outlook"]
+    without = shown(client, change(push), **{"page_picture-0-DELETE": "on"})["outlook"]
 
     assert "王五 (made7)：没有 BI 账号，无法按其权限截图" in html  # noqa: RUF001  # as the page says it
     assert "王五" not in as_owner + without

@@ -79,7 +79,7 @@ def root() -> Client:
 def outlook(client: Client, subscription: Subscription, **changes: Any) -> str:
     """What the page says beside its form."""
     sent = as_browsers_send(client, change(subscription), _id=subscription.pk, **changes)
-    return html.unescape(client.post(f"{LIST}outlook/", sent).json()["html"])
+    return html.unescape(client.post(f"{LIST}outlook/", sent).json()["outlook"])
 
 
 def sent_now(subscription: Subscription) -> Run:

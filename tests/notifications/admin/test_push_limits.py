@@ -48,6 +48,7 @@ def root() -> Client:
 
 def with_card(root: Client, card: Card, **values: Any) -> dict[str, Any]:
     row = {"report_cards-TOTAL_FORMS": "1", "report_cards-0-card": card.pk, "report_cards-0-alias": "s"}
+    row["report_cards-0-position"] = "0"
     return as_browsers_send(root, ADD, **{"name": "日报", "title": "日报", "body": "早上好", **row, **values})
 
 
@@ -62,7 +63,7 @@ def state(root: Client, sent: dict[str, Any], **row: Any) -> dict[str, Any]:
 
 
 def test_a_page_that_waits_says_for_what_and_can_be_saved(root: Client) -> None:
-    sent = with_card(root, make_card(), _save="1", **{"report_cards-0-position": "0"})
+    sent = with_card(root, make_card(), _save="1")
     waiting = root.post(f"{LIST}outlook/", sent).json()
     assert waiting["token"]
     assert waiting["waiting"] == "正在读取数据…"
@@ -77,11 +78,11 @@ def test_a_page_that_waits_says_for_what_and_can_be_saved(root: Client) -> None:
 def test_a_source_that_is_down_is_said_once_and_nothing_typed_is_lost(
     root: Client, code: str, facts: dict[str, Any]
 ) -> None:
-    sent = with_card(root, make_card(), _save="1", **{"report_cards-0-position": "0"})
+    sent = with_card(root, make_card(), _save="1")
     found = state(root, sent, status=CardData.Status.FAILED, problem_code=code, problem_facts=facts)
     assert (found["token"], found["waiting"]) == ("", "")
-    assert "门店销售额" in found["phone"]
-    assert 'class="problem"' in found["phone"]
+    assert "门店销售额" in found["message"]
+    assert 'class="problem"' in found["message"]
     assert root.post(ADD, sent).status_code == 302
 
 
@@ -111,7 +112,7 @@ def table_of(*, rows: int, columns: int) -> Table:
 
 def test_a_number_below_ten_thousand_is_written_as_it_is(root: Client) -> None:
     sent = as_browsers_send(root, ADD, title="库存", body="甲 {{ 255|wan }}，乙 {{ 25500|wan }}", is_template="on")
-    assert "甲 255，乙 2.6万" in root.post(f"{LIST}outlook/", sent).json()["phone"]
+    assert "甲 255，乙 2.6万" in root.post(f"{LIST}outlook/", sent).json()["message"]
 
 
 def test_without_scripts_it_is_previewed_on_a_page_of_its_own(root: Client) -> None:
@@ -127,7 +128,7 @@ def test_of_100000_rows_the_page_gets_a_few(root: Client) -> None:
     content = packed(table_of(rows=100_000, columns=3))
     answer = state(root, sent, status=CardData.Status.READY, content=content)
     assert answer["rows"].count("<tr>") == 1 + ROWS_SHOWN
-    assert "100000" in answer["phone"].replace(",", "")
+    assert "100000" in answer["message"].replace(",", "")
     assert len(str(answer)) < 60_000
 
 
@@ -163,7 +164,7 @@ def test_of_a_title_what_is_sent_is_counted_and_a_cut_is_said(root: Client) -> N
     sent = as_browsers_send(root, ADD, name="日报", title=f"日报 {long}", body="早", _save="1", _at="2026-12-01 09:00")
     tried = [("markdown", f"日报 {long}"), ("markdown", "长" * 120 + long), ("textcard", "长" * 60 + long)]
     phones = [
-        root.post(f"{LIST}outlook/", {**sent, "message_form": form, "title": title}).json()["phone"]
+        root.post(f"{LIST}outlook/", {**sent, "message_form": form, "title": title}).json()["message"]
         for form, title in tried
     ]
     notes = ["标题超出这种消息形式的长度" in phone for phone in phones]
@@ -180,7 +181,7 @@ def test_a_brace_right_before_a_merge_field_is_a_brace(root: Client, brace: str)
     body = f"{merge_fields.literal(brace)}{{{{ today|date('M月D日') }}}}}}"
     sent = as_browsers_send(root, ADD, name="日报", title="日报", body=body, _save="1", _at="2026-12-01 09:00")
     found = root.post(f"{LIST}outlook/", sent).json()
-    assert f"{brace}12月1日}}" in found["phone"]
+    assert f"{brace}12月1日}}" in found["message"]
     assert [part.get("label") or part["text"] for part in found["parts"]["body"]] == [brace, "今天", "}"]
     assert root.post(ADD, sent).status_code == 302
 

@@ -104,9 +104,7 @@ def test_an_account_is_saved_as_what_rows_are_chosen_by(root: Client, people: li
     row = {"alias": "s", "column": "归属", "attribute": "", "value": "@userid"}
     rules = {f"own_rows_rules-0-{name}": value for name, value in row.items()}
     page = root.get(ADD).content.decode()
-    sent = with_card(
-        root, make_card(), _save="1", **{"report_cards-0-position": "0", "own_rows_rules-TOTAL_FORMS": "1"}
-    )
+    sent = with_card(root, make_card(), _save="1", **{"own_rows_rules-TOTAL_FORMS": "1"})
 
     saved = root.post(ADD, {**sent, **rules})
 

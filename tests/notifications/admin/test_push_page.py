@@ -648,7 +648,7 @@ def test_who_may_not_change_both_reads_the_report_where_it_was(shared: tuple[Sub
 
 def test_the_message_is_previewed_as_if_it_were_due_at_another_time(root: Client) -> None:
     sent = as_browsers_send(root, ADD, title="{{ today|date('YYYY-MM-DD') }}", body="早上好")
-    phone = root.post(f"{LIST}outlook/", {**sent, "_at": "2027-03-04T09:00"}).json()["phone"]
+    phone = root.post(f"{LIST}outlook/", {**sent, "_at": "2027-03-04T09:00"}).json()["message"]
     assert "2027-03-04" in phone
 
 

@@ -124,7 +124,7 @@ def test_a_bi_that_is_down_has_lost_no_card(root: Client, push: Subscription) ->
         problem_facts={"reason": "connection"},
     )  # fmt: skip
     assert state["missing"].strip() == ""
-    assert 'class="problem"' in state["phone"]
+    assert 'class="problem"' in state["message"]
 
 
 @pytest.mark.parametrize(

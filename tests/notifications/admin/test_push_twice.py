@@ -287,5 +287,5 @@ def test_drafts_of_two_on_one_page_are_their_own(root: Client, push: Subscriptio
 def test_the_preview_complains_of_nothing_that_others_saved(root: Client, push: Subscription) -> None:
     mine = as_browsers_send(root, change(push), name="改名")
     Subscription.objects.update(local_time=time(10, 30))
-    html = root.post(f"{LIST}outlook/", {**mine, "_id": push.pk}).json()["html"]
+    html = root.post(f"{LIST}outlook/", {**mine, "_id": push.pk}).json()["outlook"]
     assert "09:00" in html

@@ -189,7 +189,7 @@ class TestPage:
         set_values(attribute=title, values={matched.pk: ["经理"]})
         form = {**values(subscription.report), **rows((title, "is", "经理")), "_id": subscription.pk}
 
-        html = root.post(PREVIEW, form, headers={"accept-language": "en"}).json()["html"]
+        html = root.post(PREVIEW, form, headers={"accept-language": "en"}).json()["outlook"]
 
         assert "1 person" in html
         assert not AttributeRule.objects.exists()

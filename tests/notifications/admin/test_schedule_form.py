@@ -204,7 +204,7 @@ def test_a_disabled_one_whose_validity_holds_nothing_is_saved_with_a_word(
 def preview(client: Client, data: dict[str, Any]) -> str:
     answer = client.post(reverse("admin:notifications_subscription_preview"), data)
     assert answer.status_code == 200
-    return str(json.loads(answer.content)["html"])
+    return str(json.loads(answer.content)["outlook"])
 
 
 def times(html: str) -> list[str]:

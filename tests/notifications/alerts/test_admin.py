@@ -17,8 +17,8 @@ from django.utils import timezone
 from accounts.models import Attribute, User
 from accounts.users.attributes import set_values
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
-from notifications.alerts import conditions, evaluation, preview
-from notifications.delivery.rendering import preview_files
+from notifications.alerts import conditions, evaluation, trial
+from notifications.delivery.rendering import preview as rendering
 from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incident, Medium, SilenceWindow
 from notifications.subscriptions.recipients import named_audience, resolve
 from tests.accounts.people import sent_form
@@ -239,7 +239,7 @@ class TestRule:
     def test_tried_draws_few_of_many_parts(
         self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(preview, "PICTURES_SHOWN", 2)
+        monkeypatch.setattr(trial, "PICTURES_SHOWN", 2)
         rows = [row(n, "any", "销售额", "lt", str(100 + n)) for n in range(3)]
 
         html = tried(root, make_rule(card, receiver), {**rows[0], **rows[1], **rows[2]})
@@ -249,7 +249,7 @@ class TestRule:
     def test_tried_while_too_many_pictures_wait_says_so_and_answers(
         self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(preview_files, "WAITING_AT_MOST", 0)
+        monkeypatch.setattr(rendering, "WAITING_AT_MOST", 0)
 
         html = tried(root, make_rule(card, receiver), row(0, "any", "销售额", "lt", "100"))
 
@@ -282,7 +282,7 @@ class TestRule:
 
         html = client.post(
             "/admin/notifications/alertrule/try/", {"card": card.pk, **row(0, "any", "销售额", "gt", "0")}
-        ).json()["html"]
+        ).json()["message"]
 
         assert "该选择不在可用的选项中" in html
         assert "华东" not in html

@@ -18,7 +18,8 @@ from integrations.models import Card, Corp, DataSource
 from notifications.alerts import charts, conditions
 from notifications.delivery.attachments import jobs
 from notifications.delivery.maintenance import purge
-from notifications.delivery.rendering import attachments, preview_files
+from notifications.delivery.rendering import attachments
+from notifications.delivery.rendering import preview as rendering
 from notifications.models import AlertCheck, AlertRule, Incident, Medium
 from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel, make_receiver
 from tests.notifications.alerts.lines import parse
@@ -178,8 +179,8 @@ class TestLifeOfOne:
 
         assert attachments.preview(wanted, now=NOW) != medium
         assert jobs.hand_out_previews([medium.pk], now=NOW) == []
-        token = preview_files._token(medium, user, timezone.now())
-        assert preview_files.state_of(token, by=user, now=timezone.now()) is None
+        token = rendering.token_of(medium, user, timezone.now())
+        assert rendering.state_of(token, by=user, now=timezone.now()) is None
         drawn()
         jobs.sweep(now=NOW + jobs.PREVIEW_KEPT)
         assert list(Medium.objects.all()) == [medium]

@@ -15,7 +15,7 @@ from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed
-from notifications.models import AlertReceiver, AlertRule, Draft
+from notifications.models import AlertReceiver, AlertRule, Draft, Incident
 from notifications.subscriptions.recipients import named_audience, resolve
 from tests.bi import make_bi
 from tests.browser_form import untouched
@@ -275,13 +275,13 @@ def test_rows_and_columns_stand_there_before_a_condition_is_written(
 
     assert "128.5" in state["rows"]
     assert ["销售额", "number"] in state["columns"]
-    assert "写一个条件" in state["html"]
-    assert "errorlist" not in state["html"]
+    assert "写一个条件" in state["message"]
+    assert "errorlist" not in state["message"]
 
 
 def test_a_fall_is_tried_on_the_rows(root: Client, card: Card, bi: GuandataAnswers) -> None:
     """The card's data has no days, and nothing of it was fetched a week before."""
-    html = beside(root, card=card.pk, **against("week", "percent", "20"))["html"]
+    html = beside(root, card=card.pk, **against("week", "percent", "20"))["message"]
     assert "销售额 合计 比上周同日 下降超过 20%：无法判断。" in html
     assert "也没有保留当天取过的数据" in html
 
@@ -295,9 +295,23 @@ def test_it_says_who_is_notified_and_who_is_not(root: Client, card: Card, corp: 
     assert str(unlinked) in state["outlook"]
 
 
+@pytest.mark.parametrize(("limit", "is_shown"), [("100", True), ("90", False)])
+def test_the_message_that_would_be_sent_stands_below(
+    root: Client, card: Card, corp: Corp, bi: GuandataAnswers, limit: str, is_shown: bool
+) -> None:
+    person = make_person(corp, "lilei")
+    values = {"name": "销售过低", "users": [person.pk], **row(0, "any", "销售额", "lt", limit)}
+
+    html = beside(root, card=card.pk, **values)["message"]
+
+    assert ('class="phone-message phone-text_notice"' in html) is is_shown
+    assert ("销售过低" in html) is is_shown
+    assert not Incident.objects.exists()
+
+
 def test_without_data_it_says_what_to_choose(root: Client) -> None:
     state = beside(root)
-    assert "请选择数据" in state["html"]
+    assert "请选择数据" in state["message"]
     assert (state["rows"].strip(), state["columns"]) == ("", [])
 
 
@@ -397,7 +411,7 @@ def test_with_a_source_that_is_down_the_page_says_so_and_saves(root: Client, car
 
     state = beside(root, card=card.pk, users=[person.pk], **row(0, "sum", "销售额", "lt", "100"))
 
-    assert "数据源已停用" in state["html"]
+    assert "数据源已停用" in state["message"]
     assert (state["columns"], "1 人</span>" in state["outlook"]) == ([], True)
     assert send_new(root, card, users=[person.pk], _enable="1").status_code == 302
     assert AlertRule.objects.get().is_enabled
@@ -409,7 +423,7 @@ def test_what_cannot_be_known_is_said_with_its_reason_and_days_without_data_too(
     token = root.post(f"{LIST}try/", values).json()["token"]
     CardData.objects.previews().update(status="ready", content=packed(table), finished_at=NOW, notified_at=NOW)
 
-    html = root.post(f"{LIST}try/", {**values, "_token": token}).json()["html"]
+    html = root.post(f"{LIST}try/", {**values, "_token": token}).json()["message"]
 
     assert "没有符合条件范围的数据行，或这些行中没有值。" in html
     assert "数据中没有过去 30 天的内容" in html

@@ -61,7 +61,7 @@ def test_the_page_asks_for_each_missing_column_and_proposes_the_one_most_like_it
     assert '<option value="销售额(元)" selected>' in state["missing"]
     assert "这条规则不会触发预警" in state["missing"]
     # Said once: neither is it said beside the rows, nor that there is no column of days.
-    assert state["html"].strip() == ""
+    assert state["message"].strip() == ""
 
 
 def test_applying_changes_conditions_filters_and_the_split_and_mends_the_rule(root: Client, rule: AlertRule) -> None:

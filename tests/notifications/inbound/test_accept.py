@@ -124,7 +124,11 @@ def test_a_preview_says_who_would_be_reached_and_writes_nothing(corp: Corp, send
 
     found = preview(incoming(sender, addresses=addresses, files=[PICTURE, PDF]))
 
-    assert (found.form, found.message_count, found.unknown) == (MessageForm.IMAGE, 2, [(unknown, Why.UNKNOWN)])
+    assert (found.source.terms.form, found.message_count, found.unknown) == (
+        MessageForm.IMAGE,
+        2,
+        [(unknown, Why.UNKNOWN)],
+    )
     assert {one.user_id: one.reason for one in found.recipients} == {
         zhang.pk: None,
         li.pk: Receipt.Reason.USER_DISABLED,

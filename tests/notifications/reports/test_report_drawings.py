@@ -19,7 +19,8 @@ from django.utils import timezone
 from integrations.models import Card
 from notifications import tasks
 from notifications.delivery.attachments import jobs
-from notifications.delivery.rendering import attachments, preview_files
+from notifications.delivery.rendering import attachments
+from notifications.delivery.rendering import preview as rendering
 from notifications.models import MakerQueue, Medium, Report, ReportChart
 from tests.notifications import preview_pages
 from tests.notifications.delivery.attachments.places import make_medium, make_run
@@ -30,7 +31,7 @@ from tests.notifications.factories import (
     make_report,
     make_subscription,
 )
-from tests.notifications.reports.places import answer, make_card, make_data_report, make_region, page_values, place
+from tests.notifications.reports.places import answer, make_card, make_data_report, page_values
 
 pytestmark = pytest.mark.django_db
 PREVIEW = reverse("admin:notifications_report_preview")
@@ -129,31 +130,31 @@ def test_a_token_that_is_not_ours_or_too_old_shows_nothing(root: Client, card: C
     medium = Medium.objects.get()
     user = make_person(make_corp(), "other")
 
-    def state(token: str) -> preview_files.State | None:
-        return preview_files.state_of(token, by=user, now=timezone.now())
+    def state(token: str) -> rendering.MediumState | None:
+        return rendering.state_of(token, by=user, now=timezone.now())
 
     assert root.get(address.replace(":", "a:")).status_code == 404
     assert state(signing.dumps((medium.pk, user.pk, 0))) is None  # signed for something else
-    assert state(preview_files._token(medium, user, timezone.now())) is not None
-    assert state(preview_files._token(Medium(pk=medium.pk + 1), user, timezone.now())) is None
+    assert state(rendering.token_of(medium, user, timezone.now())) is not None
+    assert state(rendering.token_of(Medium(pk=medium.pk + 1), user, timezone.now())) is None
 
 
 def test_it_shows_no_picture_of_a_message(root: Client) -> None:
     of_a_message, user = make_medium(make_run()), make_person(make_corp(), "other")
 
-    token = preview_files._token(of_a_message, user, timezone.now())
+    token = rendering.token_of(of_a_message, user, timezone.now())
 
-    assert preview_files.state_of(token, by=user, now=timezone.now()) is None
+    assert rendering.state_of(token, by=user, now=timezone.now()) is None
 
 
 def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> None:
     [address] = making_addresses(preview(root, card, charts=(CHART,)))
     medium, user = Medium.objects.get(), make_person(make_corp(), "other")
-    token = preview_files._token(medium, user, timezone.now())
-    later = timezone.now() + preview_files.PATIENCE[MakerQueue.CHARTS]
+    token = rendering.token_of(medium, user, timezone.now())
+    later = timezone.now() + rendering.PATIENCE[MakerQueue.CHARTS]
 
     def problem() -> str:
-        state = preview_files.state_of(token, by=user, now=later)
+        state = rendering.state_of(token, by=user, now=later)
         assert state is not None
         return state.problem
 
@@ -175,7 +176,7 @@ def test_what_was_requested_already_is_not_made_twice_unless_it_failed() -> None
 
 
 def test_too_many_at_once_are_refused(root: Client, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preview_files, "WAITING_AT_MOST", 1)
+    monkeypatch.setattr(rendering, "WAITING_AT_MOST", 1)
     preview(root, card, charts=(CHART,))
 
     html = preview(root, card, charts=({**CHART, "kind": "pie"},))
@@ -193,16 +194,6 @@ def test_it_goes_to_the_workers_at_once_before_what_messages_wait_for(root: Clie
     assert jobs.hand_out_previews([medium.pk], now=timezone.now()) == [medium.pk]
     assert jobs.hand_out_previews([medium.pk], now=timezone.now()) == []
     tasks.enqueue_previews([medium.pk])  # nothing is left to hand out
-
-
-def test_charts_show_own_rows_only(root: Client, card: Card) -> None:
-    region = make_region()
-    place(make_person(make_corp(), "li", name="李雷"), region, "华南")
-    rule = {"alias": "c0", "column": "区域", "attribute": region.pk, "value": ""}
-
-    preview(root, card, charts=(CHART,), rules=(rule,), _as="李雷")
-
-    assert [row[0] for row in recipe_of(Medium.objects.get())["table"]["rows"]] == ["华南"]
 
 
 def test_times_are_those_of_the_chosen_zone(root: Client, card: Card, settings: Any) -> None:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any
 
 from django.utils import translation
 
-from integrations.models import Corp
+from integrations.models import Corp, SiteAddress
 from notifications.charts import theme
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import recipes
-from notifications.delivery.rendering import attachments, freeze, message_builder
-from notifications.models import Attachment, Channel, Delivery, Medium, MessageForm, Robot, Run, new_mark
+from notifications.delivery.rendering import attachments, freeze
+from notifications.delivery.rendering.freeze import Batch
+from notifications.delivery.rendering.preview import STAND_IN
+from notifications.inbound.source import MessageSource
+from notifications.models import (
+    Attachment,
+    Channel,
+    Delivery,
+    IncomingMessage,
+    Medium,
+    MessageForm,
+    Priority,
+    Robot,
+    Run,
+    new_mark,
+)
 from notifications.sources import CardContent, Content, Figure
 from tests.notifications.charts.tables import CHARTS
 from tests.notifications.factories import NOW
@@ -58,46 +72,17 @@ def make_delivery(
     **fields: Any,
 ) -> Delivery:
     """One that waits for its picture or file, as freezing writes it."""
-    run = run or make_run()
+    run, people = run or make_run(), [] if robot else [replace(STAND_IN, userid=name) for name in ("LiLei", "HanMei")]
+    batch = Batch(corp, people, content, media=planned(form, channel, content, chart), channel=channel, robot=robot)
+    source = MessageSource(run, IncomingMessage(form=form, priority=Priority.ORDINARY, lifetime_hours=24), None)
     with translation.override("zh-hans"):
-        found = freeze.freeze(
-            Delivery(
-                run=run,
-                corp=corp,
-                channel=channel,
-                robot=robot,
-                message_form=form,
-                created_at=NOW,
-                title=content.title,
-                text=content.text,
-                corpid=corp.corpid,
-                agentid=corp.agentid,
-                mark=new_mark(),
-                language="zh-hans",
-                recipient_count=2,
-                next_attempt_at=NOW,
-                expires_at=NOW + timedelta(hours=24),
-                **fields,
-            ),
-            planned(form, channel, content, chart),
-            lambda form, words: _body(channel, form, words, corp),
-            message_builder.Words(content.title, content.text, "https://site.example.test/m/x/", content.figures),
-            lambda path: f"https://site.example.test{path}",
-            now=NOW,
-        )
+        draft = freeze.draft_delivery(run, source, batch, NOW)
+        found = freeze.freeze(draft, source, batch, SiteAddress(url="https://site.example.test/"), now=NOW)
+    for name, value in {"mark": new_mark(), **fields}.items():
+        setattr(found.delivery, name, value)
     found.delivery.save(force_insert=True)
     Attachment.objects.bulk_create(found.attachments())
     return found.delivery
-
-
-def _body(channel: str, form: MessageForm, words: message_builder.Words, corp: Corp) -> bytes:
-    match channel:
-        case Channel.ROBOT:
-            return message_builder.robot_body(form, words)
-        case Channel.EMAIL:
-            return message_builder.mail_body(words, sender="a@example.test", to="b@example.test", message_id="<x@y>")
-        case _:
-            return message_builder.body(form, words, agentid=corp.agentid, userids=["LiLei", "HanMei"])
 
 
 def body_of(delivery: Delivery) -> dict[str, Any]:

@@ -228,7 +228,8 @@ def test_many_people_cost_no_more_questions(corp: Corp, people: list[User], djan
 
 class TestPreview:
     def test_it_is_the_editors_own(self, people: list[User]) -> None:
-        view = page_pictures.for_editor(PagePicture(bi_id="p1", name="看板"), people[1], now=NOW)
+        pages = page_pictures.pages_for_editor(PagePicture(bi_id="p1", name="看板"), people[1], NOW)
+        view = pages.view_of(people[0].pk)
 
         assert (view.identity, view.path) == ("hanmeimei", "page/p1")
 
@@ -236,7 +237,7 @@ class TestPreview:
         editor = make_person(username="editor")  # of no company
 
         with pytest.raises(RenderingError):
-            page_pictures.for_editor(PagePicture(bi_id="p1", name="看板"), editor, now=NOW)
+            page_pictures.pages_for_editor(PagePicture(bi_id="p1", name="看板"), editor, NOW)
 
     def test_what_is_missing_is_said(self, corp: Corp) -> None:
         assert "snapshots" in str(page_pictures.obstacle(now=NOW))

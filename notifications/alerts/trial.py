@@ -1,23 +1,31 @@
-"""Tries an unsaved rule on fetched data. Keeps nothing."""
+"""Tries an unsaved rule on fetched data, and makes the message that it would send. Keeps nothing."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+from django.utils import translation
 from django.utils.timezone import now
 
-from notifications.alerts import charts, condition_words, conditions, evaluation, past, verdicts
+from notifications.alerts import charts, condition_words, conditions, evaluation, past, recipients, verdicts
 from notifications.alerts.conditions import ConditionError
+from notifications.alerts.messages import AlertNotice, AlertRunSource
 from notifications.alerts.past import Past
 from notifications.charts.labels import cell_text
 from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.attachments import Plan, Wanted
-from notifications.models import Medium
+from notifications.delivery.rendering.preview import MessagePreview, preview_message
+from notifications.models import Channel, Incident, Medium, Robot, Run
+from notifications.subscriptions.recipients import Recipient, find_recipients, trial_audience
 from notifications.subscriptions.schedules import slots
 
 if TYPE_CHECKING:
+    from accounts.models import User
     from integrations.data.table import Table
     from notifications.models import AlertRule
 
@@ -49,7 +57,7 @@ class ShownPart:
 class Trial:
     """`problem`: a sentence, where there is no answer. `pictures`: to be made, each of the part that is its alias.
     `unknown_count`: parts of which nobody can say whether the conditions hold. `is_cut`: there are more rows.
-    `past`: None where the data cannot say."""
+    `past`: None where the data cannot say. `notices`: what would be sent, one for each choice of people."""
 
     problem: str = ""
     names: list[str] = field(default_factory=list)
@@ -63,6 +71,7 @@ class Trial:
     as_of_day: date | None = None
     pictures: Plan = attachments.NOTHING
     past: Past | None = None
+    notices: list[AlertNotice] = field(default_factory=list)
 
 
 def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
@@ -92,8 +101,28 @@ def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
         as_of=table.as_of,
         as_of_day=table.as_of_day,
         past=tried_before,
+        notices=_notices(rule, found, at),
         pictures=_pictures(rule, {part.name: tables[part.name] for part in parts}, at, language),
     )
+
+
+def _notices(rule: AlertRule, found: dict[str, verdicts.Verdict], at: datetime) -> list[AlertNotice]:
+    """Parts that share their people are told together."""
+    groups: dict[Hashable, list[Incident]] = defaultdict(list)
+    with translation.override(settings.LANGUAGE_CODE):
+        for incident in evaluation.draft_incidents(rule, found, now=at):
+            groups[recipients.audience_key(incident)].append(incident)
+    return [AlertNotice(together, Incident.Notice.FIRE, at) for together in groups.values()]
+
+
+def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> MessagePreview:
+    """Render what a notice of a draft says to its group, or as if to `by`. Raises RenderingError."""
+    receiver = rule.receiver
+    run = Run(trigger=Run.Trigger.ALERT, corp_id=receiver.corp_id, slot_at=notice.now)
+    to: Recipient | Robot | None = receiver.robot if receiver.channel == Channel.ROBOT else None
+    if to is None:
+        [to] = find_recipients(trial_audience(receiver, by.pk), None)
+    return preview_message(AlertRunSource(run, notice), run, to, now=notice.now)
 
 
 def _pictures(rule: AlertRule, tables: dict[str, Table], at: datetime, language: str) -> Plan:

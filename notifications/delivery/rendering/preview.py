@@ -1,0 +1,275 @@
+"""Previews a message: the engine's own rendering of a draft for one person, without its last step, writing.
+
+A draft is a run source over rows that need not be saved. `read_message` shows the bytes of any delivery as WeCom does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core import signing
+from django.utils import translation
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts.models import User
+from integrations.companies import links
+from integrations.models import Corp
+from notifications.delivery.attachments import jobs
+from notifications.delivery.attachments.spreadsheets import file_name
+from notifications.delivery.rendering import attachments, markdown, message_builder
+from notifications.delivery.rendering.freeze import Batch, compose, draft_delivery, mail_batches
+from notifications.delivery.rendering.render import plan_media
+from notifications.models import Channel, Delivery, MakerQueue, Medium, MessageForm, Robot, Run
+from notifications.sources import Content, LeftOut, RunSource
+from notifications.subscriptions.recipients import Recipient
+
+# Written to in place of somebody who cannot be reached, and where nobody in particular is meant.
+STAND_IN = Recipient(0, None, "preview", "", None)
+# Whoever looks at a page is not kept waiting longer; a message would wait for jobs.PATIENCE. A page of the BI may take
+# a minute by itself.
+PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: timedelta(seconds=120)}
+# All people together may have so many waiting: messages need the workers, too.
+WAITING_AT_MOST = 60
+_SALT = "notifications.report_drawings"
+_LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/a&gt;")
+
+
+@dataclass(frozen=True)
+class PhoneMessage:
+    """One message as WeCom draws it. `kind`: its msgtype, or its type of card; what it does not have is empty.
+
+    `picture`: the address of its picture; `has_picture`: also where that is not drawn yet. `large`: the emphasised
+    figure, with what it is in `below_large`. `lines`: names with values. `file_name`: of a file.
+    """
+
+    kind: str
+    content: SafeString
+    title: str = ""
+    button: str = ""
+    is_cut: bool = False
+    is_title_cut: bool = False
+    has_picture: bool = False
+    picture: str = ""
+    large: str = ""
+    below_large: str = ""
+    lines: tuple[tuple[str, str], ...] = ()
+    jumps: tuple[str, ...] = ()
+    file_name: str = ""
+
+
+@dataclass(frozen=True)
+class MessagePreview:
+    """What one person would get. `delivery`: unsaved, with the exact bytes; `lacks`: whether its form wants a picture
+    or a file and there is none. `left_out`: why the person gets nothing; then there is no more."""
+
+    delivery: Delivery | None = None
+    content: Content | None = None
+    phone: PhoneMessage | None = None
+    media: attachments.Plan = attachments.NOTHING
+    lacks: bool = False
+    left_out: LeftOut | None = None
+
+
+def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *, now: datetime) -> MessagePreview:
+    """Render what `source` sends to one person, to a group, or (None) to nobody in particular, as its `run` would.
+
+    Whoever cannot be reached stands in for somebody who can. Raises RenderingError, and all that a run's source raises.
+    """
+    with translation.override(settings.LANGUAGE_CODE):
+        contents = source.contents(now=now)
+        user_id = to.user_id if isinstance(to, Recipient) else None
+        if user_id is not None and contents.is_split:
+            contents.learn([user_id])
+            if (left_out := contents.reason_against(user_id)) is not None:
+                return MessagePreview(left_out=left_out)
+        content = contents.of(user_id)
+        [batch] = plan_media(source.terms.form, contents, [_batch(source, to, content)])
+        address = links.site_address_for(batch.corp)
+        delivery = compose(
+            draft_delivery(run, source, batch, now), source, batch, address, address.absolute("/p/preview.png"), now=now
+        )
+        carried, form = batch.media.carried, source.terms.form
+        phone = read_message(delivery, medium_name="" if carried is None else carried.name)
+        is_pictured = carried is not None and carried.kind == Medium.Kind.PICTURE
+        phone = replace(
+            phone,
+            is_title_cut=content.title != (phone.title or delivery.title),
+            has_picture=phone.has_picture or (is_pictured and batch.channel == Channel.EMAIL),
+        )
+        return MessagePreview(delivery, content, phone, batch.media, form in attachments.MEDIA_FORMS and not carried)
+
+
+def _batch(source: RunSource, to: Recipient | Robot | None, content: Content) -> Batch:
+    """Return the call in which it would go out."""
+    if isinstance(to, Robot):
+        return Batch(to.corp, [], content, channel=Channel.ROBOT, robot=to)
+    if to is not None and to.channel == Channel.EMAIL:
+        return next(mail_batches([to], source.terms.corp_id, lambda _person: (content, None)))
+    corps = Corp.objects.select_related("site_address").order_by("pk")
+    person = STAND_IN if to is None or to.reason is not None else to
+    corp = corps.filter(pk=person.corp_id or source.terms.corp_id or 0).first() or corps.first() or Corp(agentid=1)
+    return Batch(corp, [person], content)
+
+
+# --- How WeCom draws it -----------------------------------------------------------------------------------------------
+
+
+def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = "") -> PhoneMessage:
+    """Read the bytes of a delivery, by whatever channel it goes. `medium_name`: that of its file, where it has one of
+    its own; `picture`: where the administration finds its picture."""
+    payload: dict[str, Any] = json.loads(bytes(delivery.body))
+    kind = str(payload.get("msgtype", ""))
+    found = _READERS[kind](payload.get(kind, payload), delivery.text)
+    if found.has_picture or (not kind and picture):
+        found = replace(found, has_picture=True, picture=picture)
+    if kind != "file":
+        return found
+    is_table = delivery.message_form in attachments.FILE_FORMS
+    extension = str(delivery.message_form) if is_table else "png"
+    return replace(found, file_name=medium_name or file_name(delivery.title, delivery.created_at, extension))
+
+
+def _textcard(card: dict[str, Any], text: str) -> PhoneMessage:
+    description = str(card["description"])
+    html = mark_safe(str(escape(description)).replace("&lt;br&gt;", "<br>"))  # noqa: S308  # escaped, but for breaks
+    is_cut = description.endswith("…") and not text.endswith("…")
+    return PhoneMessage("textcard", html, card["title"], card.get("btntxt", ""), is_cut=is_cut)
+
+
+def _text(content: dict[str, Any], text: str) -> PhoneMessage:
+    linked = _LINK.sub(r'<a href="\1" rel="noopener noreferrer">\2</a>', str(escape(content["content"])))
+    html = mark_safe(linked.replace("\n", "<br>"))  # noqa: S308  # escaped, but for the link that we wrote ourselves
+    return PhoneMessage("text", html, is_cut=text not in content["content"])
+
+
+def _markdown(content: dict[str, Any], text: str) -> PhoneMessage:
+    whole = content["content"]
+    return PhoneMessage("markdown", markdown.shown(whole, MessageForm.MARKDOWN), is_cut=text not in whole)
+
+
+def _news(content: dict[str, Any], text: str) -> PhoneMessage:
+    [article] = content["articles"]
+    description, has_picture = str(article.get("description", "")), bool(article.get("picurl"))
+    is_cut = description != text
+    return PhoneMessage("news", _lines(description), article["title"], is_cut=is_cut, has_picture=has_picture)
+
+
+def _card(card: dict[str, Any], text: str) -> PhoneMessage:
+    emphasis, title = card.get("emphasis_content", {}), card.get("main_title", {})
+    below = " ".join(str(each.get("desc") or each["title"]) for each in card.get("vertical_content_list", ()))
+    said = str(card.get("sub_title_text") or below)
+    first = [title["desc"]] if title.get("desc") else []
+    buttons = [*card.get("jump_list", ()), *({"title": one["text"]} for one in card.get("button_list", ()))]
+    return PhoneMessage(
+        str(card["card_type"]),
+        _lines("\n".join([*first, said]).strip()),
+        title.get("title", ""),
+        is_cut=said.endswith(message_builder.cut_here()),
+        has_picture="card_image" in card,
+        large=emphasis.get("title", ""),
+        below_large=emphasis.get("desc", ""),
+        lines=tuple((row["keyname"], row.get("value", "")) for row in card.get("horizontal_content_list", ())),
+        jumps=tuple(row["title"] for row in buttons),
+    )
+
+
+_READERS: dict[str, Callable[[dict[str, Any], str], PhoneMessage]] = {
+    "textcard": _textcard,
+    "text": _text,
+    "markdown": _markdown,
+    "news": _news,
+    "image": lambda _content, _said: PhoneMessage("image", SafeString(""), has_picture=True),
+    "file": lambda _content, _said: PhoneMessage("file", SafeString("")),
+    "template_card": _card,
+    "": lambda mail, _said: PhoneMessage("mail", _lines(str(mail["text"])), mail["subject"]),
+}
+
+
+def _lines(text: str) -> SafeString:
+    return mark_safe(str(escape(text)).replace("\n", "<br>"))  # noqa: S308  # escaped, but for breaks
+
+
+# --- Its pictures and files, which workers make meanwhile -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One that is being made. `token`: for its own person. `alias`: what it is of."""
+
+    title: str
+    token: str
+    alias: str = ""
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """`carried`: by the message itself; `shown`: on its page. `medium_ids`: to be handed out now."""
+
+    carried: Drawing | None
+    shown: list[Drawing]
+    medium_ids: list[int]
+
+
+@dataclass(frozen=True)
+class MediumState:
+    """How far it is. `medium`: once it is ready; `problem`: why it never will be, in a sentence."""
+
+    seconds: int
+    medium: Medium | None = None
+    problem: str = ""
+
+
+def begin_media(plan: attachments.Plan, *, by: User, now: datetime) -> Drawings | None:
+    """Ask for all that the plan wants. None, with nothing asked for, where so many wait already that another one would
+    not be there in time."""
+    wanted = list(dict.fromkeys([*plan.shown, *([plan.carried] if plan.carried else [])]))
+    waiting = Medium.objects.previews().filter(status=Medium.Status.WAITING)
+    if wanted and waiting[:WAITING_AT_MOST].count() == WAITING_AT_MOST:
+        return None
+    media = {each: attachments.preview(each, now=now) for each in wanted}
+    drawings = {each: Drawing(each.title, token_of(medium, by, now), each.alias) for each, medium in media.items()}
+    return Drawings(
+        carried=drawings[plan.carried] if plan.carried else None,
+        shown=[drawings[each] for each in plan.shown if each.kind == Medium.Kind.PICTURE],
+        medium_ids=[medium.pk for medium in media.values()],
+    )
+
+
+def token_of(medium: Medium, by: User, now: datetime) -> str:
+    """Make that with which a page asks how far a medium is, good for its own person and an hour."""
+    return signing.dumps((medium.pk, by.pk, int(now.timestamp())), salt=_SALT)
+
+
+def state_of(token: str, *, by: User, now: datetime) -> MediumState | None:
+    """None for a token that is not the person's own, is too old, or whose drawing is forgotten."""
+    try:
+        medium_id, user_id, since = signing.loads(token, salt=_SALT, max_age=jobs.PREVIEW_KEPT)
+    except signing.BadSignature:
+        return None
+    medium = Medium.objects.previews().filter(pk=medium_id).defer("recipe").first()
+    if user_id != by.pk or medium is None:
+        return None
+    seconds = max(0, int(now.timestamp()) - since)
+    if medium.status == Medium.Status.READY:
+        return MediumState(seconds, medium)
+    if medium.status == Medium.Status.FAILED:
+        return MediumState(seconds, problem=medium.error_text)
+    if seconds < PATIENCE[MakerQueue(medium.queue)].total_seconds():
+        return MediumState(seconds)
+    sentence = _("No worker took it within a minute: does one take from the queue “%(queue)s”?")
+    if medium.make_count:
+        sentence = ngettext(
+            "It is not made after %(count)d second: there may be too much to draw.",
+            "It is not made after %(count)d seconds: there may be too much to draw.",
+            seconds,
+        )
+    return MediumState(seconds, problem=sentence % {"count": seconds, "queue": medium.queue})
