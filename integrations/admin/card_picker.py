@@ -99,7 +99,11 @@ def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Shows what the BI listed; a POST has it asked."""
     choosing = _choosing(model_admin, request)
     if request.method == "POST":
-        return _request_listing(choosing, is_again="again" in request.POST)
+        page_id, is_again = choosing.page_id, "again" in request.POST
+        listing_id = bi.request_listing(page_id=page_id, now=timezone.now(), anew=is_again)
+        if listing_id is not None:
+            queue_on_commit(list_bi, listing_id, otherwise=partial(bi.give_up_listing, listing_id, clock=timezone.now))
+        return HttpResponseRedirect(choosing.address(page=page_id))
     context = {
         "title": gettext("Choose a card of the BI"),
         "choosing": choosing,
@@ -137,13 +141,6 @@ def _number(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise Http404
     return int(text)
-
-
-def _request_listing(choosing: Choosing, *, is_again: bool) -> HttpResponseRedirect:
-    listing_id = bi.request_listing(page_id=choosing.page_id, now=timezone.now(), anew=is_again)
-    if listing_id is not None:
-        queue_on_commit(list_bi, listing_id, otherwise=partial(bi.give_up_listing, listing_id, clock=timezone.now))
-    return HttpResponseRedirect(choosing.address(page=choosing.page_id))
 
 
 def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:

@@ -266,13 +266,10 @@ class CorpForm(ProxyMixin, VersionedForm):
         return [
             str(self.fields[name].label)
             for name in ("name", "corpid", "agentid", "new_secret", "new_contacts_secret", "domain_id")
-            if name in self.fields and self._was_tidied(name)
+            if name in self.fields
+            and (typed := self.data.get(self.add_prefix(name), ""))
+            and typed != str(self.cleaned_data.get(name))
         ]
-
-    def _was_tidied(self, name: str) -> bool:
-        typed = self.data.get(self.add_prefix(name), "")
-        kept = self.cleaned_data.get(name)
-        return bool(typed) and typed != str(kept)
 
 
 class SiteAddressForm(VersionedForm):
@@ -480,7 +477,12 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             return [name for name in (instead.get(one, one) for one in names) if name]
 
         sets = [(title, {**options, "fields": shown(options["fields"])}) for title, options in self.fieldsets]
-        return _in_tabs(sets) if obj is not None and obj.is_enabled else sets
+        if obj is None or not obj.is_enabled:
+            return sets
+        # Of an enabled company: the last one, for experts, in its own tab, the others together; none of them folded.
+        *usual, (title, options) = sets
+        usual = [(name, {**one, "classes": ["only-credentials"]}) for name, one in usual]
+        return [*usual, (title, {**options, "classes": ["only-advanced"]})]
 
     @admin.display(description=_("Contacts sync Secret"))
     def contacts_secret_saved(self, corp: Corp) -> str:
@@ -496,7 +498,10 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
 
     def get_form(self, request: HttpRequest, obj: Corp | None = None, change: bool = False, **kwargs: Any) -> Any:
         if self.has_change_permission(request, obj):
-            kwargs["help_texts"] = self._reasons_for_fixed(request, obj)
+            # The reason stands in place of the help text of a field that only superusers change.
+            fixed = {} if request.user.is_superuser else dict.fromkeys(self.get_readonly_fields(request, obj))
+            reasons = {name: text for name, text in REASONS.items() if name in fixed}
+            kwargs["help_texts"] = {**CorpForm.Meta.help_texts, **reasons}
         form = super().get_form(request, obj, change=change, **kwargs)
         for name in self._withheld(request, obj):
             form.base_fields.pop(name, None)  # declared, so there whatever the fieldsets name
@@ -505,11 +510,6 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             widget.can_add_related = widget.can_change_related = False
             widget.can_view_related = widget.can_delete_related = False
         return form
-
-    def _reasons_for_fixed(self, request: HttpRequest, corp: Corp | None) -> dict[str, Any]:
-        """The form's help texts, with the reason in place of those of fields that only superusers change."""
-        fixed = {} if request.user.is_superuser else dict.fromkeys(self.get_readonly_fields(request, corp))
-        return {**CorpForm.Meta.help_texts, **{name: text for name, text in REASONS.items() if name in fixed}}
 
     def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:
         needs_test = services.save_corp(corp=obj, changed_fields=form.changed_model_fields())
@@ -520,9 +520,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         if form.new_credentials is not None:
             self.stage_credentials(request, obj, form.new_credentials)
         elif not APP_COLUMNS.isdisjoint(form.changed_model_fields()):
-            services.discard_credentials(
-                corp=obj
-            )  # older ones that still wait must not replace what serves from now on
+            services.discard_credentials(corp=obj)  # they must not replace what serves from now on
         changed = None if needs_test else results.find_outdated_checks(obj)
         if needs_test or changed:
             start_checks(request, obj, changed)
@@ -569,7 +567,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             "callback_panel": self.callback_panel(request, corp),
             "hearing": hearing_of(corp, now=timezone.now()),
             "refused_elsewhere": self.refused_elsewhere(),
-            **self.staged_panel(request, corp),
+            "can_stage": request.user.is_superuser and self.has_change_permission(request, corp),
             "site_address": links.site_address_for(corp),
             "reasons": corp_reasons(corp),
         }
@@ -585,10 +583,11 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         reasons = services.reasons_against_enabling(corp, now=timezone.now())
         if request.method == "POST":
             is_first = not Corp.objects.ever_enabled().exists()
+            # The connection that stood on the page whose button was pressed.
+            version = request.POST.get("connection_version", "")
+            seen = int(version) if version.isdecimal() else None
             try:
-                services.enable_corp(
-                    corp=corp, by=request.user, now=timezone.now(), seen_version=_seen_version(request)
-                )
+                services.enable_corp(corp=corp, by=request.user, now=timezone.now(), seen_version=seen)
             except services.CorpNotReady as refusal:
                 reasons = refusal.reasons
             else:
@@ -617,18 +616,3 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
     ) -> HttpResponse:
         context = {"corp": corp, "action": action, **extra}
         return own_page(self, request, "admin/integrations/corp/confirm.html", context, status=status)
-
-
-def _in_tabs(fieldsets: list[tuple[Any, dict[str, Any]]]) -> list[tuple[Any, dict[str, Any]]]:
-    """Of an enabled company: the last one, for experts, in its own tab, the others together; none of them folded."""
-    *usual, (title, options) = fieldsets
-    return [
-        *((name, {**one, "classes": ["only-credentials"]}) for name, one in usual),
-        (title, {**options, "classes": ["only-advanced"]}),
-    ]
-
-
-def _seen_version(request: HttpRequest) -> int | None:
-    """The connection that stood on the page whose button was pressed."""
-    version = request.POST.get("connection_version", "")
-    return int(version) if version.isdecimal() else None

@@ -84,22 +84,33 @@ class ConsolePages(CorpPages):
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
         """The steps as the corp's page shows them, and the one that is next while the corp is not enabled."""
-        steps, values = [_shown_step(step) for step in services.list_steps(corp)], services.values(corp)
+        values, steps = services.values(corp), []
+        for step in services.list_steps(corp):
+            is_to_do = step.state not in {services.StepState.DONE, services.StepState.OPTIONAL}
+            line = {"number": step.number, "anchor": step.anchor, "title": step.title, "is_next": step.is_next}
+            line |= {"pill": pill(step.state.tone, step.state.words), "is_to_do": is_to_do}
+            steps.append({**line, "template": f"{FOLDER}/_{step.anchor}.html"})
         staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
         is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step["is_next"]), None)
         writes = _last_writes(corp)
+        tones = {Status.DONE.value: "good", Status.FAILED.value: "bad", Status.PLANNED.value: "warn"}
+        last_writes = [(write, tones.get(write.status, "quiet")) for write in writes]
+        staged_html = ""
+        if staged is not None:
+            context = {"staged": staged, "explanation": services.explain_credentials(staged)}
+            staged_html = render_to_string(f"{FOLDER}/_staged_credentials.html", context)
         runs = results.find_latest_runs(corp)
         state = corp_state(corp, runs)
         return {
             "state_html": render_to_string(f"{FOLDER}/_state.html", state),
             "reach_html": render_to_string(f"{FOLDER}/_reach.html", state),
             "staged": staged,
-            "staged_html": render_to_string(f"{FOLDER}/_staged_credentials.html", _of_staged(staged)) if staged else "",
+            "staged_html": staged_html,
             "token_html": token_result(corp, runs),
             "steps": steps,
             "next_html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
-            "writes_html": _writes_html(writes),
+            "writes_html": render_to_string(f"{FOLDER}/_last_writes.html", {"last_writes": last_writes}),
             "step_states": {step["anchor"]: step["pill"] for step in steps},
             "seen": {place: pill(state.tone, services.words_of_value(state)) for place, state in values.items()},
             "is_on_the_way": is_checked
@@ -126,11 +137,7 @@ class ConsolePages(CorpPages):
             addresses = services.read_ip_addresses(request.POST.get("addresses", ""))
         except ValidationError as refusal:
             messages.error(request, " ".join(refusal.messages))
-        else:
-            self._note_ips(request, corp, addresses)
-        return self._to_page(corp, "trusted_ip")
-
-    def _note_ips(self, request: HttpRequest, corp: Corp, addresses: list[str]) -> None:
+            return self._to_page(corp, "trusted_ip")
         is_noted = services.note_trusted_ips(corp=corp, addresses=addresses, seen=request.POST.get("seen", ""))
         noted = services.IP_SEPARATOR.join(corp.noted_ips) or "—"
         if is_noted:
@@ -141,6 +148,7 @@ class ConsolePages(CorpPages):
                 "Somebody else noted %(ips)s meanwhile, so nothing of yours was saved. Check, then save."
             )
             messages.error(request, sentence % {"ips": noted})
+        return self._to_page(corp, "trusted_ip")
 
     # --- Changes in WeCom ---------------------------------------------------------------------------------------------
 
@@ -151,7 +159,9 @@ class ConsolePages(CorpPages):
             raise Http404
         write = console.request_write(corp=corp, kind=Kind(kind), requested_by=str(request.user), now=timezone.now())
         _queue(write)
-        return _written_in_place(request, corp, write) if _wants_json(request) else self._to_write(write)
+        if _wants_json(request):
+            return _written_in_place(request, corp, write)
+        return HttpResponseRedirect(reverse("admin:integrations_corp_write", args=[corp.pk, write.pk]))
 
     def write_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
         """The change: what WeCom has, what it would become, and what became of it."""
@@ -181,9 +191,6 @@ class ConsolePages(CorpPages):
             messages.warning(request, gettext("This change was not waiting for a confirmation any more."))
         return _written_in_place(request, corp, write) if _wants_json(request) else self._to_page(corp, "write")
 
-    def _to_write(self, write: ConsoleWrite) -> HttpResponseRedirect:
-        return HttpResponseRedirect(reverse("admin:integrations_corp_write", args=[write.corp_id, write.pk]))
-
     def _page(
         self, request: HttpRequest, corp: Corp, template: str, title: str, extra: dict[str, Any]
     ) -> TemplateResponse:
@@ -203,35 +210,12 @@ def _last_writes(corp: Corp) -> list[ConsoleWrite]:
     return [found[kind.value] for kind in Kind if kind.value in found]
 
 
-def _writes_html(writes: list[ConsoleWrite]) -> str:
-    tones = {Status.DONE.value: "good", Status.FAILED.value: "bad", Status.PLANNED.value: "warn"}
-    shown = [(write, tones.get(write.status, "quiet")) for write in writes]
-    return render_to_string(f"{FOLDER}/_last_writes.html", {"last_writes": shown})
-
-
 def _is_under_way(write: ConsoleWrite) -> bool:
     return write.status in {Status.WAITING, Status.READING, Status.CONFIRMED, Status.WRITING}
 
 
 def _known_ips(corp: Corp) -> dict[str, Any]:
     return {"ips": services.list_known_ips(corp), "ips_to_paste": services.join_ips_to_paste(corp)}
-
-
-def _shown_step(step: services.Step) -> dict[str, Any]:
-    """A step as one line of the corp's page. `template`: of what is done there."""
-    return {
-        "number": step.number,
-        "anchor": step.anchor,
-        "title": step.title,
-        "pill": pill(step.state.tone, step.state.words),
-        "is_next": step.is_next,
-        "is_to_do": step.state not in {services.StepState.DONE, services.StepState.OPTIONAL},
-        "template": f"{FOLDER}/_{step.anchor}.html",
-    }
-
-
-def _of_staged(staged: StagedCredentials) -> dict[str, Any]:
-    return {"staged": staged, "explanation": services.explain_credentials(staged)}
 
 
 def _wants_json(request: HttpRequest) -> bool:
@@ -250,17 +234,14 @@ def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
         "error": "",
     }
     try:
-        target = _typed_page(corp, typed) if is_typed else page
+        target = page
+        if is_typed:  # a path of this site or of the BI, or an address copied from either
+            in_bi = bi.link_page_from(typed.strip(), bi.connection()) if bi.is_open() else None
+            target = inner_page_from(in_bi or typed, site_url=links.site_address_for(corp).url)
     except ValidationError as refusal:
         return {**state, "error": " ".join(refusal.messages)}
     leads_to_bi = bi.landing_of(rooted(target)).startswith(bi.ROOT) if target else False
     return {**state, "target": target, "leads_to_bi": leads_to_bi, "url": links.deep_link(corp, target)}
-
-
-def _typed_page(corp: Corp, typed: str) -> str:
-    """A path of this site or of the BI, or an address copied from either. Raises ValidationError."""
-    in_bi = bi.link_page_from(typed.strip(), bi.connection()) if bi.is_open() else None
-    return inner_page_from(in_bi or typed, site_url=links.site_address_for(corp).url)
 
 
 def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[str, Any]:
@@ -268,10 +249,15 @@ def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[
     is_under_way = _is_under_way(write)
     is_claimed = write.status in {Status.READING, Status.WRITING}
     waited = timezone.now() - (write.confirmed_at or write.requested_at)
+    labels = {
+        "home_url": gettext("App home page"),
+        "redirect_domain": gettext("Trusted domain"),
+        "menu": gettext("Menu"),
+    }
     context = {
         "corp": corp,
         "write": write,
-        "changes": [_change(change) for change in write.changes],
+        "changes": [{**one, "label": labels[one["name"]], "is_menu": one["name"] == "menu"} for one in write.changes],
         "is_under_way": is_under_way,
         "is_claimed": is_claimed,
         "seems_lost": is_under_way and waited >= (WORKER_STOPPED if is_claimed else WORKER_MISSING),
@@ -288,15 +274,6 @@ def _written_in_place(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> 
     write.refresh_from_db()
     url = reverse("admin:integrations_corp_write_state", args=[corp.pk, write.pk])
     return JsonResponse({**_write_panel(request, corp, write), "url": url})
-
-
-def _change(change: dict[str, Any]) -> dict[str, Any]:
-    labels = {
-        "home_url": gettext("App home page"),
-        "redirect_domain": gettext("Trusted domain"),
-        "menu": gettext("Menu"),
-    }
-    return {**change, "label": labels[change["name"]], "is_menu": change["name"] == "menu"}
 
 
 class CredentialPages(CorpPages):
@@ -319,9 +296,6 @@ class CredentialPages(CorpPages):
             request, gettext("WeCom is asked to confirm the new AgentId and Secret. Until then the old ones serve.")
         )
         _queue_credentials_check(staged)
-
-    def staged_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
-        return {"can_stage": request.user.is_superuser and self.has_change_permission(request, corp)}
 
     def credentials_check_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         corp = self._corp_of_superuser(request, corp_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,9 @@ class DiagnosisPages(CorpPages):
         corp = self._corp(request, corp_id, to_change=True)
         userid = without_invisible(request.POST.get("userid", ""))
         try:
-            run = runner.request_test_message(corp=corp, userid=userid, now=timezone.now(), requested_by=_name(request))
+            run = runner.request_test_message(
+                corp=corp, userid=userid, now=timezone.now(), requested_by=request.user.get_username()
+            )
         except MessageError:
             messages.error(request, gettext("Type the WeCom account of one person."))
             return self._answer(request, corp)
@@ -136,12 +139,16 @@ class DiagnosisPages(CorpPages):
         now, can_act = timezone.now(), self.has_change_permission(request, corp)
         runs = results.find_latest_runs(corp)
         rows = [_row(corp, name, runs.get(name), now, can_act=can_act) for name in CHECKS]
-        counts = [(status.label, TONES.get(status, "quiet"), _count(rows, status)) for status in Status]
-        context = {"corp": corp, "counts": [one for one in counts if one[2]]}
+        found = Counter(row["status"] for row in rows)
+        counts = [(status.label, TONES.get(status, "quiet"), found[status]) for status in Status if found[status]]
+        # Nothing more happens by itself where nothing runs or is planned.
+        next_ms = PLANNED_MS if any(run.next_try_at is not None for run in runs.values()) else 0
+        if any(run.is_unfinished for run in runs.values()):
+            next_ms = RUNNING_MS
         return {
             "rows": rows,
-            "next_ms": _next_ms(runs.values(), now),
-            "summary": render_to_string(f"{FOLDER}/_diagnosis_summary.html", context),
+            "next_ms": next_ms,
+            "summary": render_to_string(f"{FOLDER}/_diagnosis_summary.html", {"corp": corp, "counts": counts}),
             "parts": {"token-result": token_result(corp, runs)},
             "state": render_to_string(f"{FOLDER}/_state.html", corp_state(corp, runs)),
             "reasons": render_to_string(f"{FOLDER}/_reasons.html", {"reasons": corp_reasons(corp)}),
@@ -187,13 +194,9 @@ def token_result(corp: Corp, runs: dict[str, CheckRun]) -> str:
 def start_checks(request: HttpRequest, corp: Corp, names: Iterable[str] | None) -> list[CheckRun]:
     """Have checks (None: all that reach nobody) run in the background; the corp's page shows what comes of it."""
     now = timezone.now()
-    runs = runner.request_checks(corp=corp, checks=names, now=now, requested_by=_name(request))
+    runs = runner.request_checks(corp=corp, checks=names, now=now, requested_by=request.user.get_username())
     _queue([run for run in runs if run.requested_at == now])
     return runs
-
-
-def _name(request: HttpRequest) -> str:
-    return request.user.get_username()
 
 
 def _queue(runs: list[CheckRun]) -> None:
@@ -218,44 +221,20 @@ def _row(corp: Corp, name: str, run: CheckRun | None, now: datetime, *, can_act:
         "tone": "quiet",
     }
     if run is not None:
-        context |= _of_run(corp, run, now)
+        is_bad = run.status in {Status.WRONG, Status.WARNING, Status.SKIPPED}
+        last = max(moment for moment in (run.requested_at, run.started_at, run.finished_at) if moment is not None)
+        context |= {
+            "tone": TONES.get(Status(run.status), "quiet"),
+            "explanation": results.explain_run(run),
+            "is_outdated": not run.is_unfinished and not results.is_current(run, corp),
+            "seems_lost": run.is_unfinished and now - last >= WORKER_MISSING,
+            "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
+            "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
+            "help_links": check.help_links if is_bad else (),
+            "technical": write_technical_line(run) if run.finished_at and (is_bad or run.detail) else "",
+        }
     html = render_to_string(f"{FOLDER}/_diagnosis_check.html", context)
     return {"name": name, "html": html, "status": run.status if run is not None else Status.SKIPPED}
-
-
-def _of_run(corp: Corp, run: CheckRun, now: datetime) -> dict[str, Any]:
-    check = CHECKS[run.check_name]
-    is_bad = run.status in {Status.WRONG, Status.WARNING, Status.SKIPPED}
-    return {
-        "tone": TONES.get(Status(run.status), "quiet"),
-        "explanation": results.explain_run(run),
-        "is_outdated": not run.is_unfinished and not results.is_current(run, corp),
-        "seems_lost": run.is_unfinished and now - _since(run) >= WORKER_MISSING,
-        "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
-        "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
-        "help_links": check.help_links if is_bad else (),
-        "technical": write_technical_line(run) if run.finished_at and (is_bad or run.detail) else "",
-    }
-
-
-def _since(run: CheckRun) -> datetime:
-    return max(moment for moment in (run.requested_at, run.started_at, run.finished_at) if moment is not None)
-
-
-def _count(rows: list[dict[str, Any]], status: Status) -> int:
-    return sum(row["status"] == status for row in rows)
-
-
-def _next_ms(runs: Iterable[CheckRun], now: datetime) -> int:
-    """0 where nothing more will happen by itself."""
-    runs = list(runs)
-    if any(run.is_unfinished for run in runs):
-        return RUNNING_MS
-    return PLANNED_MS if any(run.next_try_at is not None for run in runs) else 0
-
-
-TOKEN_CHECK = "token"  # noqa: S105  # the name of a check, integrations.companies.diagnosis.results
-LINE_TONES = {CheckRun.Status.OK: "good", CheckRun.Status.WARNING: "warn", CheckRun.Status.WRONG: "bad"}
 
 
 def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
@@ -274,7 +253,12 @@ def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[A
         return []
     refusals = _fetch_states(corps)
     present = [item for item in (_attention(corp, refusals[corp.pk]) for corp in corps) if item is not None]
-    return [*about_unreadable(_with_secrets(request, corps)), *present, *_about_the_site_address(request, corps)]
+    with_secrets: list[Model] = list(Corp.objects.filter(pk__in=[corp.pk for corp in corps]))
+    if request.user.has_perm("integrations.view_biconnection"):
+        with_secrets += BiConnection.objects.all()
+    if request.user.has_perm("integrations.view_datasource"):
+        with_secrets += DataSource.objects.visible_to(request.user)
+    return [*about_unreadable(with_secrets), *present, *_about_the_site_address(request, corps)]
 
 
 def about_unreadable(rows: Iterable[Model]) -> list[Attention]:
@@ -286,16 +270,6 @@ def about_unreadable(rows: Iterable[Model]) -> list[Attention]:
             sentence = _("“%(row)s”: %(fields)s cannot be read with the present keys: enter it again.") % words
             page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
             found.append(Attention(sentence, page))
-    return found
-
-
-def _with_secrets(request: HttpRequest, corps: Sequence[Corp]) -> list[Model]:
-    """Rows whose secrets people enter, as far as the person may see them. Three queries at most."""
-    found: list[Model] = list(Corp.objects.filter(pk__in=[corp.pk for corp in corps]))
-    if request.user.has_perm("integrations.view_biconnection"):
-        found += BiConnection.objects.all()
-    if request.user.has_perm("integrations.view_datasource"):
-        found += DataSource.objects.visible_to(request.user)
     return found
 
 
@@ -341,14 +315,10 @@ def _health(corp: Corp) -> results.Health:
     return results.health_of(_newest_runs(corp), version=corp.connection_version)
 
 
-def _token_run(corp: Corp) -> CheckRun | None:
-    return next((run for run in _newest_runs(corp) if run.check_name == TOKEN_CHECK), None)
-
-
 def _lines(corp: Corp, refusal: results.Refusal | None) -> list[Line]:
     if refusal is not None:
         return [Line(_("Status"), refusal.line, "bad", f"{_page_of(corp)}#{refusal.anchor}")]
-    health, token = _health(corp), _token_run(corp)
+    health, token = _health(corp), next((run for run in _newest_runs(corp) if run.check_name == "token"), None)
     state = Line(_("Status"), _("enabled"), "good") if corp.is_enabled else Line(_("Status"), _("disabled"), "quiet")
     lines = [state, Line(_("Last diagnosis"), health.words, health.tone, _diagnosis_of(corp))]
     if health.checked_at is not None:
@@ -356,7 +326,7 @@ def _lines(corp: Corp, refusal: results.Refusal | None) -> list[Line]:
         lines.append(Line(_("Diagnosed at"), f"{when:%Y-%m-%d %H:%M}"))
     if token is not None and token.connection_version == corp.connection_version:
         status = CheckRun.Status(token.status)
-        lines.append(Line(_("Access token"), str(status.label), LINE_TONES.get(status, "quiet"), _diagnosis_of(corp)))
+        lines.append(Line(_("Access token"), str(status.label), TONES.get(status, "quiet"), _diagnosis_of(corp)))
     return lines
 
 
@@ -385,14 +355,11 @@ def _about_the_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list
         sentence = _("The site address is still %(url)s, which nobody reaches from another machine.")
         page = reverse("admin:integrations_siteaddress_change", args=[default.pk])
         return [Attention(sentence % {"url": default.url}, page, "warn")]
-    if addresses and all(address.url.startswith("https://") for address in addresses) and _lacks_host_cookies():
+    is_https = bool(addresses) and all(address.url.startswith("https://") for address in addresses)
+    if is_https and settings.ENVIRONMENT == "production" and not settings.HOST_COOKIES:
         sentence = _("Every site address is https: set HOST_COOKIES=true, then no sibling domain can plant cookies.")
         return [Attention(sentence, reverse("admin:integrations_siteaddress_changelist"), "warn")]
     return []
-
-
-def _lacks_host_cookies() -> bool:
-    return settings.ENVIRONMENT == "production" and not settings.HOST_COOKIES
 
 
 def _page_of(corp: Corp) -> str:
